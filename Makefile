@@ -1,0 +1,80 @@
+# The one door for people, hooks and CI. Needs Python 3.11+ and make; everything else goes to .venv.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PACKAGES := packages/stompy-core packages/stompy-broker packages/stompy-monitor
+RUNTIME := $(VENV)/runtime.stamp
+DEV := $(VENV)/dev.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-all format format-check lint types check bench docs notebooks build clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(DEV) ## .venv with the three packages and the development tools
+
+run: $(RUNTIME) ## broker on 127.0.0.1:61613, in memory; more options in ARGS
+	$(BIN)/stompy-broker --host 127.0.0.1 --port 61613 --memory $(ARGS)
+
+demo: $(RUNTIME) ## broker, sample traffic and the monitor together
+	$(BIN)/python examples/demo.py $(ARGS)
+
+test: $(DEV) ## the fast tests, in parallel
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-all: $(DEV) ## every test, slow ones too
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+format: $(DEV) ## rewrite the code in the project's format
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+format-check: $(DEV) ## is the code in the project's format?
+	$(BIN)/ruff format --check .
+
+lint: $(DEV) ## ruff
+	$(BIN)/ruff check .
+
+types: $(DEV) ## mypy, strict
+	$(BIN)/mypy
+
+check: format-check lint types test docs ## all that a change must pass
+
+bench: $(RUNTIME) ## measure
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: $(DEV) ## the manual, into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html
+
+notebooks: $(DEV) ## execute the tutorials
+	$(BIN)/python -m pytest tests/notebooks $(ARGS)
+
+build: $(DEV) ## wheels and sdists of the three packages, into dist/
+	rm -rf dist
+	for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir dist $$package || exit 1; done
+
+clean: ## remove all that make has made; data/ stays
+	rm -rf $(VENV) dist docs/_build .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# `make run` needs the packages only; the tools come with the first target that uses one.
+# The build backend is installed first so that its pinned version builds the packages.
+$(RUNTIME): constraints.txt $(PACKAGES:%=%/pyproject.toml) | $(BIN)/pip
+	@echo "installing the packages into $(VENV)"
+	@$(INSTALL) hatchling editables
+	@$(INSTALL) --no-build-isolation $(PACKAGES:%=-e %)
+	@touch $@
+
+$(DEV): dev-requirements.txt $(RUNTIME)
+	@echo "installing the development tools into $(VENV)"
+	@$(INSTALL) -r dev-requirements.txt
+	@touch $@
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,27 @@
+"""A STOMP message broker in one process: on a command line, in an event loop, or in a test.
+
+    >>> import stompy, stompy_broker
+    >>> with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
+    ...     client.subscribe("/queue/hello")  # doctest: +ELLIPSIS
+    ...     client.message("/queue/hello", b"world")
+    ...     client.recv(timeout=5).text
+    '...'
+    'world'
+"""
+
+from stompy_broker.broker import Broker
+from stompy_broker.config import BrokerConfig, ConfigError, load_config
+from stompy_broker.policy import Policy
+from stompy_broker.running import RunningBroker, running
+from stompy_broker.version import __version__
+
+__all__ = [
+    "Broker",
+    "BrokerConfig",
+    "ConfigError",
+    "Policy",
+    "RunningBroker",
+    "__version__",
+    "load_config",
+    "running",
+]

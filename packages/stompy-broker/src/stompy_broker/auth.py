@@ -1,0 +1,115 @@
+"""Who may log in. Passwords are kept as Argon2 hashes, salted and slow on purpose.
+
+A check of a hash takes tens of milliseconds, so it runs beside the event loop; whoever asks is
+called back. Unknown names take as long as wrong passwords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+ANONYMOUS = "anonymous"
+
+_hasher = PasswordHasher()
+
+# Checked when the name is unknown, so that names cannot be told by the time an answer takes.
+_NOBODY = _hasher.hash("no such user")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is on the other side."""
+
+    name: str
+
+
+class Authenticator(Protocol):
+    """Decides about logins."""
+
+    def authenticate(
+        self,
+        login: str | None,
+        passcode: str | None,
+        done: Callable[[Principal | None], None],
+    ) -> None:
+        """Call ``done`` with who it is, or None to refuse; now or later, on the loop's thread."""
+        ...
+
+
+class Anyone:
+    """Lets everybody in, under the login given or as `ANONYMOUS`."""
+
+    def authenticate(
+        self,
+        login: str | None,
+        passcode: str | None,
+        done: Callable[[Principal | None], None],
+    ) -> None:
+        """At once."""
+        done(Principal(login or ANONYMOUS))
+
+
+class Users:
+    """Lets in users whose password is right.
+
+    Args:
+        hashes: password hash by login.
+        anonymous: whether somebody without login may come in.
+        beside: runs a function on another thread, then calls back with its result.
+    """
+
+    def __init__(
+        self,
+        hashes: Mapping[str, str],
+        *,
+        anonymous: bool,
+        beside: Callable[[Callable[[], bool], Callable[[bool], None]], None],
+    ) -> None:
+        self._hashes = dict(hashes)
+        self._anonymous = anonymous
+        self._beside = beside
+
+    def authenticate(
+        self,
+        login: str | None,
+        passcode: str | None,
+        done: Callable[[Principal | None], None],
+    ) -> None:
+        """Later, except for anonymous access."""
+        if login is None and passcode is None and self._anonymous:
+            done(Principal(ANONYMOUS))
+            return
+        name = login or ""
+        known = self._hashes.get(name)
+
+        def check() -> bool:
+            return matches(known or _NOBODY, passcode or "") and known is not None
+
+        self._beside(check, lambda right: done(Principal(name) if right else None))
+
+
+def hash_password(password: str) -> str:
+    """A salted hash to put into the configuration."""
+    return _hasher.hash(password)
+
+
+def matches(password_hash: str, password: str) -> bool:
+    """Whether a password is the one that was hashed; the comparison takes constant time."""
+    try:
+        return _hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text looks like what `hash_password` gives."""
+    try:
+        _hasher.check_needs_rehash(text)
+    except InvalidHashError:
+        return False
+    return True

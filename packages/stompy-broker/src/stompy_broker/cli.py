@@ -1,0 +1,160 @@
+"""The command ``stompy-broker``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from stompy_broker.auth import hash_password
+from stompy_broker.broker import Broker
+from stompy_broker.config import BrokerConfig, ConfigError, load_config
+from stompy_broker.version import __version__
+
+EXIT_CANNOT_LISTEN = 1
+EXIT_USAGE = 2
+
+_EPILOG = """
+\b
+Exit status:
+  0  stopped by SIGTERM or SIGINT, everything finished
+  1  the address cannot be bound to, or a second signal cut the stop short
+  2  wrong usage or configuration; standard error names file, key and reason
+
+\b
+Examples:
+  stompy-broker
+  stompy-broker --host 0.0.0.0 --config broker.toml
+  stompy-broker check broker.toml
+"""
+
+
+class _OptionsOrCommand(click.Group):
+    """Runs the broker when no sub-command is named."""
+
+
+@click.group(invoke_without_command=True, epilog=_EPILOG)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file.")
+@click.option("--host", help="Address to bind to.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="TCP port; 0 picks a free one.  [default: 61613]")
+@click.option("--memory", is_flag=True, help="Keep messages in memory only (the only way yet).")
+@click.option("--allow-anonymous", is_flag=True, help="Let clients in without login.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="How much to say on standard error.",
+)
+@click.version_option(__version__, prog_name="stompy-broker")
+@click.pass_context
+def main(
+    context: click.Context,
+    config_file: Path | None,
+    host: str | None,
+    port: int | None,
+    memory: bool,
+    allow_anonymous: bool,
+    log_level: str,
+) -> None:
+    """Run a STOMP broker.
+
+    When it listens it prints one line to standard output that begins with "stompy-broker ready"
+    and goes on with its URLs.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    listen: dict[str, object] = {}
+    if host is not None:
+        listen["host"] = host
+    if port is not None:
+        listen["port"] = port
+    overrides: dict[str, dict[str, object]] = {"listen": listen}
+    if allow_anonymous:
+        overrides["security"] = {"allow_anonymous": True}
+    config = _load(config_file, overrides)
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if not memory:
+        logging.getLogger("stompy_broker").warning(
+            "messages are kept in memory only and end with the process"
+        )
+    sys.exit(_run(config))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check a configuration FILE; exit status 2 if it cannot be used."""
+    _load(file, {})
+    click.echo(f"{file}: valid")
+
+
+@main.command("hash-password")
+@click.password_option("--password", help="The password; asked for when left out.")
+def hash_password_command(password: str) -> None:
+    """Print a salted hash of a password, for [users] in the configuration."""
+    click.echo(hash_password(password))
+
+
+def _load(file: Path | None, overrides: dict[str, dict[str, object]]) -> BrokerConfig:
+    try:
+        return load_config(file, overrides)
+    except ConfigError as error:
+        click.echo(f"stompy-broker: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+
+
+def _run(config: BrokerConfig) -> int:
+    _allow_many_files()
+    # Waiting messages are many objects that never form cycles. Looking at them less often costs
+    # memory only where cycles exist. Measured with benchmarks/: filling a queue with a million
+    # messages takes a third less time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    with contextlib.suppress(KeyboardInterrupt):
+        return asyncio.run(_serve(config))
+    return 1
+
+
+async def _serve(config: BrokerConfig) -> int:
+    broker = Broker(config)
+    try:
+        await broker.start()
+    except OSError as error:
+        click.echo(
+            f"stompy-broker: cannot listen on {config.listen.host}:{config.listen.port}: "
+            f"{error.strerror or error}",
+            err=True,
+        )
+        return EXIT_CANNOT_LISTEN
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    click.echo(f"stompy-broker ready {broker.url}")
+    await signals.get()
+    stopping = asyncio.create_task(broker.stop())
+    second = asyncio.create_task(signals.get())
+    done, _ = await asyncio.wait((stopping, second), return_when=asyncio.FIRST_COMPLETED)
+    if stopping in done:
+        second.cancel()
+        return 0
+    stopping.cancel()
+    broker.abort()
+    return 1
+
+
+def _allow_many_files() -> None:
+    """A connection is a file; take all that the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,131 @@
+"""Destination names: what kind they are, and which names are refused.
+
+=========================  ==================================================================
+as written                 meaning
+=========================  ==================================================================
+``/queue/NAME``            a queue: each message goes to one consumer
+``NAME``                   the same queue
+``/topic/NAME``            a topic: each message goes to every subscriber
+``/temp-queue/NAME``       a queue of this connection alone, gone with it
+``/reply-queue/ID``        somebody else's temporary queue, as a ``reply-to`` header names it
+``/remote-temp-queue/ID``  the same, as ActiveMQ writes it
+=========================  ==================================================================
+
+Words are separated by dots. In the name of a topic subscription ``*`` stands for one word and a
+last ``>`` or ``#`` for the rest, which may be nothing. Elsewhere these words are refused, because
+they would be mistakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from stompy.errors import ErrorCode, ProtocolError
+
+WILDCARDS = frozenset(("*", ">", "#"))
+RESERVED = "$"
+"""Names beginning with this belong to the broker."""
+
+
+class Kind(Enum):
+    """What a destination is."""
+
+    QUEUE = "/queue/"
+    TOPIC = "/topic/"
+    TEMPORARY = "/temp-queue/"
+    REPLY = "/reply-queue/"
+
+
+_PREFIXES = {kind.value: kind for kind in Kind} | {"/remote-temp-queue/": Kind.REPLY}
+_VALID = "/queue/, /topic/, /temp-queue/, /reply-queue/"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A destination that was read and found valid.
+
+    Attributes:
+        kind: what it is.
+        name: the part after the prefix.
+    """
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        """With its canonical prefix."""
+        return self.kind.value + self.name
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether a wildcard stands in it."""
+        return any(word in WILDCARDS for word in self.name.split("."))
+
+
+def parse_destination(text: str) -> Destination:
+    """Read a ``destination`` header.
+
+    Raises:
+        ProtocolError: an unknown prefix, no name, or control characters.
+    """
+    if text.startswith("/"):
+        slash = text.find("/", 1) + 1
+        kind = _PREFIXES.get(text[:slash])
+        if kind is None:
+            raise _bad(text, f"has none of the prefixes {_VALID}")
+        name = text[slash:]
+    else:
+        kind, name = Kind.QUEUE, text
+    if not name:
+        raise _bad(text, "has no name after its prefix")
+    if not name.isprintable():
+        raise _bad(text, "holds characters that cannot be printed")
+    return Destination(kind, name)
+
+
+def check_sendable(destination: Destination) -> None:
+    """Whether a client may SEND to it.
+
+    Raises:
+        ProtocolError: it has wildcards, or belongs to the broker.
+    """
+    if destination.is_pattern:
+        raise _bad(str(destination), "has a wildcard, and a message needs one destination")
+    _check_not_reserved(destination)
+
+
+def check_subscribable(destination: Destination) -> None:
+    """Whether a client may SUBSCRIBE to it.
+
+    Raises:
+        ProtocolError: wildcards on a queue, a wildcard for the rest that is not last, somebody
+            else's temporary queue, or a queue that belongs to the broker.
+    """
+    if destination.kind is Kind.REPLY:
+        raise _bad(str(destination), "belongs to the connection that made it")
+    if destination.kind is not Kind.TOPIC:
+        if destination.is_pattern:
+            raise _bad(str(destination), "has a wildcard; only topics can be subscribed by one")
+        _check_not_reserved(destination)
+    check_pattern(destination.name)
+
+
+def check_pattern(name: str) -> None:
+    """Whether wildcards stand where they may.
+
+    Raises:
+        ProtocolError: ``>`` or ``#`` is not the last word.
+    """
+    for word in name.split(".")[:-1]:
+        if word in (">", "#"):
+            raise _bad(name, f"has {word!r} before its last word")
+
+
+def _check_not_reserved(destination: Destination) -> None:
+    if destination.name.startswith(RESERVED):
+        raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
+
+
+def _bad(text: str, why: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.BAD_DESTINATION, f"destination {text[:200]!r} {why}")

@@ -1,0 +1,112 @@
+"""How a destination behaves: redelivery, dead letters, backlog. Chosen by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
+
+from stompy.errors import ProtocolError
+from stompy_broker.destination import Kind, parse_destination
+from stompy_broker.routing.matcher import Matcher
+
+
+class Policy(BaseModel):
+    """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    match: str = Field(
+        default="/queue/>",
+        description="Destination or pattern, such as `/queue/orders.>` or `/topic/*.log`.",
+    )
+    max_deliveries: int = Field(
+        default=10,
+        ge=-1,
+        description="How often a message is delivered before it becomes a dead letter; "
+        "-1 = without end.",
+    )
+    redelivery_delay: float = Field(
+        default=1.0,
+        ge=0,
+        description="Seconds before the second redelivery after a NACK; the first is at once.",
+    )
+    redelivery_multiplier: float = Field(
+        default=2.0, ge=1, description="Each further delay is this many times the one before."
+    )
+    redelivery_delay_max: float = Field(
+        default=60.0, ge=0, description="No delay is longer than this; seconds."
+    )
+    dead_letter: str = Field(
+        default="/queue/DLQ.{name}",
+        description="Where dead letters go; `{name}` stands for the queue's name. "
+        "Empty = they are dropped.",
+    )
+    max_bytes: ByteSize = Field(
+        default=ByteSize(0),
+        description="Size of a queue at which its producers are made to wait; "
+        "0 = only the broker's own mark counts.",
+    )
+    backlog_messages: int = Field(
+        default=10_000,
+        ge=1,
+        description="How many messages wait for a topic subscriber that does not keep up.",
+    )
+    backlog_bytes: ByteSize = Field(
+        default=ByteSize(64 * 1024 * 1024),
+        description="How many bytes wait for a topic subscriber that does not keep up.",
+    )
+    overflow: Literal["drop-oldest", "disconnect"] = Field(
+        default="drop-oldest",
+        description="What happens when that backlog is full: the oldest message goes, or the "
+        "subscriber is disconnected.",
+    )
+
+    @field_validator("match")
+    @classmethod
+    def _check_match(cls, value: str) -> str:
+        try:
+            kind = parse_destination(value).kind
+        except ProtocolError as error:
+            raise ValueError(error.Message) from None
+        if kind not in (Kind.QUEUE, Kind.TOPIC):
+            raise ValueError("a policy is for /queue/... or /topic/...")
+        return value
+
+    @field_validator("dead_letter")
+    @classmethod
+    def _check_dead_letter(cls, value: str) -> str:
+        if value and parse_destination(value.replace("{name}", "x")).kind is not Kind.QUEUE:
+            raise ValueError("dead letters must go to a /queue/...")
+        return value
+
+    def delay(self, deliveries: int) -> float:
+        """Seconds to wait after that many deliveries ended in a NACK."""
+        if deliveries < 2:
+            return 0.0
+        factor = self.redelivery_multiplier ** min(deliveries - 2, 64)
+        return min(self.redelivery_delay * factor, self.redelivery_delay_max)
+
+    def exhausted(self, deliveries: int) -> bool:
+        """Whether a message has been delivered often enough."""
+        return 0 <= self.max_deliveries <= deliveries
+
+
+class Policies:
+    """Finds the policy for a destination."""
+
+    def __init__(self, policies: Sequence[Policy] = ()) -> None:
+        self._by_kind: dict[Kind, Matcher[int]] = {kind: Matcher() for kind in Kind}
+        self._policies = tuple(policies)
+        for index, policy in enumerate(policies):
+            pattern = parse_destination(policy.match)
+            self._by_kind[pattern.kind].add(pattern.name, index)
+
+    def find(self, kind: Kind, name: str) -> Policy:
+        """The first policy that matches, or the defaults."""
+        matches = self._by_kind[kind].match(name)
+        return self._policies[min(matches)] if matches else _DEFAULT
+
+
+_DEFAULT = Policy()

@@ -1,0 +1,59 @@
+"""How full the broker or one queue is, and who waits for room.
+
+Producers are made to wait, not refused (design: *back-pressure, never by dropping*). A mark has
+two levels: at the *high* one producers stop, at three quarters of it they go on. A connection
+that also consumes may be what drains the queue, so it stops only at twice the mark; otherwise a
+full broker whose consumers all produce as well could never empty itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+HARD = 2
+"""At how many times the mark consumers that produce are stopped too."""
+
+
+class Pressure:
+    """Bytes in use against a mark.
+
+    Attributes:
+        used: bytes in use.
+        full: whether producers have to wait.
+    """
+
+    __slots__ = ("_high", "_low", "_waiting", "full", "used")
+
+    def __init__(self, mark: int) -> None:
+        self.used = 0
+        self.full = False
+        self._high = mark or float("inf")
+        self._low = self._high * 0.75
+        self._waiting: dict[Callable[[], None], None] = {}
+
+    def add(self, size: int) -> None:
+        """So many bytes more."""
+        self.used += size
+        if self.used >= self._high:
+            self.full = True
+
+    def free(self, size: int) -> None:
+        """So many bytes less; below the low level everybody goes on."""
+        self.used -= size
+        if self.full and self.used <= self._low:
+            self.full = False
+            waiting, self._waiting = self._waiting, {}
+            for go_on in waiting:
+                go_on()
+
+    def stops(self, *, consumes: bool) -> bool:
+        """Whether a producer has to wait, given whether it consumes as well."""
+        return self.full and not (consumes and self.used < self._high * HARD)
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call ``go_on`` once there is room. Harmless when repeated."""
+        self._waiting[go_on] = None
+
+    def forget(self, go_on: Callable[[], None]) -> None:
+        """Do not call it any more."""
+        self._waiting.pop(go_on, None)

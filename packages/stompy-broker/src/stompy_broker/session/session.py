@@ -1,0 +1,680 @@
+"""One client's life, from CONNECT to the end: a method for each command. **Hot path** (`_send`).
+
+A session reads frames from its `ServerProtocol`, checks what they ask for, and calls router,
+queues and transactions. Whatever breaks a rule raises `ProtocolError`, which ends the session
+with one ERROR frame (design, promise 3). There is one way out, `_end`, whatever the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from stompy.codec import Head, HeadCache
+from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import AckMode
+from stompy.headers import ALL_VERSIONS, Version
+from stompy.heartbeat import HeartBeat
+from stompy.limits import Limits
+from stompy.protocol import ServerProtocol, State
+from stompy.protocol.server import supported_versions
+from stompy_broker.auth import Authenticator, Principal
+from stompy_broker.clock import Clock
+from stompy_broker.destination import (
+    Destination,
+    Kind,
+    check_sendable,
+    check_subscribable,
+    parse_destination,
+)
+from stompy_broker.message import MessageHead
+from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.queue import Done, Queue, Rejection
+from stompy_broker.routing.router import Router
+from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.receipts import Receipts, when_all
+from stompy_broker.session.subscription import AckSubscription, Subscription
+from stompy_broker.session.transactions import Publication, Settlement, Transactions
+
+log = logging.getLogger("stompy_broker.session")
+
+_PREFETCH_HEADERS = ("prefetch-count", "activemq.prefetchSize", "prefetch")
+_TEMPORARY = Kind.TEMPORARY.value
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What all sessions of a broker have in common; times in seconds, sizes in bytes."""
+
+    server: str
+    limits: Limits
+    heart_beat: tuple[int, int]
+    heart_beat_grace: float
+    login_timeout: float
+    max_subscriptions: int
+    max_transactions: int
+    max_transaction_frames: int
+    max_transaction_bytes: int
+    prefetch_client: int
+    prefetch_individual: int
+
+
+class Lobby:
+    """What sessions of one broker share: settings, router, logins, parsed header blocks."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        router: Router,
+        clock: Clock,
+        authenticator: Authenticator,
+        new_token: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.router = router
+        self.clock = clock
+        self.authenticator = authenticator
+        self.new_token = new_token
+        self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
+        self.sessions: dict[Session, None] = {}
+
+
+class Peer(Protocol):
+    """What a session needs from its connection.
+
+    Attributes:
+        address: who is there, for the log.
+        outlet: where the session writes.
+    """
+
+    address: str
+    outlet: Outlet
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+    def close(self) -> None:
+        """Write what waits, then close gracefully."""
+        ...
+
+
+class SendPlan:
+    """What a header block of SEND means; worked out once and kept with the parsed head."""
+
+    __slots__ = ("destination", "head", "receipt", "reply_to", "simple", "transaction")
+
+    def __init__(self, head: Head, version: Version) -> None:
+        headers = head.headers
+        self.destination = parse_destination(headers["destination"])
+        check_sendable(self.destination)
+        self.head = MessageHead.from_send(head, version)
+        self.receipt = headers.get("receipt")
+        self.transaction = headers.get("transaction")
+        reply_to = headers.get("reply-to", "")
+        self.reply_to = reply_to if reply_to.startswith(_TEMPORARY) else None
+        self.simple = (
+            self.receipt is None
+            and self.transaction is None
+            and self.reply_to is None
+            and self.destination.kind is not Kind.TEMPORARY
+        )
+
+
+class Session:
+    """One connected client.
+
+    Attributes:
+        id: the ``session`` header of CONNECTED.
+        principal: who logged in; None before that.
+    """
+
+    def __init__(self, lobby: Lobby, peer: Peer) -> None:
+        settings = lobby.settings
+        self.id = lobby.new_token()
+        self.principal: Principal | None = None
+        self._lobby = lobby
+        self._router = lobby.router
+        self._clock = lobby.clock
+        self._peer = peer
+        self._outlet = peer.outlet
+        self._protocol = ServerProtocol(
+            settings.limits,
+            caches=lobby.caches,
+            heart_beat=settings.heart_beat,
+            heart_beat_grace=settings.heart_beat_grace,
+        )
+        self._receipts = Receipts()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._by_tag: dict[int, AckSubscription] = {}
+        self._tags = 0
+        self._temporary: dict[str, Queue] = {}
+        self._transactions = Transactions(
+            max_open=settings.max_transactions,
+            max_frames=settings.max_transaction_frames,
+            max_bytes=settings.max_transaction_bytes,
+        )
+        self._held_by: Pressure | None = None
+        self._ended = False
+        self._alarm = self._clock.alarm(self._time_passed)
+        self._alarm.set(self._clock.now() + settings.login_timeout)
+        self._verbs: Mapping[str, Callable[[Head, bytes], bool | None]] = {
+            "SEND": self._send,
+            "ACK": self._ack,
+            "NACK": self._nack,
+            "SUBSCRIBE": self._subscribe,
+            "UNSUBSCRIBE": self._unsubscribe,
+            "BEGIN": self._begin,
+            "COMMIT": self._commit,
+            "ABORT": self._abort,
+            "DISCONNECT": self._disconnect,
+            "CONNECT": self._connect,
+            "STOMP": self._connect,
+        }
+        lobby.sessions[self] = None
+
+    # -- what the connection tells ----------------------------------------------------------
+
+    @property
+    def heart_beat(self) -> HeartBeat | None:
+        """The connection's heart-beat, once it is open."""
+        return self._protocol.heart_beat
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of this session."""
+        return self._ended
+
+    def receive(self, data: bytes) -> None:
+        """Bytes arrived."""
+        self._router.note_time()
+        protocol = self._protocol
+        frames = protocol.receive_data(data, self._clock.now())
+        verbs = self._verbs
+        for head, body in frames:
+            try:
+                if verbs[head.command](head, body) or self._ended:
+                    return
+            except ProtocolError as error:
+                self._fail(error, head)
+                return
+        if protocol.failure is not None:
+            self._fail(protocol.failure)
+
+    def writable(self) -> None:
+        """The outlet has room again."""
+        for subscription in list(self._subscriptions.values()):
+            subscription.resume()
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        if self._protocol.state is not State.CLOSED:
+            self._protocol.receive_eof()
+        self._end()
+
+    def refuse(self, error: ProtocolError) -> None:
+        """End the session with an ERROR frame, for a reason that is not the client's frame."""
+        self._fail(error)
+
+    def stop_deliveries(self) -> None:
+        """The broker stops: what is not on its way yet stays in its queue."""
+        self._outlet.seal()
+
+    @property
+    def owes(self) -> bool:
+        """Whether the client has deliveries to settle."""
+        return any(subscription.unacked for subscription in self._by_tag.values())
+
+    # -- connecting -------------------------------------------------------------------------
+
+    def _connect(self, head: Head, body: bytes) -> bool:
+        headers = head.headers
+        self._lobby.authenticator.authenticate(
+            headers.get("login"), headers.get("passcode"), self._logged_in
+        )
+        if self.principal is None and not self._ended:
+            # The answer comes later; until then nothing more is to be read.
+            self._peer.pause()
+        return True
+
+    def _logged_in(self, principal: Principal | None) -> None:
+        if self._ended:
+            return
+        self._peer.resume()
+        if principal is None:
+            self._fail(
+                ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "login or passcode is wrong")
+            )
+            return
+        self.principal = principal
+        answer = {"session": self.id, "user-name": principal.name}
+        if self._lobby.settings.server:
+            answer["server"] = self._lobby.settings.server
+        # CONNECTED has no escapes, so a name that would need one is not echoed.
+        if not principal.name.isprintable():
+            del answer["user-name"]
+        self._outlet.put(self._protocol.accept(answer, self._clock.now()))
+        self._alarm.set(self._protocol.next_deadline())
+        self.receive(b"")
+
+    def _time_passed(self) -> None:
+        protocol = self._protocol
+        if protocol.state is State.OPEN:
+            beat = protocol.tick(self._clock.now())
+            if protocol.failure is not None:
+                self._fail(protocol.failure)
+                return
+            if beat:
+                self._outlet.put(beat)
+            self._alarm.set(protocol.next_deadline())
+        elif protocol.state in (State.START, State.CONNECTING):
+            self._fail(
+                ProtocolError(
+                    ErrorCode.LOGIN_TIMEOUT,
+                    f"no complete CONNECT within {self._lobby.settings.login_timeout:g} s",
+                )
+            )
+
+    # -- sending ----------------------------------------------------------------------------
+
+    def _send(self, head: Head, body: bytes) -> None:
+        plan = head.note
+        if plan is None:
+            plan = head.note = SendPlan(head, self._version)
+        if plan.simple:  # type: ignore[attr-defined]  # only this class writes notes
+            pressure = self._router.publish(plan.destination, plan.head, body)  # type: ignore[attr-defined]
+            if pressure is not None:
+                self._hold(pressure)
+        else:
+            self._send_special(plan, head, body)  # type: ignore[arg-type]
+
+    def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
+        """A SEND with a receipt, a transaction, or a temporary queue."""
+        message_head = plan.head
+        if plan.reply_to is not None:
+            name = plan.reply_to.removeprefix(_TEMPORARY)
+            queue = self._reply_queue(name)
+            headers = head.headers | {"reply-to": f"{Kind.REPLY.value}{queue.name}"}
+            message_head = MessageHead.from_headers(headers)
+
+        def publish(done: Done | None) -> None:
+            self._publish(plan.destination, message_head, body, done)
+
+        if plan.transaction is None:
+            publish(None if plan.receipt is None else self._receipt_when_done(plan.receipt))
+        else:
+            size = len(body) + len(message_head.block)
+            transaction = self._transactions.room(plan.transaction, size)
+            transaction.operations.append(Publication(publish))
+            self._receipt_now(plan.receipt)
+
+    def _publish(
+        self, destination: Destination, head: MessageHead, body: bytes, done: Done | None
+    ) -> None:
+        if destination.kind is Kind.TEMPORARY:
+            self._router.publish_to(self._own_queue(destination.name), head, body, done)
+            return
+        pressure = self._router.publish(destination, head, body, done)
+        if pressure is not None:
+            self._hold(pressure)
+
+    def _hold(self, pressure: Pressure) -> None:
+        """Read no more from this client until there is room (design, promise 11)."""
+        if self._held_by is not None or not pressure.stops(consumes=bool(self._subscriptions)):
+            return
+        self._held_by = pressure
+        pressure.wait(self._go_on)
+        self._peer.pause()
+        if self._protocol.heart_beat is not None:
+            self._protocol.heart_beat.suspended = True
+        log.info("%s: waits for room before it may send more", self._peer.address)
+
+    def _go_on(self) -> None:
+        self._held_by = None
+        if self._ended:
+            return
+        if self._protocol.heart_beat is not None:
+            self._protocol.heart_beat.resume(self._clock.now())
+            self._alarm.set(self._protocol.next_deadline())
+        self._peer.resume()
+        log.info("%s: may send again", self._peer.address)
+
+    # -- subscribing ------------------------------------------------------------------------
+
+    def _subscribe(self, head: Head, body: bytes) -> None:
+        headers = head.headers
+        destination = parse_destination(headers["destination"])
+        check_subscribable(destination)
+        subscription_id = headers.get("id")
+        # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
+        key = subscription_id if subscription_id is not None else headers["destination"]
+        if key in self._subscriptions:
+            self._give_way(key)
+        if len(self._subscriptions) >= self._lobby.settings.max_subscriptions:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"{len(self._subscriptions)} subscriptions on one connection are the limit",
+            )
+        mode = self._ack_mode(headers)
+        prefetch = self._prefetch(headers, mode)
+        queue = self._source(destination)
+        subscription = self._new_subscription(subscription_id, queue, mode, prefetch)
+        self._subscriptions[key] = subscription
+        receipt = headers.get("receipt")
+
+        def begin() -> None:
+            # The receipt comes before the first message.
+            if receipt is not None:
+                self._outlet.put(self._protocol.receipt(receipt))
+            subscription.attach()
+
+        if receipt is None:
+            subscription.attach()
+        else:
+            self._receipts.now(begin)
+
+    def _give_way(self, key: str) -> None:
+        """An id in use is an error, except that of a reply queue subscribed for the client."""
+        if not key.startswith(_TEMPORARY):
+            raise ProtocolError(
+                ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
+            )
+        self._end_subscription(key)
+
+    def _new_subscription(
+        self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int
+    ) -> Subscription:
+        version = self._version
+        if mode is AckMode.AUTO:
+            return Subscription(subscription_id, queue, self._outlet, version, self._fail)
+        self._tags += 1
+        subscription = AckSubscription(
+            subscription_id,
+            queue,
+            self._outlet,
+            version,
+            self._fail,
+            tag=self._tags,
+            mode=mode,
+            prefetch=prefetch,
+        )
+        self._by_tag[self._tags] = subscription
+        return subscription
+
+    def _source(self, destination: Destination) -> Queue:
+        if destination.kind is Kind.QUEUE:
+            return self._router.queue(destination.name)
+        if destination.kind is Kind.TOPIC:
+            return self._router.subscribe_topic(destination.name)
+        # The client's own subscription takes the place of the automatic one.
+        automatic = self._subscriptions.get(str(destination))
+        if automatic is not None and automatic.id == str(destination):
+            self._end_subscription(str(destination))
+        return self._own_queue(destination.name)
+
+    def _ack_mode(self, headers: Mapping[str, str]) -> AckMode:
+        value = headers.get("ack", "auto")
+        try:
+            return AckMode(value)
+        except ValueError:
+            modes = ", ".join(AckMode)
+            raise ProtocolError(
+                ErrorCode.BAD_HEADER, f"ack must be one of {modes}, not {value[:40]!r}"
+            ) from None
+
+    def _prefetch(self, headers: Mapping[str, str], mode: AckMode) -> int:
+        name = next((name for name in _PREFETCH_HEADERS if name in headers), None)
+        if name is None:
+            settings = self._lobby.settings
+            if mode is AckMode.CLIENT:
+                return settings.prefetch_client
+            return settings.prefetch_individual
+        return _number(name, headers[name])
+
+    def _unsubscribe(self, head: Head, body: bytes) -> None:
+        headers = head.headers
+        key = headers.get("id") or headers["destination"]
+        if key not in self._subscriptions:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
+            )
+        self._end_subscription(key)
+        self._receipt_now(headers.get("receipt"))
+
+    def _end_subscription(self, key: str) -> None:
+        subscription = self._subscriptions.pop(key)
+        subscription.end()
+        if isinstance(subscription, AckSubscription):
+            del self._by_tag[subscription.tag]
+        if subscription.queue.private:
+            self._router.unsubscribe_topic(subscription.queue)
+
+    # -- temporary queues -------------------------------------------------------------------
+
+    def _own_queue(self, name: str) -> Queue:
+        """This connection's temporary queue of that name, made if need be."""
+        queue = self._temporary.get(name)
+        if queue is None:
+            queue = self._router.temporary_queue(f"{_TEMPORARY}{name}", self._lobby.new_token())
+            self._temporary[name] = queue
+        return queue
+
+    def _reply_queue(self, name: str) -> Queue:
+        """The queue of a ``reply-to``. A client that has not subscribed to it is subscribed.
+
+        RabbitMQ's clients expect that: auto acknowledgement, the destination as id. ActiveMQ's
+        subscribe first, and then have their own subscription.
+        """
+        destination = f"{_TEMPORARY}{name}"
+        queue = self._own_queue(name)
+        if not any(sub.queue is queue for sub in self._subscriptions.values()):
+            subscription = self._new_subscription(destination, queue, AckMode.AUTO, 0)
+            self._subscriptions[destination] = subscription
+            subscription.attach()
+        return queue
+
+    # -- settling ---------------------------------------------------------------------------
+
+    def _ack(self, head: Head, body: bytes) -> None:
+        headers = head.headers
+        if len(headers) == 1 and "id" in headers:
+            found = self._delivery(headers)
+            if found is not None:
+                found[0].settle_now(found[1], None)
+        else:
+            self._settle(headers, None)
+
+    def _nack(self, head: Head, body: bytes) -> None:
+        headers = head.headers
+        delay = headers.get("delay")
+        self._settle(
+            headers,
+            Rejection(
+                requeue=_boolean("requeue", headers.get("requeue", "true")),
+                delay=None if delay is None else _number("delay", delay) / 1000,
+                reason=headers.get("reason", ""),
+            ),
+        )
+
+    def _settle(self, headers: Mapping[str, str], rejection: Rejection | None) -> None:
+        """ACK or NACK with whatever comes with it: a receipt, a transaction."""
+        receipt, transaction_id = headers.get("receipt"), headers.get("transaction")
+        transaction = None
+        if transaction_id is not None:
+            transaction = self._transactions.room(transaction_id)
+        found = self._delivery(headers)
+        numbers = [] if found is None else found[0].claim(found[1])
+        if found is None or not numbers:
+            self._receipt_now(receipt)
+        elif transaction is not None:
+            transaction.operations.append(Settlement(found[0], numbers, rejection))
+            self._receipt_now(receipt)
+        else:
+            done = None
+            if receipt is not None:
+                done = when_all(len(numbers), self._receipt_when_done(receipt))
+            found[0].settle(numbers, rejection, done)
+
+    def _delivery(self, headers: Mapping[str, str]) -> tuple[AckSubscription, int] | None:
+        """Which delivery an ACK or NACK names; None if there is nothing to settle any more.
+
+        Raises:
+            ProtocolError: it names a delivery that was never made.
+        """
+        ack_id = headers.get("id")
+        if ack_id is None or self._version is not Version.V1_2:
+            return self._delivery_by_message(headers)
+        tag, _, number = ack_id.rpartition("-")
+        if not (tag.isascii() and tag.isdigit() and number.isascii() and number.isdigit()):
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_ACK, f"{ack_id[:60]!r} is not the ack header of a MESSAGE"
+            )
+        subscription = self._by_tag.get(int(tag))
+        if subscription is None:
+            if not 0 < int(tag) <= self._tags:
+                raise ProtocolError(ErrorCode.UNKNOWN_ACK, f"no delivery {ack_id[:60]!r} was made")
+            return None
+        subscription.check_number(int(number))
+        return subscription, int(number)
+
+    def _delivery_by_message(
+        self, headers: Mapping[str, str]
+    ) -> tuple[AckSubscription, int] | None:
+        """1.1 names subscription and message; 1.0 the message, and perhaps the subscription."""
+        message_id, key = headers["message-id"], headers.get("subscription")
+        if key is not None:
+            subscription = self._subscriptions.get(key)
+        else:
+            found = (sub for sub in self._by_tag.values() if message_id in sub)
+            subscription = next(found, None)
+        if isinstance(subscription, AckSubscription):
+            number = subscription.number_of(message_id)
+            return None if number is None else (subscription, number)
+        if not self._tags and subscription is None:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_ACK, "nothing was delivered that could be acknowledged"
+            )
+        # Of a subscription that has ended, or settled already, or needs no acknowledgement.
+        return None
+
+    # -- transactions -----------------------------------------------------------------------
+
+    def _begin(self, head: Head, body: bytes) -> None:
+        self._transactions.begin(head.headers["transaction"], self._clock.now())
+        self._receipt_now(head.headers.get("receipt"))
+
+    def _commit(self, head: Head, body: bytes) -> None:
+        receipt = head.headers.get("receipt")
+        transaction = self._transactions.take(head.headers["transaction"])
+        done = _nothing if receipt is None else self._receipt_when_done(receipt)
+        transaction.commit(done)
+
+    def _abort(self, head: Head, body: bytes) -> None:
+        self._transactions.take(head.headers["transaction"]).abort()
+        self._receipt_now(head.headers.get("receipt"))
+
+    # -- receipts and the end ---------------------------------------------------------------
+
+    def _receipt_when_done(self, receipt: str) -> Done:
+        return self._receipts.after(lambda: self._outlet.put(self._protocol.receipt(receipt)))
+
+    def _receipt_now(self, receipt: str | None) -> None:
+        if receipt is not None:
+            self._receipts.now(lambda: self._outlet.put(self._protocol.receipt(receipt)))
+
+    def _disconnect(self, head: Head, body: bytes) -> bool:
+        receipt = head.headers.get("receipt")
+        self._protocol.stop_reading()
+
+        def leave() -> None:
+            if receipt is not None:
+                self._outlet.put(self._protocol.receipt(receipt))
+            self._peer.close()
+
+        # The receipts owed come first, so they are not forgotten here as they are in `_end`.
+        receipts, self._receipts = self._receipts, Receipts()
+        self._end()
+        receipts.now(leave)
+        return True
+
+    def _fail(self, error: ProtocolError, head: Head | None = None) -> None:
+        """Tell the client what it did, and close (design, promise 3)."""
+        if self._ended:
+            return
+        asked = error.frame_headers if head is None else head.headers
+        answer = {
+            "message": error.code.replace("-", " ").capitalize(),
+            "error-code": error.code,
+        }
+        if "receipt" in asked and error.error_code is not ErrorCode.SHUTTING_DOWN:
+            answer["receipt-id"] = asked["receipt"]
+        if head is not None:
+            answer["failed-command"] = head.command
+        if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
+            answer["version"] = supported_versions()
+        log.warning("%s: %s: %s", self._peer.address, error.code, error.Message)
+        self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
+        self._end()
+        self._peer.close()
+
+    def _end(self) -> None:
+        """Give back everything. The one way out, for every reason; harmless when repeated."""
+        if self._ended:
+            return
+        self._ended = True
+        self._alarm.cancel()
+        self._receipts.forget()
+        if self._held_by is not None:
+            self._held_by.forget(self._go_on)
+        self._transactions.abort_all()
+        for key in list(self._subscriptions):
+            self._end_subscription(key)
+        for queue in self._temporary.values():
+            self._router.close_temporary_queue(queue)
+        self._temporary.clear()
+        self._lobby.sessions.pop(self, None)
+
+    @property
+    def _version(self) -> Version:
+        version = self._protocol.version
+        assert version is not None
+        return version
+
+    def __repr__(self) -> str:
+        """Who, where from, and how much is going on."""
+        user = self.principal.name if self.principal else "not logged in"
+        return (
+            f"<Session {self._peer.address} {user} {self._protocol.state.name} "
+            f"subscriptions:{len(self._subscriptions)} transactions:{len(self._transactions)}>"
+        )
+
+
+def _nothing() -> None:
+    """What is to be done when nobody asked for a receipt."""
+
+
+def _number(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit()) or len(value) > 12:
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, f"{name} must be a whole number, not {value[:40]!r}"
+        )
+    return int(value)
+
+
+_TRUE = frozenset(("true", "1", "yes"))
+_FALSE = frozenset(("false", "0", "no"))
+
+
+def _boolean(name: str, value: str) -> bool:
+    word = value.lower()
+    if word not in _TRUE and word not in _FALSE:
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, f"{name} must be true or false, not {value[:40]!r}"
+        )
+    return word in _TRUE

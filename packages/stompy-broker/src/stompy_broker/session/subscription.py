@@ -1,0 +1,274 @@
+"""What one subscription gets, owes and may still get. **Hot path** (`deliver`).
+
+Deliveries of a subscription with acknowledgement are numbered. ``unacked`` holds them by number,
+oldest first, which is what a cumulative ACK needs. An ACK inside a transaction moves them to
+``claimed`` until COMMIT settles them or ABORT brings them back; both use up credit.
+
+In STOMP 1.2 a delivery's ``ack`` header is ``TAG-NUMBER``. The tag is new for every SUBSCRIBE, so
+a late ACK never hits a later subscription of the same id (1.2, *UNSUBSCRIBE*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import AckMode
+from stompy.headers import Version, escape
+from stompy_broker.message import Message
+from stompy_broker.routing.queue import Done, Queue, Rejection
+from stompy_broker.session.outlet import Outlet
+
+_UNLIMITED = 1 << 60
+
+_FIRST = b"redelivered:false\ndelivery-count:1\nmessage-id:"
+
+
+def _delivery(message: Message) -> bytes:
+    """The header lines about this delivery, up to the value of ``message-id``."""
+    deliveries = message.deliveries
+    if not deliveries:
+        return _FIRST
+    return b"redelivered:true\ndelivery-count:%d\nmessage-id:" % (deliveries + 1)
+
+
+class Subscription:
+    """A subscription without acknowledgement: what is written is settled.
+
+    Args:
+        subscription_id: the client's id; None for a 1.0 client that gave none.
+        queue: where its messages come from.
+        outlet: where they go.
+        version: how they are written.
+        fail: what to do when the queue gives up on this subscription.
+    """
+
+    __slots__ = (
+        "_fail",
+        "_first_prefix",
+        "_head",
+        "_outlet",
+        "_version",
+        "auto",
+        "ended",
+        "id",
+        "queue",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        subscription_id: str | None,
+        queue: Queue,
+        outlet: Outlet,
+        version: Version,
+        fail: Callable[[ProtocolError], None],
+    ) -> None:
+        self.id = subscription_id
+        self.queue = queue
+        self.auto = True
+        self.waiting = False
+        self.ended = False
+        self._outlet = outlet
+        self._version = version
+        self._fail = fail
+        self._head = b"MESSAGE\n"
+        if subscription_id is not None:
+            self._head += f"subscription:{escape(subscription_id, version)}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        self._first_prefix = self._head + _FIRST
+
+    def deliver(self, message: Message) -> bool:
+        """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
+        prefix = self._head + _delivery(message) if message.deliveries else self._first_prefix
+        return self._outlet.put_message(prefix, message.shared_tail or message.tail(self._version))
+
+    def fail(self, reason: ProtocolError) -> None:
+        """The queue gives up on this subscription."""
+        self._fail(reason)
+
+    def attach(self) -> None:
+        """Begin to take messages, unless the end came first."""
+        if not self.ended:
+            self.queue.attach(self)
+
+    def resume(self) -> None:
+        """The outlet has room again."""
+        if not self.waiting and not self.ended:
+            self.queue.resume(self)
+
+    def end(self) -> None:
+        """Take no more; what is not settled returns to its place."""
+        self.ended = True
+        self.queue.detach(self, self.unsettled())
+
+    def unsettled(self) -> Iterable[Message]:
+        """What the client still has to settle."""
+        return ()
+
+    def __repr__(self) -> str:
+        """Id and source."""
+        return f"<{type(self).__name__} {self.id!r} of {self.queue.destination}>"
+
+
+class AckSubscription(Subscription):
+    """A subscription whose client settles each delivery.
+
+    Args:
+        tag: number of this SUBSCRIBE on its connection.
+        mode: `AckMode.CLIENT` (cumulative) or `AckMode.CLIENT_INDIVIDUAL`.
+        prefetch: how many deliveries may be unsettled at once; 0 = no limit.
+    """
+
+    __slots__ = ("_ack_head", "_by_message_id", "_cumulative", "_number", "claimed", "credit",
+                 "highest", "tag", "unacked")  # fmt: skip
+
+    def __init__(
+        self,
+        subscription_id: str | None,
+        queue: Queue,
+        outlet: Outlet,
+        version: Version,
+        fail: Callable[[ProtocolError], None],
+        *,
+        tag: int,
+        mode: AckMode,
+        prefetch: int,
+    ) -> None:
+        super().__init__(subscription_id, queue, outlet, version, fail)
+        self.auto = False
+        self.tag = tag
+        self.credit = prefetch or _UNLIMITED
+        self.unacked: dict[int, Message] = {}
+        self.claimed: dict[int, Message] = {}
+        self.highest = -1
+        self._cumulative = mode is AckMode.CLIENT
+        self._number = 0
+        self._ack_head = self._head + b"ack:%d-" % tag
+        # Before 1.2 a client names a delivery by its message-id.
+        self._by_message_id: dict[str, int] | None = None if version is Version.V1_2 else {}
+
+    def deliver(self, message: Message) -> bool:
+        """Write a message and note that it is to be settled."""
+        number = self._number = self._number + 1
+        self.unacked[number] = message
+        self.credit -= 1
+        if self._by_message_id is None:
+            prefix = b"%b%d\n%b" % (
+                self._ack_head,
+                number,
+                _delivery(message) if message.deliveries else _FIRST,
+            )
+        else:
+            self._by_message_id[message.message_id] = number
+            self.highest = max(self.highest, message.sequence)
+            prefix = self._head + _delivery(message)
+        room = self._outlet.put_message(prefix, message.shared_tail or message.tail(self._version))
+        return room and self.credit > 0
+
+    def resume(self) -> None:
+        """The outlet or the credit has room again."""
+        if self.credit > 0:
+            super().resume()
+
+    def end(self) -> None:
+        """Take no more; what is neither settled nor claimed returns to its place."""
+        super().end()
+        self.unacked.clear()
+
+    def unsettled(self) -> Iterable[Message]:
+        """What was delivered and neither settled nor claimed by a transaction."""
+        return self.unacked.values()
+
+    def __contains__(self, message_id: str) -> bool:
+        """Whether a message, named as 1.0 and 1.1 do, is to be settled."""
+        return self._by_message_id is not None and message_id in self._by_message_id
+
+    def number_of(self, message_id: str) -> int | None:
+        """The delivery of a message; None if it is settled already.
+
+        Raises:
+            ProtocolError: no such message was delivered.
+        """
+        if self._by_message_id is not None:
+            number = self._by_message_id.get(message_id)
+        else:
+            number = next(
+                (n for n, message in self.unacked.items() if message.message_id == message_id),
+                None,
+            )
+        if number is None and not (message_id.isdigit() and int(message_id) <= self.highest):
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_ACK,
+                f"no message {message_id[:60]!r} was delivered on subscription {self.id!r}",
+            )
+        return number
+
+    def check_number(self, number: int) -> None:
+        """Whether a delivery of that number was ever made.
+
+        Raises:
+            ProtocolError: it was not.
+        """
+        if not 0 < number <= self._number:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_ACK, f"no delivery '{self.tag}-{number}' was made"
+            )
+
+    def claim(self, number: int) -> list[int]:
+        """Take out of ``unacked`` what an ACK or NACK of this delivery covers.
+
+        Returns:
+            The numbers now in ``claimed``; none if the delivery was settled before.
+        """
+        unacked = self.unacked
+        if self._cumulative:
+            numbers = []
+            for candidate in unacked:
+                if candidate > number:
+                    break
+                numbers.append(candidate)
+        else:
+            numbers = [number] if number in unacked else []
+        for claimed in numbers:
+            self.claimed[claimed] = unacked.pop(claimed)
+        return numbers
+
+    def settle(self, numbers: list[int], rejection: Rejection | None, done: Done | None) -> None:
+        """Settle what was claimed; credit for it comes back."""
+        for number in numbers:
+            message = self._forget(number)
+            self.queue.settle(message, rejection, done)
+        self.resume()
+
+    def settle_now(self, number: int, rejection: Rejection | None) -> None:
+        """Settle one delivery that no transaction holds and no receipt waits for."""
+        if self._cumulative or self._by_message_id is not None or rejection is not None:
+            self.settle(self.claim(number), rejection, None)
+            return
+        message = self.unacked.pop(number, None)
+        if message is not None:
+            self.credit += 1
+            self.queue.settle(message)
+            if not self.waiting:
+                self.resume()
+
+    def disclaim(self, numbers: list[int]) -> None:
+        """The transaction was aborted: the deliveries may be settled again.
+
+        If the subscription has ended, they return to the queue instead.
+        """
+        if self.ended:
+            self.settle(numbers, Rejection(delay=0.0), None)
+            return
+        for number in numbers:
+            self.unacked[number] = self.claimed.pop(number)
+        self.unacked = dict(sorted(self.unacked.items()))
+
+    def _forget(self, number: int) -> Message:
+        message = self.claimed.pop(number)
+        if self._by_message_id is not None:
+            self._by_message_id.pop(message.message_id, None)
+        self.credit += 1
+        return message

@@ -1,0 +1,146 @@
+"""Open transactions of one connection: what they gathered, and COMMIT as one change.
+
+A frame is checked when it arrives and applied at COMMIT, in order. Everything applied within one
+turn of the event loop becomes durable together, or not at all (`stompy_broker.store.base`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.routing.queue import Done, Rejection
+from stompy_broker.session.receipts import when_all
+from stompy_broker.session.subscription import AckSubscription
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A SEND that waits for COMMIT.
+
+    Attributes:
+        publish: sends it; takes what to call when that is safe.
+    """
+
+    publish: Callable[[Done], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """An ACK or NACK that waits for COMMIT."""
+
+    subscription: AckSubscription
+    numbers: list[int]
+    rejection: Rejection | None
+
+
+class Transaction:
+    """What one BEGIN gathered so far."""
+
+    def __init__(self, begun_at: float) -> None:
+        self.begun_at = begun_at
+        self.size = 0
+        self.operations: list[Publication | Settlement] = []
+
+    def commit(self, done: Done) -> None:
+        """Apply everything; call ``done`` when all of it is safe."""
+        parts = 1
+        for operation in self.operations:
+            parts += 1 if isinstance(operation, Publication) else len(operation.numbers)
+        part_done = when_all(parts, done)
+        for operation in self.operations:
+            if isinstance(operation, Publication):
+                operation.publish(part_done)
+            else:
+                operation.subscription.settle(operation.numbers, operation.rejection, part_done)
+        part_done()
+
+    def abort(self) -> None:
+        """Undo the claims; forget the rest."""
+        for operation in self.operations:
+            if isinstance(operation, Settlement):
+                operation.subscription.disclaim(operation.numbers)
+
+
+class Transactions:
+    """The open transactions of a connection, by id.
+
+    Args:
+        max_open: how many may be open.
+        max_frames: how many frames one may gather.
+        max_bytes: how large the SENDs in one may be together.
+    """
+
+    def __init__(self, *, max_open: int, max_frames: int, max_bytes: int) -> None:
+        self._open: dict[str, Transaction] = {}
+        self._max_open = max_open
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+
+    def begin(self, transaction_id: str, now: float) -> None:
+        """Open a transaction.
+
+        Raises:
+            ProtocolError: the id is in use, or too many are open.
+        """
+        if transaction_id in self._open:
+            raise ProtocolError(
+                ErrorCode.DUPLICATE_TRANSACTION, f"transaction {transaction_id!r} is open already"
+            )
+        if len(self._open) >= self._max_open:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED, f"{self._max_open} transactions are open already"
+            )
+        self._open[transaction_id] = Transaction(now)
+
+    def find(self, transaction_id: str) -> Transaction:
+        """An open transaction.
+
+        Raises:
+            ProtocolError: there is none of that id.
+        """
+        transaction = self._open.get(transaction_id)
+        if transaction is None:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_TRANSACTION, f"no transaction {transaction_id!r} is open"
+            )
+        return transaction
+
+    def room(self, transaction_id: str, size: int = 0) -> Transaction:
+        """An open transaction that can take one more frame, with a SEND of so many bytes.
+
+        Raises:
+            ProtocolError: there is none of that id, or it would grow too large.
+        """
+        transaction = self.find(transaction_id)
+        transaction.size += size
+        if len(transaction.operations) >= self._max_frames or transaction.size > self._max_bytes:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"transaction {transaction_id!r} is over {self._max_frames} frames "
+                f"or {self._max_bytes} bytes",
+            )
+        return transaction
+
+    def take(self, transaction_id: str) -> Transaction:
+        """Close a transaction, for COMMIT or ABORT.
+
+        Raises:
+            ProtocolError: there is none of that id.
+        """
+        transaction = self.find(transaction_id)
+        del self._open[transaction_id]
+        return transaction
+
+    def abort_all(self) -> None:
+        """The connection ends: every open transaction is aborted."""
+        for transaction in list(self._open.values()):
+            transaction.abort()
+        self._open.clear()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open)

@@ -1,0 +1,1 @@
+"""Where messages survive: the interface, and the store that keeps nothing."""

@@ -1,0 +1,243 @@
+"""One TCP connection: an `asyncio.Protocol` round a session. **Hot path.**
+
+Reading: each chunk goes to the session at once. Writing: the session writes into its `Outlet`;
+all outlets that were written to in one turn of the event loop are emptied together at its end,
+each with one write. Nothing here awaits, and there is no task for a connection.
+
+Closing is gentle, or the ERROR that explains it would be lost: write what waits, end the write
+side, read and forget until the peer has ended its own, at most for the linger time (1.2,
+*Connection Lingering*).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.clock import Clock
+from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.session import Lobby, Session
+
+log = logging.getLogger("stompy_broker.connection")
+
+_TLS_HANDSHAKE = 0x16
+_HTTP_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI ")
+_LONGEST_METHOD = max(map(len, _HTTP_METHODS))
+_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
+    b"This port speaks STOMP, not HTTP.\n"
+)
+
+
+class Flusher:
+    """Empties the outlets that were written to, once per turn of the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._written: list[Connection] = []
+
+    def add(self, connection: Connection) -> None:
+        """A connection's outlet is not empty any more."""
+        if not self._written:
+            self._loop.call_soon(self._flush)
+        self._written.append(connection)
+
+    def _flush(self) -> None:
+        written, self._written = self._written, []
+        for connection in written:
+            connection.flush()
+
+
+class Connection(asyncio.Protocol):
+    """One client's socket.
+
+    Args:
+        lobby: what the session needs.
+        flusher: shared by all connections of the broker.
+        clock: for lingering.
+        output_mark: bytes that may wait for a client before its consumers wait.
+        linger: seconds to wait for the client to close after we did.
+        closed: called when the connection is gone.
+        refusal: why this connection is turned away at once; None to serve it.
+    """
+
+    def __init__(
+        self,
+        lobby: Lobby,
+        flusher: Flusher,
+        clock: Clock,
+        *,
+        output_mark: int,
+        linger: float,
+        closed: Callable[[Connection], None],
+        refusal: ProtocolError | None = None,
+    ) -> None:
+        self.address = "?"
+        self.outlet = Outlet(lambda: flusher.add(self), output_mark)
+        self._lobby = lobby
+        self._clock = clock
+        self._output_mark = output_mark
+        self._linger = linger
+        self._on_closed = closed
+        self._refusal = refusal
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+        # The first bytes, until it is clear that they are STOMP; None from then on.
+        self._opening: bytes | None = b""
+        self._paused = False
+        self._closing = False
+        self._cut = clock.alarm(self.abort)
+
+    # -- asyncio.Protocol -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.address = _address(transport.get_extra_info("peername"))
+        sock: socket.socket = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Our outlet is the buffer; the transport's is only what the socket did not take at once.
+        self._transport.set_write_buffer_limits(high=self._output_mark // 4)
+        self._session = Session(self._lobby, self)
+        log.debug("%s: connected", self.address)
+        if self._refusal is not None:
+            self._session.refuse(self._refusal)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived."""
+        session = self._session
+        if self._closing or session is None:
+            return
+        if self._opening is not None:
+            data = self._opening + data
+            if self._is_foreign(data):
+                return
+            if len(data) < _LONGEST_METHOD and not data.endswith(b"\0"):
+                self._opening = data
+                return
+            self._opening = None
+        try:
+            session.receive(data)
+        except Exception:
+            self._fault()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what waits for it is still written."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The socket takes no more."""
+        self.outlet.shut()
+
+    def resume_writing(self) -> None:
+        """The socket takes more again."""
+        self.outlet.open()
+        self._more_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._cut.cancel()
+        self._transport = None
+        if self._session is not None:
+            try:
+                self._session.closed()
+            except Exception:
+                log.exception("%s: fault while its session ended", self.address)
+        log.debug("%s: gone", self.address)
+        self._on_closed(self)
+
+    # -- what the session asks --------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Write what waits, then close gracefully."""
+        self._closing = True
+        self._cut.set(self._clock.now() + self._linger)
+        if self.outlet.size == 0:
+            self._end_writing()
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        transport, session = self._transport, self._session
+        data = self.outlet.take()
+        if transport is None or session is None or transport.is_closing():
+            return
+        if data:
+            transport.write(data)
+            if session.heart_beat is not None:
+                session.heart_beat.sent(self._clock.now())
+        if self._closing:
+            self._end_writing()
+        elif self.outlet.choked and self.outlet.limit:
+            self._more_room()
+
+    def _more_room(self) -> None:
+        self.outlet.choked = False
+        if self._session is not None and not self._session.ended:
+            try:
+                self._session.writable()
+            except Exception:
+                self._fault()
+
+    def _end_writing(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        # Unread input would make the kernel reset the connection and destroy what we wrote.
+        self.resume()
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fault(self) -> None:
+        """A fault of our own: the log has the details, the client a word."""
+        log.exception("%s: fault while its session ran", self.address)
+        assert self._session is not None
+        self._session.refuse(
+            ProtocolError(ErrorCode.INTERNAL_ERROR, "a fault in the broker; its log has the details")
+        )
+
+    def _is_foreign(self, data: bytes) -> bool:
+        """Whether the first bytes are another protocol's: TLS and HTTP are told so, and closed."""
+        if data[0] == _TLS_HANDSHAKE:
+            log.warning("%s: tried TLS on a port without it", self.address)
+            self.abort()
+            return True
+        if data.startswith(_HTTP_METHODS):
+            log.warning("%s: tried HTTP on the STOMP port", self.address)
+            self.outlet.put(_HTTP_ANSWER)
+            self.close()
+            return True
+        return False
+
+    def __repr__(self) -> str:
+        """Address and what waits."""
+        return f"<Connection {self.address} waiting:{self.outlet.size}B>"
+
+
+def _address(peername: object) -> str:
+    if isinstance(peername, tuple) and len(peername) >= 2:
+        host, port = peername[0], peername[1]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return str(peername) or "?"

@@ -1,0 +1,152 @@
+"""Every exception of the core, and the words that travel in an ERROR frame's ``error-code``.
+
+The tree::
+
+    STOMPException
+    ├── STOMPError                 the broker said ERROR, or the conversation broke
+    │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
+    │   └── ProtocolError          the peer broke the rules of the specification
+    └── STOMPTimeout               nothing came in time (also a TimeoutError)
+
+`STOMPTimeout` is not a `STOMPError`, so that ``except STOMPError`` does not swallow a time-out.
+This module imports nothing of ours; exceptions carry plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+
+class ErrorCode(StrEnum):
+    """The ``error-code`` header of an ERROR frame: a word that programs may compare."""
+
+    MALFORMED_FRAME = "malformed-frame"
+    """Bytes that are no STOMP frame: a header without colon, a NUL in a header, a missing NUL."""
+    BAD_ESCAPE = "bad-escape"
+    """A backslash sequence that the negotiated version does not define."""
+    BAD_ENCODING = "bad-encoding"
+    """A command or header that is not UTF-8."""
+    BAD_CONTENT_LENGTH = "bad-content-length"
+    """A ``content-length`` that is not a plain decimal number."""
+    FRAME_TOO_LARGE = "frame-too-large"
+    """A command, header line, header count or body beyond the limit."""
+    UNKNOWN_COMMAND = "unknown-command"
+    """A command that STOMP does not have; commands are case sensitive."""
+    UNEXPECTED_FRAME = "unexpected-frame"
+    """A known command at the wrong time: before CONNECT, a second CONNECT, a server's command."""
+    UNEXPECTED_BODY = "unexpected-body"
+    """A body on a frame that must not have one."""
+    MISSING_HEADER = "missing-header"
+    """A header that the specification requires is not there."""
+    BAD_HEADER = "bad-header"
+    """A header value that does not mean anything for this frame."""
+    UNSUPPORTED_VERSION = "unsupported-version"
+    """No common protocol version."""
+    AUTHENTICATION_FAILED = "authentication-failed"
+    """Unknown login, wrong passcode, or anonymous access that is not allowed."""
+    BAD_DESTINATION = "bad-destination"
+    """A destination with an unknown prefix, a wildcard where none may stand, or no name."""
+    DUPLICATE_SUBSCRIPTION = "duplicate-subscription"
+    """A subscription id that is in use on this connection."""
+    UNKNOWN_SUBSCRIPTION = "unknown-subscription"
+    """A subscription id that is not in use on this connection."""
+    UNKNOWN_ACK = "unknown-ack"
+    """An ACK or NACK for a delivery that was never made."""
+    DUPLICATE_TRANSACTION = "duplicate-transaction"
+    """BEGIN with the id of a transaction that is open."""
+    UNKNOWN_TRANSACTION = "unknown-transaction"
+    """A transaction id that is not open on this connection."""
+    LIMIT_EXCEEDED = "limit-exceeded"
+    """Too many connections, subscriptions, transactions or frames in one."""
+    HEARTBEAT_TIMEOUT = "heart-beat-timeout"
+    """Nothing was received for longer than the negotiated heart-beat and its grace."""
+    LOGIN_TIMEOUT = "login-timeout"
+    """No complete CONNECT frame within the login time-out."""
+    SLOW_CONSUMER = "slow-consumer"
+    """A topic subscriber whose backlog is full and whose policy is ``disconnect``."""
+    ACCESS_REFUSED = "access-refused"
+    """The user may not do this with this destination."""
+    SHUTTING_DOWN = "shutting-down"
+    """The broker is stopping."""
+    INTERNAL_ERROR = "internal-error"
+    """A fault of the broker itself; its log has the details."""
+
+
+class FrameLike(Protocol):
+    """What an exception may carry as its frame, so that this module need not know frames."""
+
+    Command: str
+    Headers: dict[str, str]
+    Body: bytes
+
+
+class STOMPException(Exception):
+    """The base of everything this library raises on purpose."""
+
+
+class STOMPError(STOMPException):
+    """The broker answered with ERROR, or the conversation could not go on.
+
+    Attributes:
+        Message: one line of text; the ERROR frame's ``message`` header where there was one.
+        Frame: the ERROR frame, or None when the error was found on our side.
+    """
+
+    def __init__(self, message: str, frame: FrameLike | None = None) -> None:
+        super().__init__(message, frame)
+        self.Message = message
+        self.Frame = frame
+
+    def __str__(self) -> str:
+        """The message, then what the broker wrote in the body."""
+        if self.Frame is None or not self.Frame.Body:
+            return self.Message
+        detail = self.Frame.Body.decode("utf-8", "replace").strip()
+        return f"{self.Message}: {detail}" if detail != self.Message else self.Message
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the ERROR frame; empty when there was none."""
+        return {} if self.Frame is None else dict(self.Frame.Headers)
+
+    @property
+    def code(self) -> str | None:
+        """The ``error-code`` header, as our broker sends it; None from other brokers."""
+        return self.headers.get("error-code")
+
+
+class STOMPConnectionError(STOMPError, ConnectionError):
+    """There is no connection: none could be made, it was lost, or it was closed."""
+
+
+class ProtocolError(STOMPError):
+    """The peer's bytes break the specification.
+
+    Attributes:
+        error_code: which rule, as an `ErrorCode`.
+        receipt: the ``receipt`` header of the frame at fault, if it had one that was read.
+        frame_headers: the headers of the frame at fault as far as they are known.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.error_code = code
+        self.frame_headers: Mapping[str, str] = headers or {}
+
+    @property
+    def code(self) -> str:
+        """The rule that was broken."""
+        return self.error_code.value
+
+    @property
+    def receipt(self) -> str | None:
+        """The receipt that the frame at fault asked for, if that was read."""
+        return self.frame_headers.get("receipt")
+
+
+class STOMPTimeout(STOMPException, TimeoutError):
+    """Nothing came within the time given."""

@@ -1,0 +1,137 @@
+r"""Header names and values on the wire: what each version escapes, and what it cannot carry.
+
+==========  ==========================  ==========================================
+version     escape sequences            end of line
+==========  ==========================  ==========================================
+1.0         none                        LF; blanks round names and values go
+1.1         ``\n`` ``\c`` ``\\``        LF
+1.2         ``\n`` ``\c`` ``\\`` ``\r``  LF or CR LF
+==========  ==========================  ==========================================
+
+STOMP 1.1 and 1.2, *Value Encoding*: an undefined sequence is a fatal protocol error; CONNECT and
+CONNECTED are never escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stompy.errors import ErrorCode, ProtocolError
+
+
+class Version(StrEnum):
+    """A version of the protocol; compares in order of age."""
+
+    V1_0 = "1.0"
+    V1_1 = "1.1"
+    V1_2 = "1.2"
+
+
+ALL_VERSIONS = (Version.V1_2, Version.V1_1, Version.V1_0)
+"""What this library speaks, best first."""
+
+UNESCAPED_COMMANDS = frozenset(("CONNECT", "STOMP", "CONNECTED"))
+BODY_COMMANDS = frozenset(("SEND", "MESSAGE", "ERROR"))
+
+
+@dataclass(frozen=True, slots=True)
+class WireRules:
+    """How one version writes headers."""
+
+    version: Version | None
+    decode: Mapping[str, str]
+    """Escape sequence to character."""
+    encode: Mapping[int, str]
+    """Character to escape sequence, as a table for `str.translate`."""
+    crlf: bool
+    """Whether CR LF ends a line."""
+    trims: bool
+    """Whether blanks round names and values are dropped."""
+
+
+_ESCAPES_1_1 = {"\\\\": "\\", "\\n": "\n", "\\c": ":"}
+_ESCAPES_1_2 = _ESCAPES_1_1 | {"\\r": "\r"}
+
+
+def _encode_table(escapes: Mapping[str, str]) -> dict[int, str]:
+    return {ord(character): sequence for sequence, character in escapes.items()}
+
+
+OPENING_RULES = WireRules(None, {}, {}, crlf=True, trims=False)
+"""For CONNECT, which is read before the version is known."""
+
+RULES: Mapping[Version, WireRules] = {
+    # 1.0 has no escapes. A line break cannot be written at all: it becomes the two characters
+    # of the later escape, so that it never turns into a header line of its own.
+    Version.V1_0: WireRules(
+        Version.V1_0, {}, {ord("\n"): "\\n", ord("\r"): "\\r"}, crlf=False, trims=True
+    ),
+    Version.V1_1: WireRules(
+        Version.V1_1, _ESCAPES_1_1, _encode_table(_ESCAPES_1_1), crlf=False, trims=False
+    ),
+    Version.V1_2: WireRules(
+        Version.V1_2, _ESCAPES_1_2, _encode_table(_ESCAPES_1_2), crlf=True, trims=False
+    ),
+}
+
+_SEQUENCE = re.compile(r"\\.?", re.DOTALL)
+
+
+def unescape(text: str, rules: WireRules) -> str:
+    """Decode the escape sequences of a header name or value.
+
+    Raises:
+        ProtocolError: a sequence that the version does not define.
+    """
+    if "\\" not in text or not rules.decode:
+        return text
+
+    def decoded(match: re.Match[str]) -> str:
+        sequence = match.group()
+        character = rules.decode.get(sequence)
+        if character is None:
+            raise ProtocolError(
+                ErrorCode.BAD_ESCAPE,
+                f"{sequence!r} is no escape sequence of STOMP {rules.version}",
+            )
+        return character
+
+    return _SEQUENCE.sub(decoded, text)
+
+
+def escape(text: str, version: Version) -> str:
+    """Write a header name or value for a version, losing what that version cannot carry.
+
+    A CR at the end of a 1.1 value would join the LF that ends the line, so it is dropped.
+    """
+    escaped = text.translate(RULES[version].encode)
+    return escaped.rstrip("\r") if version is Version.V1_1 else escaped
+
+
+def is_writable(name: str, value: str, version: Version) -> bool:
+    """Whether a version can carry this header so that the reader gets the same text back."""
+    if version is Version.V1_2:
+        return bool(name)
+    if version is Version.V1_1:
+        return bool(name) and not (name + value).endswith("\r") and not name.endswith("\r")
+    plain = not any(mark in name or mark in value for mark in "\r\n")
+    return plain and ":" not in name and (name, value) == (name.strip(), value.strip()) != ("", "")
+
+
+def header_lines(headers: Mapping[str, str], version: Version) -> str:
+    """All header lines, each ended by LF, for a frame other than CONNECT and CONNECTED.
+
+    Headers that the version cannot name (1.0: a colon or line break in the name) are left out.
+    """
+    if version is Version.V1_0:
+        return "".join(
+            f"{name}:{escape(value, version)}\n"
+            for name, value in headers.items()
+            if ":" not in name and "\n" not in name and "\r" not in name
+        )
+    return "".join(
+        f"{escape(name, version)}:{escape(value, version)}\n" for name, value in headers.items()
+    )

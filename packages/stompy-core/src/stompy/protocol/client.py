@@ -1,0 +1,136 @@
+"""The client's side of a STOMP connection. **Hot path** (`ClientProtocol.receive_data`).
+
+It writes CONNECT, reads CONNECTED, and from then on turns bytes into frames and frames into
+bytes for the version that was settled. Receipts, subscriptions and waiting belong to its owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stompy.codec import FrameParser, encode_frame
+from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import STOMPFrame
+from stompy.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, Version, is_writable
+from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
+from stompy.limits import DEFAULT_LIMITS, Limits
+from stompy.protocol.base import ConnectionProtocol
+from stompy.protocol.states import State
+
+
+class ClientProtocol(ConnectionProtocol):
+    """Speaks STOMP to a server.
+
+    Args:
+        limits: bounds for what the server may send.
+        versions: the versions to offer.
+        heart_beat: milliseconds (we can send, we want to receive).
+        heart_beat_grace: after how many intervals of silence the server is dead.
+
+    Attributes:
+        connected: the CONNECTED frame, once it came.
+    """
+
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        versions: Sequence[Version] = ALL_VERSIONS,
+        heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
+        heart_beat_grace: float = 2.0,
+    ) -> None:
+        super().__init__(limits, FrameParser(limits))
+        self.connected: STOMPFrame | None = None
+        self._versions = tuple(versions)
+        self._offer = heart_beat
+        self._grace = heart_beat_grace
+
+    def connect(self, headers: Mapping[str, str]) -> bytes:
+        """The bytes of CONNECT (1.2, *CONNECT Frame*).
+
+        Args:
+            headers: ``host``, ``login`` and the like; ``accept-version`` and ``heart-beat`` are
+                added unless they are given.
+
+        Raises:
+            ValueError: a header holds a line break, which CONNECT cannot carry.
+        """
+        offered = ",".join(sorted(version.value for version in self._versions))
+        all_headers = {
+            "accept-version": offered,
+            "heart-beat": f"{self._offer[0]},{self._offer[1]}",
+            **headers,
+        }
+        self._offer = parse_heart_beat(all_headers["heart-beat"])
+        data = encode_frame("CONNECT", all_headers)
+        self._move(State.CONNECTING)
+        return data
+
+    def receive_data(self, data: bytes, now: float) -> list[STOMPFrame]:
+        """Take bytes from the server; give its frames, oldest first, CONNECTED included.
+
+        Never raises for what the server did: `failure` is then set.
+        """
+        if self.heart_beat is not None:
+            self.heart_beat.received(now)
+        parser = self._parser
+        received = STOMPFrame.received
+        frames = [received(head, body) for head, body in parser.feed(data)]
+        if frames and self._state is State.CONNECTING:
+            self._answered(frames[0], now)
+            if self.failure is None and self._state is State.OPEN:
+                frames += self.receive_data(b"", now)
+        if self.failure is None:
+            self.failure = parser.failure
+        return frames
+
+    def send(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
+        """The bytes of a frame for the version in use.
+
+        Raises:
+            ValueError: a header that this version cannot carry (1.0 has no line breaks).
+        """
+        version = self.version or Version.V1_2
+        if version is not Version.V1_2 and command not in UNESCAPED_COMMANDS:
+            for name, value in headers.items():
+                if not is_writable(name, value, version):
+                    raise ValueError(f"STOMP {version} cannot carry the header {name!r}: {value!r}")
+        return encode_frame(command, headers, body, version)
+
+    def disconnect(self, receipt_id: str) -> bytes:
+        """The bytes of DISCONNECT; its receipt says that the server is done (*DISCONNECT*)."""
+        data = self.send("DISCONNECT", {"receipt": receipt_id})
+        self._move(State.CLOSING)
+        return data
+
+    def _answered(self, frame: STOMPFrame, now: float) -> None:
+        """The first frame must be CONNECTED or ERROR."""
+        if frame.Command == "ERROR":
+            self._move(State.CLOSING)
+            return
+        try:
+            self._connected(frame, now)
+        except ProtocolError as error:
+            self.failure = error
+
+    def _connected(self, frame: STOMPFrame, now: float) -> None:
+        if frame.Command != "CONNECTED":
+            raise ProtocolError(
+                ErrorCode.UNEXPECTED_FRAME,
+                f"the server answered CONNECT with {frame.Command[:32]!r}",
+            )
+        chosen = frame.get("version", "1.0")
+        version = next((v for v in self._versions if v == chosen), None)
+        if version is None:
+            raise ProtocolError(
+                ErrorCode.UNSUPPORTED_VERSION,
+                f"the server chose version {chosen!r}, which was not offered",
+            )
+        # Servers were seen to answer with negative numbers; they mean "none".
+        theirs = parse_heart_beat((frame.get("heart-beat") or "0,0").replace("-", ""))
+        self.version = version
+        self.connected = frame
+        send, receive = negotiate(self._offer, theirs)
+        self.heart_beat = HeartBeat(send, receive, now, self._grace)
+        self._parser.proceed(version, self.limits)
+        self._move(State.OPEN)
