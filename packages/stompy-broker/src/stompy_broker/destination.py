@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from stompy.errors import ErrorCode, ProtocolError
 
@@ -48,23 +49,21 @@ class Destination:
     Attributes:
         kind: what it is.
         name: the part after the prefix.
+        is_pattern: whether a wildcard stands in it.
     """
 
     kind: Kind
     name: str
+    is_pattern: bool
 
     def __str__(self) -> str:
         """With its canonical prefix."""
         return self.kind.value + self.name
 
-    @property
-    def is_pattern(self) -> bool:
-        """Whether a wildcard stands in it."""
-        return any(word in WILDCARDS for word in self.name.split("."))
 
-
+@lru_cache(maxsize=4096)
 def parse_destination(text: str) -> Destination:
-    """Read a ``destination`` header.
+    """Read a ``destination`` header. Recent answers are remembered.
 
     Raises:
         ProtocolError: an unknown prefix, no name, or control characters.
@@ -81,18 +80,21 @@ def parse_destination(text: str) -> Destination:
         raise _bad(text, "has no name after its prefix")
     if not name.isprintable():
         raise _bad(text, "holds characters that cannot be printed")
-    return Destination(kind, name)
+    return Destination(kind, name, not WILDCARDS.isdisjoint(name.split(".")))
 
 
-def check_sendable(destination: Destination) -> None:
-    """Whether a client may SEND to it.
+@lru_cache(maxsize=4096)
+def sendable(text: str) -> Destination:
+    """Read the destination of a SEND. Recent answers are remembered.
 
     Raises:
-        ProtocolError: it has wildcards, or belongs to the broker.
+        ProtocolError: it cannot be read, has wildcards, or belongs to the broker.
     """
+    destination = parse_destination(text)
     if destination.is_pattern:
-        raise _bad(str(destination), "has a wildcard, and a message needs one destination")
+        raise _bad(text, "has a wildcard, and a message needs one destination")
     _check_not_reserved(destination)
+    return destination
 
 
 def check_subscribable(destination: Destination) -> None:

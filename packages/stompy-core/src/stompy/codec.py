@@ -16,6 +16,7 @@ Nobody outside the protocol modules needs this one; the broker reads `Head` obje
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -31,12 +32,18 @@ from stompy.headers import (
 )
 from stompy.limits import DEFAULT_LIMITS, Limits
 
-_LF = 10
-_CR = 13
+# ``92 in data`` looks for one octet; ``b"\\" in data`` first fails to be a number, which takes five
+# times as long.
+_NUL, _LF, _CR, _A, _BACKSLASH = 0, 10, 13, 65, 92
 
 # Header blocks up to this size take the fast path. It also bounds what one search may look
 # through in vain, which keeps the parser linear when no "LF LF" ever comes.
 _FAST_BLOCK = 1024
+
+# An ACK as 1.2 clients of our broker write it. ACKs come as often as messages and no two are alike,
+# so the cache of heads is of no use to them: reading them by one regular expression takes a third
+# of the time (``benchmarks/codec.py``). Everything else an ACK may look like is read as usual.
+_PLAIN_ACK = re.compile(rb"ACK\nid:([0-9-]{1,40})\n\n\0").match
 
 _NONE_KNOWN: Callable[[bytes], Head | None] = {}.get
 
@@ -67,24 +74,32 @@ class Head:
 
 
 class HeadCache:
-    """Remembers parsed heads by their raw bytes; forgets everything when full.
+    """Remembers parsed heads by their raw bytes, from the second time they are seen.
 
-    Forgetting everything is what makes blocks that never repeat cheap: no list of recent use is
-    kept, and blocks that do repeat are back after one parse each.
+    Waiting for the second time keeps blocks that never repeat out; keeping them would cost more
+    than parsing them (``benchmarks/codec.py``: a quarter more for each such frame). When full it
+    forgets everything, so that it needs no list of recent use.
     """
 
-    __slots__ = ("_capacity", "heads")
+    __slots__ = ("_capacity", "_seen", "heads")
 
     def __init__(self, capacity: int = 2048) -> None:
         self.heads: dict[bytes, Head] = {}
+        self._seen: set[int] = set()
         self._capacity = capacity
 
     def remember(self, head: Head) -> None:
-        """Keep a head that was read from its block."""
-        heads = self.heads
-        if len(heads) >= self._capacity:
-            heads.clear()
-        heads[head.block] = head
+        """A head was read from its block: keep it if that happened before."""
+        sight = hash(head.block)
+        seen = self._seen
+        if sight in seen:
+            if len(self.heads) >= self._capacity:
+                self.heads.clear()
+            self.heads[head.block] = head
+        else:
+            if len(seen) >= self._capacity:
+                seen.clear()
+            seen.add(sight)
 
 
 def accept_any(head: Head) -> None:
@@ -110,8 +125,10 @@ class FrameParser:
         "_limits",
         "_lines",
         "_pending",
+        "_plain_acks",
         "_rules",
         "_scan",
+        "_simple_block",
         "_unread",
         "failure",
     )
@@ -122,10 +139,10 @@ class FrameParser:
         check: Callable[[Head], None] = accept_any,
         version: Version | None = None,
     ) -> None:
-        self._limits = limits
         self._check = check
-        self._rules = OPENING_RULES if version is None else RULES[version]
         self._cache: HeadCache | None = None
+        self._plain_acks = False
+        self._set_rules(OPENING_RULES if version is None else RULES[version], limits)
         self._halted = False
         self._unread = b""
         # The unfinished frame: bytes of its head while _head is None, of its body otherwise.
@@ -144,12 +161,26 @@ class FrameParser:
         check: Callable[[Head], None] = accept_any,
         cache: HeadCache | None = None,
     ) -> None:
-        """Go on after CONNECT or CONNECTED with the version that was settled."""
-        self._rules = RULES[version]
-        self._limits = limits
+        """Go on after CONNECT or CONNECTED with the version that was settled.
+
+        Args:
+            version: it.
+            limits: bounds from now on.
+            check: as for the constructor.
+            cache: where a server remembers the heads of SENDs. Heads found there, and plain
+                ACKs, are not checked again.
+        """
+        self._set_rules(RULES[version], limits)
         self._check = check
         self._cache = cache
+        self._plain_acks = cache is not None and version is Version.V1_2
         self._halted = False
+
+    def _set_rules(self, rules: WireRules, limits: Limits) -> None:
+        self._rules = rules
+        self._limits = limits
+        # Heads up to this size cannot break a limit on lines, so they are not looked at for it.
+        self._simple_block = -1 if rules.trims else min(limits.header_line, limits.header_block)
 
     @property
     def halted(self) -> bool:
@@ -245,22 +276,35 @@ class FrameParser:
         size = len(data)
         find = data.find
         append = frames.append
-        known = self._cache.heads.get if self._cache is not None else _NONE_KNOWN
+        known, remember = _NONE_KNOWN, None
+        if self._cache is not None:
+            known, remember = self._cache.heads.get, self._cache.remember
         while position < size:
             if data[position] <= _CR:
                 position = self._skip_eols(data, position)
                 if position >= size:
                     break
+            if data[position] == _A and self._plain_acks:
+                ack = _PLAIN_ACK(data, position)
+                if ack is not None:
+                    append((Head("ACK", {"id": ack[1].decode()}, b"", -1), b""))
+                    position = ack.end()
+                    continue
             end = find(b"\n\n", position, position + _FAST_BLOCK)
-            head = known(data[position:end]) if end > 0 else None
-            if head is not None:
-                start = end + 2
-            else:
-                found = self._read_head(data, position, end)
-                if found is None:
-                    self._keep_partial_head(data, position)
-                    return
-                head, start = found
+            block = data[position:end] if end > 0 else b""
+            head = known(block)
+            start = end + 2
+            if head is None:
+                if end < 0 or (_CR in block and self._rules.crlf):
+                    found = self._search_head(data, position)
+                    if found is None:
+                        self._keep_partial_head(data, position)
+                        return
+                    head, start = found
+                else:
+                    head = self._parse_head(block)
+                    if remember is not None and head.command == "SEND":
+                        remember(head)
             length = head.length
             if length >= 0:
                 end = start + length
@@ -327,79 +371,66 @@ class FrameParser:
                 return start, newline + 1
             start = newline + 1
 
-    def _read_head(self, data: bytes, position: int, end: int) -> tuple[Head, int] | None:
-        """Read an unknown head: it and where its body starts; None if unfinished.
+    def _search_head(self, data: bytes, position: int) -> tuple[Head, int] | None:
+        """Find the end of a head line by line, for CR LF and for large heads.
 
-        ``end`` is where LF LF was found, or negative. With CR LF in play that place may lie
-        beyond the blank line, which is then searched line by line.
+        Returns:
+            The head and where its body starts; None if the head is unfinished.
         """
-        if end > 0:
-            block = data[position:end]
-            if not (self._rules.crlf and b"\r" in block):
-                head = self._parse_head(block)
-                if self._cache is not None and head.command == "SEND":
-                    self._cache.remember(head)
-                return head, end + 2
         found = self._blank_line(data, position)
         if found is None:
             return None
         blank, start = found
-        return self._parse_head(data[position : blank - 1]), start
+        return self._parse_head(data[position : blank - 1], intricate=True), start
 
-    def _parse_head(self, block: bytes) -> Head:
+    def _parse_head(self, block: bytes, *, intricate: bool = False) -> Head:
         """Decode command and headers, and have the head checked."""
         headers: dict[str, str] = {}
         try:
-            command = self._decode_block(block, headers)
+            if intricate or _BACKSLASH in block or len(block) > self._simple_block:
+                command = self._decode_thoroughly(block, headers)
+            else:
+                # The common case, written out: LF, no escapes, no line that could be too long.
+                command, *lines = block.decode().split("\n")
+                for line in lines:
+                    name, colon, value = line.partition(":")
+                    if not colon or not name:
+                        raise _malformed_line(line)
+                    if name not in headers:
+                        headers[name] = value
+                if len(lines) > self._limits.header_count:
+                    raise _too_large("number of headers", len(lines), self._limits.header_count)
+            if _NUL in block:
+                raise ProtocolError(
+                    ErrorCode.MALFORMED_FRAME,
+                    f"NUL before the blank line that ends the headers of {command[:32]!r}",
+                )
             length = -1
             if "content-length" in headers:
                 length = self._content_length(headers["content-length"])
             head = Head(command, headers, block, length)
             self._check(head)
+        except UnicodeDecodeError:
+            raise ProtocolError(
+                ErrorCode.BAD_ENCODING, "command and headers must be UTF-8"
+            ) from None
         except ProtocolError as error:
             # What was read so far may name the receipt that the ERROR has to answer.
             error.frame_headers = error.frame_headers or headers
             raise
         return head
 
-    def _decode_block(self, block: bytes, headers: dict[str, str]) -> str:
-        """Fill ``headers``, give the command. The common case, LF and no escapes, costs least."""
+    def _decode_thoroughly(self, block: bytes, headers: dict[str, str]) -> str:
+        """Fill ``headers``, give the command: for CR LF, escapes, padding and long lines."""
         rules, limits = self._rules, self._limits
         if len(block) > limits.header_block:
             raise _too_large("header block", len(block), limits.header_block)
-        text = self._decode_text(block)
-        lines = text.split("\n")
+        # 1.0 does not say which encoding; its bytes pass through unharmed.
+        tolerant = rules.version is Version.V1_0
+        lines = block.decode("utf-8", "surrogateescape" if tolerant else "strict").split("\n")
         if len(lines) > limits.header_count + 1:
             raise _too_large("number of headers", len(lines) - 1, limits.header_count)
-        if len(block) > limits.header_line or "\\" in text or "\r" in text or rules.trims:
-            command = self._decode_lines(lines, headers)
-        else:
-            command = lines[0]
-            for line in lines[1:]:
-                name, colon, value = line.partition(":")
-                if not colon or not name:
-                    raise _malformed_line(line)
-                if name not in headers:
-                    headers[name] = value
-        if len(command) > limits.command:
-            raise _too_large("command", len(command), limits.command)
-        if "\0" in text:
-            raise ProtocolError(
-                ErrorCode.MALFORMED_FRAME,
-                f"NUL before the blank line that ends the headers of {command!r}",
-            )
-        return command
-
-    def _decode_text(self, block: bytes) -> str:
-        try:
-            return block.decode()
-        except UnicodeDecodeError:
-            # 1.0 does not say which encoding; its bytes pass through unharmed.
-            if self._rules.version is not Version.V1_0:
-                raise ProtocolError(
-                    ErrorCode.BAD_ENCODING, "command and headers must be UTF-8"
-                ) from None
-            return block.decode("utf-8", "surrogateescape")
+        return self._decode_lines(lines, headers)
 
     def _decode_lines(self, lines: list[str], headers: dict[str, str]) -> str:
         """The thorough way: CR LF, escapes, padding and long lines."""
@@ -407,6 +438,8 @@ class FrameParser:
         if rules.crlf:
             lines = [line.removesuffix("\r") for line in lines]
         command = lines[0]
+        if len(command) > limits.command:
+            raise _too_large("command", len(command), limits.command)
         verbatim = command in UNESCAPED_COMMANDS
         for line in lines[1:]:
             if len(line.encode("utf-8", "surrogateescape")) > limits.header_line:
@@ -422,7 +455,7 @@ class FrameParser:
         return command
 
     def _content_length(self, text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        if not (text.isdecimal() and text.isascii()) or len(text) > 18:
             raise ProtocolError(
                 ErrorCode.BAD_CONTENT_LENGTH,
                 f"content-length must be a decimal number, not {text[:40]!r}",

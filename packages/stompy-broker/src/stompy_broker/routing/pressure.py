@@ -15,40 +15,42 @@ HARD = 2
 
 
 class Pressure:
-    """Bytes in use against a mark.
+    """Bytes in use against a mark. **Hot path:** queues count on `used` themselves, and call
+    `reached` and `relieved` when it passes `high` or `floor`.
 
     Attributes:
         used: bytes in use.
+        high: where producers begin to wait.
+        floor: where they go on; below zero while nobody waits.
         full: whether producers have to wait.
     """
 
-    __slots__ = ("_high", "_low", "_waiting", "full", "used")
+    __slots__ = ("_low", "_waiting", "floor", "full", "high", "used")
 
     def __init__(self, mark: int) -> None:
         self.used = 0
         self.full = False
-        self._high = mark or float("inf")
-        self._low = self._high * 0.75
+        self.high = mark or float("inf")
+        self.floor = -1.0
+        self._low = self.high * 0.75
         self._waiting: dict[Callable[[], None], None] = {}
 
-    def add(self, size: int) -> None:
-        """So many bytes more."""
-        self.used += size
-        if self.used >= self._high:
-            self.full = True
+    def reached(self) -> None:
+        """The high mark was reached."""
+        self.full = True
+        self.floor = self._low
 
-    def free(self, size: int) -> None:
-        """So many bytes less; below the low level everybody goes on."""
-        self.used -= size
-        if self.full and self.used <= self._low:
-            self.full = False
-            waiting, self._waiting = self._waiting, {}
-            for go_on in waiting:
-                go_on()
+    def relieved(self) -> None:
+        """The low level was reached: everybody goes on."""
+        self.full = False
+        self.floor = -1.0
+        waiting, self._waiting = self._waiting, {}
+        for go_on in waiting:
+            go_on()
 
     def stops(self, *, consumes: bool) -> bool:
         """Whether a producer has to wait, given whether it consumes as well."""
-        return self.full and not (consumes and self.used < self._high * HARD)
+        return self.full and not (consumes and self.used < self.high * HARD)
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call ``go_on`` once there is room. Harmless when repeated."""

@@ -109,7 +109,9 @@ class Queue:
         self.private = private
         self.volatile = volatile
         self.final = final
-        self.pressure = Pressure(0 if private else policy.max_bytes)
+        bounded = policy.max_bytes and not private
+        self.pressure = Pressure(policy.max_bytes) if bounded else None
+        self.bytes = 0
         self.idle_since: float | None = house.clock.now()
         self._house = house
         self._total = house.pressure
@@ -203,7 +205,7 @@ class Queue:
                 delayed=len(self._delayed),
                 unacked=self._unacked,
                 consumers=len(self._consumers),
-                bytes=self.pressure.used,
+                bytes=self.bytes,
                 published=self.published,
                 delivered=self.delivered,
                 acked=self.acked,
@@ -265,16 +267,30 @@ class Queue:
     def _keep(self, message: Message) -> None:
         """Account for a message, and store it where it is to survive."""
         size = message.size
-        self.pressure.add(size)
-        self._total.add(size)
+        self.bytes += size
+        total = self._total
+        total.used += size
+        if total.used >= total.high:
+            total.reached()
+        if self.pressure is not None:
+            self.pressure.used += size
+            if self.pressure.used >= self.pressure.high:
+                self.pressure.reached()
         if self._store is not None and message.head.persistent:
             self._store.append(self.destination, message)
 
     def _let_go(self, message: Message) -> None:
         """Undo `_keep`."""
         size = message.size
-        self.pressure.free(size)
-        self._total.free(size)
+        self.bytes -= size
+        total = self._total
+        total.used -= size
+        if total.used <= total.floor:
+            total.relieved()
+        if self.pressure is not None:
+            self.pressure.used -= size
+            if self.pressure.used <= self.pressure.floor:
+                self.pressure.relieved()
         if self._store is not None and message.head.persistent:
             self._store.remove(self.destination, message)
 
@@ -322,7 +338,7 @@ class Queue:
     def _bound(self) -> None:
         """Keep a topic subscriber's backlog within its limits."""
         policy, fresh = self.policy, self._fresh
-        while len(fresh) > policy.backlog_messages or self.pressure.used > policy.backlog_bytes:
+        while len(fresh) > policy.backlog_messages or self.bytes > policy.backlog_bytes:
             if policy.overflow == "disconnect":
                 reason = ProtocolError(
                     ErrorCode.SLOW_CONSUMER,

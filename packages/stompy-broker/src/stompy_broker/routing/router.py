@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from stompy.headers import Version
 from stompy_broker.clock import Clock
 from stompy_broker.destination import Destination, Kind, parse_destination
-from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.message import Message, MessageHead, SharedMessage, stamp
 from stompy_broker.policy import Policies
 from stompy_broker.routing.matcher import Matcher
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Done, Queue
 from stompy_broker.store.base import MessageStore
+
+_QUEUE, _TOPIC = Kind.QUEUE, Kind.TOPIC
 
 _SEQUENCES_PER_MS = 2**20
 
@@ -84,16 +85,16 @@ class Router:
         Returns:
             What the sender has to wait for before it sends more; None when there is room.
         """
-        message = Message(next(self._sequences), head, body, self.stamp)
-        if destination.kind is Kind.QUEUE:
+        if destination.kind is _QUEUE:
+            message = Message(next(self._sequences), head, body, self.stamp)
             queue = self.queues.get(destination.name) or self.queue(destination.name)
             queue.publish(message, done)
-            if queue.pressure.full:
+            if queue.pressure is not None and queue.pressure.full:
                 return queue.pressure
-        elif destination.kind is Kind.TOPIC:
-            self._publish_to_topic(destination.name, message, done)
+        elif destination.kind is _TOPIC:
+            self._publish_to_topic(destination.name, head, body, done)
         else:
-            self._publish_reply(destination.name, message, done)
+            self._publish_reply(destination.name, head, body, done)
         return self.pressure if self.pressure.full else None
 
     def publish_to(
@@ -102,18 +103,24 @@ class Router:
         """Put a message into a queue that is known already."""
         queue.publish(Message(next(self._sequences), head, body, self.stamp), done)
 
-    def _publish_to_topic(self, name: str, message: Message, done: Done | None) -> None:
+    def _publish_to_topic(
+        self, name: str, head: MessageHead, body: bytes, done: Done | None
+    ) -> None:
         queues = self._topics.match(name)
         if not queues:
             self.unroutable += 1
-        elif len(queues) > 1 and message.head.plain:
-            message.shared_tail = message.tail(Version.V1_2)
-        for queue in queues:
-            queue.publish(message)
+        else:
+            shared = head.plain and len(queues) > 1
+            kind = SharedMessage if shared else Message
+            message = kind(next(self._sequences), head, body, self.stamp)
+            for queue in queues:
+                queue.publish(message)
         if done is not None:
             self.store.sync(done)
 
-    def _publish_reply(self, name: str, message: Message, done: Done | None) -> None:
+    def _publish_reply(
+        self, name: str, head: MessageHead, body: bytes, done: Done | None
+    ) -> None:
         """A reply to somebody who is gone is dropped: its sender is not to blame."""
         queue = self.replies.get(name)
         if queue is None:
@@ -121,11 +128,8 @@ class Router:
             if done is not None:
                 done()
             return
-        headers = message.head.headers() | {"destination": queue.destination}
-        message = Message(
-            message.sequence, MessageHead.from_headers(headers), message.body, message.stamp
-        )
-        queue.publish(message, done)
+        headers = head.headers() | {"destination": queue.destination}
+        self.publish_to(queue, MessageHead.from_headers(headers), body, done)
 
     # -- queues ---------------------------------------------------------------------------
 

@@ -25,9 +25,9 @@ from stompy_broker.clock import Clock
 from stompy_broker.destination import (
     Destination,
     Kind,
-    check_sendable,
     check_subscribable,
     parse_destination,
+    sendable,
 )
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.pressure import Pressure
@@ -42,6 +42,9 @@ log = logging.getLogger("stompy_broker.session")
 
 _PREFETCH_HEADERS = ("prefetch-count", "activemq.prefetchSize", "prefetch")
 _TEMPORARY = Kind.TEMPORARY.value
+
+_SPECIAL = frozenset(("receipt", "transaction", "reply-to"))
+"""Headers that make more of a SEND than a message to route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +109,22 @@ class Peer(Protocol):
 
 
 class SendPlan:
-    """What a header block of SEND means; worked out once and kept with the parsed head."""
+    """What a header block of SEND means; worked out once and kept with the parsed head.
 
-    __slots__ = ("destination", "head", "receipt", "reply_to", "simple", "transaction")
+    Attributes:
+        simple: whether there is nothing to do but to route it.
+        destination: where to.
+        head: the headers that are passed on.
+    """
+
+    __slots__ = ("destination", "head", "simple")
 
     def __init__(self, head: Head, version: Version) -> None:
         headers = head.headers
-        self.destination = parse_destination(headers["destination"])
-        check_sendable(self.destination)
+        self.destination = destination = sendable(headers["destination"])
         self.head = MessageHead.from_send(head, version)
-        self.receipt = headers.get("receipt")
-        self.transaction = headers.get("transaction")
-        reply_to = headers.get("reply-to", "")
-        self.reply_to = reply_to if reply_to.startswith(_TEMPORARY) else None
         self.simple = (
-            self.receipt is None
-            and self.transaction is None
-            and self.reply_to is None
-            and self.destination.kind is not Kind.TEMPORARY
+            _SPECIAL.isdisjoint(headers) and destination.kind is not Kind.TEMPORARY
         )
 
 
@@ -152,8 +153,11 @@ class Session:
         )
         self._receipts = Receipts()
         self._subscriptions: dict[str, Subscription] = {}
-        self._by_tag: dict[int, AckSubscription] = {}
+        self._by_tag: dict[str, AckSubscription] = {}
         self._tags = 0
+        # Who got credit back in this read. Their queues go on once for all of it: a queue with
+        # one consumer and a full prefetch then moves half as many messages again.
+        self._refilled: dict[AckSubscription, None] = {}
         self._temporary: dict[str, Queue] = {}
         self._transactions = Transactions(
             max_open=settings.max_transactions,
@@ -204,6 +208,10 @@ class Session:
             except ProtocolError as error:
                 self._fail(error, head)
                 return
+        if self._refilled:
+            refilled, self._refilled = self._refilled, {}
+            for subscription in refilled:
+                subscription.resume()
         if protocol.failure is not None:
             self._fail(protocol.failure)
 
@@ -296,23 +304,24 @@ class Session:
 
     def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
         """A SEND with a receipt, a transaction, or a temporary queue."""
-        message_head = plan.head
-        if plan.reply_to is not None:
-            name = plan.reply_to.removeprefix(_TEMPORARY)
-            queue = self._reply_queue(name)
-            headers = head.headers | {"reply-to": f"{Kind.REPLY.value}{queue.name}"}
-            message_head = MessageHead.from_headers(headers)
+        headers, message_head = head.headers, plan.head
+        receipt, transaction_id = headers.get("receipt"), headers.get("transaction")
+        reply_to = headers.get("reply-to", "")
+        if reply_to.startswith(_TEMPORARY):
+            queue = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
+            address = f"{Kind.REPLY.value}{queue.name}"
+            message_head = MessageHead.from_headers(headers | {"reply-to": address})
 
         def publish(done: Done | None) -> None:
             self._publish(plan.destination, message_head, body, done)
 
-        if plan.transaction is None:
-            publish(None if plan.receipt is None else self._receipt_when_done(plan.receipt))
+        if transaction_id is None:
+            publish(None if receipt is None else self._receipt_when_done(receipt))
         else:
             size = len(body) + len(message_head.block)
-            transaction = self._transactions.room(plan.transaction, size)
+            transaction = self._transactions.room(transaction_id, size)
             transaction.operations.append(Publication(publish))
-            self._receipt_now(plan.receipt)
+            self._receipt_now(receipt)
 
     def _publish(
         self, destination: Destination, head: MessageHead, body: bytes, done: Done | None
@@ -404,7 +413,7 @@ class Session:
             mode=mode,
             prefetch=prefetch,
         )
-        self._by_tag[self._tags] = subscription
+        self._by_tag[str(self._tags)] = subscription
         return subscription
 
     def _source(self, destination: Destination) -> Queue:
@@ -451,7 +460,7 @@ class Session:
         subscription = self._subscriptions.pop(key)
         subscription.end()
         if isinstance(subscription, AckSubscription):
-            del self._by_tag[subscription.tag]
+            del self._by_tag[str(subscription.tag)]
         if subscription.queue.private:
             self._router.unsubscribe_topic(subscription.queue)
 
@@ -484,11 +493,12 @@ class Session:
     def _ack(self, head: Head, body: bytes) -> None:
         headers = head.headers
         if len(headers) == 1 and "id" in headers:
-            found = self._delivery(headers)
-            if found is not None:
-                found[0].settle_now(found[1], None)
-        else:
-            self._settle(headers, None)
+            tag, _, number = headers["id"].partition("-")
+            subscription = self._by_tag.get(tag)
+            if subscription is not None and subscription.accept(number):
+                self._refilled[subscription] = None
+                return
+        self._settle(headers, None)
 
     def _nack(self, head: Head, body: bytes) -> None:
         headers = head.headers
@@ -535,7 +545,7 @@ class Session:
             raise ProtocolError(
                 ErrorCode.UNKNOWN_ACK, f"{ack_id[:60]!r} is not the ack header of a MESSAGE"
             )
-        subscription = self._by_tag.get(int(tag))
+        subscription = self._by_tag.get(tag)
         if subscription is None:
             if not 0 < int(tag) <= self._tags:
                 raise ProtocolError(ErrorCode.UNKNOWN_ACK, f"no delivery {ack_id[:60]!r} was made")

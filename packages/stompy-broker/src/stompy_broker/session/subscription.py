@@ -82,7 +82,7 @@ class Subscription:
     def deliver(self, message: Message) -> bool:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
         prefix = self._head + _delivery(message) if message.deliveries else self._first_prefix
-        return self._outlet.put_message(prefix, message.shared_tail or message.tail(self._version))
+        return self._outlet.put_message(prefix, message.tail(self._version))
 
     def fail(self, reason: ProtocolError) -> None:
         """The queue gives up on this subscription."""
@@ -164,7 +164,7 @@ class AckSubscription(Subscription):
             self._by_message_id[message.message_id] = number
             self.highest = max(self.highest, message.sequence)
             prefix = self._head + _delivery(message)
-        room = self._outlet.put_message(prefix, message.shared_tail or message.tail(self._version))
+        room = self._outlet.put_message(prefix, message.tail(self._version))
         return room and self.credit > 0
 
     def resume(self) -> None:
@@ -242,17 +242,24 @@ class AckSubscription(Subscription):
             self.queue.settle(message, rejection, done)
         self.resume()
 
-    def settle_now(self, number: int, rejection: Rejection | None) -> None:
-        """Settle one delivery that no transaction holds and no receipt waits for."""
-        if self._cumulative or self._by_message_id is not None or rejection is not None:
-            self.settle(self.claim(number), rejection, None)
-            return
-        message = self.unacked.pop(number, None)
-        if message is not None:
-            self.credit += 1
-            self.queue.settle(message)
-            if not self.waiting:
-                self.resume()
+    def accept(self, number: str) -> bool:
+        """Settle one delivery, in the common case: the short way of claim and settle.
+
+        The caller calls `resume` later, once for all the deliveries it has settled.
+
+        Returns:
+            Whether that was the case. If not, nothing was done.
+        """
+        try:
+            delivery = int(number)
+        except ValueError:
+            return False
+        unacked = self.unacked
+        if delivery not in unacked or (self._cumulative and delivery != next(iter(unacked))):
+            return False
+        self.credit += 1
+        self.queue.settle(unacked.pop(delivery))
+        return True
 
     def disclaim(self, numbers: list[int]) -> None:
         """The transaction was aborted: the deliveries may be settled again.

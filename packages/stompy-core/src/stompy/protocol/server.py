@@ -19,23 +19,29 @@ from stompy.protocol.states import State
 
 _NO_HEART_BEAT = (0, 0)
 
-_CLIENT_COMMANDS: Mapping[str, tuple[str, ...]] = {
+_ALWAYS: Mapping[str, tuple[str, ...]] = {
     "SEND": ("destination",),
     "SUBSCRIBE": ("destination",),
     "UNSUBSCRIBE": (),
-    "ACK": (),
-    "NACK": (),
+    "ACK": ("message-id",),
+    "NACK": ("message-id",),
     "BEGIN": ("transaction",),
     "COMMIT": ("transaction",),
     "ABORT": ("transaction",),
     "DISCONNECT": (),
 }
-"""What a client may send once connected, with the headers that every version requires."""
-
-_SINCE_1_1: Mapping[str, tuple[str, ...]] = {
-    "SUBSCRIBE": ("id",),
+_SINCE_1_1 = {
+    "SUBSCRIBE": ("id", "destination"),
     "UNSUBSCRIBE": ("id",),
+    "ACK": ("subscription", "message-id"),
+    "NACK": ("subscription", "message-id"),
 }
+REQUIRED_HEADERS: Mapping[Version, Mapping[str, tuple[str, ...]]] = {
+    Version.V1_0: _ALWAYS,
+    Version.V1_1: {**_ALWAYS, **_SINCE_1_1},
+    Version.V1_2: {**_ALWAYS, **_SINCE_1_1, "ACK": ("id",), "NACK": ("id",)},
+}
+"""What a client may send once connected, and with which headers."""
 
 _SERVER_COMMANDS = frozenset(("CONNECTED", "MESSAGE", "RECEIPT", "ERROR"))
 
@@ -74,6 +80,7 @@ class ServerProtocol(ConnectionProtocol):
         self._offer = heart_beat
         self._grace = heart_beat_grace
         self._client_beat = _NO_HEART_BEAT
+        self._required: Mapping[str, tuple[str, ...]] = {}
 
     def receive_data(self, data: bytes, now: float) -> list[tuple[Head, bytes]]:
         """Take bytes from the client; give the frames to act on, oldest first.
@@ -133,6 +140,7 @@ class ServerProtocol(ConnectionProtocol):
         offer = self._offer if self.version is not Version.V1_0 else _NO_HEART_BEAT
         send, receive = negotiate(offer, self._client_beat)
         self.heart_beat = HeartBeat(send, receive, now, self._grace)
+        self._required = REQUIRED_HEADERS[self.version]
         self._parser.proceed(
             self.version, self.limits, self._check_open, self._caches.get(self.version)
         )
@@ -166,7 +174,7 @@ class ServerProtocol(ConnectionProtocol):
 
     def _check_opening(self, head: Head) -> None:
         if head.command not in ("CONNECT", "STOMP"):
-            known = head.command in _CLIENT_COMMANDS or head.command in _SERVER_COMMANDS
+            known = head.command in _ALWAYS or head.command in _SERVER_COMMANDS
             raise ProtocolError(
                 ErrorCode.UNEXPECTED_FRAME if known else ErrorCode.UNKNOWN_COMMAND,
                 f"the first frame must be CONNECT or STOMP, not {head.command[:32]!r}",
@@ -174,30 +182,26 @@ class ServerProtocol(ConnectionProtocol):
 
     def _check_open(self, head: Head) -> None:
         """Whether a command may come now, and with these headers."""
-        command, headers = head.command, head.headers
-        required = _CLIENT_COMMANDS.get(command)
+        required = self._required.get(head.command)
         if required is None:
-            raise self._wrong_command(command)
-        if self.version is not Version.V1_0:
-            required = _SINCE_1_1.get(command, ()) + required
-        elif command == "UNSUBSCRIBE" and "destination" not in headers:
-            required = ("id",)
-        if command == "ACK" or command == "NACK":
-            required = self._required_for_ack(headers)
+            raise self._wrong_command(head.command)
+        headers = head.headers
         for name in required:
             if not headers.get(name):
-                raise ProtocolError(
-                    ErrorCode.MISSING_HEADER, f"{command} needs a {name!r} header"
-                )
+                self._check_alternative(head, name)
 
-    def _required_for_ack(self, headers: Mapping[str, str]) -> tuple[str, ...]:
-        """ACK names its delivery by another header in each version (1.2, *ACK*)."""
-        if self.version is Version.V1_0:
-            return ("message-id",)
-        if self.version is Version.V1_2 and not ("message-id" in headers and "id" not in headers):
-            return ("id",)
-        # 1.1; also tolerated from a 1.2 client that learned 1.1.
-        return ("message-id", "subscription")
+    def _check_alternative(self, head: Head, missing: str) -> None:
+        """What may take the place of a header that is not there."""
+        command, headers = head.command, head.headers
+        if command == "UNSUBSCRIBE" or self.version is Version.V1_0:
+            other = "destination" if self.version is Version.V1_0 else ""
+            if command == "UNSUBSCRIBE" and headers.get(other):
+                return
+        # A 1.2 client that learned 1.1 names a delivery as 1.1 does (*ACK*).
+        if command in ("ACK", "NACK") and self.version is Version.V1_2:
+            if headers.get("message-id") and headers.get("subscription"):
+                return
+        raise ProtocolError(ErrorCode.MISSING_HEADER, f"{command} needs a {missing!r} header")
 
     def _wrong_command(self, command: str) -> ProtocolError:
         if command in ("CONNECT", "STOMP"):
