@@ -1,13 +1,15 @@
 """A STOMP message broker in one process: on a command line, in an event loop, or in a test.
 
-    >>> import stompy, stompy_broker
-    >>> with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
-    ...     client.subscribe("/queue/hello")  # doctest: +ELLIPSIS
-    ...     client.message("/queue/hello", b"world")
-    ...     client.recv(timeout=5).text
-    '...'
-    'world'
+>>> import stompy, stompy_broker
+>>> with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
+...     client.subscribe("/queue/hello")  # doctest: +ELLIPSIS
+...     client.message("/queue/hello", b"world")
+...     client.recv(timeout=5).text
+'...'
+'world'
 """
+
+import logging
 
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
@@ -25,3 +27,6 @@ __all__ = [
     "load_config",
     "running",
 ]
+
+# A library says nothing unless its user asks; the command line does.
+logging.getLogger("stompy_broker").addHandler(logging.NullHandler())

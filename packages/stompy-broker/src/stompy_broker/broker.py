@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -17,7 +18,7 @@ from stompy_broker.config import BrokerConfig
 from stompy_broker.policy import Policies
 from stompy_broker.routing.queue import QueueStats
 from stompy_broker.routing.router import Router
-from stompy_broker.session.session import Lobby, SessionSettings
+from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.version import __version__
@@ -25,6 +26,7 @@ from stompy_broker.wire.connection import Connection, Flusher
 
 log = logging.getLogger("stompy_broker")
 
+_GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
 _TOO_MANY = ProtocolError(ErrorCode.LIMIT_EXCEEDED, "the broker has all the connections it takes")
 
 
@@ -54,7 +56,7 @@ class Broker:
     @property
     def url(self) -> str:
         """What clients connect to."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host
         host = "::1" if host == "::" else host
         return f"stomp://[{host}]:{self.port}" if ":" in host else f"stomp://{host}:{self.port}"
 
@@ -108,12 +110,13 @@ class Broker:
         if server is None:
             return
         server.close()
-        for session in self._lobby.sessions:
-            session.stop_deliveries()
-        await self._wait_for_acks()
-        goodbye = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
-        for session in list(self._lobby.sessions):
-            session.refuse(goodbye)
+        for connection in self._connections:
+            connection.stop_deliveries()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.times.shutdown):
+                await self._all_settled()
+        for connection in list(self._connections):
+            connection.refuse(_GOODBYE)
         if self._connections:
             # Every connection cuts itself off after its linger time.
             self._all_gone.clear()
@@ -123,9 +126,9 @@ class Broker:
             self._timer.cancel()
         log.info("stopped")
 
-    async def _wait_for_acks(self) -> None:
-        deadline = self._clock.now() + self.config.times.shutdown
-        while self._clock.now() < deadline and any(s.owes for s in self._lobby.sessions):
+    async def _all_settled(self) -> None:
+        # Polling, so that settling a message need not know that somebody waits for the last one.
+        while any(connection.owes for connection in self._connections):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def abort(self) -> None:

@@ -1,4 +1,4 @@
-"""A message on its way through the broker. **Hot path.**
+"""A message on its way through the broker (**hot path**).
 
 A `Message` never changes once it is made, so a topic's subscribers can share it; coming back
 after a failed delivery makes a new one (`Message.returned`). What messages of one header block
@@ -94,11 +94,7 @@ class MessageHead:
         ``benchmarks/``: a fifth of the cost of such a message.
         """
         block = head.block
-        if (
-            _NOTABLE.isdisjoint(head.headers)
-            and version is not Version.V1_0
-            and _CR not in block
-        ):
+        if _NOTABLE.isdisjoint(head.headers) and version is not Version.V1_0 and _CR not in block:
             return cls(block[_SEND:] + b"\n\n", sized=head.length >= 0)
         return cls.from_headers(head.headers)
 

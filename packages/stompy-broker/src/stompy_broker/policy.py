@@ -83,9 +83,10 @@ class Policy(BaseModel):
 
     def delay(self, deliveries: int) -> float:
         """Seconds to wait after that many deliveries ended in a NACK."""
-        if deliveries < 2:
+        later = deliveries - 2
+        if later < 0:
             return 0.0
-        factor = self.redelivery_multiplier ** min(deliveries - 2, 64)
+        factor = self.redelivery_multiplier ** min(later, 64)
         return min(self.redelivery_delay * factor, self.redelivery_delay_max)
 
     def exhausted(self, deliveries: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from stompy_broker.config import BrokerConfig, load_config
 from stompy_broker.routing.queue import QueueStats
 
 T = TypeVar("T")
+
+log = logging.getLogger("stompy_broker")
 
 
 class RunningBroker:
@@ -85,8 +88,9 @@ def running(config: BrokerConfig | None = None, *, port: int = 0) -> Iterator[Ru
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(serve())
-        except BaseException:  # noqa: BLE001, S110  # it is raised again on the caller's thread
-            pass
+        except BaseException:
+            # It is in `failure`, and is raised again on the caller's thread.
+            log.debug("the broker's thread ends by an exception", exc_info=True)
         finally:
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

@@ -1,4 +1,4 @@
-"""Bytes to frames and frames to bytes. Pure: no clock, no socket, no thread. **Hot path.**
+"""Bytes to frames and frames to bytes. Pure: no clock, no socket, no thread (**hot path**).
 
 Reading is incremental, strict, bounded and linear in the input, however it is cut:
 
@@ -36,6 +36,8 @@ from stompy.limits import DEFAULT_LIMITS, Limits
 # times as long.
 _NUL, _LF, _CR, _A, _BACKSLASH = 0, 10, 13, 65, 92
 
+_LONGEST_LENGTH = 18  # digits
+
 # Header blocks up to this size take the fast path. It also bounds what one search may look
 # through in vain, which keeps the parser linear when no "LF LF" ever comes.
 _FAST_BLOCK = 1024
@@ -44,8 +46,6 @@ _FAST_BLOCK = 1024
 # so the cache of heads is of no use to them: reading them by one regular expression takes a third
 # of the time (``benchmarks/codec.py``). Everything else an ACK may look like is read as usual.
 _PLAIN_ACK = re.compile(rb"ACK\nid:([0-9-]{1,40})\n\n\0").match
-
-_NONE_KNOWN: Callable[[bytes], Head | None] = {}.get
 
 
 class Head:
@@ -71,6 +71,9 @@ class Head:
 
     def __repr__(self) -> str:
         return f"<Head {self.command} {len(self.headers)} headers>"
+
+
+_NONE_KNOWN: dict[bytes, Head] = {}
 
 
 class HeadCache:
@@ -271,12 +274,14 @@ class FrameParser:
             return -1
         return end
 
-    def _parse(self, data: bytes, position: int, frames: list[tuple[Head, bytes]]) -> None:
+    def _parse(  # noqa: C901, PLR0912, PLR0915  # written out: each call would cost a tenth
+        self, data: bytes, position: int, frames: list[tuple[Head, bytes]]
+    ) -> None:
         """Read frames from ``data`` until it ends; keep what is unfinished."""
         size = len(data)
         find = data.find
         append = frames.append
-        known, remember = _NONE_KNOWN, None
+        known, remember = _NONE_KNOWN.get, None
         if self._cache is not None:
             known, remember = self._cache.heads.get, self._cache.remember
         while position < size:
@@ -455,7 +460,7 @@ class FrameParser:
         return command
 
     def _content_length(self, text: str) -> int:
-        if not (text.isdecimal() and text.isascii()) or len(text) > 18:
+        if not (text.isdecimal() and text.isascii()) or len(text) > _LONGEST_LENGTH:
             raise ProtocolError(
                 ErrorCode.BAD_CONTENT_LENGTH,
                 f"content-length must be a decimal number, not {text[:40]!r}",

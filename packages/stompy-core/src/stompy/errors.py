@@ -82,7 +82,7 @@ class FrameLike(Protocol):
     Body: bytes
 
 
-class STOMPException(Exception):
+class STOMPException(Exception):  # noqa: N818  # siblings are named by the manual
     """The base of everything this library raises on purpose."""
 
 
@@ -148,5 +148,5 @@ class ProtocolError(STOMPError):
         return self.frame_headers.get("receipt")
 
 
-class STOMPTimeout(STOMPException, TimeoutError):
+class STOMPTimeout(STOMPException, TimeoutError):  # noqa: N818  # the manual's name
     """Nothing came within the time given."""

@@ -177,7 +177,6 @@ class STOMPFrame:
     def __repr__(self) -> str:
         """Command, headers without secrets, and the size of the body."""
         headers = " ".join(
-            f"{name}:{'***' if name in _SECRETS else value}"
-            for name, value in self.Headers.items()
+            f"{name}:{'***' if name in _SECRETS else value}" for name, value in self.Headers.items()
         )
         return f"<STOMPFrame {self.Command} {headers} body:{len(self.Body)}B>"

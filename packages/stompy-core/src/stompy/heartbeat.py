@@ -83,11 +83,7 @@ class HeartBeat:
 
     def peer_is_dead(self, now: float) -> bool:
         """Whether the peer was silent for too long."""
-        return (
-            bool(self.receive)
-            and not self.suspended
-            and now > self._last_received + self._grace
-        )
+        return bool(self.receive) and not self.suspended and now > self._last_received + self._grace
 
     def silence(self, now: float) -> float:
         """Seconds since the last byte from the peer."""

@@ -15,8 +15,10 @@ HARD = 2
 
 
 class Pressure:
-    """Bytes in use against a mark. **Hot path:** queues count on `used` themselves, and call
-    `reached` and `relieved` when it passes `high` or `floor`.
+    """Bytes in use against a mark.
+
+    **Hot path:** queues count on `used` themselves, and call `reached` and `relieved` when it
+    passes `high` or `floor`.
 
     Attributes:
         used: bytes in use.

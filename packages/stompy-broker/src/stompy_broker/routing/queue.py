@@ -1,4 +1,4 @@
-"""A local queue: who gets the next message, what is on its way, what comes back. **Hot path.**
+"""A local queue: who gets the next message, what is on its way, what comes back (**hot path**).
 
 Invariants:
 

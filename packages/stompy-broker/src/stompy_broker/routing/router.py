@@ -118,9 +118,7 @@ class Router:
         if done is not None:
             self.store.sync(done)
 
-    def _publish_reply(
-        self, name: str, head: MessageHead, body: bytes, done: Done | None
-    ) -> None:
+    def _publish_reply(self, name: str, head: MessageHead, body: bytes, done: Done | None) -> None:
         """A reply to somebody who is gone is dropped: its sender is not to blame."""
         queue = self.replies.get(name)
         if queue is None:

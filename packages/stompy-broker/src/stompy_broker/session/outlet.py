@@ -1,4 +1,4 @@
-"""What waits to be written to one connection. **Hot path.**
+"""What waits to be written to one connection (**hot path**).
 
 Everything written during one turn of the event loop is gathered and leaves in one write. The
 mark is what makes consumers wait: above it, or while the socket takes no more, nothing more is

@@ -1,4 +1,4 @@
-"""One client's life, from CONNECT to the end: a method for each command. **Hot path** (`_send`).
+"""One client's life, from CONNECT to the end: a method for each command (**hot path**: `_send`).
 
 A session reads frames from its `ServerProtocol`, checks what they ask for, and calls router,
 queues and transactions. Whatever breaks a rule raises `ProtocolError`, which ends the session
@@ -9,32 +9,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
-from stompy.codec import Head, HeadCache
+from stompy.codec import Head
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
-from stompy.headers import ALL_VERSIONS, Version
+from stompy.headers import Version
 from stompy.heartbeat import HeartBeat
-from stompy.limits import Limits
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
-from stompy_broker.auth import Authenticator, Principal
-from stompy_broker.clock import Clock
+from stompy_broker.auth import Principal
 from stompy_broker.destination import (
     Destination,
     Kind,
     check_subscribable,
     parse_destination,
-    sendable,
 )
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Done, Queue, Rejection
-from stompy_broker.routing.router import Router
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.deliveries import Deliveries
+from stompy_broker.session.lobby import Lobby, Peer
 from stompy_broker.session.receipts import Receipts, when_all
+from stompy_broker.session.send import SendPlan
 from stompy_broker.session.subscription import AckSubscription, Subscription
 from stompy_broker.session.transactions import Publication, Settlement, Transactions
 
@@ -42,90 +38,7 @@ log = logging.getLogger("stompy_broker.session")
 
 _PREFETCH_HEADERS = ("prefetch-count", "activemq.prefetchSize", "prefetch")
 _TEMPORARY = Kind.TEMPORARY.value
-
-_SPECIAL = frozenset(("receipt", "transaction", "reply-to"))
-"""Headers that make more of a SEND than a message to route."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """What all sessions of a broker have in common; times in seconds, sizes in bytes."""
-
-    server: str
-    limits: Limits
-    heart_beat: tuple[int, int]
-    heart_beat_grace: float
-    login_timeout: float
-    max_subscriptions: int
-    max_transactions: int
-    max_transaction_frames: int
-    max_transaction_bytes: int
-    prefetch_client: int
-    prefetch_individual: int
-
-
-class Lobby:
-    """What sessions of one broker share: settings, router, logins, parsed header blocks."""
-
-    def __init__(
-        self,
-        settings: SessionSettings,
-        router: Router,
-        clock: Clock,
-        authenticator: Authenticator,
-        new_token: Callable[[], str],
-    ) -> None:
-        self.settings = settings
-        self.router = router
-        self.clock = clock
-        self.authenticator = authenticator
-        self.new_token = new_token
-        self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
-        self.sessions: dict[Session, None] = {}
-
-
-class Peer(Protocol):
-    """What a session needs from its connection.
-
-    Attributes:
-        address: who is there, for the log.
-        outlet: where the session writes.
-    """
-
-    address: str
-    outlet: Outlet
-
-    def pause(self) -> None:
-        """Read no more for now."""
-        ...
-
-    def resume(self) -> None:
-        """Read again."""
-        ...
-
-    def close(self) -> None:
-        """Write what waits, then close gracefully."""
-        ...
-
-
-class SendPlan:
-    """What a header block of SEND means; worked out once and kept with the parsed head.
-
-    Attributes:
-        simple: whether there is nothing to do but to route it.
-        destination: where to.
-        head: the headers that are passed on.
-    """
-
-    __slots__ = ("destination", "head", "simple")
-
-    def __init__(self, head: Head, version: Version) -> None:
-        headers = head.headers
-        self.destination = destination = sendable(headers["destination"])
-        self.head = MessageHead.from_send(head, version)
-        self.simple = (
-            _SPECIAL.isdisjoint(headers) and destination.kind is not Kind.TEMPORARY
-        )
+_LONGEST_NUMBER = 12
 
 
 class Session:
@@ -153,8 +66,7 @@ class Session:
         )
         self._receipts = Receipts()
         self._subscriptions: dict[str, Subscription] = {}
-        self._by_tag: dict[str, AckSubscription] = {}
-        self._tags = 0
+        self._deliveries = Deliveries(self._subscriptions)
         # Who got credit back in this read. Their queues go on once for all of it: a queue with
         # one consumer and a full prefetch then moves half as many messages again.
         self._refilled: dict[AckSubscription, None] = {}
@@ -181,7 +93,6 @@ class Session:
             "CONNECT": self._connect,
             "STOMP": self._connect,
         }
-        lobby.sessions[self] = None
 
     # -- what the connection tells ----------------------------------------------------------
 
@@ -230,14 +141,10 @@ class Session:
         """End the session with an ERROR frame, for a reason that is not the client's frame."""
         self._fail(error)
 
-    def stop_deliveries(self) -> None:
-        """The broker stops: what is not on its way yet stays in its queue."""
-        self._outlet.seal()
-
     @property
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
-        return any(subscription.unacked for subscription in self._by_tag.values())
+        return self._deliveries.outstanding
 
     # -- connecting -------------------------------------------------------------------------
 
@@ -256,9 +163,7 @@ class Session:
             return
         self._peer.resume()
         if principal is None:
-            self._fail(
-                ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "login or passcode is wrong")
-            )
+            self._fail(ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "login or passcode is wrong"))
             return
         self.principal = principal
         answer = {"session": self.id, "user-name": principal.name}
@@ -402,18 +307,17 @@ class Session:
         version = self._version
         if mode is AckMode.AUTO:
             return Subscription(subscription_id, queue, self._outlet, version, self._fail)
-        self._tags += 1
         subscription = AckSubscription(
             subscription_id,
             queue,
             self._outlet,
             version,
             self._fail,
-            tag=self._tags,
+            tag=self._deliveries.next_tag(),
             mode=mode,
             prefetch=prefetch,
         )
-        self._by_tag[str(self._tags)] = subscription
+        self._deliveries.add(subscription)
         return subscription
 
     def _source(self, destination: Destination) -> Queue:
@@ -460,7 +364,7 @@ class Session:
         subscription = self._subscriptions.pop(key)
         subscription.end()
         if isinstance(subscription, AckSubscription):
-            del self._by_tag[str(subscription.tag)]
+            self._deliveries.remove(subscription)
         if subscription.queue.private:
             self._router.unsubscribe_topic(subscription.queue)
 
@@ -493,9 +397,8 @@ class Session:
     def _ack(self, head: Head, body: bytes) -> None:
         headers = head.headers
         if len(headers) == 1 and "id" in headers:
-            tag, _, number = headers["id"].partition("-")
-            subscription = self._by_tag.get(tag)
-            if subscription is not None and subscription.accept(number):
+            subscription = self._deliveries.accept(headers["id"])
+            if subscription is not None:
                 self._refilled[subscription] = None
                 return
         self._settle(headers, None)
@@ -518,7 +421,10 @@ class Session:
         transaction = None
         if transaction_id is not None:
             transaction = self._transactions.room(transaction_id)
-        found = self._delivery(headers)
+        if "id" in headers and self._version is Version.V1_2:
+            found = self._deliveries.by_ack(headers["id"])
+        else:
+            found = self._deliveries.by_message(headers)
         numbers = [] if found is None else found[0].claim(found[1])
         if found is None or not numbers:
             self._receipt_now(receipt)
@@ -530,48 +436,6 @@ class Session:
             if receipt is not None:
                 done = when_all(len(numbers), self._receipt_when_done(receipt))
             found[0].settle(numbers, rejection, done)
-
-    def _delivery(self, headers: Mapping[str, str]) -> tuple[AckSubscription, int] | None:
-        """Which delivery an ACK or NACK names; None if there is nothing to settle any more.
-
-        Raises:
-            ProtocolError: it names a delivery that was never made.
-        """
-        ack_id = headers.get("id")
-        if ack_id is None or self._version is not Version.V1_2:
-            return self._delivery_by_message(headers)
-        tag, _, number = ack_id.rpartition("-")
-        if not (tag.isascii() and tag.isdigit() and number.isascii() and number.isdigit()):
-            raise ProtocolError(
-                ErrorCode.UNKNOWN_ACK, f"{ack_id[:60]!r} is not the ack header of a MESSAGE"
-            )
-        subscription = self._by_tag.get(tag)
-        if subscription is None:
-            if not 0 < int(tag) <= self._tags:
-                raise ProtocolError(ErrorCode.UNKNOWN_ACK, f"no delivery {ack_id[:60]!r} was made")
-            return None
-        subscription.check_number(int(number))
-        return subscription, int(number)
-
-    def _delivery_by_message(
-        self, headers: Mapping[str, str]
-    ) -> tuple[AckSubscription, int] | None:
-        """1.1 names subscription and message; 1.0 the message, and perhaps the subscription."""
-        message_id, key = headers["message-id"], headers.get("subscription")
-        if key is not None:
-            subscription = self._subscriptions.get(key)
-        else:
-            found = (sub for sub in self._by_tag.values() if message_id in sub)
-            subscription = next(found, None)
-        if isinstance(subscription, AckSubscription):
-            number = subscription.number_of(message_id)
-            return None if number is None else (subscription, number)
-        if not self._tags and subscription is None:
-            raise ProtocolError(
-                ErrorCode.UNKNOWN_ACK, "nothing was delivered that could be acknowledged"
-            )
-        # Of a subscription that has ended, or settled already, or needs no acknowledgement.
-        return None
 
     # -- transactions -----------------------------------------------------------------------
 
@@ -648,7 +512,6 @@ class Session:
         for queue in self._temporary.values():
             self._router.close_temporary_queue(queue)
         self._temporary.clear()
-        self._lobby.sessions.pop(self, None)
 
     @property
     def _version(self) -> Version:
@@ -670,7 +533,7 @@ def _nothing() -> None:
 
 
 def _number(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit()) or len(value) > 12:
+    if not (value.isascii() and value.isdigit()) or len(value) > _LONGEST_NUMBER:
         raise ProtocolError(
             ErrorCode.BAD_HEADER, f"{name} must be a whole number, not {value[:40]!r}"
         )

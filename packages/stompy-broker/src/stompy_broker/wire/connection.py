@@ -1,4 +1,4 @@
-"""One TCP connection: an `asyncio.Protocol` round a session. **Hot path.**
+"""One TCP connection: an `asyncio.Protocol` round a session (**hot path**).
 
 Reading: each chunk goes to the session at once. Writing: the session writes into its `Outlet`;
 all outlets that were written to in one turn of the event loop are emptied together at its end,
@@ -19,8 +19,9 @@ from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
+from stompy_broker.session.lobby import Lobby
 from stompy_broker.session.outlet import Outlet
-from stompy_broker.session.session import Lobby, Session
+from stompy_broker.session.session import Session
 
 log = logging.getLogger("stompy_broker.connection")
 
@@ -150,6 +151,22 @@ class Connection(asyncio.Protocol):
         log.debug("%s: gone", self.address)
         self._on_closed(self)
 
+    # -- what the broker asks -----------------------------------------------------------------
+
+    def stop_deliveries(self) -> None:
+        """What is not on its way yet stays in its queue."""
+        self.outlet.seal()
+
+    @property
+    def owes(self) -> bool:
+        """Whether the client has deliveries to settle."""
+        return self._session is not None and self._session.owes
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Say why, and close."""
+        if self._session is not None:
+            self._session.refuse(error)
+
     # -- what the session asks --------------------------------------------------------------
 
     def pause(self) -> None:
@@ -215,7 +232,9 @@ class Connection(asyncio.Protocol):
         log.exception("%s: fault while its session ran", self.address)
         assert self._session is not None
         self._session.refuse(
-            ProtocolError(ErrorCode.INTERNAL_ERROR, "a fault in the broker; its log has the details")
+            ProtocolError(
+                ErrorCode.INTERNAL_ERROR, "a fault in the broker; its log has the details"
+            )
         )
 
     def _is_foreign(self, data: bytes) -> bool:
@@ -237,7 +256,7 @@ class Connection(asyncio.Protocol):
 
 
 def _address(peername: object) -> str:
-    if isinstance(peername, tuple) and len(peername) >= 2:
-        host, port = peername[0], peername[1]
+    if isinstance(peername, tuple):
+        host, port, *_ = peername
         return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
     return str(peername) or "?"

@@ -37,7 +37,8 @@ _SINCE_1_1 = {
     "NACK": ("subscription", "message-id"),
 }
 REQUIRED_HEADERS: Mapping[Version, Mapping[str, tuple[str, ...]]] = {
-    Version.V1_0: _ALWAYS,
+    # 1.0 may name a subscription by its id or its destination; `_check_alternative` knows.
+    Version.V1_0: {**_ALWAYS, "UNSUBSCRIBE": ("id",)},
     Version.V1_1: {**_ALWAYS, **_SINCE_1_1},
     Version.V1_2: {**_ALWAYS, **_SINCE_1_1, "ACK": ("id",), "NACK": ("id",)},
 }
@@ -193,14 +194,13 @@ class ServerProtocol(ConnectionProtocol):
     def _check_alternative(self, head: Head, missing: str) -> None:
         """What may take the place of a header that is not there."""
         command, headers = head.command, head.headers
-        if command == "UNSUBSCRIBE" or self.version is Version.V1_0:
-            other = "destination" if self.version is Version.V1_0 else ""
-            if command == "UNSUBSCRIBE" and headers.get(other):
-                return
+        by_message = "message-id" in headers and "subscription" in headers
+        by_destination = command == "UNSUBSCRIBE" and "destination" in headers
+        if self.version is Version.V1_0 and by_destination:
+            return
         # A 1.2 client that learned 1.1 names a delivery as 1.1 does (*ACK*).
-        if command in ("ACK", "NACK") and self.version is Version.V1_2:
-            if headers.get("message-id") and headers.get("subscription"):
-                return
+        if self.version is Version.V1_2 and command in ("ACK", "NACK") and by_message:
+            return
         raise ProtocolError(ErrorCode.MISSING_HEADER, f"{command} needs a {missing!r} header")
 
     def _wrong_command(self, command: str) -> ProtocolError:

@@ -1,0 +1,75 @@
+"""What the sessions of one broker share, and what a session needs from its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from stompy.codec import HeadCache
+from stompy.headers import ALL_VERSIONS, Version
+from stompy.limits import Limits
+from stompy_broker.auth import Authenticator
+from stompy_broker.clock import Clock
+from stompy_broker.routing.router import Router
+from stompy_broker.session.outlet import Outlet
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What all sessions of a broker have in common; times in seconds, sizes in bytes."""
+
+    server: str
+    limits: Limits
+    heart_beat: tuple[int, int]
+    heart_beat_grace: float
+    login_timeout: float
+    max_subscriptions: int
+    max_transactions: int
+    max_transaction_frames: int
+    max_transaction_bytes: int
+    prefetch_client: int
+    prefetch_individual: int
+
+
+class Lobby:
+    """What sessions of one broker share: settings, router, logins, parsed header blocks."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        router: Router,
+        clock: Clock,
+        authenticator: Authenticator,
+        new_token: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.router = router
+        self.clock = clock
+        self.authenticator = authenticator
+        self.new_token = new_token
+        self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
+
+
+class Peer(Protocol):
+    """What a session needs from its connection.
+
+    Attributes:
+        address: who is there, for the log.
+        outlet: where the session writes.
+    """
+
+    address: str
+    outlet: Outlet
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+    def close(self) -> None:
+        """Write what waits, then close gracefully."""
+        ...

@@ -1,0 +1,29 @@
+"""What a SEND asks for, worked out once for each header block."""
+
+from __future__ import annotations
+
+from stompy.codec import Head
+from stompy.headers import Version
+from stompy_broker.destination import Kind, sendable
+from stompy_broker.message import MessageHead
+
+_SPECIAL = frozenset(("receipt", "transaction", "reply-to"))
+"""Headers that make more of a SEND than a message to route."""
+
+
+class SendPlan:
+    """What a header block of SEND means; worked out once and kept with the parsed head.
+
+    Attributes:
+        simple: whether there is nothing to do but to route it.
+        destination: where to.
+        head: the headers that are passed on.
+    """
+
+    __slots__ = ("destination", "head", "simple")
+
+    def __init__(self, head: Head, version: Version) -> None:
+        headers = head.headers
+        self.destination = destination = sendable(headers["destination"])
+        self.head = MessageHead.from_send(head, version)
+        self.simple = _SPECIAL.isdisjoint(headers) and destination.kind is not Kind.TEMPORARY
