@@ -1,0 +1,75 @@
+"""The tricks of the parser, each with and without: nanoseconds for a frame, and the ratio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+from stompy.codec import FrameParser, HeadCache
+from stompy.headers import Version
+from stompy.limits import DEFAULT_LIMITS
+
+COUNT = 50_000
+CHUNK = 256 * 1024
+
+
+class RememberAtOnce(HeadCache):
+    """Keeps a head the first time it is seen."""
+
+    def remember(self, head):  # type: ignore[no-untyped-def]
+        super().remember(head)
+        super().remember(head)
+
+
+def parser(cache: HeadCache | None, *, plain_acks: bool = True) -> FrameParser:
+    made = FrameParser(version=Version.V1_2)
+    made.proceed(Version.V1_2, DEFAULT_LIMITS, cache=cache)
+    made._plain_acks = plain_acks and cache is not None
+    return made
+
+
+def cost(data: bytes, make: Callable[[], FrameParser]) -> float:
+    frames, subject = 0, make()
+    start = time.process_time()
+    for at in range(0, len(data), CHUNK):
+        frames += len(subject.feed(data[at : at + CHUNK]))
+    assert frames == COUNT
+    return (time.process_time() - start) / COUNT * 1e9
+
+
+def compare(
+    title: str, data: bytes, with_it: Callable[[], FrameParser], without: Callable[[], FrameParser]
+) -> None:
+    pairs = [(cost(data, with_it), cost(data, without)) for _ in range(7)]
+    fast, slow = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
+    print(f"{title:48} {fast:7.0f} ns {slow:7.0f} ns {slow / fast:6.2f}")
+
+
+def send(extra: bytes = b"") -> bytes:
+    head = b"SEND\ndestination:/queue/bench\ncontent-type:text/plain\n%bcontent-length:100\n\n"
+    return head % extra + b"x" * 100 + b"\0"
+
+
+def main() -> None:
+    repeated = send() * COUNT
+    unique = b"".join([send(b"correlation-id:c-%d\n" % i) for i in range(COUNT)])
+    acks = b"".join([b"ACK\nid:1-%d\n\n\0" % i for i in range(COUNT)])
+    print(f"{'':48} {'with':>10} {'without':>10} {'gain':>6}")
+    compare("repeated blocks: cache", repeated, lambda: parser(HeadCache()), lambda: parser(None))
+    compare(
+        "unique blocks: remembered from the second time",
+        unique,
+        lambda: parser(HeadCache()),
+        lambda: parser(RememberAtOnce()),
+    )
+    compare(
+        "ACK: one regular expression",
+        acks,
+        lambda: parser(HeadCache()),
+        lambda: parser(HeadCache(), plain_acks=False),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""A load generator for STOMP brokers on the loopback interface: raw sockets, prepared bytes.
+
+It has to cost less than the broker it measures, so frames are built before the clock starts and
+consumers count NULs instead of reading frames; bodies therefore hold none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+ACK_HEADER = re.compile(rb"\nack:([^\n]*)\n")
+CHUNK = 256 * 1024
+TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measured run."""
+
+    messages: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.messages / self.seconds
+
+    @property
+    def per_cpu_second(self) -> float:
+        return self.messages / max(self.cpu_seconds, 1 / TICKS)
+
+
+class Peer:
+    """A connected STOMP 1.2 peer."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
+        self.send(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
+        self.expect(b"CONNECTED")
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def frame(self) -> bytes:
+        while b"\0" not in self._buffer:
+            data = self.socket.recv(CHUNK)
+            if not data:
+                raise EOFError("the broker closed the connection")
+            self._buffer += data
+        frame, _, self._buffer = self._buffer.partition(b"\0")
+        return frame.lstrip(b"\n")
+
+    def expect(self, command: bytes) -> bytes:
+        frame = self.frame()
+        if not frame.startswith(command):
+            raise RuntimeError(f"expected {command!r}, got {frame[:200]!r}")
+        return frame
+
+    def subscribe(self, destination: str, ack: str = "auto") -> None:
+        self.send(
+            b"SUBSCRIBE\nid:0\ndestination:%b\nack:%b\nreceipt:s\n\n\0"
+            % (destination.encode(), ack.encode())
+        )
+        self.expect(b"RECEIPT")
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def send_frame(destination: str, body: bytes, extra: bytes = b"") -> bytes:
+    return b"SEND\ndestination:%b\ncontent-type:text/plain\n%bcontent-length:%d\n\n%b\0" % (
+        destination.encode(),
+        extra,
+        len(body),
+        body,
+    )
+
+
+def cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * PAGE
+
+
+def measured(pid: int, messages: int, work: Callable[[], None]) -> Result:
+    cpu, clock = cpu_seconds(pid), time.perf_counter()
+    work()
+    return Result(messages, time.perf_counter() - clock, cpu_seconds(pid) - cpu)
+
+
+def _consume(peer: Peer, count: int, *, acks: bool) -> None:
+    """Take so many messages; answer each with an ACK if asked to."""
+    tail = b""
+    while count > 0:
+        data = peer.socket.recv(CHUNK)
+        if not data:
+            raise EOFError("the broker closed the connection")
+        count -= data.count(b"\0")
+        if acks:
+            whole, _, rest = (tail + data).rpartition(b"\0")
+            tail = rest
+            ids = ACK_HEADER.findall(whole)
+            if ids:
+                peer.send(b"".join([b"ACK\nid:%b\n\n\0" % ack_id for ack_id in ids]))
+
+
+def flow(
+    port: int,
+    pid: int,
+    destination: str,
+    messages: int,
+    *,
+    body: bytes = b"x" * 100,
+    consumers: int = 1,
+    ack: str = "auto",
+    unique: bool = False,
+) -> Result:
+    """One producer to so many consumers, as fast as it goes; counts deliveries."""
+    copies = consumers if destination.startswith("/topic/") else 1
+    if unique:
+        frames = [
+            send_frame(destination, body, b"correlation-id:c-%d\n" % i) for i in range(messages)
+        ]
+        blob = b"".join(frames)
+    else:
+        blob = send_frame(destination, body) * messages
+    takers = [Peer(port) for _ in range(consumers)]
+    with Peer(port) as producer:
+        for taker in takers:
+            taker.subscribe(destination, ack)
+        threads = [
+            threading.Thread(
+                target=_consume, args=(taker, messages), kwargs={"acks": ack != "auto"}
+            )
+            for taker in takers
+        ]
+
+        def work() -> None:
+            for thread in threads:
+                thread.start()
+            producer.send(blob)
+            for thread in threads:
+                thread.join()
+
+        result = measured(pid, messages * copies, work)
+    for taker in takers:
+        taker.close()
+    return result
+
+
+def fill(port: int, pid: int, destination: str, messages: int, body: bytes) -> float:
+    """Bytes of the broker's memory that each waiting message costs."""
+    before = resident_bytes(pid)
+    batch = send_frame(destination, body) * 1000
+    with Peer(port) as producer:
+        for _ in range(messages // 1000):
+            producer.send(batch)
+        producer.send(send_frame(destination, body, b"receipt:last\n"))
+        producer.expect(b"RECEIPT")
+        return (resident_bytes(pid) - before) / messages
+
+
+def latency(port: int, destination: str, *, rate: int, seconds: float) -> list[float]:
+    """One-way times in milliseconds, sorted, of messages sent at a steady pace."""
+    count = int(rate * seconds)
+    times: list[float] = []
+    with Peer(port) as producer, Peer(port) as consumer:
+        consumer.subscribe(destination)
+
+        def take() -> None:
+            while len(times) < count:
+                frame = consumer.frame()
+                sent = int(frame.rpartition(b"\n")[2])
+                times.append((time.perf_counter_ns() - sent) / 1e6)
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        start = time.perf_counter()
+        for i in range(count):
+            pause = start + i / rate - time.perf_counter()
+            if pause > 0:
+                time.sleep(pause)
+            producer.send(send_frame(destination, b"%d" % time.perf_counter_ns()))
+        taker.join()
+    return sorted(times)

@@ -1,0 +1,101 @@
+"""Messages on the wire: what is passed on, what the broker writes, for each version."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stompy.codec import FrameParser, Head
+from stompy.headers import ALL_VERSIONS, Version
+from stompy_broker.message import BROKER_HEADERS, Message, MessageHead, SharedMessage, stamp
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+header_sets = st.dictionaries(texts.filter(bool), texts, max_size=5)
+
+
+def read_send(data: bytes, version: Version) -> tuple[Head, bytes]:
+    ((head, body),) = FrameParser(version=version).feed(data)
+    return head, body
+
+
+def delivered(message: Message, version: Version) -> Head:
+    frame = b"MESSAGE\nmessage-id:" + message.tail(version)
+    ((head, body),) = FrameParser(version=version).feed(frame)
+    assert body == message.body
+    return head
+
+
+@given(header_sets, st.binary(max_size=50))
+def test_every_header_arrives_in_1_2(headers: dict[str, str], body: bytes) -> None:
+    head = MessageHead.from_headers({**headers, "destination": "/queue/q"})
+    message = Message(7, head, body, stamp(1))
+    if any(name in headers for name in ("content-length", "message-id", "timestamp")):
+        return
+    got = delivered(message, Version.V1_2).headers
+    expected = {name: value for name, value in headers.items() if name not in BROKER_HEADERS}
+    assert got == expected | {
+        "destination": "/queue/q",
+        "message-id": "7",
+        "timestamp": "1",
+        "content-length": str(len(body)),
+    }
+    assert head.headers() == expected | {"destination": "/queue/q"}
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_a_raw_block_is_passed_on_as_it_came(version: Version) -> None:
+    raw = b"SEND\ndestination:/queue/q\ncontent-length:2\nx:a\n\nhi\0"
+    head, body = read_send(raw, version)
+    message_head = MessageHead.from_send(head, version)
+    assert message_head.block == b"destination:/queue/q\ncontent-length:2\nx:a\n\n"
+    assert message_head.sized
+    assert message_head.plain
+    assert body == b"hi"
+
+
+@pytest.mark.parametrize("name", sorted(BROKER_HEADERS))
+def test_headers_of_the_broker_are_not_passed_on(name: str) -> None:
+    raw = b"SEND\ndestination:/queue/q\n%b:1\n\n\0" % name.encode()
+    head, _ = read_send(raw, Version.V1_2)
+    assert name not in MessageHead.from_send(head, Version.V1_2).headers()
+
+
+def test_the_senders_timestamp_is_kept() -> None:
+    raw = b"SEND\ndestination:/queue/q\ntimestamp:5\n\n\0"
+    head, _ = read_send(raw, Version.V1_2)
+    message = Message(1, MessageHead.from_send(head, Version.V1_2), b"", stamp(99))
+    assert delivered(message, Version.V1_2).headers["timestamp"] == "5"
+    assert message.received_at == 99
+
+
+@pytest.mark.parametrize("value", ["false", "False", "0", "no"])
+def test_persistent_false_is_seen(value: str) -> None:
+    raw = b"SEND\ndestination:/queue/q\npersistent:%b\n\n\0" % value.encode()
+    head, _ = read_send(raw, Version.V1_2)
+    assert not MessageHead.from_send(head, Version.V1_2).persistent
+
+
+def test_coming_back_keeps_everything_but_the_count() -> None:
+    message = Message(3, MessageHead.from_headers({"destination": "/queue/q"}), b"x", stamp(1))
+    again = message.returned().returned()
+    assert again.deliveries == 2
+    assert (again.message_id, again.head, again.body, again.stamp) == (
+        message.message_id,
+        message.head,
+        message.body,
+        message.stamp,
+    )
+
+
+def test_a_shared_message_has_one_tail_for_all() -> None:
+    head = MessageHead.from_headers({"destination": "/topic/t"})
+    shared = SharedMessage(3, head, b"x", stamp(1))
+    tails = {shared.tail(version) for version in ALL_VERSIONS}
+    assert tails == {Message(3, head, b"x", stamp(1)).tail(Version.V1_0)}
+    assert shared.tail(Version.V1_2) is shared.tail(Version.V1_0)
+
+
+def test_repr_shows_no_content() -> None:
+    head = MessageHead.from_headers({"destination": "/queue/q", "secret": "canary"})
+    assert "canary" not in repr(Message(1, head, b"canary", stamp(1)))

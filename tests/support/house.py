@@ -1,0 +1,71 @@
+"""Parts of a broker without I/O and with a time that the test turns."""
+
+from __future__ import annotations
+
+from stompy.errors import ProtocolError
+from stompy_broker.clock import Clock
+from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.policy import Policies, Policy
+from stompy_broker.routing.router import Router
+from stompy_broker.store.memory import MemoryStore
+
+WALL = 1_700_000_000_000
+
+
+class Time:
+    """A clock's time, turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.clock = Clock(lambda: self.now, lambda when: None)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and ring what became due."""
+        self.now += seconds
+        self.clock.run()
+
+
+class Taker:
+    """A consumer that takes as many messages as it has room for."""
+
+    def __init__(self, room: int, *, auto: bool = False) -> None:
+        self.auto = auto
+        self.waiting = False
+        self.room = room
+        self.taken: list[Message] = []
+        self.failures: list[ProtocolError] = []
+
+    def deliver(self, message: Message) -> bool:
+        """Take a message."""
+        assert self.room > 0, "delivered without room"
+        self.room -= 1
+        self.taken.append(message)
+        return self.room > 0
+
+    def fail(self, reason: ProtocolError) -> None:
+        """Remember that the queue gave up."""
+        self.failures.append(reason)
+
+
+def make_router(
+    time: Time, *policies: Policy, memory_mark: int = 1 << 30, idle: float = 300.0
+) -> Router:
+    """A router in memory."""
+    return Router(
+        time.clock,
+        lambda: WALL + int(time.now * 1000),
+        MemoryStore(),
+        Policies(policies),
+        memory_mark=memory_mark,
+        idle_queue_seconds=idle,
+    )
+
+
+def make_head(destination: str = "/queue/q", **headers: str) -> MessageHead:
+    """The head of a SEND to a destination."""
+    return MessageHead.from_headers({"destination": destination, **headers})
+
+
+def make_message(sequence: int, body: bytes = b"body") -> Message:
+    """A message that was just received."""
+    return Message(sequence, make_head(), body, stamp(WALL))
