@@ -90,8 +90,7 @@ class MessageHead:
         """From a SEND as it was read.
 
         The raw block is passed on as it is where that says the same in 1.2, so that a block
-        that never repeats is not taken apart and put together again. Measured with
-        ``benchmarks/``: a fifth of the cost of such a message.
+        that never repeats is not taken apart and put together again.
         """
         block = head.block
         if _NOTABLE.isdisjoint(head.headers) and version is not Version.V1_0 and _CR not in block:

@@ -248,21 +248,24 @@ class Queue:
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
         waiting, fresh, returned = self._waiting, self._fresh, self._returned
+        delivered = unacked = 0
         while waiting and (fresh or returned):
             message = heapq.heappop(returned)[1] if returned else fresh.popleft()
             consumer = waiting[0]
-            self.delivered += 1
+            delivered += 1
             if message.deliveries:
                 self.redelivered += 1
             if consumer.auto:
                 self._let_go(message)
             else:
-                self._unacked += 1
+                unacked += 1
             if not consumer.deliver(message):
                 waiting.popleft()
                 consumer.waiting = False
             elif len(waiting) > 1:
                 waiting.rotate(-1)
+        self.delivered += delivered
+        self._unacked += unacked
 
     def _keep(self, message: Message) -> None:
         """Account for a message, and store it where it is to survive."""

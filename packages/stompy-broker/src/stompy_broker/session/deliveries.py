@@ -17,7 +17,7 @@ class Deliveries:
 
     def __init__(self, subscriptions: Mapping[str, Subscription]) -> None:
         self._subscriptions = subscriptions
-        self._by_tag: dict[str, AckSubscription] = {}
+        self._by_tag: dict[bytes, AckSubscription] = {}
         self._tags = 0
 
     def next_tag(self) -> int:
@@ -27,26 +27,31 @@ class Deliveries:
 
     def add(self, subscription: AckSubscription) -> None:
         """Its deliveries can be settled from now on."""
-        self._by_tag[str(subscription.tag)] = subscription
+        self._by_tag[b"%d" % subscription.tag] = subscription
 
     def remove(self, subscription: AckSubscription) -> None:
         """What is settled of it later is ignored."""
-        del self._by_tag[str(subscription.tag)]
+        del self._by_tag[b"%d" % subscription.tag]
 
     @property
     def outstanding(self) -> bool:
         """Whether anything is to be settled."""
         return any(subscription.unacked for subscription in self._by_tag.values())
 
-    def accept(self, ack_id: str) -> AckSubscription | None:
+    def accept(self, tag: bytes, number: bytes) -> AckSubscription | None:
         """Settle one delivery, in the common case (**hot path**: `AckSubscription.accept`).
+
+        Args:
+            tag: first part of the ``ack`` header, digits.
+            number: second part, digits.
 
         Returns:
             Its subscription; None if this was not the common case, and nothing was done.
         """
-        tag, _, number = ack_id.partition("-")
         subscription = self._by_tag.get(tag)
-        return subscription if subscription is not None and subscription.accept(number) else None
+        if subscription is None or not subscription.accept(int(number)):
+            return None
+        return subscription
 
     def by_ack(self, ack_id: str) -> tuple[AckSubscription, int] | None:
         """1.2 names a delivery by its ``ack`` header.
@@ -60,7 +65,7 @@ class Deliveries:
         tag, _, number = ack_id.rpartition("-")
         if not (tag.isascii() and tag.isdigit() and number.isascii() and number.isdigit()):
             raise _unknown(f"{ack_id[:60]!r} is not the ack header of a MESSAGE")
-        subscription = self._by_tag.get(tag)
+        subscription = self._by_tag.get(tag.encode())
         if subscription is None:
             if not 0 < int(tag) <= self._tags:
                 raise _unknown(f"no delivery {ack_id[:60]!r} was made")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from stompy.codec import Head
+from stompy.codec import ACK_RUN, Head, plain_acks
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
 from stompy.headers import Version
@@ -318,6 +318,7 @@ class Session:
             prefetch=prefetch,
         )
         self._deliveries.add(subscription)
+        self._outlet.hasten()
         return subscription
 
     def _source(self, destination: Destination) -> Queue:
@@ -395,13 +396,16 @@ class Session:
     # -- settling ---------------------------------------------------------------------------
 
     def _ack(self, head: Head, body: bytes) -> None:
-        headers = head.headers
-        if len(headers) == 1 and "id" in headers:
-            subscription = self._deliveries.accept(headers["id"])
-            if subscription is not None:
-                self._refilled[subscription] = None
-                return
-        self._settle(headers, None)
+        if head is not ACK_RUN:
+            self._settle(head.headers, None)
+            return
+        accept, refilled = self._deliveries.accept, self._refilled
+        for tag, number in plain_acks(body):
+            subscription = accept(tag, number)
+            if subscription is None:
+                self._settle({"id": f"{tag.decode()}-{number.decode()}"}, None)
+            else:
+                refilled[subscription] = None
 
     def _nack(self, head: Head, body: bytes) -> None:
         headers = head.headers

@@ -242,7 +242,7 @@ class AckSubscription(Subscription):
             self.queue.settle(message, rejection, done)
         self.resume()
 
-    def accept(self, number: str) -> bool:
+    def accept(self, number: int) -> bool:
         """Settle one delivery, in the common case: the short way of claim and settle.
 
         The caller calls `resume` later, once for all the deliveries it has settled.
@@ -250,15 +250,11 @@ class AckSubscription(Subscription):
         Returns:
             Whether that was the case. If not, nothing was done.
         """
-        try:
-            delivery = int(number)
-        except ValueError:
-            return False
         unacked = self.unacked
-        if delivery not in unacked or (self._cumulative and delivery != next(iter(unacked))):
+        if number not in unacked or (self._cumulative and number != next(iter(unacked))):
             return False
         self.credit += 1
-        self.queue.settle(unacked.pop(delivery))
+        self.queue.settle(unacked.pop(number))
         return True
 
     def disclaim(self, numbers: list[int]) -> None:

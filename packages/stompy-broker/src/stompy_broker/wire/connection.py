@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         refusal: ProtocolError | None = None,
     ) -> None:
         self.address = "?"
-        self.outlet = Outlet(lambda: flusher.add(self), output_mark)
+        self.outlet = Outlet(lambda: flusher.add(self), self.pour)
         self._lobby = lobby
         self._clock = clock
         self._output_mark = output_mark
@@ -101,8 +101,7 @@ class Connection(asyncio.Protocol):
         self.address = _address(transport.get_extra_info("peername"))
         sock: socket.socket = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # Our outlet is the buffer; the transport's is only what the socket did not take at once.
-        self._transport.set_write_buffer_limits(high=self._output_mark // 4)
+        self._transport.set_write_buffer_limits(high=self._output_mark)
         self._session = Session(self._lobby, self)
         log.debug("%s: connected", self.address)
         if self._refusal is not None:
@@ -190,20 +189,20 @@ class Connection(asyncio.Protocol):
 
     # -- writing ----------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Write everything that waits."""
+    def pour(self) -> None:
+        """Write what waits."""
         transport, session = self._transport, self._session
         data = self.outlet.take()
-        if transport is None or session is None or transport.is_closing():
-            return
-        if data:
+        if data and transport is not None and session is not None and not transport.is_closing():
             transport.write(data)
             if session.heart_beat is not None:
                 session.heart_beat.sent(self._clock.now())
+
+    def flush(self) -> None:
+        """Write what waits, at the end of a turn."""
+        self.pour()
         if self._closing:
             self._end_writing()
-        elif self.outlet.choked and self.outlet.limit:
-            self._more_room()
 
     def _more_room(self) -> None:
         self.outlet.choked = False
