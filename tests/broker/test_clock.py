@@ -1,7 +1,8 @@
 """One heap for all deadlines."""
 
-from stompy_broker.clock import Clock
 from tests.support.house import Time
+
+from stompy_broker.clock import Clock
 
 
 def test_rings_in_order_and_once() -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.support.house import Taker, Time, make_message, make_router
 
 from stompy_broker.message import Message
 from stompy_broker.policy import Policy
 from stompy_broker.routing.queue import Queue, QueueStats, Rejection
-from tests.support.house import Taker, Time, make_message, make_router
 
 
 def stats(queue: Queue) -> QueueStats:

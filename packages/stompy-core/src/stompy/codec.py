@@ -42,9 +42,10 @@ _LONGEST_LENGTH = 18  # digits
 # through in vain, which keeps the parser linear when no "LF LF" ever comes.
 _FAST_BLOCK = 1024
 
-# ACKs as 1.2 clients of our broker write them. They come as often as messages, no two are alike, and
-# a client that keeps up sends many at once. Taking such a run in one step, for `plain_acks` to take
-# apart, leaves a fifth of the cost of each (``benchmarks/codec.py``). Every other ACK is read as usual.
+# ACKs as 1.2 clients of our broker write them. They come as often as messages, no two are alike,
+# and a client that keeps up sends many at once. Taking such a run in one step, for `plain_acks` to
+# take apart, leaves a tenth of the cost of each (``benchmarks/codec.py``). Any other ACK is read as
+# usual.
 _ACK_RUN = re.compile(rb"(?:ACK\nid:[0-9]{1,9}-[0-9]{1,18}\n\n\0\n*+)++").match
 plain_acks = re.compile(rb"id:([0-9]+)-([0-9]+)").findall
 
@@ -77,7 +78,7 @@ class Head:
 _NONE_KNOWN: dict[bytes, Head] = {}
 
 ACK_RUN = Head("ACK", {}, b"", -1)
-"""Stands for a run of plain ACKs, whose bytes are the body; `plain_acks` gives both parts of each id.
+"""Stands for a run of plain ACKs, whose bytes are the body; `plain_acks` takes each id apart.
 
 Only a parser that was given a `HeadCache` hands out runs.
 """

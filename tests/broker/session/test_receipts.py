@@ -1,0 +1,45 @@
+"""Receipts in the order of their frames."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stompy_broker.session.receipts import Receipts, when_all
+
+
+@given(st.permutations(range(6)))
+def test_released_in_order_whatever_is_done_first(order: list[int]) -> None:
+    receipts, released = Receipts(), []
+    dones = [receipts.after(lambda i=i: released.append(i)) for i in range(6)]
+    for count, index in enumerate(order, 1):
+        dones[index]()
+        finished = set(order[:count])
+        expected = next((i for i in range(6) if i not in finished), 6)
+        assert released == list(range(expected))
+
+
+def test_what_is_done_at_once_still_waits_its_turn() -> None:
+    receipts, released = Receipts(), []
+    first = receipts.after(lambda: released.append("first"))
+    receipts.now(lambda: released.append("second"))
+    assert released == []
+    first()
+    receipts.now(lambda: released.append("third"))
+    assert released == ["first", "second", "third"]
+
+
+def test_after_the_connection_is_gone_nothing_is_released() -> None:
+    receipts, released = Receipts(), []
+    done = receipts.after(lambda: released.append(1))
+    receipts.forget()
+    done()
+    assert released == []
+
+
+def test_when_all() -> None:
+    calls: list[int] = []
+    part = when_all(3, lambda: calls.append(1))
+    part()
+    part()
+    assert calls == []
+    part()
+    assert calls == [1]

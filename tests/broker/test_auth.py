@@ -1,0 +1,64 @@
+"""Logins."""
+
+from __future__ import annotations
+
+import pytest
+
+from stompy_broker.auth import ANONYMOUS, Anyone, Principal, Users, hash_password, is_hash, matches
+
+
+def ask(users: Users | Anyone, login: str | None, passcode: str | None) -> Principal | None:
+    answers: list[Principal | None] = []
+    users.authenticate(login, passcode, answers.append)
+    return answers[0]
+
+
+@pytest.fixture(scope="module")
+def users() -> Users:
+    return Users(
+        {"alice": hash_password("wonder")}, anonymous=False, beside=lambda work, done: done(work())
+    )
+
+
+def test_anyone() -> None:
+    assert ask(Anyone(), None, None) == Principal(ANONYMOUS)
+    assert ask(Anyone(), "bob", "x") == Principal("bob")
+
+
+@pytest.mark.parametrize(
+    ("login", "passcode", "welcome"),
+    [
+        ("alice", "wonder", True),
+        ("alice", "Wonder", False),
+        ("alice", None, False),
+        ("bob", "wonder", False),
+        ("bob", "no such user", False),
+        (None, None, False),
+        ("", "", False),
+    ],
+)
+def test_users(users: Users, login: str | None, passcode: str | None, welcome: bool) -> None:
+    assert ask(users, login, passcode) == (Principal("alice") if welcome else None)
+
+
+def test_anonymous_beside_users_only_without_login() -> None:
+    users = Users({}, anonymous=True, beside=lambda work, done: done(work()))
+    assert ask(users, None, None) == Principal(ANONYMOUS)
+    assert ask(users, "alice", "x") is None
+
+
+def test_unknown_names_cost_a_check_too(users: Users) -> None:
+    asked: list[object] = []
+    slow = Users({}, anonymous=False, beside=lambda work, done: asked.append(work))
+    slow.authenticate("nobody", "x", lambda principal: None)
+    assert len(asked) == 1
+
+
+def test_hashes_are_salted() -> None:
+    first, second = hash_password("x"), hash_password("x")
+    assert first != second
+    assert matches(first, "x")
+    assert matches(second, "x")
+    assert is_hash(first)
+    assert not is_hash("x")
+    assert not matches("x", "x")

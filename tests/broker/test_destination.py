@@ -1,0 +1,59 @@
+"""Names of destinations."""
+
+import pytest
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destination import Kind, check_subscribable, parse_destination, sendable
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("/queue/a", Kind.QUEUE, "a"),
+        ("a", Kind.QUEUE, "a"),
+        ("a.b", Kind.QUEUE, "a.b"),
+        ("/queue/a/b", Kind.QUEUE, "a/b"),
+        ("/topic/a.b", Kind.TOPIC, "a.b"),
+        ("/temp-queue/x", Kind.TEMPORARY, "x"),
+        ("/reply-queue/x", Kind.REPLY, "x"),
+        ("/remote-temp-queue/x", Kind.REPLY, "x"),
+        ("/queue/größe", Kind.QUEUE, "größe"),
+    ],
+)
+def test_kinds(text: str, kind: Kind, name: str) -> None:
+    destination = parse_destination(text)
+    assert (destination.kind, destination.name) == (kind, name)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "/queue/", "/queue", "/exchange/a", "/queue/a\nb", "//a"]
+)
+def test_refused_names_say_what_is_valid(text: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_destination(text)
+    assert caught.value.error_code is ErrorCode.BAD_DESTINATION
+    assert repr(text) in caught.value.Message
+
+
+@pytest.mark.parametrize("text", ["/topic/a.*", "/topic/>", "/queue/#", "/topic/$SYS.x", "$x"])
+def test_not_sendable(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        sendable(text)
+
+
+@pytest.mark.parametrize("text", ["/topic/a*b", "/queue/a>b", "/topic/a", "/reply-queue/x"])
+def test_sendable(text: str) -> None:
+    assert str(sendable(text)) == text
+
+
+@pytest.mark.parametrize("text", ["/topic/a.*", "/topic/>", "/topic/a.#", "/topic/$SYS.>"])
+def test_subscribable(text: str) -> None:
+    check_subscribable(parse_destination(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["/topic/a.>.b", "/topic/#.b", "/queue/a.*", "/reply-queue/x", "/queue/$SYS.command"]
+)
+def test_not_subscribable(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        check_subscribable(parse_destination(text))

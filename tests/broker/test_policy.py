@@ -1,0 +1,51 @@
+"""Policies: which applies, and what it says."""
+
+import pytest
+from pydantic import ValidationError
+
+from stompy_broker.destination import Kind
+from stompy_broker.policy import Policies, Policy
+
+
+def test_the_first_that_matches_wins_and_kinds_do_not_mix() -> None:
+    policies = Policies(
+        [
+            Policy(match="/queue/orders.>", max_deliveries=1),
+            Policy(match="/queue/>", max_deliveries=2),
+            Policy(match="/topic/>", max_deliveries=3),
+        ]
+    )
+    assert policies.find(Kind.QUEUE, "orders.new").max_deliveries == 1
+    assert policies.find(Kind.QUEUE, "mail").max_deliveries == 2
+    assert policies.find(Kind.TOPIC, "orders.new").max_deliveries == 3
+    assert policies.find(Kind.TEMPORARY, "x") == Policy()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"match": "/exchange/x"},
+        {"match": "/temp-queue/x"},
+        {"dead_letter": "/topic/x"},
+        {"max_deliveries": -2},
+        {"redelivery_multiplier": 0.5},
+        {"overflow": "explode"},
+        {"unknown": 1},
+    ],
+)
+def test_nonsense_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Policy.model_validate(settings)
+
+
+def test_delays_never_overflow() -> None:
+    policy = Policy(redelivery_multiplier=1000.0)
+    assert policy.delay(0) == policy.delay(1) == 0.0
+    assert policy.delay(2) == 1.0
+    assert policy.delay(100_000) == 60.0
+
+
+def test_exhausted() -> None:
+    assert not Policy(max_deliveries=3).exhausted(2)
+    assert Policy(max_deliveries=3).exhausted(3)
+    assert not Policy(max_deliveries=-1).exhausted(10**9)
