@@ -1,0 +1,161 @@
+"""Which module may import which: the floor plan, held by a test.
+
+A module imports modules of lower floors only. Pure modules know no clock, socket, thread or event
+loop. Monitor and broker meet on the wire and nowhere else.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {
+    "stompy": ROOT / "packages/stompy-core/src/stompy",
+    "stompy_broker": ROOT / "packages/stompy-broker/src/stompy_broker",
+    "stompy_monitor": ROOT / "packages/stompy-monitor/src/stompy_monitor",
+}
+
+FLOORS: dict[str, list[set[str]]] = {
+    "stompy": [
+        {"errors", "limits"},
+        {"headers", "heartbeat", "transport", "transport.address"},
+        {"codec"},
+        {"frame"},
+        {"protocol.states", "subscriptions"},
+        {"protocol.base"},
+        {"protocol.client", "protocol.server"},
+        {"protocol"},
+        {"transport.blocking", "inbox"},
+        {"dial"},
+        {"link"},
+        {"sending"},
+        {"transaction"},
+        {"client"},
+        {"stompy"},
+        {"cli"},
+        {"__main__"},
+    ],
+    "stompy_broker": [
+        {"version", "clock", "destination", "message", "auth"},
+        {"routing", "routing.consumer", "routing.matcher", "routing.pressure"},
+        {"store", "policy"},
+        {"store.base"},
+        {"store.memory", "routing.queue"},
+        {"routing.router", "config"},
+        {"session", "session.outlet", "session.receipts", "session.send"},
+        {"session.subscription"},
+        {"session.deliveries", "session.transactions", "session.lobby"},
+        {"session.session"},
+        {"wire", "wire.connection"},
+        {"broker"},
+        {"running"},
+        {"stompy_broker"},
+        {"cli"},
+        {"__main__"},
+    ],
+    "stompy_monitor": [{"stompy_monitor"}, {"cli"}, {"__main__"}],
+}
+
+IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "ssl", "threading", "time"}
+IMPURE = {
+    "stompy": {
+        "transport.blocking",
+        "inbox",
+        "dial",
+        "link",
+        "sending",
+        "client",
+        "cli",
+        "__main__",
+        "stompy",
+    },
+    "stompy_broker": {"wire.connection", "broker", "running", "cli", "__main__", "stompy_broker"},
+    "stompy_monitor": {"cli", "__main__", "stompy_monitor"},
+}
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Every module by its name within the package; the package itself by its own name."""
+    found = {}
+    for file in SOURCES[package].rglob("*.py"):
+        parts = list(file.relative_to(SOURCES[package]).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        found[".".join(parts) or package] = file
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            assert node.module is not None
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_every_module_has_a_floor(package: str) -> None:
+    planned = [name for floor in FLOORS[package] for name in floor]
+    assert sorted(planned) == sorted(modules(package))
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_no_arrow_runs_upward(package: str) -> None:
+    floor_of = {name: n for n, floor in enumerate(FLOORS[package]) for name in floor}
+    for name, file in modules(package).items():
+        for imported in imports(file):
+            inside = imported.removeprefix(f"{package}.")
+            if imported != package and inside == imported:
+                continue
+            assert floor_of[inside] < floor_of[name], f"{name} imports {inside}"
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_pure_modules_are_pure(package: str) -> None:
+    for name, file in modules(package).items():
+        if name not in IMPURE[package]:
+            impure = {top.partition(".")[0] for top in imports(file)} & IMPURE_LIBRARIES
+            assert not impure, f"{name} imports {impure}"
+
+
+@pytest.mark.parametrize(
+    ("package", "others"),
+    [
+        ("stompy", {"stompy_broker", "stompy_monitor"}),
+        ("stompy_broker", {"stompy_monitor"}),
+        ("stompy_monitor", {"stompy_broker"}),
+    ],
+)
+def test_arrows_between_packages(package: str, others: set[str]) -> None:
+    for name, file in modules(package).items():
+        assert not {top.partition(".")[0] for top in imports(file)} & others, name
+
+
+def test_the_core_needs_nothing_but_the_standard_library() -> None:
+    allowed = set(sys.stdlib_module_names) | {"stompy"}
+    for name, file in modules("stompy").items():
+        assert {top.partition(".")[0] for top in imports(file)} <= allowed, name
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import stompy", {"asyncio", "argparse", "stompy_broker"}),
+        ("import stompy_broker", {"click", "stompy_monitor"}),
+    ],
+)
+def test_what_an_import_really_loads(statement: str, absent: set[str]) -> None:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not absent & set(loaded)
