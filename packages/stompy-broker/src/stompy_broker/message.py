@@ -1,8 +1,9 @@
 """A message on its way through the broker (**hot path**).
 
-A `Message` never changes once it is made, so a topic's subscribers can share it; coming back
-after a failed delivery makes a new one (`Message.returned`). What messages of one header block
-have in common is a `MessageHead`, made once and shared as long as producers repeat the block.
+A `Message` belongs to one queue, which counts its deliveries in it and may leave its body on disk.
+A `SharedMessage` belongs to all subscribers of a topic and never changes; whoever gives it back
+gets a `Message` of its own. What messages of one header block have in common is a `MessageHead`,
+made once and shared as long as producers repeat the block.
 
 On the wire a MESSAGE is ``prefix + tail``. The prefix names the subscription and the delivery and
 ends with ``message-id:``. The tail is the rest, NUL included, and is the same for every
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stompy.codec import FrameParser, Head
+from stompy.errors import ErrorCode, ProtocolError
 from stompy.headers import Version, header_lines
 
 BROKER_HEADERS = frozenset(
@@ -45,14 +47,24 @@ BROKER_HEADERS = frozenset(
 They are not passed on; every other header is.
 """
 
+DEFAULT_PRIORITY, HIGHEST_PRIORITY = 4, 9
+
 OVERHEAD = 200
 """Bytes that a waiting message costs beside its headers and body; for accounting."""
 
-_NOTABLE = BROKER_HEADERS | {"timestamp", "persistent"}
+_NOTABLE = BROKER_HEADERS | {
+    "timestamp",
+    "persistent",
+    "priority",
+    "expires",
+    "expiration",
+    "ttl",
+}
 """Headers that a SEND must be free of to be passed on just as it came."""
 
 _SEND = len("SEND\n")
 _CR, _BACKSLASH = 13, 92
+_LONGEST_NUMBER = 15
 
 
 class MessageHead:
@@ -64,10 +76,23 @@ class MessageHead:
         sized: whether it holds ``content-length``.
         stamped: whether it holds ``timestamp``, so that ours is not added.
         persistent: whether the message is to be kept on disk.
+        priority: 0 to 9; higher goes first.
+        ttl: milliseconds that the message lives, or 0.
+        expires: milliseconds since the epoch at which it ends, or 0.
         message_id: the ``message-id`` to show; None = the message's sequence.
     """
 
-    __slots__ = ("block", "message_id", "persistent", "plain", "sized", "stamped")
+    __slots__ = (
+        "block",
+        "expires",
+        "message_id",
+        "persistent",
+        "plain",
+        "priority",
+        "sized",
+        "stamped",
+        "ttl",
+    )
 
     def __init__(
         self,
@@ -76,6 +101,9 @@ class MessageHead:
         sized: bool,
         stamped: bool = False,
         persistent: bool = True,
+        priority: int = DEFAULT_PRIORITY,
+        ttl: int = 0,
+        expires: int = 0,
         message_id: bytes | None = None,
     ) -> None:
         self.block = block
@@ -83,6 +111,9 @@ class MessageHead:
         self.sized = sized
         self.stamped = stamped
         self.persistent = persistent
+        self.priority = priority
+        self.ttl = ttl
+        self.expires = expires
         self.message_id = message_id
 
     @classmethod
@@ -101,7 +132,11 @@ class MessageHead:
     def from_headers(
         cls, headers: Mapping[str, str], *, message_id: bytes | None = None
     ) -> MessageHead:
-        """From decoded headers; those that belong to the broker are left out."""
+        """From decoded headers; those that belong to the broker are left out.
+
+        Raises:
+            ProtocolError: a number that is none.
+        """
         kept = {name: value for name, value in headers.items() if name not in BROKER_HEADERS}
         lines = header_lines(kept, Version.V1_2)
         block = lines.encode("utf-8", "surrogateescape") + b"\n"
@@ -110,6 +145,9 @@ class MessageHead:
             sized="content-length" in kept,
             stamped="timestamp" in kept,
             persistent=_is_true(kept.get("persistent", "true")),
+            priority=min(_number(kept, "priority", DEFAULT_PRIORITY), HIGHEST_PRIORITY),
+            ttl=_number(kept, "expiration", 0) or _number(kept, "ttl", 0),
+            expires=_number(kept, "expires", 0),
             message_id=message_id,
         )
 
@@ -137,25 +175,44 @@ class Message:
         sequence: its place: a queue is ordered by it. Grows over restarts of the broker, and is
             the message's ``message-id`` unless the head says otherwise.
         head: the headers.
-        body: the body.
+        body: the body; None while it is on disk only.
         stamp: the end of the ``message-id`` line and the ``timestamp`` line. One object for all
             messages of one read from a socket, because formatting the time for each would cost
             more than the rest of the message.
         deliveries: how often it was delivered and came back.
+        expires: milliseconds since the epoch at which it ends, or 0.
         size: what it counts for in quotas, in bytes.
     """
 
-    __slots__ = ("body", "deliveries", "head", "sequence", "size", "stamp")
+    __slots__ = ("body", "deliveries", "expires", "head", "sequence", "size", "stamp")
 
     def __init__(
-        self, sequence: int, head: MessageHead, body: bytes, stamp: bytes, deliveries: int = 0
+        self,
+        sequence: int,
+        head: MessageHead,
+        body: bytes | None,
+        stamp: bytes,
+        deliveries: int = 0,
+        *,
+        length: int = 0,
     ) -> None:
         self.sequence = sequence
         self.head = head
         self.body = body
         self.stamp = stamp
         self.deliveries = deliveries
-        self.size = len(body) + len(head.block) + OVERHEAD
+        self.expires = 0
+        self.size = (length if body is None else len(body)) + len(head.block) + OVERHEAD
+
+    @property
+    def ram(self) -> int:
+        """How much of `size` is in memory."""
+        return self.size if self.body is not None else self.ram_on_disk
+
+    @property
+    def ram_on_disk(self) -> int:
+        """How much of `size` stays in memory while the body is on disk only."""
+        return len(self.head.block) + OVERHEAD
 
     @property
     def message_id(self) -> str:
@@ -168,26 +225,35 @@ class Message:
         return int(self.stamp.partition(b":")[2])
 
     def returned(self) -> Message:
-        """The same message after one more delivery."""
-        return Message(self.sequence, self.head, self.body, self.stamp, self.deliveries + 1)
+        """The message to put back after one more delivery."""
+        self.deliveries += 1
+        return self
+
+    def restored(self, deliveries: int) -> Message:
+        """A message like this one, after so many deliveries."""
+        message = Message(self.sequence, self.head, self.body, self.stamp, deliveries)
+        message.expires = self.expires
+        message.size = self.size
+        return message
 
     def tail(self, version: Version) -> bytes:
         """The wire form from the value of ``message-id`` on."""
-        head = self.head
+        head, body = self.head, self.body
+        assert body is not None
         block = head.block if head.plain else head.block_for(version)
         if head.sized and not head.stamped and head.message_id is None:
-            return b"%d%b%b%b\0" % (self.sequence, self.stamp, block, self.body)
+            return b"%d%b%b%b\0" % (self.sequence, self.stamp, block, body)
         return b"%b%b%b%b%b\0" % (
             head.message_id or b"%d" % self.sequence,
             b"\n" if head.stamped else self.stamp,
-            b"" if head.sized else b"content-length:%d\n" % len(self.body),
+            b"" if head.sized else b"content-length:%d\n" % len(body),
             block,
-            self.body,
+            body,
         )
 
     def __repr__(self) -> str:
         """Identity and size, never the content."""
-        return f"<Message {self.message_id} {len(self.body)}B deliveries:{self.deliveries}>"
+        return f"<Message {self.message_id} {self.size}B deliveries:{self.deliveries}>"
 
 
 class SharedMessage(Message):
@@ -202,6 +268,10 @@ class SharedMessage(Message):
         super().__init__(sequence, head, body, stamp)
         self._tail = super().tail(Version.V1_2)
 
+    def returned(self) -> Message:
+        """A message of its own for the subscriber that gave it back."""
+        return self.restored(1)
+
     def tail(self, version: Version) -> bytes:
         """The wire form from the value of ``message-id`` on."""
         return self._tail
@@ -210,6 +280,17 @@ class SharedMessage(Message):
 def stamp(now_ms: int) -> bytes:
     """What `Message.stamp` holds, for a time in milliseconds since the epoch."""
     return b"\ntimestamp:%d\n" % now_ms
+
+
+def _number(headers: Mapping[str, str], name: str, default: int) -> int:
+    value = headers.get(name)
+    if value is None:
+        return default
+    if not (value.isascii() and value.isdigit()) or len(value) > _LONGEST_NUMBER:
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, f"{name} must be a whole number, not {value[:40]!r}"
+        )
+    return int(value)
 
 
 def _is_true(value: str) -> bool:

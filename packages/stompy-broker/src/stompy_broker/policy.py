@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
@@ -10,6 +10,19 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 from stompy.errors import ProtocolError
 from stompy_broker.destination import Kind, parse_destination
 from stompy_broker.routing.matcher import Matcher
+
+
+DEAD_LETTER = "dead-letter"
+
+ARGUMENTS: Mapping[str, str] = {
+    "x-max-length": "max_length",
+    "x-max-length-bytes": "max_length_bytes",
+    "x-overflow": "overflow",
+    "x-message-ttl": "message_ttl",
+    "x-expires": "expires",
+    "x-dead-letter-routing-key": "dead_letter",
+}
+"""Headers by which the first SEND or SUBSCRIBE sets up a queue, as RabbitMQ's do."""
 
 
 class Policy(BaseModel):
@@ -43,6 +56,36 @@ class Policy(BaseModel):
         description="Where dead letters go; `{name}` stands for the queue's name. "
         "Empty = they are dropped.",
     )
+    max_length: int = Field(
+        default=0, ge=0, description="How many messages may wait in a queue; 0 = no limit."
+    )
+    max_length_bytes: ByteSize = Field(
+        default=ByteSize(0), description="How many bytes may wait in a queue; 0 = no limit."
+    )
+    overflow: Literal["drop-head", "reject-publish", "reject-publish-dlx"] = Field(
+        default="drop-head",
+        description="What happens when a queue has reached its length: the oldest message goes "
+        "to the dead letters or is dropped, the new one is refused with ERROR, or the new one "
+        "becomes a dead letter.",
+    )
+    message_ttl: int = Field(
+        default=0, ge=0, description="Milliseconds that a message may wait; 0 = for ever."
+    )
+    expired_to: str = Field(
+        default="",
+        description="Where expired messages go; `dead-letter` = where dead letters go; "
+        "empty = they are dropped.",
+    )
+    persistent: bool = Field(
+        default=True, description="Whether messages survive a restart unless they say otherwise."
+    )
+    expires: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds after which an unused empty queue, or a durable subscription "
+        "without subscriber, is deleted; 0 = the broker's `times.idle_queue`, or never for a "
+        "durable subscription.",
+    )
     max_bytes: ByteSize = Field(
         default=ByteSize(0),
         description="Size of a queue at which its producers are made to wait; "
@@ -57,7 +100,7 @@ class Policy(BaseModel):
         default=ByteSize(64 * 1024 * 1024),
         description="How many bytes wait for a topic subscriber that does not keep up.",
     )
-    overflow: Literal["drop-oldest", "disconnect"] = Field(
+    backlog_overflow: Literal["drop-oldest", "disconnect"] = Field(
         default="drop-oldest",
         description="What happens when that backlog is full: the oldest message goes, or the "
         "subscriber is disconnected.",
@@ -80,6 +123,17 @@ class Policy(BaseModel):
         if value and parse_destination(value.replace("{name}", "x")).kind is not Kind.QUEUE:
             raise ValueError("dead letters must go to a /queue/...")
         return value
+
+    @field_validator("expired_to")
+    @classmethod
+    def _check_expired_to(cls, value: str) -> str:
+        if value and value != DEAD_LETTER and parse_destination(value).kind is not Kind.QUEUE:
+            raise ValueError("expired messages must go to a /queue/... or to dead-letter")
+        return value
+
+    def with_arguments(self, arguments: Mapping[str, int | str]) -> Policy:
+        """This policy under the queue arguments of a first SEND or SUBSCRIBE (`ARGUMENTS`)."""
+        return self.model_copy(update={ARGUMENTS[name]: v for name, v in arguments.items()})
 
     def delay(self, deliveries: int) -> float:
         """Seconds to wait after that many deliveries ended in a NACK."""

@@ -17,6 +17,10 @@ HARD = 2
 class Pressure:
     """Bytes in use against a mark.
 
+    Args:
+        mark: bytes at which producers begin to wait; 0 = never for the bytes.
+        changed: called when `full` has changed.
+
     **Hot path:** queues count on `used` themselves, and call `reached` and `relieved` when it
     passes `high` or `floor`.
 
@@ -25,11 +29,14 @@ class Pressure:
         high: where producers begin to wait.
         floor: where they go on; below zero while nobody waits.
         full: whether producers have to wait.
+        refuses: why producers are refused rather than made to wait; empty = they wait.
     """
 
-    __slots__ = ("_low", "_waiting", "floor", "full", "high", "used")
+    __slots__ = ("_changed", "_low", "_waiting", "floor", "full", "high", "refuses", "used")
 
-    def __init__(self, mark: int) -> None:
+    def __init__(self, mark: int, changed: Callable[[], None] | None = None) -> None:
+        self._changed = changed
+        self.refuses = ""
         self.used = 0
         self.full = False
         self.high = mark or float("inf")
@@ -39,13 +46,19 @@ class Pressure:
 
     def reached(self) -> None:
         """The high mark was reached."""
+        if self.full:
+            return
         self.full = True
         self.floor = self._low
+        if self._changed is not None:
+            self._changed()
 
     def relieved(self) -> None:
         """The low level was reached: everybody goes on."""
         self.full = False
         self.floor = -1.0
+        if self._changed is not None:
+            self._changed()
         waiting, self._waiting = self._waiting, {}
         for go_on in waiting:
             go_on()

@@ -2,11 +2,14 @@
 
 Invariants:
 
-* A message is in exactly one of four places: ``_fresh`` (never delivered, in order of sequence),
-  ``_returned`` (a heap by sequence), ``_delayed`` (a heap by time), or with a consumer.
-* Whatever was delivered and came back has a smaller sequence than everything fresh, so taking
-  from ``_returned`` first restores the original order.
-* Between two calls, either nobody waits in ``_waiting`` or nothing is ready to be delivered.
+* A message is in exactly one of four places: ``_fresh`` (in order of arrival), ``_ordered`` (a heap
+  by priority, then sequence), ``_delayed`` (a heap by time), or with a consumer.
+* While all messages have one priority, ``_ordered`` holds those that came back. They have smaller
+  sequences than everything fresh, so taking from ``_ordered`` first restores the original order.
+  The first message of another priority moves all fresh ones into ``_ordered``, and the queue is
+  *prioritized* until it is empty.
+* Between two calls, either nobody waits in ``_waiting`` or nothing is ready to be delivered, unless
+  the queue is fetching bodies from disk.
 
 To the rest of the broker a queue is five verbs: `publish`, `attach`, `detach`, `settle`,
 `stats`. Those that change something take a ``done`` that is called when the change is safe, so
@@ -18,19 +21,24 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
-from stompy_broker.message import Message
+from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.pressure import Pressure
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.base import Done, MessageStore
 
-Done = Callable[[], None]
+_FETCH_MESSAGES, _FETCH_BYTES = 256, 4 * 1024 * 1024
+"""How many bodies are read from disk at once."""
+
+_EXPIRY_SECONDS = 1.0
+"""Expired messages in the middle of a queue are looked for at most this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class QueueStats:
     acked: int
     nacked: int
     redelivered: int
+    expired: int
     dead_lettered: int
     dropped: int
 
@@ -72,10 +81,15 @@ class House(Protocol):
 
     clock: Clock
     pressure: Pressure
+    disk: Pressure
     store: MessageStore
 
-    def dead_letter(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
-        """Take a message that this queue gives up."""
+    def wall(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
+        """Take a message that this queue gives up: a dead letter, or dropped."""
         ...
 
 
@@ -87,7 +101,8 @@ class Queue:
         name: without prefix.
         policy: how it behaves.
         house: clock, pressure, store and dead letters.
-        private: whether it is a topic subscription's backlog: then it is bounded, and drops.
+        private: whether it is the backlog of a topic subscription that ends with its connection.
+        durable: whether it is the backlog of a durable topic subscription.
         volatile: whether it ends with its connection, so that nothing is stored.
         final: whether it is a dead-letter queue, which a message leaves by an ACK only.
     """
@@ -100,6 +115,7 @@ class Queue:
         house: House,
         *,
         private: bool = False,
+        durable: bool = False,
         volatile: bool = False,
         final: bool = False,
     ) -> None:
@@ -107,6 +123,8 @@ class Queue:
         self.name = name
         self.policy = policy
         self.private = private
+        self.durable = durable
+        self._bounded = private or durable
         self.volatile = volatile
         self.final = final
         bounded = policy.max_bytes and not private
@@ -114,15 +132,23 @@ class Queue:
         self.bytes = 0
         self.idle_since: float | None = house.clock.now()
         self._house = house
-        self._total = house.pressure
-        stored = house.store.durable and not volatile
+        self._total, self._disk = house.pressure, house.disk
+        stored = house.store.durable and not volatile and policy.persistent
         self._store: MessageStore | None = house.store if stored else None
         self._fresh: deque[Message] = deque()
-        self._returned: list[tuple[int, Message]] = []
+        self._ordered: list[tuple[int, int, Message]] = []
+        self._prioritized = False
         self._delayed: list[tuple[float, int, Message]] = []
         self._consumers: dict[Consumer, None] = {}
         self._waiting: deque[Consumer] = deque()
         self._alarm = house.clock.alarm(self._release_delayed)
+        self._expiry = house.clock.alarm(self._expire)
+        self._next_expiry = 0
+        self._fetching: dict[int, Message] | None = None
+        # What `publish` looks at before anything else; most queues have none of it.
+        self._special = not private and bool(
+            policy.max_length or policy.max_length_bytes or policy.message_ttl
+        )
         self._unacked = 0
         self._closed = False
         self.published = 0
@@ -130,26 +156,35 @@ class Queue:
         self.acked = 0
         self.nacked = 0
         self.redelivered = 0
+        self.expired = 0
         self.dead_lettered = 0
         self.dropped = 0
 
     # -- the five verbs -------------------------------------------------------------------
 
-    def publish(self, message: Message, done: Done | None = None) -> None:
+    def publish(self, message: Message, done: Done | None = None, *, admit: bool = True) -> None:
         """Take a message: to a consumer that waits for one, or to the end of the queue.
 
         A message that goes straight to a consumer without acknowledgement is never stored.
+
+        Raises:
+            ProtocolError: the queue is full and its policy is to refuse. With ``admit`` false,
+                `admit` was asked before.
         """
+        if self._special and not self._take_in(message, admit=admit):
+            if done is not None:
+                self._house.store.sync(done)
+            return
         self.published += 1
         waiting = self._waiting
-        if waiting:
+        if waiting and self._fetching is None:
             consumer = waiting[0]
-            if consumer.auto:
-                self.delivered += 1
-            else:
+            self.delivered += 1
+            if not consumer.auto:
                 self._keep(message)
-                self.delivered += 1
                 self._unacked += 1
+                if self._store is not None and message.head.persistent:
+                    self._store.note(message, message.deliveries + 1)
             if not consumer.deliver(message):
                 waiting.popleft()
                 consumer.waiting = False
@@ -157,9 +192,14 @@ class Queue:
                 waiting.rotate(-1)
         else:
             self._keep(message)
-            self._fresh.append(message)
-            if self.private:
-                self._bound()
+            if message.head.priority == DEFAULT_PRIORITY and not self._prioritized:
+                self._fresh.append(message)
+            else:
+                self._place(message)
+            if message.expires:
+                self._watch_expiry(message.expires)
+            if self._bounded:
+                self._bound_backlog()
         if done is not None:
             self._house.store.sync(done)
 
@@ -201,7 +241,7 @@ class Queue:
         done(
             QueueStats(
                 name=self.name,
-                ready=len(self._fresh) + len(self._returned),
+                ready=self.ready,
                 delayed=len(self._delayed),
                 unacked=self._unacked,
                 consumers=len(self._consumers),
@@ -211,61 +251,152 @@ class Queue:
                 acked=self.acked,
                 nacked=self.nacked,
                 redelivered=self.redelivered,
+                expired=self.expired,
                 dead_lettered=self.dead_lettered,
                 dropped=self.dropped,
             )
         )
 
-    # -- consumers ------------------------------------------------------------------------
+    # -- consumers and life ---------------------------------------------------------------
 
     def resume(self, consumer: Consumer) -> None:
         """A consumer has room again."""
         if not consumer.waiting:
             consumer.waiting = True
             self._waiting.append(consumer)
-            if self._fresh or self._returned:
+            if self._fresh or self._ordered:
                 self._pump()
+
+    @property
+    def ready(self) -> int:
+        """How many messages wait for a consumer."""
+        return len(self._fresh) + len(self._ordered)
+
+    @property
+    def consumers(self) -> int:
+        """How many consumers there are."""
+        return len(self._consumers)
 
     @property
     def in_use(self) -> bool:
         """Whether anybody consumes from it, or anything is in it."""
-        return bool(
-            self._consumers or self._fresh or self._returned or self._delayed or self._unacked
-        )
+        return bool(self._consumers or self.ready or self._delayed or self._unacked)
+
+    def admit(self) -> None:
+        """Whether one more message would be taken.
+
+        Raises:
+            ProtocolError: the queue is full and its policy is to refuse.
+        """
+        policy = self.policy
+        if self._overflows(1) and policy.overflow == "reject-publish" and not self._bounded:
+            raise ProtocolError(
+                ErrorCode.QUEUE_FULL,
+                f"{self.destination} holds {self.ready} messages and takes no more",
+            )
+
+    def restore(self, message: Message, due: int) -> None:
+        """Take a message back that the store has kept."""
+        self.bytes += message.size
+        self._total.used += message.ram
+        self._disk.used += message.size
+        wait = (due - self._house.wall()) / 1000 if due else 0.0
+        if wait > 0:
+            self._delay(message, wait)
+        elif message.deliveries or self._prioritized or message.head.priority != DEFAULT_PRIORITY:
+            self._place(message)
+        else:
+            self._fresh.append(message)
+        if message.expires:
+            self._watch_expiry(message.expires)
 
     def close(self) -> None:
         """The queue ends, and what is in it. What is with consumers ends when it is settled."""
         self._closed = True
         self._alarm.cancel()
-        for message in self._all_messages():
+        self._expiry.cancel()
+        for message in list(self._all_messages()):
             self._let_go(message)
         self._fresh.clear()
-        self._returned.clear()
+        self._ordered.clear()
         self._delayed.clear()
 
-    # -- within ---------------------------------------------------------------------------
+    # -- handing out ----------------------------------------------------------------------
 
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
-        waiting, fresh, returned = self._waiting, self._fresh, self._returned
+        waiting, fresh, ordered = self._waiting, self._fresh, self._ordered
+        store = self._store
         delivered = unacked = 0
-        while waiting and (fresh or returned):
-            message = heapq.heappop(returned)[1] if returned else fresh.popleft()
+        while waiting and (fresh or ordered) and self._fetching is None:
+            message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
+            if message.body is None:
+                self._place_first(message)
+                self._fetch()
+                break
+            if message.expires and message.expires <= self._house.wall():
+                self._give_up(message, "expired", "")
+                continue
             consumer = waiting[0]
             delivered += 1
             if message.deliveries:
                 self.redelivered += 1
+            if not consumer.auto:
+                unacked += 1
+                if store is not None and message.head.persistent:
+                    store.note(message, message.deliveries + 1)
+            more = consumer.deliver(message)
             if consumer.auto:
                 self._let_go(message)
-            else:
-                unacked += 1
-            if not consumer.deliver(message):
+            if not more:
                 waiting.popleft()
                 consumer.waiting = False
             elif len(waiting) > 1:
                 waiting.rotate(-1)
         self.delivered += delivered
         self._unacked += unacked
+        if self._prioritized and not ordered:
+            self._prioritized = False
+
+    def _place(self, message: Message) -> None:
+        """To its place by priority and sequence."""
+        priority = message.head.priority
+        if priority != DEFAULT_PRIORITY and not self._prioritized:
+            self._prioritized = True
+            self._ordered += [(-m.head.priority, m.sequence, m) for m in self._fresh]
+            self._fresh.clear()
+            heapq.heapify(self._ordered)
+        heapq.heappush(self._ordered, (-priority, message.sequence, message))
+
+    def _place_first(self, message: Message) -> None:
+        """Back to where it was just taken from."""
+        if self._prioritized or self._ordered or message.deliveries:
+            heapq.heappush(self._ordered, (-message.head.priority, message.sequence, message))
+        else:
+            self._fresh.appendleft(message)
+
+    def _fetch(self) -> None:
+        """Have the next bodies read from disk; go on when they are there."""
+        ahead = chain((entry[2] for entry in self._ordered), self._fresh)
+        wanted: dict[int, Message] = {}
+        size = 0
+        for message in islice(ahead, _FETCH_MESSAGES):
+            if message.body is None:
+                wanted[message.sequence] = message
+                size += message.size
+                if size > _FETCH_BYTES:
+                    break
+        self._fetching = wanted
+        self._house.store.load(list(wanted.values()), self._fetched)
+
+    def _fetched(self) -> None:
+        wanted, self._fetching = self._fetching, None
+        for message in (wanted or {}).values():
+            if message.body is not None:
+                self._total.used += message.size - message.ram_on_disk
+        self._pump()
+
+    # -- accounts -------------------------------------------------------------------------
 
     def _keep(self, message: Message) -> None:
         """Account for a message, and store it where it is to survive."""
@@ -281,13 +412,16 @@ class Queue:
                 self.pressure.reached()
         if self._store is not None and message.head.persistent:
             self._store.append(self.destination, message)
+            self._disk.used += size
+            if self._disk.used >= self._disk.high:
+                self._disk.reached()
 
     def _let_go(self, message: Message) -> None:
         """Undo `_keep`."""
         size = message.size
         self.bytes -= size
         total = self._total
-        total.used -= size
+        total.used -= size if message.body is not None else message.ram
         if total.used <= total.floor:
             total.relieved()
         if self.pressure is not None:
@@ -295,7 +429,16 @@ class Queue:
             if self.pressure.used <= self.pressure.floor:
                 self.pressure.relieved()
         if self._store is not None and message.head.persistent:
-            self._store.remove(self.destination, message)
+            self._store.remove(message)
+            self._disk.used -= size
+            if self._disk.used <= self._disk.floor:
+                self._disk.relieved()
+            if self._fetching is not None:
+                self._fetching.pop(message.sequence, None)
+            # Nobody may count the body again once it is not accounted for any more.
+            message.body = None
+
+    # -- coming back and giving up --------------------------------------------------------
 
     def _reject(self, message: Message, rejection: Rejection) -> None:
         if not rejection.requeue and not self.final:
@@ -315,56 +458,128 @@ class Queue:
         if not self.final and self.policy.exhausted(message.deliveries):
             self._give_up(message, cause, reason)
             return
-        if self._store is not None and message.head.persistent:
-            self._store.append(self.destination, message)
         if delay > 0:
-            due = self._house.clock.now() + delay
-            heapq.heappush(self._delayed, (due, message.sequence, message))
-            self._alarm.set(self._delayed[0][0])
+            if self._store is not None and message.head.persistent:
+                due = self._house.wall() + int(delay * 1000)
+                self._store.note(message, message.deliveries, due)
+            self._delay(message, delay)
         else:
-            heapq.heappush(self._returned, (message.sequence, message))
+            self._place(message)
+
+    def _delay(self, message: Message, seconds: float) -> None:
+        due = self._house.clock.now() + seconds
+        heapq.heappush(self._delayed, (due, message.sequence, message))
+        self._alarm.set(self._delayed[0][0])
 
     def _give_up(self, message: Message, cause: str, reason: str) -> None:
-        self.dead_lettered += 1
-        self._house.dead_letter(self, message, cause, reason)
+        """Out of the queue: to the dead letters, or nowhere."""
+        if message.body is None:
+            # A dead letter needs its body.
+            if self._fetching is not None:
+                self._fetching.pop(message.sequence, None)
+            self._house.store.load(
+                [message], lambda: self._loaded_to_give_up(message, cause, reason)
+            )
+            return
+        self._house.bury(self, message, cause, reason)
         self._let_go(message)
+
+    def _loaded_to_give_up(self, message: Message, cause: str, reason: str) -> None:
+        if message.body is None:
+            return
+        self._total.used += message.size - message.ram_on_disk
+        self._give_up(message, cause, reason)
 
     def _release_delayed(self) -> None:
         now = self._house.clock.now()
         while self._delayed and self._delayed[0][0] <= now:
-            _, sequence, message = heapq.heappop(self._delayed)
-            heapq.heappush(self._returned, (sequence, message))
+            self._place(heapq.heappop(self._delayed)[2])
         if self._delayed:
             self._alarm.set(self._delayed[0][0])
         self._pump()
 
-    def _bound(self) -> None:
+    # -- limits ---------------------------------------------------------------------------
+
+    def _take_in(self, message: Message, *, admit: bool) -> bool:
+        """Apply time to live and length limits; false if the message is not for this queue."""
+        policy = self.policy
+        if policy.message_ttl:
+            expires = message.received_at + policy.message_ttl
+            message.expires = min(message.expires or expires, expires)
+        if self._bounded or not self._overflows(1):
+            return True
+        if policy.overflow == "drop-head":
+            while self.ready and self._overflows(1):
+                oldest = heapq.heappop(self._ordered)[2] if self._ordered else self._fresh.popleft()
+                self._give_up(oldest, "maxlen", "")
+            return True
+        if policy.overflow == "reject-publish-dlx":
+            self._house.bury(self, message, "maxlen", "")
+            return False
+        if admit:
+            self.admit()
+        return True
+
+    def _overflows(self, more: int) -> bool:
+        policy = self.policy
+        if policy.max_length and self.ready + more > policy.max_length:
+            return True
+        return bool(policy.max_length_bytes) and self.bytes >= policy.max_length_bytes
+
+    def _bound_backlog(self) -> None:
         """Keep a topic subscriber's backlog within its limits."""
-        policy, fresh = self.policy, self._fresh
-        while len(fresh) > policy.backlog_messages or self.bytes > policy.backlog_bytes:
-            if policy.overflow == "disconnect":
+        policy, fresh, ordered = self.policy, self._fresh, self._ordered
+        while self.ready > policy.backlog_messages or self.bytes > policy.backlog_bytes:
+            if policy.backlog_overflow == "disconnect" and self._consumers:
                 reason = ProtocolError(
                     ErrorCode.SLOW_CONSUMER,
                     f"the subscription to {self.destination} does not keep up: "
-                    f"{len(fresh)} messages wait for it",
+                    f"{self.ready} messages wait for it",
                 )
                 for consumer in tuple(self._consumers):
                     consumer.fail(reason)
                 return
-            if not fresh:
+            if not self.ready:
                 return
             self.dropped += 1
-            self._let_go(fresh.popleft())
+            self._let_go(heapq.heappop(ordered)[2] if ordered else fresh.popleft())
 
-    def _all_messages(self) -> Iterable[Message]:
+    # -- expiry ---------------------------------------------------------------------------
+
+    def _watch_expiry(self, expires: int) -> None:
+        if not self._next_expiry or expires < self._next_expiry:
+            self._next_expiry = expires
+            wait = max(0.0, (expires - self._house.wall()) / 1000)
+            self._expiry.set(self._house.clock.now() + wait)
+
+    def _expire(self) -> None:
+        """Give up everything whose time is over, wherever it waits."""
+        now = self._house.wall()
+        everything = list(self._all_messages())
+        over = {id(m) for m in everything if m.expires and m.expires <= now}
+        if over:
+            self._fresh = deque(m for m in self._fresh if id(m) not in over)
+            self._ordered = [entry for entry in self._ordered if id(entry[2]) not in over]
+            heapq.heapify(self._ordered)
+            self._delayed = [entry for entry in self._delayed if id(entry[2]) not in over]
+            heapq.heapify(self._delayed)
+        left = [m.expires for m in everything if m.expires and id(m) not in over]
+        self._next_expiry = min(left, default=0)
+        if left:
+            wait = max(_EXPIRY_SECONDS, (self._next_expiry - now) / 1000)
+            self._expiry.set(self._house.clock.now() + wait)
+        for message in everything:
+            if id(message) in over:
+                self._give_up(message, "expired", "")
+
+    def _all_messages(self) -> Iterator[Message]:
+        yield from (message for _, _, message in self._ordered)
         yield from self._fresh
-        yield from (message for _, message in self._returned)
         yield from (message for _, _, message in self._delayed)
 
     def __repr__(self) -> str:
         """Name and what is in it."""
-        ready = len(self._fresh) + len(self._returned)
         return (
-            f"<Queue {self.destination} ready:{ready} unacked:{self._unacked} "
+            f"<Queue {self.destination} ready:{self.ready} unacked:{self._unacked} "
             f"consumers:{len(self._consumers)}>"
         )

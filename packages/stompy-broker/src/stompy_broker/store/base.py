@@ -1,20 +1,60 @@
 """The promises of a message store.
 
-A store is told what happened to persistent messages, in order, and returns at once. Later, when
-everything told so far is safe, it calls back whoever asked through `sync`. So nothing waits on
-the hot path, and everything that was told in one turn of the event loop becomes safe together:
+A store is told what happens to persistent messages, in order, and returns at once. Later, when
+everything told so far is safe, it calls back whoever asked through `sync`. Nothing waits on the
+hot path, and everything told in one turn of the event loop becomes safe together or not at all:
 that is what makes COMMIT atomic.
 
-`stompy_broker.store.memory` keeps nothing and calls back at once. A store on disk follows the
-same protocol.
+What is told and taken back before it was written never touches the disk: a message that was
+settled meanwhile leaves no trace.
+
+Two stores keep these promises: `stompy_broker.store.memory`, the reference, and
+`stompy_broker.store.sqlite`. One suite of tests holds both to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from stompy_broker.message import Message
+
+Done = Callable[[], None]
+
+
+class StoreError(Exception):
+    """The store cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubscription:
+    """A durable topic subscription as it is kept.
+
+    Attributes:
+        name: what identifies it; unique.
+        pattern: the topics it gets.
+        settings: everything else, as text of the owner's choice.
+    """
+
+    name: str
+    pattern: str
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A message that survived.
+
+    Attributes:
+        destination: the queue it was in.
+        message: the message; its body is not loaded.
+        due: milliseconds since the epoch at which it may be delivered again, or 0.
+    """
+
+    destination: str
+    message: Message
+    due: int
 
 
 class MessageStore(Protocol):
@@ -23,19 +63,45 @@ class MessageStore(Protocol):
     Attributes:
         durable: whether what it is told outlives the process. Queues tell a store that is not
             durable nothing about messages.
+        trouble: why nothing can be written just now; empty when all is well.
     """
 
     durable: bool
+    trouble: str
 
-    def append(self, queue: str, message: Message) -> None:
-        """A persistent message came into a queue, or came back with another delivery count."""
+    def restore(self) -> Iterator[Restored]:
+        """Every message that survived, by sequence. Called once, before anything is told."""
         ...
 
-    def remove(self, queue: str, message: Message) -> None:
-        """A message left a queue for good."""
+    def subscriptions(self) -> list[StoredSubscription]:
+        """Every durable subscription that survived."""
         ...
 
-    def sync(self, done: Callable[[], None]) -> None:
+    def append(self, destination: str, message: Message) -> None:
+        """A persistent message came into a queue."""
+        ...
+
+    def note(self, message: Message, deliveries: int, due: int = 0) -> None:
+        """A message was delivered for the so-manieth time, or may not be again before ``due``."""
+        ...
+
+    def remove(self, message: Message) -> None:
+        """A message left its queue for good."""
+        ...
+
+    def load(self, messages: Sequence[Message], done: Done) -> None:
+        """Give messages their bodies back, then call ``done``."""
+        ...
+
+    def keep_subscription(self, subscription: StoredSubscription) -> None:
+        """A durable subscription was made or changed."""
+        ...
+
+    def drop_subscription(self, name: str) -> None:
+        """A durable subscription was deleted."""
+        ...
+
+    def sync(self, done: Done) -> None:
         """Call ``done`` once everything told so far is safe; at once where it is already."""
         ...
 

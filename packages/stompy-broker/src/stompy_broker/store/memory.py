@@ -1,26 +1,71 @@
-"""The store of a broker that runs with ``--memory``: the process is all there is."""
+"""The store of a broker that runs with ``--memory``: the process is all there is.
+
+It also is the reference of what a store does: made with ``durable=True`` it remembers everything
+as a store on disk would, and `restore` gives it to the next broker in the same process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 from stompy_broker.message import Message
+from stompy_broker.store.base import Done, Restored, StoredSubscription
 
 
 class MemoryStore:
-    """Keeps nothing beside what the queues hold, so everything is as safe as it will ever be."""
+    """Everything is as safe as it will ever be, at once.
 
-    durable = False
+    Args:
+        durable: whether to remember messages for `restore`.
+    """
 
-    def append(self, queue: str, message: Message) -> None:
-        """Nothing to do."""
+    def __init__(self, *, durable: bool = False) -> None:
+        self.durable = durable
+        self.trouble = ""
+        self._messages: dict[int, tuple[str, Message, int, int]] = {}
+        self._subscriptions: dict[str, StoredSubscription] = {}
 
-    def remove(self, queue: str, message: Message) -> None:
-        """Nothing to do."""
+    def restore(self) -> Iterator[Restored]:
+        """What was appended and not removed."""
+        for sequence in sorted(self._messages):
+            destination, message, deliveries, due = self._messages[sequence]
+            yield Restored(destination, message.restored(deliveries), due)
 
-    def sync(self, done: Callable[[], None]) -> None:
+    def subscriptions(self) -> list[StoredSubscription]:
+        """What was kept and not dropped."""
+        return list(self._subscriptions.values())
+
+    def append(self, destination: str, message: Message) -> None:
+        """Remember it."""
+        self._messages[message.sequence] = (destination, message, message.deliveries, 0)
+
+    def note(self, message: Message, deliveries: int, due: int = 0) -> None:
+        """Remember the count."""
+        destination, kept, _, _ = self._messages[message.sequence]
+        self._messages[message.sequence] = (destination, kept, deliveries, due)
+
+    def remove(self, message: Message) -> None:
+        """Forget it."""
+        del self._messages[message.sequence]
+
+    def load(self, messages: Sequence[Message], done: Done) -> None:
+        """Bodies never leave memory; those of restored messages come back."""
+        for message in messages:
+            if message.body is None:
+                message.body = self._messages[message.sequence][1].body
+        done()
+
+    def keep_subscription(self, subscription: StoredSubscription) -> None:
+        """Remember it."""
+        self._subscriptions[subscription.name] = subscription
+
+    def drop_subscription(self, name: str) -> None:
+        """Forget it."""
+        del self._subscriptions[name]
+
+    def sync(self, done: Done) -> None:
         """At once."""
         done()
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Nothing to let go of."""

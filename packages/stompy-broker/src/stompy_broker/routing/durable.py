@@ -1,0 +1,94 @@
+"""Durable topic subscriptions: what identifies one, and how it is kept.
+
+Three dialects name one thing (design, promise 14):
+
+* ``durable-subscription-name`` (or ``activemq.subscriptionName``) with a ``client-id`` from
+  CONNECT: one subscriber at a time, as in ActiveMQ and Artemis;
+* ``durable:true`` (or ``persistent:true``) with ``auto-delete:false``: subscription id and
+  destination name it, and all who use both share it, as in RabbitMQ.
+
+Its backlog is the queue ``/queue/durable.NAME``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destination import Destination
+from stompy_broker.store.base import StoredSubscription
+
+NAME_HEADERS = (
+    "durable-subscription-name",
+    "durable-subscriber-name",
+    "activemq.subscriptionName",
+    "activemq.subcriptionName",
+)
+
+_TRUE = frozenset(("true", "1", "yes"))
+
+
+@dataclass(frozen=True, slots=True)
+class DurableSubscription:
+    """One durable subscription.
+
+    Attributes:
+        name: what identifies it in the whole broker.
+        pattern: the topics it gets, without prefix.
+        shared: whether several subscribers may share it.
+        expires: seconds without subscriber after which it is deleted; 0 = as the policy says.
+    """
+
+    name: str
+    pattern: str
+    shared: bool
+    expires: float = 0.0
+
+    @property
+    def queue(self) -> str:
+        """The name of its backlog."""
+        return f"durable.{self.name}"
+
+    def to_stored(self) -> StoredSubscription:
+        """As a store keeps it."""
+        settings = json.dumps({"shared": self.shared, "expires": self.expires})
+        return StoredSubscription(self.name, self.pattern, settings)
+
+    @classmethod
+    def from_stored(cls, stored: StoredSubscription) -> DurableSubscription:
+        """From what a store has kept."""
+        settings = json.loads(stored.settings)
+        return cls(stored.name, stored.pattern, settings["shared"], settings["expires"])
+
+
+def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str, bool] | None:
+    """What a SUBSCRIBE or UNSUBSCRIBE names, and whether it is shared; None if nothing durable.
+
+    Raises:
+        ProtocolError: a name without the ``client-id`` that it belongs to.
+    """
+    given = next((headers[name] for name in NAME_HEADERS if headers.get(name)), None)
+    if given is not None:
+        if client_id is None:
+            raise ProtocolError(
+                ErrorCode.MISSING_HEADER,
+                "a durable subscription by name needs a 'client-id' header in CONNECT",
+            )
+        return f"{client_id}.{given}", False
+    wanted = headers.get("durable", headers.get("persistent", "false")).lower() in _TRUE
+    if wanted and headers.get("auto-delete", "true").lower() not in _TRUE:
+        return f"{headers['id']}@{headers['destination'].removeprefix('/topic/')}", True
+    return None
+
+
+def durable_subscription(
+    headers: Mapping[str, str], destination: Destination, client_id: str | None, expires: float
+) -> DurableSubscription | None:
+    """What a SUBSCRIBE to a topic asks for; None if nothing durable."""
+    named = durable_name(headers, client_id)
+    if named is None:
+        return None
+    name, shared = named
+    return DurableSubscription(name, destination.name, shared, expires)

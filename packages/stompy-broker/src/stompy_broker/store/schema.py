@@ -1,0 +1,70 @@
+"""The tables of a data directory, and the named steps that lead to them.
+
+The version of a database is the number of steps applied to it (``PRAGMA user_version``). To change
+the tables, append a step; never change one that was released. A database with more steps than
+this program knows is refused.
+
+``application_id`` tells our files from other SQLite databases.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from stompy_broker.store.base import StoreError
+
+APPLICATION_ID = 0x53544F4D  # "STOM"
+
+STEPS: tuple[tuple[str, str], ...] = (
+    (
+        "queues, messages, durable subscriptions",
+        """
+        CREATE TABLE queue (
+            id INTEGER PRIMARY KEY,
+            destination TEXT NOT NULL UNIQUE
+        );
+        CREATE TABLE message (
+            sequence INTEGER PRIMARY KEY,   -- place in its queue; unique over all queues
+            queue INTEGER NOT NULL,
+            received INTEGER NOT NULL,      -- milliseconds since the epoch
+            deliveries INTEGER NOT NULL,    -- begun so far
+            due INTEGER NOT NULL,           -- not before; milliseconds since the epoch, or 0
+            expires INTEGER NOT NULL,       -- milliseconds since the epoch, or 0
+            flags INTEGER NOT NULL,         -- see stompy_broker.store.sqlite
+            message_id BLOB,                -- NULL = the sequence
+            head BLOB NOT NULL,             -- header lines as STOMP 1.2 writes them
+            body BLOB NOT NULL
+        );
+        CREATE TABLE subscription (
+            name TEXT PRIMARY KEY,
+            pattern TEXT NOT NULL,
+            settings TEXT NOT NULL          -- JSON
+        );
+        CREATE TABLE state (clean INTEGER NOT NULL);
+        INSERT INTO state VALUES (1);
+        """,
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Bring a database up to date; each step and its number in one transaction.
+
+    Raises:
+        StoreError: it is not ours, or newer than this program.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and tables:
+        raise StoreError(f"{where} is not a database of stompy-broker; choose another directory")
+    if version > len(STEPS):
+        raise StoreError(
+            f"{where} has version {version}, this program knows {len(STEPS)}; "
+            "install a newer stompy-broker or choose another directory"
+        )
+    for number, (_, statements) in enumerate(STEPS[version:], version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {statements}; PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {number}; COMMIT;"
+        )
