@@ -70,21 +70,22 @@ class LimitsConfig(_Section):
     transactions: PositiveInt = Field(default=16, description="Open transactions a connection.")
     transaction_frames: PositiveInt = Field(default=10_000, description="Frames a transaction.")
     transaction_bytes: ByteSize = Field(
-        default=ByteSize(64 * _MIB), description="Size of the SENDs in a transaction."
+        default=ByteSize(64 * _MIB), gt=0, description="Size of the SENDs in a transaction."
     )
     command: PositiveInt = Field(default=32, description="Length of a command, in bytes.")
-    header_line: ByteSize = Field(default=ByteSize(16 * 1024), description="One header line.")
+    header_line: ByteSize = Field(default=ByteSize(16 * 1024), gt=0, description="One header line.")
     header_count: PositiveInt = Field(default=256, description="Headers a frame.")
     header_block: ByteSize = Field(
-        default=ByteSize(_MIB), description="All headers of a frame; 64 KiB before login."
+        default=ByteSize(_MIB), gt=0, description="All headers of a frame; 64 KiB before login."
     )
-    body: ByteSize = Field(default=ByteSize(64 * _MIB), description="Body of a frame.")
+    body: ByteSize = Field(default=ByteSize(64 * _MIB), gt=0, description="Body of a frame.")
     memory: ByteSize = Field(
         default=ByteSize(1024 * _MIB),
-        description="Waiting messages in all, at which producers are made to wait.",
+        description="Waiting messages in all, at which producers are made to wait; 0 = no mark.",
     )
     output: ByteSize = Field(
         default=ByteSize(_MIB),
+        gt=0,
         description="What may wait to be written to one client before it gets no more messages.",
     )
 
@@ -189,7 +190,9 @@ def load_config(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where}: is not TOML: {error}") from None
     for section, settings in (overrides or {}).items():
-        content[section] = {**content.get(section, {}), **settings}
+        given = content.get(section, {})
+        if isinstance(given, dict):  # anything else is refused below
+            content[section] = {**given, **settings}
     try:
         return BrokerConfig.model_validate(content)
     except ValidationError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from stompy.errors import ProtocolError
-from stompy_broker.destination import Kind, parse_destination
+from stompy_broker.destination import Destination, Kind, check_pattern, parse_destination
 from stompy_broker.routing.matcher import Matcher
 
 
@@ -66,19 +67,21 @@ class Policy(BaseModel):
     @field_validator("match")
     @classmethod
     def _check_match(cls, value: str) -> str:
-        try:
-            kind = parse_destination(value).kind
-        except ProtocolError as error:
-            raise ValueError(error.Message) from None
-        if kind not in (Kind.QUEUE, Kind.TOPIC):
+        destination = _read(value)
+        if destination.kind not in (Kind.QUEUE, Kind.TOPIC):
             raise ValueError("a policy is for /queue/... or /topic/...")
+        with _as_value_error():
+            check_pattern(destination.name)
         return value
 
     @field_validator("dead_letter")
     @classmethod
     def _check_dead_letter(cls, value: str) -> str:
-        if value and parse_destination(value.replace("{name}", "x")).kind is not Kind.QUEUE:
-            raise ValueError("dead letters must go to a /queue/...")
+        example = value.replace("{name}", "x")
+        if "{" in example or "}" in example:
+            raise ValueError("only {name} may stand in braces")
+        if value and (_read(example).kind is not Kind.QUEUE or _read(example).is_pattern):
+            raise ValueError("dead letters must go to one /queue/...")
         return value
 
     def delay(self, deliveries: int) -> float:
@@ -92,6 +95,20 @@ class Policy(BaseModel):
     def exhausted(self, deliveries: int) -> bool:
         """Whether a message has been delivered often enough."""
         return 0 <= self.max_deliveries <= deliveries
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """What is wrong with a name in a setting is a wrong setting."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise ValueError(error.Message) from None
+
+
+def _read(text: str) -> Destination:
+    with _as_value_error():
+        return parse_destination(text)
 
 
 class Policies:

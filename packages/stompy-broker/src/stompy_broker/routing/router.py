@@ -89,7 +89,7 @@ class Router:
             message = Message(next(self._sequences), head, body, self.stamp)
             queue = self.queues.get(destination.name) or self.queue(destination.name)
             queue.publish(message, done)
-            if queue.pressure is not None and queue.pressure.full:
+            if queue.pressure is not None and queue.pressure.full and not self.pressure.full:
                 return queue.pressure
         elif destination.kind is _TOPIC:
             self._publish_to_topic(destination.name, head, body, done)

@@ -265,6 +265,7 @@ class Session:
         headers = head.headers
         destination = parse_destination(headers["destination"])
         check_subscribable(destination)
+        _check_understood(headers)
         subscription_id = headers.get("id")
         # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
         key = subscription_id if subscription_id is not None else headers["destination"]
@@ -529,6 +530,16 @@ class Session:
         return (
             f"<Session {self._peer.address} {user} {self._protocol.state.name} "
             f"subscriptions:{len(self._subscriptions)} transactions:{len(self._transactions)}>"
+        )
+
+
+def _check_understood(headers: Mapping[str, str]) -> None:
+    """Refuse what would give the client other messages than it asked for."""
+    browses = headers.get("browser", "false").lower() not in _FALSE
+    if headers.get("selector") or browses:
+        name = "browser" if browses else "selector"
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, f"this broker does not have the {name!r} of a subscription"
         )
 
 
