@@ -21,7 +21,7 @@ install: $(DEV) ## .venv with the three packages and the development tools
 run: $(RUNTIME) ## broker on 127.0.0.1:61613, in memory; more options in ARGS
 	$(BIN)/stompy-broker --host 127.0.0.1 --port 61613 --memory $(ARGS)
 
-demo: $(RUNTIME) ## broker, sample traffic and the monitor together
+demo: $(RUNTIME) ## broker and sample traffic together
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(DEV) ## the fast tests, in parallel

@@ -1,6 +1,10 @@
-"""Settings of the manual: Markdown prose, and a reference read from the docstrings."""
+"""Settings of the manual: Markdown prose, and reference tables that are read from the code."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "ext"))
 
 project = "STOMPyMQ"
 author = "The STOMPyMQ contributors"
@@ -12,16 +16,26 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_click",
+    "from_code",
 ]
 exclude_patterns = ["_build"]
 
+# "--option" stays as it is typed.
+smartquotes = False
+
 html_theme = "furo"
 html_title = f"STOMPyMQ {release}"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
+# `Name` in a docstring is a name of the code.
+default_role = "py:obj"
+
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_numpy_docstring = False

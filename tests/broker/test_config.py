@@ -54,13 +54,15 @@ def test_sizes_have_units_and_policies_keep_their_order(tmp_path: Path) -> None:
         ("[users]\nalice = 'secret'", ["users.alice", "hash-password"]),
         ("[listen]\nhost = '0.0.0.0'", ["loopback", "[users]"]),
         ("not toml", ["is not TOML"]),
+        ("listen = 5", ["listen", "valid"]),
+        ("[limits]\nbody = 0", ["limits.body"]),
         ("[times]\nheart_beat = [1]", ["times.heart_beat"]),
     ],
 )
 def test_mistakes_name_file_key_and_reason(tmp_path: Path, text: str, words: list[str]) -> None:
     file = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
-        load_config(file)
+        load_config(file, {"listen": {}})
     assert all(word in str(caught.value) for word in [str(file), *words])
 
 

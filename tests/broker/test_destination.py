@@ -26,7 +26,7 @@ def test_kinds(text: str, kind: Kind, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/", "/queue/", "/queue", "/exchange/a", "/queue/a\nb", "//a"]
+    "text", ["", "/", "/queue/a,/queue/b", "/queue/", "/queue", "/exchange/a", "/queue/a\nb", "//a"]
 )
 def test_refused_names_say_what_is_valid(text: str) -> None:
     with pytest.raises(ProtocolError) as caught:

@@ -26,6 +26,10 @@ def test_the_first_that_matches_wins_and_kinds_do_not_mix() -> None:
     [
         {"match": "/exchange/x"},
         {"match": "/temp-queue/x"},
+        {"match": "/queue/a.>.b"},
+        {"dead_letter": "/foo/{name}"},
+        {"dead_letter": "/queue/*"},
+        {"dead_letter": "/queue/x.{nam}"},
         {"dead_letter": "/topic/x"},
         {"max_deliveries": -2},
         {"redelivery_multiplier": 0.5},

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,12 +16,14 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.auth import Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
+from stompy_broker.message import Message
 from stompy_broker.policy import Policies
 from stompy_broker.routing.queue import QueueStats
 from stompy_broker.routing.router import Router
 from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
+from stompy_broker.store.sqlite import SQLiteStore
 from stompy_broker.version import __version__
 from stompy_broker.wire.connection import Connection, Flusher
 
@@ -77,27 +80,38 @@ class Broker:
 
         Raises:
             OSError: the address cannot be bound to.
+            StoreError: the data directory cannot be used.
         """
         config = self.config
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
-        self._store: MessageStore = MemoryStore()
+        self._store = self._open_store()
         self._router = Router(
             self._clock,
             _wall_ms,
             self._store,
             Policies(config.policy),
             memory_mark=config.limits.memory,
+            disk_mark=config.limits.disk,
             idle_queue_seconds=config.times.idle_queue,
         )
+        if config.store.on_failure == "refuse":
+            self._router.refuse_when_stalled()
+        restored = self._router.restore()
+        if restored:
+            log.info("%d messages restored", restored)
         self._lobby = Lobby(
             self._session_settings(), self._router, self._clock, self._authenticator(), _token
         )
         self._flusher = Flusher(loop)
-        self._server = await loop.create_server(
-            self._new_connection, self.host, self.port, backlog=config.listen.backlog
-        )
+        try:
+            self._server = await loop.create_server(
+                self._new_connection, self.host, self.port, backlog=config.listen.backlog
+            )
+        except BaseException:
+            self._store.close()
+            raise
         self.port = self._server.sockets[0].getsockname()[1]
         log.info("listening on %s", self.url)
 
@@ -151,6 +165,27 @@ class Broker:
         await self.stop()
 
     # -- parts ------------------------------------------------------------------------------
+
+    def _open_store(self) -> MessageStore:
+        directory = self.config.store.data
+        if not directory:
+            return MemoryStore()
+        return SQLiteStore(
+            Path(directory),
+            self._clock,
+            self._loop.call_soon,
+            self._loop.call_soon_threadsafe,
+            written=self._on_disk,
+            troubled=self._store_troubled,
+        )
+
+    # The store exists before the router, so it cannot be given the router's own methods.
+
+    def _on_disk(self, messages: Iterable[Message]) -> None:
+        self._router.on_disk(messages)
+
+    def _store_troubled(self, trouble: bool) -> None:
+        self._router.store_troubled(trouble)
 
     def _session_settings(self) -> SessionSettings:
         config = self.config

@@ -16,16 +16,18 @@ import click
 from stompy_broker.auth import hash_password
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
+from stompy_broker.store.base import StoreError
 from stompy_broker.version import __version__
 
-EXIT_CANNOT_LISTEN = 1
+EXIT_CANNOT_START = 1
 EXIT_USAGE = 2
 
 _EPILOG = """
 \b
 Exit status:
   0  stopped by SIGTERM or SIGINT, everything finished
-  1  the address cannot be bound to, or a second signal cut the stop short
+  1  the address or the data directory cannot be used, or a second signal cut the
+     stop short
   2  wrong usage or configuration; standard error names file, key and reason
 
 \b
@@ -44,7 +46,8 @@ class _OptionsOrCommand(click.Group):
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file.")
 @click.option("--host", help="Address to bind to.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="TCP port; 0 picks a free one.  [default: 61613]")
-@click.option("--memory", is_flag=True, help="Keep messages in memory only (the only way yet).")
+@click.option("--data", help="Directory of the message store.  [default: data]")
+@click.option("--memory", is_flag=True, help="Keep messages in memory only.")
 @click.option("--allow-anonymous", is_flag=True, help="Let clients in without login.")
 @click.option(
     "--log-level",
@@ -60,6 +63,7 @@ def main(
     config_file: Path | None,
     host: str | None,
     port: int | None,
+    data: str | None,
     memory: bool,
     allow_anonymous: bool,
     log_level: str,
@@ -77,16 +81,16 @@ def main(
     if port is not None:
         listen["port"] = port
     overrides: dict[str, dict[str, object]] = {"listen": listen}
+    if memory and data is not None:
+        raise click.UsageError("--data and --memory exclude each other")
+    if memory or data is not None:
+        overrides["store"] = {"data": data or ""}
     if allow_anonymous:
         overrides["security"] = {"allow_anonymous": True}
     config = _load(config_file, overrides)
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    if not memory:
-        logging.getLogger("stompy_broker").warning(
-            "messages are kept in memory only and end with the process"
-        )
     sys.exit(_run(config))
 
 
@@ -135,7 +139,10 @@ async def _serve(config: BrokerConfig) -> int:
             f"{error.strerror or error}",
             err=True,
         )
-        return EXIT_CANNOT_LISTEN
+        return EXIT_CANNOT_START
+    except StoreError as error:
+        click.echo(f"stompy-broker: {error}", err=True)
+        return EXIT_CANNOT_START
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -62,6 +62,20 @@ class SecurityConfig(_Section):
     )
 
 
+class StoreConfig(_Section):
+    """Where messages survive."""
+
+    data: str = Field(
+        default="data",
+        description="Directory of the message store; empty = keep messages in memory only.",
+    )
+    on_failure: Literal["wait", "refuse"] = Field(
+        default="wait",
+        description="While the disk is full or cannot be written to, producers of persistent "
+        "messages wait, or are refused with ERROR.",
+    )
+
+
 class LimitsConfig(_Section):
     """What one client, or all together, may use."""
 
@@ -70,21 +84,26 @@ class LimitsConfig(_Section):
     transactions: PositiveInt = Field(default=16, description="Open transactions a connection.")
     transaction_frames: PositiveInt = Field(default=10_000, description="Frames a transaction.")
     transaction_bytes: ByteSize = Field(
-        default=ByteSize(64 * _MIB), description="Size of the SENDs in a transaction."
+        default=ByteSize(64 * _MIB), gt=0, description="Size of the SENDs in a transaction."
     )
     command: PositiveInt = Field(default=32, description="Length of a command, in bytes.")
-    header_line: ByteSize = Field(default=ByteSize(16 * 1024), description="One header line.")
+    header_line: ByteSize = Field(default=ByteSize(16 * 1024), gt=0, description="One header line.")
     header_count: PositiveInt = Field(default=256, description="Headers a frame.")
     header_block: ByteSize = Field(
-        default=ByteSize(_MIB), description="All headers of a frame; 64 KiB before login."
+        default=ByteSize(_MIB), gt=0, description="All headers of a frame; 64 KiB before login."
     )
-    body: ByteSize = Field(default=ByteSize(64 * _MIB), description="Body of a frame.")
+    body: ByteSize = Field(default=ByteSize(64 * _MIB), gt=0, description="Body of a frame.")
     memory: ByteSize = Field(
         default=ByteSize(1024 * _MIB),
-        description="Waiting messages in all, at which producers are made to wait.",
+        description="Waiting messages in all, at which producers are made to wait; 0 = no mark.",
+    )
+    disk: ByteSize = Field(
+        default=ByteSize(0),
+        description="Messages on disk in all, at which producers are made to wait; 0 = no mark.",
     )
     output: ByteSize = Field(
         default=ByteSize(_MIB),
+        gt=0,
         description="What may wait to be written to one client before it gets no more messages.",
     )
 
@@ -135,6 +154,7 @@ class BrokerConfig(_Section):
         description="Login and password hash of each user; hashes come from "
         "`stompy-broker hash-password`.",
     )
+    store: StoreConfig = StoreConfig()
     limits: LimitsConfig = LimitsConfig()
     times: TimesConfig = TimesConfig()
     prefetch: PrefetchConfig = PrefetchConfig()
@@ -189,7 +209,9 @@ def load_config(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where}: is not TOML: {error}") from None
     for section, settings in (overrides or {}).items():
-        content[section] = {**content.get(section, {}), **settings}
+        given = content.get(section, {})
+        if isinstance(given, dict):  # anything else is refused below
+            content[section] = {**given, **settings}
     try:
         return BrokerConfig.model_validate(content)
     except ValidationError as error:

@@ -78,6 +78,8 @@ def parse_destination(text: str) -> Destination:
         kind, name = Kind.QUEUE, text
     if not name:
         raise _bad(text, "has no name after its prefix")
+    if ",/" in name:
+        raise _bad(text, "names several; one frame goes to one destination")
     if not name.isprintable():
         raise _bad(text, "holds characters that cannot be printed")
     return Destination(kind, name, not WILDCARDS.isdisjoint(name.split(".")))

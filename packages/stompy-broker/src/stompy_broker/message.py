@@ -12,11 +12,13 @@ subscriber of one protocol version.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from stompy.codec import FrameParser, Head
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.headers import Version, header_lines
+from stompy.limits import Limits
 
 BROKER_HEADERS = frozenset(
     (
@@ -63,6 +65,9 @@ _NOTABLE = BROKER_HEADERS | {
 """Headers that a SEND must be free of to be passed on just as it came."""
 
 _SEND = len("SEND\n")
+
+# A block was measured when it came. Written for 1.2 it may be twice as long as it was then.
+_MEASURED = Limits(header_line=sys.maxsize, header_count=sys.maxsize, header_block=sys.maxsize)
 _CR, _BACKSLASH = 13, 92
 _LONGEST_NUMBER = 15
 
@@ -153,7 +158,7 @@ class MessageHead:
 
     def headers(self) -> dict[str, str]:
         """The headers, decoded. Not for the hot path."""
-        parser = FrameParser(version=Version.V1_2)
+        parser = FrameParser(_MEASURED, version=Version.V1_2)
         ((head, _),) = parser.feed(b"MESSAGE\n" + _without_length(self.block) + b"\0")
         headers = dict(head.headers)
         if self.sized:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from stompy.errors import ProtocolError
-from stompy_broker.destination import Kind, parse_destination
+from stompy_broker.destination import Destination, Kind, check_pattern, parse_destination
 from stompy_broker.routing.matcher import Matcher
-
 
 DEAD_LETTER = "dead-letter"
 
@@ -109,31 +109,56 @@ class Policy(BaseModel):
     @field_validator("match")
     @classmethod
     def _check_match(cls, value: str) -> str:
-        try:
-            kind = parse_destination(value).kind
-        except ProtocolError as error:
-            raise ValueError(error.Message) from None
-        if kind not in (Kind.QUEUE, Kind.TOPIC):
+        destination = _read(value)
+        if destination.kind not in (Kind.QUEUE, Kind.TOPIC):
             raise ValueError("a policy is for /queue/... or /topic/...")
+        with _as_value_error():
+            check_pattern(destination.name)
         return value
 
     @field_validator("dead_letter")
     @classmethod
     def _check_dead_letter(cls, value: str) -> str:
-        if value and parse_destination(value.replace("{name}", "x")).kind is not Kind.QUEUE:
-            raise ValueError("dead letters must go to a /queue/...")
+        example = value.replace("{name}", "x")
+        if "{" in example or "}" in example:
+            raise ValueError("only {name} may stand in braces")
+        if value and (_read(example).kind is not Kind.QUEUE or _read(example).is_pattern):
+            raise ValueError("dead letters must go to one /queue/...")
         return value
 
     @field_validator("expired_to")
     @classmethod
     def _check_expired_to(cls, value: str) -> str:
-        if value and value != DEAD_LETTER and parse_destination(value).kind is not Kind.QUEUE:
-            raise ValueError("expired messages must go to a /queue/... or to dead-letter")
+        if value and value != DEAD_LETTER:
+            target = _read(value)
+            if target.kind is not Kind.QUEUE or target.is_pattern:
+                raise ValueError("expired messages must go to one /queue/... or to dead-letter")
         return value
 
-    def with_arguments(self, arguments: Mapping[str, int | str]) -> Policy:
-        """This policy under the queue arguments of a first SEND or SUBSCRIBE (`ARGUMENTS`)."""
-        return self.model_copy(update={ARGUMENTS[name]: v for name, v in arguments.items()})
+    def with_arguments(self, headers: Mapping[str, str]) -> Policy:
+        """This policy under the queue arguments of a first SEND or SUBSCRIBE (`ARGUMENTS`).
+
+        Raises:
+            ValueError: an argument that cannot be; the text names header and reason.
+        """
+        given = {name: headers[name] for name in ARGUMENTS if name in headers}
+        if not given:
+            return self
+        settings: dict[str, object] = {}
+        for name, text in given.items():
+            value: object = text
+            if name == "x-expires":
+                value = float(text) / 1000 if text.isdigit() else text
+            elif name == "x-dead-letter-routing-key":
+                value = f"{Kind.QUEUE.value}{text}"
+            settings[ARGUMENTS[name]] = value
+        try:
+            return Policy.model_validate(self.model_dump() | settings)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = problem["loc"][0] if problem["loc"] else ""
+            name = next((n for n, setting in ARGUMENTS.items() if setting == field), str(field))
+            raise ValueError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
 
     def delay(self, deliveries: int) -> float:
         """Seconds to wait after that many deliveries ended in a NACK."""
@@ -146,6 +171,20 @@ class Policy(BaseModel):
     def exhausted(self, deliveries: int) -> bool:
         """Whether a message has been delivered often enough."""
         return 0 <= self.max_deliveries <= deliveries
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """What is wrong with a name in a setting is a wrong setting."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise ValueError(error.Message) from None
+
+
+def _read(text: str) -> Destination:
+    with _as_value_error():
+        return parse_destination(text)
 
 
 class Policies:

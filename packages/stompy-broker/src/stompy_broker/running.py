@@ -58,7 +58,7 @@ def running(config: BrokerConfig | None = None, *, port: int = 0) -> Iterator[Ru
     """Run a broker on a thread of its own until the block is left.
 
     Args:
-        config: its settings; None for the defaults.
+        config: its settings; None for the defaults, with messages in memory only.
         port: where to listen unless ``config`` is given; 0 picks a free port.
 
     Yields:
@@ -67,7 +67,8 @@ def running(config: BrokerConfig | None = None, *, port: int = 0) -> Iterator[Ru
     Raises:
         OSError: the address cannot be bound to.
     """
-    broker = Broker(config or load_config(overrides={"listen": {"port": port}}))
+    settings: dict[str, dict[str, object]] = {"listen": {"port": port}, "store": {"data": ""}}
+    broker = Broker(config or load_config(overrides=settings))
     started = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -181,10 +181,9 @@ class Queue:
             consumer = waiting[0]
             self.delivered += 1
             if not consumer.auto:
-                self._keep(message)
                 self._unacked += 1
-                if self._store is not None and message.head.persistent:
-                    self._store.note(message, message.deliveries + 1)
+                self._keep(message)
+                self._note_delivery(message)
             if not consumer.deliver(message):
                 waiting.popleft()
                 consumer.waiting = False
@@ -192,14 +191,7 @@ class Queue:
                 waiting.rotate(-1)
         else:
             self._keep(message)
-            if message.head.priority == DEFAULT_PRIORITY and not self._prioritized:
-                self._fresh.append(message)
-            else:
-                self._place(message)
-            if message.expires:
-                self._watch_expiry(message.expires)
-            if self._bounded:
-                self._bound_backlog()
+            self._put(message)
         if done is not None:
             self._house.store.sync(done)
 
@@ -323,11 +315,20 @@ class Queue:
 
     # -- handing out ----------------------------------------------------------------------
 
+    def _put(self, message: Message) -> None:
+        """To the end of the queue, or of its priority."""
+        if message.head.priority == DEFAULT_PRIORITY and not self._prioritized:
+            self._fresh.append(message)
+        else:
+            self._place(message)
+        if message.expires:
+            self._watch_expiry(message.expires)
+        if self._bounded:
+            self._bound_backlog()
+
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
         waiting, fresh, ordered = self._waiting, self._fresh, self._ordered
-        store = self._store
-        delivered = unacked = 0
         while waiting and (fresh or ordered) and self._fetching is None:
             message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
             if message.body is None:
@@ -338,25 +339,27 @@ class Queue:
                 self._give_up(message, "expired", "")
                 continue
             consumer = waiting[0]
-            delivered += 1
+            self.delivered += 1
             if message.deliveries:
                 self.redelivered += 1
-            if not consumer.auto:
-                unacked += 1
-                if store is not None and message.head.persistent:
-                    store.note(message, message.deliveries + 1)
             more = consumer.deliver(message)
             if consumer.auto:
                 self._let_go(message)
+            else:
+                self._unacked += 1
+                self._note_delivery(message)
             if not more:
                 waiting.popleft()
                 consumer.waiting = False
             elif len(waiting) > 1:
                 waiting.rotate(-1)
-        self.delivered += delivered
-        self._unacked += unacked
         if self._prioritized and not ordered:
             self._prioritized = False
+
+    def _note_delivery(self, message: Message) -> None:
+        """A delivery that a crash cuts short has to be seen afterwards."""
+        if self._store is not None and message.head.persistent:
+            self._store.note(message, message.deliveries + 1)
 
     def _place(self, message: Message) -> None:
         """To its place by priority and sequence."""

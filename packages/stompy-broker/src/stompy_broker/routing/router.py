@@ -13,7 +13,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.destination import Destination, Kind, parse_destination
 from stompy_broker.message import Message, MessageHead, SharedMessage, stamp
-from stompy_broker.policy import DEAD_LETTER, Policies
+from stompy_broker.policy import ARGUMENTS, DEAD_LETTER, Policies
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.matcher import Matcher
 from stompy_broker.routing.pressure import Pressure
@@ -21,6 +21,8 @@ from stompy_broker.routing.queue import Queue
 from stompy_broker.store.base import Done, MessageStore
 
 _QUEUE, _TOPIC = Kind.QUEUE, Kind.TOPIC
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 _SEQUENCES_PER_MS = 2**20
 
@@ -82,6 +84,8 @@ class Router:
 
     def restore(self) -> int:
         """Take back what the store has kept; gives the number of messages."""
+        for name, headers in self.store.queues().items():
+            self.queue(name, headers)
         for stored in self.store.subscriptions():
             self._bind(DurableSubscription.from_stored(stored))
         restored, last = 0, 0
@@ -129,7 +133,7 @@ class Router:
                 message.expires = self._end_of(head)
             queue = self.queues.get(destination.name) or self.queue(destination.name)
             queue.publish(message, done, admit=admit)
-            if queue.pressure is not None and queue.pressure.full:
+            if self._full is None and queue.pressure is not None and queue.pressure.full:
                 return queue.pressure
         elif destination.kind is _TOPIC:
             self._publish_to_topic(destination.name, head, body, done)
@@ -209,6 +213,10 @@ class Router:
         everything = (self.stalled, self.disk, self.pressure)
         self._full = next((pressure for pressure in everything if pressure.full), None)
 
+    def refuse_when_stalled(self) -> None:
+        """While the store cannot write, refuse persistent messages rather than let senders wait."""
+        self.stalled.refuses = "the broker cannot write to its disk just now"
+
     def store_troubled(self, trouble: bool) -> None:
         """The store cannot write, or can again."""
         if trouble:
@@ -230,18 +238,25 @@ class Router:
 
     # -- queues ---------------------------------------------------------------------------
 
-    def queue(self, name: str, arguments: Mapping[str, int | str] | None = None) -> Queue:
+    def queue(self, name: str, headers: Mapping[str, str] = _NO_HEADERS) -> Queue:
         """The queue of that name, made if need be.
 
         Args:
             name: without prefix.
-            arguments: what the first SEND or SUBSCRIBE asks for; ignored if the queue exists.
+            headers: of the SEND or SUBSCRIBE that wants it; a first one may set it up.
+
+        Raises:
+            ProtocolError: a header for setting it up that cannot be.
         """
         queue = self.queues.get(name)
         if queue is None:
-            policy = self._policies.find(Kind.QUEUE, name)
-            if arguments:
-                policy = policy.with_arguments(arguments)
+            try:
+                policy = self._policies.find(Kind.QUEUE, name).with_arguments(headers)
+            except ValueError as error:
+                raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
+            kept = {key: value for key, value in headers.items() if key in ARGUMENTS}
+            if kept:
+                self.store.keep_queue(name, kept)
             final = name.startswith(DEAD_LETTER_PREFIX)
             queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, final=final)
             self.queues[name] = queue
@@ -317,6 +332,10 @@ class Router:
         queue.close()
         self.store.drop_subscription(name)
 
+    def durable_of(self, queue: Queue) -> DurableSubscription | None:
+        """The durable subscription whose backlog a queue is."""
+        return next((sub for sub in self.durable.values() if sub.queue == queue.name), None)
+
     def _bind(self, subscription: DurableSubscription) -> Queue:
         policy = self._policies.find(Kind.TOPIC, subscription.pattern)
         name = subscription.queue
@@ -337,6 +356,7 @@ class Router:
                 continue
             if queue.idle_since is None or queue.idle_since + patience <= now:
                 del self.queues[name]
+                self.store.keep_queue(name, None)
         for name, subscription in list(self.durable.items()):
             queue = self.queues[subscription.queue]
             patience = subscription.expires or queue.policy.expires

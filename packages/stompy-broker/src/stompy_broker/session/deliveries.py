@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.session.subscription import AckSubscription, Subscription
+from stompy_broker.session.subscription import AckSubscription, Subscription, is_number
 
 
 class Deliveries:
@@ -19,6 +19,7 @@ class Deliveries:
         self._subscriptions = subscriptions
         self._by_tag: dict[bytes, AckSubscription] = {}
         self._tags = 0
+        self._highest = -1  # sequence delivered on a subscription that has ended
 
     def next_tag(self) -> int:
         """A tag that no subscription of this connection had before."""
@@ -27,10 +28,13 @@ class Deliveries:
 
     def add(self, subscription: AckSubscription) -> None:
         """Its deliveries can be settled from now on."""
+        # Under its id there may have been another one, whose late ACKs are to be ignored.
+        subscription.highest = self._highest
         self._by_tag[b"%d" % subscription.tag] = subscription
 
     def remove(self, subscription: AckSubscription) -> None:
         """What is settled of it later is ignored."""
+        self._highest = max(self._highest, subscription.highest)
         del self._by_tag[b"%d" % subscription.tag]
 
     @property
@@ -63,7 +67,7 @@ class Deliveries:
             ProtocolError: no such delivery was made.
         """
         tag, _, number = ack_id.rpartition("-")
-        if not (tag.isascii() and tag.isdigit() and number.isascii() and number.isdigit()):
+        if not (is_number(tag) and is_number(number)):
             raise _unknown(f"{ack_id[:60]!r} is not the ack header of a MESSAGE")
         subscription = self._by_tag.get(tag.encode())
         if subscription is None:
@@ -91,7 +95,8 @@ class Deliveries:
         if isinstance(subscription, AckSubscription):
             number = subscription.number_of(message_id)
             return None if number is None else (subscription, number)
-        if not self._tags and subscription is None:
+        known = self._tags or (self._subscriptions and key is None)
+        if subscription is None and not known:
             raise _unknown("nothing was delivered that could be acknowledged")
         # Of a subscription that has ended, or settled already, or needs no acknowledgement.
         return None

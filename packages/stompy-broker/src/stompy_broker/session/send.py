@@ -6,8 +6,9 @@ from stompy.codec import Head
 from stompy.headers import Version
 from stompy_broker.destination import Kind, sendable
 from stompy_broker.message import MessageHead
+from stompy_broker.policy import ARGUMENTS
 
-_SPECIAL = frozenset(("receipt", "transaction", "reply-to"))
+_SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
 """Headers that make more of a SEND than a message to route."""
 
 

@@ -25,14 +25,16 @@ from stompy_broker.destination import (
     parse_destination,
 )
 from stompy_broker.message import MessageHead
+from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
 from stompy_broker.routing.pressure import Pressure
-from stompy_broker.routing.queue import Done, Queue, Rejection
+from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.session.deliveries import Deliveries
 from stompy_broker.session.lobby import Lobby, Peer
 from stompy_broker.session.receipts import Receipts, when_all
 from stompy_broker.session.send import SendPlan
 from stompy_broker.session.subscription import AckSubscription, Subscription
 from stompy_broker.session.transactions import Publication, Settlement, Transactions
+from stompy_broker.store.base import Done
 
 log = logging.getLogger("stompy_broker.session")
 
@@ -77,6 +79,7 @@ class Session:
             max_bytes=settings.max_transaction_bytes,
         )
         self._held_by: Pressure | None = None
+        self._client_id: str | None = None
         self._ended = False
         self._alarm = self._clock.alarm(self._time_passed)
         self._alarm.set(self._clock.now() + settings.login_timeout)
@@ -150,6 +153,7 @@ class Session:
 
     def _connect(self, head: Head, body: bytes) -> bool:
         headers = head.headers
+        self._client_id = headers.get("client-id") or None
         self._lobby.authenticator.authenticate(
             headers.get("login"), headers.get("passcode"), self._logged_in
         )
@@ -217,24 +221,38 @@ class Session:
             address = f"{Kind.REPLY.value}{queue.name}"
             message_head = MessageHead.from_headers(headers | {"reply-to": address})
 
-        def publish(done: Done | None) -> None:
-            self._publish(plan.destination, message_head, body, done)
+        if plan.destination.kind is Kind.QUEUE:
+            self._router.queue(plan.destination.name, headers)
+
+        def publish(done: Done | None, *, admit: bool = True) -> None:
+            self._publish(plan.destination, message_head, body, done, admit=admit)
 
         if transaction_id is None:
             publish(None if receipt is None else self._receipt_when_done(receipt))
         else:
             size = len(body) + len(message_head.block)
             transaction = self._transactions.room(transaction_id, size)
-            transaction.operations.append(Publication(publish))
+            transaction.operations.append(
+                Publication(
+                    lambda done: publish(done, admit=False),
+                    lambda: self._router.admit(plan.destination, message_head),
+                )
+            )
             self._receipt_now(receipt)
 
     def _publish(
-        self, destination: Destination, head: MessageHead, body: bytes, done: Done | None
+        self,
+        destination: Destination,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None,
+        *,
+        admit: bool,
     ) -> None:
         if destination.kind is Kind.TEMPORARY:
             self._router.publish_to(self._own_queue(destination.name), head, body, done)
             return
-        pressure = self._router.publish(destination, head, body, done)
+        pressure = self._router.publish(destination, head, body, done, admit=admit)
         if pressure is not None:
             self._hold(pressure)
 
@@ -265,6 +283,7 @@ class Session:
         headers = head.headers
         destination = parse_destination(headers["destination"])
         check_subscribable(destination)
+        _check_understood(headers)
         subscription_id = headers.get("id")
         # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
         key = subscription_id if subscription_id is not None else headers["destination"]
@@ -277,7 +296,7 @@ class Session:
             )
         mode = self._ack_mode(headers)
         prefetch = self._prefetch(headers, mode)
-        queue = self._source(destination)
+        queue = self._source(destination, headers)
         subscription = self._new_subscription(subscription_id, queue, mode, prefetch)
         self._subscriptions[key] = subscription
         receipt = headers.get("receipt")
@@ -291,7 +310,8 @@ class Session:
         if receipt is None:
             subscription.attach()
         else:
-            self._receipts.now(begin)
+            # A durable subscription has to be on disk first.
+            self._router.store.sync(self._receipts.after(begin))
 
     def _give_way(self, key: str) -> None:
         """An id in use is an error, except that of a reply queue subscribed for the client."""
@@ -321,10 +341,18 @@ class Session:
         self._outlet.hasten()
         return subscription
 
-    def _source(self, destination: Destination) -> Queue:
+    def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
         if destination.kind is Kind.QUEUE:
-            return self._router.queue(destination.name)
+            if any(name in headers for name in NAME_HEADERS):
+                raise ProtocolError(
+                    ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
+                )
+            return self._router.queue(destination.name, headers)
         if destination.kind is Kind.TOPIC:
+            expires = _number("x-expires", headers.get("x-expires", "0")) / 1000
+            durable = durable_subscription(headers, destination, self._client_id, expires)
+            if durable is not None:
+                return self._router.subscribe_durably(durable)
             return self._router.subscribe_topic(destination.name)
         # The client's own subscription takes the place of the automatic one.
         automatic = self._subscriptions.get(str(destination))
@@ -354,12 +382,35 @@ class Session:
     def _unsubscribe(self, head: Head, body: bytes) -> None:
         headers = head.headers
         key = headers.get("id") or headers["destination"]
-        if key not in self._subscriptions:
+        durable = self._durable_to_delete(headers, key)
+        if key in self._subscriptions:
+            self._end_subscription(key)
+        elif durable is None:
             raise ProtocolError(
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
             )
-        self._end_subscription(key)
-        self._receipt_now(headers.get("receipt"))
+        if durable is not None:
+            self._router.delete_durable(durable)
+        receipt = headers.get("receipt")
+        if receipt is not None:
+            # The subscription may have had to be deleted on disk.
+            self._router.store.sync(self._receipt_when_done(receipt))
+
+    def _durable_to_delete(self, headers: Mapping[str, str], key: str) -> str | None:
+        """The durable subscription that an UNSUBSCRIBE ends for good; None if it only leaves.
+
+        In RabbitMQ's dialect the frame repeats ``durable`` and ``auto-delete`` but perhaps not
+        the destination, which is then that of the subscription.
+        """
+        subscription = self._subscriptions.get(key)
+        if subscription is not None and "destination" not in headers:
+            bound = self._router.durable_of(subscription.queue)
+            if bound is not None:
+                headers = {**headers, "destination": f"{Kind.TOPIC.value}{bound.pattern}"}
+        if "destination" not in headers:
+            headers = {**headers, "destination": ""}
+        named = durable_name(headers, self._client_id)
+        return None if named is None else named[0]
 
     def _end_subscription(self, key: str) -> None:
         subscription = self._subscriptions.pop(key)
@@ -529,6 +580,16 @@ class Session:
         return (
             f"<Session {self._peer.address} {user} {self._protocol.state.name} "
             f"subscriptions:{len(self._subscriptions)} transactions:{len(self._transactions)}>"
+        )
+
+
+def _check_understood(headers: Mapping[str, str]) -> None:
+    """Refuse what would give the client other messages than it asked for."""
+    browses = headers.get("browser", "false").lower() not in _FALSE
+    if headers.get("selector") or browses:
+        name = "browser" if browses else "selector"
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, f"this broker does not have the {name!r} of a subscription"
         )
 
 

@@ -16,12 +16,20 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
 from stompy.headers import Version, escape
 from stompy_broker.message import Message
-from stompy_broker.routing.queue import Done, Queue, Rejection
+from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.session.outlet import Outlet
+from stompy_broker.store.base import Done
 
 _UNLIMITED = 1 << 60
 
+_LONGEST_NUMBER = 20
+
 _FIRST = b"redelivered:false\ndelivery-count:1\nmessage-id:"
+
+
+def is_number(text: str) -> bool:
+    """Whether a text may be the number of a delivery or of a message."""
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER
 
 
 def _delivery(message: Message) -> bytes:
@@ -198,12 +206,21 @@ class AckSubscription(Subscription):
                 (n for n, message in self.unacked.items() if message.message_id == message_id),
                 None,
             )
-        if number is None and not (message_id.isdigit() and int(message_id) <= self.highest):
+        if number is None and not self._was_delivered(message_id):
             raise ProtocolError(
                 ErrorCode.UNKNOWN_ACK,
                 f"no message {message_id[:60]!r} was delivered on subscription {self.id!r}",
             )
         return number
+
+    def _was_delivered(self, message_id: str) -> bool:
+        """Whether a message that is not owed (any more) was delivered, as far as is known."""
+        if not is_number(message_id):
+            return False
+        if self._by_message_id is None:
+            # 1.2 names deliveries, so it does not remember which messages they were.
+            return self._number > 0
+        return int(message_id) <= self.highest
 
     def check_number(self, number: int) -> None:
         """Whether a delivery of that number was ever made.

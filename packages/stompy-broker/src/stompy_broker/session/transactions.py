@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.routing.queue import Done, Rejection
+from stompy_broker.routing.queue import Rejection
 from stompy_broker.session.receipts import when_all
 from stompy_broker.session.subscription import AckSubscription
+from stompy_broker.store.base import Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,11 @@ class Publication:
 
     Attributes:
         publish: sends it; takes what to call when that is safe.
+        admit: raises `ProtocolError` if it would be refused.
     """
 
     publish: Callable[[Done], None]
+    admit: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,14 @@ class Transaction:
         self.operations: list[Publication | Settlement] = []
 
     def commit(self, done: Done) -> None:
-        """Apply everything; call ``done`` when all of it is safe."""
+        """Apply everything; call ``done`` when all of it is safe.
+
+        Raises:
+            ProtocolError: a queue refuses a message; then nothing was applied.
+        """
+        for operation in self.operations:
+            if isinstance(operation, Publication):
+                operation.admit()
         parts = 1
         for operation in self.operations:
             parts += 1 if isinstance(operation, Publication) else len(operation.numbers)

@@ -14,7 +14,7 @@ Two stores keep these promises: `stompy_broker.store.memory`, the reference, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,10 @@ class MessageStore(Protocol):
         """Every message that survived, by sequence. Called once, before anything is told."""
         ...
 
+    def queues(self) -> Mapping[str, Mapping[str, str]]:
+        """The headers that queues were set up with, by name."""
+        ...
+
     def subscriptions(self) -> list[StoredSubscription]:
         """Every durable subscription that survived."""
         ...
@@ -91,6 +95,10 @@ class MessageStore(Protocol):
 
     def load(self, messages: Sequence[Message], done: Done) -> None:
         """Give messages their bodies back, then call ``done``."""
+        ...
+
+    def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
+        """A queue was set up by headers; None: it is gone."""
         ...
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:

@@ -6,7 +6,7 @@ as a store on disk would, and `restore` gives it to the next broker in the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Restored, StoredSubscription
@@ -23,6 +23,7 @@ class MemoryStore:
         self.durable = durable
         self.trouble = ""
         self._messages: dict[int, tuple[str, Message, int, int]] = {}
+        self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
 
     def restore(self) -> Iterator[Restored]:
@@ -30,6 +31,10 @@ class MemoryStore:
         for sequence in sorted(self._messages):
             destination, message, deliveries, due = self._messages[sequence]
             yield Restored(destination, message.restored(deliveries), due)
+
+    def queues(self) -> Mapping[str, Mapping[str, str]]:
+        """What was kept."""
+        return dict(self._queues)
 
     def subscriptions(self) -> list[StoredSubscription]:
         """What was kept and not dropped."""
@@ -54,6 +59,13 @@ class MemoryStore:
             if message.body is None:
                 message.body = self._messages[message.sequence][1].body
         done()
+
+    def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
+        """Remember or forget it."""
+        if headers is None:
+            self._queues.pop(name, None)
+        else:
+            self._queues[name] = headers
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
         """Remember it."""

@@ -35,6 +35,10 @@ STEPS: tuple[tuple[str, str], ...] = (
             head BLOB NOT NULL,             -- header lines as STOMP 1.2 writes them
             body BLOB NOT NULL
         );
+        CREATE TABLE settings (
+            queue TEXT PRIMARY KEY,         -- name, without prefix
+            headers TEXT NOT NULL           -- JSON
+        );
         CREATE TABLE subscription (
             name TEXT PRIMARY KEY,
             pattern TEXT NOT NULL,

@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -68,12 +70,13 @@ class _Batch:
     noted: dict[int, tuple[int, int]] = field(default_factory=dict)
     removed: list[int] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
+    settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     waiting: list[Done] = field(default_factory=list)
     safe: bool = False
 
     @property
     def empty(self) -> bool:
-        return not (self.appended or self.noted or self.removed or self.kept)
+        return not (self.appended or self.noted or self.removed or self.kept or self.settings)
 
 
 class SQLiteStore:
@@ -155,6 +158,11 @@ class SQLiteStore:
             message.expires = expires
             yield Restored(names[queue], message, due)
 
+    def queues(self) -> Mapping[str, Mapping[str, str]]:
+        """The set-up of queues on disk."""
+        rows = self._connection.execute("SELECT queue, headers FROM settings")
+        return {name: json.loads(headers) for name, headers in rows}
+
     def subscriptions(self) -> list[StoredSubscription]:
         """Every durable subscription on disk."""
         rows = self._connection.execute("SELECT name, pattern, settings FROM subscription")
@@ -191,11 +199,11 @@ class SQLiteStore:
             marks = ",".join("?" * len(by_sequence))
             try:
                 rows = self._connection.execute(
-                    f"SELECT sequence, body FROM message WHERE sequence IN ({marks})",  # noqa: S608
+                    f"SELECT sequence, body FROM message WHERE sequence IN ({marks})",
                     list(by_sequence),
                 ).fetchall()
             except sqlite3.Error as error:
-                self._post(lambda error=error: self._cannot_read(messages, done, error))
+                self._post(partial(self._cannot_read, messages, done, error))
                 return
             self._post(lambda: give(rows))
 
@@ -205,6 +213,11 @@ class SQLiteStore:
             done()
 
         self._jobs.put(read)
+
+    def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
+        """To be written."""
+        self._batch.settings[name] = headers
+        self._flush_lazily()
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
         """To be written."""
@@ -313,9 +326,9 @@ class SQLiteStore:
         try:
             self._write(batch)
         except sqlite3.Error as error:
-            self._post(lambda error=error: self._failed(error))
+            self._post(partial(self._failed, error))
         else:
-            self._post(lambda: self._written(batch))
+            self._post(partial(self._written, batch))
 
     def _write(self, batch: _Batch) -> None:
         connection = self._connection
@@ -325,7 +338,7 @@ class SQLiteStore:
             new_queues = self._name_queues(batch)
             _many(
                 connection,
-                f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",  # noqa: S608
+                f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
                 "(?,?,?,?,?,?,?,?,?,?)",
                 [self._row(batch, *entry) for entry in batch.appended.values()],
             )
@@ -346,6 +359,12 @@ class SQLiteStore:
                 "?",
                 [(sequence,) for sequence in batch.removed],
             )
+            for name, headers in batch.settings.items():
+                connection.execute("DELETE FROM settings WHERE queue = ?", (name,))
+                if headers is not None:
+                    connection.execute(
+                        "INSERT INTO settings VALUES (?,?)", (name, json.dumps(headers))
+                    )
             for name, kept in batch.kept.items():
                 connection.execute("DELETE FROM subscription WHERE name = ?", (name,))
                 if kept is not None:

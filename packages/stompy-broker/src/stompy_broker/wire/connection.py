@@ -12,6 +12,7 @@ side, read and forget until the peer has ended its own, at most for the linger t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -50,7 +51,12 @@ class Flusher:
     def _flush(self) -> None:
         written, self._written = self._written, []
         for connection in written:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:
+                # The others are not to wait for ever because of one.
+                log.exception("%s: fault while it was written to", connection.address)
+                connection.abort()
 
 
 class Connection(asyncio.Protocol):
@@ -217,7 +223,9 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if transport.can_write_eof():
-            transport.write_eof()
+            # A peer that reset the connection is found out here before `connection_lost` tells.
+            with contextlib.suppress(OSError):
+                transport.write_eof()
         # Unread input would make the kernel reset the connection and destroy what we wrote.
         self.resume()
 
@@ -244,6 +252,8 @@ class Connection(asyncio.Protocol):
             return True
         if data.startswith(_HTTP_METHODS):
             log.warning("%s: tried HTTP on the STOMP port", self.address)
+            if self._session is not None:
+                self._session.closed()
             self.outlet.put(_HTTP_ANSWER)
             self.close()
             return True

@@ -1,0 +1,189 @@
+"""Directives whose text is read from the code, so that the manual cannot differ from it.
+
+``{settings} SECTION``
+    The table of one section of `stompy_broker.config.BrokerConfig`.
+``{error-codes}``
+    The table of `stompy.errors.ErrorCode`.
+``{help-of} MODULE [SUB-COMMAND]``
+    What ``python -m MODULE SUB-COMMAND --help`` prints, without the paragraphs that stand on the
+    page already because another command prints them too (``:without: FIRST LINE, FIRST LINE``).
+
+The functions that write the text know nothing of Sphinx; the tests of the manual call them too.
+"""
+
+import os
+import subprocess
+import sys
+from types import UnionType
+from typing import ClassVar, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le
+from docutils import nodes
+from docutils.parsers.rst import directives
+from pydantic import BaseModel, ByteSize
+from pydantic.fields import FieldInfo
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import OptionSpec
+
+from stompy.errors import ErrorCode
+from stompy_broker.config import BrokerConfig
+
+_UNITS = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
+_WORDS = {
+    bool: "true or false",
+    str: "text",
+    ByteSize: "size",
+    int: "whole number",
+    float: "number",
+}
+
+
+# -- settings ----------------------------------------------------------------------------------
+
+
+def section_model(section: str) -> type[BaseModel]:
+    """The model of one section of the configuration; for ``[[policy]]`` that of one entry."""
+    annotation = BrokerConfig.model_fields[section].annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(
+        argument
+        for argument in get_args(annotation)
+        if isinstance(argument, type) and issubclass(argument, BaseModel)
+    )
+
+
+def settings_table(section: str) -> str:
+    """The settings of a section as a Markdown table."""
+    rows = [
+        (f"`{name}`", type_words(field), f"`{default_as_toml(field)}`", field.description or "")
+        for name, field in section_model(section).model_fields.items()
+    ]
+    return table(("key", "type", "default", "meaning"), rows)
+
+
+def type_words(field: FieldInfo) -> str:
+    """The type of a setting and its bounds, in words."""
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "two whole numbers"
+    if get_origin(annotation) in (Union, UnionType) or annotation not in _WORDS:
+        raise TypeError(f"the manual has no words for the type {annotation!r}")
+    return _WORDS[annotation] + _bounds(field)
+
+
+def _bounds(field: FieldInfo) -> str:
+    least = next((mark.ge for mark in field.metadata if isinstance(mark, Ge)), None)
+    below = next((mark.gt for mark in field.metadata if isinstance(mark, Gt)), None)
+    most = next((mark.le for mark in field.metadata if isinstance(mark, Le)), None)
+    if below is not None:
+        return f", {below + 1} or more" if field.annotation is int else f", more than {below}"
+    if least is not None:
+        return f", {least} or more" if most is None else f", {least} to {most}"
+    return ""
+
+
+def default_as_toml(field: FieldInfo) -> str:
+    """A default as the configuration file would write it."""
+    value = field.default
+    if field.annotation is ByteSize:
+        return _size(int(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _size(value: int) -> str:
+    for unit, name in _UNITS:
+        if value and value % unit == 0:
+            return f'"{value // unit}{name}"'
+    return str(value)
+
+
+# -- error codes -------------------------------------------------------------------------------
+
+
+def error_code_table() -> str:
+    """Every word of the ``error-code`` header and its meaning, from the docstrings."""
+    docs = ModuleAnalyzer.for_module(ErrorCode.__module__).find_attr_docs()
+    rows = [
+        (f"`{code}`", " ".join(docs[ErrorCode.__name__, code.name]).strip().replace("``", "`"))
+        for code in ErrorCode
+    ]
+    return table(("`error-code`", "meaning"), rows)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
+
+
+# -- command lines -----------------------------------------------------------------------------
+
+
+def help_of(module: str, *words: str) -> str:
+    """What a command prints when it is asked for help."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words, "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=os.environ | {"COLUMNS": "90", "NO_COLOR": "1", "PYTHON_COLORS": "0"},
+    )
+    return done.stdout
+
+
+# -- Sphinx ------------------------------------------------------------------------------------
+
+
+class Settings(SphinxDirective):
+    """``{settings} SECTION``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        model = section_model(self.arguments[0])
+        self.env.note_dependency(sys.modules[model.__module__].__file__ or "")
+        return self.parse_text_to_nodes(settings_table(self.arguments[0]))
+
+
+class ErrorCodes(SphinxDirective):
+    """``{error-codes}``."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(sys.modules[ErrorCode.__module__].__file__ or "")
+        return self.parse_text_to_nodes(error_code_table())
+
+
+class HelpOf(SphinxDirective):
+    """``{help-of} MODULE [SUB-COMMAND]``."""
+
+    required_arguments = 1
+    optional_arguments = 1
+    option_spec: ClassVar[OptionSpec] = {"without": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        unwanted = tuple(line.strip() for line in self.options.get("without", "").split(","))
+        paragraphs = help_of(*self.arguments).split("\n\n")
+        text = "\n\n".join(p for p in paragraphs if p.partition("\n")[0] not in unwanted)
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_directive("settings", Settings)
+    app.add_directive("error-codes", ErrorCodes)
+    app.add_directive("help-of", HelpOf)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,190 @@
+"""The manual names everything there is: options, settings, error codes, public names."""
+
+import dataclasses
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+from tests.docs.blocks import DOCS, PAGES, ROOT, blocks
+
+import stompy
+import stompy_broker
+import stompy_broker.cli
+import stompy_monitor.cli
+from stompy_broker.message import BROKER_HEADERS
+from stompy_broker.routing.queue import QueueStats
+
+SECTIONS = stompy_broker.BrokerConfig.model_fields
+CLICK = {"stompy-broker": stompy_broker.cli.main, "stompy-monitor": stompy_monitor.cli.main}
+
+
+def load_extension() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("from_code", DOCS / "ext" / "from_code.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+from_code = load_extension()
+
+
+# -- command lines -----------------------------------------------------------------------------
+
+
+@cache
+def stompy_help(*words: str) -> str:
+    return from_code.help_of("stompy", *words)
+
+
+def stompy_commands() -> list[str]:
+    return re.findall(r"^    (\w+)  ", stompy_help(), re.MULTILINE)
+
+
+def options_of(command: click.Command) -> set[str]:
+    found = {option for parameter in command.params for option in parameter.opts}
+    for inner in getattr(command, "commands", {}).values():
+        found |= options_of(inner)
+    return {option for option in found if option.startswith("-")} | {"--help"}
+
+
+@cache
+def options(command: str) -> set[str]:
+    if command in CLICK:
+        return options_of(CLICK[command])
+    texts = [stompy_help(), *map(stompy_help, stompy_commands())]
+    return {option for text in texts for option in re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", text)}
+
+
+def test_the_helper_finds_options():
+    assert "--port" in options("stompy-broker")
+    assert "--password" in options("stompy-broker")
+    assert "--json" in options("stompy-monitor")
+    assert {"send", "listen"} <= set(stompy_commands())
+    assert "--lines" in options("stompy")
+
+
+def test_every_command_of_stompy_has_its_help_on_the_page():
+    page = PAGES["docs/commands.md"]
+    assert "```{help-of} stompy\n" in page
+    assert [
+        name for name in stompy_commands() if f"```{{help-of}} stompy {name}\n" not in page
+    ] == []
+
+
+@pytest.mark.parametrize("command", CLICK)
+def test_the_click_commands_are_on_the_page_with_all_they_have(command):
+    module = command.replace("-", "_")
+    expected = f".. click:: {module}.cli:main\n   :prog: {command}\n   :nested: full\n"
+    assert expected in PAGES["docs/commands.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_options_in_shell_examples_exist(page):
+    unknown = [
+        (block.line, option)
+        for block in (*blocks(page, "sh"), *blocks(page, ""))
+        for part in re.split(r"[|;\n]", block.code)
+        if (command := re.match(r"\s*(stompy(-broker|-monitor)?)\b", part))
+        for option in re.findall(r" (--?[a-zA-Z][\w-]*)", part.partition("#")[0])
+        if option not in options(command[1])
+    ]
+    assert unknown == []
+
+
+# -- settings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_of_the_configuration_is_on_the_page(section):
+    page = PAGES["docs/configuration.md"]
+    assert f"## [{section}]\n" in page or f"## [[{section}]]\n" in page
+    assert section == "users" or f"```{{settings}} {section}\n" in page
+
+
+@pytest.mark.parametrize("section", [name for name in SECTIONS if name != "users"])
+def test_the_generated_table_has_every_key_with_type_default_and_meaning(section):
+    rows = from_code.settings_table(section).splitlines()[2:]
+    keys = from_code.section_model(section).model_fields
+    assert [row.split("`")[1] for row in rows] == list(keys)
+    assert all(cell.strip() for row in rows for cell in row.split(" | "))
+
+
+def test_the_example_file_is_valid_and_complete():
+    stompy_broker.load_config(DOCS / "broker.toml")
+    content = tomllib.loads((DOCS / "broker.toml").read_text("utf-8"))
+    assert list(content) == list(SECTIONS)
+    for section in content.keys() - {"users", "policy"}:
+        assert list(content[section]) == list(from_code.section_model(section).model_fields)
+    used = {key for policy in content["policy"] for key in policy}
+    assert used == set(stompy_broker.Policy.model_fields)
+
+
+def test_the_example_file_shows_the_defaults():
+    shown = stompy_broker.load_config(DOCS / "broker.toml")
+    defaults = stompy_broker.BrokerConfig()
+    assert shown.model_copy(update={"users": {}, "policy": ()}) == defaults
+
+
+# -- words and names ---------------------------------------------------------------------------
+
+
+def test_every_error_code_is_explained():
+    assert "```{error-codes}\n" in PAGES["docs/wire.md"]
+    rows = from_code.error_code_table().splitlines()[2:]
+    explained = [re.fullmatch(r"\| `([a-z-]+)` \| \w.+ \|", row)[1] for row in rows]
+    assert explained == list(stompy.ErrorCode)
+
+
+@pytest.mark.parametrize("package", [stompy, stompy_broker])
+def test_every_public_name_is_in_the_reference(package):
+    reference = PAGES["docs/api.md"]
+    names = [f"{package.__name__}.{name}" for name in package.__all__ if name != "__version__"]
+    assert [name for name in names if f":: {name}\n" not in reference] == []
+
+
+def test_every_public_call_of_the_client_is_in_its_manual():
+    manual = PAGES["docs/client.md"]
+    calls = [name for name in dir(stompy.STOMPClient) if not name.startswith("_")]
+    assert [name for name in calls if not re.search(rf"\b{name}\b", manual)] == []
+
+
+def test_every_header_that_is_kept_back_is_listed():
+    assert [name for name in BROKER_HEADERS if f"`{name}`" not in PAGES["docs/wire.md"]] == []
+
+
+def test_every_counter_is_explained():
+    names = [field.name for field in dataclasses.fields(QueueStats)]
+    assert [name for name in names if f"`{name}`" not in PAGES["docs/embedding.md"]] == []
+
+
+# -- pages -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_files_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page])
+    assert [target for target in targets if not (folder / target).exists()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_built_manual_has_every_option_setting_and_error_code(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "-b", "text", str(DOCS)]
+    subprocess.run([*command, str(tmp_path)], check=True, timeout=100)
+    text = "\n".join(page.read_text("utf-8") for page in Path(tmp_path).glob("*.txt"))
+    expected = {code.value for code in stompy.ErrorCode}
+    for name in ("stompy", *CLICK):
+        expected |= options(name) - {"--help"}
+    for section in SECTIONS.keys() - {"users"}:
+        expected |= set(from_code.section_model(section).model_fields)
+    assert sorted(word for word in expected if word not in text) == []

@@ -1,0 +1,83 @@
+"""What the manual shows works: its examples run against a real broker."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.docs.blocks import PAGES, blocks, pages_with
+
+from stompy_broker import RunningBroker, running
+
+SCRIPTS = Path(sys.executable).parent
+MARKS = {"python": ("", "compile", "file="), "sh": ("", "run")}
+
+
+@pytest.fixture
+def broker(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with running() as broker:
+        yield broker
+
+
+def at(broker: RunningBroker, code: str) -> str:
+    """The example with the address of the test's broker in place of the usual one."""
+    return code.replace("61613", str(broker.port)).replace("host.domain.com", broker.host)
+
+
+@pytest.mark.parametrize("page", pages_with("python"))
+def test_python_examples_run(page, broker):
+    namespace: dict[str, object] = {"__name__": "example"}
+    for block in blocks(page, "python"):
+        # Blank lines before the code make tracebacks name the line of the page.
+        code = compile("\n" * block.line + at(broker, block.code), page, "exec")
+        if block.mark:
+            continue
+        known = set(namespace)
+        exec(code, namespace)
+        for name in set(namespace) - known:
+            if name.startswith("test_"):
+                namespace[name]()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("page", pages_with("python", "file="))
+def test_example_files_pass_under_pytest(page, tmp_path):
+    for block in blocks(page, "python"):
+        if block.file:
+            (tmp_path / block.file).write_text(block.code, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=15, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", pages_with("sh", "run"))
+def test_shell_examples_run(page, broker):
+    script = "\n".join(block.code for block in blocks(page, "sh") if block.mark == "run")
+    environment = {
+        **os.environ,
+        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+        "STOMPY_URL": broker.url,
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=15,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("language", MARKS)
+def test_every_mark_is_known(language):
+    wrong = [
+        (page, block.line, block.mark)
+        for page in PAGES
+        for block in blocks(page, language)
+        if block.mark not in MARKS[language] and not block.file
+    ]
+    assert wrong == []
