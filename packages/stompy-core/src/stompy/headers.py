@@ -124,14 +124,28 @@ def is_writable(name: str, value: str, version: Version) -> bool:
 def header_lines(headers: Mapping[str, str], version: Version) -> str:
     """All header lines, each ended by LF, for a frame other than CONNECT and CONNECTED.
 
-    Headers that the version cannot name (1.0: a colon or line break in the name) are left out.
+    Headers that the version cannot name are left out: 1.0 has no colons or line breaks in names
+    and trims them, 1.1 loses the CR at the end of one, and nothing is no name.
     """
     if version is Version.V1_0:
         return "".join(
             f"{name}:{escape(value, version)}\n"
             for name, value in headers.items()
-            if ":" not in name and "\n" not in name and "\r" not in name
+            if ":" not in name and "\n" not in name and "\r" not in name and name.strip()
         )
+    lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
+    # Mostly there is nothing to escape: no more colons and line breaks than we wrote ourselves.
+    count = len(headers)
+    if (
+        lines.count(":") == count == lines.count("\n")
+        and "\\" not in lines
+        and "\r" not in lines
+    ):
+        return lines
     return "".join(
-        f"{escape(name, version)}:{escape(value, version)}\n" for name, value in headers.items()
+        [
+            f"{escape(name, version)}:{escape(value, version)}\n"
+            for name, value in headers.items()
+            if name.strip("\r") or version is Version.V1_2
+        ]
     )

@@ -6,6 +6,7 @@ bytes for the version that was settled. Receipts, subscriptions and waiting belo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from stompy.codec import FrameParser, encode_frame
@@ -16,6 +17,9 @@ from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_hea
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.base import ConnectionProtocol
 from stompy.protocol.states import State
+
+# Servers were seen to answer with negative numbers; they mean "none".
+_NEGATIVE = re.compile(r"-\s*\d+")
 
 
 class ClientProtocol(ConnectionProtocol):
@@ -78,7 +82,7 @@ class ClientProtocol(ConnectionProtocol):
         frames = [received(head, body) for head, body in parser.feed(data)]
         if frames and self._state is State.CONNECTING:
             self._answered(frames[0], now)
-            if self.failure is None and self._state is State.OPEN:
+            if self.connected is not None:
                 frames += self.receive_data(b"", now)
         if self.failure is None:
             self.failure = parser.failure
@@ -126,8 +130,7 @@ class ClientProtocol(ConnectionProtocol):
                 ErrorCode.UNSUPPORTED_VERSION,
                 f"the server chose version {chosen!r}, which was not offered",
             )
-        # Servers were seen to answer with negative numbers; they mean "none".
-        theirs = parse_heart_beat((frame.get("heart-beat") or "0,0").replace("-", ""))
+        theirs = parse_heart_beat(_NEGATIVE.sub("0", frame.get("heart-beat") or "0,0"))
         self.version = version
         self.connected = frame
         send, receive = negotiate(self._offer, theirs)

@@ -166,7 +166,7 @@ class ServerProtocol(ConnectionProtocol):
                 name: " ".join(value.replace("\\", "/").replace(":", " ").split())
                 for name, value in headers.items()
             }
-        content = {"content-type": "text/plain", **headers}
+        content = {"content-type": "text/plain;charset=utf-8", **headers}
         return encode_frame("ERROR", content, body.encode(), self.version or Version.V1_2)
 
     def stop_reading(self) -> None:

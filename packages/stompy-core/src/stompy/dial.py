@@ -1,0 +1,163 @@
+"""From broker addresses to an open conversation: look-up, TCP, CONNECT, CONNECTED. Blocking.
+
+* Each address gets one deadline over all its phases. Connected means that CONNECTED came.
+* An address that fails is followed by the next one; the error at the end names them all.
+* An ERROR in answer to CONNECT is final, except from a broker that is full or stopping: a wrong
+  passcode is wrong everywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from stompy.errors import ErrorCode, STOMPConnectionError, STOMPError
+from stompy.frame import STOMPFrame
+from stompy.headers import ALL_VERSIONS, Version
+from stompy.heartbeat import DEFAULT_HEART_BEAT
+from stompy.limits import DEFAULT_LIMITS, Limits
+from stompy.protocol.client import ClientProtocol
+from stompy.transport.address import Address
+from stompy.transport.blocking import TIMED_OUT, AttemptFailed, open_socket
+
+logger = logging.getLogger("stompy")
+
+_TRY_ELSEWHERE = frozenset((ErrorCode.SHUTTING_DOWN.value, ErrorCode.LIMIT_EXCEEDED.value))
+
+_FOREIGN = {
+    b"HTTP/": "an HTTP server",
+    b"AMQP": "an AMQP broker",
+    b"\x15\x03": "a TLS port, which wants an encrypted connection",
+    b"SSH-": "an SSH server",
+    b"INFO {": "a NATS server",
+}
+"""What other services were seen to answer, by their first bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """How one connection is made and kept."""
+
+    timeout: float = 10.0
+    """Seconds for each address, over all phases."""
+    send_timeout: float = 60.0
+    """Seconds that a send may wait for room."""
+    versions: tuple[Version, ...] = ALL_VERSIONS
+    heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT
+    heart_beat_grace: float = 2.0
+    limits: Limits = DEFAULT_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What dialling gives: an open connection after CONNECTED."""
+
+    address: Address
+    connection: socket.socket
+    protocol: ClientProtocol
+    connected: STOMPFrame
+    frames: list[STOMPFrame]
+    """What already came behind CONNECTED."""
+
+
+def dial(
+    addresses: Sequence[Address],
+    headers_for: Callable[[Address], Mapping[str, str]],
+    settings: ConnectionSettings,
+) -> Conversation:
+    """Open a conversation with the first broker that answers.
+
+    Raises:
+        STOMPConnectionError: none did; the text names each address with phase and reason.
+        STOMPError: the broker refused, in its own words.
+        ValueError: a header that CONNECT cannot carry.
+    """
+    failures = []
+    for address in addresses:
+        try:
+            return _attempt(address, headers_for(address), settings)
+        except AttemptFailed as failure:
+            logger.info("no connection to %s: %s", address, failure)
+            failures.append(f"{address} ({failure})")
+    raise STOMPConnectionError(f"cannot connect to {', '.join(failures)}")
+
+
+def broker_error(frame: STOMPFrame) -> STOMPError:
+    """The exception for an ERROR frame."""
+    return STOMPError(frame.get("message") or "the broker sent ERROR", frame)
+
+
+def _attempt(
+    address: Address, headers: Mapping[str, str], settings: ConnectionSettings
+) -> Conversation:
+    protocol = ClientProtocol(
+        settings.limits,
+        versions=settings.versions,
+        heart_beat=settings.heart_beat,
+        heart_beat_grace=settings.heart_beat_grace,
+    )
+    opening = protocol.connect(headers)
+    deadline = monotonic() + settings.timeout
+    connection = open_socket(address, deadline)
+    try:
+        frames = _shake_hands(connection, protocol, opening, deadline)
+        if frames[0].Command == "ERROR":
+            _refused(address, broker_error(frames[0]))
+        connection.setblocking(False)
+    except BaseException:
+        connection.close()
+        raise
+    return Conversation(address, connection, protocol, frames[0], frames[1:])
+
+
+def _shake_hands(
+    connection: socket.socket, protocol: ClientProtocol, opening: bytes, deadline: float
+) -> list[STOMPFrame]:
+    """Send CONNECT; give the frames that came, the first being the answer."""
+    first = b""
+    frames: list[STOMPFrame] = []
+    try:
+        connection.settimeout(_remaining(deadline))
+        connection.sendall(opening)
+        while not frames:
+            connection.settimeout(_remaining(deadline))
+            data = connection.recv(65536)
+            first = first or data[:16]
+            if not data:
+                raise AttemptFailed("handshake", "the connection was closed without an answer")
+            frames = protocol.receive_data(data, monotonic())
+            if protocol.failure is not None and protocol.connected is None:
+                raise AttemptFailed("handshake", str(protocol.failure))
+    except TimeoutError:
+        raise AttemptFailed("handshake", _foreign(first) or TIMED_OUT) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise AttemptFailed("handshake", _foreign(first) or reason) from error
+    except AttemptFailed as failure:
+        raise AttemptFailed("handshake", _foreign(first) or failure.reason) from None
+    return frames
+
+
+def _remaining(deadline: float) -> float:
+    seconds = deadline - monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+def _refused(address: Address, error: STOMPError) -> None:
+    if error.code in _TRY_ELSEWHERE:
+        raise AttemptFailed("handshake", str(error))
+    error.add_note(f"{address} answered CONNECT with this ERROR")
+    raise error
+
+
+def _foreign(first: bytes) -> str | None:
+    """Who else may have answered, if it was no STOMP broker."""
+    name = next((name for mark, name in _FOREIGN.items() if first.startswith(mark)), None)
+    if name is None and b"ActiveMQ" in first:
+        name = "an OpenWire port of ActiveMQ"
+    return None if name is None else f"this is no STOMP broker but {name}"

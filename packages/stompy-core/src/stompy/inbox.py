@@ -1,0 +1,233 @@
+"""What arrived and was not fetched yet: frames on their way from the I/O thread to the callers.
+
+**Hot path** (`Inbox.get`). One thread puts, any number of threads get. The invariants:
+
+* There are two chambers. The I/O thread fills `_arrived`, under the lock, once for each piece
+  that it read. Receivers empty `_current`, without a lock, because a deque's ``popleft`` needs
+  none. Only who finds it empty takes the lock, and moves over everything that has arrived.
+* So a receiver takes one lock, and is woken at most once, for each batch and not for each frame.
+* Each chamber takes half of the bound. When `_arrived` has its half the inbox is full, which
+  holds up the reader; the next move makes it not full again. What does not fit any more is what
+  the last piece read brought beyond the mark.
+* The bound is lifted while somebody waits for a receipt, which may stand behind messages.
+* Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
+  also stand among the frames, for who reads them there, but do not fill the inbox: those that
+  were claimed are thrown out, and of the others a bounded number is kept.
+* After `end` what is there can still be fetched. After `discard` nothing can.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from stompy.errors import STOMPTimeout
+from stompy.frame import STOMPFrame
+
+MAX_FRAMES = 10_000
+MAX_BYTES = 16 * 1024 * 1024
+MAX_RECEIPTS = 50_000
+"""How many receipts nobody asked about are remembered."""
+
+_SWEEP_AT = 1000
+
+
+class Inbox:
+    """Bounded hand-over of frames.
+
+    Args:
+        made_room: called, from a receiving thread, when a full inbox is not full any more.
+        max_frames: bound for frames that are not RECEIPTs.
+        max_bytes: bound for their size.
+        max_receipts: bound for receipts that nobody asked about.
+    """
+
+    def __init__(
+        self,
+        made_room: Callable[[], None],
+        *,
+        max_frames: int = MAX_FRAMES,
+        max_bytes: int = MAX_BYTES,
+        max_receipts: int = MAX_RECEIPTS,
+    ) -> None:
+        self._made_room = made_room
+        self._half_frames = max_frames // 2
+        self._half_bytes = max_bytes // 2
+        self._max_receipts = max_receipts
+        self._current: deque[STOMPFrame] = deque()
+        self._arrived: deque[STOMPFrame] = deque()
+        self._arrived_bytes = 0
+        self._arrived_receipts = 0
+        self._sweep_at = _SWEEP_AT
+        self._noted: dict[str, STOMPFrame] = {}
+        self._waiting_for_receipts = 0
+        self._full = False
+        self._ended = False
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        lock = threading.Lock()
+        self._lock = lock
+        self._something_arrived = threading.Condition(lock)
+        self._receipt_arrived = threading.Condition(lock)
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader should wait."""
+        return self._full
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended
+
+    def __len__(self) -> int:
+        """How many frames wait to be fetched, RECEIPTs included."""
+        return len(self._current) + len(self._arrived)
+
+    # -- the I/O thread ----------------------------------------------------------------------
+
+    def put(self, frames: Sequence[STOMPFrame], size: int) -> None:
+        """Hand over what one read brought, oldest first; ``size`` is its size in bytes."""
+        receipts = [frame for frame in frames if frame.Command == "RECEIPT"]
+        if receipts:
+            # Else a producer's receipts, thrown out later, would fill the inbox by their bytes.
+            size = sum(len(frame.Body) for frame in frames)
+        with self._lock:
+            self._arrived.extend(frames)
+            self._arrived_bytes += size
+            if receipts:
+                self._note(receipts)
+            self._full = self._is_over()
+            self._something_arrived.notify_all()
+
+    def end(self) -> None:
+        """Nothing more will come; whoever waits learns it."""
+        with self._lock:
+            self._ended = True
+            self._full = False
+            self._something_arrived.notify_all()
+            self._receipt_arrived.notify_all()
+
+    # -- receiving threads -------------------------------------------------------------------
+
+    def get(self, timeout: float | None = None) -> STOMPFrame | None:
+        """The next frame, or None when there is none and none will come.
+
+        Raises:
+            STOMPTimeout: nothing came within ``timeout`` seconds.
+        """
+        try:
+            return self._current.popleft()
+        except IndexError:
+            return self._get_waiting(timeout)
+
+    def _get_waiting(self, timeout: float | None) -> STOMPFrame | None:
+        deadline = None if timeout is None else monotonic() + timeout
+        with self._lock:
+            while True:
+                try:
+                    # Another receiver may have moved the frames over meanwhile.
+                    return self._current.popleft()
+                except IndexError:
+                    if not self._move():
+                        if self._ended:
+                            return None
+                        self._wait(self._something_arrived, deadline, "no frame came in time")
+
+    def _move(self) -> bool:
+        """Move what has arrived to where receivers take it; false if there was nothing."""
+        if not self._arrived:
+            return False
+        self._current.extend(self._arrived)
+        self._arrived.clear()
+        self._arrived_bytes = self._arrived_receipts = 0
+        if self._full:
+            self._full = False
+            self._made_room()
+        return True
+
+    def claim_receipt(self, receipt_id: str, timeout: float | None) -> STOMPFrame | None:
+        """Wait for a receipt, and take it; None when it did not come and nothing more will.
+
+        Raises:
+            STOMPTimeout: it did not come within ``timeout`` seconds.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        with self._lock:
+            self._waiting_for_receipts += 1
+            if self._full:
+                self._full = False
+                self._made_room()
+            try:
+                while receipt_id not in self._noted:
+                    if self._ended:
+                        return None
+                    reason = f"no receipt {receipt_id!r} came in time"
+                    self._wait(self._receipt_arrived, deadline, reason)
+                return self._noted.pop(receipt_id)
+            finally:
+                self._waiting_for_receipts -= 1
+
+    def forget_receipt(self, receipt_id: str) -> None:
+        """An id is used again, so what was noted under it is not what will be waited for."""
+        with self._lock:
+            self._noted.pop(receipt_id, None)
+
+    def discard(self) -> None:
+        """Throw away what was not fetched; noted receipts stay."""
+        with self._lock:
+            self._arrived.clear()
+            self._arrived_bytes = self._arrived_receipts = 0
+            self._current.clear()
+
+    def after_fork(self) -> None:
+        """In a child process: the frames belong to the parent, and so may whoever held a lock."""
+        self._renew_locks()
+        self._made_room = lambda: None
+        self.discard()
+        self.end()
+
+    def _is_over(self) -> bool:
+        if self._waiting_for_receipts:
+            return False
+        messages = len(self._arrived) - self._arrived_receipts
+        return messages >= self._half_frames or self._arrived_bytes >= self._half_bytes
+
+    def _note(self, receipts: Sequence[STOMPFrame]) -> None:
+        noted = self._noted
+        for frame in receipts:
+            noted[frame.Headers.get("receipt-id", "")] = frame
+        while len(noted) > self._max_receipts:
+            del noted[next(iter(noted))]
+        self._arrived_receipts += len(receipts)
+        if self._arrived_receipts >= self._sweep_at:
+            self._sweep()
+        if self._waiting_for_receipts:
+            self._receipt_arrived.notify_all()
+
+    def _sweep(self) -> None:
+        """Throw out receipts that were claimed, or forgotten because there were too many.
+
+        The next sweep comes when twice as many have gathered as are left now, so that sweeping
+        costs each frame a constant.
+        """
+        noted = self._noted
+        kept = [
+            frame
+            for frame in self._arrived
+            if frame.Command != "RECEIPT" or noted.get(frame.Headers.get("receipt-id", "")) is frame
+        ]
+        self._arrived_receipts -= len(self._arrived) - len(kept)
+        self._arrived = deque(kept)
+        self._sweep_at = max(_SWEEP_AT, 2 * self._arrived_receipts)
+
+    @staticmethod
+    def _wait(condition: threading.Condition, deadline: float | None, reason: str) -> None:
+        """Wait for a sign, which may come for nothing."""
+        remaining = None if deadline is None else deadline - monotonic()
+        if remaining is not None and remaining <= 0:
+            raise STOMPTimeout(reason)
+        condition.wait(remaining)

@@ -1,0 +1,137 @@
+"""What a client owes for the messages it gets: which are acknowledged by whom, and how. Pure.
+
+The manual's ``client.ack(frame["ack"])`` works in every version. 1.2 sends an ``ack`` header with
+each delivery; where it does not come, in 1.0 and 1.1, `Subscriptions.receive` adds one that holds
+subscription and message, and `Subscriptions.settlement` takes it apart again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum, auto
+from types import TracebackType
+
+from stompy.errors import STOMPConnectionError, STOMPError
+from stompy.frame import AckMode, STOMPFrame
+from stompy.headers import Version
+
+_REMEMBERED = 1000
+
+
+class Subscription(str):
+    """The id of a subscription. It can be used with ``with``, which unsubscribes at the end.
+
+    Attributes:
+        destination: what was subscribed to.
+    """
+
+    destination: str
+    _unsubscribe: Callable[[str], object]
+
+    def __new__(
+        cls, sub_id: str, destination: str, unsubscribe: Callable[[str], object]
+    ) -> Subscription:
+        """An id with what it takes to end it."""
+        subscription = super().__new__(cls, sub_id)
+        subscription.destination = destination
+        subscription._unsubscribe = unsubscribe
+        return subscription
+
+    def __enter__(self) -> Subscription:
+        """The id itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unsubscribe, if there still is a connection."""
+        with suppress(STOMPConnectionError):
+            self._unsubscribe(str(self))
+
+
+class Duty(Enum):
+    """What a received message asks of us."""
+
+    NONE = auto()
+    """Nothing, or the application does it."""
+    ACK = auto()
+    """We acknowledge it."""
+    STALE = auto()
+    """Nothing may be done with it: its subscription has ended, and the broker has it back."""
+
+
+class Subscriptions:
+    """The subscriptions of one connection.
+
+    Attributes:
+        carefree: whether no message can ask anything of us.
+    """
+
+    def __init__(self, version: Version | None) -> None:
+        self._version = version
+        self._duties: dict[str, Duty] = {}
+        self.carefree = True
+
+    def add(self, sub_id: str, mode: AckMode, send_acks: bool) -> None:
+        """Remember how the messages of a subscription are to be acknowledged."""
+        if mode is AckMode.AUTO:
+            self._duties.pop(sub_id, None)
+        else:
+            self._duties[sub_id] = Duty.ACK if send_acks else Duty.NONE
+            self.carefree = False
+
+    def remove(self, sub_id: str) -> None:
+        """A subscription has ended; what is still under way of it is stale from now on."""
+        if sub_id in self._duties:
+            self._duties[sub_id] = Duty.STALE
+            stale = [name for name, duty in self._duties.items() if duty is Duty.STALE]
+            if len(stale) > _REMEMBERED:
+                del self._duties[stale[0]]
+
+    def receive(self, frame: STOMPFrame) -> Duty:
+        """What a MESSAGE asks of us; it has an ``ack`` header afterwards if it can be settled."""
+        headers = frame.Headers
+        duty = self._duties.get(headers.get("subscription", ""))
+        if duty is None:
+            return Duty.NONE
+        if self._version is not Version.V1_2:
+            headers["ack"] = f"{headers['subscription']}\n{headers.get('message-id', '')}"
+        elif duty is Duty.ACK and "ack" not in headers:
+            return Duty.NONE  # the broker wants no answer
+        return duty
+
+    def owes(self, frame: STOMPFrame) -> bool:
+        """Whether we still have to acknowledge a message that we received."""
+        return self._duties.get(frame.Headers.get("subscription", "")) is Duty.ACK
+
+    def settlement(self, command: str, ack: str | STOMPFrame) -> dict[str, str]:
+        """The headers of an ACK or NACK (1.0, 1.1 and 1.2, *ACK*).
+
+        Args:
+            command: ``ACK`` or ``NACK``.
+            ack: the message, or its ``ack`` header.
+
+        Raises:
+            STOMPError: the version in use has no NACK.
+            ValueError: this does not say which message is meant.
+        """
+        if self._version is Version.V1_0 and command == "NACK":
+            raise STOMPError("STOMP 1.0 has no NACK; connect with 1.1 or 1.2")
+        token = ack.get("ack") if isinstance(ack, STOMPFrame) else ack
+        if not token:
+            raise ValueError("this message has no ack header: nobody waits for it to be settled")
+        if self._version is Version.V1_2:
+            return {"id": token}
+        subscription, separator, message_id = token.partition("\n")
+        if separator:
+            return {"subscription": subscription, "message-id": message_id}
+        if self._version is Version.V1_0:
+            return {"message-id": token}
+        raise ValueError(
+            "in STOMP 1.1 a message-id alone does not name a message: "
+            "give the frame, or its frame['ack']"
+        )

@@ -1,0 +1,1 @@
+"""How bytes reach a broker: addresses, and sockets opened within a deadline."""
