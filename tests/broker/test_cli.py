@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "stompy_broker"]
 @contextmanager
 def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     process = subprocess.Popen(
-        [*COMMAND, "--port", "0", *options],
+        [*COMMAND, "--port", "0", "--memory", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

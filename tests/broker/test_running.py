@@ -59,7 +59,9 @@ def test_clients_are_told_that_the_broker_stops() -> None:
 
 def test_in_a_loop() -> None:
     async def main() -> None:
-        async with stompy_broker.Broker(load_config(overrides={"listen": {"port": 0}})) as broker:
+        async with stompy_broker.Broker(
+            load_config(overrides={"listen": {"port": 0}, "store": {"data": ""}})
+        ) as broker:
             reader, writer = await asyncio.open_connection(broker.host, broker.port)
             writer.write(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
             assert (await reader.readline()) == b"CONNECTED\n"
@@ -75,7 +77,7 @@ def test_stopping_waits_for_acknowledgements() -> None:
     """What a client acknowledges while the broker stops still counts."""
 
     async def main() -> None:
-        config = load_config(overrides={"listen": {"port": 0}})
+        config = load_config(overrides={"listen": {"port": 0}, "store": {"data": ""}})
         broker = stompy_broker.Broker(config)
         await broker.start()
         reader, writer = await asyncio.open_connection(broker.host, broker.port)

@@ -7,6 +7,7 @@ from stompy_broker.clock import Clock
 from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.policy import Policies, Policy
 from stompy_broker.routing.router import Router
+from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
 
 WALL = 1_700_000_000_000
@@ -48,13 +49,17 @@ class Taker:
 
 
 def make_router(
-    time: Time, *policies: Policy, memory_mark: int = 1 << 30, idle: float = 300.0
+    time: Time,
+    *policies: Policy,
+    memory_mark: int = 1 << 30,
+    idle: float = 300.0,
+    store: MessageStore | None = None,
 ) -> Router:
-    """A router in memory."""
+    """A router, in memory unless a store is given."""
     return Router(
         time.clock,
         lambda: WALL + int(time.now * 1000),
-        MemoryStore(),
+        store or MemoryStore(),
         Policies(policies),
         memory_mark=memory_mark,
         idle_queue_seconds=idle,

@@ -106,13 +106,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_while_something_is_ready(self) -> None:
-        ready = self.queue._fresh or self.queue._returned
+        ready = self.queue._fresh or self.queue._ordered
         assert not (ready and self.queue._waiting)
 
     @invariant()
     def what_came_back_is_before_what_is_fresh(self) -> None:
-        if self.queue._returned and self.queue._fresh:
-            assert max(self.queue._returned)[0] < self.queue._fresh[0].sequence
+        if self.queue._ordered and self.queue._fresh:
+            assert max(self.queue._ordered)[1] < self.queue._fresh[0].sequence
 
 
 QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
@@ -225,7 +225,7 @@ def test_a_topic_backlog_drops_the_oldest(time: Time, limit: dict[str, int]) -> 
 
 
 def test_a_topic_backlog_can_disconnect_its_subscriber(time: Time) -> None:
-    policy = Policy(match="/topic/t", backlog_messages=2, overflow="disconnect")
+    policy = Policy(match="/topic/t", backlog_messages=2, backlog_overflow="disconnect")
     queue = make_router(time, policy).subscribe_topic("t")
     taker = Taker(1, auto=True)
     queue.attach(taker)
