@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TypedDict
 
 from stompy.codec import FrameParser, Head
 from stompy.errors import ErrorCode, ProtocolError
@@ -63,6 +64,8 @@ _NOTABLE = BROKER_HEADERS | {
     "ttl",
 }
 """Headers that a SEND must be free of to be passed on just as it came."""
+
+_BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS)
 
 _SEND = len("SEND\n")
 
@@ -128,10 +131,16 @@ class MessageHead:
         The raw block is passed on as it is where that says the same in 1.2, so that a block
         that never repeats is not taken apart and put together again.
         """
-        block = head.block
-        if _NOTABLE.isdisjoint(head.headers) and version is not Version.V1_0 and _CR not in block:
+        block, headers = head.block, head.headers
+        if version is Version.V1_0 or _CR in block:
+            return cls.from_headers(headers)
+        if _NOTABLE.isdisjoint(headers):
             return cls(block[_SEND:] + b"\n\n", sized=head.length >= 0)
-        return cls.from_headers(head.headers)
+        if _BACKSLASH in block:
+            return cls.from_headers(headers)
+        lines = block.split(b"\n")
+        kept = [line for line in lines[1:] if line[: line.index(b":")] not in _BROKER_NAMES]
+        return cls(b"\n".join(kept) + b"\n\n", sized=head.length >= 0, **_told_by(headers))
 
     @classmethod
     def from_headers(
@@ -148,12 +157,8 @@ class MessageHead:
         return cls(
             block,
             sized="content-length" in kept,
-            stamped="timestamp" in kept,
-            persistent=_is_true(kept.get("persistent", "true")),
-            priority=min(_number(kept, "priority", DEFAULT_PRIORITY), HIGHEST_PRIORITY),
-            ttl=_number(kept, "expiration", 0) or _number(kept, "ttl", 0),
-            expires=_number(kept, "expires", 0),
             message_id=message_id,
+            **_told_by(kept),
         )
 
     def headers(self) -> dict[str, str]:
@@ -285,6 +290,25 @@ class SharedMessage(Message):
 def stamp(now_ms: int) -> bytes:
     """What `Message.stamp` holds, for a time in milliseconds since the epoch."""
     return b"\ntimestamp:%d\n" % now_ms
+
+
+class _Told(TypedDict):
+    stamped: bool
+    persistent: bool
+    priority: int
+    ttl: int
+    expires: int
+
+
+def _told_by(headers: Mapping[str, str]) -> _Told:
+    """What headers tell the broker about the message that they stay with."""
+    return {
+        "stamped": "timestamp" in headers,
+        "persistent": "persistent" not in headers or _is_true(headers["persistent"]),
+        "priority": min(_number(headers, "priority", DEFAULT_PRIORITY), HIGHEST_PRIORITY),
+        "ttl": _number(headers, "expiration", 0) or _number(headers, "ttl", 0),
+        "expires": _number(headers, "expires", 0),
+    }
 
 
 def _number(headers: Mapping[str, str], name: str, default: int) -> int:

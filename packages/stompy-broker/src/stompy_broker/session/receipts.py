@@ -9,11 +9,18 @@ Action = Callable[[], None]
 
 
 class _Entry:
-    __slots__ = ("action", "done")
+    __slots__ = ("_owed", "action", "finished")
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, owed: deque[_Entry], action: Action) -> None:
+        self._owed = owed
         self.action = action
-        self.done = False
+        self.finished = False
+
+    def done(self) -> None:
+        self.finished = True
+        owed = self._owed
+        while owed and owed[0].finished:
+            owed.popleft().action()
 
 
 class Receipts:
@@ -27,14 +34,9 @@ class Receipts:
 
         The action runs then, or as soon as everything promised earlier has run.
         """
-        entry = _Entry(action)
+        entry = _Entry(self._owed, action)
         self._owed.append(entry)
-
-        def done() -> None:
-            entry.done = True
-            self._release()
-
-        return done
+        return entry.done
 
     def now(self, action: Action) -> None:
         """Run an action whose work is done, in its turn."""
@@ -46,11 +48,6 @@ class Receipts:
     def forget(self) -> None:
         """The connection is gone; nobody waits any more."""
         self._owed.clear()
-
-    def _release(self) -> None:
-        owed = self._owed
-        while owed and owed[0].done:
-            owed.popleft().action()
 
 
 def when_all(parts: int, done: Action) -> Action:

@@ -12,6 +12,9 @@ _SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
 """Headers that make more of a SEND than a message to route."""
 
 
+_ARGUMENTS = frozenset(ARGUMENTS)
+
+
 class SendPlan:
     """What a header block of SEND means; worked out once and kept with the parsed head.
 
@@ -19,12 +22,14 @@ class SendPlan:
         simple: whether there is nothing to do but to route it.
         destination: where to.
         head: the headers that are passed on.
+        sets_up: whether it sets up a queue, if that is its first frame.
     """
 
-    __slots__ = ("destination", "head", "simple")
+    __slots__ = ("destination", "head", "sets_up", "simple")
 
     def __init__(self, head: Head, version: Version) -> None:
         headers = head.headers
         self.destination = destination = sendable(headers["destination"])
         self.head = MessageHead.from_send(head, version)
+        self.sets_up = destination.kind is Kind.QUEUE and not _ARGUMENTS.isdisjoint(headers)
         self.simple = _SPECIAL.isdisjoint(headers) and destination.kind is not Kind.TEMPORARY

@@ -212,33 +212,30 @@ class Session:
             self._send_special(plan, head, body)  # type: ignore[arg-type]
 
     def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
-        """A SEND with a receipt, a transaction, or a temporary queue."""
-        headers, message_head = head.headers, plan.head
+        """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
+        headers, message_head, destination = head.headers, plan.head, plan.destination
         receipt, transaction_id = headers.get("receipt"), headers.get("transaction")
         reply_to = headers.get("reply-to", "")
         if reply_to.startswith(_TEMPORARY):
             queue = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
             address = f"{Kind.REPLY.value}{queue.name}"
             message_head = MessageHead.from_headers(headers | {"reply-to": address})
-
-        if plan.destination.kind is Kind.QUEUE:
-            self._router.queue(plan.destination.name, headers)
-
-        def publish(done: Done | None, *, admit: bool = True) -> None:
-            self._publish(plan.destination, message_head, body, done, admit=admit)
-
-        if transaction_id is None:
-            publish(None if receipt is None else self._receipt_when_done(receipt))
-        else:
-            size = len(body) + len(message_head.block)
-            transaction = self._transactions.room(transaction_id, size)
+        if plan.sets_up:
+            self._router.queue(destination.name, headers)
+        if transaction_id is not None:
+            transaction = self._transactions.room(
+                transaction_id, len(body) + len(message_head.block)
+            )
             transaction.operations.append(
                 Publication(
-                    lambda done: publish(done, admit=False),
-                    lambda: self._router.admit(plan.destination, message_head),
+                    lambda done: self._publish(destination, message_head, body, done, admit=False),
+                    lambda: self._router.admit(destination, message_head),
                 )
             )
             self._receipt_now(receipt)
+        else:
+            done = None if receipt is None else self._receipt_when_done(receipt)
+            self._publish(destination, message_head, body, done)
 
     def _publish(
         self,
@@ -247,7 +244,7 @@ class Session:
         body: bytes,
         done: Done | None,
         *,
-        admit: bool,
+        admit: bool = True,
     ) -> None:
         if destination.kind is Kind.TEMPORARY:
             self._router.publish_to(self._own_queue(destination.name), head, body, done)

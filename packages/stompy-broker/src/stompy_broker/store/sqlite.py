@@ -12,6 +12,9 @@ How it keeps its promises:
 * **Few steps.** The interpreter's lock is given away at every step of a statement and taken again
   only some milliseconds later when the event loop is busy. So rows are written many to a
   statement.
+* **Small batches are written in place.** Waking a thread and being woken by it takes as long as a
+  commit on a quick disk. So while commits are quick and the writer is idle, a batch of a few
+  changes is written on the event loop's thread.
 * **Trouble is waited out.** A batch that cannot be written stays, and is tried again each second
   until it can. Meanwhile nobody is told that anything is safe.
 
@@ -28,9 +31,11 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -48,6 +53,12 @@ LAZY_SECONDS = 0.02
 """How long a change that nobody waits for may stay unwritten. Most are taken back before."""
 
 RETRY_SECONDS = 1.0
+
+_SMALL = 8
+"""Changes in a batch that may be written in place."""
+
+_QUICK_SECONDS = 0.001
+"""While commits take less, small batches are written in place."""
 
 _ROWS = 128
 """Rows to a statement."""
@@ -73,6 +84,12 @@ class _Batch:
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     waiting: list[Done] = field(default_factory=list)
     safe: bool = False
+
+    @property
+    def size(self) -> int:
+        subscriptions_and_queues = len(self.kept) + len(self.settings)
+        messages = len(self.appended) + len(self.noted) + len(self.removed)
+        return messages + subscriptions_and_queues
 
     @property
     def empty(self) -> bool:
@@ -123,6 +140,8 @@ class SQLiteStore:
             raise
         self._batch = _Batch()
         self._writing: _Batch | None = None
+        self._loading = 0
+        self._commit_seconds = 0.0  # a running average
         self._flush_is_due = False
         self._lazily = clock.alarm(self._flush)
         self._again = clock.alarm(self._try_again)
@@ -208,10 +227,12 @@ class SQLiteStore:
             self._post(lambda: give(rows))
 
         def give(rows: list[tuple[int, bytes]]) -> None:
+            self._loading -= 1
             for sequence, body in rows:
                 by_sequence[sequence].body = body
             done()
 
+        self._loading += 1
         self._jobs.put(read)
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
@@ -279,7 +300,15 @@ class SQLiteStore:
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, _Batch()
         self._writing = batch
-        self._jobs.put(lambda: self._write_and_tell(batch))
+        if self._commit_seconds < _QUICK_SECONDS and not self._loading and batch.size <= _SMALL:
+            try:
+                self._write(batch)
+            except sqlite3.Error as error:
+                self._failed(error)
+            else:
+                self._written(batch)
+        else:
+            self._jobs.put(partial(self._write_and_tell, batch))
 
     def _written(self, batch: _Batch) -> None:
         if self.trouble:
@@ -309,9 +338,10 @@ class SQLiteStore:
     def _try_again(self) -> None:
         batch = self._writing
         if batch is not None:
-            self._jobs.put(lambda: self._write_and_tell(batch))
+            self._jobs.put(partial(self._write_and_tell, batch))
 
     def _cannot_read(self, messages: Sequence[Message], done: Done, error: sqlite3.Error) -> None:
+        self._loading -= 1
         log.error("%s: cannot be read: %s; trying again", self._file, error)
         retry = self._clock.alarm(lambda: self.load(messages, done))
         retry.set(self._clock.now() + RETRY_SECONDS)
@@ -331,7 +361,7 @@ class SQLiteStore:
             self._post(partial(self._written, batch))
 
     def _write(self, batch: _Batch) -> None:
-        connection = self._connection
+        connection, begun = self._connection, time.perf_counter()
         connection.execute("BEGIN IMMEDIATE")
         new_queues: list[str] = []
         try:
@@ -340,7 +370,7 @@ class SQLiteStore:
                 connection,
                 f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
                 "(?,?,?,?,?,?,?,?,?,?)",
-                [self._row(batch, *entry) for entry in batch.appended.values()],
+                self._rows(batch),
             )
             _many(
                 connection,
@@ -380,6 +410,7 @@ class SQLiteStore:
                 del self._queues[destination]
             raise
         batch.safe = True
+        self._commit_seconds += (time.perf_counter() - begun - self._commit_seconds) / 8
 
     def _name_queues(self, batch: _Batch) -> list[str]:
         """Give numbers to the queues that have none."""
@@ -393,26 +424,31 @@ class SQLiteStore:
             self._queues[destination] = cursor.lastrowid
         return new
 
-    def _row(self, batch: _Batch, destination: str, message: Message) -> Row:
-        head = message.head
-        deliveries, due = batch.noted.get(message.sequence, (message.deliveries, 0))
-        flags = (
-            (_SIZED if head.sized else 0)
-            | (_STAMPED if head.stamped else 0)
-            | head.priority << _PRIORITY
-        )
-        return (
-            message.sequence,
-            self._queues[destination],
-            message.received_at,
-            deliveries,
-            due,
-            message.expires,
-            flags,
-            head.message_id,
-            head.block,
-            message.body or b"",
-        )
+    def _rows(self, batch: _Batch) -> list[Row]:
+        rows: list[Row] = []
+        noted, queues = batch.noted.get, self._queues
+        received, last_stamp = 0, b""
+        for sequence, (destination, message) in batch.appended.items():
+            head = message.head
+            if message.stamp is not last_stamp:
+                received, last_stamp = message.received_at, message.stamp
+            deliveries, due = noted(sequence) or (message.deliveries, 0)
+            flags = head.sized | head.stamped << 1 | head.priority << _PRIORITY
+            rows.append(
+                (
+                    sequence,
+                    queues[destination],
+                    received,
+                    deliveries,
+                    due,
+                    message.expires,
+                    flags,
+                    head.message_id,
+                    head.block,
+                    message.body or b"",
+                )
+            )
+        return rows
 
 
 def _many(
@@ -423,10 +459,14 @@ def _many(
     while at < len(rows):
         while size > len(rows) - at:
             size //= 2
-        chunk = rows[at : at + size]
-        values = [value for one in chunk for value in one]
-        connection.execute(statement.format(",".join([row] * size)), values)
+        values = list(chain.from_iterable(rows[at : at + size]))
+        connection.execute(_text(statement, row, size), values)
         at += size
+
+
+@lru_cache(maxsize=64)
+def _text(statement: str, row: str, size: int) -> str:
+    return statement.format(",".join([row] * size))
 
 
 def lock_directory(directory: Path) -> int:

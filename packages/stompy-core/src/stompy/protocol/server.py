@@ -155,6 +155,9 @@ class ServerProtocol(ConnectionProtocol):
     def receipt(self, receipt_id: str) -> bytes:
         """The bytes of a RECEIPT (1.2, *RECEIPT*)."""
         assert self.version is not None
+        if receipt_id.isalnum() and receipt_id.isascii():
+            # Nothing to escape: a quarter of the time (``benchmarks/codec.py``).
+            return f"RECEIPT\nreceipt-id:{receipt_id}\n\n\0".encode()
         return encode_frame("RECEIPT", {"receipt-id": receipt_id}, version=self.version)
 
     def error(self, headers: Mapping[str, str], body: str) -> bytes:
