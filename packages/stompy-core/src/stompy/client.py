@@ -151,7 +151,7 @@ class STOMPClient(FrameSender):
             link.join(timeout)
         self._drop(link)
         reason = link.close_reason
-        if refused and reason is not None and not isinstance(reason, STOMPConnectionError):
+        if refused and reason is not None and reason.Frame is not None:
             raise reason
 
     def close(self) -> None:
@@ -288,7 +288,7 @@ class STOMPClient(FrameSender):
         while (frame := link.inbox.get(timeout)) is not None:
             if frame.Command == "ERROR":
                 raise broker_error(frame)
-            duty = self._subscriptions.receive(frame)
+            duty = self._duty(frame)
             if duty is Duty.ACK and transaction is not None:
                 duty = Duty.NONE if self._acknowledged(frame, transaction) else Duty.STALE
             if duty is Duty.STALE:
@@ -307,6 +307,10 @@ class STOMPClient(FrameSender):
                 return answer
         self._check_process(link)
         return None
+
+    def _duty(self, frame: STOMPFrame) -> Duty:
+        subscriptions = self._subscriptions
+        return Duty.NONE if subscriptions.carefree else subscriptions.receive(frame)
 
     def _accepted(self, frame: STOMPFrame, transaction: str | None) -> bool:
         """Acknowledge a message where that is our duty; false if it is not ours any more."""
