@@ -1,8 +1,8 @@
 """STOMP 1.0, 1.1 and 1.2 for Python: a client that keeps the API of the STOMPyMQ manual.
 
-    >>> import stompy
-    >>> with stompy.connect("stomp://127.0.0.1:61613") as client:  # doctest: +SKIP
-    ...     client.message("/queue/hello", "world")
+>>> import stompy
+>>> with stompy.connect("stomp://127.0.0.1:61613") as client:  # doctest: +SKIP
+...     client.message("/queue/hello", "world")
 """
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
