@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from stompy.codec import ACK_RUN, FrameParser, HeadCache, plain_acks
+from stompy.codec import ACK_RUN, FrameParser, HeadCache, HeadMemory, MessageHeads, plain_acks
 from stompy.headers import Version
 from stompy.limits import DEFAULT_LIMITS
 
@@ -22,10 +22,10 @@ class RememberAtOnce(HeadCache):
         super().remember(head)
 
 
-def parser(cache: HeadCache | None, *, runs: bool = True) -> FrameParser:
+def parser(cache: HeadMemory | None, *, runs: bool = True) -> FrameParser:
     made = FrameParser(version=Version.V1_2)
-    made.proceed(Version.V1_2, DEFAULT_LIMITS, cache=cache)
-    made._takes_ack_runs = runs and cache is not None
+    made.proceed(Version.V1_2, DEFAULT_LIMITS, memory=cache)
+    made._takes_ack_runs = runs and isinstance(cache, HeadCache)
     return made
 
 
@@ -56,6 +56,12 @@ def main() -> None:
     repeated = send() * COUNT
     unique = b"".join([send(b"correlation-id:c-%d\n" % i) for i in range(COUNT)])
     acks = b"".join([b"ACK\nid:1-%d\n\n\0" % i for i in range(COUNT)])
+    message = (
+        b"MESSAGE\nsubscription:0\nredelivered:false\ndelivery-count:1\nack:1-%d\nmessage-id:%d\n"
+        b"timestamp:1795458624778\ndestination:/queue/bench\ncontent-type:text/plain\n"
+        b"content-length:100\n\n" + b"x" * 100 + b"\0"
+    )
+    messages = b"".join([message % (i, 10**18 + i) for i in range(COUNT)])
     print(f"{'':48} {'with':>10} {'without':>10} {'gain':>6}")
     compare("repeated blocks: cache", repeated, lambda: parser(HeadCache()), lambda: parser(None))
     compare(
@@ -63,6 +69,12 @@ def main() -> None:
         unique,
         lambda: parser(HeadCache()),
         lambda: parser(RememberAtOnce()),
+    )
+    compare(
+        "messages: what their heads have in common",
+        messages,
+        lambda: parser(MessageHeads()),
+        lambda: parser(None),
     )
     compare(
         "ACKs: a run in one step",

@@ -25,7 +25,7 @@ class Relay(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.parser = FrameParser(version=Version.V1_2)
-        self.parser.proceed(Version.V1_2, DEFAULT_LIMITS, cache=CACHE)
+        self.parser.proceed(Version.V1_2, DEFAULT_LIMITS, memory=CACHE)
 
     def data_received(self, data: bytes) -> None:
         out: defaultdict[asyncio.Transport, list[bytes]] = defaultdict(list)

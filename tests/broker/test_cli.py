@@ -71,7 +71,7 @@ def test_a_second_signal_forces() -> None:
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):
                 break
         process.send_signal(signal.SIGTERM)
         assert process.wait(3) == 1

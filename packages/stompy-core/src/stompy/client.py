@@ -49,6 +49,7 @@ class STOMPClient(FrameSender):
     def __init__(self) -> None:
         super().__init__()
         self._finalizer: weakref.finalize[[], STOMPClient] | None = None
+        self._error_is_told = False
 
     # -- the connection ----------------------------------------------------------------------
 
@@ -117,6 +118,7 @@ class STOMPClient(FrameSender):
         if self._finalizer is not None:
             self._finalizer.detach()
         link = Link(conversation, send_timeout)
+        self._error_is_told = False
         self._subscriptions = Subscriptions(conversation.protocol.version)
         self._link = link
         # A client that was forgotten takes its thread and its socket with it.
@@ -136,7 +138,8 @@ class STOMPClient(FrameSender):
             timeout: seconds to wait for the receipt.
 
         Raises:
-            STOMPError: the broker answered with ERROR: it refused something sent before.
+            STOMPError: the broker answered with ERROR: it refused something sent before, and
+                neither `recv` nor `loop` has told so yet.
         """
         link = self._link
         if link is None or link.is_foreign:
@@ -151,7 +154,8 @@ class STOMPClient(FrameSender):
             link.join(timeout)
         self._drop(link)
         reason = link.close_reason
-        if refused and reason is not None and not isinstance(reason, STOMPConnectionError):
+        by_error = reason is not None and reason.Frame is not None
+        if refused and reason is not None and by_error and not self._error_is_told:
             raise reason
 
     def close(self) -> None:
@@ -238,7 +242,7 @@ class STOMPClient(FrameSender):
                 if self._subscriptions.carefree or self._accepted(frame, transaction):
                     return frame
             elif frame.Command == "ERROR":
-                raise broker_error(frame)
+                raise self._told(frame)
             if deadline is not None:
                 remaining = max(0.0, deadline - monotonic())
         self._check_process(link)
@@ -287,8 +291,8 @@ class STOMPClient(FrameSender):
         link = self._last_link()
         while (frame := link.inbox.get(timeout)) is not None:
             if frame.Command == "ERROR":
-                raise broker_error(frame)
-            duty = self._subscriptions.receive(frame)
+                raise self._told(frame)
+            duty = self._duty(frame)
             if duty is Duty.ACK and transaction is not None:
                 duty = Duty.NONE if self._acknowledged(frame, transaction) else Duty.STALE
             if duty is Duty.STALE:
@@ -307,6 +311,15 @@ class STOMPClient(FrameSender):
                 return answer
         self._check_process(link)
         return None
+
+    def _duty(self, frame: STOMPFrame) -> Duty:
+        subscriptions = self._subscriptions
+        return Duty.NONE if subscriptions.carefree else subscriptions.receive(frame)
+
+    def _told(self, frame: STOMPFrame) -> STOMPError:
+        """The exception for an ERROR frame, which `disconnect` then need not raise again."""
+        self._error_is_told = True
+        return broker_error(frame)
 
     def _accepted(self, frame: STOMPFrame, transaction: str | None) -> bool:
         """Acknowledge a message where that is our duty; false if it is not ours any more."""

@@ -136,11 +136,7 @@ def header_lines(headers: Mapping[str, str], version: Version) -> str:
     lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
     # Mostly there is nothing to escape: no more colons and line breaks than we wrote ourselves.
     count = len(headers)
-    if (
-        lines.count(":") == count == lines.count("\n")
-        and "\\" not in lines
-        and "\r" not in lines
-    ):
+    if lines.count(":") == count == lines.count("\n") and "\\" not in lines and "\r" not in lines:
         return lines
     return "".join(
         [

@@ -149,20 +149,21 @@ class Link:
         with self._lock:
             if self._blocked:
                 self._wait_for_room()
-            if not self._open:
-                raise self.error()
-            self._outbox += data
-            now = monotonic()
-            self._streak = self._streak + 1 if now - self._sent_at < QUICK else 0
-            self._sent_at = now
-            if self._streak > GATHER_AFTER and len(self._outbox) < GATHER_SIZE:
-                self._wake()
+            if self._open:
+                self._outbox += data
+                now = monotonic()
+                self._streak = self._streak + 1 if now - self._sent_at < QUICK else 0
+                self._sent_at = now
+                if self._streak > GATHER_AFTER and len(self._outbox) < GATHER_SIZE:
+                    self._wake()
+                else:
+                    self._flush()
+            if self._open:
                 return
-            self._flush()
         if self._write_error is not None:
             # What the broker said before it hung up explains more than a broken pipe.
             self.join(2 * LAST_WORDS)
-            raise self.error()
+        raise self.error()
 
     def say_goodbye(self, receipt_id: str) -> bool:
         """Send DISCONNECT as the last frame; false when the link has ended already."""
@@ -365,7 +366,8 @@ class Link:
             if self._give_up_at is None:
                 self._give_up_at = now + LAST_WORDS
             elif now >= self._give_up_at:
-                raise _Over(self._reason("nothing can be sent any more"))
+                error = self._write_error
+                raise _Over(self._reason(error.strerror or str(error)))
         beat = self.protocol.tick(now)
         if beat:
             with self._lock:
@@ -377,11 +379,11 @@ class Link:
 
     def _reason(self, words: str) -> STOMPError | None:
         """Why the link ends, unless by our own wish."""
-        if self._write_error is not None:
-            words = self._write_error.strerror or str(self._write_error)
-        elif self.protocol.state is State.CLOSING:
-            return None
-        return STOMPConnectionError(words)
+        error = self._write_error
+        if error is None:
+            return None if self.protocol.state is State.CLOSING else STOMPConnectionError(words)
+        # Without a number it is ours, and says more than what followed from it.
+        return STOMPConnectionError(str(error) if error.errno is None else words)
 
     def _finish(self, reason: STOMPError | None) -> None:
         with self._lock:

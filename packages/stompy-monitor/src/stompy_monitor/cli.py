@@ -59,8 +59,10 @@ def read_identity(url: str, login: str | None, passcode: str | None) -> dict[str
     """
     client = stompy.connect(url, login=login, passcode=passcode)
     try:
-        headers = client.connected.Headers
-        host, port = client.BrokerAddress[:2]
+        connected, address = client.connected_frame, client.broker_address
+        assert connected is not None
+        assert address is not None
+        headers, (host, port) = connected.Headers, address
         return {
             "server": headers.get("server"),
             "version": headers.get("version", "1.0"),  # the header came with 1.1

@@ -62,10 +62,20 @@ class Outlet:
         return size < self._limit or self._poured()
 
     def take(self) -> bytes:
-        """Everything, and forget it."""
-        data = b"".join(self._parts)
-        self._parts.clear()
-        self.size = 0
+        """The next bytes to write, and forget them: everything, or about a pour's worth."""
+        parts = self._parts
+        if self.size <= 2 * POUR:
+            data = b"".join(parts)
+            parts.clear()
+            self.size = 0
+            return data
+        size = count = 0
+        while size < POUR:
+            size += len(parts[count])
+            count += 1
+        data = b"".join(parts[:count])
+        del parts[:count]
+        self.size = sum(map(len, parts))
         return data
 
     def hasten(self) -> None:

@@ -24,7 +24,8 @@ _UNLIMITED = 1 << 60
 
 _LONGEST_NUMBER = 20
 
-_FIRST = b"redelivered:false\ndelivery-count:1\nmessage-id:"
+_FIRST = b"redelivered:false\ndelivery-count:1\n"
+_MESSAGE_ID = b"message-id:"
 
 
 def is_number(text: str) -> bool:
@@ -33,11 +34,11 @@ def is_number(text: str) -> bool:
 
 
 def _delivery(message: Message) -> bytes:
-    """The header lines about this delivery, up to the value of ``message-id``."""
+    """The header lines about this delivery."""
     deliveries = message.deliveries
     if not deliveries:
         return _FIRST
-    return b"redelivered:true\ndelivery-count:%d\nmessage-id:" % (deliveries + 1)
+    return b"redelivered:true\ndelivery-count:%d\n" % (deliveries + 1)
 
 
 class Subscription:
@@ -85,11 +86,13 @@ class Subscription:
             self._head += f"subscription:{escape(subscription_id, version)}\n".encode(
                 "utf-8", "surrogateescape"
             )
-        self._first_prefix = self._head + _FIRST
+        self._first_prefix = self._head + _FIRST + _MESSAGE_ID
 
     def deliver(self, message: Message) -> bool:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
-        prefix = self._head + _delivery(message) if message.deliveries else self._first_prefix
+        prefix = self._first_prefix
+        if message.deliveries:
+            prefix = self._head + _delivery(message) + _MESSAGE_ID
         return self._outlet.put_message(prefix, message.tail(self._version))
 
     def fail(self, reason: ProtocolError) -> None:
@@ -129,7 +132,7 @@ class AckSubscription(Subscription):
         prefetch: how many deliveries may be unsettled at once; 0 = no limit.
     """
 
-    __slots__ = ("_ack_head", "_by_message_id", "_cumulative", "_number", "claimed", "credit",
+    __slots__ = ("_ack_line", "_by_message_id", "_cumulative", "_first_ack", "_number", "claimed", "credit",
                  "highest", "tag", "unacked")  # fmt: skip
 
     def __init__(
@@ -153,7 +156,10 @@ class AckSubscription(Subscription):
         self.highest = -1
         self._cumulative = mode is AckMode.CLIENT
         self._number = 0
-        self._ack_head = self._head + b"ack:%d-" % tag
+        # `ack` and `message-id` stand together, after what messages have in common; that helps
+        # clients that remember it (`stompy.codec.MessageHeads`).
+        self._ack_line = b"ack:%d-" % tag
+        self._first_ack = self._head + _FIRST + self._ack_line
         # Before 1.2 a client names a delivery by its message-id.
         self._by_message_id: dict[str, int] | None = None if version is Version.V1_2 else {}
 
@@ -163,15 +169,14 @@ class AckSubscription(Subscription):
         self.unacked[number] = message
         self.credit -= 1
         if self._by_message_id is None:
-            prefix = b"%b%d\n%b" % (
-                self._ack_head,
-                number,
-                _delivery(message) if message.deliveries else _FIRST,
-            )
+            ack = self._first_ack
+            if message.deliveries:
+                ack = self._head + _delivery(message) + self._ack_line
+            prefix = b"%b%d\nmessage-id:" % (ack, number)
         else:
             self._by_message_id[message.message_id] = number
             self.highest = max(self.highest, message.sequence)
-            prefix = self._head + _delivery(message)
+            prefix = self._head + _delivery(message) + _MESSAGE_ID
         room = self._outlet.put_message(prefix, message.tail(self._version))
         return room and self.credit > 0
 

@@ -95,7 +95,8 @@ class Connection(asyncio.Protocol):
         self._session: Session | None = None
         # The first bytes, until it is clear that they are STOMP; None from then on.
         self._opening: bytes | None = b""
-        self._paused = False
+        self._unread_for: set[str] = set()  # why nothing is read just now
+        self._socket_full = False
         self._closing = False
         self._cut = clock.alarm(self.abort)
 
@@ -130,6 +131,9 @@ class Connection(asyncio.Protocol):
             session.receive(data)
         except Exception:
             self._fault()
+        if self._socket_full and self.outlet.size > self._output_mark:
+            # It asks for answers and does not take them.
+            self._stop_reading("answers")
 
     def eof_received(self) -> bool:
         """The client sends no more; what waits for it is still written."""
@@ -137,12 +141,18 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The socket takes no more."""
+        self._socket_full = True
         self.outlet.shut()
 
     def resume_writing(self) -> None:
         """The socket takes more again."""
+        self._socket_full = False
         self.outlet.open()
-        self._more_room()
+        while self.outlet.size and not self._socket_full:
+            self.pour()
+        if not self._socket_full:
+            self._go_on_reading("answers")
+            self._after_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
@@ -176,15 +186,11 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more for now."""
-        if not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        self._stop_reading("session")
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and self._transport is not None and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
+        self._go_on_reading("session")
 
     def close(self) -> None:
         """Write what waits, then close gracefully."""
@@ -205,18 +211,27 @@ class Connection(asyncio.Protocol):
                 session.heart_beat.sent(self._clock.now())
 
     def flush(self) -> None:
-        """Write what waits, at the end of a turn."""
-        self.pour()
-        if self._closing:
-            self._end_writing()
+        """Write what waits, at the end of a turn.
 
-    def _more_room(self) -> None:
-        self.outlet.choked = False
-        if self._session is not None and not self._session.ended:
-            try:
-                self._session.writable()
-            except Exception:
-                self._fault()
+        While the socket is full it stays in the outlet, where messages that several
+        subscriptions get are there once.
+        """
+        if not self._socket_full:
+            while self.outlet.size and not self._socket_full:
+                self.pour()
+            self._after_flush()
+
+    def _after_flush(self) -> None:
+        if self._closing:
+            if not self.outlet.size:
+                self._end_writing()
+        elif self.outlet.choked and not self._socket_full:
+            self.outlet.choked = False
+            if self._session is not None and not self._session.ended:
+                try:
+                    self._session.writable()
+                except Exception:
+                    self._fault()
 
     def _end_writing(self) -> None:
         transport = self._transport
@@ -227,7 +242,22 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 transport.write_eof()
         # Unread input would make the kernel reset the connection and destroy what we wrote.
-        self.resume()
+        for reason in list(self._unread_for):
+            self._go_on_reading(reason)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def _stop_reading(self, reason: str) -> None:
+        if not self._unread_for and self._transport is not None:
+            self._transport.pause_reading()
+        self._unread_for.add(reason)
+
+    def _go_on_reading(self, reason: str) -> None:
+        if reason in self._unread_for:
+            self._unread_for.discard(reason)
+            transport = self._transport
+            if not self._unread_for and transport is not None and not transport.is_closing():
+                transport.resume_reading()
 
     def abort(self) -> None:
         """Cut the connection off."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from stompy.codec import FrameParser, encode_frame
+from stompy.codec import FrameParser, MessageHeads, encode_frame
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, Version, is_writable
@@ -135,5 +135,5 @@ class ClientProtocol(ConnectionProtocol):
         self.connected = frame
         send, receive = negotiate(self._offer, theirs)
         self.heart_beat = HeartBeat(send, receive, now, self._grace)
-        self._parser.proceed(version, self.limits)
+        self._parser.proceed(version, self.limits, memory=MessageHeads())
         self._move(State.OPEN)
