@@ -55,6 +55,7 @@ def send(extra: bytes = b"") -> bytes:
 def main() -> None:
     repeated = send() * COUNT
     unique = b"".join([send(b"correlation-id:c-%d\n" % i) for i in range(COUNT)])
+    receipts = b"".join([send(b"receipt:r-%d\n" % i) for i in range(COUNT)])
     acks = b"".join([b"ACK\nid:1-%d\n\n\0" % i for i in range(COUNT)])
     message = (
         b"MESSAGE\nsubscription:0\nredelivered:false\ndelivery-count:1\nack:1-%d\nmessage-id:%d\n"
@@ -69,6 +70,12 @@ def main() -> None:
         unique,
         lambda: parser(HeadCache()),
         lambda: parser(RememberAtOnce()),
+    )
+    compare(
+        "receipts: cut out of the block",
+        receipts,
+        lambda: parser(HeadCache()),
+        lambda: parser(None),
     )
     compare(
         "messages: what their heads have in common",

@@ -204,8 +204,11 @@ class Session:
         plan = head.note
         if plan is None:
             plan = head.note = SendPlan(head, self._version)
+            if head.pattern is not None:
+                head.pattern.note = plan
         if plan.simple:  # type: ignore[attr-defined]  # only this class writes notes
-            pressure = self._router.publish(plan.destination, plan.head, body)  # type: ignore[attr-defined]
+            done = None if head.receipt is None else self._receipt_when_done(head.receipt)
+            pressure = self._router.publish(plan.destination, plan.head, body, done)  # type: ignore[attr-defined]
             if pressure is not None:
                 self._hold(pressure)
         else:
@@ -538,8 +541,9 @@ class Session:
             "message": error.code.replace("-", " ").capitalize(),
             "error-code": error.code,
         }
-        if "receipt" in asked and error.error_code is not ErrorCode.SHUTTING_DOWN:
-            answer["receipt-id"] = asked["receipt"]
+        receipt = asked.get("receipt") or (head and head.receipt)
+        if receipt and error.error_code is not ErrorCode.SHUTTING_DOWN:
+            answer["receipt-id"] = receipt
         if head is not None:
             answer["failed-command"] = head.command
         if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
