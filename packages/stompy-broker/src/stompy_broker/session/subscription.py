@@ -131,8 +131,18 @@ class AckSubscription(Subscription):
         prefetch: how many deliveries may be unsettled at once; 0 = no limit.
     """
 
-    __slots__ = ("_ack_line", "_by_message_id", "_cumulative", "_first_ack", "_number", "claimed", "credit",
-                 "highest", "tag", "unacked")  # fmt: skip
+    __slots__ = (
+        "_ack_line",
+        "_by_message_id",
+        "_cumulative",
+        "_first_ack",
+        "_number",
+        "claimed",
+        "credit",
+        "highest",
+        "tag",
+        "unacked",
+    )
 
     def __init__(
         self,
