@@ -146,7 +146,8 @@ def _listen(options: argparse.Namespace) -> int:
     mode = AckMode(options.ack)
     with _connect(options) as client:
         _subscribe(client, options, mode)
-        _tell(options, f"listening to {options.destination} at {client.broker_address}")
+        host, port = client.broker_address or ("", 0)
+        _tell(options, f"listening to {options.destination} at {host}:{port}")
         count = 0
         while options.count is None or count < options.count:
             try:

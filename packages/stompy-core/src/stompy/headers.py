@@ -118,7 +118,7 @@ def is_writable(name: str, value: str, version: Version) -> bool:
     if version is Version.V1_1:
         return bool(name) and not (name + value).endswith("\r") and not name.endswith("\r")
     plain = not any(mark in name or mark in value for mark in "\r\n")
-    return plain and ":" not in name and (name, value) == (name.strip(), value.strip()) != ("", "")
+    return plain and ":" not in name and name == name.strip() != "" and value == value.strip()
 
 
 def header_lines(headers: Mapping[str, str], version: Version) -> str:

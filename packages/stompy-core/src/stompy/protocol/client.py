@@ -135,5 +135,6 @@ class ClientProtocol(ConnectionProtocol):
         self.connected = frame
         send, receive = negotiate(self._offer, theirs)
         self.heart_beat = HeartBeat(send, receive, now, self._grace)
-        self._parser.proceed(version, self.limits, memory=MessageHeads())
+        memory = None if version is Version.V1_0 else MessageHeads()
+        self._parser.proceed(version, self.limits, memory=memory)
         self._move(State.OPEN)

@@ -1,0 +1,36 @@
+"""How large a frame may be."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from stompy.limits import DEFAULT_LIMITS, Limits
+
+
+def test_the_defaults():
+    assert Limits() == DEFAULT_LIMITS
+    assert DEFAULT_LIMITS.command == 32
+    assert DEFAULT_LIMITS.header_line == 16 * 1024
+    assert DEFAULT_LIMITS.header_count == 256
+    assert DEFAULT_LIMITS.header_block == 1024 * 1024
+    assert DEFAULT_LIMITS.body == 64 * 1024 * 1024
+
+
+def test_before_login_they_are_far_smaller():
+    limits = DEFAULT_LIMITS.before_login()
+    assert limits.header_block == limits.body == 64 * 1024
+    assert limits.command == DEFAULT_LIMITS.command
+    assert limits.header_line == DEFAULT_LIMITS.header_line
+    assert limits.header_count == DEFAULT_LIMITS.header_count
+
+
+def test_smaller_ones_stay():
+    small = Limits(command=4, header_line=10, header_count=2, header_block=100, body=200)
+    assert small.before_login() == small
+
+
+def test_they_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        DEFAULT_LIMITS.body = 1  # type: ignore[misc]
