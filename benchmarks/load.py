@@ -12,13 +12,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ACK_HEADER = re.compile(rb"\nack:([^\n]*)\n")
 CHUNK = 256 * 1024
-TIMEOUT = 120.0
+TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,22 @@ class Peer:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         self.send(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
-        self.expect(b"CONNECTED")
+        self.connected = self.expect(b"CONNECTED")
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
+    def chunk(self) -> bytes:
+        data = self.socket.recv(CHUNK)
+        if not data:
+            raise EOFError("the broker closed the connection")
+        if b"ERROR\n" in data:
+            raise RuntimeError(f"the broker says {data[data.index(b'ERROR') :][:200]!r}")
+        return data
+
     def frame(self) -> bytes:
         while b"\0" not in self._buffer:
-            data = self.socket.recv(CHUNK)
-            if not data:
-                raise EOFError("the broker closed the connection")
-            self._buffer += data
+            self._buffer += self.chunk()
         frame, _, self._buffer = self._buffer.partition(b"\0")
         return frame.lstrip(b"\n")
 
@@ -67,10 +73,12 @@ class Peer:
         return frame
 
     def subscribe(self, destination: str, ack: str = "auto") -> None:
-        self.send(
-            b"SUBSCRIBE\nid:0\ndestination:%b\nack:%b\nreceipt:s\n\n\0"
-            % (destination.encode(), ack.encode())
-        )
+        self.send(subscribe_frame(destination, ack, b"receipt:s\n"))
+        self.expect(b"RECEIPT")
+
+    def leave(self) -> None:
+        """Wait until all that was sent has been dealt with."""
+        self.send(b"DISCONNECT\nreceipt:bye\n\n\0")
         self.expect(b"RECEIPT")
 
     def close(self) -> None:
@@ -81,6 +89,14 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def subscribe_frame(destination: str, ack: str, extra: bytes = b"") -> bytes:
+    return b"SUBSCRIBE\nid:0\ndestination:%b\nack:%b\n%b\n\0" % (
+        destination.encode(),
+        ack.encode(),
+        extra,
+    )
 
 
 def send_frame(destination: str, body: bytes, extra: bytes = b"") -> bytes:
@@ -110,12 +126,10 @@ def measured(pid: int, messages: int, work: Callable[[], None]) -> Result:
 
 
 def _consume(peer: Peer, count: int, *, acks: bool) -> None:
-    """Take so many messages; answer each with an ACK if asked to."""
+    """Take so many messages; if asked to, answer each with an ACK, to the end."""
     tail = b""
     while count > 0:
-        data = peer.socket.recv(CHUNK)
-        if not data:
-            raise EOFError("the broker closed the connection")
+        data = peer.chunk()
         count -= data.count(b"\0")
         if acks:
             whole, _, rest = (tail + data).rpartition(b"\0")
@@ -123,6 +137,8 @@ def _consume(peer: Peer, count: int, *, acks: bool) -> None:
             ids = ACK_HEADER.findall(whole)
             if ids:
                 peer.send(b"".join([b"ACK\nid:%b\n\n\0" % ack_id for ack_id in ids]))
+    if acks:
+        peer.leave()
 
 
 def flow(
@@ -134,39 +150,69 @@ def flow(
     body: bytes = b"x" * 100,
     consumers: int = 1,
     ack: str = "auto",
-    unique: bool = False,
+    extra: bytes = b"",
 ) -> Result:
-    """One producer to so many consumers, as fast as it goes; counts deliveries."""
+    """One producer to so many consumers, as fast as it goes; counts deliveries.
+
+    ``extra`` are header lines to add; ``%d`` in them becomes the number of the message.
+    """
     copies = consumers if destination.startswith("/topic/") else 1
-    if unique:
-        frames = [
-            send_frame(destination, body, b"correlation-id:c-%d\n" % i) for i in range(messages)
-        ]
-        blob = b"".join(frames)
+    if b"%d" in extra:
+        blob = b"".join([send_frame(destination, body, extra % i) for i in range(messages)])
     else:
-        blob = send_frame(destination, body) * messages
+        blob = send_frame(destination, body, extra) * messages
     takers = [Peer(port) for _ in range(consumers)]
-    with Peer(port) as producer:
+    with Peer(port) as producer, ThreadPoolExecutor(consumers) as pool:
         for taker in takers:
             taker.subscribe(destination, ack)
-        threads = [
-            threading.Thread(
-                target=_consume, args=(taker, messages), kwargs={"acks": ack != "auto"}
-            )
-            for taker in takers
-        ]
 
         def work() -> None:
-            for thread in threads:
-                thread.start()
+            taking = [
+                pool.submit(_consume, taker, messages, acks=ack != "auto") for taker in takers
+            ]
             producer.send(blob)
-            for thread in threads:
-                thread.join()
+            for taken in taking:
+                taken.result()
 
         result = measured(pid, messages * copies, work)
     for taker in takers:
         taker.close()
     return result
+
+
+def durable(
+    port: int,
+    pid: int,
+    destination: str,
+    messages: int,
+    *,
+    window: int,
+    body: bytes = b"x" * 100,
+) -> tuple[Result, Result]:
+    """One sender of persistent messages with a receipt each, at most ``window`` of them awaited.
+
+    Gives two results: sending until the last receipt, and then taking the messages until the last
+    of their ACKs has been dealt with.
+    """
+    extra = b"persistent:true\nreceipt:%d\n"
+    frames = [send_frame(destination, body, extra % i) for i in range(messages)]
+
+    def send(sender: Peer) -> None:
+        sent = answered = 0
+        while answered < messages:
+            upto = min(messages, answered + window)
+            if sent < upto:
+                sender.send(b"".join(frames[sent:upto]))
+                sent = upto
+            answered += sender.chunk().count(b"\0")
+
+    def take(taker: Peer) -> None:
+        taker.send(subscribe_frame(destination, "client-individual"))
+        _consume(taker, messages, acks=True)
+
+    with Peer(port) as sender, Peer(port) as taker:
+        sending = measured(pid, messages, lambda: send(sender))
+        return sending, measured(pid, messages, lambda: take(taker))
 
 
 def fill(port: int, pid: int, destination: str, messages: int, body: bytes) -> float:

@@ -23,7 +23,7 @@ SCENARIOS: dict[str, Scenario] = {
         port, pid, "/queue/bench", n, ack="client-individual"
     ),
     "queue, headers never repeat": lambda port, pid, n: load.flow(
-        port, pid, "/queue/bench", n, unique=True
+        port, pid, "/queue/bench", n, extra=b"correlation-id:c-%d\n"
     ),
     "topic, 10 subscribers": lambda port, pid, n: load.flow(
         port, pid, "/topic/bench", n, consumers=10

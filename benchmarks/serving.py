@@ -28,8 +28,9 @@ def serving(*command: str) -> Iterator[tuple[int, int]]:
             process.stdout.close()
 
 
-def broker(*options: str) -> tuple[str, ...]:
-    return ("-m", "stompy_broker", "--port", "0", "--memory", "--log-level", "error", *options)
+def broker(*options: str, data: Path | None = None) -> tuple[str, ...]:
+    store = ("--memory",) if data is None else ("--data", str(data))
+    return ("-m", "stompy_broker", "--port", "0", *store, "--log-level", "error", *options)
 
 
 def relay() -> tuple[str, ...]:
