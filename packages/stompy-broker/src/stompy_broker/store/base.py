@@ -94,11 +94,14 @@ class MessageStore(Protocol):
         ...
 
     def load(self, messages: Sequence[Message], done: Done) -> None:
-        """Give messages their bodies back, then call ``done``."""
+        """Give messages their bodies back, then call ``done``.
+
+        A body that cannot be found stays None.
+        """
         ...
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
-        """A queue was set up by headers; None: it is gone."""
+        """A queue was set up by headers; None: it ended, and no message of it is left."""
         ...
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
@@ -114,5 +117,5 @@ class MessageStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Make everything safe and let go of all resources."""
+        """Make everything safe and let go of all resources. Who waits is not told any more."""
         ...

@@ -30,7 +30,9 @@ class MemoryStore:
         """What was appended and not removed."""
         for sequence in sorted(self._messages):
             destination, message, deliveries, due = self._messages[sequence]
-            yield Restored(destination, message.restored(deliveries), due)
+            restored = message.restored(deliveries)
+            restored.body = None
+            yield Restored(destination, restored, due)
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
         """What was kept."""
@@ -56,8 +58,9 @@ class MemoryStore:
     def load(self, messages: Sequence[Message], done: Done) -> None:
         """Bodies never leave memory; those of restored messages come back."""
         for message in messages:
-            if message.body is None:
-                message.body = self._messages[message.sequence][1].body
+            kept = self._messages.get(message.sequence)
+            if message.body is None and kept is not None:
+                message.body = kept[1].body
         done()
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:

@@ -51,8 +51,8 @@ STEPS: tuple[tuple[str, str], ...] = (
 )
 
 
-def migrate(connection: sqlite3.Connection, where: str) -> None:
-    """Bring a database up to date; each step and its number in one transaction.
+def check_ours(connection: sqlite3.Connection, where: str) -> None:
+    """Whether a database may be used; changes nothing.
 
     Raises:
         StoreError: it is not ours, or newer than this program.
@@ -60,15 +60,26 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION_ID and tables:
+    if application != APPLICATION_ID and (tables or application or version):
         raise StoreError(f"{where} is not a database of stompy-broker; choose another directory")
     if version > len(STEPS):
         raise StoreError(
             f"{where} has version {version}, this program knows {len(STEPS)}; "
             "install a newer stompy-broker or choose another directory"
         )
-    for number, (_, statements) in enumerate(STEPS[version:], version + 1):
+
+
+def migrate(connection: sqlite3.Connection) -> list[str]:
+    """Bring a database up to date; each step and its number in one transaction.
+
+    Returns:
+        The names of the steps that were applied.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    steps = STEPS[version:]
+    for number, (_, statements) in enumerate(steps, version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {statements}; PRAGMA application_id = {APPLICATION_ID}; "
             f"PRAGMA user_version = {number}; COMMIT;"
         )
+    return [name for name, _ in steps]

@@ -16,16 +16,18 @@ How it keeps its promises:
   commit on a quick disk. So while commits are quick and the writer is idle, a batch of a few
   changes is written on the event loop's thread.
 * **Trouble is waited out.** A batch that cannot be written stays, and is tried again each second
-  until it can. Meanwhile nobody is told that anything is safe.
+  until it can, together with what came after it: what was consumed meanwhile needs no room any
+  more. Until then nobody is told that anything is safe.
 
-The file is locked for as long as the broker runs. Nothing else may open it, because SQLite before
-3.51.3 can damage a WAL that two connections write and checkpoint at the same instant.
+* **The WAL stays short.** It is carried over to the database on the writer's thread after every
+  16 MiB or so, not within a commit that somebody waits for.
+
+The file is locked for as long as the broker runs (`stompy_broker.store.directory`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -40,22 +42,20 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from stompy_broker.clock import Clock
+from stompy_broker.destination import Kind
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreError
-from stompy_broker.store.schema import migrate
+from stompy_broker.store.base import Done, Restored, StoredSubscription
+from stompy_broker.store.directory import FILE, lock_directory, open_database, translated
 
 log = logging.getLogger("stompy_broker.store")
-
-FILE = "messages.db"
-LOCK = "lock"
 
 LAZY_SECONDS = 0.02
 """How long a change that nobody waits for may stay unwritten. Most are taken back before."""
 
 RETRY_SECONDS = 1.0
 
-_SMALL = 8
-"""Changes in a batch that may be written in place."""
+_SMALL, _SMALL_PAGES = 8, 64
+"""Changes and pages in a batch that may be written in place."""
 
 _QUICK_SECONDS = 0.001
 """While commits take less, small batches are written in place."""
@@ -63,8 +63,9 @@ _QUICK_SECONDS = 0.001
 _ROWS = 128
 """Rows to a statement."""
 
-_CHECK_BELOW = 1024**3
-"""A database that was not closed properly is looked through for damage up to this size."""
+_PAGE = 4096
+_WAL_PAGES = 4096
+"""Pages written, by a rough count, after which the WAL is carried over to the database."""
 
 _SIZED, _STAMPED, _PRIORITY = 1, 2, 2  # flags: two bits, then the priority
 
@@ -92,8 +93,27 @@ class _Batch:
         return messages + subscriptions_and_queues
 
     @property
+    def pages(self) -> int:
+        """About how many pages are written for it."""
+        changed = (len(self.noted) + len(self.removed)) // 4
+        return 2 + changed + sum([message.size for _, message in self.appended.values()]) // _PAGE
+
+    @property
     def empty(self) -> bool:
         return not (self.appended or self.noted or self.removed or self.kept or self.settings)
+
+    def absorb(self, later: _Batch) -> None:
+        """Take in what came after this one, which could not be written."""
+        self.appended |= later.appended
+        self.noted |= later.noted
+        for sequence in later.removed:
+            self.appended.pop(sequence, None)
+            self.noted.pop(sequence, None)
+        # Also those that were taken back: deleting what is not there does no harm.
+        self.removed += later.removed
+        self.kept |= later.kept
+        self.settings |= later.settings
+        self.waiting += later.waiting
 
 
 class SQLiteStore:
@@ -140,8 +160,10 @@ class SQLiteStore:
             raise
         self._batch = _Batch()
         self._writing: _Batch | None = None
-        self._loading = 0
+        self._busy = 0  # reads and checkpoints that the writer's thread has to do
+        self._pages = 0  # written since the last checkpoint
         self._commit_seconds = 0.0  # a running average
+        self._closed = False
         self._flush_is_due = False
         self._lazily = clock.alarm(self._flush)
         self._again = clock.alarm(self._try_again)
@@ -152,9 +174,19 @@ class SQLiteStore:
     # -- what survived ------------------------------------------------------------------------
 
     def restore(self) -> Iterator[Restored]:
-        """Every message on disk, without its body."""
+        """Every message on disk, without its body.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        with translated(self._file):
+            yield from self._restored()
+
+    def _restored(self) -> Iterator[Restored]:
         names = {number: destination for destination, number in self._queues.items()}
+        used: set[int] = set()
         heads: dict[tuple[object, ...], MessageHead] = {}
+        at, last_received = b"", -1
         rows = self._connection.execute(
             "SELECT sequence, queue, received, deliveries, due, expires, flags, message_id, head, "
             "length(body) FROM message ORDER BY sequence"
@@ -166,16 +198,22 @@ class SQLiteStore:
             if head is None:
                 if len(heads) > _ROWS:
                     heads.clear()
-                head = heads[key] = MessageHead(
-                    block,
-                    sized=bool(flags & _SIZED),
-                    stamped=bool(flags & _STAMPED),
-                    priority=flags >> _PRIORITY,
-                    message_id=message_id,
-                )
-            message = Message(sequence, head, None, stamp(received), deliveries, length=length)
+                head = heads[key] = restored_head(block, flags, message_id)
+            if received != last_received:
+                at, last_received = stamp(received), received
+            message = Message(sequence, head, None, at, deliveries, length=length)
             message.expires = expires
+            if queue not in names:
+                raise sqlite3.DatabaseError(f"message {sequence} is in no queue")
+            used.add(queue)
             yield Restored(names[queue], message, due)
+        self._forget_queues(names[number] for number in names.keys() - used)
+
+    def _forget_queues(self, destinations: Iterable[str]) -> None:
+        """Take back the numbers of queues that have no message."""
+        for destination in destinations:
+            self._connection.execute("DELETE FROM queue WHERE destination = ?", (destination,))
+            del self._queues[destination]
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
         """The set-up of queues on disk."""
@@ -211,29 +249,9 @@ class SQLiteStore:
                 self._flush_lazily()
 
     def load(self, messages: Sequence[Message], done: Done) -> None:
-        """Bodies come from disk, or from what waits to be written."""
-        by_sequence = {message.sequence: message for message in messages}
-
-        def read() -> None:
-            marks = ",".join("?" * len(by_sequence))
-            try:
-                rows = self._connection.execute(
-                    f"SELECT sequence, body FROM message WHERE sequence IN ({marks})",
-                    list(by_sequence),
-                ).fetchall()
-            except sqlite3.Error as error:
-                self._post(partial(self._cannot_read, messages, done, error))
-                return
-            self._post(lambda: give(rows))
-
-        def give(rows: list[tuple[int, bytes]]) -> None:
-            self._loading -= 1
-            for sequence, body in rows:
-                by_sequence[sequence].body = body
-            done()
-
-        self._loading += 1
-        self._jobs.put(read)
+        """Bodies come from disk: who has none was written before."""
+        self._busy += 1
+        self._jobs.put(partial(self._read, {m.sequence: m for m in messages}, done))
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
         """To be written."""
@@ -259,20 +277,18 @@ class SQLiteStore:
         self._flush_soon()
 
     def close(self) -> None:
-        """Write everything, say that all is in order, unlock."""
-        if self._writing is None and not self._batch.empty:
-            self._hand_over()
+        """Write everything, say that all is in order, unlock. Who waits is not told any more."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join()
-        for batch in (self._writing, self._batch):
-            if batch is not None and not batch.safe and not batch.empty:
-                try:
+        try:
+            for batch in (self._writing, self._batch):
+                if batch is not None and not batch.safe and not batch.empty:
                     self._write(batch)
-                except sqlite3.Error as error:
-                    log.error("%s: the last changes could not be written: %s", self._file, error)
-        with contextlib.suppress(sqlite3.Error):
             self._connection.execute("UPDATE state SET clean = 1")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.error("%s: the last changes could not be written: %s", self._file, error)
         self._connection.close()
         os.close(self._lock)
 
@@ -300,51 +316,99 @@ class SQLiteStore:
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, _Batch()
         self._writing = batch
-        if self._commit_seconds < _QUICK_SECONDS and not self._loading and batch.size <= _SMALL:
-            try:
-                self._write(batch)
-            except sqlite3.Error as error:
-                self._failed(error)
-            else:
-                self._written(batch)
-        else:
+        in_place = (
+            self._commit_seconds < _QUICK_SECONDS
+            and not self._busy
+            and batch.size <= _SMALL
+            and batch.pages <= _SMALL_PAGES
+        )
+        if not in_place:
             self._jobs.put(partial(self._write_and_tell, batch))
+            return
+        try:
+            self._write(batch)
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._written(batch)
 
     def _written(self, batch: _Batch) -> None:
+        if self._closed:
+            return
         if self.trouble:
             log.warning("%s: can be written again", self._file)
             self.trouble = ""
             self._tell_troubled(False)
         self._writing = None
+        if self._pages > _WAL_PAGES:
+            self._pages = 0
+            self._busy += 1
+            self._jobs.put(self._checkpoint)
         self._release(batch)
-        self._tell_written(message for _, message in batch.appended.values())
+        self._tell_written(self._still_waiting(batch))
         if self._batch.waiting:
             self._flush()
         elif self._flush_is_due:
             self._lazily.set(self._clock.now() + LAZY_SECONDS)
 
+    def _still_waiting(self, batch: _Batch) -> Iterator[Message]:
+        """The messages of a batch that nobody was given meanwhile."""
+        moved = {*batch.noted, *self._batch.noted, *self._batch.removed}
+        for sequence, (_, message) in batch.appended.items():
+            if sequence not in moved:
+                yield message
+
     def _release(self, batch: _Batch) -> None:
         waiting, batch.waiting = batch.waiting, []
         for done in waiting:
-            done()
+            try:
+                done()
+            except Exception:
+                # The others are not to wait for ever because of one.
+                log.exception("fault in what was to follow a commit")
 
-    def _failed(self, error: sqlite3.Error) -> None:
-        if not self.trouble:
-            log.error("%s: cannot be written: %s; trying again each second", self._file, error)
+    def _failed(self, error: Exception) -> None:
+        if self._closed:
+            return
+        begins, self.trouble = not self.trouble, str(error) or type(error).__name__
+        if begins:
+            # Anything but SQLite's own words is a fault of ours, and its place is of interest.
+            ours = None if isinstance(error, sqlite3.Error) else error
+            log.error(
+                "%s: cannot be written: %s; trying again each second",
+                self._file,
+                self.trouble,
+                exc_info=ours,
+            )
             self._tell_troubled(True)
-        self.trouble = str(error)
         self._again.set(self._clock.now() + RETRY_SECONDS)
 
     def _try_again(self) -> None:
         batch = self._writing
         if batch is not None:
+            later, self._batch = self._batch, _Batch()
+            batch.absorb(later)
             self._jobs.put(partial(self._write_and_tell, batch))
 
-    def _cannot_read(self, messages: Sequence[Message], done: Done, error: sqlite3.Error) -> None:
-        self._loading -= 1
+    def _give(
+        self, wanted: Mapping[int, Message], rows: Sequence[tuple[int, bytes]], done: Done
+    ) -> None:
+        """The answer to `load`. A body that is not there stays None."""
+        self._busy -= 1
+        for sequence, body in rows:
+            wanted[sequence].body = body
+        if len(rows) < len(wanted):
+            log.error("%s: %d bodies are not there", self._file, len(wanted) - len(rows))
+        done()
+
+    def _cannot_read(self, wanted: Mapping[int, Message], done: Done, error: sqlite3.Error) -> None:
+        self._busy -= 1
         log.error("%s: cannot be read: %s; trying again", self._file, error)
-        retry = self._clock.alarm(lambda: self.load(messages, done))
+        retry = self._clock.alarm(lambda: self.load(list(wanted.values()), done))
         retry.set(self._clock.now() + RETRY_SECONDS)
+
+    def _checkpointed(self) -> None:
+        self._busy -= 1
 
     # -- the writer's thread ------------------------------------------------------------------
 
@@ -355,74 +419,114 @@ class SQLiteStore:
     def _write_and_tell(self, batch: _Batch) -> None:
         try:
             self._write(batch)
-        except sqlite3.Error as error:
+        except Exception as error:
+            # On a full disk there may be room in the WAL once it was carried over.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._post(partial(self._failed, error))
         else:
             self._post(partial(self._written, batch))
 
+    def _read(self, wanted: Mapping[int, Message], done: Done) -> None:
+        sequences, rows = list(wanted), []
+        try:
+            for at in range(0, len(sequences), _ROWS):
+                some = sequences[at : at + _ROWS]
+                marks = ",".join("?" * len(some))
+                rows += self._connection.execute(
+                    f"SELECT sequence, body FROM message WHERE sequence IN ({marks})", some
+                ).fetchall()
+        except sqlite3.Error as error:
+            self._post(partial(self._cannot_read, wanted, done, error))
+        else:
+            self._post(partial(self._give, wanted, rows, done))
+
+    def _checkpoint(self) -> None:
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            log.warning("%s: the WAL could not be carried over: %s", self._file, error)
+        self._post(self._checkpointed)
+
     def _write(self, batch: _Batch) -> None:
         connection, begun = self._connection, time.perf_counter()
-        connection.execute("BEGIN IMMEDIATE")
-        new_queues: list[str] = []
+        known = len(self._queues)
         try:
-            new_queues = self._name_queues(batch)
-            _many(
-                connection,
-                f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
-                "(?,?,?,?,?,?,?,?,?,?)",
-                self._rows(batch),
-            )
-            _many(
-                connection,
-                "UPDATE message SET deliveries = n.column2, due = n.column3 "
-                "FROM (VALUES {}) AS n WHERE sequence = n.column1",
-                "(?,?,?)",
-                [
-                    (sequence, *noted)
-                    for sequence, noted in batch.noted.items()
-                    if sequence not in batch.appended
-                ],
-            )
-            _many(
-                connection,
-                "DELETE FROM message WHERE sequence IN ({})",
-                "?",
-                [(sequence,) for sequence in batch.removed],
-            )
-            for name, headers in batch.settings.items():
-                connection.execute("DELETE FROM settings WHERE queue = ?", (name,))
-                if headers is not None:
-                    connection.execute(
-                        "INSERT INTO settings VALUES (?,?)", (name, json.dumps(headers))
-                    )
-            for name, kept in batch.kept.items():
-                connection.execute("DELETE FROM subscription WHERE name = ?", (name,))
-                if kept is not None:
-                    connection.execute(
-                        "INSERT INTO subscription VALUES (?,?,?)",
-                        (name, kept.pattern, kept.settings),
-                    )
+            connection.execute("BEGIN IMMEDIATE")
+            self._name_queues(batch)
+            self._write_messages(batch)
+            self._write_settings(batch)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-            for destination in new_queues:
+            for destination in list(self._queues)[known:]:
                 del self._queues[destination]
             raise
+        for destination in self._gone(batch):
+            self._queues.pop(destination, None)
         batch.safe = True
+        self._pages += batch.pages
         self._commit_seconds += (time.perf_counter() - begun - self._commit_seconds) / 8
 
-    def _name_queues(self, batch: _Batch) -> list[str]:
+    def _write_messages(self, batch: _Batch) -> None:
+        _many(
+            self._connection,
+            f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
+            "(?,?,?,?,?,?,?,?,?,?)",
+            self._rows(batch),
+        )
+        _many(
+            self._connection,
+            "UPDATE message SET deliveries = n.column2, due = n.column3 "
+            "FROM (VALUES {}) AS n WHERE sequence = n.column1",
+            "(?,?,?)",
+            [
+                (sequence, *noted)
+                for sequence, noted in batch.noted.items()
+                if sequence not in batch.appended
+            ],
+        )
+        _many(
+            self._connection,
+            "DELETE FROM message WHERE sequence IN ({})",
+            "?",
+            [(sequence,) for sequence in batch.removed],
+        )
+
+    def _write_settings(self, batch: _Batch) -> None:
+        connection = self._connection
+        for destination in self._gone(batch):
+            connection.execute("DELETE FROM queue WHERE destination = ?", (destination,))
+        for name, headers in batch.settings.items():
+            connection.execute("DELETE FROM settings WHERE queue = ?", (name,))
+            if headers is not None:
+                connection.execute("INSERT INTO settings VALUES (?,?)", (name, json.dumps(headers)))
+        for name, kept in batch.kept.items():
+            connection.execute("DELETE FROM subscription WHERE name = ?", (name,))
+            if kept is not None:
+                connection.execute(
+                    "INSERT INTO subscription VALUES (?,?,?)", (name, kept.pattern, kept.settings)
+                )
+
+    def _gone(self, batch: _Batch) -> list[str]:
+        """The destinations of queues that ended, and did not begin again in this batch."""
+        gone = [name for name, headers in batch.settings.items() if headers is None]
+        if not gone:
+            return []
+        begun = {destination for destination, _ in batch.appended.values()}
+        names = (f"{Kind.QUEUE.value}{name}" for name in gone)
+        return [name for name in names if name in self._queues and name not in begun]
+
+    def _name_queues(self, batch: _Batch) -> None:
         """Give numbers to the queues that have none."""
-        destinations = {destination for destination, _ in batch.appended.values()}
-        new = [destination for destination in destinations if destination not in self._queues]
-        for destination in new:
-            cursor = self._connection.execute(
-                "INSERT INTO queue (destination) VALUES (?)", (destination,)
-            )
-            assert cursor.lastrowid is not None
-            self._queues[destination] = cursor.lastrowid
-        return new
+        for destination in {destination for destination, _ in batch.appended.values()}:
+            if destination not in self._queues:
+                cursor = self._connection.execute(
+                    "INSERT INTO queue (destination) VALUES (?)", (destination,)
+                )
+                assert cursor.lastrowid is not None
+                self._queues[destination] = cursor.lastrowid
 
     def _rows(self, batch: _Batch) -> list[Row]:
         rows: list[Row] = []
@@ -451,6 +555,17 @@ class SQLiteStore:
         return rows
 
 
+def restored_head(block: bytes, flags: int, message_id: bytes | None) -> MessageHead:
+    """The head of a message as its row tells it."""
+    return MessageHead(
+        block,
+        sized=bool(flags & _SIZED),
+        stamped=bool(flags & _STAMPED),
+        priority=flags >> _PRIORITY,
+        message_id=message_id,
+    )
+
+
 def _many(
     connection: sqlite3.Connection, statement: str, row: str, rows: Sequence[tuple[object, ...]]
 ) -> None:
@@ -467,65 +582,3 @@ def _many(
 @lru_cache(maxsize=64)
 def _text(statement: str, row: str, size: int) -> str:
     return statement.format(",".join([row] * size))
-
-
-def lock_directory(directory: Path) -> int:
-    """Lock a data directory for this process; gives the descriptor that holds the lock.
-
-    Raises:
-        StoreError: another process has it, or it cannot be written to.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{directory}: cannot be used: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(descriptor, 20).decode() or "another process"
-        os.close(descriptor)
-        raise StoreError(f"{directory}: in use by the broker with process id {holder}") from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
-
-
-def open_database(file: Path) -> sqlite3.Connection:
-    """Open, bring up to date, and look for damage if it was not closed properly.
-
-    Raises:
-        StoreError: it is damaged, not ours, newer than this program, or cannot be opened.
-    """
-    try:
-        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")
-        connection.execute("PRAGMA checkpoint_fullfsync = ON")
-        connection.execute("PRAGMA wal_autocheckpoint = 8192")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute("PRAGMA cache_size = -65536")
-        migrate(connection, str(file))
-        (clean,) = connection.execute("SELECT clean FROM state").fetchone()
-        if not clean:
-            _look_for_damage(connection, file)
-        connection.execute("UPDATE state SET clean = 0")
-    except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"{file}: cannot be used: {error}; `stompy-broker store check` looks through it, and "
-            "`stompy-broker store export` saves what can be read"
-        ) from None
-    return connection
-
-
-def _look_for_damage(connection: sqlite3.Connection, file: Path) -> None:
-    size = file.stat().st_size
-    if size > _CHECK_BELOW:
-        log.warning("%s: not closed properly, and too large to be checked now", file)
-        return
-    found = [row[0] for row in connection.execute("PRAGMA quick_check(5)")]
-    if found != ["ok"]:
-        raise sqlite3.DatabaseError(f"damaged: {'; '.join(found)}")
-    log.info("%s: was not closed properly; no damage found", file)

@@ -1,0 +1,161 @@
+"""The data directory: its lock, and the database file in it.
+
+Whoever opens the database holds the lock, be it the broker or a command that looks into it, and
+there is one connection. That is more than politeness: SQLite before 3.51.3 can damage a WAL that
+two connections write and checkpoint at the same instant.
+
+The directory and its files are made for their owner's eyes only, for they hold message bodies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from stompy_broker.store.base import StoreError
+from stompy_broker.store.schema import check_ours, migrate
+
+log = logging.getLogger("stompy_broker.store")
+
+FILE = "messages.db"
+LOCK = "lock"
+
+_CHECK_BELOW = 1024**3
+"""A database that was not closed properly is looked through for damage up to this size."""
+
+_OLDEST_SQLITE = (3, 33, 0)
+"""The first with UPDATE ... FROM."""
+
+_WAY_OUT = (
+    "`stompy-broker store check` looks through it, and `stompy-broker store export` saves what "
+    "can be read"
+)
+
+
+def lock_directory(directory: Path) -> int:
+    """Lock a data directory for this process; gives the descriptor that holds the lock.
+
+    Raises:
+        StoreError: another process has it, or it cannot be written to.
+    """
+    try:
+        _make(directory)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{directory}: cannot be used: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 20).decode()
+        os.close(descriptor)
+        who = f"process id {holder}" if holder else "another process"
+        raise StoreError(f"{directory}: in use by a broker or its tools: {who}") from None
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except OSError:
+        # On a full disk the lock holds, and names nobody.
+        log.warning("%s: the process id could not be written", directory / LOCK)
+    return descriptor
+
+
+def open_database(file: Path) -> sqlite3.Connection:
+    """Open, bring up to date, and look for damage if it was not closed properly.
+
+    Raises:
+        StoreError: it is damaged, not ours, newer than this program, or cannot be opened.
+    """
+    with translated(file):
+        connection = connect(file)
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StoreError(f"{file}: cannot be used: its file system cannot keep a WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")
+            connection.execute("PRAGMA checkpoint_fullfsync = ON")
+            # The store carries the WAL over before it grows so far.
+            connection.execute("PRAGMA wal_autocheckpoint = 16384")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA cache_size = -65536")
+            for step in migrate(connection):
+                log.info("%s: %s", file, step)
+            (clean,) = connection.execute("SELECT clean FROM state").fetchone()
+            if not clean:
+                _look_for_damage(connection, file)
+            connection.execute("UPDATE state SET clean = 0")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """Open a database of ours, or an empty one, and change nothing yet.
+
+    Raises:
+        StoreError: it is not ours, or newer than this program.
+        sqlite3.Error: it cannot be opened.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; {oldest} is needed")
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    try:
+        # One connection only, so that there is no shared memory beside the WAL.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        check_ours(connection, str(file))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def translated(file: Path) -> Iterator[None]:
+    """What SQLite says about a file becomes a `StoreError` that says what to do."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        raise StoreError(f"{file}: cannot be used: {error}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{file}: damaged: {error}; {_WAY_OUT}") from None
+
+
+def damage(connection: sqlite3.Connection, limit: int = 5) -> list[str]:
+    """What SQLite finds wrong with a database; at most so many findings.
+
+    Raises:
+        sqlite3.Error: it cannot even be looked through.
+    """
+    found = [row[0] for row in connection.execute(f"PRAGMA quick_check({limit:d})")]
+    return [] if found == ["ok"] else found
+
+
+def _look_for_damage(connection: sqlite3.Connection, file: Path) -> None:
+    if file.stat().st_size > _CHECK_BELOW:
+        log.warning("%s: not closed properly, and too large to be checked now", file)
+        return
+    found = damage(connection)
+    if found:
+        raise sqlite3.DatabaseError("; ".join(found))
+    log.info("%s: was not closed properly; no damage found", file)
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that a power cut does not undo."""
+    if directory.is_dir():
+        return
+    directory.mkdir(parents=True, mode=0o700)
+    descriptor = os.open(directory.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
