@@ -19,7 +19,7 @@ import stompy_broker
 import stompy_broker.cli
 import stompy_monitor.cli
 from stompy_broker.message import BROKER_HEADERS
-from stompy_broker.routing.queue import QueueStats
+from stompy_broker.routing.stats import QueueStats
 
 SECTIONS = stompy_broker.BrokerConfig.model_fields
 CLICK = {"stompy-broker": stompy_broker.cli.main, "stompy-monitor": stompy_monitor.cli.main}

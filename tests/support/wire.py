@@ -22,7 +22,7 @@ from argon2 import PasswordHasher
 
 import stompy_broker
 from stompy_broker.config import BrokerConfig, load_config
-from stompy_broker.routing.queue import QueueStats
+from stompy_broker.routing.stats import QueueStats
 from stompy_broker.running import RunningBroker
 
 PATIENCE = 10.0
@@ -56,7 +56,11 @@ def fast_config(**sections: object) -> BrokerConfig:
     Args:
         sections: as in the TOML file; they are laid over these settings.
     """
-    overrides: dict[str, dict[str, object]] = {"listen": {"port": 0}, "times": {"shutdown": 0.0}}
+    overrides: dict[str, dict[str, object]] = {
+        "listen": {"port": 0},
+        "times": {"shutdown": 0.0},
+        "store": {"data": ""},
+    }
     tables = {name: value for name, value in sections.items() if isinstance(value, Mapping)}
     for name, table in tables.items():
         overrides[name] = overrides.get(name, {}) | dict(table)

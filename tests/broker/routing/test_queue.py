@@ -10,7 +10,8 @@ from tests.support.house import Taker, Time, make_message, make_router
 
 from stompy_broker.message import Message
 from stompy_broker.policy import Policy
-from stompy_broker.routing.queue import Queue, QueueStats, Rejection
+from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.routing.stats import QueueStats
 
 
 def stats(queue: Queue) -> QueueStats:

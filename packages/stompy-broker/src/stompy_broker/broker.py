@@ -18,8 +18,8 @@ from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.message import Message
 from stompy_broker.policy import Policies
-from stompy_broker.routing.queue import QueueStats
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -98,14 +98,14 @@ class Broker:
         )
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
-        restored = self._router.restore()
-        if restored:
-            log.info("%d messages restored", restored)
-        self._lobby = Lobby(
-            self._session_settings(), self._router, self._clock, self._authenticator(), _token
-        )
-        self._flusher = Flusher(loop)
         try:
+            restored = self._router.restore()
+            if restored:
+                log.info("%d messages restored", restored)
+            self._lobby = Lobby(
+                self._session_settings(), self._router, self._clock, self._authenticator(), _token
+            )
+            self._flusher = Flusher(loop)
             self._server = await loop.create_server(
                 self._new_connection, self.host, self.port, backlog=config.listen.backlog
             )
@@ -129,6 +129,7 @@ class Broker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.times.shutdown):
                 await self._all_settled()
+                await self._all_safe()
         for connection in list(self._connections):
             connection.refuse(_GOODBYE)
         if self._connections:
@@ -144,6 +145,12 @@ class Broker:
         # Polling, so that settling a message need not know that somebody waits for the last one.
         while any(connection.owes for connection in self._connections):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+    async def _all_safe(self) -> None:
+        """Receipts that are owed can be given before the goodbye."""
+        safe = asyncio.Event()
+        self._store.sync(safe.set)
+        await safe.wait()
 
     def abort(self) -> None:
         """Stop without waiting for anybody: the next `stop` finds nobody to wait for."""

@@ -27,6 +27,8 @@ from stompy.errors import ErrorCode, ProtocolError
 WILDCARDS = frozenset(("*", ">", "#"))
 RESERVED = "$"
 """Names beginning with this belong to the broker."""
+BACKLOG = "durable."
+"""Queues whose names begin with this are backlogs of durable topic subscriptions."""
 
 
 class Kind(Enum):
@@ -129,6 +131,8 @@ def check_pattern(name: str) -> None:
 def _check_not_reserved(destination: Destination) -> None:
     if destination.name.startswith(RESERVED):
         raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
+    if destination.kind is Kind.QUEUE and destination.name.startswith(BACKLOG):
+        raise _bad(str(destination), "is for durable subscriptions; subscribe to the topic instead")
 
 
 def _bad(text: str, why: str) -> ProtocolError:

@@ -64,12 +64,19 @@ class Policy(BaseModel):
     )
     overflow: Literal["drop-head", "reject-publish", "reject-publish-dlx"] = Field(
         default="drop-head",
-        description="What happens when a queue has reached its length: the oldest message goes "
-        "to the dead letters or is dropped, the new one is refused with ERROR, or the new one "
-        "becomes a dead letter.",
+        description="What happens when a queue has reached its length: the oldest message has to "
+        "go, the new one is refused with ERROR, or the new one becomes a dead letter.",
+    )
+    overflow_to: str = Field(
+        default="",
+        description="Where messages go that `drop-head` pushes out; `dead-letter` = where dead "
+        "letters go; empty = they are dropped.",
     )
     message_ttl: int = Field(
-        default=0, ge=0, description="Milliseconds that a message may wait; 0 = for ever."
+        default=0,
+        ge=0,
+        le=10**15,
+        description="Milliseconds that a message may wait; 0 = for ever.",
     )
     expired_to: str = Field(
         default="",
@@ -126,17 +133,20 @@ class Policy(BaseModel):
             raise ValueError("dead letters must go to one /queue/...")
         return value
 
-    @field_validator("expired_to")
+    @field_validator("expired_to", "overflow_to")
     @classmethod
-    def _check_expired_to(cls, value: str) -> str:
+    def _check_target(cls, value: str) -> str:
         if value and value != DEAD_LETTER:
             target = _read(value)
             if target.kind is not Kind.QUEUE or target.is_pattern:
-                raise ValueError("expired messages must go to one /queue/... or to dead-letter")
+                raise ValueError("these messages must go to one /queue/... or to dead-letter")
         return value
 
     def with_arguments(self, headers: Mapping[str, str]) -> Policy:
         """This policy under the queue arguments of a first SEND or SUBSCRIBE (`ARGUMENTS`).
+
+        Who names a queue for dead letters that way expects expired and pushed out messages there,
+        too, as with RabbitMQ.
 
         Raises:
             ValueError: an argument that cannot be; the text names header and reason.
@@ -151,6 +161,7 @@ class Policy(BaseModel):
                 value = float(text) / 1000 if text.isdigit() else text
             elif name == "x-dead-letter-routing-key":
                 value = f"{Kind.QUEUE.value}{text}"
+                settings |= {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER}
             settings[ARGUMENTS[name]] = value
         try:
             return Policy.model_validate(self.model_dump() | settings)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, load_config
-from stompy_broker.routing.queue import QueueStats
+from stompy_broker.routing.stats import QueueStats
 
 T = TypeVar("T")
 

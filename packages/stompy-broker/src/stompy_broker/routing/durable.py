@@ -7,7 +7,8 @@ Three dialects name one thing (design, promise 14):
 * ``durable:true`` (or ``persistent:true``) with ``auto-delete:false``: subscription id and
   destination name it, and all who use both share it, as in RabbitMQ.
 
-Its backlog is the queue ``/queue/durable.NAME``.
+Its backlog is the queue ``/queue/durable.NAME``. Clients reach it by subscribing in one of these
+ways and in no other: queue names that begin like it belong to the broker.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import Destination
+from stompy_broker.destination import BACKLOG, Destination, Kind
 from stompy_broker.store.base import StoredSubscription
 
 NAME_HEADERS = (
@@ -49,7 +50,7 @@ class DurableSubscription:
     @property
     def queue(self) -> str:
         """The name of its backlog."""
-        return f"durable.{self.name}"
+        return f"{BACKLOG}{self.name}"
 
     def to_stored(self) -> StoredSubscription:
         """As a store keeps it."""
@@ -67,7 +68,8 @@ def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str
     """What a SUBSCRIBE or UNSUBSCRIBE names, and whether it is shared; None if nothing durable.
 
     Raises:
-        ProtocolError: a name without the ``client-id`` that it belongs to.
+        ProtocolError: a name without the ``client-id`` that it belongs to, no ``id`` to tell it
+            by, or a name that cannot be written down.
     """
     given = next((headers[name] for name in NAME_HEADERS if headers.get(name)), None)
     if given is not None:
@@ -76,11 +78,25 @@ def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str
                 ErrorCode.MISSING_HEADER,
                 "a durable subscription by name needs a 'client-id' header in CONNECT",
             )
-        return f"{client_id}.{given}", False
+        return _checked(f"{client_id}.{given}"), False
     wanted = headers.get("durable", headers.get("persistent", "false")).lower() in _TRUE
     if wanted and headers.get("auto-delete", "true").lower() not in _TRUE:
-        return f"{headers['id']}@{headers['destination'].removeprefix('/topic/')}", True
+        if "id" not in headers:
+            raise ProtocolError(
+                ErrorCode.MISSING_HEADER, "a durable subscription needs an 'id' header"
+            )
+        topic = headers["destination"].removeprefix(Kind.TOPIC.value)
+        return _checked(f"{headers['id']}@{topic}"), True
     return None
+
+
+def _checked(name: str) -> str:
+    if not name.isprintable():
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER,
+            f"the name of a durable subscription must be printable, not {name[:60]!r}",
+        )
+    return name
 
 
 def durable_subscription(

@@ -2,14 +2,16 @@
 
 Invariants:
 
-* A message is in exactly one of four places: ``_fresh`` (in order of arrival), ``_ordered`` (a heap
-  by priority, then sequence), ``_delayed`` (a heap by time), or with a consumer.
+* A message is in exactly one of five places: ``_fresh`` (in order of arrival), ``_ordered`` (a heap
+  by priority, then sequence), ``_delayed`` (a heap by time), ``_departing``, or with a consumer.
 * While all messages have one priority, ``_ordered`` holds those that came back. They have smaller
   sequences than everything fresh, so taking from ``_ordered`` first restores the original order.
   The first message of another priority moves all fresh ones into ``_ordered``, and the queue is
   *prioritized* until it is empty.
 * Between two calls, either nobody waits in ``_waiting`` or nothing is ready to be delivered, unless
   the queue is fetching bodies from disk.
+* A message that is with a consumer has its body. So what a client settles is settled at once, and
+  a COMMIT is one change in the store.
 
 To the rest of the broker a queue is five verbs: `publish`, `attach`, `detach`, `settle`,
 `stats`. Those that change something take a ``done`` that is called when the change is safe, so
@@ -20,10 +22,11 @@ in this process.
 from __future__ import annotations
 
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -31,14 +34,17 @@ from stompy_broker.clock import Clock
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
 from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done, MessageStore
 
-_FETCH_MESSAGES, _FETCH_BYTES = 256, 4 * 1024 * 1024
-"""How many bodies are read from disk at once."""
+log = logging.getLogger("stompy_broker.queue")
 
 _EXPIRY_SECONDS = 1.0
-"""Expired messages in the middle of a queue are looked for at most this often."""
+"""Expired messages in the middle of a queue are looked for at most this often, ..."""
+_EXPIRY_MESSAGES = 100_000
+"""... and that much less often for each so many messages that have to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +62,6 @@ class Rejection:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueStats:
-    """A queue's counters at one moment."""
-
-    name: str
-    ready: int
-    delayed: int
-    unacked: int
-    consumers: int
-    bytes: int
-    published: int
-    delivered: int
-    acked: int
-    nacked: int
-    redelivered: int
-    expired: int
-    dead_lettered: int
-    dropped: int
-
-
 class House(Protocol):
     """What a queue needs from the broker around it."""
 
@@ -86,6 +72,10 @@ class House(Protocol):
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""
+        ...
+
+    def grave(self, queue: Queue, cause: str) -> str:
+        """Where messages go that this queue gives up; empty = they are dropped."""
         ...
 
     def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
@@ -105,6 +95,11 @@ class Queue:
         durable: whether it is the backlog of a durable topic subscription.
         volatile: whether it ends with its connection, so that nothing is stored.
         final: whether it is a dead-letter queue, which a message leaves by an ACK only.
+
+    Attributes:
+        subscriptions: how many subscriptions want to take part or do.
+        bytes: size of everything in it, also of what is with consumers.
+        idle_since: since when nobody takes part; None while somebody does.
     """
 
     def __init__(
@@ -129,6 +124,7 @@ class Queue:
         self.final = final
         bounded = policy.max_bytes and not private
         self.pressure = Pressure(policy.max_bytes) if bounded else None
+        self.subscriptions = 0
         self.bytes = 0
         self.idle_since: float | None = house.clock.now()
         self._house = house
@@ -145,6 +141,7 @@ class Queue:
         self._expiry = house.clock.alarm(self._expire)
         self._next_expiry = 0
         self._fetching: dict[int, Message] | None = None
+        self._departing = Departing(house.store, self._depart)
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = not private and bool(
             policy.max_length or policy.max_length_bytes or policy.message_ttl
@@ -271,8 +268,20 @@ class Queue:
 
     @property
     def in_use(self) -> bool:
-        """Whether anybody consumes from it, or anything is in it."""
-        return bool(self._consumers or self.ready or self._delayed or self._unacked)
+        """Whether anybody consumes from it or is about to, or anything is in it."""
+        return bool(self.subscribed or self._unacked or self.ready or self._delayed) or bool(
+            self._departing
+        )
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether persistent messages in it survive."""
+        return self._store is not None
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether anybody consumes from it or is about to."""
+        return bool(self.subscriptions or self._consumers)
 
     def admit(self) -> None:
         """Whether one more message would be taken.
@@ -292,6 +301,8 @@ class Queue:
         self.bytes += message.size
         self._total.used += message.ram
         self._disk.used += message.size
+        if self.pressure is not None:
+            self.pressure.used += message.size
         wait = (due - self._house.wall()) / 1000 if due else 0.0
         if wait > 0:
             self._delay(message, wait)
@@ -307,11 +318,12 @@ class Queue:
         self._closed = True
         self._alarm.cancel()
         self._expiry.cancel()
-        for message in list(self._all_messages()):
+        for message in [*self._all_messages(), *self._departing]:
             self._let_go(message)
         self._fresh.clear()
         self._ordered.clear()
         self._delayed.clear()
+        self._departing.clear()
 
     # -- handing out ----------------------------------------------------------------------
 
@@ -338,10 +350,14 @@ class Queue:
             if message.expires and message.expires <= self._house.wall():
                 self._give_up(message, "expired", "")
                 continue
+            if message.deliveries:
+                if not self.final and self.policy.exhausted(message.deliveries):
+                    # A crash cut its last delivery short.
+                    self._give_up(message, "delivery_limit", "")
+                    continue
+                self.redelivered += 1
             consumer = waiting[0]
             self.delivered += 1
-            if message.deliveries:
-                self.redelivered += 1
             more = consumer.deliver(message)
             if consumer.auto:
                 self._let_go(message)
@@ -380,23 +396,21 @@ class Queue:
 
     def _fetch(self) -> None:
         """Have the next bodies read from disk; go on when they are there."""
-        ahead = chain((entry[2] for entry in self._ordered), self._fresh)
-        wanted: dict[int, Message] = {}
-        size = 0
-        for message in islice(ahead, _FETCH_MESSAGES):
-            if message.body is None:
-                wanted[message.sequence] = message
-                size += message.size
-                if size > _FETCH_BYTES:
-                    break
-        self._fetching = wanted
-        self._house.store.load(list(wanted.values()), self._fetched)
+        ahead = first_of(chain((entry[2] for entry in self._ordered), self._fresh))
+        self._fetching = {message.sequence: message for message in ahead}
+        self._house.store.load(ahead, self._fetched)
 
     def _fetched(self) -> None:
         wanted, self._fetching = self._fetching, None
+        lost = set()
         for message in (wanted or {}).values():
-            if message.body is not None:
+            if message.body is None:
+                lost.add(message.sequence)
+            else:
                 self._total.used += message.size - message.ram_on_disk
+        if lost:
+            for message in self._take_out(lambda message: message.sequence in lost):
+                self._lose(message)
         self._pump()
 
     # -- accounts -------------------------------------------------------------------------
@@ -424,7 +438,7 @@ class Queue:
         size = message.size
         self.bytes -= size
         total = self._total
-        total.used -= size if message.body is not None else message.ram
+        total.used -= size if message.body is not None else message.ram_on_disk
         if total.used <= total.floor:
             total.relieved()
         if self.pressure is not None:
@@ -437,9 +451,8 @@ class Queue:
             if self._disk.used <= self._disk.floor:
                 self._disk.relieved()
             if self._fetching is not None:
+                # Its body is not to be accounted for any more.
                 self._fetching.pop(message.sequence, None)
-            # Nobody may count the body again once it is not accounted for any more.
-            message.body = None
 
     # -- coming back and giving up --------------------------------------------------------
 
@@ -468,6 +481,8 @@ class Queue:
             self._delay(message, delay)
         else:
             self._place(message)
+        if message.expires:
+            self._watch_expiry(message.expires)
 
     def _delay(self, message: Message, seconds: float) -> None:
         due = self._house.clock.now() + seconds
@@ -476,22 +491,27 @@ class Queue:
 
     def _give_up(self, message: Message, cause: str, reason: str) -> None:
         """Out of the queue: to the dead letters, or nowhere."""
-        if message.body is None:
-            # A dead letter needs its body.
+        if message.body is None and self._house.grave(self, cause):
             if self._fetching is not None:
                 self._fetching.pop(message.sequence, None)
-            self._house.store.load(
-                [message], lambda: self._loaded_to_give_up(message, cause, reason)
-            )
+            self._departing.add(message, cause, reason)
             return
         self._house.bury(self, message, cause, reason)
         self._let_go(message)
 
-    def _loaded_to_give_up(self, message: Message, cause: str, reason: str) -> None:
+    def _depart(self, message: Message, cause: str, reason: str) -> None:
+        """A message that is given up has its body now."""
         if message.body is None:
+            self._lose(message)
             return
         self._total.used += message.size - message.ram_on_disk
         self._give_up(message, cause, reason)
+
+    def _lose(self, message: Message) -> None:
+        """The disk has lost a body. There is nothing to deliver any more."""
+        log.error("%s: message %s has no body any more; dropped", self.destination, message)
+        self.dropped += 1
+        self._let_go(message)
 
     def _release_delayed(self) -> None:
         now = self._house.clock.now()
@@ -527,7 +547,8 @@ class Queue:
         policy = self.policy
         if policy.max_length and self.ready + more > policy.max_length:
             return True
-        return bool(policy.max_length_bytes) and self.bytes >= policy.max_length_bytes
+        staying = self.bytes - self._departing.bytes
+        return bool(policy.max_length_bytes) and staying >= policy.max_length_bytes
 
     def _bound_backlog(self) -> None:
         """Keep a topic subscriber's backlog within its limits."""
@@ -544,6 +565,8 @@ class Queue:
                 return
             if not self.ready:
                 return
+            if self.durable and not self.dropped:
+                log.warning("%s: its backlog is full; the oldest messages go", self.destination)
             self.dropped += 1
             self._let_go(heapq.heappop(ordered)[2] if ordered else fresh.popleft())
 
@@ -558,22 +581,32 @@ class Queue:
     def _expire(self) -> None:
         """Give up everything whose time is over, wherever it waits."""
         now = self._house.wall()
-        everything = list(self._all_messages())
-        over = {id(m) for m in everything if m.expires and m.expires <= now}
-        if over:
-            self._fresh = deque(m for m in self._fresh if id(m) not in over)
-            self._ordered = [entry for entry in self._ordered if id(entry[2]) not in over]
-            heapq.heapify(self._ordered)
-            self._delayed = [entry for entry in self._delayed if id(entry[2]) not in over]
-            heapq.heapify(self._delayed)
-        left = [m.expires for m in everything if m.expires and id(m) not in over]
-        self._next_expiry = min(left, default=0)
+        over = self._take_out(lambda message: 0 < message.expires <= now)
+        left, number = 0, 0
+        for message in self._all_messages():
+            number += 1
+            if message.expires and (not left or message.expires < left):
+                left = message.expires
+        self._next_expiry = left
         if left:
-            wait = max(_EXPIRY_SECONDS, (self._next_expiry - now) / 1000)
-            self._expiry.set(self._house.clock.now() + wait)
-        for message in everything:
-            if id(message) in over:
-                self._give_up(message, "expired", "")
+            pause = _EXPIRY_SECONDS * max(1.0, number / _EXPIRY_MESSAGES)
+            self._expiry.set(self._house.clock.now() + max(pause, (left - now) / 1000))
+        for message in over:
+            self._give_up(message, "expired", "")
+
+    def _take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
+        """Take messages out of where they wait, in order; nobody has them then."""
+        taken = sorted(filter(wanted, self._all_messages()), key=lambda message: message.sequence)
+        if taken:
+            gone = {id(message) for message in taken}
+            staying = [message for message in self._fresh if id(message) not in gone]
+            self._fresh.clear()
+            self._fresh.extend(staying)
+            self._ordered[:] = [entry for entry in self._ordered if id(entry[2]) not in gone]
+            heapq.heapify(self._ordered)
+            self._delayed[:] = [entry for entry in self._delayed if id(entry[2]) not in gone]
+            heapq.heapify(self._delayed)
+        return taken
 
     def _all_messages(self) -> Iterator[Message]:
         yield from (message for _, _, message in self._ordered)

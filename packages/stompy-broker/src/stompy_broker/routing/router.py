@@ -6,19 +6,22 @@ that nobody used for a while. It numbers messages, and knows where dead letters 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
-from stompy_broker.destination import Destination, Kind, parse_destination
+from stompy_broker.destination import BACKLOG, Destination, Kind, parse_destination
 from stompy_broker.message import Message, MessageHead, SharedMessage, stamp
-from stompy_broker.policy import ARGUMENTS, DEAD_LETTER, Policies
+from stompy_broker.policy import ARGUMENTS, DEAD_LETTER, Policies, Policy
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.matcher import Matcher
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
 from stompy_broker.store.base import Done, MessageStore
+
+log = logging.getLogger("stompy_broker.router")
 
 _QUEUE, _TOPIC = Kind.QUEUE, Kind.TOPIC
 
@@ -30,6 +33,12 @@ DEAD_LETTER_PREFIX = "DLQ."
 
 _NO_LONGER = frozenset(("expiration", "expires", "ttl"))
 """Headers that would end a dead letter as well."""
+
+_DEEPEST_GRAVE = 16
+"""Queues that push out each other's messages may do so in a circle; so far it is followed."""
+
+_RETIRE_SECONDS = 0.5
+"""Idle queues are looked for at most this often."""
 
 
 class Router:
@@ -73,27 +82,58 @@ class Router:
         self.durable: dict[str, DurableSubscription] = {}
         self.unroutable = 0
         self.stamp = stamp(wall())
-        self._evict_above = memory_mark // 2
+        self._evict_above = memory_mark // 2 or float("inf")
         self._policies = policies
         self._topics: Matcher[Queue] = Matcher()
         # Beginning with the time keeps sequences growing over restarts, without a file.
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
+        self._burying = 0
         self._retiring = clock.alarm(self._retire)
-        self._retiring.set(clock.now() + idle_queue_seconds)
+        self._retire_at = clock.now() + idle_queue_seconds
+        self._retiring.set(self._retire_at)
 
     def restore(self) -> int:
-        """Take back what the store has kept; gives the number of messages."""
+        """Take back what the store has kept; gives the number of messages.
+
+        Raises:
+            StoreError: the store is damaged.
+        """
         for name, headers in self.store.queues().items():
-            self.queue(name, headers)
+            policy = self._policies.find(Kind.QUEUE, name)
+            try:
+                policy = policy.with_arguments(headers)
+            except ValueError as error:
+                log.warning("%s: is not set up as it was: %s", name, error)
+            self._add_queue(name, policy)
         for stored in self.store.subscriptions():
             self._bind(DurableSubscription.from_stored(stored))
         restored, last = 0, 0
+        orphans: list[Message] = []
+        queues: dict[str, Queue | None] = {}
         for entry in self.store.restore():
-            self.queue(parse_destination(entry.destination).name).restore(entry.message, entry.due)
-            restored, last = restored + 1, entry.message.sequence
+            last = entry.message.sequence
+            if entry.destination not in queues:
+                queues[entry.destination] = self._queue_of(entry.destination)
+            queue = queues[entry.destination]
+            if queue is None:
+                orphans.append(entry.message)
+            else:
+                queue.restore(entry.message, entry.due)
+                restored += 1
+        if orphans:
+            log.warning("%d messages of deleted subscriptions are dropped", len(orphans))
+            for message in orphans:
+                self.store.remove(message)
         self._sequences = count(max(self.wall() * _SEQUENCES_PER_MS, last + 1))
         return restored
+
+    def _queue_of(self, destination: str) -> Queue | None:
+        """Where restored messages belong; None: to a durable subscription that was deleted."""
+        name = destination.removeprefix(Kind.QUEUE.value)
+        if name not in self.queues and name.startswith(BACKLOG):
+            return None
+        return self.queue(name)
 
     def note_time(self) -> None:
         """Messages published from now on carry the present time."""
@@ -125,21 +165,24 @@ class Router:
         Raises:
             ProtocolError: it is refused, because a queue or the disk is full.
         """
-        if self._full is not None and self._full.refuses and admit:
-            self._refuse(head)
+        if self._full is not None and admit:
+            self._refuse(destination, head)
+        own: Pressure | None = None
         if destination.kind is _QUEUE:
             message = Message(next(self._sequences), head, body, self.stamp)
-            if head.ttl or head.expires:
-                message.expires = self._end_of(head)
             queue = self.queues.get(destination.name) or self.queue(destination.name)
-            queue.publish(message, done, admit=admit)
-            if self._full is None and queue.pressure is not None and queue.pressure.full:
-                return queue.pressure
+            if head.ttl or head.expires:
+                self._publish_mortal(queue, message, done, admit=admit)
+            else:
+                queue.publish(message, done, admit=admit)
+            own = queue.pressure
         elif destination.kind is _TOPIC:
             self._publish_to_topic(destination.name, head, body, done)
         else:
             self._publish_reply(destination.name, head, body, done)
-        return self._full
+        if self._full is not None and self._concerns(destination, head):
+            return self._full
+        return own if own is not None and own.full else None
 
     def admit(self, destination: Destination, head: MessageHead) -> None:
         """Whether `publish` would take a message.
@@ -147,8 +190,8 @@ class Router:
         Raises:
             ProtocolError: it would not.
         """
-        if self._full is not None and self._full.refuses:
-            self._refuse(head)
+        if self._full is not None:
+            self._refuse(destination, head)
         queue = self.queues.get(destination.name) if destination.kind is _QUEUE else None
         if queue is not None:
             queue.admit()
@@ -159,8 +202,9 @@ class Router:
         """Put a message into a queue that is known already."""
         message = Message(next(self._sequences), head, body, self.stamp)
         if head.ttl or head.expires:
-            message.expires = self._end_of(head)
-        queue.publish(message, done)
+            self._publish_mortal(queue, message, done, admit=True)
+        else:
+            queue.publish(message, done)
 
     def _publish_to_topic(
         self, name: str, head: MessageHead, body: bytes, done: Done | None
@@ -194,24 +238,49 @@ class Router:
         headers = head.headers() | {"destination": queue.destination}
         self.publish_to(queue, MessageHead.from_headers(headers), body, done)
 
-    def _end_of(self, head: MessageHead) -> int:
-        """When a message ends: the earlier of its two ways to say so."""
+    def _publish_mortal(
+        self, queue: Queue, message: Message, done: Done | None, *, admit: bool
+    ) -> None:
+        """Publish a message that ends some time: at the earlier of its two ways to say so."""
+        head, now = message.head, self.wall()
         ends = [head.expires] if head.expires else []
         if head.ttl:
-            ends.append(self.wall() + head.ttl)
-        return min(ends)
-
-    def _refuse(self, head: MessageHead) -> None:
-        full = self._full
-        if full is not None and head.persistent:
-            raise ProtocolError(ErrorCode.STORE_UNAVAILABLE, full.refuses)
+            ends.append(now + head.ttl)
+        message.expires = min(ends)
+        if message.expires > now:
+            queue.publish(message, done, admit=admit)
+            return
+        queue.published += 1
+        self.bury(queue, message, "expired", "")
+        if done is not None:
+            self.store.sync(done)
 
     # -- pressure -------------------------------------------------------------------------
 
     def _review(self) -> None:
-        """Something became full, or has room again."""
-        everything = (self.stalled, self.disk, self.pressure)
+        """Something became full, or has room again. Memory is first: it stops everybody."""
+        everything = (self.pressure, self.disk, self.stalled)
         self._full = next((pressure for pressure in everything if pressure.full), None)
+
+    def _concerns(self, destination: Destination, head: MessageHead) -> bool:
+        """Whether what is full has to do with a message: the disk with what is stored only."""
+        return self._full is self.pressure or self._stores(destination, head)
+
+    def _stores(self, destination: Destination, head: MessageHead) -> bool:
+        """Whether a message goes to the disk."""
+        if not head.persistent or not self.store.durable:
+            return False
+        if destination.kind is _QUEUE:
+            queue = self.queues.get(destination.name)
+            return queue is None or queue.is_stored
+        if destination.kind is _TOPIC:
+            return any(queue.is_stored for queue in self._topics.match(destination.name))
+        return False
+
+    def _refuse(self, destination: Destination, head: MessageHead) -> None:
+        stalled = self.stalled
+        if stalled.full and stalled.refuses and self._stores(destination, head):
+            raise ProtocolError(ErrorCode.STORE_UNAVAILABLE, stalled.refuses)
 
     def refuse_when_stalled(self) -> None:
         """While the store cannot write, refuse persistent messages rather than let senders wait."""
@@ -257,9 +326,14 @@ class Router:
             kept = {key: value for key, value in headers.items() if key in ARGUMENTS}
             if kept:
                 self.store.keep_queue(name, kept)
-            final = name.startswith(DEAD_LETTER_PREFIX)
-            queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, final=final)
-            self.queues[name] = queue
+            queue = self._add_queue(name, policy)
+        return queue
+
+    def _add_queue(self, name: str, policy: Policy) -> Queue:
+        final = name.startswith(DEAD_LETTER_PREFIX)
+        queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, final=final)
+        self.queues[name] = queue
+        self._retire_within(policy.expires)
         return queue
 
     def temporary_queue(self, destination: str, name: str) -> Queue:
@@ -304,7 +378,7 @@ class Router:
             self.store.keep_subscription(wanted.to_stored())
             return queue
         queue = self.queues[known.queue]
-        if queue.consumers and not known.shared:
+        if queue.subscribed and not known.shared:
             raise ProtocolError(
                 ErrorCode.SUBSCRIPTION_IN_USE,
                 f"the durable subscription {wanted.name!r} has a subscriber",
@@ -323,7 +397,7 @@ class Router:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no durable subscription {name!r}"
             )
         queue = self.queues[known.queue]
-        if queue.consumers:
+        if queue.subscribed:
             raise ProtocolError(
                 ErrorCode.SUBSCRIPTION_IN_USE, f"the durable subscription {name!r} has a subscriber"
             )
@@ -334,7 +408,7 @@ class Router:
 
     def durable_of(self, queue: Queue) -> DurableSubscription | None:
         """The durable subscription whose backlog a queue is."""
-        return next((sub for sub in self.durable.values() if sub.queue == queue.name), None)
+        return self.durable.get(queue.name.removeprefix(BACKLOG)) if queue.durable else None
 
     def _bind(self, subscription: DurableSubscription) -> Queue:
         policy = self._policies.find(Kind.TOPIC, subscription.pattern)
@@ -343,44 +417,87 @@ class Router:
         self.queues[name] = queue
         self.durable[subscription.name] = subscription
         self._topics.add(subscription.pattern, queue)
+        self._retire_within(subscription.expires or policy.expires)
         return queue
+
+    # -- what nobody uses -----------------------------------------------------------------
 
     def _retire(self) -> None:
         """Forget queues and durable subscriptions that nobody used for a while."""
         now = self.clock.now()
-        shortest = self._idle_seconds
-        for name, queue in list(self.queues.items()):
-            patience = queue.policy.expires or self._idle_seconds
-            shortest = min(shortest, patience)
-            if queue.durable or queue.in_use:
+        soonest = now + self._idle_seconds
+        for queue in list(self.queues.values()):
+            patience = self._patience(queue)
+            if not patience:
                 continue
-            if queue.idle_since is None or queue.idle_since + patience <= now:
-                del self.queues[name]
-                self.store.keep_queue(name, None)
-        for name, subscription in list(self.durable.items()):
-            queue = self.queues[subscription.queue]
-            patience = subscription.expires or queue.policy.expires
-            if patience:
-                shortest = min(shortest, patience)
-            if patience and queue.idle_since is not None and queue.idle_since + patience <= now:
-                self.delete_durable(name)
-        self._retiring.set(now + shortest)
+            in_use = queue.subscribed if queue.durable else queue.in_use
+            since = now if in_use or queue.idle_since is None else queue.idle_since
+            if since + patience <= now:
+                self._forget(queue)
+            else:
+                soonest = min(soonest, since + patience)
+        self._retire_at = max(soonest, now + _RETIRE_SECONDS)
+        self._retiring.set(self._retire_at)
+
+    def _patience(self, queue: Queue) -> float:
+        """How many seconds a queue may be idle; 0 = for ever."""
+        subscription = self.durable_of(queue)
+        if subscription is None:
+            return queue.policy.expires or self._idle_seconds
+        return subscription.expires or queue.policy.expires
+
+    def _forget(self, queue: Queue) -> None:
+        subscription = self.durable_of(queue)
+        if subscription is not None:
+            log.info("%s: nobody came back to it; deleted", subscription)
+            self.delete_durable(subscription.name)
+        else:
+            del self.queues[queue.name]
+            self.store.keep_queue(queue.name, None)
+
+    def _retire_within(self, seconds: float) -> None:
+        """Look for idle queues that soon, if they are not looked for sooner; 0 = no matter."""
+        when = self.clock.now() + max(seconds, _RETIRE_SECONDS)
+        if seconds and when < self._retire_at:
+            self._retire_at = when
+            self._retiring.set(when)
 
     # -- dead letters ---------------------------------------------------------------------
+
+    def grave(self, queue: Queue, cause: str) -> str:
+        """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
+
+        What a connection rejects of its own temporary queue is dropped, and what a dead-letter
+        queue gives up, unless its policy names another place for it.
+        """
+        policy = queue.policy
+        if queue.volatile and not queue.private:
+            return ""
+        target = DEAD_LETTER
+        if cause == "expired":
+            target = policy.expired_to
+        elif cause == "maxlen" and policy.overflow == "drop-head":
+            target = policy.overflow_to
+        if target == DEAD_LETTER:
+            return "" if queue.final else policy.dead_letter
+        return target
 
     def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
         """Move a message that a queue gives up to where its policy says, or drop it.
 
         A topic's messages are filed under the topic, not under the pattern that was subscribed.
-        What a connection rejects of its own temporary queue is dropped.
         """
         if cause == "expired":
             queue.expired += 1
+        grave = self.grave(queue, cause)
+        if not grave or self._burying >= _DEEPEST_GRAVE:
+            queue.dropped += cause != "expired"
+            return
         headers = message.head.headers()
         origin = headers["destination"]
         name = parse_destination(origin).name if queue.private or queue.durable else queue.name
-        target = self._grave(queue, cause).replace("{name}", name)
-        if not target or (queue.volatile and not queue.private):
+        target = grave.replace("{name}", name)
+        if target == queue.destination:
             queue.dropped += cause != "expired"
             return
         queue.dead_lettered += 1
@@ -400,13 +517,11 @@ class Router:
             headers["x-death-info"] = reason
         head = MessageHead.from_headers(headers, message_id=message.message_id.encode())
         assert message.body is not None
-        self.publish(parse_destination(target), head, message.body, admit=False)
-
-    def _grave(self, queue: Queue, cause: str) -> str:
-        policy = queue.policy
-        if cause == "expired":
-            return policy.dead_letter if policy.expired_to == DEAD_LETTER else policy.expired_to
-        return policy.dead_letter
+        self._burying += 1
+        try:
+            self.publish(parse_destination(target), head, message.body, admit=False)
+        finally:
+            self._burying -= 1
 
     def __iter__(self) -> Iterator[Queue]:
         """All named queues."""

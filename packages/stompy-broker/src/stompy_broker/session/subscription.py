@@ -75,6 +75,8 @@ class Subscription:
     ) -> None:
         self.id = subscription_id
         self.queue = queue
+        # From now on, although it may attach later only: nobody else may have the queue, or end it.
+        queue.subscriptions += 1
         self.auto = True
         self.waiting = False
         self.ended = False
@@ -112,6 +114,7 @@ class Subscription:
     def end(self) -> None:
         """Take no more; what is not settled returns to its place."""
         self.ended = True
+        self.queue.subscriptions -= 1
         self.queue.detach(self, self.unsettled())
 
     def unsettled(self) -> Iterable[Message]:
