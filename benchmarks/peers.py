@@ -38,7 +38,7 @@ Results = dict[str, load.Result]
 OURS = ("--memory", "--data")
 
 ENOUGH_SECONDS = 150
-"""After which a scenario is run no more than once, so that slow machines come to an end too."""
+"""After which a scenario has one round only, so that slow machines come to an end too."""
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in sbin changes user and place
 RABBITMQ_CONF = """\
@@ -284,7 +284,7 @@ class Bench:
         running = dict(self.servers)
         for round_ in range(rounds + 1):
             if round_ > 1 and time.monotonic() > self._deadline:
-                self.notes.append(f"no more than {round_ - 1} rounds of {scenario.name!r}")
+                self.notes.append(f"{round_ - 1} of {rounds} rounds of {scenario.name!r}")
                 break
             for name, (port, pid) in list(running.items()):
                 # A queue of its own, so that nobody finds what a failed run has left.
