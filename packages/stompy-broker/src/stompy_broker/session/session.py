@@ -216,6 +216,9 @@ class Session:
             queue = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
             address = f"{Kind.REPLY.value}{queue.name}"
             message_head = MessageHead.from_headers(headers | {"reply-to": address})
+        if plan.destination.kind is Kind.TEMPORARY:
+            # Checked now, because COMMIT must not fail.
+            self._check_room(self._own_queue(plan.destination.name))
 
         def publish(done: Done | None) -> None:
             self._publish(plan.destination, message_head, body, done)
@@ -373,12 +376,35 @@ class Session:
     # -- temporary queues -------------------------------------------------------------------
 
     def _own_queue(self, name: str) -> Queue:
-        """This connection's temporary queue of that name, made if need be."""
+        """This connection's temporary queue of that name, made if need be.
+
+        Raises:
+            ProtocolError: it has as many as it may have subscriptions.
+        """
         queue = self._temporary.get(name)
         if queue is None:
+            if len(self._temporary) >= self._lobby.settings.max_subscriptions:
+                raise ProtocolError(
+                    ErrorCode.LIMIT_EXCEEDED,
+                    f"{len(self._temporary)} temporary queues on one connection are the limit",
+                )
             queue = self._router.temporary_queue(f"{_TEMPORARY}{name}", self._lobby.new_token())
             self._temporary[name] = queue
         return queue
+
+    def _check_room(self, own: Queue) -> None:
+        """Refuse to fill the broker with what only the sender could take out again.
+
+        Held until there is room, it could never do that, and all other producers would wait too.
+
+        Raises:
+            ProtocolError: the broker is full, and this temporary queue is part of the reason.
+        """
+        if self._router.pressure.full and own.bytes:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the broker is full, and {own.bytes} bytes wait in {own.destination!r}",
+            )
 
     def _reply_queue(self, name: str) -> Queue:
         """The queue of a ``reply-to``. A client that has not subscribed to it is subscribed.

@@ -98,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._unread_for: set[str] = set()  # why nothing is read just now
         self._socket_full = False
         self._closing = False
+        self._finished = False  # the client has closed its side
         self._cut = clock.alarm(self.abort)
 
     # -- asyncio.Protocol -------------------------------------------------------------------
@@ -137,7 +138,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; what waits for it is still written."""
-        return False
+        if self._session is None or not self.outlet.size:
+            return False
+        self._finished = True
+        if not self._closing:
+            self._session.closed()
+            self.close()
+        return True
 
     def pause_writing(self) -> None:
         """The socket takes no more."""
@@ -236,6 +243,10 @@ class Connection(asyncio.Protocol):
     def _end_writing(self) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
+            return
+        if self._finished:
+            # Closed within `resume_writing`, asyncio's transport would end twice.
+            asyncio.get_running_loop().call_soon(transport.close)
             return
         if transport.can_write_eof():
             # A peer that reset the connection is found out here before `connection_lost` tells.
