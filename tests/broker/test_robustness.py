@@ -273,6 +273,23 @@ def test_a_held_producer_that_goes_away():
         until(lambda: broker.connections() == 0, "the end to be noticed")
 
 
+def test_a_held_client_that_dies_gives_back_what_it_had():
+    """Or what it has not acknowledged keeps the broker full, and all producers waiting, for ever.
+
+    With heart-beats it is noticed when the broker cannot write one; 1.0 has none.
+    """
+    config = fast_config(limits={"memory": 10_000}, times={"linger": 0.1, "shutdown": 0.0})
+    with stompy_broker.running(config) as broker, Peer.open(broker.port) as other:
+        other.send("SUBSCRIBE\nid:0\ndestination:/queue/other\n\n\0")
+        other.sync()
+        with Peer.open(broker.port, "1.0") as peer:
+            peer.send("SUBSCRIBE\nid:0\ndestination:/queue/q\nack:client\n\n\0")
+            peer.send("SEND\ndestination:/queue/q\n\n" + "x" * 30_000 + "\0")
+            assert len(peer.expect("MESSAGE").body) == 30_000
+        other.send("SUBSCRIBE\nid:1\ndestination:/queue/q\n\n\0")
+        assert other.hears(5.0)
+
+
 # -- silent ---------------------------------------------------------------------------------------
 
 

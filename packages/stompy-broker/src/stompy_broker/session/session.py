@@ -39,6 +39,7 @@ log = logging.getLogger("stompy_broker.session")
 _PREFETCH_HEADERS = ("prefetch-count", "activemq.prefetchSize", "prefetch")
 _TEMPORARY = Kind.TEMPORARY.value
 _LONGEST_NUMBER = 12
+_WATCH_SECONDS = 1.0
 
 
 class Session:
@@ -77,7 +78,9 @@ class Session:
             max_bytes=settings.max_transaction_bytes,
         )
         self._held_by: Pressure | None = None
+        self._leaving = False
         self._ended = False
+        self._watch = self._clock.alarm(self._see_if_left)
         self._alarm = self._clock.alarm(self._time_passed)
         self._alarm.set(self._clock.now() + settings.login_timeout)
         self._verbs: Mapping[str, Callable[[Head, bytes], bool | None]] = {
@@ -243,14 +246,30 @@ class Session:
 
     def _hold(self, pressure: Pressure) -> None:
         """Read no more from this client until there is room (design, promise 11)."""
-        if self._held_by is not None or not pressure.stops(consumes=bool(self._subscriptions)):
+        if (
+            self._held_by is not None
+            or self._leaving
+            or not pressure.stops(consumes=bool(self._subscriptions))
+        ):
             return
         self._held_by = pressure
         pressure.wait(self._go_on)
+        self._watch.set(self._clock.now() + _WATCH_SECONDS)
         self._peer.pause()
         if self._protocol.heart_beat is not None:
             self._protocol.heart_beat.suspended = True
         log.info("%s: waits for room before it may send more", self._peer.address)
+
+    def _see_if_left(self) -> None:
+        """A client that has gone may hold what keeps the broker full, so read on to its end."""
+        if self._held_by is None or self._ended:
+            return
+        if self._peer.has_left:
+            self._held_by.forget(self._go_on)
+            self._leaving = True
+            self._go_on()
+        else:
+            self._watch.set(self._clock.now() + _WATCH_SECONDS)
 
     def _go_on(self) -> None:
         self._held_by = None
@@ -534,6 +553,7 @@ class Session:
             return
         self._ended = True
         self._alarm.cancel()
+        self._watch.cancel()
         self._receipts.forget()
         if self._held_by is not None:
             self._held_by.forget(self._go_on)

@@ -27,6 +27,7 @@ from stompy_broker.session.session import Session
 log = logging.getLogger("stompy_broker.connection")
 
 _TLS_HANDSHAKE = 0x16
+_CLOSED_BY_PEER = (7, 8)  # Linux: TCP_CLOSE, TCP_CLOSE_WAIT
 _HTTP_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI ")
 _LONGEST_METHOD = max(map(len, _HTTP_METHODS))
 _HTTP_ANSWER = (
@@ -190,6 +191,18 @@ class Connection(asyncio.Protocol):
             self._session.refuse(error)
 
     # -- what the session asks --------------------------------------------------------------
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has closed its side; Linux knows without reading."""
+        transport, info = self._transport, getattr(socket, "TCP_INFO", None)
+        if transport is None or info is None:
+            return False
+        sock: socket.socket = transport.get_extra_info("socket")
+        try:
+            return sock.getsockopt(socket.IPPROTO_TCP, info, 1)[0] in _CLOSED_BY_PEER
+        except OSError:
+            return True
 
     def pause(self) -> None:
         """Read no more for now."""
