@@ -176,7 +176,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     options = parser.parse_args()
     impatient = Policy(match=ORDERS, max_deliveries=4, redelivery_delay=0.5)
-    config = BrokerConfig.model_validate({"listen": {"port": options.port}})
+    settings = {"listen": {"port": options.port}, "store": {"data": ""}}  # in memory
+    config = BrokerConfig.model_validate(settings)
     with running(config.model_copy(update={"policy": (impatient,)})) as broker:
         demo = Demo(broker.url)
         demo.start()

@@ -114,6 +114,25 @@ def test_more_connections_than_allowed():
             third.sync()
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "SEND\ndestination:/temp-queue/{n}\n{more}\n\0",
+        "SEND\ndestination:/topic/nobody\nreply-to:/temp-queue/{n}\n{more}\n\0",
+        "BEGIN\ntransaction:{n}\n\n\0SEND\ntransaction:{n}\ndestination:/temp-queue/{n}\n{more}\n\0",
+    ],
+)
+def test_more_temporary_queues_than_subscriptions(frame: str):
+    with running_broker(limits={"subscriptions": 3}) as broker, Pair(broker.port) as pair:
+        with Peer.open(broker.port) as peer:
+            for n in range(3):
+                peer.send(frame.format(n=n, more=""))
+            peer.sync()
+            peer.send(frame.format(n=3, more="receipt:r\n"))
+            peer.expect_error("limit-exceeded", receipt="r")
+        pair.exchange()
+
+
 @pytest.mark.parametrize("kind", ["queue", "topic"])
 def test_ten_thousand_subscriptions_on_one_connection(broker: RunningBroker, pair: Pair, kind: str):
     name = unique()
@@ -188,6 +207,17 @@ def test_a_consumer_that_never_reads_is_no_store(mode: str):
         assert stats(broker, "q").bytes < 4 * MIB + 512 * KIB
 
 
+def test_ones_own_temporary_queue_is_no_store_either():
+    """Nobody else could empty it, so who fills the broker that way is refused, not held."""
+    with running_broker(limits={"memory": MIB}) as broker:
+        with Pair(broker.port) as pair, Peer.open(broker.port) as peer:
+            frame = b"SEND\ndestination:/temp-queue/x\n\n" + b"x" * 10_000 + b"\0"
+            with suppress(ConnectionError):
+                peer.send(frame * 3_000)
+            peer.expect_error("limit-exceeded")
+            pair.exchange()
+
+
 def test_a_topic_subscriber_that_never_reads_is_bounded():
     policy = {"match": "/topic/>", "backlog_bytes": MIB}
     with running_broker(limits={"output": 64 * KIB}, policy=[policy]) as broker:
@@ -243,18 +273,36 @@ def test_a_held_producer_that_goes_away():
         until(lambda: broker.connections() == 0, "the end to be noticed")
 
 
+def test_a_held_client_that_dies_gives_back_what_it_had():
+    """Or what it has not acknowledged keeps the broker full, and all producers waiting, for ever.
+
+    With heart-beats it is noticed when the broker cannot write one; 1.0 has none.
+    """
+    config = fast_config(limits={"memory": 10_000}, times={"linger": 0.1, "shutdown": 0.0})
+    with stompy_broker.running(config) as broker, Peer.open(broker.port) as other:
+        other.send("SUBSCRIBE\nid:0\ndestination:/queue/other\n\n\0")
+        other.sync()
+        with Peer.open(broker.port, "1.0") as peer:
+            peer.send("SUBSCRIBE\nid:0\ndestination:/queue/q\nack:client\n\n\0")
+            peer.send("SEND\ndestination:/queue/q\n\n" + "x" * 30_000 + "\0")
+            assert len(peer.expect("MESSAGE").body) == 30_000
+        other.send("SUBSCRIBE\nid:1\ndestination:/queue/q\n\n\0")
+        assert other.hears(5.0)
+
+
 # -- silent ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "half", [b"", b"\n", b"CON", b"CONNECT\naccept-version:1.2\n", b"CONNECT\n\nbody"]
-)
-def test_half_a_handshake(half: bytes):
-    with running_broker(times={"login": 0.3}) as broker, Pair(broker.port) as pair:
-        with Peer(broker.port) as peer:
-            peer.send(half)
+def test_half_a_handshake():
+    halves = [b"", b"\n", b"CON", b"CONNECT\naccept-version:1.2\n", b"CONNECT\n\nbody"]
+    with running_broker(times={"login": 1.0}) as broker, Pair(broker.port) as pair:
+        with ExitStack() as stack:
+            peers = [stack.enter_context(Peer(broker.port)) for _ in halves]
+            for peer, half in zip(peers, halves, strict=True):
+                peer.send(half)
             pair.exchange()
-            peer.expect_error("login-timeout")
+            for peer in peers:
+                peer.expect_error("login-timeout")
         pair.exchange()
 
 
@@ -325,8 +373,9 @@ WORDS = [
     b":", b"\\", b"\\n", b"id:0\n", b"id:1-1\n", b"destination:/queue/fuzz\n", b"destination:",
     b"/topic/fuzz.>", b"ack:client\n", b"receipt:r\n", b"transaction:t\n", b"content-length:",
     b"0", b"7", b"99999999999999999999", b"-1", b"message-id:1\n", b"subscription:0\n",
-    b"prefetch-count:1\n", b"reply-to:/temp-queue/x\n", b"accept-version:1.2\n", b"heart-beat:1,1\n",
-    b"requeue:false\n", b"delay:1\n", b"\xff", b"\xc3\xa9", b"x" * 300, b"\x16\x03\x01", b"GET / ",
+    b"prefetch-count:1\n", b"reply-to:/temp-queue/x\n", b"accept-version:1.2\n",
+    b"heart-beat:1,1\n", b"requeue:false\n", b"delay:1\n", b"\xff", b"\xc3\xa9", b"x" * 300,
+    b"\x16\x03\x01", b"GET / ",
 ]  # fmt: skip
 
 

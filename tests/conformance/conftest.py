@@ -25,9 +25,7 @@ def connect(broker: RunningBroker) -> Iterator[Connect]:
     peers: list[Peer] = []
 
     def connect(version: str | None = "1.2", *headers: str) -> Peer:
-        peer = (
-            Peer(broker.port) if version is None else Peer.open(broker.port, version, *headers)
-        )
+        peer = Peer(broker.port) if version is None else Peer.open(broker.port, version, *headers)
         peers.append(peer)
         return peer
 

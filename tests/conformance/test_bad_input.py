@@ -1,4 +1,4 @@
-"""Each rule of the checklist, broken once: ERROR with its code, then close, and nobody else suffers.
+"""Each rule of the checklist, broken: ERROR with its code, then close, and nobody else suffers.
 
 A case is what a client sends after it is connected, or instead of connecting. ``{q}`` stands for
 a queue of the test's own.

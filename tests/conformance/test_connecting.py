@@ -40,7 +40,7 @@ def test_clients_say_connect(broker: RunningBroker):
 
 
 def test_clients_offer_their_versions_and_a_host():
-    """N3, 1.2 *CONNECT Frame*: ``accept-version`` and ``host`` are there."""
+    """N3, 1.2 *CONNECT or STOMP Frame*: ``accept-version`` and ``host`` are there."""
     lines = ClientProtocol().connect({"host": "x"}).split(b"\n")
     assert b"accept-version:1.0,1.1,1.2" in lines
     assert b"host:x" in lines
@@ -49,7 +49,7 @@ def test_clients_offer_their_versions_and_a_host():
 @pytest.mark.parametrize("host", ["", "host:/\n", "host:no.such.vhost\n", "host:\n"])
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 def test_host_may_be_anything_or_missing(connect: Connect, version: str, host: str):
-    """N3, 1.2 *CONNECT Frame*: we are lenient with clients that do not send it."""
+    """N3, 1.2 *CONNECT or STOMP Frame*: we are lenient with clients that do not send it."""
     peer = connect(None)
     peer.send(f"CONNECT\naccept-version:{version}\n{host}\n\0")
     assert peer.expect("CONNECTED")["version"] == version
@@ -119,7 +119,7 @@ def test_the_server_may_hide():
 
 
 def test_an_unknown_virtual_host_is_the_default_one(connect: Connect, queue: str):
-    """N9, 1.2 *CONNECT Frame*: there is one host, whatever the client calls it."""
+    """N9, 1.2 *CONNECT or STOMP Frame*: there is one host, whatever the client calls it."""
     one, two = connect(None), connect(None)
     one.send("CONNECT\naccept-version:1.2\nhost:alpha\n\n\0")
     two.send("CONNECT\naccept-version:1.2\nhost:beta\n\n\0")

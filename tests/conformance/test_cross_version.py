@@ -71,7 +71,7 @@ def test_a_name_that_cannot_be_written_is_left_out(
 
 
 def test_a_long_header_full_of_colons_reaches_every_version(connect: Connect, queue: str):
-    """8.3: a header that is within the limits stays deliverable where its escapes make it longer."""
+    """8.3: a header within the limits stays deliverable where escapes make it longer."""
     colons = ":" * 12_000
     receivers = [connect(version) for version in ("1.0", "1.1", "1.2")]
     topic = queue.replace("/queue/", "/topic/")

@@ -7,7 +7,6 @@ from tests.conformance.conftest import Connect
 from tests.support.wire import Peer, cheap_hash, running_broker
 
 
-
 def relay(sender: Peer, receiver: Peer, queue: str, header: str) -> bytes:
     """Send a message with one more header line; give the MESSAGE's octets."""
     receiver.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")

@@ -50,7 +50,7 @@ def test_lf_ends_a_line(connect: Connect, version: str):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_connect_may_end_its_lines_with_cr_lf(connect: Connect, version: str):
-    """F2, 1.2 *STOMP Frames*: CONNECT comes before the version is known, so CR LF ends its lines."""
+    """F2, 1.2 *STOMP Frames*: CR LF ends its lines, since the version is not known yet."""
     peer = connect(None)
     peer.send(f"CONNECT\r\naccept-version:{version}\r\nhost:x\r\n\r\n\0")
     assert peer.expect("CONNECTED")["version"] == version
@@ -86,7 +86,10 @@ def test_in_1_1_a_command_does_not_end_with_cr(connect: Connect):
 
 def test_cr_and_lf_may_arrive_apart():
     """F2, 1.2 *STOMP Frames*: a CR LF that is cut between two reads is still one line end."""
-    data = b"\r\nSEND\r\ndestination:/queue/a\r\n\r\nbody\r\n\0\r\n\r\nBEGIN\r\ntransaction:1\r\n\r\n\0"
+    data = (
+        b"\r\nSEND\r\ndestination:/queue/a\r\n\r\nbody\r\n\0"
+        b"\r\n\r\nBEGIN\r\ntransaction:1\r\n\r\n\0"
+    )
     for cut in range(len(data) + 1):
         parser = FrameParser(version=Version.V1_2)
         frames = parser.feed(data[:cut]) + parser.feed(data[cut:])
@@ -148,9 +151,7 @@ def test_content_length_may_stand_on_every_frame(connect: Connect, queue: str):
     )
     ack = peer.expect("MESSAGE")["ack"]
     peer.send(
-        f"ACK\nid:{ack}\n{zero}\n\0"
-        f"UNSUBSCRIBE\nid:0\n{zero}\n\0"
-        f"DISCONNECT\nreceipt:bye\n{zero}\n\0"
+        f"ACK\nid:{ack}\n{zero}\n\0UNSUBSCRIBE\nid:0\n{zero}\n\0DISCONNECT\nreceipt:bye\n{zero}\n\0"
     )
     assert peer.expect("RECEIPT")["receipt-id"] == "bye"
     peer.expect_eof()
@@ -164,7 +165,7 @@ def test_a_nul_must_follow_a_body_of_known_length(connect: Connect, version: str
     peer.expect_error("malformed-frame", receipt="r")
 
 
-@pytest.mark.parametrize("value", ["-1", "+1", "1.0", "0x10", "ten", "", "1 ", "١", "9" * 40])
+@pytest.mark.parametrize("value", ["-1", "+1", "1.0", "0x10", "ten", "", "1 ", "\u0661", "9" * 40])
 def test_content_length_is_a_plain_number(connect: Connect, value: str):
     """F4, 1.2 *Header content-length*: anything else is refused before the body comes."""
     peer = connect("1.2")
@@ -194,9 +195,7 @@ def test_without_content_length_the_first_nul_ends_the_body(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_body_of_the_broker_has_a_content_length(
-    connect: Connect, queue: str, version: str
-):
+def test_every_body_of_the_broker_has_a_content_length(connect: Connect, queue: str, version: str):
     """F6, 1.2 *Header content-length*: MESSAGE and ERROR carry it, once, also if SEND did not."""
     peer = connect(version)
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0SEND\ndestination:{queue}\n\nbody\0")
@@ -351,7 +350,7 @@ def test_what_is_within_the_limits_is_taken(connect: Connect, queue: str, header
     peer = connect("1.2")
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
     peer.send(f"SEND\ndestination:{queue}\n{headers}\n\n\0")
-    name, _, value = headers.split("\n")[-1].partition(":")
+    name, _, value = headers.rsplit("\n", maxsplit=1)[-1].partition(":")
     assert peer.expect("MESSAGE")[name] == value
 
 

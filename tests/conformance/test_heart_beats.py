@@ -35,7 +35,9 @@ def test_a_missing_header_is_0_0(beating: RunningBroker):
         assert silent.beats == 0
 
 
-@pytest.mark.parametrize("value", ["", "100", "a,b", "-1,0", "1.5,0", "1,2,3", ",", "100 200", "¹,0"])
+@pytest.mark.parametrize(
+    "value", ["", "100", "a,b", "-1,0", "1.5,0", "1,2,3", ",", "100 200", "¹,0"]
+)
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 def test_anything_else_is_refused(connect: Connect, version: str, value: str):
     """H1, 1.2 *Heart-beating*: a malformed header is an error."""

@@ -30,7 +30,9 @@ def fill(peer: Peer, queue: str, count: int) -> None:
 def left(connect: Connect, queue: str) -> list[tuple[bytes, str]]:
     """What is in a queue, and whether it was delivered before."""
     peer = connect("1.2")
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0BEGIN\ntransaction:end\nreceipt:end\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0BEGIN\ntransaction:end\nreceipt:end\n\n\0"
+    )
     found = []
     while (frame := peer.read()).command == "MESSAGE":
         found.append((frame.body, frame["redelivered"]))
@@ -77,18 +79,20 @@ def test_a_pattern_does_not_show(connect: Connect, topic: str):
 def test_the_ack_header(connect: Connect, queue: str, version: str, mode: str):
     """M3, 1.2 *MESSAGE*: only in 1.2, and only where an ACK is expected."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n\0"
+    )
     assert ("ack" in peer.expect("MESSAGE")) == (version == "1.2" and mode != "auto")
 
 
 @pytest.mark.parametrize("mode", ["client", "client-individual"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_ack_in_the_version_s_own_words(
-    connect: Connect, queue: str, version: str, mode: str
-):
+def test_an_ack_in_the_version_s_own_words(connect: Connect, queue: str, version: str, mode: str):
     """M4, 1.2 *ACK*: 1.0 and 1.1 name the message, 1.2 the delivery."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n\0"
+    )
     peer.send(settle("ACK", version, peer.expect("MESSAGE"), "receipt:r"))
     assert peer.expect("RECEIPT")["receipt-id"] == "r"
     peer.close()
@@ -111,7 +115,9 @@ def test_1_2_takes_the_words_of_1_1(connect: Connect, queue: str):
 def test_1_0_may_name_the_subscription(connect: Connect, queue: str):
     """M4, 1.0: as 1.1 does."""
     peer = connect("1.0")
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n\0"
+    )
     peer.send(settle("ACK", "1.1", peer.expect("MESSAGE")))
     peer.sync()
     peer.close()
@@ -177,7 +183,9 @@ def test_settling_twice_is_harmless(
 ):
     """M4, 1.2 *ACK*: a delivery that is settled already is ignored, and the receipt is given."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n\0"
+    )
     message = peer.expect("MESSAGE")
     peer.send(settle("ACK", version, message))
     peer.send(settle(command, version, message, "receipt:r"))
@@ -190,7 +198,9 @@ def test_settling_twice_is_harmless(
 def test_settling_twice_in_the_words_of_1_1(connect: Connect, queue: str):
     """M4, 1.2 *ACK*: the same where 1.2 is lenient."""
     peer = connect("1.2")
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n\0"
+    )
     message = peer.expect("MESSAGE")
     peer.send(settle("ACK", "1.1", message))
     peer.send(settle("ACK", "1.1", message, "receipt:r"))
@@ -203,16 +213,16 @@ def test_settling_twice_in_the_words_of_1_1(connect: Connect, queue: str):
 def test_nack_has_the_headers_of_ack(connect: Connect, queue: str, version: str, mode: str):
     """M5, 1.2 *NACK*: and 1.0, which has none, may use it."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n1\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\n\n\0SEND\ndestination:{queue}\n\n1\0"
+    )
     peer.send(settle("NACK", version, peer.expect("MESSAGE")))
     again = peer.expect("MESSAGE")
     assert (again.body, again["redelivered"]) == (b"1", "true")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_ack_in_client_mode_covers_what_came_before(
-    connect: Connect, queue: str, version: str
-):
+def test_ack_in_client_mode_covers_what_came_before(connect: Connect, queue: str, version: str):
     """M6, 1.2 *SUBSCRIBE ack Header*: the message named and all before it."""
     peer = connect(version)
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0")
@@ -256,9 +266,7 @@ def test_client_individual_is_never_cumulative(connect: Connect, queue: str, ver
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_nack_in_client_mode_covers_what_came_before(
-    connect: Connect, queue: str, version: str
-):
+def test_nack_in_client_mode_covers_what_came_before(connect: Connect, queue: str, version: str):
     """M8, 1.2 *NACK*: as ACK does; and not what came after it."""
     peer = connect(version)
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0")
@@ -272,9 +280,7 @@ def test_nack_in_client_mode_covers_what_came_before(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_nack_in_client_individual_mode_covers_one(
-    connect: Connect, queue: str, version: str
-):
+def test_nack_in_client_individual_mode_covers_one(connect: Connect, queue: str, version: str):
     """M8, 1.2 *NACK*: not cumulative in ``client-individual`` mode."""
     peer = connect(version)
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client-individual\n\n\0")
@@ -290,7 +296,9 @@ def test_nack_in_client_individual_mode_covers_one(
 def test_a_lost_connection_gives_back(connect: Connect, queue: str, version: str, end: str):
     """M9, 1.2 *SUBSCRIBE ack Header*: what was not acknowledged goes to somebody else."""
     peer, other = connect(version), connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n1\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n1\0"
+    )
     first = peer.expect("MESSAGE")
     assert (first["redelivered"], first["delivery-count"]) == ("false", "1")
     other.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0")
@@ -305,7 +313,9 @@ def test_a_lost_connection_gives_back(connect: Connect, queue: str, version: str
 def test_auto_means_settled_when_sent(connect: Connect, queue: str, version: str):
     """M10, 1.2 *SUBSCRIBE ack Header*: nothing comes back."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:auto\n\n\0SEND\ndestination:{queue}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:auto\n\n\0SEND\ndestination:{queue}\n\n\0"
+    )
     peer.expect("MESSAGE")
     peer.close()
     assert left(connect, queue) == []

@@ -127,7 +127,8 @@ def test_a_bad_peer_hurts_only_itself(pair: Pair, connect: Connect):
     peers = [connect(None if n % 2 else "1.2") for n in range(100)]
     for n, peer in enumerate(peers):
         peer.send(b"\n" * n + bytes(range(1, 200)) + b"\n\n\0")
-        pair.exchange() if n % 10 == 0 else None
+        if n % 10 == 0:
+            pair.exchange()
     for peer in peers:
         assert peer.expect("ERROR")["error-code"] in ("bad-encoding", "malformed-frame")
         peer.expect_eof()
@@ -187,9 +188,7 @@ def test_each_lost_connection_counts(connect: Connect, queue: str):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_topic_s_messages_end_with_their_subscription(
-    connect: Connect, topic: str, mode: str
-):
+def test_a_topic_s_messages_end_with_their_subscription(connect: Connect, topic: str, mode: str):
     """5: there is no place to return to."""
     peer = connect("1.2")
     subscribe(peer, topic, f"ack:{mode}")
@@ -234,9 +233,7 @@ def two(broker: RunningBroker, version: str = "1.2") -> Iterator[tuple[Peer, Pee
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mode", MODES)
-def test_nack_redelivers_and_gives_up_in_the_end(
-    impatient: RunningBroker, version: str, mode: str
-):
+def test_nack_redelivers_and_gives_up_in_the_end(impatient: RunningBroker, version: str, mode: str):
     """6: at most ``max_deliveries`` times, then to the dead-letter queue with the cause."""
     queue = f"/queue/thrice.{unique()}"
     name = queue.removeprefix("/queue/")
@@ -296,7 +293,6 @@ def test_a_delay_is_honoured(connect: Connect, queue: str):
     second = peer.expect("MESSAGE")
     assert second.body == b"2"
     peer.send(ack(second))
-    peer.sync()
     first = peer.expect("MESSAGE")
     assert (first.body, first["delivery-count"]) == (b"1", "2")
 
@@ -503,7 +499,9 @@ def test_a_claim_outlives_its_subscription(
     subscribe(peer, queue, "ack:client")
     send(connect("1.2"), queue, "body")
     message = peer.expect("MESSAGE")
-    peer.send("BEGIN\ntransaction:t\n\n\0", ack(message, "transaction:t"), "UNSUBSCRIBE\nid:0\n\n\0")
+    peer.send(
+        "BEGIN\ntransaction:t\n\n\0", ack(message, "transaction:t"), "UNSUBSCRIBE\nid:0\n\n\0"
+    )
     peer.sync()
     subscribe(other, queue)
     other.sync()
@@ -612,7 +610,7 @@ def test_a_consumer_that_does_not_read_stops_only_itself(mode: str):
             seen: Counter[str] = Counter()
             while "last" not in seen:
                 seen[eager.expect("MESSAGE")["n"]] += 1
-            assert len(seen) > count // 2
+            assert len(seen) >= count // 2
             while len(seen) < count + 1:
                 seen[lazy.expect("MESSAGE")["n"]] += 1
             assert set(seen.values()) == {1}
@@ -813,8 +811,8 @@ def test_redelivered_messages_keep_their_place(connect: Connect, queue: str):
     peer = connect("1.2")
     subscribe(peer, queue, "ack:client-individual", "prefetch-count:3")
     send(connect("1.2"), queue, *range(6))
-    first, second, third = (peer.expect("MESSAGE") for _ in range(3))
-    peer.send(nack(second))
+    messages = [peer.expect("MESSAGE") for _ in range(3)]
+    peer.send(nack(messages[1]))
     assert peer.expect("MESSAGE").body == b"1"
     peer.send("UNSUBSCRIBE\nid:0\n\n\0")
     subscribe(peer, queue)
@@ -874,9 +872,7 @@ def test_every_subscriber_of_a_topic_gets_every_message(connect: Connect, topic:
     "destination", ["/exchange/a", "/temp-topic/a", "/dsub/a", "/queue", "/", "//a", "/QUEUE/a"]
 )
 @pytest.mark.parametrize("command", ["SEND", "SUBSCRIBE\nid:0"])
-def test_an_unknown_prefix_names_the_valid_ones(
-    connect: Connect, command: str, destination: str
-):
+def test_an_unknown_prefix_names_the_valid_ones(connect: Connect, command: str, destination: str):
     """13: for people who come from another broker."""
     peer = connect("1.2")
     peer.send(f"{command}\ndestination:{destination}\n\n\0")
@@ -1002,8 +998,8 @@ def test_others_do_not(guarded: RunningBroker, lines: str):
     """16: nor does anybody without a name, once there are users."""
     with Peer(guarded.port) as peer:
         peer.send(f"CONNECT\naccept-version:1.2\nhost:x\n{lines}\n\0")
-        error = peer.expect_error("authentication-failed")
-        assert b"wrong\n" in error.body or b"ann" not in error.body
+        # The same words whatever was wrong, so that names cannot be found out.
+        assert peer.expect_error("authentication-failed").body == b"login or passcode is wrong\n"
 
 
 def test_anonymous_beside_users():

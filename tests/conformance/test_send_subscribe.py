@@ -41,9 +41,7 @@ def test_the_broker_adds_a_timestamp(connect: Connect, queue: str):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_speaks_to_the_broker_is_not_passed_on(
-    connect: Connect, queue: str, version: str
-):
+def test_what_speaks_to_the_broker_is_not_passed_on(connect: Connect, queue: str, version: str):
     """S2, 1.2 *SEND*: neither ``receipt`` nor ``transaction``, nor headers that MESSAGE owns."""
     peer = connect(version)
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0BEGIN\ntransaction:t\n\n\0")
@@ -108,12 +106,12 @@ def test_ids_are_unique_on_a_connection(connect: Connect, queue: str, version: s
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_subscriptions_of_a_connection_are_told_apart(
-    connect: Connect, topic: str, version: str
-):
+def test_subscriptions_of_a_connection_are_told_apart(connect: Connect, topic: str, version: str):
     """S5, 1.2 *SUBSCRIBE id Header*: two ids on one destination are two subscriptions."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:a\ndestination:{topic}\n\n\0SUBSCRIBE\nid:b\ndestination:{topic}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:a\ndestination:{topic}\n\n\0SUBSCRIBE\nid:b\ndestination:{topic}\n\n\0"
+    )
     peer.send(f"SEND\ndestination:{topic}\n\n\0")
     assert {peer.expect("MESSAGE")["subscription"] for _ in range(2)} == {"a", "b"}
 
@@ -186,7 +184,8 @@ def test_in_1_0_unsubscribe_by_destination(connect: Connect, queue: str):
 
 
 @pytest.mark.parametrize(
-    ("version", "headers"), [("1.0", ""), ("1.1", ""), ("1.2", ""), ("1.2", "destination:/queue/a\n")]
+    ("version", "headers"),
+    [("1.0", ""), ("1.1", ""), ("1.2", ""), ("1.2", "destination:/queue/a\n")],
 )
 def test_unsubscribe_must_name_one(connect: Connect, version: str, headers: str):
     """S8, 1.2 *UNSUBSCRIBE*: the ``id`` is required; 1.0 may name the destination instead."""

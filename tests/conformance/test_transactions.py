@@ -101,7 +101,9 @@ def test_settling_waits_for_commit(connect: Connect, queue: str, version: str, c
 def test_consume_transform_produce(connect: Connect, queue: str, version: str):
     """T3, 1.2 *COMMIT*: an ACK and a SEND in one transaction happen together or not at all."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\nin\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\nin\0"
+    )
     message = peer.expect("MESSAGE")
     name = f"id:{message['ack']}" if version == "1.2" else f"message-id:{message['message-id']}"
     work = (
@@ -143,7 +145,9 @@ UNKNOWN = {
 def test_an_unknown_transaction(connect: Connect, queue: str, version: str, command: str):
     """T4, 1.2 *SEND*: a transaction that is not open is an error."""
     peer = connect(version)
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\n\0"
+    )
     peer.expect("MESSAGE")
     peer.send(f"{command}\ntransaction:no\nreceipt:r\n{UNKNOWN[command]}\n\0")
     peer.expect_error("unknown-transaction", receipt="r")
@@ -161,12 +165,12 @@ def test_a_bad_send_is_found_at_once(connect: Connect, queue: str):
 
 @pytest.mark.parametrize("end", ["DISCONNECT", "close", "reset", "error"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_end_of_the_connection_aborts(
-    connect: Connect, queue: str, version: str, end: str
-):
+def test_the_end_of_the_connection_aborts(connect: Connect, queue: str, version: str, end: str):
     """T5, 1.2 *BEGIN*: however it ends."""
     peer, other = connect(version), connect("1.2")
-    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\nin\0")
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0SEND\ndestination:{queue}\n\nin\0"
+    )
     message = peer.expect("MESSAGE")
     name = f"id:{message['ack']}" if version == "1.2" else f"message-id:{message['message-id']}"
     peer.send(

@@ -39,7 +39,9 @@ texts = st.text(
     ),
     max_size=12,
 )
-bodies = st.one_of(st.binary(max_size=40), st.lists(st.sampled_from([b"\0", b"\n", b"a"])).map(b"".join))
+bodies = st.one_of(
+    st.binary(max_size=40), st.lists(st.sampled_from([b"\0", b"\n", b"a"])).map(b"".join)
+)
 
 
 @st.composite
@@ -54,10 +56,11 @@ def frames(draw: st.DrawFn, version: Version) -> Read:
 
 WORDS = [
     b"SEND", b"MESSAGE", b"ACK", b"BEGIN", b"CONNECT", b"CONNECTED", b"send", b"\n", b"\n", b"\n\n",
-    b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b"\0", b"\0", b"\0\n", b":", b"\\n", b"\\r", b"\\c", b"\\",
-    b"\\x", b"a", b"a:b\n", b"content-length:", b"content-length:0\n", b"content-length:3\n",
-    b"content-length:41\n", b"id:1-1\n", b"ACK\nid:1-12\n\n\0", b"ACK\nid:x\n\n\0", b"message-id:",
-    b"ack:1-1\n", b"message-id:7\n", b"\xff", b"\xc3\xa9", b" ", b"x" * 30, b"SEND\na:b\n\n\0",
+    b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b"\0", b"\0", b"\0\n", b":", b"\\n", b"\\r", b"\\c",
+    b"\\", b"\\x", b"a", b"a:b\n", b"content-length:", b"content-length:0\n",
+    b"content-length:3\n", b"content-length:41\n", b"id:1-1\n", b"ACK\nid:1-12\n\n\0",
+    b"ACK\nid:x\n\n\0", b"message-id:", b"ack:1-1\n", b"message-id:7\n", b"\xff", b"\xc3\xa9",
+    b" ", b"x" * 30, b"SEND\na:b\n\n\0",
 ]  # fmt: skip
 garbage = st.one_of(
     st.binary(max_size=200), st.lists(st.sampled_from(WORDS), max_size=40).map(b"".join)
@@ -272,16 +275,15 @@ def test_what_is_remembered_is_what_was_parsed(
 
 
 @pytest.mark.parametrize(
-    "line", [b"message-id: 7 ", b"message-id:\\c", b"message-id:7\r", b"message-id:\xff", b"ack: 1 "]
+    "line",
+    [b"message-id: 7 ", b"message-id:\\c", b"message-id:7\r", b"message-id:\xff", b"ack: 1 "],
 )
 @pytest.mark.parametrize("version", VERSIONS[1:])
 def test_a_message_id_is_read_by_the_rules_of_the_version(version: Version, line: bytes):
     shared = MessageHeads()
     plain = b"MESSAGE\nsubscription:0\nack:1\nmessage-id:1\nx:y\n\n\0"
     name = line.partition(b":")[0]
-    odd = b"\n".join(
-        line if each.startswith(name + b":") else each for each in plain.split(b"\n")
-    )
+    odd = b"\n".join(line if each.startswith(name + b":") else each for each in plain.split(b"\n"))
     read([plain, plain], version, memory=shared)
     assert read([odd], version, memory=shared) == read([odd], version)
 
@@ -330,11 +332,11 @@ def test_a_cache_is_bounded(capacity: int):
     eols=st.sampled_from([b"", b"\n", b"\n\n", b"\r\n"]),
     data=st.data(),
 )
-def test_acks_taken_in_a_run_are_the_same_acks(
-    ids: list[str], eols: bytes, data: st.DataObject
-):
+def test_acks_taken_in_a_run_are_the_same_acks(ids: list[str], eols: bytes, data: st.DataObject):
     wire = b"".join(b"ACK\nid:%b\n\n\0" % each.encode() + eols for each in ids)
-    wire += data.draw(st.sampled_from([b"", b"ACK\nid:1-1\nreceipt:r\n\n\0", b"ACK\nid", b"SEND\n\n\0"]))
+    wire += data.draw(
+        st.sampled_from([b"", b"ACK\nid:1-1\nreceipt:r\n\n\0", b"ACK\nid", b"SEND\n\n\0"])
+    )
     for pieces in ([wire], octets(wire), data.draw(cuts(wire))):
         assert read(pieces, memory=HeadCache()) == read([wire])
 
@@ -380,10 +382,17 @@ def test_faults(wire: bytes, code: ErrorCode):
         assert read(pieces) == ([good], code)
 
 
-@pytest.mark.parametrize("wire", [b"SEND\nreceipt:r\nno colon\n\n\0", b"X\nreceipt:r\nbad:\\x\n\n\0",
-                                  b"BEGIN\nreceipt:r\n\nbody\0", b"SEND\nreceipt:r\na:b\0\n\n\0",
-                                  b"SEND\nreceipt:r\ncontent-length:x\n\n\0",
-                                  b"SEND\nreceipt:r\ncontent-length:1\n\nabc\0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"SEND\nreceipt:r\nno colon\n\n\0",
+        b"X\nreceipt:r\nbad:\\x\n\n\0",
+        b"BEGIN\nreceipt:r\n\nbody\0",
+        b"SEND\nreceipt:r\na:b\0\n\n\0",
+        b"SEND\nreceipt:r\ncontent-length:x\n\n\0",
+        b"SEND\nreceipt:r\ncontent-length:1\n\nabc\0",
+    ],
+)
 def test_a_fault_knows_the_receipt_that_was_asked_for(wire: bytes):
     for pieces in ([wire], octets(wire)):
         parser = FrameParser(version=Version.V1_2)
@@ -419,7 +428,7 @@ EXACT = {
     "command": b"C" * 8 + b"\n\n\0",
     "header line": b"SEND\na:" + b"x" * 18 + b"\n\n\0",
     "header count": b"SEND\n" + b"a:b\n" * 3 + b"\n\0",
-    "header block": b"SEND\n" + b"a:" + b"x" * 16 + b"\nb:" + b"x" * 16 + b"\nc:" + b"x" * 15 + b"\n\n\0",
+    "header block": b"SEND\na:%b\nb:%b\nc:%b\n\n\0" % (b"x" * 16, b"x" * 16, b"x" * 15),
     "body": b"SEND\n\n" + b"x" * 30 + b"\0",
     "body of known length": b"SEND\ncontent-length:30\n\n" + b"\0" * 30 + b"\0",
 }
@@ -427,7 +436,7 @@ LARGER = {
     "command": b"C" * 9 + b"\n\n\0",
     "header line": b"SEND\na:" + b"x" * 19 + b"\n\n\0",
     "header count": b"SEND\n" + b"a:b\n" * 4 + b"\n\0",
-    "header block": b"SEND\n" + b"a:" + b"x" * 18 + b"\nb:" + b"x" * 18 + b"\nc:" + b"x" * 18 + b"\n\n\0",
+    "header block": b"SEND\na:%b\nb:%b\nc:%b\n\n\0" % ((b"x" * 18,) * 3),
     "body": b"SEND\n\n" + b"x" * 31 + b"\0",
     "body of known length": b"SEND\ncontent-length:31\n\n" + b"\0" * 31 + b"\0",
 }

@@ -133,9 +133,7 @@ class Peer:
         self.connected: Frame | None = None
 
     @classmethod
-    def open(
-        cls, port: int, version: str = "1.2", *headers: str, receive_buffer: int = 0
-    ) -> Self:
+    def open(cls, port: int, version: str = "1.2", *headers: str, receive_buffer: int = 0) -> Self:
         """A connected client.
 
         Args:

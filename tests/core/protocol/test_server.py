@@ -166,7 +166,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("version", "command", "names"), ROWS)
 def test_required_headers(version: Version, command: str, names: tuple[str, ...]):
-    complete = {name: "x" for name in names}
+    complete = dict.fromkeys(names, "x")
 
     def receive(headers: dict[str, str]) -> ErrorCode | None:
         server = connected(version)
@@ -270,9 +270,7 @@ def test_a_dead_client():
 
 
 def test_the_grace_can_be_set():
-    server = connected(
-        more=b"heart-beat:10000,0\n", heart_beat=(0, 1000), heart_beat_grace=3.0
-    )
+    server = connected(more=b"heart-beat:10000,0\n", heart_beat=(0, 1000), heart_beat_grace=3.0)
     server.tick(30.0)
     assert server.failure is None
     server.tick(30.1)

@@ -62,6 +62,11 @@ class Peer(Protocol):
     address: str
     outlet: Outlet
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has closed its side, as far as that can be seen without reading."""
+        ...
+
     def pause(self) -> None:
         """Read no more for now."""
         ...

@@ -41,6 +41,7 @@ log = logging.getLogger("stompy_broker.session")
 _PREFETCH_HEADERS = ("prefetch-count", "activemq.prefetchSize", "prefetch")
 _TEMPORARY = Kind.TEMPORARY.value
 _LONGEST_NUMBER = 12
+_WATCH_SECONDS = 1.0
 
 
 class Session:
@@ -80,7 +81,9 @@ class Session:
         )
         self._held_by: Pressure | None = None
         self._client_id: str | None = None
+        self._leaving = False
         self._ended = False
+        self._watch = self._clock.alarm(self._see_if_left)
         self._alarm = self._clock.alarm(self._time_passed)
         self._alarm.set(self._clock.now() + settings.login_timeout)
         self._verbs: Mapping[str, Callable[[Head, bytes], bool | None]] = {
@@ -223,6 +226,9 @@ class Session:
             queue = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
             address = f"{Kind.REPLY.value}{queue.name}"
             message_head = MessageHead.from_headers(headers | {"reply-to": address})
+        if destination.kind is Kind.TEMPORARY:
+            # Checked now, because COMMIT must not fail.
+            self._check_room(self._own_queue(destination.name))
         if plan.sets_up:
             self._router.queue(destination.name, headers)
         if transaction_id is not None:
@@ -258,14 +264,30 @@ class Session:
 
     def _hold(self, pressure: Pressure) -> None:
         """Read no more from this client until there is room (design, promise 11)."""
-        if self._held_by is not None or not pressure.stops(consumes=bool(self._subscriptions)):
+        if (
+            self._held_by is not None
+            or self._leaving
+            or not pressure.stops(consumes=bool(self._subscriptions))
+        ):
             return
         self._held_by = pressure
         pressure.wait(self._go_on)
+        self._watch.set(self._clock.now() + _WATCH_SECONDS)
         self._peer.pause()
         if self._protocol.heart_beat is not None:
             self._protocol.heart_beat.suspended = True
         log.info("%s: waits for room before it may send more", self._peer.address)
+
+    def _see_if_left(self) -> None:
+        """A client that has gone may hold what keeps the broker full, so read on to its end."""
+        if self._held_by is None or self._ended:
+            return
+        if self._peer.has_left:
+            self._held_by.forget(self._go_on)
+            self._leaving = True
+            self._go_on()
+        else:
+            self._watch.set(self._clock.now() + _WATCH_SECONDS)
 
     def _go_on(self) -> None:
         self._held_by = None
@@ -423,12 +445,35 @@ class Session:
     # -- temporary queues -------------------------------------------------------------------
 
     def _own_queue(self, name: str) -> Queue:
-        """This connection's temporary queue of that name, made if need be."""
+        """This connection's temporary queue of that name, made if need be.
+
+        Raises:
+            ProtocolError: it has as many as it may have subscriptions.
+        """
         queue = self._temporary.get(name)
         if queue is None:
+            if len(self._temporary) >= self._lobby.settings.max_subscriptions:
+                raise ProtocolError(
+                    ErrorCode.LIMIT_EXCEEDED,
+                    f"{len(self._temporary)} temporary queues on one connection are the limit",
+                )
             queue = self._router.temporary_queue(f"{_TEMPORARY}{name}", self._lobby.new_token())
             self._temporary[name] = queue
         return queue
+
+    def _check_room(self, own: Queue) -> None:
+        """Refuse to fill the broker with what only the sender could take out again.
+
+        Held until there is room, it could never do that, and all other producers would wait too.
+
+        Raises:
+            ProtocolError: the broker is full, and this temporary queue is part of the reason.
+        """
+        if self._router.pressure.full and own.bytes:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the broker is full, and {own.bytes} bytes wait in {own.destination!r}",
+            )
 
     def _reply_queue(self, name: str) -> Queue:
         """The queue of a ``reply-to``. A client that has not subscribed to it is subscribed.
@@ -559,6 +604,7 @@ class Session:
             return
         self._ended = True
         self._alarm.cancel()
+        self._watch.cancel()
         self._receipts.forget()
         if self._held_by is not None:
             self._held_by.forget(self._go_on)

@@ -27,6 +27,7 @@ from stompy_broker.session.session import Session
 log = logging.getLogger("stompy_broker.connection")
 
 _TLS_HANDSHAKE = 0x16
+_CLOSED_BY_PEER = (7, 8)  # Linux: TCP_CLOSE, TCP_CLOSE_WAIT
 _HTTP_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI ")
 _LONGEST_METHOD = max(map(len, _HTTP_METHODS))
 _HTTP_ANSWER = (
@@ -98,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._unread_for: set[str] = set()  # why nothing is read just now
         self._socket_full = False
         self._closing = False
+        self._finished = False  # the client has closed its side
         self._cut = clock.alarm(self.abort)
 
     # -- asyncio.Protocol -------------------------------------------------------------------
@@ -137,7 +139,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; what waits for it is still written."""
-        return False
+        if self._session is None or not self.outlet.size:
+            return False
+        self._finished = True
+        if not self._closing:
+            self._session.closed()
+            self.close()
+        return True
 
     def pause_writing(self) -> None:
         """The socket takes no more."""
@@ -183,6 +191,18 @@ class Connection(asyncio.Protocol):
             self._session.refuse(error)
 
     # -- what the session asks --------------------------------------------------------------
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has closed its side; Linux knows without reading."""
+        transport, info = self._transport, getattr(socket, "TCP_INFO", None)
+        if transport is None or info is None:
+            return False
+        sock: socket.socket = transport.get_extra_info("socket")
+        try:
+            return sock.getsockopt(socket.IPPROTO_TCP, info, 1)[0] in _CLOSED_BY_PEER
+        except OSError:
+            return True
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -236,6 +256,10 @@ class Connection(asyncio.Protocol):
     def _end_writing(self) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
+            return
+        if self._finished:
+            # Closed within `resume_writing`, asyncio's transport would end twice.
+            asyncio.get_running_loop().call_soon(transport.close)
             return
         if transport.can_write_eof():
             # A peer that reset the connection is found out here before `connection_lost` tells.
