@@ -11,7 +11,9 @@ from stompy.headers import ALL_VERSIONS, Version
 from stompy_broker.message import BROKER_HEADERS, Message, MessageHead, SharedMessage, stamp
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-header_sets = st.dictionaries(texts.filter(bool), texts, max_size=5)
+TOLD = {"content-length", "message-id", "timestamp", "priority", "expires", "expiration", "ttl"}
+names = texts.filter(lambda name: bool(name) and name not in TOLD)
+header_sets = st.dictionaries(names, texts, max_size=5)
 
 
 def read_send(data: bytes, version: Version) -> tuple[Head, bytes]:
@@ -30,8 +32,6 @@ def delivered(message: Message, version: Version) -> Head:
 def test_every_header_arrives_in_1_2(headers: dict[str, str], body: bytes) -> None:
     head = MessageHead.from_headers({**headers, "destination": "/queue/q"})
     message = Message(7, head, body, stamp(1))
-    if any(name in headers for name in ("content-length", "message-id", "timestamp")):
-        return
     got = delivered(message, Version.V1_2).headers
     expected = {name: value for name, value in headers.items() if name not in BROKER_HEADERS}
     assert got == expected | {

@@ -622,7 +622,7 @@ def narrow() -> Iterator[RunningBroker]:
     """A broker whose topic subscribers have room for ten messages, or for a few bytes."""
     policies = (
         Policy(match="/topic/oldest.>", backlog_messages=10),
-        Policy(match="/topic/cut.>", backlog_messages=10, overflow="disconnect"),
+        Policy(match="/topic/cut.>", backlog_messages=10, backlog_overflow="disconnect"),
         Policy(match="/topic/bytes.>", backlog_bytes=5_000),
     )
     with running_broker(policy=policies) as broker:

@@ -141,15 +141,12 @@ class HeadCache:
         if known is None:
             return None
         value = block[start + _RECEIPT : end]
-        if not value or _BACKSLASH in value or _CR in value or _NUL in value:
+        if not value.translate(None, b"-_.").isalnum():  # perhaps escaped, padded or not text
             return None
         head = Head("SEND", known.headers, block, known.length)
         head.note = known.note
         head.pattern = known
-        try:
-            head.receipt = value.decode()
-        except UnicodeDecodeError:
-            return None
+        head.receipt = value.decode()
         return head
 
     def remember(self, head: Head) -> None:

@@ -220,7 +220,8 @@ class Session:
     def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
         """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
         headers, message_head, destination = head.headers, plan.head, plan.destination
-        receipt, transaction_id = headers.get("receipt"), headers.get("transaction")
+        receipt = headers.get("receipt") or head.receipt
+        transaction_id = headers.get("transaction")
         reply_to = headers.get("reply-to", "")
         if reply_to.startswith(_TEMPORARY):
             queue = self._reply_queue(reply_to.removeprefix(_TEMPORARY))

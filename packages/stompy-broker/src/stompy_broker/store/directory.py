@@ -25,6 +25,9 @@ log = logging.getLogger("stompy_broker.store")
 FILE = "messages.db"
 LOCK = "lock"
 
+WAL_BYTES = 16 * 1024 * 1024
+"""Length of the WAL from the start; the store carries it over before it grows longer."""
+
 _CHECK_BELOW = 1024**3
 """A database that was not closed properly is looked through for damage up to this size."""
 
@@ -89,10 +92,25 @@ def open_database(file: Path) -> sqlite3.Connection:
             if not clean:
                 _look_for_damage(connection, file)
             connection.execute("UPDATE state SET clean = 0")
+            _lay_out_wal(connection)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _lay_out_wal(connection: sqlite3.Connection) -> None:
+    """Make the WAL as long as it is going to be, so that commits overwrite it.
+
+    A commit that makes the file longer has the file system write its size as well. Measured with
+    ``benchmarks/peers.py``: a quarter more commits a second from a synchronous sender. The pages
+    are those of a table that is dropped again; the database uses them later.
+    """
+    with contextlib.suppress(sqlite3.OperationalError):  # a full disk; the store will see it
+        connection.execute("CREATE TABLE filler (zeros BLOB)")
+        connection.execute("INSERT INTO filler VALUES (zeroblob(?))", (WAL_BYTES,))
+        connection.execute("DROP TABLE filler")
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
 
 def connect(file: Path) -> sqlite3.Connection:
