@@ -1,0 +1,217 @@
+"""Stores without an event loop: the test ends the turns, and sees every statement that is run."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, cast
+
+from tests.support.house import Time
+
+from stompy_broker.message import Message
+from stompy_broker.store.base import MessageStore, StoredSubscription
+from stompy_broker.store.directory import FILE
+from stompy_broker.store.memory import MemoryStore
+from stompy_broker.store.sqlite import SQLiteStore
+
+PATIENCE = 10.0
+"""Seconds after which a writer that should have answered counts as stuck."""
+
+
+class Turns:
+    """An event loop's turns, ended by hand.
+
+    Attributes:
+        time: the clock that stores and queues go by.
+    """
+
+    def __init__(self) -> None:
+        self.time = Time()
+        self._soon: deque[Callable[[], None]] = deque()
+        self._posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Do something at the end of the turn."""
+        self._soon.append(action)
+
+    def post(self, action: Callable[[], None]) -> None:
+        """The same, from another thread."""
+        self._posted.put(action)
+
+    def end(self) -> None:
+        """End a turn: do what was put off and what other threads have posted until now."""
+        for _ in range(self._posted.qsize()):
+            self._soon.append(self._posted.get())
+        for _ in range(len(self._soon)):
+            self._soon.popleft()()
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Let turns pass until something holds."""
+        while not condition():
+            self.end()
+            if not condition() and not self._soon:
+                self._soon.append(self._posted.get(timeout=PATIENCE))
+
+
+class Tapped:
+    """A database connection that tells of each statement before it runs and after.
+
+    Args:
+        connection: the real one.
+        tap: given the statement, and whether it has run. What it raises, the statement raises.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, tap: Callable[[str, bool], None]) -> None:
+        self._connection = connection
+        self._tap = tap
+
+    def execute(self, statement: str, values: Iterable[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement."""
+        self._tap(statement, False)
+        cursor = self._connection.execute(statement, tuple(values))
+        self._tap(statement, True)
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class Shelf:
+    """A place where a store keeps things, and the store that is open there just now.
+
+    Args:
+        directory: where SQLite keeps its files; None = in memory.
+
+    Attributes:
+        store: the open store.
+        written: sequences that were told to be on disk.
+        trouble: what was told about trouble, in order.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory
+        self.turns = Turns()
+        self.written: list[int] = []
+        self.trouble: list[bool] = []
+        self.store: MessageStore = MemoryStore(durable=True)
+        if directory is not None:
+            self.store = self._open(directory)
+
+    def _open(self, directory: Path) -> SQLiteStore:
+        return SQLiteStore(
+            directory,
+            self.turns.time.clock,
+            self.turns.soon,
+            self.turns.post,
+            written=lambda messages: self.written.extend(m.sequence for m in messages),
+            troubled=self.trouble.append,
+        )
+
+    @property
+    def sqlite(self) -> SQLiteStore:
+        """The open store, which is on disk."""
+        assert isinstance(self.store, SQLiteStore)
+        return self.store
+
+    def tap(self, tap: Callable[[str, bool], None]) -> None:
+        """Be told of every statement; see `Tapped`."""
+        real = self.sqlite._connection
+        self.sqlite._connection = cast(sqlite3.Connection, Tapped(real, tap))
+
+    def sync(self) -> None:
+        """Wait until everything told so far is safe."""
+        safe: list[bool] = []
+        self.store.sync(lambda: safe.append(True))
+        self.turns.until(lambda: safe)
+
+    def load(self, *messages: Message) -> None:
+        """Wait until messages have their bodies back."""
+        loaded: list[bool] = []
+        self.store.load(messages, lambda: loaded.append(True))
+        self.turns.until(lambda: loaded)
+
+    def reopen(self) -> None:
+        """Close the store and open it again."""
+        self.store.close()
+        if self.directory is not None:
+            self.turns = Turns()
+            self.store = self._open(self.directory)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def copy(self, target: Path) -> Path:
+        """Copy the files as they are: what a crash would leave. No statement may be running."""
+        assert self.directory is not None
+        target.mkdir()
+        for file in self.directory.glob(f"{FILE}*"):
+            shutil.copyfile(file, target / file.name)
+        return target
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One restored message, all of it, so that two can be compared."""
+
+    destination: str
+    sequence: int
+    block: bytes
+    told: tuple[bool, bool, bool, int, bytes | None]
+    stamp: bytes
+    deliveries: int
+    due: int
+    expires: int
+    size: int
+    body: bytes | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that a store has kept."""
+
+    messages: tuple[Kept, ...]
+    queues: dict[str, dict[str, str]]
+    subscriptions: tuple[StoredSubscription, ...]
+
+
+def contents(shelf: Shelf) -> Contents:
+    """Everything that a store has kept. For a store that was just opened."""
+    restored = list(shelf.store.restore())
+    assert all(entry.message.body is None for entry in restored)
+    shelf.load(*(entry.message for entry in restored))
+    kept = []
+    for entry in restored:
+        message, head = entry.message, entry.message.head
+        told = (head.sized, head.stamped, head.persistent, head.priority, head.message_id)
+        kept.append(
+            Kept(
+                entry.destination,
+                message.sequence,
+                head.block,
+                told,
+                message.stamp,
+                message.deliveries,
+                entry.due,
+                message.expires,
+                message.size,
+                message.body,
+            )
+        )
+    subscriptions = sorted(shelf.store.subscriptions(), key=lambda kept: kept.name)
+    queues = {name: dict(headers) for name, headers in shelf.store.queues().items()}
+    return Contents(tuple(kept), queues, tuple(subscriptions))
+
+
+def contents_of(directory: Path) -> Contents:
+    """Everything that the files of a data directory hold."""
+    shelf = Shelf(directory)
+    try:
+        return contents(shelf)
+    finally:
+        shelf.close()
