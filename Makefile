@@ -19,7 +19,7 @@ help: ## print this list
 install: $(DEV) ## .venv with the three packages and the development tools
 
 run: $(RUNTIME) ## broker on 127.0.0.1:61613, messages in data/; more options in ARGS
-	$(BIN)/stompy-broker --host 127.0.0.1 --port 61613 --data data $(ARGS)
+	$(BIN)/stompy-broker --host 127.0.0.1 --port 61613 $(ARGS)
 
 demo: $(RUNTIME) ## broker and sample traffic together
 	$(BIN)/python examples/demo.py $(ARGS)

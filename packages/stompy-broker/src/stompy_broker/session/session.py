@@ -545,10 +545,12 @@ class Session:
         self._receipt_now(head.headers.get("receipt"))
 
     def _commit(self, head: Head, body: bytes) -> None:
-        receipt = head.headers.get("receipt")
-        transaction = self._transactions.take(head.headers["transaction"])
-        done = _nothing if receipt is None else self._receipt_when_done(receipt)
-        transaction.commit(done)
+        headers = head.headers
+        # Refused, it is still open, and what it claimed is given back with the connection.
+        self._transactions.find(headers["transaction"]).admit()
+        transaction = self._transactions.take(headers["transaction"])
+        receipt = headers.get("receipt")
+        transaction.commit(_nothing if receipt is None else self._receipt_when_done(receipt))
 
     def _abort(self, head: Head, body: bytes) -> None:
         self._transactions.take(head.headers["transaction"]).abort()
@@ -575,7 +577,8 @@ class Session:
         # The receipts owed come first, so they are not forgotten here as they are in `_end`.
         receipts, self._receipts = self._receipts, Receipts()
         self._end()
-        receipts.now(leave)
+        # What was sent without receipt is safe by then as well.
+        self._router.store.sync(receipts.after(leave))
         return True
 
     def _fail(self, error: ProtocolError, head: Head | None = None) -> None:

@@ -46,15 +46,18 @@ class Transaction:
         self.size = 0
         self.operations: list[Publication | Settlement] = []
 
-    def commit(self, done: Done) -> None:
-        """Apply everything; call ``done`` when all of it is safe.
+    def admit(self) -> None:
+        """Whether everything would be taken.
 
         Raises:
-            ProtocolError: a queue refuses a message; then nothing was applied.
+            ProtocolError: a queue refuses a message.
         """
         for operation in self.operations:
             if isinstance(operation, Publication):
                 operation.admit()
+
+    def commit(self, done: Done) -> None:
+        """Apply everything, which was admitted; call ``done`` when all of it is safe."""
         parts = 1
         for operation in self.operations:
             parts += 1 if isinstance(operation, Publication) else len(operation.numbers)

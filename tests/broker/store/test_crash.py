@@ -1,0 +1,226 @@
+"""A real broker process, killed at random moments under load (design, promises 1, 2, 5, 9 and 12).
+
+Whatever was promised before a kill has to hold after all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import stompy
+
+IN, OUT_A, OUT_B, HELD = "/queue/in", "/queue/out.a", "/queue/out.b", "/queue/held"
+
+
+class BrokerProcess:
+    """A broker on one data directory, started again after each kill."""
+
+    def __init__(self, data: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "stompy_broker", "--port", "0", "--data", str(data)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"stomp://\S+", line)
+        assert found, f"not ready: {line!r}"
+        self.url = found[0]
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Ledger:
+    """What the clients know: what was promised to them, and what they left open."""
+
+    def __init__(self) -> None:
+        self.accepted: set[str] = set()  # SEND receipted
+        self.acked: set[str] = set()  # ACK receipted
+        self.tried: set[str] = set()  # ACK sent, fate unknown
+        self.moved: set[str] = set()  # COMMIT receipted
+        self.moving: set[str] = set()  # COMMIT sent, fate unknown
+        self.held: set[str] = set()  # delivered long before the kill, never settled
+
+
+def until_cut(work: Callable[[stompy.STOMPClient], None], url: str) -> threading.Thread:
+    """Run a client on a thread until the broker is killed under it."""
+
+    def run() -> None:
+        try:
+            with stompy.connect(url, heart_beat=(0, 0)) as client:
+                work(client)
+        except stompy.STOMPConnectionError:
+            pass
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def produce(ledger: Ledger, name: str) -> Callable[[stompy.STOMPClient], None]:
+    def work(client: stompy.STOMPClient) -> None:
+        for number in range(1_000_000):
+            receipts = {}
+            for step in range(8):
+                body = f"{name}.{number * 8 + step:09d}"
+                receipts[client.message(IN, body.encode(), receipt=True)] = body
+            for receipt, body in receipts.items():
+                assert receipt is not None
+                client.wait_for_receipt(receipt, timeout=20)
+                ledger.accepted.add(body)
+
+    return work
+
+
+def consume(ledger: Ledger) -> Callable[[stompy.STOMPClient], None]:
+    def work(client: stompy.STOMPClient) -> None:
+        client.subscribe(IN, "client-individual", send_acks=False, headers={"prefetch-count": 8})
+        for frame in client:
+            ledger.tried.add(frame.text)
+            receipt = client.send("ACK", {"id": frame["ack"]}, receipt=True)
+            assert receipt is not None
+            client.wait_for_receipt(receipt, timeout=20)
+            ledger.acked.add(frame.text)
+
+    return work
+
+
+def transform(ledger: Ledger) -> Callable[[stompy.STOMPClient], None]:
+    """Consume, transform, produce: all of it or nothing."""
+
+    def work(client: stompy.STOMPClient) -> None:
+        client.subscribe(IN, "client-individual", send_acks=False, headers={"prefetch-count": 8})
+        for frame in client:
+            transaction = client.transaction()
+            transaction.ack(frame["ack"])
+            transaction.message(OUT_A, frame.Body)
+            transaction.message(OUT_B, frame.Body)
+            ledger.moving.add(frame.text)
+            receipt = transaction.commit(receipt=True)
+            assert receipt is not None
+            client.wait_for_receipt(receipt, timeout=20)
+            ledger.moved.add(frame.text)
+
+    return work
+
+
+def hold(ledger: Ledger, name: str) -> Callable[[stompy.STOMPClient], None]:
+    """Take messages and settle none of them."""
+
+    def work(client: stompy.STOMPClient) -> None:
+        for number in range(5):
+            receipt = client.message(HELD, f"{name}.{number}".encode(), receipt=True)
+            assert receipt is not None
+            client.wait_for_receipt(receipt, timeout=20)
+        client.subscribe(HELD, "client-individual", send_acks=False)
+        for frame in client:
+            ledger.held.add(frame.text)
+
+    return work
+
+
+def drain(url: str, destination: str) -> list[stompy.STOMPFrame]:
+    frames = []
+    with stompy.connect(url) as client:
+        client.subscribe(destination)
+        while True:
+            try:
+                frame = client.recv(timeout=1.0)
+            except stompy.STOMPTimeout:
+                return frames
+            assert frame is not None
+            frames.append(frame)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_kills_at_random_moments(tmp_path: Path, seed: int) -> None:
+    chance, ledger = random.Random(seed), Ledger()
+    rounds = 3 if seed == 1 else 12
+    for number in range(rounds):
+        broker = BrokerProcess(tmp_path / "data")
+        threads = [
+            until_cut(produce(ledger, f"p{number}a"), broker.url),
+            until_cut(produce(ledger, f"p{number}b"), broker.url),
+            until_cut(hold(ledger, f"h{number}"), broker.url),
+            until_cut(consume(ledger), broker.url),
+            until_cut(transform(ledger), broker.url),
+        ]
+        # The moment of the kill is the subject of this test, not something to wait for.
+        deadline = time.monotonic() + chance.uniform(0.5, 1.2)
+        while time.monotonic() < deadline or len(ledger.held) < 5:
+            time.sleep(0.01)
+        broker.kill()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+    broker = BrokerProcess(tmp_path / "data")
+    try:
+        left = [frame.text for frame in drain(broker.url, IN)]
+        out_a = [frame.text for frame in drain(broker.url, OUT_A)]
+        out_b = [frame.text for frame in drain(broker.url, OUT_B)]
+        held = drain(broker.url, HELD)
+    finally:
+        broker.kill()
+
+    assert len(ledger.accepted) > 50
+    assert ledger.acked
+    assert ledger.moved
+    # A receipted SEND is there, unless it was settled since.
+    assert ledger.accepted <= set(left) | ledger.tried | set(out_a)
+    # A receipted ACK never comes back.
+    assert not ledger.acked & set(left)
+    assert not ledger.acked & set(out_a)
+    # A transaction is there whole or not at all, receipted or not.
+    assert sorted(out_a) == sorted(out_b)
+    assert len(out_a) == len(set(out_a))
+    assert ledger.moved <= set(out_a) <= ledger.moving
+    assert not set(out_a) & set(left)
+    # Order per producer holds.
+    by_producer: dict[str, list[str]] = defaultdict(list)
+    for body in left:
+        by_producer[body.partition(".")[0]].append(body)
+    for bodies in by_producer.values():
+        assert bodies == sorted(set(bodies))
+    # What was not acknowledged comes back marked.
+    seen = {frame.text: frame for frame in held}
+    assert ledger.held <= set(seen)
+    for body in ledger.held:
+        assert seen[body]["redelivered"] == "true"
+        assert int(seen[body]["delivery-count"]) >= 2
+
+
+def test_the_second_broker_on_a_directory_is_refused(tmp_path: Path) -> None:
+    broker = BrokerProcess(tmp_path / "data")
+    try:
+        second = subprocess.run(
+            [sys.executable, "-m", "stompy_broker", "--port", "0", "--data", tmp_path / "data"],
+            capture_output=True,
+            text=True,
+            timeout=15,
+            check=False,
+            env=os.environ,
+        )
+    finally:
+        broker.kill()
+    assert second.returncode == 1
+    assert str(broker.process.pid) in second.stderr
+    assert "Traceback" not in second.stderr
