@@ -20,12 +20,18 @@ from hypothesis.stateful import (
     rule,
 )
 from tests.support.house import WALL, make_head, make_message
-from tests.support.storage import Contents, Shelf, contents, contents_of
+from tests.support.storage import Contents, Shelf, contents, contents_of, short_wal
 
 from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.store.base import StoredSubscription
 
 SUBSCRIPTION = StoredSubscription("ann.news", "news.>", '{"shared": false}')
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    with short_wal():
+        yield
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,6 +15,7 @@ from typing import Any, cast
 from tests.support.house import Time
 
 from stompy_broker.message import Message
+from stompy_broker.store import directory
 from stompy_broker.store.base import MessageStore, StoredSubscription
 from stompy_broker.store.directory import FILE
 from stompy_broker.store.memory import MemoryStore
@@ -21,6 +23,14 @@ from stompy_broker.store.sqlite import SQLiteStore
 
 PATIENCE = 10.0
 """Seconds after which a writer that should have answered counts as stuck."""
+
+
+@contextmanager
+def short_wal() -> Iterator[None]:
+    """Stores that are opened meanwhile do not lay out their WAL: it takes time, and copies do."""
+    usual, directory.WAL_BYTES = directory.WAL_BYTES, 0
+    yield
+    directory.WAL_BYTES = usual
 
 
 class Turns:
