@@ -153,7 +153,8 @@ def drain(url: str, destination: str) -> list[stompy.STOMPFrame]:
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_kills_at_random_moments(tmp_path: Path, seed: int) -> None:
     chance, ledger = random.Random(seed), Ledger()
-    rounds = 3 if seed == 1 else 12
+    # Fewer than max_deliveries, or what is held becomes dead letters.
+    rounds = 3 if seed == 1 else 8
     for number in range(rounds):
         broker = BrokerProcess(tmp_path / "data")
         threads = [
