@@ -42,11 +42,12 @@ FLOORS: dict[str, list[set[str]]] = {
     ],
     "stompy_broker": [
         {"version", "clock", "destination", "message", "auth"},
-        {"routing", "routing.consumer", "routing.matcher", "routing.pressure"},
+        {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
         {"store", "policy"},
         {"store.base"},
-        {"store.memory", "routing.queue"},
-        {"routing.router", "config"},
+        {"store.memory", "store.schema", "routing.departing", "routing.durable"},
+        {"store.directory", "routing.queue"},
+        {"store.sqlite", "routing.router", "config"},
         {"session", "session.outlet", "session.receipts", "session.send"},
         {"session.subscription"},
         {"session.deliveries", "session.transactions", "session.lobby"},
@@ -74,7 +75,16 @@ IMPURE = {
         "__main__",
         "stompy",
     },
-    "stompy_broker": {"wire.connection", "broker", "running", "cli", "__main__", "stompy_broker"},
+    "stompy_broker": {
+        "store.directory",
+        "store.sqlite",
+        "wire.connection",
+        "broker",
+        "running",
+        "cli",
+        "__main__",
+        "stompy_broker",
+    },
     "stompy_monitor": {"cli", "__main__", "stompy_monitor"},
 }
 

@@ -55,6 +55,7 @@ def test_login() -> None:
     config = load_config(
         overrides={
             "listen": {"port": 0},
+            "store": {"data": ""},
             "users": {"ops": hash_password("wonder")},
         }
     )
