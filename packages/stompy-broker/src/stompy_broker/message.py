@@ -87,6 +87,7 @@ class MessageHead:
         priority: 0 to 9; higher goes first.
         ttl: milliseconds that the message lives, or 0.
         expires: milliseconds since the epoch at which it ends, or 0.
+        mortal: whether it has either.
         message_id: the ``message-id`` to show; None = the message's sequence.
     """
 
@@ -94,6 +95,7 @@ class MessageHead:
         "block",
         "expires",
         "message_id",
+        "mortal",
         "persistent",
         "plain",
         "priority",
@@ -122,6 +124,7 @@ class MessageHead:
         self.priority = priority
         self.ttl = ttl
         self.expires = expires
+        self.mortal = bool(ttl or expires)
         self.message_id = message_id
 
     @classmethod

@@ -63,12 +63,14 @@ class Head:
         block: the raw bytes of command and header lines, without the blank line.
         length: the ``content-length``, or -1 where none was given.
         note: free for the owner of the connection: what it worked out from this head.
-        receipt: the ``receipt`` where that is not in ``headers``, because they are shared with
-            heads that are the same but for it (`HeadCache.like`).
-        pattern: the head that they are shared with.
+        receipt: the ``receipt`` where that is not in ``headers`` (`PatternedHead`).
+        pattern: the head that headers and note are shared with (`PatternedHead`).
     """
 
-    __slots__ = ("block", "command", "headers", "length", "note", "pattern", "receipt")
+    __slots__ = ("block", "command", "headers", "length", "note")
+
+    receipt: str | None = None
+    pattern: Head | None = None
 
     def __init__(self, command: str, headers: dict[str, str], block: bytes, length: int) -> None:
         self.command = command
@@ -76,11 +78,21 @@ class Head:
         self.block = block
         self.length = length
         self.note: object = None
-        self.receipt: str | None = None
-        self.pattern: Head | None = None
 
     def __repr__(self) -> str:
         return f"<Head {self.command} {len(self.headers)} headers>"
+
+
+class PatternedHead(Head):
+    """A head that is the same as another one but for its receipt (`HeadCache.like`)."""
+
+    __slots__ = ("pattern", "receipt")
+
+    def __init__(self, pattern: Head, receipt: str, block: bytes) -> None:
+        super().__init__(pattern.command, pattern.headers, block, pattern.length)
+        self.note = pattern.note
+        self.pattern = pattern
+        self.receipt = receipt
 
 
 def _nothing_known(block: bytes) -> Head | None:
@@ -143,11 +155,7 @@ class HeadCache:
         value = block[start + _RECEIPT : end]
         if not value.translate(None, b"-_.").isalnum():  # perhaps escaped, padded or not text
             return None
-        head = Head("SEND", known.headers, block, known.length)
-        head.note = known.note
-        head.pattern = known
-        head.receipt = value.decode()
-        return head
+        return PatternedHead(known, value.decode(), block)
 
     def remember(self, head: Head) -> None:
         """A head was read from its block: keep it if that happened before."""

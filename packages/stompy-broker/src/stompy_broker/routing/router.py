@@ -171,7 +171,7 @@ class Router:
         if destination.kind is _QUEUE:
             message = Message(next(self._sequences), head, body, self.stamp)
             queue = self.queues.get(destination.name) or self.queue(destination.name)
-            if head.ttl or head.expires:
+            if head.mortal:
                 self._publish_mortal(queue, message, done, admit=admit)
             else:
                 queue.publish(message, done, admit=admit)
@@ -201,7 +201,7 @@ class Router:
     ) -> None:
         """Put a message into a queue that is known already."""
         message = Message(next(self._sequences), head, body, self.stamp)
-        if head.ttl or head.expires:
+        if head.mortal:
             self._publish_mortal(queue, message, done, admit=True)
         else:
             queue.publish(message, done)
@@ -215,15 +215,15 @@ class Router:
         elif len(queues) == 1:
             self.publish_to(queues[0], head, body)
         else:
+            # What may be stored, or end, has a place of its own in each queue.
             shared = None
+            if head.plain and not head.mortal:
+                shared = SharedMessage(next(self._sequences), head, body, self.stamp)
             for queue in queues:
-                if queue.durable or not head.plain or head.ttl or head.expires:
-                    # It may be stored, or end: then each has its own place.
+                if shared is None or queue.durable:
                     self.publish_to(queue, head, body)
-                    continue
-                if shared is None:
-                    shared = SharedMessage(next(self._sequences), head, body, self.stamp)
-                queue.publish(shared)
+                else:
+                    queue.publish(shared)
         if done is not None:
             self.store.sync(done)
 

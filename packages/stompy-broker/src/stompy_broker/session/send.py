@@ -31,5 +31,8 @@ class SendPlan:
         headers = head.headers
         self.destination = destination = sendable(headers["destination"])
         self.head = MessageHead.from_send(head, version)
-        self.sets_up = destination.kind is Kind.QUEUE and not _ARGUMENTS.isdisjoint(headers)
-        self.simple = _SPECIAL.isdisjoint(headers) and destination.kind is not Kind.TEMPORARY
+        plain = _SPECIAL.isdisjoint(headers)
+        self.simple = plain and destination.kind is not Kind.TEMPORARY
+        self.sets_up = (
+            not plain and destination.kind is Kind.QUEUE and not _ARGUMENTS.isdisjoint(headers)
+        )
