@@ -42,10 +42,13 @@ FLOORS: dict[str, list[set[str]]] = {
     ],
     "stompy_broker": [
         {"version", "clock", "destination", "message", "auth"},
-        {"routing", "routing.consumer", "routing.matcher", "routing.pressure"},
+        {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
         {"store", "policy"},
         {"store.base"},
-        {"store.memory", "routing.queue"},
+        {"store.memory", "store.schema", "routing.departing", "routing.durable"},
+        {"store.directory", "routing.queue"},
+        {"store.sqlite"},
+        {"store.inspection"},
         {"routing.router", "config"},
         {"session", "session.outlet", "session.receipts", "session.send"},
         {"session.subscription"},
@@ -74,7 +77,15 @@ IMPURE = {
         "__main__",
         "stompy",
     },
-    "stompy_broker": {"wire.connection", "broker", "running", "cli", "__main__", "stompy_broker"},
+    "stompy_broker": {
+        "store.sqlite",
+        "wire.connection",
+        "broker",
+        "running",
+        "cli",
+        "__main__",
+        "stompy_broker",
+    },
     "stompy_monitor": {"cli", "__main__", "stompy_monitor"},
 }
 
