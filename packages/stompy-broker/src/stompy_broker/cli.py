@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gc
+import json
 import logging
+import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
+from stompy.errors import ProtocolError
 from stompy_broker.auth import hash_password
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
+from stompy_broker.destination import parse_destination
+from stompy_broker.policy import Policies
 from stompy_broker.store.base import StoreError
+from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected
 from stompy_broker.version import __version__
 
 EXIT_CANNOT_START = 1
 EXIT_USAGE = 2
+EXIT_NOT_SOUND = 1
 
 _EPILOG = """
 \b
@@ -35,6 +46,15 @@ Examples:
   stompy-broker
   stompy-broker --host 0.0.0.0 --config broker.toml
   stompy-broker check broker.toml
+  stompy-broker store stats data
+"""
+
+_STORE_EPILOG = """
+\b
+Exit status:
+  0  everything is in order
+  1  damage was found, or the directory is absent, in use, or cannot be read
+  2  wrong usage
 """
 
 
@@ -96,10 +116,31 @@ def main(
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
+@click.option(
+    "--explain", metavar="DESTINATION", help="Print the policy of a destination, all of it."
+)
+def check(file: Path, explain: str | None) -> None:
     """Check a configuration FILE; exit status 2 if it cannot be used."""
-    _load(file, {})
-    click.echo(f"{file}: valid")
+    config = _load(file, {})
+    if explain is None:
+        click.echo(f"{file}: valid")
+    else:
+        _explain(config, explain)
+
+
+def _explain(config: BrokerConfig, text: str) -> None:
+    try:
+        destination = parse_destination(text)
+    except ProtocolError as error:
+        click.echo(f"stompy-broker: {text}: {error.Message}", err=True)
+        sys.exit(EXIT_USAGE)
+    policies = Policies(config.policy)
+    index = policies.index(destination.kind, destination.name)
+    policy = policies.find(destination.kind, destination.name)
+    which = "defaults" if index is None else f"policy.{index}, match = {json.dumps(policy.match)}"
+    click.echo(f"{destination}: {which}")
+    for name, value in policy.model_dump(exclude={"match"}).items():
+        click.echo(f"{name} = {json.dumps(value)}")
 
 
 @main.command("hash-password")
@@ -107,6 +148,120 @@ def check(file: Path) -> None:
 def hash_password_command(password: str) -> None:
     """Print a salted hash of a password, for [users] in the configuration."""
     click.echo(hash_password(password))
+
+
+@main.group(epilog=_STORE_EPILOG)
+def store() -> None:
+    """Look into a data directory that no broker uses.
+
+    Locks the directory meanwhile, and changes nothing in the database.
+    """
+
+
+_DIRECTORY = click.argument(
+    "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
+)
+
+
+@store.command("check", epilog=_STORE_EPILOG)
+@_DIRECTORY
+def store_check(directory: Path) -> None:
+    """Look through the database in DIR for damage, and print each finding."""
+    with _inspected(directory) as inspection:
+        findings = inspection.check()
+    for finding in findings:
+        click.echo(finding)
+    if findings:
+        sys.exit(EXIT_NOT_SOUND)
+    click.echo(f"{directory}: no damage found")
+
+
+@store.command("stats", epilog=_STORE_EPILOG)
+@_DIRECTORY
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; times in ms.")
+def store_stats(directory: Path, as_json: bool) -> None:
+    """Print what DIR holds: queues, durable subscriptions, files."""
+    with _inspected(directory) as inspection:
+        stats = inspection.stats()
+    if as_json:
+        click.echo(json.dumps(asdict(stats)))
+    else:
+        _print_stats(stats)
+
+
+@store.command("export", epilog=_STORE_EPILOG)
+@_DIRECTORY
+def store_export(directory: Path) -> None:
+    """Print every message in DIR, a JSON object a line.
+
+    Of a damaged database it prints what can be read, and tells on standard error what cannot.
+    """
+    try:
+        with _inspected(directory) as inspection:
+            for message in inspection.export():
+                click.echo(_json_line(message))
+            sys.stdout.flush()
+            problems = inspection.problems
+    except BrokenPipeError:
+        # Who reads has had enough. Nothing more may be written there, not even at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_NOT_SOUND)
+    for problem in problems:
+        click.echo(f"stompy-broker: {problem}", err=True)
+    if problems:
+        sys.exit(EXIT_NOT_SOUND)
+
+
+@contextlib.contextmanager
+def _inspected(directory: Path) -> Iterator[Inspection]:
+    try:
+        with inspected(directory) as inspection:
+            yield inspection
+    except StoreError as error:
+        click.echo(f"stompy-broker: {error}", err=True)
+        sys.exit(EXIT_NOT_SOUND)
+
+
+def _json_line(message: Exported) -> str:
+    fields = asdict(message)
+    fields["body_base64"] = base64.b64encode(fields.pop("body")).decode()
+    return json.dumps(fields)
+
+
+def _print_stats(stats: Stats) -> None:
+    _print_table(
+        ("queue", "messages", "bytes", "oldest"),
+        [
+            (
+                queue.destination or "(queue missing)",
+                str(queue.messages),
+                str(queue.bytes),
+                "" if queue.oldest is None else _time(queue.oldest),
+            )
+            for queue in stats.queues
+        ],
+    )
+    click.echo()
+    _print_table(
+        ("durable subscription", "topics"), [(s.name, s.pattern) for s in stats.subscriptions]
+    )
+    click.echo()
+    _print_table(("file", "bytes"), [(name, str(size)) for name, size in stats.files.items()])
+
+
+def _print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+    for row in (heading, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _time(milliseconds: int) -> str:
+    try:
+        at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return str(milliseconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _load(file: Path | None, overrides: dict[str, dict[str, object]]) -> BrokerConfig:

@@ -210,8 +210,12 @@ class Policies:
 
     def find(self, kind: Kind, name: str) -> Policy:
         """The first policy that matches, or the defaults."""
-        matches = self._by_kind[kind].match(name)
-        return self._policies[min(matches)] if matches else _DEFAULT
+        index = self.index(kind, name)
+        return _DEFAULT if index is None else self._policies[index]
+
+    def index(self, kind: Kind, name: str) -> int | None:
+        """The place of the first policy that matches, from 0; None: the defaults hold."""
+        return min(self._by_kind[kind].match(name), default=None)
 
 
 _DEFAULT = Policy()

@@ -151,13 +151,19 @@ def translated(file: Path) -> Iterator[None]:
         raise StoreError(f"{file}: damaged: {error}; {_WAY_OUT}") from None
 
 
-def damage(connection: sqlite3.Connection, limit: int = 5) -> list[str]:
+def damage(connection: sqlite3.Connection, limit: int = 5, *, thorough: bool = False) -> list[str]:
     """What SQLite finds wrong with a database; at most so many findings.
+
+    Args:
+        connection: an open database.
+        limit: how many.
+        thorough: compare indexes with their tables, too, which takes longer.
 
     Raises:
         sqlite3.Error: it cannot even be looked through.
     """
-    found = [row[0] for row in connection.execute(f"PRAGMA quick_check({limit:d})")]
+    pragma = "integrity_check" if thorough else "quick_check"
+    found = [row[0] for row in connection.execute(f"PRAGMA {pragma}({limit:d})")]
     return [] if found == ["ok"] else found
 
 

@@ -1,0 +1,338 @@
+"""A look into a data directory that no broker uses: check, count, save. Changes nothing in it.
+
+The directory is locked meanwhile, so no broker starts on it. SQLite is kept from writing: a
+database whose WAL is empty is opened as unchangeable. One with a WAL, as a crash leaves it, is
+opened for reading without SQLite's own locks, which it could not take in a file that it may not
+write to; its changes are read from the WAL, and stay there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from stompy.errors import ProtocolError
+from stompy_broker.store.base import StoredSubscription, StoreError
+from stompy_broker.store.directory import FILE, damage, lock_directory, translated
+from stompy_broker.store.schema import STEPS, check_ours
+from stompy_broker.store.sqlite import restored_head
+
+_FINDINGS = 100
+"""At most so many of SQLite's findings are told."""
+
+_LAST = 2**63 - 1
+
+_WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+
+_ROW = (
+    "SELECT sequence, queue, received, deliveries, expires, flags, message_id, head, body "
+    "FROM message"
+)
+
+
+_Row = tuple[Any, ...]
+"""As it was read: in a damaged database anything may stand anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCount:
+    """What one queue has on disk.
+
+    Attributes:
+        destination: the queue; None for messages whose queue is missing.
+        messages: how many.
+        bytes: their headers and bodies.
+        oldest: when the oldest came, in milliseconds since the epoch; None without messages.
+    """
+
+    destination: str | None
+    messages: int
+    bytes: int
+    oldest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a data directory holds.
+
+    Attributes:
+        queues: by destination.
+        subscriptions: the durable ones, by name.
+        files: the length of each file of the database, by name.
+    """
+
+    queues: list[QueueCount]
+    subscriptions: list[StoredSubscription]
+    files: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A message as it is on disk.
+
+    Attributes:
+        destination: its queue; None when that cannot be read.
+        message_id: as consumers see it.
+        sequence: its place.
+        received_at: milliseconds since the epoch.
+        deliveries: begun so far.
+        expires: milliseconds since the epoch, or 0.
+        priority: 0 to 9.
+        headers: as they are passed on.
+        body: the body.
+    """
+
+    destination: str | None
+    message_id: str
+    sequence: int
+    received_at: int
+    deliveries: int
+    expires: int
+    priority: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Inspection:
+    """A data directory, locked and open for reading. Get one from `inspected`.
+
+    Attributes:
+        problems: what `export` could not read.
+    """
+
+    def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
+        self.problems: list[str] = []
+        self._file = file
+        self._connection = connection
+
+    def check(self) -> list[str]:
+        """Everything that is wrong; empty when all is well."""
+        try:
+            found = damage(self._connection, _FINDINGS, thorough=True)
+            found += self._without_queue()
+        except sqlite3.Error as error:
+            return [f"{self._file}: cannot be looked through: {error}"]
+        return found
+
+    def _without_queue(self) -> list[str]:
+        rows = self._connection.execute(
+            "SELECT queue, count(*), min(sequence) FROM message "
+            "WHERE queue NOT IN (SELECT id FROM queue) GROUP BY queue"
+        )
+        return [
+            f"queue {queue} is missing, and has {count} messages; the first is {first}"
+            for queue, count, first in rows
+        ]
+
+    def stats(self) -> Stats:
+        """What there is.
+
+        Raises:
+            StoreError: the database is damaged.
+        """
+        with translated(self._file):
+            queues = self._connection.execute(
+                "SELECT destination, count(sequence), "
+                "coalesce(sum(length(head) + length(body)), 0), min(received) "
+                "FROM queue LEFT JOIN message ON queue = id GROUP BY id "
+                "UNION ALL SELECT NULL, count(*), sum(length(head) + length(body)), min(received) "
+                "FROM message WHERE queue NOT IN (SELECT id FROM queue) HAVING count(*) > 0 "
+                "ORDER BY destination"
+            )
+            subscriptions = self._connection.execute(
+                "SELECT name, pattern, settings FROM subscription ORDER BY name"
+            )
+            return Stats(
+                [QueueCount(*row) for row in queues],
+                [StoredSubscription(*row) for row in subscriptions],
+                {
+                    file.name: file.stat().st_size
+                    for file in sorted(self._file.parent.glob(f"{FILE}*"))
+                },
+            )
+
+    def export(self) -> Iterator[Exported]:
+        """Every message that can be read, by sequence; the rest is told in `problems`."""
+        names = self._names()
+        for row in self._rows():
+            try:
+                message = _exported(names, row)
+            except (ProtocolError, TypeError, ValueError, OverflowError) as error:
+                self.problems.append(f"message {row[0]} cannot be read: {error}")
+                continue
+            if message.destination is None:
+                self.problems.append(f"message {message.sequence} is in no queue that is known")
+            yield message
+
+    def _names(self) -> dict[int, str]:
+        names: dict[int, str] = {}
+        try:
+            rows = self._connection.execute("SELECT id, destination FROM queue NOT INDEXED")
+            for row in rows:
+                names[row[0]] = row[1]
+        except sqlite3.Error as error:
+            self.problems.append(f"the names of queues cannot all be read: {error}")
+        return names
+
+    def _rows(self) -> Iterator[_Row]:
+        """The rows of messages; what is damaged is stepped over."""
+        at: int | None = -_LAST
+        while at is not None:
+            try:
+                for row in self._connection.execute(
+                    f"{_ROW} WHERE sequence >= ? ORDER BY sequence", (at,)
+                ):
+                    if row[0] >= at:  # a damaged page may lead back
+                        at = row[0] + 1
+                        yield row
+                return
+            except sqlite3.Error as error:
+                at = self._next(at, error)
+
+    def _next(self, at: int, error: sqlite3.Error) -> int | None:
+        """Where to go on when nothing can be read from a place."""
+        try:
+            bad = self._first(at)
+        except sqlite3.Error:
+            beyond = self._beyond(at)
+            end = "to the end" if beyond is None else f"to {beyond - 1}"
+            start = "from the start" if at == -_LAST else f"from {at}"
+            self.problems.append(f"messages {start} {end} cannot be read: {error}")
+            return beyond
+        if bad is None:
+            self.problems.append(f"messages may be missing at the end: {error}")
+            return None
+        self.problems.append(f"message {bad} cannot be read: {error}")
+        return bad + 1
+
+    def _first(self, at: int) -> int | None:
+        """The sequence of the first message from a place on, whether it can be read or not.
+
+        Raises:
+            sqlite3.Error: the place is damaged.
+        """
+        found = self._connection.execute(
+            "SELECT sequence FROM message WHERE sequence >= ? ORDER BY sequence LIMIT 1", (at,)
+        ).fetchone()
+        return None if found is None else max(found[0], at)
+
+    def _beyond(self, bad: int) -> int | None:
+        """The first message after a damaged place, or None.
+
+        Gropes upward in growing steps. Where that led over sound places to a second damaged one,
+        groping downward from there finds them.
+        """
+        bad = max(bad, 0)  # sequences are positive
+        sound = self._grope(bad, _LAST)
+        good = None
+        while sound is not None:
+            good = self._edge(bad, sound)
+            sound = self._grope(good - 1, bad)
+        return None if good is None else self._first(good)
+
+    def _grope(self, bad: int, end: int) -> int | None:
+        """A sound place between a damaged one and an end, or None."""
+        step, way = 1, 1 if end > bad else -1
+        while step < abs(end - bad):
+            if self._sound(bad + way * step):
+                return bad + way * step
+            step *= 2
+        return None
+
+    def _edge(self, bad: int, good: int) -> int:
+        """A sound place right after a damaged one, between two such places."""
+        while good - bad > 1:
+            middle = (bad + good) // 2
+            if self._sound(middle):
+                good = middle
+            else:
+                bad = middle
+        return good
+
+    def _sound(self, at: int) -> bool:
+        try:
+            self._first(at)
+        except sqlite3.Error:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def inspected(directory: Path) -> Iterator[Inspection]:
+    """Lock a data directory, and open its database for reading.
+
+    Raises:
+        StoreError: it is in use, absent, not ours, of another release, or cannot be read at all.
+    """
+    file = directory / FILE
+    if not file.is_file():
+        raise StoreError(f"{directory}: holds no {FILE}")
+    lock = lock_directory(directory)
+    try:
+        with translated(file):
+            connection = _open(file)
+        with contextlib.closing(connection):
+            yield Inspection(file, connection)
+    finally:
+        os.close(lock)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    wal = file.with_name(f"{file.name}-wal")
+    how = "vfs=unix-none" if _is_wal(wal) else "immutable=1"
+    # Bound to the lock on the directory: nobody else may write while these are in use.
+    connection = sqlite3.connect(
+        f"file:{quote(str(file.absolute()))}?mode=ro&{how}", uri=True, isolation_level=None
+    )
+    try:
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        # So that there is no shared memory beside the WAL.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        check_ours(connection, str(file))
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < len(STEPS):
+            raise StoreError(
+                f"{file} has version {version}, this program reads {len(STEPS)}; "
+                "start a broker of this release on it once"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_wal(file: Path) -> bool:
+    """Whether there is a WAL to be read. SQLite ignores what is none, and may delete it."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(_WAL_MAGIC[0])) in _WAL_MAGIC
+    except FileNotFoundError:
+        return False
+
+
+def _exported(names: dict[int, str], row: _Row) -> Exported:
+    sequence, queue, received, deliveries, expires, flags, *rest = row
+    message_id, block, body = rest
+    if not (isinstance(block, bytes) and isinstance(body, bytes)):
+        raise TypeError("its row is garbled")
+    shown = message_id if isinstance(message_id, bytes) else b"%d" % sequence
+    head = restored_head(block, flags, shown)
+    return Exported(
+        names.get(queue),
+        shown.decode("utf-8", "surrogateescape"),
+        sequence,
+        received,
+        deliveries,
+        expires,
+        head.priority,
+        head.headers(),
+        body,
+    )
