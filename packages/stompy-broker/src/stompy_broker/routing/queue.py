@@ -298,12 +298,13 @@ class Queue:
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
-        self.bytes += message.size
+        size = message.size
+        self.bytes += size
         self._total.used += message.ram
-        self._disk.used += message.size
+        self._disk.used += size
         if self.pressure is not None:
-            self.pressure.used += message.size
-        wait = (due - self._house.wall()) / 1000 if due else 0.0
+            self.pressure.used += size
+        wait = (due - self._house.wall()) / 1000 if due else 0
         if wait > 0:
             self._delay(message, wait)
         elif message.deliveries or self._prioritized or message.head.priority != DEFAULT_PRIORITY:

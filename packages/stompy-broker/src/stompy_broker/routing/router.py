@@ -111,15 +111,15 @@ class Router:
         restored, last = 0, 0
         orphans: list[Message] = []
         queues: dict[str, Queue | None] = {}
-        for entry in self.store.restore():
-            last = entry.message.sequence
-            if entry.destination not in queues:
-                queues[entry.destination] = self._queue_of(entry.destination)
-            queue = queues[entry.destination]
+        for destination, message, due in self.store.restore():
+            last = message.sequence
+            queue = queues.get(destination)
+            if queue is None and destination not in queues:
+                queue = queues[destination] = self._queue_of(destination)
             if queue is None:
-                orphans.append(entry.message)
+                orphans.append(message)
             else:
-                queue.restore(entry.message, entry.due)
+                queue.restore(message, due)
                 restored += 1
         if orphans:
             log.warning("%d messages of deleted subscriptions are dropped", len(orphans))

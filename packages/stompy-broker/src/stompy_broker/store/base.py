@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stompy_broker.message import Message
 
@@ -42,9 +42,8 @@ class StoredSubscription:
     settings: str
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """A message that survived.
+class Restored(NamedTuple):
+    """A message that survived. There may be millions, so it is cheap to make.
 
     Attributes:
         destination: the queue it was in.

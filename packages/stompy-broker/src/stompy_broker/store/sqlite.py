@@ -179,35 +179,33 @@ class SQLiteStore:
         Raises:
             StoreError: the file is damaged.
         """
-        with translated(self._file):
-            yield from self._restored()
-
-    def _restored(self) -> Iterator[Restored]:
         names = {number: destination for destination, number in self._queues.items()}
-        used: set[int] = set()
+        unused = dict(names)
         heads: dict[tuple[object, ...], MessageHead] = {}
         at, last_received = b"", -1
-        rows = self._connection.execute(
-            "SELECT sequence, queue, received, deliveries, due, expires, flags, message_id, head, "
-            "length(body) FROM message ORDER BY sequence"
-        )
-        for sequence, queue, received, deliveries, due, expires, flags, *rest in rows:
-            message_id, block, length = rest
-            key = (block, flags, message_id)
-            head = heads.get(key)
-            if head is None:
-                if len(heads) > _ROWS:
-                    heads.clear()
-                head = heads[key] = restored_head(block, flags, message_id)
-            if received != last_received:
-                at, last_received = stamp(received), received
-            message = Message(sequence, head, None, at, deliveries, length=length)
-            message.expires = expires
-            if queue not in names:
-                raise sqlite3.DatabaseError(f"message {sequence} is in no queue")
-            used.add(queue)
-            yield Restored(names[queue], message, due)
-        self._forget_queues(names[number] for number in names.keys() - used)
+        with translated(self._file):
+            rows = self._connection.execute(
+                "SELECT sequence, queue, received, deliveries, due, expires, flags, message_id, "
+                "head, length(body) FROM message ORDER BY sequence"
+            )
+            for sequence, queue, received, deliveries, due, expires, *others in rows:
+                flags, message_id, block, length = others
+                key = (block, flags, message_id)
+                head = heads.get(key)
+                if head is None:
+                    if len(heads) > _ROWS:
+                        heads.clear()
+                    head = heads[key] = restored_head(flags, message_id, block)
+                if received != last_received:
+                    at, last_received = stamp(received), received
+                message = Message(sequence, head, None, at, deliveries, length=length)
+                message.expires = expires
+                if queue in unused:
+                    del unused[queue]
+                elif queue not in names:
+                    raise sqlite3.DatabaseError(f"message {sequence} is in no queue")
+                yield Restored(names[queue], message, due)
+            self._forget_queues(unused.values())
 
     def _forget_queues(self, destinations: Iterable[str]) -> None:
         """Take back the numbers of queues that have no message."""
@@ -372,13 +370,11 @@ class SQLiteStore:
             return
         begins, self.trouble = not self.trouble, str(error) or type(error).__name__
         if begins:
-            # Anything but SQLite's own words is a fault of ours, and its place is of interest.
-            ours = None if isinstance(error, sqlite3.Error) else error
             log.error(
                 "%s: cannot be written: %s; trying again each second",
                 self._file,
                 self.trouble,
-                exc_info=ours,
+                exc_info=_ours(error),
             )
             self._tell_troubled(True)
         self._again.set(self._clock.now() + RETRY_SECONDS)
@@ -401,9 +397,9 @@ class SQLiteStore:
             log.error("%s: %d bodies are not there", self._file, len(wanted) - len(rows))
         done()
 
-    def _cannot_read(self, wanted: Mapping[int, Message], done: Done, error: sqlite3.Error) -> None:
+    def _cannot_read(self, wanted: Mapping[int, Message], done: Done, error: Exception) -> None:
         self._busy -= 1
-        log.error("%s: cannot be read: %s; trying again", self._file, error)
+        log.error("%s: cannot be read: %s; trying again", self._file, error, exc_info=_ours(error))
         retry = self._clock.alarm(lambda: self.load(list(wanted.values()), done))
         retry.set(self._clock.now() + RETRY_SECONDS)
 
@@ -436,7 +432,7 @@ class SQLiteStore:
                 rows += self._connection.execute(
                     f"SELECT sequence, body FROM message WHERE sequence IN ({marks})", some
                 ).fetchall()
-        except sqlite3.Error as error:
+        except Exception as error:
             self._post(partial(self._cannot_read, wanted, done, error))
         else:
             self._post(partial(self._give, wanted, rows, done))
@@ -555,7 +551,7 @@ class SQLiteStore:
         return rows
 
 
-def restored_head(block: bytes, flags: int, message_id: bytes | None) -> MessageHead:
+def restored_head(flags: int, message_id: bytes | None, block: bytes) -> MessageHead:
     """The head of a message as its row tells it."""
     return MessageHead(
         block,
@@ -564,6 +560,11 @@ def restored_head(block: bytes, flags: int, message_id: bytes | None) -> Message
         priority=flags >> _PRIORITY,
         message_id=message_id,
     )
+
+
+def _ours(error: Exception) -> Exception | None:
+    """Anything but SQLite's own words is a fault of ours, and its place is of interest."""
+    return None if isinstance(error, sqlite3.Error) else error
 
 
 def _many(
