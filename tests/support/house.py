@@ -52,6 +52,7 @@ def make_router(
     time: Time,
     *policies: Policy,
     memory_mark: int = 1 << 30,
+    disk_mark: int = 0,
     idle: float = 300.0,
     store: MessageStore | None = None,
 ) -> Router:
@@ -62,6 +63,7 @@ def make_router(
         store or MemoryStore(),
         Policies(policies),
         memory_mark=memory_mark,
+        disk_mark=disk_mark,
         idle_queue_seconds=idle,
     )
 
@@ -71,6 +73,6 @@ def make_head(destination: str = "/queue/q", **headers: str) -> MessageHead:
     return MessageHead.from_headers({"destination": destination, **headers})
 
 
-def make_message(sequence: int, body: bytes = b"body") -> Message:
+def make_message(sequence: int, body: bytes = b"body", **headers: str) -> Message:
     """A message that was just received."""
-    return Message(sequence, make_head(), body, stamp(WALL))
+    return Message(sequence, make_head(**headers), body, stamp(WALL))

@@ -12,9 +12,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
 
-from tests.support.house import Time
+from tests.support.house import Time, make_router
 
 from stompy_broker.message import Message
+from stompy_broker.policy import Policy
+from stompy_broker.routing.router import Router
 from stompy_broker.store import directory
 from stompy_broker.store.base import MessageStore, StoredSubscription
 from stompy_broker.store.directory import FILE
@@ -99,6 +101,7 @@ class Shelf:
 
     Attributes:
         store: the open store.
+        router: who is told what is on disk, as in a broker; None = nobody.
         written: sequences that were told to be on disk.
         trouble: what was told about trouble, in order.
     """
@@ -106,6 +109,7 @@ class Shelf:
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
         self.turns = Turns()
+        self.router: Router | None = None
         self.written: list[int] = []
         self.trouble: list[bool] = []
         self.store: MessageStore = MemoryStore(durable=True)
@@ -118,9 +122,20 @@ class Shelf:
             self.turns.time.clock,
             self.turns.soon,
             self.turns.post,
-            written=lambda messages: self.written.extend(m.sequence for m in messages),
-            troubled=self.trouble.append,
+            written=self._on_disk,
+            troubled=self._troubled,
         )
+
+    def _on_disk(self, messages: Iterable[Message]) -> None:
+        written = list(messages)
+        self.written += [message.sequence for message in written]
+        if self.router is not None:
+            self.router.on_disk(written)
+
+    def _troubled(self, trouble: bool) -> None:
+        self.trouble.append(trouble)
+        if self.router is not None:
+            self.router.store_troubled(trouble)
 
     @property
     def sqlite(self) -> SQLiteStore:
@@ -148,9 +163,22 @@ class Shelf:
     def reopen(self) -> None:
         """Close the store and open it again."""
         self.store.close()
+        self.router = None
         if self.directory is not None:
             self.turns = Turns()
             self.store = self._open(self.directory)
+
+    def route(self, *policies: Policy, memory_mark: int = 1 << 30, disk_mark: int = 0) -> Router:
+        """A router on this store, which restores what is there."""
+        self.router = make_router(
+            self.turns.time,
+            *policies,
+            memory_mark=memory_mark,
+            disk_mark=disk_mark,
+            store=self.store,
+        )
+        self.router.restore()
+        return self.router
 
     def close(self) -> None:
         """Close the store."""
