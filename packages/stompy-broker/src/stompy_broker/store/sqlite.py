@@ -195,7 +195,7 @@ class SQLiteStore:
                 if head is None:
                     if len(heads) > _ROWS:
                         heads.clear()
-                    head = heads[key] = restored_head(flags, message_id, block)
+                    head = heads[key] = restored_head(block, flags, message_id)
                 if received != last_received:
                     at, last_received = stamp(received), received
                 message = Message(sequence, head, None, at, deliveries, length=length)
@@ -551,7 +551,7 @@ class SQLiteStore:
         return rows
 
 
-def restored_head(flags: int, message_id: bytes | None, block: bytes) -> MessageHead:
+def restored_head(block: bytes, flags: int, message_id: bytes | None) -> MessageHead:
     """The head of a message as its row tells it."""
     return MessageHead(
         block,
