@@ -92,6 +92,8 @@ def open_database(file: Path) -> sqlite3.Connection:
             if not clean:
                 _look_for_damage(connection, file)
             connection.execute("UPDATE state SET clean = 0")
+            # So that the file stands for itself, should the WAL be lost.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             _lay_out_wal(file)
         except BaseException:
             connection.close()

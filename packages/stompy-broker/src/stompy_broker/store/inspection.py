@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 import sys
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _FINDINGS = 100
 """At most so many of SQLite's findings are told."""
 
 _LAST = 2**63 - 1
+_INNER_PAGE = 5
 
 _WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
@@ -109,6 +111,7 @@ class Inspection:
 
     def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
         self.problems: list[str] = []
+        self._leaf_starts: list[int] | None = None
         self._file = file
         self._connection = connection
 
@@ -226,9 +229,14 @@ class Inspection:
     def _beyond(self, bad: int) -> int | None:
         """The first message after a damaged place, or None.
 
-        Gropes upward in growing steps. Where that led over sound places to a second damaged one,
-        groping downward from there finds them.
+        The file tells where its leaves begin. Where it does not, because that is damaged as well or
+        still in the WAL: gropes upward in growing steps. Where that led over sound places to a
+        second damaged one, groping downward from there finds them.
         """
+        leaves = self._leaves()
+        for place in leaves[bisect_right(leaves, bad) :]:
+            if self._sound(place):
+                return self._first(place)
         bad = max(bad, 0)  # sequences are positive
         sound = self._grope(bad, _LAST)
         good = None
@@ -236,6 +244,20 @@ class Inspection:
             good = self._edge(bad, sound)
             sound = self._grope(good - 1, bad)
         return None if good is None else self._first(good)
+
+    def _leaves(self) -> list[int]:
+        """Where the table's leaves begin, from its inner pages, which are read past SQLite."""
+        if self._leaf_starts is None:
+            try:
+                (root,) = self._connection.execute(
+                    "SELECT rootpage FROM sqlite_master WHERE name = 'message'"
+                ).fetchone()
+                (size,) = self._connection.execute("PRAGMA page_size").fetchone()
+                starts = set(_leaf_starts(self._file, root, size))
+                self._leaf_starts = sorted(start for start in starts if start <= _LAST)
+            except (sqlite3.Error, OSError, TypeError):
+                self._leaf_starts = []
+        return self._leaf_starts
 
     def _grope(self, bad: int, end: int) -> int | None:
         """A sound place between a damaged one and an end, or None."""
@@ -316,6 +338,39 @@ def _is_wal(file: Path) -> bool:
             return stream.read(len(_WAL_MAGIC[0])) in _WAL_MAGIC
     except FileNotFoundError:
         return False
+
+
+def _leaf_starts(file: Path, root: int, size: int) -> Iterator[int]:
+    """The smallest rowid that each leaf of a table may hold, but for the first.
+
+    See *B-tree Pages* in SQLite's description of its file format. What is no inner page of a table
+    is passed over.
+    """
+    with file.open("rb") as stream:
+        pages, seen = [root], set[int]()
+        while pages:
+            number = pages.pop()
+            if number < 1 or number in seen:
+                continue
+            seen.add(number)
+            stream.seek((number - 1) * size)
+            page = stream.read(size)
+            if len(page) < size or page[0] != _INNER_PAGE:
+                continue
+            pages.append(int.from_bytes(page[8:12], "big"))
+            for cell in range(int.from_bytes(page[3:5], "big")):
+                at = int.from_bytes(page[12 + 2 * cell : 14 + 2 * cell], "big")
+                pages.append(int.from_bytes(page[at : at + 4], "big"))
+                yield _varint(page[at + 4 : at + 13]) + 1
+
+
+def _varint(data: bytes) -> int:
+    value = 0
+    for octet in data[:8]:
+        value = value << 7 | octet & 0x7F
+        if octet < 0x80:  # noqa: PLR2004 -- the last one has no high bit
+            return value
+    return value << 8 | data[-1] if data else 0
 
 
 def _exported(names: dict[int, str], row: _Row) -> Exported:
