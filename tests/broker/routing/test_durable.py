@@ -43,7 +43,9 @@ def test_an_id_and_a_topic_are_a_name() -> None:
     assert caught.value.error_code is ErrorCode.MISSING_HEADER
 
 
-@pytest.mark.parametrize("change", [{"durable": "false"}, {"auto-delete": "true"}, {"durable": "x"}])
+@pytest.mark.parametrize(
+    "change", [{"durable": "false"}, {"auto-delete": "true"}, {"durable": "x"}]
+)
 def test_what_is_not_durable(change: dict[str, str]) -> None:
     assert durable_name(SHARED | change, None) is None
 
