@@ -519,6 +519,8 @@ class Router:
             headers["x-death-info"] = reason
         head = MessageHead.from_headers(headers, message_id=message.message_id.encode())
         assert message.body is not None
+        # A timer may be behind this, long after anything was received.
+        self.note_time()
         self._burying += 1
         if cause == "maxlen":
             self._pushing.add(queue.destination)
