@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,7 +13,10 @@ from tests.support.house import Taker, Time, make_message, make_router
 from stompy_broker.message import Message
 from stompy_broker.policy import Policy
 from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.store.base import Done
+from stompy_broker.store.memory import MemoryStore
 
 
 def stats(queue: Queue) -> QueueStats:
@@ -245,3 +250,220 @@ def test_close_gives_back_all_memory(time: Time) -> None:
     queue.detach(taker, taker.taken)
     router.unsubscribe_topic(queue)
     assert router.pressure.used == 0
+
+
+# -- what a store keeps ---------------------------------------------------------------------------
+
+
+class SlowStore(MemoryStore):
+    """A store whose bodies come when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(durable=True)
+        self.asked: list[tuple[list[Message], Done]] = []
+        self.bodies: dict[int, bytes | None] = {}
+
+    def append(self, destination: str, message: Message) -> None:
+        super().append(destination, message)
+        self.bodies[message.sequence] = message.body
+
+    def load(self, messages: Sequence[Message], done: Done) -> None:
+        self.asked.append((list(messages), done))
+
+    def answer(self, *, lost: frozenset[int] = frozenset()) -> None:
+        """Give the bodies that were asked for first."""
+        messages, done = self.asked.pop(0)
+        for message in messages:
+            if message.sequence not in lost:
+                message.body = self.bodies[message.sequence]
+        done()
+
+    def answer_all(self) -> None:
+        """Give all bodies, also those that are asked for meanwhile."""
+        while self.asked:
+            self.answer()
+
+
+@pytest.fixture
+def slow() -> SlowStore:
+    return SlowStore()
+
+
+def evicted(time: Time, store: SlowStore, count: int, *policies: Policy) -> tuple[Router, Queue]:
+    """A queue whose messages are all on disk only."""
+    router = make_router(time, *policies, store=store, memory_mark=2)
+    queue = router.queue("q")
+    messages = [make_message(sequence, b"x" * 100) for sequence in range(1, count + 1)]
+    for message in messages:
+        queue.publish(message)
+    router.on_disk(messages)
+    assert all(message.body is None for message in messages)
+    assert router.pressure.used == sum(message.ram_on_disk for message in messages)
+    assert router.disk.used == queue.bytes == sum(message.size for message in messages)
+    return router, queue
+
+
+def nothing_is_left(router: Router, store: MemoryStore) -> bool:
+    assert (router.pressure.used, router.disk.used) == (0, 0)
+    assert all(queue.bytes == 0 for queue in router)
+    assert list(store.restore()) == []
+    return True
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_bodies_are_loaded_when_they_are_needed(time: Time, slow: SlowStore, auto: bool) -> None:
+    router, queue = evicted(time, slow, 5)
+    assert not slow.asked
+    taker = Taker(10, auto=auto)
+    queue.attach(taker)
+    late = make_message(6)
+    queue.publish(late)
+    assert taker.taken == []
+    slow.answer()
+    assert [message.sequence for message in taker.taken] == [1, 2, 3, 4, 5, 6]
+    assert {message.body for message in taker.taken} == {b"x" * 100, b"body"}
+    for message in [] if auto else taker.taken:
+        queue.settle(message)
+    assert nothing_is_left(router, slow)
+
+
+def test_the_consumer_may_go_while_bodies_are_read(time: Time, slow: SlowStore) -> None:
+    router, queue = evicted(time, slow, 3)
+    taker = Taker(10)
+    queue.attach(taker)
+    queue.detach(taker)
+    slow.answer()
+    assert (taker.taken, queue.ready) == ([], 3)
+    assert router.pressure.used == queue.bytes
+    other = Taker(10, auto=True)
+    queue.attach(other)
+    assert [message.sequence for message in other.taken] == [1, 2, 3]
+    assert nothing_is_left(router, slow)
+
+
+def test_the_queue_may_end_while_bodies_are_read(time: Time, slow: SlowStore) -> None:
+    router, queue = evicted(time, slow, 3)
+    queue.attach(Taker(10))
+    queue.close()
+    slow.answer()
+    assert nothing_is_left(router, slow)
+
+
+def test_messages_may_expire_while_bodies_are_read(time: Time, slow: SlowStore) -> None:
+    router, queue = evicted(time, slow, 4, Policy(message_ttl=5000, expired_to="dead-letter"))
+    taker = Taker(10, auto=True)
+    queue.attach(taker)
+    time.advance(6.0)
+    assert (queue.ready, stats(queue).bytes) == (0, router.disk.used)
+    slow.answer_all()
+    assert taker.taken == []
+    dead = Taker(10, auto=True)
+    router.queue("DLQ.q").attach(dead)
+    assert [message.body for message in dead.taken] == [b"x" * 100] * 4
+    assert stats(queue).expired == stats(queue).dead_lettered == 4
+    assert nothing_is_left(router, slow)
+
+
+def test_messages_are_pushed_out_with_their_bodies(time: Time, slow: SlowStore) -> None:
+    policy = Policy(match="/queue/q", max_length=3, overflow_to="dead-letter")
+    router, queue = evicted(time, slow, 3, policy)
+    for sequence in (4, 5):
+        queue.publish(make_message(sequence))
+    assert queue.ready == 3
+    slow.answer_all()
+    dead, taker = Taker(10, auto=True), Taker(10, auto=True)
+    router.queue("DLQ.q").attach(dead)
+    queue.attach(taker)
+    slow.answer_all()
+    assert [message.body for message in dead.taken] == [b"x" * 100] * 2
+    assert [message.sequence for message in taker.taken] == [3, 4, 5]
+    assert nothing_is_left(router, slow)
+
+
+def test_a_lost_body_loses_its_message_only(
+    time: Time, slow: SlowStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    router, queue = evicted(time, slow, 3)
+    taker = Taker(10, auto=True)
+    queue.attach(taker)
+    slow.answer(lost=frozenset((2,)))
+    assert [message.sequence for message in taker.taken] == [1, 3]
+    assert stats(queue).dropped == 1
+    assert "no body" in caplog.text
+    assert nothing_is_left(router, slow)
+
+
+def test_closing_a_backlog_while_dead_letters_wait(time: Time, slow: SlowStore) -> None:
+    router, queue = evicted(time, slow, 3, Policy(message_ttl=5000, expired_to="dead-letter"))
+    time.advance(6.0)
+    queue.close()
+    slow.answer_all()
+    assert stats(queue).dead_lettered == 0
+    assert nothing_is_left(router, slow)
+
+
+def test_closing_a_queue_whose_dead_letters_were_just_read(time: Time, slow: SlowStore) -> None:
+    router, queue = evicted(time, slow, 3, Policy(message_ttl=5000, expired_to="dead-letter"))
+    queue.attach(Taker(10))
+    time.advance(6.0)
+    slow.answer()
+    queue.close()
+    slow.answer_all()
+    assert nothing_is_left(router, slow)
+
+
+def test_counts_and_delays_are_restored(time: Time) -> None:
+    store, policy = MemoryStore(durable=True), Policy(match="/queue/q", redelivery_delay=10.0)
+    router, taker = make_router(time, policy, store=store), Taker(10)
+    queue = router.queue("q")
+    queue.attach(taker)
+    for sequence in (1, 2, 3):
+        queue.publish(make_message(sequence))
+    for _ in range(2):
+        queue.settle(next(m for m in taker.taken if m.sequence == 1), Rejection())
+        taker.taken.sort(key=lambda message: message.sequence)
+        taker.taken[:] = [*{message.sequence: message for message in taker.taken}.values()]
+    queue.settle(taker.taken[2], Rejection(delay=4.0))
+    assert stats(queue).delayed == 2
+
+    # Message 2 was with its consumer when the process ended.
+    time.advance(1.0)
+    later = make_router(time, policy, store=store)
+    assert later.restore() == 3
+    queue, taker = later.queue("q"), Taker(10)
+    assert (queue.ready, stats(queue).delayed) == (1, 2)
+    queue.attach(taker)
+    assert [(m.sequence, m.deliveries) for m in taker.taken] == [(2, 1)]
+    time.advance(3.0)
+    assert [(m.sequence, m.deliveries) for m in taker.taken[1:]] == [(3, 1)]
+    time.advance(5.9)
+    assert len(taker.taken) == 2
+    time.advance(0.2)
+    assert [(m.sequence, m.deliveries) for m in taker.taken[2:]] == [(1, 2)]
+    for message in taker.taken:
+        assert message.body == b"body"
+        queue.settle(message)
+    assert nothing_is_left(later, store)
+
+
+def test_a_crash_at_the_last_delivery_makes_a_dead_letter(time: Time) -> None:
+    store, policy = MemoryStore(durable=True), Policy(match="/queue/q", max_deliveries=1)
+    queue = make_router(time, policy, store=store).queue("q")
+    queue.attach(Taker(1))
+    queue.publish(make_message(1))
+    later = make_router(time, policy, store=store)
+    assert later.restore() == 1
+    taker, dead = Taker(1), Taker(1, auto=True)
+    later.queue("q").attach(taker)
+    later.queue("DLQ.q").attach(dead)
+    assert taker.taken == []
+    assert dead.taken[0].head.headers()["x-first-death-reason"] == "delivery_limit"
+    assert dead.taken[0].body == b"body"
+    assert nothing_is_left(later, store)
+
+
+def test_what_passes_through_is_never_stored(time: Time, slow: SlowStore) -> None:
+    queue = make_router(time, store=slow).queue("q")
+    queue.attach(Taker(1, auto=True))
+    queue.publish(make_message(1))
+    assert slow.bodies == {}

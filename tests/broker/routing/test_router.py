@@ -8,6 +8,7 @@ from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.message import SharedMessage
 from stompy_broker.policy import Policy
 from stompy_broker.routing.queue import Rejection
+from stompy_broker.store.memory import MemoryStore
 
 
 def to(text: str) -> Destination:
@@ -141,3 +142,75 @@ def test_the_memory_mark_tells_producers_to_wait_and_to_go_on() -> None:
     router.queue("q").attach(taker)
     assert gone_on == [True]
     assert not pressure.stops(consumes=False)
+
+
+def test_bodies_stay_on_disk_beyond_half_the_mark() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    router = make_router(time, memory_mark=4000, store=store)
+    messages = []
+    for _ in range(3):
+        router.publish(to("/queue/q"), make_head(), b"x" * 300)
+        messages = list(router.queues["q"]._fresh)
+    assert router.pressure.used < 2000
+    router.on_disk(messages)
+    assert all(message.body is not None for message in messages)
+    router.publish(to("/queue/q"), make_head(), b"x" * 3000)
+    messages = list(router.queues["q"]._fresh)
+    assert router.pressure.full
+    gone_on: list[bool] = []
+    router.pressure.wait(lambda: gone_on.append(True))
+    router.on_disk(messages)
+    router.on_disk(messages)
+    assert gone_on == [True]
+    assert router.pressure.used == sum(message.ram_on_disk for message in messages)
+    router.queues["q"].close()
+    assert (router.pressure.used, router.disk.used, router.queues["q"].bytes) == (0, 0, 0)
+
+
+def test_sequences_go_on_behind_what_was_restored() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    time.advance(100.0)
+    make_router(time, store=store).publish(to("/queue/q"), make_head(), b"1")
+    # The clock was set back meanwhile.
+    time.now = 0.0
+    router, taker = make_router(time, store=store), Taker(10)
+    router.restore()
+    router.publish(to("/queue/q"), make_head(), b"2")
+    router.queue("q").attach(taker)
+    assert [message.body for message in taker.taken] == [b"1", b"2"]
+
+
+def test_arguments_are_restored_and_forgotten_with_the_queue() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    make_router(time, store=store).queue("q", {"x-max-length": "7", "x-other": "1"})
+    assert store.queues() == {"q": {"x-max-length": "7"}}
+    router = make_router(time, store=store, idle=10.0)
+    router.restore()
+    assert router.queues["q"].policy.max_length == 7
+    time.advance(11.0)
+    time.advance(11.0)
+    assert (router.queues, store.queues()) == ({}, {})
+
+
+def test_queues_that_push_into_each_other_come_to_an_end() -> None:
+    for overflow in ("drop-head", "reject-publish-dlx"):
+        rings = [
+            Policy.model_validate(
+                {
+                    "match": f"/queue/{name}",
+                    "max_length": 1,
+                    "overflow": overflow,
+                    "overflow_to": f"/queue/{other}",
+                    "dead_letter": f"/queue/{other}",
+                }
+            )
+            for name, other in ("ab", "bc", "ca")
+        ]
+        router = make_router(Time(), *rings)
+        for number in range(10):
+            router.publish(to("/queue/a"), make_head("/queue/a"), b"%d" % number)
+        assert [router.queues[name].ready for name in "abc"] == [1, 1, 1]
+        assert sum(router.queues[name].dropped for name in "abc") == 7
+        for name in "abc":
+            router.queues[name].attach(Taker(10, auto=True))
+        assert router.pressure.used == 0

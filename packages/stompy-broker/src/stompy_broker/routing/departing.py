@@ -48,9 +48,13 @@ class Departing:
     def _read(self) -> None:
         if self._reading or not self._waiting:
             return
-        some = first_of(message for message, _, _ in self._waiting.values())
+        ahead = [message for message, _, _ in islice(self._waiting.values(), READ_MESSAGES)]
+        # Some may have their bodies already: they were being read when they had to go.
+        missing = first_of(iter(ahead))
+        if missing:
+            del ahead[ahead.index(missing[-1]) + 1 :]
         self._reading = True
-        self._store.load(some, lambda: self._have_read(some))
+        self._store.load(missing, lambda: self._have_read(ahead))
 
     def _have_read(self, messages: list[Message]) -> None:
         self._reading = False

@@ -319,6 +319,8 @@ class Queue:
         self._closed = True
         self._alarm.cancel()
         self._expiry.cancel()
+        for message in self._departing:
+            message.body = None  # accounted for like that, also when it was read meanwhile
         for message in [*self._all_messages(), *self._departing]:
             self._let_go(message)
         self._fresh.clear()

@@ -89,6 +89,7 @@ class Router:
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
         self._burying = 0
+        self._pushing: set[str] = set()
         self._retiring = clock.alarm(self._retire)
         self._retire_at = clock.now() + idle_queue_seconds
         self._retiring.set(self._retire_at)
@@ -497,7 +498,8 @@ class Router:
         origin = headers["destination"]
         name = parse_destination(origin).name if queue.private or queue.durable else queue.name
         target = grave.replace("{name}", name)
-        if target == queue.destination:
+        if target == queue.destination or target in self._pushing:
+            # A queue that just makes room cannot take what another one pushes out for that.
             queue.dropped += cause != "expired"
             return
         queue.dead_lettered += 1
@@ -517,11 +519,17 @@ class Router:
             headers["x-death-info"] = reason
         head = MessageHead.from_headers(headers, message_id=message.message_id.encode())
         assert message.body is not None
+        # A timer may be behind this, long after anything was received.
+        self.note_time()
         self._burying += 1
+        if cause == "maxlen":
+            self._pushing.add(queue.destination)
         try:
             self.publish(parse_destination(target), head, message.body, admit=False)
         finally:
             self._burying -= 1
+            if cause == "maxlen":
+                self._pushing.discard(queue.destination)
 
     def __iter__(self) -> Iterator[Queue]:
         """All named queues."""

@@ -1,0 +1,161 @@
+"""Durable subscriptions without I/O: what names one, and what the router does with it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.house import Taker, Time, make_head, make_router
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destination import parse_destination
+from stompy_broker.policy import Policy
+from stompy_broker.routing.durable import (
+    NAME_HEADERS,
+    DurableSubscription,
+    durable_name,
+    durable_subscription,
+)
+from stompy_broker.routing.router import Router
+from stompy_broker.store.memory import MemoryStore
+
+NEWS = DurableSubscription("c.news", "a.>", shared=False)
+SHARED = {"durable": "true", "auto-delete": "false", "id": "1", "destination": "/topic/t"}
+
+
+def publish(router: Router, topic: str, body: bytes) -> None:
+    destination = f"/topic/{topic}"
+    router.publish(parse_destination(destination), make_head(destination), body)
+
+
+@pytest.mark.parametrize("header", NAME_HEADERS)
+def test_a_name_is_the_client_s(header: str) -> None:
+    assert durable_name({header: "news", "destination": "/topic/t"}, "c") == ("c.news", False)
+    with pytest.raises(ProtocolError) as caught:
+        durable_name({header: "news", "destination": "/topic/t"}, None)
+    assert caught.value.error_code is ErrorCode.MISSING_HEADER
+
+
+def test_an_id_and_a_topic_are_a_name() -> None:
+    assert durable_name(SHARED, None) == ("1@t", True)
+    persistent = {"persistent": "true", "auto-delete": "false", "id": "1", "destination": "t"}
+    assert durable_name(persistent, None) == ("1@t", True)
+    with pytest.raises(ProtocolError) as caught:
+        durable_name({name: value for name, value in SHARED.items() if name != "id"}, None)
+    assert caught.value.error_code is ErrorCode.MISSING_HEADER
+
+
+@pytest.mark.parametrize(
+    "change", [{"durable": "false"}, {"auto-delete": "true"}, {"durable": "x"}]
+)
+def test_what_is_not_durable(change: dict[str, str]) -> None:
+    assert durable_name(SHARED | change, None) is None
+
+
+def test_a_name_can_be_written_down() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        durable_name({"durable-subscription-name": "a\nb", "destination": "t"}, "c")
+    assert caught.value.error_code is ErrorCode.BAD_HEADER
+
+
+def test_it_is_kept_as_it_is() -> None:
+    wanted = durable_subscription(SHARED, parse_destination("/topic/t"), None, 7.5)
+    assert wanted == DurableSubscription("1@t", "t", shared=True, expires=7.5)
+    assert DurableSubscription.from_stored(wanted.to_stored()) == wanted
+
+
+def test_a_restored_one_goes_on_in_order() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    first = make_router(time, store=store)
+    queue, taker = first.subscribe_durably(NEWS), Taker(1)
+    queue.attach(taker)
+    for number in range(4):
+        publish(first, "a.b", b"%d" % number)
+    queue.detach(taker, taker.taken)
+    assert first.pressure.used == queue.bytes > 0
+
+    second = make_router(time, store=store)
+    assert second.restore() == 4
+    publish(second, "a.c", b"4")
+    queue, taker = second.subscribe_durably(NEWS), Taker(10, auto=True)
+    queue.attach(taker)
+    assert [message.body for message in taker.taken] == [b"0", b"1", b"2", b"3", b"4"]
+    assert [message.deliveries for message in taker.taken] == [1, 0, 0, 0, 0]
+    assert (second.pressure.used, second.disk.used, queue.bytes) == (0, 0, 0)
+    assert make_router(time, store=store).restore() == 0
+
+
+def test_deleting_leaves_nothing() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    router = make_router(time, store=store)
+    router.subscribe_durably(NEWS)
+    publish(router, "a.b", b"x")
+    router.delete_durable(NEWS.name)
+    assert (router.pressure.used, router.disk.used, router.queues) == (0, 0, {})
+    assert (list(store.restore()), store.subscriptions()) == ([], [])
+    publish(router, "a.b", b"x")
+    assert router.unroutable == 1
+    with pytest.raises(ProtocolError) as caught:
+        router.delete_durable(NEWS.name)
+    assert caught.value.error_code is ErrorCode.UNKNOWN_SUBSCRIPTION
+
+
+def test_one_subscriber_unless_shared() -> None:
+    router = make_router(Time())
+    for shared in (False, True):
+        wanted = DurableSubscription(f"s{shared}", "t", shared)
+        router.subscribe_durably(wanted).attach(Taker(1))
+        if shared:
+            router.subscribe_durably(wanted)
+        else:
+            with pytest.raises(ProtocolError) as caught:
+                router.subscribe_durably(wanted)
+            assert caught.value.error_code is ErrorCode.SUBSCRIPTION_IN_USE
+
+
+def test_another_topic_replaces_it() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    router = make_router(time, store=store)
+    router.subscribe_durably(NEWS)
+    publish(router, "a.b", b"old")
+    queue = router.subscribe_durably(DurableSubscription(NEWS.name, "z", shared=False))
+    assert (queue.ready, router.pressure.used, router.disk.used) == (0, 0, 0)
+    assert [stored.pattern for stored in store.subscriptions()] == ["z"]
+
+
+def test_messages_without_subscription_are_dropped() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    router = make_router(time, store=store)
+    router.subscribe_durably(NEWS)
+    publish(router, "a.b", b"x")
+    store.drop_subscription(NEWS.name)
+    assert make_router(time, store=store).restore() == 0
+    assert list(store.restore()) == []
+
+
+@pytest.mark.parametrize("expires", ["subscription", "policy"])
+def test_nobody_came_back(expires: str) -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    policy = Policy(match="/topic/>", expires=20 if expires == "policy" else 0)
+    router = make_router(time, policy, store=store)
+    own = 20.0 if expires == "subscription" else 0.0
+    wanted = DurableSubscription("d", "t", shared=False, expires=own)
+    queue, taker = router.subscribe_durably(wanted), Taker(1)
+    queue.attach(taker)
+    time.advance(1000.0)
+    assert router.durable
+    queue.detach(taker)
+    publish(router, "t", b"x")
+    time.advance(10.0)
+    assert router.durable
+    time.advance(20.0)
+    time.advance(20.0)
+    assert not router.durable
+    assert (router.pressure.used, router.disk.used, list(store.restore())) == (0, 0, [])
+
+
+def test_without_expires_it_stays() -> None:
+    time = Time()
+    router = make_router(time, idle=10.0)
+    router.subscribe_durably(NEWS)
+    for _ in range(10):
+        time.advance(100.0)
+    assert router.durable
