@@ -40,7 +40,8 @@ IDLE = 1.6
 def beating_config() -> BrokerConfig:
     """A broker on a free port that beats, and wants beats, every `BEAT` seconds."""
     beat = int(BEAT * 1000)
-    return load_config(overrides={"listen": {"port": 0}, "times": {"heart_beat": (beat, beat)}})
+    settings = {"listen": {"port": 0}, "store": {"data": ""}, "times": {"heart_beat": (beat, beat)}}
+    return load_config(overrides=settings)
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
