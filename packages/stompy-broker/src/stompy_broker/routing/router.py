@@ -503,6 +503,8 @@ class Router:
             queue.dropped += cause != "expired"
             return
         queue.dead_lettered += 1
+        # A timer may be behind this, long after anything was received.
+        self.note_time()
         for header in _NO_LONGER & headers.keys():
             headers[f"original-{header}"] = headers.pop(header)
         headers.setdefault("x-first-death-queue", name)
@@ -519,8 +521,6 @@ class Router:
             headers["x-death-info"] = reason
         head = MessageHead.from_headers(headers, message_id=message.message_id.encode())
         assert message.body is not None
-        # A timer may be behind this, long after anything was received.
-        self.note_time()
         self._burying += 1
         if cause == "maxlen":
             self._pushing.add(queue.destination)
