@@ -23,7 +23,10 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "limits"},
-        {"headers", "heartbeat", "transport", "transport.address"},
+        {"headers", "heartbeat", "transport", "transport.address", "admin.rows"},
+        {"admin.snapshot"},
+        {"admin.command"},
+        {"admin"},
         {"codec"},
         {"frame"},
         {"protocol.states", "subscriptions"},
