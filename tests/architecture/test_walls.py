@@ -30,7 +30,8 @@ FLOORS: dict[str, list[set[str]]] = {
         {"protocol.base"},
         {"protocol.client", "protocol.server"},
         {"protocol"},
-        {"transport.blocking", "inbox"},
+        {"transport.lookup", "inbox"},
+        {"transport.blocking", "transport.streams"},
         {"dial"},
         {"link"},
         {"sending"},
@@ -68,6 +69,8 @@ IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "ssl", "threading", "time"
 IMPURE = {
     "stompy": {
         "transport.blocking",
+        "transport.lookup",
+        "transport.streams",
         "inbox",
         "dial",
         "link",
