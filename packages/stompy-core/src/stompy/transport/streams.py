@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -81,7 +82,8 @@ async def _open_socket(address: Address, deadline: float) -> socket.socket:
         except TimeoutError:
             reason = TIMED_OUT
         except OSError as error:
-            reason = error.strerror or str(error)
+            # asyncio puts words of its own in place of the system's.
+            reason = os.strerror(error.errno) if error.errno else str(error)
     raise AttemptFailed("TCP", reason)
 
 
