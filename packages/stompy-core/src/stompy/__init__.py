@@ -5,6 +5,10 @@
 ...     client.message("/queue/hello", "world")
 """
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from stompy.client import STOMPClient, STOMPTransaction, connect
 from stompy.errors import (
     ErrorCode,
@@ -31,7 +35,18 @@ __all__ = [
     "STOMPTimeout",
     "STOMPTransaction",
     "Version",
+    "aio",
     "connect",
 ]
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load `stompy.aio` when it is asked for, so that nobody else loads asyncio."""
+    if name == "aio":
+        return import_module("stompy.aio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,8 @@ from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.client import ClientProtocol
 from stompy.transport.address import Address
-from stompy.transport.blocking import TIMED_OUT, AttemptFailed, open_socket
+from stompy.transport.blocking import open_socket
+from stompy.transport.lookup import TIMED_OUT, AttemptFailed
 
 logger = logging.getLogger("stompy")
 
