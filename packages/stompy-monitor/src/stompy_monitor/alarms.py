@@ -54,14 +54,16 @@ def _growing(row: Row) -> float:
     return row.number("in") > row.number("out") and row.number("ready") > 0
 
 
+_LIMITS = (
+    ("max_length", "ready"),
+    ("max_length_bytes", "bytes"),
+    ("max_bytes", "bytes"),
+)
+
+
 def _limit_share(row: Row) -> float:
-    limits = row.value("limits")
-    if not isinstance(limits, dict):
-        return 0
     shares = [
-        row.number(used) / limit
-        for used, name in (("total", "length"), ("bytes", "bytes"))
-        if isinstance(limit := limits.get(name), (int, float)) and limit > 0
+        row.number(used) / limit for name, used in _LIMITS if (limit := row.number(name)) > 0
     ]
     return max(shares, default=0)
 

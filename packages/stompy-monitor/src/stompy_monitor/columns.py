@@ -223,7 +223,7 @@ def standing(rank: Rank = Rank.NORMAL) -> Column:
 
 def severity() -> Column:
     """How bad an event is."""
-    tones = {"warning": "warn", "error": "critical", "debug": "dim"}
+    tones = {"warn": "warn", "critical": "critical"}
     return Column(
         "severity",
         "LEVEL",
@@ -232,4 +232,30 @@ def severity() -> Column:
         lambda row: row.text("severity"),
         _text_key("severity"),
         tone=lambda row: tones.get(row.text("severity"), ""),
+    )
+
+
+def destinations() -> Column:
+    """What a transaction holds, by destination."""
+
+    def show(row: Row) -> str:
+        found = row.value("destinations")
+        held = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+        return ", ".join(str(item.get("name", "")) for item in held)
+
+    return Column(
+        "destinations", "DESTINATIONS", 0, Rank.ALWAYS, show, lambda row: (1, 0, show(row))
+    )
+
+
+def plain_reason() -> Column:
+    """The reason of an alarm that is a row of its own."""
+    return Column(
+        "reason",
+        "WHY",
+        15,
+        Rank.ALWAYS,
+        lambda row: row.text("reason"),
+        _text_key("reason"),
+        tone=tone_of_alarm,
     )

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from stompy_monitor.alarms import RULES, Alarms, Rule
+from stompy_monitor.alarms import CRITICAL, RULES, Alarms, Rule
 from stompy_monitor.history import LONG, History
 from stompy_monitor.safe import safe_value
 from stompy_monitor.table import LEVELS, RATES, Change, Envelope, Row, Table
 
-KINDS = (
-    "queues",
-    "topics",
-    "connections",
-    "subscriptions",
-    "durable",
-    "transactions",
-    "scheduled",
-)
+KINDS = ("queues", "topics", "connections", "subscriptions", "durable", "transactions")
 """The kinds that come as rows."""
 
 EVENTS = 10_000
@@ -35,6 +27,7 @@ BROKER_LEVELS = (
     "bytes_stored",
     "rss_bytes",
     "store.fsync_p99_ms",
+    "bytes_ram",
 )
 BROKER_RATES = {
     "in": "in_msgs",
@@ -50,6 +43,9 @@ BROKER_RATES = {
 EVENT_FIELDS = ("number", "at", "severity", "type", "who", "subject", "reason", "detail")
 """The columns of an event; ``who`` and ``subject`` are put together from what the broker names."""
 
+PROBLEM_FIELDS = ("kind", "key", "name", "reason")
+"""The columns of an alarm: whose it is, and why."""
+
 _SUBJECTS = ("destination", "subscription", "message_id")
 
 
@@ -60,6 +56,7 @@ class Model:
         broker: the ``$SYS.broker`` object, made safe.
         tables: the rows, by kind.
         events: how many have come; the latest are rows of the table ``events``.
+        own: the id of the monitor's own connection.
         boot: which run of the broker this is.
         version: rises with every change; what was painted from an older one is old.
     """
@@ -70,6 +67,7 @@ class Model:
         self._log = Table("events")
         self.version = 0
         self.gaps = 0
+        self.own = ""
         self._begin("")
 
     def _begin(self, boot: str) -> None:
@@ -86,6 +84,14 @@ class Model:
         self.rates: dict[str, float | None] = dict.fromkeys(BROKER_RATES)
         self.history = History(len(BROKER_LEVELS), len(BROKER_RATES), LONG)
         self._watched: set[str] = set()
+        self.know_own(self.own)
+
+    def forget(self) -> None:
+        """Begin anew, as for another broker; what happened is forgotten, too."""
+        self.events = 0
+        self._log = Table("events")
+        self._begin("")
+        self.version += 1
 
     # -- in ----------------------------------------------------------------------------------
 
@@ -105,6 +111,11 @@ class Model:
         self.version += 1
         if kind == "broker":
             self._apply_broker(envelope)
+            return None
+        if kind == "event":
+            data = envelope.get("data")
+            if isinstance(data, dict):
+                self.add_event(data)
             return None
         table = self.tables.get(str(kind))
         if table is None:
@@ -172,8 +183,14 @@ class Model:
             history = row.history = History(len(names), rates)
             if row.key in self._watched:
                 history.grow(LONG)
-        levels = tuple(row.number(name) for name in names)
-        history.add(tick, levels, tuple(rate or 0 for rate in row.rates))
+        levels = tuple([row.number(name) for name in names])
+        history.add(tick, levels, tuple([rate or 0.0 for rate in row.rates]))
+
+    def know_own(self, connection: str) -> None:
+        """Learn the id of the monitor's connection, so that its rows can be told from others."""
+        self.own = connection
+        for table in self.tables.values():
+            table.own = connection
 
     def watch(self, key: str) -> None:
         """Remember more of a queue from now on: somebody looks at it."""
@@ -194,8 +211,8 @@ class Model:
     def broker_values(self, name: str) -> list[float]:
         """The history of a level or rate of the broker, oldest first."""
         if name in BROKER_RATES:
-            return self.history.flows[list(BROKER_RATES).index(name)].values()
-        return self.history.levels[BROKER_LEVELS.index(name)].values()
+            return self.history.values(len(BROKER_LEVELS) + list(BROKER_RATES).index(name))
+        return self.history.values(BROKER_LEVELS.index(name))
 
     def row_values(self, row: Row, name: str) -> list[float]:
         """The history of a level or rate of a row, oldest first; empty without one."""
@@ -204,13 +221,26 @@ class Model:
         row.history.fill(row.table.version)
         names = LEVELS[row.table.kind]
         if name in names:
-            return row.history.levels[names.index(name)].values()
-        return row.history.flows[row.table.rate_names[name]].values()
+            return row.history.values(names.index(name))
+        return row.history.values(len(names) + row.table.rate_names[name])
 
     def problems(self) -> list[Row]:
         """All rows with an alarm, the worst first."""
         rows = [row for kind, a in self.alarms.items() for row in a.alarmed(self.tables[kind].rows)]
         return sorted(rows, key=lambda row: (-row.severity, row.table.kind, row.key))
+
+    def problem_table(self) -> Table:
+        """The same as a table of its own; the broker's own alarms stand first."""
+        table = Table("problems")
+        said = self.broker.get("alarms")
+        for alarm in said if isinstance(said, list) else []:
+            values = ["broker", str(alarm.get("name")), "broker", str(alarm.get("reason"))]
+            table.append(PROBLEM_FIELDS, values, EVENTS).severity = CRITICAL
+        for row in self.problems():
+            name = row.text("name") or row.text("destination") or row.key
+            values = [row.table.kind, row.key, name, row.reason]
+            table.append(PROBLEM_FIELDS, values, EVENTS).severity = row.severity
+        return table
 
     def still(self) -> Model:
         """A copy that stands still while this model goes on."""

@@ -1,7 +1,8 @@
 """The rows of one kind: a page of a snapshot in, current rows with rates out.
 
-Rows keep the values as they came, a list beside one index of the fields, because thousands of them
-come each second and a dozen are looked at. What holds:
+Rows keep the values as they came, a list beside one index of the fields: thousands of them come
+each second and a dozen are looked at, so the dataclasses of `stompy.admin`, which say what the
+fields mean, are not built here. What holds:
 
 * Foreign text is made safe here, once.
 * Rates are differences of counters over the broker's own running time (``up_ms``), which no
@@ -12,8 +13,10 @@ come each second and a dozen are looked at. What holds:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from stompy.admin import AGES, KEYS, ROWS, Kind
 from stompy_monitor.history import History
 from stompy_monitor.safe import safe, safe_value
 
@@ -31,33 +34,34 @@ RATES = {
 LEVELS = {"queues": ("ready", "unacked")}
 """The values that have a history beside the rates, by kind."""
 
-KEYS: dict[str, tuple[str, ...]] = {
-    "queues": ("name",),
-    "topics": ("name",),
-    "connections": ("id",),
-    "subscriptions": ("id",),
-    "transactions": ("id",),
-    "durable": ("client_id", "name"),
-    "scheduled": ("job_id",),
+_OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "dead": ("queue", "origin", "reason"),
     "events": ("number",),
     "messages": ("message_id",),
+    "problems": ("kind", "key"),
 }
-"""What tells rows apart, by kind."""
+"""What tells rows apart, of the kinds that the monitor puts together itself."""
 
 HAYSTACK = {
-    "queues": ("name", "dlq_of"),
+    "queues": ("name",),
     "topics": ("name",),
-    "connections": ("id", "peer", "user", "name", "client_id"),
+    "connections": ("id", "peer", "user", "client_id"),
     "subscriptions": ("connection", "user", "destination", "id", "durable_name"),
-    "transactions": ("id", "connection", "user"),
-    "durable": ("client_id", "name", "destination"),
-    "scheduled": ("job_id", "destination"),
+    "transactions": ("id", "transaction", "connection", "user"),
+    "durable": ("name", "destination"),
     "dead": ("queue", "origin", "reason"),
     "events": ("type", "who", "subject", "reason"),
-    "messages": ("message_id", "preview", "headers"),
+    "messages": ("message_id", "preview", "words"),
+    "problems": ("kind", "name", "reason"),
 }
 """The fields in which a bare word of a filter is looked for."""
+
+_PLAIN = ("int", "float", "bool", "int | None")
+_HARMLESS = {
+    kind.value: frozenset(field.name for field in fields(row) if field.type in _PLAIN)
+    for kind, row in ROWS.items()
+}
+"""The fields that can hold no text, by kind; all others, unknown ones as well, are made safe."""
 
 
 class Gap(Exception):  # noqa: N818 -- not an error: the next full set mends it
@@ -93,7 +97,10 @@ class Row:
         """A column by its JSON name, ``a.b`` for one inside another; None when there is none."""
         where = self.table.index.get(name)
         if where is not None:
-            return self.values[where] if where < len(self.values) else None
+            return self.values[where]
+        if name in self.table.ages:
+            then = self.values[self.table.ages[name]]
+            return max(0, self.table.at - then) if isinstance(then, (int, float)) else None
         if name in self.table.rate_names:
             return self.rates[self.table.rate_names[name]]
         if name in _COMPUTED:
@@ -102,9 +109,16 @@ class Row:
         found = self.value(head) if rest else None
         return found.get(rest) if isinstance(found, dict) else None
 
+    @property
+    def own(self) -> bool:
+        """Whether it belongs to the monitor's own connection."""
+        own = self.table.own
+        return bool(own) and own in (self.value("connection"), self.value("id"))
+
     def number(self, name: str) -> float:
         """A column as a number; 0 when there is none."""
-        found = self.value(name)
+        where = self.table.index.get(name)
+        found = self.values[where] if where is not None else self.value(name)
         return found if isinstance(found, (int, float)) else 0
 
     def text(self, name: str) -> str:
@@ -137,6 +151,7 @@ _COMPUTED = {
     "alarm": lambda row: row.severity,
     "reason": lambda row: row.reason,
     "key": lambda row: row.key,
+    "growth": lambda row: row.number("in") - row.number("out"),
 }
 """Columns that are not on the wire; a field of the same name comes first."""
 
@@ -160,12 +175,14 @@ class Table:
         at, up_ms: the broker's wall clock and running time at that moment.
         version: rises with each complete set.
         complete: whether a set has come at all.
+        own: the id of the monitor's connection.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.fields: tuple[str, ...] = ()
         self.index: dict[str, int] = {}
+        self.ages: dict[str, int] = {}
         self.rows: dict[str, Row] = {}
         self.seq = -1
         self.tick = 0
@@ -174,6 +191,7 @@ class Table:
         self.interval_ms: float = 1000
         self.version = 0
         self.complete = False
+        self.own = ""
         names = RATES.get(kind, {})
         self.counters = tuple(names.values())
         self.rate_names = {name: n for n, name in enumerate(names)}
@@ -184,6 +202,8 @@ class Table:
         self._change = Change()
         self._where: tuple[int, ...] = ()
         self._keys: tuple[int, ...] = ()
+        self._texts: tuple[int, ...] = ()
+        self._removed: list[str] = []
 
     def clear(self) -> None:
         """Forget all rows: the broker is another one than before."""
@@ -205,6 +225,8 @@ class Table:
         elapsed = None if self.up_ms is None or up_ms is None else (up_ms - self.up_ms) / 1000
         if _page(envelope) == 1:
             self._change = Change()
+            removed = envelope.get("removed")
+            self._removed = [safe(str(key)) for key in removed] if isinstance(removed, list) else []
         for values in self._decoded(envelope):
             self._take(values, elapsed)
         if _page(envelope) < int(_number(envelope.get("pages")) or 1):
@@ -220,27 +242,35 @@ class Table:
             yield from rows
             return
         for row in rows:
-            if not self.index.keys() >= row.keys():
-                self._learn((*self.fields, *(name for name in row if name not in self.index)))
+            if new := [name for name in row if name not in self.fields]:
+                self._learn((*self.fields, *new))
             yield [row.get(name) for name in self.fields]
 
     def _learn(self, fields: tuple[str, ...]) -> None:
         if fields == self.fields:
             return
         self.fields = fields
-        self.index = {name: where for where, name in enumerate(fields)}
+        everything = {name: where for where, name in enumerate(fields)}
+        # An age grows by itself, and a delta does not repeat a row because of it.
+        since = {age: everything.get(name) for age, name in AGES.items()}
+        self.ages = {age: where for age, where in since.items() if where is not None}
+        self.index = {n: where for n, where in everything.items() if n not in self.ages}
         none = len(fields)
-        self._where = tuple(self.index.get(name, none) for name in self.counters)
-        keys = KEYS.get(self.kind, ())
-        self._keys = tuple(self.index[name] for name in keys if name in self.index)
+        self._where = tuple(everything.get(name, none) for name in self.counters)
+        keys = _OWN_KEYS.get(self.kind) or (KEYS[Kind(self.kind)],)
+        self._keys = tuple(everything[name] for name in keys if name in everything)
+        harmless = _HARMLESS.get(self.kind, frozenset())
+        self._texts = tuple(n for n, name in enumerate(fields) if name not in harmless)
 
     def _take(self, values: list[object], elapsed: float | None) -> None:
-        for where, value in enumerate(values):
-            if isinstance(value, str):
-                values[where] = safe(value)
-            elif isinstance(value, (dict, list)):
+        for where in self._texts:
+            value = values[where]
+            if value.__class__ is str:
+                values[where] = safe(value)  # type: ignore[arg-type]  # it is a str
+            elif value:
                 values[where] = safe_value(value)
-        key = "\0".join(str(values[where]) for where in self._keys)
+        keys = self._keys
+        key = str(values[keys[0]]) if len(keys) == 1 else "\0".join(str(values[w]) for w in keys)
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = Row(key, self, values)
@@ -251,16 +281,19 @@ class Table:
         self._change.rows.append(row)
 
     def _rates(
-        self, before: list[object], now: list[object], elapsed: float | None
+        self, before: list[Any], now: list[Any], elapsed: float | None
     ) -> tuple[float | None, ...]:
         if not elapsed or elapsed <= 0:
             return self.unknown_rates
-        rates: list[float | None] = []
-        for where in self._where:
-            old, new = _at(before, where), _at(now, where)
-            fell = old is None or new is None or new < old
-            rates.append(None if fell else (new - old) / elapsed)  # type: ignore[operator]
-        return tuple(rates)
+        try:
+            return tuple(
+                [
+                    (now[where] - before[where]) / elapsed if now[where] >= before[where] else None
+                    for where in self._where
+                ]
+            )
+        except (IndexError, TypeError):
+            return self.unknown_rates
 
     def _finish(self, envelope: Envelope, up_ms: float | None, *, full: bool) -> Change:
         change, self._change = self._change, Change()
@@ -274,10 +307,7 @@ class Table:
         if full:
             change.removed = [key for key, row in self.rows.items() if row.seen != self.version]
         else:
-            removed = envelope.get("removed")
-            gone = removed if isinstance(removed, list) else []
-            keys = ["\0".join(map(str, key)) if isinstance(key, list) else str(key) for key in gone]
-            change.removed = [key for key in map(safe, keys) if key in self.rows]
+            change.removed = [key for key in self._removed if key in self.rows]
         for key in change.removed:
             del self.rows[key]
             self._moving.discard(key)
@@ -310,7 +340,7 @@ class Table:
         table._learn(self.fields)
         table.seq, table.tick, table.at, table.up_ms = self.seq, self.tick, self.at, self.up_ms
         table.interval_ms, table.version = self.interval_ms, self.version
-        table.complete = self.complete
+        table.complete, table.own = self.complete, self.own
         table.rows = {key: row.copy(table) for key, row in self.rows.items()}
         return table
 
@@ -321,7 +351,3 @@ def _page(envelope: Envelope) -> int:
 
 def _number(value: object) -> float | None:
     return value if isinstance(value, (int, float)) else None
-
-
-def _at(values: list[object], where: int) -> float | None:
-    return _number(values[where]) if where < len(values) else None

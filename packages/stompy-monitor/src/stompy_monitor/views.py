@@ -60,7 +60,6 @@ QUEUES: Final = View(
         c.count("ready", "READY", _A),
         c.count("unacked", "UNACKED", _A),
         c.count("consumers", "CONS", _A, 5),
-        c.count("producers", "PROD", _C, 5),
         c.rate("in", "IN/s", _A),
         c.rate("out", "OUT/s", _N),
         c.rate("ack", "ACK/s", _W),
@@ -70,14 +69,14 @@ QUEUES: Final = View(
         c.trouble("dead_lettered", "DEAD", _N),
         c.count("expired", "EXP", _C, 6),
         c.size("bytes", "BYTES", _W),
-        c.count("scheduled", "SCHED", _C),
-        c.age("wait_ms.p95", "P95 WAIT", _W),
         c.queue_state(_W),
+        c.count("delayed", "DELAYED", _W),
+        c.trouble("dropped", "DROPPED", _C),
+        c.count("removed", "REMOVED", _C),
         c.flag("durable", "DURABLE", _C),
+        c.text("backlog_of", "BACKLOG OF", 18, _C),
         c.text("policy", "POLICY", 12, _C),
-        c.count("groups", "GROUPS", _C),
         c.instant("last_in_at", "LAST IN"),
-        c.instant("last_out_at", "LAST OUT"),
         c.instant("created_at", "CREATED"),
         c.trend("trend", "TREND", _N),
         c.reason(_N),
@@ -114,13 +113,12 @@ TOPICS: Final = View(
         c.mark(),
         c.text("name", "NAME", 0, _A),
         c.count("subscribers", "SUBS", _A, 6),
-        c.count("durable_subscribers", "DURABLE", _N),
+        c.count("durable_subscribers", "DURABLE", _A),
         c.rate("in", "IN/s", _A),
         c.rate("out", "OUT/s", _A),
-        c.trouble("dropped", "DROPPED", _A),
-        c.flag("retained", "RETAINED", _W),
-        c.count("history_count", "HISTORY", _W),
-        c.age("idle_ms", "IDLE", _N),
+        c.count("in_msgs", "IN", _N, 8),
+        c.count("out_msgs", "OUT", _N, 8),
+        c.instant("last_in_at", "LAST IN", _N),
     ),
     (("in", True),),
     "no topics yet; try: stompy listen '/topic/>'",
@@ -136,7 +134,6 @@ CONNECTIONS: Final = View(
         c.text("id", "ID", 8, _A),
         c.text("peer", "PEER", 0, _A),
         c.text("user", "USER", 12, _A),
-        c.text("name", "NAME", 14, _W),
         c.text("client_id", "CLIENT-ID", 14, _C),
         c.text("protocol", "VER", 4, _N),
         c.flag("tls", "TLS", _N),
@@ -149,10 +146,7 @@ CONNECTIONS: Final = View(
         c.rate("out", "OUT/s", _A),
         c.size("pending_bytes", "PENDING", _N),
         c.age("idle_ms", "IDLE", _N),
-        c.age("rtt_ms", "RTT", _C),
-        c.trouble("errors", "ERRORS", _C),
         c.instant("connected_at", "SINCE", _W),
-        c.text("lib", "LIBRARY", 16, _C),
         c.text("listener", "LISTENER", 22, _C),
     ),
     (("alarm", True), ("pending_bytes", True), ("out", True)),
@@ -175,15 +169,11 @@ SUBSCRIPTIONS: Final = View(
         c.count("pending", "PENDING", _A),
         c.count("unacked", "UNACKED", _A),
         c.rate("out", "OUT/s", _A),
-        c.rate("ack_rate", "ACK/s", _C),
+        c.rate("rate.ack", "ACK/s", _W),
         c.age("oldest_unacked_ms", "OLDEST", _A),
-        c.share("utilisation", "UTIL", _W),
-        c.text("selector", "SELECTOR", 20, _C),
         c.standing(_A),
         c.text("durable_name", "DURABLE", 12, _W),
-        c.text("share", "SHARE", 10, _C),
         c.trouble("dropped", "DROPPED", _W),
-        c.count("priority", "PRIO", _C, 5),
         c.trouble("nacked", "NACKED", _W),
         c.instant("created_at", "SINCE"),
     ),
@@ -198,15 +188,17 @@ DURABLE: Final = View(
     "7",
     (
         c.mark(),
-        c.text("client_id", "CLIENT", 16, _A),
-        c.text("name", "NAME", 18, _A),
+        c.text("name", "NAME", 26, _A),
         c.text("destination", "DESTINATION", 0, _A),
         c.flag("online", "ONLINE", _A),
+        c.flag("shared", "SHARED", _W),
         c.count("pending", "PENDING", _A),
+        c.count("unacked", "UNACKED", _N),
+        c.trouble("dropped", "DROPPED", _N),
+        c.text("queue", "BACKLOG", 24, _C),
         c.size("bytes", "BYTES", _N),
-        c.instant("last_online_at", "LAST SEEN", _N),
+        c.instant("last_online_at", "OFFLINE SINCE", _N),
         c.instant("expires_at", "EXPIRES", _W),
-        c.text("selector", "SELECTOR", 20, _C),
     ),
     (("pending", True),),
     "no durable subscriptions",
@@ -219,38 +211,21 @@ TRANSACTIONS: Final = View(
     "8",
     (
         c.mark(),
-        c.text("id", "ID", 20, _A),
+        c.text("id", "ID", 7, _A),
+        c.text("transaction", "NAME", 14, _N),
         c.text("connection", "CONN", 8, _A),
-        c.text("user", "USER", 12, _N),
+        c.text("user", "USER", 10, _N),
         c.age("age_ms", "AGE", _A),
         c.count("sends", "SENDS", _A),
         c.count("acks", "ACKS", _A),
         c.count("nacks", "NACKS", _W),
         c.size("bytes", "BYTES", _N),
-        c.text("where", "DESTINATIONS", 0, _A),
-        c.age("last_frame_ms", "LAST FRAME", _W),
+        c.destinations(),
+        c.instant("last_frame_at", "LAST FRAME", _W),
         c.reason(_N, 16),
     ),
     (("age_ms", True),),
     "no transaction is open",
-)
-
-SCHEDULED: Final = View(
-    "scheduled",
-    "Scheduled",
-    "scheduled",
-    "",
-    (
-        c.text("job_id", "JOB", 20, _A),
-        c.text("destination", "DESTINATION", 0, _A),
-        c.instant("next_at", "NEXT", _A),
-        c.age("delay_ms", "DELAY", _N),
-        c.age("period_ms", "PERIOD", _N),
-        c.count("repeat_left", "LEFT", _N),
-        c.size("bytes", "BYTES", _N),
-    ),
-    (("next_at", False),),
-    "nothing is scheduled",
 )
 
 EVENTS: Final = View(
@@ -290,6 +265,70 @@ MESSAGES: Final = View(
     "no messages here",
 )
 
+def _top(name: str, title: str, kind: str, cols: tuple[Column, ...], by: str, empty: str) -> View:
+    """A short list for the overview."""
+    return View(name, title, kind, "", (c.mark(), *cols), ((by, True),), empty)
+
+
+PROBLEMS: Final = _top(
+    "problems",
+    "Alarms",
+    "problems",
+    (c.text("name", "ALARM", 0, _A), c.plain_reason()),
+    "alarm",
+    "all is well",
+)
+DEEPEST: Final = _top(
+    "deepest",
+    "Deepest queues",
+    "queues",
+    (c.text("name", "QUEUE", 0, _A), c.count("ready", "READY", _A), c.trend("trend", "TREND", _A, 8)),
+    "ready",
+    "no queues yet",
+)
+GROWING: Final = _top(
+    "growing",
+    "Fastest growing",
+    "queues",
+    (c.text("name", "QUEUE", 0, _A), c.rate("growth", "+/s", _A), c.age("oldest_ms", "OLDEST", _A)),
+    "growth",
+    "no queues yet",
+)
+SLOWEST: Final = _top(
+    "slowest",
+    "Slowest subscriptions",
+    "subscriptions",
+    (
+        c.text("destination", "SUBSCRIPTION", 0, _A),
+        c.count("unacked", "UNACKED", _A),
+        c.age("oldest_unacked_ms", "OLDEST", _A),
+    ),
+    "oldest_unacked_ms",
+    "nobody is subscribed",
+)
+OPEN: Final = _top(
+    "open",
+    "Oldest transactions",
+    "transactions",
+    (
+        c.text("transaction", "TRANSACTION", 0, _A),
+        c.text("connection", "CONN", 6, _A),
+        c.age("age_ms", "AGE", _A),
+    ),
+    "age_ms",
+    "no transaction is open",
+)
+LATEST: Final = _top(
+    "latest",
+    "Events",
+    "events",
+    (c.instant("at", "TIME", _A), c.text("type", "EVENT", 0, _A), c.text("who", "WHO", 9, _A)),
+    "number",
+    "nothing has happened yet",
+)
+TOPS: Final = (PROBLEMS, DEEPEST, GROWING, SLOWEST, OPEN, LATEST)
+"""The lists of the overview."""
+
 TABLES: Final = (
     QUEUES,
     DEAD,
@@ -299,6 +338,5 @@ TABLES: Final = (
     DURABLE,
     TRANSACTIONS,
     EVENTS,
-    SCHEDULED,
 )
 BY_NAME: Final = {view.name: view for view in TABLES}
