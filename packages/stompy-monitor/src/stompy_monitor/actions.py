@@ -112,7 +112,9 @@ def _id(row: Row, text: str) -> dict[str, object]:
 
 
 PAUSE = Action("pause", "O", "pause", "Pause", {"queues": ("queue.pause", _queue)}, undo="resume")
-RESUME = Action("resume", "O", "resume", "Resume", {"queues": ("queue.resume", _queue)}, undo="pause")
+RESUME = Action(
+    "resume", "O", "resume", "Resume", {"queues": ("queue.resume", _queue)}, undo="pause"
+)
 PURGE = Action(
     "purge",
     "P",

@@ -62,9 +62,7 @@ _LIMITS = (
 
 
 def _limit_share(row: Row) -> float:
-    shares = [
-        row.number(used) / limit for name, used in _LIMITS if (limit := row.number(name)) > 0
-    ]
+    shares = [row.number(used) / limit for name, used in _LIMITS if (limit := row.number(name)) > 0]
     return max(shares, default=0)
 
 
@@ -94,7 +92,9 @@ RULES = (
 """What is watched by default."""
 
 
-def with_thresholds(rules: Iterable[Rule], thresholds: Mapping[str, tuple[float, float]]) -> tuple[Rule, ...]:
+def with_thresholds(
+    rules: Iterable[Rule], thresholds: Mapping[str, tuple[float, float]]
+) -> tuple[Rule, ...]:
     """The rules with other thresholds, by name.
 
     Raises:
@@ -185,7 +185,9 @@ def _follow(rule: Rule, cases: dict[int, _Case], number: int, measure: float, no
         case.bad, case.good = case.bad + 1, 0
         if case.bad >= RAISED_AFTER:
             reached = now - case.since if rule.lasting else measure
-            case.level = CRITICAL if reached >= rule.critical else WARN if reached >= rule.warn else 0
+            case.level = (
+                CRITICAL if reached >= rule.critical else WARN if reached >= rule.warn else 0
+            )
     else:
         case.good, case.bad = case.good + 1, 0
         if case.good >= CLEARED_AFTER:

@@ -168,7 +168,14 @@ def reason(rank: Rank = Rank.NORMAL, width: int = 14) -> Column:
 def trend(name: str, title: str, rank: Rank = Rank.NORMAL, width: int = 12) -> Column:
     """The last minute of a level."""
     return Column(
-        name, title, width, rank, lambda _: "", _number_key(name), tone=lambda _: "accent", trend=True
+        name,
+        title,
+        width,
+        rank,
+        lambda _: "",
+        _number_key(name),
+        tone=lambda _: "accent",
+        trend=True,
     )
 
 

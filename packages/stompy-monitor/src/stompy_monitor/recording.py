@@ -123,7 +123,9 @@ def _difference(key: str, before: list[Any] | None, now: list[Any]) -> object:
     """The row, or its key with the places and values that changed, when that is shorter."""
     if before is None or len(before) != len(now):
         return now
-    changes = {str(n): new for n, (old, new) in enumerate(zip(before, now, strict=True)) if old != new}
+    changes = {
+        str(n): new for n, (old, new) in enumerate(zip(before, now, strict=True)) if old != new
+    }
     return now if len(changes) * 2 > len(now) else {"k": key, **changes}
 
 
@@ -175,7 +177,9 @@ class Recording:
 
     def records(self, at: float) -> Iterator[tuple[float, list[dict[str, Any]]]]:
         """Times and envelopes, from the last key frame before ``at`` on."""
-        mark = max((m for m in self._marks if m.at <= at), key=lambda m: m.at, default=self._marks[0])
+        mark = max(
+            (m for m in self._marks if m.at <= at), key=lambda m: m.at, default=self._marks[0]
+        )
         rows: dict[str, dict[str, list[Any]]] = {}
         for line in self._lines(mark):
             record = json.loads(line)
@@ -214,7 +218,10 @@ class Recording:
         at = float(line[len(b'{"t":') : line.index(b",")])
         self.begin = self.begin or at
         self.end = max(self.end, at)
-        if line.startswith(b',"key"', line.index(b",")) and self._marks[-1].position < before.position:
+        if (
+            line.startswith(b',"key"', line.index(b","))
+            and self._marks[-1].position < before.position
+        ):
             # Reading begins at the chunk, a little before the key frame.
             self._marks.append(_Mark(at, before.position, before.inflate, before.rest))
 

@@ -21,6 +21,7 @@ _DELETE = 0x7F
 _VARIATION = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _MARKS_IN_A_ROW = 3
 
+
 def safe(text: str, cells: int = NAME_CELLS) -> str:
     """One line of harmless text, at most so many cells wide.
 

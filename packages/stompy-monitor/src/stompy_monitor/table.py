@@ -80,7 +80,17 @@ class Row:
         reason: in words, what is wrong.
     """
 
-    __slots__ = ("_haystack", "history", "key", "rates", "reason", "seen", "severity", "table", "values")
+    __slots__ = (
+        "_haystack",
+        "history",
+        "key",
+        "rates",
+        "reason",
+        "seen",
+        "severity",
+        "table",
+        "values",
+    )
 
     def __init__(self, key: str, table: Table, values: list[object]) -> None:
         self.key = key

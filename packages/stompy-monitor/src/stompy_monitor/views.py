@@ -265,6 +265,7 @@ MESSAGES: Final = View(
     "no messages here",
 )
 
+
 def _top(name: str, title: str, kind: str, cols: tuple[Column, ...], by: str, empty: str) -> View:
     """A short list for the overview."""
     return View(name, title, kind, "", (c.mark(), *cols), ((by, True),), empty)
@@ -282,7 +283,11 @@ DEEPEST: Final = _top(
     "deepest",
     "Deepest queues",
     "queues",
-    (c.text("name", "QUEUE", 0, _A), c.count("ready", "READY", _A), c.trend("trend", "TREND", _A, 8)),
+    (
+        c.text("name", "QUEUE", 0, _A),
+        c.count("ready", "READY", _A),
+        c.trend("trend", "TREND", _A, 8),
+    ),
     "ready",
     "no queues yet",
 )

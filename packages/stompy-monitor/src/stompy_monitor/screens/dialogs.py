@@ -80,7 +80,11 @@ class ConfirmDialog(ModalScreen[Answer | None]):
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button(
-                    Content(self._verb), id="do", variant="error", compact=True, disabled=self._blocked
+                    Content(self._verb),
+                    id="do",
+                    variant="error",
+                    compact=True,
+                    disabled=self._blocked,
                 )
 
     def on_mount(self) -> None:
@@ -93,7 +97,9 @@ class ConfirmDialog(ModalScreen[Answer | None]):
     @property
     def _blocked(self) -> bool:
         sure = self.query("#sure")
-        typed = not self._must_type or (bool(sure) and sure.only_one(Input).value == self._must_type)
+        typed = not self._must_type or (
+            bool(sure) and sure.only_one(Input).value == self._must_type
+        )
         text = self.query("#text")
         told = not self._needs_text or (bool(text) and bool(text.only_one(Input).value.strip()))
         return not (typed and told)
@@ -184,7 +190,10 @@ class ColumnsDialog(ModalScreen[frozenset[str] | None]):
             words = "Columns: space chooses, enter shows"
             yield Static(plain(words, "bold"), classes="dialog-title")
             yield SelectionList[str](
-                *(Selection(plain(title), name, name in self._shown) for name, title in self._columns)
+                *(
+                    Selection(plain(title), name, name in self._shown)
+                    for name, title in self._columns
+                )
             )
 
     def action_take(self) -> None:
@@ -228,7 +237,9 @@ class LoginDialog(ModalScreen[tuple[str, str] | None]):
     def compose(self) -> ComposeResult:
         """Two fields."""
         with Vertical(classes="dialog"):
-            yield Static(plain("The broker refused the login", "bold $error"), classes="dialog-title")
+            yield Static(
+                plain("The broker refused the login", "bold $error"), classes="dialog-title"
+            )
             yield Static(plain(self._words), classes="dialog-words")
             yield Input(self._login, placeholder="login", id="login", compact=True)
             yield Input(placeholder="passcode", password=True, id="passcode", compact=True)

@@ -109,7 +109,9 @@ class RowTable(ScrollView, can_focus=True):
             """The table."""
             return self.table
 
-    def __init__(self, listing: Listing, *, ascii_only: bool = False, id: str | None = None) -> None:
+    def __init__(
+        self, listing: Listing, *, ascii_only: bool = False, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
         self.listing = listing
         self.model = Model(())
