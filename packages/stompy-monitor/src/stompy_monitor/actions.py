@@ -7,7 +7,7 @@ then for real with ``expect``, so that what was seen is what is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from stompy.admin import Request, Role
@@ -43,10 +43,11 @@ class Action:
         title: in the line of keys.
         verb: what the dialog says, as in "Purge".
         command: by kind of row, with the arguments from the row and the text that was asked for.
-        asks: what text is asked for; nothing when none is needed.
+        asks: what text is asked for, by kind of row.
         undo: the name of the action that undoes it; then there is no question.
         destroys: whether messages are gone afterwards.
         batched: whether it is repeated until nothing is left.
+        admin_for: the kinds of rows for which an operator is not enough.
     """
 
     name: str
@@ -54,11 +55,15 @@ class Action:
     title: str
     verb: str
     command: Mapping[str, tuple[str, Arguments]]
-    asks: str = ""
+    asks: Mapping[str, str] = field(default_factory=dict)
     undo: str = ""
     destroys: bool = False
     batched: bool = False
-    role: Role = Role.OPERATOR
+    admin_for: frozenset[str] = frozenset()
+
+    def role(self, kind: str) -> Role:
+        """The least role that may."""
+        return Role.ADMIN if kind in self.admin_for else Role.OPERATOR
 
     def request(
         self, row: Row, text: str, *, dry_run: bool = False, expect: int | None = None
@@ -107,8 +112,8 @@ def _some(row: Row, _: str) -> dict[str, object]:
     return {**_dead(row, ""), "limit": BATCH}
 
 
-def _id(row: Row, text: str) -> dict[str, object]:
-    return {"id": row.text("id"), "reason": text}
+def _id(row: Row, _: str) -> dict[str, object]:
+    return {"id": row.text("id")}
 
 
 PAUSE = Action("pause", "O", "pause", "Pause", {"queues": ("queue.pause", _queue)}, undo="resume")
@@ -135,6 +140,7 @@ DELETE = Action(
         "dead": ("message.delete", _dead),
     },
     destroys=True,
+    admin_for=frozenset(("queues", "durable")),
 )
 MOVE = Action(
     "move",
@@ -146,7 +152,7 @@ MOVE = Action(
         "messages": ("message.move", _to),
         "dead": ("message.move", _to),
     },
-    asks="to which queue",
+    asks=dict.fromkeys(("queues", "messages", "dead"), "to which queue"),
     batched=True,
 )
 RETRY = Action(
@@ -167,11 +173,11 @@ CLOSE = Action(
     "close",
     "Close",
     {
-        "connections": ("connection.close", _id),
+        "connections": ("connection.close", lambda row, text: {**_id(row, ""), "reason": text}),
         "subscriptions": ("subscription.close", _id),
         "transactions": ("transaction.abort", _id),
     },
-    asks="reason, which the other side is told",
+    asks={"connections": "reason, which the other side is told"},
 )
 
 ACTIONS = (PURGE, DELETE, MOVE, RETRY, PAUSE, CLOSE)
@@ -219,7 +225,7 @@ def name_of(row: Row) -> str:
     """A row as people call it."""
     kind = row.table.kind
     if kind in ("queues", "messages"):
-        return row.text("destination") or row.text("message_id")
+        return row.text("name") or row.text("message_id")
     if kind == "dead":
         return f"{row.text('queue')} ({row.text('reason') or 'any cause'})"
     if kind == "connections":

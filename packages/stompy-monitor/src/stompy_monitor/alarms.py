@@ -50,6 +50,11 @@ def _no_consumer(row: Row) -> float:
     return row.number("ready") > 0 and row.value("consumers") == 0 and not row.value("dlq_of")
 
 
+def _waiting(row: Row) -> float:
+    # Dead letters wait for somebody to come; that is no news.
+    return 0 if row.value("dlq_of") else row.number("oldest_ms")
+
+
 def _growing(row: Row) -> float:
     return row.number("in") > row.number("out") and row.number("ready") > 0
 
@@ -83,7 +88,7 @@ def _said(words: str) -> Callable[[Row], str]:
 RULES = (
     Rule("no-consumer", "queues", _no_consumer, 30_000, 300_000, _said("no consumers"), True),
     Rule("growing", "queues", _growing, 60_000, 300_000, _said("growing"), True),
-    Rule("oldest", "queues", _age("oldest_ms"), 60_000, 600_000, lambda row: f"waits {formats.duration(row.number('oldest_ms'))}"),
+    Rule("oldest", "queues", _waiting, 60_000, 600_000, lambda row: f"waits {formats.duration(row.number('oldest_ms'))}"),
     Rule("limit", "queues", _limit_share, 0.8, 0.95, lambda row: f"{formats.share(_limit_share(row))} full"),
     Rule("slow", "subscriptions", _at_prefetch, 30_000, 300_000, lambda row: "stuck" if row.value("stuck") else "slow"),
     Rule("pending", "connections", lambda row: row.number("pending_bytes") > _MIB or row.value("state") == "blocked", 10_000, 60_000, _said("does not read"), True),

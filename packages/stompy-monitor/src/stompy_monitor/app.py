@@ -363,9 +363,12 @@ class MonitorApp(App[int]):
                     lambda action=action: self.call_later(screen.run_action, action),
                 )
 
-    @work(group="export")
-    async def export(self, view: View, rows: list[Row]) -> None:
+    def export(self, view: View, rows: list[Row]) -> None:
         """Ask for a file and write the rows to it."""
+        self._export(view, rows)
+
+    @work(group="export")
+    async def _export(self, view: View, rows: list[Row]) -> None:
         dialog = ConfirmDialog(
             f"Export {len(rows):,} rows of {view.name}",
             "As CSV, or as JSON when the name ends in .json.",

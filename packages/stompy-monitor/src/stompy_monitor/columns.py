@@ -266,3 +266,12 @@ def plain_reason() -> Column:
         _text_key("reason"),
         tone=tone_of_alarm,
     )
+
+
+def ack_mode(rank: Rank = Rank.NORMAL) -> Column:
+    """How messages are settled; the long word is shortened."""
+
+    def show(row: Row) -> str:
+        return row.text("ack").removeprefix("client-")
+
+    return Column("ack", "ACK", 10, rank, show, _text_key("ack"))

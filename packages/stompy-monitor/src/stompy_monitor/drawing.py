@@ -12,6 +12,9 @@ from itertools import pairwise
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = " ._-=+*%#"
 
+_HEADROOM = 1.3
+"""A steady value does not fill its cells: the line stays one."""
+
 _BRAILLE = 0x2800
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _DOT_ROWS, _DOT_COLUMNS = 4, 2
@@ -38,7 +41,7 @@ def sparkline(
     """
     blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     points = shrink(values, width)
-    top = max([top, *points])
+    top = max(top, _HEADROOM * max(points, default=0))
     if top <= 0:
         return (blocks[1] * len(points)).rjust(width)
     steps = len(blocks) - 2

@@ -43,7 +43,7 @@ _TOKEN = re.compile(
     r"""\s*(?:
         (?P<paren>[()])
       | (?P<not>!(?![=]))
-      | (?P<compare>[A-Za-z_][\w.-]*)\s*(?P<op>!=|>=|<=|=|>|<|~)\s*(?P<value>"(?:[^"\\]|\\.)*"|[^\s()"]+)
+      | (?P<compare>[A-Za-z_][\w.-]*)(?P<op>\s*(?:!=|>=|<=|=|>|<)|~)\s*(?P<value>"(?:[^"\\]|\\.)*"|[^\s()"]+)
       | (?P<regex>~\s*(?:"(?:[^"\\]|\\.)*"|\S+))
       | (?P<quoted>"(?:[^"\\]|\\.)*")
       | (?P<word>[^\s()"!~<>=][^\s()"<>=]*)
@@ -330,7 +330,7 @@ def _tokens(text: str) -> list[_Token]:
         if kind in ("op", "value"):
             kind = "compare"
         at = found.start(kind)
-        token = _Token(kind, found[kind], at, found["op"] or "", found["value"] or "")
+        token = _Token(kind, found[kind], at, (found["op"] or "").strip(), found["value"] or "")
         token.value_at = found.start("value")
         tokens.append(token)
         position = found.end()

@@ -123,7 +123,7 @@ class Listing:
         self._follow_cursor()
 
     def _belongs(self, row: Row) -> bool:
-        return self.scope(row) and (self.show_own or not row.value("self"))
+        return self.scope(row) and (self.show_own or not row.own)
 
     def _pause(self, rows: int) -> float:
         return SORT_SECONDS if rows > MANY_ROWS else self.sort_seconds

@@ -234,7 +234,12 @@ class Model:
         table = Table("problems")
         said = self.broker.get("alarms")
         for alarm in said if isinstance(said, list) else []:
-            values = ["broker", str(alarm.get("name")), "broker", str(alarm.get("reason"))]
+            values: list[object] = [
+                "broker",
+                str(alarm.get("name")),
+                "broker",
+                str(alarm.get("reason")),
+            ]
             table.append(PROBLEM_FIELDS, values, EVENTS).severity = CRITICAL
         for row in self.problems():
             name = row.text("name") or row.text("destination") or row.key

@@ -19,7 +19,7 @@ from stompy_monitor.table import Envelope
 
 FORMAT = 1
 KEY_FRAME_MS = 300_000
-_CHUNK = 1 << 16
+_CHUNK = 1 << 12
 
 
 class NoRecording(ValueError):  # noqa: N818 -- says what the file is not
@@ -72,7 +72,7 @@ class Recorder:
         self._file.close()
 
     def _shortened(self, kind: str, envelope: Envelope) -> dict[str, Any]:
-        head = {name: value for name, value in envelope.items() if name != "data"}
+        head: dict[str, Any] = {name: value for name, value in envelope.items() if name != "data"}
         if head.get("base") is None and head.get("page", 1) == 1:
             self._rows[kind] = {}
         known = self._rows.setdefault(kind, {})

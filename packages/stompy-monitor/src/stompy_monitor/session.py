@@ -115,7 +115,7 @@ class Session:
             return (self.clock() - link.latest_at) * 1000 <= 3 * self.model.interval_ms
         return link.phase is Phase.REPLAY
 
-    def refusal(self, action: Action) -> str:
+    def refusal(self, action: Action, kind: str) -> str:
         """Why an action cannot be done now; empty when it can."""
         link = self.link
         if link.phase is Phase.REPLAY:
@@ -124,8 +124,9 @@ class Session:
             return "--read-only is on"
         if link.phase is not Phase.LIVE:
             return "there is no connection"
-        if not link.role.includes(action.role):
-            return f"the role {action.role} is needed; {link.user or 'anonymous'} has {link.role}"
+        needed = action.role(kind)
+        if not link.role.includes(needed):
+            return f"the role {needed} is needed; {link.user or 'anonymous'} has {link.role}"
         return ""
 
     def may_see_bodies(self) -> bool:

@@ -276,7 +276,7 @@ class Table:
         for where in self._texts:
             value = values[where]
             if value.__class__ is str:
-                values[where] = safe(value)  # type: ignore[arg-type]  # it is a str
+                values[where] = safe(value)
             elif value:
                 values[where] = safe_value(value)
         keys = self._keys

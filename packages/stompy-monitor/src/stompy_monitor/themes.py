@@ -78,3 +78,21 @@ THEMES = (
 DEFAULT = "stompy-dark"
 TERMINAL = "textual-ansi"
 """The terminal's own colours. Not under ``NO_COLOR``: there it would paint black on black."""
+
+
+def full_name(short: str) -> str:
+    """The name of a theme as Textual knows it.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if not short:
+        return DEFAULT
+    if short in ("terminal", TERMINAL):
+        return TERMINAL
+    names = [theme.name for theme in THEMES]
+    for name in (short, f"stompy-{short}"):
+        if name in names:
+            return name
+    known = [name.removeprefix("stompy-") for name in names]
+    raise ValueError(f"there is no theme {short!r}: {', '.join((*known, 'terminal'))}")

@@ -164,7 +164,7 @@ SUBSCRIPTIONS: Final = View(
         c.text("connection", "CONN", 8, _A),
         c.text("user", "USER", 10, _N),
         c.text("destination", "DESTINATION", 0, _A),
-        c.text("ack", "ACK", 8, _N),
+        c.ack_mode(),
         c.count("prefetch", "PREF", _N, 6),
         c.count("pending", "PENDING", _A),
         c.count("unacked", "UNACKED", _A),
@@ -328,7 +328,7 @@ LATEST: Final = _top(
     "Events",
     "events",
     (c.instant("at", "TIME", _A), c.text("type", "EVENT", 0, _A), c.text("who", "WHO", 9, _A)),
-    "number",
+    "at",
     "nothing has happened yet",
 )
 TOPS: Final = (PROBLEMS, DEEPEST, GROWING, SLOWEST, OPEN, LATEST)

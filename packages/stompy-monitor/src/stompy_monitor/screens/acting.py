@@ -42,7 +42,7 @@ class Acting(Screen[None]):
             return []
         kind = rows[0].table.kind
         found = [acts.chosen(action, rows[0]) for action in ACTIONS if action.applies_to(kind)]
-        return [(a.key, a.title, not self.session.refusal(a)) for a in found]
+        return [(a.key, a.title, not self.session.refusal(a, kind)) for a in found]
 
     def tell(self, words: str, severity: str = "information") -> None:
         """A notice; errors stay until they are dismissed."""
@@ -60,7 +60,7 @@ class Acting(Screen[None]):
         if not rows:
             self.tell(f"{action.verb}: there is nothing here for it", "warning")
             return
-        refusal = self.session.refusal(action)
+        refusal = self.session.refusal(action, rows[0].table.kind)
         if refusal:
             self.tell(f"{action.verb} is not possible: {refusal}", "warning")
         elif any(row.own for row in rows):
@@ -120,7 +120,7 @@ class Acting(Screen[None]):
             title,
             acts.question(action, rows, total),
             title.split()[0],
-            asks=action.asks,
+            asks=action.asks.get(rows[0].table.kind, ""),
             must_type=acts.to_type(rows) if sure else "",
             needs_text=action is acts.MOVE,
         )

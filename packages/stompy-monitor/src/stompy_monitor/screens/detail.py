@@ -21,12 +21,12 @@ from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.tables import jumps_from
 from stompy_monitor.session import Session
 from stompy_monitor.table import Row
-from stompy_monitor.widgets.bars import Part
+from stompy_monitor.widgets.bars import MUTED, Part
 from stompy_monitor.widgets.charts import Chart
 from stompy_monitor.widgets.row_table import RowTable
 
 _LABEL = 16
-_COLUMN = 40
+_COLUMN = 39
 
 
 class DetailScreen(MonitorScreen):
@@ -117,12 +117,12 @@ class DetailScreen(MonitorScreen):
             room = _COLUMN - _LABEL - 1
             shown = formats.middle_cut(value, room if columns > 1 else self.app.size.width - _LABEL)
             last = number % columns == columns - 1
-            parts.append((label.ljust(_LABEL), "$text-muted"))
+            parts.append((label.ljust(_LABEL), MUTED))
             fill = "\n" if last else " " * (_COLUMN - _LABEL - cell_len(shown))
             parts += [(shown, ""), (fill, "")]
         for label, value in facts:
             if "\n" in value:
-                parts.append((f"\n{label}\n", "$text-muted"))
+                parts.append((f"\n{label}\n", MUTED))
                 parts.append(("\n".join(f"  {line}" for line in value.splitlines()), ""))
         lines = self.query_one("#fact-lines", Static)
         content = tuple(parts)
@@ -132,7 +132,7 @@ class DetailScreen(MonitorScreen):
 
     def title_parts(self) -> list[Part]:
         """The way here; and whether it still exists."""
-        parts: list[Part] = [(f" {' › '.join(self.path[:-1])} › ", "$text-muted")]
+        parts: list[Part] = [(f" {' › '.join(self.path[:-1])} › ", MUTED)]
         parts.append((self.path[-1], "bold $primary"))
         if self._row is not None and self._row.severity:
             tone = ("", "$warning", "$error bold")[self._row.severity]

@@ -15,6 +15,8 @@ from textual.widgets import Button, Input, OptionList, SelectionList, Static
 from textual.widgets.option_list import Option
 from textual.widgets.selection_list import Selection
 
+from stompy_monitor.widgets.bars import MUTED
+
 
 def plain(text: str, style: str = "") -> Content:
     """Text that is shown as it is, whatever brackets stand in it."""
@@ -244,7 +246,7 @@ class LoginDialog(ModalScreen[tuple[str, str] | None]):
             yield Input(self._login, placeholder="login", id="login", compact=True)
             yield Input(placeholder="passcode", password=True, id="passcode", compact=True)
             words = "enter tries again; nothing is tried by itself, as that might lock the account"
-            yield Static(plain(words, "$text-muted"))
+            yield Static(plain(words, MUTED))
 
     def on_mount(self) -> None:
         """The field that is missing has the focus."""

@@ -13,7 +13,7 @@ _FILTER = (
 )
 
 
-def help_page(screen: Screen[object], title: str) -> Content:
+def help_page(screen: Screen[None], title: str) -> Content:
     """What each key does, grouped by where it is bound.
 
     Args:

@@ -23,7 +23,7 @@ from stompy_monitor.screens.tables import TableScreen
 from stompy_monitor.session import Session
 from stompy_monitor.source import OutcomeUnknown
 from stompy_monitor.table import Row, Table
-from stompy_monitor.widgets.bars import Bar, Part
+from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
 
 PAGE = 100
@@ -131,9 +131,9 @@ class MessagesScreen(TableScreen):
         if self.trouble:
             parts.append((f"   {self.trouble}", "$error"))
         elif self.fetching:
-            parts.append(("   looking…", "$text-muted"))
+            parts.append(("   looking…", MUTED))
         elif len(self.messages) < self.total:
-            parts.append((f"   of {self.total:,}; N fetches more", "$text-muted"))
+            parts.append((f"   of {self.total:,}; N fetches more", MUTED))
         return parts
 
     def draw(self, model: Model, now: float) -> None:
@@ -297,9 +297,9 @@ class MessageScreen(MonitorScreen):
     def title_parts(self) -> list[Part]:
         """The way here."""
         return [
-            (f" {' › '.join(self.path[:-1])} › ", "$text-muted"),
+            (f" {' › '.join(self.path[:-1])} › ", MUTED),
             (self.path[-1], "bold $primary"),
-            (f"   {self.message.state}", "$text-muted"),
+            (f"   {self.message.state}", MUTED),
         ]
 
     def hints(self) -> list[Hint]:

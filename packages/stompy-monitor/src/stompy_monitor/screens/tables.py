@@ -20,7 +20,7 @@ from stompy_monitor.screens.dialogs import ChoiceDialog, ColumnsDialog
 from stompy_monitor.session import Session
 from stompy_monitor.table import Row, Table
 from stompy_monitor.views import View
-from stompy_monitor.widgets.bars import Bar, Part
+from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
 
 COPY_LIMIT = 64 * 1024
@@ -76,12 +76,14 @@ class TableScreen(MonitorScreen):
         if expression is not None:
             self.listing.filter_by(expression)
         self.listing.sort_seconds = 5.0 if session.options.slow_link else 0.0
+        self.first_columns: frozenset[str] | None = None
         self._filter_before: Expression = self.listing.filter
 
     def compose_body(self) -> Iterable[Widget]:
         """The table, and what there is to say about the row in hand."""
         table = RowTable(self.listing, ascii_only=self.session.options.ascii_only, id="rows")
         table.trends = not self.session.options.slow_link
+        table.chosen = self.first_columns
         table.add_class("fades")
         yield table
         yield Bar(id="preview")
@@ -121,7 +123,7 @@ class TableScreen(MonitorScreen):
                 lines.append([])
                 used = 0
             used += cells
-            lines[-1] += [(f"{label} ", "$text-muted"), (f"{value}   ", "")]
+            lines[-1] += [(f"{label} ", MUTED), (f"{value}   ", "")]
         if row.history is not None and len(lines) < 4:  # noqa: PLR2004 -- room for the curves
             lines = [lines[0], self._curves(model, row, width), *lines[1:]]
         return [
@@ -134,7 +136,7 @@ class TableScreen(MonitorScreen):
         for name, show in (("in", formats.rate), ("out", formats.rate), ("ready", formats.number)):
             values = model.row_values(row, name)[-_PREVIEW_SAMPLES:]
             spark = drawing.sparkline(values, each, ascii_only=self.session.options.ascii_only)
-            parts += [(f"{name} ", "$text-muted"), (spark, "$secondary")]
+            parts += [(f"{name} ", MUTED), (spark, "$secondary")]
             parts.append((f" {show(values[-1] if values else 0)}   ", ""))
         return parts
 
@@ -149,10 +151,10 @@ class TableScreen(MonitorScreen):
             if not listing.keys and listing.total:
                 parts.append(("  nothing matches; esc clears", "$warning"))
         else:
-            parts.append((f" {listing.total:,}", "$text-muted"))
+            parts.append((f" {listing.total:,}", MUTED))
         if listing.sorted_by is not None:
             arrow = "descending" if listing.descending else "ascending"
-            parts.append((f"   by {listing.sorted_by.title.lower()}, {arrow}", "$text-muted"))
+            parts.append((f"   by {listing.sorted_by.title.lower()}, {arrow}", MUTED))
         if listing.marks:
             parts.append((f"   {len(listing.marks)} marked", "$accent"))
         if listing.holds(self.session.clock()):

@@ -17,6 +17,10 @@ from stompy_monitor.source import Link, Phase
 Part = tuple[str, str]
 """Text and its style. Text in here is never read as markup."""
 
+MUTED = "$foreground 60%"
+OFF = "$foreground 35%"
+"""Styles for what is less important, and for what cannot be done now."""
+
 STALE_INTERVALS = 3
 _NARROW = 100
 
@@ -67,31 +71,31 @@ def identity(
     parts: list[Part] = [(" stompy-monitor ", "bold $primary")]
     if model.name:
         parts.append((f"{formats.middle_cut(model.name, 20)}  ", "bold"))
-    parts.append((formats.middle_cut(link.url, max(20, width // 3)) + "  ", "$text-muted"))
+    parts.append((formats.middle_cut(link.url, max(20, width // 3)) + "  ", MUTED))
     if badge:
         parts.append((f" {badge} ", "reverse $accent"))
         parts.append(("  ", ""))
     parts.append(connection_words(link, model, now))
     if link.phase is Phase.LIVE and width >= _NARROW:
-        parts.append((f"   {link.user or 'anonymous'} ({link.role})", "$text-muted"))
+        parts.append((f"   {link.user or 'anonymous'} ({link.role})", MUTED))
     if model.broker and width >= _NARROW:
         version = model.broker.get("version") or "?"
         up = formats.duration(model.broker_number("uptime_ms"))
-        parts.append((f"   v{version}  up {up}", "$text-muted"))
+        parts.append((f"   v{version}  up {up}", MUTED))
     clock = formats.clock(wall)
     used = sum(len(text) for text, _ in parts)
-    parts.append((" " * max(1, width - used - len(clock) - 1) + clock, "$text-muted"))
+    parts.append((" " * max(1, width - used - len(clock) - 1) + clock, MUTED))
     return parts
 
 
 def pulse(model: Model, width: int, *, ascii_only: bool, known: bool) -> list[Part]:
     """The second line: how much goes through."""
     if not model.broker:
-        return [(" waiting for the broker…", "$text-muted")]
+        return [(" waiting for the broker…", MUTED)]
     parts: list[Part] = []
     for name in ("in", "out", "ack"):
         rate = formats.rate(model.rates[name] if known else None)
-        parts += [(f" {name} ", "$text-muted"), (f"{rate}/s ".rjust(8), "bold")]
+        parts += [(f" {name} ", MUTED), (f"{rate}/s ".rjust(8), "bold")]
         if width >= _NARROW:
             values = model.broker_values(name)[-40:]
             parts.append((drawing.sparkline(values, 8, ascii_only=ascii_only) + " ", "$secondary"))
@@ -101,11 +105,11 @@ def pulse(model: Model, width: int, *, ascii_only: bool, known: bool) -> list[Pa
         ("conn", "connections", formats.number),
         ("tx", "transactions", formats.number),
     ):
-        parts += [(f" {label} ", "$text-muted"), (f"{show(model.broker_number(field))} ", "bold")]
+        parts += [(f" {label} ", MUTED), (f"{show(model.broker_number(field))} ", "bold")]
     if width >= _NARROW:
         cpu, lag = model.broker_number("cpu_pct"), model.broker_number("loop_lag_ms.p99")
-        parts += [(" cpu ", "$text-muted"), (f"{cpu:.0f} % ", "bold")]
-        parts += [(" lag ", "$text-muted"), (f"{lag:.0f} ms", "bold")]
+        parts += [(" cpu ", MUTED), (f"{cpu:.0f} % ", "bold")]
+        parts += [(" lag ", MUTED), (f"{lag:.0f} ms", "bold")]
     return parts
 
 
@@ -137,7 +141,7 @@ class Tabs(Bar):
         for key, name, title, severity, count in tabs:
             here = name == active
             style = "bold reverse $primary" if here else ""
-            tint = ("$text-muted", "$warning", "$error bold")[severity]
+            tint = (MUTED, "$warning", "$error bold")[severity]
             shown = title[: 4 if not here else None] if short else title
             pieces: list[Part] = [(f" {key} ", style or "$primary"), (shown, style)]
             if count and not (short and not severity and not here):
@@ -172,8 +176,8 @@ class Hints(Bar):
             if len(key) + len(label) + 3 > room:
                 break
             room -= len(key) + len(label) + 3
-            parts.append((key, "bold $primary" if works else "$text-disabled"))
-            parts.append((f" {label}  ", "" if works else "$text-disabled"))
+            parts.append((key, "bold $primary" if works else OFF))
+            parts.append((f" {label}  ", "" if works else OFF))
         used = sum(len(text) for text, _ in parts)
-        parts.append((" " * max(0, self.size.width - used - len(right) - 1) + right, "$text-muted"))
+        parts.append((" " * max(0, self.size.width - used - len(right) - 1) + right, MUTED))
         self.show(parts)

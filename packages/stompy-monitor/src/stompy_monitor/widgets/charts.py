@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from stompy_monitor import drawing
+from stompy_monitor.widgets.bars import MUTED
 
 _MOST_POINTS = 300
 
@@ -62,7 +63,8 @@ class Chart(Widget):
             parts.append((f"{name} {self._show(values[-1] if values else 0)}", self.TONES[number]))
         peak = f"max {self._show(top)}"
         used = sum(len(text) for text, _ in parts)
-        parts.append((" " * max(1, width - used - len(peak)) + peak, "$text-muted"))
+        if used + len(peak) < width:
+            parts.append((" " * (width - used - len(peak)) + peak, MUTED))
         return Content.assemble(*parts, *self._curves(width, height - 1, top))
 
     def _curves(self, width: int, height: int, top: float) -> list[tuple[str, str]]:

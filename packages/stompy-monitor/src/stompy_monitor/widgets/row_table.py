@@ -27,7 +27,7 @@ from stompy_monitor.table import Row, Table
 
 TREND_SAMPLES = 60
 _MARGIN = 1
-_NAME_CELLS = 18
+_NAME_CELLS = 13
 """The least that the column of names gets; columns of low rank go before that."""
 
 _TONES = ("header", "sorted", "plain", "dim", "warn", "critical", "accent", "good", "glyph")
