@@ -8,7 +8,8 @@ begins with ``message.`` or ``transaction.``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from stompy.admin.rows import Event
 from stompy_broker.routing.matcher import Matcher
@@ -43,42 +44,23 @@ class Events:
         self._count = 0
         self._detailed_count = 0
 
-    def tell(
-        self,
-        kind: str,
-        *,
-        severity: str = "info",
-        connection: str = "",
-        user: str = "",
-        destination: str = "",
-        subscription: str = "",
-        message_id: str = "",
-        reason: str = "",
-        detail: Mapping[str, object] | None = None,
-    ) -> None:
-        """Something happened; see `stompy.admin.rows.Event`.
+    def tell(self, event: Event, *, keep: bool = True) -> None:
+        """Something happened.
 
-        For an object of `DETAILED`, ask first whether it is in `detailed`.
+        Args:
+            event: what; its number and time are added here. For an object of `DETAILED`, ask
+                first whether it is in `detailed`.
+            keep: whether those who come later are to get it too.
         """
+        kind = event.type
         is_detail = kind.partition(".")[0] in DETAILED
         if is_detail:
             self._detailed_count += 1
         else:
             self._count += 1
-        event = Event(
-            id=self._detailed_count if is_detail else self._count,
-            type=kind,
-            at=self._wall(),
-            severity=severity,
-            connection=connection,
-            user=user,
-            destination=destination,
-            subscription=subscription,
-            message_id=message_id,
-            reason=reason,
-            detail=detail,
-        )
-        if not is_detail:
+        number = self._detailed_count if is_detail else self._count
+        event = replace(event, id=number, at=self._wall())
+        if keep and not is_detail:
             self.recent.append(event)
         if self._patterns:
             for take in (self._details if is_detail else self._life).match(kind):

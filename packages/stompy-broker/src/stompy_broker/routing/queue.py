@@ -19,7 +19,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -383,9 +383,14 @@ class Queue:
         self.removed += count
         return count
 
-    def take_out(self, sequences: Container[int]) -> list[Message]:
+    def take_out(self, sequences: Set[int]) -> list[Message]:
         """Forget messages that wait, by sequence; gives those that did."""
-        taken = self._line.take_out(lambda message: message.sequence in sequences)
+        line, taken = self._line, []
+        # In order they are first in line, and need no search.
+        while (first := next(line.next_messages(), None)) and first.sequence in sequences:
+            taken.append(line.pop())
+        if len(taken) < len(sequences):
+            taken += line.take_out(lambda message: message.sequence in sequences)
         for message in taken:
             self._let_go(message)
         self._line.prioritized = self._line.prioritized and bool(self._ordered)

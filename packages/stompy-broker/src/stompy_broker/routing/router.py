@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 
+from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.admin.events import Events
 from stompy_broker.clock import Clock
@@ -279,9 +280,9 @@ class Router:
         for name, pressure in everything.items():
             if pressure.full and name not in self.alarms:
                 self.alarms[name] = self.wall()
-                self.events.tell("broker.alarm_set", severity="critical", reason=name)
+                self.events.tell(Event(type="broker.alarm_set", severity="critical", reason=name))
             elif not pressure.full and self.alarms.pop(name, None) is not None:
-                self.events.tell("broker.alarm_cleared", reason=name)
+                self.events.tell(Event(type="broker.alarm_cleared", reason=name))
 
     def _concerns(self, destination: Destination, head: MessageHead) -> bool:
         """Whether what is full has to do with a message: the disk with what is stored only."""
@@ -348,7 +349,7 @@ class Router:
             setup = Setup.from_headers(headers)
             if setup.arguments:
                 self.decide(queue, setup)
-            self.events.tell("queue.created", destination=queue.destination)
+            self.events.tell(Event(type="queue.created", destination=queue.destination))
         return queue
 
     def decide(self, queue: Queue, setup: Setup) -> None:
@@ -372,7 +373,7 @@ class Router:
         self.gone.add(queue)
         self.store.keep_queue(queue.name, None)
         self.events.tell(
-            "queue.deleted", destination=queue.destination, user=user, reason=reason
+            Event(type="queue.deleted", destination=queue.destination, user=user, reason=reason)
         )
 
     def _add_queue(self, name: str, policy: Policy) -> Queue:
@@ -457,11 +458,19 @@ class Router:
         self.store.drop_subscription(name)
         self._tell_durable("durable.deleted", known)
 
+    def policy_name(self, queue: Queue) -> str:
+        """``match`` of the policy that a queue follows; empty = the defaults."""
+        durable = self.durable_of(queue)
+        kind, name = (Kind.QUEUE, queue.name) if durable is None else (_TOPIC, durable.pattern)
+        return "" if self.policies.index(kind, name) is None else queue.policy.match
+
     def _tell_durable(self, kind: str, subscription: DurableSubscription) -> None:
         self.events.tell(
-            kind,
-            destination=f"{Kind.TOPIC.value}{subscription.pattern}",
-            subscription=subscription.name,
+            Event(
+                type=kind,
+                destination=f"{Kind.TOPIC.value}{subscription.pattern}",
+                subscription=subscription.name,
+            )
         )
 
     def durable_of(self, queue: Queue) -> DurableSubscription | None:
@@ -594,11 +603,13 @@ class Router:
         """Tell who wants to know it that a queue gives a message up."""
         happened = "dead_lettered" if self.grave(queue, cause) else "dropped"
         self.events.tell(
-            f"message.{'expired' if cause == 'expired' else happened}",
-            destination=queue.destination,
-            message_id=message.message_id,
-            reason=reason or cause,
-            detail={"cause": cause, "deliveries": message.deliveries},
+            Event(
+                type=f"message.{'expired' if cause == 'expired' else happened}",
+                destination=queue.destination,
+                message_id=message.message_id,
+                reason=reason or cause,
+                detail={"cause": cause, "deliveries": message.deliveries},
+            )
         )
 
     def __iter__(self) -> Iterator[Queue]:

@@ -29,8 +29,8 @@ class Publication:
 
     publish: Callable[[Done], None]
     admit: Callable[[], None]
-    destination: str
-    size: int
+    destination: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
