@@ -13,6 +13,10 @@ from types import TracebackType
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.admin.census import Census, Tally
+from stompy_broker.admin.desk import StaffedDesk
+from stompy_broker.admin.process import Process
+from stompy_broker.admin.streams import Identity
 from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
@@ -21,6 +25,7 @@ from stompy_broker.policy import Policies
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.lobby import Lobby, SessionSettings
+from stompy_broker.session.session import Session
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore
@@ -45,6 +50,7 @@ class Broker:
         config: the settings.
         host: where it listens.
         port: where it listens, once started.
+        census: knows everything about it, once started.
     """
 
     def __init__(self, config: BrokerConfig | None = None) -> None:
@@ -55,6 +61,8 @@ class Broker:
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._all_gone = asyncio.Event()
+        self._sessions: dict[str, Session] = {}
+        self._tally = Tally()
 
     @property
     def url(self) -> str:
@@ -105,6 +113,8 @@ class Broker:
             self._lobby = Lobby(
                 self._session_settings(), self._router, self._clock, self._authenticator(), _token
             )
+            self.census = self._make_census()
+            self._desk = self._staff()
             self._flusher = Flusher(loop)
             self._server = await loop.create_server(
                 self._new_connection, self.host, self.port, backlog=config.listen.backlog
@@ -136,6 +146,7 @@ class Broker:
             # Every connection cuts itself off after its linger time.
             self._all_gone.clear()
             await self._all_gone.wait()
+        self._desk.close()
         self._store.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -210,6 +221,33 @@ class Broker:
             prefetch_individual=config.prefetch.client_individual,
         )
 
+    def _make_census(self) -> Census:
+        directory = self.config.store.data
+        return Census(
+            self._router,
+            self._sessions,
+            self._clock,
+            self._tally,
+            Process(Path(directory) if directory else None),
+            listeners=lambda: [self.url],
+            connections=lambda: (self.connections, self.config.limits.connections),
+            draining=lambda: self._lobby.draining,
+        )
+
+    def _staff(self) -> StaffedDesk:
+        """Have the broker answer for itself."""
+        desk = StaffedDesk(
+            Identity(Process.name, _token()),
+            self._lobby,
+            self.census,
+            self._sessions,
+            self._tally,
+            self._loop.call_soon,
+            time.thread_time,
+        )
+        self._lobby.desk = desk
+        return desk
+
     def _authenticator(self) -> Authenticator:
         config = self.config
         if not config.users:
@@ -227,6 +265,8 @@ class Broker:
         future.add_done_callback(lambda f: None if f.cancelled() else done(f.result()))
 
     def _new_connection(self) -> Connection:
+        refused = self.connections >= self.config.limits.connections
+        self._tally.refused += refused
         connection = Connection(
             self._lobby,
             self._flusher,
@@ -234,8 +274,9 @@ class Broker:
             output_mark=self.config.limits.output,
             linger=self.config.times.linger,
             closed=self._connection_closed,
-            refusal=_TOO_MANY if self.connections >= self.config.limits.connections else None,
+            refusal=_TOO_MANY if refused else None,
         )
+        connection.listener = self.url
         self._connections[connection] = None
         return connection
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,10 +27,11 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
-from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.consumer import Consumer, Halted
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.line import Line
 from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done, MessageStore
 
@@ -95,6 +96,10 @@ class Queue:
         subscriptions: how many subscriptions want to take part or do.
         bytes: size of everything in it, also of what is with consumers.
         idle_since: since when nobody takes part; None while somebody does.
+        setup: what is kept of it, and of what operators decided.
+        created_at: when, in milliseconds since the epoch.
+        came: `Message.stamp` of the last message that came in.
+        removed: messages that operators took out.
     """
 
     def __init__(
@@ -149,6 +154,10 @@ class Queue:
         self.expired = 0
         self.dead_lettered = 0
         self.dropped = 0
+        self.removed = 0
+        self.came = b""
+        self.setup = Setup()
+        self.created_at = house.wall()
 
     # -- the five verbs -------------------------------------------------------------------
 
@@ -166,6 +175,7 @@ class Queue:
                 self._house.store.sync(done)
             return
         self.published += 1
+        self.came = message.stamp
         waiting = self._waiting
         if waiting and self._fetching is None:
             consumer = waiting[0]
@@ -194,9 +204,7 @@ class Queue:
     def detach(self, consumer: Consumer, unsettled: Iterable[Message] = ()) -> None:
         """Let a consumer go; what it did not settle returns to its place."""
         self._consumers.pop(consumer, None)
-        if consumer.waiting:
-            consumer.waiting = False
-            self._waiting.remove(consumer)
+        self.step_out(consumer)
         for message in unsettled:
             self._unacked -= 1
             self._give_back(message.returned(), "delivery_limit", "", 0.0)
@@ -249,10 +257,31 @@ class Queue:
             if self._fresh or self._ordered:
                 self._pump()
 
+    def step_out(self, consumer: Consumer) -> None:
+        """A consumer wants nothing for now."""
+        if consumer.waiting:
+            consumer.waiting = False
+            self._waiting.remove(consumer)
+
     @property
     def ready(self) -> int:
         """How many messages wait for a consumer."""
         return len(self._fresh) + len(self._ordered)
+
+    @property
+    def delayed(self) -> int:
+        """How many messages wait out a redelivery delay."""
+        return len(self._line.delayed)
+
+    @property
+    def unacked(self) -> int:
+        """How many messages are with consumers."""
+        return self._unacked
+
+    @property
+    def line(self) -> Line:
+        """Who waits; to look at, not to change."""
+        return self._line
 
     @property
     def consumers(self) -> int:
@@ -311,7 +340,8 @@ class Queue:
 
     def close(self) -> None:
         """The queue ends, and what is in it. What is with consumers ends when it is settled."""
-        self._closed = True
+        # From now on `_take_in` turns everything away.
+        self._closed = self._special = True
         self._alarm.cancel()
         self._expiry.cancel()
         for message in self._departing:
@@ -320,6 +350,52 @@ class Queue:
             self._let_go(message)
         self._line.clear()
         self._departing.clear()
+
+    # -- what operators do ------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Deliver nothing until `proceed`."""
+        if not isinstance(self._waiting, Halted):
+            self._waiting = Halted(self._waiting)
+
+    def proceed(self) -> None:
+        """Deliver again."""
+        self._waiting = deque(self._waiting)
+        self._pump()
+
+    def hold_intake(self, held: bool) -> None:
+        """Make whoever sends to it wait, or no more."""
+        if self.pressure is None:
+            self.pressure = Pressure(0)
+            self.pressure.used = self.bytes
+        if held:
+            self.pressure.hold()
+        else:
+            self.pressure.open()
+
+    def discard(self, count: int) -> int:
+        """Forget so many of the messages that are next in line; say how many there were."""
+        line = self._line
+        count = min(count, line.ready)
+        for _ in range(count):
+            self._let_go(line.pop())
+        self._line.prioritized = self._line.prioritized and bool(self._ordered)
+        self.removed += count
+        return count
+
+    def take_out(self, sequences: Set[int]) -> list[Message]:
+        """Forget messages that wait, by sequence; gives those that did."""
+        line, taken = self._line, []
+        # In order they are first in line, and need no search.
+        while (first := next(line.next_messages(), None)) and first.sequence in sequences:
+            taken.append(line.pop())
+        if len(taken) < len(sequences):
+            taken += line.take_out(lambda message: message.sequence in sequences)
+        for message in taken:
+            self._let_go(message)
+        self._line.prioritized = self._line.prioritized and bool(self._ordered)
+        self.removed += len(taken)
+        return taken
 
     # -- handing out ----------------------------------------------------------------------
 
@@ -505,6 +581,9 @@ class Queue:
 
     def _take_in(self, message: Message, *, admit: bool) -> bool:
         """Apply time to live and length limits; false if the message is not for this queue."""
+        if self._closed:
+            # Its subscriber was cut off by one of the queues that the message is for.
+            return False
         policy = self.policy
         if policy.message_ttl:
             expires = message.received_at + policy.message_ttl

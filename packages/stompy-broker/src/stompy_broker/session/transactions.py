@@ -23,10 +23,14 @@ class Publication:
     Attributes:
         publish: sends it; takes what to call when that is safe.
         admit: raises `ProtocolError` if it would be refused.
+        destination: where to.
+        size: how large it is.
     """
 
     publish: Callable[[Done], None]
     admit: Callable[[], None]
+    destination: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,19 @@ class Settlement:
 
 
 class Transaction:
-    """What one BEGIN gathered so far."""
+    """What one BEGIN gathered so far.
 
-    def __init__(self, begun_at: float) -> None:
-        self.begun_at = begun_at
+    Attributes:
+        number: unique within the broker.
+        begun_at: when, on the clock.
+        touched_at: when its last frame came.
+        size: of the SENDs in it.
+        operations: what waits for COMMIT, in order.
+    """
+
+    def __init__(self, begun_at: float, number: int = 0) -> None:
+        self.number = number
+        self.begun_at = self.touched_at = begun_at
         self.size = 0
         self.operations: list[Publication | Settlement] = []
 
@@ -88,10 +101,10 @@ class Transactions:
     def __init__(self, *, max_open: int, max_frames: int, max_bytes: int) -> None:
         self._open: dict[str, Transaction] = {}
         self._max_open = max_open
-        self._max_frames = max_frames
-        self._max_bytes = max_bytes
+        self.max_frames = max_frames
+        self.max_bytes = max_bytes
 
-    def begin(self, transaction_id: str, now: float) -> None:
+    def begin(self, transaction_id: str, now: float, number: int = 0) -> None:
         """Open a transaction.
 
         Raises:
@@ -105,7 +118,7 @@ class Transactions:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED, f"{self._max_open} transactions are open already"
             )
-        self._open[transaction_id] = Transaction(now)
+        self._open[transaction_id] = Transaction(now, number)
 
     def find(self, transaction_id: str) -> Transaction:
         """An open transaction.
@@ -128,11 +141,11 @@ class Transactions:
         """
         transaction = self.find(transaction_id)
         transaction.size += size
-        if len(transaction.operations) >= self._max_frames or transaction.size > self._max_bytes:
+        if len(transaction.operations) >= self.max_frames or transaction.size > self.max_bytes:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"transaction {transaction_id!r} is over {self._max_frames} frames "
-                f"or {self._max_bytes} bytes",
+                f"transaction {transaction_id!r} is over {self.max_frames} frames "
+                f"or {self.max_bytes} bytes",
             )
         return transaction
 
@@ -145,6 +158,10 @@ class Transactions:
         transaction = self.find(transaction_id)
         del self._open[transaction_id]
         return transaction
+
+    def items(self) -> list[tuple[str, Transaction]]:
+        """All that are open, by id."""
+        return list(self._open.items())
 
     def abort_all(self) -> None:
         """The connection ends: every open transaction is aborted."""

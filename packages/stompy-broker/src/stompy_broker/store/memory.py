@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Restored, StoredSubscription
+from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreFigures
 
 
 class MemoryStore:
@@ -81,6 +81,10 @@ class MemoryStore:
     def sync(self, done: Done) -> None:
         """At once."""
         done()
+
+    def figures(self) -> StoreFigures:
+        """There is nothing to tell."""
+        return StoreFigures("memory")
 
     def close(self) -> None:
         """Nothing to let go of."""

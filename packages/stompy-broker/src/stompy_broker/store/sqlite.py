@@ -44,7 +44,7 @@ from queue import SimpleQueue
 from stompy_broker.clock import Clock
 from stompy_broker.destination import Kind
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.store.base import Done, Restored, StoredSubscription
+from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreFigures
 from stompy_broker.store.directory import FILE, lock_directory, open_database, translated
 
 log = logging.getLogger("stompy_broker.store")
@@ -62,6 +62,9 @@ _QUICK_SECONDS = 0.001
 
 _ROWS = 128
 """Rows to a statement."""
+
+_TIMES = 200
+"""Commits whose times are remembered."""
 
 _PAGE = 4096
 _WAL_PAGES = 4096
@@ -163,6 +166,8 @@ class SQLiteStore:
         self._busy = 0  # reads and checkpoints that the writer's thread has to do
         self._pages = 0  # written since the last checkpoint
         self._commit_seconds = 0.0  # a running average
+        self._commits = 0
+        self._took: list[float] = []  # what the last ones took, in no order
         self._closed = False
         self._flush_is_due = False
         self._lazily = clock.alarm(self._flush)
@@ -273,6 +278,17 @@ class SQLiteStore:
             return
         self._batch.waiting.append(done)
         self._flush_soon()
+
+    def figures(self) -> StoreFigures:
+        """Size and speed."""
+        took = sorted(self._took)
+        return StoreFigures(
+            "sqlite",
+            bytes=sum(map(_size, (self._file, self._file.with_name(f"{FILE}-wal")))),
+            commits=self._commits,
+            commit_seconds=self._commit_seconds,
+            commit_p99_seconds=took[-1 - len(took) // 100] if took else 0.0,
+        )
 
     def close(self) -> None:
         """Write everything, say that all is in order, unlock. Who waits is not told any more."""
@@ -463,7 +479,12 @@ class SQLiteStore:
             self._queues.pop(destination, None)
         batch.safe = True
         self._pages += batch.pages
-        self._commit_seconds += (time.perf_counter() - begun - self._commit_seconds) / 8
+        took = time.perf_counter() - begun
+        self._commit_seconds += (took - self._commit_seconds) / 8
+        # A list whose items are replaced may be read by the other thread meanwhile.
+        place = self._commits % _TIMES
+        self._took[place : place + 1] = (took,)
+        self._commits += 1
 
     def _write_messages(self, batch: _Batch) -> None:
         _many(
@@ -560,6 +581,13 @@ def restored_head(block: bytes, flags: int, message_id: bytes | None) -> Message
         priority=flags >> _PRIORITY,
         message_id=message_id,
     )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _ours(error: Exception) -> Exception | None:

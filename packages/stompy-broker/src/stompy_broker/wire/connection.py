@@ -18,6 +18,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from stompy.admin.rows import Tls
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.session.lobby import Lobby
@@ -85,6 +86,9 @@ class Connection(asyncio.Protocol):
         refusal: ProtocolError | None = None,
     ) -> None:
         self.address = "?"
+        self.listener = ""
+        self.tls: Tls | None = None
+        self.ws = False
         self.outlet = Outlet(lambda: flusher.add(self), self.pour)
         self._lobby = lobby
         self._clock = clock
@@ -179,6 +183,8 @@ class Connection(asyncio.Protocol):
     def stop_deliveries(self) -> None:
         """What is not on its way yet stays in its queue."""
         self.outlet.seal()
+        if self._session is not None:
+            self._session.stop_deliveries()
 
     @property
     def owes(self) -> bool:
@@ -203,6 +209,12 @@ class Connection(asyncio.Protocol):
             return sock.getsockopt(socket.IPPROTO_TCP, info, 1)[0] in _CLOSED_BY_PEER
         except OSError:
             return True
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return self.outlet.size + buffered
 
     def pause(self) -> None:
         """Read no more for now."""
