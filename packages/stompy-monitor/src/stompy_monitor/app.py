@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -244,12 +244,12 @@ class MonitorApp(App[int]):
             path = (*here.path, f"{view.title}: {name}" if here.tab != view.name else name)
             self.push_screen(DetailScreen(self.session, kind, key, here.tab, path))
 
-    def browse(self, queue: str, selector: str) -> None:
+    def browse(self, queue: str, headers: Mapping[str, object]) -> None:
         """Show the messages of a queue, or some of them."""
         here = self.screen
         if isinstance(here, MonitorScreen):
             path = here.path if here.path[-1] == queue else (*here.path, queue)
-            screen = MessagesScreen(self.session, queue, selector, here.tab, (*path, "messages"))
+            screen = MessagesScreen(self.session, queue, headers, here.tab, (*path, "messages"))
             self.push_screen(screen)
 
     def jump(self, to: str, kind: str, key: str) -> None:

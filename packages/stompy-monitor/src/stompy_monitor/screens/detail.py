@@ -155,7 +155,7 @@ class DetailScreen(MonitorScreen):
     def action_messages(self) -> None:
         """Look at the messages of the queue."""
         if self.kind == "queues":
-            self.session.navigator.browse(self.key, "")
+            self.session.navigator.browse(self.key, {})
 
     def action_copy_row(self) -> None:
         """Copy it as JSON."""
