@@ -8,11 +8,10 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.support.scripted_server import ScriptedServer
+from tests.support.scripted_server import Peer, ScriptedServer
 
 import stompy
 from stompy.admin import Kind, page_from
@@ -122,11 +121,14 @@ def test_nobody_there() -> None:
 
 
 def test_another_broker() -> None:
-    with ScriptedServer() as server:
-        threading.Thread(target=server.welcome, daemon=True).start()
+    def activemq(peer: Peer) -> None:
+        peer.welcome(server="ActiveMQ/6.1.0")
+        peer.until_closed()
+
+    with ScriptedServer(activemq) as server:
         result = run(server.url, "--once")
     assert result.returncode == 5
-    assert "it offers no $SYS topics" in result.stderr
+    assert "connected to ActiveMQ/6.1.0; it offers no $SYS topics" in result.stderr
 
 
 @pytest.mark.parametrize(
