@@ -370,7 +370,7 @@ def _options(look: dict[str, object]) -> Options:
 
 
 def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -> int:
-    if not sys.stdout.isatty() or not sys.stdin.isatty():
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         say("the dashboard needs a terminal; --once prints one set, --watch one after the other")
         return Exit.USAGE
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
