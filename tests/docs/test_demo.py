@@ -7,7 +7,7 @@ from tests.docs.blocks import ROOT
 
 
 def test_the_demo_runs_for_the_seconds_given_and_stops():
-    command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--seconds", "3"]
+    command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--seconds", "1"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=18)
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split() for line in done.stdout.splitlines()]

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -112,6 +113,10 @@ class MonitorApp(App[int]):
             self.set_keymap(self.options.keys)
         self._install()
         self.switch_mode(self.options.view or "overview")
+        if not self.is_headless:
+            # Killed or hung up, it leaves the terminal as it was.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 0)
         if not self._paused:
             self._run_source()
             self.set_interval(1 / self.options.frames_per_second, self.tick)
