@@ -49,7 +49,7 @@ class MonitorApp(App[int]):
         wall: epoch milliseconds; the system's by default.
     """
 
-    CSS_PATH = "monitor.tcss"
+    CSS_PATH = Path(__file__).with_name("monitor.tcss")
     TITLE = "stompy-monitor"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [

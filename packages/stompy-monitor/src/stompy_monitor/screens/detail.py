@@ -81,7 +81,6 @@ class DetailScreen(MonitorScreen):
 
     def on_mount(self) -> None:
         """The first table takes the keys."""
-        super().on_mount()
         self.focus_body()
 
     def focus_body(self) -> None:

@@ -69,7 +69,6 @@ class MessagesScreen(TableScreen):
 
     def on_mount(self) -> None:
         """Look at the first page."""
-        super().on_mount()
         self.action_reload()
 
     def table_of(self, model: Model) -> Table:
@@ -153,7 +152,7 @@ class MessagesScreen(TableScreen):
         row = self.rows.row()
         message = self.messages.get(row.key) if row is not None else None
         preview = self.query_one("#preview", Bar)
-        preview.border_title = formats.middle_cut(self.queue, 80).replace("[", r"\[")
+        preview.head(formats.middle_cut(self.queue, 80))
         if message is not None:
             lines = message.lines(message.guess())[:4]
             preview.show([("\n".join(lines), "")])
@@ -175,8 +174,9 @@ class MessagesScreen(TableScreen):
         self.action_reload()
 
     def on_row_table_opened(self, event: RowTable.Opened) -> None:
-        """Open the message."""
+        """Open the message; Textual would call the handler of the base class as well."""
         event.stop()
+        event.prevent_default()
         message = self.messages[event.row.key]
         name = formats.middle_cut(message.message_id, 24)
         screen = MessageScreen(self.session, self, event.row, message, (*self.path, name))
@@ -217,7 +217,6 @@ class MessageScreen(MonitorScreen):
 
     def on_mount(self) -> None:
         """Show what is here, and fetch more of it."""
-        super().on_mount()
         self.query_one("#message-headers").border_title = "Headers"
         self.focus_body()
         self._show_body()

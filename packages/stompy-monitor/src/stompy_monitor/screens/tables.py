@@ -107,7 +107,7 @@ class TableScreen(MonitorScreen):
         self.rows.show(model, self.table_of(model), now)
         row = self.rows.row()
         preview = self.query_one("#preview", Bar)
-        preview.border_title = formats.middle_cut(_heading(row), 80).replace("[", r"\[")
+        preview.head(formats.middle_cut(_heading(row), 80))
         preview.show(self._preview(model, row) if row is not None else [])
 
     def _preview(self, model: Model, row: Row) -> list[Part]:
