@@ -29,6 +29,7 @@ from stompy_monitor.source import Link, Phase  # noqa: E402
 
 HERE = Path(__file__).parent
 RECORDING = HERE / "demo.recording"
+DEFAULT = Options()
 LARGE, SMALL = (120, 36), (80, 24)
 
 
@@ -49,7 +50,7 @@ class Picture:
     keys: tuple[str, ...]
     words: tuple[str, ...]
     size: tuple[int, int] = LARGE
-    options: Options = Options()
+    options: Options = DEFAULT
     phase: Phase = Phase.LIVE
 
 
@@ -89,15 +90,15 @@ _HEADERS = {
 class Past(Replay):
     """A recording that answers questions about bodies."""
 
-    async def ask(self, request: Request, timeout: float = 10.0) -> Reply:  # noqa: ASYNC109
+    async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
         answers: dict[str, dict[str, Any]] = {
             "message.peek": {"messages": list(self._messages(request)), "more": False},
             "message.get": {"message_id": "m-1", "headers": _HEADERS, "body": _BODY},
             "message.count": {
-                "count": 65,
+                "count": 198,
                 "groups": [
-                    self._group("/queue/orders", "rejected", 58, 96_000),
-                    self._group("/queue/orders", "expired", 7, 61_000),
+                    self._group("/queue/orders", "rejected", 185, 96_000),
+                    self._group("/queue/orders", "expired", 13, 61_000),
                 ],
             },
             "queue.purge": {"matched": 1204, "unacked": 10},
@@ -117,7 +118,7 @@ class Past(Replay):
                 "body_bytes": len(text),
                 "size": len(text) + 180,
                 "received_at": self.model.at - 90_000 + number * 250,
-                "deliveries": number == 1,
+                "deliveries": int(number == 1),
                 "state": "ready",
             }
 

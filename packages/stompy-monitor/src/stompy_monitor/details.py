@@ -137,9 +137,8 @@ def _limits(row: Row) -> str:
     parts = []
     if row.number("max_length"):
         parts.append(f"{int(row.number('max_length')):,} messages")
-    for name in ("max_length_bytes", "max_bytes"):
-        if row.number(name):
-            parts.append(formats.size(row.number(name)))
+    sizes = (row.number(name) for name in ("max_length_bytes", "max_bytes"))
+    parts += [formats.size(size) for size in sizes if size]
     return ", ".join(parts) or "none of its own"
 
 
@@ -240,6 +239,15 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("slow", _text("slow")),
         ("stuck", _text("stuck")),
         ("since", _moment("created_at")),
+    ),
+    "dead": (
+        ("queue", _text("queue")),
+        ("died in", _text("origin")),
+        ("cause", _text("reason")),
+        ("count", _number("count")),
+        ("size", _size("bytes")),
+        ("oldest", _moment("oldest_at")),
+        ("newest", _moment("newest_at")),
     ),
     "transactions": (
         ("id", _text("id")),
