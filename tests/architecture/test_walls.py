@@ -138,6 +138,7 @@ IMPURE = {
         "feed",
         "replay",
         "headless",
+        "screens.messages",
         "app",
         "web",
         "cli",
