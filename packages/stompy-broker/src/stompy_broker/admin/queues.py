@@ -48,12 +48,14 @@ _MOST = STEPS * _PER_STEP
 class _Memo:
     """What was seen of a queue when its row was made."""
 
-    __slots__ = ("history", "made_at", "queue", "row", "seen")
+    __slots__ = ("came_at", "history", "made_at", "published", "queue", "row", "seen")
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.seen: object = None
         self.made_at = 0.0
+        self.published = queue.published
+        self.came_at = newest(queue)
         self.row = QueueRow()
         self.history: array[float] | None = None
 
@@ -122,10 +124,12 @@ class QueueCensus:
         if seen != memo.seen or (memo.row.rate is not STILL and now - memo.made_at >= WINDOW):
             memo.seen, memo.made_at = seen, now
             rate = self._rates.look(queue.name, now, queue.published, queue.delivered, queue.acked)
-            memo.row = self._row(queue, rate)
+            if queue.published != memo.published:
+                memo.published, memo.came_at = queue.published, self._router.wall()
+            memo.row = self._row(queue, rate, memo.came_at)
         return memo
 
-    def _row(self, queue: Queue, rate: Rate) -> QueueRow:
+    def _row(self, queue: Queue, rate: Rate, came_at: int | None) -> QueueRow:
         router, policy, ready, delayed = self._router, queue.policy, queue.ready, queue.delayed
         durable = router.durable_of(queue)
         return QueueRow(
@@ -159,7 +163,7 @@ class QueueCensus:
             rate=rate,
             oldest_at=oldest(queue),
             drain_eta_ms=_drain_ms(ready, rate),
-            last_in_at=stamp_time(queue.came),
+            last_in_at=came_at,
             dlq=self._graveyard(queue),
             dlq_of=queue.name.removeprefix(DEAD_LETTER_PREFIX) if queue.final else "",
         )
@@ -203,6 +207,11 @@ def oldest(queue: Queue) -> int | None:
     """When the message came that is next in line."""
     first = next(queue.line.next_messages(), None)
     return None if first is None else stamp_time(first.stamp)
+
+
+def newest(queue: Queue) -> int | None:
+    """When the message came that is last in line."""
+    return stamp_time(queue.line.fresh[-1].stamp) if queue.line.fresh else oldest(queue)
 
 
 def stamp_time(stamp: bytes) -> int | None:

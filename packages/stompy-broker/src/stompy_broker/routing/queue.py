@@ -98,7 +98,6 @@ class Queue:
         idle_since: since when nobody takes part; None while somebody does.
         setup: what is kept of it, and of what operators decided.
         created_at: when, in milliseconds since the epoch.
-        came: `Message.stamp` of the last message that came in.
         removed: messages that operators took out.
     """
 
@@ -155,7 +154,6 @@ class Queue:
         self.dead_lettered = 0
         self.dropped = 0
         self.removed = 0
-        self.came = b""
         self.setup = Setup()
         self.created_at = house.wall()
 
@@ -175,7 +173,6 @@ class Queue:
                 self._house.store.sync(done)
             return
         self.published += 1
-        self.came = message.stamp
         waiting = self._waiting
         if waiting and self._fetching is None:
             consumer = waiting[0]

@@ -52,6 +52,9 @@ _TEMPORARY = Kind.TEMPORARY.value
 _WATCH_SECONDS = 1.0
 
 
+Verb = Callable[[Head, bytes], bool | None]
+
+
 class Session:
     """One connected client.
 
@@ -64,7 +67,6 @@ class Session:
         connected_at: since when, on the clock.
         received_at: when something was received last, on the clock.
         in_frames: frames received; a run of ACKs counts once.
-        in_msgs: SENDs among them.
         in_bytes: bytes received.
         delivered: messages written for subscriptions that have ended.
     """
@@ -77,7 +79,8 @@ class Session:
         self.client_id: str | None = None
         self.peer = peer
         self.connected_at = self.received_at = lobby.clock.now()
-        self.in_frames = self.in_msgs = self.in_bytes = self.delivered = 0
+        self.in_frames = self.in_bytes = self.delivered = 0
+        self._others = 0  # frames that are no messages
         self._lobby = lobby
         self._router = lobby.router
         self._clock = lobby.clock
@@ -109,18 +112,18 @@ class Session:
         self._watch = self._clock.alarm(self._see_if_left)
         self._alarm = self._clock.alarm(self._time_passed)
         self._alarm.set(self._clock.now() + settings.login_timeout)
-        self._verbs: Mapping[str, Callable[[Head, bytes], bool | None]] = {
+        self._verbs: Mapping[str, Verb] = {
             "SEND": self._send,
             "ACK": self._ack,
             "NACK": self._nack,
-            "SUBSCRIBE": self._subscribe,
-            "UNSUBSCRIBE": self._unsubscribe,
-            "BEGIN": self._begin,
-            "COMMIT": self._commit,
-            "ABORT": self._abort,
-            "DISCONNECT": self._disconnect,
-            "CONNECT": self._connect,
-            "STOMP": self._connect,
+            "SUBSCRIBE": self._counted(self._subscribe),
+            "UNSUBSCRIBE": self._counted(self._unsubscribe),
+            "BEGIN": self._counted(self._begin),
+            "COMMIT": self._counted(self._commit),
+            "ABORT": self._counted(self._abort),
+            "DISCONNECT": self._counted(self._disconnect),
+            "CONNECT": self._counted(self._connect),
+            "STOMP": self._counted(self._connect),
         }
 
     # -- what the connection tells ----------------------------------------------------------
@@ -188,6 +191,18 @@ class Session:
     def transactions(self) -> Transactions:
         """The transactions that are open."""
         return self._transactions
+
+    @property
+    def in_msgs(self) -> int:
+        """SENDs received. The others are counted, because they are fewer."""
+        return self.in_frames - self._others
+
+    def _counted(self, verb: Verb) -> Verb:
+        def carry_out(head: Head, body: bytes) -> bool | None:
+            self._others += 1
+            return verb(head, body)
+
+        return carry_out
 
     @property
     def version(self) -> Version | None:
@@ -289,7 +304,6 @@ class Session:
     # -- sending ----------------------------------------------------------------------------
 
     def _send(self, head: Head, body: bytes) -> None:
-        self.in_msgs += 1
         plan = head.note
         if plan is None:
             plan = head.note = SendPlan(head, self._version)
@@ -360,7 +374,7 @@ class Session:
             self._hold(pressure)
 
     def _command(self, headers: Mapping[str, str], body: bytes) -> None:
-        self.in_msgs -= 1
+        self._others += 1
         reply_to, replies = headers.get("reply-to", ""), None
         if reply_to.startswith(_TEMPORARY):
             replies = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
@@ -601,6 +615,7 @@ class Session:
     # -- settling ---------------------------------------------------------------------------
 
     def _ack(self, head: Head, body: bytes) -> None:
+        self._others += 1
         if head is not ACK_RUN:
             self._settle(head.headers, None)
             return
@@ -613,6 +628,7 @@ class Session:
                 refilled[subscription] = None
 
     def _nack(self, head: Head, body: bytes) -> None:
+        self._others += 1
         headers = head.headers
         delay = headers.get("delay")
         self._settle(

@@ -199,7 +199,7 @@ class BrokerRow:
         in_bytes: read from all sockets.
         out_msgs: MESSAGE frames.
         out_bytes: written to all sockets.
-        acked: settled by ACK, or by being written with ``ack:auto``.
+        acked: settled by ACK; what is delivered with ``ack:auto`` needs none.
         nacked: settled by NACK.
         redelivered: deliveries of a message that was delivered before.
         expired: messages whose time was over.
@@ -296,7 +296,7 @@ class QueueRow:
         consumers: subscriptions.
         in_msgs: messages that came in.
         out_msgs: deliveries, redeliveries included.
-        acked: settled by ACK, or by being written with ``ack:auto``.
+        acked: settled by ACK; what is delivered with ``ack:auto`` needs none.
         nacked: settled by NACK.
         redelivered: deliveries of a message that was delivered before.
         expired: messages whose time was over.
@@ -307,7 +307,8 @@ class QueueRow:
         oldest_at: when the message came that is next in line; null = none waits.
         oldest_ms: its age.
         drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
-        last_in_at: when the last message came in; null = none since ``created_at``.
+        last_in_at: when a message was last seen to come in, exact to one interval; null = not
+            since somebody has been watching, and none waits.
         dlq: name of the queue its dead letters are in, if there is one by now.
         dlq_of: name of the queue whose dead letters it holds, going by its own name.
     """
@@ -449,7 +450,7 @@ class SubscriptionRow:
         pending: messages that wait for it alone: the backlog of a topic subscription.
         unacked: deliveries to be settled, those in transactions included.
         delivered: messages so far.
-        acked: of these, settled by ACK; with ``auto`` all.
+        acked: of these, settled by ACK; with ``auto`` none.
         nacked: of these, settled by NACK.
         dropped: messages that its full backlog could not take.
         rate: messages a second: ``out``, ``ack``; ``in`` is always 0.
