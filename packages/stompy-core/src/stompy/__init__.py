@@ -9,6 +9,7 @@ from stompy.client import STOMPClient, STOMPTransaction, connect
 from stompy.errors import (
     ErrorCode,
     ProtocolError,
+    STOMPCertificateError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -17,12 +18,15 @@ from stompy.errors import (
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
 from stompy.limits import Limits
+from stompy.transport.tls import TLS
 
 __all__ = [
+    "TLS",
     "AckMode",
     "ErrorCode",
     "Limits",
     "ProtocolError",
+    "STOMPCertificateError",
     "STOMPClient",
     "STOMPConnectionError",
     "STOMPError",

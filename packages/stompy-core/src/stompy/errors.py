@@ -5,6 +5,7 @@ The tree::
     STOMPException
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
+    │   │   └── STOMPCertificateError   a certificate is not trusted, does not fit, or is missing
     │   └── ProtocolError          the peer broke the rules of the specification
     └── STOMPTimeout               nothing came in time (also a TimeoutError)
 
@@ -125,6 +126,10 @@ class STOMPError(STOMPException):
 
 class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
+
+
+class STOMPCertificateError(STOMPConnectionError):
+    """TLS failed because of a certificate, theirs or ours; trying again does not help."""
 
 
 class ProtocolError(STOMPError):
