@@ -23,7 +23,7 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "limits"},
-        {"headers", "heartbeat", "transport", "transport.address"},
+        {"dialect", "headers", "heartbeat", "transport", "transport.address"},
         {"codec"},
         {"frame"},
         {"protocol.states", "subscriptions"},
