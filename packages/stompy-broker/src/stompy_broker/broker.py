@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.auth import Anyone, Authenticator, Users
+from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.message import Message
@@ -212,9 +212,15 @@ class Broker:
         )
 
     def _authenticator(self) -> Authenticator:
-        if not self.config.users:
-            return Anyone()
-        return Users(self.config.users, anonymous=self.config.anonymous, beside=self._beside)
+        config = self.config
+        if not config.users:
+            return Anyone(config.role_of(ANONYMOUS))
+        return Users(
+            config.users,
+            anonymous=config.anonymous,
+            role_of=config.role_of,
+            beside=self._beside,
+        )
 
     def _beside(self, work: Callable[[], bool], done: Callable[[bool], None]) -> None:
         """Run slow work on a thread; call back on the loop."""
