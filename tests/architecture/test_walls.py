@@ -23,7 +23,14 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "limits"},
-        {"headers", "heartbeat", "transport", "transport.address", "transport.layers"},
+        {
+            "dialect",
+            "headers",
+            "heartbeat",
+            "transport",
+            "transport.address",
+            "transport.layers",
+        },
         {"codec", "transport.tls", "transport.websocket"},
         {"frame"},
         {"protocol.states", "subscriptions"},
@@ -45,7 +52,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
         {"store", "policy"},
         {"store.base"},
-        {"store.memory", "store.schema", "routing.departing", "routing.durable"},
+        {"store.memory", "store.schema", "routing.departing", "routing.durable", "routing.line"},
         {"store.directory", "routing.queue"},
         {"store.sqlite"},
         {"store.inspection"},

@@ -86,6 +86,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
+        self._flusher = Flusher(loop)
         self._store = self._open_store()
         self._router = Router(
             self._clock,
@@ -105,7 +106,6 @@ class Broker:
             self._lobby = Lobby(
                 self._session_settings(), self._router, self._clock, self._authenticator(), _token
             )
-            self._flusher = Flusher(loop)
             self._server = await loop.create_server(
                 self._new_connection, self.host, self.port, backlog=config.listen.backlog
             )
@@ -184,6 +184,7 @@ class Broker:
             self._loop.call_soon_threadsafe,
             written=self._on_disk,
             troubled=self._store_troubled,
+            released=self._flusher.flush,
         )
 
     # The store exists before the router, so it cannot be given the router's own methods.

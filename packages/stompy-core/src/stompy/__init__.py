@@ -6,6 +6,7 @@
 """
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
+from stompy.dialect import Dialect
 from stompy.errors import (
     ErrorCode,
     ProtocolError,
@@ -14,6 +15,7 @@ from stompy.errors import (
     STOMPError,
     STOMPException,
     STOMPTimeout,
+    UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
@@ -23,6 +25,7 @@ from stompy.transport.tls import TLS
 __all__ = [
     "TLS",
     "AckMode",
+    "Dialect",
     "ErrorCode",
     "Limits",
     "ProtocolError",
@@ -34,6 +37,7 @@ __all__ = [
     "STOMPFrame",
     "STOMPTimeout",
     "STOMPTransaction",
+    "UnsupportedByBroker",
     "Version",
     "connect",
 ]
