@@ -23,6 +23,7 @@ class RunningBroker:
 
     Attributes:
         url: what clients connect to.
+        urls: all that they may connect to: TLS and WebSocket too.
         host: where it listens.
         port: where it listens.
     """
@@ -31,6 +32,7 @@ class RunningBroker:
         self._broker = broker
         self._loop = loop
         self.url = broker.url
+        self.urls = broker.urls
         self.host = broker.host
         self.port = broker.port
 
@@ -41,6 +43,10 @@ class RunningBroker:
     def connections(self) -> int:
         """How many clients are connected."""
         return self._ask(lambda: self._broker.connections)
+
+    def reload(self) -> list[str]:
+        """Have the broker read certificates and users again; give what went wrong."""
+        return self._ask(self._broker.reload)
 
     def _ask(self, question: Callable[[], T]) -> T:
         async def answer() -> T:
@@ -65,6 +71,7 @@ def running(config: BrokerConfig | None = None, *, port: int = 0) -> Iterator[Ru
         The running broker, which listens already.
 
     Raises:
+        ConfigError: a file that the configuration names cannot be used.
         OSError: the address cannot be bound to.
     """
     settings: dict[str, dict[str, object]] = {"listen": {"port": port}, "store": {"data": ""}}
