@@ -28,11 +28,12 @@ log = logging.getLogger("stompy_broker.connection")
 _TLS_HANDSHAKE = 0x16
 _HTTP_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI ")
 _LONGEST_METHOD = max(map(len, _HTTP_METHODS))
+_HTTP_TEXT = b"This port speaks STOMP, not HTTP.\n"
 _HTTP_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
-    b"This port speaks STOMP, not HTTP.\n"
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
 )
-_WANTS_TLS = ProtocolError(ErrorCode.ACCESS_REFUSED, "this broker speaks only with TLS")
+_WANTS_TLS = ProtocolError(ErrorCode.ACCESS_REFUSED, "this port is only for TLS")
 
 
 @dataclass(frozen=True, slots=True)
