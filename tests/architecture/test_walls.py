@@ -46,7 +46,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"store", "policy"},
         {"store.base"},
         {"store.memory", "store.schema", "routing.departing", "routing.durable", "routing.line"},
-        {"store.directory", "routing.queue"},
+        {"store.directory", "store.room", "store.rows", "routing.queue"},
         {"store.sqlite"},
         {"store.inspection"},
         {"routing.router", "config"},

@@ -184,6 +184,7 @@ class Broker:
             self._loop.call_soon_threadsafe,
             written=self._on_disk,
             troubled=self._store_troubled,
+            disk_free=self.config.limits.disk_free,
         )
 
     # The store exists before the router, so it cannot be given the router's own methods.

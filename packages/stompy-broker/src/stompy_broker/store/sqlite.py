@@ -18,7 +18,8 @@ How it keeps its promises:
 * **Trouble is waited out.** A batch that cannot be written stays, and is tried again each second
   until it can, together with what came after it: what was consumed meanwhile needs no room any
   more. Until then nobody is told that anything is safe.
-
+* **Producers stop before the disk is full**, or nothing could be settled any more
+  (`stompy_broker.store.room`). That is trouble, too.
 * **The WAL stays short.** It is carried over to the database on the writer's thread after every
   16 MiB or so, not within a commit that somebody waits for.
 
@@ -43,9 +44,11 @@ from queue import SimpleQueue
 
 from stompy_broker.clock import Clock
 from stompy_broker.destination import Kind
-from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Restored, StoredSubscription
 from stompy_broker.store.directory import FILE, lock_directory, open_database, translated
+from stompy_broker.store.room import Room
+from stompy_broker.store.rows import PRIORITY, restored_messages
 
 log = logging.getLogger("stompy_broker.store")
 
@@ -53,6 +56,9 @@ LAZY_SECONDS = 0.02
 """How long a change that nobody waits for may stay unwritten. Most are taken back before."""
 
 RETRY_SECONDS = 1.0
+
+ROOM_SECONDS = 10.0
+"""How often is looked whether others have filled the disk; after each checkpoint as well."""
 
 _SMALL, _SMALL_PAGES = 8, 64
 """Changes and pages in a batch that may be written in place."""
@@ -66,8 +72,6 @@ _ROWS = 128
 _PAGE = 4096
 _WAL_PAGES = 4096
 """Pages written, by a rough count, after which the WAL is carried over to the database."""
-
-_SIZED, _STAMPED, _PRIORITY = 1, 2, 2  # flags: two bits, then the priority
 
 _COLUMNS = "sequence, queue, received, deliveries, due, expires, flags, message_id, head, body"
 
@@ -126,6 +130,7 @@ class SQLiteStore:
         post: the same, from the writer's thread.
         written: told the messages that have reached the disk, so that bodies can be let go.
         troubled: told whenever trouble begins and ends.
+        disk_free: bytes that must be left on the disk; 0 = no matter.
 
     Raises:
         StoreError: the directory is in use, damaged, not ours, or cannot be written to.
@@ -141,8 +146,12 @@ class SQLiteStore:
         post: Callable[[Callable[[], None]], object],
         written: Callable[[Iterable[Message]], None] = lambda messages: None,
         troubled: Callable[[bool], None] = lambda trouble: None,
+        disk_free: int = 0,
     ) -> None:
         self.trouble = ""
+        self._failure = ""  # of the last write
+        self._shortage = ""  # of room
+        self._room = Room(directory, disk_free)
         self._file = directory / FILE
         self._soon = soon
         self._post = post
@@ -167,6 +176,8 @@ class SQLiteStore:
         self._flush_is_due = False
         self._lazily = clock.alarm(self._flush)
         self._again = clock.alarm(self._try_again)
+        self._look_again = clock.alarm(self._have_looked)
+        self._look_again.set(clock.now() if disk_free else None)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="stompy-store", daemon=True)
         self._thread.start()
@@ -179,33 +190,12 @@ class SQLiteStore:
         Raises:
             StoreError: the file is damaged.
         """
-        names = {number: destination for destination, number in self._queues.items()}
-        unused = dict(names)
-        heads: dict[tuple[object, ...], MessageHead] = {}
-        at, last_received = b"", -1
+        unused = set(self._queues)
         with translated(self._file):
-            rows = self._connection.execute(
-                "SELECT sequence, queue, received, deliveries, due, expires, flags, message_id, "
-                "head, length(body) FROM message ORDER BY sequence"
-            )
-            for sequence, queue, received, deliveries, due, expires, *others in rows:
-                flags, message_id, block, length = others
-                key = (block, flags, message_id)
-                head = heads.get(key)
-                if head is None:
-                    if len(heads) > _ROWS:
-                        heads.clear()
-                    head = heads[key] = restored_head(block, flags, message_id)
-                if received != last_received:
-                    at, last_received = stamp(received), received
-                message = Message(sequence, head, None, at, deliveries, length=length)
-                message.expires = expires
-                if queue in unused:
-                    del unused[queue]
-                elif queue not in names:
-                    raise sqlite3.DatabaseError(f"message {sequence} is in no queue")
-                yield Restored(names[queue], message, due)
-            self._forget_queues(unused.values())
+            for restored in restored_messages(self._connection, self._queues):
+                unused.discard(restored.destination)
+                yield restored
+            self._forget_queues(unused)
 
     def _forget_queues(self, destinations: Iterable[str]) -> None:
         """Take back the numbers of queues that have no message."""
@@ -333,10 +323,10 @@ class SQLiteStore:
     def _written(self, batch: _Batch) -> None:
         if self._closed:
             return
-        if self.trouble:
+        if self._failure:
             log.warning("%s: can be written again", self._file)
-            self.trouble = ""
-            self._tell_troubled(False)
+            self._failure = ""
+            self._review()
         self._writing = None
         if self._pages > _WAL_PAGES:
             self._pages = 0
@@ -368,16 +358,22 @@ class SQLiteStore:
     def _failed(self, error: Exception) -> None:
         if self._closed:
             return
-        begins, self.trouble = not self.trouble, str(error) or type(error).__name__
+        begins, self._failure = not self._failure, str(error) or type(error).__name__
         if begins:
             log.error(
                 "%s: cannot be written: %s; trying again each second",
                 self._file,
-                self.trouble,
+                self._failure,
                 exc_info=_ours(error),
             )
-            self._tell_troubled(True)
+        self._review()
         self._again.set(self._clock.now() + RETRY_SECONDS)
+
+    def _review(self) -> None:
+        """Say what is wrong just now, and tell when that begins and ends."""
+        was, self.trouble = self.trouble, self._failure or self._shortage
+        if bool(was) != bool(self.trouble):
+            self._tell_troubled(bool(self.trouble))
 
     def _try_again(self) -> None:
         batch = self._writing
@@ -403,8 +399,23 @@ class SQLiteStore:
         retry = self._clock.alarm(lambda: self.load(list(wanted.values()), done))
         retry.set(self._clock.now() + RETRY_SECONDS)
 
-    def _checkpointed(self) -> None:
+    def _have_looked(self) -> None:
+        self._busy += 1
+        self._jobs.put(self._look)
+
+    def _looked(self, shortage: str) -> None:
         self._busy -= 1
+        if self._closed:
+            return
+        if shortage and not self._shortage:
+            log.error("%s: takes no more messages: %s", self._file, shortage)
+        elif self._shortage and not shortage:
+            log.warning("%s: takes messages again: there is room", self._file)
+        self._shortage = shortage
+        self._review()
+        if self._room.mark:
+            wait = RETRY_SECONDS if shortage else ROOM_SECONDS
+            self._look_again.set(self._clock.now() + wait)
 
     # -- the writer's thread ------------------------------------------------------------------
 
@@ -442,7 +453,14 @@ class SQLiteStore:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
             log.warning("%s: the WAL could not be carried over: %s", self._file, error)
-        self._post(self._checkpointed)
+        self._look()
+
+    def _look(self) -> None:
+        try:
+            shortage = self._room.look(self._connection)
+        except (sqlite3.Error, OSError) as error:
+            shortage = f"it cannot be told how much room is left: {error}"
+        self._post(partial(self._looked, shortage))
 
     def _write(self, batch: _Batch) -> None:
         connection, begun = self._connection, time.perf_counter()
@@ -533,7 +551,7 @@ class SQLiteStore:
             if message.stamp is not last_stamp:
                 received, last_stamp = message.received_at, message.stamp
             deliveries, due = noted(sequence) or (message.deliveries, 0)
-            flags = head.sized | head.stamped << 1 | head.priority << _PRIORITY
+            flags = head.sized | head.stamped << 1 | head.priority << PRIORITY
             rows.append(
                 (
                     sequence,
@@ -549,17 +567,6 @@ class SQLiteStore:
                 )
             )
         return rows
-
-
-def restored_head(block: bytes, flags: int, message_id: bytes | None) -> MessageHead:
-    """The head of a message as its row tells it."""
-    return MessageHead(
-        block,
-        sized=bool(flags & _SIZED),
-        stamped=bool(flags & _STAMPED),
-        priority=flags >> _PRIORITY,
-        message_id=message_id,
-    )
 
 
 def _ours(error: Exception) -> Exception | None:
