@@ -23,7 +23,7 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "limits"},
-        {"headers", "heartbeat", "transport", "transport.address"},
+        {"dialect", "headers", "heartbeat", "transport", "transport.address"},
         {"codec"},
         {"frame"},
         {"protocol.states", "subscriptions"},
@@ -45,7 +45,14 @@ FLOORS: dict[str, list[set[str]]] = {
         {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
         {"store", "policy"},
         {"store.base"},
-        {"store.memory", "store.schema", "routing.departing", "routing.durable", "routing.line"},
+        {
+            "store.memory",
+            "store.schema",
+            "store.batch",
+            "routing.departing",
+            "routing.durable",
+            "routing.line",
+        },
         {"store.directory", "store.room", "store.rows", "routing.queue"},
         {"store.sqlite"},
         {"store.inspection"},

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.auth import Anyone, Authenticator, Users
+from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.message import Message
@@ -86,6 +86,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
+        self._flusher = Flusher(loop)
         self._store = self._open_store()
         self._router = Router(
             self._clock,
@@ -105,7 +106,6 @@ class Broker:
             self._lobby = Lobby(
                 self._session_settings(), self._router, self._clock, self._authenticator(), _token
             )
-            self._flusher = Flusher(loop)
             self._server = await loop.create_server(
                 self._new_connection, self.host, self.port, backlog=config.listen.backlog
             )
@@ -185,6 +185,7 @@ class Broker:
             written=self._on_disk,
             troubled=self._store_troubled,
             disk_free=self.config.limits.disk_free,
+            released=self._flusher.flush,
         )
 
     # The store exists before the router, so it cannot be given the router's own methods.
@@ -212,9 +213,15 @@ class Broker:
         )
 
     def _authenticator(self) -> Authenticator:
-        if not self.config.users:
-            return Anyone()
-        return Users(self.config.users, anonymous=self.config.anonymous, beside=self._beside)
+        config = self.config
+        if not config.users:
+            return Anyone(config.role_of(ANONYMOUS))
+        return Users(
+            config.users,
+            anonymous=config.anonymous,
+            role_of=config.role_of,
+            beside=self._beside,
+        )
 
     def _beside(self, work: Callable[[], bool], done: Callable[[bool], None]) -> None:
         """Run slow work on a thread; call back on the loop."""

@@ -6,6 +6,7 @@
 """
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
+from stompy.dialect import Dialect
 from stompy.errors import (
     ErrorCode,
     ProtocolError,
@@ -13,6 +14,7 @@ from stompy.errors import (
     STOMPError,
     STOMPException,
     STOMPTimeout,
+    UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
@@ -20,6 +22,7 @@ from stompy.limits import Limits
 
 __all__ = [
     "AckMode",
+    "Dialect",
     "ErrorCode",
     "Limits",
     "ProtocolError",
@@ -30,6 +33,7 @@ __all__ = [
     "STOMPFrame",
     "STOMPTimeout",
     "STOMPTransaction",
+    "UnsupportedByBroker",
     "Version",
     "connect",
 ]

@@ -15,6 +15,9 @@ How it keeps its promises:
 * **Small batches are written in place.** Waking a thread and being woken by it takes as long as a
   commit on a quick disk. So while commits are quick and the writer is idle, a batch of a few
   changes is written on the event loop's thread.
+* **A lone sender waits for nobody.** Where one client at a time waits for a receipt, its batch is
+  written as soon as its bytes were worked through, and its receipt leaves at once, each a turn of
+  the event loop sooner. Measured with ``benchmarks/peers.py``, *durable, window 1*: 8 % more.
 * **Trouble is waited out.** A batch that cannot be written stays, and is tried again each second
   until it can, together with what came after it: what was consumed meanwhile needs no room any
   more. Until then nobody is told that anything is safe.
@@ -36,7 +39,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
@@ -46,6 +48,7 @@ from stompy_broker.clock import Clock
 from stompy_broker.destination import Kind
 from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Restored, StoredSubscription
+from stompy_broker.store.batch import Batch
 from stompy_broker.store.directory import FILE, lock_directory, open_database, translated
 from stompy_broker.store.room import Room
 from stompy_broker.store.rows import PRIORITY, restored_messages
@@ -69,55 +72,12 @@ _QUICK_SECONDS = 0.001
 _ROWS = 128
 """Rows to a statement."""
 
-_PAGE = 4096
 _WAL_PAGES = 4096
 """Pages written, by a rough count, after which the WAL is carried over to the database."""
 
 _COLUMNS = "sequence, queue, received, deliveries, due, expires, flags, message_id, head, body"
 
 Row = tuple[int, int, int, int, int, int, int, bytes | None, bytes, bytes]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What becomes safe together."""
-
-    appended: dict[int, tuple[str, Message]] = field(default_factory=dict)
-    noted: dict[int, tuple[int, int]] = field(default_factory=dict)
-    removed: list[int] = field(default_factory=list)
-    kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
-    settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
-    waiting: list[Done] = field(default_factory=list)
-    safe: bool = False
-
-    @property
-    def size(self) -> int:
-        subscriptions_and_queues = len(self.kept) + len(self.settings)
-        messages = len(self.appended) + len(self.noted) + len(self.removed)
-        return messages + subscriptions_and_queues
-
-    @property
-    def pages(self) -> int:
-        """About how many pages are written for it."""
-        changed = (len(self.noted) + len(self.removed)) // 4
-        return 2 + changed + sum([message.size for _, message in self.appended.values()]) // _PAGE
-
-    @property
-    def empty(self) -> bool:
-        return not (self.appended or self.noted or self.removed or self.kept or self.settings)
-
-    def absorb(self, later: _Batch) -> None:
-        """Take in what came after this one, which could not be written."""
-        self.appended |= later.appended
-        self.noted |= later.noted
-        for sequence in later.removed:
-            self.appended.pop(sequence, None)
-            self.noted.pop(sequence, None)
-        # Also those that were taken back: deleting what is not there does no harm.
-        self.removed += later.removed
-        self.kept |= later.kept
-        self.settings |= later.settings
-        self.waiting += later.waiting
 
 
 class SQLiteStore:
@@ -131,6 +91,8 @@ class SQLiteStore:
         written: told the messages that have reached the disk, so that bodies can be let go.
         troubled: told whenever trouble begins and ends.
         disk_free: bytes that must be left on the disk; 0 = no matter.
+        released: called when the only one who waited for a commit was told, so that the answer can
+            go out at once.
 
     Raises:
         StoreError: the directory is in use, damaged, not ours, or cannot be written to.
@@ -147,6 +109,7 @@ class SQLiteStore:
         written: Callable[[Iterable[Message]], None] = lambda messages: None,
         troubled: Callable[[bool], None] = lambda trouble: None,
         disk_free: int = 0,
+        released: Callable[[], None] = lambda: None,
     ) -> None:
         self.trouble = ""
         self._failure = ""  # of the last write
@@ -157,6 +120,7 @@ class SQLiteStore:
         self._post = post
         self._tell_written = written
         self._tell_troubled = troubled
+        self._tell_released = released
         self._clock = clock
         self._lock = lock_directory(directory)
         try:
@@ -167,13 +131,15 @@ class SQLiteStore:
         except BaseException:
             os.close(self._lock)
             raise
-        self._batch = _Batch()
-        self._writing: _Batch | None = None
+        self._batch = Batch()
+        self._writing: Batch | None = None
         self._busy = 0  # reads and checkpoints that the writer's thread has to do
         self._pages = 0  # written since the last checkpoint
         self._commit_seconds = 0.0  # a running average
         self._closed = False
         self._flush_is_due = False
+        self._asked = 0  # how many wait for a commit since the last turn
+        self._alone = False  # whether one did in the turn before
         self._lazily = clock.alarm(self._flush)
         self._again = clock.alarm(self._try_again)
         self._look_again = clock.alarm(self._have_looked)
@@ -262,7 +228,13 @@ class SQLiteStore:
             done()
             return
         self._batch.waiting.append(done)
+        self._asked += 1
         self._flush_soon()
+
+    def heard(self) -> None:
+        """A sender who was alone in the turn before need not wait for others to join in."""
+        if self._alone and self._asked == 1 and self._batch.waiting:
+            self._flush()
 
     def close(self) -> None:
         """Write everything, say that all is in order, unlock. Who waits is not told any more."""
@@ -289,7 +261,11 @@ class SQLiteStore:
     def _flush_soon(self) -> None:
         self._flush_is_due = True
         if self._writing is None and len(self._batch.waiting) == 1:
-            self._soon(self._flush)
+            self._soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._alone, self._asked = self._asked == 1, 0
+        self._flush()
 
     def _flush(self) -> None:
         """Give the writer what was gathered, unless it is still busy."""
@@ -302,7 +278,7 @@ class SQLiteStore:
                 self._release(self._batch)
 
     def _hand_over(self) -> None:
-        batch, self._batch = self._batch, _Batch()
+        batch, self._batch = self._batch, Batch()
         self._writing = batch
         in_place = (
             self._commit_seconds < _QUICK_SECONDS
@@ -320,7 +296,7 @@ class SQLiteStore:
         else:
             self._written(batch)
 
-    def _written(self, batch: _Batch) -> None:
+    def _written(self, batch: Batch) -> None:
         if self._closed:
             return
         if self._failure:
@@ -339,14 +315,14 @@ class SQLiteStore:
         elif self._flush_is_due:
             self._lazily.set(self._clock.now() + LAZY_SECONDS)
 
-    def _still_waiting(self, batch: _Batch) -> Iterator[Message]:
+    def _still_waiting(self, batch: Batch) -> Iterator[Message]:
         """The messages of a batch that nobody was given meanwhile."""
         moved = {*batch.noted, *self._batch.noted, *self._batch.removed}
         for sequence, (_, message) in batch.appended.items():
             if sequence not in moved:
                 yield message
 
-    def _release(self, batch: _Batch) -> None:
+    def _release(self, batch: Batch) -> None:
         waiting, batch.waiting = batch.waiting, []
         for done in waiting:
             try:
@@ -354,6 +330,8 @@ class SQLiteStore:
             except Exception:
                 # The others are not to wait for ever because of one.
                 log.exception("fault in what was to follow a commit")
+        if len(waiting) == 1:
+            self._tell_released()
 
     def _failed(self, error: Exception) -> None:
         if self._closed:
@@ -378,7 +356,7 @@ class SQLiteStore:
     def _try_again(self) -> None:
         batch = self._writing
         if batch is not None:
-            later, self._batch = self._batch, _Batch()
+            later, self._batch = self._batch, Batch()
             batch.absorb(later)
             self._jobs.put(partial(self._write_and_tell, batch))
 
@@ -423,7 +401,7 @@ class SQLiteStore:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _write_and_tell(self, batch: _Batch) -> None:
+    def _write_and_tell(self, batch: Batch) -> None:
         try:
             self._write(batch)
         except Exception as error:
@@ -462,7 +440,7 @@ class SQLiteStore:
             shortage = f"it cannot be told how much room is left: {error}"
         self._post(partial(self._looked, shortage))
 
-    def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: Batch) -> None:
         connection, begun = self._connection, time.perf_counter()
         known = len(self._queues)
         try:
@@ -483,7 +461,7 @@ class SQLiteStore:
         self._pages += batch.pages
         self._commit_seconds += (time.perf_counter() - begun - self._commit_seconds) / 8
 
-    def _write_messages(self, batch: _Batch) -> None:
+    def _write_messages(self, batch: Batch) -> None:
         _many(
             self._connection,
             f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
@@ -508,7 +486,7 @@ class SQLiteStore:
             [(sequence,) for sequence in batch.removed],
         )
 
-    def _write_settings(self, batch: _Batch) -> None:
+    def _write_settings(self, batch: Batch) -> None:
         connection = self._connection
         for destination in self._gone(batch):
             connection.execute("DELETE FROM queue WHERE destination = ?", (destination,))
@@ -523,7 +501,7 @@ class SQLiteStore:
                     "INSERT INTO subscription VALUES (?,?,?)", (name, kept.pattern, kept.settings)
                 )
 
-    def _gone(self, batch: _Batch) -> list[str]:
+    def _gone(self, batch: Batch) -> list[str]:
         """The destinations of queues that ended, and did not begin again in this batch."""
         gone = [name for name, headers in batch.settings.items() if headers is None]
         if not gone:
@@ -532,7 +510,7 @@ class SQLiteStore:
         names = (f"{Kind.QUEUE.value}{name}" for name in gone)
         return [name for name in names if name in self._queues and name not in begun]
 
-    def _name_queues(self, batch: _Batch) -> None:
+    def _name_queues(self, batch: Batch) -> None:
         """Give numbers to the queues that have none."""
         for destination in {destination for destination, _ in batch.appended.values()}:
             if destination not in self._queues:
@@ -542,7 +520,7 @@ class SQLiteStore:
                 assert cursor.lastrowid is not None
                 self._queues[destination] = cursor.lastrowid
 
-    def _rows(self, batch: _Batch) -> list[Row]:
+    def _rows(self, batch: Batch) -> list[Row]:
         rows: list[Row] = []
         noted, queues = batch.noted.get, self._queues
         received, last_stamp = 0, b""
