@@ -23,8 +23,15 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "limits"},
-        {"dialect", "headers", "heartbeat", "transport", "transport.address"},
-        {"codec"},
+        {
+            "dialect",
+            "headers",
+            "heartbeat",
+            "transport",
+            "transport.address",
+            "transport.layers",
+        },
+        {"codec", "transport.tls", "transport.websocket"},
         {"frame"},
         {"protocol.states", "subscriptions"},
         {"protocol.base"},
@@ -75,6 +82,7 @@ IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "ssl", "threading", "time"
 IMPURE = {
     "stompy": {
         "transport.blocking",
+        "transport.tls",
         "inbox",
         "dial",
         "link",
@@ -159,16 +167,20 @@ def test_arrows_between_packages(package: str, others: set[str]) -> None:
         assert not {top.partition(".")[0] for top in imports(file)} & others, name
 
 
+EXTRAS = {"transport.websocket": {"websockets"}}
+"""Modules of the core that need an extra, and are imported only by who uses it."""
+
+
 def test_the_core_needs_nothing_but_the_standard_library() -> None:
-    allowed = set(sys.stdlib_module_names) | {"stompy"}
     for name, file in modules("stompy").items():
+        allowed = set(sys.stdlib_module_names) | {"stompy"} | EXTRAS.get(name, set())
         assert {top.partition(".")[0] for top in imports(file)} <= allowed, name
 
 
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import stompy", {"asyncio", "argparse", "stompy_broker"}),
+        ("import stompy", {"asyncio", "argparse", "stompy_broker", "websockets"}),
         ("import stompy_broker", {"click", "stompy_monitor"}),
     ],
 )
