@@ -246,6 +246,14 @@ class Queue:
             )
         )
 
+    def browse(self) -> list[Message]:
+        """What waits, next one first, and then what is delayed. Not for the hot path."""
+        ready = sorted(
+            chain((entry[2] for entry in self._ordered), self._fresh),
+            key=lambda message: (-message.head.priority, message.sequence),
+        )
+        return ready + [entry[2] for entry in sorted(self._delayed)]
+
     # -- consumers and life ---------------------------------------------------------------
 
     def resume(self, consumer: Consumer) -> None:
