@@ -45,7 +45,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
         {"store", "policy"},
         {"store.base"},
-        {"store.memory", "store.schema", "routing.departing", "routing.durable"},
+        {"store.memory", "store.schema", "routing.departing", "routing.durable", "routing.line"},
         {"store.directory", "routing.queue"},
         {"store.sqlite"},
         {"store.inspection"},

@@ -14,7 +14,7 @@ from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
-from stompy_broker.auth import Anyone, Authenticator, Users
+from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.message import Message
@@ -118,6 +118,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
+        self._flusher = Flusher(loop)
         self._store = self._open_store()
         self._router = Router(
             self._clock,
@@ -137,7 +138,6 @@ class Broker:
             self._lobby = Lobby(
                 self._session_settings(), self._router, self._clock, self._authenticator(), _token
             )
-            self._flusher = Flusher(loop)
             self._server = await loop.create_server(
                 self._new_connection, self.host, self.port, backlog=config.listen.backlog
             )
@@ -216,6 +216,7 @@ class Broker:
             self._loop.call_soon_threadsafe,
             written=self._on_disk,
             troubled=self._store_troubled,
+            released=self._flusher.flush,
         )
 
     # The store exists before the router, so it cannot be given the router's own methods.
@@ -243,9 +244,15 @@ class Broker:
         )
 
     def _authenticator(self) -> Authenticator:
-        if not self.config.users:
-            return Anyone()
-        return Users(self.config.users, anonymous=self.config.anonymous, beside=self._beside)
+        config = self.config
+        if not config.users:
+            return Anyone(config.role_of(ANONYMOUS))
+        return Users(
+            config.users,
+            anonymous=config.anonymous,
+            role_of=config.role_of,
+            beside=self._beside,
+        )
 
     def _beside(self, work: Callable[[], bool], done: Callable[[bool], None]) -> None:
         """Run slow work on a thread; call back on the loop."""

@@ -132,6 +132,7 @@ class Session:
                 subscription.resume()
         if protocol.failure is not None:
             self._fail(protocol.failure)
+        self._router.store.heard()
 
     def writable(self) -> None:
         """The outlet has room again."""

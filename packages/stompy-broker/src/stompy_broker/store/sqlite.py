@@ -15,6 +15,9 @@ How it keeps its promises:
 * **Small batches are written in place.** Waking a thread and being woken by it takes as long as a
   commit on a quick disk. So while commits are quick and the writer is idle, a batch of a few
   changes is written on the event loop's thread.
+* **A lone sender waits for nobody.** Where one client at a time waits for a receipt, its batch is
+  written as soon as its bytes were worked through, and its receipt leaves at once, each a turn of
+  the event loop sooner. Measured with ``benchmarks/peers.py``, *durable, window 1*: 8 % more.
 * **Trouble is waited out.** A batch that cannot be written stays, and is tried again each second
   until it can, together with what came after it: what was consumed meanwhile needs no room any
   more. Until then nobody is told that anything is safe.
@@ -126,6 +129,8 @@ class SQLiteStore:
         post: the same, from the writer's thread.
         written: told the messages that have reached the disk, so that bodies can be let go.
         troubled: told whenever trouble begins and ends.
+        released: called when the only one who waited for a commit was told, so that the answer can
+            go out at once.
 
     Raises:
         StoreError: the directory is in use, damaged, not ours, or cannot be written to.
@@ -141,6 +146,7 @@ class SQLiteStore:
         post: Callable[[Callable[[], None]], object],
         written: Callable[[Iterable[Message]], None] = lambda messages: None,
         troubled: Callable[[bool], None] = lambda trouble: None,
+        released: Callable[[], None] = lambda: None,
     ) -> None:
         self.trouble = ""
         self._file = directory / FILE
@@ -148,6 +154,7 @@ class SQLiteStore:
         self._post = post
         self._tell_written = written
         self._tell_troubled = troubled
+        self._tell_released = released
         self._clock = clock
         self._lock = lock_directory(directory)
         try:
@@ -165,6 +172,8 @@ class SQLiteStore:
         self._commit_seconds = 0.0  # a running average
         self._closed = False
         self._flush_is_due = False
+        self._asked = 0  # how many wait for a commit since the last turn
+        self._alone = False  # whether one did in the turn before
         self._lazily = clock.alarm(self._flush)
         self._again = clock.alarm(self._try_again)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -272,7 +281,13 @@ class SQLiteStore:
             done()
             return
         self._batch.waiting.append(done)
+        self._asked += 1
         self._flush_soon()
+
+    def heard(self) -> None:
+        """A sender who was alone in the turn before need not wait for others to join in."""
+        if self._alone and self._asked == 1 and self._batch.waiting:
+            self._flush()
 
     def close(self) -> None:
         """Write everything, say that all is in order, unlock. Who waits is not told any more."""
@@ -299,7 +314,11 @@ class SQLiteStore:
     def _flush_soon(self) -> None:
         self._flush_is_due = True
         if self._writing is None and len(self._batch.waiting) == 1:
-            self._soon(self._flush)
+            self._soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._alone, self._asked = self._asked == 1, 0
+        self._flush()
 
     def _flush(self) -> None:
         """Give the writer what was gathered, unless it is still busy."""
@@ -364,6 +383,8 @@ class SQLiteStore:
             except Exception:
                 # The others are not to wait for ever because of one.
                 log.exception("fault in what was to follow a commit")
+        if len(waiting) == 1:
+            self._tell_released()
 
     def _failed(self, error: Exception) -> None:
         if self._closed:

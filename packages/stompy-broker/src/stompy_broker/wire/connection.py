@@ -48,10 +48,11 @@ class Flusher:
     def add(self, connection: Connection) -> None:
         """A connection's outlet is not empty any more."""
         if not self._written:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._written.append(connection)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Empty them now."""
         written, self._written = self._written, []
         for connection in written:
             try:
