@@ -22,7 +22,8 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"errors", "limits"},
+        {"errors", "limits", "display"},
+        {"rows"},
         {"headers", "heartbeat", "transport", "transport.address"},
         {"codec"},
         {"frame"},
@@ -56,7 +57,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"session.session"},
         {"wire", "wire.connection"},
         {"broker"},
-        {"running"},
+        {"running", "child", "live"},
         {"stompy_broker"},
         {"cli"},
         {"__main__"},
@@ -83,6 +84,8 @@ IMPURE = {
         "wire.connection",
         "broker",
         "running",
+        "child",
+        "live",
         "cli",
         "__main__",
         "stompy_broker",
@@ -161,8 +164,8 @@ def test_the_core_needs_nothing_but_the_standard_library() -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import stompy", {"asyncio", "argparse", "stompy_broker"}),
-        ("import stompy_broker", {"click", "stompy_monitor"}),
+        ("import stompy", {"asyncio", "argparse", "stompy.display", "stompy_broker"}),
+        ("import stompy_broker", {"click", "stompy.display", "IPython", "stompy_monitor"}),
     ],
 )
 def test_what_an_import_really_loads(statement: str, absent: set[str]) -> None:
