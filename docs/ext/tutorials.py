@@ -32,7 +32,8 @@ def copy_notebooks(app: Sphinx, _config: Config) -> None:
 def with_link(path: Path) -> str:
     """A notebook with a link to itself below its first cell."""
     notebook = nbformat.read(path, as_version=4)
-    link = f"{{download}}`Download this notebook <../../{FOLDER}/{path.name}>`, and run it yourself."
+    file = f"../../{FOLDER}/{path.name}"
+    link = f"{{download}}`Download this notebook <{file}>`, and run it yourself."
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(link, id="download"))
     return nbformat.writes(notebook)
 

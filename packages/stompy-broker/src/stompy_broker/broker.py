@@ -253,8 +253,9 @@ class Broker:
         """What a notebook shows."""
         from stompy.display import table_html, titled_html  # noqa: PLC0415 -- in notebooks only
 
-        queues = table_html(self.queues()) if self._server is not None else ""
-        return titled_html(f"Broker {self.url}", [("connections", self.connections)], queues)
+        queues = self.queues() if self._server is not None else []
+        counts = [("connections", self.connections), ("queues", len(queues))]
+        return titled_html(f"Broker {self.url}", counts, table_html(queues) if queues else "")
 
 
 def _wall_ms() -> int:
