@@ -22,11 +22,12 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"errors", "limits"},
+        {"errors", "limits", "display"},
         {
             "dialect",
             "headers",
             "heartbeat",
+            "rows",
             "transport",
             "transport.address",
             "transport.layers",
@@ -71,7 +72,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"wire", "wire.connection"},
         {"broker"},
         {"watched"},
-        {"running"},
+        {"running", "child", "live"},
         {"stompy_broker", "testing"},
         {"cli"},
         {"__main__"},
@@ -101,6 +102,8 @@ IMPURE = {
         "watched",
         "running",
         "testing",
+        "child",
+        "live",
         "cli",
         "__main__",
         "stompy_broker",
@@ -183,8 +186,11 @@ def test_the_core_needs_nothing_but_the_standard_library() -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import stompy", {"asyncio", "argparse", "stompy_broker", "websockets"}),
-        ("import stompy_broker", {"click", "stompy_monitor"}),
+        (
+            "import stompy",
+            {"asyncio", "argparse", "stompy.display", "stompy_broker", "websockets"},
+        ),
+        ("import stompy_broker", {"click", "stompy.display", "IPython", "stompy_monitor"}),
     ],
 )
 def test_what_an_import_really_loads(statement: str, absent: set[str]) -> None:

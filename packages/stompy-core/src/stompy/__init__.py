@@ -5,6 +5,8 @@
 ...     client.message("/queue/hello", "world")
 """
 
+import logging
+
 from stompy.client import STOMPClient, STOMPTransaction, connect
 from stompy.dialect import Dialect
 from stompy.errors import (
@@ -43,3 +45,6 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# A library says nothing unless its user asks; exceptions tell the same.
+logging.getLogger("stompy").addHandler(logging.NullHandler())
