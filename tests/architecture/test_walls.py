@@ -23,10 +23,11 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "limits"},
-        {"headers", "heartbeat", "transport", "transport.address"},
-        {"codec"},
+        {"dialect", "headers", "heartbeat", "lifecycle", "retry", "transport"},
+        {"codec", "confirmations", "health", "transport.address", "transport.failover"},
         {"frame"},
-        {"protocol.states", "subscriptions", "backlog"},
+        {"backlog", "message", "protocol.states", "subscriptions", "verbs"},
+        {"transactions", "wanted"},
         {"protocol.base"},
         {"protocol.client", "protocol.server"},
         {"protocol"},

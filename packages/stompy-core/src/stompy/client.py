@@ -30,10 +30,11 @@ from stompy.headers import ALL_VERSIONS, Version
 from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.link import Link
-from stompy.sending import FrameSender, HeaderValue, as_text
+from stompy.sending import FrameSender
 from stompy.subscriptions import Duty, Subscriptions
 from stompy.transaction import STOMPTransaction
 from stompy.transport.address import Address, AddressLike, parse_addresses
+from stompy.verbs import HeaderValue, connect_headers
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
 
@@ -106,13 +107,12 @@ class STOMPClient(FrameSender):
         )
 
         def headers_for(address: Address) -> dict[str, str]:
-            chosen = {
-                "host": host or address.vhost or "/",
-                "login": address.login if login is None else login,
-                "passcode": address.passcode if passcode is None else passcode,
-            }
-            given = {name: value for name, value in chosen.items() if value is not None}
-            return as_text({**given, **headers, **kv_headers})
+            return connect_headers(
+                address.login if login is None else login,
+                address.passcode if passcode is None else passcode,
+                host or address.vhost or "/",
+                {**headers, **kv_headers},
+            )
 
         conversation = dial(parse_addresses(addr_list), headers_for, settings)
         if self._finalizer is not None:

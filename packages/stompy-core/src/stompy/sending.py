@@ -8,37 +8,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import cast
 
 from stompy.errors import STOMPConnectionError
 from stompy.frame import AckMode, STOMPFrame
 from stompy.link import Link
-from stompy.subscriptions import Subscription, Subscriptions
-
-HeaderValue = str | int | float
-"""What a header may be given as; numbers are written as text, booleans as true and false."""
-
-
-def as_text(headers: dict[str, HeaderValue]) -> dict[str, str]:
-    """Headers as they are written; the same dictionary if they are text already.
-
-    Raises:
-        TypeError: a value that is neither text nor a number.
-    """
-    for value in headers.values():
-        if value.__class__ is not str:
-            return {name: _text(name, value) for name, value in headers.items()}
-    return cast("dict[str, str]", headers)
-
-
-def _text(name: str, value: object) -> str:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    raise TypeError(f"header {name!r} must be text or a number, not {type(value).__name__}")
+from stompy.subscriptions import SubscriptionId, Subscriptions
+from stompy.verbs import (
+    HeaderValue,
+    as_text,
+    message_headers,
+    subscribe_headers,
+    unsubscribe_headers,
+)
 
 
 class FrameSender:
@@ -129,13 +110,7 @@ class FrameSender:
             STOMPTimeout: the broker took nothing for too long; the message was not sent.
             ValueError: a header that the version in use cannot carry.
         """
-        all_headers: dict[str, HeaderValue] = {
-            "destination": destination,
-            **headers,
-            **kv_headers,
-        }
-        if id is not None:
-            all_headers["message-id"] = id
+        all_headers = message_headers(destination, id, headers, kv_headers)
         return self._transmit("SEND", all_headers, body, transaction, receipt)
 
     def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
@@ -175,7 +150,7 @@ class FrameSender:
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
         **kv_headers: HeaderValue,
-    ) -> Subscription:
+    ) -> SubscriptionId:
         """Subscribe to a destination.
 
         Args:
@@ -200,11 +175,11 @@ class FrameSender:
         sub_id = id or self._new_id("s")
         mode = AckMode(ack_mode)
         self._subscriptions.add(sub_id, mode, send_acks)
-        all_headers = {"destination": dest, "id": sub_id, "ack": mode.value}
-        asked = self.send("SUBSCRIBE", {**all_headers, **headers, **kv_headers}, receipt=receipt)
+        all_headers = subscribe_headers(dest, sub_id, mode, {**headers, **kv_headers})
+        asked = self.send("SUBSCRIBE", all_headers, receipt=receipt)
         if receipt is True and asked is not None:
             self.wait_for_receipt(asked)
-        return Subscription(sub_id, dest, self.unsubscribe)
+        return SubscriptionId(sub_id, dest, self.unsubscribe)
 
     def unsubscribe(
         self,
@@ -229,9 +204,8 @@ class FrameSender:
             STOMPConnectionError: there is no connection.
         """
         self._subscriptions.remove(sub_id)
-        return self.send(
-            "UNSUBSCRIBE", {"id": str(sub_id), **headers, **kv_headers}, receipt=receipt
-        )
+        all_headers = unsubscribe_headers(sub_id, {**headers, **kv_headers})
+        return self.send("UNSUBSCRIBE", all_headers, receipt=receipt)
 
     def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
         """Wait for the RECEIPT of something sent before, and take it.

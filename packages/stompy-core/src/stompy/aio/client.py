@@ -34,7 +34,7 @@ from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
-from stompy.sending import HeaderValue, as_text
+from stompy.verbs import HeaderValue, as_text
 from stompy.subscriptions import Duty, Subscriptions
 from stompy.transport.address import Address, AddressLike, parse_addresses
 

@@ -16,7 +16,7 @@ from stompy.aio.link import Link
 from stompy.aio.opening import Opening
 from stompy.errors import STOMPConnectionError
 from stompy.frame import AckMode, STOMPFrame
-from stompy.sending import HeaderValue, as_text
+from stompy.verbs import HeaderValue, as_text
 from stompy.subscriptions import Subscriptions
 
 
