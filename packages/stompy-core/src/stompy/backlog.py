@@ -8,7 +8,6 @@
 * Each chamber takes half of the bound. When `arrived` has its half the backlog is full, which
   holds up the reader; the next move makes it not full again. What does not fit any more is what
   the last piece read brought beyond the mark.
-* The bound is lifted while somebody waits for a receipt, which may stand behind messages.
 * Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
   also stand among the frames, for who reads them there, but do not fill the backlog: those that
   were claimed are thrown out, and of the others a bounded number is kept.
@@ -17,7 +16,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stompy.frame import STOMPFrame
 
@@ -58,7 +57,6 @@ class Backlog:
         self._arrived_receipts = 0
         self._sweep_at = _SWEEP_AT
         self._noted: dict[str, STOMPFrame] = {}
-        self._waiting_for_receipts = 0
 
     def __len__(self) -> int:
         """How many frames wait to be fetched, RECEIPTs included."""
@@ -88,6 +86,14 @@ class Backlog:
         self.full = False
         return self._current.popleft()
 
+    def drop(self, unwanted: Callable[[STOMPFrame], bool]) -> None:
+        """Throw away some of what was not fetched."""
+        for chamber in (self._current, self._arrived):
+            kept = [frame for frame in chamber if not unwanted(frame)]
+            if len(kept) < len(chamber):
+                chamber.clear()
+                chamber.extend(kept)
+
     def discard(self) -> None:
         """Throw away what was not fetched; noted receipts stay."""
         self._arrived.clear()
@@ -97,22 +103,11 @@ class Backlog:
 
     # -- receipts ----------------------------------------------------------------------------
 
-    def await_receipt(self) -> None:
-        """Somebody waits for a receipt from now on, and the bound is lifted."""
-        self._waiting_for_receipts += 1
-        self.full = False
-
-    def await_no_more(self) -> None:
-        """One of those who waited does so no more."""
-        self._waiting_for_receipts -= 1
-
     def claim_receipt(self, receipt_id: str) -> STOMPFrame | None:
         """Take a receipt, if it has come."""
         return self._noted.pop(receipt_id, None)
 
     def _is_over(self) -> bool:
-        if self._waiting_for_receipts:
-            return False
         messages = len(self._arrived) - self._arrived_receipts
         return messages >= self._half_frames or self._arrived_bytes >= self._half_bytes
 

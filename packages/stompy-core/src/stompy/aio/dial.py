@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from stompy.aio.link import Link
+from stompy.aio.link import Link, Owner
 from stompy.dial import ConnectionSettings, _foreign, _refused, broker_error
 from stompy.errors import STOMPConnectionError, STOMPError
 from stompy.protocol.client import ClientProtocol
@@ -25,6 +25,7 @@ async def dial(
     addresses: Sequence[Address],
     headers_for: Callable[[Address], Mapping[str, str]],
     settings: ConnectionSettings,
+    owner: Owner,
 ) -> Link:
     """Open a link to the first broker that answers.
 
@@ -36,7 +37,7 @@ async def dial(
     failures = []
     for address in addresses:
         try:
-            return await _attempt(address, headers_for(address), settings)
+            return await _attempt(address, headers_for(address), settings, owner)
         except AttemptFailed as failure:
             logger.info("no connection to %s: %s", address, failure)
             failures.append(f"{address} ({failure})")
@@ -44,7 +45,7 @@ async def dial(
 
 
 async def _attempt(
-    address: Address, headers: Mapping[str, str], settings: ConnectionSettings
+    address: Address, headers: Mapping[str, str], settings: ConnectionSettings, owner: Owner
 ) -> Link:
     protocol = ClientProtocol(
         settings.limits,
@@ -55,7 +56,7 @@ async def _attempt(
     opening = protocol.connect(headers)
     deadline = asyncio.get_running_loop().time() + settings.timeout
     link = await open_connection(
-        address, lambda: Link(address, protocol, settings.send_timeout), deadline
+        address, lambda: Link(address, protocol, owner, settings.send_timeout), deadline
     )
     try:
         await _shake_hands(link, opening, deadline)
