@@ -13,6 +13,7 @@ from stompy.aio.message import Message
 from stompy.dialect import Dialect
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import AckMode, STOMPFrame
+from stompy.message import Settlement
 from stompy.verbs import HeaderValue, subscribe_headers
 
 logger = logging.getLogger("stompy")
@@ -126,7 +127,9 @@ class Requests:
                 self.late += 1
                 logger.info("a reply came too late: %s", frame)
             else:
-                waiting.set_result(Message.delivered(frame, epoch, self))
+                reply = Message.delivered(frame, epoch, self)
+                reply.settlement = Settlement.ACKED
+                waiting.set_result(reply)
 
     def connection_lost(self, reason: STOMPError | None) -> None:
         """The replies went to a destination that is gone."""

@@ -1,6 +1,6 @@
 """What a client has from `connect` to `disconnect`, over one connection or many.
 
-**Hot path** (`Session.received`). The invariants:
+The invariants:
 
 * There is one link at a time. `Session.link` is the newest; it is `ready` for senders once all
   subscriptions that are wanted are back on it.
@@ -16,20 +16,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from stompy.aio.confirmation import Confirmation
-from stompy.aio.inbox import Inbox
 from stompy.aio.link import Link, Owner
+from stompy.aio.mailroom import Mailroom
 from stompy.aio.requests import Requests
 from stompy.aio.signal import Signal, deadline_after
 from stompy.backlog import MAX_RECEIPTS
-from stompy.confirmations import Confirmations, Outcome
-from stompy.dial import broker_error
-from stompy.dialect import UNKNOWN, Dialect, dialect_of
+from stompy.confirmations import Outcome
+from stompy.dialect import dialect_of
 from stompy.errors import (
     ConnectionImpossible,
     STOMPConnectionError,
@@ -50,10 +48,6 @@ from stompy.wanted import WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
 
-_REMEMBERED = 1000
-"""How many ended subscriptions are remembered."""
-
-
 RESTORE_SECONDS = 10.0
 """How long a broker may take to confirm the subscriptions of a new connection."""
 
@@ -70,24 +64,7 @@ class SessionSettings:
     """The ``client-id`` that CONNECT says."""
 
 
-class Receiver(Protocol):
-    """Who gets the messages of one subscription."""
-
-    @property
-    def full(self) -> bool:
-        """Whether it wants no more for the time being."""
-
-    def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
-        """Messages came over a connection."""
-
-    def connection_lost(self, reason: STOMPError | None) -> None:
-        """What has come would be in vain to settle."""
-
-    def end(self, reason: STOMPError | None) -> None:
-        """Nothing more will come."""
-
-
-class Session(Owner):
+class Session(Mailroom, Owner):
     """Connections, one after the other, and what lives on them.
 
     Args:
@@ -97,18 +74,11 @@ class Session(Owner):
         observer: is told the changes of state.
 
     Attributes:
-        link: the newest link, if `has_link`, which is so once `open` has returned.
-        has_link: whether there ever was one.
-        epoch: its number.
         ready: whether senders may use it.
         ended: whether nothing more will come.
         reason: why it ended; None for our own wish.
-        dialect: the ways of the broker.
-        inbox: frames of no receiver.
         observer_errors: exceptions that came out of the observer.
     """
-
-    link: Link
 
     def __init__(
         self,
@@ -117,31 +87,24 @@ class Session(Owner):
         settings: SessionSettings,
         observer: Callable[[StateChange], object] | None = None,
     ) -> None:
+        # Where another connection follows, whom an ERROR concerns is told, and the others go on.
+        super().__init__(keeps_errors=settings.policy is None)
         self.settings = settings
         self.lifecycle = Lifecycle(self.now())
-        self.has_link = False
-        self.epoch = 0
         self.ready = False
         self.ended = False
         self.reason: STOMPError | None = None
-        self.dialect: Dialect = UNKNOWN
-        self.inbox = Inbox(self.regulate)
         self.subscriptions = Subscriptions(None)
-        self.confirmations = Confirmations()
         self.transactions = OpenTransactions()
         self.wanted = WantedSubscriptions()
-        self.receivers: dict[str, Receiver] = {}
         self.requests = Requests(self)
         self.observer_errors = 0
         self._asked: dict[str, Link] = {}
-        self._forgotten: dict[str, None] = {}
         self._addresses = addresses
         self._dial = dial
         self._observer = observer
         self._leaving = False
-        self._urgent = 0
         self._changed = Signal()
-        self._settled = Signal()
         # Pauses need to differ, not to be secret.
         self._backoff = Backoff(settings.policy or Reconnect(), random.random)
         self._task: asyncio.Task[None] | None = None
@@ -306,69 +269,6 @@ class Session(Owner):
             self.subscriptions = self.subscriptions.on(version, self.epoch)
         self.regulate()
 
-    def received(self, link: Link, frames: list[STOMPFrame], size: int) -> None:
-        """Frames came over the link."""
-        if self._is_busy or frames[-1].Command == "ERROR":
-            frames = self._distribute(frames)
-            size = sum(len(frame.Body) for frame in frames)
-        if frames:
-            self.inbox.put(frames, size)
-        if self.inbox.full or self.receivers:
-            self.regulate()
-
-    @property
-    def _is_busy(self) -> bool:
-        """Whether frames may be for somebody in particular."""
-        return bool(self.receivers or self.confirmations or self._forgotten)
-
-    def forget(self, sub_id: str) -> None:
-        """A subscription has ended; what still comes for it is dropped."""
-        self._forgotten[sub_id] = None
-        if len(self._forgotten) > _REMEMBERED:
-            del self._forgotten[next(iter(self._forgotten))]
-        if self.receivers.pop(sub_id, None) is not None:
-            self.regulate()
-
-    def adopt(self, sub_id: str, receiver: Receiver) -> None:
-        """From now on the messages of a subscription go to a receiver."""
-        self._forgotten.pop(sub_id, None)
-        self.receivers[sub_id] = receiver
-
-    def _distribute(self, frames: list[STOMPFrame]) -> list[STOMPFrame]:
-        """Give each frame to whom it concerns; what is left is for the inbox."""
-        left: list[STOMPFrame] = []
-        batches: dict[Receiver, list[STOMPFrame]] = {}
-        receivers = self.receivers
-        for frame in frames:
-            if frame.Command == "MESSAGE":
-                sub_id = frame.Headers.get("subscription", "")
-                receiver = receivers.get(sub_id)
-                if receiver is None:
-                    if sub_id not in self._forgotten:
-                        left.append(frame)
-                elif receiver in batches:
-                    batches[receiver].append(frame)
-                else:
-                    batches[receiver] = [frame]
-            elif not self._is_answer(frame):
-                left.append(frame)
-        for receiver, batch in batches.items():
-            receiver.deliver(batch, self.epoch)
-        return left
-
-    def _is_answer(self, frame: STOMPFrame) -> bool:
-        """Whether a frame is not for the inbox, having told an outcome."""
-        if frame.Command == "RECEIPT":
-            found = self.confirmations.receipt(frame.Headers.get("receipt-id", ""))
-            self._settled.wake()
-            return found is not None
-        if frame.Command == "ERROR":
-            names = self.dialect.error_names_receipt
-            self.confirmations.refused(broker_error(frame), names_frames=names)
-            # Where another connection follows, whom it concerns was told, and the others go on.
-            return self.settings.policy is not None
-        return False
-
     def lost(self, link: Link) -> None:
         """The link has ended."""
         if not self.has_link or self.link is not link:
@@ -516,28 +416,7 @@ class Session(Owner):
         """The link over which a receipt was asked for, which is waited for now."""
         return self._asked.pop(receipt_id, self.link)
 
-    def expect(self, receipt_id: str) -> Confirmation:
-        """A frame with this receipt is about to be sent, and its outcome matters."""
-        confirmation = Confirmation(receipt_id, self.urgently)
-        self.confirmations.expect(confirmation)
-        return confirmation
-
     # -- waiting -----------------------------------------------------------------------------
-
-    @contextmanager
-    def urgently(self) -> Iterator[None]:
-        """Somebody waits for an answer, which may stand behind messages that nobody fetches."""
-        self._urgent += 1
-        self.regulate()
-        try:
-            yield
-        finally:
-            self._urgent -= 1
-
-    def regulate(self) -> None:
-        """Read, unless something that nobody fetches has reached its bound."""
-        full = self.inbox.full or any(receiver.full for receiver in self.receivers.values())
-        self.link.read(self._urgent > 0 or not full)
 
     async def wait_ready(self, timeout: float | None) -> None:
         """Wait until senders may use the link.
@@ -552,18 +431,6 @@ class Session(Owner):
                 raise self.error()
             if not await self._changed.wait(deadline):
                 raise STOMPTimeout("no connection in time")
-
-    async def wait_settled(self, timeout: float | None) -> None:
-        """Wait until no confirmation is pending.
-
-        Raises:
-            STOMPTimeout: some still are.
-        """
-        deadline = deadline_after(timeout)
-        with self.urgently():
-            while self.confirmations:
-                if not await self._settled.wait(deadline):
-                    raise STOMPTimeout(f"{len(self.confirmations)} receipts did not come in time")
 
     def health(self, subscriptions: tuple[SubscriptionHealth, ...]) -> ClientHealth:
         """How the client is; its handles tell how they are."""
