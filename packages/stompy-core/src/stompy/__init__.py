@@ -5,6 +5,7 @@
 ...     client.message("/queue/hello", "world")
 """
 
+import logging
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from stompy.errors import (
     OutcomeUnknown,
     ProtocolError,
     StaleMessageError,
+    STOMPCertificateError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -31,8 +33,10 @@ from stompy.lifecycle import ConnectionState, StateChange
 from stompy.limits import Limits
 from stompy.message import Message
 from stompy.retry import Reconnect
+from stompy.transport.tls import TLS
 
 __all__ = [
+    "TLS",
     "AckMode",
     "ClientHealth",
     "ConnectionState",
@@ -44,6 +48,7 @@ __all__ = [
     "OutcomeUnknown",
     "ProtocolError",
     "Reconnect",
+    "STOMPCertificateError",
     "STOMPClient",
     "STOMPConnectionError",
     "STOMPError",
@@ -72,3 +77,7 @@ def __getattr__(name: str) -> ModuleType:
     if name == "aio":
         return import_module("stompy.aio")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# A library says nothing unless its user asks; exceptions tell the same.
+logging.getLogger("stompy").addHandler(logging.NullHandler())

@@ -6,6 +6,7 @@ The tree::
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
     │   │   ├── OutcomeUnknown     it was lost before the broker answered for a frame
+    │   │   ├── STOMPCertificateError   a certificate is not trusted, does not fit, or is missing
     │   │   └── TransactionLost    it was lost, and an open transaction with it
     │   ├── ProtocolError          the peer broke the rules of the specification
     │   ├── StaleMessageError      a message that is not ours to settle any more
@@ -129,6 +130,10 @@ class STOMPError(STOMPException):
 
 class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
+
+
+class STOMPCertificateError(STOMPConnectionError):
+    """TLS failed because of a certificate, theirs or ours; trying again does not help."""
 
 
 class OutcomeUnknown(STOMPConnectionError):  # noqa: N818  # says what, not that

@@ -21,7 +21,7 @@ class AttemptFailed(Exception):  # noqa: N818 -- an outcome to collect, not an e
     """One address could not be connected to.
 
     Attributes:
-        phase: ``DNS``, ``TCP``, ``TLS`` or ``handshake``.
+        phase: ``DNS``, ``TCP``, ``TLS``, ``WebSocket`` or ``handshake``.
         reason: why, in words.
     """
 
