@@ -6,6 +6,9 @@
 """
 
 import logging
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
 from stompy.confirmations import Outcome
@@ -59,10 +62,22 @@ __all__ = [
     "TransactionLost",
     "UnsupportedByBroker",
     "Version",
+    "aio",
     "connect",
 ]
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load `stompy.aio` when it is asked for, so that nobody else loads asyncio."""
+    if name == "aio":
+        return import_module("stompy.aio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # A library says nothing unless its user asks; exceptions tell the same.
 logging.getLogger("stompy").addHandler(logging.NullHandler())

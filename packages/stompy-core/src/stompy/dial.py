@@ -21,8 +21,9 @@ from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.client import ClientProtocol
 from stompy.transport.address import Address
-from stompy.transport.blocking import TIMED_OUT, AttemptFailed, Stream, open_stream, remaining
+from stompy.transport.blocking import Stream, open_stream, remaining
 from stompy.transport.layers import Layer, LayerError
+from stompy.transport.lookup import TIMED_OUT, AttemptFailed
 from stompy.transport.tls import TLS, client_layer
 
 logger = logging.getLogger("stompy")
