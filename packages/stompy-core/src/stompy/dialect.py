@@ -72,7 +72,7 @@ class Dialect:
     """Headers of a durable subscription, ``{}`` standing for its name; None if it has none."""
     _durable_needs_client_id: bool = True
     _reply: str = "/temp-queue/{}"
-    _routing: Mapping[str, str] = field(default_factory=dict)
+    routing: Mapping[str, str] = field(default_factory=dict)
     """Kinds of routing that must be named, by the prefix of the destination."""
 
     def prefetch_headers(self, count: int | None) -> dict[str, str]:
@@ -184,10 +184,10 @@ class Dialect:
             destination: the destination.
             for_subscribe: whether they are for SUBSCRIBE, else for SEND.
         """
-        if not self._routing:
+        if not self.routing:
             return {}
         header = "subscription-type" if for_subscribe else "destination-type"
-        for prefix, kind in self._routing.items():
+        for prefix, kind in self.routing.items():
             if destination.startswith(prefix):
                 return {header: kind}
         return {}
@@ -238,7 +238,7 @@ ARTEMIS = Dialect(
     _durable={"durable-subscription-name": "{}"},
     # Without temporary queues: one that goes when nobody uses it.
     _reply="/queue/stompy.reply.{}",
-    _routing=_JAVA_ROUTING,
+    routing=_JAVA_ROUTING,
 )
 
 UNKNOWN = Dialect(

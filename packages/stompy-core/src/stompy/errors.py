@@ -5,6 +5,7 @@ The tree::
     STOMPException
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
+    │   │   ├── ConnectionImpossible  none could be made, and none will by trying again
     │   │   ├── OutcomeUnknown     it was lost before the broker answered for a frame
     │   │   └── TransactionLost    it was lost, and an open transaction with it
     │   ├── ProtocolError          the peer broke the rules of the specification
@@ -129,6 +130,13 @@ class STOMPError(STOMPException):
 
 class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
+
+
+class ConnectionImpossible(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """No connection could be made, and trying again seems hopeless.
+
+    There is no common version of STOMP, say, or a certificate that cannot be trusted.
+    """
 
 
 class OutcomeUnknown(STOMPConnectionError):  # noqa: N818  # says what, not that
