@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import STOMPFrame
+from stompy.rows import Rows
 from stompy.transport.address import Scheme
 from stompy.transport.tls import TLSLayer
 from stompy_broker.access import Access
@@ -25,6 +27,7 @@ from stompy_broker.message import Message
 from stompy_broker.policy import Policies
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -87,12 +90,42 @@ class Broker:
         """How many clients are connected."""
         return len(self._connections)
 
-    def queues(self) -> list[QueueStats]:
+    def queues(self) -> Rows[QueueStats]:
         """The counters of all queues, by name."""
-        rows: list[QueueStats] = []
+        rows: Rows[QueueStats] = Rows()
         for queue in sorted(self._router, key=lambda queue: queue.name):
             queue.stats(rows.append)
         return rows
+
+    def holdings(self) -> list[Holdings]:
+        """What each client has of us: subscriptions, unsettled deliveries, open transactions."""
+        return [connection.holdings for connection in self._connections]
+
+    @property
+    def has_input(self) -> bool:
+        """Whether any client sent something that was not read yet."""
+        return any(connection.has_input for connection in self._connections)
+
+    async def browse(self, queue: str) -> list[STOMPFrame]:
+        """The messages that wait in a queue, as consumers would get them, next one first.
+
+        Args:
+            queue: its name, with or without ``/queue/``.
+
+        Returns:
+            MESSAGE frames; none if there is no such queue.
+        """
+        found = self._router.queues.get(queue.removeprefix("/queue/"))
+        if found is None:
+            return []
+        copies = [message.restored(message.deliveries) for message in found.browse()]
+        unread = [copy for copy in copies if copy.body is None]
+        if unread:
+            read = asyncio.Event()
+            self._store.load(unread, read.set)
+            await read.wait()
+        # What has no body now was settled meanwhile.
+        return [copy.frame(found.destination) for copy in copies if copy.body is not None]
 
     async def start(self) -> None:
         """Listen.
@@ -269,6 +302,7 @@ class Broker:
             self._loop.call_soon_threadsafe,
             written=self._on_disk,
             troubled=self._store_troubled,
+            disk_free=self.config.limits.disk_free,
             released=self._flusher.flush,
         )
 
@@ -374,6 +408,14 @@ class Broker:
     def __repr__(self) -> str:
         """Where it listens, and how many are connected."""
         return f"<Broker {' '.join(self.urls)} connections:{self.connections}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from stompy.display import table_html, titled_html  # noqa: PLC0415 -- in notebooks only
+
+        queues = self.queues() if self._servers else []
+        counts = [("connections", self.connections), ("queues", len(queues))]
+        return titled_html(f"Broker {self.url}", counts, table_html(queues) if queues else "")
 
 
 def users_of(config: BrokerConfig) -> dict[str, str]:

@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import selectors
 import socket
 from collections.abc import Callable
 from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.session import Session
@@ -175,11 +177,23 @@ class Connection(asyncio.Protocol):
     def stop_deliveries(self) -> None:
         """What is not on its way yet stays in its queue."""
         self.outlet.seal()
+        if self._session is not None:
+            self._session.stop_deliveries()
 
     @property
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
         return self._session is not None and self._session.owes
+
+    @property
+    def holdings(self) -> Holdings:
+        """What the client has of us. Not for the hot path."""
+        return Holdings(self.address, "") if self._session is None else self._session.holdings
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        return input_waits(self._transport)
 
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""
@@ -298,6 +312,15 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         """Address and what waits."""
         return f"<Connection {self.address} waiting:{self.outlet.size}B>"
+
+
+def input_waits(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether something came, or the peer left, and that was not read yet."""
+    if transport is None:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 def address_of(transport: asyncio.BaseTransport) -> tuple[str, str]:

@@ -19,7 +19,8 @@ from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
-from stompy_broker.wire.connection import Connection, address_of
+from stompy_broker.session.holdings import Holdings
+from stompy_broker.wire.connection import Connection, address_of, input_waits
 from stompy_broker.wire.tls import Certificates, login_of
 from stompy_broker.wire.websocket import WebSocketServer
 
@@ -181,6 +182,16 @@ class Opening(asyncio.Protocol):
 
     def stop_deliveries(self) -> None:
         """There are none."""
+
+    @property
+    def holdings(self) -> Holdings:
+        """Nothing yet."""
+        return Holdings(self.address, "")
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        return input_waits(self._transport)
 
     def refuse(self, error: ProtocolError) -> None:
         """Say why, as far as the client would understand it, and close."""
