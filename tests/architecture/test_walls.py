@@ -72,7 +72,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"version", "clock", "destination", "message", "auth", "session", "session.holdings"},
         {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
         {"store", "policy", "access", "users", "login"},
-        {"store.base"},
+        {"store.base", "cli_users"},
         {
             "store.memory",
             "store.schema",

@@ -89,10 +89,12 @@ class Decision:
     Attributes:
         allowed: whether it is granted.
         rule: the number of the rule that decided, from 0; None = the default did.
+        is_exempt: whether the rules are not asked for such destinations at all.
     """
 
     allowed: bool
     rule: int | None
+    is_exempt: bool = False
 
 
 class Access:
@@ -130,7 +132,7 @@ class Access:
         """The same, with the reason."""
         kind, wanted = destination.kind, destination.name
         if kind not in (Kind.QUEUE, Kind.TOPIC) or wanted.startswith(RESERVED):
-            return Decision(True, None)
+            return Decision(True, None, is_exempt=True)
         words = wanted.split(".")
         for number, (rule, rule_kind) in enumerate(self._rules):
             if (
