@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from stompy.admin.snapshot import VERSION
 from stompy.codec import ACK_RUN, Head, plain_acks
@@ -18,7 +19,7 @@ from stompy.headers import Version
 from stompy.heartbeat import HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
-from stompy_broker.auth import Principal, Role
+from stompy_broker.auth import Credentials, Principal, Role
 from stompy_broker.destination import (
     RESERVED,
     Destination,
@@ -39,7 +40,9 @@ from stompy_broker.session.headers import (
     prefetch,
     whole_number,
 )
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
+from stompy_broker.session.permit import Permit
 from stompy_broker.session.receipts import Receipts, when_all
 from stompy_broker.session.send import SendPlan
 from stompy_broker.session.subscription import AckSubscription, Subscription
@@ -111,8 +114,9 @@ class Session:
         self._ended = False
         self._watch = self._clock.alarm(self._see_if_left)
         self._alarm = self._clock.alarm(self._time_passed)
-        self._alarm.set(self._clock.now() + settings.login_timeout)
-        self._verbs: Mapping[str, Verb] = {
+        self._alarm.set(peer.since + settings.login_timeout)
+        self._permit: Permit
+        self._verbs: dict[str, Verb] = {
             "SEND": self._send,
             "ACK": self._ack,
             "NACK": self._nack,
@@ -160,6 +164,7 @@ class Session:
                 subscription.resume()
         if protocol.failure is not None:
             self._fail(protocol.failure)
+        self._router.store.heard()
 
     def writable(self) -> None:
         """The outlet has room again."""
@@ -241,15 +246,29 @@ class Session:
         """Whether the client has deliveries to settle."""
         return self._deliveries.outstanding
 
+    @property
+    def holdings(self) -> Holdings:
+        """What the client has of us. Not for the hot path."""
+        return Holdings(
+            self.peer.address,
+            self.principal.name if self.principal else "",
+            tuple(subscription.held for subscription in self._subscriptions.values()),
+            tuple(self._transactions),
+        )
+
     # -- connecting -------------------------------------------------------------------------
 
     def _connect(self, head: Head, body: bytes) -> bool:
         headers = head.headers
         self.client_id = headers.get("client-id") or None
         self._login = headers.get("login", "")
-        self._lobby.authenticator.authenticate(
-            headers.get("login"), headers.get("passcode"), self._logged_in
+        credentials = Credentials(
+            headers.get("login"),
+            headers.get("passcode"),
+            self.peer.host,
+            self.peer.certificate,
         )
+        self._lobby.logins.authenticate(credentials, self._logged_in)
         if self.principal is None and not self._ended:
             # The answer comes later; until then nothing more is to be read.
             self.peer.pause()
@@ -266,7 +285,16 @@ class Session:
         if self._lobby.draining and not principal.role.includes(Role.OPERATOR):
             self._fail(ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker takes no new clients"))
             return
-        self.principal = principal
+        try:
+            self._lobby.logins.enter(principal)
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        self.principal = principal = replace(principal, client_id=self.client_id)
+        access = self._lobby.access
+        self._permit = Permit(access, principal, self._router.queues.__contains__)
+        if not access.is_open:
+            self._verbs["SEND"] = self._send_if_allowed
         self._lobby.desk.arrived(self)
         answer = {
             "session": self.id,
@@ -303,6 +331,11 @@ class Session:
 
     # -- sending ----------------------------------------------------------------------------
 
+    def _send_if_allowed(self, head: Head, body: bytes) -> None:
+        """A SEND where not everybody may do everything."""
+        self._permit.send(head.headers["destination"])
+        self._send(head, body)
+
     def _send(self, head: Head, body: bytes) -> None:
         plan = head.note
         if plan is None:
@@ -334,6 +367,7 @@ class Session:
             # Checked now, because COMMIT must not fail.
             self._check_room(self._own_queue(destination.name))
         if plan.sets_up:
+            self._permit.create(destination, must=True)
             self._router.queue(destination.name, headers)
         if transaction_id is not None:
             transaction = self._transactions.room(
@@ -445,6 +479,7 @@ class Session:
         settings = self._lobby.settings
         usual = settings.prefetch_individual
         size = prefetch(headers, settings.prefetch_client if mode is AckMode.CLIENT else usual)
+        self._permit.receive(destination, headers)
         queue = self._source(destination, headers)
         subscription = self._new_subscription(subscription_id, queue, mode, size)
         self._subscriptions[key] = subscription
@@ -733,7 +768,7 @@ class Session:
         log.warning("%s: %s: %s", self.peer.address, error.code, error.Message)
         self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
         self._end(f"{error.code}: {error.Message}")
-        self.peer.close()
+        self.peer.close(error.error_code)
 
     def _end(self, why: str) -> None:
         """Give back everything. The one way out, for every reason; harmless when repeated."""
@@ -741,6 +776,8 @@ class Session:
             return
         self._ended = True
         self.console.close()
+        if self.principal is not None:
+            self._lobby.logins.leave(self.principal)
         self._alarm.cancel()
         self._watch.cancel()
         self._receipts.forget()

@@ -56,25 +56,6 @@ class Restored(NamedTuple):
     due: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFigures:
-    """How a store is doing.
-
-    Attributes:
-        kind: ``memory`` or ``sqlite``.
-        bytes: size of its files.
-        commits: how many there were since it was opened; each is one ``fsync``.
-        commit_seconds: what one takes, a running average.
-        commit_p99_seconds: what one in a hundred of the last ones took.
-    """
-
-    kind: str
-    bytes: int = 0
-    commits: int = 0
-    commit_seconds: float = 0.0
-    commit_p99_seconds: float = 0.0
-
-
 class MessageStore(Protocol):
     """What queues tell their store.
 
@@ -134,8 +115,8 @@ class MessageStore(Protocol):
         """Call ``done`` once everything told so far is safe; at once where it is already."""
         ...
 
-    def figures(self) -> StoreFigures:
-        """How it is doing."""
+    def heard(self) -> None:
+        """What one client sent was worked through; what it waits for may be made safe now."""
         ...
 
     def close(self) -> None:

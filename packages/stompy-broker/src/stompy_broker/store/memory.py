@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreFigures
+from stompy_broker.store.base import Done, Restored, StoredSubscription
 
 
 class MemoryStore:
@@ -82,9 +82,8 @@ class MemoryStore:
         """At once."""
         done()
 
-    def figures(self) -> StoreFigures:
-        """There is nothing to tell."""
-        return StoreFigures("memory")
+    def heard(self) -> None:
+        """There is nothing to write."""
 
     def close(self) -> None:
         """Nothing to let go of."""

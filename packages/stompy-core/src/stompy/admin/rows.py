@@ -89,16 +89,17 @@ class StoreFigures(TypedDict):
     """How the message store is.
 
     ``kind`` is ``memory`` or ``sqlite``; ``trouble`` says why nothing can be written, if so;
-    ``commits`` counts, each of them one ``fsync``; the times are those of whole commits.
+    ``unwritten`` changes are not safe yet; ``commits`` counts, each of them one ``fsync``, and
+    ``fsync_avg_ms`` is what a whole one takes.
     """
 
     kind: str
     bytes: int
     trouble: str
+    unwritten: int
     commits: int
     fsync_per_s: float
     fsync_avg_ms: float
-    fsync_p99_ms: float
 
 
 class Alarm(TypedDict):
@@ -214,8 +215,8 @@ class BrokerRow:
         threads: of the process.
         loop_lag_ms: by how much the event loop was late: ``avg``, ``p99``, ``max``.
         disk_free_bytes: on the store's disk; null without store.
-        store: ``kind``, ``bytes`` on disk, ``trouble``, ``commits``, ``fsync_per_s``,
-            ``fsync_avg_ms``, ``fsync_p99_ms``.
+        store: ``kind``, ``bytes`` on disk, ``trouble``, ``unwritten`` changes, ``commits``,
+            ``fsync_per_s``, ``fsync_avg_ms``.
         alarms: what needs a person, each with ``name``, ``since`` and ``reason``.
         admin: what watching costs: ``watchers``, ``out_msgs``, ``out_bytes``, ``dropped``
             snapshots and events, ``commands``.
