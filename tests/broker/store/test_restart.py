@@ -315,6 +315,33 @@ def test_a_queues_own_mark_counts_what_was_restored(shelf: Shelf):
     assert (queue.pressure.full, queue.pressure.used) == (False, 0)
 
 
+def test_what_is_there_is_settled_also_where_nothing_is_kept_any_more(shelf: Shelf):
+    """A policy that says so since the restart; else the messages would come back for ever."""
+    queue_of(shelf, 3, memory_mark=1 << 30)
+    shelf.reopen()
+    volatile = Policy(match="/queue/q", persistent=False)
+    router, taker = shelf.route(volatile), Taker(4)
+    publish(router, range(3, 4))
+    queue = router.queue("q")
+    queue.attach(taker)
+    shelf.turns.until(lambda: len(taker.taken) == 4)
+    for message in taker.taken[:2]:
+        queue.settle(message)
+    assert router.disk.used == queue.bytes == sum(message.size for message in taker.taken[2:])
+    shelf.reopen()
+    router, taker = shelf.route(volatile), Taker(2)
+    router.queue("q").attach(taker)
+    shelf.turns.until(lambda: len(taker.taken) == 2)
+    assert numbers(taker) == [2, 3]
+    for message in taker.taken:
+        router.queue("q").settle(message)
+    shelf.reopen()
+    router = shelf.route(volatile)
+    publish(router, range(4, 5))
+    shelf.reopen()
+    assert contents(shelf).messages == ()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("heads", ["one", "all different"])

@@ -57,10 +57,15 @@ class Policy(BaseModel):
         "Empty = they are dropped.",
     )
     max_length: int = Field(
-        default=0, ge=0, description="How many messages may wait in a queue; 0 = no limit."
+        default=0,
+        ge=0,
+        description="How many messages may wait in a queue, or for a durable subscription; "
+        "0 = no limit.",
     )
     max_length_bytes: ByteSize = Field(
-        default=ByteSize(0), description="How many bytes may wait in a queue; 0 = no limit."
+        default=ByteSize(0),
+        description="How many bytes may wait in a queue, or for a durable subscription; "
+        "0 = no limit.",
     )
     overflow: Literal["drop-head", "reject-publish", "reject-publish-dlx"] = Field(
         default="drop-head",
@@ -95,13 +100,15 @@ class Policy(BaseModel):
     )
     max_bytes: ByteSize = Field(
         default=ByteSize(0),
-        description="Size of a queue at which its producers are made to wait; "
+        description="Size of a queue, or of the backlog of a durable subscription, at which "
+        "its producers are made to wait; "
         "0 = only the broker's own mark counts.",
     )
     backlog_messages: int = Field(
         default=10_000,
         ge=1,
-        description="How many messages wait for a topic subscriber that does not keep up.",
+        description="How many messages wait for a topic subscriber that does not keep up. Not for "
+        "durable subscriptions, which are bounded as queues are.",
     )
     backlog_bytes: ByteSize = Field(
         default=ByteSize(64 * 1024 * 1024),
