@@ -16,12 +16,15 @@ from stompy_broker.config import BrokerConfig, ConfigError, load_config
 from stompy_broker.policy import Policy
 from stompy_broker.running import RunningBroker, running
 from stompy_broker.version import __version__
+from stompy_broker.watched import BrokerTimeoutError, QueueView
 
 __all__ = [
     "Broker",
     "BrokerConfig",
+    "BrokerTimeoutError",
     "ConfigError",
     "Policy",
+    "QueueView",
     "RunningBroker",
     "__version__",
     "load_config",

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import STOMPFrame
 from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
@@ -20,6 +21,7 @@ from stompy_broker.message import Message
 from stompy_broker.policy import Policies
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -74,6 +76,36 @@ class Broker:
         for queue in sorted(self._router, key=lambda queue: queue.name):
             queue.stats(rows.append)
         return rows
+
+    def holdings(self) -> list[Holdings]:
+        """What each client has of us: subscriptions, unsettled deliveries, open transactions."""
+        return [connection.holdings for connection in self._connections]
+
+    @property
+    def has_input(self) -> bool:
+        """Whether any client sent something that was not read yet."""
+        return any(connection.has_input for connection in self._connections)
+
+    async def browse(self, queue: str) -> list[STOMPFrame]:
+        """The messages that wait in a queue, as consumers would get them, next one first.
+
+        Args:
+            queue: its name, with or without ``/queue/``.
+
+        Returns:
+            MESSAGE frames; none if there is no such queue.
+        """
+        found = self._router.queues.get(queue.removeprefix("/queue/"))
+        if found is None:
+            return []
+        copies = [message.restored(message.deliveries) for message in found.browse()]
+        unread = [copy for copy in copies if copy.body is None]
+        if unread:
+            read = asyncio.Event()
+            self._store.load(unread, read.set)
+            await read.wait()
+        # What has no body now was settled meanwhile.
+        return [copy.frame(found.destination) for copy in copies if copy.body is not None]
 
     async def start(self) -> None:
         """Listen.

@@ -231,13 +231,14 @@ class BrokerConfig(_Section):
 
 
 def load_config(
-    file: Path | None = None, overrides: Mapping[str, Mapping[str, object]] | None = None
+    file: Path | None = None, overrides: Mapping[str, object] | None = None
 ) -> BrokerConfig:
     """Read a configuration.
 
     Args:
         file: a TOML file; None for the defaults.
-        overrides: settings by section that take the place of the file's.
+        overrides: settings by section that take the place of the file's; what is no section, as
+            the list of policies, as a whole.
 
     Raises:
         ConfigError: the file cannot be read, is no TOML, or holds something that is not valid.
@@ -251,7 +252,9 @@ def load_config(
         raise ConfigError(f"{where}: is not TOML: {error}") from None
     for section, settings in (overrides or {}).items():
         given = content.get(section, {})
-        if isinstance(given, dict):  # anything else is refused below
+        if not isinstance(settings, Mapping):
+            content[section] = settings
+        elif isinstance(given, dict):  # anything else is refused below
             content[section] = {**given, **settings}
     try:
         return BrokerConfig.model_validate(content)

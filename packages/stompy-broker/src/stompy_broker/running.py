@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, load_config
-from stompy_broker.routing.stats import QueueStats
+from stompy_broker.watched import Watched
 
 T = TypeVar("T")
 
 log = logging.getLogger("stompy_broker")
 
 
-class RunningBroker:
+class RunningBroker(Watched):
     """A handle on a broker that runs on another thread; its methods may be called from any.
 
     Attributes:
@@ -34,19 +35,8 @@ class RunningBroker:
         self.host = broker.host
         self.port = broker.port
 
-    def queues(self) -> list[QueueStats]:
-        """The counters of all queues, by name."""
-        return self._ask(self._broker.queues)
-
-    def connections(self) -> int:
-        """How many clients are connected."""
-        return self._ask(lambda: self._broker.connections)
-
-    def _ask(self, question: Callable[[], T]) -> T:
-        async def answer() -> T:
-            return question()
-
-        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result(timeout=10)
+    def _submit(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work(self._broker), self._loop)
 
     def __repr__(self) -> str:
         """Where it listens."""

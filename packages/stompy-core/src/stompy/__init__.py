@@ -10,6 +10,7 @@ from stompy.dialect import Dialect
 from stompy.errors import (
     ErrorCode,
     ProtocolError,
+    STOMPCertificateError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -19,13 +20,16 @@ from stompy.errors import (
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
 from stompy.limits import Limits
+from stompy.transport.tls import TLS
 
 __all__ = [
+    "TLS",
     "AckMode",
     "Dialect",
     "ErrorCode",
     "Limits",
     "ProtocolError",
+    "STOMPCertificateError",
     "STOMPClient",
     "STOMPConnectionError",
     "STOMPError",

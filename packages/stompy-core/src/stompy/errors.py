@@ -5,8 +5,13 @@ The tree::
     STOMPException
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
+<<<<<<< HEAD
+    │   │   └── STOMPCertificateError   a certificate is not trusted, does not fit, or is missing
+    │   └── ProtocolError          the peer broke the rules of the specification
+=======
     │   ├── ProtocolError          the peer broke the rules of the specification
     │   └── UnsupportedByBroker    the broker met has no way to do it without losing messages
+>>>>>>> main
     └── STOMPTimeout               nothing came in time (also a TimeoutError)
 
 `STOMPTimeout` is not a `STOMPError`, so that ``except STOMPError`` does not swallow a time-out.
@@ -126,6 +131,10 @@ class STOMPError(STOMPException):
 
 class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
+
+
+class STOMPCertificateError(STOMPConnectionError):
+    """TLS failed because of a certificate, theirs or ours; trying again does not help."""
 
 
 class ProtocolError(STOMPError):

@@ -86,6 +86,11 @@ class Line:
         """What may be delivered, about in order."""
         return chain((entry[2] for entry in self.ordered), self.fresh)
 
+    def sorted_messages(self) -> list[Message]:
+        """Everything: what may be delivered, next one first, then what is delayed. Slow."""
+        ready = sorted(self.next_messages(), key=lambda m: (-m.head.priority, m.sequence))
+        return ready + [entry[2] for entry in sorted(self.delayed)]
+
     def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of where they wait, in order; nobody has them then."""
         taken = sorted(filter(wanted, self), key=lambda message: message.sequence)

@@ -239,6 +239,10 @@ class Queue:
             )
         )
 
+    def browse(self) -> list[Message]:
+        """What waits, next one first, and then what is delayed. Not for the hot path."""
+        return self._line.sorted_messages()
+
     # -- consumers and life ---------------------------------------------------------------
 
     def resume(self, consumer: Consumer) -> None:

@@ -29,6 +29,7 @@ from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_su
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.session.deliveries import Deliveries
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
 from stompy_broker.session.receipts import Receipts, when_all
 from stompy_broker.session.send import SendPlan
@@ -158,6 +159,16 @@ class Session:
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
         return self._deliveries.outstanding
+
+    @property
+    def holdings(self) -> Holdings:
+        """What the client has of us. Not for the hot path."""
+        return Holdings(
+            self._peer.address,
+            self.principal.name if self.principal else "",
+            tuple(subscription.held for subscription in self._subscriptions.values()),
+            tuple(self._transactions),
+        )
 
     # -- connecting -------------------------------------------------------------------------
 

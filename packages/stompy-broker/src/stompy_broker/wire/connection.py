@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import selectors
 import socket
 from collections.abc import Callable
 from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.session import Session
@@ -187,6 +189,20 @@ class Connection(asyncio.Protocol):
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
         return self._session is not None and self._session.owes
+
+    @property
+    def holdings(self) -> Holdings:
+        """What the client has of us. Not for the hot path."""
+        return Holdings(self.address, "") if self._session is None else self._session.holdings
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        if self._transport is None:
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._transport.get_extra_info("socket"), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""
