@@ -114,6 +114,21 @@ def test_a_policy_names_the_dead_letter_queue_or_none() -> None:
     assert router.queues["b"].dropped == 1
 
 
+def test_one_grave_for_all_gives_up_nothing() -> None:
+    """It falls under the policy that names it; what is rejected there must not vanish."""
+    router = make_router(Time(), Policy(match="/queue/>", dead_letter="/queue/graveyard"))
+    queue, taker = router.queue("q"), Taker(1)
+    queue.attach(taker)
+    router.publish(to("/queue/q"), make_head("/queue/q"), b"x")
+    queue.settle(taker.taken.pop(), Rejection(requeue=False))
+    grave, digger = router.queues["graveyard"], Taker(20)
+    grave.attach(digger)
+    for _ in range(15):
+        grave.settle(digger.taken[-1], Rejection(requeue=False, delay=0.0))
+    assert len(digger.taken) == 16
+    assert grave.dropped == 0
+
+
 def test_idle_queues_are_forgotten_and_used_ones_are_not() -> None:
     time, taker = Time(), Taker(10)
     router = make_router(time, idle=10.0)

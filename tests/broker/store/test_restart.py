@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.house import WALL, Taker, make_head, make_message
+from tests.support.process import BrokerProcess
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
+import stompy
 from stompy_broker.destination import parse_destination
 from stompy_broker.message import Message, stamp
 from stompy_broker.policy import Policy
@@ -378,3 +380,32 @@ def test_a_million_messages_are_ready_in_ten_seconds(
     record_property("MiB", rss)
     assert cpu < 10
     assert rss < 600
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_memory_does_not_grow_with_the_bodies_that_wait(tmp_path: Path):
+    """300 MB wait, and the broker never has a third of them in memory: not when they come, not
+    after a restart, and not when they go."""
+    settings = '[limits]\nmemory = "32MiB"\n'
+    count, size = 3_000, 100_000
+    highest = 0
+    with BrokerProcess(tmp_path / "data", settings) as broker:
+        with stompy.connect(broker.url) as client:
+            for number in range(count):
+                receipt = client.message("/queue/q", b"%d " % number + b"x" * size, receipt=True)
+                if number % 10 == 0:
+                    assert receipt is not None
+                    client.wait_for_receipt(receipt, timeout=30)
+                    highest = max(highest, broker.memory())
+        assert broker.stop() == 0
+    with BrokerProcess(tmp_path / "data", settings) as broker:
+        with stompy.connect(broker.url) as client:
+            client.subscribe("/queue/q", "client-individual")
+            for number in range(count):
+                frame = client.recv(timeout=10)
+                assert frame is not None
+                assert frame.Body.startswith(b"%d " % number)
+                if number % 10 == 0:
+                    highest = max(highest, broker.memory())
+    assert highest < 100_000_000 + 60_000_000  # the interpreter has some, too

@@ -360,8 +360,10 @@ class Router:
         return queue
 
     def _add_queue(self, name: str, policy: Policy) -> Queue:
-        final = name.startswith(DEAD_LETTER_PREFIX)
-        queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, final=final)
+        destination = f"{Kind.QUEUE.value}{name}"
+        own_grave = policy.dead_letter.replace("{name}", name) == destination
+        final = own_grave or name.startswith(DEAD_LETTER_PREFIX)
+        queue = Queue(destination, name, policy, self, final=final)
         self.queues[name] = queue
         self._retire_within(policy.expires)
         return queue
