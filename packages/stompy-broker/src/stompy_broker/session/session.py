@@ -105,6 +105,7 @@ class Session:
         self._refilled: dict[AckSubscription, None] = {}
         self._temporary: dict[str, Queue] = {}
         self._transactions = Transactions(
+            self._router.pressure,
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,
@@ -240,6 +241,7 @@ class Session:
             ProtocolError: there is none of that id.
         """
         self._transactions.take(transaction_id).abort()
+        self._transactions.release()
 
     @property
     def owes(self) -> bool:
@@ -714,9 +716,11 @@ class Session:
         receipt = headers.get("receipt")
         self._lobby.desk.transacted(self, "committed", headers["transaction"])
         transaction.commit(_nothing if receipt is None else self._receipt_when_done(receipt))
+        self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
         self._transactions.take(head.headers["transaction"]).abort()
+        self._transactions.release()
         self._lobby.desk.transacted(self, "aborted", head.headers["transaction"])
         self._receipt_now(head.headers.get("receipt"))
 
