@@ -5,6 +5,9 @@ fields that it does not know, and every field has a default for brokers that do 
 that end in ``_at`` are milliseconds since the epoch, ``_ms`` are durations; counters only grow
 within one ``boot`` of the broker. Sizes of messages count headers and what the broker adds.
 
+Nobody changes a row once it is made. Rows are not frozen, because making a frozen one of thirty
+fields takes five times as long, and a busy broker makes thousands a second.
+
 The reference page of the manual is made from the docstrings here.
 """
 
@@ -165,7 +168,7 @@ class Series(TypedDict):
 # -- rows --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class BrokerRow:
     """The broker itself.
 
@@ -272,7 +275,7 @@ class BrokerRow:
     admin: Watching | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class QueueRow:
     """One queue.
 
@@ -350,7 +353,7 @@ class QueueRow:
     dlq_of: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TopicRow:
     """One topic.
 
@@ -373,7 +376,7 @@ class TopicRow:
     last_in_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ConnectionRow:
     """One client.
 
@@ -434,7 +437,7 @@ class ConnectionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SubscriptionRow:
     """One subscription.
 
@@ -488,7 +491,7 @@ class SubscriptionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DurableRow:
     """One durable topic subscription.
 
@@ -521,7 +524,7 @@ class DurableRow:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TransactionRow:
     """One open transaction.
 
@@ -558,7 +561,7 @@ class TransactionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class QueueDetail(QueueRow):
     """One queue in detail: its row, and these.
 
@@ -572,7 +575,7 @@ class QueueDetail(QueueRow):
     series: Series | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Event:
     """One thing that happened.
 
