@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -80,6 +81,7 @@ class Router:
         self.queues: dict[str, Queue] = {}
         self.replies: dict[str, Queue] = {}
         self.durable: dict[str, DurableSubscription] = {}
+        self._refusing = 0  # how many of them may refuse a message
         self.unroutable = 0
         self.stamp = stamp(wall())
         self._evict_above = memory_mark // 2 or float("inf")
@@ -108,7 +110,11 @@ class Router:
                 log.warning("%s: is not set up as it was: %s", name, error)
             self._add_queue(name, policy)
         for stored in self.store.subscriptions():
-            self._bind(DurableSubscription.from_stored(stored))
+            subscription = DurableSubscription.from_stored(stored)
+            backlog = self._bind(subscription)
+            if subscription.left:
+                away = max(0, self.wall() - subscription.left)
+                backlog.idle_since = self.clock.now() - away / 1000
         restored, last = 0, 0
         orphans: list[Message] = []
         queues: dict[str, Queue | None] = {}
@@ -178,7 +184,7 @@ class Router:
                 queue.publish(message, done, admit=admit)
             own = queue.pressure
         elif destination.kind is _TOPIC:
-            self._publish_to_topic(destination.name, head, body, done)
+            own = self._publish_to_topic(destination.name, head, body, done, admit=admit)
         else:
             self._publish_reply(destination.name, head, body, done)
         if self._full is not None and self._concerns(destination, head):
@@ -193,40 +199,63 @@ class Router:
         """
         if self._full is not None:
             self._refuse(destination, head)
+        if destination.kind is _TOPIC:
+            self._admit_to_topic(destination.name)
+            return
         queue = self.queues.get(destination.name) if destination.kind is _QUEUE else None
         if queue is not None:
             queue.admit()
 
+    def _admit_to_topic(self, name: str) -> None:
+        """Whether every durable subscription would take a message: all get it, or none."""
+        for queue in self._topics.match(name) if self._refusing else ():
+            if queue.durable:
+                queue.admit()
+
     def publish_to(
-        self, queue: Queue, head: MessageHead, body: bytes, done: Done | None = None
+        self,
+        queue: Queue,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None = None,
+        *,
+        admit: bool = True,
     ) -> None:
         """Put a message into a queue that is known already."""
         message = Message(next(self._sequences), head, body, self.stamp)
         if head.mortal:
-            self._publish_mortal(queue, message, done, admit=True)
+            self._publish_mortal(queue, message, done, admit=admit)
         else:
-            queue.publish(message, done)
+            queue.publish(message, done, admit=admit)
 
     def _publish_to_topic(
-        self, name: str, head: MessageHead, body: bytes, done: Done | None
-    ) -> None:
+        self, name: str, head: MessageHead, body: bytes, done: Done | None, *, admit: bool
+    ) -> Pressure | None:
+        """Give a message to all subscribers; gives what its sender has to wait for."""
+        if admit and self._refusing:
+            self._admit_to_topic(name)
+        own: Pressure | None = None
         queues = self._topics.match(name)
         if not queues:
             self.unroutable += 1
         elif len(queues) == 1:
-            self.publish_to(queues[0], head, body)
+            self.publish_to(queues[0], head, body, admit=False)
+            own = queues[0].pressure
         else:
             # What may be stored, or end, has a place of its own in each queue.
             shared = None
             if head.plain and not head.mortal:
                 shared = SharedMessage(next(self._sequences), head, body, self.stamp)
             for queue in queues:
-                if shared is None or queue.durable:
-                    self.publish_to(queue, head, body)
-                else:
+                if shared is not None and not queue.unshared:
                     queue.publish(shared)
+                    continue
+                self.publish_to(queue, head, body, admit=False)
+                if queue.pressure is not None and queue.pressure.full:
+                    own = queue.pressure
         if done is not None:
             self.store.sync(done)
+        return own
 
     def _publish_reply(self, name: str, head: MessageHead, body: bytes, done: Done | None) -> None:
         """A reply to somebody who is gone is dropped: its sender is not to blame."""
@@ -331,8 +360,10 @@ class Router:
         return queue
 
     def _add_queue(self, name: str, policy: Policy) -> Queue:
-        final = name.startswith(DEAD_LETTER_PREFIX)
-        queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, final=final)
+        destination = f"{Kind.QUEUE.value}{name}"
+        own_grave = policy.dead_letter.replace("{name}", name) == destination
+        final = own_grave or name.startswith(DEAD_LETTER_PREFIX)
+        queue = Queue(destination, name, policy, self, final=final)
         self.queues[name] = queue
         self._retire_within(policy.expires)
         return queue
@@ -404,6 +435,7 @@ class Router:
             )
         self._topics.remove(known.pattern, queue)
         del self.durable[name], self.queues[known.queue]
+        self._refusing -= queue.policy.overflow == "reject-publish"
         queue.close()
         self.store.drop_subscription(name)
 
@@ -417,6 +449,7 @@ class Router:
         queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, durable=True)
         self.queues[name] = queue
         self.durable[subscription.name] = subscription
+        self._refusing += policy.overflow == "reject-publish"
         self._topics.add(subscription.pattern, queue)
         self._retire_within(subscription.expires or policy.expires)
         return queue
@@ -433,12 +466,27 @@ class Router:
                 continue
             in_use = queue.subscribed if queue.durable else queue.in_use
             since = now if in_use or queue.idle_since is None else queue.idle_since
+            if queue.durable:
+                self._keep_absence(queue, 0 if in_use else int((now - since) * 1000))
             if since + patience <= now:
                 self._forget(queue)
             else:
                 soonest = min(soonest, since + patience)
         self._retire_at = max(soonest, now + _RETIRE_SECONDS)
         self._retiring.set(self._retire_at)
+
+    def _keep_absence(self, queue: Queue, away: int) -> None:
+        """Have the store know since when a subscriber is away, so that restarts do not count.
+
+        Args:
+            queue: the backlog.
+            away: milliseconds; 0 = it is there.
+        """
+        known = self.durable_of(queue)
+        if known is not None and bool(known.left) != bool(away):
+            left = self.wall() - away if away else 0
+            known = self.durable[known.name] = replace(known, left=left)
+            self.store.keep_subscription(known.to_stored())
 
     def _patience(self, queue: Queue) -> float:
         """How many seconds a queue may be idle; 0 = for ever."""

@@ -76,6 +76,7 @@ class Session:
         self._refilled: dict[AckSubscription, None] = {}
         self._temporary: dict[str, Queue] = {}
         self._transactions = Transactions(
+            self._router.pressure,
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,
@@ -576,9 +577,11 @@ class Session:
         transaction = self._transactions.take(headers["transaction"])
         receipt = headers.get("receipt")
         transaction.commit(_nothing if receipt is None else self._receipt_when_done(receipt))
+        self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
         self._transactions.take(head.headers["transaction"]).abort()
+        self._transactions.release()
         self._receipt_now(head.headers.get("receipt"))
 
     # -- receipts and the end ---------------------------------------------------------------
