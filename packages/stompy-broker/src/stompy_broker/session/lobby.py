@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stompy.codec import HeadCache
+from stompy.errors import ErrorCode
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.limits import Limits
-from stompy_broker.auth import Authenticator
+from stompy_broker.access import Access
 from stompy_broker.clock import Clock
+from stompy_broker.login import Logins
 from stompy_broker.routing.router import Router
 from stompy_broker.session.outlet import Outlet
 
@@ -33,20 +35,22 @@ class SessionSettings:
 
 
 class Lobby:
-    """What sessions of one broker share: settings, router, logins, parsed header blocks."""
+    """What sessions of one broker share: settings, router, logins, access, parsed header blocks."""
 
     def __init__(
         self,
         settings: SessionSettings,
         router: Router,
         clock: Clock,
-        authenticator: Authenticator,
+        logins: Logins,
+        access: Access,
         new_token: Callable[[], str],
     ) -> None:
         self.settings = settings
         self.router = router
         self.clock = clock
-        self.authenticator = authenticator
+        self.logins = logins
+        self.access = access
         self.new_token = new_token
         self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
 
@@ -56,10 +60,16 @@ class Peer(Protocol):
 
     Attributes:
         address: who is there, for the log.
+        host: the IP address.
+        certificate: the login that the client's certificate stands for.
+        since: when it connected.
         outlet: where the session writes.
     """
 
     address: str
+    host: str
+    certificate: str | None
+    since: float
     outlet: Outlet
 
     @property
@@ -75,6 +85,6 @@ class Peer(Protocol):
         """Read again."""
         ...
 
-    def close(self) -> None:
-        """Write what waits, then close gracefully."""
+    def close(self, reason: ErrorCode | None = None) -> None:
+        """Write what waits, then close gracefully; the reason is None when all is well."""
         ...

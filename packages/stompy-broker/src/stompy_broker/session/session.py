@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from stompy.codec import ACK_RUN, Head, plain_acks
 from stompy.errors import ErrorCode, ProtocolError
@@ -17,7 +18,7 @@ from stompy.headers import Version
 from stompy.heartbeat import HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
-from stompy_broker.auth import Principal
+from stompy_broker.auth import Credentials, Principal
 from stompy_broker.destination import (
     Destination,
     Kind,
@@ -31,6 +32,7 @@ from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.session.deliveries import Deliveries
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
+from stompy_broker.session.permit import Permit
 from stompy_broker.session.receipts import Receipts, when_all
 from stompy_broker.session.send import SendPlan
 from stompy_broker.session.subscription import AckSubscription, Subscription
@@ -87,8 +89,9 @@ class Session:
         self._ended = False
         self._watch = self._clock.alarm(self._see_if_left)
         self._alarm = self._clock.alarm(self._time_passed)
-        self._alarm.set(self._clock.now() + settings.login_timeout)
-        self._verbs: Mapping[str, Callable[[Head, bytes], bool | None]] = {
+        self._alarm.set(peer.since + settings.login_timeout)
+        self._permit: Permit
+        self._verbs: dict[str, Callable[[Head, bytes], bool | None]] = {
             "SEND": self._send,
             "ACK": self._ack,
             "NACK": self._nack,
@@ -175,9 +178,13 @@ class Session:
     def _connect(self, head: Head, body: bytes) -> bool:
         headers = head.headers
         self._client_id = headers.get("client-id") or None
-        self._lobby.authenticator.authenticate(
-            headers.get("login"), headers.get("passcode"), self._logged_in
+        credentials = Credentials(
+            headers.get("login"),
+            headers.get("passcode"),
+            self._peer.host,
+            self._peer.certificate,
         )
+        self._lobby.logins.authenticate(credentials, self._logged_in)
         if self.principal is None and not self._ended:
             # The answer comes later; until then nothing more is to be read.
             self._peer.pause()
@@ -190,7 +197,16 @@ class Session:
         if principal is None:
             self._fail(ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "login or passcode is wrong"))
             return
-        self.principal = principal
+        try:
+            self._lobby.logins.enter(principal)
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        self.principal = principal = replace(principal, client_id=self._client_id)
+        access = self._lobby.access
+        self._permit = Permit(access, principal, self._router.queues.__contains__)
+        if not access.is_open:
+            self._verbs["SEND"] = self._send_if_allowed
         answer = {"session": self.id, "user-name": principal.name}
         if self._lobby.settings.server:
             answer["server"] = self._lobby.settings.server
@@ -221,6 +237,11 @@ class Session:
 
     # -- sending ----------------------------------------------------------------------------
 
+    def _send_if_allowed(self, head: Head, body: bytes) -> None:
+        """A SEND where not everybody may do everything."""
+        self._permit.send(head.headers["destination"])
+        self._send(head, body)
+
     def _send(self, head: Head, body: bytes) -> None:
         plan = head.note
         if plan is None:
@@ -249,6 +270,7 @@ class Session:
             # Checked now, because COMMIT must not fail.
             self._check_room(self._own_queue(destination.name))
         if plan.sets_up:
+            self._permit.create(destination, must=True)
             self._router.queue(destination.name, headers)
         if transaction_id is not None:
             transaction = self._transactions.room(
@@ -341,6 +363,7 @@ class Session:
             )
         mode = self._ack_mode(headers)
         prefetch = self._prefetch(headers, mode)
+        self._permit.receive(destination, headers)
         queue = self._source(destination, headers)
         subscription = self._new_subscription(subscription_id, queue, mode, prefetch)
         self._subscriptions[key] = subscription
@@ -632,13 +655,15 @@ class Session:
         log.warning("%s: %s: %s", self._peer.address, error.code, error.Message)
         self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
         self._end()
-        self._peer.close()
+        self._peer.close(error.error_code)
 
     def _end(self) -> None:
         """Give back everything. The one way out, for every reason; harmless when repeated."""
         if self._ended:
             return
         self._ended = True
+        if self.principal is not None:
+            self._lobby.logins.leave(self.principal)
         self._alarm.cancel()
         self._watch.cancel()
         self._receipts.forget()
