@@ -105,6 +105,18 @@ def test_durable_subscriptions(dialect: Dialect, headers: dict[str, str]):
     assert dialect.durable_headers("audit", client_id="accounts") == headers
 
 
+@pytest.mark.parametrize("dialect", [STOMPY, RABBITMQ, ARTEMIS])
+def test_one_unsubscribe_ends_a_durable_subscription(dialect: Dialect):
+    (ending,) = dialect.durable_ending("s1", "audit", client_id="accounts")
+    assert ending == {"id": "s1", **dialect.durable_headers("audit", client_id="accounts")}
+
+
+def test_activemq_ends_no_durable_subscription_that_is_in_use():
+    leave, ending = ACTIVEMQ.durable_ending("s1", "audit", client_id="accounts")
+    assert leave == {"id": "s1"}
+    assert ending == {"id": "s1", "activemq.subscriptionName": "audit"}
+
+
 @pytest.mark.parametrize("dialect", [STOMPY, ACTIVEMQ, ARTEMIS])
 def test_a_durable_subscription_belongs_to_a_client_id(dialect: Dialect):
     with pytest.raises(ValueError, match="client-id"):

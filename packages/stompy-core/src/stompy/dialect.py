@@ -71,6 +71,8 @@ class Dialect:
     _durable: Mapping[str, str] | None = None
     """Headers of a durable subscription, ``{}`` standing for its name; None if it has none."""
     _durable_needs_client_id: bool = True
+    _leaves_before_ending: bool = False
+    """Whether a durable subscription that is in use cannot be ended, not even by who uses it."""
     _reply: str = "/temp-queue/{}"
     routing: Mapping[str, str] = field(default_factory=dict)
     """Kinds of routing that must be named, by the prefix of the destination."""
@@ -98,8 +100,8 @@ class Dialect:
     def durable_headers(self, name: str, *, client_id: str | None = None) -> dict[str, str]:
         """Headers that make a topic subscription durable.
 
-        SUBSCRIBE wants them each time, to make the subscription or to come back to it, and
-        UNSUBSCRIBE once, to end it for good. An UNSUBSCRIBE without them only leaves.
+        SUBSCRIBE wants them each time, to make the subscription or to come back to it. An
+        UNSUBSCRIBE without them only leaves; see `durable_ending`.
 
         Args:
             name: its name.
@@ -123,6 +125,23 @@ class Dialect:
                 "its name: connect with headers={'client-id': …}"
             )
         return {header: value.format(name) for header, value in self._durable.items()}
+
+    def durable_ending(
+        self, sub_id: str, name: str, *, client_id: str | None = None
+    ) -> tuple[dict[str, str], ...]:
+        """Headers of the UNSUBSCRIBE, or of one after the other, that end such a subscription.
+
+        Args:
+            sub_id: the id that it has on this connection.
+            name: its name.
+            client_id: the ``client-id`` header that CONNECT had.
+
+        Raises:
+            UnsupportedByBroker: as `durable_headers`.
+            ValueError: as `durable_headers`.
+        """
+        last = {"id": sub_id, **self.durable_headers(name, client_id=client_id)}
+        return ({"id": sub_id}, last) if self._leaves_before_ending else (last,)
 
     def reply_destination(self, token: str) -> str:
         """Where replies to this client can be sent, for ``reply-to``.
@@ -222,6 +241,7 @@ ACTIVEMQ = Dialect(
     # Its 0 is for consumers that ask for each message, which STOMP cannot.
     _prefetch_words={UNLIMITED: {"activemq.prefetchSize": "32766"}},
     _durable={"activemq.subscriptionName": "{}"},
+    _leaves_before_ending=True,
 )
 
 ARTEMIS = Dialect(
