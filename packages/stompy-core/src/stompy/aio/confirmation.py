@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 
-from stompy import confirmations
 from stompy.aio.signal import Signal, deadline_after
+from stompy.confirmations import Confirmation as PendingConfirmation
 from stompy.confirmations import Outcome
 from stompy.errors import STOMPError, STOMPTimeout
 
 
-class Confirmation(confirmations.Confirmation):
+class Confirmation(PendingConfirmation):
     """A confirmation that may be awaited, which gives the receipt id or raises.
 
     Args:
