@@ -5,8 +5,9 @@ The tree::
     STOMPException
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
+    │   │   ├── ConnectionImpossible  none could be made, and none will by trying again
+    │   │   │   └── STOMPCertificateError  a certificate is not trusted, does not fit, is missing
     │   │   ├── OutcomeUnknown     it was lost before the broker answered for a frame
-    │   │   ├── STOMPCertificateError   a certificate is not trusted, does not fit, or is missing
     │   │   └── TransactionLost    it was lost, and an open transaction with it
     │   ├── ProtocolError          the peer broke the rules of the specification
     │   ├── StaleMessageError      a message that is not ours to settle any more
@@ -132,7 +133,14 @@ class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
 
 
-class STOMPCertificateError(STOMPConnectionError):
+class ConnectionImpossible(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """No connection could be made, and trying again seems hopeless.
+
+    There is no common version of STOMP, say, or a certificate that cannot be trusted.
+    """
+
+
+class STOMPCertificateError(ConnectionImpossible):
     """TLS failed because of a certificate, theirs or ours; trying again does not help."""
 
 

@@ -59,3 +59,19 @@ class ClientHealth:
         """Whether there is a connection and every subscription is active."""
         connected = self.state is ConnectionState.CONNECTED
         return connected and all(one.active for one in self.subscriptions)
+
+
+NEVER_CONNECTED = ClientHealth(
+    state=ConnectionState.DISCONNECTED,
+    address=None,
+    since=0.0,
+    last_received=None,
+    epoch=0,
+    attempts=0,
+    last_error=None,
+    unconfirmed=0,
+    observer_errors=0,
+    late_replies=0,
+    subscriptions=(),
+)
+"""How a client is before its first connection."""

@@ -66,6 +66,8 @@ class StateChange:
     """The number of the connection, from 1."""
     error: STOMPException | None
     """Why the connection was lost, or could not be made."""
+    lasted: float
+    """For how many seconds the previous state was the state."""
 
 
 class Lifecycle:
@@ -104,13 +106,14 @@ class Lifecycle:
             return None
         if state not in _MOVES[previous]:
             raise RuntimeError(f"a client cannot go from {previous} to {state}")
+        lasted = now - self.since
         self.state = state
         self.since = now
         if error is not None:
             self.last_error = error
         if state is ConnectionState.CONNECTED:
             self.attempts = 0
-        return StateChange(state, previous, self.address, self.epoch, error)
+        return StateChange(state, previous, self.address, self.epoch, error, lasted)
 
     def opened(self, address: str) -> int:
         """A broker has answered CONNECTED; the epoch that begins with it."""

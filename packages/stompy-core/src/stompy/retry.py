@@ -58,34 +58,45 @@ class Reconnect:
         return cls() if given else None
 
 
+STABLE = 5.0
+"""A connection that lasted so many seconds was a good one: the next pauses start small again."""
+
+
 class Backoff:
-    """The pauses of one loss, one after the other.
+    """The pauses of one client.
 
     Args:
-        policy: the bounds.
+        policy: their bounds.
         random: gives a number from 0 to below 1, each time a new one.
-        attempts: how many rounds may fail; None for no end.
 
     Attributes:
-        failures: how many rounds have failed since the last success.
+        failures: how many rounds have failed since the last connection.
     """
 
-    def __init__(
-        self, policy: Reconnect, random: Callable[[], float], attempts: int | None
-    ) -> None:
+    def __init__(self, policy: Reconnect, random: Callable[[], float]) -> None:
         self._policy = policy
         self._random = random
-        self._attempts = attempts
+        self._growth = 0
         self.failures = 0
 
     def pause(self) -> float:
         """Seconds to wait before the next round."""
         policy = self._policy
         # Beyond 64 doublings every bound is reached, and floats would overflow some day.
-        bound = policy.delay * policy.multiplier ** min(self.failures, 64)
+        bound = policy.delay * policy.multiplier ** min(self._growth, 64)
         return self._random() * min(policy.max_delay, bound)
 
-    def failed(self) -> bool:
-        """A round has failed; whether another one may follow."""
+    def failed(self, attempts: int | None) -> bool:
+        """A round has failed; whether another one may follow.
+
+        Args:
+            attempts: how many rounds in a row may fail; None for no end.
+        """
         self.failures += 1
-        return self._attempts is None or self.failures < self._attempts
+        self._growth += 1
+        return attempts is None or self.failures < attempts
+
+    def lost(self, lasted: float) -> None:
+        """A connection was lost that lasted so many seconds."""
+        self.failures = 0
+        self._growth = 0 if lasted >= STABLE else self._growth + 1

@@ -59,11 +59,15 @@ def message_headers(
     message_id: str | None,
     headers: Mapping[str, HeaderValue],
     more: Mapping[str, HeaderValue],
+    dialect: Dialect,
 ) -> dict[str, HeaderValue]:
     """Of SEND."""
     all_headers: dict[str, HeaderValue] = {"destination": destination, **headers, **more}
     if message_id is not None:
-        all_headers["message-id"] = message_id
+        all_headers[dialect.message_id_header] = message_id
+    if dialect.routing:
+        kind = dialect.destination_headers(destination, for_subscribe=False)
+        return {**kind, **all_headers}
     return all_headers
 
 

@@ -8,11 +8,12 @@ is not said is as in `stompy.retry.Reconnect`, but for ``randomize``, which is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from stompy.retry import Reconnect
+from stompy.transport.address import Address, AddressLike, parse_addresses
 
 SCHEME = "failover:"
 
@@ -25,11 +26,6 @@ class Failover:
     """The brokers, in their order."""
     reconnect: Reconnect | None
     """How to connect again; None for never, which is ``maxReconnectAttempts=0``."""
-
-
-def is_failover(given: object) -> bool:
-    """Whether this is such an address."""
-    return isinstance(given, str) and given.lower().startswith(SCHEME)
 
 
 def parse_failover(text: str) -> Failover:
@@ -50,6 +46,31 @@ def parse_failover(text: str) -> Failover:
     if not urls:
         raise ValueError("a failover: address names at least one broker: failover:(url,url)")
     return Failover(urls, _reconnect(parse_qsl(query, keep_blank_values=True)))
+
+
+def read_addresses(
+    given: AddressLike | Sequence[AddressLike],
+    reconnect: bool | Reconnect,
+    *,
+    secure: bool = False,
+) -> tuple[tuple[Address, ...], Reconnect | None]:
+    """What the arguments ``addr_list`` and ``reconnect`` of `connect` mean together.
+
+    Args:
+        given: what the application wrote.
+        reconnect: likewise.
+        secure: whether it has options for TLS; see `parse_address`.
+
+    Raises:
+        ValueError: an address that cannot be.
+    """
+    policy = Reconnect.of(reconnect)
+    if not isinstance(given, str) or not given.lower().startswith(SCHEME):
+        return parse_addresses(given, secure=secure), policy
+    failover = parse_failover(given)
+    if not isinstance(reconnect, Reconnect):
+        policy = failover.reconnect
+    return parse_addresses(failover.urls, secure=secure), policy
 
 
 def _reconnect(options: list[tuple[str, str]]) -> Reconnect | None:
