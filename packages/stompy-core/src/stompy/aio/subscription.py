@@ -24,6 +24,7 @@ from stompy.aio.link import Link
 from stompy.aio.message import Message
 from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
+from stompy.consuming import OnError
 from stompy.errors import (
     StaleMessageError,
     STOMPConnectionError,
@@ -38,8 +39,6 @@ from stompy.verbs import HeaderValue
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
-
-ON_ERROR = ("nack", "dead-letter", "stop")
 
 
 class Subscription:
@@ -126,7 +125,10 @@ class Subscription:
         return cast(Message, message)
 
     async def handle(
-        self, function: Callable[[Message], object], concurrency: int = 1, on_error: str = "nack"
+        self,
+        function: Callable[[Message], object],
+        concurrency: int = 1,
+        on_error: OnError | str = OnError.NACK,
     ) -> None:
         """Have a function handle the messages, until the subscription ends.
 
@@ -144,13 +146,11 @@ class Subscription:
             STOMPError: the subscription has ended, and not by our own wish.
             ValueError: an argument that cannot be.
         """
-        if concurrency < 1 or on_error not in ON_ERROR:
-            raise ValueError(
-                f"concurrency is 1 or more, and on_error one of {', '.join(ON_ERROR)}; "
-                f"not {concurrency} and {on_error!r}"
-            )
+        if concurrency < 1:
+            raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
+        policy = OnError(on_error)
         workers = [
-            asyncio.create_task(self._work(function, on_error), name=f"stompy {self.id} {number}")
+            asyncio.create_task(self._work(function, policy), name=f"stompy {self.id} {number}")
             for number in range(concurrency)
         ]
         try:
@@ -162,17 +162,17 @@ class Subscription:
         for worker in done:
             worker.result()
 
-    async def _work(self, function: Callable[[Message], object], on_error: str) -> None:
+    async def _work(self, function: Callable[[Message], object], policy: OnError) -> None:
         async for message in self:
             error = await self._handled(function, message)
             try:
                 if error is not None:
-                    await self._refuse(message, error, requeue=on_error != "dead-letter")
+                    await self._refuse(message, error, requeue=policy is not OnError.DEAD_LETTER)
                 elif message.settlement is None:
                     await message.ack()
             except STOMPException as failure:
                 logger.warning("message %s was not settled: %s", message.id, failure)
-            if error is not None and on_error == "stop":
+            if error is not None and policy is OnError.STOP:
                 await self.unsubscribe()
                 raise error
 
