@@ -88,7 +88,7 @@ class Subscription:
             await self._inbox.wait(deadline)
 
     async def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
-        """Some messages: waits for the first one, and takes what is there besides.
+        """Wait for a message, and take what else is there.
 
         Args:
             n: how many at most.
@@ -107,7 +107,7 @@ class Subscription:
         return batch
 
     def __aiter__(self) -> Subscription:
-        """Messages as they come, until the subscription ends."""
+        """Messages as they come, until `unsubscribe` or the client's end."""
         return self
 
     async def __anext__(self) -> Message:
@@ -130,7 +130,7 @@ class Subscription:
         concurrency: int = 1,
         on_error: OnError | str = OnError.NACK,
     ) -> None:
-        """Have a function handle the messages, until the subscription ends.
+        """Give each message to a function, until the subscription ends.
 
         A message is acknowledged when the function has returned, unless the function has settled
         it. An exception of the function never ends the subscription by itself.
@@ -201,20 +201,17 @@ class Subscription:
 
     # -- ending ------------------------------------------------------------------------------
 
-    async def unsubscribe(
-        self, *, headers: Mapping[str, HeaderValue] = {}, for_good: bool = False
-    ) -> None:
-        """End the subscription; what was not settled goes back to the broker.
+    async def unsubscribe(self, *, for_good: bool = False) -> None:
+        """End the subscription; harmless when repeated.
 
-        Harmless when repeated, and when there is no connection.
+        What was not settled goes back to the broker, and what was not fetched is dropped here.
 
         Args:
-            headers: more headers for UNSUBSCRIBE.
-            for_good: whether a durable subscription ends for good; else it goes on to gather
-                messages for who subscribes to it again.
+            for_good: whether a durable subscription ends at the broker, too, instead of gathering
+                messages until somebody comes back to it.
 
         Raises:
-            UnsupportedByBroker: with ``for_good``: the broker has no durable subscriptions.
+            UnsupportedByBroker: it has no durable subscriptions.
         """
         session = self._session
         if self._ended:
@@ -224,10 +221,10 @@ class Subscription:
             farewell = self._wanted.farewell_for(session.dialect, session.settings.client_id)
         self.end(None)
         session.forget(self.id)
-        session.unsubscribe(self.id, {**farewell, **headers})
+        session.unsubscribe(self.id, farewell)
 
     async def __aenter__(self) -> Subscription:
-        """The subscription itself."""
+        """The handle itself."""
         return self
 
     async def __aexit__(
@@ -236,14 +233,14 @@ class Subscription:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it."""
+        """Unsubscribe."""
         await self.unsubscribe()
 
     def _end_reason(self) -> STOMPError:
         return self._reason or STOMPError(f"subscription {self.id!r} has ended")
 
     def health(self) -> SubscriptionHealth:
-        """How it is."""
+        """How the subscription is."""
         counts = self._settlements
         return SubscriptionHealth(
             id=self.id,
