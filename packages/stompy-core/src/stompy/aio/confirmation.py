@@ -6,12 +6,12 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 
 from stompy.aio.signal import Signal, deadline_after
-from stompy.confirmations import Confirmation as PendingConfirmation
+from stompy.confirmations import Confirmation as PureConfirmation
 from stompy.confirmations import Outcome
 from stompy.errors import STOMPError, STOMPTimeout
 
 
-class Confirmation(PendingConfirmation):
+class Confirmation(PureConfirmation):
     """A confirmation that may be awaited, which gives the receipt id or raises.
 
     Args:

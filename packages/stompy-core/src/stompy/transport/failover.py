@@ -57,9 +57,9 @@ def read_addresses(
     """What the arguments ``addr_list`` and ``reconnect`` of `connect` mean together.
 
     Args:
-        given: what the application wrote.
-        reconnect: likewise.
-        secure: whether it has options for TLS; see `parse_address`.
+        given: the first.
+        reconnect: the other.
+        secure: whether a tuple means TLS.
 
     Raises:
         ValueError: an address that cannot be.
