@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from tests.support.asyncio_adapter import AsyncioAdapter
 from tests.support.blocking_adapter import BlockingAdapter
 from tests.support.client_adapter import ClientAdapter
 from tests.support.fault_proxy import DOWN, UP, Fault, FaultProxy
@@ -21,7 +22,10 @@ from stompy.lifecycle import ConnectionState
 from stompy.message import Delivery, Settlement
 from stompy_broker.running import RunningBroker
 
-ADAPTERS: dict[str, Callable[[], ClientAdapter]] = {"blocking": BlockingAdapter}
+ADAPTERS: dict[str, Callable[[], ClientAdapter]] = {
+    "blocking": BlockingAdapter,
+    "asyncio": AsyncioAdapter,
+}
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)
 
@@ -45,6 +49,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[[], ClientAdapter]
     for client in made:
         with suppress(stompy.STOMPException):
             client.disconnect()
+        client.close()
 
 
 @pytest.fixture

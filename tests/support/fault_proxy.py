@@ -54,6 +54,9 @@ class Passage:
             threading.Thread(target=self._pump, args=(direction,), name=f"proxy {direction}")
             for direction in (UP, DOWN)
         ]
+
+    def start(self) -> None:
+        """Let bytes pass."""
         for thread in self.threads:
             thread.start()
 
@@ -158,7 +161,9 @@ class FaultProxy:
             broker.settimeout(None)
             for end in (client, broker):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.passages.append(Passage(client, broker, fault))
+            passage = Passage(client, broker, fault)
+            self.passages.append(passage)  # before the client can see that it is connected
+            passage.start()
 
     def __enter__(self) -> FaultProxy:
         self._thread.start()

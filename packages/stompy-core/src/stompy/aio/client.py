@@ -175,17 +175,20 @@ class STOMPClient(Subscriber):
         session = self._session
         if session is None or not session.has_link:
             return
+        deadline = session.now() + timeout
         await session.leave()
+        for handle in self._handles(session):
+            await handle.drain(deadline)
         link = session.link
         receipt = session.expect(self._new_id("r"))
         refused = False
         try:
             if link.say_goodbye(receipt.receipt_id):
-                await receipt.wait(timeout)
+                await receipt.wait(max(0.0, deadline - session.now()))
                 refused = receipt.outcome is not Outcome.ACCEPTED
             else:
                 # It has ended, or another task waits for the receipt.
-                await link.wait_ended(timeout)
+                await link.wait_ended(max(0.0, deadline - session.now()))
         finally:
             session.confirmations.forget(receipt)
             await self._drop(session)
@@ -284,8 +287,11 @@ class STOMPClient(Subscriber):
         session = self._session
         if session is None:
             return NEVER_CONNECTED
-        handles = [one for one in session.receivers.values() if isinstance(one, Subscription)]
-        return session.health(tuple(handle.health() for handle in handles))
+        return session.health(tuple(handle.health() for handle in self._handles(session)))
+
+    @staticmethod
+    def _handles(session: Session) -> list[Subscription]:
+        return [one for one in session.receivers.values() if isinstance(one, Subscription)]
 
     # -- receiving ---------------------------------------------------------------------------
 

@@ -60,7 +60,9 @@ class Subscription:
         self._inbox = Inbox(session.regulate)
         self._settles = wanted.mode is not AckMode.AUTO
         self._ended = False
-        self._reason: STOMPError | None = None
+        self._draining = False
+        self._workers: set[asyncio.Task[None]] = set()
+        self._reason: Exception | None = None
         self._received = 0
         self._settlements = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
@@ -83,7 +85,7 @@ class Subscription:
             message = self._inbox.take()
             if message is not None:
                 return cast(Message, message)
-            if self._ended:
+            if self._ended or self._draining:
                 raise self._end_reason()
             await self._inbox.wait(deadline)
 
@@ -117,7 +119,7 @@ class Subscription:
             STOMPError: the subscription has ended, and not by our own wish.
         """
         while (message := self._inbox.take()) is None:
-            if self._ended:
+            if self._ended or self._draining:
                 if self._reason is None:
                     raise StopAsyncIteration
                 raise self._reason
@@ -143,8 +145,9 @@ class Subscription:
                 the exception is raised here.
 
         Raises:
-            STOMPError: the subscription has ended, and not by our own wish.
-            ValueError: an argument that cannot be.
+            STOMPError: the subscription has ended for a reason of its own.
+            ValueError: no such ``on_error``, or a concurrency below 1.
+            Exception: with ``stop``: what the function raised.
         """
         if concurrency < 1:
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
@@ -153,12 +156,14 @@ class Subscription:
             asyncio.create_task(self._work(function, policy), name=f"stompy {self.id} {number}")
             for number in range(concurrency)
         ]
+        self._workers.update(workers)
         try:
             done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+            self._workers.difference_update(workers)
         for worker in done:
             worker.result()
 
@@ -173,6 +178,7 @@ class Subscription:
             except STOMPException as failure:
                 logger.warning("message %s was not settled: %s", message.id, failure)
             if error is not None and policy is OnError.STOP:
+                self._reason = error
                 await self.unsubscribe()
                 raise error
 
@@ -236,8 +242,8 @@ class Subscription:
         """Unsubscribe."""
         await self.unsubscribe()
 
-    def _end_reason(self) -> STOMPError:
-        return self._reason or STOMPError(f"subscription {self.id!r} has ended")
+    def _end_reason(self) -> Exception:
+        return self._reason or STOMPError(f"the subscription to {self.destination} has ended")
 
     def health(self) -> SubscriptionHealth:
         """How the subscription is."""
@@ -252,7 +258,7 @@ class Subscription:
             nacked=counts[Settlement.NACKED],
             stale=counts[Settlement.STALE],
             handler_errors=self._handler_errors,
-            last_error=self._last_error or self._reason,
+            last_error=self._last_error,
         )
 
     def __repr__(self) -> str:
@@ -314,10 +320,10 @@ class Subscription:
         if self._ended or message.epoch != session.epoch or not session.link.is_open:
             message.settlement = Settlement.STALE
             self._settlements[Settlement.STALE] += 1
-            what = "subscription" if self._ended else "connection"
+            why = "its subscription has ended" if self._ended else "its connection is gone"
             raise StaleMessageError(
-                f"the {what} that brought message {message.id!r} has ended, so it cannot be "
-                "settled: the broker delivers it again"
+                f"message {message.id} of {self.destination} cannot be settled, because {why}: "
+                "the broker delivers it again"
             )
         return session.link
 
@@ -336,12 +342,24 @@ class Subscription:
 
     def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Messages came over a connection."""
+        if self._draining:
+            return
         self._received += len(frames)
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
         if not self._settles:
             for message in messages:
                 message.settlement = Settlement.ACKED
         self._inbox.put(messages, sum(len(frame.Body) for frame in frames))
+
+    async def drain(self, deadline: float) -> None:
+        """Give no more messages, and wait for handlers that are at work."""
+        self._draining = True
+        self._inbox.discard()
+        self._inbox.look_again()
+        here = asyncio.current_task()
+        workers = [worker for worker in self._workers if worker is not here]
+        if workers:
+            await asyncio.wait(workers, timeout=max(0.0, deadline - self._session.now()))
 
     def connection_lost(self, reason: STOMPError | None) -> None:
         """What would have to be settled is in vain."""
@@ -352,7 +370,8 @@ class Subscription:
         """Nothing more will come."""
         if not self._ended:
             self._ended = True
-            self._reason = reason
+            if reason is not None:
+                self._reason = self._last_error = reason
             if self._settles or reason is None:
                 self._inbox.discard()
             self._inbox.end()
