@@ -42,6 +42,7 @@ class Passage:
     Attributes:
         swallow: directions of which nothing passes from now on.
         passed: how many bytes have passed, by direction.
+        swallowed: how many have not.
     """
 
     def __init__(self, client: socket.socket, broker: socket.socket, fault: Fault) -> None:
@@ -50,6 +51,7 @@ class Passage:
         self._over = threading.Event()
         self.swallow = set(fault.swallow)
         self.passed = {UP: 0, DOWN: 0}
+        self.swallowed = {UP: 0, DOWN: 0}
         self.threads = [
             threading.Thread(target=self._pump, args=(direction,), name=f"proxy {direction}")
             for direction in (UP, DOWN)
@@ -82,6 +84,7 @@ class Passage:
                 if self._fault.delay:
                     self._over.wait(self._fault.delay)
                 if direction in self.swallow:
+                    self.swallowed[direction] += len(data)
                     continue
                 if self._passes(direction, target, data):
                     return
