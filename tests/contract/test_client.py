@@ -1,6 +1,6 @@
 """What both clients promise, said once: scenarios against a real broker, through an adapter.
 
-To run them with another client, add its adapter to `ADAPTERS`.
+`tests/contract/conftest.py` says which clients they run with.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from tests.support.asyncio_adapter import AsyncioAdapter
 from tests.support.blocking_adapter import BlockingAdapter
 from tests.support.client_adapter import ClientAdapter
 from tests.support.fault_proxy import DOWN, UP, Fault, FaultProxy
@@ -22,11 +21,6 @@ from stompy.lifecycle import ConnectionState
 from stompy.message import Delivery, Settlement
 from stompy_broker.running import RunningBroker
 
-ADAPTERS: dict[str, Callable[[], ClientAdapter]] = {
-    "blocking": BlockingAdapter,
-    "asyncio": AsyncioAdapter,
-}
-
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)
 
 
@@ -34,22 +28,6 @@ SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)
 def broker() -> Iterator[RunningBroker]:
     with running_broker(times={"heart_beat": (200, 200)}) as broker:
         yield broker
-
-
-@pytest.fixture(params=ADAPTERS)
-def make(request: pytest.FixtureRequest) -> Iterator[Callable[[], ClientAdapter]]:
-    """Makes clients, and disconnects them in the end."""
-    made: list[ClientAdapter] = []
-
-    def make() -> ClientAdapter:
-        made.append(ADAPTERS[request.param]())
-        return made[-1]
-
-    yield make
-    for client in made:
-        with suppress(stompy.STOMPException):
-            client.disconnect()
-        client.close()
 
 
 @pytest.fixture
