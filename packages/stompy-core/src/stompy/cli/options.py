@@ -1,0 +1,157 @@
+"""What the commands have in common on the command line: the broker, headers, numbers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from collections.abc import Callable
+
+from stompy.cli.console import UsageError, say
+from stompy.client import STOMPClient, connect
+from stompy.transport.address import parse_address
+
+DEFAULT_URL = "stomp://127.0.0.1:61613"
+
+Command = Callable[[argparse.Namespace], int]
+"""Runs with what the parser has read; gives the exit code."""
+
+Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EPILOG = """\
+the broker:
+  --url URL, else $STOMPY_URL, else stomp://127.0.0.1:61613
+  A URL may hold login, passcode and virtual host: stomp://me:secret@host:61613/vhost
+  --passcode is seen by whoever may list processes; $STOMPY_PASSCODE is not.
+
+exit codes:
+  0    done; also when the reader of a pipe has had enough
+  1    the broker cannot be reached, hung up or refused; one line on stderr says why
+  2    wrong usage
+  3    time-out: listen had fewer than COUNT messages, request no reply, ping no answer
+  130  interrupted
+"""
+
+
+def add_command(
+    commands: Commands, name: str, run: Command, summary: str, details: str
+) -> argparse.ArgumentParser:
+    """A command with the options that all have in common.
+
+    Args:
+        commands: where it belongs.
+        name: its name.
+        run: what it does.
+        summary: one line, in small letters.
+        details: examples and what else to know.
+    """
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"{details}\n{EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--url", help="the broker")
+    command.add_argument("--login", help="login id")
+    command.add_argument("--passcode", help="pass code")
+    command.add_argument("-q", "--quiet", action="store_true", help="only errors on stderr")
+    command.set_defaults(command=run)
+    return command
+
+
+def add_destination(command: argparse.ArgumentParser) -> None:
+    """The destination, and headers of the frame that goes there."""
+    command.add_argument("destination", metavar="DESTINATION", help="such as /queue/NAME")
+    command.add_argument(
+        "-H",
+        "--header",
+        metavar="NAME:VALUE",
+        type=header,
+        action="append",
+        default=[],
+        help="one more header; may be repeated",
+    )
+
+
+def url_of(options: argparse.Namespace) -> str:
+    """The broker that is meant."""
+    given: str | None = options.url
+    return given or os.environ.get("STOMPY_URL") or DEFAULT_URL
+
+
+def open_client(options: argparse.Namespace, **headers: str) -> STOMPClient:
+    """A client that is connected to the broker that is meant.
+
+    Args:
+        options: what the parser has read.
+        headers: more headers for CONNECT, ``_`` in their names standing for ``-``.
+
+    Raises:
+        UsageError: the URL cannot be one.
+        STOMPError: the broker cannot be reached, or refused.
+    """
+    url = url_of(options)
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        passcode = options.passcode or parse_address(url).passcode
+        return connect(url, options.login, passcode or os.environ.get("STOMPY_PASSCODE"), more)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def tell(options: argparse.Namespace, text: str) -> None:
+    """One line on standard error, unless that is not wanted."""
+    if not options.quiet:
+        say(text)
+
+
+# -- types of arguments ----------------------------------------------------------------------------
+
+
+def header(text: str) -> tuple[str, str]:
+    """``NAME:VALUE``.
+
+    Raises:
+        ArgumentTypeError: it is not.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not name:value")
+    return name, value.lstrip(" ")
+
+
+def at_least(lowest: int, highest: int, noun: str) -> Callable[[str], int]:
+    """Numbers within bounds.
+
+    Args:
+        lowest: the smallest number that is one.
+        highest: the largest.
+        noun: what is counted, for the error.
+    """
+
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {noun}")
+        if not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(
+                f"{text} {noun} are not from {lowest:,} to {highest:,}"
+            )
+        return int(text)
+
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time.
+
+    Raises:
+        ArgumentTypeError: it is none, or longer than anybody can wait.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return number
