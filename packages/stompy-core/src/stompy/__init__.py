@@ -6,26 +6,40 @@
 """
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
+from stompy.confirmations import Outcome
 from stompy.dialect import Dialect
 from stompy.errors import (
     ErrorCode,
+    OutcomeUnknown,
     ProtocolError,
+    StaleMessageError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
     STOMPTimeout,
+    TransactionLost,
     UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
+from stompy.health import ClientHealth, SubscriptionHealth
+from stompy.lifecycle import ConnectionState, StateChange
 from stompy.limits import Limits
+from stompy.message import Message
+from stompy.retry import Reconnect
 
 __all__ = [
     "AckMode",
+    "ClientHealth",
+    "ConnectionState",
     "Dialect",
     "ErrorCode",
     "Limits",
+    "Message",
+    "Outcome",
+    "OutcomeUnknown",
     "ProtocolError",
+    "Reconnect",
     "STOMPClient",
     "STOMPConnectionError",
     "STOMPError",
@@ -33,6 +47,10 @@ __all__ = [
     "STOMPFrame",
     "STOMPTimeout",
     "STOMPTransaction",
+    "StaleMessageError",
+    "StateChange",
+    "SubscriptionHealth",
+    "TransactionLost",
     "UnsupportedByBroker",
     "Version",
     "connect",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from stompy.errors import ErrorCode, STOMPConnectionError, STOMPError
+from stompy.errors import ConnectionImpossible, ErrorCode, STOMPConnectionError, STOMPError
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.heartbeat import DEFAULT_HEART_BEAT
@@ -49,6 +49,8 @@ class ConnectionSettings:
     heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT
     heart_beat_grace: float = 2.0
     limits: Limits = DEFAULT_LIMITS
+    content_length: bool = True
+    """Whether SEND says how long its body is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +74,21 @@ def dial(
 
     Raises:
         STOMPConnectionError: none did; the text names each address with phase and reason.
+        ConnectionImpossible: none did, and for reasons that will not go away.
         STOMPError: the broker refused, in its own words.
         ValueError: a header that CONNECT cannot carry.
     """
     failures = []
+    hopeless = True
     for address in addresses:
         try:
             return _attempt(address, headers_for(address), settings)
         except AttemptFailed as failure:
             logger.info("no connection to %s: %s", address, failure)
             failures.append(f"{address} ({failure})")
-    raise STOMPConnectionError(f"cannot connect to {', '.join(failures)}")
+            hopeless = hopeless and failure.is_final
+    kind = ConnectionImpossible if hopeless else STOMPConnectionError
+    raise kind(f"cannot connect to {', '.join(failures)}")
 
 
 def broker_error(frame: STOMPFrame) -> STOMPError:
@@ -98,6 +104,7 @@ def _attempt(
         versions=settings.versions,
         heart_beat=settings.heart_beat,
         heart_beat_grace=settings.heart_beat_grace,
+        content_length=settings.content_length,
     )
     opening = protocol.connect(headers)
     deadline = monotonic() + settings.timeout
@@ -130,14 +137,16 @@ def _shake_hands(
                 raise AttemptFailed("handshake", "the connection was closed without an answer")
             frames = protocol.receive_data(data, monotonic())
             if protocol.failure is not None and protocol.connected is None:
-                raise AttemptFailed("handshake", str(protocol.failure))
+                hopeless = protocol.failure.error_code is ErrorCode.UNSUPPORTED_VERSION
+                raise AttemptFailed("handshake", str(protocol.failure), is_final=hopeless)
     except TimeoutError:
         raise AttemptFailed("handshake", _foreign(first) or TIMED_OUT) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise AttemptFailed("handshake", _foreign(first) or reason) from error
     except AttemptFailed as failure:
-        raise AttemptFailed("handshake", _foreign(first) or failure.reason) from None
+        reason = _foreign(first) or failure.reason
+        raise AttemptFailed("handshake", reason, is_final=failure.is_final) from None
     return frames
 
 

@@ -24,12 +24,14 @@ class AttemptFailed(Exception):  # noqa: N818 -- an outcome to collect, not an e
     Attributes:
         phase: ``DNS``, ``TCP`` or ``handshake``.
         reason: why, in words.
+        is_final: whether trying again seems hopeless.
     """
 
-    def __init__(self, phase: str, reason: str) -> None:
+    def __init__(self, phase: str, reason: str, *, is_final: bool = False) -> None:
         super().__init__(f"{phase}: {reason}")
         self.phase = phase
         self.reason = reason
+        self.is_final = is_final
 
 
 class _Place(NamedTuple):
