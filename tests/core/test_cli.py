@@ -12,8 +12,7 @@ import threading
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, eventually
 
-from stompy import cli
-from stompy.cli import main
+from stompy.cli import main, options
 
 COMMAND = [sys.executable, "-m", "stompy"]
 
@@ -165,9 +164,9 @@ def test_the_url_comes_from_the_environment_or_is_the_default(monkeypatch, capsy
     with ScriptedServer(Recorder()) as server:
         monkeypatch.setenv("STOMPY_URL", server.url)
         assert main(["send", "/queue/q", "x"]) == 0
-    assert cli.DEFAULT_URL == "stomp://127.0.0.1:61613"
+    assert options.DEFAULT_URL == "stomp://127.0.0.1:61613"
     monkeypatch.delenv("STOMPY_URL")
-    monkeypatch.setattr(cli, "DEFAULT_URL", "stomp://127.0.0.1:1")
+    monkeypatch.setattr(options, "DEFAULT_URL", "stomp://127.0.0.1:1")
     assert main(["send", "/queue/q", "x"]) == 1
     assert "127.0.0.1:1 " in capsys.readouterr().err
 

@@ -11,9 +11,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from stompy.cli import bench, messages, ping
+from stompy.cli.bench import add_to as add_bench
 from stompy.cli.console import FAILED, INTERRUPTED, OK, USAGE, UsageError, say
+from stompy.cli.messages import add_to as add_messages
 from stompy.cli.options import EPILOG, Command
+from stompy.cli.ping import add_to as add_ping
 from stompy.errors import STOMPException
 
 _EXAMPLES = """\
@@ -57,6 +59,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for part in (messages, ping, bench):
-        part.add_to(commands)
+    for add_to in (add_messages, add_ping, add_bench):
+        add_to(commands)
     return parser

@@ -1,7 +1,7 @@
-"""How long things took, without keeping every time: counts in buckets that grow with the time. Pure.
+"""How long things took, without keeping every time: counts in buckets. Pure.
 
-A bucket is at most a thirty-second part as wide as what it holds, so a percentile is right within
-about three per cent. Times are whole nanoseconds.
+Buckets grow with the time. One is at most a thirty-second part as wide as what it holds, so a
+percentile is right within about three per cent. Times are whole nanoseconds.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 What holds at all times:
 
-* A load is bounded by its number of messages and by its time, whatever comes first. After its time
-  nothing more is sent; what is under way is taken out, for some seconds at most.
+* A load is bounded by its number of messages and by its time, whatever comes first. After that
+  nothing more is sent; what is under way is taken out, for the same time and some seconds at most.
 * Whoever fails ends the load for all, and `Load.run` raises what it was.
 * Destinations have names of their own, so that nobody else's messages are touched.
 """
@@ -29,8 +29,8 @@ STAMP = struct.Struct(">Q")
 
 _READY_SECONDS = 30.0
 _ANSWER_SECONDS = 10.0
-_DRAIN_SECONDS = 10.0
-"""How long, after its time, a load goes on to take out what it has put in."""
+_DRAIN_SECONDS = 3.0
+"""When nothing has come for so long after the last message was sent, nothing more will."""
 _LOOK_SECONDS = 0.1
 _ACK_EVERY = 20
 """In mode ``client`` so many messages are acknowledged at once."""
@@ -56,6 +56,9 @@ class Load:
         self._destinations = [
             f"{prefix}stompy.bench.{self._token}.{number}" for number in range(plan.destinations)
         ]
+        self._headers: dict[str, str] = {}
+        if plan.persistent is not None:
+            self._headers["persistent"] = "true" if plan.persistent else "false"
         self._copies = [plan.copies(number) for number in range(plan.destinations)]
         self._sent = [Tally() for _ in range(plan.producers)]
         self._received = [Tally() for _ in range(plan.consumers)]
@@ -157,11 +160,11 @@ class Load:
         """Run producers and consumers to their end, all of them beginning at once."""
         threads = [*consumers, *producers]
         self._stop.clear()
-        self._ready = threading.Barrier(len(threads) + 1, timeout=_READY_SECONDS)
+        self._ready = threading.Barrier(len(threads) + 1, self._begin, _READY_SECONDS)
         for thread in threads:
             thread.start()
         try:
-            self._begin()
+            self._wait_until_ready()
             self._wait(producers, watch)
             self._drain(consumers, watch)
         finally:
@@ -173,12 +176,14 @@ class Load:
             raise self._failure
 
     def _begin(self) -> None:
+        self._began = perf_counter()
+
+    def _wait_until_ready(self) -> None:
         try:
             self._ready.wait()
         except threading.BrokenBarrierError:
             if self._failure is None:
                 self._failure = STOMPTimeout(f"not all clients were ready in {_READY_SECONDS:g} s")
-        self._began = perf_counter()
 
     def _wait(self, producers: list[threading.Thread], watch: Watch) -> None:
         last = 0
@@ -192,14 +197,16 @@ class Load:
                 last = sent
 
     def _drain(self, consumers: list[threading.Thread], watch: Watch) -> None:
-        """Give consumers the time to take what was sent."""
+        """Give consumers the time to take what was sent, while they get on with it."""
         if self._plan.kind is Kind.REQUEST:
             return
-        seconds = self._plan.seconds if self._plan.kind is Kind.DURABLE else _DRAIN_SECONDS
-        deadline = perf_counter() + seconds
-        while self._failure is None and perf_counter() < deadline:
-            taken = sum(tally.messages for tally in self._received)
-            if taken >= self._due or not any(thread.is_alive() for thread in consumers):
+        last, progress_at = -1, perf_counter()
+        end = progress_at + self._plan.seconds + _DRAIN_SECONDS
+        while self._failure is None and any(thread.is_alive() for thread in consumers):
+            taken, now = sum(tally.messages for tally in self._received), perf_counter()
+            if taken > last:
+                last, progress_at = taken, now
+            if taken >= self._due or now > min(end, progress_at + _DRAIN_SECONDS):
                 return
             watch(taken / self._due, "taking what was sent")
             self._stop.wait(_LOOK_SECONDS / 10)
@@ -213,7 +220,6 @@ class Load:
     def _produce(self, number: int) -> None:
         plan, tally = self._plan, self._sent[number]
         with self._connect() as client:
-            headers = [self._send_headers(client, destination) for destination in self._destinations]
             outstanding: deque[str] = deque()
             self._ready.wait()
             for count in range(plan.quota(number)):
@@ -224,7 +230,7 @@ class Load:
                 receipt = client.message(
                     self._destinations[chosen],
                     body,
-                    headers=headers[chosen],
+                    headers=self._headers,
                     receipt=bool(plan.window),
                 )
                 tally.messages += 1
@@ -246,12 +252,6 @@ class Load:
             return True
         wait = self._began + count / self._plan.rate - perf_counter()
         return wait <= 0 or not self._stop.wait(wait)
-
-    def _send_headers(self, client: STOMPClient, destination: str) -> dict[str, str]:
-        headers = _dialect(client).destination_headers(destination, for_subscribe=False)
-        if self._plan.persistent is not None:
-            headers["persistent"] = "true" if self._plan.persistent else "false"
-        return headers
 
     @staticmethod
     def _body(size: int) -> bytes:
@@ -291,22 +291,20 @@ class Load:
 
     def _subscriber(self, number: int) -> STOMPClient:
         """A client that is subscribed to all that this consumer takes from."""
-        client = self._connect(client_id=self._name(number))
+        durable = self._plan.kind is Kind.DURABLE
+        owner = {"client_id": self._name(number)} if durable else {}
+        client = self._connect(**owner)
         dialect = _dialect(client)
         for source in self._plan.sources(number):
+            headers = dialect.prefetch_headers(self._plan.prefetch)
+            if durable:
+                name = f"{self._name(number)}.{source}"
+                headers |= dialect.durable_headers(name, **owner)
             destination = self._destinations[source]
-            headers = dialect.destination_headers(destination, for_subscribe=True)
-            headers |= dialect.prefetch_headers(self._plan.prefetch)
-            if self._plan.kind is Kind.DURABLE:
-                headers |= self._durable_headers(dialect, number, source)
             client.subscribe(
                 destination, self._plan.ack, False, id=str(source), headers=headers, receipt=True
             )
         return client
-
-    def _durable_headers(self, dialect: Dialect, number: int, source: int) -> dict[str, str]:
-        name = f"{self._name(number)}.{source}"
-        return dialect.durable_headers(name, client_id=self._name(number))
 
     def _end_durably(self, number: int) -> None:
         with self._subscriber(number) as client:
@@ -327,7 +325,6 @@ class Load:
     def _ask(self, number: int) -> None:
         plan, tally = self._plan, self._sent[number]
         with self._connect() as client:
-            headers = [self._send_headers(client, destination) for destination in self._destinations]
             self._ready.wait()
             for count in range(plan.quota(number)):
                 if self._stop.is_set() or self._time_is_up or not self._keep_pace(count):
@@ -339,7 +336,7 @@ class Load:
                     self._destinations[chosen],
                     body,
                     timeout=_ANSWER_SECONDS,
-                    headers=headers[chosen],
+                    headers=self._headers,
                 )
                 tally.times.record(perf_counter_ns() - began)
                 tally.messages += 1

@@ -6,17 +6,19 @@ import argparse
 import os
 import threading
 from collections.abc import Callable
+from typing import TypeAlias
 
 from stompy.cli.console import UsageError, say
 from stompy.client import STOMPClient, connect
-from stompy.transport.address import parse_address
+from stompy.transport.failover import read_addresses
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"
 
 Command = Callable[[argparse.Namespace], int]
 """Runs with what the parser has read; gives the exit code."""
 
-Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""Where commands are added."""
 
 EPILOG = """\
 the broker:
@@ -94,8 +96,11 @@ def open_client(options: argparse.Namespace, **headers: str) -> STOMPClient:
     url = url_of(options)
     more = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        passcode = options.passcode or parse_address(url).passcode
-        return connect(url, options.login, passcode or os.environ.get("STOMPY_PASSCODE"), more)
+        passcode: str | None = options.passcode
+        addresses, _ = read_addresses(url, False)
+        if passcode is None and not any(address.passcode for address in addresses):
+            passcode = os.environ.get("STOMPY_PASSCODE")
+        return connect(url, options.login, passcode, more)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -67,8 +67,10 @@ def _ping(options: argparse.Namespace) -> int:
                 say(f"no answer within {options.timeout:g} s")
                 return TIMED_OUT
             show(f"answer {number + 1}: {_ms(times[-1])}")
-    show(f"{len(times)} answers: min {_ms(min(times))}, median {_ms(median(times))}, "
-         f"max {_ms(max(times))}")
+    show(
+        f"{len(times)} answers: min {_ms(min(times))}, median {_ms(median(times))}, "
+        f"max {_ms(max(times))}"
+    )
     if options.json:
         milliseconds = [round(time * 1e3, 3) for time in times]
         put(json.dumps({**identity, "connect_ms": round(connected * 1e3, 3), "ms": milliseconds}))
