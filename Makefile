@@ -49,7 +49,7 @@ bench: $(RUNTIME) ## measure
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(DEV) ## the manual, into docs/_build/html
-	$(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -n -j 2 docs docs/_build/html
 
 notebooks: $(DEV) ## execute the tutorials
 	$(BIN)/python -m pytest tests/notebooks $(ARGS)

@@ -14,6 +14,7 @@ from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
+from stompy.rows import Rows
 from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
@@ -70,9 +71,9 @@ class Broker:
         """How many clients are connected."""
         return len(self._connections)
 
-    def queues(self) -> list[QueueStats]:
+    def queues(self) -> Rows[QueueStats]:
         """The counters of all queues, by name."""
-        rows: list[QueueStats] = []
+        rows: Rows[QueueStats] = Rows()
         for queue in sorted(self._router, key=lambda queue: queue.name):
             queue.stats(rows.append)
         return rows
@@ -216,6 +217,7 @@ class Broker:
             self._loop.call_soon_threadsafe,
             written=self._on_disk,
             troubled=self._store_troubled,
+            disk_free=self.config.limits.disk_free,
             released=self._flusher.flush,
         )
 
@@ -286,6 +288,14 @@ class Broker:
     def __repr__(self) -> str:
         """Where it listens, and how many are connected."""
         return f"<Broker {self.url} connections:{self.connections}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from stompy.display import table_html, titled_html  # noqa: PLC0415 -- in notebooks only
+
+        queues = self.queues() if self._server is not None else []
+        counts = [("connections", self.connections), ("queues", len(queues))]
+        return titled_html(f"Broker {self.url}", counts, table_html(queues) if queues else "")
 
 
 def _wall_ms() -> int:

@@ -70,6 +70,11 @@ class _OptionsOrCommand(click.Group):
 @click.option("--memory", is_flag=True, help="Keep messages in memory only.")
 @click.option("--allow-anonymous", is_flag=True, help="Let clients in without login.")
 @click.option(
+    "--until-eof",
+    is_flag=True,
+    help="Stop when standard input ends, as it does with the program that started the broker.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -78,7 +83,7 @@ class _OptionsOrCommand(click.Group):
 )
 @click.version_option(__version__, prog_name="stompy-broker")
 @click.pass_context
-def main(
+def main(  # noqa: PLR0913, PLR0917 -- as many as there are options
     context: click.Context,
     config_file: Path | None,
     host: str | None,
@@ -86,6 +91,7 @@ def main(
     data: str | None,
     memory: bool,
     allow_anonymous: bool,
+    until_eof: bool,
     log_level: str,
 ) -> None:
     """Run a STOMP broker.
@@ -111,7 +117,7 @@ def main(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    sys.exit(_run(config))
+    sys.exit(_run(config, until_eof))
 
 
 @main.command()
@@ -272,7 +278,7 @@ def _load(file: Path | None, overrides: dict[str, dict[str, object]]) -> BrokerC
         sys.exit(EXIT_USAGE)
 
 
-def _run(config: BrokerConfig) -> int:
+def _run(config: BrokerConfig, until_eof: bool) -> int:
     _allow_many_files()
     # Waiting messages are many objects that never form cycles. Looking at them less often costs
     # memory only where cycles exist. Measured with benchmarks/collector.py: filling a queue takes a
@@ -283,11 +289,11 @@ def _run(config: BrokerConfig) -> int:
     # each commit. Measured with benchmarks/peers.py: twice the rate of receipted messages.
     sys.setswitchinterval(0.0005)
     with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(_serve(config))
+        return asyncio.run(_serve(config, until_eof))
     return 1
 
 
-async def _serve(config: BrokerConfig) -> int:
+async def _serve(config: BrokerConfig, until_eof: bool) -> int:
     broker = Broker(config)
     try:
         await broker.start()
@@ -305,6 +311,8 @@ async def _serve(config: BrokerConfig) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    if until_eof:
+        loop.add_reader(sys.stdin.fileno(), _read_input, loop, signals)
     click.echo(f"stompy-broker ready {broker.url}")
     await signals.get()
     stopping = asyncio.create_task(broker.stop())
@@ -316,6 +324,13 @@ async def _serve(config: BrokerConfig) -> int:
     stopping.cancel()
     broker.abort()
     return 1
+
+
+def _read_input(loop: asyncio.AbstractEventLoop, signals: asyncio.Queue[int]) -> None:
+    """Skip what comes on standard input; its end is as good as a signal."""
+    if not os.read(sys.stdin.fileno(), 65536):
+        loop.remove_reader(sys.stdin.fileno())
+        signals.put_nowait(signal.SIGTERM)
 
 
 def _allow_many_files() -> None:

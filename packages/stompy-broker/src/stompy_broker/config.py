@@ -121,6 +121,11 @@ class LimitsConfig(_Section):
         default=ByteSize(0),
         description="Messages on disk in all, at which producers are made to wait; 0 = no mark.",
     )
+    disk_free: ByteSize = Field(
+        default=ByteSize(64 * _MIB),
+        description="Room that has to be left on the disk; with less, producers of persistent "
+        "messages wait or are refused, as `store.on_failure` says; 0 = no mark.",
+    )
     output: ByteSize = Field(
         default=ByteSize(_MIB),
         gt=0,

@@ -5,6 +5,11 @@
 ...     client.message("/queue/hello", "world")
 """
 
+import logging
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from stompy.client import STOMPClient, STOMPTransaction, connect
 from stompy.confirmations import Outcome
 from stompy.dialect import Dialect
@@ -13,6 +18,7 @@ from stompy.errors import (
     OutcomeUnknown,
     ProtocolError,
     StaleMessageError,
+    STOMPCertificateError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -27,8 +33,10 @@ from stompy.lifecycle import ConnectionState, StateChange
 from stompy.limits import Limits
 from stompy.message import Message
 from stompy.retry import Reconnect
+from stompy.transport.tls import TLS
 
 __all__ = [
+    "TLS",
     "AckMode",
     "ClientHealth",
     "ConnectionState",
@@ -40,6 +48,7 @@ __all__ = [
     "OutcomeUnknown",
     "ProtocolError",
     "Reconnect",
+    "STOMPCertificateError",
     "STOMPClient",
     "STOMPConnectionError",
     "STOMPError",
@@ -53,7 +62,22 @@ __all__ = [
     "TransactionLost",
     "UnsupportedByBroker",
     "Version",
+    "aio",
     "connect",
 ]
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load `stompy.aio` when it is asked for, so that nobody else loads asyncio."""
+    if name == "aio":
+        return import_module("stompy.aio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# A library says nothing unless its user asks; exceptions tell the same.
+logging.getLogger("stompy").addHandler(logging.NullHandler())

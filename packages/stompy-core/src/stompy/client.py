@@ -17,6 +17,7 @@ What holds at all times:
 
 from __future__ import annotations
 
+import ssl
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +43,7 @@ from stompy.supervisor import Route, Supervisor
 from stompy.transaction import STOMPTransaction
 from stompy.transport.address import Address, AddressLike
 from stompy.transport.failover import read_addresses
+from stompy.transport.tls import TLS
 from stompy.verbs import HeaderValue, connect_headers
 from stompy.wanted import WantedSubscription
 
@@ -77,6 +79,7 @@ class STOMPClient(FrameReceiver):
         heart_beat_grace: float = 2.0,
         limits: Limits = DEFAULT_LIMITS,
         send_timeout: float = 60.0,
+        tls: ssl.SSLContext | TLS | None = None,
         reconnect: bool | Reconnect = False,
         on_state: Callable[[StateChange], object] | None = None,
         content_length: bool = True,
@@ -86,11 +89,13 @@ class STOMPClient(FrameReceiver):
 
         Args:
             addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
-                or a list of them, tried in order.
+                or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
+                TLS, WebSocket, and the one over the other.
             login: login id; one in the URL counts when this is None.
             passcode: pass code; likewise.
             headers: more headers for CONNECT.
-            timeout: seconds for each address, over look-up, TCP and the broker's answer.
+            timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
+                answer.
             host: the virtual host; default: the path of the URL, or else ``/``.
             versions: the STOMP versions to offer.
             heart_beat: milliseconds between our beats, and between those that we want.
@@ -104,15 +109,19 @@ class STOMPClient(FrameReceiver):
                 connect again. What it raises is logged and counted.
             content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
                 make text messages of those that do not.
+            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+                it the system's authorities are trusted.
             kv_headers: more headers for CONNECT.
 
         Returns:
             The CONNECTED frame.
 
         Raises:
+            STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
             STOMPConnectionError: no broker answered; the text says what happened at each address.
             STOMPError: the broker refused, or this client is connected already.
-            ValueError: an address, a version or a header that cannot be.
+            ValueError: an address, a version, a header or options for TLS that cannot be.
+            ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
         """
         if self.is_connected or self.state is ConnectionState.RECONNECTING:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
@@ -123,9 +132,10 @@ class STOMPClient(FrameReceiver):
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
+            tls=tls,
             content_length=content_length,
         )
-        addresses, policy = read_addresses(addr_list, reconnect)
+        addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
 
         def headers_for(address: Address) -> dict[str, str]:
             return connect_headers(
@@ -432,6 +442,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     heart_beat_grace: float = 2.0,
     limits: Limits = DEFAULT_LIMITS,
     send_timeout: float = 60.0,
+    tls: ssl.SSLContext | TLS | None = None,
     reconnect: bool | Reconnect = False,
     on_state: Callable[[StateChange], object] | None = None,
     content_length: bool = True,
@@ -457,6 +468,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
         heart_beat_grace=heart_beat_grace,
         limits=limits,
         send_timeout=send_timeout,
+        tls=tls,
         reconnect=reconnect,
         on_state=on_state,
         content_length=content_length,

@@ -6,6 +6,7 @@ The tree::
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
     │   │   ├── ConnectionImpossible  none could be made, and none will by trying again
+    │   │   │   └── STOMPCertificateError  a certificate is not trusted, not fitting, or missing
     │   │   ├── OutcomeUnknown     it was lost before the broker answered for a frame
     │   │   └── TransactionLost    it was lost, and an open transaction with it
     │   ├── ProtocolError          the peer broke the rules of the specification
@@ -135,8 +136,12 @@ class STOMPConnectionError(STOMPError, ConnectionError):
 class ConnectionImpossible(STOMPConnectionError):  # noqa: N818  # says what, not that
     """No connection could be made, and trying again seems hopeless.
 
-    There is no common version of STOMP, say, or a certificate that cannot be trusted.
+    There is no common version of STOMP, say.
     """
+
+
+class STOMPCertificateError(ConnectionImpossible):
+    """TLS failed because of a certificate, theirs or ours; trying again does not help."""
 
 
 class OutcomeUnknown(STOMPConnectionError):  # noqa: N818  # says what, not that

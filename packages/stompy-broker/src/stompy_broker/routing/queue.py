@@ -194,9 +194,7 @@ class Queue:
     def detach(self, consumer: Consumer, unsettled: Iterable[Message] = ()) -> None:
         """Let a consumer go; what it did not settle returns to its place."""
         self._consumers.pop(consumer, None)
-        if consumer.waiting:
-            consumer.waiting = False
-            self._waiting.remove(consumer)
+        self.step_out(consumer)
         for message in unsettled:
             self._unacked -= 1
             self._give_back(message.returned(), "delivery_limit", "", 0.0)
@@ -252,6 +250,12 @@ class Queue:
             self._waiting.append(consumer)
             if self._fresh or self._ordered:
                 self._pump()
+
+    def step_out(self, consumer: Consumer) -> None:
+        """A consumer wants nothing for now."""
+        if consumer.waiting:
+            consumer.waiting = False
+            self._waiting.remove(consumer)
 
     @property
     def ready(self) -> int:
@@ -315,7 +319,8 @@ class Queue:
 
     def close(self) -> None:
         """The queue ends, and what is in it. What is with consumers ends when it is settled."""
-        self._closed = True
+        # From now on `_take_in` turns everything away.
+        self._closed = self._special = True
         self._alarm.cancel()
         self._expiry.cancel()
         for message in self._departing:
@@ -509,6 +514,9 @@ class Queue:
 
     def _take_in(self, message: Message, *, admit: bool) -> bool:
         """Apply time to live and length limits; false if the message is not for this queue."""
+        if self._closed:
+            # Its subscriber was cut off by one of the queues that the message is for.
+            return False
         policy = self.policy
         if policy.message_ttl:
             expires = message.received_at + policy.message_ttl

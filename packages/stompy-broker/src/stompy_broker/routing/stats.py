@@ -23,3 +23,9 @@ class QueueStats:
     expired: int
     dead_lettered: int
     dropped: int
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from stompy.display import record_html  # noqa: PLC0415 -- needed in notebooks only
+
+        return record_html(f"/queue/{self.name}", self)

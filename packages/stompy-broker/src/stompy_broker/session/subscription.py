@@ -112,6 +112,11 @@ class Subscription:
         if not self.waiting and not self.ended:
             self.queue.resume(self)
 
+    def stop(self) -> None:
+        """Take no more. `end` follows."""
+        self.ended = True
+        self.queue.step_out(self)
+
     def end(self) -> None:
         """Take no more; what is not settled returns to its place."""
         self.ended = True

@@ -182,6 +182,8 @@ class Connection(asyncio.Protocol):
     def stop_deliveries(self) -> None:
         """What is not on its way yet stays in its queue."""
         self.outlet.seal()
+        if self._session is not None:
+            self._session.stop_deliveries()
 
     @property
     def owes(self) -> bool:

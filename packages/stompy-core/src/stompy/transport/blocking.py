@@ -1,45 +1,240 @@
-"""Opening a TCP connection from a thread, within one deadline over name look-up and connecting.
+"""Opening a connection from a thread, within one deadline over look-up, TCP, TLS and WebSocket.
 
-Every failure is an `AttemptFailed` that says in which phase the attempt ended. Deadlines are
-times of `time.monotonic`.
+Every failure is an `AttemptFailed` that says in which phase the attempt ended, but for those that
+are the same everywhere, as with certificates. Deadlines are times of `time.monotonic`.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
 import queue
 import socket
 import threading
+from collections.abc import Callable
 from time import monotonic
-from typing import NamedTuple
+from typing import ClassVar, Protocol
 
 from stompy.transport.address import Address
+from stompy.transport.layers import Layer, LayerError, Layers
+from stompy.transport.lookup import (
+    TIMED_OUT,
+    AttemptFailed,
+    Place,
+    is_numeric,
+    resolve,
+    resolve_aside,
+)
 
-TIMED_OUT = "no answer within the time-out"
+_CHUNK = 256 * 1024
 
 
-class AttemptFailed(Exception):  # noqa: N818 -- an outcome to collect, not an error to show
-    """One address could not be connected to.
+class Stream(Protocol):
+    """What carries STOMP: a socket, or one with layers upon it. Its methods are a socket's.
 
-    Attributes:
-        phase: ``DNS``, ``TCP`` or ``handshake``.
-        reason: why, in words.
-        is_final: whether trying again seems hopeless.
+    Non-blocking, `recv` and `send` raise `BlockingIOError` when nothing can be done now.
     """
 
-    def __init__(self, phase: str, reason: str, *, is_final: bool = False) -> None:
-        super().__init__(f"{phase}: {reason}")
-        self.phase = phase
-        self.reason = reason
-        self.is_final = is_final
+    @property
+    def unsent(self) -> bool:
+        """Whether ``send(b"")`` has something left to do, once the socket takes more."""
+        ...
+
+    def fileno(self) -> int:
+        """For a selector."""
+        ...
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Seconds that each call may wait."""
+        ...
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Whether calls wait at all."""
+        ...
+
+    def send(self, data: bytes | bytearray | memoryview, /) -> int:
+        """Send; give how much of it was taken."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """What has come; empty at the end of the connection."""
+        ...
+
+    def close(self) -> None:
+        """Close."""
+        ...
 
 
-class _Place(NamedTuple):
-    family: socket.AddressFamily
-    address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+class PlainSocket(socket.socket):
+    """A TCP socket as a `Stream`; nothing lies between it and its user."""
+
+    unsent: ClassVar[bool] = False
 
 
-def open_socket(address: Address, deadline: float) -> socket.socket:
+class LayeredSocket:
+    """A socket with layers upon it, as a `Stream`.
+
+    One thread may receive while another sends: a lock keeps them apart, and is never held while
+    the socket is waited for.
+
+    Args:
+        connection: the connected socket.
+        layers: what lies upon it.
+    """
+
+    def __init__(self, connection: socket.socket, layers: Layers) -> None:
+        self._socket = connection
+        self._layers = layers
+        self._lock = threading.Lock()
+        self._pending = bytearray()  # what is encoded and not written yet
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something encoded waits to be written."""
+        return bool(self._pending)
+
+    def fileno(self) -> int:
+        """The socket's."""
+        return self._socket.fileno()
+
+    def settimeout(self, value: float | None, /) -> None:
+        """As for a socket."""
+        self._socket.settimeout(value)
+
+    def setblocking(self, flag: bool, /) -> None:
+        """As for a socket."""
+        self._socket.setblocking(flag)
+
+    def open(self, remaining: Callable[[], float]) -> None:
+        """Do the handshakes of the layers.
+
+        Args:
+            remaining: the seconds that are left; raises `TimeoutError` when none are.
+
+        Raises:
+            AttemptFailed: the connection ended, or it took too long; the phase is the layer's name.
+            LayerError: a handshake failed.
+        """
+        layers = self._layers
+        phase = layers.next
+        try:
+            while phase:
+                self._pending += layers.take()
+                while self._pending:
+                    self._socket.settimeout(remaining())
+                    self._push()
+                self._socket.settimeout(remaining())
+                data = self._socket.recv(_CHUNK)
+                if not data:
+                    raise AttemptFailed(phase, "the connection was closed during the handshake")
+                layers.receive(data)
+                phase = layers.next
+        except LayerError:
+            raise
+        except TimeoutError:
+            raise AttemptFailed(phase, TIMED_OUT) from None
+        except OSError as error:
+            raise AttemptFailed(phase, error.strerror or str(error)) from error
+
+    def send(self, data: bytes | bytearray | memoryview, /) -> int:
+        """Encode and send; what the socket does not take now is `unsent`.
+
+        Raises:
+            BlockingIOError: there is something unsent from before.
+        """
+        with self._lock:
+            self._push()
+            if self._pending:
+                raise BlockingIOError
+            taken = bytes(data[:_CHUNK])
+            self._pending += self._layers.send(taken)
+            with contextlib.suppress(BlockingIOError):
+                self._push()
+            return len(taken)
+
+    def recv(self, size: int, /) -> bytes:
+        """What has come, decoded.
+
+        Raises:
+            BlockingIOError: nothing has come for STOMP, even if it has for the layers.
+            LayerError: a layer is broken.
+        """
+        data = self._socket.recv(size)
+        if not data:
+            return self._end()
+        with self._lock:
+            try:
+                decoded = self._layers.receive(data)
+            finally:
+                # An alert, a pong, the answer to a close.
+                self._pending += self._layers.take()
+                with contextlib.suppress(OSError):
+                    self._push()
+        if decoded:
+            return decoded
+        if self._layers.ended:
+            return self._end()
+        raise BlockingIOError
+
+    def _end(self) -> bytes:
+        if self._layers.farewell:
+            raise LayerError(self._layers.name, self._layers.farewell)
+        return b""
+
+    def _push(self) -> None:
+        """Write until nothing is left or the socket takes no more."""
+        while self._pending:
+            del self._pending[: self._socket.send(self._pending)]
+
+    def close(self) -> None:
+        """Say goodbye as far as the socket takes it, and close."""
+        with self._lock, contextlib.suppress(OSError):
+            self._socket.setblocking(False)
+            self._layers.close()
+            self._pending += self._layers.take()
+            self._push()
+        self._socket.close()
+
+
+def open_stream(
+    address: Address, deadline: float, layers_of: Callable[[Address], list[Layer]]
+) -> Stream:
+    """Connect to an address, up to where STOMP begins.
+
+    Args:
+        address: where to.
+        deadline: until when.
+        layers_of: makes the layers that an address needs.
+
+    Raises:
+        AttemptFailed: it did not work, or not in time.
+        LayerError: the handshake of a layer failed.
+    """
+    layers = layers_of(address)
+    connection = open_socket(address, deadline)
+    if not layers:
+        return connection
+    try:
+        stream = LayeredSocket(connection, Layers(layers))
+        stream.open(lambda: remaining(deadline))
+    except BaseException:
+        connection.close()
+        raise
+    return stream
+
+
+def remaining(deadline: float) -> float:
+    """The seconds until then.
+
+    Raises:
+        TimeoutError: there are none.
+    """
+    seconds = deadline - monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+def open_socket(address: Address, deadline: float) -> PlainSocket:
     """Connect to an address; the socket still blocks, and Nagle's delay is off.
 
     Raises:
@@ -59,10 +254,10 @@ def open_socket(address: Address, deadline: float) -> socket.socket:
     raise AttemptFailed("TCP", reason)
 
 
-def _connect(place: _Place, seconds: float) -> socket.socket:
+def _connect(place: Place, seconds: float) -> PlainSocket:
     if seconds <= 0:
         raise TimeoutError
-    connection = socket.socket(place.family, socket.SOCK_STREAM)
+    connection = PlainSocket(place.family, socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
         connection.connect(place.address)
@@ -74,19 +269,11 @@ def _connect(place: _Place, seconds: float) -> socket.socket:
     return connection
 
 
-def _look_up(address: Address, deadline: float) -> list[_Place]:
-    """All places of a name. The look-up itself knows no time-out, so it gets a thread."""
-    if _is_numeric(address.host):
-        return _resolve(address)
-    answers: queue.SimpleQueue[list[_Place] | AttemptFailed] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(_resolve(address))
-        except AttemptFailed as failure:
-            answers.put(failure)
-
-    threading.Thread(target=ask, name=f"stompy look-up {address.host}", daemon=True).start()
+def _look_up(address: Address, deadline: float) -> list[Place]:
+    if is_numeric(address.host):
+        return resolve(address)
+    answers: queue.SimpleQueue[list[Place] | AttemptFailed] = queue.SimpleQueue()
+    resolve_aside(address, answers.put)
     try:
         answer = answers.get(timeout=max(0.0, deadline - monotonic()))
     except queue.Empty:
@@ -94,19 +281,3 @@ def _look_up(address: Address, deadline: float) -> list[_Place]:
     if isinstance(answer, AttemptFailed):
         raise answer
     return answer
-
-
-def _resolve(address: Address) -> list[_Place]:
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise AttemptFailed("DNS", getattr(error, "strerror", None) or str(error)) from error
-    return [_Place(family, place) for family, _, _, _, place in found]
-
-
-def _is_numeric(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

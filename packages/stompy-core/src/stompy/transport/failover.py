@@ -49,20 +49,28 @@ def parse_failover(text: str) -> Failover:
 
 
 def read_addresses(
-    given: AddressLike | Sequence[AddressLike], reconnect: bool | Reconnect
+    given: AddressLike | Sequence[AddressLike],
+    reconnect: bool | Reconnect,
+    *,
+    secure: bool = False,
 ) -> tuple[tuple[Address, ...], Reconnect | None]:
     """What the arguments ``addr_list`` and ``reconnect`` of `connect` mean together.
+
+    Args:
+        given: the first.
+        reconnect: the other.
+        secure: whether a tuple means TLS.
 
     Raises:
         ValueError: an address that cannot be.
     """
     policy = Reconnect.of(reconnect)
     if not isinstance(given, str) or not given.lower().startswith(SCHEME):
-        return parse_addresses(given), policy
+        return parse_addresses(given, secure=secure), policy
     failover = parse_failover(given)
     if not isinstance(reconnect, Reconnect):
         policy = failover.reconnect
-    return parse_addresses(failover.urls), policy
+    return parse_addresses(failover.urls, secure=secure), policy
 
 
 def _reconnect(options: list[tuple[str, str]]) -> Reconnect | None:
