@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from stompy.cli.console import UsageError, say
 from stompy.client import STOMPClient, connect
+from stompy.transport.address import Address
 from stompy.transport.failover import read_addresses
+from stompy.transport.tls import TLS
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"
 
@@ -24,7 +26,9 @@ EPILOG = """\
 the broker:
   --url URL, else $STOMPY_URL, else stomp://127.0.0.1:61613
   A URL may hold login, passcode and virtual host: stomp://me:secret@host:61613/vhost
+  With stomps:// the connection is encrypted, with ws:// and wss:// it is a WebSocket.
   --passcode is seen by whoever may list processes; $STOMPY_PASSCODE is not.
+  The password of a --key-file comes from $STOMPY_KEY_PASSWORD.
 
 exit codes:
   0    done; also when the reader of a pipe has had enough
@@ -57,6 +61,15 @@ def add_command(
     command.add_argument("--url", help="the broker")
     command.add_argument("--login", help="login id")
     command.add_argument("--passcode", help="pass code")
+    encryption = command.add_argument_group("encryption")
+    encryption.add_argument(
+        "--ca-file", metavar="FILE", help="whom to trust instead of the system's authorities"
+    )
+    encryption.add_argument("--cert-file", metavar="FILE", help="our certificate")
+    encryption.add_argument("--key-file", metavar="FILE", help="its key, if it is not in there")
+    encryption.add_argument(
+        "--insecure", action="store_true", help="trust anybody, who may then read everything"
+    )
     command.add_argument("-q", "--quiet", action="store_true", help="only errors on stderr")
     command.set_defaults(command=run)
     return command
@@ -90,7 +103,7 @@ def open_client(options: argparse.Namespace, **headers: str) -> STOMPClient:
         headers: more headers for CONNECT, ``_`` in their names standing for ``-``.
 
     Raises:
-        UsageError: the URL cannot be one.
+        UsageError: the URL or the options for TLS cannot be.
         STOMPError: the broker cannot be reached, or refused.
     """
     url = url_of(options)
@@ -100,9 +113,22 @@ def open_client(options: argparse.Namespace, **headers: str) -> STOMPClient:
         addresses, _ = read_addresses(url, False)
         if passcode is None and not any(address.passcode for address in addresses):
             passcode = os.environ.get("STOMPY_PASSCODE")
-        return connect(url, options.login, passcode, more)
-    except ValueError as error:
+        return connect(url, options.login, passcode, more, tls=_tls(options, addresses))
+    except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from error
+
+
+def _tls(options: argparse.Namespace, addresses: Iterable[Address]) -> TLS | None:
+    files = (options.ca_file, options.cert_file, options.key_file)
+    if not options.insecure and not any(files):
+        return None
+    if not all(address.is_secure for address in addresses):
+        raise UsageError("options for encryption need a URL with encryption: stomps:// or wss://")
+    return TLS(
+        *files,
+        key_password=os.environ.get("STOMPY_KEY_PASSWORD"),
+        insecure=options.insecure,
+    )
 
 
 def tell(options: argparse.Namespace, text: str) -> None:

@@ -17,12 +17,6 @@ from stompy.cli import main, options
 COMMAND = [sys.executable, "-m", "stompy"]
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("STOMPY_URL", "STOMPY_PASSCODE"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def stdin(monkeypatch):
     def give(data: bytes) -> None:
@@ -331,7 +325,10 @@ def test_a_header_that_cannot_be_sent_is_exit_code_2(capsys):
 # -- help ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["send", "--help"], ["listen", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("send", "listen", "request", "ping", "bench"))],
+)
 def test_help_teaches_by_example_and_tells_the_exit_codes(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -409,3 +406,18 @@ def test_control_c_is_quiet():
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=15)
         assert (process.returncode, out, err) == (130, b"", b"")
+
+
+# -- encryption ----------------------------------------------------------------------------------
+
+
+def test_options_for_encryption_without_encryption_are_refused(capsys):
+    """Else somebody would believe that the connection is safe."""
+    for option in (["--ca-file", "ca.pem"], ["--insecure"]):
+        assert main(["ping", *option, "--url", "stomp://127.0.0.1:1"]) == 2
+        assert "stomps:// or wss://" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(capsys):
+    assert main(["ping", "--ca-file", "nowhere.pem", "--url", "stomps://127.0.0.1:1"]) == 2
+    assert "nowhere.pem" in capsys.readouterr().err
