@@ -10,7 +10,8 @@ import sys
 import threading
 
 import pytest
-from tests.support.scripted_server import Peer, ScriptedServer, eventually
+from tests.support.scripted_server import Peer, ScriptedServer, eventually, obedient
+from tests.support.secure import ca_file, server_context
 
 from stompy.cli import main, options
 
@@ -421,3 +422,13 @@ def test_options_for_encryption_without_encryption_are_refused(capsys):
 def test_a_file_that_is_not_there(capsys):
     assert main(["ping", "--ca-file", "nowhere.pem", "--url", "stomps://127.0.0.1:1"]) == 2
     assert "nowhere.pem" in capsys.readouterr().err
+
+
+def test_a_broker_with_a_certificate_of_its_own(tmp_path):
+    context = server_context()
+    with ScriptedServer(
+        obedient, dress=lambda connection: context.wrap_socket(connection, server_side=True)
+    ) as server:
+        url = server.url.replace("stomp://", "stomps://")
+        arguments = ["--ca-file", ca_file(tmp_path), "--url", url]
+        assert main(["send", "/queue/q", "x", *arguments]) == 0
