@@ -69,6 +69,8 @@ def type_words(field: FieldInfo) -> str:
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if annotation == tuple[str, ...]:
+        return "list of texts"
     if get_origin(annotation) is tuple:
         return "two whole numbers"
     if get_origin(annotation) in (Union, UnionType) or annotation not in _WORDS:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from stompy_broker.auth import ANONYMOUS, Anyone, Principal, Users, hash_password, is_hash, matches
+from stompy_broker.auth import (
+    ANONYMOUS,
+    Anyone,
+    Principal,
+    Role,
+    Users,
+    hash_password,
+    is_hash,
+    matches,
+)
 
 
 def ask(users: Users | Anyone, login: str | None, passcode: str | None) -> Principal | None:
@@ -62,3 +71,24 @@ def test_hashes_are_salted() -> None:
     assert is_hash(first)
     assert not is_hash("x")
     assert not matches("x", "x")
+
+
+def test_a_role_includes_those_before_it() -> None:
+    assert [role for role in Role if Role.OPERATOR.includes(role)] == [
+        Role.NONE,
+        Role.MONITOR,
+        Role.OPERATOR,
+    ]
+
+
+def test_a_name_brings_its_role() -> None:
+    roles = {"alice": Role.OPERATOR, ANONYMOUS: Role.MONITOR}
+    users = Users(
+        {"alice": hash_password("wonder")},
+        anonymous=True,
+        role_of=lambda name: roles[name],
+        beside=lambda work, done: done(work()),
+    )
+    assert ask(users, "alice", "wonder") == Principal("alice", Role.OPERATOR)
+    assert ask(users, None, None) == Principal(ANONYMOUS, Role.MONITOR)
+    assert ask(Anyone(Role.ADMIN), "bob", None) == Principal("bob", Role.ADMIN)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stompy_broker.auth import hash_password
+from stompy_broker.auth import ANONYMOUS, Role, hash_password
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
 
 
@@ -83,3 +83,24 @@ def test_binding_wider_needs_users_or_a_word(opening: dict[str, object]) -> None
         opening = {"users": {"alice": hash_password("x")}}
     config = load_config(overrides={"listen": {"host": "0.0.0.0"}, **opening})  # type: ignore[dict-item]
     assert config.listen.host == "0.0.0.0"
+
+
+def test_the_highest_role_that_lists_a_login_counts() -> None:
+    roles = {"monitor": ["ann", "bob"], "operator": ["bob"], "admin": ["eve"]}
+    config = load_config(overrides={"users": {"ann": hash_password("x")}, "roles": roles})
+    names = ("ann", "bob", "eve", "joe", ANONYMOUS)
+    assert [config.role_of(name).value for name in names] == [
+        "monitor",
+        "operator",
+        "admin",
+        "none",
+        "none",
+    ]
+
+
+def test_without_users_roles_depend_on_who_can_connect() -> None:
+    assert load_config().role_of("joe") is Role.ADMIN
+    wide = {"listen": {"host": "0.0.0.0"}, "security": {"allow_anonymous": True}}
+    assert load_config(overrides=wide).role_of("joe") is Role.NONE
+    shown = {**wide, "roles": {"monitor": [ANONYMOUS], "admin": ["joe"]}}
+    assert load_config(overrides=shown).role_of("joe") is Role.MONITOR

@@ -24,6 +24,7 @@ from tests.support.wire import (
 )
 
 import stompy_broker
+from stompy_broker.broker import Broker
 from stompy_broker.running import RunningBroker
 
 KIB, MIB = 1024, 1024 * 1024
@@ -61,19 +62,19 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def held_bytes(broker: RunningBroker) -> int:
+def held_bytes(running: RunningBroker) -> int:
     """What waits in memory to be written to all clients together; what is shared counts once."""
 
-    def add_up() -> int:
+    def add_up(broker: Broker) -> int:
         parts: dict[int, int] = {}
         total = 0
-        for connection in broker._broker._connections:
+        for connection in broker._connections:
             parts |= {id(part): len(part) for part in connection.outlet._parts}
             if connection._transport is not None:
                 total += connection._transport.get_write_buffer_size()
         return total + sum(parts.values())
 
-    return broker._ask(add_up)
+    return running._ask(add_up)
 
 
 # -- many -----------------------------------------------------------------------------------------

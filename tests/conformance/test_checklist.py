@@ -43,6 +43,7 @@ FILES = sorted(set(HERE.glob("test_*.py")) - {HERE / "test_checklist.py"})
 OWN_PROMISES = {
     "test_promises.py",
     "test_durable.py",
+    "test_endings.py",
     "test_expiry_priority.py",
     "test_lengths.py",
 }

@@ -311,7 +311,7 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["http://broker", "broker:61613", "wss://broker"])
+@pytest.mark.parametrize("url", ["http://broker", "broker:61613", "https://broker"])
 def test_a_wrong_url_is_exit_code_2(url, capsys):
     assert main(["send", "/queue/q", "x", "--url", url]) == 2
     assert capsys.readouterr().err.startswith("stompy: ")

@@ -43,7 +43,7 @@ def test_python_examples_run(page, broker):
 
 @pytest.mark.parametrize("page", pages_with("python", "file="))
 def test_example_files_pass_under_pytest(page, tmp_path):
-    for block in blocks(page, "python"):
+    for block in (*blocks(page, "python"), *blocks(page, "toml")):
         if block.file:
             (tmp_path / block.file).write_text(block.code, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]

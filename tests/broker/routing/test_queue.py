@@ -94,7 +94,7 @@ class QueueMachine(RuleBasedStateMachine):
             # Whatever one consumer gets in one go is in order.
             self.held += [(taker, message) for message in fresh]
         queue = self.queue
-        waiting = {message.sequence for message in queue._all_messages()}
+        waiting = {message.sequence for message in queue._line}
         held = [message.sequence for _, message in self.held]
         dead = self.router.queues.get("DLQ.q")
         buried = 0 if dead is None else stats(dead).ready
@@ -107,7 +107,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert counters.acked == self.settled
         assert counters.dead_lettered == buried
         sizes = [message.size for _, message in self.held]
-        sizes += [message.size for message in queue._all_messages()]
+        sizes += [message.size for message in queue._line]
         assert counters.bytes == sum(sizes)
 
     @invariant()

@@ -64,7 +64,7 @@ def numbers(taker: Taker) -> list[int]:
 
 
 def in_memory(queue: Queue) -> int:
-    return sum(message.body is not None for message in queue._all_messages())
+    return sum(message.body is not None for message in queue._line)
 
 
 def test_after_a_restart_bodies_are_read_as_consumers_need_them(shelf: Shelf):

@@ -18,14 +18,17 @@ from stompy_broker.live import LiveView, live
 from stompy_broker.policy import Policy
 from stompy_broker.running import RunningBroker, running
 from stompy_broker.version import __version__
+from stompy_broker.watched import BrokerTimeoutError, QueueView
 
 __all__ = [
     "Broker",
     "BrokerConfig",
     "BrokerProcess",
+    "BrokerTimeoutError",
     "ConfigError",
     "LiveView",
     "Policy",
+    "QueueView",
     "RunningBroker",
     "__version__",
     "live",

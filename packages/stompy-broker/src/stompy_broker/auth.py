@@ -1,4 +1,4 @@
-"""Who may log in. Passwords are kept as Argon2 hashes, salted and slow on purpose.
+"""Who may log in, and in which role. Passwords are kept as salted Argon2 hashes, slow on purpose.
 
 A check of a hash takes tens of milliseconds, so it runs beside the event loop; whoever asks is
 called back. Unknown names take as long as wrong passwords.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from argon2 import PasswordHasher
@@ -21,11 +22,32 @@ _hasher = PasswordHasher()
 _NOBODY = _hasher.hash("no such user")
 
 
+class Role(StrEnum):
+    """What somebody may see and change of the broker itself; each includes those before it."""
+
+    NONE = "none"
+    """Nothing: an ordinary client."""
+    MONITOR = "monitor"
+    """See everything but bodies of messages."""
+    OPERATOR = "operator"
+    """Also change what is going on: pause, purge, move, disconnect."""
+    ADMIN = "admin"
+    """Everything."""
+
+    def includes(self, needed: Role) -> bool:
+        """Whether who has this role may do what needs that one."""
+        return _RANKS.index(self) >= _RANKS.index(needed)
+
+
+_RANKS = tuple(Role)
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is on the other side."""
+    """Who is on the other side, and what that one may do with the broker itself."""
 
     name: str
+    role: Role = Role.NONE
 
 
 class Authenticator(Protocol):
@@ -42,7 +64,14 @@ class Authenticator(Protocol):
 
 
 class Anyone:
-    """Lets everybody in, under the login given or as `ANONYMOUS`."""
+    """Lets everybody in, under the login given or as `ANONYMOUS`.
+
+    Args:
+        role: the role of everybody. A name proves nothing here, so it cannot depend on the name.
+    """
+
+    def __init__(self, role: Role = Role.NONE) -> None:
+        self._role = role
 
     def authenticate(
         self,
@@ -51,7 +80,7 @@ class Anyone:
         done: Callable[[Principal | None], None],
     ) -> None:
         """At once."""
-        done(Principal(login or ANONYMOUS))
+        done(Principal(login or ANONYMOUS, self._role))
 
 
 class Users:
@@ -60,6 +89,7 @@ class Users:
     Args:
         hashes: password hash by login.
         anonymous: whether somebody without login may come in.
+        role_of: the role that goes with a name.
         beside: runs a function on another thread, then calls back with its result.
     """
 
@@ -68,10 +98,12 @@ class Users:
         hashes: Mapping[str, str],
         *,
         anonymous: bool,
+        role_of: Callable[[str], Role] = lambda name: Role.NONE,
         beside: Callable[[Callable[[], bool], Callable[[bool], None]], None],
     ) -> None:
         self._hashes = dict(hashes)
         self._anonymous = anonymous
+        self._role_of = role_of
         self._beside = beside
 
     def authenticate(
@@ -82,7 +114,7 @@ class Users:
     ) -> None:
         """Later, except for anonymous access."""
         if login is None and passcode is None and self._anonymous:
-            done(Principal(ANONYMOUS))
+            done(self._principal(ANONYMOUS))
             return
         name = login or ""
         known = self._hashes.get(name)
@@ -90,7 +122,10 @@ class Users:
         def check() -> bool:
             return matches(known or _NOBODY, passcode or "") and known is not None
 
-        self._beside(check, lambda right: done(Principal(name) if right else None))
+        self._beside(check, lambda right: done(self._principal(name) if right else None))
+
+    def _principal(self, name: str) -> Principal:
+        return Principal(name, self._role_of(name))
 
 
 def hash_password(password: str) -> str:

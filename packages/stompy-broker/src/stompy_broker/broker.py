@@ -13,14 +13,16 @@ from types import TracebackType
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import STOMPFrame
 from stompy.rows import Rows
-from stompy_broker.auth import Anyone, Authenticator, Users
+from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.message import Message
 from stompy_broker.policy import Policies
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -76,6 +78,36 @@ class Broker:
             queue.stats(rows.append)
         return rows
 
+    def holdings(self) -> list[Holdings]:
+        """What each client has of us: subscriptions, unsettled deliveries, open transactions."""
+        return [connection.holdings for connection in self._connections]
+
+    @property
+    def has_input(self) -> bool:
+        """Whether any client sent something that was not read yet."""
+        return any(connection.has_input for connection in self._connections)
+
+    async def browse(self, queue: str) -> list[STOMPFrame]:
+        """The messages that wait in a queue, as consumers would get them, next one first.
+
+        Args:
+            queue: its name, with or without ``/queue/``.
+
+        Returns:
+            MESSAGE frames; none if there is no such queue.
+        """
+        found = self._router.queues.get(queue.removeprefix("/queue/"))
+        if found is None:
+            return []
+        copies = [message.restored(message.deliveries) for message in found.browse()]
+        unread = [copy for copy in copies if copy.body is None]
+        if unread:
+            read = asyncio.Event()
+            self._store.load(unread, read.set)
+            await read.wait()
+        # What has no body now was settled meanwhile.
+        return [copy.frame(found.destination) for copy in copies if copy.body is not None]
+
     async def start(self) -> None:
         """Listen.
 
@@ -87,6 +119,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
+        self._flusher = Flusher(loop)
         self._store = self._open_store()
         self._router = Router(
             self._clock,
@@ -106,7 +139,6 @@ class Broker:
             self._lobby = Lobby(
                 self._session_settings(), self._router, self._clock, self._authenticator(), _token
             )
-            self._flusher = Flusher(loop)
             self._server = await loop.create_server(
                 self._new_connection, self.host, self.port, backlog=config.listen.backlog
             )
@@ -185,6 +217,8 @@ class Broker:
             self._loop.call_soon_threadsafe,
             written=self._on_disk,
             troubled=self._store_troubled,
+            disk_free=self.config.limits.disk_free,
+            released=self._flusher.flush,
         )
 
     # The store exists before the router, so it cannot be given the router's own methods.
@@ -212,9 +246,15 @@ class Broker:
         )
 
     def _authenticator(self) -> Authenticator:
-        if not self.config.users:
-            return Anyone()
-        return Users(self.config.users, anonymous=self.config.anonymous, beside=self._beside)
+        config = self.config
+        if not config.users:
+            return Anyone(config.role_of(ANONYMOUS))
+        return Users(
+            config.users,
+            anonymous=config.anonymous,
+            role_of=config.role_of,
+            beside=self._beside,
+        )
 
     def _beside(self, work: Callable[[], bool], done: Callable[[bool], None]) -> None:
         """Run slow work on a thread; call back on the loop."""

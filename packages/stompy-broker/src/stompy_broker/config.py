@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from stompy.limits import Limits
-from stompy_broker.auth import is_hash
+from stompy_broker.auth import ANONYMOUS, Role, is_hash
 from stompy_broker.policy import Policy
 
 _MIB = 1024 * 1024
@@ -60,6 +60,26 @@ class SecurityConfig(_Section):
     show_server: bool = Field(
         default=True, description="Name the broker and its version in CONNECTED."
     )
+
+
+class RolesConfig(_Section):
+    """Who may see and change the broker itself, by login; `anonymous` is who comes without one."""
+
+    monitor: tuple[str, ...] = Field(
+        default=(), description="See queues, topics, connections and so on, but no bodies."
+    )
+    operator: tuple[str, ...] = Field(
+        default=(), description="Also change what is going on, as with `purge`."
+    )
+    admin: tuple[str, ...] = Field(default=(), description="Everything.")
+
+    def of(self, login: str) -> Role:
+        """The highest role that lists a login."""
+        listed = ((Role.ADMIN, self.admin), (Role.OPERATOR, self.operator))
+        for role, logins in (*listed, (Role.MONITOR, self.monitor)):
+            if login in logins:
+                return role
+        return Role.NONE
 
 
 class StoreConfig(_Section):
@@ -100,6 +120,11 @@ class LimitsConfig(_Section):
     disk: ByteSize = Field(
         default=ByteSize(0),
         description="Messages on disk in all, at which producers are made to wait; 0 = no mark.",
+    )
+    disk_free: ByteSize = Field(
+        default=ByteSize(64 * _MIB),
+        description="Room that has to be left on the disk; with less, producers of persistent "
+        "messages wait or are refused, as `store.on_failure` says; 0 = no mark.",
     )
     output: ByteSize = Field(
         default=ByteSize(_MIB),
@@ -154,6 +179,7 @@ class BrokerConfig(_Section):
         description="Login and password hash of each user; hashes come from "
         "`stompy-broker hash-password`.",
     )
+    roles: RolesConfig = RolesConfig()
     store: StoreConfig = StoreConfig()
     limits: LimitsConfig = LimitsConfig()
     times: TimesConfig = TimesConfig()
@@ -164,13 +190,28 @@ class BrokerConfig(_Section):
 
     @model_validator(mode="after")
     def _check_open_door(self) -> BrokerConfig:
-        loopback = self.listen.host in ("localhost", "::1") or self.listen.host.startswith("127.")
-        if not loopback and not self.users and not self.security.allow_anonymous:
+        if not self.on_loopback and not self.users and not self.security.allow_anonymous:
             raise ValueError(
                 f"listen.host {self.listen.host!r} is not loopback, so [users] are needed, "
                 "or security.allow_anonymous = true"
             )
         return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        host = self.listen.host
+        return host in ("localhost", "::1") or host.startswith("127.")
+
+    def role_of(self, login: str) -> Role:
+        """The role of who logged in.
+
+        Without users a name proves nothing. Then everybody has the highest role on loopback, and
+        elsewhere the one that is given to `anonymous`.
+        """
+        if self.users:
+            return self.roles.of(login)
+        return Role.ADMIN if self.on_loopback else self.roles.of(ANONYMOUS)
 
     @property
     def anonymous(self) -> bool:
@@ -190,13 +231,14 @@ class BrokerConfig(_Section):
 
 
 def load_config(
-    file: Path | None = None, overrides: Mapping[str, Mapping[str, object]] | None = None
+    file: Path | None = None, overrides: Mapping[str, object] | None = None
 ) -> BrokerConfig:
     """Read a configuration.
 
     Args:
         file: a TOML file; None for the defaults.
-        overrides: settings by section that take the place of the file's.
+        overrides: settings by section that take the place of the file's; what is no section, as
+            the list of policies, as a whole.
 
     Raises:
         ConfigError: the file cannot be read, is no TOML, or holds something that is not valid.
@@ -210,7 +252,9 @@ def load_config(
         raise ConfigError(f"{where}: is not TOML: {error}") from None
     for section, settings in (overrides or {}).items():
         given = content.get(section, {})
-        if isinstance(given, dict):  # anything else is refused below
+        if not isinstance(settings, Mapping):
+            content[section] = settings
+        elif isinstance(given, dict):  # anything else is refused below
             content[section] = {**given, **settings}
     try:
         return BrokerConfig.model_validate(content)

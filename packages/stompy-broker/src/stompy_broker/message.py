@@ -18,6 +18,7 @@ from typing import TypedDict
 
 from stompy.codec import FrameParser, Head
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import STOMPFrame
 from stompy.headers import Version, header_lines
 from stompy.limits import Limits
 
@@ -263,6 +264,24 @@ class Message:
             block,
             body,
         )
+
+    def frame(self, destination: str) -> STOMPFrame:
+        """As a consumer would get it, except for ``subscription`` and ``ack``.
+
+        Args:
+            destination: of the queue; the message's own, if it tells one, goes before it.
+        """
+        assert self.body is not None
+        headers = {
+            "destination": destination,
+            "message-id": self.message_id,
+            "redelivered": "true" if self.deliveries else "false",
+            "delivery-count": str(self.deliveries + 1),
+            "timestamp": str(self.received_at),
+            "content-length": str(len(self.body)),
+            **self.head.headers(),
+        }
+        return STOMPFrame("MESSAGE", self.body, headers)
 
     def __repr__(self) -> str:
         """Identity and size, never the content."""

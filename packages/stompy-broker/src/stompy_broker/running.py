@@ -15,14 +15,14 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import TypeVar
 
-from stompy.rows import Rows
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, load_config
-from stompy_broker.routing.stats import QueueStats
+from stompy_broker.watched import Watched
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ def _stop_all() -> None:
         host.join()
 
 
-class RunningBroker:
+class RunningBroker(Watched):
     """A broker that runs on another thread; its methods may be called from any.
 
     Use it with ``with``, or call `stop`. One that is forgotten is stopped by the garbage collector,
@@ -127,26 +127,15 @@ class RunningBroker:
         """Whether clients can connect."""
         return self._host.is_running
 
-    def queues(self) -> Rows[QueueStats]:
-        """The counters of all queues, by name."""
-        return self._ask(lambda broker: broker.queues())
-
-    def connections(self) -> int:
-        """How many clients are connected."""
-        return self._ask(lambda broker: broker.connections)
-
     def stop(self) -> None:
         """Stop the broker and wait for its end. Harmless when repeated."""
         self._host.ask_to_stop()
         self._host.join()
 
-    def _ask(self, question: Callable[[Broker], T]) -> T:
-        async def answer() -> T:
-            return question(self._host.broker)
-
+    def _submit(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> Future[T]:
         if not self._host.is_running:
             raise RuntimeError(f"the broker at {self.url} has stopped")
-        return asyncio.run_coroutine_threadsafe(answer(), self._host.loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(work(self._host.broker), self._host.loop)
 
     def __enter__(self) -> RunningBroker:
         """The broker itself."""

@@ -8,23 +8,30 @@
 import logging
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
+from stompy.dialect import Dialect
 from stompy.errors import (
     ErrorCode,
     ProtocolError,
+    STOMPCertificateError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
     STOMPTimeout,
+    UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
 from stompy.limits import Limits
+from stompy.transport.tls import TLS
 
 __all__ = [
+    "TLS",
     "AckMode",
+    "Dialect",
     "ErrorCode",
     "Limits",
     "ProtocolError",
+    "STOMPCertificateError",
     "STOMPClient",
     "STOMPConnectionError",
     "STOMPError",
@@ -32,6 +39,7 @@ __all__ = [
     "STOMPFrame",
     "STOMPTimeout",
     "STOMPTransaction",
+    "UnsupportedByBroker",
     "Version",
     "connect",
 ]

@@ -17,6 +17,7 @@ What holds at all times:
 
 from __future__ import annotations
 
+import ssl
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ from stompy.sending import FrameSender, HeaderValue, as_text
 from stompy.subscriptions import Duty, Subscriptions
 from stompy.transaction import STOMPTransaction
 from stompy.transport.address import Address, AddressLike, parse_addresses
+from stompy.transport.tls import TLS
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
 
@@ -67,32 +69,39 @@ class STOMPClient(FrameSender):
         heart_beat_grace: float = 2.0,
         limits: Limits = DEFAULT_LIMITS,
         send_timeout: float = 60.0,
+        tls: ssl.SSLContext | TLS | None = None,
         **kv_headers: HeaderValue,
     ) -> STOMPFrame:
         """Connect to the first broker of a list that answers.
 
         Args:
             addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
-                or a list of them, tried in order.
+                or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
+                TLS, WebSocket, and the one over the other.
             login: login id; one in the URL counts when this is None.
             passcode: pass code; likewise.
             headers: more headers for CONNECT.
-            timeout: seconds for each address, over look-up, TCP and the broker's answer.
+            timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
+                answer.
             host: the virtual host; default: the path of the URL, or else ``/``.
             versions: the STOMP versions to offer.
             heart_beat: milliseconds between our beats, and between those that we want.
             heart_beat_grace: after how many intervals of silence the broker counts as dead.
             limits: how large a received frame may be.
             send_timeout: seconds that sending may wait when the broker takes nothing.
+            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+                it the system's authorities are trusted.
             kv_headers: more headers for CONNECT.
 
         Returns:
             The CONNECTED frame.
 
         Raises:
+            STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
             STOMPConnectionError: no broker answered; the text says what happened at each address.
             STOMPError: the broker refused, or this client is connected already.
-            ValueError: an address, a version or a header that cannot be.
+            ValueError: an address, a version, a header or options for TLS that cannot be.
+            ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
         """
         if self.is_connected:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
@@ -103,6 +112,7 @@ class STOMPClient(FrameSender):
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
+            tls=tls,
         )
 
         def headers_for(address: Address) -> dict[str, str]:
@@ -114,7 +124,9 @@ class STOMPClient(FrameSender):
             given = {name: value for name, value in chosen.items() if value is not None}
             return as_text({**given, **headers, **kv_headers})
 
-        conversation = dial(parse_addresses(addr_list), headers_for, settings)
+        conversation = dial(
+            parse_addresses(addr_list, secure=tls is not None), headers_for, settings
+        )
         if self._finalizer is not None:
             self._finalizer.detach()
         link = Link(conversation, send_timeout)
@@ -402,6 +414,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     heart_beat_grace: float = 2.0,
     limits: Limits = DEFAULT_LIMITS,
     send_timeout: float = 60.0,
+    tls: ssl.SSLContext | TLS | None = None,
     **kv_headers: HeaderValue,
 ) -> STOMPClient:
     """Make a client and connect it (manual, section 1.1.2).
@@ -424,6 +437,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
         heart_beat_grace=heart_beat_grace,
         limits=limits,
         send_timeout=send_timeout,
+        tls=tls,
         **kv_headers,
     )
     return client

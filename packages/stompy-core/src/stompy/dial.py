@@ -1,27 +1,29 @@
-"""From broker addresses to an open conversation: look-up, TCP, CONNECT, CONNECTED. Blocking.
+"""From broker addresses to an open conversation, CONNECT and CONNECTED included. Blocking.
 
 * Each address gets one deadline over all its phases. Connected means that CONNECTED came.
 * An address that fails is followed by the next one; the error at the end names them all.
 * An ERROR in answer to CONNECT is final, except from a broker that is full or stopping: a wrong
-  passcode is wrong everywhere.
+  passcode is wrong everywhere. So is a certificate that is not accepted.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from stompy.errors import ErrorCode, STOMPConnectionError, STOMPError
+from stompy.errors import ErrorCode, STOMPCertificateError, STOMPConnectionError, STOMPError
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.client import ClientProtocol
 from stompy.transport.address import Address
-from stompy.transport.blocking import TIMED_OUT, AttemptFailed, open_socket
+from stompy.transport.blocking import TIMED_OUT, AttemptFailed, Stream, open_stream, remaining
+from stompy.transport.layers import Layer, LayerError
+from stompy.transport.tls import TLS, client_layer
 
 logger = logging.getLogger("stompy")
 
@@ -49,6 +51,8 @@ class ConnectionSettings:
     heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT
     heart_beat_grace: float = 2.0
     limits: Limits = DEFAULT_LIMITS
+    tls: ssl.SSLContext | TLS | None = None
+    """How to speak TLS where the address says so; None = with the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Conversation:
     """What dialling gives: an open connection after CONNECTED."""
 
     address: Address
-    connection: socket.socket
+    connection: Stream
     protocol: ClientProtocol
     connected: STOMPFrame
     frames: list[STOMPFrame]
@@ -71,6 +75,7 @@ def dial(
     """Open a conversation with the first broker that answers.
 
     Raises:
+        STOMPCertificateError: a certificate was not accepted.
         STOMPConnectionError: none did; the text names each address with phase and reason.
         STOMPError: the broker refused, in its own words.
         ValueError: a header that CONNECT cannot carry.
@@ -101,36 +106,61 @@ def _attempt(
     )
     opening = protocol.connect(headers)
     deadline = monotonic() + settings.timeout
-    connection = open_socket(address, deadline)
     try:
-        frames = _shake_hands(connection, protocol, opening, deadline)
-        if frames[0].Command == "ERROR":
-            _refused(address, broker_error(frames[0]))
-        connection.setblocking(False)
-    except BaseException:
-        connection.close()
-        raise
+        connection = open_stream(address, deadline, lambda place: _layers(place, settings))
+        try:
+            frames = _shake_hands(connection, protocol, opening, deadline)
+            if frames[0].Command == "ERROR":
+                _refused(address, broker_error(frames[0]))
+            connection.setblocking(False)
+        except BaseException:
+            connection.close()
+            raise
+    except LayerError as failure:
+        if not failure.is_final:
+            raise AttemptFailed(failure.layer, str(failure)) from failure
+        raise STOMPCertificateError(
+            f"cannot connect to {address} ({failure.layer}: {failure})"
+        ) from failure
     return Conversation(address, connection, protocol, frames[0], frames[1:])
 
 
+def _layers(address: Address, settings: ConnectionSettings) -> list[Layer]:
+    """What lies between TCP and STOMP at an address."""
+    layers: list[Layer] = []
+    if address.is_secure:
+        layers.append(client_layer(settings.tls, address.host))
+    if address.is_websocket:
+        # An extra, which need not be installed.
+        from stompy.transport.websocket import WebSocketClient  # noqa: PLC0415
+
+        limits = settings.limits
+        layers.append(WebSocketClient(address, limits.header_block + limits.body))
+    return layers
+
+
 def _shake_hands(
-    connection: socket.socket, protocol: ClientProtocol, opening: bytes, deadline: float
+    connection: Stream, protocol: ClientProtocol, opening: bytes, deadline: float
 ) -> list[STOMPFrame]:
     """Send CONNECT; give the frames that came, the first being the answer."""
     first = b""
     frames: list[STOMPFrame] = []
     try:
-        connection.settimeout(_remaining(deadline))
-        connection.sendall(opening)
+        _send_all(connection, opening, deadline)
         while not frames:
-            connection.settimeout(_remaining(deadline))
-            data = connection.recv(65536)
+            connection.settimeout(remaining(deadline))
+            try:
+                data = connection.recv(65536)
+            except BlockingIOError:
+                continue  # It was for TLS or the WebSocket.
             first = first or data[:16]
             if not data:
                 raise AttemptFailed("handshake", "the connection was closed without an answer")
             frames = protocol.receive_data(data, monotonic())
             if protocol.failure is not None and protocol.connected is None:
                 raise AttemptFailed("handshake", str(protocol.failure))
+    except LayerError:
+        raise
     except TimeoutError:
         raise AttemptFailed("handshake", _foreign(first) or TIMED_OUT) from None
     except OSError as error:
@@ -141,11 +171,10 @@ def _shake_hands(
     return frames
 
 
-def _remaining(deadline: float) -> float:
-    seconds = deadline - monotonic()
-    if seconds <= 0:
-        raise TimeoutError
-    return seconds
+def _send_all(connection: Stream, data: bytes, deadline: float) -> None:
+    while data or connection.unsent:
+        connection.settimeout(remaining(deadline))
+        data = data[connection.send(data) :]
 
 
 def _refused(address: Address, error: STOMPError) -> None:

@@ -5,7 +5,13 @@ The tree::
     STOMPException
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
+<<<<<<< HEAD
+    │   │   └── STOMPCertificateError   a certificate is not trusted, does not fit, or is missing
     │   └── ProtocolError          the peer broke the rules of the specification
+=======
+    │   ├── ProtocolError          the peer broke the rules of the specification
+    │   └── UnsupportedByBroker    the broker met has no way to do it without losing messages
+>>>>>>> main
     └── STOMPTimeout               nothing came in time (also a TimeoutError)
 
 `STOMPTimeout` is not a `STOMPError`, so that ``except STOMPError`` does not swallow a time-out.
@@ -127,6 +133,10 @@ class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
 
 
+class STOMPCertificateError(STOMPConnectionError):
+    """TLS failed because of a certificate, theirs or ours; trying again does not help."""
+
+
 class ProtocolError(STOMPError):
     """The peer's bytes break the specification.
 
@@ -152,6 +162,10 @@ class ProtocolError(STOMPError):
     def receipt(self) -> str | None:
         """The receipt that the frame at fault asked for, if that was read."""
         return self.frame_headers.get("receipt")
+
+
+class UnsupportedByBroker(STOMPError):  # noqa: N818  # says what, not that
+    """The broker met cannot do this, or would lose messages by it; nothing was sent."""
 
 
 class STOMPTimeout(STOMPException, TimeoutError):  # noqa: N818  # the manual's name

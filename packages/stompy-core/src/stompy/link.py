@@ -181,7 +181,7 @@ class Link:
         deadline = monotonic() + timeout
         with self._lock:
             self._flush()
-            while self._outbox and (remaining := deadline - monotonic()) > 0:
+            while self._unwritten and (remaining := deadline - monotonic()) > 0:
                 self._room.wait(remaining)
 
     def stop(self) -> None:
@@ -235,7 +235,8 @@ class Link:
             # A signal handler raised in the middle of the lines below.
             self._writing = False
             self._stop_writing(OSError("a write was interrupted, so the stream is not whole"))
-        while outbox and not self._blocked:
+        # TLS may have taken all of it and still hold a part back.
+        while (outbox or self._socket.unsent) and not self._blocked:
             self._writing = True
             try:
                 written = self._write_some(outbox)
@@ -249,6 +250,10 @@ class Link:
             self._writing = False
         if len(outbox) < OUTBOX_MARK:
             self._room.notify_all()
+
+    @property
+    def _unwritten(self) -> bool:
+        return bool(self._outbox) or self._socket.unsent
 
     def _write_some(self, outbox: bytearray) -> int:
         if len(outbox) <= WRITE_SIZE:
@@ -298,7 +303,7 @@ class Link:
                     self._blocked = False
                 if events & selectors.EVENT_READ:
                     self._read()
-            if self._outbox and not self._blocked:
+            if self._unwritten and not self._blocked:
                 with self._lock:
                     self._flush()
             self._tick(monotonic())

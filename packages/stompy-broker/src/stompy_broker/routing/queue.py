@@ -2,12 +2,7 @@
 
 Invariants:
 
-* A message is in exactly one of five places: ``_fresh`` (in order of arrival), ``_ordered`` (a heap
-  by priority, then sequence), ``_delayed`` (a heap by time), ``_departing``, or with a consumer.
-* While all messages have one priority, ``_ordered`` holds those that came back. They have smaller
-  sequences than everything fresh, so taking from ``_ordered`` first restores the original order.
-  The first message of another priority moves all fresh ones into ``_ordered``, and the queue is
-  *prioritized* until it is empty.
+* A message is in exactly one of three places: in ``_line``, ``_departing``, or with a consumer.
 * Between two calls, either nobody waits in ``_waiting`` or nothing is ready to be delivered, unless
   the queue is fetching bodies from disk.
 * A message that is with a consumer has its body. So what a client settles is settled at once, and
@@ -24,9 +19,8 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -35,6 +29,7 @@ from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
+from stompy_broker.routing.line import Line
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done, MessageStore
@@ -131,10 +126,8 @@ class Queue:
         self._total, self._disk = house.pressure, house.disk
         stored = house.store.durable and not volatile and policy.persistent
         self._store: MessageStore | None = house.store if stored else None
-        self._fresh: deque[Message] = deque()
-        self._ordered: list[tuple[int, int, Message]] = []
-        self._prioritized = False
-        self._delayed: list[tuple[float, int, Message]] = []
+        self._line = line = Line()
+        self._fresh, self._ordered = line.fresh, line.ordered
         self._consumers: dict[Consumer, None] = {}
         self._waiting: deque[Consumer] = deque()
         self._alarm = house.clock.alarm(self._release_delayed)
@@ -201,9 +194,7 @@ class Queue:
     def detach(self, consumer: Consumer, unsettled: Iterable[Message] = ()) -> None:
         """Let a consumer go; what it did not settle returns to its place."""
         self._consumers.pop(consumer, None)
-        if consumer.waiting:
-            consumer.waiting = False
-            self._waiting.remove(consumer)
+        self.step_out(consumer)
         for message in unsettled:
             self._unacked -= 1
             self._give_back(message.returned(), "delivery_limit", "", 0.0)
@@ -231,7 +222,7 @@ class Queue:
             QueueStats(
                 name=self.name,
                 ready=self.ready,
-                delayed=len(self._delayed),
+                delayed=len(self._line.delayed),
                 unacked=self._unacked,
                 consumers=len(self._consumers),
                 bytes=self.bytes,
@@ -246,6 +237,10 @@ class Queue:
             )
         )
 
+    def browse(self) -> list[Message]:
+        """What waits, next one first, and then what is delayed. Not for the hot path."""
+        return self._line.sorted_messages()
+
     # -- consumers and life ---------------------------------------------------------------
 
     def resume(self, consumer: Consumer) -> None:
@@ -255,6 +250,12 @@ class Queue:
             self._waiting.append(consumer)
             if self._fresh or self._ordered:
                 self._pump()
+
+    def step_out(self, consumer: Consumer) -> None:
+        """A consumer wants nothing for now."""
+        if consumer.waiting:
+            consumer.waiting = False
+            self._waiting.remove(consumer)
 
     @property
     def ready(self) -> int:
@@ -269,9 +270,7 @@ class Queue:
     @property
     def in_use(self) -> bool:
         """Whether anybody consumes from it or is about to, or anything is in it."""
-        return bool(self.subscribed or self._unacked or self.ready or self._delayed) or bool(
-            self._departing
-        )
+        return bool(self.subscribed or self._unacked or self._line or self._departing)
 
     @property
     def is_stored(self) -> bool:
@@ -307,8 +306,12 @@ class Queue:
         wait = (due - self._house.wall()) / 1000 if due else 0
         if wait > 0:
             self._delay(message, wait)
-        elif message.deliveries or self._prioritized or message.head.priority != DEFAULT_PRIORITY:
-            self._place(message)
+        elif (
+            message.deliveries
+            or self._line.prioritized
+            or message.head.priority != DEFAULT_PRIORITY
+        ):
+            self._line.place(message)
         else:
             self._fresh.append(message)
         if message.expires:
@@ -316,26 +319,25 @@ class Queue:
 
     def close(self) -> None:
         """The queue ends, and what is in it. What is with consumers ends when it is settled."""
-        self._closed = True
+        # From now on `_take_in` turns everything away.
+        self._closed = self._special = True
         self._alarm.cancel()
         self._expiry.cancel()
         for message in self._departing:
             message.body = None  # accounted for like that, also when it was read meanwhile
-        for message in [*self._all_messages(), *self._departing]:
+        for message in [*self._line, *self._departing]:
             self._let_go(message)
-        self._fresh.clear()
-        self._ordered.clear()
-        self._delayed.clear()
+        self._line.clear()
         self._departing.clear()
 
     # -- handing out ----------------------------------------------------------------------
 
     def _put(self, message: Message) -> None:
         """To the end of the queue, or of its priority."""
-        if message.head.priority == DEFAULT_PRIORITY and not self._prioritized:
+        if message.head.priority == DEFAULT_PRIORITY and not self._line.prioritized:
             self._fresh.append(message)
         else:
-            self._place(message)
+            self._line.place(message)
         if message.expires:
             self._watch_expiry(message.expires)
         if self._bounded:
@@ -347,7 +349,7 @@ class Queue:
         while waiting and (fresh or ordered) and self._fetching is None:
             message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
             if message.body is None:
-                self._place_first(message)
+                self._line.put_back(message)
                 self._fetch()
                 break
             if message.expires and message.expires <= self._house.wall():
@@ -372,34 +374,17 @@ class Queue:
                 consumer.waiting = False
             elif len(waiting) > 1:
                 waiting.rotate(-1)
-        if self._prioritized and not ordered:
-            self._prioritized = False
+        if self._line.prioritized and not ordered:
+            self._line.prioritized = False
 
     def _note_delivery(self, message: Message) -> None:
         """A delivery that a crash cuts short has to be seen afterwards."""
         if self._store is not None and message.head.persistent:
             self._store.note(message, message.deliveries + 1)
 
-    def _place(self, message: Message) -> None:
-        """To its place by priority and sequence."""
-        priority = message.head.priority
-        if priority != DEFAULT_PRIORITY and not self._prioritized:
-            self._prioritized = True
-            self._ordered += [(-m.head.priority, m.sequence, m) for m in self._fresh]
-            self._fresh.clear()
-            heapq.heapify(self._ordered)
-        heapq.heappush(self._ordered, (-priority, message.sequence, message))
-
-    def _place_first(self, message: Message) -> None:
-        """Back to where it was just taken from."""
-        if self._prioritized or self._ordered or message.deliveries:
-            heapq.heappush(self._ordered, (-message.head.priority, message.sequence, message))
-        else:
-            self._fresh.appendleft(message)
-
     def _fetch(self) -> None:
         """Have the next bodies read from disk; go on when they are there."""
-        ahead = first_of(chain((entry[2] for entry in self._ordered), self._fresh))
+        ahead = first_of(self._line.next_messages())
         self._fetching = {message.sequence: message for message in ahead}
         self._house.store.load(ahead, self._fetched)
 
@@ -412,7 +397,7 @@ class Queue:
             else:
                 self._total.used += message.size - message.ram_on_disk
         if lost:
-            for message in self._take_out(lambda message: message.sequence in lost):
+            for message in self._line.take_out(lambda message: message.sequence in lost):
                 self._lose(message)
         self._pump()
 
@@ -483,14 +468,18 @@ class Queue:
                 self._store.note(message, message.deliveries, due)
             self._delay(message, delay)
         else:
-            self._place(message)
+            self._line.place(message)
         if message.expires:
             self._watch_expiry(message.expires)
 
     def _delay(self, message: Message, seconds: float) -> None:
-        due = self._house.clock.now() + seconds
-        heapq.heappush(self._delayed, (due, message.sequence, message))
-        self._alarm.set(self._delayed[0][0])
+        self._line.delay(message, self._house.clock.now() + seconds)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        due = self._line.next_due
+        if due is not None:
+            self._alarm.set(due)
 
     def _give_up(self, message: Message, cause: str, reason: str) -> None:
         """Out of the queue: to the dead letters, or nowhere."""
@@ -517,17 +506,17 @@ class Queue:
         self._let_go(message)
 
     def _release_delayed(self) -> None:
-        now = self._house.clock.now()
-        while self._delayed and self._delayed[0][0] <= now:
-            self._place(heapq.heappop(self._delayed)[2])
-        if self._delayed:
-            self._alarm.set(self._delayed[0][0])
+        self._line.release(self._house.clock.now())
+        self._set_alarm()
         self._pump()
 
     # -- limits ---------------------------------------------------------------------------
 
     def _take_in(self, message: Message, *, admit: bool) -> bool:
         """Apply time to live and length limits; false if the message is not for this queue."""
+        if self._closed:
+            # Its subscriber was cut off by one of the queues that the message is for.
+            return False
         policy = self.policy
         if policy.message_ttl:
             expires = message.received_at + policy.message_ttl
@@ -536,8 +525,7 @@ class Queue:
             return True
         if policy.overflow == "drop-head":
             while self.ready and self._overflows(1):
-                oldest = heapq.heappop(self._ordered)[2] if self._ordered else self._fresh.popleft()
-                self._give_up(oldest, "maxlen", "")
+                self._give_up(self._line.pop(), "maxlen", "")
             return True
         if policy.overflow == "reject-publish-dlx":
             self._house.bury(self, message, "maxlen", "")
@@ -555,7 +543,7 @@ class Queue:
 
     def _bound_backlog(self) -> None:
         """Keep a topic subscriber's backlog within its limits."""
-        policy, fresh, ordered = self.policy, self._fresh, self._ordered
+        policy = self.policy
         while self.ready > policy.backlog_messages or self.bytes > policy.backlog_bytes:
             if policy.backlog_overflow == "disconnect" and self._consumers:
                 reason = ProtocolError(
@@ -571,7 +559,7 @@ class Queue:
             if self.durable and not self.dropped:
                 log.warning("%s: its backlog is full; the oldest messages go", self.destination)
             self.dropped += 1
-            self._let_go(heapq.heappop(ordered)[2] if ordered else fresh.popleft())
+            self._let_go(self._line.pop())
 
     # -- expiry ---------------------------------------------------------------------------
 
@@ -584,37 +572,17 @@ class Queue:
     def _expire(self) -> None:
         """Give up everything whose time is over, wherever it waits."""
         now = self._house.wall()
-        over = self._take_out(lambda message: 0 < message.expires <= now)
-        left, number = 0, 0
-        for message in self._all_messages():
-            number += 1
+        over = self._line.take_out(lambda message: 0 < message.expires <= now)
+        left = 0
+        for message in self._line:
             if message.expires and (not left or message.expires < left):
                 left = message.expires
         self._next_expiry = left
         if left:
-            pause = _EXPIRY_SECONDS * max(1.0, number / _EXPIRY_MESSAGES)
+            pause = _EXPIRY_SECONDS * max(1.0, len(self._line) / _EXPIRY_MESSAGES)
             self._expiry.set(self._house.clock.now() + max(pause, (left - now) / 1000))
         for message in over:
             self._give_up(message, "expired", "")
-
-    def _take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
-        """Take messages out of where they wait, in order; nobody has them then."""
-        taken = sorted(filter(wanted, self._all_messages()), key=lambda message: message.sequence)
-        if taken:
-            gone = {id(message) for message in taken}
-            staying = [message for message in self._fresh if id(message) not in gone]
-            self._fresh.clear()
-            self._fresh.extend(staying)
-            self._ordered[:] = [entry for entry in self._ordered if id(entry[2]) not in gone]
-            heapq.heapify(self._ordered)
-            self._delayed[:] = [entry for entry in self._delayed if id(entry[2]) not in gone]
-            heapq.heapify(self._delayed)
-        return taken
-
-    def _all_messages(self) -> Iterator[Message]:
-        yield from (message for _, _, message in self._ordered)
-        yield from self._fresh
-        yield from (message for _, _, message in self._delayed)
 
     def __repr__(self) -> str:
         """Name and what is in it."""

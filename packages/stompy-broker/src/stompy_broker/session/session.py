@@ -29,6 +29,7 @@ from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_su
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.session.deliveries import Deliveries
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
 from stompy_broker.session.receipts import Receipts, when_all
 from stompy_broker.session.send import SendPlan
@@ -131,6 +132,7 @@ class Session:
                 subscription.resume()
         if protocol.failure is not None:
             self._fail(protocol.failure)
+        self._router.store.heard()
 
     def writable(self) -> None:
         """The outlet has room again."""
@@ -147,10 +149,25 @@ class Session:
         """End the session with an ERROR frame, for a reason that is not the client's frame."""
         self._fail(error)
 
+    def stop_deliveries(self) -> None:
+        """What was not delivered yet stays in its queue."""
+        for subscription in self._subscriptions.values():
+            subscription.stop()
+
     @property
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
         return self._deliveries.outstanding
+
+    @property
+    def holdings(self) -> Holdings:
+        """What the client has of us. Not for the hot path."""
+        return Holdings(
+            self._peer.address,
+            self.principal.name if self.principal else "",
+            tuple(subscription.held for subscription in self._subscriptions.values()),
+            tuple(self._transactions),
+        )
 
     # -- connecting -------------------------------------------------------------------------
 
@@ -257,6 +274,10 @@ class Session:
         admit: bool = True,
     ) -> None:
         if destination.kind is Kind.TEMPORARY:
+            if self._ended:
+                # In the middle of its COMMIT, which cut off a slow subscriber: itself.
+                self._router.store.sync(done or _nothing)
+                return
             self._router.publish_to(self._own_queue(destination.name), head, body, done)
             return
         pressure = self._router.publish(destination, head, body, done, admit=admit)
@@ -332,9 +353,12 @@ class Session:
 
         if receipt is None:
             subscription.attach()
-        else:
-            # A durable subscription has to be on disk first.
+        elif queue.durable:
+            # It has to be on disk first.
             self._router.store.sync(self._receipts.after(begin))
+        else:
+            # Waits for no disk, so that consumers help while that is full.
+            self._receipts.now(begin)
 
     def _give_way(self, key: str) -> None:
         """An id in use is an error, except that of a reply queue subscribed for the client."""
@@ -415,8 +439,9 @@ class Session:
         if durable is not None:
             self._router.delete_durable(durable)
         receipt = headers.get("receipt")
-        if receipt is not None:
-            # The subscription may have had to be deleted on disk.
+        if durable is None:
+            self._receipt_now(receipt)
+        elif receipt is not None:
             self._router.store.sync(self._receipt_when_done(receipt))
 
     def _durable_to_delete(self, headers: Mapping[str, str], key: str) -> str | None:
@@ -577,8 +602,12 @@ class Session:
         # The receipts owed come first, so they are not forgotten here as they are in `_end`.
         receipts, self._receipts = self._receipts, Receipts()
         self._end()
-        # What was sent without receipt is safe by then as well.
-        self._router.store.sync(receipts.after(leave))
+        if self._router.store.trouble:
+            # Nobody is kept for as long as the disk is full, but for receipts that are owed.
+            receipts.now(leave)
+        else:
+            # What was sent without receipt is safe by then as well.
+            self._router.store.sync(receipts.after(leave))
         return True
 
     def _fail(self, error: ProtocolError, head: Head | None = None) -> None:
@@ -613,6 +642,8 @@ class Session:
         if self._held_by is not None:
             self._held_by.forget(self._go_on)
         self._transactions.abort_all()
+        # None of them is to be given what another one leaves behind.
+        self.stop_deliveries()
         for key in list(self._subscriptions):
             self._end_subscription(key)
         for queue in self._temporary.values():

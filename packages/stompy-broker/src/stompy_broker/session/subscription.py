@@ -17,6 +17,7 @@ from stompy.frame import AckMode
 from stompy.headers import Version, escape
 from stompy_broker.message import Message
 from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.session.holdings import HeldSubscription
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.store.base import Done
 
@@ -111,6 +112,11 @@ class Subscription:
         if not self.waiting and not self.ended:
             self.queue.resume(self)
 
+    def stop(self) -> None:
+        """Take no more. `end` follows."""
+        self.ended = True
+        self.queue.step_out(self)
+
     def end(self) -> None:
         """Take no more; what is not settled returns to its place."""
         self.ended = True
@@ -120,6 +126,11 @@ class Subscription:
     def unsettled(self) -> Iterable[Message]:
         """What the client still has to settle."""
         return ()
+
+    @property
+    def held(self) -> HeldSubscription:
+        """How it stands."""
+        return HeldSubscription(self.id or "", self.queue.destination, 0)
 
     def __repr__(self) -> str:
         """Id and source."""
@@ -206,6 +217,12 @@ class AckSubscription(Subscription):
     def unsettled(self) -> Iterable[Message]:
         """What was delivered and neither settled nor claimed by a transaction."""
         return self.unacked.values()
+
+    @property
+    def held(self) -> HeldSubscription:
+        """How it stands."""
+        unsettled = len(self.unacked) + len(self.claimed)
+        return HeldSubscription(self.id or "", self.queue.destination, unsettled)
 
     def __contains__(self, message_id: str) -> bool:
         """Whether a message, named as 1.0 and 1.1 do, is to be settled."""

@@ -115,6 +115,10 @@ class MessageStore(Protocol):
         """Call ``done`` once everything told so far is safe; at once where it is already."""
         ...
 
+    def heard(self) -> None:
+        """What one client sent was worked through; what it waits for may be made safe now."""
+        ...
+
     def close(self) -> None:
         """Make everything safe and let go of all resources. Who waits is not told any more."""
         ...

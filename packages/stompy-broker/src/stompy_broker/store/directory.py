@@ -86,6 +86,8 @@ def open_database(file: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 16384")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute("PRAGMA cache_size = -65536")
+            # Some builds of SQLite overwrite what is deleted, and so write each body twice.
+            connection.execute("PRAGMA secure_delete = OFF")
             for step in migrate(connection):
                 log.info("%s: %s", file, step)
             (clean,) = connection.execute("SELECT clean FROM state").fetchone()

@@ -82,5 +82,8 @@ class MemoryStore:
         """At once."""
         done()
 
+    def heard(self) -> None:
+        """There is nothing to write."""
+
     def close(self) -> None:
         """Nothing to let go of."""

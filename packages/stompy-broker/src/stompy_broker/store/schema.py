@@ -30,7 +30,7 @@ STEPS: tuple[tuple[str, str], ...] = (
             deliveries INTEGER NOT NULL,    -- begun so far
             due INTEGER NOT NULL,           -- not before; milliseconds since the epoch, or 0
             expires INTEGER NOT NULL,       -- milliseconds since the epoch, or 0
-            flags INTEGER NOT NULL,         -- see stompy_broker.store.sqlite
+            flags INTEGER NOT NULL,         -- see stompy_broker.store.rows
             message_id BLOB,                -- NULL = the sequence
             head BLOB NOT NULL,             -- header lines as STOMP 1.2 writes them
             body BLOB NOT NULL

@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import selectors
 import socket
 from collections.abc import Callable
 from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.session import Session
@@ -46,10 +48,11 @@ class Flusher:
     def add(self, connection: Connection) -> None:
         """A connection's outlet is not empty any more."""
         if not self._written:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._written.append(connection)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Empty them now."""
         written, self._written = self._written, []
         for connection in written:
             try:
@@ -179,11 +182,27 @@ class Connection(asyncio.Protocol):
     def stop_deliveries(self) -> None:
         """What is not on its way yet stays in its queue."""
         self.outlet.seal()
+        if self._session is not None:
+            self._session.stop_deliveries()
 
     @property
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
         return self._session is not None and self._session.owes
+
+    @property
+    def holdings(self) -> Holdings:
+        """What the client has of us. Not for the hot path."""
+        return Holdings(self.address, "") if self._session is None else self._session.holdings
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        if self._transport is None:
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._transport.get_extra_info("socket"), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""

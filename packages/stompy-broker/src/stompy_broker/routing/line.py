@@ -1,0 +1,124 @@
+"""The messages that wait in a queue, in order (**hot path**: its queue reaches into it).
+
+Invariants:
+
+* A message is in one of three places: ``fresh`` (in order of arrival), ``ordered`` (a heap by
+  priority, then sequence) or ``delayed`` (a heap by time).
+* While all messages have one priority, ``ordered`` holds those that came back. They have smaller
+  sequences than everything fresh, so taking from ``ordered`` first restores the original order.
+  The first message of another priority moves all fresh ones into ``ordered``, and the line is
+  ``prioritized`` until it is empty.
+* The three containers are never replaced, so that a queue may keep them at hand.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from stompy_broker.message import DEFAULT_PRIORITY, Message
+
+_Place = tuple[float, int, Message]
+"""What it is ordered by, its sequence, and the message."""
+
+
+class Line:
+    """Who waits, and in which order.
+
+    Attributes:
+        fresh: what was never delivered, in order of arrival.
+        ordered: what has a place of its own: priority, sequence, message.
+        delayed: what may not be delivered yet: time, sequence, message.
+        prioritized: whether everything that is ready is in ``ordered``.
+    """
+
+    __slots__ = ("delayed", "fresh", "ordered", "prioritized")
+
+    def __init__(self) -> None:
+        self.fresh: deque[Message] = deque()
+        self.ordered: list[_Place] = []
+        self.delayed: list[_Place] = []
+        self.prioritized = False
+
+    def place(self, message: Message) -> None:
+        """To its place by priority and sequence."""
+        priority = message.head.priority
+        if priority != DEFAULT_PRIORITY and not self.prioritized:
+            self.prioritized = True
+            self.ordered += [(-m.head.priority, m.sequence, m) for m in self.fresh]
+            self.fresh.clear()
+            heapq.heapify(self.ordered)
+        heapq.heappush(self.ordered, (-priority, message.sequence, message))
+
+    def pop(self) -> Message:
+        """Take the first out; there must be one."""
+        return heapq.heappop(self.ordered)[2] if self.ordered else self.fresh.popleft()
+
+    def put_back(self, message: Message) -> None:
+        """Back to where it was just taken from."""
+        if self.prioritized or self.ordered or message.deliveries:
+            heapq.heappush(self.ordered, (-message.head.priority, message.sequence, message))
+        else:
+            self.fresh.appendleft(message)
+
+    def delay(self, message: Message, due: float) -> None:
+        """To where messages wait for their time."""
+        heapq.heappush(self.delayed, (due, message.sequence, message))
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next delayed message may be delivered; None if there is none."""
+        return self.delayed[0][0] if self.delayed else None
+
+    def release(self, now: float) -> None:
+        """Everything whose time has come goes to its place."""
+        while self.delayed and self.delayed[0][0] <= now:
+            self.place(heapq.heappop(self.delayed)[2])
+
+    @property
+    def ready(self) -> int:
+        """How many may be delivered."""
+        return len(self.fresh) + len(self.ordered)
+
+    def next_messages(self) -> Iterator[Message]:
+        """What may be delivered, about in order."""
+        return chain((entry[2] for entry in self.ordered), self.fresh)
+
+    def sorted_messages(self) -> list[Message]:
+        """Everything: what may be delivered, next one first, then what is delayed. Slow."""
+        ready = sorted(self.next_messages(), key=lambda m: (-m.head.priority, m.sequence))
+        return ready + [entry[2] for entry in sorted(self.delayed)]
+
+    def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
+        """Take messages out of where they wait, in order; nobody has them then."""
+        taken = sorted(filter(wanted, self), key=lambda message: message.sequence)
+        if taken:
+            gone = {id(message) for message in taken}
+            staying = [message for message in self.fresh if id(message) not in gone]
+            self.fresh.clear()
+            self.fresh.extend(staying)
+            for heap in (self.ordered, self.delayed):
+                _keep_only(heap, gone)
+        return taken
+
+    def clear(self) -> None:
+        """Nobody waits any more."""
+        self.fresh.clear()
+        self.ordered.clear()
+        self.delayed.clear()
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.ordered) + len(self.delayed)
+
+    def __iter__(self) -> Iterator[Message]:
+        """Everything, also what is delayed; in no order."""
+        yield from (message for _, _, message in self.ordered)
+        yield from self.fresh
+        yield from (message for _, _, message in self.delayed)
+
+
+def _keep_only(heap: list[_Place], gone: set[int]) -> None:
+    heap[:] = [entry for entry in heap if id(entry[2]) not in gone]
+    heapq.heapify(heap)

@@ -1,0 +1,59 @@
+"""How much room a data directory has left.
+
+On a disk that is full to the last byte not even the settling of messages can be written: the WAL
+cannot grow, and cannot be carried over to a database that cannot grow. So producers have to stop
+before that, while there is room for their consumers' acknowledgements.
+
+What was settled gives its pages back to the database, not to the file system, so both count.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+SPARE = 16 * 1024 * 1024
+"""So much more than the mark there has to be before more is stored again."""
+
+_MIB = 1024 * 1024
+
+
+class Room:
+    """The room in one data directory, against a mark.
+
+    Args:
+        directory: the data directory.
+        mark: bytes that must be left; 0 = no mark.
+
+    Attributes:
+        left: bytes that were left at the last look.
+    """
+
+    def __init__(self, directory: Path, mark: int) -> None:
+        self.mark = mark
+        self.left = 0
+        self._directory = directory
+        self._short = False
+
+    def look(self, connection: sqlite3.Connection) -> str:
+        """Why nothing more should be stored; empty when there is room.
+
+        Raises:
+            OSError: the file system does not tell.
+            sqlite3.Error: the database does not.
+        """
+        if not self.mark:
+            return ""
+        self.left = shutil.disk_usage(self._directory).free
+        if self._short or self.left < self.mark:
+            (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+            self.left += pages * size
+        self._short = self.left < self.mark + SPARE * self._short
+        if not self._short:
+            return ""
+        return (
+            f"{self.left // _MIB} MiB are left on its disk, less than limits.disk_free, "
+            f"which is {self.mark // _MIB} MiB"
+        )
