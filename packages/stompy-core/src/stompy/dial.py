@@ -14,15 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from stompy.errors import ErrorCode, STOMPCertificateError, STOMPConnectionError, STOMPError
+from stompy.errors import (
+    ConnectionImpossible,
+    ErrorCode,
+    STOMPCertificateError,
+    STOMPConnectionError,
+    STOMPError,
+)
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.client import ClientProtocol
 from stompy.transport.address import Address
-from stompy.transport.blocking import TIMED_OUT, AttemptFailed, Stream, open_stream, remaining
+from stompy.transport.blocking import Stream, open_stream, remaining
 from stompy.transport.layers import Layer, LayerError
+from stompy.transport.lookup import TIMED_OUT, AttemptFailed
 from stompy.transport.tls import TLS, client_layer
 
 logger = logging.getLogger("stompy")
@@ -53,6 +60,8 @@ class ConnectionSettings:
     limits: Limits = DEFAULT_LIMITS
     tls: ssl.SSLContext | TLS | None = None
     """How to speak TLS where the address says so; None = with the defaults."""
+    content_length: bool = True
+    """Whether SEND says how long its body is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +86,21 @@ def dial(
     Raises:
         STOMPCertificateError: a certificate was not accepted.
         STOMPConnectionError: none did; the text names each address with phase and reason.
+        ConnectionImpossible: none did, and for reasons that will not go away.
         STOMPError: the broker refused, in its own words.
         ValueError: a header that CONNECT cannot carry.
     """
     failures = []
+    hopeless = True
     for address in addresses:
         try:
             return _attempt(address, headers_for(address), settings)
         except AttemptFailed as failure:
             logger.info("no connection to %s: %s", address, failure)
             failures.append(f"{address} ({failure})")
-    raise STOMPConnectionError(f"cannot connect to {', '.join(failures)}")
+            hopeless = hopeless and failure.is_final
+    kind = ConnectionImpossible if hopeless else STOMPConnectionError
+    raise kind(f"cannot connect to {', '.join(failures)}")
 
 
 def broker_error(frame: STOMPFrame) -> STOMPError:
@@ -103,6 +116,7 @@ def _attempt(
         versions=settings.versions,
         heart_beat=settings.heart_beat,
         heart_beat_grace=settings.heart_beat_grace,
+        content_length=settings.content_length,
     )
     opening = protocol.connect(headers)
     deadline = monotonic() + settings.timeout
@@ -158,7 +172,8 @@ def _shake_hands(
                 raise AttemptFailed("handshake", "the connection was closed without an answer")
             frames = protocol.receive_data(data, monotonic())
             if protocol.failure is not None and protocol.connected is None:
-                raise AttemptFailed("handshake", str(protocol.failure))
+                hopeless = protocol.failure.error_code is ErrorCode.UNSUPPORTED_VERSION
+                raise AttemptFailed("handshake", str(protocol.failure), is_final=hopeless)
     except LayerError:
         raise
     except TimeoutError:
@@ -167,7 +182,8 @@ def _shake_hands(
         reason = error.strerror or str(error)
         raise AttemptFailed("handshake", _foreign(first) or reason) from error
     except AttemptFailed as failure:
-        raise AttemptFailed("handshake", _foreign(first) or failure.reason) from None
+        reason = _foreign(first) or failure.reason
+        raise AttemptFailed("handshake", reason, is_final=failure.is_final) from None
     return frames
 
 
