@@ -123,16 +123,17 @@ def test_the_example_file_is_valid_and_complete():
     stompy_broker.load_config(DOCS / "broker.toml")
     content = tomllib.loads((DOCS / "broker.toml").read_text("utf-8"))
     assert list(content) == list(SECTIONS)
-    for section in content.keys() - {"users", "policy"}:
+    for section in content.keys() - {"users", "acl", "policy"}:
         assert list(content[section]) == list(from_code.section_model(section).model_fields)
-    used = {key for policy in content["policy"] for key in policy}
-    assert used == set(stompy_broker.Policy.model_fields)
+    for section in ("acl", "policy"):
+        used = {key for entry in content[section] for key in entry}
+        assert used == set(from_code.section_model(section).model_fields)
 
 
 def test_the_example_file_shows_the_defaults():
     shown = stompy_broker.load_config(DOCS / "broker.toml")
     defaults = stompy_broker.BrokerConfig()
-    assert shown.model_copy(update={"users": {}, "policy": ()}) == defaults
+    assert shown.model_copy(update={"users": {}, "acl": (), "policy": ()}) == defaults
 
 
 # -- words and names ---------------------------------------------------------------------------
