@@ -10,7 +10,7 @@ from tests.support.scripted_server import Peer, ScriptedServer, obedient
 
 import stompy
 from stompy.errors import STOMPConnectionError, STOMPError
-from stompy.transport import blocking
+from stompy.transport import blocking, lookup
 
 LIMIT = 5.0  # far above every time-out used here, far below the default
 
@@ -31,7 +31,7 @@ def names(monkeypatch):
             return real(host, port, **options)
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place) for place in known[host]]
 
-    monkeypatch.setattr(blocking.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(lookup.socket, "getaddrinfo", getaddrinfo)
     return known
 
 
@@ -77,7 +77,7 @@ def test_a_name_that_takes_too_long_to_look_up(monkeypatch):
         release.wait(LIMIT)
         raise OSError("too late")
 
-    monkeypatch.setattr(blocking.socket, "getaddrinfo", hang)
+    monkeypatch.setattr(lookup.socket, "getaddrinfo", hang)
     started = monotonic()
     try:
         with pytest.raises(STOMPConnectionError, match=r"\(DNS: no answer within the time-out\)"):

@@ -254,7 +254,7 @@ def test_frames_in_quick_succession_are_gathered_and_all_leave():
             return original(self, outbox)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stompy.client.Link", Counting)
+        patch.setattr("stompy.lifeline.Link", Counting)
         with ScriptedServer(script) as server, connect(server) as client:
             client._link.protocol.send("SEND", {})
             patch.setattr(link_module, "QUICK", 10.0)

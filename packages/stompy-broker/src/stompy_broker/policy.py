@@ -219,6 +219,10 @@ class Policies:
             pattern = parse_destination(policy.match)
             self._by_kind[pattern.kind].add(pattern.name, index)
 
+    def __iter__(self) -> Iterator[Policy]:
+        """In their order."""
+        return iter(self._policies)
+
     def find(self, kind: Kind, name: str) -> Policy:
         """The first policy that matches, or the defaults."""
         index = self.index(kind, name)

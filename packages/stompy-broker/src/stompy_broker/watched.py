@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from stompy.frame import STOMPFrame
+from stompy.rows import Rows
 from stompy_broker.broker import Broker
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
@@ -54,7 +55,7 @@ class Watched(ABC):
 
     # -- looking -------------------------------------------------------------------------------
 
-    def queues(self) -> list[QueueStats]:
+    def queues(self) -> Rows[QueueStats]:
         """The counters of all queues, by name."""
         return self._ask(lambda broker: broker.queues())
 

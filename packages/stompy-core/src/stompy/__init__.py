@@ -5,30 +5,49 @@
 ...     client.message("/queue/hello", "world")
 """
 
+import logging
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from stompy.client import STOMPClient, STOMPTransaction, connect
+from stompy.confirmations import Outcome
 from stompy.dialect import Dialect
 from stompy.errors import (
     ErrorCode,
+    OutcomeUnknown,
     ProtocolError,
+    StaleMessageError,
     STOMPCertificateError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
     STOMPTimeout,
+    TransactionLost,
     UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
+from stompy.health import ClientHealth, SubscriptionHealth
+from stompy.lifecycle import ConnectionState, StateChange
 from stompy.limits import Limits
+from stompy.message import Message
+from stompy.retry import Reconnect
 from stompy.transport.tls import TLS
 
 __all__ = [
     "TLS",
     "AckMode",
+    "ClientHealth",
+    "ConnectionState",
     "Dialect",
     "ErrorCode",
     "Limits",
+    "Message",
+    "Outcome",
+    "OutcomeUnknown",
     "ProtocolError",
+    "Reconnect",
     "STOMPCertificateError",
     "STOMPClient",
     "STOMPConnectionError",
@@ -37,9 +56,28 @@ __all__ = [
     "STOMPFrame",
     "STOMPTimeout",
     "STOMPTransaction",
+    "StaleMessageError",
+    "StateChange",
+    "SubscriptionHealth",
+    "TransactionLost",
     "UnsupportedByBroker",
     "Version",
+    "aio",
     "connect",
 ]
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load `stompy.aio` when it is asked for, so that nobody else loads asyncio."""
+    if name == "aio":
+        return import_module("stompy.aio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# A library says nothing unless its user asks; exceptions tell the same.
+logging.getLogger("stompy").addHandler(logging.NullHandler())

@@ -14,15 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from stompy.errors import ErrorCode, STOMPCertificateError, STOMPConnectionError, STOMPError
+from stompy.errors import (
+    ConnectionImpossible,
+    ErrorCode,
+    STOMPCertificateError,
+    STOMPConnectionError,
+    STOMPError,
+)
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.client import ClientProtocol
 from stompy.transport.address import Address
-from stompy.transport.blocking import TIMED_OUT, AttemptFailed, Stream, open_stream, remaining
+from stompy.transport.blocking import Stream, open_stream, remaining
 from stompy.transport.layers import Layer, LayerError
+from stompy.transport.lookup import TIMED_OUT, AttemptFailed
 from stompy.transport.tls import TLS, client_layer
 
 logger = logging.getLogger("stompy")
@@ -53,6 +60,8 @@ class ConnectionSettings:
     limits: Limits = DEFAULT_LIMITS
     tls: ssl.SSLContext | TLS | None = None
     """How to speak TLS where the address says so; None = with the defaults."""
+    content_length: bool = True
+    """Whether SEND says how long its body is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,7 @@ def dial(
     Raises:
         STOMPCertificateError: a certificate was not accepted.
         STOMPConnectionError: none did; the text names each address with phase and reason.
+        ConnectionImpossible: none did, and for reasons that will not go away.
         STOMPError: the broker refused, in its own words.
         ValueError: a header that CONNECT cannot carry.
     """
@@ -85,9 +95,20 @@ def dial(
         try:
             return _attempt(address, headers_for(address), settings)
         except AttemptFailed as failure:
-            logger.info("no connection to %s: %s", address, failure)
-            failures.append(f"{address} ({failure})")
-    raise STOMPConnectionError(f"cannot connect to {', '.join(failures)}")
+            failures.append((address, failure))
+    raise nobody_answered(failures)
+
+
+def nobody_answered(
+    failures: Sequence[tuple[Address, AttemptFailed]],
+) -> STOMPConnectionError:
+    """The exception for a round in which no address could be connected to."""
+    for address, failure in failures:
+        logger.info("no connection to %s: %s", address, failure)
+    words = ", ".join(f"{address} ({failure})" for address, failure in failures)
+    hopeless = all(failure.is_final for _, failure in failures)
+    kind = ConnectionImpossible if hopeless else STOMPConnectionError
+    return kind(f"cannot connect to {words}")
 
 
 def broker_error(frame: STOMPFrame) -> STOMPError:
@@ -98,34 +119,43 @@ def broker_error(frame: STOMPFrame) -> STOMPError:
 def _attempt(
     address: Address, headers: Mapping[str, str], settings: ConnectionSettings
 ) -> Conversation:
-    protocol = ClientProtocol(
-        settings.limits,
-        versions=settings.versions,
-        heart_beat=settings.heart_beat,
-        heart_beat_grace=settings.heart_beat_grace,
-    )
+    protocol = new_protocol(settings)
     opening = protocol.connect(headers)
     deadline = monotonic() + settings.timeout
     try:
-        connection = open_stream(address, deadline, lambda place: _layers(place, settings))
+        connection = open_stream(address, deadline, lambda place: layers_of(place, settings))
         try:
             frames = _shake_hands(connection, protocol, opening, deadline)
             if frames[0].Command == "ERROR":
-                _refused(address, broker_error(frames[0]))
+                check_refusal(address, broker_error(frames[0]))
             connection.setblocking(False)
         except BaseException:
             connection.close()
             raise
     except LayerError as failure:
-        if not failure.is_final:
-            raise AttemptFailed(failure.layer, str(failure)) from failure
-        raise STOMPCertificateError(
-            f"cannot connect to {address} ({failure.layer}: {failure})"
-        ) from failure
+        raise layer_failed(address, failure) from failure
     return Conversation(address, connection, protocol, frames[0], frames[1:])
 
 
-def _layers(address: Address, settings: ConnectionSettings) -> list[Layer]:
+def new_protocol(settings: ConnectionSettings) -> ClientProtocol:
+    """A protocol for one attempt."""
+    return ClientProtocol(
+        settings.limits,
+        versions=settings.versions,
+        heart_beat=settings.heart_beat,
+        heart_beat_grace=settings.heart_beat_grace,
+        content_length=settings.content_length,
+    )
+
+
+def layer_failed(address: Address, failure: LayerError) -> AttemptFailed | STOMPCertificateError:
+    """What to raise when TLS or a WebSocket could not be begun."""
+    if not failure.is_final:
+        return AttemptFailed(failure.layer, str(failure))
+    return STOMPCertificateError(f"cannot connect to {address} ({failure.layer}: {failure})")
+
+
+def layers_of(address: Address, settings: ConnectionSettings) -> list[Layer]:
     """What lies between TCP and STOMP at an address."""
     layers: list[Layer] = []
     if address.is_secure:
@@ -158,16 +188,18 @@ def _shake_hands(
                 raise AttemptFailed("handshake", "the connection was closed without an answer")
             frames = protocol.receive_data(data, monotonic())
             if protocol.failure is not None and protocol.connected is None:
-                raise AttemptFailed("handshake", str(protocol.failure))
+                hopeless = protocol.failure.error_code is ErrorCode.UNSUPPORTED_VERSION
+                raise AttemptFailed("handshake", str(protocol.failure), is_final=hopeless)
     except LayerError:
         raise
     except TimeoutError:
-        raise AttemptFailed("handshake", _foreign(first) or TIMED_OUT) from None
+        raise AttemptFailed("handshake", foreign_service(first) or TIMED_OUT) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise AttemptFailed("handshake", _foreign(first) or reason) from error
+        raise AttemptFailed("handshake", foreign_service(first) or reason) from error
     except AttemptFailed as failure:
-        raise AttemptFailed("handshake", _foreign(first) or failure.reason) from None
+        reason = foreign_service(first) or failure.reason
+        raise AttemptFailed("handshake", reason, is_final=failure.is_final) from None
     return frames
 
 
@@ -177,14 +209,20 @@ def _send_all(connection: Stream, data: bytes, deadline: float) -> None:
         data = data[connection.send(data) :]
 
 
-def _refused(address: Address, error: STOMPError) -> None:
+def check_refusal(address: Address, error: STOMPError) -> None:
+    """A broker answered CONNECT with ERROR, which may be worth trying another one.
+
+    Raises:
+        AttemptFailed: it is.
+        STOMPError: it is not.
+    """
     if error.code in _TRY_ELSEWHERE:
         raise AttemptFailed("handshake", str(error))
     error.add_note(f"{address} answered CONNECT with this ERROR")
     raise error
 
 
-def _foreign(first: bytes) -> str | None:
+def foreign_service(first: bytes) -> str | None:
     """Who else may have answered, if it was no STOMP broker."""
     name = next((name for mark, name in _FOREIGN.items() if first.startswith(mark)), None)
     if name is None and b"ActiveMQ" in first:

@@ -74,7 +74,7 @@ class Dialect:
     _leaves_before_ending: bool = False
     """Whether a durable subscription that is in use cannot be ended, not even by who uses it."""
     _reply: str = "/temp-queue/{}"
-    _routing: Mapping[str, str] = field(default_factory=dict)
+    routing: Mapping[str, str] = field(default_factory=dict)
     """Kinds of routing that must be named, by the prefix of the destination."""
 
     def prefetch_headers(self, count: int | None) -> dict[str, str]:
@@ -203,10 +203,10 @@ class Dialect:
             destination: the destination.
             for_subscribe: whether they are for SUBSCRIBE, else for SEND.
         """
-        if not self._routing:
+        if not self.routing:
             return {}
         header = "subscription-type" if for_subscribe else "destination-type"
-        for prefix, kind in self._routing.items():
+        for prefix, kind in self.routing.items():
             if destination.startswith(prefix):
                 return {header: kind}
         return {}
@@ -258,7 +258,7 @@ ARTEMIS = Dialect(
     _durable={"durable-subscription-name": "{}"},
     # Without temporary queues: one that goes when nobody uses it.
     _reply="/queue/stompy.reply.{}",
-    _routing=_JAVA_ROUTING,
+    routing=_JAVA_ROUTING,
 )
 
 UNKNOWN = Dialect(

@@ -5,13 +5,13 @@ The tree::
     STOMPException
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
-<<<<<<< HEAD
-    │   │   └── STOMPCertificateError   a certificate is not trusted, does not fit, or is missing
-    │   └── ProtocolError          the peer broke the rules of the specification
-=======
+    │   │   ├── ConnectionImpossible  none could be made, and none will by trying again
+    │   │   │   └── STOMPCertificateError  a certificate is not trusted, not fitting, or missing
+    │   │   ├── OutcomeUnknown     it was lost before the broker answered for a frame
+    │   │   └── TransactionLost    it was lost, and an open transaction with it
     │   ├── ProtocolError          the peer broke the rules of the specification
+    │   ├── StaleMessageError      a message that is not ours to settle any more
     │   └── UnsupportedByBroker    the broker met has no way to do it without losing messages
->>>>>>> main
     └── STOMPTimeout               nothing came in time (also a TimeoutError)
 
 `STOMPTimeout` is not a `STOMPError`, so that ``except STOMPError`` does not swallow a time-out.
@@ -80,6 +80,8 @@ class ErrorCode(StrEnum):
     """A topic subscriber whose backlog is full and whose policy is ``disconnect``."""
     ACCESS_REFUSED = "access-refused"
     """The user may not do this with this destination."""
+    CLOSED_BY_OPERATOR = "closed-by-operator"
+    """An operator closed the connection; the text says why."""
     SHUTTING_DOWN = "shutting-down"
     """The broker is stopping."""
     INTERNAL_ERROR = "internal-error"
@@ -133,8 +135,33 @@ class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
 
 
-class STOMPCertificateError(STOMPConnectionError):
+class ConnectionImpossible(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """No connection could be made, and trying again seems hopeless.
+
+    There is no common version of STOMP, say.
+    """
+
+
+class STOMPCertificateError(ConnectionImpossible):
     """TLS failed because of a certificate, theirs or ours; trying again does not help."""
+
+
+class OutcomeUnknown(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """The connection ended before the broker answered: a frame took effect, or did not.
+
+    Send it again only if doing it twice does no harm.
+    """
+
+
+class TransactionLost(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """The connection of an open transaction has ended; the broker has undone it."""
+
+
+class StaleMessageError(STOMPError):
+    """A message cannot be settled: its connection or subscription has ended.
+
+    Nothing was sent. The broker has the message back and delivers it again.
+    """
 
 
 class ProtocolError(STOMPError):

@@ -182,6 +182,7 @@ class Inbox:
             self._arrived.clear()
             self._arrived_bytes = self._arrived_receipts = 0
             self._current.clear()
+            self._full = False
 
     def after_fork(self) -> None:
         """In a child process: the frames belong to the parent, and so may whoever held a lock."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,12 +27,13 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
-from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.consumer import Consumer, Halted
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.line import Line
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.reading import Reading
+from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done, MessageStore
 
@@ -95,6 +96,9 @@ class Queue:
         subscriptions: how many subscriptions want to take part or do.
         bytes: size of everything in it, also of what is with consumers.
         idle_since: since when nobody takes part; None while somebody does.
+        setup: what is kept of it, and of what operators decided.
+        created_at: when, in milliseconds since the epoch.
+        removed: messages that operators took out.
     """
 
     def __init__(
@@ -151,6 +155,9 @@ class Queue:
         self.expired = 0
         self.dead_lettered = 0
         self.dropped = 0
+        self.removed = 0
+        self.setup = Setup()
+        self.created_at = house.wall()
 
     # -- the five verbs -------------------------------------------------------------------
 
@@ -267,6 +274,21 @@ class Queue:
         return len(self._fresh) + len(self._ordered)
 
     @property
+    def delayed(self) -> int:
+        """How many messages wait out a redelivery delay."""
+        return len(self._line.delayed)
+
+    @property
+    def unacked(self) -> int:
+        """How many messages are with consumers."""
+        return self._unacked
+
+    @property
+    def line(self) -> Line:
+        """Who waits; to look at, not to change."""
+        return self._line
+
+    @property
     def consumers(self) -> int:
         """How many consumers there are."""
         return len(self._consumers)
@@ -337,6 +359,52 @@ class Queue:
             self._let_go(message)
         self._line.clear()
         self._departing.clear()
+
+    # -- what operators do ------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Deliver nothing until `proceed`."""
+        if not isinstance(self._waiting, Halted):
+            self._waiting = Halted(self._waiting)
+
+    def proceed(self) -> None:
+        """Deliver again."""
+        self._waiting = deque(self._waiting)
+        self._pump()
+
+    def hold_intake(self, held: bool) -> None:
+        """Make whoever sends to it wait, or no more."""
+        if self.pressure is None:
+            self.pressure = Pressure(0)
+            self.pressure.used = self.bytes
+        if held:
+            self.pressure.hold()
+        else:
+            self.pressure.open()
+
+    def discard(self, count: int) -> int:
+        """Forget so many of the messages that are next in line; say how many there were."""
+        line = self._line
+        count = min(count, line.ready)
+        for _ in range(count):
+            self._let_go(line.pop())
+        self._line.prioritized = self._line.prioritized and bool(self._ordered)
+        self.removed += count
+        return count
+
+    def take_out(self, sequences: Set[int]) -> list[Message]:
+        """Forget messages that wait, by sequence; gives those that did."""
+        line, taken = self._line, []
+        # In order they are first in line, and need no search.
+        while (first := next(line.next_messages(), None)) and first.sequence in sequences:
+            taken.append(line.pop())
+        if len(taken) < len(sequences):
+            taken += line.take_out(lambda message: message.sequence in sequences)
+        for message in taken:
+            self._let_go(message)
+        self._line.prioritized = self._line.prioritized and bool(self._ordered)
+        self.removed += len(taken)
+        return taken
 
     # -- handing out ----------------------------------------------------------------------
 

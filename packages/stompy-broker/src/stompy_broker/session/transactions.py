@@ -24,10 +24,14 @@ class Publication:
     Attributes:
         publish: sends it; takes what to call when that is safe.
         admit: raises `ProtocolError` if it would be refused.
+        destination: where to.
+        size: how large it is.
     """
 
     publish: Callable[[Done], None]
     admit: Callable[[], None]
+    destination: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,19 @@ class Settlement:
 
 
 class Transaction:
-    """What one BEGIN gathered so far."""
+    """What one BEGIN gathered so far.
 
-    def __init__(self, begun_at: float) -> None:
-        self.begun_at = begun_at
+    Attributes:
+        number: unique within the broker.
+        begun_at: when, on the clock.
+        touched_at: when its last frame came.
+        size: of the SENDs in it.
+        operations: what waits for COMMIT, in order.
+    """
+
+    def __init__(self, begun_at: float, number: int = 0) -> None:
+        self.number = number
+        self.begun_at = self.touched_at = begun_at
         self.size = 0
         self.operations: list[Publication | Settlement] = []
 
@@ -91,10 +104,10 @@ class Transactions:
         self._open: dict[str, Transaction] = {}
         self._memory = memory
         self._max_open = max_open
-        self._max_frames = max_frames
-        self._max_bytes = max_bytes
+        self.max_frames = max_frames
+        self.max_bytes = max_bytes
 
-    def begin(self, transaction_id: str, now: float) -> None:
+    def begin(self, transaction_id: str, now: float, number: int = 0) -> None:
         """Open a transaction.
 
         Raises:
@@ -108,7 +121,7 @@ class Transactions:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED, f"{self._max_open} transactions are open already"
             )
-        self._open[transaction_id] = Transaction(now)
+        self._open[transaction_id] = Transaction(now, number)
 
     def find(self, transaction_id: str) -> Transaction:
         """An open transaction.
@@ -131,11 +144,11 @@ class Transactions:
         """
         transaction, memory = self.find(transaction_id), self._memory
         total = transaction.size + size
-        if len(transaction.operations) >= self._max_frames or total > self._max_bytes:
+        if len(transaction.operations) >= self.max_frames or total > self.max_bytes:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"transaction {transaction_id!r} is over {self._max_frames} frames "
-                f"or {self._max_bytes} bytes",
+                f"transaction {transaction_id!r} is over {self.max_frames} frames "
+                f"or {self.max_bytes} bytes",
             )
         if size and memory.full and memory.used >= memory.high * HARD:
             # To wait would be for ever if all that fills the memory waited for COMMIT like this.
@@ -158,6 +171,10 @@ class Transactions:
         # Nobody is to be told before COMMIT has put the same into queues.
         self._memory.used -= transaction.size
         return transaction
+
+    def items(self) -> list[tuple[str, Transaction]]:
+        """All that are open, by id."""
+        return list(self._open.items())
 
     def release(self) -> None:
         """What `take` closed was applied or forgotten: there may be room again."""

@@ -7,34 +7,25 @@ are the same everywhere, as with certificates. Deadlines are times of `time.mono
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import queue
 import socket
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 from stompy.transport.address import Address
 from stompy.transport.layers import Layer, LayerError, Layers
+from stompy.transport.lookup import (
+    TIMED_OUT,
+    AttemptFailed,
+    Place,
+    is_numeric,
+    resolve,
+    resolve_aside,
+)
 
 _CHUNK = 256 * 1024
-
-TIMED_OUT = "no answer within the time-out"
-
-
-class AttemptFailed(Exception):  # noqa: N818 -- an outcome to collect, not an error to show
-    """One address could not be connected to.
-
-    Attributes:
-        phase: ``DNS``, ``TCP``, ``TLS``, ``WebSocket`` or ``handshake``.
-        reason: why, in words.
-    """
-
-    def __init__(self, phase: str, reason: str) -> None:
-        super().__init__(f"{phase}: {reason}")
-        self.phase = phase
-        self.reason = reason
 
 
 class Stream(Protocol):
@@ -204,11 +195,6 @@ class LayeredSocket:
         self._socket.close()
 
 
-class _Place(NamedTuple):
-    family: socket.AddressFamily
-    address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-
-
 def open_stream(
     address: Address, deadline: float, layers_of: Callable[[Address], list[Layer]]
 ) -> Stream:
@@ -268,7 +254,7 @@ def open_socket(address: Address, deadline: float) -> PlainSocket:
     raise AttemptFailed("TCP", reason)
 
 
-def _connect(place: _Place, seconds: float) -> PlainSocket:
+def _connect(place: Place, seconds: float) -> PlainSocket:
     if seconds <= 0:
         raise TimeoutError
     connection = PlainSocket(place.family, socket.SOCK_STREAM)
@@ -283,19 +269,11 @@ def _connect(place: _Place, seconds: float) -> PlainSocket:
     return connection
 
 
-def _look_up(address: Address, deadline: float) -> list[_Place]:
-    """All places of a name. The look-up itself knows no time-out, so it gets a thread."""
-    if _is_numeric(address.host):
-        return _resolve(address)
-    answers: queue.SimpleQueue[list[_Place] | AttemptFailed] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(_resolve(address))
-        except AttemptFailed as failure:
-            answers.put(failure)
-
-    threading.Thread(target=ask, name=f"stompy look-up {address.host}", daemon=True).start()
+def _look_up(address: Address, deadline: float) -> list[Place]:
+    if is_numeric(address.host):
+        return resolve(address)
+    answers: queue.SimpleQueue[list[Place] | AttemptFailed] = queue.SimpleQueue()
+    resolve_aside(address, answers.put)
     try:
         answer = answers.get(timeout=max(0.0, deadline - monotonic()))
     except queue.Empty:
@@ -303,19 +281,3 @@ def _look_up(address: Address, deadline: float) -> list[_Place]:
     if isinstance(answer, AttemptFailed):
         raise answer
     return answer
-
-
-def _resolve(address: Address) -> list[_Place]:
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise AttemptFailed("DNS", getattr(error, "strerror", None) or str(error)) from error
-    return [_Place(family, place) for family, _, _, _, place in found]
-
-
-def _is_numeric(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,561 @@
+"""The asyncio client: `STOMPClient` and `connect`, with the names of the blocking client.
+
+What holds at all times:
+
+* A client belongs to the event loop on which it was connected. Any number of tasks may use it;
+  one should receive at a time.
+* Cancelling is safe everywhere. Who is cancelled while it receives has taken no message; who is
+  cancelled while it sends has either sent nothing, or gives up waiting for the answer.
+* Every wait is bounded, except those that the caller wants unbounded: `STOMPClient.recv` and
+  `STOMPClient.loop` without a time-out.
+* Messages of a subscription with ``send_acks`` are acknowledged as by the blocking client: when
+  `STOMPClient.recv` or the iterator hands them out; in `STOMPClient.loop` after the callback
+  returned, and refused if it raised; with ``transaction`` at once, as part of it.
+* Frames that came before the end of a connection are still handed out, except after our own
+  `STOMPClient.disconnect`, and except those that would have to be acknowledged: the broker has
+  them back.
+"""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from stompy.aio.dial import dial
+from stompy.aio.link import Link, Owner
+from stompy.aio.opening import Opening
+from stompy.aio.session import Session, SessionSettings
+from stompy.aio.signal import deadline_after
+from stompy.aio.subscribing import Subscriber
+from stompy.aio.subscription import Subscription
+from stompy.aio.transaction import STOMPTransaction
+from stompy.confirmations import Outcome
+from stompy.dial import ConnectionSettings, broker_error
+from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError, STOMPException
+from stompy.frame import STOMPFrame
+from stompy.headers import ALL_VERSIONS, Version
+from stompy.health import NEVER_CONNECTED, ClientHealth
+from stompy.heartbeat import DEFAULT_HEART_BEAT
+from stompy.lifecycle import ConnectionState, StateChange
+from stompy.limits import DEFAULT_LIMITS, Limits
+from stompy.retry import Reconnect
+from stompy.subscriptions import Duty
+from stompy.transport.address import Address, AddressLike
+from stompy.transport.failover import read_addresses
+from stompy.transport.tls import TLS
+from stompy.verbs import HeaderValue, connect_headers
+
+_CLOSE_SECONDS = 1.0
+
+
+class STOMPClient(Subscriber):
+    """A client of a STOMP broker.
+
+    Use it in an ``async with`` statement to be sure that it disconnects.
+    """
+
+    # -- the connection ----------------------------------------------------------------------
+
+    async def connect(  # noqa: PLR0913 -- the manual's arguments and one for each side of a connection
+        self,
+        addr_list: AddressLike | Sequence[AddressLike],
+        login: str | None = None,
+        passcode: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        *,
+        timeout: float = 10.0,
+        host: str | None = None,
+        versions: Sequence[Version | str] = ALL_VERSIONS,
+        heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
+        heart_beat_grace: float = 2.0,
+        limits: Limits = DEFAULT_LIMITS,
+        send_timeout: float = 60.0,
+        tls: ssl.SSLContext | TLS | None = None,
+        reconnect: bool | Reconnect = False,
+        on_state: Callable[[StateChange], object] | None = None,
+        content_length: bool = True,
+        **kv_headers: HeaderValue,
+    ) -> STOMPFrame:
+        """Connect to the first broker of a list that answers.
+
+        Args:
+            addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
+                or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
+                TLS, WebSocket, and the one over the other.
+            login: login id; one in the URL counts when this is None.
+            passcode: pass code; likewise.
+            headers: more headers for CONNECT.
+            timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
+                answer.
+            host: the virtual host; default: the path of the URL, or else ``/``.
+            versions: the STOMP versions to offer.
+            heart_beat: milliseconds between our beats, and between those that we want.
+            heart_beat_grace: after how many intervals of silence the broker counts as dead.
+            limits: how large a received frame may be.
+            send_timeout: seconds that sending may wait when the broker takes nothing, or while
+                the connection is made again.
+            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+                it the system's authorities are trusted.
+            reconnect: whether a connection that was lost is made again, and how. A ``failover:``
+                address brings a `Reconnect` of its own, which one given here overrules.
+            on_state: called with each `StateChange`, soon after it. What it raises is logged and
+                counted.
+            content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
+                make text messages of those that do not.
+            kv_headers: more headers for CONNECT.
+
+        Returns:
+            The CONNECTED frame.
+
+        Raises:
+            STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
+            STOMPConnectionError: no broker answered; the text says what happened at each address.
+            STOMPError: the broker refused, or this client is connected already.
+            ValueError: an address, a version, a header or options for TLS that cannot be.
+            ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
+        """
+        if self.is_connected or self.state is ConnectionState.RECONNECTING:
+            raise STOMPError(f"this client is connected already, to {self.broker_address}")
+        settings = ConnectionSettings(
+            timeout=timeout,
+            send_timeout=send_timeout,
+            versions=tuple(Version(version) for version in versions),
+            heart_beat=heart_beat,
+            heart_beat_grace=heart_beat_grace,
+            limits=limits,
+            tls=tls,
+            content_length=content_length,
+        )
+        addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
+
+        def headers_for(address: Address) -> dict[str, str]:
+            return connect_headers(
+                address.login if login is None else login,
+                address.passcode if passcode is None else passcode,
+                host or address.vhost or "/",
+                {**headers, **kv_headers},
+            )
+
+        def one_round(owner: Owner, round: Sequence[Address]) -> Awaitable[Link]:
+            return dial(round, headers_for, settings, owner)
+
+        client_id = {**headers, **kv_headers}.get("client-id")
+        session = Session(
+            addresses,
+            one_round,
+            SessionSettings(policy, send_timeout, None if client_id is None else str(client_id)),
+            on_state,
+        )
+        before, self._session = self._session, session
+        try:
+            await session.open()
+        except BaseException:
+            self._session = before
+            raise
+        self._error_is_told = False
+        return session.link.connected
+
+    async def disconnect(self, *, timeout: float = 5.0) -> None:
+        """Send DISCONNECT, wait for its receipt, and close the connection.
+
+        The receipt says that the broker has taken everything that was sent before. Harmless when
+        repeated, from several tasks, and when there is no connection. What was not received
+        until now never will be.
+
+        Args:
+            timeout: seconds to wait for the receipt.
+
+        Raises:
+            STOMPError: the broker answered with ERROR: it refused something sent before, and
+                neither `recv` nor `loop` has told so yet.
+        """
+        session = self._session
+        if session is None or not session.has_link:
+            return
+        deadline = session.now() + timeout
+        await session.leave()
+        for handle in self._handles(session):
+            await handle.drain(deadline)
+        link = session.link
+        receipt = session.expect(self._new_id("r"))
+        refused = False
+        try:
+            if link.say_goodbye(receipt.receipt_id):
+                await receipt.wait(max(0.0, deadline - session.now()))
+                refused = receipt.outcome is not Outcome.ACCEPTED
+            else:
+                # It has ended, or another task waits for the receipt.
+                await link.wait_ended(max(0.0, deadline - session.now()))
+        finally:
+            session.confirmations.forget(receipt)
+            await self._drop(session)
+        reason = link.close_reason
+        by_error = reason is not None and reason.Frame is not None
+        if refused and reason is not None and by_error and not self._error_is_told:
+            raise reason
+
+    async def close(self) -> None:
+        """Send DISCONNECT and close the connection, without waiting for a receipt."""
+        session = self._session
+        if session is None or not session.has_link:
+            return
+        await session.leave()
+        session.link.say_goodbye(self._new_id("r"))
+        await self._drop(session)
+
+    async def _drop(self, session: Session) -> None:
+        session.link.close()
+        session.inbox.discard()
+        await session.link.wait_closed(_CLOSE_SECONDS)
+        session.inbox.discard()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether frames can be sent; false from the moment that the connection ends."""
+        return self._session is not None and self._session.is_usable
+
+    @property
+    def Connected(self) -> bool:  # noqa: N802 -- the manual's name
+        """The same as `is_connected`."""
+        return self.is_connected
+
+    @property
+    def connected(self) -> STOMPFrame | None:
+        """The CONNECTED frame while there is a connection, None otherwise."""
+        return self.connected_frame if self.is_connected else None
+
+    @property
+    def connected_frame(self) -> STOMPFrame | None:
+        """The CONNECTED frame of the last connection, also after its end."""
+        return None if self._link is None else self._link.connected
+
+    @property
+    def broker_address(self) -> tuple[str, int] | None:
+        """Host and port of the broker, as they were given to `connect`."""
+        return None if self._link is None else (self._link.address.host, self._link.address.port)
+
+    @property
+    def BrokerAddress(self) -> tuple[str, int] | None:  # noqa: N802 -- the manual's name
+        """The same as `broker_address`."""
+        return self.broker_address
+
+    @property
+    def version(self) -> Version | None:
+        """The version of STOMP that was agreed with the broker."""
+        return None if self._link is None else self._link.protocol.version
+
+    @property
+    def session(self) -> str | None:
+        """The ``session`` header of CONNECTED."""
+        return None if self._link is None else self._link.connected.get("session")
+
+    @property
+    def close_reason(self) -> STOMPError | None:
+        """Why the connection was lost; None while there is one, and after our own disconnect."""
+        return None if self._link is None else self._link.close_reason
+
+    @property
+    def _link(self) -> Link | None:
+        """The last link."""
+        session = self._session
+        return session.link if session is not None and session.has_link else None
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the client stands."""
+        session = self._session
+        return ConnectionState.DISCONNECTED if session is None else session.lifecycle.state
+
+    async def wait_connected(self, timeout: float | None = 10.0) -> None:
+        """Wait until frames can be sent; all subscriptions are back then.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused, and nobody tries again.
+            STOMPTimeout: there was none in time.
+        """
+        await self._last_session().wait_ready(timeout)
+
+    def health(self) -> ClientHealth:
+        """How the client and each of its subscriptions are."""
+        session = self._session
+        if session is None:
+            return NEVER_CONNECTED
+        return session.health(tuple(handle.health() for handle in self._handles(session)))
+
+    @staticmethod
+    def _handles(session: Session) -> list[Subscription]:
+        return [one for one in session.receivers.values() if isinstance(one, Subscription)]
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    async def recv(
+        self, timeout: float | None = None, transaction: str | None = None
+    ) -> STOMPFrame | None:
+        """The next message, or None if the connection has ended; see `close_reason`.
+
+        Receipts are noted for `wait_for_receipt` and never given.
+
+        Args:
+            timeout: seconds; None waits for as long as the connection lasts.
+            transaction: id of the transaction that automatic ACKs belong to.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the broker sent ERROR; the connection is closed.
+        """
+        session = self._last_session()
+        inbox = session.inbox
+        deadline = deadline_after(timeout)
+        # Once a frame was taken nothing is awaited, so that cancelling never loses one.
+        while True:
+            frame = inbox.take()
+            if frame is None:
+                if inbox.ended:
+                    return None
+                await inbox.wait(deadline)
+            elif frame.Command == "MESSAGE":
+                if session.subscriptions.carefree or self._accepted(session, frame, transaction):
+                    return frame
+            elif frame.Command == "ERROR":
+                raise self._told(frame)
+
+    def __aiter__(self) -> Messages:
+        """Messages as they come, until the connection ends.
+
+        Raises:
+            STOMPError: the broker sent ERROR.
+        """
+        return Messages(self)
+
+    async def loop(
+        self,
+        *params: object,
+        transaction: str | None = None,
+        timeout: float | None = None,
+        **callback_args: object,
+    ) -> object:
+        """Receive frames and pass each to a callback, receipts included.
+
+        It ends when the callback returns something true, or with the connection. An exception of
+        the callback ends it too. To stop from inside the callback, return something true: a
+        message whose callback disconnects is not acknowledged any more.
+
+        Args:
+            params: the callback, which may also be given as the keyword ``callback``, then what
+                to pass to it after the client and the frame. It may be a coroutine function.
+            transaction: id of the transaction that automatic ACKs belong to.
+            timeout: seconds to wait for each frame.
+            callback_args: passed to the callback.
+
+        Returns:
+            What the callback returned last, or None if the connection has ended.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the broker sent ERROR; the callback does not get that frame.
+        """
+        callback, *positional = params or (callback_args.pop("callback", None),)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"the callback must be callable, not {type(callback).__name__}")
+        call = _no_callback if callback is None else callback
+        session = self._last_session()
+        while (frame := await session.inbox.get(timeout)) is not None:
+            if frame.Command == "ERROR":
+                raise self._told(frame)
+            duty = _duty(session, frame)
+            if duty is Duty.ACK and transaction is not None:
+                accepted = self._acknowledged(session, frame, transaction)
+                duty = Duty.NONE if accepted else Duty.STALE
+            if duty is Duty.STALE:
+                continue
+            try:
+                answer = await _called(call, self, frame, *positional, **callback_args)
+            except BaseException:
+                if duty is Duty.ACK:
+                    with suppress(STOMPException):
+                        self._settle_if_owed(session, "NACK", frame)
+                raise
+            if duty is Duty.ACK:
+                with suppress(STOMPConnectionError, StaleMessageError):
+                    self._settle_if_owed(session, "ACK", frame)
+            if answer:
+                return answer
+        return None
+
+    def _told(self, frame: STOMPFrame) -> STOMPError:
+        """The exception for an ERROR frame, which `disconnect` then need not raise again."""
+        self._error_is_told = True
+        return broker_error(frame)
+
+    def _accepted(self, session: Session, frame: STOMPFrame, transaction: str | None) -> bool:
+        """Acknowledge a message where that is our duty; false if it is not ours any more."""
+        duty = session.subscriptions.receive(frame)
+        if duty is Duty.ACK:
+            return self._acknowledged(session, frame, transaction)
+        return duty is not Duty.STALE
+
+    def _acknowledged(self, session: Session, frame: STOMPFrame, transaction: str | None) -> bool:
+        try:
+            self._settle(session, "ACK", frame, transaction)
+        except STOMPConnectionError:
+            return False
+        return True
+
+    def _settle_if_owed(self, session: Session, command: str, frame: STOMPFrame) -> None:
+        # The callback may have ended the subscription, which gave the message back.
+        if session.subscriptions.owes(frame):
+            self._settle(session, command, frame)
+
+    def _settle(
+        self, session: Session, command: str, frame: STOMPFrame, transaction: str | None = None
+    ) -> None:
+        """Acknowledge or refuse at this moment, without a wait for room."""
+        headers = dict(session.subscriptions.settlement(command, frame))
+        if transaction is not None:
+            headers["transaction"] = transaction
+        session.write(session.link, command, headers)
+
+    # -- transactions ------------------------------------------------------------------------
+
+    def transaction(self, txn_id: str | None = None) -> Opening[STOMPTransaction]:
+        """Begin a transaction.
+
+        Args:
+            txn_id: its id; a new one by default.
+
+        Returns:
+            To be awaited: the transaction. With ``async with`` it commits at the end of the block.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+        """
+        return Opening(self._begin(txn_id or self._new_id("t")))
+
+    async def _begin(self, txn_id: str) -> STOMPTransaction:
+        await self.send("BEGIN", transaction=txn_id)
+        return STOMPTransaction(self, txn_id)
+
+    async def __aenter__(self) -> STOMPClient:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        try:
+            await self.disconnect()
+        except STOMPException:
+            if error is None:
+                raise
+
+    def __repr__(self) -> str:
+        """Address, version and state."""
+        link = self._link
+        if link is None:
+            return "<stompy.aio.STOMPClient not connected>"
+        ended = f"lost: {link.close_reason}" if link.close_reason else "closed"
+        state = self.state.value if link.is_open else ended
+        return f"<stompy.aio.STOMPClient {link.address} STOMP {self.version} {state}>"
+
+
+class Messages:
+    """What ``async for frame in client`` goes through."""
+
+    def __init__(self, client: STOMPClient) -> None:
+        self._client = client
+
+    def __aiter__(self) -> Messages:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> STOMPFrame:
+        """The next message.
+
+        Raises:
+            STOMPError: the broker sent ERROR.
+        """
+        frame = await self._client.recv()
+        if frame is None:
+            raise StopAsyncIteration
+        return frame
+
+
+def _duty(session: Session, frame: STOMPFrame) -> Duty:
+    subscriptions = session.subscriptions
+    return Duty.NONE if subscriptions.carefree else subscriptions.receive(frame)
+
+
+async def _called(
+    function: Callable[..., object], *arguments: object, **keywords: object
+) -> object:
+    """What a function gives, or the coroutine that it gives."""
+    answer = function(*arguments, **keywords)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+def _no_callback(*_: object, **__: object) -> None:
+    """What `STOMPClient.loop` calls when it was given nothing to call."""
+
+
+def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
+    addr_list: AddressLike | Sequence[AddressLike],
+    login: str | None = None,
+    passcode: str | None = None,
+    headers: Mapping[str, HeaderValue] = {},
+    *,
+    timeout: float = 10.0,
+    host: str | None = None,
+    versions: Sequence[Version | str] = ALL_VERSIONS,
+    heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
+    heart_beat_grace: float = 2.0,
+    limits: Limits = DEFAULT_LIMITS,
+    send_timeout: float = 60.0,
+    tls: ssl.SSLContext | TLS | None = None,
+    reconnect: bool | Reconnect = False,
+    on_state: Callable[[StateChange], object] | None = None,
+    content_length: bool = True,
+    **kv_headers: HeaderValue,
+) -> Opening[STOMPClient]:
+    """Make a client and connect it.
+
+    Arguments and exceptions are those of `STOMPClient.connect`.
+
+    Returns:
+        To be awaited: the connected client. With ``async with`` it disconnects at the end of the
+        block.
+    """
+    client = STOMPClient()
+
+    async def opened() -> STOMPClient:
+        await client.connect(
+            addr_list,
+            login,
+            passcode,
+            headers,
+            timeout=timeout,
+            host=host,
+            versions=versions,
+            heart_beat=heart_beat,
+            heart_beat_grace=heart_beat_grace,
+            limits=limits,
+            send_timeout=send_timeout,
+            tls=tls,
+            reconnect=reconnect,
+            on_state=on_state,
+            content_length=content_length,
+            **kv_headers,
+        )
+        return client
+
+    return Opening(opened())

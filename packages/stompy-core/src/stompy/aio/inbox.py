@@ -1,0 +1,121 @@
+"""What arrived and was not fetched yet, with what it takes to wait for more.
+
+**Hot path** (`Inbox.take`). All of it happens on the event loop. A frame leaves the backlog at
+the moment at which its receiver gets it, with no ``await`` between the two, so that cancelling
+a receiver never loses a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stompy.aio.signal import Signal, deadline_after
+from stompy.backlog import Backlog
+from stompy.errors import STOMPTimeout
+from stompy.frame import STOMPFrame
+
+
+class Inbox:
+    """Bounded hand-over of frames.
+
+    Args:
+        made_room: called when a full inbox is not full any more.
+        backlog: keeps the frames.
+    """
+
+    def __init__(self, made_room: Callable[[], None], backlog: Backlog | None = None) -> None:
+        self._made_room = made_room
+        self._backlog = backlog or Backlog()
+        self._arrival = Signal()
+        self._ended = False
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader should wait."""
+        return self._backlog.full
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended
+
+    def __len__(self) -> int:
+        """How many frames wait to be fetched, RECEIPTs included."""
+        return len(self._backlog)
+
+    def put(self, frames: Sequence[STOMPFrame], size: int) -> None:
+        """Hand over what one read brought, oldest first; ``size`` is its size in bytes."""
+        self._backlog.put(frames, size)
+        self._arrival.wake()
+
+    def end(self) -> None:
+        """Nothing more will come; whoever waits learns it."""
+        self._ended = True
+        self._arrival.wake()
+
+    def discard(self) -> None:
+        """Throw away what was not fetched; noted receipts stay."""
+        self._backlog.discard()
+
+    def drop(self, unwanted: Callable[[STOMPFrame], bool]) -> None:
+        """Throw away some of what was not fetched."""
+        self._backlog.drop(unwanted)
+
+    def take(self) -> STOMPFrame | None:
+        """The next frame, or None when none is there."""
+        backlog = self._backlog
+        was_full = backlog.full
+        frame = backlog.take()
+        if was_full and not backlog.full:
+            self._made_room()
+        return frame
+
+    async def get(self, timeout: float | None = None) -> STOMPFrame | None:
+        """The next frame, or None when there is none and none will come.
+
+        Raises:
+            STOMPTimeout: nothing came within ``timeout`` seconds.
+        """
+        deadline = deadline_after(timeout)
+        while (frame := self.take()) is None and not self._ended:
+            await self.wait(deadline)
+        return frame
+
+    async def wait(self, deadline: float | None) -> None:
+        """Wait for a sign that something came, until a time of the event loop.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+        """
+        if not await self._arrival.wait(deadline):
+            raise STOMPTimeout("no frame came in time")
+
+    async def claim_receipt(
+        self, receipt_id: str, timeout: float | None, hopeless: Callable[[], bool]
+    ) -> STOMPFrame | None:
+        """Wait for a receipt, and take it.
+
+        Args:
+            receipt_id: which one.
+            timeout: seconds; None for no end.
+            hopeless: whether it cannot come any more.
+
+        Returns:
+            The RECEIPT; None when it did not come and cannot any more.
+
+        Raises:
+            STOMPTimeout: it did not come in time.
+        """
+        deadline = deadline_after(timeout)
+        while (frame := self._backlog.claim_receipt(receipt_id)) is None and not hopeless():
+            if not await self._arrival.wait(deadline):
+                raise STOMPTimeout(f"no receipt {receipt_id!r} came in time")
+        return frame
+
+    def look_again(self) -> None:
+        """Something changed that whoever waits may want to know."""
+        self._arrival.wake()
+
+    def forget_receipt(self, receipt_id: str) -> None:
+        """An id is used again, so what was noted under it is not what will be waited for."""
+        self._backlog.claim_receipt(receipt_id)

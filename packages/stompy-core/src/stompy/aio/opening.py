@@ -1,0 +1,57 @@
+"""What can be opened with ``await``, or with ``async with``, which closes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import Generic, Protocol, TypeVar
+
+
+class Closing(Protocol):
+    """An asynchronous context manager that gives itself."""
+
+    async def __aenter__(self) -> object:
+        """Begin."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End."""
+
+
+T = TypeVar("T", bound=Closing)
+
+
+class Opening(Generic[T]):
+    """Something that is not open yet.
+
+    ``x = await opening`` opens it and leaves the closing to you; ``async with opening as x:``
+    does both.
+    """
+
+    def __init__(self, coroutine: Coroutine[object, None, T]) -> None:
+        self._coroutine = coroutine
+        self._opened: T | None = None
+
+    def __await__(self) -> Generator[object, None, T]:
+        """Open it."""
+        return self._coroutine.__await__()
+
+    async def __aenter__(self) -> T:
+        """Open it."""
+        self._opened = await self._coroutine
+        await self._opened.__aenter__()
+        return self._opened
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        if self._opened is not None:
+            await self._opened.__aexit__(kind, error, traceback)

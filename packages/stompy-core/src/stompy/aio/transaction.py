@@ -1,0 +1,202 @@
+"""A transaction: what is sent through it takes effect at COMMIT, or never.
+
+It begins with `stompy.aio.STOMPClient.transaction` and ends once, by commit or abort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Protocol
+
+from stompy.errors import STOMPError, STOMPException
+from stompy.frame import STOMPFrame
+from stompy.verbs import HeaderValue
+
+
+class TransactionClient(Protocol):
+    """What a transaction needs of its client."""
+
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = None,
+        receipt: bool | str = False,
+    ) -> str | None:
+        """Send a frame."""
+
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = False,
+        transaction: str | None = None,
+    ) -> str | None:
+        """Send a message."""
+
+    async def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Acknowledge a message."""
+
+    async def nack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Refuse a message."""
+
+    async def recv(
+        self, timeout: float | None = None, transaction: str | None = None
+    ) -> STOMPFrame | None:
+        """Receive a message."""
+
+    async def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
+        """Wait for a receipt."""
+
+
+class STOMPTransaction:
+    """A transaction that has begun (manual, section 1.3).
+
+    As a context manager it commits at the end and waits until the broker has confirmed that, or
+    aborts when an exception leaves the block.
+
+    Attributes:
+        id: the transaction id.
+    """
+
+    def __init__(self, client: TransactionClient, txn_id: str) -> None:
+        self.id = txn_id
+        self._client = client
+        self._outcome: str | None = None
+
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a message within the transaction; arguments as for `stompy.aio.STOMPClient.message`.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        self._check_open()
+        all_headers = {**headers, **kv_headers}
+        return await self._client.message(destination, body, id, all_headers, receipt, self.id)
+
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = {},
+        body: bytes | str = b"",
+        receipt: bool | str = False,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a frame within the transaction; arguments as for `stompy.aio.STOMPClient.send`.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        self._check_open()
+        return await self._client.send(command, {**headers, **kv_headers}, body, self.id, receipt)
+
+    async def recv(self, timeout: float | None = None) -> STOMPFrame | None:
+        """Receive the next message; an automatic ACK becomes part of the transaction.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the transaction has ended, or the broker sent ERROR.
+        """
+        self._check_open()
+        return await self._client.recv(timeout, self.id)
+
+    async def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Acknowledge a message within the transaction.
+
+        Args:
+            ack_id: the message, or its ``ack`` header.
+            transaction: may only be this transaction's id.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        self._check_open()
+        if transaction not in (None, self.id):
+            raise ValueError(f"this is transaction {self.id!r}, not {transaction!r}")
+        await self._client.ack(ack_id, self.id)
+
+    async def nack(self, ack_id: str | STOMPFrame) -> None:
+        """Refuse a message within the transaction.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        self._check_open()
+        await self._client.nack(ack_id, self.id)
+
+    async def commit(self, receipt: bool | str | None = None) -> str | None:
+        """Make everything take effect at once.
+
+        Args:
+            receipt: a receipt id to ask for, or True for a new one.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        return await self._end("COMMIT", receipt)
+
+    async def abort(self, receipt: bool | str | None = None) -> str | None:
+        """Undo everything; messages acknowledged in the transaction are delivered again.
+
+        Args:
+            receipt: a receipt id to ask for, or True for a new one.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        return await self._end("ABORT", receipt)
+
+    async def _end(self, command: str, receipt: bool | str | None) -> str | None:
+        self._check_open()
+        asked = await self._client.send(command, {}, b"", self.id, receipt or False)
+        self._outcome = command
+        return asked
+
+    def _check_open(self) -> None:
+        if self._outcome is not None:
+            raise STOMPError(f"transaction {self.id!r} has ended with {self._outcome}")
+
+    async def __aenter__(self) -> STOMPTransaction:
+        """The transaction itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Commit and wait for the receipt; abort after an exception."""
+        if self._outcome is not None:
+            return
+        if error is None:
+            receipt = await self.commit(receipt=True)
+            assert receipt is not None
+            await self._client.wait_for_receipt(receipt)
+            return
+        # Without a connection the broker has undone it already.
+        with suppress(STOMPException):
+            await self.abort()
+
+    def __repr__(self) -> str:
+        """Id and state."""
+        return f"<STOMPTransaction {self.id} {self._outcome or 'open'}>"

@@ -1,0 +1,138 @@
+"""What arrived and was not fetched yet: the bounds, and the receipts among it. Pure.
+
+**Hot path** (`Backlog.take`). The invariants:
+
+* There are two chambers. What is read goes to `arrived`, once for each piece; what is fetched
+  comes from `current`, and when that is empty everything that has arrived moves over. So sizes
+  are counted for each piece, never for each frame.
+* Each chamber takes half of the bound. When `arrived` has its half the backlog is full, which
+  holds up the reader; the next move makes it not full again. What does not fit any more is what
+  the last piece read brought beyond the mark.
+* Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
+  also stand among the frames, for who reads them there, but do not fill the backlog: those that
+  were claimed are thrown out, and of the others a bounded number is kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from stompy.frame import STOMPFrame
+
+MAX_FRAMES = 10_000
+MAX_BYTES = 16 * 1024 * 1024
+MAX_RECEIPTS = 50_000
+"""How many receipts nobody asked about are remembered."""
+
+_SWEEP_AT = 1000
+
+
+class Backlog:
+    """Frames on their way from a connection to the application.
+
+    Args:
+        max_frames: bound for frames that are not RECEIPTs.
+        max_bytes: bound for their size.
+        max_receipts: bound for receipts that nobody asked about.
+
+    Attributes:
+        full: whether the reader should wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_frames: int = MAX_FRAMES,
+        max_bytes: int = MAX_BYTES,
+        max_receipts: int = MAX_RECEIPTS,
+    ) -> None:
+        self.full = False
+        self._half_frames = max_frames // 2
+        self._half_bytes = max_bytes // 2
+        self._max_receipts = max_receipts
+        self._current: deque[STOMPFrame] = deque()
+        self._arrived: deque[STOMPFrame] = deque()
+        self._arrived_bytes = 0
+        self._arrived_receipts = 0
+        self._sweep_at = _SWEEP_AT
+        self._noted: dict[str, STOMPFrame] = {}
+
+    def __len__(self) -> int:
+        """How many frames wait to be fetched, RECEIPTs included."""
+        return len(self._current) + len(self._arrived)
+
+    def put(self, frames: Sequence[STOMPFrame], size: int) -> None:
+        """Take what one read brought, oldest first; ``size`` is its size in bytes."""
+        receipts = [frame for frame in frames if frame.Command == "RECEIPT"]
+        if receipts:
+            # Else a producer's receipts, thrown out later, would fill the backlog by their bytes.
+            size = sum(len(frame.Body) for frame in frames)
+        self._arrived.extend(frames)
+        self._arrived_bytes += size
+        if receipts:
+            self._note(receipts)
+        self.full = self._is_over()
+
+    def take(self) -> STOMPFrame | None:
+        """The next frame, or None when there is none; afterwards it may not be `full` any more."""
+        try:
+            return self._current.popleft()
+        except IndexError:
+            if not self._arrived:
+                return None
+        self._current, self._arrived = self._arrived, self._current
+        self._arrived_bytes = self._arrived_receipts = 0
+        self.full = False
+        return self._current.popleft()
+
+    def drop(self, unwanted: Callable[[STOMPFrame], bool]) -> None:
+        """Throw away some of what was not fetched."""
+        for chamber in (self._current, self._arrived):
+            kept = [frame for frame in chamber if not unwanted(frame)]
+            if len(kept) < len(chamber):
+                chamber.clear()
+                chamber.extend(kept)
+
+    def discard(self) -> None:
+        """Throw away what was not fetched; noted receipts stay."""
+        self._arrived.clear()
+        self._current.clear()
+        self._arrived_bytes = self._arrived_receipts = 0
+        self.full = False
+
+    # -- receipts ----------------------------------------------------------------------------
+
+    def claim_receipt(self, receipt_id: str) -> STOMPFrame | None:
+        """Take a receipt, if it has come."""
+        return self._noted.pop(receipt_id, None)
+
+    def _is_over(self) -> bool:
+        messages = len(self._arrived) - self._arrived_receipts
+        return messages >= self._half_frames or self._arrived_bytes >= self._half_bytes
+
+    def _note(self, receipts: Sequence[STOMPFrame]) -> None:
+        noted = self._noted
+        for frame in receipts:
+            noted[frame.Headers.get("receipt-id", "")] = frame
+        while len(noted) > self._max_receipts:
+            del noted[next(iter(noted))]
+        self._arrived_receipts += len(receipts)
+        if self._arrived_receipts >= self._sweep_at:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Throw out receipts that were claimed, or forgotten because there were too many.
+
+        The next sweep comes when twice as many have gathered as are left now, so that sweeping
+        costs each frame a constant.
+        """
+        noted = self._noted
+        kept = [
+            frame
+            for frame in self._arrived
+            if frame.Command != "RECEIPT" or noted.get(frame.Headers.get("receipt-id", "")) is frame
+        ]
+        self._arrived_receipts -= len(self._arrived) - len(kept)
+        self._arrived = deque(kept)
+        self._sweep_at = max(_SWEEP_AT, 2 * self._arrived_receipts)
