@@ -1,5 +1,6 @@
 """The manual names everything there is: options, settings, error codes, public names."""
 
+import ast
 import dataclasses
 import importlib.util
 import re
@@ -160,6 +161,44 @@ def test_every_public_call_of_the_client_is_in_its_manual():
 
 def test_every_header_that_is_kept_back_is_listed():
     assert [name for name in BROKER_HEADERS if f"`{name}`" not in PAGES["docs/wire.md"]] == []
+
+
+HEADER_LIKE = re.compile(r"[a-z]+(-[a-z]+)+|activemq\.\w+")
+
+
+def headers_read(file: Path) -> set[str]:
+    """The names of headers that a module looks for.
+
+    ``headers.get("…")``, ``"…" in headers``, and whatever looks like a header's name.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=base, attr="get" | "pop"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                pass
+            case ast.Subscript(value=base, slice=ast.Constant(value=str(name))):
+                pass
+            case ast.Compare(left=ast.Constant(value=str(name)), comparators=[base]):
+                pass
+            case ast.Constant(value=str(name)):
+                base = ast.Name("headers" if HEADER_LIKE.fullmatch(name) else "")
+            case _:
+                continue
+        if "headers" in ast.unparse(base).lower():
+            found.add(name)
+    return found
+
+
+def test_every_header_that_the_broker_reads_is_documented():
+    folder = ROOT / "packages" / "stompy-broker" / "src" / "stompy_broker"
+    files = [*folder.glob("session/*.py"), *folder.glob("routing/*.py"), folder / "message.py"]
+    read = set().union(*map(headers_read, files))
+    assert {"prefetch-count", "requeue", "client-id", "durable"} <= read
+    text = "\n".join(PAGES.values())
+    assert sorted(name for name in read if not re.search(rf"`{re.escape(name)}\b", text)) == []
 
 
 def test_every_counter_is_explained():

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from stompy.admin.rows import Role
+
+__all__ = [
+    "ANONYMOUS",
+    "Anyone",
+    "Authenticator",
+    "Credentials",
+    "Principal",
+    "Role",
+    "Users",
+    "hash_password",
+    "is_hash",
+    "matches",
+]
 
 ANONYMOUS = "anonymous"
 
@@ -20,26 +34,6 @@ _hasher = PasswordHasher()
 
 # Checked when the name is unknown, so that names cannot be told by the time an answer takes.
 _NOBODY = _hasher.hash("no such user")
-
-
-class Role(StrEnum):
-    """What somebody may see and change of the broker itself; each includes those before it."""
-
-    NONE = "none"
-    """Nothing: an ordinary client."""
-    MONITOR = "monitor"
-    """See everything but bodies of messages."""
-    OPERATOR = "operator"
-    """Also change what is going on: pause, purge, move, disconnect."""
-    ADMIN = "admin"
-    """Everything."""
-
-    def includes(self, needed: Role) -> bool:
-        """Whether who has this role may do what needs that one."""
-        return _RANKS.index(self) >= _RANKS.index(needed)
-
-
-_RANKS = tuple(Role)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,10 @@ from stompy.rows import Rows
 from stompy.transport.address import Scheme
 from stompy.transport.tls import TLSLayer
 from stompy_broker.access import Access
+from stompy_broker.admin.census import Census, Tally
+from stompy_broker.admin.desk import StaffedDesk
+from stompy_broker.admin.process import Process
+from stompy_broker.admin.streams import Identity
 from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig, ConfigError
@@ -29,6 +33,7 @@ from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, SessionSettings
+from stompy_broker.session.session import Session
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore
@@ -65,6 +70,7 @@ class Broker:
         host: where it listens.
         port: where it listens, once started.
         urls: all that clients may connect to, once started.
+        census: knows everything about it, once started.
     """
 
     def __init__(self, config: BrokerConfig | None = None) -> None:
@@ -79,6 +85,8 @@ class Broker:
         self._users: Users | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._all_gone = asyncio.Event()
+        self._sessions: dict[str, Session] = {}
+        self._tally = Tally()
 
     @property
     def url(self) -> str:
@@ -182,6 +190,8 @@ class Broker:
         self._lobby = Lobby(
             self._session_settings(), self._router, self._clock, logins, access, _token
         )
+        self.census = self._make_census()
+        self._desk = self._staff()
         self._house = House(
             clock=self._clock,
             login_timeout=config.times.login,
@@ -254,6 +264,7 @@ class Broker:
             # Every connection cuts itself off after its linger time.
             self._all_gone.clear()
             await self._all_gone.wait()
+        self._desk.close()
         self._store.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -330,6 +341,33 @@ class Broker:
             prefetch_individual=config.prefetch.client_individual,
         )
 
+    def _make_census(self) -> Census:
+        directory = self.config.store.data
+        return Census(
+            self._router,
+            self._sessions,
+            self._clock,
+            self._tally,
+            Process(Path(directory) if directory else None),
+            listeners=lambda: self.urls,
+            connections=lambda: (self.connections, self.config.limits.connections),
+            draining=lambda: self._lobby.draining,
+        )
+
+    def _staff(self) -> StaffedDesk:
+        """Have the broker answer for itself."""
+        desk = StaffedDesk(
+            Identity(Process.name, _token()),
+            self._lobby,
+            self.census,
+            self._sessions,
+            self._tally,
+            self._loop.call_soon,
+            time.thread_time,
+        )
+        self._lobby.desk = desk
+        return desk
+
     def _authenticator(self) -> Authenticator:
         config = self.config
         if not config.knows_users:
@@ -356,9 +394,11 @@ class Broker:
         full = self.connections >= most
         self._connections[opening] = None
         self._by_host[opening.host] += 1
+        full_there = bool(most_there) and there >= most_there
+        self._tally.refused += full or full_there
         if full:
             return _TOO_MANY
-        return _TOO_MANY_THERE if most_there and there >= most_there else None
+        return _TOO_MANY_THERE if full_there else None
 
     def _begin(
         self, opening: Opening, tls: TLSLayer | None, websocket: WebSocketServer | None

@@ -19,6 +19,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from stompy.admin.rows import Tls
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.session.holdings import Holdings
@@ -91,6 +92,9 @@ class Connection(asyncio.Protocol):
         self.address = self.host = "?"
         self.certificate: str | None = None
         self.since = clock.now() if since is None else since
+        self.listener = ""
+        self.tls: Tls | None = None
+        self.ws = False
         self.outlet = Outlet(lambda: flusher.add(self), self.pour)
         self._lobby = lobby
         self._clock = clock
@@ -213,6 +217,12 @@ class Connection(asyncio.Protocol):
             return sock.getsockopt(socket.IPPROTO_TCP, info, 1)[0] in _CLOSED_BY_PEER
         except OSError:
             return True
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return self.outlet.size + buffered
 
     def pause(self) -> None:
         """Read no more for now."""
