@@ -14,8 +14,10 @@ from typing import Any
 
 from stompy.admin.command import CommandError, CommandErrorCode, Reply, Request
 from stompy.admin.rows import Event, Role
-from stompy.errors import ProtocolError
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.access import Access
 from stompy_broker.admin.census import Census
+from stompy_broker.admin.clearance import check_clearance
 from stompy_broker.admin.events import Events
 from stompy_broker.admin.work import Steps, Work
 from stompy_broker.clock import Clock
@@ -228,6 +230,7 @@ class Commands:
         rooms: told of each command as an event, and where changes become safe.
         soon: calls a function at the next turn of the event loop.
         cpu: gives the processor time of this thread, in seconds.
+        access: the rules of the configuration.
 
     Attributes:
         table: what there is, by name.
@@ -240,12 +243,14 @@ class Commands:
         rooms: Rooms,
         soon: Callable[[Callable[[], None]], object],
         cpu: Callable[[], float],
+        access: Access,
     ) -> None:
         self.table = {command.name: command for command in table}
         self.count = 0
         self._rooms = rooms
         self._soon = soon
         self._cpu = cpu
+        self._access = access
         self._under_way: dict[Guest, dict[_Errand, None]] = {}
 
     def execute(self, guest: Guest, body: bytes, answer: Answer | None, problem: str) -> None:
@@ -293,6 +298,7 @@ class Commands:
                 f"{command.name} needs the role {command.role.value!r}; yours is {role.value!r}",
             )
         call = Call(request, command.read(request.args), guest, role, errand.part)
+        self._check_rules(command, call)
         result = command.run(call)
         if isinstance(result, dict):
             self._end(errand, result=result)
@@ -307,6 +313,24 @@ class Commands:
         errand.work = work
         self._under_way[guest][errand] = None
         work.step()
+
+    def _check_rules(self, command: Command, call: Call) -> None:
+        """Whether the rules of the configuration let somebody do this.
+
+        Raises:
+            CommandError: they do not.
+        """
+        principal = call.guest.principal if call.guest is not None else None
+        if principal is None:
+            return
+        try:
+            check_clearance(
+                self._access, principal, command.name, call.args, changes=command.changes
+            )
+        except ProtocolError as error:
+            refused = error.error_code is ErrorCode.ACCESS_REFUSED
+            code = CommandErrorCode.FORBIDDEN if refused else CommandErrorCode.BAD_REQUEST
+            raise CommandError(code, error.Message) from None
 
     def leave(self, guest: Guest) -> None:
         """Somebody has gone: what is under way for that one goes no further."""

@@ -58,7 +58,7 @@ class StaffedDesk(Desk):
             *QueueCommands(rooms).table(),
             *MessageCommands(rooms).table(),
         ]
-        self._commands = Commands(self._table, rooms, soon, cpu)
+        self._commands = Commands(self._table, rooms, soon, cpu, lobby.access)
 
     def close(self) -> None:
         """Make no more snapshots."""
