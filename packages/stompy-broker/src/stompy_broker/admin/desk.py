@@ -51,7 +51,7 @@ class StaffedDesk(Desk):
         self._sessions = register
         self._publisher = Publisher(census, events, writer, clock, soon, cpu)
         self._closed: deque[dict[str, object]] = deque(maxlen=CLOSED_KEPT)
-        rooms = Rooms(lobby.router, register, census, events, clock)
+        rooms = Rooms(lobby.router, register, census, events, clock, lobby.access)
         frame = Frame(lobby, identity, self._publisher, writer, self._closed, lambda: self._table)
         self._table = command_table(rooms, frame)
         self._commands = Commands(self._table, rooms, soon, cpu)

@@ -15,6 +15,7 @@ from typing import Any
 
 from stompy.admin.rows import Role
 from stompy.errors import ProtocolError
+from stompy_broker.access import Action
 from stompy_broker.admin.browsing import (
     ALIASES,
     LOOKED_AT_ONCE,
@@ -312,6 +313,9 @@ class MessageCommands:
         picked = yield from pick(queue, Picker(args["ids"], args["headers"]), limit)
         # Whatever is wrong with one is found before any is moved.
         targets = set() if target is None else {target(message) for message in picked}
+        if call.principal is not None:
+            for destination in targets:
+                self._rooms.access.check(call.principal, Action.SEND, destination)
         most = 1 if any(map(self._may_refuse, targets)) else BATCH_MESSAGES
         call.expect(len(picked))
         result: Result = {"queue": queue.name, "matched": len(picked)}
