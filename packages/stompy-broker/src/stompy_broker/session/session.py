@@ -504,7 +504,7 @@ class Session:
 
     def _give_way(self, key: str) -> None:
         """An id in use is an error, except that of a reply queue subscribed for the client."""
-        if not key.startswith(_TEMPORARY):
+        if key in self.console or not key.startswith(_TEMPORARY):
             raise ProtocolError(
                 ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
             )
