@@ -33,8 +33,9 @@ FLOORS: dict[str, list[set[str]]] = {
             "transport",
             "transport.address",
             "transport.layers",
-            "admin.rows",
+            "admin.parts",
         },
+        {"admin.rows"},
         {"admin.snapshot"},
         {"admin.command"},
         {

@@ -10,7 +10,8 @@ from __future__ import annotations
 from array import array
 from dataclasses import fields
 
-from stompy.admin.rows import QueueDetail, QueueRow, Rate, Series, SubscriptionRow, TopicRow
+from stompy.admin.parts import Rate, Series
+from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow, TopicRow
 from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.work import Steps
