@@ -91,7 +91,7 @@ FLOORS: dict[str, list[set[str]]] = {
         },
         {"store.directory", "store.room", "store.rows", "routing.expiry", "routing.reading"},
         {"routing.queue"},
-        {"store.sqlite", "routing.topics"},
+        {"store.sqlite", "routing.topics", "routing.graves"},
         {"store.inspection"},
         {"routing.router", "config"},
         {
