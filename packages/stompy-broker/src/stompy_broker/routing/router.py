@@ -390,7 +390,8 @@ class Router:
     def delete_queue(self, queue: Queue, reason: str, user: str = "") -> None:
         """Forget a queue that nobody uses, and what waits in it."""
         del self.queues[queue.name]
-        queue.close()
+        if queue.line:
+            queue.close()
         self.gone.add(queue)
         self.store.keep_queue(queue.name, None)
         self.events.tell(
