@@ -110,7 +110,7 @@ FLOORS: dict[str, list[set[str]]] = {
         },
         {"session.subscription", "session.observation"},
         {"session.deliveries", "session.transactions", "session.lobby"},
-        {"session.console"},
+        {"session.console", "session.hold", "session.sources", "session.temporary"},
         {"session.session"},
         {"admin.clearance", "admin.process", "admin.rates", "admin.work"},
         {"admin.browsing", "admin.queues"},
