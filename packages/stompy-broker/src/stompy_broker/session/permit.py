@@ -23,7 +23,7 @@ class Permit:
         has_queue: tells whether there is a queue of that name.
 
     Attributes:
-        cleared: destinations that it may send to, as it wrote them; these need not be asked for again.
+        cleared: destinations that it may send to, as it wrote them.
     """
 
     def __init__(
