@@ -548,6 +548,7 @@ class Session:
             expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
             durable = durable_subscription(headers, destination, self.client_id, expires)
             if durable is not None:
+                self._check_durable(durable.name)
                 return self._router.subscribe_durably(durable)
             return self._router.subscribe_topic(destination.name)
         # The client's own subscription takes the place of the automatic one.
@@ -571,12 +572,23 @@ class Session:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
             )
         if durable is not None:
+            self._check_durable(durable)
             self._router.delete_durable(durable)
         receipt = headers.get("receipt")
         if durable is None:
             self._receipt_now(receipt)
         elif receipt is not None:
             self._router.store.sync(self._receipt_when_done(receipt))
+
+    def _check_durable(self, name: str) -> None:
+        """Whose topic somebody may not receive, that one's backlog is not theirs to end.
+
+        Raises:
+            ProtocolError: the client may not receive the topic of a durable subscription.
+        """
+        known = self._router.durable.get(name)
+        if known is not None:
+            self._permit.receive(Destination(Kind.TOPIC, known.pattern, is_pattern=True), {})
 
     def _durable_to_delete(self, headers: Mapping[str, str], key: str) -> str | None:
         """The durable subscription that an UNSUBSCRIBE ends for good; None if it only leaves.
