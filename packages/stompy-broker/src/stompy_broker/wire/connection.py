@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from stompy.admin.rows import Tls
+from stompy.admin.parts import Tls
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.session.holdings import Holdings
