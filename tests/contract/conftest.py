@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from tests.support.asyncio_adapter import AsyncioAdapter
 from tests.support.blocking_adapter import BlockingAdapter
 from tests.support.client_adapter import ClientAdapter
 
 import stompy
 
-ADAPTERS: dict[str, Callable[[], ClientAdapter]] = {"blocking": BlockingAdapter}
+ADAPTERS: dict[str, Callable[[], ClientAdapter]] = {
+    "blocking": BlockingAdapter,
+    "asyncio": AsyncioAdapter,
+}
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -27,3 +31,4 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[[], ClientAdapter]
     for client in made:
         with suppress(stompy.STOMPException):
             client.disconnect()
+        client.close()
