@@ -206,3 +206,15 @@ def test_what_comes_for_an_ended_subscription_is_dropped_and_goes_to_nobody_else
         client.subscription("/queue/q", id="s1").unsubscribe()
         ended.set()
         assert client.recv(10).get("message-id") == "m2"
+
+
+def test_a_handle_says_when_its_client_was_forgotten():
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.until_closed()
+
+    with ScriptedServer(script) as server:
+        handle = stompy.connect(server.address).subscription("/queue/q")
+        with pytest.raises(stompy.STOMPConnectionError, match="keep the client"):
+            handle.get(10)

@@ -42,6 +42,11 @@ from stompy.wanted import WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
 
+_FORGOTTEN = (
+    "nobody refers to the client any more, so it has closed its connection; "
+    "keep the client for as long as its subscriptions"
+)
+
 MAX_RECEIPTS = 50_000
 """How many receipts that were asked for are remembered with their connection."""
 
@@ -263,8 +268,11 @@ class Lifeline:
         """The I/O thread says that nothing more will come over a connection."""
         reason = epoch.link.close_reason
         self.room.lost(reason)
+        error = reason and epoch.link.error()
         with self._lock:
-            goes_on = self.supervised and not self.is_over
+            goes_on = self.supervised and not self.is_over and not self.stopping
+            if self.stopping and self.state is ConnectionState.CONNECTED:
+                error = reason = STOMPConnectionError(_FORGOTTEN)
             if self.supervised:
                 epoch.subscriptions.lose()
                 if epoch is self._ready:
@@ -274,7 +282,7 @@ class Lifeline:
             if goes_on:
                 handle.lost(reason)
             else:
-                handle.end(reason and epoch.link.error())
+                handle.end(error)
         # Only now may the supervisor begin: what follows is not to be mixed up with this.
         with self._lock:
             if self.state is ConnectionState.CONNECTED:
