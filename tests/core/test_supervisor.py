@@ -101,13 +101,13 @@ def test_what_is_wrong_everywhere_stops_it_with_a_typed_error(answer, kind, word
     changes: list[StateChange] = []
     with ScriptedServer(cut, second) as server:
         client = stompy.connect(server.address, reconnect=SWIFT, on_state=changes.append)
+        eventually(lambda: client.state is ConnectionState.DISCONNECTED)
         with pytest.raises(kind, match=words):
             client.wait_connected()
         with pytest.raises(kind, match=words):
             client.recv(1)
         with pytest.raises(kind, match=words):
             client.message("/queue/x")
-        assert client.state is ConnectionState.DISCONNECTED
         eventually(lambda: len(changes) == 4)
         assert isinstance(changes[-1].error, kind)
 
@@ -175,6 +175,7 @@ def test_pauses_are_those_of_the_policy(monkeypatch):
     with ScriptedServer(cut) as server:
         client = stompy.connect(server.address, reconnect=policy)
         server.done.wait(10)
+    eventually(lambda: client.state is ConnectionState.DISCONNECTED)
     with pytest.raises(stompy.STOMPConnectionError, match="gave up after 2 rounds"):
         client.wait_connected()
     assert len(asked) == 2
