@@ -240,7 +240,7 @@ class FrameSender:
             ValueError: ``window`` is less than 1.
         """
         if window < 1:
-            raise ValueError(f"a window has room for 1 message or more, not {window}")
+            raise ValueError(f"the window is 1 or more, not {window}")
         all_headers = {**headers, **kv_headers}
         unconfirmed: deque[Confirmation] = deque()
         posted = 0
