@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.session import Session
@@ -343,6 +344,14 @@ class FrameSender:
             raise reason
         lost = link.error()
         raise OutcomeUnknown(lost.Message, lost.Frame) from reason
+
+    def _abandon(self, txn_id: str) -> None:
+        """Abort a transaction at this moment, if there still is its connection."""
+        session = self._last_session()
+        with suppress(STOMPConnectionError):
+            session.transactions.check(txn_id, session.epoch)
+            session.follow("ABORT", txn_id)
+            session.write(session.link, "ABORT", {"transaction": txn_id})
 
     def _new_id(self, kind: str) -> str:
         return f"{kind}{next(self._numbers)}"
