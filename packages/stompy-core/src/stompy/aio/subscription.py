@@ -222,12 +222,13 @@ class Subscription:
         session = self._session
         if self._ended:
             return
-        farewell: Mapping[str, HeaderValue] = {}
-        if for_good:
-            farewell = self._wanted.farewell_for(session.dialect, session.settings.client_id)
+        farewells = self._wanted.farewells_for(
+            session.dialect, session.settings.client_id, for_good=for_good
+        )
         self.end(None)
         session.forget(self.id)
-        session.unsubscribe(self.id, farewell)
+        for farewell in farewells:
+            session.unsubscribe(self.id, farewell)
 
     async def __aenter__(self) -> Subscription:
         """The handle itself."""
