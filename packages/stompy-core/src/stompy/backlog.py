@@ -1,11 +1,11 @@
 """What arrived and was not fetched yet: the bounds, and the receipts among it. Pure.
 
-**Hot path** (`Backlog.take`). Both clients keep their frames in one. The invariants:
+Both clients keep their frames in one. The invariants:
 
-* There are two chambers. What is read goes to `arrived`, once for each piece; what is fetched
-  comes from `current`, and when that is empty everything that has arrived moves over. So sizes
-  are counted for each piece, never for each frame.
-* Each chamber takes half of the bound. When `arrived` has its half the backlog is full, which
+* There are two chambers. What is read goes to the one, once for each piece; what is fetched
+  comes from the other, `Backlog.current`, and when that is empty everything that has arrived moves
+  over. So sizes are counted for each piece, never for each frame.
+* Each chamber takes half of the bound. When that of the arrivals has its half the backlog is full, which
   holds up the reader; the next move makes it not full again. What does not fit any more is what
   the last piece read brought beyond the mark.
 * Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
@@ -75,15 +75,11 @@ class Backlog:
             self._note(receipts)
         self.full = self._is_over()
 
-    def take(self) -> STOMPFrame | None:
-        """The next frame, or None when there is none; afterwards it may not be `full` any more."""
-        try:
-            return self.current.popleft()
-        except IndexError:
-            return self.current.popleft() if self.move() else None
-
     def move(self) -> bool:
-        """Move what has arrived to where it is fetched from; false if there was nothing."""
+        """Move what has arrived to where it is fetched from; false if there was nothing.
+
+        Afterwards it is not `full` any more.
+        """
         if not self._arrived:
             return False
         self.current.extend(self._arrived)
