@@ -73,3 +73,11 @@ def test_what_is_unwanted_is_dropped_in_both_chambers():
     backlog.put([message(number) for number in range(4, 8)], 40)
     backlog.drop(lambda frame: int(frame["message-id"]) % 2 == 0)
     assert fetched(backlog) == ["1", "3", "5", "7"]
+
+
+def test_what_was_dropped_does_not_fill_it():
+    backlog = Backlog(max_frames=4, max_bytes=100)
+    backlog.put([message(number) for number in range(4)], 40)
+    assert backlog.full
+    backlog.drop(lambda frame: True)
+    assert (backlog.full, len(backlog)) == (False, 0)

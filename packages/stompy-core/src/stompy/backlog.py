@@ -5,9 +5,9 @@ Both clients keep their frames in one. The invariants:
 * There are two chambers. What is read goes to the one, once for each piece; what is fetched
   comes from the other, `Backlog.current`, and when that is empty everything that has arrived moves
   over. So sizes are counted for each piece, never for each frame.
-* Each chamber takes half of the bound. When that of the arrivals has its half the backlog is full, which
-  holds up the reader; the next move makes it not full again. What does not fit any more is what
-  the last piece read brought beyond the mark.
+* Each chamber takes half of the bound. When that of the arrivals has its half the backlog is full,
+  which holds up the reader; the next move makes it not full again. What does not fit any more is
+  what the last piece read brought beyond the mark.
 * Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
   also stand among the frames, for who reads them there, but do not fill the backlog: those that
   were claimed are thrown out, and of the others a bounded number is kept.
@@ -95,6 +95,9 @@ class Backlog:
             if len(kept) < len(chamber):
                 chamber.clear()
                 chamber.extend(kept)
+        self._arrived_bytes = sum(len(frame.Body) for frame in self._arrived)
+        self._arrived_receipts = sum(frame.Command == "RECEIPT" for frame in self._arrived)
+        self.full = self._is_over()
 
     def discard(self) -> None:
         """Throw away what was not fetched; noted receipts stay."""
