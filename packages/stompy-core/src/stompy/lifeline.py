@@ -71,6 +71,9 @@ class Holder(Protocol):
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
 
+    def after_fork(self, reason: STOMPException) -> None:
+        """In a child process: the subscription belongs to the parent."""
+
     def health(self) -> SubscriptionHealth:
         """How it is."""
 
@@ -405,7 +408,11 @@ class Lifeline:
         """
         with self._lock:
             last = self.last
-            if last is None or (self.is_over and (self.supervised or handle is not None)):
+            if (
+                last is None
+                or self.is_foreign
+                or (self.is_over and (self.supervised or handle is not None))
+            ):
                 raise self.error()
             self.wanted.add(wanted)
             if duty is not None:
@@ -523,6 +530,8 @@ class Lifeline:
         """In a child process: the parent may have held the lock, and has the supervisor."""
         self._renew_lock()
         self.supervisor = None
+        for handle in self._handles.values():
+            handle.after_fork(self.error())
 
 
 _lifelines: weakref.WeakSet[Lifeline] = weakref.WeakSet()
