@@ -1,6 +1,7 @@
 """The asyncio client against scripted servers: the verbs of the manual, awaited."""
 
 import asyncio
+import threading
 
 import pytest
 from tests.support.looping import run
@@ -68,6 +69,32 @@ def test_a_client_is_connected_once():
                 await client.connect(server.address)
 
     with ScriptedServer(obedient) as server:
+        run(main)
+
+
+def test_while_it_connects_a_client_has_a_state_and_nothing_else():
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        assert go.wait(10)
+        peer.welcome()
+        for _ in peer.serve():
+            pass
+
+    async def main() -> None:
+        client = aio.STOMPClient()
+        connecting = asyncio.create_task(client.connect(server.address))
+        await asyncio.sleep(0)
+        assert client.state is ConnectionState.CONNECTING
+        with pytest.raises(STOMPConnectionError, match="not connected"):
+            await client.message("/queue/q")
+        with pytest.raises(STOMPError, match="connecting already"):
+            await client.connect(server.address)
+        go.set()
+        await connecting
+        await client.disconnect()
+
+    with ScriptedServer(script) as server:
         run(main)
 
 
