@@ -21,7 +21,7 @@ extensions = [
     "tutorials",
 ]
 # What the execution of notebooks leaves beside the sources is no page.
-exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "_measured", "jupyter_execute", "**.ipynb_checkpoints"]
 
 # The tutorials are executed when the manual is built; one that fails fails the build. At the desk
 # one whose code has not changed is taken from the cache.

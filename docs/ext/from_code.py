@@ -69,7 +69,7 @@ def type_words(field: FieldInfo) -> str:
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
-    if annotation == tuple[str, ...]:
+    if get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,):
         return "list of texts"
     if get_origin(annotation) is tuple:
         return "two whole numbers"
@@ -99,7 +99,8 @@ def default_as_toml(field: FieldInfo) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
+        shown = (f'"{item}"' if isinstance(item, str) else str(item) for item in value)
+        return f"[{', '.join(shown)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

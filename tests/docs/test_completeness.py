@@ -1,5 +1,6 @@
 """The manual names everything there is: options, settings, error codes, public names."""
 
+import ast
 import dataclasses
 import importlib.util
 import re
@@ -122,16 +123,17 @@ def test_the_example_file_is_valid_and_complete():
     stompy_broker.load_config(DOCS / "broker.toml")
     content = tomllib.loads((DOCS / "broker.toml").read_text("utf-8"))
     assert list(content) == list(SECTIONS)
-    for section in content.keys() - {"users", "policy"}:
+    for section in content.keys() - {"users", "acl", "policy"}:
         assert list(content[section]) == list(from_code.section_model(section).model_fields)
-    used = {key for policy in content["policy"] for key in policy}
-    assert used == set(stompy_broker.Policy.model_fields)
+    for section in ("acl", "policy"):
+        used = {key for entry in content[section] for key in entry}
+        assert used == set(from_code.section_model(section).model_fields)
 
 
 def test_the_example_file_shows_the_defaults():
     shown = stompy_broker.load_config(DOCS / "broker.toml")
     defaults = stompy_broker.BrokerConfig()
-    assert shown.model_copy(update={"users": {}, "policy": ()}) == defaults
+    assert shown.model_copy(update={"users": {}, "acl": (), "policy": ()}) == defaults
 
 
 # -- words and names ---------------------------------------------------------------------------
@@ -159,6 +161,44 @@ def test_every_public_call_of_the_client_is_in_its_manual():
 
 def test_every_header_that_is_kept_back_is_listed():
     assert [name for name in BROKER_HEADERS if f"`{name}`" not in PAGES["docs/wire.md"]] == []
+
+
+HEADER_LIKE = re.compile(r"[a-z]+(-[a-z]+)+|activemq\.\w+")
+
+
+def headers_read(file: Path) -> set[str]:
+    """The names of headers that a module looks for.
+
+    ``headers.get("…")``, ``"…" in headers``, and whatever looks like a header's name.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=base, attr="get" | "pop"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                pass
+            case ast.Subscript(value=base, slice=ast.Constant(value=str(name))):
+                pass
+            case ast.Compare(left=ast.Constant(value=str(name)), comparators=[base]):
+                pass
+            case ast.Constant(value=str(name)):
+                base = ast.Name("headers" if HEADER_LIKE.fullmatch(name) else "")
+            case _:
+                continue
+        if "headers" in ast.unparse(base).lower():
+            found.add(name)
+    return found
+
+
+def test_every_header_that_the_broker_reads_is_documented():
+    folder = ROOT / "packages" / "stompy-broker" / "src" / "stompy_broker"
+    files = [*folder.glob("session/*.py"), *folder.glob("routing/*.py"), folder / "message.py"]
+    read = set().union(*map(headers_read, files))
+    assert {"prefetch-count", "requeue", "client-id", "durable"} <= read
+    text = "\n".join(PAGES.values())
+    assert sorted(name for name in read if not re.search(rf"`{re.escape(name)}\b", text)) == []
 
 
 def test_every_counter_is_explained():

@@ -93,6 +93,9 @@ class BlockingAdapter:
         self.client = stompy.STOMPClient()
         self.changes: list[StateChange] = []
 
+    def close(self) -> None:
+        pass
+
     def connect(self, *addresses: str, **options: Any) -> None:
         self.client.connect(
             addresses[0] if len(addresses) == 1 else list(addresses),

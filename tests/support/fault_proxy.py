@@ -42,6 +42,7 @@ class Passage:
     Attributes:
         swallow: directions of which nothing passes from now on.
         passed: how many bytes have passed, by direction.
+        swallowed: how many have not.
     """
 
     def __init__(self, client: socket.socket, broker: socket.socket, fault: Fault) -> None:
@@ -50,10 +51,14 @@ class Passage:
         self._over = threading.Event()
         self.swallow = set(fault.swallow)
         self.passed = {UP: 0, DOWN: 0}
+        self.swallowed = {UP: 0, DOWN: 0}
         self.threads = [
             threading.Thread(target=self._pump, args=(direction,), name=f"proxy {direction}")
             for direction in (UP, DOWN)
         ]
+
+    def start(self) -> None:
+        """Let bytes pass."""
         for thread in self.threads:
             thread.start()
 
@@ -79,6 +84,7 @@ class Passage:
                 if self._fault.delay:
                     self._over.wait(self._fault.delay)
                 if direction in self.swallow:
+                    self.swallowed[direction] += len(data)
                     continue
                 if self._passes(direction, target, data):
                     return
@@ -158,7 +164,9 @@ class FaultProxy:
             broker.settimeout(None)
             for end in (client, broker):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.passages.append(Passage(client, broker, fault))
+            passage = Passage(client, broker, fault)
+            self.passages.append(passage)  # before the client can see that it is connected
+            passage.start()
 
     def __enter__(self) -> FaultProxy:
         self._thread.start()

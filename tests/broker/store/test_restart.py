@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.house import WALL, Taker, make_head, make_message
+from tests.support.process import BrokerProcess
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
+import stompy
 from stompy_broker.destination import parse_destination
 from stompy_broker.message import Message, stamp
 from stompy_broker.policy import Policy
@@ -315,6 +317,33 @@ def test_a_queues_own_mark_counts_what_was_restored(shelf: Shelf):
     assert (queue.pressure.full, queue.pressure.used) == (False, 0)
 
 
+def test_what_is_there_is_settled_also_where_nothing_is_kept_any_more(shelf: Shelf):
+    """A policy that says so since the restart; else the messages would come back for ever."""
+    queue_of(shelf, 3, memory_mark=1 << 30)
+    shelf.reopen()
+    volatile = Policy(match="/queue/q", persistent=False)
+    router, taker = shelf.route(volatile), Taker(4)
+    publish(router, range(3, 4))
+    queue = router.queue("q")
+    queue.attach(taker)
+    shelf.turns.until(lambda: len(taker.taken) == 4)
+    for message in taker.taken[:2]:
+        queue.settle(message)
+    assert router.disk.used == queue.bytes == sum(message.size for message in taker.taken[2:])
+    shelf.reopen()
+    router, taker = shelf.route(volatile), Taker(2)
+    router.queue("q").attach(taker)
+    shelf.turns.until(lambda: len(taker.taken) == 2)
+    assert numbers(taker) == [2, 3]
+    for message in taker.taken:
+        router.queue("q").settle(message)
+    shelf.reopen()
+    router = shelf.route(volatile)
+    publish(router, range(4, 5))
+    shelf.reopen()
+    assert contents(shelf).messages == ()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("heads", ["one", "all different"])
@@ -351,3 +380,32 @@ def test_a_million_messages_are_ready_in_ten_seconds(
     record_property("MiB", rss)
     assert cpu < 10
     assert rss < 600
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_memory_does_not_grow_with_the_bodies_that_wait(tmp_path: Path):
+    """300 MB wait, and the broker never has a third of them in memory: not when they come, not
+    after a restart, and not when they go."""
+    settings = '[limits]\nmemory = "32MiB"\n'
+    count, size = 3_000, 100_000
+    highest = 0
+    with BrokerProcess(tmp_path / "data", settings) as broker:
+        with stompy.connect(broker.url) as client:
+            for number in range(count):
+                receipt = client.message("/queue/q", b"%d " % number + b"x" * size, receipt=True)
+                if number % 10 == 0:
+                    assert receipt is not None
+                    client.wait_for_receipt(receipt, timeout=30)
+                    highest = max(highest, broker.memory())
+        assert broker.stop() == 0
+    with BrokerProcess(tmp_path / "data", settings) as broker:
+        with stompy.connect(broker.url) as client:
+            client.subscribe("/queue/q", "client-individual")
+            for number in range(count):
+                frame = client.recv(timeout=10)
+                assert frame is not None
+                assert frame.Body.startswith(b"%d " % number)
+                if number % 10 == 0:
+                    highest = max(highest, broker.memory())
+    assert highest < 100_000_000 + 60_000_000  # the interpreter has some, too

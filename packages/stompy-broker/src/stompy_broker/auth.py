@@ -7,12 +7,26 @@ called back. Unknown names take as long as wrong passwords.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from stompy.admin.rows import Role
+
+__all__ = [
+    "ANONYMOUS",
+    "Anyone",
+    "Authenticator",
+    "Credentials",
+    "Principal",
+    "Role",
+    "Users",
+    "hash_password",
+    "is_hash",
+    "matches",
+]
 
 ANONYMOUS = "anonymous"
 
@@ -22,32 +36,26 @@ _hasher = PasswordHasher()
 _NOBODY = _hasher.hash("no such user")
 
 
-class Role(StrEnum):
-    """What somebody may see and change of the broker itself; each includes those before it."""
-
-    NONE = "none"
-    """Nothing: an ordinary client."""
-    MONITOR = "monitor"
-    """See everything but bodies of messages."""
-    OPERATOR = "operator"
-    """Also change what is going on: pause, purge, move, disconnect."""
-    ADMIN = "admin"
-    """Everything."""
-
-    def includes(self, needed: Role) -> bool:
-        """Whether who has this role may do what needs that one."""
-        return _RANKS.index(self) >= _RANKS.index(needed)
-
-
-_RANKS = tuple(Role)
-
-
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is on the other side, and what that one may do with the broker itself."""
 
     name: str
     role: Role = Role.NONE
+    client_id: str | None = None
+    """The ``client-id`` of CONNECT; chosen freely, so it proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What somebody brings to a login."""
+
+    login: str | None
+    passcode: str | None = field(repr=False)
+    host: str = ""
+    """The IP address that the connection comes from."""
+    certificate: str | None = None
+    """The login that a verified certificate stands for."""
 
 
 class Authenticator(Protocol):
@@ -55,8 +63,7 @@ class Authenticator(Protocol):
 
     def authenticate(
         self,
-        login: str | None,
-        passcode: str | None,
+        credentials: Credentials,
         done: Callable[[Principal | None], None],
     ) -> None:
         """Call ``done`` with who it is, or None to refuse; now or later, on the loop's thread."""
@@ -75,12 +82,11 @@ class Anyone:
 
     def authenticate(
         self,
-        login: str | None,
-        passcode: str | None,
+        credentials: Credentials,
         done: Callable[[Principal | None], None],
     ) -> None:
         """At once."""
-        done(Principal(login or ANONYMOUS, self._role))
+        done(Principal(credentials.login or ANONYMOUS, self._role))
 
 
 class Users:
@@ -108,11 +114,15 @@ class Users:
 
     def authenticate(
         self,
-        login: str | None,
-        passcode: str | None,
+        credentials: Credentials,
         done: Callable[[Principal | None], None],
     ) -> None:
-        """Later, except for anonymous access."""
+        """Later, except for certificates and anonymous access."""
+        login, passcode = credentials.login, credentials.passcode
+        certificate = credentials.certificate
+        if certificate is not None and passcode is None and login in (None, certificate):
+            done(self._principal(certificate))
+            return
         if login is None and passcode is None and self._anonymous:
             done(self._principal(ANONYMOUS))
             return
@@ -123,6 +133,10 @@ class Users:
             return matches(known or _NOBODY, passcode or "") and known is not None
 
         self._beside(check, lambda right: done(self._principal(name) if right else None))
+
+    def renew(self, hashes: Mapping[str, str]) -> None:
+        """Replace all users; who is connected stays."""
+        self._hashes = dict(hashes)
 
     def _principal(self, name: str) -> Principal:
         return Principal(name, self._role_of(name))

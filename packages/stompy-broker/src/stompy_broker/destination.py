@@ -27,6 +27,8 @@ from stompy.errors import ErrorCode, ProtocolError
 WILDCARDS = frozenset(("*", ">", "#"))
 RESERVED = "$"
 """Names beginning with this belong to the broker."""
+COMMANDS = "$SYS.command"
+"""The queue that commands to the broker are sent to. Nothing ever waits in it."""
 BACKLOG = "durable."
 """Queues whose names begin with this are backlogs of durable topic subscriptions."""
 
@@ -95,6 +97,8 @@ def sendable(text: str) -> Destination:
         ProtocolError: it cannot be read, has wildcards, or belongs to the broker.
     """
     destination = parse_destination(text)
+    if destination.name == COMMANDS and destination.kind is Kind.QUEUE:
+        return destination
     if destination.is_pattern:
         raise _bad(text, "has a wildcard, and a message needs one destination")
     _check_not_reserved(destination)

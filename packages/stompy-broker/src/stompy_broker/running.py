@@ -110,6 +110,7 @@ class RunningBroker(Watched):
 
     Attributes:
         url: what clients connect to.
+        urls: all that they may connect to: TLS and WebSocket too.
         host: where it listens.
         port: where it listens.
     """
@@ -117,6 +118,7 @@ class RunningBroker(Watched):
     def __init__(self, host: _Host) -> None:
         self._host = host
         self.url = host.broker.url
+        self.urls = host.broker.urls
         self.host = host.broker.host
         self.port = host.broker.port
         # Whoever collects the garbage must not wait, least of all the broker's own thread.
@@ -131,6 +133,14 @@ class RunningBroker(Watched):
         """Stop the broker and wait for its end. Harmless when repeated."""
         self._host.ask_to_stop()
         self._host.join()
+
+    def reload(self) -> list[str]:
+        """Have the broker read certificates and users again; give what went wrong."""
+
+        async def work(broker: Broker) -> list[str]:
+            return broker.reload()
+
+        return self._submit(work).result(timeout=10)
 
     def _submit(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> Future[T]:
         if not self._host.is_running:
@@ -176,6 +186,7 @@ def running(
         The running broker, which listens already. ``with`` stops it at the end of the block.
 
     Raises:
+        ConfigError: a file that the configuration names cannot be used.
         OSError: the address cannot be bound to.
         StoreError: the data directory cannot be used.
         ValueError: a broker of this name runs with another ``config``.

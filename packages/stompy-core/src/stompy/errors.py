@@ -80,6 +80,8 @@ class ErrorCode(StrEnum):
     """A topic subscriber whose backlog is full and whose policy is ``disconnect``."""
     ACCESS_REFUSED = "access-refused"
     """The user may not do this with this destination."""
+    CLOSED_BY_OPERATOR = "closed-by-operator"
+    """An operator closed the connection; the text says why."""
     SHUTTING_DOWN = "shutting-down"
     """The broker is stopping."""
     INTERNAL_ERROR = "internal-error"

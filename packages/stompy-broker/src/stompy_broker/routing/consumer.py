@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
 
 from stompy.errors import ProtocolError
@@ -29,3 +30,10 @@ class Consumer(Protocol):
     def fail(self, reason: ProtocolError) -> None:
         """The queue gives up on this consumer."""
         ...
+
+
+class Halted(deque[Consumer]):
+    """The consumers that wait at a paused queue: to whoever hands out, there seem to be none."""
+
+    def __bool__(self) -> bool:
+        return False

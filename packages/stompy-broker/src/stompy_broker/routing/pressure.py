@@ -30,15 +30,17 @@ class Pressure:
         floor: where they go on; below zero while nobody waits.
         full: whether producers have to wait.
         refuses: why producers are refused rather than made to wait; empty = they wait.
+        held: whether an operator has closed it, so that everybody waits until it is opened.
     """
 
-    __slots__ = ("_changed", "_low", "_waiting", "floor", "full", "high", "refuses", "used")
+    __slots__ = ("_changed", "_low", "_waiting", "floor", "full", "held", "high", "refuses", "used")
 
     def __init__(self, mark: int, changed: Callable[[], None] | None = None) -> None:
         self._changed = changed
         self.refuses = ""
         self.used = 0
         self.full = False
+        self.held = False
         self.high = mark or float("inf")
         self.floor = -1.0
         self._low = self.high * 0.75
@@ -55,6 +57,8 @@ class Pressure:
 
     def relieved(self) -> None:
         """The low level was reached: everybody goes on."""
+        if self.held:
+            return
         self.full = False
         self.floor = -1.0
         if self._changed is not None:
@@ -63,9 +67,31 @@ class Pressure:
         for go_on in waiting:
             go_on()
 
+    def add(self, size: int) -> None:
+        """More is in use."""
+        self.used += size
+        if self.used >= self.high:
+            self.reached()
+
+    def sink(self) -> None:
+        """Less is in use."""
+        if self.used <= self.floor:
+            self.relieved()
+
     def stops(self, *, consumes: bool) -> bool:
         """Whether a producer has to wait, given whether it consumes as well."""
-        return self.full and not (consumes and self.used < self.high * HARD)
+        return self.full and (self.held or not (consumes and self.used < self.high * HARD))
+
+    def hold(self) -> None:
+        """Make everybody wait, whatever is in use."""
+        self.held = True
+        self.reached()
+
+    def open(self) -> None:
+        """Undo `hold`."""
+        self.held = False
+        if self.full and self.used < self.high:
+            self.relieved()
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call ``go_on`` once there is room. Harmless when repeated."""

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 
+from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.admin.events import Events
 from stompy_broker.clock import Clock
 from stompy_broker.destination import BACKLOG, Destination, Kind, parse_destination
 from stompy_broker.message import Message, MessageHead, SharedMessage, stamp
-from stompy_broker.policy import ARGUMENTS, DEAD_LETTER, Policies, Policy
+from stompy_broker.policy import DEAD_LETTER, Policies, Policy
 from stompy_broker.routing.durable import DurableSubscription
-from stompy_broker.routing.matcher import Matcher
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.setup import Setup
+from stompy_broker.routing.stats import Totals
+from stompy_broker.routing.topics import Topics
 from stompy_broker.store.base import Done, MessageStore
 
 log = logging.getLogger("stompy_broker.router")
@@ -52,11 +57,15 @@ class Router:
         memory_mark: bytes of waiting messages in memory at which producers are made to wait.
         disk_mark: bytes of messages on disk at which they are.
         idle_queue_seconds: after which an unused empty queue is forgotten.
+        events: told what happens to queues and messages.
 
     Attributes:
         pressure: memory in use.
         disk: disk space in use.
         stalled: full while the store cannot write.
+        topics: topic subscriptions, and the topics that were published to lately.
+        gone: counters of queues and backlogs that have ended.
+        alarms: ``memory``, ``disk`` or ``store`` that is full or in trouble, and since when.
     """
 
     def __init__(
@@ -69,6 +78,7 @@ class Router:
         memory_mark: int,
         disk_mark: int = 0,
         idle_queue_seconds: float,
+        events: Events | None = None,
     ) -> None:
         self.clock = clock
         self.store = store
@@ -80,11 +90,15 @@ class Router:
         self.queues: dict[str, Queue] = {}
         self.replies: dict[str, Queue] = {}
         self.durable: dict[str, DurableSubscription] = {}
+        self._refusing = 0  # how many of them may refuse a message
         self.unroutable = 0
         self.stamp = stamp(wall())
         self._evict_above = memory_mark // 2 or float("inf")
-        self._policies = policies
-        self._topics: Matcher[Queue] = Matcher()
+        self.policies = policies
+        self.topics = Topics()
+        self.gone = Totals()
+        self.alarms: dict[str, int] = {}
+        self.events = events or Events(wall)
         # Beginning with the time keeps sequences growing over restarts, without a file.
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
@@ -101,14 +115,18 @@ class Router:
             StoreError: the store is damaged.
         """
         for name, headers in self.store.queues().items():
-            policy = self._policies.find(Kind.QUEUE, name)
+            policy, setup = self.policies.find(Kind.QUEUE, name), Setup.from_stored(headers)
             try:
-                policy = policy.with_arguments(headers)
+                policy = policy.with_arguments(setup.arguments)
             except ValueError as error:
                 log.warning("%s: is not set up as it was: %s", name, error)
-            self._add_queue(name, policy)
+            self._apply(self._add_queue(name, policy), setup)
         for stored in self.store.subscriptions():
-            self._bind(DurableSubscription.from_stored(stored))
+            subscription = DurableSubscription.from_stored(stored)
+            backlog = self._bind(subscription)
+            if subscription.left:
+                away = max(0, self.wall() - subscription.left)
+                backlog.idle_since = self.clock.now() - away / 1000
         restored, last = 0, 0
         orphans: list[Message] = []
         queues: dict[str, Queue | None] = {}
@@ -178,7 +196,7 @@ class Router:
                 queue.publish(message, done, admit=admit)
             own = queue.pressure
         elif destination.kind is _TOPIC:
-            self._publish_to_topic(destination.name, head, body, done)
+            own = self._publish_to_topic(destination.name, head, body, done, admit=admit)
         else:
             self._publish_reply(destination.name, head, body, done)
         if self._full is not None and self._concerns(destination, head):
@@ -193,40 +211,66 @@ class Router:
         """
         if self._full is not None:
             self._refuse(destination, head)
+        if destination.kind is _TOPIC:
+            self._admit_to_topic(destination.name)
+            return
         queue = self.queues.get(destination.name) if destination.kind is _QUEUE else None
         if queue is not None:
             queue.admit()
 
+    def _admit_to_topic(self, name: str) -> None:
+        """Whether every durable subscription would take a message: all get it, or none."""
+        for queue in self.topics.match(name) if self._refusing else ():
+            if queue.durable:
+                queue.admit()
+
     def publish_to(
-        self, queue: Queue, head: MessageHead, body: bytes, done: Done | None = None
+        self,
+        queue: Queue,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None = None,
+        *,
+        admit: bool = True,
     ) -> None:
         """Put a message into a queue that is known already."""
         message = Message(next(self._sequences), head, body, self.stamp)
         if head.mortal:
-            self._publish_mortal(queue, message, done, admit=True)
+            self._publish_mortal(queue, message, done, admit=admit)
         else:
-            queue.publish(message, done)
+            queue.publish(message, done, admit=admit)
 
     def _publish_to_topic(
-        self, name: str, head: MessageHead, body: bytes, done: Done | None
-    ) -> None:
-        queues = self._topics.match(name)
+        self, name: str, head: MessageHead, body: bytes, done: Done | None, *, admit: bool
+    ) -> Pressure | None:
+        """Give a message to all subscribers; gives what its sender has to wait for."""
+        if admit and self._refusing:
+            self._admit_to_topic(name)
+        own: Pressure | None = None
+        topic = self.topics.find(name)
+        topic.published += 1
+        topic.came = self.stamp
+        queues = topic.queues
         if not queues:
             self.unroutable += 1
         elif len(queues) == 1:
-            self.publish_to(queues[0], head, body)
+            self.publish_to(queues[0], head, body, admit=False)
+            own = queues[0].pressure
         else:
             # What may be stored, or end, has a place of its own in each queue.
             shared = None
             if head.plain and not head.mortal:
                 shared = SharedMessage(next(self._sequences), head, body, self.stamp)
             for queue in queues:
-                if shared is None or queue.durable:
-                    self.publish_to(queue, head, body)
-                else:
+                if shared is not None and not queue.unshared:
                     queue.publish(shared)
+                    continue
+                self.publish_to(queue, head, body, admit=False)
+                if queue.pressure is not None and queue.pressure.full:
+                    own = queue.pressure
         if done is not None:
             self.store.sync(done)
+        return own
 
     def _publish_reply(self, name: str, head: MessageHead, body: bytes, done: Done | None) -> None:
         """A reply to somebody who is gone is dropped: its sender is not to blame."""
@@ -260,8 +304,14 @@ class Router:
 
     def _review(self) -> None:
         """Something became full, or has room again. Memory is first: it stops everybody."""
-        everything = (self.pressure, self.disk, self.stalled)
-        self._full = next((pressure for pressure in everything if pressure.full), None)
+        everything = {"memory": self.pressure, "disk": self.disk, "store": self.stalled}
+        self._full = next((pressure for pressure in everything.values() if pressure.full), None)
+        for name, pressure in everything.items():
+            if pressure.full and name not in self.alarms:
+                self.alarms[name] = self.wall()
+                self.events.tell(Event(type="broker.alarm_set", severity="critical", reason=name))
+            elif not pressure.full and self.alarms.pop(name, None) is not None:
+                self.events.tell(Event(type="broker.alarm_cleared", reason=name))
 
     def _concerns(self, destination: Destination, head: MessageHead) -> bool:
         """Whether what is full has to do with a message: the disk with what is stored only."""
@@ -275,7 +325,7 @@ class Router:
             queue = self.queues.get(destination.name)
             return queue is None or queue.is_stored
         if destination.kind is _TOPIC:
-            return any(queue.is_stored for queue in self._topics.match(destination.name))
+            return any(queue.is_stored for queue in self.topics.match(destination.name))
         return False
 
     def _refuse(self, destination: Destination, head: MessageHead) -> None:
@@ -321,25 +371,52 @@ class Router:
         queue = self.queues.get(name)
         if queue is None:
             try:
-                policy = self._policies.find(Kind.QUEUE, name).with_arguments(headers)
+                policy = self.policies.find(Kind.QUEUE, name).with_arguments(headers)
             except ValueError as error:
                 raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
-            kept = {key: value for key, value in headers.items() if key in ARGUMENTS}
-            if kept:
-                self.store.keep_queue(name, kept)
             queue = self._add_queue(name, policy)
+            setup = Setup.from_headers(headers)
+            if setup.arguments:
+                self.decide(queue, setup)
+            self.events.tell(Event(type="queue.created", destination=queue.destination))
         return queue
 
+    def decide(self, queue: Queue, setup: Setup) -> None:
+        """Set up a queue as a frame or an operator says, and keep that."""
+        self.store.keep_queue(queue.name, setup.to_stored())
+        self._apply(queue, setup)
+
+    def _apply(self, queue: Queue, setup: Setup) -> None:
+        before, queue.setup = queue.setup, setup
+        if setup.paused:
+            queue.pause()
+        elif before.paused:
+            queue.proceed()
+        if setup.intake_paused != before.intake_paused:
+            queue.hold_intake(setup.intake_paused)
+
+    def delete_queue(self, queue: Queue, reason: str, user: str = "") -> None:
+        """Forget a queue that nobody uses, and what waits in it."""
+        del self.queues[queue.name]
+        queue.close()
+        self.gone.add(queue)
+        self.store.keep_queue(queue.name, None)
+        self.events.tell(
+            Event(type="queue.deleted", destination=queue.destination, user=user, reason=reason)
+        )
+
     def _add_queue(self, name: str, policy: Policy) -> Queue:
-        final = name.startswith(DEAD_LETTER_PREFIX)
-        queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, final=final)
+        destination = f"{Kind.QUEUE.value}{name}"
+        own_grave = policy.dead_letter.replace("{name}", name) == destination
+        final = own_grave or name.startswith(DEAD_LETTER_PREFIX)
+        queue = Queue(destination, name, policy, self, final=final)
         self.queues[name] = queue
         self._retire_within(policy.expires)
         return queue
 
     def temporary_queue(self, destination: str, name: str) -> Queue:
         """A queue for one connection, found by others under ``/reply-queue/NAME``."""
-        policy = self._policies.find(Kind.TEMPORARY, name)
+        policy = self.policies.find(Kind.TEMPORARY, name)
         queue = Queue(destination, name, policy, self, volatile=True)
         self.replies[name] = queue
         return queue
@@ -348,21 +425,23 @@ class Router:
         """Forget a temporary queue and what is in it."""
         del self.replies[queue.name]
         queue.close()
+        self.gone.add(queue)
 
     # -- topics ---------------------------------------------------------------------------
 
     def subscribe_topic(self, pattern: str) -> Queue:
         """The backlog of a new topic subscription."""
-        policy = self._policies.find(Kind.TOPIC, pattern)
+        policy = self.policies.find(Kind.TOPIC, pattern)
         destination = f"{Kind.TOPIC.value}{pattern}"
         queue = Queue(destination, pattern, policy, self, private=True, volatile=True)
-        self._topics.add(pattern, queue)
+        self.topics.add(pattern, queue)
         return queue
 
     def unsubscribe_topic(self, queue: Queue) -> None:
         """End a topic subscription's backlog."""
-        self._topics.remove(queue.name, queue)
+        self.topics.remove(queue.name, queue)
         queue.close()
+        self.gone.add(queue)
 
     def subscribe_durably(self, wanted: DurableSubscription) -> Queue:
         """The backlog of a durable subscription, made if need be.
@@ -377,6 +456,7 @@ class Router:
         if known is None:
             queue = self._bind(wanted)
             self.store.keep_subscription(wanted.to_stored())
+            self._tell_durable("durable.created", wanted)
             return queue
         queue = self.queues[known.queue]
         if queue.subscribed and not known.shared:
@@ -402,22 +482,41 @@ class Router:
             raise ProtocolError(
                 ErrorCode.SUBSCRIPTION_IN_USE, f"the durable subscription {name!r} has a subscriber"
             )
-        self._topics.remove(known.pattern, queue)
+        self.topics.remove(known.pattern, queue)
         del self.durable[name], self.queues[known.queue]
+        self._refusing -= queue.policy.overflow == "reject-publish"
         queue.close()
+        self.gone.add(queue)
         self.store.drop_subscription(name)
+        self._tell_durable("durable.deleted", known)
+
+    def policy_name(self, queue: Queue) -> str:
+        """``match`` of the policy that a queue follows; empty = the defaults."""
+        durable = self.durable_of(queue)
+        kind, name = (Kind.QUEUE, queue.name) if durable is None else (_TOPIC, durable.pattern)
+        return "" if self.policies.index(kind, name) is None else queue.policy.match
+
+    def _tell_durable(self, kind: str, subscription: DurableSubscription) -> None:
+        self.events.tell(
+            Event(
+                type=kind,
+                destination=f"{Kind.TOPIC.value}{subscription.pattern}",
+                subscription=subscription.name,
+            )
+        )
 
     def durable_of(self, queue: Queue) -> DurableSubscription | None:
         """The durable subscription whose backlog a queue is."""
         return self.durable.get(queue.name.removeprefix(BACKLOG)) if queue.durable else None
 
     def _bind(self, subscription: DurableSubscription) -> Queue:
-        policy = self._policies.find(Kind.TOPIC, subscription.pattern)
+        policy = self.policies.find(Kind.TOPIC, subscription.pattern)
         name = subscription.queue
         queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, durable=True)
         self.queues[name] = queue
         self.durable[subscription.name] = subscription
-        self._topics.add(subscription.pattern, queue)
+        self._refusing += policy.overflow == "reject-publish"
+        self.topics.add(subscription.pattern, queue)
         self._retire_within(subscription.expires or policy.expires)
         return queue
 
@@ -429,16 +528,31 @@ class Router:
         soonest = now + self._idle_seconds
         for queue in list(self.queues.values()):
             patience = self._patience(queue)
-            if not patience:
+            if not patience or (queue.setup.created and not queue.policy.expires):
                 continue
             in_use = queue.subscribed if queue.durable else queue.in_use
             since = now if in_use or queue.idle_since is None else queue.idle_since
+            if queue.durable:
+                self._keep_absence(queue, 0 if in_use else int((now - since) * 1000))
             if since + patience <= now:
                 self._forget(queue)
             else:
                 soonest = min(soonest, since + patience)
         self._retire_at = max(soonest, now + _RETIRE_SECONDS)
         self._retiring.set(self._retire_at)
+
+    def _keep_absence(self, queue: Queue, away: int) -> None:
+        """Have the store know since when a subscriber is away, so that restarts do not count.
+
+        Args:
+            queue: the backlog.
+            away: milliseconds; 0 = it is there.
+        """
+        known = self.durable_of(queue)
+        if known is not None and bool(known.left) != bool(away):
+            left = self.wall() - away if away else 0
+            known = self.durable[known.name] = replace(known, left=left)
+            self.store.keep_subscription(known.to_stored())
 
     def _patience(self, queue: Queue) -> float:
         """How many seconds a queue may be idle; 0 = for ever."""
@@ -451,10 +565,10 @@ class Router:
         subscription = self.durable_of(queue)
         if subscription is not None:
             log.info("%s: nobody came back to it; deleted", subscription)
+            self._tell_durable("durable.expired", subscription)
             self.delete_durable(subscription.name)
         else:
-            del self.queues[queue.name]
-            self.store.keep_queue(queue.name, None)
+            self.delete_queue(queue, "nobody used it")
 
     def _retire_within(self, seconds: float) -> None:
         """Look for idle queues that soon, if they are not looked for sooner; 0 = no matter."""
@@ -490,6 +604,8 @@ class Router:
         """
         if cause == "expired":
             queue.expired += 1
+        if "message" in self.events.detailed:
+            self._tell_end(queue, message, cause, reason)
         grave = self.grave(queue, cause)
         if not grave or self._burying >= _DEEPEST_GRAVE:
             queue.dropped += cause != "expired"
@@ -530,6 +646,19 @@ class Router:
             self._burying -= 1
             if cause == "maxlen":
                 self._pushing.discard(queue.destination)
+
+    def _tell_end(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
+        """Tell who wants to know it that a queue gives a message up."""
+        happened = "dead_lettered" if self.grave(queue, cause) else "dropped"
+        self.events.tell(
+            Event(
+                type=f"message.{'expired' if cause == 'expired' else happened}",
+                destination=queue.destination,
+                message_id=message.message_id,
+                reason=reason or cause,
+                detail={"cause": cause, "deliveries": message.deliveries},
+            )
+        )
 
     def __iter__(self) -> Iterator[Queue]:
         """All named queues."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,41 @@ class QueueStats:
         from stompy.display import record_html  # noqa: PLC0415 -- needed in notebooks only
 
         return record_html(f"/queue/{self.name}", self)
+
+
+class Counted(Protocol):
+    """Whatever counts as a queue does."""
+
+    published: int
+    delivered: int
+    acked: int
+    nacked: int
+    redelivered: int
+    expired: int
+    dead_lettered: int
+    dropped: int
+
+
+@dataclass(slots=True)
+class Totals:
+    """The counters of several queues added up."""
+
+    published: int = 0
+    delivered: int = 0
+    acked: int = 0
+    nacked: int = 0
+    redelivered: int = 0
+    expired: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+
+    def add(self, other: Counted) -> None:
+        """Count what somebody else has counted."""
+        self.published += other.published
+        self.delivered += other.delivered
+        self.acked += other.acked
+        self.nacked += other.nacked
+        self.redelivered += other.redelivered
+        self.expired += other.expired
+        self.dead_lettered += other.dead_lettered
+        self.dropped += other.dropped

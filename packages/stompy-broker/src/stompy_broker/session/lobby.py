@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
+from stompy.admin.rows import Tls
 from stompy.codec import HeadCache
+from stompy.errors import ErrorCode
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.limits import Limits
-from stompy_broker.auth import Authenticator
+from stompy_broker.access import Access
+from stompy_broker.auth import Principal
 from stompy_broker.clock import Clock
+from stompy_broker.login import Logins
 from stompy_broker.routing.router import Router
+from stompy_broker.session.observation import Observation, Wanted
 from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.subscription import Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +39,103 @@ class SessionSettings:
     prefetch_individual: int
 
 
+class Guest(Protocol):
+    """A client as the desk knows it.
+
+    Attributes:
+        key: what it is called in reports.
+        principal: who logged in; None before that.
+        client_id: header ``client-id`` of CONNECT.
+        peer: its connection.
+    """
+
+    key: str
+    principal: Principal | None
+    client_id: str | None
+    peer: Peer
+
+
+Answer = Callable[[bytes, bool, bool], None]
+"""Takes an answer to a command: body, whether it succeeded, and whether it is the last one."""
+
+
+class Desk:
+    """Where the broker itself is asked, and told who comes and goes. This one is not staffed."""
+
+    def arrived(self, guest: Guest) -> None:
+        """A client has logged in."""
+
+    def turned_away(self, guest: Guest, login: str) -> None:
+        """A client could not log in."""
+
+    def denied(self, guest: Guest, destination: str) -> None:
+        """A client may not do what it wanted with a destination."""
+
+    def left(self, guest: Guest, why: str) -> None:
+        """A client that had logged in is gone."""
+
+    def blocked(self, guest: Guest, blocked: bool) -> None:
+        """A client has to wait before it may send more, or may go on."""
+
+    def subscribed(self, guest: Guest, subscription: Subscription) -> None:
+        """A client has a new subscription."""
+
+    def unsubscribed(self, guest: Guest, subscription: Subscription) -> None:
+        """A subscription of a client ends."""
+
+    def transacted(self, guest: Guest, action: str, transaction_id: str) -> None:
+        """A client began, committed or aborted a transaction."""
+
+    def observe(
+        self, observation: Observation, streams: Sequence[Wanted], events: str | None
+    ) -> None:
+        """Begin to offer these streams, and the events that match a pattern."""
+
+    def forget(self, observation: Observation) -> None:
+        """Offer it nothing more."""
+
+    def command(self, guest: Guest, body: bytes, answer: Answer | None, problem: str) -> None:
+        """Carry out a command.
+
+        Args:
+            guest: who wants it.
+            body: the request.
+            answer: takes the answers; None = nobody wants any.
+            problem: why it cannot be; empty = it may.
+        """
+
+
 class Lobby:
-    """What sessions of one broker share: settings, router, logins, parsed header blocks."""
+    """What sessions of one broker share: settings, router, logins, access, parsed header blocks.
+
+    Attributes:
+        desk: where the broker itself is asked; staffed once the broker is complete.
+        draining: whether only operators may come in.
+    """
 
     def __init__(
         self,
         settings: SessionSettings,
         router: Router,
         clock: Clock,
-        authenticator: Authenticator,
+        logins: Logins,
+        access: Access,
         new_token: Callable[[], str],
     ) -> None:
         self.settings = settings
         self.router = router
         self.clock = clock
-        self.authenticator = authenticator
+        self.logins = logins
+        self.access = access
         self.new_token = new_token
         self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
+        self.desk = Desk()
+        self.draining = False
+        self._numbers = count(1)
+
+    def next_number(self) -> int:
+        """A number that nothing in this broker had before."""
+        return next(self._numbers)
 
 
 class Peer(Protocol):
@@ -56,11 +143,28 @@ class Peer(Protocol):
 
     Attributes:
         address: who is there, for the log.
+        host: the IP address.
+        certificate: the login that the client's certificate stands for.
+        since: when it connected.
         outlet: where the session writes.
+        listener: the URL that the client came in by.
+        tls: its encryption, for reports; None = there is none.
+        ws: whether it speaks STOMP over WebSocket.
     """
 
     address: str
+    host: str
+    certificate: str | None
+    since: float
     outlet: Outlet
+    listener: str
+    tls: Tls | None
+    ws: bool
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        ...
 
     @property
     def has_left(self) -> bool:
@@ -75,6 +179,6 @@ class Peer(Protocol):
         """Read again."""
         ...
 
-    def close(self) -> None:
-        """Write what waits, then close gracefully."""
+    def close(self, reason: ErrorCode | None = None) -> None:
+        """Write what waits, then close gracefully; the reason is None when all is well."""
         ...

@@ -31,9 +31,20 @@ class Outlet:
     Attributes:
         size: bytes that wait.
         choked: whether a consumer was told to wait.
+        written: bytes that `take` has given so far.
     """
 
-    __slots__ = ("_limit", "_parts", "_pour", "_sealed", "_usual", "_wake", "choked", "size")
+    __slots__ = (
+        "_limit",
+        "_parts",
+        "_pour",
+        "_sealed",
+        "_usual",
+        "_wake",
+        "choked",
+        "size",
+        "written",
+    )
 
     def __init__(self, wake: Callable[[], None], pour: Callable[[], None]) -> None:
         self._parts: list[bytes] = []
@@ -43,6 +54,7 @@ class Outlet:
         self._sealed = False
         self.size = 0
         self.choked = False
+        self.written = 0
 
     def put(self, data: bytes) -> None:
         """Add bytes that are whole frames."""
@@ -68,12 +80,14 @@ class Outlet:
             data = b"".join(parts)
             parts.clear()
             self.size = 0
+            self.written += len(data)
             return data
         size = count = 0
         while size < POUR:
             size += len(parts[count])
             count += 1
         data = b"".join(parts[:count])
+        self.written += len(data)
         del parts[:count]
         self.size = sum(map(len, parts))
         return data

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from stompy.admin.snapshot import VERSION
 from stompy.codec import ACK_RUN, Head, plain_acks
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
@@ -17,8 +19,9 @@ from stompy.headers import Version
 from stompy.heartbeat import HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
-from stompy_broker.auth import Principal
+from stompy_broker.auth import Credentials, Principal, Role
 from stompy_broker.destination import (
+    RESERVED,
     Destination,
     Kind,
     check_subscribable,
@@ -28,9 +31,18 @@ from stompy_broker.message import MessageHead
 from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.session.console import Console
 from stompy_broker.session.deliveries import Deliveries
+from stompy_broker.session.headers import (
+    ack_mode,
+    boolean,
+    check_understood,
+    prefetch,
+    whole_number,
+)
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
+from stompy_broker.session.permit import Permit
 from stompy_broker.session.receipts import Receipts, when_all
 from stompy_broker.session.send import SendPlan
 from stompy_broker.session.subscription import AckSubscription, Subscription
@@ -39,10 +51,11 @@ from stompy_broker.store.base import Done
 
 log = logging.getLogger("stompy_broker.session")
 
-_PREFETCH_HEADERS = ("prefetch-count", "activemq.prefetchSize", "prefetch")
 _TEMPORARY = Kind.TEMPORARY.value
-_LONGEST_NUMBER = 12
 _WATCH_SECONDS = 1.0
+
+
+Verb = Callable[[Head, bytes], bool | None]
 
 
 class Session:
@@ -50,17 +63,30 @@ class Session:
 
     Attributes:
         id: the ``session`` header of CONNECTED.
+        key: what it is called in the broker's reports; never used again.
         principal: who logged in; None before that.
+        client_id: header ``client-id`` of CONNECT.
+        peer: the connection.
+        connected_at: since when, on the clock.
+        received_at: when something was received last, on the clock.
+        in_frames: frames received; a run of ACKs counts once.
+        in_bytes: bytes received.
+        delivered: messages written for subscriptions that have ended.
     """
 
     def __init__(self, lobby: Lobby, peer: Peer) -> None:
         settings = lobby.settings
         self.id = lobby.new_token()
+        self.key = f"c-{lobby.next_number()}"
         self.principal: Principal | None = None
+        self.client_id: str | None = None
+        self.peer = peer
+        self.connected_at = self.received_at = lobby.clock.now()
+        self.in_frames = self.in_bytes = self.delivered = 0
+        self._others = 0  # frames that are no messages
         self._lobby = lobby
         self._router = lobby.router
         self._clock = lobby.clock
-        self._peer = peer
         self._outlet = peer.outlet
         self._protocol = ServerProtocol(
             settings.limits,
@@ -70,35 +96,39 @@ class Session:
         )
         self._receipts = Receipts()
         self._subscriptions: dict[str, Subscription] = {}
+        self.console = Console(lobby, self, peer.outlet)
+        self._login = ""
+        self._cancelled: set[str] = set()  # subscriptions that an operator has ended
         self._deliveries = Deliveries(self._subscriptions)
         # Who got credit back in this read. Their queues go on once for all of it: a queue with
         # one consumer and a full prefetch then moves half as many messages again.
         self._refilled: dict[AckSubscription, None] = {}
         self._temporary: dict[str, Queue] = {}
         self._transactions = Transactions(
+            self._router.pressure,
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,
         )
         self._held_by: Pressure | None = None
-        self._client_id: str | None = None
         self._leaving = False
         self._ended = False
         self._watch = self._clock.alarm(self._see_if_left)
         self._alarm = self._clock.alarm(self._time_passed)
-        self._alarm.set(self._clock.now() + settings.login_timeout)
-        self._verbs: Mapping[str, Callable[[Head, bytes], bool | None]] = {
+        self._alarm.set(peer.since + settings.login_timeout)
+        self._permit: Permit
+        self._verbs: dict[str, Verb] = {
             "SEND": self._send,
             "ACK": self._ack,
             "NACK": self._nack,
-            "SUBSCRIBE": self._subscribe,
-            "UNSUBSCRIBE": self._unsubscribe,
-            "BEGIN": self._begin,
-            "COMMIT": self._commit,
-            "ABORT": self._abort,
-            "DISCONNECT": self._disconnect,
-            "CONNECT": self._connect,
-            "STOMP": self._connect,
+            "SUBSCRIBE": self._counted(self._subscribe),
+            "UNSUBSCRIBE": self._counted(self._unsubscribe),
+            "BEGIN": self._counted(self._begin),
+            "COMMIT": self._counted(self._commit),
+            "ABORT": self._counted(self._abort),
+            "DISCONNECT": self._counted(self._disconnect),
+            "CONNECT": self._counted(self._connect),
+            "STOMP": self._counted(self._connect),
         }
 
     # -- what the connection tells ----------------------------------------------------------
@@ -117,7 +147,10 @@ class Session:
         """Bytes arrived."""
         self._router.note_time()
         protocol = self._protocol
-        frames = protocol.receive_data(data, self._clock.now())
+        now = self.received_at = self._clock.now()
+        frames = protocol.receive_data(data, now)
+        self.in_bytes += len(data)
+        self.in_frames += len(frames)
         verbs = self._verbs
         for head, body in frames:
             try:
@@ -138,12 +171,13 @@ class Session:
         """The outlet has room again."""
         for subscription in list(self._subscriptions.values()):
             subscription.resume()
+        self.console.resume()
 
     def closed(self) -> None:
         """The connection is gone."""
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
-        self._end()
+        self._end("the connection was lost")
 
     def refuse(self, error: ProtocolError) -> None:
         """End the session with an ERROR frame, for a reason that is not the client's frame."""
@@ -155,6 +189,61 @@ class Session:
             subscription.stop()
 
     @property
+    def subscriptions(self) -> Mapping[str, Subscription]:
+        """The subscriptions to queues and topics, by the client's ids."""
+        return self._subscriptions
+
+    @property
+    def transactions(self) -> Transactions:
+        """The transactions that are open."""
+        return self._transactions
+
+    @property
+    def in_msgs(self) -> int:
+        """SENDs received. The others are counted, because they are fewer."""
+        return self.in_frames - self._others
+
+    def _counted(self, verb: Verb) -> Verb:
+        def carry_out(head: Head, body: bytes) -> bool | None:
+            self._others += 1
+            return verb(head, body)
+
+        return carry_out
+
+    @property
+    def version(self) -> Version | None:
+        """The protocol version, once it is settled."""
+        return self._protocol.version
+
+    @property
+    def held(self) -> bool:
+        """Whether the client has to wait before it may send more."""
+        return self._held_by is not None
+
+    def end_subscription(self, subscription: Subscription) -> bool:
+        """End one of its subscriptions, as an operator wants; say whether it was there.
+
+        The client is not told: STOMP has no frame for that.
+        """
+        for key, candidate in list(self._subscriptions.items()):
+            if candidate is subscription:
+                self._end_subscription(key)
+                self._cancelled.add(key)
+                return True
+        return False
+
+    def abort_transaction(self, transaction_id: str) -> None:
+        """Abort one of its transactions, as an operator wants.
+
+        What the client still sends for it is an error.
+
+        Raises:
+            ProtocolError: there is none of that id.
+        """
+        self._transactions.take(transaction_id).abort()
+        self._transactions.release()
+
+    @property
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
         return self._deliveries.outstanding
@@ -163,7 +252,7 @@ class Session:
     def holdings(self) -> Holdings:
         """What the client has of us. Not for the hot path."""
         return Holdings(
-            self._peer.address,
+            self.peer.address,
             self.principal.name if self.principal else "",
             tuple(subscription.held for subscription in self._subscriptions.values()),
             tuple(self._transactions),
@@ -173,24 +262,48 @@ class Session:
 
     def _connect(self, head: Head, body: bytes) -> bool:
         headers = head.headers
-        self._client_id = headers.get("client-id") or None
-        self._lobby.authenticator.authenticate(
-            headers.get("login"), headers.get("passcode"), self._logged_in
+        self.client_id = headers.get("client-id") or None
+        self._login = headers.get("login", "")
+        credentials = Credentials(
+            headers.get("login"),
+            headers.get("passcode"),
+            self.peer.host,
+            self.peer.certificate,
         )
+        self._lobby.logins.authenticate(credentials, self._logged_in)
         if self.principal is None and not self._ended:
             # The answer comes later; until then nothing more is to be read.
-            self._peer.pause()
+            self.peer.pause()
         return True
 
     def _logged_in(self, principal: Principal | None) -> None:
         if self._ended:
             return
-        self._peer.resume()
+        self.peer.resume()
         if principal is None:
+            self._lobby.desk.turned_away(self, self._login)
             self._fail(ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "login or passcode is wrong"))
             return
-        self.principal = principal
-        answer = {"session": self.id, "user-name": principal.name}
+        if self._lobby.draining and not principal.role.includes(Role.OPERATOR):
+            self._fail(ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker takes no new clients"))
+            return
+        try:
+            self._lobby.logins.enter(principal)
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        self.principal = principal = replace(principal, client_id=self.client_id)
+        access = self._lobby.access
+        self._permit = Permit(access, principal, self._router.queues.__contains__)
+        if not access.is_open:
+            self._verbs["SEND"] = self._send_if_allowed
+        self._lobby.desk.arrived(self)
+        answer = {
+            "session": self.id,
+            "user-name": principal.name,
+            "admin-role": principal.role.value,
+            "admin-version": str(VERSION),
+        }
         if self._lobby.settings.server:
             answer["server"] = self._lobby.settings.server
         # CONNECTED has no escapes, so a name that would need one is not echoed.
@@ -220,6 +333,11 @@ class Session:
 
     # -- sending ----------------------------------------------------------------------------
 
+    def _send_if_allowed(self, head: Head, body: bytes) -> None:
+        """A SEND where not everybody may do everything."""
+        self._permit.send(head.headers["destination"])
+        self._send(head, body)
+
     def _send(self, head: Head, body: bytes) -> None:
         plan = head.note
         if plan is None:
@@ -237,6 +355,9 @@ class Session:
     def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
         """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
         headers, message_head, destination = head.headers, plan.head, plan.destination
+        if plan.commands:
+            self._command(headers, body)
+            return
         receipt = headers.get("receipt") or head.receipt
         transaction_id = headers.get("transaction")
         reply_to = headers.get("reply-to", "")
@@ -248,6 +369,7 @@ class Session:
             # Checked now, because COMMIT must not fail.
             self._check_room(self._own_queue(destination.name))
         if plan.sets_up:
+            self._permit.create(destination, must=True)
             self._router.queue(destination.name, headers)
         if transaction_id is not None:
             transaction = self._transactions.room(
@@ -257,8 +379,11 @@ class Session:
                 Publication(
                     lambda done: self._publish(destination, message_head, body, done, admit=False),
                     lambda: self._router.admit(destination, message_head),
+                    str(destination),
+                    len(body) + len(message_head.block),
                 )
             )
+            transaction.touched_at = self.received_at
             self._receipt_now(receipt)
         else:
             done = None if receipt is None else self._receipt_when_done(receipt)
@@ -284,6 +409,14 @@ class Session:
         if pressure is not None:
             self._hold(pressure)
 
+    def _command(self, headers: Mapping[str, str], body: bytes) -> None:
+        self._others += 1
+        reply_to, replies = headers.get("reply-to", ""), None
+        if reply_to.startswith(_TEMPORARY):
+            replies = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
+        self._receipt_now(headers.get("receipt"))
+        self.console.command(headers, body, replies)
+
     def _hold(self, pressure: Pressure) -> None:
         """Read no more from this client until there is room (design, promise 11)."""
         if (
@@ -293,18 +426,19 @@ class Session:
         ):
             return
         self._held_by = pressure
+        self._lobby.desk.blocked(self, True)
         pressure.wait(self._go_on)
         self._watch.set(self._clock.now() + _WATCH_SECONDS)
-        self._peer.pause()
+        self.peer.pause()
         if self._protocol.heart_beat is not None:
             self._protocol.heart_beat.suspended = True
-        log.info("%s: waits for room before it may send more", self._peer.address)
+        log.info("%s: waits for room before it may send more", self.peer.address)
 
     def _see_if_left(self) -> None:
         """A client that has gone may hold what keeps the broker full, so read on to its end."""
         if self._held_by is None or self._ended:
             return
-        if self._peer.has_left:
+        if self.peer.has_left:
             self._held_by.forget(self._go_on)
             self._leaving = True
             self._go_on()
@@ -315,33 +449,41 @@ class Session:
         self._held_by = None
         if self._ended:
             return
+        self._lobby.desk.blocked(self, False)
         if self._protocol.heart_beat is not None:
             self._protocol.heart_beat.resume(self._clock.now())
             self._alarm.set(self._protocol.next_deadline())
-        self._peer.resume()
-        log.info("%s: may send again", self._peer.address)
+        self.peer.resume()
+        log.info("%s: may send again", self.peer.address)
 
     # -- subscribing ------------------------------------------------------------------------
 
     def _subscribe(self, head: Head, body: bytes) -> None:
         headers = head.headers
         destination = parse_destination(headers["destination"])
-        check_subscribable(destination)
-        _check_understood(headers)
         subscription_id = headers.get("id")
         # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
         key = subscription_id if subscription_id is not None else headers["destination"]
-        if key in self._subscriptions:
+        if key in self._subscriptions or key in self.console:
             self._give_way(key)
+        if destination.kind is Kind.TOPIC and destination.name.startswith(RESERVED):
+            self.console.observe(key, destination, headers, self._version)
+            self._receipt_now(headers.get("receipt"))
+            return
+        check_subscribable(destination)
+        check_understood(headers)
         if len(self._subscriptions) >= self._lobby.settings.max_subscriptions:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
                 f"{len(self._subscriptions)} subscriptions on one connection are the limit",
             )
-        mode = self._ack_mode(headers)
-        prefetch = self._prefetch(headers, mode)
+        mode = ack_mode(headers)
+        settings = self._lobby.settings
+        usual = settings.prefetch_individual
+        size = prefetch(headers, settings.prefetch_client if mode is AckMode.CLIENT else usual)
+        self._permit.receive(destination, headers)
         queue = self._source(destination, headers)
-        subscription = self._new_subscription(subscription_id, queue, mode, prefetch)
+        subscription = self._new_subscription(subscription_id, queue, mode, size)
         self._subscriptions[key] = subscription
         receipt = headers.get("receipt")
 
@@ -371,21 +513,26 @@ class Session:
     def _new_subscription(
         self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int
     ) -> Subscription:
+        subscription: Subscription
         version = self._version
         if mode is AckMode.AUTO:
-            return Subscription(subscription_id, queue, self._outlet, version, self._fail)
-        subscription = AckSubscription(
-            subscription_id,
-            queue,
-            self._outlet,
-            version,
-            self._fail,
-            tag=self._deliveries.next_tag(),
-            mode=mode,
-            prefetch=prefetch,
-        )
-        self._deliveries.add(subscription)
-        self._outlet.hasten()
+            subscription = Subscription(subscription_id, queue, self._outlet, version, self._fail)
+        else:
+            subscription = AckSubscription(
+                subscription_id,
+                queue,
+                self._outlet,
+                version,
+                self._fail,
+                tag=self._deliveries.next_tag(),
+                mode=mode,
+                prefetch=prefetch,
+            )
+            self._deliveries.add(subscription)
+            self._outlet.hasten()
+        subscription.number = self._lobby.next_number()
+        subscription.created_at = self._clock.now()
+        self._lobby.desk.subscribed(self, subscription)
         return subscription
 
     def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
@@ -396,8 +543,8 @@ class Session:
                 )
             return self._router.queue(destination.name, headers)
         if destination.kind is Kind.TOPIC:
-            expires = _number("x-expires", headers.get("x-expires", "0")) / 1000
-            durable = durable_subscription(headers, destination, self._client_id, expires)
+            expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
+            durable = durable_subscription(headers, destination, self.client_id, expires)
             if durable is not None:
                 return self._router.subscribe_durably(durable)
             return self._router.subscribe_topic(destination.name)
@@ -407,31 +554,16 @@ class Session:
             self._end_subscription(str(destination))
         return self._own_queue(destination.name)
 
-    def _ack_mode(self, headers: Mapping[str, str]) -> AckMode:
-        value = headers.get("ack", "auto")
-        try:
-            return AckMode(value)
-        except ValueError:
-            modes = ", ".join(AckMode)
-            raise ProtocolError(
-                ErrorCode.BAD_HEADER, f"ack must be one of {modes}, not {value[:40]!r}"
-            ) from None
-
-    def _prefetch(self, headers: Mapping[str, str], mode: AckMode) -> int:
-        name = next((name for name in _PREFETCH_HEADERS if name in headers), None)
-        if name is None:
-            settings = self._lobby.settings
-            if mode is AckMode.CLIENT:
-                return settings.prefetch_client
-            return settings.prefetch_individual
-        return _number(name, headers[name])
-
     def _unsubscribe(self, head: Head, body: bytes) -> None:
         headers = head.headers
         key = headers.get("id") or headers["destination"]
         durable = self._durable_to_delete(headers, key)
         if key in self._subscriptions:
             self._end_subscription(key)
+        elif key in self.console:
+            self.console.end(key)
+        elif key in self._cancelled:
+            self._cancelled.discard(key)
         elif durable is None:
             raise ProtocolError(
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
@@ -457,11 +589,13 @@ class Session:
                 headers = {**headers, "destination": f"{Kind.TOPIC.value}{bound.pattern}"}
         if "destination" not in headers:
             headers = {**headers, "destination": ""}
-        named = durable_name(headers, self._client_id)
+        named = durable_name(headers, self.client_id)
         return None if named is None else named[0]
 
     def _end_subscription(self, key: str) -> None:
         subscription = self._subscriptions.pop(key)
+        self._lobby.desk.unsubscribed(self, subscription)
+        self.delivered += subscription.delivered
         subscription.end()
         if isinstance(subscription, AckSubscription):
             self._deliveries.remove(subscription)
@@ -518,6 +652,7 @@ class Session:
     # -- settling ---------------------------------------------------------------------------
 
     def _ack(self, head: Head, body: bytes) -> None:
+        self._others += 1
         if head is not ACK_RUN:
             self._settle(head.headers, None)
             return
@@ -530,13 +665,14 @@ class Session:
                 refilled[subscription] = None
 
     def _nack(self, head: Head, body: bytes) -> None:
+        self._others += 1
         headers = head.headers
         delay = headers.get("delay")
         self._settle(
             headers,
             Rejection(
-                requeue=_boolean("requeue", headers.get("requeue", "true")),
-                delay=None if delay is None else _number("delay", delay) / 1000,
+                requeue=boolean("requeue", headers.get("requeue", "true")),
+                delay=None if delay is None else whole_number("delay", delay) / 1000,
                 reason=headers.get("reason", ""),
             ),
         )
@@ -556,6 +692,7 @@ class Session:
             self._receipt_now(receipt)
         elif transaction is not None:
             transaction.operations.append(Settlement(found[0], numbers, rejection))
+            transaction.touched_at = self.received_at
             self._receipt_now(receipt)
         else:
             done = None
@@ -566,7 +703,9 @@ class Session:
     # -- transactions -----------------------------------------------------------------------
 
     def _begin(self, head: Head, body: bytes) -> None:
-        self._transactions.begin(head.headers["transaction"], self._clock.now())
+        number = self._lobby.next_number()
+        self._transactions.begin(head.headers["transaction"], self._clock.now(), number)
+        self._lobby.desk.transacted(self, "begun", head.headers["transaction"])
         self._receipt_now(head.headers.get("receipt"))
 
     def _commit(self, head: Head, body: bytes) -> None:
@@ -575,10 +714,14 @@ class Session:
         self._transactions.find(headers["transaction"]).admit()
         transaction = self._transactions.take(headers["transaction"])
         receipt = headers.get("receipt")
+        self._lobby.desk.transacted(self, "committed", headers["transaction"])
         transaction.commit(_nothing if receipt is None else self._receipt_when_done(receipt))
+        self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
         self._transactions.take(head.headers["transaction"]).abort()
+        self._transactions.release()
+        self._lobby.desk.transacted(self, "aborted", head.headers["transaction"])
         self._receipt_now(head.headers.get("receipt"))
 
     # -- receipts and the end ---------------------------------------------------------------
@@ -597,11 +740,11 @@ class Session:
         def leave() -> None:
             if receipt is not None:
                 self._outlet.put(self._protocol.receipt(receipt))
-            self._peer.close()
+            self.peer.close()
 
         # The receipts owed come first, so they are not forgotten here as they are in `_end`.
         receipts, self._receipts = self._receipts, Receipts()
-        self._end()
+        self._end("it disconnected")
         if self._router.store.trouble:
             # Nobody is kept for as long as the disk is full, but for receipts that are owed.
             receipts.now(leave)
@@ -626,16 +769,19 @@ class Session:
             answer["failed-command"] = head.command
         if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
             answer["version"] = supported_versions()
-        log.warning("%s: %s: %s", self._peer.address, error.code, error.Message)
+        log.warning("%s: %s: %s", self.peer.address, error.code, error.Message)
         self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
-        self._end()
-        self._peer.close()
+        self._end(f"{error.code}: {error.Message}")
+        self.peer.close(error.error_code)
 
-    def _end(self) -> None:
+    def _end(self, why: str) -> None:
         """Give back everything. The one way out, for every reason; harmless when repeated."""
         if self._ended:
             return
         self._ended = True
+        self.console.close()
+        if self.principal is not None:
+            self._lobby.logins.leave(self.principal)
         self._alarm.cancel()
         self._watch.cancel()
         self._receipts.forget()
@@ -649,6 +795,8 @@ class Session:
         for queue in self._temporary.values():
             self._router.close_temporary_queue(queue)
         self._temporary.clear()
+        if self.principal is not None:
+            self._lobby.desk.left(self, why)
 
     @property
     def _version(self) -> Version:
@@ -660,41 +808,10 @@ class Session:
         """Who, where from, and how much is going on."""
         user = self.principal.name if self.principal else "not logged in"
         return (
-            f"<Session {self._peer.address} {user} {self._protocol.state.name} "
+            f"<Session {self.peer.address} {user} {self._protocol.state.name} "
             f"subscriptions:{len(self._subscriptions)} transactions:{len(self._transactions)}>"
-        )
-
-
-def _check_understood(headers: Mapping[str, str]) -> None:
-    """Refuse what would give the client other messages than it asked for."""
-    browses = headers.get("browser", "false").lower() not in _FALSE
-    if headers.get("selector") or browses:
-        name = "browser" if browses else "selector"
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, f"this broker does not have the {name!r} of a subscription"
         )
 
 
 def _nothing() -> None:
     """What is to be done when nobody asked for a receipt."""
-
-
-def _number(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit()) or len(value) > _LONGEST_NUMBER:
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, f"{name} must be a whole number, not {value[:40]!r}"
-        )
-    return int(value)
-
-
-_TRUE = frozenset(("true", "1", "yes"))
-_FALSE = frozenset(("false", "0", "no"))
-
-
-def _boolean(name: str, value: str) -> bool:
-    word = value.lower()
-    if word not in _TRUE and word not in _FALSE:
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, f"{name} must be true or false, not {value[:40]!r}"
-        )
-    return word in _TRUE

@@ -51,6 +51,13 @@ class Subscription:
         outlet: where they go.
         version: how they are written.
         fail: what to do when the queue gives up on this subscription.
+
+    Attributes:
+        delivered: messages so far.
+        number: unique within the broker; 0 = nobody gave it one.
+        created_at: when, on the clock.
+        prefetch: deliveries that may be unsettled at once; 0 = no limit.
+        mode: how its client acknowledges.
     """
 
     __slots__ = (
@@ -60,8 +67,13 @@ class Subscription:
         "_outlet",
         "_version",
         "auto",
+        "created_at",
+        "delivered",
         "ended",
         "id",
+        "mode",
+        "number",
+        "prefetch",
         "queue",
         "waiting",
     )
@@ -79,6 +91,11 @@ class Subscription:
         # From now on, although it may attach later only: nobody else may have the queue, or end it.
         queue.subscriptions += 1
         self.auto = True
+        self.mode = AckMode.AUTO
+        self.prefetch = 0
+        self.delivered = 0
+        self.number = 0
+        self.created_at = 0.0
         self.waiting = False
         self.ended = False
         self._outlet = outlet
@@ -93,6 +110,7 @@ class Subscription:
 
     def deliver(self, message: Message) -> bool:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
+        self.delivered += 1
         prefix = self._first_prefix
         if message.deliveries:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
@@ -151,10 +169,10 @@ class AckSubscription(Subscription):
         "_by_message_id",
         "_cumulative",
         "_first_ack",
-        "_number",
         "claimed",
         "credit",
         "highest",
+        "nacked",
         "tag",
         "unacked",
     )
@@ -174,12 +192,14 @@ class AckSubscription(Subscription):
         super().__init__(subscription_id, queue, outlet, version, fail)
         self.auto = False
         self.tag = tag
+        self.mode = mode
+        self.prefetch = prefetch
         self.credit = prefetch or _UNLIMITED
+        self.nacked = 0
         self.unacked: dict[int, Message] = {}
         self.claimed: dict[int, Message] = {}
         self.highest = -1
         self._cumulative = mode is AckMode.CLIENT
-        self._number = 0
         # `ack` and `message-id` stand together, after what messages have in common; that helps
         # clients that remember it (`stompy.codec.MessageHeads`).
         self._ack_line = b"ack:%d-" % tag
@@ -189,7 +209,7 @@ class AckSubscription(Subscription):
 
     def deliver(self, message: Message) -> bool:
         """Write a message and note that it is to be settled."""
-        number = self._number = self._number + 1
+        number = self.delivered = self.delivered + 1
         self.unacked[number] = message
         self.credit -= 1
         if self._by_message_id is None:
@@ -254,7 +274,7 @@ class AckSubscription(Subscription):
             return False
         if self._by_message_id is None:
             # 1.2 names deliveries, so it does not remember which messages they were.
-            return self._number > 0
+            return self.delivered > 0
         return int(message_id) <= self.highest
 
     def check_number(self, number: int) -> None:
@@ -263,7 +283,7 @@ class AckSubscription(Subscription):
         Raises:
             ProtocolError: it was not.
         """
-        if not 0 < number <= self._number:
+        if not 0 < number <= self.delivered:
             raise ProtocolError(
                 ErrorCode.UNKNOWN_ACK, f"no delivery '{self.tag}-{number}' was made"
             )
@@ -289,6 +309,8 @@ class AckSubscription(Subscription):
 
     def settle(self, numbers: list[int], rejection: Rejection | None, done: Done | None) -> None:
         """Settle what was claimed; credit for it comes back."""
+        if rejection is not None:
+            self.nacked += len(numbers)
         for number in numbers:
             message = self._forget(number)
             self.queue.settle(message, rejection, done)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.routing.pressure import HARD, Pressure
 from stompy_broker.routing.queue import Rejection
 from stompy_broker.session.receipts import when_all
 from stompy_broker.session.subscription import AckSubscription
@@ -23,10 +24,14 @@ class Publication:
     Attributes:
         publish: sends it; takes what to call when that is safe.
         admit: raises `ProtocolError` if it would be refused.
+        destination: where to.
+        size: how large it is.
     """
 
     publish: Callable[[Done], None]
     admit: Callable[[], None]
+    destination: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,19 @@ class Settlement:
 
 
 class Transaction:
-    """What one BEGIN gathered so far."""
+    """What one BEGIN gathered so far.
 
-    def __init__(self, begun_at: float) -> None:
-        self.begun_at = begun_at
+    Attributes:
+        number: unique within the broker.
+        begun_at: when, on the clock.
+        touched_at: when its last frame came.
+        size: of the SENDs in it.
+        operations: what waits for COMMIT, in order.
+    """
+
+    def __init__(self, begun_at: float, number: int = 0) -> None:
+        self.number = number
+        self.begun_at = self.touched_at = begun_at
         self.size = 0
         self.operations: list[Publication | Settlement] = []
 
@@ -77,21 +91,23 @@ class Transaction:
 
 
 class Transactions:
-    """The open transactions of a connection, by id.
+    """The open transactions of a connection, by id. What they gather counts as memory in use.
 
     Args:
+        memory: of the broker.
         max_open: how many may be open.
         max_frames: how many frames one may gather.
         max_bytes: how large the SENDs in one may be together.
     """
 
-    def __init__(self, *, max_open: int, max_frames: int, max_bytes: int) -> None:
+    def __init__(self, memory: Pressure, *, max_open: int, max_frames: int, max_bytes: int) -> None:
         self._open: dict[str, Transaction] = {}
+        self._memory = memory
         self._max_open = max_open
-        self._max_frames = max_frames
-        self._max_bytes = max_bytes
+        self.max_frames = max_frames
+        self.max_bytes = max_bytes
 
-    def begin(self, transaction_id: str, now: float) -> None:
+    def begin(self, transaction_id: str, now: float, number: int = 0) -> None:
         """Open a transaction.
 
         Raises:
@@ -105,7 +121,7 @@ class Transactions:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED, f"{self._max_open} transactions are open already"
             )
-        self._open[transaction_id] = Transaction(now)
+        self._open[transaction_id] = Transaction(now, number)
 
     def find(self, transaction_id: str) -> Transaction:
         """An open transaction.
@@ -126,31 +142,51 @@ class Transactions:
         Raises:
             ProtocolError: there is none of that id, or it would grow too large.
         """
-        transaction = self.find(transaction_id)
-        transaction.size += size
-        if len(transaction.operations) >= self._max_frames or transaction.size > self._max_bytes:
+        transaction, memory = self.find(transaction_id), self._memory
+        total = transaction.size + size
+        if len(transaction.operations) >= self.max_frames or total > self.max_bytes:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"transaction {transaction_id!r} is over {self._max_frames} frames "
-                f"or {self._max_bytes} bytes",
+                f"transaction {transaction_id!r} is over {self.max_frames} frames "
+                f"or {self.max_bytes} bytes",
             )
+        if size and memory.full and memory.used >= memory.high * HARD:
+            # To wait would be for ever if all that fills the memory waited for COMMIT like this.
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the broker is full, and {total} bytes wait in transaction {transaction_id!r}",
+            )
+        transaction.size = total
+        memory.add(size)
         return transaction
 
     def take(self, transaction_id: str) -> Transaction:
-        """Close a transaction, for COMMIT or ABORT.
+        """Close a transaction, for COMMIT or ABORT. `release` follows.
 
         Raises:
             ProtocolError: there is none of that id.
         """
         transaction = self.find(transaction_id)
         del self._open[transaction_id]
+        # Nobody is to be told before COMMIT has put the same into queues.
+        self._memory.used -= transaction.size
         return transaction
+
+    def items(self) -> list[tuple[str, Transaction]]:
+        """All that are open, by id."""
+        return list(self._open.items())
+
+    def release(self) -> None:
+        """What `take` closed was applied or forgotten: there may be room again."""
+        self._memory.sink()
 
     def abort_all(self) -> None:
         """The connection ends: every open transaction is aborted."""
         for transaction in list(self._open.values()):
             transaction.abort()
+            self._memory.used -= transaction.size
         self._open.clear()
+        self._memory.sink()
 
     def __len__(self) -> int:
         return len(self._open)

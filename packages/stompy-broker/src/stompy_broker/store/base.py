@@ -56,17 +56,43 @@ class Restored(NamedTuple):
     due: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """How a store is doing.
+
+    Attributes:
+        trouble: why nothing can be written, or no more messages are taken; empty = all is well.
+        bytes: the length of its files.
+        free: bytes left on their disk.
+        unwritten: changes that it was told and has not made safe yet.
+        commits: how many it has made since the start.
+        commit_seconds: how long one takes, a running average.
+    """
+
+    trouble: str = ""
+    bytes: int = 0
+    free: int = 0
+    unwritten: int = 0
+    commits: int = 0
+    commit_seconds: float = 0.0
+
+
 class MessageStore(Protocol):
     """What queues tell their store.
 
     Attributes:
         durable: whether what it is told outlives the process. Queues tell a store that is not
             durable nothing about messages.
-        trouble: why nothing can be written just now; empty when all is well.
+        trouble: why nothing can be written just now, or no more messages are taken; empty when
+            all is well.
     """
 
     durable: bool
     trouble: str
+
+    def stats(self) -> StoreStats:
+        """How it is doing."""
+        ...
 
     def restore(self) -> Iterator[Restored]:
         """Every message that survived, by sequence. Called once, before anything is told."""

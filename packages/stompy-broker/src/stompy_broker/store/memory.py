@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Restored, StoredSubscription
+from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
 
 
 class MemoryStore:
@@ -25,6 +25,10 @@ class MemoryStore:
         self._messages: dict[int, tuple[str, Message, int, int]] = {}
         self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
+
+    def stats(self) -> StoreStats:
+        """It has no files, and nothing waits."""
+        return StoreStats()
 
     def restore(self) -> Iterator[Restored]:
         """What was appended and not removed."""

@@ -9,6 +9,7 @@ What was settled gives its pages back to the database, not to the file system, s
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -27,14 +28,25 @@ class Room:
         mark: bytes that must be left; 0 = no mark.
 
     Attributes:
-        left: bytes that were left at the last look.
+        mark: bytes that must be left.
     """
 
     def __init__(self, directory: Path, mark: int) -> None:
         self.mark = mark
-        self.left = 0
         self._directory = directory
         self._short = False
+
+    def free(self) -> int:
+        """Bytes left on the disk.
+
+        Raises:
+            OSError: the file system does not tell.
+        """
+        return shutil.disk_usage(self._directory).free
+
+    def used(self) -> int:
+        """The length of the files."""
+        return sum(entry.stat().st_size for entry in os.scandir(self._directory))
 
     def look(self, connection: sqlite3.Connection) -> str:
         """Why nothing more should be stored; empty when there is room.
@@ -45,15 +57,15 @@ class Room:
         """
         if not self.mark:
             return ""
-        self.left = shutil.disk_usage(self._directory).free
-        if self._short or self.left < self.mark:
+        left = self.free()
+        if self._short or left < self.mark:
             (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
             (size,) = connection.execute("PRAGMA page_size").fetchone()
-            self.left += pages * size
-        self._short = self.left < self.mark + SPARE * self._short
+            left += pages * size
+        self._short = left < self.mark + SPARE * self._short
         if not self._short:
             return ""
         return (
-            f"{self.left // _MIB} MiB are left on its disk, less than limits.disk_free, "
+            f"{left // _MIB} MiB are left on its disk, less than limits.disk_free, "
             f"which is {self.mark // _MIB} MiB"
         )

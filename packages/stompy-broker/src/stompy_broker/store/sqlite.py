@@ -47,7 +47,7 @@ from queue import SimpleQueue
 from stompy_broker.clock import Clock
 from stompy_broker.destination import Kind
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Restored, StoredSubscription
+from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
 from stompy_broker.store.batch import Batch
 from stompy_broker.store.directory import FILE, lock_directory, open_database, translated
 from stompy_broker.store.room import Room
@@ -135,6 +135,7 @@ class SQLiteStore:
         self._writing: Batch | None = None
         self._busy = 0  # reads and checkpoints that the writer's thread has to do
         self._pages = 0  # written since the last checkpoint
+        self._commits = 0
         self._commit_seconds = 0.0  # a running average
         self._closed = False
         self._flush_is_due = False
@@ -147,6 +148,20 @@ class SQLiteStore:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="stompy-store", daemon=True)
         self._thread.start()
+
+    def stats(self) -> StoreStats:
+        """How it is doing."""
+        size = free = 0
+        with contextlib.suppress(OSError):  # a lost volume; `trouble` will say so
+            size, free = self._room.used(), self._room.free()
+        return StoreStats(
+            self.trouble,
+            size,
+            free,
+            self._batch.size + (0 if self._writing is None else self._writing.size),
+            self._commits,
+            self._commit_seconds,
+        )
 
     # -- what survived ------------------------------------------------------------------------
 
@@ -304,6 +319,7 @@ class SQLiteStore:
             self._failure = ""
             self._review()
         self._writing = None
+        self._commits += 1
         if self._pages > _WAL_PAGES:
             self._pages = 0
             self._busy += 1

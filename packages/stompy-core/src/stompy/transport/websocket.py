@@ -18,6 +18,7 @@ try:
     from websockets.client import ClientProtocol
     from websockets.exceptions import InvalidState, InvalidStatus
     from websockets.frames import CloseCode, Frame, Opcode
+    from websockets.http11 import Request, Response
     from websockets.protocol import Protocol, State
     from websockets.typing import Subprotocol
     from websockets.uri import WebSocketURI
@@ -72,11 +73,12 @@ class WebSocketLayer:
             return b""
         protocol.receive_data(data)
         self._check_handshake()
-        parts = [
-            event.data
-            for event in protocol.events_received()
-            if isinstance(event, Frame) and self._is_data(event)
-        ]
+        parts = []
+        for event in protocol.events_received():
+            if not isinstance(event, Frame):
+                self._answer(event)
+            elif self._is_data(event):
+                parts.append(event.data)
         if protocol.parser_exc is not None:
             self._ended = True
             raise LayerError(self.name, f"broken WebSocket: {protocol.parser_exc}")
@@ -94,6 +96,9 @@ class WebSocketLayer:
         if error is not None:
             self._ended = True
             raise LayerError(self.name, f"the handshake failed: {error}")
+
+    def _answer(self, event: Request | Response) -> None:
+        """The peer's part of the handshake came."""
 
     def _is_data(self, frame: Frame) -> bool:
         return frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)

@@ -1,0 +1,439 @@
+"""Commands about the messages that wait in a queue.
+
+Looking changes nothing. Moving is one change in the store for each batch: a message is in the one
+queue or in the other, whenever the broker may end. Between two batches other work goes on, and
+what was consumed meanwhile is not moved.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from stompy.admin.rows import Role
+from stompy.errors import ProtocolError
+from stompy_broker.admin.browsing import (
+    ALIASES,
+    LOOKED_AT_ONCE,
+    Picker,
+    all_in_order,
+    as_json,
+    first_bytes,
+    header_reader,
+    pick,
+    states,
+    with_bodies,
+)
+from stompy_broker.admin.commands import (
+    Argument,
+    Call,
+    Command,
+    Result,
+    Rooms,
+    bad,
+    conflict,
+    not_found,
+)
+from stompy_broker.admin.queue_commands import QUEUE
+from stompy_broker.admin.work import Steps
+from stompy_broker.destination import Destination, sendable
+from stompy_broker.destination import Kind as DestinationKind
+from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.queue import Queue
+from stompy_broker.session.subscription import AckSubscription
+
+MOST_MOVED = 100_000
+MOST_SHOWN = 1000
+MOST_SENT = 1000
+MOST_GROUPS = 1000
+BATCH_MESSAGES, BATCH_BYTES = 500, 8 * 1024 * 1024
+SHOWN_BYTES = 16 * 1024 * 1024
+"""An answer with messages is not larger than about this."""
+
+_IDS = Argument("ids", "list", "message-ids; all if left out")
+_HEADERS = Argument(
+    "headers",
+    "object",
+    f"headers and their values, null = not there; short names: {', '.join(ALIASES)}",
+)
+_LIMIT = Argument("limit", "number", "messages at most", default=MOST_MOVED, most=MOST_MOVED)
+_PICKING = (QUEUE, _IDS, _HEADERS, _LIMIT)
+_TO = Argument("to", "text", "where to: a queue or topic", required=True)
+_MOST_BYTES = Argument("max_bytes", "number", "of a body", default=4096, most=SHOWN_BYTES)
+
+_OF_A_DEATH = frozenset(
+    (
+        "x-last-death-queue",
+        "x-last-death-reason",
+        "x-death-count",
+        "x-death-time",
+        "x-death-info",
+        "original-destination",
+        "original-ttl",
+        "original-expires",
+        "original-expiration",
+    )
+)
+"""Headers that a message loses when it is tried again."""
+
+Target = Callable[[Message], Destination]
+
+
+class MessageCommands:
+    """Commands about the messages that wait in a queue.
+
+    Args:
+        rooms: what they have to do with.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    def table(self) -> list[Command]:
+        """What there is."""
+        operator = Role.OPERATOR
+        peeking = (
+            QUEUE,
+            _IDS,
+            _HEADERS,
+            Argument("offset", "number", "messages to leave out", default=0),
+            Argument("limit", "number", "messages at most", default=20, most=MOST_SHOWN),
+            Argument("state", "text", "", words=("waiting", "unacked"), default="waiting"),
+            Argument("body", "text", "how much", words=("none", "head", "full"), default="head"),
+            _MOST_BYTES,
+        )
+        return [
+            Command(
+                "message.peek",
+                operator,
+                "Look at messages, in order; nothing about them changes.",
+                self._peek,
+                peeking,
+            ),
+            Command(
+                "message.get",
+                operator,
+                "Look at one message.",
+                self._get,
+                (
+                    QUEUE,
+                    Argument("id", "text", "its message-id", required=True),
+                    replace(_MOST_BYTES, default=SHOWN_BYTES // 2),
+                ),
+            ),
+            Command(
+                "message.count",
+                Role.MONITOR,
+                "Count the messages that wait, all or by headers.",
+                self._count,
+                (
+                    QUEUE,
+                    _HEADERS,
+                    Argument("group_by", "text or list", "header names; short names hold"),
+                ),
+            ),
+            Command(
+                "message.move",
+                operator,
+                "Move messages to another destination.",
+                self._move,
+                (*_PICKING, _TO),
+                changes=True,
+            ),
+            Command(
+                "message.copy",
+                operator,
+                "Send copies of messages to another destination.",
+                self._copy,
+                (*_PICKING, _TO),
+                changes=True,
+            ),
+            Command(
+                "message.retry",
+                operator,
+                "Send dead letters back to where they came from.",
+                self._retry,
+                _PICKING,
+                changes=True,
+            ),
+            Command(
+                "message.delete",
+                operator,
+                "Destroy messages. One of ids, headers, limit has to be given.",
+                self._delete,
+                (QUEUE, _IDS, _HEADERS, replace(_LIMIT, default=None)),
+                changes=True,
+            ),
+            Command(
+                "message.send",
+                Role.ADMIN,
+                "Send messages.",
+                self._send,
+                (
+                    Argument("destination", "text", "a queue or topic", required=True),
+                    Argument("headers", "object", "of the message"),
+                    Argument("body", "text", "of the message", default=""),
+                    Argument("encoding", "text", "of body", words=("utf8", "base64")),
+                    Argument("count", "number", "how many", default=1, least=1, most=MOST_SENT),
+                ),
+                changes=True,
+            ),
+        ]
+
+    # -- looking ----------------------------------------------------------------------------
+
+    def _peek(self, call: Call) -> Steps[Result]:
+        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        offset, limit, picker = args["offset"], args["limit"], Picker(args["ids"], args["headers"])
+        if args["state"] == "unacked":
+            held = self._held(queue)
+            found = [(message, f"unacked by {key}") for message, key in held if picker(message)]
+            some, more = found[offset : offset + limit], len(found) > offset + limit
+        else:
+            messages = yield from pick(queue, picker, offset + limit + 1)
+            some = list(states(messages[offset : offset + limit], queue))
+            more = len(messages) > offset + limit
+        if args["body"] != "none":
+            fit = first_bytes([message for message, _ in some], SHOWN_BYTES)
+            some, more = some[:fit], more or fit < len(some)
+            copies = yield from with_bodies(self._rooms.router.store, [m for m, _ in some])
+            some = [(copy, state) for copy, (_, state) in zip(copies, some, strict=True)]
+        most = {"none": None, "head": args["max_bytes"], "full": SHOWN_BYTES}[args["body"]]
+        return {
+            "queue": queue.name,
+            "offset": offset,
+            "ready": queue.ready,
+            "delayed": queue.delayed,
+            "unacked": queue.unacked,
+            "more": more,
+            "messages": [as_json(message, state, most) for message, state in some],
+        }
+
+    def _held(self, queue: Queue) -> list[tuple[Message, str]]:
+        """The messages that are with consumers, and with whom."""
+        held = [
+            (message, session.key)
+            for session in self._rooms.sessions.values()
+            for subscription in session.subscriptions.values()
+            if subscription.queue is queue and isinstance(subscription, AckSubscription)
+            for message in (*subscription.claimed.values(), *subscription.unacked.values())
+        ]
+        return sorted(held, key=lambda entry: entry[0].sequence)
+
+    def _get(self, call: Call) -> Steps[Result]:
+        queue, wanted = self._rooms.queue(call.args["queue"]), call.args["id"]
+        found = list(states((yield from pick(queue, Picker([wanted]), 1)), queue))
+        if not found:
+            held = self._held(queue)
+            found = [(m, f"unacked by {key}") for m, key in held if m.message_id == wanted]
+        if not found:
+            raise not_found(f"there is no message {wanted[:60]!r} in {queue.name}")
+        message, state = found[0]
+        (copy,) = yield from with_bodies(self._rooms.router.store, [message])
+        return as_json(copy, state, call.args["max_bytes"])
+
+    def _count(self, call: Call) -> Steps[Result]:
+        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        names = args["group_by"] or []
+        names = [names] if isinstance(names, str) else [str(name) for name in names]
+        picker, readers = Picker(None, args["headers"]), [header_reader(name) for name in names]
+        groups: dict[tuple[str | None, ...], _Group] = {}
+        matched, everything = 0, all_in_order(queue)
+        for at in range(0, len(everything), LOOKED_AT_ONCE):
+            for message in filter(picker, everything[at : at + LOOKED_AT_ONCE]):
+                matched += 1
+                values = tuple([read(message) for read in readers])
+                group = groups.get(values)
+                if group is None:
+                    group = groups[values] = _Group(message.received_at)
+                group.add(message)
+            yield None
+        largest = sorted(groups.items(), key=lambda item: -item[1].count)
+        rows = [
+            {**dict(zip(names, values, strict=True)), **group.to_json()}
+            for values, group in largest[:MOST_GROUPS]
+        ]
+        return {
+            "queue": queue.name,
+            "count": matched,
+            "unacked": queue.unacked,
+            "groups": rows if names else [],
+            "groups_total": len(groups) if names else 0,
+        }
+
+    # -- moving -----------------------------------------------------------------------------
+
+    def _move(self, call: Call) -> Steps[Result]:
+        target = self._target(call)
+        return self._take(call, "moved", lambda message: target)
+
+    def _copy(self, call: Call) -> Steps[Result]:
+        target = self._target(call)
+        return self._take(call, "copied", lambda message: target, stays=True)
+
+    def _retry(self, call: Call) -> Steps[Result]:
+        queue = self._rooms.queue(call.args["queue"])
+        if not queue.final:
+            raise conflict(f"{queue.name} is no dead-letter queue; use message.move")
+        return self._take(call, "retried", _origin)
+
+    def _delete(self, call: Call) -> Steps[Result]:
+        args = call.args
+        if args["ids"] is None and not args["headers"] and args["limit"] is None:
+            raise bad("message.delete needs 'ids', 'headers' or 'limit'; queue.purge destroys all")
+        return self._take(call, "deleted", None)
+
+    def _target(self, call: Call) -> Destination:
+        destination = sendable(call.args["to"])
+        allowed = (DestinationKind.QUEUE, DestinationKind.TOPIC)
+        if destination.kind not in allowed or destination.name.startswith("$"):
+            raise bad("'to' must be a /queue/ or /topic/")
+        queue = self._rooms.queue(call.args["queue"])
+        if str(destination) == queue.destination:
+            raise bad(f"the messages are in {destination} already")
+        return destination
+
+    def _take(
+        self, call: Call, done: str, target: Target | None, *, stays: bool = False
+    ) -> Steps[Result]:
+        """Take messages out of a queue, batch by batch, and send them on.
+
+        Args:
+            call: what is wanted.
+            done: the word for it.
+            target: where each goes; None = nowhere.
+            stays: whether it stays in its queue as well.
+        """
+        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        limit = MOST_MOVED if args["limit"] is None else args["limit"]
+        picked = yield from pick(queue, Picker(args["ids"], args["headers"]), limit)
+        if target is not None:
+            for message in picked:
+                target(message)  # whatever is wrong with one is found before any is moved
+        call.expect(len(picked))
+        result: Result = {"queue": queue.name, "matched": len(picked)}
+        if call.dry_run:
+            return result
+        taken = 0
+        while picked:
+            size = min(first_bytes(picked, BATCH_BYTES), BATCH_MESSAGES)
+            batch, picked = picked[:size], picked[size:]
+            if target is not None:
+                batch = yield from with_bodies(self._rooms.router.store, batch)
+            try:
+                taken += self._take_batch(queue, batch, target, stays)
+            except ProtocolError as error:
+                raise conflict(f"{taken} {done}, then: {error.Message}") from None
+            yield self._rooms.router.store.sync
+        return {**result, done: taken}
+
+    def _take_batch(
+        self, queue: Queue, batch: Sequence[Message], target: Target | None, stays: bool
+    ) -> int:
+        """Everything here is within one turn of the event loop, so one change in the store.
+
+        Raises:
+            ProtocolError: the target refuses; nothing was changed then.
+        """
+        router = self._rooms.router
+        if self._rooms.router.queues.get(queue.name) is not queue:
+            return 0  # deleted meanwhile
+        heads = []
+        for message in batch:
+            if target is not None:
+                destination = target(message)
+                head = _head(message, destination, stays)
+                router.admit(destination, head)
+                heads.append((destination, head))
+        waits = {
+            message.sequence for message in batch if target is None or message.body is not None
+        }
+        gone = waits if stays else {message.sequence for message in queue.take_out(waits)}
+        router.note_time()
+        for message, (destination, head) in zip(batch, heads, strict=False):
+            if message.sequence in gone and message.body is not None:
+                router.publish(destination, head, message.body, admit=False)
+        return len(gone)
+
+    # -- sending ----------------------------------------------------------------------------
+
+    def _send(self, call: Call) -> Result:
+        args = call.args
+        destination = sendable(args["destination"])
+        allowed = (DestinationKind.QUEUE, DestinationKind.TOPIC)
+        if destination.kind not in allowed or destination.name.startswith("$"):
+            raise bad("'destination' must be a /queue/ or /topic/")
+        try:
+            body = b64decode(args["body"], validate=True) if args["encoding"] == "base64" else None
+        except binascii.Error as error:
+            raise bad(f"'body' is not base64: {error}") from None
+        given: dict[str, Any] = args["headers"] or {}
+        headers = {str(name): str(value) for name, value in given.items()}
+        if any("\0" in text for pair in headers.items() for text in pair):
+            raise bad("a header cannot hold a NUL")
+        headers.pop("content-length", None)
+        head = MessageHead.from_headers({"destination": str(destination), **headers})
+        router = self._rooms.router
+        router.admit(destination, head)
+        call.expect(args["count"])
+        if not call.dry_run:
+            router.note_time()
+            body = args["body"].encode("utf-8", "surrogatepass") if body is None else body
+            for _ in range(args["count"]):
+                router.publish(destination, head, body, admit=False)
+        return {"sent": 0 if call.dry_run else args["count"], "destination": str(destination)}
+
+
+class _Group:
+    """Messages that have some headers in common."""
+
+    __slots__ = ("bytes", "count", "newest", "oldest")
+
+    def __init__(self, received_at: int) -> None:
+        self.count = self.bytes = 0
+        self.oldest = self.newest = received_at
+
+    def add(self, message: Message) -> None:
+        self.count += 1
+        self.bytes += message.size
+        self.oldest = min(self.oldest, message.received_at)
+        self.newest = max(self.newest, message.received_at)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "count": self.count,
+            "bytes": self.bytes,
+            "oldest_at": self.oldest,
+            "newest_at": self.newest,
+        }
+
+
+_read_origin = header_reader("origin")
+
+
+def _origin(message: Message) -> Destination:
+    """Where a dead letter came from.
+
+    Raises:
+        CommandError: it does not say.
+    """
+    origin = _read_origin(message)
+    if not origin:
+        raise conflict(f"message {message.message_id} does not say where it came from")
+    return sendable(origin)
+
+
+def _head(message: Message, destination: Destination, is_copy: bool) -> MessageHead:
+    """The head of a message at its new place. A copy is another message, with its own id."""
+    headers = message.head.headers()
+    headers = {name: value for name, value in headers.items() if name not in _OF_A_DEATH}
+    headers["destination"] = str(destination)
+    if message.expires:
+        for name in ("ttl", "expiration"):
+            headers.pop(name, None)
+        headers["expires"] = str(message.expires)
+    message_id = None if is_copy else message.message_id.encode()
+    return MessageHead.from_headers(headers, message_id=message_id)

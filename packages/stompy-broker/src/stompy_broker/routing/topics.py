@@ -1,0 +1,97 @@
+"""Which subscriptions a topic's messages go to, and how many there were (**hot path**: `find`).
+
+What a name matches is remembered with its counters, for the names that were published to lately.
+The copies that subscribers got are the messages times the subscribers; they are added up when the
+subscribers change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stompy_broker.routing.matcher import Matcher
+from stompy_broker.routing.queue import Queue
+
+REMEMBERED = 4096
+"""Names that are remembered."""
+
+
+class Topic:
+    """One name that was published to.
+
+    Attributes:
+        name: without prefix.
+        queues: the backlogs of its subscriptions.
+        published: messages that came in.
+        came: `Message.stamp` of the last one; empty before the first.
+    """
+
+    __slots__ = ("_copies", "_counted", "came", "generation", "name", "published", "queues")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.queues: tuple[Queue, ...] = ()
+        self.published = 0
+        self.came = b""
+        self.generation = -1
+        self._copies = 0
+        self._counted = 0
+
+    @property
+    def copies(self) -> int:
+        """How many copies of its messages subscriptions were given."""
+        return self._copies + (self.published - self._counted) * len(self.queues)
+
+    def renew(self, queues: tuple[Queue, ...], generation: int) -> None:
+        """Other subscriptions from now on."""
+        self._copies, self._counted = self.copies, self.published
+        self.queues = queues
+        self.generation = generation
+
+
+class Topics:
+    """The topic subscriptions of a broker, and the topics that were published to lately."""
+
+    def __init__(self) -> None:
+        self._matcher: Matcher[Queue] = Matcher()
+        self._topics: dict[str, Topic] = {}
+        self._generation = 0
+
+    def find(self, name: str) -> Topic:
+        """A topic, remembered from now on, with its present subscriptions."""
+        topic = self._topics.get(name)
+        if topic is not None and topic.generation == self._generation:
+            return topic
+        if topic is None:
+            if len(self._topics) >= REMEMBERED:
+                self._forget_some()
+            topic = self._topics[name] = Topic(name)
+        topic.renew(self._matcher.match(name), self._generation)
+        return topic
+
+    def match(self, name: str) -> tuple[Queue, ...]:
+        """The backlogs of the subscriptions that a name matches."""
+        return self._matcher.match(name)
+
+    def add(self, pattern: str, queue: Queue) -> None:
+        """A new subscription."""
+        self._matcher.add(pattern, queue)
+        self._generation += 1
+
+    def remove(self, pattern: str, queue: Queue) -> None:
+        """A subscription ends."""
+        self._matcher.remove(pattern, queue)
+        self._generation += 1
+
+    def _forget_some(self) -> None:
+        """Make room: names without subscribers first, else the one that came first."""
+        unheard = [name for name, topic in self._topics.items() if not topic.queues]
+        for name in unheard or [next(iter(self._topics))]:
+            del self._topics[name]
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    def __iter__(self) -> Iterator[Topic]:
+        """The topics that were published to lately, as they are now."""
+        return iter([self.find(name) for name in list(self._topics)])

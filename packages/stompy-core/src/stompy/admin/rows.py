@@ -1,0 +1,619 @@
+"""What a broker tells about itself, row by row: one dataclass for each kind (schema version 1).
+
+The names are those of the JSON. Fields may be added later, never changed; whoever reads ignores
+fields that it does not know, and every field has a default for brokers that do not send it. Times
+that end in ``_at`` are milliseconds since the epoch, ``_ms`` are durations; counters only grow
+within one ``boot`` of the broker. Sizes of messages count headers and what the broker adds.
+
+The reference page of the manual is made from the docstrings here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypedDict
+
+
+class Kind(StrEnum):
+    """What there are snapshots of: the last word of ``/topic/$SYS.<kind>``."""
+
+    BROKER = "broker"
+    """One object: the broker itself."""
+    QUEUES = "queues"
+    """Every named queue, backlogs of durable subscriptions included."""
+    TOPICS = "topics"
+    """Every topic that was published to lately."""
+    CONNECTIONS = "connections"
+    """Every client that is logged in."""
+    SUBSCRIPTIONS = "subscriptions"
+    """Every subscription to a queue or topic, except those to ``$SYS``."""
+    DURABLE = "durable"
+    """Every durable topic subscription, with or without subscriber."""
+    TRANSACTIONS = "transactions"
+    """Every transaction that is open."""
+    QUEUE = "queue"
+    """One queue in detail: ``/topic/$SYS.queue.<name>``."""
+    EVENT = "event"
+    """One thing that happened: ``/topic/$SYS.event.<object>.<action>``."""
+
+
+class Role(StrEnum):
+    """What somebody may see and change of the broker itself; each includes those before it."""
+
+    NONE = "none"
+    """Nothing: an ordinary client."""
+    MONITOR = "monitor"
+    """See everything but bodies of messages."""
+    OPERATOR = "operator"
+    """Also change what is going on: pause, purge, move, disconnect."""
+    ADMIN = "admin"
+    """Everything."""
+
+    def includes(self, needed: Role) -> bool:
+        """Whether who has this role may do what needs that one."""
+        return _RANKS.index(self) >= _RANKS.index(needed)
+
+
+_RANKS = tuple(Role)
+
+
+# -- parts of rows -----------------------------------------------------------------------------
+
+Rate = TypedDict("Rate", {"in": float, "out": float, "ack": float})
+"""Messages a second, over the last second or more."""
+
+Traffic = TypedDict(
+    "Traffic", {"in": float, "out": float, "ack": float, "in_bytes": float, "out_bytes": float}
+)
+"""`Rate`, and bytes a second on the wire."""
+
+
+class Listener(TypedDict):
+    """Where a broker takes connections."""
+
+    url: str
+    clients: int
+
+
+class Lag(TypedDict):
+    """By how much the event loop was late, in milliseconds, over the last ten seconds."""
+
+    avg: float
+    p99: float
+    max: float
+
+
+class StoreFigures(TypedDict):
+    """How the message store is.
+
+    ``kind`` is ``memory`` or ``sqlite``; ``trouble`` says why nothing can be written, if so;
+    ``unwritten`` changes are not safe yet; ``commits`` counts, each of them one ``fsync``, and
+    ``fsync_avg_ms`` is what a whole one takes.
+    """
+
+    kind: str
+    bytes: int
+    trouble: str
+    unwritten: int
+    commits: int
+    fsync_per_s: float
+    fsync_avg_ms: float
+
+
+class Alarm(TypedDict):
+    """Something that needs a person: ``memory``, ``disk`` or ``store``."""
+
+    name: str
+    since: int
+    reason: str
+
+
+class Watching(TypedDict):
+    """What the ``$SYS`` topics themselves cost; not part of the other counters."""
+
+    watchers: int
+    out_msgs: int
+    out_bytes: int
+    dropped: int
+    commands: int
+
+
+class Tls(TypedDict):
+    """The encryption of a connection."""
+
+    version: str
+    cipher: str
+    subject: str
+
+
+class Beat(TypedDict):
+    """Heart-beat intervals as agreed, in milliseconds; 0 = none."""
+
+    in_ms: int
+    out_ms: int
+
+
+class Holding(TypedDict):
+    """What an open transaction holds for one destination."""
+
+    name: str
+    sends: int
+    acks: int
+    nacks: int
+    bytes: int
+
+
+class TransactionLimits(TypedDict):
+    """How large a transaction may become."""
+
+    frames: int
+    bytes: int
+
+
+class Series(TypedDict):
+    """Recent history: the counters at the end of each step, the newest last."""
+
+    step_ms: int
+    until: int
+    in_msgs: list[int]
+    out_msgs: list[int]
+    ready: list[int]
+
+
+# -- rows --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerRow:
+    """The broker itself.
+
+    Attributes:
+        name: host name of its machine.
+        version: of stompy-broker.
+        python: of the interpreter.
+        os: of its machine.
+        pid: process id.
+        started_at: when it started.
+        uptime_ms: since then.
+        listeners: where it takes connections, each with ``url`` and ``clients``.
+        draining: whether it takes no new connections and no new messages.
+        connections: logged in and not.
+        connections_max: how many it takes.
+        connections_total: so far.
+        connections_refused: so far, because there were too many.
+        auth_failures: logins refused so far.
+        subscriptions: how many, those to ``$SYS`` not counted.
+        queues: how many, backlogs of durable subscriptions included.
+        topics: how many were published to lately.
+        durable_subscriptions: how many.
+        transactions: how many are open.
+        messages_ready: waiting for a consumer.
+        messages_delayed: waiting out a redelivery delay.
+        messages_unacked: with consumers, not settled.
+        bytes_ram: size of waiting and unsettled messages in memory.
+        bytes_ram_mark: where producers are made to wait; 0 = never.
+        bytes_stored: size of messages on disk.
+        bytes_stored_mark: where producers are made to wait; 0 = never.
+        in_msgs: SEND frames.
+        in_bytes: read from all sockets.
+        out_msgs: MESSAGE frames.
+        out_bytes: written to all sockets.
+        acked: settled by ACK; what is delivered with ``ack:auto`` needs none.
+        nacked: settled by NACK.
+        redelivered: deliveries of a message that was delivered before.
+        expired: messages whose time was over.
+        dead_lettered: messages that became dead letters.
+        dropped: messages given up without a place for them.
+        unroutable: messages to a topic without subscribers, or to a reply queue that is gone.
+        rate: messages and bytes a second: ``in``, ``out``, ``ack``, ``in_bytes``, ``out_bytes``.
+        cpu_pct: processor time of the process, in percent of one core.
+        rss_bytes: memory of the process; 0 = unknown.
+        fds: open file descriptors; 0 = unknown.
+        fds_max: how many there may be.
+        threads: of the process.
+        loop_lag_ms: by how much the event loop was late: ``avg``, ``p99``, ``max``.
+        disk_free_bytes: on the store's disk; null without store.
+        store: ``kind``, ``bytes`` on disk, ``trouble``, ``unwritten`` changes, ``commits``,
+            ``fsync_per_s``, ``fsync_avg_ms``.
+        alarms: what needs a person, each with ``name``, ``since`` and ``reason``.
+        admin: what watching costs: ``watchers``, ``out_msgs``, ``out_bytes``, ``dropped``
+            snapshots and events, ``commands``.
+    """
+
+    name: str = ""
+    version: str = ""
+    python: str = ""
+    os: str = ""
+    pid: int = 0
+    started_at: int = 0
+    uptime_ms: int = 0
+    listeners: tuple[Listener, ...] = ()
+    draining: bool = False
+    connections: int = 0
+    connections_max: int = 0
+    connections_total: int = 0
+    connections_refused: int = 0
+    auth_failures: int = 0
+    subscriptions: int = 0
+    queues: int = 0
+    topics: int = 0
+    durable_subscriptions: int = 0
+    transactions: int = 0
+    messages_ready: int = 0
+    messages_delayed: int = 0
+    messages_unacked: int = 0
+    bytes_ram: int = 0
+    bytes_ram_mark: int = 0
+    bytes_stored: int = 0
+    bytes_stored_mark: int = 0
+    in_msgs: int = 0
+    in_bytes: int = 0
+    out_msgs: int = 0
+    out_bytes: int = 0
+    acked: int = 0
+    nacked: int = 0
+    redelivered: int = 0
+    expired: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+    unroutable: int = 0
+    rate: Traffic | None = None
+    cpu_pct: float = 0.0
+    rss_bytes: int = 0
+    fds: int = 0
+    fds_max: int = 0
+    threads: int = 0
+    loop_lag_ms: Lag | None = None
+    disk_free_bytes: int | None = None
+    store: StoreFigures | None = None
+    alarms: tuple[Alarm, ...] = ()
+    admin: Watching | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """One queue.
+
+    Attributes:
+        name: without ``/queue/``; the key of the row.
+        destination: as clients write it.
+        durable: whether persistent messages in it survive.
+        backlog_of: the durable subscription whose backlog it is; empty = an ordinary queue.
+        paused: whether an operator stopped deliveries.
+        intake_paused: whether an operator stopped what comes in; senders wait.
+        full: whether it has reached the size at which senders wait.
+        policy: ``match`` of the policy that it follows; empty = the defaults.
+        created_at: when the broker made or restored it.
+        ready: messages that wait for a consumer.
+        delayed: messages that wait out a redelivery delay.
+        unacked: messages that are with consumers, not settled.
+        total: all of these.
+        bytes: size of all of these.
+        max_length: messages that may wait; 0 = no limit.
+        max_length_bytes: bytes that may wait; 0 = no limit.
+        max_bytes: size at which senders wait; 0 = no limit of its own.
+        consumers: subscriptions.
+        in_msgs: messages that came in.
+        out_msgs: deliveries, redeliveries included.
+        acked: settled by ACK; what is delivered with ``ack:auto`` needs none.
+        nacked: settled by NACK.
+        redelivered: deliveries of a message that was delivered before.
+        expired: messages whose time was over.
+        dead_lettered: messages that went on to another queue because it gave them up.
+        dropped: messages given up without a place for them.
+        removed: messages that operators purged, deleted or moved away.
+        rate: messages a second: ``in``, ``out``, ``ack``.
+        oldest_at: when the message came that is next in line; null = none waits.
+        oldest_ms: its age.
+        drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
+        last_in_at: when a message was last seen to come in, exact to one interval; null = not
+            since somebody has been watching, and none waits.
+        dlq: name of the queue its dead letters are in, if there is one by now.
+        dlq_of: name of the queue whose dead letters it holds, going by its own name.
+    """
+
+    name: str = ""
+    destination: str = ""
+    durable: bool = False
+    backlog_of: str = ""
+    paused: bool = False
+    intake_paused: bool = False
+    full: bool = False
+    policy: str = ""
+    created_at: int = 0
+    ready: int = 0
+    delayed: int = 0
+    unacked: int = 0
+    total: int = 0
+    bytes: int = 0
+    max_length: int = 0
+    max_length_bytes: int = 0
+    max_bytes: int = 0
+    consumers: int = 0
+    in_msgs: int = 0
+    out_msgs: int = 0
+    acked: int = 0
+    nacked: int = 0
+    redelivered: int = 0
+    expired: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+    removed: int = 0
+    rate: Rate | None = None
+    oldest_at: int | None = None
+    oldest_ms: int | None = None
+    drain_eta_ms: int | None = None
+    last_in_at: int | None = None
+    dlq: str = ""
+    dlq_of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicRow:
+    """One topic.
+
+    Attributes:
+        name: without ``/topic/``; the key of the row.
+        subscribers: subscriptions that get its messages, by pattern too.
+        durable_subscribers: durable ones among them, with or without subscriber.
+        in_msgs: messages published.
+        out_msgs: copies of them that subscriptions were given.
+        rate: messages a second: ``in``, ``out``; ``ack`` is always 0.
+        last_in_at: when the last one was published; null = none yet.
+    """
+
+    name: str = ""
+    subscribers: int = 0
+    durable_subscribers: int = 0
+    in_msgs: int = 0
+    out_msgs: int = 0
+    rate: Rate | None = None
+    last_in_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRow:
+    """One client.
+
+    Attributes:
+        id: the key of the row, such as ``c-12``.
+        session: the ``session`` header of its CONNECTED.
+        peer: address and port.
+        user: who logged in.
+        role: what that user may do here.
+        client_id: header ``client-id`` of its CONNECT.
+        listener: URL that it came in by.
+        tls: ``version``, ``cipher`` and ``subject``; null = not encrypted.
+        ws: whether it speaks STOMP over WebSocket.
+        protocol: STOMP version.
+        state: ``running``; ``blocked`` = it has to wait before it may send more; ``draining``.
+        connected_at: when.
+        last_in_at: when something was received; beats count.
+        idle_ms: since then.
+        heart_beat: intervals in milliseconds: ``in_ms``, ``out_ms``; 0 = none.
+        subscriptions: how many, those to ``$SYS`` not counted.
+        transactions: how many are open.
+        unacked: messages it has to settle.
+        pending_bytes: not yet taken by its socket.
+        in_frames: received; a run of ACKs counts once.
+        in_msgs: SEND frames received.
+        in_bytes: received.
+        out_msgs: MESSAGE frames written.
+        out_bytes: written.
+        rate: messages a second: ``in``, ``out``; ``ack`` is always 0.
+        self: whether it is the connection that asks. Told by the header ``self`` of a MESSAGE.
+    """
+
+    id: str = ""
+    session: str = ""
+    peer: str = ""
+    user: str = ""
+    role: str = ""
+    client_id: str = ""
+    listener: str = ""
+    tls: Tls | None = None
+    ws: bool = False
+    protocol: str = ""
+    state: str = ""
+    connected_at: int = 0
+    last_in_at: int = 0
+    idle_ms: int = 0
+    heart_beat: Beat | None = None
+    subscriptions: int = 0
+    transactions: int = 0
+    unacked: int = 0
+    pending_bytes: int = 0
+    in_frames: int = 0
+    in_msgs: int = 0
+    in_bytes: int = 0
+    out_msgs: int = 0
+    out_bytes: int = 0
+    rate: Rate | None = None
+    self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionRow:
+    """One subscription.
+
+    Attributes:
+        id: the key of the row, such as ``s-7``.
+        connection: id of its connection.
+        user: who logged in there.
+        subscription: the client's own id for it; empty = none (STOMP 1.0).
+        destination: what it is of.
+        ack: ``auto``, ``client`` or ``client-individual``.
+        prefetch: deliveries that may be unsettled at once; 0 = no limit.
+        durable_name: the durable subscription whose messages it gets; empty = none.
+        blocked: whether its client does not take what is written.
+        pending: messages that wait for it alone: the backlog of a topic subscription.
+        unacked: deliveries to be settled, those in transactions included.
+        delivered: messages so far.
+        acked: of these, settled by ACK; with ``auto`` none.
+        nacked: of these, settled by NACK.
+        dropped: messages that its full backlog could not take.
+        rate: messages a second: ``out``, ``ack``; ``in`` is always 0.
+        oldest_unacked_at: since when the oldest unsettled delivery was seen; null = none. Exact
+            to one interval, and only as far back as somebody has been watching.
+        oldest_unacked_ms: since then.
+        slow: it can take no more, and has not settled its oldest delivery for 30 seconds.
+        stuck: the same for five minutes.
+        created_at: when.
+        self: whether it belongs to the connection that asks.
+    """
+
+    id: str = ""
+    connection: str = ""
+    user: str = ""
+    subscription: str = ""
+    destination: str = ""
+    ack: str = ""
+    prefetch: int = 0
+    durable_name: str = ""
+    blocked: bool = False
+    pending: int = 0
+    unacked: int = 0
+    delivered: int = 0
+    acked: int = 0
+    nacked: int = 0
+    dropped: int = 0
+    rate: Rate | None = None
+    oldest_unacked_at: int | None = None
+    oldest_unacked_ms: int | None = None
+    slow: bool = False
+    stuck: bool = False
+    created_at: int = 0
+    self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurableRow:
+    """One durable topic subscription.
+
+    Attributes:
+        name: the key of the row: ``CLIENT-ID.NAME``, or ``ID@TOPIC``.
+        destination: the topics it gets.
+        queue: name of its backlog.
+        shared: whether several subscribers may share it.
+        online: whether it has a subscriber.
+        connections: ids of their connections.
+        pending: messages that wait.
+        unacked: messages that are with subscribers.
+        bytes: size of both.
+        dropped: messages that a full backlog could not take.
+        last_online_at: since when it has no subscriber; null = it has one.
+        expires_at: when it will be deleted if none comes; null = never.
+    """
+
+    name: str = ""
+    destination: str = ""
+    queue: str = ""
+    shared: bool = False
+    online: bool = False
+    connections: tuple[str, ...] = ()
+    pending: int = 0
+    unacked: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    last_online_at: int | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionRow:
+    """One open transaction.
+
+    Attributes:
+        id: the key of the row, such as ``t-3``.
+        transaction: the client's own id for it.
+        connection: id of its connection.
+        user: who logged in there.
+        begun_at: when BEGIN came.
+        age_ms: since then.
+        last_frame_at: when its last frame came.
+        sends: SEND frames in it.
+        acks: messages to be acknowledged.
+        nacks: messages to be rejected.
+        bytes: size of the SEND frames.
+        destinations: what it holds for each: ``name``, ``sends``, ``acks``, ``nacks``, ``bytes``.
+        limits: how large it may become: ``frames``, ``bytes``.
+        self: whether it belongs to the connection that asks.
+    """
+
+    id: str = ""
+    transaction: str = ""
+    connection: str = ""
+    user: str = ""
+    begun_at: int = 0
+    age_ms: int = 0
+    last_frame_at: int = 0
+    sends: int = 0
+    acks: int = 0
+    nacks: int = 0
+    bytes: int = 0
+    destinations: tuple[Holding, ...] = ()
+    limits: TransactionLimits | None = None
+    self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDetail(QueueRow):
+    """One queue in detail: its row, and these.
+
+    Attributes:
+        consumers_detail: the rows of its subscriptions, as JSON objects.
+        series: recent history in steps of ``step_ms`` up to ``until``: lists ``in_msgs``,
+            ``out_msgs`` (counters) and ``ready``. Recorded while somebody watches.
+    """
+
+    consumers_detail: tuple[Mapping[str, object], ...] = ()
+    series: Series | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        id: its number within this boot.
+        type: ``object.action``, such as ``queue.created``.
+        at: when.
+        severity: ``info``, ``warn`` or ``critical``.
+        connection: id of the connection concerned.
+        user: who did it, or whom it concerns.
+        destination: the queue or topic concerned.
+        subscription: the subscription concerned, by its row's id or its durable name.
+        message_id: the message concerned.
+        reason: in words.
+        detail: more, depending on ``type``.
+        replayed: whether it happened before the subscription that gets it.
+    """
+
+    id: int = 0
+    type: str = ""
+    at: int = 0
+    severity: str = "info"
+    connection: str = ""
+    user: str = ""
+    destination: str = ""
+    subscription: str = ""
+    message_id: str = ""
+    reason: str = ""
+    detail: Mapping[str, object] | None = None
+    replayed: bool = False
+
+
+Row = (
+    BrokerRow
+    | QueueRow
+    | TopicRow
+    | ConnectionRow
+    | SubscriptionRow
+    | DurableRow
+    | TransactionRow
+    | QueueDetail
+    | Event
+)
+"""A row of any kind."""

@@ -1,0 +1,309 @@
+"""The JSON envelope of ``$SYS`` topics, and how a reader keeps a set of rows up to date.
+
+A snapshot comes in pages of at most `PAGE_ROWS` rows: several MESSAGE frames with one ``seq`` and
+rising ``page``. It is the full set, or (``mode:delta``) what changed since the snapshot ``base``.
+`read_page` reads one page; a `Table` gathers pages and gives the rows as they are now.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from functools import cache
+from typing import Any, cast
+
+from stompy.admin.rows import (
+    BrokerRow,
+    ConnectionRow,
+    DurableRow,
+    Event,
+    Kind,
+    QueueDetail,
+    QueueRow,
+    Row,
+    SubscriptionRow,
+    TopicRow,
+    TransactionRow,
+)
+
+VERSION = 1
+"""Version of the schema: ``"v"`` in each envelope, ``admin-version`` in CONNECTED."""
+
+PAGE_ROWS = 200
+"""Rows to a page, at most."""
+
+TOPIC_PREFIX = "/topic/$SYS."
+COMMAND_DESTINATION = "/queue/$SYS.command"
+
+ROWS: Mapping[Kind, type[Row]] = {
+    Kind.BROKER: BrokerRow,
+    Kind.QUEUES: QueueRow,
+    Kind.TOPICS: TopicRow,
+    Kind.CONNECTIONS: ConnectionRow,
+    Kind.SUBSCRIPTIONS: SubscriptionRow,
+    Kind.DURABLE: DurableRow,
+    Kind.TRANSACTIONS: TransactionRow,
+    Kind.QUEUE: QueueDetail,
+    Kind.EVENT: Event,
+}
+"""The dataclass of each kind."""
+
+SINGLE = frozenset((Kind.BROKER, Kind.QUEUE, Kind.EVENT))
+"""Kinds whose ``data`` is one object rather than a list of rows."""
+
+KEYS: Mapping[Kind, str] = dict.fromkeys(Kind, "id") | {
+    Kind.BROKER: "name",
+    Kind.QUEUES: "name",
+    Kind.TOPICS: "name",
+    Kind.DURABLE: "name",
+    Kind.QUEUE: "name",
+}
+"""The field that tells the rows of a kind apart; it never changes within one boot."""
+
+AGES: Mapping[str, str] = {
+    "oldest_ms": "oldest_at",
+    "idle_ms": "last_in_at",
+    "age_ms": "begun_at",
+    "oldest_unacked_ms": "oldest_unacked_at",
+    "uptime_ms": "started_at",
+}
+"""Fields that say how long ago another one is. A delta does not repeat a row because of them."""
+
+
+class Mode(StrEnum):
+    """What a subscription gets after its first snapshot: header ``mode``."""
+
+    FULL = "full"
+    """Everything, each time."""
+    DELTA = "delta"
+    """What changed since the one before; everything once a minute, and after a gap."""
+
+
+class Format(StrEnum):
+    """How rows are written: header ``format``."""
+
+    OBJECTS = "objects"
+    """Each row a JSON object."""
+    COLUMNS = "columns"
+    """``fields`` once a page, each row an array."""
+
+
+class SchemaError(ValueError):
+    """What came is no page of a version that is understood here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a snapshot, or one event.
+
+    Attributes:
+        kind: what the rows are.
+        broker: its name.
+        boot: new for each start of the broker; counters and ids belong to it.
+        seq: number of the snapshot within this topic, mode, format, interval and fields.
+        base: the snapshot that this one builds on; None = it is complete in itself.
+        tick: the same for all kinds that were looked at together.
+        at: when, in milliseconds since the epoch.
+        up_ms: the same on a clock that only goes forward; rates are to be worked out with it.
+        interval_ms: until the next one.
+        page: number of this page, from 1.
+        pages: how many there are.
+        total: rows in the full set.
+        rows: the rows of this page.
+        removed: keys of rows that are gone since ``base``; on the first page.
+    """
+
+    kind: Kind
+    broker: str
+    boot: str
+    seq: int
+    base: int | None
+    tick: int
+    at: int
+    up_ms: int
+    interval_ms: int
+    page: int
+    pages: int
+    total: int
+    rows: tuple[Row, ...]
+    removed: tuple[str, ...] = ()
+
+
+@cache
+def field_names(kind: Kind) -> tuple[str, ...]:
+    """The fields of a kind in the order of the schema, without ``self``."""
+    return tuple(field.name for field in fields(ROWS[kind]) if field.name != "self")
+
+
+def read_page(body: bytes | str, headers: Mapping[str, str] | None = None) -> Page:
+    """Read the body of a MESSAGE from a ``$SYS`` topic, in either format.
+
+    Args:
+        body: JSON.
+        headers: of the MESSAGE; its ``self`` marks the rows of the connection that asks.
+
+    Raises:
+        SchemaError: it is no page, or of a version or kind that is not known.
+    """
+    try:
+        envelope = json.loads(body)
+    except ValueError as error:
+        raise SchemaError(f"not JSON: {error}") from None
+    return page_from(envelope, (headers or {}).get("self", ""))
+
+
+def page_from(envelope: object, own: str = "") -> Page:
+    """`read_page` for JSON that is read already.
+
+    Args:
+        envelope: the JSON object.
+        own: id of the connection that asks; empty = unknown.
+
+    Raises:
+        SchemaError: it is no page, or of a version or kind that is not known.
+    """
+    if not isinstance(envelope, dict):
+        raise SchemaError(f"a page is a JSON object, not {type(envelope).__name__}")
+    if envelope.get("v") != VERSION:
+        raise SchemaError(f"schema version {envelope.get('v')!r}; version {VERSION} is known here")
+    try:
+        kind = Kind(envelope["kind"])
+        data = envelope["data"]
+        return Page(
+            kind=kind,
+            broker=str(envelope.get("broker", "")),
+            boot=str(envelope.get("boot", "")),
+            seq=int(envelope.get("seq", 0)),
+            base=envelope.get("base"),
+            tick=int(envelope.get("tick", 0)),
+            at=int(envelope.get("at", 0)),
+            up_ms=int(envelope.get("up_ms", 0)),
+            interval_ms=int(envelope.get("interval_ms", 0)),
+            page=int(envelope.get("page", 1)),
+            pages=int(envelope.get("pages", 1)),
+            total=int(envelope.get("total", 1)),
+            rows=tuple(_rows(kind, data, envelope.get("fields"), own)),
+            removed=tuple(map(str, envelope.get("removed", ()))),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SchemaError(f"no page of a snapshot: {error!r}") from None
+
+
+def _rows(kind: Kind, data: Any, names: Sequence[str] | None, own: str) -> list[Row]:
+    listed: list[Any] = data if isinstance(data, list) else [data]
+    if names is not None:
+        listed = [dict(zip(names, values, strict=False)) for values in listed]
+    return [row_from(kind, value, own) for value in listed]
+
+
+def row_from(kind: Kind, value: Mapping[str, object], own: str = "") -> Row:
+    """A row from its JSON object; fields that are not known are ignored.
+
+    Args:
+        kind: what it is.
+        value: the JSON object.
+        own: id of the connection that asks; its rows get ``self``.
+
+    Raises:
+        TypeError: it is not an object.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"a row is a JSON object, not {type(value).__name__}")
+    known = _known(kind)
+    found = {
+        name: tuple(cell) if isinstance(cell, list) else cell
+        for name, cell in value.items()
+        if name in known
+    }
+    if own and "self" in known:
+        found["self"] = own == value.get("connection", value.get("id"))
+    return ROWS[kind](**found)  # type: ignore[arg-type]  # what a broker sends is taken as it is
+
+
+@cache
+def _known(kind: Kind) -> frozenset[str]:
+    return frozenset(field.name for field in fields(ROWS[kind]))
+
+
+def row_to_json(row: Row) -> dict[str, object]:
+    """The JSON object of a row."""
+    return {field.name: getattr(row, field.name) for field in fields(row)}
+
+
+def key_of(kind: Kind, row: Row) -> str:
+    """What tells a row from the others of its kind."""
+    return cast(str, getattr(row, KEYS[kind]))
+
+
+def aged(row: Row, at: int) -> Row:
+    """The row with its ages as they are at another time, in milliseconds since the epoch."""
+    changed = {}
+    for age, since in AGES.items():
+        then = getattr(row, since, None)
+        if then is not None and hasattr(row, age):
+            changed[age] = max(0, at - then)
+    return replace(row, **changed) if changed else row
+
+
+class Table:
+    """The rows of one subscription as they are now, put together from pages.
+
+    Args:
+        kind: what the rows are.
+
+    Attributes:
+        rows: by key, in the order of their first coming; as of the last complete snapshot.
+        page: the last page of that snapshot; None before the first.
+        lost: whether something is missing, so that the next full snapshot has to be waited for,
+            or asked for (command ``snapshot.get``).
+        gaps: how many snapshots never came, so far.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.rows: dict[str, Row] = {}
+        self.page: Page | None = None
+        self.lost = False
+        self.gaps = 0
+        self._gathered: list[Page] = []
+
+    def add(self, page: Page) -> bool:
+        """Take a page; say whether it completes a snapshot, so that `rows` has changed."""
+        gathered = self._gathered
+        if gathered and (gathered[0].seq != page.seq or gathered[0].boot != page.boot):
+            gathered.clear()
+        if page.page != len(gathered) + 1:
+            gathered.clear()
+            self.lost = self.lost or page.base is not None
+            return False
+        gathered.append(page)
+        if page.page < page.pages:
+            return False
+        self._gathered = []
+        return self._complete(gathered)
+
+    def _complete(self, pages: list[Page]) -> bool:
+        first, before = pages[0], self.page
+        same_boot = before is not None and before.boot == first.boot
+        if before is not None and same_boot and first.seq > before.seq + 1:
+            self.gaps += first.seq - before.seq - 1
+        if first.base is None:
+            self.rows = {}
+        elif before is None or not same_boot or before.seq != first.base:
+            self.lost = True
+            return False
+        for key in first.removed:
+            self.rows.pop(key, None)
+        for page in pages:
+            for row in page.rows:
+                self.rows[key_of(self.kind, row)] = row
+        self.lost = False
+        self.page = pages[-1]
+        return True
+
+    def now(self) -> list[Row]:
+        """All rows, with their ages as of the last snapshot."""
+        at = self.page.at if self.page else 0
+        return [aged(row, at) for row in self.rows.values()]
