@@ -8,7 +8,6 @@ from enum import StrEnum
 from stompy.cli.histogram import Histogram
 from stompy.frame import AckMode
 
-
 _ACK_EVERY = 20
 """In mode ``client`` so many messages are acknowledged at once."""
 
