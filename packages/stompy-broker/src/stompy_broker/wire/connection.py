@@ -332,7 +332,7 @@ class Connection(asyncio.Protocol):
 
 def input_waits(transport: asyncio.BaseTransport | None) -> bool:
     """Whether something came, or the peer left, and that was not read yet."""
-    if transport is None:
+    if transport is None or transport.is_closing():
         return False
     with selectors.DefaultSelector() as selector:
         selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
