@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict
 
+from stompy.rows import Shown
+
 
 class Kind(StrEnum):
     """What there are snapshots of: the last word of ``/topic/$SYS.<kind>``."""
@@ -166,7 +168,7 @@ class Series(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerRow:
+class BrokerRow(Shown):
     """The broker itself.
 
     Attributes:
@@ -273,7 +275,7 @@ class BrokerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueRow:
+class QueueRow(Shown):
     """One queue.
 
     Attributes:
@@ -351,7 +353,7 @@ class QueueRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TopicRow:
+class TopicRow(Shown):
     """One topic.
 
     Attributes:
@@ -374,7 +376,7 @@ class TopicRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionRow:
+class ConnectionRow(Shown):
     """One client.
 
     Attributes:
@@ -435,7 +437,7 @@ class ConnectionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionRow:
+class SubscriptionRow(Shown):
     """One subscription.
 
     Attributes:
@@ -489,7 +491,7 @@ class SubscriptionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DurableRow:
+class DurableRow(Shown):
     """One durable topic subscription.
 
     Attributes:
@@ -522,7 +524,7 @@ class DurableRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionRow:
+class TransactionRow(Shown):
     """One open transaction.
 
     Attributes:
@@ -573,7 +575,7 @@ class QueueDetail(QueueRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Shown):
     """One thing that happened.
 
     Attributes:
