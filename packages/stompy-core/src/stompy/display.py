@@ -179,18 +179,23 @@ def record_html(title: str, record: DataclassLike) -> str:
 def titled_html(title: str, pairs: Iterable[tuple[str, object]] = (), below: str = "") -> str:
     """A title, names with values, and HTML of ours that follows."""
     lines = "".join(
-        f'<tr><td style="{_CELL};{_FAINT}">{_words(name)}</td>{_cell(name, value)}</tr>'
+        f'<tr><td style="{_CELL};{_FAINT}">{_words(name)}</td><td style="{_CELL}">{_value(name, value)}</td></tr>'
         for name, value in pairs
+        if _says_something(value)
     )
     table = f'<table style="{_TABLE}">{lines}</table>' if lines else ""
     return _framed(f"<strong>{escaped(title)}</strong>{table}{below}")
 
 
 def _cell(name: str, value: object) -> str:
+    style = _NUMBER if isinstance(value, int | float) and not name.endswith("_at") else _CELL
+    return f'<td style="{style}">{_value(name, value)}</td>'
+
+
+def _value(name: str, value: object) -> str:
     if name.endswith("_at") and isinstance(value, int):
-        return f'<td style="{_CELL}">{_time(value)}</td>'
-    style = _NUMBER if isinstance(value, int | float) else _CELL
-    return f'<td style="{style}">{escaped(_text(value))}</td>'
+        return _time(value)
+    return escaped(_text(value))
 
 
 def _time(milliseconds: int) -> str:
