@@ -78,6 +78,9 @@ class ClientAdapter(Protocol):
 
     def disconnect(self) -> None: ...
 
+    def close(self) -> None:
+        """Let go of what the adapter itself needs; the client is disconnected."""
+
     def state(self) -> ConnectionState: ...
 
     def health(self) -> ClientHealth: ...

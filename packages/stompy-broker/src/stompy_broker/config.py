@@ -255,6 +255,7 @@ class BrokerConfig(_Section):
     security: SecurityConfig = SecurityConfig()
     users: dict[str, Annotated[str, AfterValidator(_check_hash)]] = Field(
         default_factory=dict,
+        repr=False,
         description="Login and password hash of each user; hashes come from "
         "`stompy-broker hash-password`.",
     )

@@ -97,7 +97,7 @@ class Brokers:
 
     def __init__(self, settings: Sections) -> None:
         self._settings = settings
-        self._running: dict[RunningBroker, ExitStack] = {}
+        self._running: list[RunningBroker] = []
 
     def __call__(self, **sections: object) -> RunningBroker:
         """Start one.
@@ -109,14 +109,14 @@ class Brokers:
             ConfigError: a setting that cannot be.
             OSError: the address cannot be bound to.
         """
-        stack = ExitStack()
-        broker = stack.enter_context(running(configured(self._settings, sections)))
-        self._running[broker] = stack
+        broker = running(configured(self._settings, sections))
+        self._running.append(broker)
         return broker
 
     def stop(self, broker: RunningBroker) -> None:
         """Stop one before the end."""
-        self._running.pop(broker).close()
+        self._running.remove(broker)
+        broker.stop()
 
     def __enter__(self) -> Brokers:
         """The starter itself."""

@@ -103,14 +103,14 @@ class STOMPClient(FrameReceiver):
             limits: how large a received frame may be.
             send_timeout: seconds that sending may wait when the broker takes nothing, or while
                 the connection is made again.
+            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+                it the system's authorities are trusted.
             reconnect: whether a connection that was lost is made again, and how. A ``failover:``
                 address brings a `Reconnect` of its own, which one given here overrules.
             on_state: called with each `StateChange`, from a thread that does nothing else but
                 connect again. What it raises is logged and counted.
             content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
                 make text messages of those that do not.
-            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
-                it the system's authorities are trusted.
             kv_headers: more headers for CONNECT.
 
         Returns:

@@ -714,7 +714,9 @@ def _missing_nul(head: Head) -> ProtocolError:
 
 
 def _malformed_line(line: str) -> ProtocolError:
-    return ProtocolError(ErrorCode.MALFORMED_FRAME, f"{line[:60]!r} is not a header line")
+    # This goes to a log, so what was meant to be a passcode is not repeated.
+    shown = "'passcode ***'" if "passcode" in line.lower() else repr(line[:60])
+    return ProtocolError(ErrorCode.MALFORMED_FRAME, f"{shown} is not a header line")
 
 
 def _too_large(what: str, size: int, limit: int) -> ProtocolError:

@@ -34,7 +34,6 @@ from stompy.inbox import Inbox
 from stompy.lifeline import Epoch, Lifeline
 from stompy.message import Message, Settlement
 from stompy.subscriptions import delivery_token, settlement_headers
-from stompy.verbs import as_text, unsubscribe_headers
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
@@ -235,10 +234,11 @@ class Subscription:
         line.room.close_box(self.id)
         if epoch is None or not epoch.link.is_open:
             return
-        more = self._wanted.farewell_for(epoch.dialect, line.client_id) if for_good else {}
-        headers = as_text(unsubscribe_headers(self.id, more))
+        link = epoch.link
+        farewells = self._wanted.farewells_for(epoch.dialect, line.client_id, for_good=for_good)
         try:
-            epoch.link.send(epoch.link.protocol.send("UNSUBSCRIBE", headers))
+            for headers in farewells:
+                link.send(link.protocol.send("UNSUBSCRIBE", headers))
         except STOMPConnectionError:
             logger.debug("subscription %s ended with its connection", self.id)
 

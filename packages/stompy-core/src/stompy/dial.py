@@ -91,16 +91,24 @@ def dial(
         ValueError: a header that CONNECT cannot carry.
     """
     failures = []
-    hopeless = True
     for address in addresses:
         try:
             return _attempt(address, headers_for(address), settings)
         except AttemptFailed as failure:
-            logger.info("no connection to %s: %s", address, failure)
-            failures.append(f"{address} ({failure})")
-            hopeless = hopeless and failure.is_final
+            failures.append((address, failure))
+    raise nobody_answered(failures)
+
+
+def nobody_answered(
+    failures: Sequence[tuple[Address, AttemptFailed]],
+) -> STOMPConnectionError:
+    """The exception for a round in which no address could be connected to."""
+    for address, failure in failures:
+        logger.info("no connection to %s: %s", address, failure)
+    words = ", ".join(f"{address} ({failure})" for address, failure in failures)
+    hopeless = all(failure.is_final for _, failure in failures)
     kind = ConnectionImpossible if hopeless else STOMPConnectionError
-    raise kind(f"cannot connect to {', '.join(failures)}")
+    return kind(f"cannot connect to {words}")
 
 
 def broker_error(frame: STOMPFrame) -> STOMPError:
@@ -111,35 +119,43 @@ def broker_error(frame: STOMPFrame) -> STOMPError:
 def _attempt(
     address: Address, headers: Mapping[str, str], settings: ConnectionSettings
 ) -> Conversation:
-    protocol = ClientProtocol(
+    protocol = new_protocol(settings)
+    opening = protocol.connect(headers)
+    deadline = monotonic() + settings.timeout
+    try:
+        connection = open_stream(address, deadline, lambda place: layers_of(place, settings))
+        try:
+            frames = _shake_hands(connection, protocol, opening, deadline)
+            if frames[0].Command == "ERROR":
+                check_refusal(address, broker_error(frames[0]))
+            connection.setblocking(False)
+        except BaseException:
+            connection.close()
+            raise
+    except LayerError as failure:
+        raise layer_failed(address, failure) from failure
+    return Conversation(address, connection, protocol, frames[0], frames[1:])
+
+
+def new_protocol(settings: ConnectionSettings) -> ClientProtocol:
+    """A protocol for one attempt."""
+    return ClientProtocol(
         settings.limits,
         versions=settings.versions,
         heart_beat=settings.heart_beat,
         heart_beat_grace=settings.heart_beat_grace,
         content_length=settings.content_length,
     )
-    opening = protocol.connect(headers)
-    deadline = monotonic() + settings.timeout
-    try:
-        connection = open_stream(address, deadline, lambda place: _layers(place, settings))
-        try:
-            frames = _shake_hands(connection, protocol, opening, deadline)
-            if frames[0].Command == "ERROR":
-                _refused(address, broker_error(frames[0]))
-            connection.setblocking(False)
-        except BaseException:
-            connection.close()
-            raise
-    except LayerError as failure:
-        if not failure.is_final:
-            raise AttemptFailed(failure.layer, str(failure)) from failure
-        raise STOMPCertificateError(
-            f"cannot connect to {address} ({failure.layer}: {failure})"
-        ) from failure
-    return Conversation(address, connection, protocol, frames[0], frames[1:])
 
 
-def _layers(address: Address, settings: ConnectionSettings) -> list[Layer]:
+def layer_failed(address: Address, failure: LayerError) -> AttemptFailed | STOMPCertificateError:
+    """What to raise when TLS or a WebSocket could not be begun."""
+    if not failure.is_final:
+        return AttemptFailed(failure.layer, str(failure))
+    return STOMPCertificateError(f"cannot connect to {address} ({failure.layer}: {failure})")
+
+
+def layers_of(address: Address, settings: ConnectionSettings) -> list[Layer]:
     """What lies between TCP and STOMP at an address."""
     layers: list[Layer] = []
     if address.is_secure:
@@ -177,12 +193,12 @@ def _shake_hands(
     except LayerError:
         raise
     except TimeoutError:
-        raise AttemptFailed("handshake", _foreign(first) or TIMED_OUT) from None
+        raise AttemptFailed("handshake", foreign_service(first) or TIMED_OUT) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise AttemptFailed("handshake", _foreign(first) or reason) from error
+        raise AttemptFailed("handshake", foreign_service(first) or reason) from error
     except AttemptFailed as failure:
-        reason = _foreign(first) or failure.reason
+        reason = foreign_service(first) or failure.reason
         raise AttemptFailed("handshake", reason, is_final=failure.is_final) from None
     return frames
 
@@ -193,14 +209,20 @@ def _send_all(connection: Stream, data: bytes, deadline: float) -> None:
         data = data[connection.send(data) :]
 
 
-def _refused(address: Address, error: STOMPError) -> None:
+def check_refusal(address: Address, error: STOMPError) -> None:
+    """A broker answered CONNECT with ERROR, which may be worth trying another one.
+
+    Raises:
+        AttemptFailed: it is.
+        STOMPError: it is not.
+    """
     if error.code in _TRY_ELSEWHERE:
         raise AttemptFailed("handshake", str(error))
     error.add_note(f"{address} answered CONNECT with this ERROR")
     raise error
 
 
-def _foreign(first: bytes) -> str | None:
+def foreign_service(first: bytes) -> str | None:
     """Who else may have answered, if it was no STOMP broker."""
     name = next((name for mark, name in _FOREIGN.items() if first.startswith(mark)), None)
     if name is None and b"ActiveMQ" in first:

@@ -261,21 +261,23 @@ class Lifeline:
         reason = epoch.link.close_reason
         self.room.lost(reason)
         with self._lock:
+            goes_on = self.supervised and not self.is_over
             if self.supervised:
                 epoch.subscriptions.lose()
+                if epoch is self._ready:
+                    self._ready = None
             handles = list(self._handles.values())
-            goes_on = self.supervised and not self.is_over
-            if epoch is self._ready and self.supervised:
-                self._ready = None
-            if self.state is ConnectionState.CONNECTED:
-                lost = ConnectionState.RECONNECTING if goes_on else ConnectionState.DISCONNECTED
-                self._move(lost, reason)
-            self._changed.notify_all()
         for handle in handles:
             if goes_on:
                 handle.lost(reason)
             else:
                 handle.end(reason and epoch.link.error())
+        # Only now may the supervisor begin: what follows is not to be mixed up with this.
+        with self._lock:
+            if self.state is ConnectionState.CONNECTED:
+                lost = ConnectionState.RECONNECTING if goes_on else ConnectionState.DISCONNECTED
+                self._move(lost, reason)
+            self._changed.notify_all()
 
     def _move(self, state: ConnectionState, error: STOMPException | None = None) -> None:
         with self._lock:
@@ -286,8 +288,11 @@ class Lifeline:
 
     # -- for any thread ----------------------------------------------------------------------
 
-    def sending(self) -> Epoch:
+    def sending(self, timeout: float | None = None) -> Epoch:
         """The connection to send over; waits for it while it is being made again.
+
+        Args:
+            timeout: seconds for that, if less than usual.
 
         Raises:
             STOMPConnectionError: there is none.
@@ -295,7 +300,8 @@ class Lifeline:
         ready = self.direct or self._ready
         if ready is not None and (ready.link.is_open or not self.supervised):
             return ready
-        return self.wait_ready(self._send_timeout)
+        patience = self._send_timeout
+        return self.wait_ready(patience if timeout is None else min(timeout, patience))
 
     def sending_in(self, transaction: str) -> Epoch:
         """The connection to send a frame of a transaction over.
@@ -461,9 +467,12 @@ class Lifeline:
                 del self._receipts[next(iter(self._receipts))]
 
     def asked_on(self, receipt_id: str) -> Epoch | None:
-        """The connection on which a receipt was asked for, and forget that."""
-        with self._lock:
-            return self._receipts.pop(receipt_id, self.last)
+        """The connection on which a receipt was asked for; the last one if that is not known."""
+        return self._receipts.get(receipt_id, self.last)
+
+    def answered(self, receipt_id: str) -> None:
+        """What became of a receipt is known."""
+        self._receipts.pop(receipt_id, None)
 
     def health(self, late_replies: int) -> ClientHealth:
         """How the client is."""

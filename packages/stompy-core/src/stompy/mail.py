@@ -53,6 +53,7 @@ class Mailroom:
         self._boxes: dict[str, Box] = {}
         self._ended: dict[str, None] = {}
         self._waiting = 0
+        self._refusal: tuple[STOMPError, bool] | None = None
         self._made_room: Callable[[], None] = _nothing
         self._renew_lock()
 
@@ -130,6 +131,7 @@ class Mailroom:
 
     def opened(self, made_room: Callable[[], None]) -> None:
         """A connection begins; the function has its I/O thread look round."""
+        self._refusal = None
         self._made_room = made_room
 
     def sort(self, frames: Sequence[STOMPFrame], epoch: int, dialect: Dialect) -> list[STOMPFrame]:
@@ -156,7 +158,11 @@ class Mailroom:
         return rest
 
     def _answered(self, frames: list[STOMPFrame], dialect: Dialect) -> list[STOMPFrame]:
-        """Settle what was confirmed or refused; give what is for nobody in here."""
+        """Settle what was confirmed; give what is for nobody in here.
+
+        What was refused is settled when the connection has ended, which is at once: who learns of
+        it and sends the next frame is not to send it into a connection that is about to end.
+        """
         rest = []
         with self._lock:
             confirmations = self.confirmations
@@ -165,8 +171,7 @@ class Mailroom:
                     if confirmations.receipt(frame.Headers.get("receipt-id", "")) is not None:
                         continue
                 elif frame.Command == "ERROR":
-                    names = dialect.error_names_receipt
-                    confirmations.refused(broker_error(frame), names_frames=names)
+                    self._refusal = broker_error(frame), dialect.error_names_receipt
                 rest.append(frame)
             if self._waiting or not confirmations:
                 self._settled.notify_all()
@@ -180,6 +185,9 @@ class Mailroom:
     def lost(self, reason: STOMPError | None) -> None:
         """The connection has ended: what is pending will never be known."""
         with self._lock:
+            if self._refusal is not None:
+                error, names_frames = self._refusal
+                self.confirmations.refused(error, names_frames=names_frames)
             self.confirmations.lost(reason)
             self._settled.notify_all()
 

@@ -71,7 +71,8 @@ class Delivery(STOMPFrame):
 
     def __repr__(self) -> str:
         """The frame, and what became of it."""
-        return f"{super().__repr__()[:-1]} {self.settlement or 'unsettled'}>"
+        shown = super().__repr__().removeprefix("<STOMPFrame MESSAGE").removesuffix(">")
+        return f"<Message{shown} {self.settlement or 'unsettled'}>"
 
 
 class Settler(Protocol):

@@ -48,7 +48,7 @@ class Replies:
         post: Callable[[Epoch, dict[str, HeaderValue], bytes | str], Confirmation],
     ) -> Message:
         """Send a request and wait for its reply; see `STOMPClient.request`."""
-        epoch = self._line.sending()
+        epoch = self._line.sending(timeout)
         correlation_id = secrets.token_hex(8)
         self._waited_for[correlation_id] = None
         try:

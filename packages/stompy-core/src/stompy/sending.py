@@ -437,11 +437,13 @@ class FrameSender:
             OutcomeUnknown: the connection ended first; whether the frame took effect is not
                 known.
         """
-        link = self._last_link()
-        asked_on = self._last_line().asked_on(receipt_id)
-        if asked_on is not None:
-            link = asked_on.link
+        line = self._last_line()
+        asked_on = line.asked_on(receipt_id)
+        if asked_on is None:
+            raise line.error()
+        link = asked_on.link
         frame = link.inbox.claim_receipt(receipt_id, timeout)
+        line.answered(receipt_id)
         if frame is not None:
             return frame
         reason = link.close_reason

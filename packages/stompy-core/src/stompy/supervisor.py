@@ -238,11 +238,11 @@ class Supervisor:
                     epoch.link.send(epoch.link.protocol.send("UNSUBSCRIBE", headers))
                 missing = [one for sub_id, one in wanted.items() if sub_id not in restored]
                 if not self._subscribe(epoch, missing):
-                    epoch.link.stop()
+                    _end(epoch)
                     return False
                 restored = set(wanted)
         except STOMPException:
-            epoch.link.stop()
+            _end(epoch)
             raise
         if lifeline.stopping or lifeline.is_over:
             epoch.link.stop()
@@ -272,3 +272,9 @@ class Supervisor:
         error = STOMPConnectionError("the connection was lost while subscriptions were restored")
         error.__cause__ = last.link.close_reason
         return error
+
+
+def _end(epoch: Epoch) -> None:
+    """End a connection that was not published, and have its end told before the next one begins."""
+    epoch.link.stop()
+    epoch.link.join(RESTORE_SECONDS)

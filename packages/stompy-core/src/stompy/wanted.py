@@ -47,15 +47,22 @@ class WantedSubscription:
             made["selector"] = self.selector
         return subscribe_headers(self.destination, self.id, self.mode, {**made, **self.headers})
 
-    def farewell_for(self, dialect: Dialect, client_id: str | None) -> dict[str, str]:
-        """More headers of the UNSUBSCRIBE that ends it for good.
+    def farewells_for(
+        self, dialect: Dialect, client_id: str | None, *, for_good: bool
+    ) -> tuple[dict[str, str], ...]:
+        """The headers of the UNSUBSCRIBE, or of one after the other, that end it.
+
+        Args:
+            dialect: the broker's.
+            client_id: the ``client-id`` header of CONNECT.
+            for_good: whether a durable subscription is to gather no more messages.
 
         Raises:
             UnsupportedByBroker: the broker has no durable subscriptions.
         """
-        if self.durable is None:
-            return {}
-        return dialect.durable_headers(self.durable, client_id=client_id)
+        if not for_good or self.durable is None:
+            return ({"id": self.id},)
+        return dialect.durable_ending(self.id, self.durable, client_id=client_id)
 
 
 class WantedSubscriptions:

@@ -1,85 +1,422 @@
-"""The monitor's command line: connect to a broker and print one snapshot of its identity.
+"""The command ``stompy-monitor``: the dashboard, or data for scripts.
 
-Standard output carries the data, standard error the reason when there is none. The snapshot is
-what every STOMP broker tells in its CONNECTED frame, so any broker can be asked.
+Standard output carries data, standard error words. Textual is imported only where there will be a
+screen.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import os
 import sys
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 import click
 
-import stompy
+from stompy.transport.address import parse_address
+from stompy_monitor import headless, views
+from stompy_monitor.expression import ExpressionError, parse
+from stompy_monitor.headless import Condition, Exit, Failure, say
+from stompy_monitor.model import KINDS, Model
+from stompy_monitor.recording import NoRecording, Recording
+from stompy_monitor.safe import safe
+from stompy_monitor.session import Options
+from stompy_monitor.source import Target
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"
-UNREACHABLE = 1
-"""Exit code when there is no snapshot to print."""
+_MIB = 2**20
 
 EPILOG = """\b
 Exit codes:
-  0  the snapshot was printed
-  1  the broker cannot be reached or refused us; one line on stderr says why
-  2  wrong usage
+  0    all is well; also when the reader of a pipe has had enough
+  1    a --fail-if matched, or --wait was in vain
+  2    wrong usage
+  3    the broker cannot be reached, or the connection was lost
+  4    the login was refused, or its user has no role that may look
+  5    the broker has no admin topics
+  130  interrupted
+
+\b
+Examples:
+  stompy-monitor stomp://ops@broker.example:61613
+  stompy-monitor --once --json | jq '.queues[] | select(.ready > 1000) | .name'
+  stompy-monitor --once --fail-if 'queue.ready>10k queue.consumers=0'
+  stompy-monitor --wait 'queue.name=orders queue.ready=0' --timeout 60
 """
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for, beside how the dashboard looks."""
+
+    once: bool
+    as_json: bool
+    as_csv: bool
+    kinds: tuple[str, ...]
+    watch: int | None
+    fail_if: tuple[Condition, ...]
+    wait: Condition | None
+    timeout: float
+    interval_ms: int
+    record: Path | None
+    record_max: int
+    replay: Path | None
+    at: str | None
+
+    def write(self, model: Model) -> str:
+        """A set in the form that was asked for."""
+        if self.as_csv:
+            return headless.as_csv(model, self.kinds)
+        if self.as_json:
+            return headless.as_json(model, self.kinds)
+        return headless.as_text(model, self.kinds)
+
+
+def _conditions(
+    context: click.Context, parameter: click.Parameter, texts: Sequence[str]
+) -> tuple[Condition, ...]:
+    try:
+        return tuple(Condition.read(text) for text in texts)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _condition(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> Condition | None:
+    return None if text is None else _conditions(context, parameter, [text])[0]
+
+
+def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    kinds = tuple(filter(None, text.split(",")))
+    known = ("broker", *KINDS)
+    unknown = [kind for kind in kinds if kind not in known]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}")
+    return kinds
 
 
 @click.command(epilog=EPILOG)
 @click.argument("url", envvar="STOMPY_URL", default=DEFAULT_URL)
 @click.option("--login", metavar="L", help="Login, unless the URL has one.")
-@click.option("--passcode", metavar="P", help="Passcode, unless the URL has one.")
-@click.option("--once", is_flag=True, help="Print one snapshot and exit; today always so.")
-@click.option("--json", "as_json", is_flag=True, help='Print one JSON object, {"broker": {...}}.')
+@click.option(
+    "--passcode",
+    metavar="P",
+    envvar="STOMPY_PASSCODE",
+    help="Passcode, unless the URL has one; better in $STOMPY_PASSCODE, which others cannot see.",
+)
+@click.option(
+    "--passcode-file",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="File whose first line is the passcode.",
+)
+@click.option("--vhost", metavar="V", help="Virtual host, unless the URL has one.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds to connect; with --wait, seconds to wait.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.25, 30),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between reports.",
+)
+@click.option(
+    "--view",
+    type=click.Choice(("overview", *views.BY_NAME)),
+    default=None,
+    help="The view to begin with.",
+)
+@click.option(
+    "--filter", "expression", metavar="EXPR", default="", help="What it shows, as after /."
+)
+@click.option(
+    "--sort", metavar="[-]COLUMN", default="", help="What it is sorted by; - for the largest first."
+)
+@click.option("--columns", metavar="A,B", default="", help="Its columns, by their JSON names.")
+@click.option("--read-only", is_flag=True, help="No actions.")
+@click.option(
+    "--theme",
+    metavar="T",
+    default="",
+    envvar="STOMPY_THEME",
+    help="dark, light, high-contrast, colour-blind-dark, colour-blind-light or terminal.",
+)
+@click.option("--no-color", is_flag=True, help="No colours; so does $NO_COLOR.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="No blocks, dots or arrows.")
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@click.option(
+    "--fps",
+    type=click.FloatRange(0.2, 10),
+    default=4.0,
+    show_default=True,
+    help="Repaints per second, at most.",
+)
+@click.option(
+    "--slow-link", is_flag=True, help="Fewer bytes: 2 repaints per second, calmer order, no trends."
+)
+@click.option("--bell", is_flag=True, help="Ring when something becomes critical.")
+@click.option("--once", is_flag=True, help="Print one set and end.")
+@click.option(
+    "--watch",
+    type=click.IntRange(0),
+    metavar="N",
+    is_flag=False,
+    flag_value=0,
+    default=None,
+    help="Print N sets, one each interval; without N until interrupted.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one object to a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV; needs --kind with one kind.")
+@click.option(
+    "--kind",
+    "kinds",
+    callback=_kinds,
+    default="",
+    metavar="KINDS",
+    help=f"Only these, with commas between: broker, {', '.join(KINDS)}.",
+)
+@click.option(
+    "--fail-if",
+    "fail_if",
+    multiple=True,
+    callback=_conditions,
+    metavar="EXPR",
+    help="Exit with 1 when it holds for some row. May be repeated.",
+)
+@click.option("--wait", callback=_condition, metavar="EXPR", help="End when it holds for some row.")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Record to a file, without a screen, until interrupted.",
+)
+@click.option(
+    "--record-max",
+    type=click.IntRange(1),
+    default=None,
+    metavar="MIB",
+    help="Begin a new file when it is so large; the old one becomes FILE.1.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    metavar="FILE",
+    help="Show a recording.",
+)
+@click.option("--at", metavar="HH:MM:SS", help="Where the recording begins.")
+@click.option(
+    "--web",
+    metavar="[HOST:]PORT",
+    is_flag=False,
+    flag_value="127.0.0.1:8000",
+    default=None,
+    help="Serve the dashboard to a browser; needs stompy-monitor[web].",
+)
+@click.option("--web-write", is_flag=True, help="With --web: allow actions.")
 @click.version_option(package_name="stompy-monitor")
-def main(url: str, login: str | None, passcode: str | None, once: bool, as_json: bool) -> None:
-    """Print who the STOMP broker at URL is.
+def main(  # noqa: PLR0913 -- one argument for each option
+    url: str,
+    login: str | None,
+    passcode: str | None,
+    passcode_file: Path | None,
+    vhost: str | None,
+    timeout: float,
+    interval: float,
+    view: str | None,
+    expression: str,
+    sort: str,
+    columns: str,
+    read_only: bool,
+    theme: str,
+    no_color: bool,
+    ascii_only: bool,
+    no_mouse: bool,
+    fps: float,
+    slow_link: bool,
+    bell: bool,
+    once: bool,
+    watch: int | None,
+    as_json: bool,
+    as_csv: bool,
+    kinds: tuple[str, ...],
+    fail_if: tuple[Condition, ...],
+    wait: Condition | None,
+    record: Path | None,
+    record_max: int | None,
+    replay: Path | None,
+    at: str | None,
+    web: str | None,
+    web_write: bool,
+) -> None:
+    """Show what the STOMP broker at URL is doing.
 
-    URL is by default $STOMPY_URL, else stomp://127.0.0.1:61613. Printed are the server software,
-    the STOMP version agreed on, the session, the heart-beat and the address.
+    URL is by default $STOMPY_URL, else stomp://127.0.0.1:61613. Without one of --once, --watch,
+    --wait and --record it opens the dashboard, which needs a terminal.
     """
+    if passcode_file is not None:
+        passcode = passcode_file.read_text("utf-8").partition("\n")[0]
     try:
-        broker = read_identity(url, login, passcode)
-    except (stompy.STOMPException, OSError) as error:
-        # This clause comes first: a certificate that fails is an OSError and a ValueError.
-        click.echo(f"stompy-monitor: {one_line(str(error))}", err=True)
-        sys.exit(UNREACHABLE)
+        parse_address(url)
     except ValueError as error:
-        raise click.UsageError(one_line(str(error))) from error
-    click.echo(json.dumps({"broker": broker}) if as_json else as_text(broker))
+        raise click.UsageError(safe(str(error))) from error
+    if as_csv and len(kinds) != 1:
+        raise click.UsageError("--csv needs --kind with one kind")
+    target = Target(url, login, passcode, vhost, timeout)
+    wish = Wish(
+        once=once,
+        as_json=as_json,
+        as_csv=as_csv,
+        kinds=kinds,
+        watch=watch,
+        fail_if=fail_if,
+        wait=wait,
+        timeout=timeout,
+        interval_ms=round(interval * 1000),
+        record=record,
+        record_max=(record_max or 0) * _MIB,
+        replay=replay,
+        at=at,
+    )
+    task = _without_screen(target, wish)
+    if task is not None:
+        sys.exit(_run(task))
+    look = {
+        "view": view or "overview",
+        "filter": expression,
+        "sort": sort,
+        "columns": tuple(filter(None, columns.split(","))),
+        "read_only": read_only,
+        "theme": theme,
+        "ascii_only": ascii_only,
+        "frames_per_second": min(fps, 2.0) if slow_link else fps,
+        "slow_link": slow_link,
+        "bell": bell,
+    }
+    _check_look(look)
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    if web is not None:
+        sys.exit(_serve(web, web_write, target, look))
+    sys.exit(_show(target, wish, look, mouse=not no_mouse))
 
 
-def read_identity(url: str, login: str | None, passcode: str | None) -> dict[str, str | None]:
-    """Connect, and return what the broker says of itself; None for what it does not say.
+def _check_look(look: dict[str, object]) -> None:
+    """Refuse at once what the dashboard could not do.
 
     Raises:
-        ValueError: the URL cannot be understood.
-        STOMPException: the broker refused the connection or did not answer.
-        OSError: the broker cannot be reached.
+        click.UsageError: a filter, column or theme that there is not.
     """
-    client = stompy.connect(url, login=login, passcode=passcode)
+    view = views.BY_NAME.get(str(look["view"]))
     try:
-        connected, address = client.connected_frame, client.broker_address
-        assert connected is not None
-        assert address is not None
-        headers, (host, port) = connected.Headers, address
-        return {
-            "server": headers.get("server"),
-            "version": headers.get("version", "1.0"),  # the header came with 1.1
-            "session": headers.get("session"),
-            "heart-beat": headers.get("heart-beat"),
-            "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        }
-    finally:
-        client.disconnect()
+        parse(str(look["filter"]))
+    except ExpressionError as error:
+        raise click.UsageError(f"--filter: {error}") from error
+    names = [str(look["sort"]).removeprefix("-"), *look["columns"]]  # type: ignore[misc]
+    for name in filter(None, names):
+        if view is None or view.column(name) is None:
+            known = ", ".join(sorted(view.names)) if view else "give a --view with columns"
+            raise click.UsageError(f"there is no column {name!r}: {known}")
 
 
-def as_text(broker: dict[str, str | None]) -> str:
-    """One aligned line for each item."""
-    return "\n".join(f"{name:<10}  {one_line(value or '-')}" for name, value in broker.items())
+# -- without a screen ----------------------------------------------------------------------------
 
 
-def one_line(text: str) -> str:
-    """The peer's words, safe for a terminal: no line breaks, no control characters."""
-    words = " ".join(text.split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
+def _without_screen(target: Target, wish: Wish) -> Coroutine[None, None, Exit] | None:
+    if wish.record is not None:
+        return headless.record(target, wish.record, wish.interval_ms, wish.record_max)
+    if wish.wait is not None:
+        return headless.wait(target, wish.wait, wish.timeout)
+    if wish.watch is not None:
+        return headless.watch(target, wish.write, wish.fail_if, wish.interval_ms, wish.watch)
+    if wish.once or wish.as_json or wish.as_csv or wish.fail_if:
+        return headless.once(target, wish.write, wish.fail_if)
+    return None
+
+
+def _run(task: Coroutine[None, None, Exit]) -> int:
+    try:
+        return asyncio.run(task)
+    except Failure as failure:
+        say(safe(str(failure)))
+        return failure.code
+    except BrokenPipeError:
+        # Nobody reads any more; the interpreter must not stumble over that at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FINE
+    except OSError as error:
+        say(safe(str(error)))
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+
+
+# -- with a screen -------------------------------------------------------------------------------
+
+
+def _options(look: dict[str, object]) -> Options:
+    from stompy_monitor.themes import full_name
+
+    return Options(**{**look, "theme": full_name(str(look["theme"]))})  # type: ignore[arg-type]
+
+
+def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -> int:
+    if not sys.stdout.isatty() or not sys.stdin.isatty():
+        say("the dashboard needs a terminal; --once prints one set, --watch one after the other")
+        return Exit.USAGE
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    from stompy_monitor.app import MonitorApp
+    from stompy_monitor.feed import Feed
+    from stompy_monitor.replay import Replay
+
+    model = Model()
+    try:
+        options = _options(look)
+        if wish.replay is not None:
+            recording = Recording(wish.replay)
+            source: Feed | Replay = Replay(recording, model, at=_moment(wish.at, recording))
+        else:
+            source = Feed(target, model, interval_ms=wish.interval_ms)
+    except (NoRecording, OSError, ValueError) as error:
+        say(safe(str(error)))
+        return Exit.USAGE
+    app = MonitorApp(model, source, options)
+    app.run(mouse=mouse)
+    # A crash of the program must not look like a good end.
+    return app.return_code or 0
+
+
+def _moment(text: str | None, recording: Recording) -> float | None:
+    """A time of day as the moment at which the recording shows it.
+
+    Raises:
+        ValueError: it is no time of day.
+    """
+    if text is None:
+        return None
+    begin = datetime.fromtimestamp(recording.begin / 1000)
+    time = datetime.strptime(text, "%H:%M:%S").time()
+    moment = datetime.combine(begin.date(), time).timestamp() * 1000
+    return moment if moment >= recording.begin - 1000 else moment + 86_400_000
+
+
+def _serve(where: str, write: bool, target: Target, look: dict[str, object]) -> int:
+    try:
+        from stompy_monitor import web
+    except ImportError:
+        say("--web needs more packages: pip install 'stompy-monitor[web]'")
+        return Exit.USAGE
+    try:
+        return web.serve(where, target, look, write=write)
+    except (OSError, ValueError) as error:
+        say(safe(str(error)))
+        return Exit.USAGE

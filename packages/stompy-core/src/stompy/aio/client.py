@@ -19,6 +19,7 @@ What holds at all times:
 from __future__ import annotations
 
 import inspect
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -44,6 +45,7 @@ from stompy.retry import Reconnect
 from stompy.subscriptions import Duty
 from stompy.transport.address import Address, AddressLike
 from stompy.transport.failover import read_addresses
+from stompy.transport.tls import TLS
 from stompy.verbs import HeaderValue, connect_headers
 
 _CLOSE_SECONDS = 1.0
@@ -71,6 +73,7 @@ class STOMPClient(Subscriber):
         heart_beat_grace: float = 2.0,
         limits: Limits = DEFAULT_LIMITS,
         send_timeout: float = 60.0,
+        tls: ssl.SSLContext | TLS | None = None,
         reconnect: bool | Reconnect = False,
         on_state: Callable[[StateChange], object] | None = None,
         content_length: bool = True,
@@ -80,11 +83,13 @@ class STOMPClient(Subscriber):
 
         Args:
             addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
-                or a list of them, tried in order.
+                or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
+                TLS, WebSocket, and the one over the other.
             login: login id; one in the URL counts when this is None.
             passcode: pass code; likewise.
             headers: more headers for CONNECT.
-            timeout: seconds for each address, over look-up, TCP and the broker's answer.
+            timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
+                answer.
             host: the virtual host; default: the path of the URL, or else ``/``.
             versions: the STOMP versions to offer.
             heart_beat: milliseconds between our beats, and between those that we want.
@@ -92,6 +97,8 @@ class STOMPClient(Subscriber):
             limits: how large a received frame may be.
             send_timeout: seconds that sending may wait when the broker takes nothing, or while
                 the connection is made again.
+            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+                it the system's authorities are trusted.
             reconnect: whether a connection that was lost is made again, and how. A ``failover:``
                 address brings a `Reconnect` of its own, which one given here overrules.
             on_state: called with each `StateChange`, soon after it. What it raises is logged and
@@ -104,9 +111,11 @@ class STOMPClient(Subscriber):
             The CONNECTED frame.
 
         Raises:
+            STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
             STOMPConnectionError: no broker answered; the text says what happened at each address.
             STOMPError: the broker refused, or this client is connected already.
-            ValueError: an address, a version or a header that cannot be.
+            ValueError: an address, a version, a header or options for TLS that cannot be.
+            ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
         """
         if self.is_connected or self.state is ConnectionState.RECONNECTING:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
@@ -117,9 +126,10 @@ class STOMPClient(Subscriber):
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
+            tls=tls,
             content_length=content_length,
         )
-        addresses, policy = read_addresses(addr_list, reconnect)
+        addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
 
         def headers_for(address: Address) -> dict[str, str]:
             return connect_headers(
@@ -165,17 +175,20 @@ class STOMPClient(Subscriber):
         session = self._session
         if session is None or not session.has_link:
             return
+        deadline = session.now() + timeout
         await session.leave()
+        for handle in self._handles(session):
+            await handle.drain(deadline)
         link = session.link
         receipt = session.expect(self._new_id("r"))
         refused = False
         try:
             if link.say_goodbye(receipt.receipt_id):
-                await receipt.wait(timeout)
+                await receipt.wait(max(0.0, deadline - session.now()))
                 refused = receipt.outcome is not Outcome.ACCEPTED
             else:
                 # It has ended, or another task waits for the receipt.
-                await link.wait_ended(timeout)
+                await link.wait_ended(max(0.0, deadline - session.now()))
         finally:
             session.confirmations.forget(receipt)
             await self._drop(session)
@@ -274,8 +287,11 @@ class STOMPClient(Subscriber):
         session = self._session
         if session is None:
             return NEVER_CONNECTED
-        handles = [one for one in session.receivers.values() if isinstance(one, Subscription)]
-        return session.health(tuple(handle.health() for handle in handles))
+        return session.health(tuple(handle.health() for handle in self._handles(session)))
+
+    @staticmethod
+    def _handles(session: Session) -> list[Subscription]:
+        return [one for one in session.receivers.values() if isinstance(one, Subscription)]
 
     # -- receiving ---------------------------------------------------------------------------
 
@@ -505,6 +521,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     heart_beat_grace: float = 2.0,
     limits: Limits = DEFAULT_LIMITS,
     send_timeout: float = 60.0,
+    tls: ssl.SSLContext | TLS | None = None,
     reconnect: bool | Reconnect = False,
     on_state: Callable[[StateChange], object] | None = None,
     content_length: bool = True,
@@ -533,6 +550,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
             heart_beat_grace=heart_beat_grace,
             limits=limits,
             send_timeout=send_timeout,
+            tls=tls,
             reconnect=reconnect,
             on_state=on_state,
             content_length=content_length,

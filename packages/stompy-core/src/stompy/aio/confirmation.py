@@ -34,8 +34,8 @@ class Confirmation(PureConfirmation):
         super().settle(outcome, error)
         self._settled.wake()
 
-    async def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the outcome is known; false when time ran out.
+    async def wait(self, timeout: float | None = 10.0) -> bool:
+        """Wait until the outcome is settled; false when that did not happen in time.
 
         Args:
             timeout: seconds; None waits for as long as the connection lasts.
@@ -49,18 +49,18 @@ class Confirmation(PureConfirmation):
         return True
 
     async def result(self, timeout: float | None = 10.0) -> str:
-        """Wait until the frame was accepted.
+        """Wait for the outcome.
 
         Args:
             timeout: seconds; None waits for as long as the connection lasts.
 
         Returns:
-            The receipt id.
+            The receipt id: the frame was accepted.
 
         Raises:
-            STOMPTimeout: no answer came in time; it may come later.
+            OutcomeUnknown: the connection ended first.
             STOMPError: the broker rejected the frame; the text has its words.
-            OutcomeUnknown: the connection ended before the answer.
+            STOMPTimeout: it did not answer in time; that may come later.
         """
         if not await self.wait(timeout):
             raise STOMPTimeout(f"no receipt {self.receipt_id!r} came in time")

@@ -312,18 +312,21 @@ class Link(asyncio.Protocol):
         """The socket is about to be closed."""
         if exc is not None and not self._ended:
             self._hear_last_words()
-        words = "the broker closed the connection" if exc is None else _words(exc)
-        by_us = self.protocol.state is State.CLOSING
-        self._finish(None if by_us else STOMPConnectionError(words))
+        reason: STOMPError | None = None
+        if self.protocol.state is not State.CLOSING:
+            words = "the broker closed the connection" if exc is None else _words(exc)
+            reason = STOMPConnectionError(words)
+            reason.__cause__ = exc
+        self._finish(reason)
         self._transport = None
         self._gone.set_result(None)
 
     def _hear_last_words(self) -> None:
         """What the broker said before it hung up explains more than a broken pipe."""
         assert self._transport is not None
-        if self._transport.get_extra_info("ssl_object") is not None:
-            return
         shared = self._transport.get_extra_info("socket")
+        if shared is None:
+            return
         # Some event loops give no real socket, and then there is nothing to hear.
         with (
             contextlib.suppress(OSError, TypeError),
@@ -352,8 +355,9 @@ class Link(asyncio.Protocol):
         self._room.wake()
         self._owner.lost(self)
         if not self._answer.done():
-            words = "the connection was closed without an answer"
-            self._answer.set_exception(reason or STOMPConnectionError(words))
+            self._answer.set_exception(
+                reason or STOMPConnectionError("the connection was closed without an answer")
+            )
             # Nobody may wait for it any more.
             self._answer.exception()
         elif self.protocol.connected is None:

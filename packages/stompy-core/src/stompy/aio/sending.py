@@ -187,7 +187,7 @@ class FrameSender:
         transaction: str | None = None,
         **kv_headers: HeaderValue,
     ) -> Confirmation:
-        """Send a message, and learn later what became of it.
+        """Send a message and do not wait for its confirmation yet.
 
         Args:
             destination: where to.
@@ -219,7 +219,7 @@ class FrameSender:
         timeout: float | None = 10.0,
         **kv_headers: HeaderValue,
     ) -> int:
-        """Send messages one after another, and wait until the broker has accepted all of them.
+        """Send messages and wait until all of them are confirmed, many at a time.
 
         Args:
             destination: where to.
@@ -260,7 +260,7 @@ class FrameSender:
         return posted
 
     async def flush(self, timeout: float | None = 10.0) -> None:
-        """Wait until the broker has answered for everything that was posted.
+        """Wait until every confirmation is settled, one way or another.
 
         What became of each, its `Confirmation` says.
 

@@ -119,7 +119,10 @@ class Subscriber(FrameSender):
         timeout: float | None = 10.0,
         **kv_headers: HeaderValue,
     ) -> Opening[Subscription]:
-        """Subscribe to a destination, with a handle for its messages.
+        """Subscribe to a destination and get the subscription in hand.
+
+        It is there when the broker has confirmed the subscription; while the connection is being
+        made again it is there at once, and the subscription comes with the connection.
 
         Args:
             destination: what to subscribe to.
@@ -200,7 +203,7 @@ class Subscriber(FrameSender):
         session = self._last_session()
         receiver = session.receivers.get(sub_id)
         if isinstance(receiver, Subscription):
-            await receiver.unsubscribe(headers={**headers, **kv_headers})
+            await receiver.unsubscribe()
             return None
         session.subscriptions.remove(sub_id)
         session.wanted.remove(sub_id)
@@ -217,7 +220,7 @@ class Subscriber(FrameSender):
         headers: Mapping[str, HeaderValue] = {},
         **kv_headers: HeaderValue,
     ) -> Message:
-        """Send a message and wait for the reply to it.
+        """Send a request and wait for its reply.
 
         Who replies sends to the ``reply-to`` of the message and repeats its ``correlation-id``.
 

@@ -24,6 +24,7 @@ from stompy.aio.link import Link
 from stompy.aio.message import Message
 from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
+from stompy.consuming import OnError
 from stompy.errors import (
     StaleMessageError,
     STOMPConnectionError,
@@ -38,8 +39,6 @@ from stompy.verbs import HeaderValue
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
-
-ON_ERROR = ("nack", "dead-letter", "stop")
 
 
 class Subscription:
@@ -61,7 +60,9 @@ class Subscription:
         self._inbox = Inbox(session.regulate)
         self._settles = wanted.mode is not AckMode.AUTO
         self._ended = False
-        self._reason: STOMPError | None = None
+        self._draining = False
+        self._workers: set[asyncio.Task[None]] = set()
+        self._reason: Exception | None = None
         self._received = 0
         self._settlements = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
@@ -84,12 +85,12 @@ class Subscription:
             message = self._inbox.take()
             if message is not None:
                 return cast(Message, message)
-            if self._ended:
+            if self._ended or self._draining:
                 raise self._end_reason()
             await self._inbox.wait(deadline)
 
     async def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
-        """Some messages: waits for the first one, and takes what is there besides.
+        """Wait for a message, and take what else is there.
 
         Args:
             n: how many at most.
@@ -108,7 +109,7 @@ class Subscription:
         return batch
 
     def __aiter__(self) -> Subscription:
-        """Messages as they come, until the subscription ends."""
+        """Messages as they come, until `unsubscribe` or the client's end."""
         return self
 
     async def __anext__(self) -> Message:
@@ -118,7 +119,7 @@ class Subscription:
             STOMPError: the subscription has ended, and not by our own wish.
         """
         while (message := self._inbox.take()) is None:
-            if self._ended:
+            if self._ended or self._draining:
                 if self._reason is None:
                     raise StopAsyncIteration
                 raise self._reason
@@ -126,9 +127,12 @@ class Subscription:
         return cast(Message, message)
 
     async def handle(
-        self, function: Callable[[Message], object], concurrency: int = 1, on_error: str = "nack"
+        self,
+        function: Callable[[Message], object],
+        concurrency: int = 1,
+        on_error: OnError | str = OnError.NACK,
     ) -> None:
-        """Have a function handle the messages, until the subscription ends.
+        """Give each message to a function, until the subscription ends.
 
         A message is acknowledged when the function has returned, unless the function has settled
         it. An exception of the function never ends the subscription by itself.
@@ -141,38 +145,40 @@ class Subscription:
                 the exception is raised here.
 
         Raises:
-            STOMPError: the subscription has ended, and not by our own wish.
-            ValueError: an argument that cannot be.
+            STOMPError: the subscription has ended for a reason of its own.
+            ValueError: no such ``on_error``, or a concurrency below 1.
+            Exception: with ``stop``: what the function raised.
         """
-        if concurrency < 1 or on_error not in ON_ERROR:
-            raise ValueError(
-                f"concurrency is 1 or more, and on_error one of {', '.join(ON_ERROR)}; "
-                f"not {concurrency} and {on_error!r}"
-            )
+        if concurrency < 1:
+            raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
+        policy = OnError(on_error)
         workers = [
-            asyncio.create_task(self._work(function, on_error), name=f"stompy {self.id} {number}")
+            asyncio.create_task(self._work(function, policy), name=f"stompy {self.id} {number}")
             for number in range(concurrency)
         ]
+        self._workers.update(workers)
         try:
             done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+            self._workers.difference_update(workers)
         for worker in done:
             worker.result()
 
-    async def _work(self, function: Callable[[Message], object], on_error: str) -> None:
+    async def _work(self, function: Callable[[Message], object], policy: OnError) -> None:
         async for message in self:
             error = await self._handled(function, message)
             try:
                 if error is not None:
-                    await self._refuse(message, error, requeue=on_error != "dead-letter")
+                    await self._refuse(message, error, requeue=policy is not OnError.DEAD_LETTER)
                 elif message.settlement is None:
                     await message.ack()
             except STOMPException as failure:
                 logger.warning("message %s was not settled: %s", message.id, failure)
-            if error is not None and on_error == "stop":
+            if error is not None and policy is OnError.STOP:
+                self._reason = error
                 await self.unsubscribe()
                 raise error
 
@@ -201,33 +207,31 @@ class Subscription:
 
     # -- ending ------------------------------------------------------------------------------
 
-    async def unsubscribe(
-        self, *, headers: Mapping[str, HeaderValue] = {}, for_good: bool = False
-    ) -> None:
-        """End the subscription; what was not settled goes back to the broker.
+    async def unsubscribe(self, *, for_good: bool = False) -> None:
+        """End the subscription; harmless when repeated.
 
-        Harmless when repeated, and when there is no connection.
+        What was not settled goes back to the broker, and what was not fetched is dropped here.
 
         Args:
-            headers: more headers for UNSUBSCRIBE.
-            for_good: whether a durable subscription ends for good; else it goes on to gather
-                messages for who subscribes to it again.
+            for_good: whether a durable subscription ends at the broker, too, instead of gathering
+                messages until somebody comes back to it.
 
         Raises:
-            UnsupportedByBroker: with ``for_good``: the broker has no durable subscriptions.
+            UnsupportedByBroker: it has no durable subscriptions.
         """
         session = self._session
         if self._ended:
             return
-        farewell: Mapping[str, HeaderValue] = {}
-        if for_good:
-            farewell = self._wanted.farewell_for(session.dialect, session.settings.client_id)
+        farewells = self._wanted.farewells_for(
+            session.dialect, session.settings.client_id, for_good=for_good
+        )
         self.end(None)
         session.forget(self.id)
-        session.unsubscribe(self.id, {**farewell, **headers})
+        for farewell in farewells:
+            session.unsubscribe(self.id, farewell)
 
     async def __aenter__(self) -> Subscription:
-        """The subscription itself."""
+        """The handle itself."""
         return self
 
     async def __aexit__(
@@ -236,14 +240,14 @@ class Subscription:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it."""
+        """Unsubscribe."""
         await self.unsubscribe()
 
-    def _end_reason(self) -> STOMPError:
-        return self._reason or STOMPError(f"subscription {self.id!r} has ended")
+    def _end_reason(self) -> Exception:
+        return self._reason or STOMPError(f"the subscription to {self.destination} has ended")
 
     def health(self) -> SubscriptionHealth:
-        """How it is."""
+        """How the subscription is."""
         counts = self._settlements
         return SubscriptionHealth(
             id=self.id,
@@ -255,7 +259,7 @@ class Subscription:
             nacked=counts[Settlement.NACKED],
             stale=counts[Settlement.STALE],
             handler_errors=self._handler_errors,
-            last_error=self._last_error or self._reason,
+            last_error=self._last_error,
         )
 
     def __repr__(self) -> str:
@@ -317,10 +321,10 @@ class Subscription:
         if self._ended or message.epoch != session.epoch or not session.link.is_open:
             message.settlement = Settlement.STALE
             self._settlements[Settlement.STALE] += 1
-            what = "subscription" if self._ended else "connection"
+            why = "its subscription has ended" if self._ended else "its connection is gone"
             raise StaleMessageError(
-                f"the {what} that brought message {message.id!r} has ended, so it cannot be "
-                "settled: the broker delivers it again"
+                f"message {message.id} of {self.destination} cannot be settled, because {why}: "
+                "the broker delivers it again"
             )
         return session.link
 
@@ -339,12 +343,24 @@ class Subscription:
 
     def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Messages came over a connection."""
+        if self._draining:
+            return
         self._received += len(frames)
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
         if not self._settles:
             for message in messages:
                 message.settlement = Settlement.ACKED
         self._inbox.put(messages, sum(len(frame.Body) for frame in frames))
+
+    async def drain(self, deadline: float) -> None:
+        """Give no more messages, and wait for handlers that are at work."""
+        self._draining = True
+        self._inbox.discard()
+        self._inbox.look_again()
+        here = asyncio.current_task()
+        workers = [worker for worker in self._workers if worker is not here]
+        if workers:
+            await asyncio.wait(workers, timeout=max(0.0, deadline - self._session.now()))
 
     def connection_lost(self, reason: STOMPError | None) -> None:
         """What would have to be settled is in vain."""
@@ -355,7 +371,8 @@ class Subscription:
         """Nothing more will come."""
         if not self._ended:
             self._ended = True
-            self._reason = reason
+            if reason is not None:
+                self._reason = self._last_error = reason
             if self._settles or reason is None:
                 self._inbox.discard()
             self._inbox.end()

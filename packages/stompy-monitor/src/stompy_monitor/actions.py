@@ -1,0 +1,291 @@
+"""What an operator can do to a row: the command, the role it needs, and how surely it is asked.
+
+Every command that destroys is asked twice: first as a dry run, whose number stands in the dialog,
+then for real with ``expect``, so that what was seen is what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from stompy.admin import Request, Role
+from stompy_monitor.table import Row
+
+TYPE_ABOVE = 1000
+"""Destroying more messages than that is confirmed by typing."""
+BATCH = 1000
+"""Messages of one move; between two of them it can be cancelled."""
+
+
+class Tier(Enum):
+    """How an action is confirmed."""
+
+    AT_ONCE = "at once"
+    """It can be undone: no question."""
+    ASK = "ask"
+    """A dialog; Cancel has the focus."""
+    TYPE = "type"
+    """A dialog in which the name, or the number of rows, is typed."""
+
+
+Arguments = Callable[[Row, str], dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do.
+
+    Attributes:
+        name: of the key binding.
+        key: that starts it.
+        title: in the line of keys.
+        verb: what the dialog says, as in "Purge".
+        command: by kind of row, with the arguments from the row and the text that was asked for.
+        asks: what text is asked for, by kind of row.
+        undo: the name of the action that undoes it; then there is no question.
+        destroys: whether messages are gone afterwards.
+        batched: whether it is repeated until nothing is left.
+        admin_for: the kinds of rows for which an operator is not enough.
+    """
+
+    name: str
+    key: str
+    title: str
+    verb: str
+    command: Mapping[str, tuple[str, Arguments]]
+    asks: Mapping[str, str] = field(default_factory=dict)
+    undo: str = ""
+    destroys: bool = False
+    batched: bool = False
+    admin_for: frozenset[str] = frozenset()
+
+    def role(self, kind: str) -> Role:
+        """The least role that may."""
+        return Role.ADMIN if kind in self.admin_for else Role.OPERATOR
+
+    def request(
+        self, row: Row, text: str, *, dry_run: bool = False, expect: int | None = None
+    ) -> Request:
+        """The command for one row."""
+        name, arguments = self.command[row.table.kind]
+        args = {key: value for key, value in arguments(row, text).items() if value != ""}
+        return Request(name, args, dry_run=dry_run, expect=expect)
+
+    def applies_to(self, kind: str) -> bool:
+        """Whether rows of this kind can be treated so."""
+        return kind in self.command
+
+
+def _queue(row: Row, _: str) -> dict[str, object]:
+    return {"queue": queue_of(row)}
+
+
+def queue_of(row: Row) -> str:
+    """The queue that a row is, or is in."""
+    for name in ("destination", "queue", "name"):
+        found = row.text(name)
+        if found:
+            return found if found.startswith("/") else f"/queue/{found}"
+    return ""
+
+
+def _dead(row: Row, _: str) -> dict[str, object]:
+    return {"queue": queue_of(row), **_selection(row)}
+
+
+def _selection(row: Row) -> dict[str, object]:
+    """Which messages of the queue are meant: one, a group of dead letters, or all."""
+    if row.table.kind == "messages":
+        return {"ids": [row.text("message_id")]}
+    if row.table.kind == "dead" and row.text("selector"):
+        return {"selector": row.text("selector")}
+    return {}
+
+
+def _to(row: Row, text: str) -> dict[str, object]:
+    return {**_dead(row, ""), "to": text, "limit": BATCH}
+
+
+def _some(row: Row, _: str) -> dict[str, object]:
+    return {**_dead(row, ""), "limit": BATCH}
+
+
+def _id(row: Row, _: str) -> dict[str, object]:
+    return {"id": row.text("id")}
+
+
+PAUSE = Action("pause", "O", "pause", "Pause", {"queues": ("queue.pause", _queue)}, undo="resume")
+RESUME = Action(
+    "resume", "O", "resume", "Resume", {"queues": ("queue.resume", _queue)}, undo="pause"
+)
+PURGE = Action(
+    "purge",
+    "P",
+    "purge",
+    "Purge",
+    {"queues": ("queue.purge", _queue)},
+    destroys=True,
+)
+DELETE = Action(
+    "delete",
+    "D",
+    "delete",
+    "Delete",
+    {
+        "queues": ("queue.delete", _queue),
+        "durable": ("durable.delete", lambda row, _: {"name": row.text("name")}),
+        "messages": ("message.delete", _dead),
+        "dead": ("message.delete", _dead),
+    },
+    destroys=True,
+    admin_for=frozenset(("queues", "durable")),
+)
+MOVE = Action(
+    "move",
+    "M",
+    "move",
+    "Move",
+    {
+        "queues": ("message.move", _to),
+        "messages": ("message.move", _to),
+        "dead": ("message.move", _to),
+    },
+    asks=dict.fromkeys(("queues", "messages", "dead"), "to which queue"),
+    batched=True,
+)
+RETRY = Action(
+    "retry",
+    "R",
+    "retry",
+    "Retry",
+    {
+        "queues": ("message.retry", _some),
+        "messages": ("message.retry", _some),
+        "dead": ("message.retry", _some),
+    },
+    batched=True,
+)
+CLOSE = Action(
+    "close",
+    "X",
+    "close",
+    "Close",
+    {
+        "connections": ("connection.close", lambda row, text: {**_id(row, ""), "reason": text}),
+        "subscriptions": ("subscription.close", _id),
+        "transactions": ("transaction.abort", _id),
+    },
+    asks={"connections": "reason, which the other side is told"},
+)
+
+ACTIONS = (PURGE, DELETE, MOVE, RETRY, PAUSE, CLOSE)
+"""By key; `RESUME` takes the place of `PAUSE` for a queue that is paused."""
+
+_NOUNS = {
+    "queues": "queue",
+    "dead": "group",
+    "messages": "message",
+    "connections": "connection",
+    "subscriptions": "subscription",
+    "transactions": "transaction",
+    "durable": "durable subscription",
+}
+
+
+def chosen(action: Action, row: Row) -> Action:
+    """The action for this row: a paused queue is resumed, not paused again."""
+    paused = row.value("paused") or row.value("intake_paused")
+    return RESUME if action is PAUSE and paused else action
+
+
+def matched(result: Mapping[str, object]) -> int | None:
+    """How many things a dry run found."""
+    for name in ("matched", "messages", "count"):
+        found = result.get(name)
+        if isinstance(found, int) and not isinstance(found, bool):
+            return found
+    return None
+
+
+def tier(action: Action, rows: Sequence[Row], count: int | None) -> Tier:
+    """How surely to ask."""
+    if action.undo:
+        return Tier.AT_ONCE
+    if len(rows) > 1:
+        return Tier.TYPE
+    kind = rows[0].table.kind
+    many = count is not None and count > TYPE_ABOVE
+    whole_queue = action is DELETE and kind in ("queues", "durable") and bool(count)
+    return Tier.TYPE if action.destroys and (many or whole_queue) else Tier.ASK
+
+
+def name_of(row: Row) -> str:
+    """A row as people call it."""
+    kind = row.table.kind
+    if kind in ("queues", "messages"):
+        return row.text("name") or row.text("message_id")
+    if kind == "dead":
+        return f"{row.text('queue')} ({row.text('reason') or 'any cause'})"
+    if kind == "connections":
+        who = row.text("user") or row.text("client_id") or row.text("peer")
+        return f"{row.text('id')} {who}".strip()
+    if kind == "subscriptions":
+        return f"{row.text('id')} of {row.text('connection')} to {row.text('destination')}"
+    if kind == "transactions":
+        return f"{row.text('id')} of {row.text('connection')}"
+    return row.text("name") or row.key
+
+
+def to_type(rows: Sequence[Row]) -> str:
+    """What must be typed: the name of the one row, or how many they are."""
+    return name_of(rows[0]) if len(rows) == 1 else str(len(rows))
+
+
+def title(action: Action, rows: Sequence[Row]) -> str:
+    """The heading of the dialog."""
+    verb = "Abort" if action is CLOSE and rows[0].table.kind == "transactions" else action.verb
+    if len(rows) == 1:
+        return f"{verb} {_NOUNS[rows[0].table.kind]} {name_of(rows[0])}"
+    return f"{verb} {len(rows)} {_NOUNS[rows[0].table.kind]}s"
+
+
+def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
+    """What would happen, in words."""
+    kind = rows[0].table.kind
+    here = "" if len(rows) == 1 else f" in {len(rows)} {_NOUNS[kind]}s"
+    messages = "1 message" if count == 1 else f"{count:,} messages" if count is not None else "all"
+    unacked = sum(int(row.number("unacked")) for row in rows)
+    if action is PURGE:
+        stay = f" {unacked:,} unacked stay with their consumers." if unacked else ""
+        return f"{messages} that wait{here} will be destroyed.{stay}"
+    if action is DELETE:
+        thing = "destroyed" if kind in ("messages", "dead") else "destroyed with it"
+        return f"{messages}{here} will be {thing}. This cannot be undone."
+    if action is MOVE:
+        return f"{messages}{here} will move to the queue below, in their order."
+    if action is RETRY:
+        return f"{messages}{here} will go back to the queues where they died."
+    return {
+        "connections": "It is told the reason; its unacknowledged messages go to others.",
+        "subscriptions": "Its unacknowledged messages go to others; the connection stays.",
+        "transactions": "Nothing that it holds will happen; the connection stays.",
+    }.get(kind, "")
+
+
+def outcome(action: Action, rows: Sequence[Row], result: Mapping[str, object]) -> str:
+    """What has happened, in words."""
+    done = {
+        PAUSE.name: "paused",
+        RESUME.name: "resumed",
+        PURGE.name: "purged",
+        DELETE.name: "deleted",
+        MOVE.name: "moved",
+        RETRY.name: "retried",
+        CLOSE.name: "aborted" if rows[0].table.kind == "transactions" else "closed",
+    }[action.name]
+    number = matched(result)
+    counted = action.name in (PURGE.name, MOVE.name, RETRY.name) and number is not None
+    what = name_of(rows[0]) if len(rows) == 1 else f"{len(rows)} {_NOUNS[rows[0].table.kind]}s"
+    return f"{what}: {done} {number:,}" if counted else f"{what}: {done}"

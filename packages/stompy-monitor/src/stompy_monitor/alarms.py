@@ -1,0 +1,201 @@
+"""When a row deserves a look: rules, and a memory so that alarms do not flicker.
+
+A *measure* rule compares a number with two thresholds; it holds after two samples in a row. A
+*lasting* rule asks how long something has been so. Both are let go after five good samples. Only
+rows that changed or that have an open case are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from stompy_monitor import formats
+from stompy_monitor.table import Row
+
+WARN, CRITICAL = 1, 2
+RAISED_AFTER = 2
+CLEARED_AFTER = 5
+
+MARKS = ("  ", " !", "!!")
+"""By severity; an alarm is told by glyph, word and colour, so that any one of them suffices."""
+WORDS = ("", "warn", "critical")
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that can be wrong with a row.
+
+    Attributes:
+        name: as in the configuration.
+        kind: which rows.
+        measure: the number, or for a lasting rule something true; 0 or None when all is well.
+        warn, critical: from which value, or after how many milliseconds.
+        words: the reason that is shown, from the row.
+        lasting: whether the thresholds are times.
+    """
+
+    name: str
+    kind: str
+    measure: Callable[[Row], float | None]
+    warn: float
+    critical: float
+    words: Callable[[Row], str]
+    lasting: bool = False
+
+
+def _no_consumer(row: Row) -> float:
+    return row.number("ready") > 0 and row.value("consumers") == 0 and not row.value("dlq_of")
+
+
+def _waiting(row: Row) -> float:
+    # Dead letters wait for somebody to come; that is no news.
+    return 0 if row.value("dlq_of") else row.number("oldest_ms")
+
+
+def _growing(row: Row) -> float:
+    return row.number("in") > row.number("out") and row.number("ready") > 0
+
+
+_LIMITS = (
+    ("max_length", "ready"),
+    ("max_length_bytes", "bytes"),
+    ("max_bytes", "bytes"),
+)
+
+
+def _limit_share(row: Row) -> float:
+    shares = [row.number(used) / limit for name, used in _LIMITS if (limit := row.number(name)) > 0]
+    return max(shares, default=0)
+
+
+def _at_prefetch(row: Row) -> float | None:
+    prefetch = row.number("prefetch")
+    full = prefetch > 0 and row.number("unacked") >= prefetch
+    return row.number("oldest_unacked_ms") if full or row.value("slow") else None
+
+
+def _age(name: str) -> Callable[[Row], float]:
+    return lambda row: row.number(name)
+
+
+def _said(words: str) -> Callable[[Row], str]:
+    return lambda _: words
+
+
+RULES = (
+    Rule("no-consumer", "queues", _no_consumer, 30_000, 300_000, _said("no consumers"), True),
+    Rule("growing", "queues", _growing, 60_000, 300_000, _said("growing"), True),
+    Rule("oldest", "queues", _waiting, 60_000, 600_000, lambda row: f"waits {formats.duration(row.number('oldest_ms'))}"),
+    Rule("limit", "queues", _limit_share, 0.8, 0.95, lambda row: f"{formats.share(_limit_share(row))} full"),
+    Rule("slow", "subscriptions", _at_prefetch, 30_000, 300_000, lambda row: "stuck" if row.value("stuck") else "slow"),
+    Rule("pending", "connections", lambda row: row.number("pending_bytes") > _MIB or row.value("state") == "blocked", 10_000, 60_000, _said("does not read"), True),
+    Rule("age", "transactions", _age("age_ms"), 30_000, 300_000, lambda row: f"open for {formats.duration(row.number('age_ms'))}"),
+)  # fmt: skip
+"""What is watched by default."""
+
+
+def with_thresholds(
+    rules: Iterable[Rule], thresholds: Mapping[str, tuple[float, float]]
+) -> tuple[Rule, ...]:
+    """The rules with other thresholds, by name.
+
+    Raises:
+        ValueError: there is no such rule.
+    """
+    rules = tuple(rules)
+    unknown = thresholds.keys() - {rule.name for rule in rules}
+    if unknown:
+        raise ValueError(f"there is no alarm “{min(unknown)}”")
+    changed = {name: {"warn": warn, "critical": crit} for name, (warn, crit) in thresholds.items()}
+    return tuple(replace(rule, **changed.get(rule.name, {})) for rule in rules)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class _Case:
+    """One rule and one row for which it holds, or held a moment ago."""
+
+    since: float
+    bad: int = 0
+    good: int = 0
+    level: int = 0
+
+
+class Alarms:
+    """The open cases of one kind."""
+
+    def __init__(self, kind: str, rules: Iterable[Rule] = RULES) -> None:
+        self.rules = tuple(rule for rule in rules if rule.kind == kind)
+        self._cases: dict[str, dict[int, _Case]] = {}
+
+    def update(self, rows: Mapping[str, Row], changed: Iterable[Row], now_ms: float) -> set[str]:
+        """Look at the rows that changed and at those with a case.
+
+        Args:
+            rows: all rows by key.
+            changed: those that are not as they were.
+            now_ms: the broker's running time.
+
+        Returns:
+            The keys whose severity or reason is another one now.
+        """
+        if not self.rules:
+            return set()
+        moved = set()
+        for key in [key for key in self._cases if key not in rows]:
+            del self._cases[key]
+        for key in {row.key for row in changed} | self._cases.keys():
+            row = rows.get(key)
+            if row is not None and self._judge(row, now_ms):
+                moved.add(key)
+        return moved
+
+    def counts(self, rows: Mapping[str, Row]) -> tuple[int, int]:
+        """How many rows are at warn, and at critical."""
+        levels = [rows[key].severity for key in self._cases if key in rows]
+        return levels.count(WARN), levels.count(CRITICAL)
+
+    def alarmed(self, rows: Mapping[str, Row]) -> list[Row]:
+        """The rows with an alarm, the worst first."""
+        found = [rows[key] for key in self._cases if key in rows and rows[key].severity]
+        return sorted(found, key=lambda row: (-row.severity, row.key))
+
+    def _judge(self, row: Row, now_ms: float) -> bool:
+        cases = self._cases.get(row.key, {})
+        worst, reason = 0, ""
+        for number, rule in enumerate(self.rules):
+            level = _follow(rule, cases, number, rule.measure(row) or 0, now_ms)
+            if level > worst:
+                worst, reason = level, rule.words(row)
+        if cases:
+            self._cases[row.key] = cases
+        else:
+            self._cases.pop(row.key, None)
+        before = row.severity, row.reason
+        row.severity, row.reason = worst, reason
+        return before != (worst, reason)
+
+
+def _follow(rule: Rule, cases: dict[int, _Case], number: int, measure: float, now: float) -> int:
+    """The level of one rule, after one more sample."""
+    holds = bool(measure) if rule.lasting else measure >= rule.warn
+    case = cases.get(number)
+    if case is None:
+        if not holds:
+            return 0
+        case = cases[number] = _Case(now)
+    if holds:
+        case.bad, case.good = case.bad + 1, 0
+        if case.bad >= RAISED_AFTER:
+            reached = now - case.since if rule.lasting else measure
+            case.level = (
+                CRITICAL if reached >= rule.critical else WARN if reached >= rule.warn else 0
+            )
+    else:
+        case.good, case.bad = case.good + 1, 0
+        if case.good >= CLEARED_AFTER:
+            del cases[number]
+            return 0
+    return case.level

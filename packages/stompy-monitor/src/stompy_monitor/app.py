@@ -1,0 +1,412 @@
+"""The dashboard: it runs the source, keeps the clock by which is painted, and opens screens."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from stompy_monitor import themes, views
+from stompy_monitor.expression import Compare, Expression, ExpressionError, parse
+from stompy_monitor.model import Model
+from stompy_monitor.replay import Replay
+from stompy_monitor.screens.base import MonitorScreen
+from stompy_monitor.screens.detail import DetailScreen
+from stompy_monitor.screens.dialogs import ChoiceDialog, ConfirmDialog, LoginDialog, TextDialog
+from stompy_monitor.screens.help import help_page
+from stompy_monitor.screens.messages import MessagesScreen
+from stompy_monitor.screens.overview import OverviewScreen
+from stompy_monitor.screens.tables import TableScreen
+from stompy_monitor.session import Options, Session
+from stompy_monitor.source import Phase, Source
+from stompy_monitor.table import Row
+from stompy_monitor.views import View
+from stompy_monitor.widgets.bars import Tabs
+
+DEAD_LETTER_SECONDS = 5.0
+_PLURALS = {"queue": "queues", "conn": "connections", "subs": "subscriptions", "tx": "transactions"}
+
+
+class MonitorApp(App[int]):
+    """The program.
+
+    Args:
+        model: kept up to date by the source.
+        source: a broker, or a recording.
+        options: how to look.
+        clock: seconds, only going forward; the event loop's by default.
+        wall: epoch milliseconds; the system's by default.
+    """
+
+    CSS_PATH = "monitor.tcss"
+    TITLE = "stompy-monitor"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "view('overview')", "Overview", id="view.overview"),
+        *(
+            Binding(
+                view.key, f"view('{view.name}')", view.name.capitalize(), id=f"view.{view.name}"
+            )
+            for view in views.TABLES
+            if view.key
+        ),
+        Binding("colon", "command", "Go by name", id="go.command"),
+        Binding("f", "freeze", "Freeze the picture, or go on", id="time.freeze"),
+        Binding("left_square_bracket", "step(-1)", "One second back", id="time.back"),
+        Binding("right_square_bracket", "step(1)", "One second on", id="time.on"),
+        Binding("left_curly_bracket", "step(-30)", "Thirty seconds back", id="time.far-back"),
+        Binding("right_curly_bracket", "step(30)", "Thirty seconds on", id="time.far-on"),
+        Binding("0", "present", "Back to now", id="time.now"),
+        Binding("plus", "speed(1)", "Faster", id="time.faster"),
+        Binding("minus", "speed(-1)", "Slower", id="time.slower"),
+        Binding("r", "retry", "Connect now; in a recording: play or pause", id="app.retry"),
+        Binding("T", "theme", "Theme", id="app.theme"),
+        Binding("question_mark", "help", "Help", id="app.help"),
+        Binding("q", "quit", "Quit", id="app.quit"),
+    ]
+
+    def __init__(
+        self,
+        model: Model,
+        source: Source,
+        options: Options = Options(),
+        *,
+        clock: Callable[[], float] | None = None,
+        wall: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.session = Session(
+            model,
+            source,
+            options,
+            clock or (lambda: asyncio.get_running_loop().time()),
+            wall or (lambda: time.time() * 1000),
+        )
+        self.session.navigator = self
+        self._paused = clock is not None
+        self._asked_for_login = False
+        self._bell_rung_at = 0
+        for theme in themes.THEMES:
+            self.register_theme(theme)
+        chosen = options.theme or themes.DEFAULT
+        if os.environ.get("NO_COLOR") and chosen == themes.TERMINAL:
+            chosen = themes.DEFAULT
+        self.theme = chosen
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Start everything."""
+        if self.options.keys:
+            self.set_keymap(self.options.keys)
+        self._install()
+        self.switch_mode(self.options.view or "overview")
+        if not self._paused:
+            self._run_source()
+            self.set_interval(1 / self.options.frames_per_second, self.tick)
+            self.set_interval(DEAD_LETTER_SECONDS, self._group_dead_letters)
+
+    def _install(self) -> None:
+        """Each view is a mode: it has a stack of screens of its own, as it was left."""
+        self.add_mode("overview", lambda: OverviewScreen(self.session))
+        for view in views.TABLES:
+            self.add_mode(view.name, self._maker(view))
+
+    def _maker(self, view: View) -> Callable[[], Screen[None]]:
+        def make() -> Screen[None]:
+            screen = TableScreen(self.session, view)
+            if view.name == self.options.view:
+                self._begin_with(screen)
+            return screen
+
+        return make
+
+    def _begin_with(self, screen: TableScreen) -> None:
+        """The filter, order and columns of the command line are for the first view."""
+        options, view = self.options, screen.view
+        if options.filter:
+            screen.listing.filter_by(parse(options.filter))
+        if options.sort:
+            column = view.column(options.sort.removeprefix("-"))
+            screen.listing.sort(column, options.sort.startswith("-"))
+        if options.columns:
+            screen.first_columns = frozenset(options.columns)
+
+    @work(group="source", exit_on_error=True)
+    async def _run_source(self) -> None:
+        await self.session.source.run()
+
+    def tick(self) -> None:
+        """Paint what has changed: the clock of the program."""
+        screen = self.screen
+        if isinstance(screen, MonitorScreen):
+            screen.tick()
+        phase = self.session.link.phase
+        if phase is Phase.REFUSED and not self._asked_for_login:
+            self._asked_for_login = True
+            self._ask_for_login()
+        elif phase is Phase.LIVE:
+            self._asked_for_login = False
+        self._ring()
+
+    def _ring(self) -> None:
+        critical = (
+            sum(1 for row in self.session.model.problems() if row.severity > 1)
+            if self.options.bell
+            else 0
+        )
+        if critical > self._bell_rung_at:
+            self.bell()
+        self._bell_rung_at = critical
+
+    @work(group="login")
+    async def _ask_for_login(self) -> None:
+        link = self.session.link
+        answer = await self.push_screen_wait(LoginDialog(link.words, link.user))
+        if answer is not None:
+            self.session.source.log_in(*answer)
+            self._asked_for_login = False
+
+    @work(group="dead", exclusive=True)
+    async def _group_dead_letters(self) -> None:
+        if self.session.link.phase is Phase.LIVE:
+            await self.session.group_dead_letters()
+
+    # -- where to --------------------------------------------------------------------------------
+
+    def action_view(self, name: str) -> None:
+        """Open a view, as it was left."""
+        if self.current_mode == name:
+            while len(self.screen_stack) > 1 and isinstance(self.screen, MonitorScreen):
+                self.pop_screen()
+        else:
+            self.switch_mode(name)
+
+    def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
+        """A tab was clicked."""
+        self.action_view(event.name)
+
+    def action_command(self) -> None:
+        """Type where to go."""
+        if isinstance(self.screen, MonitorScreen):
+            self.screen.ask_where()
+
+    def go(self, command: str) -> None:
+        """``queues orders ready>1`` opens a view with a filter; ``q`` ends the program."""
+        word, _, rest = command.strip().partition(" ")
+        word = _PLURALS.get(word, word)
+        if word in ("q", "quit", "exit"):
+            self.exit(0)
+            return
+        names = ["overview", *views.BY_NAME]
+        name = next((name for name in names if word and name.startswith(word)), None)
+        if name is None:
+            self.notify(
+                f"there is no view “{word}”: {', '.join(names)}", severity="warning", markup=False
+            )
+            return
+        try:
+            expression = parse(rest)
+        except ExpressionError as error:
+            self.notify(str(error), severity="warning", markup=False)
+            return
+        self.action_view(name)
+        if rest:
+            self.call_later(self._filter_here, expression)
+
+    def _filter_here(self, expression: Expression) -> None:
+        if isinstance(self.screen, TableScreen):
+            self.screen.listing.filter_by(expression)
+            self.screen.tick()
+
+    def inspect(self, kind: str, key: str) -> None:
+        """Show one row in full."""
+        row = (
+            self.session.picture.tables[kind].rows.get(key)
+            if kind in self.session.picture.tables
+            else None
+        )
+        here = self.screen
+        if row is not None and isinstance(here, MonitorScreen):
+            name = row.text("destination") if kind == "topics" else row.text("name") or row.key
+            view = next(view for view in views.TABLES if view.kind == kind)
+            path = (*here.path, f"{view.title}: {name}" if here.tab != view.name else name)
+            self.push_screen(DetailScreen(self.session, kind, key, here.tab, path))
+
+    def browse(self, queue: str, selector: str) -> None:
+        """Show the messages of a queue, or some of them."""
+        here = self.screen
+        if isinstance(here, MonitorScreen):
+            path = here.path if here.path[-1] == queue else (*here.path, queue)
+            screen = MessagesScreen(self.session, queue, selector, here.tab, (*path, "messages"))
+            self.push_screen(screen)
+
+    def jump(self, to: str, kind: str, key: str) -> None:
+        """Show what belongs to a row."""
+        row = self.session.picture.tables[kind].rows.get(key)
+        here = self.screen
+        if row is None or not isinstance(here, MonitorScreen):
+            return
+        if to == "q":
+            queue = (row.text("destination") or row.text("queue")).removeprefix("/queue/")
+            self.inspect("queues", queue)
+        elif to == "c":
+            self.inspect("connections", row.text("connection"))
+        elif to == "d":
+            self.inspect("queues", row.text("dlq"))
+        elif to in ("s", "t"):
+            view = views.SUBSCRIPTIONS if to == "s" else views.TRANSACTIONS
+            field, value = _belonging(row)
+            scope = Compare(field, "=", value).matches
+            path = (*here.path, row.text("name") or row.key, view.title)
+            self.push_screen(TableScreen(self.session, view, path, scope))
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def action_freeze(self) -> None:
+        """Let the picture stand still, or go on."""
+        self.session.freeze()
+        self.tick()
+
+    def _replay(self) -> Replay | None:
+        source = self.session.source
+        if isinstance(source, Replay):
+            return source
+        self.notify("only a recording can be wound; f freezes the picture", markup=False)
+        return None
+
+    def action_step(self, seconds: int) -> None:
+        """Go back or forth in a recording."""
+        replay = self._replay()
+        if replay is not None:
+            replay.step(seconds)
+            self.tick()
+
+    def action_present(self) -> None:
+        """To the end of a recording; or let a frozen picture go on."""
+        if isinstance(self.session.source, Replay):
+            self.session.source.seek(self.session.source.recording.end)
+        elif self.session.frozen_at is not None:
+            self.session.freeze()
+        self.tick()
+
+    def action_speed(self, steps: int) -> None:
+        """Play a recording faster or slower."""
+        replay = self._replay()
+        if replay is not None:
+            replay.faster(steps)
+
+    def action_retry(self) -> None:
+        """Connect now, or play on."""
+        self.session.source.retry_now()
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    def action_theme(self) -> None:
+        """Choose the colours."""
+        names = [theme.name for theme in themes.THEMES] + [themes.TERMINAL]
+        choices = [(name, name.removeprefix("stompy-")) for name in names]
+        self.push_screen(ChoiceDialog("Theme", choices, self.theme), self._theme_chosen)
+
+    def _theme_chosen(self, name: str | None) -> None:
+        if name is not None:
+            self.theme = name
+
+    def watch_theme(self) -> None:
+        """Tables keep their styles: let them look again."""
+        self.call_after_refresh(self._repaint)
+
+    def _repaint(self) -> None:
+        for table in self.screen.query("RowTable"):
+            table.repaint()  # type: ignore[attr-defined]
+
+    def action_help(self) -> None:
+        """What the keys do here."""
+        screen = self.screen
+        if isinstance(screen, MonitorScreen):
+            title = f"stompy-monitor · {' › '.join(screen.path)}"
+            self.push_screen(TextDialog(help_page(screen, title)))
+
+    async def action_quit(self) -> None:
+        """End the program."""
+        self.exit(0)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: the views, and what can be done here."""
+        yield SystemCommand("Overview", "all at one look", lambda: self.action_view("overview"))
+        for view in views.TABLES:
+            name = view.name
+            yield SystemCommand(
+                view.title, f"open the view {name}", lambda name=name: self.action_view(name)
+            )
+        for _, binding, enabled, _ in screen.active_bindings.values():
+            if (
+                enabled
+                and binding.id
+                and not binding.id.startswith(("view.", "table.up", "table.down"))
+            ):
+                action = binding.action
+                yield SystemCommand(
+                    binding.description,
+                    f"key {self.get_key_display(binding)}",
+                    lambda action=action: self.call_later(screen.run_action, action),
+                )
+
+    def export(self, view: View, rows: list[Row]) -> None:
+        """Ask for a file and write the rows to it."""
+        self._export(view, rows)
+
+    @work(group="export")
+    async def _export(self, view: View, rows: list[Row]) -> None:
+        dialog = ConfirmDialog(
+            f"Export {len(rows):,} rows of {view.name}",
+            "As CSV, or as JSON when the name ends in .json.",
+            "Write",
+            asks=f"file, such as {view.name}.csv",
+            needs_text=True,
+        )
+        answer = await self.push_screen_wait(dialog)
+        if answer is None:
+            return
+        try:
+            write_rows(Path(answer.text).expanduser(), view, rows)
+        except OSError as error:
+            self.notify(f"{answer.text}: {error.strerror}", severity="error", markup=False)
+            return
+        self.notify(f"{len(rows):,} rows written to {answer.text}", markup=False)
+
+
+def write_rows(path: Path, view: View, rows: list[Row]) -> None:
+    """Write rows as JSON or CSV, by the name of the file; an existing file is not replaced.
+
+    Raises:
+        OSError: it cannot be written, or is there already.
+    """
+    with path.open("x", encoding="utf-8", newline="") as file:
+        if path.suffix == ".json":
+            json.dump([row.as_dict() for row in rows], file, ensure_ascii=False, indent=1)
+            return
+        columns = [column for column in view.columns if column.title and not column.trend]
+        writer = csv.writer(file)
+        writer.writerow([column.name for column in columns])
+        writer.writerows([row.value(column.name) for column in columns] for row in rows)
+
+
+def _belonging(row: Row) -> tuple[str, str]:
+    """The field by which rows of other tables name this one, and what it says."""
+    if row.table.kind == "connections":
+        return "connection", row.text("id")
+    if row.table.kind == "durable":
+        return "durable_name", row.text("name")
+    return "destination", row.text("destination") or f"/topic/{row.text('name')}"

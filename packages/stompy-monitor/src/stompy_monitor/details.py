@@ -1,0 +1,252 @@
+"""One row in full: its facts in words, and the rows that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stompy_monitor import formats, views
+from stompy_monitor.table import Row
+from stompy_monitor.views import View
+
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Related:
+    """A table beside the facts.
+
+    Attributes:
+        title: over it.
+        view: its columns.
+        belongs: given the row, which others belong to it.
+    """
+
+    title: str
+    view: View
+    belongs: Callable[[Row], Callable[[Row], bool]]
+
+
+def _where(name: str, of: str) -> Callable[[Row], Callable[[Row], bool]]:
+    """The rows whose field ``name`` is the ``of`` of this one."""
+
+    def belongs(row: Row) -> Callable[[Row], bool]:
+        wanted = row.value(of)
+        return lambda other: other.value(name) == wanted
+
+    return belongs
+
+
+def _event_about(row: Row) -> Callable[[Row], bool]:
+    wanted = row.text("id") or row.text("destination")
+    return lambda event: wanted in (event.text("who").split() + event.text("subject").split())
+
+
+RELATED: dict[str, tuple[Related, ...]] = {
+    "queues": (
+        Related("Consumers", views.SUBSCRIPTIONS, _where("destination", "destination")),
+        Related("Events", views.EVENTS, _event_about),
+    ),
+    "topics": (Related("Subscribers", views.SUBSCRIPTIONS, _where("destination", "destination")),),
+    "connections": (
+        Related("Subscriptions", views.SUBSCRIPTIONS, _where("connection", "id")),
+        Related("Transactions", views.TRANSACTIONS, _where("connection", "id")),
+        Related("Events", views.EVENTS, _event_about),
+    ),
+    "subscriptions": (Related("Events", views.EVENTS, _event_about),),
+    "durable": (Related("Subscribers", views.SUBSCRIPTIONS, _where("durable_name", "name")),),
+    "transactions": (Related("Events", views.EVENTS, _event_about),),
+}
+"""The tables of each kind of detail."""
+
+
+def facts(row: Row) -> list[Fact]:
+    """What there is to say about a row, in the order in which it is read."""
+    told = _FACTS.get(row.table.kind)
+    if told is None:
+        return [(name, _plain(value)) for name, value in row.as_dict().items() if name != "detail"]
+    return [(label, show(row)) for label, show in told]
+
+
+def _plain(value: object) -> str:
+    if value is None or value in ("", [], {}):
+        return formats.UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "  ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    return str(value)
+
+
+def _number(name: str) -> Callable[[Row], str]:
+    return lambda row: f"{int(row.number(name)):,}"
+
+
+def _text(name: str) -> Callable[[Row], str]:
+    return lambda row: _plain(row.value(name))
+
+
+def _size(name: str) -> Callable[[Row], str]:
+    return lambda row: formats.size(row.number(name))
+
+
+def _age(name: str) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        value = row.value(name)
+        return formats.duration(value if isinstance(value, (int, float)) else None)
+
+    return show
+
+
+def _moment(name: str) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        value = row.value(name)
+        return formats.moment(value) if isinstance(value, (int, float)) and value else "–"
+
+    return show
+
+
+def _rates(row: Row) -> str:
+    names = [name for name in row.table.rate_names if "." not in name]
+    shown = [f"{name} {formats.rate(row.rates[row.table.rate_names[name]])}/s" for name in names]
+    return "  ".join(shown)
+
+
+def _drain(row: Row) -> str:
+    value = row.value("drain_eta_ms")
+    known = value if isinstance(value, (int, float)) else None
+    return formats.drain(known, int(row.number("ready")))
+
+
+def _queue_state(row: Row) -> str:
+    words = [
+        word
+        for name, word in (
+            ("paused", "deliveries paused"),
+            ("intake_paused", "takes nothing in"),
+            ("full", "full: senders wait"),
+        )
+        if row.value(name)
+    ]
+    return ", ".join(words) or "running"
+
+
+def _limits(row: Row) -> str:
+    parts = []
+    if row.number("max_length"):
+        parts.append(f"{int(row.number('max_length')):,} messages")
+    for name in ("max_length_bytes", "max_bytes"):
+        if row.number(name):
+            parts.append(formats.size(row.number(name)))
+    return ", ".join(parts) or "none of its own"
+
+
+def _beats(row: Row) -> str:
+    beat = row.value("heart_beat")
+    if not isinstance(beat, dict):
+        return formats.UNKNOWN
+    return f"in {formats.duration(beat.get('in_ms'))}, out {formats.duration(beat.get('out_ms'))}"
+
+
+def _holdings(row: Row) -> str:
+    found = row.value("destinations")
+    held = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    lines = [
+        f"{item.get('name')}: {item.get('sends', 0)} sends, {item.get('acks', 0)} acks, "
+        f"{item.get('nacks', 0)} nacks, {formats.size(item.get('bytes', 0))}"
+        for item in held
+    ]
+    return "\n".join(lines) or "nothing yet"
+
+
+_FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
+    "queues": (
+        ("destination", _text("destination")),
+        ("state", _queue_state),
+        ("ready", _number("ready")),
+        ("unacked", _number("unacked")),
+        ("delayed", _number("delayed")),
+        ("size", _size("bytes")),
+        ("rates", _rates),
+        ("oldest", _age("oldest_ms")),
+        ("drains in", _drain),
+        ("consumers", _number("consumers")),
+        ("came in", _number("in_msgs")),
+        ("delivered", _number("out_msgs")),
+        ("acked", _number("acked")),
+        ("nacked", _number("nacked")),
+        ("redelivered", _number("redelivered")),
+        ("dead letters", _number("dead_lettered")),
+        ("expired", _number("expired")),
+        ("dropped", _number("dropped")),
+        ("taken out", _number("removed")),
+        ("durable", _text("durable")),
+        ("policy", _text("policy")),
+        ("limits", _limits),
+        ("dead letters in", _text("dlq")),
+        ("dead letters of", _text("dlq_of")),
+        ("backlog of", _text("backlog_of")),
+        ("created", _moment("created_at")),
+        ("last in", _moment("last_in_at")),
+    ),
+    "connections": (
+        ("id", _text("id")),
+        ("state", _text("state")),
+        ("peer", _text("peer")),
+        ("user", _text("user")),
+        ("role", _text("role")),
+        ("client-id", _text("client_id")),
+        ("version", _text("protocol")),
+        ("listener", _text("listener")),
+        ("tls", _text("tls")),
+        ("websocket", _text("ws")),
+        ("connected", _moment("connected_at")),
+        ("idle", _age("idle_ms")),
+        ("heart-beat", _beats),
+        ("rates", _rates),
+        ("messages in", _number("in_msgs")),
+        ("messages out", _number("out_msgs")),
+        ("bytes in", _size("in_bytes")),
+        ("bytes out", _size("out_bytes")),
+        ("unacked", _number("unacked")),
+        ("not yet written", _size("pending_bytes")),
+    ),
+    "subscriptions": (
+        ("id", _text("id")),
+        ("client's id", _text("subscription")),
+        ("connection", _text("connection")),
+        ("user", _text("user")),
+        ("destination", _text("destination")),
+        ("ack", _text("ack")),
+        ("prefetch", _number("prefetch")),
+        ("pending", _number("pending")),
+        ("unacked", _number("unacked")),
+        ("oldest unacked", _age("oldest_unacked_ms")),
+        ("rates", _rates),
+        ("delivered", _number("delivered")),
+        ("acked", _number("acked")),
+        ("nacked", _number("nacked")),
+        ("dropped", _number("dropped")),
+        ("durable name", _text("durable_name")),
+        ("slow", _text("slow")),
+        ("stuck", _text("stuck")),
+        ("since", _moment("created_at")),
+    ),
+    "transactions": (
+        ("id", _text("id")),
+        ("client's id", _text("transaction")),
+        ("connection", _text("connection")),
+        ("user", _text("user")),
+        ("begun", _moment("begun_at")),
+        ("age", _age("age_ms")),
+        ("last frame", _moment("last_frame_at")),
+        ("sends", _number("sends")),
+        ("acks", _number("acks")),
+        ("nacks", _number("nacks")),
+        ("size", _size("bytes")),
+        ("limits", _text("limits")),
+        ("holds", _holdings),
+    ),
+}

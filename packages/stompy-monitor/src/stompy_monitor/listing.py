@@ -1,0 +1,168 @@
+"""Which rows a table shows, in which order, and where the cursor is.
+
+* The order is total and stable: rows that compare equal stand by their key.
+* The cursor belongs to a row's key, never to a line.
+* While the reader moves, the order holds still: rows keep their places, new ones come at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stompy_monitor.columns import Column
+from stompy_monitor.expression import Everything, Expression
+from stompy_monitor.table import Row, Table
+from stompy_monitor.views import View
+
+HOLD_SECONDS = 3.0
+"""For how long the order holds still after a cursor key."""
+MANY_ROWS = 10_000
+SORT_SECONDS = 2.0
+"""So many rows are not sorted more often than this."""
+
+Scope = Callable[[Row], bool]
+
+
+def _all(_: Row) -> bool:
+    return True
+
+
+@dataclass
+class Listing:
+    """The state of one table on the screen.
+
+    Attributes:
+        view: what it is a table of.
+        scope: which rows belong here at all; the filter is within them.
+        filter: what the reader asked for.
+        sorted_by: a column, or None for the view's own order.
+        descending: whether the largest come first, with ``sorted_by``.
+        show_own: whether rows that belong to the monitor itself are shown.
+        marks: the keys of the marked rows.
+        keys: the rows that are shown, in their order.
+        cursor: the key of the row under the cursor; None when there is none.
+        position: its line.
+        total: how many rows there are without the filter.
+    """
+
+    view: View
+    scope: Scope = _all
+    filter: Expression = field(default_factory=Everything)
+    sorted_by: Column | None = None
+    descending: bool = True
+    show_own: bool = False
+    sort_seconds: float = 0.0
+    marks: set[str] = field(default_factory=set)
+    keys: list[str] = field(default_factory=list)
+    cursor: str | None = None
+    position: int = 0
+    total: int = 0
+    _held_until: float = 0.0
+    _sorted_at: float = float("-inf")
+    _dirty: bool = True
+
+    # -- what the reader does ------------------------------------------------------------------
+
+    def sort(self, column: Column | None, descending: bool = True) -> None:
+        """Order by a column, or by the view's own order again."""
+        self.sorted_by, self.descending = column, descending
+        self.release()
+
+    def filter_by(self, expression: Expression) -> None:
+        """Show only the rows that match."""
+        self.filter = expression
+        self.release()
+
+    def move_to(self, position: int, now: float) -> None:
+        """Put the cursor on a line, and hold the order for a while."""
+        self._held_until = now + HOLD_SECONDS
+        self._place(position)
+
+    def select(self, key: str) -> None:
+        """Put the cursor on a row, if it is shown."""
+        if key in self.keys:
+            self._place(self.keys.index(key))
+
+    def _place(self, position: int) -> None:
+        self.position = max(0, min(position, len(self.keys) - 1))
+        self.cursor = self.keys[self.position] if self.keys else None
+
+    def toggle_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark."""
+        if self.cursor is not None:
+            self.marks ^= {self.cursor}
+
+    def mark_all(self) -> None:
+        """Mark every row that is shown."""
+        self.marks |= set(self.keys)
+
+    def release(self) -> None:
+        """Let the order move again, and renew it at the next look."""
+        self._held_until = 0.0
+        self._dirty = True
+
+    def holds(self, now: float) -> bool:
+        """Whether the order holds still."""
+        return now < self._held_until
+
+    # -- what time does ------------------------------------------------------------------------
+
+    def refresh(self, table: Table, now: float) -> None:
+        """Renew the rows and their order from the table."""
+        shown = {key: row for key, row in table.rows.items() if self._belongs(row)}
+        if self.holds(now) and not self._dirty:
+            self._keep(shown)
+        elif self._dirty or now - self._sorted_at >= self._pause(len(shown)):
+            self.keys = self._ordered(shown)
+            self._sorted_at, self._dirty = now, False
+        else:
+            self._keep(shown)
+        if self.marks:
+            self.marks &= table.rows.keys()
+        self._follow_cursor()
+
+    def _belongs(self, row: Row) -> bool:
+        return self.scope(row) and (self.show_own or not row.own)
+
+    def _pause(self, rows: int) -> float:
+        return SORT_SECONDS if rows > MANY_ROWS else self.sort_seconds
+
+    def _keep(self, rows: dict[str, Row]) -> None:
+        """The old order without the rows that went; the new ones at the end."""
+        self.total = len(rows)
+        if rows.keys() == set(self.keys):
+            return
+        known = set(self.keys)
+        new = [key for key, row in rows.items() if key not in known and self.filter.matches(row)]
+        self.keys = [key for key in self.keys if key in rows] + new
+
+    def _ordered(self, rows: dict[str, Row]) -> list[str]:
+        self.total = len(rows)
+        found = [row for row in rows.values() if self.filter.matches(row)]
+        found.sort(key=lambda row: row.key)
+        for column, descending in reversed(self.order()):
+            found.sort(key=column.key, reverse=descending)
+        return [row.key for row in found]
+
+    def order(self) -> list[tuple[Column, bool]]:
+        """The columns that the rows stand by, the first one first."""
+        if self.sorted_by is not None:
+            return [(self.sorted_by, self.descending)]
+        named = [(self.view.column(name), descending) for name, descending in self.view.order]
+        return [(column, descending) for column, descending in named if column is not None]
+
+    def _follow_cursor(self) -> None:
+        if not self.keys:
+            self.cursor, self.position = None, 0
+        elif (
+            self.cursor is not None
+            and self.position < len(self.keys)
+            and self.keys[self.position] == self.cursor
+        ):
+            return
+        elif self.cursor in self.keys:
+            self.position = self.keys.index(self.cursor)
+        else:
+            # Its row is gone: the one that took its place is the next best.
+            self._place(self.position)

@@ -1,0 +1,260 @@
+"""All that is known of a broker: snapshots and events in, current rows out.
+
+Plain Python, without a clock: time is what the envelopes say. A broker that was started anew (its
+``boot`` is another one) begins with an empty model, so that no rate spans the gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stompy_monitor.alarms import CRITICAL, RULES, Alarms, Rule
+from stompy_monitor.history import LONG, History
+from stompy_monitor.safe import safe_value
+from stompy_monitor.table import LEVELS, RATES, Change, Envelope, Row, Table
+
+KINDS = ("queues", "topics", "connections", "subscriptions", "durable", "transactions")
+"""The kinds that come as rows."""
+
+EVENTS = 10_000
+
+BROKER_LEVELS = (
+    "messages_ready",
+    "messages_unacked",
+    "connections",
+    "cpu_pct",
+    "loop_lag_ms.p99",
+    "bytes_stored",
+    "rss_bytes",
+    "store.fsync_p99_ms",
+    "bytes_ram",
+)
+BROKER_RATES = {
+    "in": "in_msgs",
+    "out": "out_msgs",
+    "ack": "acked",
+    "in_bytes": "in_bytes",
+    "out_bytes": "out_bytes",
+    "dead": "dead_lettered",
+}
+"""What the overview draws of the broker itself: levels as they are, counters as rates."""
+
+
+EVENT_FIELDS = ("number", "at", "severity", "type", "who", "subject", "reason", "detail")
+"""The columns of an event; ``who`` and ``subject`` are put together from what the broker names."""
+
+PROBLEM_FIELDS = ("kind", "key", "name", "reason")
+"""The columns of an alarm: whose it is, and why."""
+
+_SUBJECTS = ("destination", "subscription", "message_id")
+
+
+class Model:
+    """The broker as it was when the last envelopes came.
+
+    Attributes:
+        broker: the ``$SYS.broker`` object, made safe.
+        tables: the rows, by kind.
+        events: how many have come; the latest are rows of the table ``events``.
+        own: the id of the monitor's own connection.
+        boot: which run of the broker this is.
+        version: rises with every change; what was painted from an older one is old.
+    """
+
+    def __init__(self, rules: Iterable[Rule] = RULES) -> None:
+        self.rules = tuple(rules)
+        self.events = 0
+        self._log = Table("events")
+        self.version = 0
+        self.gaps = 0
+        self.own = ""
+        self._begin("")
+
+    def _begin(self, boot: str) -> None:
+        self.boot = boot
+        self.broker: dict[str, object] = {}
+        self.name = ""
+        self.at: float = 0
+        self.tick = -1
+        self.up_ms: float | None = None
+        self.interval_ms: float = 1000
+        self.tables = {kind: Table(kind) for kind in (*KINDS, "dead")}
+        self.tables["events"] = self._log  # what happened before stays true
+        self.alarms = {kind: Alarms(kind, self.rules) for kind in self.tables}
+        self.rates: dict[str, float | None] = dict.fromkeys(BROKER_RATES)
+        self.history = History(len(BROKER_LEVELS), len(BROKER_RATES), LONG)
+        self._watched: set[str] = set()
+        self.know_own(self.own)
+
+    def forget(self) -> None:
+        """Begin anew, as for another broker; what happened is forgotten, too."""
+        self.events = 0
+        self._log = Table("events")
+        self._begin("")
+        self.version += 1
+
+    # -- in ----------------------------------------------------------------------------------
+
+    def apply(self, envelope: Envelope) -> Change | None:
+        """Take one message of an admin topic.
+
+        Returns:
+            What changed, when it completes a set of rows.
+
+        Raises:
+            Gap: a delta to a snapshot that is not here.
+        """
+        boot = str(envelope.get("boot") or "")
+        if boot != self.boot:
+            self._begin(boot)
+        kind = envelope.get("kind")
+        self.version += 1
+        if kind == "broker":
+            self._apply_broker(envelope)
+            return None
+        if kind == "event":
+            data = envelope.get("data")
+            if isinstance(data, dict):
+                self.add_event(data)
+            return None
+        table = self.tables.get(str(kind))
+        if table is None:
+            return None
+        change = table.apply(envelope)
+        if change is not None:
+            self._follow(table, change)
+        return change
+
+    def add_event(self, record: Mapping[str, object]) -> Row:
+        """Take one event."""
+        self.events += 1
+        self.version += 1
+        detail = record.get("detail")
+        rest = detail if isinstance(detail, dict) else {}
+        who = " ".join(str(record[name]) for name in ("connection", "user") if record.get(name))
+        subject = " ".join(str(record[name]) for name in _SUBJECTS if record.get(name))
+        values: list[object] = [
+            self.events,
+            record.get("at"),
+            str(record.get("severity") or "info"),
+            str(record.get("type") or "?"),
+            who,
+            subject or " ".join(f"{name}={value}" for name, value in rest.items()),
+            str(record.get("reason") or ""),
+            dict(record),
+        ]
+        return self._log.append(EVENT_FIELDS, values, EVENTS)
+
+    def _apply_broker(self, envelope: Envelope) -> None:
+        data = envelope.get("data")
+        if isinstance(data, list):
+            data = data[0] if data else {}
+        broker = safe_value(data)
+        if not isinstance(broker, dict):
+            return
+        up_ms = _number(envelope.get("up_ms"))
+        elapsed = (up_ms - self.up_ms) / 1000 if up_ms and self.up_ms is not None else 0
+        for name, counter in BROKER_RATES.items():
+            old, new = _number(self.broker.get(counter)), _number(broker.get(counter))
+            known = elapsed > 0 and old is not None and new is not None and new >= old
+            self.rates[name] = (new - old) / elapsed if known else None  # type: ignore[operator]
+        self.broker = broker
+        self.name = str(safe_value(str(envelope.get("broker") or broker.get("name") or "")))
+        self.at = _number(envelope.get("at")) or 0
+        self.interval_ms = _number(envelope.get("interval_ms")) or 1000
+        self.up_ms = up_ms
+        self.tick += 1
+        levels = tuple(self.broker_number(name) for name in BROKER_LEVELS)
+        self.history.add(self.tick, levels, tuple(rate or 0 for rate in self.rates.values()))
+
+    def _follow(self, table: Table, change: Change) -> None:
+        """Write the histories and judge the alarms of what changed."""
+        if table.kind in LEVELS:
+            names = LEVELS[table.kind]
+            for row in change.rows:
+                self._remember(row, names, table.version)
+        now = table.up_ms if table.up_ms is not None else table.at
+        self.alarms[table.kind].update(table.rows, change.rows, now)
+
+    def _remember(self, row: Row, names: tuple[str, ...], tick: int) -> None:
+        history = row.history
+        if history is None:
+            rates = len(RATES[row.table.kind])
+            history = row.history = History(len(names), rates)
+            if row.key in self._watched:
+                history.grow(LONG)
+        levels = tuple([row.number(name) for name in names])
+        history.add(tick, levels, tuple([rate or 0.0 for rate in row.rates]))
+
+    def know_own(self, connection: str) -> None:
+        """Learn the id of the monitor's connection, so that its rows can be told from others."""
+        self.own = connection
+        for table in self.tables.values():
+            table.own = connection
+
+    def watch(self, key: str) -> None:
+        """Remember more of a queue from now on: somebody looks at it."""
+        self._watched.add(key)
+        row = self.tables["queues"].rows.get(key)
+        if row is not None and row.history is not None:
+            row.history.grow(LONG)
+
+    # -- out ---------------------------------------------------------------------------------
+
+    def broker_number(self, name: str) -> float:
+        """A number of the broker, ``a.b`` for one inside another; 0 when there is none."""
+        found: object = self.broker
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return _number(found) or 0
+
+    def broker_values(self, name: str) -> list[float]:
+        """The history of a level or rate of the broker, oldest first."""
+        if name in BROKER_RATES:
+            return self.history.values(len(BROKER_LEVELS) + list(BROKER_RATES).index(name))
+        return self.history.values(BROKER_LEVELS.index(name))
+
+    def row_values(self, row: Row, name: str) -> list[float]:
+        """The history of a level or rate of a row, oldest first; empty without one."""
+        if row.history is None:
+            return []
+        row.history.fill(row.table.version)
+        names = LEVELS[row.table.kind]
+        if name in names:
+            return row.history.values(names.index(name))
+        return row.history.values(len(names) + row.table.rate_names[name])
+
+    def problems(self) -> list[Row]:
+        """All rows with an alarm, the worst first."""
+        rows = [row for kind, a in self.alarms.items() for row in a.alarmed(self.tables[kind].rows)]
+        return sorted(rows, key=lambda row: (-row.severity, row.table.kind, row.key))
+
+    def problem_table(self) -> Table:
+        """The same as a table of its own; the broker's own alarms stand first."""
+        table = Table("problems")
+        said = self.broker.get("alarms")
+        for alarm in said if isinstance(said, list) else []:
+            values: list[object] = [
+                "broker",
+                str(alarm.get("name")),
+                "broker",
+                str(alarm.get("reason")),
+            ]
+            table.append(PROBLEM_FIELDS, values, EVENTS).severity = CRITICAL
+        for row in self.problems():
+            name = row.text("name") or row.text("destination") or row.key
+            values = [row.table.kind, row.key, name, row.reason]
+            table.append(PROBLEM_FIELDS, values, EVENTS).severity = row.severity
+        return table
+
+    def still(self) -> Model:
+        """A copy that stands still while this model goes on."""
+        copy = Model(self.rules)
+        copy.__dict__.update(self.__dict__)
+        copy.tables = {kind: table.copy() for kind, table in self.tables.items()}
+        copy.rates = dict(self.rates)
+        return copy
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, (int, float)) else None

@@ -1,0 +1,1 @@
+"""Whole screens: they arrange widgets and own the keys."""

@@ -1,0 +1,289 @@
+"""What every screen has round its body: who the broker is, tabs, title, keys, and the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.highlighter import Highlighter
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input, Label, Static
+
+from stompy_monitor import formats, views
+from stompy_monitor.actions import ACTIONS
+from stompy_monitor.alarms import CRITICAL, WARN
+from stompy_monitor.model import Model
+from stompy_monitor.screens.acting import Acting, Hint
+from stompy_monitor.screens.dialogs import JumpDialog, plain
+from stompy_monitor.session import Session
+from stompy_monitor.source import Phase
+from stompy_monitor.widgets.bars import Bar, Hints, Part, Tabs, identity, pulse
+
+SHORT_LINES = 30
+"""Below that many lines the preview and the second line of the header go."""
+LEAST_COLUMNS, LEAST_LINES = 60, 15
+
+
+class _Broken(Highlighter):
+    """Underlines an expression from where it breaks."""
+
+    position: int | None = None
+
+    def highlight(self, text: Text) -> None:
+        """Mark it."""
+        if self.position is not None:
+            text.stylize("underline red", min(self.position, max(0, len(text) - 1)))
+
+
+class Prompt(Horizontal):
+    """The line in which filters and commands are typed."""
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt")
+        self.sign = "/"
+        self._broken = _Broken()
+
+    def compose(self) -> ComposeResult:
+        """A sign, the text, and what is wrong with it."""
+        yield Label("/", id="prompt-sign")
+        yield Input(compact=True, highlighter=self._broken, id="prompt-input")
+        yield Label("", id="prompt-error")
+
+    def open(self, sign: str, value: str = "") -> None:
+        """Show it and take the keys."""
+        self.sign = sign
+        self.add_class("open")
+        self.query_one("#prompt-sign", Label).update(plain(sign))
+        self.complain("")
+        field = self.query_one(Input)
+        field.cursor_blink = False
+        field.value = value
+        field.focus()
+
+    def complain(self, words: str, position: int | None = None) -> None:
+        """Say what is wrong, and underline where."""
+        self._broken.position = position
+        self.query_one("#prompt-error", Label).update(plain(words))
+        self.query_one(Input).refresh()
+
+    def shut(self) -> None:
+        """Hide it."""
+        self.remove_class("open")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes the keys."""
+        return self.has_class("open")
+
+
+class MonitorScreen(Acting, Screen[None]):
+    """A body with the lines round it.
+
+    Args:
+        session: what all screens share.
+        tab: the view whose tab is lit.
+        path: the names of the screens that led here.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,backspace", "back", "Back", id="go.back"),
+        Binding("g", "jump", "Go to …", id="go.jump"),
+        Binding("ctrl+r", "redraw", "Paint anew", show=False, id="screen.redraw"),
+        *(
+            Binding(action.key, f"act('{action.name}')", action.verb, id=f"act.{action.name}")
+            for action in ACTIONS
+        ),
+    ]
+
+    def __init__(self, session: Session, tab: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.session = session
+        self.tab = tab
+        self.path = path
+        self._identity_at: object = None
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """The lines round the body."""
+        yield Bar(id="identity")
+        yield Bar(id="pulse")
+        yield Tabs(id="tabs")
+        yield Bar(id="title")
+        yield from self.compose_body()
+        yield Prompt()
+        yield Hints(id="hints")
+        yield Static("the terminal is too small: at least 60 × 15, please", id="too-small")
+
+    def compose_body(self) -> Iterable[Widget]:
+        """What this screen shows."""
+        return ()
+
+    def draw(self, model: Model, now: float) -> None:
+        """Bring the body up to date."""
+
+    def hints(self) -> list[Hint]:
+        """The keys that do something here."""
+        return []
+
+    def title_parts(self) -> list[Part]:
+        """The line over the body."""
+        return [(f" {' › '.join(self.path)}", "bold")]
+
+    def jumps(self) -> list[tuple[str, str]]:
+        """Where ``g`` and one more key leads to."""
+        return []
+
+    def jump_to(self, key: str) -> None:
+        """Go there."""
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Draw at once."""
+        self._adapt()
+        self.tick()
+
+    def on_screen_resume(self) -> None:
+        """Draw at once: time has passed."""
+        self._identity_at = None
+        if self.is_mounted:
+            self.tick()
+
+    def on_resize(self) -> None:
+        """Leave out what has no room."""
+        self._adapt()
+        self._identity_at = None
+        self.call_after_refresh(self.tick)
+
+    def _adapt(self) -> None:
+        small = self.app.size.width < LEAST_COLUMNS or self.app.size.height < LEAST_LINES
+        self.set_class(self.app.size.height < SHORT_LINES, "short")
+        for child in self.children:
+            if child.id == "too-small":
+                child.display = small
+            elif child.id != "prompt":
+                child.styles.visibility = "hidden" if small else "visible"
+
+    def tick(self) -> None:
+        """Bring everything that is seen up to date."""
+        if not self.is_mounted or not self.query("#identity"):
+            return
+        session = self.session
+        now, model = session.clock(), session.picture
+        self.set_class(session.link.phase is Phase.LOST, "lost")
+        beat = (int(now), session.link.phase, session.badge, model.version)
+        if beat != self._identity_at:
+            self._identity_at = beat
+            self._draw_bars(model, now)
+        self.draw(model, now)
+        self.query_one("#title", Bar).show(self._as_of(self.title_parts()))
+        self.query_one("#hints", Hints).show_keys([*self.hints(), *_ALWAYS], "^p palette")
+
+    def _as_of(self, parts: list[Part]) -> list[Part]:
+        if self.session.link.phase is Phase.LOST:
+            at = self.session.picture.at
+            return [*parts, (f"   as of {formats.clock(at or None)}", "$warning bold")]
+        return parts
+
+    def _draw_bars(self, model: Model, now: float) -> None:
+        session, width = self.session, self.app.size.width
+        first = identity(session.link, model, now, session.wall(), session.badge, width)
+        self.query_one("#identity", Bar).show(first)
+        known = session.rates_known
+        second = pulse(model, width, ascii_only=session.options.ascii_only, known=known)
+        self.query_one("#pulse", Bar).show(second)
+        self.query_one("#tabs", Tabs).show_tabs(tabs(model), self.tab)
+
+    # -- the prompt ------------------------------------------------------------------------------
+
+    @property
+    def prompt(self) -> Prompt:
+        """The line in which filters and commands are typed."""
+        return self.query_one(Prompt)
+
+    def ask_where(self) -> None:
+        """Open the prompt for a command."""
+        self.prompt.open(":")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while typing."""
+        if event.input.id == "prompt-input" and self.prompt.is_open and self.prompt.sign == "/":
+            self.filter_typed(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go where the command says, or keep the filter."""
+        if event.input.id != "prompt-input":
+            return
+        sign = self.prompt.sign
+        self.shut_prompt()
+        if sign == ":":
+            self.session.navigator.go(event.value)
+
+    def filter_typed(self, text: str) -> None:
+        """A filter was typed."""
+
+    def filter_given_up(self) -> None:
+        """The prompt was left with escape."""
+
+    def shut_prompt(self) -> None:
+        """Hide the prompt, and give the keys back to the body."""
+        self.prompt.shut()
+        self.focus_body()
+
+    def focus_body(self) -> None:
+        """Give the keys to the body."""
+        self.screen.focus_next()
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def action_back(self) -> None:
+        """Shut what is open, or go back."""
+        if self.prompt.is_open:
+            if self.prompt.sign == "/":
+                self.filter_given_up()
+            self.shut_prompt()
+        elif len(self.app.screen_stack) > 1 and self.path[:-1]:
+            self.app.pop_screen()
+
+    def action_redraw(self) -> None:
+        """Paint everything anew."""
+        self.app.refresh(layout=True)
+
+    async def action_jump(self) -> None:
+        """Go to what belongs to this row: asks for one more key."""
+        choices = self.jumps()
+        if choices:
+            self.app.push_screen(JumpDialog(choices), self._jumped)
+
+    def _jumped(self, key: str | None) -> None:
+        if key is not None:
+            self.jump_to(key)
+
+
+_ALWAYS: list[Hint] = [(":", "go to", True), ("f", "freeze", True), ("?", "help", True)]
+
+
+def tabs(model: Model) -> list[tuple[str, str, str, int, str]]:
+    """The tabs with what they count."""
+    found = [("1", "overview", "Overview", 0, "")]
+    for view in views.TABLES:
+        if not view.key:
+            continue
+        table = model.tables[view.kind]
+        count = len(table.rows)
+        severity = 0
+        if view.kind in model.alarms:
+            warns, criticals = model.alarms[view.kind].counts(table.rows)
+            severity = CRITICAL if criticals else WARN if warns else 0
+        if view is views.DEAD:
+            count = int(sum(row.number("count") for row in table.rows.values()))
+            severity = WARN if count else 0
+        words = "" if view is views.EVENTS else f"{count:,}"
+        found.append((view.key, view.name, view.title, severity, words))
+    return found

@@ -1,0 +1,177 @@
+"""One thing in full: its facts, its curves, and the rows that belong to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from stompy_monitor import details, formats
+from stompy_monitor.listing import Listing
+from stompy_monitor.model import Model
+from stompy_monitor.screens.acting import Hint
+from stompy_monitor.screens.base import MonitorScreen
+from stompy_monitor.screens.tables import jumps_from
+from stompy_monitor.session import Session
+from stompy_monitor.table import Row
+from stompy_monitor.widgets.bars import MUTED, Part
+from stompy_monitor.widgets.charts import Chart
+from stompy_monitor.widgets.row_table import RowTable
+
+_LABEL = 16
+_COLUMN = 39
+
+
+class DetailScreen(MonitorScreen):
+    """One row.
+
+    Args:
+        session: what all screens share.
+        kind: of the row.
+        key: of the row.
+        tab: the view whose tab is lit.
+        path: the names of the screens that led here, and of this one.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "messages", "Messages of the queue", id="detail.messages"),
+        Binding("tab", "app.focus_next", "Next table", show=False, id="detail.next"),
+        Binding("Y", "copy_row", "Copy as JSON", id="detail.copy-row"),
+    ]
+
+    def __init__(
+        self, session: Session, kind: str, key: str, tab: str, path: tuple[str, ...]
+    ) -> None:
+        super().__init__(session, tab, path)
+        self.kind = kind
+        self.key = key
+        self._row: Row | None = session.picture.tables[kind].rows.get(key)
+        self._gone = False
+        if kind == "queues":
+            session.model.watch(key)
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Facts, curves, tables."""
+        yield VerticalScroll(Static(id="fact-lines"), id="facts", classes="fades", can_focus=False)
+        ascii_only = self.session.options.ascii_only
+        if self.kind == "queues":
+            names = ("in/s", "out/s")
+            yield Chart("Messages", formats.rate, names, ascii_only=ascii_only, id="detail-chart")
+            waiting = Chart(
+                "Waiting", formats.number, ("ready",), ascii_only=ascii_only, id="waiting"
+            )
+            yield waiting
+        tables = []
+        for number, related in enumerate(details.RELATED.get(self.kind, ())):
+            listing = Listing(related.view)
+            if self._row is not None:
+                listing.scope = related.belongs(self._row)
+            table = RowTable(listing, ascii_only=ascii_only, id=f"related-{number}")
+            table.border_title = related.title
+            table.add_class("boxed")
+            tables.append(table)
+        yield Vertical(*tables, id="related", classes="fades")
+
+    def on_mount(self) -> None:
+        """The first table takes the keys."""
+        super().on_mount()
+        self.focus_body()
+
+    def focus_body(self) -> None:
+        """The first table takes the keys."""
+        tables = self.query("#related RowTable")
+        if tables:
+            tables.first().focus()
+
+    def draw(self, model: Model, now: float) -> None:
+        """Renew everything."""
+        row = model.tables[self.kind].rows.get(self.key)
+        self._gone = row is None
+        if row is not None:
+            self._row = row
+        if self._row is not None:
+            self._draw_facts(self._row)
+            if self.kind == "queues":
+                values = model.row_values
+                chart = self.query_one("#detail-chart", Chart)
+                chart.draw(values(self._row, "in"), values(self._row, "out"))
+                self.query_one("#waiting", Chart).draw(values(self._row, "ready"))
+        for number, related in enumerate(details.RELATED.get(self.kind, ())):
+            table = self.query_one(f"#related-{number}", RowTable)
+            table.listing.show_own = True
+            table.show(model, model.tables[related.view.kind], now)
+
+    def _draw_facts(self, row: Row) -> None:
+        facts = details.facts(row)
+        columns = max(1, (self.app.size.width - 2) // _COLUMN)
+        short = [(label, value) for label, value in facts if "\n" not in value]
+        parts: list[tuple[str, str]] = []
+        for number, (label, value) in enumerate(short):
+            room = _COLUMN - _LABEL - 1
+            shown = formats.middle_cut(value, room if columns > 1 else self.app.size.width - _LABEL)
+            last = number % columns == columns - 1
+            parts.append((label.ljust(_LABEL), MUTED))
+            fill = "\n" if last else " " * (_COLUMN - _LABEL - cell_len(shown))
+            parts += [(shown, ""), (fill, "")]
+        for label, value in facts:
+            if "\n" in value:
+                parts.append((f"\n{label}\n", MUTED))
+                parts.append(("\n".join(f"  {line}" for line in value.splitlines()), ""))
+        lines = self.query_one("#fact-lines", Static)
+        content = tuple(parts)
+        if content != getattr(self, "_facts_shown", None):
+            self._facts_shown = content
+            lines.update(Content.assemble(*parts))
+
+    def title_parts(self) -> list[Part]:
+        """The way here; and whether it still exists."""
+        parts: list[Part] = [(f" {' › '.join(self.path[:-1])} › ", MUTED)]
+        parts.append((self.path[-1], "bold $primary"))
+        if self._row is not None and self._row.severity:
+            tone = ("", "$warning", "$error bold")[self._row.severity]
+            parts.append((f"   {'!' * self._row.severity} {self._row.reason}", tone))
+        if self._gone:
+            parts.append(("   gone: this is how it was", "$warning"))
+        return parts
+
+    def hints(self) -> list[Hint]:
+        """The keys that do something here."""
+        keys: list[Hint] = [("esc", "back", True)]
+        if self.kind == "queues":
+            keys.append(("m", "messages", self.session.may_see_bodies()))
+        return [*keys, *self.action_hints(), ("g", "go to …", True), ("tab", "next table", True)]
+
+    def rows_to_act_on(self) -> list[Row]:
+        """The thing itself."""
+        return [self._row] if self._row is not None and not self._gone else []
+
+    def action_messages(self) -> None:
+        """Look at the messages of the queue."""
+        if self.kind == "queues":
+            self.session.navigator.browse(self.key, "")
+
+    def action_copy_row(self) -> None:
+        """Copy it as JSON."""
+        if self._row is not None:
+            text = json.dumps(self._row.as_dict(), ensure_ascii=False, indent=2)
+            self.app.copy_to_clipboard(text)
+            self.tell("copied")
+
+    def on_row_table_opened(self, event: RowTable.Opened) -> None:
+        """Open a row that belongs to it."""
+        self.session.navigator.inspect(event.row.table.kind, event.row.key)
+
+    def jumps(self) -> list[tuple[str, str]]:
+        """Where ``g`` leads to."""
+        return jumps_from(self._row)
+
+    def jump_to(self, key: str) -> None:
+        """Go there."""
+        self.session.navigator.jump(key, self.kind, self.key)

@@ -1,0 +1,286 @@
+"""Small screens that ask or tell one thing, above the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, SelectionList, Static
+from textual.widgets.option_list import Option
+from textual.widgets.selection_list import Selection
+
+from stompy_monitor.widgets.bars import MUTED
+
+
+def plain(text: str, style: str = "") -> Content:
+    """Text that is shown as it is, whatever brackets stand in it."""
+    return Content.styled(text, style)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A yes.
+
+    Attributes:
+        text: what was asked for.
+    """
+
+    text: str = ""
+
+
+class ConfirmDialog(ModalScreen[Answer | None]):
+    """Ask before something is done; the answer is None for no.
+
+    Args:
+        title: what is to be done, and to what.
+        words: what would happen.
+        verb: on the button.
+        asks: the name of a text that is needed as well.
+        must_type: what must be typed to be sure.
+        needs_text: whether it cannot go on without the text.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "dismiss(None)", "No", id="dialog.no"),
+        Binding("y", "yes", "Yes", id="dialog.yes"),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        words: str,
+        verb: str,
+        *,
+        asks: str = "",
+        must_type: str = "",
+        needs_text: bool = False,
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._words = words
+        self._verb = verb
+        self._asks = asks
+        self._must_type = must_type
+        self._needs_text = needs_text
+
+    def compose(self) -> ComposeResult:
+        """A box in the middle."""
+        with Vertical(classes="dialog"):
+            yield Static(plain(self._title, "bold"), classes="dialog-title")
+            yield Static(plain(self._words), classes="dialog-words")
+            if self._asks:
+                yield Input(placeholder=self._asks, id="text", compact=True)
+            if self._must_type:
+                yield Static(plain(f"To be sure, type: {self._must_type}", "$warning"))
+                yield Input(placeholder=self._must_type, id="sure", compact=True)
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button(
+                    Content(self._verb),
+                    id="do",
+                    variant="error",
+                    compact=True,
+                    disabled=self._blocked,
+                )
+
+    def on_mount(self) -> None:
+        """Cancel has the focus, unless something must be typed first."""
+        first = "#text" if self._asks and self._needs_text else "#sure" if self._must_type else ""
+        self.query_one(first or "#cancel").focus()
+        for field in self.query(Input):
+            field.cursor_blink = False
+
+    @property
+    def _blocked(self) -> bool:
+        sure = self.query("#sure")
+        typed = not self._must_type or (
+            bool(sure) and sure.only_one(Input).value == self._must_type
+        )
+        text = self.query("#text")
+        told = not self._needs_text or (bool(text) and bool(text.only_one(Input).value.strip()))
+        return not (typed and told)
+
+    def on_input_changed(self) -> None:
+        """The button works when everything was typed."""
+        self.query_one("#do", Button).disabled = self._blocked
+
+    def on_input_submitted(self) -> None:
+        """Enter in a field goes on to the next one, or to the button."""
+        if self._blocked:
+            self.focus_next()
+        else:
+            self.query_one("#do").focus()
+
+    def action_yes(self) -> None:
+        """Do it."""
+        if self._blocked:
+            return
+        text = self.query("#text")
+        self.dismiss(Answer(text.only_one(Input).value.strip() if text else ""))
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """One of the two."""
+        if event.button.id == "do":
+            self.action_yes()
+        else:
+            self.dismiss(None)
+
+
+class ChoiceDialog(ModalScreen[str | None]):
+    """Choose one of several: a column to sort by, a theme."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back", id="choice.back"),
+        Binding("j", "cursor(1)", "Down", show=False, id="choice.down"),
+        Binding("k", "cursor(-1)", "Up", show=False, id="choice.up"),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str]], now: str = "") -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+        self._now = now
+
+    def compose(self) -> ComposeResult:
+        """A list in a box."""
+        with Vertical(classes="dialog narrow"):
+            yield Static(plain(self._title, "bold"), classes="dialog-title")
+            yield OptionList(*(Option(plain(label), id=name) for name, label in self._choices))
+
+    def on_mount(self) -> None:
+        """Begin where it stands now."""
+        options = self.query_one(OptionList)
+        names = [name for name, _ in self._choices]
+        options.highlighted = names.index(self._now) if self._now in names else 0
+        options.focus()
+
+    def action_cursor(self, lines: int) -> None:
+        """Up and down as in the tables."""
+        options = self.query_one(OptionList)
+        if lines > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """This one."""
+        self.dismiss(event.option.id)
+
+
+class ColumnsDialog(ModalScreen[frozenset[str] | None]):
+    """Choose which columns are shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back", id="columns.back"),
+        Binding("enter", "take", "Show these", priority=True, id="columns.take"),
+    ]
+
+    def __init__(self, columns: Sequence[tuple[str, str]], shown: frozenset[str]) -> None:
+        super().__init__()
+        self._columns = columns
+        self._shown = shown
+
+    def compose(self) -> ComposeResult:
+        """A list with a mark for each."""
+        with Vertical(classes="dialog narrow"):
+            words = "Columns: space chooses, enter shows"
+            yield Static(plain(words, "bold"), classes="dialog-title")
+            yield SelectionList[str](
+                *(
+                    Selection(plain(title), name, name in self._shown)
+                    for name, title in self._columns
+                )
+            )
+
+    def action_take(self) -> None:
+        """Show the chosen ones."""
+        self.dismiss(frozenset(self.query_one(SelectionList).selected))
+
+
+class JumpDialog(ModalScreen[str | None]):
+    """After ``g``: where to? Shows what may follow, and takes one key."""
+
+    def __init__(self, choices: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._choices = choices
+
+    def compose(self) -> ComposeResult:
+        """The keys and where they lead."""
+        with Vertical(classes="dialog jump"):
+            parts: list[tuple[str, str]] = [("go to\n", "bold")]
+            for key, label in self._choices:
+                parts += [(f"\n  {key}", "bold $primary"), (f"  {label}", "")]
+            yield Static(Content.assemble(*parts))
+
+    def on_key(self, event: object) -> None:
+        """One key decides."""
+        key = getattr(event, "key", "")
+        self.dismiss(key if key in {name for name, _ in self._choices} else None)
+
+
+class LoginDialog(ModalScreen[tuple[str, str] | None]):
+    """The broker refused the login: ask for another one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back", id="login.back"),
+    ]
+
+    def __init__(self, words: str, login: str) -> None:
+        super().__init__()
+        self._words = words
+        self._login = login
+
+    def compose(self) -> ComposeResult:
+        """Two fields."""
+        with Vertical(classes="dialog"):
+            yield Static(
+                plain("The broker refused the login", "bold $error"), classes="dialog-title"
+            )
+            yield Static(plain(self._words), classes="dialog-words")
+            yield Input(self._login, placeholder="login", id="login", compact=True)
+            yield Input(placeholder="passcode", password=True, id="passcode", compact=True)
+            words = "enter tries again; nothing is tried by itself, as that might lock the account"
+            yield Static(plain(words, MUTED))
+
+    def on_mount(self) -> None:
+        """The field that is missing has the focus."""
+        self.query_one("#passcode" if self._login else "#login").focus()
+        for field in self.query(Input):
+            field.cursor_blink = False
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go on to the passcode, or try."""
+        if event.input.id == "login":
+            self.query_one("#passcode").focus()
+            return
+        login, passcode = (self.query_one(name, Input).value for name in ("#login", "#passcode"))
+        self.dismiss((login, passcode))
+
+
+class TextDialog(ModalScreen[None]):
+    """Something to read: help, or the raw form of a row."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss", "Back", id="text.back"),
+        Binding("j", "scroll(1)", "Down", show=False, id="text.down"),
+        Binding("k", "scroll(-1)", "Up", show=False, id="text.up"),
+    ]
+
+    def __init__(self, content: Content) -> None:
+        super().__init__()
+        self._content = content
+
+    def compose(self) -> ComposeResult:
+        """A page that scrolls."""
+        with VerticalScroll(classes="dialog page"):
+            yield Static(self._content)
+
+    def action_scroll(self, lines: int) -> None:
+        """Up and down as in the tables."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

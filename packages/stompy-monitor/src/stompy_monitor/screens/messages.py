@@ -1,0 +1,312 @@
+"""The messages of a queue, looked at without touching them, and one message in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from stompy.admin import CommandError, Request
+from stompy_monitor import formats, views
+from stompy_monitor.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
+from stompy_monitor.model import Model
+from stompy_monitor.screens.acting import Hint
+from stompy_monitor.screens.base import MonitorScreen
+from stompy_monitor.screens.tables import TableScreen
+from stompy_monitor.session import Session
+from stompy_monitor.source import OutcomeUnknown
+from stompy_monitor.table import Row, Table
+from stompy_monitor.widgets.bars import MUTED, Bar, Part
+from stompy_monitor.widgets.row_table import RowTable
+
+PAGE = 100
+_FIELDS = (
+    "message_id",
+    "position",
+    "state",
+    "age_ms",
+    "body_bytes",
+    "delivery_count",
+    "content_type",
+    "preview",
+    "words",
+    "queue",
+)
+
+
+class MessagesScreen(TableScreen):
+    """What waits in a queue, and what its consumers hold, page by page."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+l", "reload", "Look again", id="messages.reload"),
+        Binding("N", "more", "More messages", id="messages.more"),
+    ]
+
+    def __init__(
+        self, session: Session, queue: str, selector: str, tab: str, path: tuple[str, ...]
+    ) -> None:
+        super().__init__(session, views.MESSAGES, path)
+        self.tab = tab
+        self.queue = queue if queue.startswith("/") else f"/queue/{queue}"
+        self.selector = selector
+        self.messages: dict[str, Message] = {}
+        self.found = Table("messages")
+        self.total = 0
+        self.trouble = ""
+        self.fetching = False
+
+    def on_mount(self) -> None:
+        """Look at the first page."""
+        super().on_mount()
+        self.action_reload()
+
+    def table_of(self, model: Model) -> Table:
+        """The messages that were fetched."""
+        return self.found
+
+    def action_reload(self) -> None:
+        """Look again from the beginning."""
+        self.messages.clear()
+        self.found = Table("messages")
+        self.listing.release()
+        self._fetch(0)
+
+    def action_more(self) -> None:
+        """Fetch the next page."""
+        if not self.fetching and len(self.messages) < self.total:
+            self._fetch(len(self.messages))
+
+    @work(group="peek", exclusive=True)
+    async def _fetch(self, offset: int) -> None:
+        self.fetching = True
+        try:
+            result = await self.session.command(self._request(offset, PAGE, PREVIEW_BYTES))
+            self._take(result.get("messages"), offset)
+            total = result.get("total")
+            self.total = total if isinstance(total, int) else len(self.messages)
+            self.trouble = ""
+        except (CommandError, OutcomeUnknown) as error:
+            self.trouble = str(error)
+        finally:
+            self.fetching = False
+        self.tick()
+
+    def _request(self, offset: int, limit: int, max_bytes: int) -> Request:
+        args: dict[str, object] = {"queue": self.queue, "offset": offset, "limit": limit}
+        if self.selector:
+            args["selector"] = self.selector
+        shows = self.session.may_see_bodies()
+        args |= {"body": "head", "max_bytes": max_bytes} if shows else {"body": "none"}
+        return Request("message.peek", args)
+
+    def _take(self, told: object, offset: int) -> None:
+        for number, item in enumerate(told if isinstance(told, list) else []):
+            message = Message.read(item)
+            self.messages[message.message_id] = message
+            facts = message.facts
+            values: list[object] = [
+                message.message_id,
+                offset + number + 1,
+                message.state,
+                facts.get("age_ms"),
+                message.body_bytes,
+                facts.get("delivery_count"),
+                message.headers.get("content-type"),
+                message.preview(200),
+                " ".join(message.headers.values())[:400],
+                self.queue,
+            ]
+            self.found.append(_FIELDS, values, 100_000)
+
+    def title_parts(self) -> list[Part]:
+        """Which queue, and how many of how many."""
+        parts = super().title_parts()
+        if self.trouble:
+            parts.append((f"   {self.trouble}", "$error"))
+        elif self.fetching:
+            parts.append(("   looking…", MUTED))
+        elif len(self.messages) < self.total:
+            parts.append((f"   of {self.total:,}; N fetches more", MUTED))
+        return parts
+
+    def draw(self, model: Model, now: float) -> None:
+        """Renew the list; the preview shows the beginning of the body."""
+        self.rows.show(model, self.found, now)
+        row = self.rows.row()
+        message = self.messages.get(row.key) if row is not None else None
+        preview = self.query_one("#preview", Bar)
+        preview.border_title = formats.middle_cut(self.queue, 80).replace("[", r"\[")
+        if message is not None:
+            lines = message.lines(message.guess())[:4]
+            preview.show([("\n".join(lines), "")])
+
+    def hints(self) -> list[Hint]:
+        """The keys that do something here."""
+        return [
+            ("esc", "back", True),
+            ("enter", "open", self.rows.row() is not None),
+            ("/", "filter", True),
+            *self.action_hints(),
+            ("space", "mark", True),
+            ("ctrl+l", "look again", True),
+        ]
+
+    def acted(self) -> None:
+        """The list is another one now."""
+        super().acted()
+        self.action_reload()
+
+    def on_row_table_opened(self, event: RowTable.Opened) -> None:
+        """Open the message."""
+        event.stop()
+        message = self.messages[event.row.key]
+        name = formats.middle_cut(message.message_id, 24)
+        screen = MessageScreen(self.session, self, event.row, message, (*self.path, name))
+        self.app.push_screen(screen)
+
+
+class MessageScreen(MonitorScreen):
+    """One message: headers above, body below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "view", "Text, JSON, hex", id="message.view"),
+        Binding("F", "fetch", "The whole body to a file", id="message.fetch"),
+        Binding("y", "copy_body", "Copy the body", id="message.copy"),
+        Binding("j", "scroll(1)", "Down", show=False, id="message.down"),
+        Binding("k", "scroll(-1)", "Up", show=False, id="message.up"),
+    ]
+
+    def __init__(
+        self,
+        session: Session,
+        browser: MessagesScreen,
+        row: Row,
+        message: Message,
+        path: tuple[str, ...],
+    ) -> None:
+        super().__init__(session, browser.tab, path)
+        self.browser = browser
+        self.row = row
+        self.message = message
+        self.kind = message.guess()
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Two parts that scroll."""
+        yield VerticalScroll(
+            Static(self._headers()), id="message-headers", classes="boxed", can_focus=False
+        )
+        yield VerticalScroll(Static(id="body-lines"), id="message-body", classes="boxed")
+
+    def on_mount(self) -> None:
+        """Show what is here, and fetch more of it."""
+        super().on_mount()
+        self.query_one("#message-headers").border_title = "Headers"
+        self.focus_body()
+        self._show_body()
+        if self.message.truncated:
+            self._fetch_more()
+
+    def focus_body(self) -> None:
+        """The body takes the keys."""
+        self.query_one("#message-body").focus()
+
+    def _headers(self) -> Content:
+        names = self.message.headers
+        width = min(32, max((len(name) for name in names), default=0) + 2)
+        parts: list[tuple[str, str]] = []
+        for name, value in names.items():
+            parts += [(f"{name:<{width}}", "$primary"), (f"{value}\n", "")]
+        return Content.assemble(*parts)
+
+    def _show_body(self) -> None:
+        message = self.message
+        size = formats.size(message.body_bytes)
+        part = f"first {formats.size(len(message.body))} of {size}" if message.truncated else size
+        box = self.query_one("#message-body")
+        box.border_title = f"Body · {self.kind} · {part}"
+        lines = message.lines(self.kind) if message.body_bytes else ["(empty)"]
+        self.query_one("#body-lines", Static).update(Content("\n".join(lines)))
+
+    @work(group="body", exclusive=True)
+    async def _fetch_more(self) -> None:
+        try:
+            self.message = await self._whole(BODY_BYTES)
+        except (CommandError, OutcomeUnknown) as error:
+            self.tell(str(error), "warning")
+            return
+        self._show_body()
+
+    async def _whole(self, max_bytes: int | None) -> Message:
+        args: dict[str, object] = {"queue": self.browser.queue, "id": self.message.message_id}
+        if max_bytes is not None:
+            args["max_bytes"] = max_bytes
+        result = await self.session.command(Request("message.get", args), 30.0)
+        told = result.get("message")
+        return Message.read(told if isinstance(told, dict) else result)
+
+    def action_view(self) -> None:
+        """The next way to show the body."""
+        kinds = list(Kind)
+        self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
+        self._show_body()
+
+    def action_scroll(self, lines: int) -> None:
+        """Up and down as in the tables."""
+        self.query_one("#message-body").scroll_relative(y=lines, animate=False)
+
+    def action_copy_body(self) -> None:
+        """Copy the body as it is shown."""
+        self.app.copy_to_clipboard("\n".join(self.message.lines(self.kind)))
+        self.tell("copied")
+
+    @work(group="body", exclusive=True)
+    async def action_fetch(self) -> None:
+        """Fetch the whole body to a file in the working directory."""
+        try:
+            message = await self._whole(None)
+        except (CommandError, OutcomeUnknown) as error:
+            self.tell(str(error), "error")
+            return
+        kept = "".join(
+            char if char.isalnum() or char in "-_." else "_" for char in message.message_id
+        )
+        path = Path(f"{kept[:80] or 'message'}.body")
+        try:
+            path.write_bytes(message.body)
+        except OSError as error:
+            self.tell(f"{path}: {error.strerror}", "error")
+            return
+        self.tell(f"{formats.size(len(message.body))} written to {path}")
+
+    def rows_to_act_on(self) -> list[Row]:
+        """This message."""
+        return [self.row]
+
+    def acted(self) -> None:
+        """It is not there any more."""
+        self.app.pop_screen()
+        self.browser.action_reload()
+
+    def title_parts(self) -> list[Part]:
+        """The way here."""
+        return [
+            (f" {' › '.join(self.path[:-1])} › ", MUTED),
+            (self.path[-1], "bold $primary"),
+            (f"   {self.message.state}", MUTED),
+        ]
+
+    def hints(self) -> list[Hint]:
+        """The keys that do something here."""
+        return [
+            ("esc", "back", True),
+            ("v", "text/json/hex", True),
+            *self.action_hints(),
+            ("F", "to file", True),
+        ]

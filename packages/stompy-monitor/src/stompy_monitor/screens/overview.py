@@ -1,0 +1,124 @@
+"""All at one look: six curves, and what deserves attention first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Grid
+from textual.widget import Widget
+
+from stompy_monitor import formats, views
+from stompy_monitor.listing import Listing
+from stompy_monitor.model import Model
+from stompy_monitor.screens.acting import Hint
+from stompy_monitor.screens.base import MonitorScreen
+from stompy_monitor.session import Session
+from stompy_monitor.table import Row
+from stompy_monitor.widgets.bars import Part
+from stompy_monitor.widgets.charts import Chart
+from stompy_monitor.widgets.row_table import RowTable
+
+_CHARTS = (
+    ("traffic", "Messages/s", formats.rate, ("in", "out"), ("in", "out")),
+    ("acks", "Acknowledged/s", formats.rate, ("ack",), ()),
+    (
+        "waiting",
+        "Messages",
+        formats.number,
+        ("messages_ready", "messages_unacked"),
+        ("ready", "unacked"),
+    ),
+    ("bytes", "Bytes/s", formats.size, ("in_bytes", "out_bytes"), ("in", "out")),
+    ("cpu", "Processor %", formats.number, ("cpu_pct",), ()),
+    ("lag", "Loop lag p99, ms", formats.number, ("loop_lag_ms.p99",), ()),
+)
+"""For each its id, title, how values are written, the values, and their names."""
+
+_SECOND_ROW = 3
+
+
+class OverviewScreen(MonitorScreen):
+    """Curves above, lists below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "Next list", show=False, id="overview.next"),
+    ]
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, "overview", ("Overview",))
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Six charts, six lists."""
+        ascii_only = self.session.options.ascii_only
+        charts = [
+            Chart(title, show, names, ascii_only=ascii_only, id=f"chart-{name}")
+            for name, title, show, _, names in _CHARTS
+        ]
+        for chart in charts[_SECOND_ROW:]:
+            chart.add_class("second")
+        yield Grid(*charts, id="overview-charts", classes="fades")
+        lists = []
+        for view in views.TOPS:
+            table = RowTable(Listing(view), ascii_only=ascii_only, id=f"top-{view.name}")
+            table.border_title = view.title
+            table.add_class("boxed")
+            lists.append(table)
+        for table in (lists[2], lists[4]):
+            table.add_class("second")
+        yield Grid(*lists, id="overview-lists", classes="fades")
+
+    def on_mount(self) -> None:
+        """The alarms take the keys."""
+        super().on_mount()
+        self.focus_body()
+
+    def focus_body(self) -> None:
+        """The first list takes the keys."""
+        self.query_one("#top-problems", RowTable).focus()
+
+    def draw(self, model: Model, now: float) -> None:
+        """Renew curves and lists."""
+        if model.broker:
+            for name, _, _, values, _ in _CHARTS:
+                chart = self.query_one(f"#chart-{name}", Chart)
+                chart.draw(*(model.broker_values(value) for value in values))
+        problems = model.problem_table()
+        for view in views.TOPS:
+            table = problems if view is views.PROBLEMS else model.tables[view.kind]
+            self.query_one(f"#top-{view.name}", RowTable).show(model, table, now)
+
+    def title_parts(self) -> list[Part]:
+        """Where we are, and how many alarms there are."""
+        model = self.session.picture
+        count = len(model.problems())
+        parts: list[Part] = [(" Overview ", "bold $primary")]
+        if count:
+            parts.append((f"  {count} alarm{'s' if count > 1 else ''}", "$warning"))
+        elif model.broker:
+            parts.append(("  all is well", "$success"))
+        if not model.broker:
+            parts.append((f"  {self.session.link.words}", "$warning"))
+        return parts
+
+    def hints(self) -> list[Hint]:
+        """The keys that do something here."""
+        return [("enter", "open", True), ("tab", "next list", True), ("1-9", "views", True)]
+
+    def _focused(self) -> RowTable | None:
+        return self.focused if isinstance(self.focused, RowTable) else None
+
+    def rows_to_act_on(self) -> list[Row]:
+        """The row under the cursor of the list that has the keys."""
+        table = self._focused()
+        row = table.row() if table is not None else None
+        return [row] if row is not None else []
+
+    def on_row_table_opened(self, event: RowTable.Opened) -> None:
+        """Open the row of a list."""
+        row = event.row
+        kind, key = row.table.kind, row.key
+        if kind == "problems":
+            kind, key = row.text("kind"), row.text("key")
+        self.session.navigator.inspect(kind, key)

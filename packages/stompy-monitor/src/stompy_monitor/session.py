@@ -1,0 +1,196 @@
+"""What all screens share: the model, where it comes from, and the picture that is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stompy.admin import CommandError, CommandErrorCode, Request, Role
+from stompy_monitor.actions import Action
+from stompy_monitor.model import Model
+from stompy_monitor.source import Link, OutcomeUnknown, Phase, Source
+from stompy_monitor.table import Row, Table
+from stompy_monitor.views import View
+
+DEAD_FIELDS = ("queue", "origin", "reason", "count", "oldest_ms", "bytes", "selector")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the monitor shall look and behave; what each means stands in its command line."""
+
+    view: str = "overview"
+    filter: str = ""
+    sort: str = ""
+    columns: tuple[str, ...] = ()
+    read_only: bool = False
+    theme: str = ""
+    ascii_only: bool = False
+    frames_per_second: float = 4.0
+    slow_link: bool = False
+    bell: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+class Navigator(Protocol):
+    """Who opens screens."""
+
+    def go(self, command: str) -> None:
+        """Do what was typed after ``:``."""
+
+    def inspect(self, kind: str, key: str) -> None:
+        """Show one row in full."""
+
+    def browse(self, queue: str, selector: str) -> None:
+        """Show the messages of a queue, or some of them."""
+
+    def jump(self, to: str, kind: str, key: str) -> None:
+        """Show what belongs to a row."""
+
+    def export(self, view: View, rows: list[Row]) -> None:
+        """Ask for a file and write the rows to it."""
+
+
+class Session:
+    """One run of the dashboard.
+
+    Args:
+        model: kept up to date by the source.
+        source: a broker, or a recording.
+        options: how to look.
+        clock: seconds, only going forward.
+        wall: epoch milliseconds.
+
+    Attributes:
+        picture: what the screens show: the model, or a copy of it that stands still.
+        frozen_at: when it was frozen, by the clock; None while it is live.
+        show_own: whether the monitor's own connection is shown.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        source: Source,
+        options: Options,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.model = model
+        self.source = source
+        self.options = options
+        self.clock = clock
+        self.wall = wall
+        self.picture = model
+        self.frozen_at: float | None = None
+        self.show_own = False
+        self.busy: set[str] = set()
+        self.navigator: Navigator
+        self._dead: dict[str, list[list[object]]] = {}
+
+    @property
+    def link(self) -> Link:
+        """The connection."""
+        return self.source.link
+
+    def freeze(self) -> None:
+        """Let the picture stand still, or go on."""
+        if self.frozen_at is None:
+            self.picture, self.frozen_at = self.model.still(), self.clock()
+        else:
+            self.picture, self.frozen_at = self.model, None
+
+    @property
+    def badge(self) -> str:
+        """In large letters, what is not as usual."""
+        if self.frozen_at is not None:
+            return f"FROZEN +{self.clock() - self.frozen_at:.0f} s"
+        return "READ-ONLY" if self.options.read_only else ""
+
+    @property
+    def rates_known(self) -> bool:
+        """Whether the last rates are still true enough to show."""
+        link = self.link
+        if link.phase is Phase.LIVE and link.latest_at is not None:
+            return (self.clock() - link.latest_at) * 1000 <= 3 * self.model.interval_ms
+        return link.phase is Phase.REPLAY
+
+    def refusal(self, action: Action, kind: str) -> str:
+        """Why an action cannot be done now; empty when it can."""
+        link = self.link
+        if link.phase is Phase.REPLAY:
+            return "this is a recording"
+        if self.options.read_only:
+            return "--read-only is on"
+        if link.phase is not Phase.LIVE:
+            return "there is no connection"
+        needed = action.role(kind)
+        if not link.role.includes(needed):
+            return f"the role {needed} is needed; {link.user or 'anonymous'} has {link.role}"
+        return ""
+
+    def may_see_bodies(self) -> bool:
+        """Whether the broker shows us bodies of messages."""
+        return self.link.role.includes(Role.OPERATOR)
+
+    async def command(
+        self,
+        request: Request,
+        timeout: float = 10.0,
+    ) -> Mapping[str, object]:
+        """Ask the broker; the result.
+
+        Raises:
+            CommandError: it failed.
+            OutcomeUnknown: no answer came.
+        """
+        reply = await self.source.ask(request, timeout)
+        return reply.checked()
+
+    # -- dead letters ----------------------------------------------------------------------------
+
+    async def group_dead_letters(self) -> None:
+        """Ask of each dead-letter queue how many died where and why."""
+        queues = [row for row in self.model.tables["queues"].rows.values() if row.value("dlq_of")]
+        found: dict[str, list[list[object]]] = {}
+        for queue in queues:
+            args = {"queue": queue.text("destination"), "group_by": ["origin", "reason"]}
+            try:
+                result = await self.command(Request("message.count", args))
+            except OutcomeUnknown:
+                return
+            except CommandError as error:
+                if error.code in (CommandErrorCode.UNKNOWN_COMMAND, CommandErrorCode.FORBIDDEN):
+                    return
+                continue
+            groups = result.get("groups")
+            found[queue.key] = [
+                [
+                    queue.key,
+                    group.get("origin") or queue.text("dlq_of"),
+                    group.get("reason") or "",
+                    group.get("count"),
+                    group.get("oldest_ms"),
+                    group.get("bytes"),
+                    group.get("selector") or "",
+                ]
+                for group in (groups if isinstance(groups, list) else [])
+                if isinstance(group, dict)
+            ]
+        self._dead = found
+
+    def dead_table(self, model: Model) -> Table:
+        """The dead letters as rows: grouped where the broker has told, else by queue."""
+        rows: list[list[object]] = []
+        for row in model.tables["queues"].rows.values():
+            if not row.value("dlq_of"):
+                continue
+            whole = [row.key, row.value("dlq_of"), "", int(row.number("total"))]
+            whole += [row.value("oldest_ms"), row.value("bytes"), ""]
+            grouped = self._dead.get(row.key)
+            rows += grouped if grouped else [whole]
+        table = model.tables["dead"]
+        seq = table.seq + 1
+        data = [list(row) for row in rows]
+        table.apply({"kind": "dead", "seq": seq, "fields": list(DEAD_FIELDS), "data": data})
+        return table

@@ -1,0 +1,31 @@
+"""Curves made of characters."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stompy_monitor.drawing import curve, shrink, sparkline
+
+VALUES = st.lists(st.floats(0, 1e9), max_size=300)
+
+
+def test_idle_and_steady_do_not_look_alike():
+    assert sparkline([0] * 4, 4) == "▁▁▁▁"
+    assert sparkline([7] * 4, 4) == "▆▆▆▆"
+
+
+def test_the_newest_value_is_at_the_right():
+    assert sparkline([1, 0], 5)[-2:] == "▆▁"
+    assert curve([0, 0, 0, 9], 4, 1)[0][-1] != " "
+
+
+def test_peaks_survive_shrinking():
+    assert shrink([0, 9, 0, 0], 2) == [9, 0]
+
+
+@given(VALUES, st.integers(1, 40), st.integers(1, 6), st.booleans())
+def test_everything_has_the_size_it_should_have(values, width, height, ascii_only):
+    lines = curve(values, width, height, ascii_only=ascii_only)
+    assert [len(line) for line in lines] == [width] * height
+    line = sparkline(values, width, ascii_only=ascii_only)
+    assert len(line) == width
+    assert not ascii_only or "".join((*lines, line)).isascii()
