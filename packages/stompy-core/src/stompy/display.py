@@ -179,7 +179,8 @@ def record_html(title: str, record: DataclassLike) -> str:
 def titled_html(title: str, pairs: Iterable[tuple[str, object]] = (), below: str = "") -> str:
     """A title, names with values, and HTML of ours that follows."""
     lines = "".join(
-        f'<tr><td style="{_CELL};{_FAINT}">{_words(name)}</td><td style="{_CELL}">{_value(name, value)}</td></tr>'
+        f'<tr><td style="{_CELL};{_FAINT}">{_words(name)}</td>'
+        f'<td style="{_CELL}">{_value(name, value)}</td></tr>'
         for name, value in pairs
         if _says_something(value)
     )
