@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from types import ModuleType
 
 import click
 import pytest
-from tests.docs.blocks import DOCS, PAGES, ROOT, blocks
+from tests.docs.blocks import DOCS, PAGES, ROOT, blocks, pages_with
 
 import stompy
 import stompy_broker
@@ -134,6 +135,23 @@ def test_the_example_file_shows_the_defaults():
     shown = stompy_broker.load_config(DOCS / "broker.toml")
     defaults = stompy_broker.BrokerConfig()
     assert shown.model_copy(update={"users": {}, "acl": (), "policy": ()}) == defaults
+
+
+@pytest.mark.parametrize("page", pages_with("toml"))
+def test_the_settings_in_examples_exist(page):
+    for block in blocks(page, "toml"):
+        for section, content in tomllib.loads(block.code).items():
+            assert section in SECTIONS, f"{page}:{block.line}: [{section}]"
+            known = None if section == "users" else from_code.section_model(section).model_fields
+            for entry in content if isinstance(content, list) else [content]:
+                wrong = [] if known is None else sorted(entry.keys() - known.keys())
+                assert wrong == [], f"{page}:{block.line}: [{section}]"
+
+
+def test_json_examples_are_json():
+    for page in pages_with("json"):
+        for block in blocks(page, "json"):
+            json.loads(block.code)
 
 
 # -- words and names ---------------------------------------------------------------------------
