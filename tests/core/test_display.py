@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stompy import STOMPFrame
 from stompy.admin import Kind, Page, QueueRow, Table
 from stompy.display import MAX_BODY, MAX_ROWS, record_html, table_html, visible
+from stompy.health import ClientHealth, ConnectionState, SubscriptionHealth
 from stompy.rows import Rows
 
 HOSTILE = '</td><script>alert(1)</script><img src=x onerror="alert(1)">\'&amp; $\\alpha$'
@@ -168,6 +169,16 @@ def test_a_snapshot_shows_its_rows():
 
 def test_a_time_that_is_none_is_shown_as_it_is():
     assert "99999999999999999999" in record_html("x", QueueRow(created_at=99999999999999999999))
+
+
+def test_what_is_nested_is_told_in_words():
+    row = QueueRow(name="q", rate={"in": 1.5, "out": 0.0, "ack": 0.0})
+    assert "ratein 1.50, out 0.00, ack 0.00" in checked(record_html("x", row)).text
+    health = SubscriptionHealth("s1", "/queue/q", True, 3, 0, 3, 0, 0, 0, None)
+    nested = ClientHealth(
+        ConnectionState.CONNECTED, "a", 1.0, None, 1, 0, None, 0, 0, 0, (health, health)
+    )
+    assert "id s1, destination /queue/q, active yes" in checked(nested._repr_html_()).text
 
 
 def test_many_rows_are_cut():

@@ -216,10 +216,13 @@ def _text(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    if isinstance(value, str):
-        return value
+    if isinstance(value, tuple | list):
+        return "; ".join(map(_text, value[:MAX_ROWS]))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        told = ((name, inner) for name, inner in value.items() if _says_something(inner))
+        return ", ".join(f"{name} {_text(inner)}" for name, inner in told)
     return str(value)
 
 
