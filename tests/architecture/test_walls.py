@@ -88,7 +88,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "routing.durable",
             "routing.line",
         },
-        {"store.directory", "store.room", "store.rows", "routing.expiry"},
+        {"store.directory", "store.room", "store.rows", "routing.expiry", "routing.reading"},
         {"routing.queue"},
         {"store.sqlite", "routing.topics"},
         {"store.inspection"},

@@ -96,12 +96,10 @@ def test_beyond_half_the_memory_mark_bodies_stay_on_disk(shelf: Shelf):
     assert 0 < router.pressure.used < 800_000
     assert not router.pressure.full
     assert in_memory(queue) < 500
-    taker = Taker(2000)
+    taker = Taker(2000, auto=True)
     queue.attach(taker)
     shelf.turns.until(lambda: len(taker.taken) == 2000)
     assert numbers(taker) == list(range(2000))
-    for message in taker.taken:
-        queue.settle(message)
     assert (router.pressure.used, router.disk.used, queue.bytes) == (0, 0, 0)
 
 
@@ -165,6 +163,58 @@ def test_what_is_settled_while_it_is_written_keeps_its_body_until_then(shelf: Sh
     first, *_ = copies
     assert [int(kept.body or b"") for kept in contents_of(first).messages] == list(range(50))
     assert contents_of(copies[-1]).messages == ()
+
+
+def waits_to_read(queue: Queue) -> bool:
+    return queue._reading.wanted == {}
+
+
+def test_a_consumer_without_limit_does_not_have_everything_read(shelf: Shelf):
+    """It gets no more at twice the mark, and goes on when it has settled something."""
+    mark = 500_000
+    queue = queue_of(shelf, 3000, memory_mark=mark)
+    router = shelf.router
+    assert router is not None
+    hoarder, settled = Taker(10_000), 0
+    queue.attach(hoarder)
+    shelf.turns.until(lambda: waits_to_read(queue))
+    # With what was read at once just before.
+    assert 2 * mark <= router.pressure.used < 2 * mark + 300_000
+    publish(router, range(3000, 3001))  # does not overtake
+    while len(hoarder.taken) < 3001:
+        assert router.pressure.used < 2 * mark + 300_000
+        assert waits_to_read(queue)
+        for message in hoarder.taken[settled : settled + 300]:
+            queue.settle(message)
+            settled += 1
+        shelf.turns.time.advance(1.0)
+        shelf.turns.until(lambda: waits_to_read(queue) or len(hoarder.taken) == 3001)
+    assert numbers(hoarder) == list(range(3001))
+
+
+def test_what_a_hoarder_leaves_behind_stays_on_disk(shelf: Shelf):
+    """Else the queues of others could read nothing until this one was consumed."""
+    queue = queue_of(shelf, 3000, memory_mark=500_000)
+    router = shelf.router
+    assert router is not None
+    hoarder, taker = Taker(10_000), Taker(10_000)
+    queue.attach(hoarder)
+    shelf.turns.until(lambda: waits_to_read(queue))
+    queue.detach(hoarder, hoarder.taken)
+    assert in_memory(queue) < 300
+    queue.attach(taker)
+    shelf.turns.time.advance(1.0)
+    shelf.turns.until(lambda: waits_to_read(queue))
+    assert len(taker.taken) == len(hoarder.taken)
+    assert all(message.deliveries == 1 for message in taker.taken)
+    assert numbers(taker) == list(range(len(taker.taken)))
+    queue.detach(taker)
+    for message in taker.taken:
+        queue.settle(message)
+    queue.attach(Taker(3000, auto=True))
+    shelf.turns.time.advance(1.0)
+    shelf.turns.until(lambda: not queue.ready)
+    assert (router.pressure.used, router.disk.used, queue.bytes) == (0, 0, 0)
 
 
 def test_priorities_hold_after_bodies_were_read_again(shelf: Shelf):

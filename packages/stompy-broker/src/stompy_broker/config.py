@@ -189,7 +189,12 @@ class LimitsConfig(_Section):
     header_block: ByteSize = Field(
         default=ByteSize(_MIB), gt=0, description="All headers of a frame; 64 KiB before login."
     )
-    body: ByteSize = Field(default=ByteSize(64 * _MIB), gt=0, description="Body of a frame.")
+    body: ByteSize = Field(
+        default=ByteSize(64 * _MIB),
+        gt=0,
+        le=512 * _MIB,  # the store takes a little less than 1,000,000,000 bytes
+        description="Body of a frame.",
+    )
     memory: ByteSize = Field(
         default=ByteSize(1024 * _MIB),
         description="Waiting messages in all, at which producers are made to wait; 0 = no mark.",

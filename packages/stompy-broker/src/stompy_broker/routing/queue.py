@@ -32,6 +32,7 @@ from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.line import Line
 from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done, MessageStore
@@ -136,7 +137,7 @@ class Queue:
         self._waiting: deque[Consumer] = deque()
         self._alarm = house.clock.alarm(self._release_delayed)
         self._expiry = Expiry(house.clock, house.wall, self._expire)
-        self._fetching: dict[int, Message] | None = None
+        self._reading = Reading(house.clock, house.pressure, house.store, self._have_read)
         self._departing = Departing(house.store, self._depart)
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = bool(policy.message_ttl) or (
@@ -175,7 +176,7 @@ class Queue:
             return
         self.published += 1
         waiting = self._waiting
-        if waiting and self._fetching is None:
+        if waiting and self._reading.wanted is None:
             consumer = waiting[0]
             self.delivered += 1
             if not consumer.auto:
@@ -207,6 +208,7 @@ class Queue:
         for message in unsettled:
             self._unacked -= 1
             self._give_back(message.returned(), "delivery_limit", "", 0.0)
+        self._total.sink()
         if not self._consumers:
             self.idle_since = self._house.clock.now()
         self._pump()
@@ -350,6 +352,7 @@ class Queue:
         self._closed = self._special = True
         self._alarm.cancel()
         self._expiry.cancel()
+        self._reading.close()
         for message in self._departing:
             message.body = None  # accounted for like that, also when it was read meanwhile
         for message in [*self._line, *self._departing]:
@@ -419,11 +422,12 @@ class Queue:
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
         waiting, fresh, ordered = self._waiting, self._fresh, self._ordered
-        while waiting and (fresh or ordered) and self._fetching is None:
+        reading = self._reading
+        while waiting and (fresh or ordered) and reading.wanted is None:
             message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
             if message.body is None:
                 self._line.put_back(message)
-                self._fetch()
+                self._read_ahead()
                 break
             if message.expires and message.expires <= self._house.wall():
                 self._give_up(message, "expired", "")
@@ -455,20 +459,12 @@ class Queue:
         if self._store is not None and message.head.persistent:
             self._store.note(message, message.deliveries + 1)
 
-    def _fetch(self) -> None:
+    def _read_ahead(self) -> None:
         """Have the next bodies read from disk; go on when they are there."""
-        ahead = first_of(self._line.next_messages())
-        self._fetching = {message.sequence: message for message in ahead}
-        self._house.store.load(ahead, self._fetched)
+        held = self.bytes * self._unacked / (self._unacked + len(self._line))
+        self._reading.begin(first_of(self._line.next_messages()), held)
 
-    def _fetched(self) -> None:
-        wanted, self._fetching = self._fetching, None
-        lost = set()
-        for message in (wanted or {}).values():
-            if message.body is None:
-                lost.add(message.sequence)
-            else:
-                self._total.used += message.size - message.ram_on_disk
+    def _have_read(self, lost: set[int]) -> None:
         if lost:
             for message in self._line.take_out(lambda message: message.sequence in lost):
                 self._lose(message)
@@ -490,9 +486,7 @@ class Queue:
                 self.pressure.reached()
         if self._store is not None and message.head.persistent:
             self._store.append(self.destination, message)
-            self._disk.used += size
-            if self._disk.used >= self._disk.high:
-                self._disk.reached()
+            self._disk.add(size)
 
     def _let_go(self, message: Message) -> None:
         """Undo `_keep`."""
@@ -511,9 +505,9 @@ class Queue:
             self._disk.used -= size
             if self._disk.used <= self._disk.floor:
                 self._disk.relieved()
-            if self._fetching is not None:
+            if self._reading.wanted is not None:
                 # Its body is not to be accounted for any more.
-                self._fetching.pop(message.sequence, None)
+                self._reading.wanted.pop(message.sequence, None)
 
     # -- coming back and giving up --------------------------------------------------------
 
@@ -525,6 +519,7 @@ class Queue:
         if delay is None:
             delay = self.policy.delay(message.deliveries)
         self._give_back(message, "nack", rejection.reason, delay)
+        self._total.sink()
         self._pump()
 
     def _give_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
@@ -535,6 +530,7 @@ class Queue:
         if not self.final and self.policy.exhausted(message.deliveries):
             self._give_up(message, cause, reason)
             return
+        self._shed(message)
         if delay > 0:
             if self._store is not None and message.head.persistent:
                 due = self._house.wall() + int(delay * 1000)
@@ -544,6 +540,13 @@ class Queue:
             self._line.place(message)
         if message.expires:
             self._expiry.watch(message.expires)
+
+    def _shed(self, message: Message) -> None:
+        """What comes back to a full broker leaves its body on disk."""
+        total, store = self._total, self._store
+        if total.full and store is not None and message.head.persistent and store.holds(message):
+            total.used -= message.size - message.ram_on_disk
+            message.body = None
 
     def _delay(self, message: Message, seconds: float) -> None:
         self._line.delay(message, self._house.clock.now() + seconds)
@@ -557,8 +560,8 @@ class Queue:
     def _give_up(self, message: Message, cause: str, reason: str) -> None:
         """Out of the queue: to the dead letters, or nowhere."""
         if message.body is None and self._house.grave(self, cause):
-            if self._fetching is not None:
-                self._fetching.pop(message.sequence, None)
+            if self._reading.wanted is not None:
+                self._reading.wanted.pop(message.sequence, None)
             self._departing.add(message, cause, reason)
             return
         self._house.bury(self, message, cause, reason)

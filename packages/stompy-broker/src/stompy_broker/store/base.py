@@ -118,6 +118,10 @@ class MessageStore(Protocol):
         """A message left its queue for good."""
         ...
 
+    def holds(self, message: Message) -> bool:
+        """Whether it is written, so that its body may be let go and loaded again."""
+        ...
+
     def load(self, messages: Sequence[Message], done: Done) -> None:
         """Give messages their bodies back, then call ``done``.
 

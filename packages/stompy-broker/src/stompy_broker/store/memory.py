@@ -59,6 +59,10 @@ class MemoryStore:
         """Forget it."""
         del self._messages[message.sequence]
 
+    def holds(self, message: Message) -> bool:
+        """There is no second copy of a body."""
+        return False
+
     def load(self, messages: Sequence[Message], done: Done) -> None:
         """Bodies never leave memory; those of restored messages come back."""
         for message in messages:

@@ -217,6 +217,13 @@ class SQLiteStore:
             if not self._flush_is_due:
                 self._flush_lazily()
 
+    def holds(self, message: Message) -> bool:
+        """Unless it is still in a batch."""
+        sequence, writing = message.sequence, self._writing
+        if sequence in self._batch.appended:
+            return False
+        return writing is None or sequence not in writing.appended
+
     def load(self, messages: Sequence[Message], done: Done) -> None:
         """Bodies come from disk: who has none was written before."""
         self._busy += 1
