@@ -215,6 +215,8 @@ class FrameSender:
         transaction: str | None = None,
         receipt: bool | str = True,
     ) -> Confirmation:
+        if not epoch.link.is_open:
+            raise epoch.link.error()
         room = self._last_line().room
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
         confirmation = Confirmation(receipt_id, room)
