@@ -103,6 +103,7 @@ class Session(Mailroom, Owner):
         self._addresses = addresses
         self._dial = dial
         self._observer = observer
+        self._published: Link | None = None
         self._leaving = False
         self._changed = Signal()
         # Pauses need to differ, not to be secret.
@@ -141,18 +142,24 @@ class Session(Mailroom, Owner):
         while True:
             try:
                 link = await self._round()
-                await self._resume(link)
+                if self._published is not link:
+                    await self._resume(link)
+                    self._publish(link)
             except STOMPException as error:
                 self.lifecycle.round_failed(error)
                 if self._is_final(error) or not self._backoff.failed(attempts):
                     raise
                 await asyncio.sleep(self._backoff.pause())
             else:
-                self.ready = True
-                link.crowded = False
-                self._move(ConnectionState.CONNECTED)
-                self._changed.wake()
                 return
+
+    def _publish(self, link: Link) -> None:
+        """All that is wanted is there, and senders may use the link."""
+        self._published = link
+        self.ready = True
+        link.crowded = False
+        self._move(ConnectionState.CONNECTED)
+        self._changed.wake()
 
     async def _round(self) -> Link:
         addresses = list(self._addresses)
@@ -268,6 +275,9 @@ class Session(Mailroom, Owner):
         else:
             self.subscriptions = self.subscriptions.on(version, self.epoch)
         self.regulate()
+        if not self.wanted:
+            # At once, since what follows CONNECTED may already end the link.
+            self._publish(link)
 
     def lost(self, link: Link) -> None:
         """The link has ended."""

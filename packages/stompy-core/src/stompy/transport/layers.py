@@ -86,6 +86,7 @@ class Layers:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = tuple(layers)
+        self._goodbye = b""
 
     @property
     def ready(self) -> bool:
@@ -123,6 +124,10 @@ class Layers:
 
     def take(self) -> bytes:
         """What they have to say; a layer is silent until those below it are ready."""
+        goodbye, self._goodbye = self._goodbye, b""
+        return goodbye + self._told()
+
+    def _told(self) -> bytes:
         standing = 0
         while standing < len(self._layers) and self._layers[standing].ready:
             standing += 1
@@ -132,7 +137,9 @@ class Layers:
         return told
 
     def close(self) -> None:
-        """Say goodbye in all of them that have begun."""
-        for layer in self._layers:
+        """Say goodbye in all of them that have begun, the uppermost first."""
+        for layer in reversed(self._layers):
             if layer.ready:
                 layer.close()
+                # A layer that is closed takes no more words of those above it.
+                self._goodbye += self._told()
