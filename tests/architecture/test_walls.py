@@ -104,7 +104,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"session.deliveries", "session.transactions", "session.lobby"},
         {"session.console"},
         {"session.session"},
-        {"admin.process", "admin.rates", "admin.work"},
+        {"admin.clearance", "admin.process", "admin.rates", "admin.work"},
         {"admin.browsing", "admin.queues"},
         {"admin.clients"},
         {"admin.census"},

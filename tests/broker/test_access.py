@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -196,3 +197,37 @@ def test_who_may_not_create_a_queue_may_use_it(broker: RunningBroker) -> None:
         bob.send("SEND\ndestination:/queue/shared\nx-max-length:3\n\nx\0")
         bob.expect_error("access-refused")
     until(lambda: broker.connections() == 0, "everybody to go")
+
+
+def test_rules_hold_for_operators_too() -> None:
+    """A role opens commands, and no destination."""
+    sections = {
+        "users": {"ops": cheap_hash("o")},
+        "roles": {"admin": ["ops"]},
+        "acl": [
+            {"match": "/queue/payroll", "actions": ["browse", "admin", "send"], "access": "deny"}
+        ],
+    }
+    with running_broker(**sections) as broker, enter(broker, "ops") as ops:
+        ops.send("SUBSCRIBE\nid:a\ndestination:/temp-queue/a\n\n\0")
+        for queue in ("payroll", "other"):
+            ops.send(f"SUBSCRIBE\nid:{queue}\ndestination:/queue/{queue}\n\n\0")
+
+        def error_of(cmd: str, **args: object) -> str | None:
+            body = json.dumps({"cmd": cmd, "args": args})
+            head = "SEND\ndestination:/queue/$SYS.command\nreply-to:/temp-queue/a\n\n"
+            ops.send(f"{head}{body}\0")
+            answer = json.loads(ops.expect("MESSAGE").body)
+            error = answer.get("error")
+            return None if error is None else str(error["code"])
+
+        commands: list[tuple[str, dict[str, object]]] = [
+            ("queue.purge", {}),
+            ("queue.pause", {}),
+            ("message.peek", {}),
+        ]
+        for cmd, args in commands:
+            assert error_of(cmd, queue="/queue/payroll", **args) == "forbidden"
+            assert error_of(cmd, queue="other", **args) is None
+        assert error_of("queue.get", queue="payroll") is None
+        assert error_of("message.send", destination="/queue/payroll", body="x") == "forbidden"

@@ -274,6 +274,20 @@ class Queue:
         return len(self._fresh) + len(self._ordered)
 
     @property
+    def state(self) -> tuple[object, ...]:
+        """While this is the same, nothing has happened here. There may be many to look at."""
+        return (
+            self.published,
+            self.delivered,
+            self.bytes,
+            self._unacked,
+            len(self._fresh),
+            len(self._ordered),
+            self.subscriptions,
+            self.setup,
+        )
+
+    @property
     def delayed(self) -> int:
         """How many messages wait out a redelivery delay."""
         return len(self._line.delayed)
@@ -396,7 +410,7 @@ class Queue:
         """Forget messages that wait, by sequence; gives those that did."""
         line, taken = self._line, []
         # In order they are first in line, and need no search.
-        while (first := next(line.next_messages(), None)) and first.sequence in sequences:
+        while (first := line.first) and first.sequence in sequences:
             taken.append(line.pop())
         if len(taken) < len(sequences):
             taken += line.take_out(lambda message: message.sequence in sequences)

@@ -5,6 +5,9 @@ fields that it does not know, and every field has a default for brokers that do 
 that end in ``_at`` are milliseconds since the epoch, ``_ms`` are durations; counters only grow
 within one ``boot`` of the broker. Sizes of messages count headers and what the broker adds.
 
+Nobody changes a row once it is made. Rows are not frozen, because making a frozen one of thirty
+fields takes five times as long, and a busy broker makes thousands a second.
+
 The reference page of the manual is made from the docstrings here.
 """
 
@@ -167,7 +170,7 @@ class Series(TypedDict):
 # -- rows --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class BrokerRow(Shown):
     """The broker itself.
 
@@ -274,7 +277,7 @@ class BrokerRow(Shown):
     admin: Watching | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class QueueRow(Shown):
     """One queue.
 
@@ -352,7 +355,7 @@ class QueueRow(Shown):
     dlq_of: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TopicRow(Shown):
     """One topic.
 
@@ -375,7 +378,7 @@ class TopicRow(Shown):
     last_in_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ConnectionRow(Shown):
     """One client.
 
@@ -436,7 +439,7 @@ class ConnectionRow(Shown):
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SubscriptionRow(Shown):
     """One subscription.
 
@@ -490,7 +493,7 @@ class SubscriptionRow(Shown):
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DurableRow(Shown):
     """One durable topic subscription.
 
@@ -523,7 +526,7 @@ class DurableRow(Shown):
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TransactionRow(Shown):
     """One open transaction.
 
@@ -560,7 +563,7 @@ class TransactionRow(Shown):
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class QueueDetail(QueueRow):
     """One queue in detail: its row, and these.
 
@@ -574,7 +577,7 @@ class QueueDetail(QueueRow):
     series: Series | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Event(Shown):
     """One thing that happened.
 

@@ -197,6 +197,8 @@ def page_from(envelope: object, own: str = "") -> Page:
 
 
 def _rows(kind: Kind, data: Any, names: Sequence[str] | None, own: str) -> list[Row]:
+    if data is None and kind in SINGLE:
+        return []  # there is nothing of that name
     listed: list[Any] = data if isinstance(data, list) else [data]
     if names is not None:
         listed = [dict(zip(names, values, strict=False)) for values in listed]
