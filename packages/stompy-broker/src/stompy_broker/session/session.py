@@ -335,7 +335,9 @@ class Session:
 
     def _send_if_allowed(self, head: Head, body: bytes) -> None:
         """A SEND where not everybody may do everything."""
-        self._permit.send(head.headers["destination"])
+        destination = head.headers["destination"]
+        if destination not in self._permit.cleared:
+            self._permit.send(destination)
         self._send(head, body)
 
     def _send(self, head: Head, body: bytes) -> None:

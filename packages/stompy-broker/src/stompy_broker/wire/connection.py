@@ -199,6 +199,12 @@ class Connection(asyncio.Protocol):
         """Whether the client sent something, or left, and that was not read yet."""
         return input_waits(self._transport)
 
+    @property
+    def login(self) -> str | None:
+        """Who has logged in."""
+        principal = None if self._session is None else self._session.principal
+        return None if principal is None else principal.name
+
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""
         if self._session is not None:
