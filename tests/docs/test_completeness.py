@@ -17,6 +17,8 @@ import pytest
 from tests.docs.blocks import DOCS, PAGES, ROOT, blocks, pages_with
 
 import stompy
+import stompy.admin.rows
+import stompy.aio
 import stompy_broker
 import stompy_broker.cli
 import stompy_monitor.cli
@@ -164,10 +166,14 @@ def test_every_error_code_is_explained():
     assert explained == list(stompy.ErrorCode)
 
 
-@pytest.mark.parametrize("package", [stompy, stompy_broker])
+@pytest.mark.parametrize("package", [stompy, stompy.admin, stompy.aio, stompy_broker])
 def test_every_public_name_is_in_the_reference(package):
     reference = PAGES["docs/api.md"]
-    names = [f"{package.__name__}.{name}" for name in package.__all__ if name != "__version__"]
+    elsewhere = {name for name in package.__all__ if name.isupper()} | {"__version__"}
+    if package is stompy.admin:
+        # Rows and their parts: the page about admin topics has their fields.
+        elsewhere |= vars(stompy.admin.rows).keys() - {"Kind", "Role"}
+    names = [f"{package.__name__}.{name}" for name in package.__all__ if name not in elsewhere]
     assert [name for name in names if f":: {name}\n" not in reference] == []
 
 
