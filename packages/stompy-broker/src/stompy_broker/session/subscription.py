@@ -36,10 +36,9 @@ def is_number(text: str) -> bool:
 
 def _delivery(message: Message) -> bytes:
     """The header lines about this delivery."""
-    deliveries = message.deliveries
-    if not deliveries:
+    if not message.deliveries and not message.doubtful:
         return _FIRST
-    return b"redelivered:true\ndelivery-count:%d\n" % (deliveries + 1)
+    return b"redelivered:true\ndelivery-count:%d\n" % (message.deliveries + 1)
 
 
 class Subscription:
@@ -112,7 +111,7 @@ class Subscription:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
         self.delivered += 1
         prefix = self._first_prefix
-        if message.deliveries:
+        if message.deliveries or message.doubtful:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         return self._outlet.put_message(prefix, message.tail(self._version))
 
@@ -214,7 +213,7 @@ class AckSubscription(Subscription):
         self.credit -= 1
         if self._by_message_id is None:
             ack = self._first_ack
-            if message.deliveries:
+            if message.deliveries or message.doubtful:
                 ack = self._head + _delivery(message) + self._ack_line
             prefix = b"%b%d\nmessage-id:" % (ack, number)
         else:

@@ -93,6 +93,10 @@ def open_database(file: Path) -> sqlite3.Connection:
             (clean,) = connection.execute("SELECT clean FROM state").fetchone()
             if not clean:
                 _look_for_damage(connection, file)
+                # A delivery is noted some milliseconds later, so a crash may have hidden it.
+                connection.execute(
+                    "UPDATE state SET doubtful = coalesce((SELECT max(sequence) FROM message), -1)"
+                )
             connection.execute("UPDATE state SET clean = 0")
             # So that the file stands for itself, should the WAL be lost.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 
-from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.message import DoubtfulMessage, Message, MessageHead, stamp
 from stompy_broker.store.base import Restored
 
 SIZED, STAMPED, PRIORITY = 1, 2, 2
@@ -30,6 +30,7 @@ def restored_messages(
     names = {number: destination for destination, number in queues.items()}
     heads: dict[tuple[object, ...], MessageHead] = {}
     at, last_received = b"", -1
+    (doubtful,) = connection.execute("SELECT doubtful FROM state").fetchone()
     rows = connection.execute(
         "SELECT sequence, queue, received, deliveries, due, expires, flags, message_id, "
         "head, length(body) FROM message ORDER BY sequence"
@@ -44,7 +45,8 @@ def restored_messages(
             head = heads[key] = restored_head(block, flags, message_id)
         if received != last_received:
             at, last_received = stamp(received), received
-        message = Message(sequence, head, None, at, deliveries, length=length)
+        kind = DoubtfulMessage if sequence <= doubtful else Message
+        message = kind(sequence, head, None, at, deliveries, length=length)
         message.expires = expires
         if queue not in names:
             raise sqlite3.DatabaseError(f"message {sequence} is in no queue")

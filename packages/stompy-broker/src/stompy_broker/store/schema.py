@@ -48,6 +48,11 @@ STEPS: tuple[tuple[str, str], ...] = (
         INSERT INTO state VALUES (1);
         """,
     ),
+    (
+        "messages that a crash left in doubt",
+        # Up to this sequence, messages may have been delivered without a trace.
+        "ALTER TABLE state ADD COLUMN doubtful INTEGER NOT NULL DEFAULT -1;",
+    ),
 )
 
 
