@@ -23,13 +23,13 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "limits", "display"},
+        {"rows"},
         {
             "dialect",
             "headers",
             "heartbeat",
             "lifecycle",
             "retry",
-            "rows",
             "transport",
             "transport.address",
             "transport.layers",

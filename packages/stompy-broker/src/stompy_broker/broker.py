@@ -52,6 +52,9 @@ Guest = Connection | Opening
 
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
 _TOO_MANY = ProtocolError(ErrorCode.LIMIT_EXCEEDED, "the broker has all the connections it takes")
+_WITHDRAWN = ProtocolError(
+    ErrorCode.AUTHENTICATION_FAILED, "the login was withdrawn, or has another passcode now"
+)
 _TOO_MANY_THERE = ProtocolError(
     ErrorCode.LIMIT_EXCEEDED, "this address has all the connections it may have"
 )
@@ -236,13 +239,18 @@ class Broker:
             problems.append(f"certificates stay as they were: {error}")
         try:
             if self._users is not None:
-                self._users.renew(users_of(self.config))
+                self._withdraw(self._users.renew(users_of(self.config)))
                 log.info("users were read again")
         except ConfigError as error:
             problems.append(f"users stay as they were: {error}")
         for problem in problems:
             log.error("%s", problem)
         return problems
+
+    def _withdraw(self, logins: set[str]) -> None:
+        for connection in list(self._connections):
+            if connection.login in logins:
+                connection.refuse(_WITHDRAWN)
 
     async def stop(self) -> None:
         """Stop accepting, wait for outstanding acknowledgements, say goodbye, close.

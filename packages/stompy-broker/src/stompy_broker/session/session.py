@@ -333,7 +333,9 @@ class Session:
 
     def _send_if_allowed(self, head: Head, body: bytes) -> None:
         """A SEND where not everybody may do everything."""
-        self._permit.send(head.headers["destination"])
+        destination = head.headers["destination"]
+        if destination not in self._permit.cleared:
+            self._permit.send(destination)
         self._send(head, body)
 
     def _send(self, head: Head, body: bytes) -> None:
@@ -506,7 +508,9 @@ class Session:
 
     def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
         if destination.kind is not Kind.TEMPORARY:
-            return source_of(self._router, destination, headers, self.client_id)
+            return source_of(
+                self._router, destination, headers, self.client_id, self._check_durable
+            )
         # The client's own subscription takes the place of the automatic one.
         automatic = self._subscriptions.get(str(destination))
         if automatic is not None and automatic.id == str(destination):
@@ -530,12 +534,23 @@ class Session:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
             )
         if durable is not None:
+            self._check_durable(durable)
             self._router.delete_durable(durable)
         receipt = headers.get("receipt")
         if durable is None:
             self._receipt_now(receipt)
         elif receipt is not None:
             self._router.store.sync(self._receipt_when_done(receipt))
+
+    def _check_durable(self, name: str) -> None:
+        """Whose topic somebody may not receive, that one's backlog is not theirs to end.
+
+        Raises:
+            ProtocolError: the client may not receive the topic of a durable subscription.
+        """
+        known = self._router.durable.get(name)
+        if known is not None:
+            self._permit.receive(Destination(Kind.TOPIC, known.pattern, is_pattern=True), {})
 
     def _end_subscription(self, key: str) -> None:
         subscription = self._subscriptions.pop(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destination import Destination, Kind
@@ -14,12 +14,23 @@ from stompy_broker.session.subscription import Subscription
 
 
 def source_of(
-    router: Router, destination: Destination, headers: Mapping[str, str], client_id: str | None
+    router: Router,
+    destination: Destination,
+    headers: Mapping[str, str],
+    client_id: str | None,
+    check_durable: Callable[[str], None],
 ) -> Queue:
     """The queue that a SUBSCRIBE to a queue or topic takes messages from, made if need be.
 
+    Args:
+        router: knows the queues.
+        destination: the queue or topic.
+        headers: of the SUBSCRIBE.
+        client_id: of the connection.
+        check_durable: raises if the durable subscription of that name is not for this client.
+
     Raises:
-        ProtocolError: a header does not fit, or a durable subscription is in use.
+        ProtocolError: a header does not fit, or a durable subscription is in use or refused.
     """
     if destination.kind is Kind.QUEUE:
         if any(name in headers for name in NAME_HEADERS):
@@ -30,6 +41,7 @@ def source_of(
     expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
     durable = durable_subscription(headers, destination, client_id, expires)
     if durable is not None:
+        check_durable(durable.name)
         return router.subscribe_durably(durable)
     return router.subscribe_topic(destination.name)
 

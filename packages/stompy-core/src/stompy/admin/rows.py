@@ -32,6 +32,8 @@ from stompy.admin.parts import (
     Watching,
 )
 
+from stompy.rows import Shown
+
 
 class Kind(StrEnum):
     """What there are snapshots of: the last word of ``/topic/$SYS.<kind>``."""
@@ -77,7 +79,7 @@ _RANKS = tuple(Role)
 
 
 @dataclass(slots=True, kw_only=True)
-class BrokerRow:
+class BrokerRow(Shown):
     """The broker itself.
 
     Attributes:
@@ -184,7 +186,7 @@ class BrokerRow:
 
 
 @dataclass(slots=True, kw_only=True)
-class QueueRow:
+class QueueRow(Shown):
     """One queue.
 
     Attributes:
@@ -262,7 +264,7 @@ class QueueRow:
 
 
 @dataclass(slots=True, kw_only=True)
-class TopicRow:
+class TopicRow(Shown):
     """One topic.
 
     Attributes:
@@ -285,7 +287,7 @@ class TopicRow:
 
 
 @dataclass(slots=True, kw_only=True)
-class ConnectionRow:
+class ConnectionRow(Shown):
     """One client.
 
     Attributes:
@@ -346,7 +348,7 @@ class ConnectionRow:
 
 
 @dataclass(slots=True, kw_only=True)
-class SubscriptionRow:
+class SubscriptionRow(Shown):
     """One subscription.
 
     Attributes:
@@ -400,7 +402,7 @@ class SubscriptionRow:
 
 
 @dataclass(slots=True, kw_only=True)
-class DurableRow:
+class DurableRow(Shown):
     """One durable topic subscription.
 
     Attributes:
@@ -433,7 +435,7 @@ class DurableRow:
 
 
 @dataclass(slots=True, kw_only=True)
-class TransactionRow:
+class TransactionRow(Shown):
     """One open transaction.
 
     Attributes:
@@ -484,7 +486,7 @@ class QueueDetail(QueueRow):
 
 
 @dataclass(slots=True, kw_only=True)
-class Event:
+class Event(Shown):
     """One thing that happened.
 
     Attributes:

@@ -27,6 +27,7 @@ from stompy.admin.rows import (
     TopicRow,
     TransactionRow,
 )
+from stompy.rows import Rows
 
 VERSION = 1
 """Version of the schema: ``"v"`` in each envelope, ``admin-version`` in CONNECTED."""
@@ -129,6 +130,10 @@ class Page:
     total: int
     rows: tuple[Row, ...]
     removed: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return Rows(self.rows)._repr_html_()
 
 
 @cache
@@ -305,7 +310,11 @@ class Table:
         self.page = pages[-1]
         return True
 
-    def now(self) -> list[Row]:
+    def now(self) -> Rows[Row]:
         """All rows, with their ages as of the last snapshot."""
         at = self.page.at if self.page else 0
-        return [aged(row, at) for row in self.rows.values()]
+        return Rows(aged(row, at) for row in self.rows.values())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self.now()._repr_html_()

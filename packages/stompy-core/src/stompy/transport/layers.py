@@ -136,7 +136,7 @@ class Layers:
         return told
 
     def close(self) -> None:
-        """Say goodbye in all of them that have begun, the upper ones first; harmless when repeated."""
+        """Say goodbye in all of them that have begun, the upper ones first; once."""
         if self._last_words is not None:
             return
         told = b""
