@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build clean
+.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build version clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,20 +49,23 @@ bench: $(RUNTIME) ## measure
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(DEV) ## the manual, into docs/_build/html
-	$(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -n -j 2 docs docs/_build/html
 
 pictures: $(DEV) ## the pictures of the monitor in the manual, from a recording
 	$(BIN)/python docs/monitor/pictures.py
 
 notebooks: $(DEV) ## execute the tutorials
-	$(BIN)/python -m pytest tests/notebooks $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/notebooks $(ARGS)
 
 build: $(DEV) ## wheels and sdists of the three packages, into dist/
 	rm -rf dist
 	for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir dist $$package || exit 1; done
 
+version: $(BIN)/pip ## write the version in the file VERSION to every place that holds it
+	$(BIN)/python .ci/version.py
+
 clean: ## remove all that make has made; data/ stays
-	rm -rf $(VENV) dist docs/_build .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache htmlcov
+	rm -rf $(VENV) dist docs/_build docs/notebooks .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `make run` needs the packages only; the tools come with the first target that uses one.

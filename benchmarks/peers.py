@@ -11,26 +11,22 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import foreign
 import load
+from foreign import Place
 from serving import broker, serving
-
-Place = tuple[int, int]
-"""The port and the process id of a server."""
 
 Results = dict[str, load.Result]
 """What a scenario measured, by row of the table."""
@@ -40,147 +36,7 @@ OURS = ("--memory", "--data")
 ENOUGH_SECONDS = 150
 """After which a scenario has one round only, so that slow machines come to an end too."""
 
-RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in sbin changes user and place
-RABBITMQ_CONF = """\
-listeners.tcp = none
-stomp.listeners.tcp.1 = 127.0.0.1:{port}
-stomp.default_user = guest
-stomp.default_pass = guest
-"""
-
-ACTIVEMQ = Path("/usr/share/activemq")
-ACTIVEMQ_OPTIONS = (  # the package's
-    "-Xms512M",
-    "-Xmx512M",
-    "-Dorg.apache.activemq.UseDedicatedTaskRunner=true",
-)
-ACTIVEMQ_XML = """\
-<beans xmlns="http://www.springframework.org/schema/beans"
-  xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-  xsi:schemaLocation="http://www.springframework.org/schema/beans
-  http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
-  http://activemq.apache.org/schema/core
-  http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" useJmx="false"
-    dataDirectory="{data}">
-    <persistenceAdapter>
-      <kahaDB directory="{data}/kahadb"/>
-    </persistenceAdapter>
-    <transportConnectors>
-      <transportConnector name="stomp" uri="stomp://127.0.0.1:{port}"/>
-    </transportConnectors>
-  </broker>
-</beans>
-"""
-
-
 # -- servers ----------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@contextmanager
-def started(
-    command: list[str],
-    directory: Path,
-    ready: Callable[[], object],
-    env: Mapping[str, str] | None = None,
-) -> Iterator[int]:
-    """Run a server until the block is left; gives its process id once ``ready`` raises no more.
-
-    It is a process group of its own, so that nothing of it stays.
-    """
-    log = directory / f"{Path(command[0]).name}.out"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env={**os.environ, "HOME": str(directory), **(env or {})},
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                ready()
-                break
-            except (OSError, EOFError) as error:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    said = log.read_text(errors="replace")[-2000:]
-                    raise RuntimeError(f"{command[0]} did not start: {said}") from error
-                time.sleep(0.2)
-        yield process.pid
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers(port: int) -> None:
-    load.Peer(port).close()
-
-
-@contextmanager
-def rabbitmq(directory: Path) -> Iterator[Place]:
-    port, names, distribution = free_port(), free_port(), free_port()
-    (directory / "rabbitmq.conf").write_text(RABBITMQ_CONF.format(port=port))
-    (directory / "enabled_plugins").write_text("[rabbitmq_stomp].\n")
-    (directory / "rabbitmq-env.conf").touch()
-    arguments = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
-    erlang = {"ERL_EPMD_PORT": str(names), "ERL_EPMD_ADDRESS": "127.0.0.1"}
-    settings = {
-        "NODENAME": "bench@localhost",
-        "DIST_PORT": distribution,
-        "CONF_ENV_FILE": directory / "rabbitmq-env.conf",
-        "CONFIG_FILE": directory / "rabbitmq.conf",
-        "CONFIG_FILES": directory / "conf.d",
-        "ADVANCED_CONFIG_FILE": directory / "advanced.config",
-        "ENABLED_PLUGINS_FILE": directory / "enabled_plugins",
-        "MNESIA_BASE": directory / "mnesia",
-        "LOG_BASE": directory / "log",
-        "PID_FILE": directory / "pid",
-        "SERVER_ADDITIONAL_ERL_ARGS": arguments,
-    }
-    env = erlang | {f"RABBITMQ_{name}": str(value) for name, value in settings.items()}
-
-    def epmd_answers() -> None:
-        socket.create_connection(("127.0.0.1", names)).close()
-
-    # Without an epmd of ours, Erlang starts one that stays.
-    with (
-        started(["epmd"], directory, epmd_answers, erlang),
-        started([str(RABBITMQ)], directory, lambda: answers(port), env),
-    ):
-        yield port, int((directory / "pid").read_text())
-
-
-@contextmanager
-def activemq(directory: Path) -> Iterator[Place]:
-    port, data, config = free_port(), directory / "data", directory / "activemq.xml"
-    config.write_text(ACTIVEMQ_XML.format(port=port, data=data))
-    (directory / "tmp").mkdir()
-    properties = {
-        "activemq.home": ACTIVEMQ,
-        "activemq.base": directory,
-        "activemq.conf": directory,
-        "activemq.data": data,
-        "java.awt.headless": "true",
-        "java.io.tmpdir": directory / "tmp",
-    }
-    command = ["java", *ACTIVEMQ_OPTIONS]
-    command += [f"-D{name}={value}" for name, value in properties.items()]
-    command += ["-jar", str(ACTIVEMQ / "bin" / "activemq.jar"), "start", f"xbean:file:{config}"]
-    with started(command, directory, lambda: answers(port)) as pid:
-        yield port, pid
 
 
 @dataclass(frozen=True)
@@ -192,19 +48,13 @@ class Server:
     """
 
     serve: Callable[[Path], AbstractContextManager[Place]]
-    needs: tuple[str | Path, ...] = ()
     transient: bytes = b""
-
-    @property
-    def installed(self) -> bool:
-        return all(shutil.which(program) for program in self.needs)
 
 
 SERVERS = {
     "--memory": Server(lambda _: serving(*broker()), transient=b"persistent:false\n"),
     "--data": Server(lambda place: serving(*broker(data=place)), transient=b"persistent:false\n"),
-    "RabbitMQ": Server(rabbitmq, (RABBITMQ, "epmd")),
-    "ActiveMQ": Server(activemq, ("activemq", "java")),
+    **{name: Server(serve) for name, serve in foreign.STARTS.items()},
 }
 
 
@@ -263,8 +113,9 @@ class Bench:
 
     def start(self, stack: ExitStack, directory: Path) -> None:
         for name, server in SERVERS.items():
-            if not server.installed:
-                self.notes.append(f"{name} is not installed")
+            absent = "" if name in OURS else foreign.missing(name)
+            if absent:
+                self.notes.append(absent)
                 continue
             place = directory / name.lstrip("-").lower()
             place.mkdir()

@@ -1,5 +1,6 @@
 """Settings of the manual: Markdown prose, and reference tables that are read from the code."""
 
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -12,13 +13,24 @@ project_copyright = f"2026, {author}"
 release = version = installed_version("stompy-core")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_click",
     "from_code",
+    "tutorials",
 ]
-exclude_patterns = ["_build"]
+# What the execution of notebooks leaves beside the sources is no page.
+exclude_patterns = ["_build", "_measured", "jupyter_execute", "**.ipynb_checkpoints"]
+
+# The tutorials are executed when the manual is built; one that fails fails the build. At the desk
+# one whose code has not changed is taken from the cache.
+nb_execution_mode = "force" if os.environ.get("CI") else "cache"
+nb_execution_cache_path = str(Path(__file__).parent / "_build" / "jupyter_cache")
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
 
 # "--option" stays as it is typed.
 smartquotes = False
@@ -42,4 +54,8 @@ napoleon_numpy_docstring = False
 
 # The manual builds without a network, so only our own names can be looked up: they must all
 # resolve, while names of the standard library and of dependencies stay plain text.
-nitpick_ignore_regex = [("py:.*", r"(?!stompy).*")]
+nitpick_ignore_regex = [
+    ("py:class", r"stompy\.admin\.rows\.\w+"),  # their fields are on the page of the admin topics
+    ("py:.*", r"(?!stompy).*"),
+    ("py:class", r"stompy_broker\.watched\.T"),  # a type variable
+]

@@ -10,7 +10,7 @@ from tests.architecture.test_walls import SOURCES
 def test_all_is_there_and_sorted(package: str) -> None:
     module = importlib.import_module(package)
     exported = getattr(module, "__all__", [])
-    assert exported == sorted(exported)
+    assert exported == sorted(exported, key=lambda name: (not name.isupper(), name))
     assert all(hasattr(module, name) for name in exported)
 
 

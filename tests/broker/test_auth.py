@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.wire import cheap_hash
 
 from stompy_broker.auth import (
     ANONYMOUS,
     Anyone,
+    Credentials,
     Principal,
     Role,
     Users,
@@ -18,7 +20,7 @@ from stompy_broker.auth import (
 
 def ask(users: Users | Anyone, login: str | None, passcode: str | None) -> Principal | None:
     answers: list[Principal | None] = []
-    users.authenticate(login, passcode, answers.append)
+    users.authenticate(Credentials(login, passcode), answers.append)
     return answers[0]
 
 
@@ -59,7 +61,7 @@ def test_anonymous_beside_users_only_without_login() -> None:
 def test_unknown_names_cost_a_check_too(users: Users) -> None:
     asked: list[object] = []
     slow = Users({}, anonymous=False, beside=lambda work, done: asked.append(work))
-    slow.authenticate("nobody", "x", lambda principal: None)
+    slow.authenticate(Credentials("nobody", "x"), lambda principal: None)
     assert len(asked) == 1
 
 
@@ -92,3 +94,30 @@ def test_a_name_brings_its_role() -> None:
     assert ask(users, "alice", "wonder") == Principal("alice", Role.OPERATOR)
     assert ask(users, None, None) == Principal(ANONYMOUS, Role.MONITOR)
     assert ask(Anyone(Role.ADMIN), "bob", None) == Principal("bob", Role.ADMIN)
+
+
+def test_a_certificate_is_a_login_unless_another_one_is_named(users: Users) -> None:
+    def enter(login: str | None, passcode: str | None) -> Principal | None:
+        answers: list[Principal | None] = []
+        credentials = Credentials(login, passcode, "127.0.0.1", "carol")
+        users.authenticate(credentials, answers.append)
+        return answers[0]
+
+    assert enter(None, None) == enter("carol", None) == Principal("carol")
+    assert enter("alice", "wonder") == Principal("alice")
+    assert enter("alice", None) is None
+    assert enter("carol", "guess") is None
+
+
+def test_users_may_be_renewed() -> None:
+    users = Users(
+        {"alice": cheap_hash("a")}, anonymous=False, beside=lambda work, done: done(work())
+    )
+    assert users.renew({"bob": cheap_hash("b")}) == {"alice"}
+    assert users.renew({"bob": cheap_hash("b")}) == {"bob"}
+    assert ask(users, "alice", "a") is None
+    assert ask(users, "bob", "b") == Principal("bob")
+
+
+def test_a_passcode_is_not_shown() -> None:
+    assert "s3cret" not in repr(Credentials("ann", "s3cret"))

@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.wire import cheap_hash, until
 
+import stompy
 from stompy_broker.auth import matches
+from stompy_broker.users import read_users, write_users
 
 COMMAND = [sys.executable, "-m", "stompy_broker"]
 
@@ -29,7 +32,9 @@ def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.fullmatch(r"stompy-broker ready stomp://127\.0\.0\.1:(\d+)\n", line)
+        found = re.fullmatch(
+            r"stompy-broker ready stomp://127\.0\.0\.1:(\d+) ws://127\.0\.0\.1:\1\n", line
+        )
         assert found, line
         yield process, int(found[1])
     finally:
@@ -109,6 +114,90 @@ def test_check(tmp_path: Path) -> None:
     file.write_text("[listen]\nport = 1234\n")
     result = run("check", str(file))
     assert (result.returncode, result.stdout) == (0, f"{file}: valid\n")
+
+
+def test_check_looks_at_the_files_that_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text("[tls]\ncert = '/no/such/file'\n")
+    result = run("check", str(file))
+    assert result.returncode == 2
+    assert f"{file}: tls.cert '/no/such/file'" in result.stderr
+    result = run("--config", str(file), "--port", "0", "--memory")
+    assert result.returncode == 2
+    assert "tls.cert '/no/such/file'" in result.stderr
+
+
+def test_check_explains_access(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text(
+        """
+        [security]
+        default_access = "deny"
+        [roles]
+        monitor = ["ann"]
+        [[acl]]
+        user = "ann"
+        match = "/queue/{user}.>"
+        actions = ["send", "receive"]
+        """
+    )
+    result = run("check", str(file), "--explain-access", "ann", "ann.inbox")
+    assert result.stdout == (
+        "ann (role admin), /queue/ann.inbox:\n"
+        "send = allow  # acl.0\n"
+        "receive = allow  # acl.0\n"
+        "browse = deny  # security.default_access\n"
+        "create = deny  # security.default_access\n"
+        "admin = deny  # security.default_access\n"
+    )
+    result = run("check", str(file), "--explain-access", "ann", "/foo/bar")
+    assert result.returncode == 2
+
+
+def test_users_are_edited(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+
+    def user(*words: str, text: str = "") -> tuple[int, str, str]:
+        result = run("user", *words, text=text)
+        return result.returncode, result.stdout, result.stderr
+
+    assert user("add", str(file), "ann", text="first\n") == (0, f"{file}: ann added\n", "")
+    assert user("add", str(file), "bob", text="second") == (0, f"{file}: bob added\n", "")
+    code, _, words = user("add", str(file), "ann", text="x\n")
+    assert (code, "there already" in words) == (1, True)
+    assert user("list", str(file)) == (0, "ann\nbob\n", "")
+    assert user("set-password", str(file), "ann", text="third\n")[0] == 0
+    users = read_users(file)
+    assert matches(users["ann"], "third")
+    assert matches(users["bob"], "second")
+    assert user("delete", str(file), "ann")[0] == 0
+    for words in (("set-password", str(file), "ann"), ("delete", str(file), "ann")):
+        assert user(*words, text="x\n")[0] == 1
+    assert user("add", str(file), "eve", text="\n")[0] == 1
+    assert user("add", str(file), "a:b", text="x\n")[0] == 1
+    assert user("list", str(file)) == (0, "bob\n", "")
+
+
+def test_sighup_has_the_users_read_again(tmp_path: Path) -> None:
+    users, config = tmp_path / "users", tmp_path / "broker.toml"
+    write_users(users, {})
+    config.write_text(f"[security]\nusers_file = '{users}'\n")
+    with started("--config", str(config)) as (process, port):
+        with pytest.raises(stompy.STOMPError, match="wrong"):
+            stompy.connect(("127.0.0.1", port), "ann", "x")
+        write_users(users, {"ann": cheap_hash("x")})
+        process.send_signal(signal.SIGHUP)
+
+        def connected() -> bool:
+            try:
+                stompy.connect(("127.0.0.1", port), "ann", "x").disconnect()
+            except stompy.STOMPError:
+                return False
+            return True
+
+        until(connected, "ann to be known")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 def test_hash_password() -> None:

@@ -56,6 +56,7 @@ def test_sizes_have_units_and_policies_keep_their_order(tmp_path: Path) -> None:
         ("not toml", ["is not TOML"]),
         ("listen = 5", ["listen", "valid"]),
         ("[limits]\nbody = 0", ["limits.body"]),
+        ("[limits]\nbody = '1GB'", ["limits.body", "536870912"]),
         ("[times]\nheart_beat = [1]", ["times.heart_beat"]),
     ],
 )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import stompy
 import stompy_broker
+from stompy.admin import Kind
 from stompy_broker.config import load_config
+from stompy_broker.store.inspection import inspected
 
 
 def test_nothing_is_left_behind() -> None:
@@ -46,6 +50,91 @@ def test_an_exception_in_the_block_still_stops_the_broker() -> None:
         raise KeyError
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", broker.port), timeout=1)
+
+
+def test_a_name_gives_the_broker_that_runs_already() -> None:
+    with stompy_broker.running(name="lab") as broker:
+        assert stompy_broker.running(name="lab") is broker
+        with stompy_broker.running(name="another") as another:
+            assert another.port != broker.port
+        other = load_config(overrides={"listen": {"port": 0}, "store": {"data": "elsewhere"}})
+        with pytest.raises(ValueError, match=r"'lab' runs already.*stop\(\)"):
+            stompy_broker.running(other, name="lab")
+    with stompy_broker.running(name="lab") as fresh:
+        assert fresh is not broker
+
+
+def test_a_stopped_broker_says_so() -> None:
+    with stompy_broker.running() as broker:
+        assert broker.is_running
+    assert not broker.is_running
+    assert "stopped" in repr(broker)
+    assert "stopped" in broker._repr_html_()
+    with pytest.raises(RuntimeError, match="has stopped"):
+        broker.queues()
+    broker.stop()
+
+
+def test_a_broker_that_is_forgotten_stops() -> None:
+    port = stompy_broker.running().port
+    gc.collect()
+    (thread,) = [t for t in threading.enumerate() if t.name == "stompy-broker"] or [None]
+    if thread is not None:
+        thread.join(5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_a_broker_that_is_not_stopped_writes_everything_before_the_program_ends(tmp_path) -> None:
+    program = f"""
+import stompy, stompy_broker
+settings = {{"listen": {{"port": 0}}, "store": {{"data": {str(tmp_path)!r}}}}}
+broker = stompy_broker.running(stompy_broker.load_config(overrides=settings), name="lab")
+with stompy.connect(broker.url) as client:
+    for number in range(100):
+        client.message("/queue/q", str(number))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=15)
+    with inspected(tmp_path) as inspection:
+        (queue,) = inspection.stats().queues
+    assert queue.messages == 100
+
+
+def test_a_notebook_shows_the_broker_and_its_queues() -> None:
+    with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
+        client.wait_for_receipt(client.message("/queue/<b>", "", receipt=True))
+        assert "&lt;b&gt;" in broker._repr_html_()
+        assert "&lt;b&gt;" in broker.queues()._repr_html_()
+        assert "/queue/&lt;b&gt;" in broker.queues()[0]._repr_html_()
+
+
+def test_a_blocking_client_works_beside_a_running_loop() -> None:
+    """As in a notebook, whose cells run inside a loop."""
+
+    async def cell() -> str:
+        with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
+            client.subscribe("/queue/q")
+            client.message("/queue/q", "beside a loop", confirm=True)
+            frame = client.recv(timeout=5)
+            assert frame is not None
+            return frame.text
+
+    assert asyncio.run(cell()) == "beside a loop"
+
+
+def test_snapshots_are_rows() -> None:
+    with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/q", "", confirm=True)
+        (queue,) = broker.snapshot("queues")
+        assert (queue.name, queue.ready) == ("q", 1)
+        (connection,) = broker.snapshot(Kind.CONNECTIONS)
+        assert connection.in_msgs == 1
+        assert [row.name for row in broker.snapshot("queue", "q")] == ["q"]
+        assert "127.0.0.1" in broker.snapshot("connections")._repr_html_()
+        with pytest.raises(ValueError, match="events are no snapshot"):
+            broker.snapshot("event")
+        with pytest.raises(ValueError, match="nonsense"):
+            broker.snapshot("nonsense")
 
 
 def test_clients_are_told_that_the_broker_stops() -> None:

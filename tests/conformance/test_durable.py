@@ -347,25 +347,77 @@ def test_the_topic_does_not_change_under_a_subscriber(broker: RunningBroker, nam
         assert peer.bodies(1) == [b"body"]
 
 
-def test_a_full_backlog_drops_the_oldest():
-    """14, 10: its quota is that of a subscriber that does not keep up."""
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        ({"max_length": 3}, [6, 7, 8]),
+        ({"max_length_bytes": 3500}, [5, 6, 7, 8]),
+        ({"max_length": 3, "overflow": "reject-publish-dlx"}, [0, 1, 2]),
+        ({"backlog_messages": 3, "backlog_bytes": 3500}, list(range(9))),
+    ],
+)
+def test_its_backlog_is_bounded_as_a_queue_is(limit: dict[str, object], left: list[int]):
+    """14, 10: by length, where the policy says so, and else not at all; it is counted."""
+    policy = Policy.model_validate({"match": "/topic/few", "overflow_to": "/queue/out"} | limit)
+    with running_broker(policy=(policy,)) as broker:
+        reader = Reader(DIALECTS["artemis"], "/topic/few")
+        with reader.open(broker.port) as peer, Peer.open(broker.port) as producer:
+            reader.subscribe(peer)
+            reader.leave(peer)
+            publish(producer, reader.topic, *(f"{n}{'x' * 800}" for n in range(9)))
+            rows = {row.name: row for row in broker.queues()}
+            out = rows["out"].ready if "out" in rows else 0
+            dead = rows["DLQ.few"].ready if "DLQ.few" in rows else 0
+            assert out + dead + len(left) == 9
+            assert rows[reader.queue].dead_lettered == 9 - len(left)
+            reader.subscribe(peer)
+            assert [int(body[:1]) for body in peer.bodies(len(left))] == left
+            peer.sync()
+
+
+def test_a_full_backlog_may_refuse():
+    """14, 11: then nobody gets the message, and COMMIT refuses the whole transaction."""
     policies = (
-        Policy(match="/topic/few.>", backlog_messages=3),
-        Policy(match="/topic/small.>", backlog_bytes=3500),
-        Policy(match="/topic/cut.>", backlog_messages=3, backlog_overflow="disconnect"),
+        Policy(match="/topic/r.a", max_length=2, overflow="reject-publish"),
+        Policy(match="/topic/r.>", max_length=2),
     )
     with running_broker(policy=policies) as broker:
-        for kind in ("few", "small", "cut"):
-            reader = Reader(DIALECTS["artemis"], f"/topic/{kind}.{unique()}")
-            with reader.open(broker.port) as peer, Peer.open(broker.port) as producer:
+        readers = [Reader(DIALECTS["artemis"], topic) for topic in ("/topic/r.*", "/topic/r.a")]
+        for reader in readers:
+            with reader.open(broker.port) as peer:
                 reader.subscribe(peer)
-                reader.leave(peer)
-                filler = "x" * 800
-                publish(producer, reader.topic, *(f"{n}{filler}" for n in range(9)))
-                assert stats(broker, reader.queue).dropped == 6
-                reader.subscribe(peer)
-                assert [body[:1] for body in peer.bodies(3)] == [b"6", b"7", b"8"]
-                peer.sync()
+        with Peer.open(broker.port) as listener, Peer.open(broker.port) as producer:
+            listener.send("SUBSCRIBE\nid:0\ndestination:/topic/r.>\n\n\0")
+            listener.sync()
+            publish(producer, "/topic/r.a", 0, 1)
+            producer.send("SEND\ndestination:/topic/r.a\nreceipt:r\n\n2\0")
+            producer.expect_error("queue-full", receipt="r")
+            with Peer.open(broker.port) as second:
+                second.send("BEGIN\ntransaction:t\n\n\0")
+                for destination in ("/queue/q", "/topic/r.b", "/topic/r.a"):
+                    second.send(f"SEND\ntransaction:t\ndestination:{destination}\n\nx\0")
+                second.send("COMMIT\ntransaction:t\nreceipt:c\n\n\0")
+                second.expect_error("queue-full", receipt="c")
+            assert listener.bodies(2) == [b"0", b"1"]
+            listener.sync()
+            assert {row.name: row.ready for row in broker.queues()} == {
+                reader.queue: 2 for reader in readers
+            }
+
+
+def test_producers_may_wait_for_a_subscriber():
+    """14, 11: with `max_bytes` in the policy of the topic."""
+    with running_broker(policy=(Policy(match="/topic/full", max_bytes=10_000),)) as broker:
+        reader = Reader(DIALECTS["artemis"], "/topic/full")
+        with reader.open(broker.port) as peer, Peer.open(broker.port) as producer:
+            reader.subscribe(peer)
+            reader.leave(peer)
+            publish(producer, reader.topic, "x" * 20_000)
+            producer.send(f"SEND\ndestination:{reader.topic}\nreceipt:r\n\nmore\0")
+            assert not producer.hears(0.2)
+            reader.subscribe(peer)
+            assert [len(body) for body in peer.bodies(2)] == [20_000, 4]
+            assert producer.expect("RECEIPT")["receipt-id"] == "r"
 
 
 # -- restarts -------------------------------------------------------------------------------------

@@ -298,3 +298,39 @@ def test_the_time_to_live_of_a_queue_survives_a_restart(tmp_path: Path, queue: s
         until(lambda: stats(broker, queue).expired == 2, "both to expire")
         subscribe(peer, queue)
         peer.sync()
+
+
+# -- what ends besides messages -------------------------------------------------------------------
+
+
+def test_idle_queues_and_abandoned_subscriptions_end(tmp_path: Path):
+    """14: by argument or policy, also after a restart; what holds messages or is in use stays."""
+    sections: dict[str, object] = {
+        "store": {"data": str(tmp_path)},
+        "policy": (Policy(match="/topic/>", expires=0.8), Policy(match="/queue/by.>", expires=0.8)),
+    }
+    durable = "client-id:c", "durable-subscription-name:{}\n"
+    with running_broker(**sections) as broker:
+        with Peer.open(broker.port, "1.2", durable[0]) as peer:
+            send(peer, "/queue/used", "x", headers="x-expires:100\n")
+            send(peer, "/queue/full", "x", headers="x-expires:100\n")
+            send(peer, "/queue/idle", "x", headers="x-expires:100\n")
+            send(peer, "/queue/by.policy", "x")
+            for name in ("used", "idle", "by.policy"):
+                subscribe(peer, f"/queue/{name}", id=name)
+                peer.expect("MESSAGE")
+            for name in ("idle", "by.policy"):
+                peer.send(f"UNSUBSCRIBE\nid:{name}\n\n\0")
+            for name in ("stays", "ends"):
+                subscribe(peer, "/topic/t", durable[1].format(name), id=name)
+            peer.send("UNSUBSCRIBE\nid:ends\n\n\0")
+            peer.send("SEND\ndestination:/topic/t\n\nx\0")
+            assert peer.expect("MESSAGE")["subscription"] == "stays"
+            left = {"used", "full", "durable.c.stays"}
+            until(lambda: {row.name for row in broker.queues()} == left, "the idle ones to end")
+    with running_broker(**sections) as broker:
+        until(lambda: {row.name for row in broker.queues()} == {"full"}, "the others to end")
+        with Peer.open(broker.port) as peer:
+            subscribe(peer, "/queue/full")
+            assert peer.expect("MESSAGE").body == b"x"
+        until(lambda: not broker.queues(), "the last one to end")

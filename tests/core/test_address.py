@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy.transport.address import DEFAULT_PORT, Address, parse_address, parse_addresses
+from stompy.transport.address import DEFAULT_PORT, Address, Scheme, parse_address, parse_addresses
 
 SECRET = "s3cret"  # what no message may show
 
@@ -51,12 +51,38 @@ def test_a_list_keeps_its_order(given):
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["stomps://broker:61614", "ws://broker/ws", "wss://broker/ws", "stomp+ssl://broker"],
+    ("given", "address", "shown"),
+    [
+        ("stomps://b", Address("b", 61614, scheme=Scheme.STOMPS), "stomps://b:61614"),
+        ("stomp+ssl://b/v", Address("b", 61614, "v", scheme=Scheme.STOMPS), "stomps://b:61614/v"),
+        ("ws://b", Address("b", 80, scheme=Scheme.WS), "ws://b:80"),
+        (
+            "wss://me:pw@b:8/ws/%2F?token=s3cret",
+            Address(
+                "b",
+                8,
+                login="me",
+                passcode="pw",
+                scheme=Scheme.WSS,
+                path="/ws/%2F",
+                query="token=s3cret",
+            ),
+            "wss://b:8/ws/%2F",
+        ),
+    ],
 )
-def test_other_transports_are_announced(url):
-    with pytest.raises(ValueError, match="comes in a later release"):
-        parse_address(url)
+def test_other_transports(given, address, shown):
+    assert parse_address(given) == address
+    assert str(address) == shown
+    assert SECRET not in repr(address)
+
+
+def test_options_for_tls_mean_tls():
+    assert parse_addresses(("b", 1), secure=True) == (Address("b", 1, scheme=Scheme.STOMPS),)
+    assert parse_address("wss://b", secure=True) == parse_address("wss://b")
+    for plain, instead in (("stomp://b", "stomps://"), ("ws://b", "wss://")):
+        with pytest.raises(ValueError, match=f"without TLS.*{instead}"):
+            parse_addresses([plain], secure=True)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +141,8 @@ def test_a_single_address_is_not_a_list():
         f"stomp://me:x/{SECRET}@broker",
         f"stomp://me:1/{SECRET}@broker",
         f"stomp://me:{SECRET}#x@broker",
-        f"stomps://me:{SECRET}@broker",
+        f"https://me:{SECRET}@broker",
+        f"wss://broker/?token={SECRET}#x",
         (f"stomp://me:{SECRET}@broker", 61613),
         [f"stomp://me:{SECRET}@broker:port", None],
     ],

@@ -6,7 +6,7 @@ from stompy.client import STOMPClient
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
-from stompy.subscriptions import Duty, Subscription, Subscriptions
+from stompy.subscriptions import Duty, SubscriptionId, Subscriptions
 
 
 def connect(server: ScriptedServer) -> STOMPClient:
@@ -114,7 +114,7 @@ def test_what_cannot_be_settled():
 
 def test_a_subscription_is_its_id_and_ends_with_its_block():
     ended = []
-    with Subscription("s1", "/queue/q", ended.append) as subscription:
+    with SubscriptionId("s1", "/queue/q", ended.append) as subscription:
         assert subscription == "s1"
         assert subscription.destination == "/queue/q"
         assert {subscription: 1}["s1"] == 1
@@ -126,7 +126,7 @@ def test_a_subscription_that_was_lost_with_its_connection_ends_quietly():
     def lost(_: str) -> None:
         raise STOMPConnectionError("lost")
 
-    with Subscription("s1", "/queue/q", lost):
+    with SubscriptionId("s1", "/queue/q", lost):
         pass
 
 

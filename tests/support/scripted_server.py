@@ -131,10 +131,20 @@ def obedient(peer: Peer) -> None:
 
 
 class ScriptedServer:
-    """Listens on a free port; the first connection gets the first script, and so on."""
+    """Listens on a free port; the first connection gets the first script, and so on.
 
-    def __init__(self, *scripts: Callable[[Peer], None]) -> None:
+    Args:
+        scripts: what to do with each connection.
+        dress: puts something upon the socket first, such as TLS.
+    """
+
+    def __init__(
+        self,
+        *scripts: Callable[[Peer], None],
+        dress: Callable[[socket.socket], socket.socket] = lambda connection: connection,
+    ) -> None:
         self._scripts = scripts
+        self._dress = dress
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(PATIENCE)
         self.address: tuple[str, int] = ("127.0.0.1", self._listener.getsockname()[1])
@@ -168,6 +178,7 @@ class ScriptedServer:
 
     def _play(self, script: Callable[[Peer], None], peer: Peer) -> None:
         try:
+            peer.connection = self._dress(peer.connection)
             script(peer)
         except BaseException as failure:
             self._failures.append(failure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.house import Taker, Time, make_head, make_router
+from tests.support.house import WALL, Taker, Time, make_head, make_router
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destination import parse_destination
@@ -159,3 +159,55 @@ def test_without_expires_it_stays() -> None:
     for _ in range(10):
         time.advance(100.0)
     assert router.durable
+
+
+def test_restarts_do_not_put_off_the_end() -> None:
+    """A broker that restarts more often than a subscription may be abandoned deletes it all the
+    same; and one whose subscriber was there until the end begins to count at the start."""
+    store = MemoryStore(durable=True)
+    policy = Policy(match="/topic/>", expires=100)
+
+    def run(since: float, seconds: float, taker: Taker | None = None) -> bool:
+        """Let a broker run for so long; whether the subscription is there then."""
+        time = Time()
+        time.now = since
+        router = make_router(time, policy, store=store, idle=10.0)
+        router.restore()
+        if taker is not None:
+            router.subscribe_durably(NEWS).attach(taker)
+        for _ in range(int(seconds)):
+            time.advance(1.0)
+        return bool(router.durable)
+
+    assert run(0, 500, Taker(1))
+    assert [run(since, 30) for since in (500, 531, 562, 593)] == [True, True, True, False]
+    assert store.subscriptions() == []
+
+
+def test_a_subscriber_that_came_back_is_not_away() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    router = make_router(time, Policy(match="/topic/>", expires=100), store=store, idle=10.0)
+    queue, taker = router.subscribe_durably(NEWS), Taker(1)
+
+    def left() -> int:
+        (stored,) = store.subscriptions()
+        return DurableSubscription.from_stored(stored).left
+
+    assert left() == 0
+    time.advance(60.0)
+    assert left() == WALL
+    queue.attach(taker)
+    time.advance(60.0)
+    assert left() == 0
+
+
+def test_a_long_absence_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    router = make_router(Time())
+    queue = router.subscribe_durably(NEWS)
+    for _ in range(10_000 * 2 + 1):
+        publish(router, NEWS.pattern, b"")
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        f"{queue.destination}: 10000 messages",
+        f"{queue.destination}: 20000 messages",
+    ]
+    assert queue.ready == 20_001

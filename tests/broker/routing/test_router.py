@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.support.house import WALL, Taker, Time, make_head, make_router
 
+from stompy.errors import ProtocolError
 from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.message import SharedMessage
 from stompy_broker.policy import Policy
@@ -113,6 +114,21 @@ def test_a_policy_names_the_dead_letter_queue_or_none() -> None:
     assert router.queues["b"].dropped == 1
 
 
+def test_one_grave_for_all_gives_up_nothing() -> None:
+    """It falls under the policy that names it; what is rejected there must not vanish."""
+    router = make_router(Time(), Policy(match="/queue/>", dead_letter="/queue/graveyard"))
+    queue, taker = router.queue("q"), Taker(1)
+    queue.attach(taker)
+    router.publish(to("/queue/q"), make_head("/queue/q"), b"x")
+    queue.settle(taker.taken.pop(), Rejection(requeue=False))
+    grave, digger = router.queues["graveyard"], Taker(20)
+    grave.attach(digger)
+    for _ in range(15):
+        grave.settle(digger.taken[-1], Rejection(requeue=False, delay=0.0))
+    assert len(digger.taken) == 16
+    assert grave.dropped == 0
+
+
 def test_idle_queues_are_forgotten_and_used_ones_are_not() -> None:
     time, taker = Time(), Taker(10)
     router = make_router(time, idle=10.0)
@@ -214,3 +230,49 @@ def test_queues_that_push_into_each_other_come_to_an_end() -> None:
         for name in "abc":
             router.queues[name].attach(Taker(10, auto=True))
         assert router.pressure.used == 0
+
+
+def test_a_topic_s_messages_live_as_long_as_each_subscriber_s_policy_says() -> None:
+    time = Time()
+    router = make_router(time, Policy(match="/topic/short", message_ttl=5000))
+
+    def publish() -> None:
+        router.note_time()
+        router.publish(parse_destination("/topic/short"), make_head("/topic/short"), b"x")
+
+    short, long, taker = router.subscribe_topic("short"), router.subscribe_topic("*"), Taker(2)
+    for _ in range(2):
+        publish()
+        time.advance(3.0)
+    assert (short.ready, long.ready) == (1, 2)
+    short.attach(taker)
+    time.advance(6.0)
+    publish()
+    assert [len(taker.taken), short.expired, long.ready, long.expired] == [2, 1, 3, 0]
+    alone = router.subscribe_topic("short")
+    router.unsubscribe_topic(long)
+    router.unsubscribe_topic(short)
+    publish()
+    assert alone.ready == 1
+    time.advance(6.0)
+    with_taker = sum(message.size for message in taker.taken)
+    assert (alone.ready, alone.expired, router.pressure.used) == (0, 1, with_taker)
+
+
+def test_a_subscriber_that_is_cut_off_gets_nothing_more_anywhere() -> None:
+    """Its other backlogs are closed while the message that cut it off is on its way to them."""
+    policy = Policy(match="/topic/t", backlog_messages=1, backlog_overflow="disconnect")
+    router = make_router(Time(), policy)
+    queues = [router.subscribe_topic("t") for _ in range(3)]
+
+    class Cut(Taker):
+        def fail(self, reason: ProtocolError) -> None:
+            for queue in queues:
+                router.unsubscribe_topic(queue)
+
+    queues[0].attach(Cut(1))
+    for _ in range(3):
+        router.publish(parse_destination("/topic/t"), make_head("/topic/t"), b"x")
+    held = router.pressure.used
+    assert held == queues[0].bytes
+    assert [queue.ready for queue in queues] == [0, 0, 0]

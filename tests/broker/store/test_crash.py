@@ -5,10 +5,9 @@ Whatever was promised before a kill has to hold after all of them.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
-import re
-import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,33 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.process import BrokerProcess
 
 import stompy
 
 IN, OUT_A, OUT_B, HELD = "/queue/in", "/queue/out.a", "/queue/out.b", "/queue/held"
-
-
-class BrokerProcess:
-    """A broker on one data directory, started again after each kill."""
-
-    def __init__(self, data: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "stompy_broker", "--port", "0", "--data", str(data)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.search(r"stomp://\S+", line)
-        assert found, f"not ready: {line!r}"
-        self.url = found[0]
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 class Ledger:
@@ -206,22 +183,90 @@ def test_kills_at_random_moments(tmp_path: Path, seed: int) -> None:
     assert ledger.held <= set(seen)
     for body in ledger.held:
         assert seen[body]["redelivered"] == "true"
-        assert int(seen[body]["delivery-count"]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        ("PRAGMA user_version = 99", ("version 99", "install a newer stompy-broker")),
+        ("damage", ("damaged", "store check", "store export")),
+        ("PRAGMA application_id = 1", ("not a database of stompy-broker", "another directory")),
+    ],
+)
+def test_a_directory_that_cannot_be_used_is_refused_with_the_way_out(
+    tmp_path: Path, harm: str, words: tuple[str, ...]
+) -> None:
+    data = tmp_path / "data"
+    with BrokerProcess(data) as broker:
+        with stompy.connect(broker.url) as client:
+            for number in range(200):
+                client.message("/queue/q", b"x" * 1000, receipt=number == 199 and "last")
+            client.wait_for_receipt("last")
+        assert broker.stop() == 0
+    file = data / "messages.db"
+    if harm == "damage":
+        with file.open("r+b") as stream:
+            stream.seek(file.stat().st_size // 2 & ~4095)
+            stream.write(b"\xa5" * 32768)
+    else:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute(harm)
+    before = file.read_bytes()
+    refused = start(data)
+    assert refused.returncode == 1
+    assert str(file) in refused.stderr
+    assert all(word in refused.stderr for word in words), refused.stderr
+    assert "Traceback" not in refused.stderr
+    if harm != "damage":  # which is found when it is open
+        assert file.read_bytes() == before
+
+
+def start(data: Path) -> subprocess.CompletedProcess[str]:
+    """Start a broker that cannot start."""
+    return subprocess.run(
+        [sys.executable, "-m", "stompy_broker", "--port", "0", "--data", data],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=False,
+    )
 
 
 def test_the_second_broker_on_a_directory_is_refused(tmp_path: Path) -> None:
     broker = BrokerProcess(tmp_path / "data")
     try:
-        second = subprocess.run(
-            [sys.executable, "-m", "stompy_broker", "--port", "0", "--data", tmp_path / "data"],
-            capture_output=True,
-            text=True,
-            timeout=15,
-            check=False,
-            env=os.environ,
-        )
+        second = start(tmp_path / "data")
     finally:
         broker.kill()
     assert second.returncode == 1
     assert str(broker.process.pid) in second.stderr
     assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize("ack", ["client-individual", "auto"])
+def test_a_delivery_of_the_last_moment_leaves_no_innocent_message(tmp_path: Path, ack: str) -> None:
+    """5: `redelivered:false` is a promise, however soon after a delivery the broker dies."""
+    broker = BrokerProcess(tmp_path / "data")
+    with stompy.connect(broker.url) as client:
+        for number in range(3):
+            receipt = client.message("/queue/last", f"{number}", receipt=True)
+            assert receipt is not None
+            client.wait_for_receipt(receipt)
+        client.subscribe("/queue/last", ack, send_acks=False)
+        frame = client.recv(timeout=10)
+        broker.kill()
+    assert frame is not None
+    assert (frame.text, frame["redelivered"]) == ("0", "false")
+    # Also when an orderly stop came in between.
+    BrokerProcess(tmp_path / "data").stop()
+    broker = BrokerProcess(tmp_path / "data")
+    try:
+        with stompy.connect(broker.url) as client:
+            client.message("/queue/last", "new")
+        found = {frame.text: frame["redelivered"] for frame in drain(broker.url, "/queue/last")}
+    finally:
+        broker.kill()
+    assert found.pop("new") == "false"
+    assert set(found.values()) <= {"true"}
+    if ack != "auto":
+        assert len(found) == 3

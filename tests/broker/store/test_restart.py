@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.house import WALL, Taker, make_head, make_message
+from tests.support.process import BrokerProcess
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
+import stompy
 from stompy_broker.destination import parse_destination
 from stompy_broker.message import Message, stamp
 from stompy_broker.policy import Policy
@@ -94,12 +96,10 @@ def test_beyond_half_the_memory_mark_bodies_stay_on_disk(shelf: Shelf):
     assert 0 < router.pressure.used < 800_000
     assert not router.pressure.full
     assert in_memory(queue) < 500
-    taker = Taker(2000)
+    taker = Taker(2000, auto=True)
     queue.attach(taker)
     shelf.turns.until(lambda: len(taker.taken) == 2000)
     assert numbers(taker) == list(range(2000))
-    for message in taker.taken:
-        queue.settle(message)
     assert (router.pressure.used, router.disk.used, queue.bytes) == (0, 0, 0)
 
 
@@ -163,6 +163,58 @@ def test_what_is_settled_while_it_is_written_keeps_its_body_until_then(shelf: Sh
     first, *_ = copies
     assert [int(kept.body or b"") for kept in contents_of(first).messages] == list(range(50))
     assert contents_of(copies[-1]).messages == ()
+
+
+def waits_to_read(queue: Queue) -> bool:
+    return queue._reading.wanted == {}
+
+
+def test_a_consumer_without_limit_does_not_have_everything_read(shelf: Shelf):
+    """It gets no more at twice the mark, and goes on when it has settled something."""
+    mark = 500_000
+    queue = queue_of(shelf, 3000, memory_mark=mark)
+    router = shelf.router
+    assert router is not None
+    hoarder, settled = Taker(10_000), 0
+    queue.attach(hoarder)
+    shelf.turns.until(lambda: waits_to_read(queue))
+    # With what was read at once just before.
+    assert 2 * mark <= router.pressure.used < 2 * mark + 300_000
+    publish(router, range(3000, 3001))  # does not overtake
+    while len(hoarder.taken) < 3001:
+        assert router.pressure.used < 2 * mark + 300_000
+        assert waits_to_read(queue)
+        for message in hoarder.taken[settled : settled + 300]:
+            queue.settle(message)
+            settled += 1
+        shelf.turns.time.advance(1.0)
+        shelf.turns.until(lambda: waits_to_read(queue) or len(hoarder.taken) == 3001)
+    assert numbers(hoarder) == list(range(3001))
+
+
+def test_what_a_hoarder_leaves_behind_stays_on_disk(shelf: Shelf):
+    """Else the queues of others could read nothing until this one was consumed."""
+    queue = queue_of(shelf, 3000, memory_mark=500_000)
+    router = shelf.router
+    assert router is not None
+    hoarder, taker = Taker(10_000), Taker(10_000)
+    queue.attach(hoarder)
+    shelf.turns.until(lambda: waits_to_read(queue))
+    queue.detach(hoarder, hoarder.taken)
+    assert in_memory(queue) < 300
+    queue.attach(taker)
+    shelf.turns.time.advance(1.0)
+    shelf.turns.until(lambda: waits_to_read(queue))
+    assert len(taker.taken) == len(hoarder.taken)
+    assert all(message.deliveries == 1 for message in taker.taken)
+    assert numbers(taker) == list(range(len(taker.taken)))
+    queue.detach(taker)
+    for message in taker.taken:
+        queue.settle(message)
+    queue.attach(Taker(3000, auto=True))
+    shelf.turns.time.advance(1.0)
+    shelf.turns.until(lambda: not queue.ready)
+    assert (router.pressure.used, router.disk.used, queue.bytes) == (0, 0, 0)
 
 
 def test_priorities_hold_after_bodies_were_read_again(shelf: Shelf):
@@ -315,6 +367,33 @@ def test_a_queues_own_mark_counts_what_was_restored(shelf: Shelf):
     assert (queue.pressure.full, queue.pressure.used) == (False, 0)
 
 
+def test_what_is_there_is_settled_also_where_nothing_is_kept_any_more(shelf: Shelf):
+    """A policy that says so since the restart; else the messages would come back for ever."""
+    queue_of(shelf, 3, memory_mark=1 << 30)
+    shelf.reopen()
+    volatile = Policy(match="/queue/q", persistent=False)
+    router, taker = shelf.route(volatile), Taker(4)
+    publish(router, range(3, 4))
+    queue = router.queue("q")
+    queue.attach(taker)
+    shelf.turns.until(lambda: len(taker.taken) == 4)
+    for message in taker.taken[:2]:
+        queue.settle(message)
+    assert router.disk.used == queue.bytes == sum(message.size for message in taker.taken[2:])
+    shelf.reopen()
+    router, taker = shelf.route(volatile), Taker(2)
+    router.queue("q").attach(taker)
+    shelf.turns.until(lambda: len(taker.taken) == 2)
+    assert numbers(taker) == [2, 3]
+    for message in taker.taken:
+        router.queue("q").settle(message)
+    shelf.reopen()
+    router = shelf.route(volatile)
+    publish(router, range(4, 5))
+    shelf.reopen()
+    assert contents(shelf).messages == ()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("heads", ["one", "all different"])
@@ -351,3 +430,32 @@ def test_a_million_messages_are_ready_in_ten_seconds(
     record_property("MiB", rss)
     assert cpu < 10
     assert rss < 600
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_memory_does_not_grow_with_the_bodies_that_wait(tmp_path: Path):
+    """300 MB wait, and the broker never has a third of them in memory: not when they come, not
+    after a restart, and not when they go."""
+    settings = '[limits]\nmemory = "32MiB"\n'
+    count, size = 3_000, 100_000
+    highest = 0
+    with BrokerProcess(tmp_path / "data", settings) as broker:
+        with stompy.connect(broker.url) as client:
+            for number in range(count):
+                receipt = client.message("/queue/q", b"%d " % number + b"x" * size, receipt=True)
+                if number % 10 == 0:
+                    assert receipt is not None
+                    client.wait_for_receipt(receipt, timeout=30)
+                    highest = max(highest, broker.memory())
+        assert broker.stop() == 0
+    with BrokerProcess(tmp_path / "data", settings) as broker:
+        with stompy.connect(broker.url) as client:
+            client.subscribe("/queue/q", "client-individual")
+            for number in range(count):
+                frame = client.recv(timeout=10)
+                assert frame is not None
+                assert frame.Body.startswith(b"%d " % number)
+                if number % 10 == 0:
+                    highest = max(highest, broker.memory())
+    assert highest < 100_000_000 + 60_000_000  # the interpreter has some, too

@@ -7,7 +7,7 @@ called back. Unknown names take as long as wrong passwords.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from argon2 import PasswordHasher
@@ -19,6 +19,7 @@ __all__ = [
     "ANONYMOUS",
     "Anyone",
     "Authenticator",
+    "Credentials",
     "Principal",
     "Role",
     "Users",
@@ -41,6 +42,20 @@ class Principal:
 
     name: str
     role: Role = Role.NONE
+    client_id: str | None = None
+    """The ``client-id`` of CONNECT; chosen freely, so it proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What somebody brings to a login."""
+
+    login: str | None
+    passcode: str | None = field(repr=False)
+    host: str = ""
+    """The IP address that the connection comes from."""
+    certificate: str | None = None
+    """The login that a verified certificate stands for."""
 
 
 class Authenticator(Protocol):
@@ -48,8 +63,7 @@ class Authenticator(Protocol):
 
     def authenticate(
         self,
-        login: str | None,
-        passcode: str | None,
+        credentials: Credentials,
         done: Callable[[Principal | None], None],
     ) -> None:
         """Call ``done`` with who it is, or None to refuse; now or later, on the loop's thread."""
@@ -68,12 +82,11 @@ class Anyone:
 
     def authenticate(
         self,
-        login: str | None,
-        passcode: str | None,
+        credentials: Credentials,
         done: Callable[[Principal | None], None],
     ) -> None:
         """At once."""
-        done(Principal(login or ANONYMOUS, self._role))
+        done(Principal(credentials.login or ANONYMOUS, self._role))
 
 
 class Users:
@@ -101,11 +114,15 @@ class Users:
 
     def authenticate(
         self,
-        login: str | None,
-        passcode: str | None,
+        credentials: Credentials,
         done: Callable[[Principal | None], None],
     ) -> None:
-        """Later, except for anonymous access."""
+        """Later, except for certificates and anonymous access."""
+        login, passcode = credentials.login, credentials.passcode
+        certificate = credentials.certificate
+        if certificate is not None and passcode is None and login in (None, certificate):
+            done(self._principal(certificate))
+            return
         if login is None and passcode is None and self._anonymous:
             done(self._principal(ANONYMOUS))
             return
@@ -116,6 +133,11 @@ class Users:
             return matches(known or _NOBODY, passcode or "") and known is not None
 
         self._beside(check, lambda right: done(self._principal(name) if right else None))
+
+    def renew(self, hashes: Mapping[str, str]) -> set[str]:
+        """Replace all users; give the logins that are gone or have another password."""
+        old, self._hashes = self._hashes, dict(hashes)
+        return {login for login, known in old.items() if hashes.get(login) != known}
 
     def _principal(self, name: str) -> Principal:
         return Principal(name, self._role_of(name))

@@ -7,35 +7,57 @@ import contextlib
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import STOMPFrame
+from stompy.rows import Rows
+from stompy.transport.address import Scheme
+from stompy.transport.tls import TLSLayer
+from stompy_broker.access import Access
 from stompy_broker.admin.census import Census, Tally
 from stompy_broker.admin.desk import StaffedDesk
 from stompy_broker.admin.process import Process
 from stompy_broker.admin.streams import Identity
 from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
 from stompy_broker.clock import Clock
-from stompy_broker.config import BrokerConfig
+from stompy_broker.config import BrokerConfig, ConfigError
+from stompy_broker.login import Logins
 from stompy_broker.message import Message
 from stompy_broker.policy import Policies
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.session.session import Session
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore
+from stompy_broker.users import UsersFileError, read_users
 from stompy_broker.version import __version__
 from stompy_broker.wire.connection import Connection, Flusher
+from stompy_broker.wire.layered import LayeredConnection
+from stompy_broker.wire.listener import House, Opening, endpoints_of, listen
+from stompy_broker.wire.tls import Certificates, facts_of
+from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
 
+Guest = Connection | Opening
+"""Somebody who is connected, whether it is known what is spoken or not yet."""
+
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
 _TOO_MANY = ProtocolError(ErrorCode.LIMIT_EXCEEDED, "the broker has all the connections it takes")
+_WITHDRAWN = ProtocolError(
+    ErrorCode.AUTHENTICATION_FAILED, "the login was withdrawn, or has another passcode now"
+)
+_TOO_MANY_THERE = ProtocolError(
+    ErrorCode.LIMIT_EXCEEDED, "this address has all the connections it may have"
+)
 
 
 class Broker:
@@ -50,6 +72,7 @@ class Broker:
         config: the settings.
         host: where it listens.
         port: where it listens, once started.
+        urls: all that clients may connect to, once started.
         census: knows everything about it, once started.
     """
 
@@ -57,8 +80,12 @@ class Broker:
         self.config = config or BrokerConfig()
         self.host = self.config.listen.host
         self.port = self.config.listen.port
-        self._connections: dict[Connection, None] = {}
-        self._server: asyncio.Server | None = None
+        self.urls: tuple[str, ...] = ()
+        self._connections: dict[Guest, None] = {}
+        self._by_host: Counter[str] = Counter()
+        self._servers: list[asyncio.Server] = []
+        self._certificates: Certificates | None = None
+        self._users: Users | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._all_gone = asyncio.Event()
         self._sessions: dict[str, Session] = {}
@@ -66,34 +93,64 @@ class Broker:
 
     @property
     def url(self) -> str:
-        """What clients connect to."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host
-        host = "::1" if host == "::" else host
-        return f"stomp://[{host}]:{self.port}" if ":" in host else f"stomp://{host}:{self.port}"
+        """What clients connect to, if they have no other wish; empty before the start."""
+        return self.urls[0] if self.urls else ""
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
 
-    def queues(self) -> list[QueueStats]:
+    def queues(self) -> Rows[QueueStats]:
         """The counters of all queues, by name."""
-        rows: list[QueueStats] = []
+        rows: Rows[QueueStats] = Rows()
         for queue in sorted(self._router, key=lambda queue: queue.name):
             queue.stats(rows.append)
         return rows
+
+    def holdings(self) -> list[Holdings]:
+        """What each client has of us: subscriptions, unsettled deliveries, open transactions."""
+        return [connection.holdings for connection in self._connections]
+
+    @property
+    def has_input(self) -> bool:
+        """Whether any client sent something that was not read yet."""
+        return any(connection.has_input for connection in self._connections)
+
+    async def browse(self, queue: str) -> list[STOMPFrame]:
+        """The messages that wait in a queue, as consumers would get them, next one first.
+
+        Args:
+            queue: its name, with or without ``/queue/``.
+
+        Returns:
+            MESSAGE frames; none if there is no such queue.
+        """
+        found = self._router.queues.get(queue.removeprefix("/queue/"))
+        if found is None:
+            return []
+        copies = [message.restored(message.deliveries) for message in found.browse()]
+        unread = [copy for copy in copies if copy.body is None]
+        if unread:
+            read = asyncio.Event()
+            self._store.load(unread, read.set)
+            await read.wait()
+        # What has no body now was settled meanwhile.
+        return [copy.frame(found.destination) for copy in copies if copy.body is not None]
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            OSError: the address cannot be bound to.
+            ConfigError: a file that the configuration names cannot be used.
+            OSError: an address cannot be bound to.
             StoreError: the data directory cannot be used.
         """
         config = self.config
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
+        self._flusher = Flusher(loop)
         self._store = self._open_store()
         self._router = Router(
             self._clock,
@@ -110,30 +167,99 @@ class Broker:
             restored = self._router.restore()
             if restored:
                 log.info("%d messages restored", restored)
-            self._lobby = Lobby(
-                self._session_settings(), self._router, self._clock, self._authenticator(), _token
-            )
-            self.census = self._make_census()
-            self._desk = self._staff()
-            self._flusher = Flusher(loop)
-            self._server = await loop.create_server(
-                self._new_connection, self.host, self.port, backlog=config.listen.backlog
-            )
+            self._open_door()
+            await self._listen()
         except BaseException:
+            self._close_servers()
             self._store.close()
             raise
-        self.port = self._server.sockets[0].getsockname()[1]
-        log.info("listening on %s", self.url)
+        log.info("listening on %s", ", ".join(self.urls))
+
+    def _open_door(self) -> None:
+        """Everything about who may come in.
+
+        Raises:
+            ConfigError: a file that the configuration names cannot be used.
+        """
+        config = self.config
+        if config.tls.cert:
+            self._certificates = Certificates(config.tls)
+        logins = Logins(
+            self._authenticator(),
+            self._clock,
+            connections_per_user=config.limits.connections_per_user,
+        )
+        access = Access(config.acl, config.security.default_access)
+        self._lobby = Lobby(
+            self._session_settings(), self._router, self._clock, logins, access, _token
+        )
+        self.census = self._make_census()
+        self._desk = self._staff()
+        self._house = House(
+            clock=self._clock,
+            login_timeout=config.times.login,
+            linger=config.times.linger,
+            certificates=self._certificates,
+            allowed_origins=config.websocket.allowed_origins,
+            login_from=config.tls.login_from,
+            admit=self._admit,
+            gone=self._gone,
+            begin=self._begin,
+        )
+
+    async def _listen(self) -> None:
+        urls = []
+        for number, endpoint in enumerate(endpoints_of(self.config)):
+            server = await listen(self._house, endpoint, self.config.listen.backlog)
+            self._servers.append(server)
+            port = server.sockets[0].getsockname()[1]
+            if number == 0:
+                self.port = port
+            urls += endpoint.urls(port)
+        order = list(Scheme)
+        self.urls = tuple(sorted(urls, key=lambda url: order.index(Scheme(url.split(":")[0]))))
+
+    def _close_servers(self) -> None:
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+
+    def reload(self) -> list[str]:
+        """Read the files of certificates and users again, and go by them from now on.
+
+        Returns:
+            What went wrong; what was read before then stays in use.
+        """
+        problems = []
+        try:
+            if self._certificates is not None:
+                self._certificates.reload()
+                log.info("certificates were read again")
+        except ConfigError as error:
+            problems.append(f"certificates stay as they were: {error}")
+        try:
+            if self._users is not None:
+                self._withdraw(self._users.renew(users_of(self.config)))
+                log.info("users were read again")
+        except ConfigError as error:
+            problems.append(f"users stay as they were: {error}")
+        for problem in problems:
+            log.error("%s", problem)
+        return problems
+
+    def _withdraw(self, logins: set[str]) -> None:
+        for connection in list(self._connections):
+            if connection.login in logins:
+                connection.refuse(_WITHDRAWN)
 
     async def stop(self) -> None:
         """Stop accepting, wait for outstanding acknowledgements, say goodbye, close.
 
         Harmless when repeated.
         """
-        server, self._server = self._server, None
-        if server is None:
+        if not self._servers:
             return
-        server.close()
+        self._close_servers()
         for connection in self._connections:
             connection.stop_deliveries()
         with contextlib.suppress(TimeoutError):
@@ -195,6 +321,8 @@ class Broker:
             self._loop.call_soon_threadsafe,
             written=self._on_disk,
             troubled=self._store_troubled,
+            disk_free=self.config.limits.disk_free,
+            released=self._flusher.flush,
         )
 
     # The store exists before the router, so it cannot be given the router's own methods.
@@ -229,7 +357,7 @@ class Broker:
             self._clock,
             self._tally,
             Process(Path(directory) if directory else None),
-            listeners=lambda: [self.url],
+            listeners=lambda: self.urls,
             connections=lambda: (self.connections, self.config.limits.connections),
             draining=lambda: self._lobby.draining,
         )
@@ -250,38 +378,76 @@ class Broker:
 
     def _authenticator(self) -> Authenticator:
         config = self.config
-        if not config.users:
+        if not config.knows_users:
             return Anyone(config.role_of(ANONYMOUS))
-        return Users(
-            config.users,
+        self._users = Users(
+            users_of(config),
             anonymous=config.anonymous,
             role_of=config.role_of,
             beside=self._beside,
         )
+        return self._users
 
     def _beside(self, work: Callable[[], bool], done: Callable[[bool], None]) -> None:
         """Run slow work on a thread; call back on the loop."""
         future = self._loop.run_in_executor(None, work)
         future.add_done_callback(lambda f: None if f.cancelled() else done(f.result()))
 
-    def _new_connection(self) -> Connection:
-        refused = self.connections >= self.config.limits.connections
-        self._tally.refused += refused
-        connection = Connection(
-            self._lobby,
-            self._flusher,
-            self._clock,
-            output_mark=self.config.limits.output,
-            linger=self.config.times.linger,
-            closed=self._connection_closed,
-            refusal=_TOO_MANY if refused else None,
+    def _admit(self, opening: Opening) -> ProtocolError | None:
+        most, most_there = (
+            self.config.limits.connections,
+            self.config.limits.connections_per_address,
         )
-        connection.listener = self.url
+        there = self._by_host[opening.host]
+        full = self.connections >= most
+        self._connections[opening] = None
+        self._by_host[opening.host] += 1
+        full_there = bool(most_there) and there >= most_there
+        self._tally.refused += full or full_there
+        if full:
+            return _TOO_MANY
+        return _TOO_MANY_THERE if full_there else None
+
+    def _begin(
+        self, opening: Opening, tls: TLSLayer | None, websocket: WebSocketServer | None
+    ) -> Connection:
+        config = self.config
+        del self._connections[opening]
+        if tls is None and websocket is None:
+            connection = Connection(
+                self._lobby,
+                self._flusher,
+                self._clock,
+                output_mark=config.limits.output,
+                linger=config.times.linger,
+                closed=self._gone,
+                since=opening.since,
+            )
+        else:
+            connection = LayeredConnection(
+                self._lobby,
+                self._flusher,
+                self._clock,
+                tls=tls,
+                websocket=websocket,
+                ping=config.websocket.ping,
+                output_mark=config.limits.output,
+                linger=config.times.linger,
+                closed=self._gone,
+                since=opening.since,
+            )
+        own = f"{connection.scheme}://"
+        connection.listener = next((url for url in self.urls if url.startswith(own)), "")
+        connection.tls = None if tls is None else facts_of(tls)
+        connection.ws = websocket is not None
         self._connections[connection] = None
         return connection
 
-    def _connection_closed(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
+    def _gone(self, guest: Guest) -> None:
+        self._connections.pop(guest, None)
+        self._by_host[guest.host] -= 1
+        if not self._by_host[guest.host]:
+            del self._by_host[guest.host]
         if not self._connections:
             self._all_gone.set()
 
@@ -293,7 +459,35 @@ class Broker:
 
     def __repr__(self) -> str:
         """Where it listens, and how many are connected."""
-        return f"<Broker {self.url} connections:{self.connections}>"
+        return f"<Broker {' '.join(self.urls)} connections:{self.connections}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from stompy.display import table_html, titled_html  # noqa: PLC0415 -- in notebooks only
+
+        queues = self.queues() if self._servers else []
+        counts = [("connections", self.connections), ("queues", len(queues))]
+        return titled_html(f"Broker {self.url}", counts, table_html(queues) if queues else "")
+
+
+def users_of(config: BrokerConfig) -> dict[str, str]:
+    """The password hashes of all users: those of the configuration and those of the users file.
+
+    Raises:
+        ConfigError: the file cannot be used, or a login stands in both.
+    """
+    if not config.security.users_file:
+        return dict(config.users)
+    try:
+        more = read_users(Path(config.security.users_file))
+    except UsersFileError as error:
+        raise ConfigError(f"security.users_file: {error}") from None
+    twice = sorted(config.users.keys() & more.keys())
+    if twice:
+        raise ConfigError(
+            f"security.users_file: {twice[0]!r} stands in [users] too; take one of them out"
+        )
+    return config.users | more
 
 
 def _wall_ms() -> int:

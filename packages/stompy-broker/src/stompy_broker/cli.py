@@ -20,14 +20,17 @@ from pathlib import Path
 import click
 
 from stompy.errors import ProtocolError
-from stompy_broker.auth import hash_password
-from stompy_broker.broker import Broker
+from stompy_broker.access import Access, Action
+from stompy_broker.auth import Principal, hash_password
+from stompy_broker.broker import Broker, users_of
+from stompy_broker.cli_users import user
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
-from stompy_broker.destination import parse_destination
+from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.policy import Policies
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected
 from stompy_broker.version import __version__
+from stompy_broker.wire.tls import Certificates
 
 EXIT_CANNOT_START = 1
 EXIT_USAGE = 2
@@ -42,10 +45,14 @@ Exit status:
   2  wrong usage or configuration; standard error names file, key and reason
 
 \b
+SIGHUP has it read certificates and the users file again.
+
+\b
 Examples:
   stompy-broker
   stompy-broker --host 0.0.0.0 --config broker.toml
   stompy-broker check broker.toml
+  stompy-broker user add users.txt ann
   stompy-broker store stats data
 """
 
@@ -70,6 +77,11 @@ class _OptionsOrCommand(click.Group):
 @click.option("--memory", is_flag=True, help="Keep messages in memory only.")
 @click.option("--allow-anonymous", is_flag=True, help="Let clients in without login.")
 @click.option(
+    "--until-eof",
+    is_flag=True,
+    help="Stop when standard input ends, as it does with the program that started the broker.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -78,7 +90,7 @@ class _OptionsOrCommand(click.Group):
 )
 @click.version_option(__version__, prog_name="stompy-broker")
 @click.pass_context
-def main(
+def main(  # noqa: PLR0913, PLR0917 -- as many as there are options
     context: click.Context,
     config_file: Path | None,
     host: str | None,
@@ -86,6 +98,7 @@ def main(
     data: str | None,
     memory: bool,
     allow_anonymous: bool,
+    until_eof: bool,
     log_level: str,
 ) -> None:
     """Run a STOMP broker.
@@ -111,7 +124,7 @@ def main(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    sys.exit(_run(config))
+    sys.exit(_run(config, until_eof))
 
 
 @main.command()
@@ -119,21 +132,53 @@ def main(
 @click.option(
     "--explain", metavar="DESTINATION", help="Print the policy of a destination, all of it."
 )
-def check(file: Path, explain: str | None) -> None:
-    """Check a configuration FILE; exit status 2 if it cannot be used."""
+@click.option(
+    "--explain-access",
+    nargs=2,
+    metavar="USER DESTINATION",
+    help="Print what a user may do with a destination, and which entry of the ACL says so.",
+)
+def check(file: Path, explain: str | None, explain_access: tuple[str, str] | None) -> None:
+    """Check a configuration FILE and the files it names; exit status 2 if it cannot be used."""
     config = _load(file, {})
-    if explain is None:
-        click.echo(f"{file}: valid")
-    else:
-        _explain(config, explain)
-
-
-def _explain(config: BrokerConfig, text: str) -> None:
     try:
-        destination = parse_destination(text)
+        users_of(config)
+        if config.tls.cert:
+            Certificates(config.tls)
+    except ConfigError as error:
+        click.echo(f"stompy-broker: {file}: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+    if explain is not None:
+        _explain(config, explain)
+    if explain_access is not None:
+        _explain_access(config, *explain_access)
+    if explain is None and explain_access is None:
+        click.echo(f"{file}: valid")
+
+
+def _destination(text: str) -> Destination:
+    try:
+        return parse_destination(text)
     except ProtocolError as error:
         click.echo(f"stompy-broker: {text}: {error.Message}", err=True)
         sys.exit(EXIT_USAGE)
+
+
+def _explain_access(config: BrokerConfig, user: str, text: str) -> None:
+    access = Access(config.acl, config.security.default_access)
+    destination = _destination(text)
+    role = config.role_of(user)
+    click.echo(f"{user} (role {role}), {destination}:")
+    for action in Action:
+        decision = access.decide(Principal(user, role), action, destination)
+        by = "security.default_access" if decision.rule is None else f"acl.{decision.rule}"
+        if decision.is_exempt:
+            by = "it is no matter of the ACL"
+        click.echo(f"{action} = {'allow' if decision.allowed else 'deny'}  # {by}")
+
+
+def _explain(config: BrokerConfig, text: str) -> None:
+    destination = _destination(text)
     policies = Policies(config.policy)
     index = policies.index(destination.kind, destination.name)
     policy = policies.find(destination.kind, destination.name)
@@ -148,6 +193,9 @@ def _explain(config: BrokerConfig, text: str) -> None:
 def hash_password_command(password: str) -> None:
     """Print a salted hash of a password, for [users] in the configuration."""
     click.echo(hash_password(password))
+
+
+main.add_command(user)
 
 
 @main.group(epilog=_STORE_EPILOG)
@@ -272,7 +320,7 @@ def _load(file: Path | None, overrides: dict[str, dict[str, object]]) -> BrokerC
         sys.exit(EXIT_USAGE)
 
 
-def _run(config: BrokerConfig) -> int:
+def _run(config: BrokerConfig, until_eof: bool) -> int:
     _allow_many_files()
     # Waiting messages are many objects that never form cycles. Looking at them less often costs
     # memory only where cycles exist. Measured with benchmarks/collector.py: filling a queue takes a
@@ -283,11 +331,11 @@ def _run(config: BrokerConfig) -> int:
     # each commit. Measured with benchmarks/peers.py: twice the rate of receipted messages.
     sys.setswitchinterval(0.0005)
     with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(_serve(config))
+        return asyncio.run(_serve(config, until_eof))
     return 1
 
 
-async def _serve(config: BrokerConfig) -> int:
+async def _serve(config: BrokerConfig, until_eof: bool) -> int:
     broker = Broker(config)
     try:
         await broker.start()
@@ -301,11 +349,17 @@ async def _serve(config: BrokerConfig) -> int:
     except StoreError as error:
         click.echo(f"stompy-broker: {error}", err=True)
         return EXIT_CANNOT_START
+    except ConfigError as error:
+        click.echo(f"stompy-broker: {error}", err=True)
+        return EXIT_USAGE
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    click.echo(f"stompy-broker ready {broker.url}")
+    if until_eof:
+        loop.add_reader(sys.stdin.fileno(), _read_input, loop, signals)
+    loop.add_signal_handler(signal.SIGHUP, broker.reload)
+    click.echo(f"stompy-broker ready {' '.join(broker.urls)}")
     await signals.get()
     stopping = asyncio.create_task(broker.stop())
     second = asyncio.create_task(signals.get())
@@ -316,6 +370,13 @@ async def _serve(config: BrokerConfig) -> int:
     stopping.cancel()
     broker.abort()
     return 1
+
+
+def _read_input(loop: asyncio.AbstractEventLoop, signals: asyncio.Queue[int]) -> None:
+    """Skip what comes on standard input; its end is as good as a signal."""
+    if not os.read(sys.stdin.fileno(), 65536):
+        loop.remove_reader(sys.stdin.fileno())
+        signals.put_nowait(signal.SIGTERM)
 
 
 def _allow_many_files() -> None:

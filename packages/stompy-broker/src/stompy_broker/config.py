@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from stompy.limits import Limits
+from stompy_broker.access import Rule
 from stompy_broker.auth import ANONYMOUS, Role, is_hash
 from stompy_broker.policy import Policy
 
@@ -49,6 +50,68 @@ class ListenConfig(_Section):
     )
 
 
+class TLSConfig(_Section):
+    """TLS, and clients that log in by certificate. Files are PEM; SIGHUP has them read again."""
+
+    cert: str = Field(
+        default="", description="Certificate of the broker with its chain; empty = no TLS."
+    )
+    key: str = Field(default="", description="Its key, without password; empty = it is in `cert`.")
+    port: int = Field(
+        default=-1,
+        ge=-1,
+        le=65535,
+        description="A port for TLS alone; 0 picks a free one, -1 = TLS comes to `listen.port`, "
+        "told apart by its first byte.",
+    )
+    required: bool = Field(default=False, description="Refuse clients that do not speak TLS.")
+    client_ca: str = Field(
+        default="", description="Authorities whose certificates of clients are accepted."
+    )
+    client_cert: Literal["no", "optional", "required"] = Field(
+        default="no", description="Whether clients are asked for a certificate."
+    )
+    login_from: Literal["", "cn", "dn", "san"] = Field(
+        default="",
+        description="What of the client's certificate is its login when CONNECT has none: common "
+        "name, distinguished name or first alternative name; empty = nothing.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TLSConfig:
+        if not self.cert and (self.key or self.client_ca or self.required or self.port >= 0):
+            raise ValueError("cert is missing, without which there is no TLS")
+        if (self.client_cert != "no") != bool(self.client_ca):
+            raise ValueError("client_cert and client_ca need each other")
+        if self.login_from and self.client_cert == "no":
+            raise ValueError("login_from needs client_cert and client_ca")
+        return self
+
+
+class WebSocketConfig(_Section):
+    """STOMP over WebSocket, for web pages."""
+
+    enabled: bool = Field(default=True, description="Let WebSockets in.")
+    port: int = Field(
+        default=-1,
+        ge=-1,
+        le=65535,
+        description="A port for WebSockets alone; 0 picks a free one, -1 = they come to the other "
+        "ports, told apart by their first bytes.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=("http://localhost:*", "http://127.0.0.1:*"),
+        description="Where web pages that connect come from: `https://app.example.com`, "
+        "`http://localhost:*` for every port, `null` for files, `*` for anywhere. Clients that "
+        "are no browsers do not tell, and come in.",
+    )
+    ping: NonNegativeFloat = Field(
+        default=30.0,
+        description="Seconds of silence after which a client is pinged; after three times as many "
+        "it is gone. 0 = never.",
+    )
+
+
 class SecurityConfig(_Section):
     """Who may come in."""
 
@@ -59,6 +122,14 @@ class SecurityConfig(_Section):
     )
     show_server: bool = Field(
         default=True, description="Name the broker and its version in CONNECTED."
+    )
+    users_file: str = Field(
+        default="",
+        description="File of more users, which `stompy-broker user` edits and SIGHUP has read "
+        "again; empty = none.",
+    )
+    default_access: Literal["allow", "deny"] = Field(
+        default="allow", description="What becomes of what no `[[acl]]` matches."
     )
 
 
@@ -100,6 +171,12 @@ class LimitsConfig(_Section):
     """What one client, or all together, may use."""
 
     connections: PositiveInt = Field(default=10_000, description="Connections in all.")
+    connections_per_address: int = Field(
+        default=0, ge=0, description="Connections from one IP address; 0 = no limit."
+    )
+    connections_per_user: int = Field(
+        default=0, ge=0, description="Connections of one login; 0 = no limit."
+    )
     subscriptions: PositiveInt = Field(default=10_000, description="Subscriptions a connection.")
     transactions: PositiveInt = Field(default=16, description="Open transactions a connection.")
     transaction_frames: PositiveInt = Field(default=10_000, description="Frames a transaction.")
@@ -112,7 +189,12 @@ class LimitsConfig(_Section):
     header_block: ByteSize = Field(
         default=ByteSize(_MIB), gt=0, description="All headers of a frame; 64 KiB before login."
     )
-    body: ByteSize = Field(default=ByteSize(64 * _MIB), gt=0, description="Body of a frame.")
+    body: ByteSize = Field(
+        default=ByteSize(64 * _MIB),
+        gt=0,
+        le=512 * _MIB,  # the store takes a little less than 1,000,000,000 bytes
+        description="Body of a frame.",
+    )
     memory: ByteSize = Field(
         default=ByteSize(1024 * _MIB),
         description="Waiting messages in all, at which producers are made to wait; 0 = no mark.",
@@ -120,6 +202,11 @@ class LimitsConfig(_Section):
     disk: ByteSize = Field(
         default=ByteSize(0),
         description="Messages on disk in all, at which producers are made to wait; 0 = no mark.",
+    )
+    disk_free: ByteSize = Field(
+        default=ByteSize(64 * _MIB),
+        description="Room that has to be left on the disk; with less, producers of persistent "
+        "messages wait or are refused, as `store.on_failure` says; 0 = no mark.",
     )
     output: ByteSize = Field(
         default=ByteSize(_MIB),
@@ -168,13 +255,19 @@ class BrokerConfig(_Section):
     """All settings of a broker."""
 
     listen: ListenConfig = ListenConfig()
+    tls: TLSConfig = TLSConfig()
+    websocket: WebSocketConfig = WebSocketConfig()
     security: SecurityConfig = SecurityConfig()
     users: dict[str, Annotated[str, AfterValidator(_check_hash)]] = Field(
         default_factory=dict,
+        repr=False,
         description="Login and password hash of each user; hashes come from "
         "`stompy-broker hash-password`.",
     )
     roles: RolesConfig = RolesConfig()
+    acl: tuple[Rule, ...] = Field(
+        default=(), description="Who may do what; the first entry that matches decides."
+    )
     store: StoreConfig = StoreConfig()
     limits: LimitsConfig = LimitsConfig()
     times: TimesConfig = TimesConfig()
@@ -185,10 +278,20 @@ class BrokerConfig(_Section):
 
     @model_validator(mode="after")
     def _check_open_door(self) -> BrokerConfig:
-        if not self.on_loopback and not self.users and not self.security.allow_anonymous:
+        if not self.on_loopback and not self.knows_users and not self.security.allow_anonymous:
             raise ValueError(
                 f"listen.host {self.listen.host!r} is not loopback, so [users] are needed, "
                 "or security.allow_anonymous = true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_access(self) -> BrokerConfig:
+        allowing = [rule for rule in self.acl if rule.access == "allow"]
+        if self.acl and len(allowing) == len(self.acl) and self.security.default_access == "allow":
+            raise ValueError(
+                "acl: every entry allows, and so does security.default_access; did you mean "
+                'default_access = "deny"?'
             )
         return self
 
@@ -204,14 +307,19 @@ class BrokerConfig(_Section):
         Without users a name proves nothing. Then everybody has the highest role on loopback, and
         elsewhere the one that is given to `anonymous`.
         """
-        if self.users:
+        if self.knows_users:
             return self.roles.of(login)
         return Role.ADMIN if self.on_loopback else self.roles.of(ANONYMOUS)
 
     @property
     def anonymous(self) -> bool:
         """Whether clients come in without login."""
-        return self.security.allow_anonymous or not self.users
+        return self.security.allow_anonymous or not self.knows_users
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether a login proves something: there are users, or certificates that name them."""
+        return bool(self.users or self.security.users_file or self.tls.login_from)
 
     def frame_limits(self) -> Limits:
         """The bounds for one frame."""
@@ -226,13 +334,14 @@ class BrokerConfig(_Section):
 
 
 def load_config(
-    file: Path | None = None, overrides: Mapping[str, Mapping[str, object]] | None = None
+    file: Path | None = None, overrides: Mapping[str, object] | None = None
 ) -> BrokerConfig:
     """Read a configuration.
 
     Args:
         file: a TOML file; None for the defaults.
-        overrides: settings by section that take the place of the file's.
+        overrides: settings by section that take the place of the file's; what is no section, as
+            the list of policies, as a whole.
 
     Raises:
         ConfigError: the file cannot be read, is no TOML, or holds something that is not valid.
@@ -246,7 +355,9 @@ def load_config(
         raise ConfigError(f"{where}: is not TOML: {error}") from None
     for section, settings in (overrides or {}).items():
         given = content.get(section, {})
-        if isinstance(given, dict):  # anything else is refused below
+        if not isinstance(settings, Mapping):
+            content[section] = settings
+        elif isinstance(given, dict):  # anything else is refused below
             content[section] = {**given, **settings}
     try:
         return BrokerConfig.model_validate(content)

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 from stompy.codec import FrameParser, Head
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.frame import STOMPFrame
 from stompy.headers import Version, header_lines
 from stompy.limits import Limits
 
@@ -195,7 +196,10 @@ class Message:
         deliveries: how often it was delivered and came back.
         expires: milliseconds since the epoch at which it ends, or 0.
         size: what it counts for in quotas, in bytes.
+        doubtful: whether it may have been delivered more often than is known.
     """
+
+    doubtful: ClassVar[bool] = False
 
     __slots__ = ("body", "deliveries", "expires", "head", "sequence", "size", "stamp")
 
@@ -264,9 +268,38 @@ class Message:
             body,
         )
 
+    def frame(self, destination: str) -> STOMPFrame:
+        """As a consumer would get it, except for ``subscription`` and ``ack``.
+
+        Args:
+            destination: of the queue; the message's own, if it tells one, goes before it.
+        """
+        assert self.body is not None
+        headers = {
+            "destination": destination,
+            "message-id": self.message_id,
+            "redelivered": "true" if self.deliveries or self.doubtful else "false",
+            "delivery-count": str(self.deliveries + 1),
+            "timestamp": str(self.received_at),
+            "content-length": str(len(self.body)),
+            **self.head.headers(),
+        }
+        return STOMPFrame("MESSAGE", self.body, headers)
+
     def __repr__(self) -> str:
         """Identity and size, never the content."""
         return f"<Message {self.message_id} {self.size}B deliveries:{self.deliveries}>"
+
+
+class DoubtfulMessage(Message):
+    """A message that was in its queue when the broker crashed.
+
+    It may have been delivered in the last moments without a trace on disk. So it is marked as
+    redelivered, which makes ``redelivered:false`` a promise.
+    """
+
+    __slots__ = ()
+    doubtful = True
 
 
 class SharedMessage(Message):

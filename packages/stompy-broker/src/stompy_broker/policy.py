@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from stompy.errors import ProtocolError
-from stompy_broker.destination import Destination, Kind, check_pattern, parse_destination
+from stompy_broker.destination import Destination, Kind, check_pattern, parse_destination, sendable
 from stompy_broker.routing.matcher import Matcher
 
 DEAD_LETTER = "dead-letter"
@@ -57,10 +57,15 @@ class Policy(BaseModel):
         "Empty = they are dropped.",
     )
     max_length: int = Field(
-        default=0, ge=0, description="How many messages may wait in a queue; 0 = no limit."
+        default=0,
+        ge=0,
+        description="How many messages may wait in a queue, or for a durable subscription; "
+        "0 = no limit.",
     )
     max_length_bytes: ByteSize = Field(
-        default=ByteSize(0), description="How many bytes may wait in a queue; 0 = no limit."
+        default=ByteSize(0),
+        description="How many bytes may wait in a queue, or for a durable subscription; "
+        "0 = no limit.",
     )
     overflow: Literal["drop-head", "reject-publish", "reject-publish-dlx"] = Field(
         default="drop-head",
@@ -95,13 +100,15 @@ class Policy(BaseModel):
     )
     max_bytes: ByteSize = Field(
         default=ByteSize(0),
-        description="Size of a queue at which its producers are made to wait; "
+        description="Size of a queue, or of the backlog of a durable subscription, at which "
+        "its producers are made to wait; "
         "0 = only the broker's own mark counts.",
     )
     backlog_messages: int = Field(
         default=10_000,
         ge=1,
-        description="How many messages wait for a topic subscriber that does not keep up.",
+        description="How many messages wait for a topic subscriber that does not keep up. Not for "
+        "durable subscriptions, which are bounded as queues are.",
     )
     backlog_bytes: ByteSize = Field(
         default=ByteSize(64 * 1024 * 1024),
@@ -129,17 +136,15 @@ class Policy(BaseModel):
         example = value.replace("{name}", "x")
         if "{" in example or "}" in example:
             raise ValueError("only {name} may stand in braces")
-        if value and (_read(example).kind is not Kind.QUEUE or _read(example).is_pattern):
+        if value and not _is_queue(example):
             raise ValueError("dead letters must go to one /queue/...")
         return value
 
     @field_validator("expired_to", "overflow_to")
     @classmethod
     def _check_target(cls, value: str) -> str:
-        if value and value != DEAD_LETTER:
-            target = _read(value)
-            if target.kind is not Kind.QUEUE or target.is_pattern:
-                raise ValueError("these messages must go to one /queue/... or to dead-letter")
+        if value and value != DEAD_LETTER and not _is_queue(value):
+            raise ValueError("these messages must go to one /queue/... or to dead-letter")
         return value
 
     def with_arguments(self, headers: Mapping[str, str]) -> Policy:
@@ -196,6 +201,12 @@ def _as_value_error() -> Iterator[None]:
 def _read(text: str) -> Destination:
     with _as_value_error():
         return parse_destination(text)
+
+
+def _is_queue(text: str) -> bool:
+    """Whether it is a queue that messages can be sent to."""
+    with _as_value_error():
+        return sendable(text).kind is Kind.QUEUE
 
 
 class Policies:

@@ -1,112 +1,216 @@
-"""A broker on a thread of its own, for tests, notebooks and programs without an event loop."""
+"""A broker on a thread of its own, for tests, notebooks and programs without an event loop.
+
+What holds at all times:
+
+* The broker's thread holds no reference to its `RunningBroker`, so one that nobody can reach any
+  more is stopped by the garbage collector.
+* A broker that still runs when the interpreter ends is stopped before that, with all it has to
+  write.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from types import TracebackType
 from typing import TypeVar
 
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, load_config
-from stompy_broker.routing.stats import QueueStats
+from stompy_broker.watched import Watched
 
 T = TypeVar("T")
 
 log = logging.getLogger("stompy_broker")
 
 
-class RunningBroker:
-    """A handle on a broker that runs on another thread; its methods may be called from any.
+class _Host:
+    """A thread, its event loop, and the broker in it."""
+
+    def __init__(self, config: BrokerConfig) -> None:
+        self.broker = Broker(config)
+        self.loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="stompy-broker", daemon=True)
+
+    def start(self) -> None:
+        """Return when the broker listens.
+
+        Raises:
+            OSError: the address cannot be bound to.
+            StoreError: the data directory cannot be used.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._failure is None:
+            _hosts.add(self)
+        else:
+            self.join()
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def ask_to_stop(self) -> None:
+        # The loop of a fork has no thread; and one may end at this very moment.
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self._stop.set)
+
+    def join(self) -> None:
+        """Wait for the end, and raise what it ended by, once."""
+        self._thread.join()
+        _hosts.discard(self)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._serve())
+        except BaseException as error:
+            self._failure = error
+            log.debug("the broker's thread ends by an exception", exc_info=True)
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self.loop.close()
+            self._started.set()
+
+    async def _serve(self) -> None:
+        async with self.broker:
+            self._started.set()
+            await self._stop.wait()
+
+
+_hosts: set[_Host] = set()
+_named: dict[str, RunningBroker] = {}
+_naming = threading.Lock()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for host in list(_hosts):
+        host.ask_to_stop()
+    for host in list(_hosts):
+        try:
+            host.join()
+        except BaseException:
+            log.exception("a broker did not end well")
+
+
+class RunningBroker(Watched):
+    """A broker that runs on another thread; its methods may be called from any.
+
+    Use it with ``with``, or call `stop`. One that is forgotten is stopped by the garbage collector,
+    or at the end of the program.
 
     Attributes:
         url: what clients connect to.
+        urls: all that they may connect to: TLS and WebSocket too.
         host: where it listens.
         port: where it listens.
     """
 
-    def __init__(self, broker: Broker, loop: asyncio.AbstractEventLoop) -> None:
-        self._broker = broker
-        self._loop = loop
-        self.url = broker.url
-        self.host = broker.host
-        self.port = broker.port
+    def __init__(self, host: _Host) -> None:
+        self._host = host
+        self.url = host.broker.url
+        self.urls = host.broker.urls
+        self.host = host.broker.host
+        self.port = host.broker.port
+        # Whoever collects the garbage must not wait, least of all the broker's own thread.
+        weakref.finalize(self, host.ask_to_stop).atexit = False
 
-    def queues(self) -> list[QueueStats]:
-        """The counters of all queues, by name."""
-        return self._ask(self._broker.queues)
+    @property
+    def is_running(self) -> bool:
+        """Whether clients can connect."""
+        return self._host.is_running
 
-    def connections(self) -> int:
-        """How many clients are connected."""
-        return self._ask(lambda: self._broker.connections)
+    def stop(self) -> None:
+        """Stop the broker and wait for its end. Harmless when repeated."""
+        self._host.ask_to_stop()
+        self._host.join()
 
-    def _ask(self, question: Callable[[], T]) -> T:
-        async def answer() -> T:
-            return question()
+    def reload(self) -> list[str]:
+        """Have the broker read certificates and users again; give what went wrong."""
 
-        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result(timeout=10)
+        async def work(broker: Broker) -> list[str]:
+            return broker.reload()
+
+        return self._submit(work).result(timeout=10)
+
+    def _submit(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> Future[T]:
+        if not self._host.is_running:
+            raise RuntimeError(f"the broker at {self.url} has stopped")
+        return asyncio.run_coroutine_threadsafe(work(self._host.broker), self._host.loop)
+
+    def __enter__(self) -> RunningBroker:
+        """The broker itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
 
     def __repr__(self) -> str:
         """Where it listens."""
-        return f"<RunningBroker {self.url}>"
+        return f"<RunningBroker {self.url}{'' if self.is_running else ' stopped'}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        if not self.is_running:
+            return f"<em>the broker at {self.url} has stopped</em>"
+        return self._ask(lambda broker: broker._repr_html_())
 
 
-@contextmanager
-def running(config: BrokerConfig | None = None, *, port: int = 0) -> Iterator[RunningBroker]:
-    """Run a broker on a thread of its own until the block is left.
+def running(
+    config: BrokerConfig | None = None, *, port: int = 0, name: str | None = None
+) -> RunningBroker:
+    """Start a broker on a thread of its own.
 
     Args:
         config: its settings; None for the defaults, with messages in memory only.
         port: where to listen unless ``config`` is given; 0 picks a free port.
+        name: while a broker of this name runs in this process, it is returned, and none is
+            started: what a cell of a notebook wants that is run a second time.
 
-    Yields:
-        The running broker, which listens already.
+    Returns:
+        The running broker, which listens already. ``with`` stops it at the end of the block.
 
     Raises:
+        ConfigError: a file that the configuration names cannot be used.
         OSError: the address cannot be bound to.
+        StoreError: the data directory cannot be used.
+        ValueError: a broker of this name runs with another ``config``.
     """
+    if name is None:
+        return _started(config, port)
+    with _naming:
+        known = _named.get(name)
+        if known is None or not known.is_running:
+            known = _named[name] = _started(config, port)
+        elif config is not None and config != known._host.broker.config:
+            raise ValueError(
+                f"the broker {name!r} runs already, with other settings: call its stop() first"
+            )
+        return known
+
+
+def _started(config: BrokerConfig | None, port: int) -> RunningBroker:
     settings: dict[str, dict[str, object]] = {"listen": {"port": port}, "store": {"data": ""}}
-    broker = Broker(config or load_config(overrides=settings))
-    started = threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    failure: list[BaseException] = []
-
-    async def serve() -> None:
-        try:
-            async with broker:
-                started.set()
-                await stop.wait()
-        except BaseException as error:
-            failure.append(error)
-            raise
-        finally:
-            started.set()
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(serve())
-        except BaseException:
-            # It is in `failure`, and is raised again on the caller's thread.
-            log.debug("the broker's thread ends by an exception", exc_info=True)
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-
-    thread = threading.Thread(target=run, name="stompy-broker", daemon=True)
-    thread.start()
-    started.wait()
-    if failure:
-        thread.join()
-        raise failure[0]
-    try:
-        yield RunningBroker(broker, loop)
-    finally:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        if failure:
-            raise failure[0]
+    host = _Host(config or load_config(overrides=settings))
+    host.start()
+    return RunningBroker(host)

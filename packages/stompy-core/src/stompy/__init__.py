@@ -5,28 +5,56 @@
 ...     client.message("/queue/hello", "world")
 """
 
+import logging
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
+from stompy.confirmations import Outcome
+from stompy.confirming import Confirmation
+from stompy.consuming import OnError, Subscription
+from stompy.dialect import Dialect
 from stompy.errors import (
+    ConnectionImpossible,
     ErrorCode,
+    OutcomeUnknown,
     ProtocolError,
+    StaleMessageError,
+    STOMPCertificateError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
     STOMPTimeout,
+    TransactionLost,
+    UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
+from stompy.health import ClientHealth, SubscriptionHealth
+from stompy.lifecycle import ConnectionState, StateChange
 from stompy.limits import Limits
+from stompy.message import Message
+from stompy.retry import Reconnect
+from stompy.transport.tls import TLS
 
 __all__ = [
+    "TLS",
     "AckMode",
+    "ClientHealth",
+    "Confirmation",
+    "ConnectionImpossible",
+    "ConnectionState",
+    "Dialect",
     "ErrorCode",
     "Limits",
+    "Message",
+    "OnError",
+    "Outcome",
+    "OutcomeUnknown",
     "ProtocolError",
+    "Reconnect",
+    "STOMPCertificateError",
     "STOMPClient",
     "STOMPConnectionError",
     "STOMPError",
@@ -34,6 +62,12 @@ __all__ = [
     "STOMPFrame",
     "STOMPTimeout",
     "STOMPTransaction",
+    "StaleMessageError",
+    "StateChange",
+    "Subscription",
+    "SubscriptionHealth",
+    "TransactionLost",
+    "UnsupportedByBroker",
     "Version",
     "aio",
     "connect",
@@ -50,3 +84,7 @@ def __getattr__(name: str) -> ModuleType:
     if name == "aio":
         return import_module("stompy.aio")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# A library says nothing unless its user asks; exceptions tell the same.
+logging.getLogger("stompy").addHandler(logging.NullHandler())

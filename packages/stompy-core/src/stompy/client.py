@@ -4,9 +4,10 @@ What holds at all times:
 
 * Every method may be called from any thread, also from inside a callback of `STOMPClient.loop`.
   One thread may receive while others send.
-* No callback runs on the I/O thread, so a slow one does not stop the heart-beats.
-* Every wait is bounded, except those that the caller wants unbounded: `recv` and `loop` without a
-  time-out.
+* No callback and no handler runs on the I/O thread, so a slow one does not stop the heart-beats.
+* Every wait is bounded, except those that the caller wants unbounded: receiving without a time-out.
+* What belongs to one connection stays with it. Where a lost one is made again, its messages are
+  stale, its transactions lost, and its unanswered frames have an unknown outcome.
 * Without ``transaction``, a message of a subscription with ``send_acks`` is acknowledged when
   `recv` or the iterator hands it out, and in `loop` after the callback returned; if the callback
   raised, it is refused with NACK. With ``transaction`` the ACK belongs to the transaction and
@@ -17,30 +18,42 @@ What holds at all times:
 
 from __future__ import annotations
 
+import ssl
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 
-from stompy.dial import ConnectionSettings, broker_error, dial
-from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
-from stompy.frame import STOMPFrame
+from stompy.confirming import Confirmation
+from stompy.consuming import Subscription
+from stompy.dial import ConnectionSettings, dial
+from stompy.errors import STOMPError, STOMPException, STOMPTimeout
+from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
+from stompy.health import NEVER_CONNECTED, ClientHealth
 from stompy.heartbeat import DEFAULT_HEART_BEAT
+from stompy.lifecycle import ConnectionState, StateChange
+from stompy.lifeline import Epoch, Lifeline
 from stompy.limits import DEFAULT_LIMITS, Limits
-from stompy.link import Link
-from stompy.sending import FrameSender, HeaderValue, as_text
-from stompy.subscriptions import Duty, Subscriptions
+from stompy.message import Message
+from stompy.receiving import FrameReceiver
+from stompy.requesting import Replies
+from stompy.retry import Reconnect
+from stompy.supervisor import Route, Supervisor
 from stompy.transaction import STOMPTransaction
-from stompy.transport.address import Address, AddressLike, parse_addresses
+from stompy.transport.address import Address, AddressLike
+from stompy.transport.failover import read_addresses
+from stompy.transport.tls import TLS
+from stompy.verbs import HeaderValue, connect_headers
+from stompy.wanted import WantedSubscription
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
 
 _CLOSE_SECONDS = 1.0
 
 
-class STOMPClient(FrameSender):
+class STOMPClient(FrameReceiver):
     """A client of a STOMP broker (manual, section 1.2).
 
     Use it in a ``with`` statement to be sure that it disconnects.
@@ -49,7 +62,7 @@ class STOMPClient(FrameSender):
     def __init__(self) -> None:
         super().__init__()
         self._finalizer: weakref.finalize[[], STOMPClient] | None = None
-        self._error_is_told = False
+        self._replies: Replies | None = None
 
     # -- the connection ----------------------------------------------------------------------
 
@@ -67,34 +80,51 @@ class STOMPClient(FrameSender):
         heart_beat_grace: float = 2.0,
         limits: Limits = DEFAULT_LIMITS,
         send_timeout: float = 60.0,
+        tls: ssl.SSLContext | TLS | None = None,
+        reconnect: bool | Reconnect = False,
+        on_state: Callable[[StateChange], object] | None = None,
+        content_length: bool = True,
         **kv_headers: HeaderValue,
     ) -> STOMPFrame:
         """Connect to the first broker of a list that answers.
 
         Args:
             addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
-                or a list of them, tried in order.
+                or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
+                TLS, WebSocket, and the one over the other.
             login: login id; one in the URL counts when this is None.
             passcode: pass code; likewise.
             headers: more headers for CONNECT.
-            timeout: seconds for each address, over look-up, TCP and the broker's answer.
+            timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
+                answer.
             host: the virtual host; default: the path of the URL, or else ``/``.
             versions: the STOMP versions to offer.
             heart_beat: milliseconds between our beats, and between those that we want.
             heart_beat_grace: after how many intervals of silence the broker counts as dead.
             limits: how large a received frame may be.
-            send_timeout: seconds that sending may wait when the broker takes nothing.
+            send_timeout: seconds that sending may wait when the broker takes nothing, or while
+                the connection is made again.
+            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+                it the system's authorities are trusted.
+            reconnect: whether a connection that was lost is made again, and how. A ``failover:``
+                address brings a `Reconnect` of its own, which one given here overrules.
+            on_state: called with each `StateChange`, from a thread that does nothing else but
+                connect again. What it raises is logged and counted.
+            content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
+                make text messages of those that do not.
             kv_headers: more headers for CONNECT.
 
         Returns:
             The CONNECTED frame.
 
         Raises:
+            STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
             STOMPConnectionError: no broker answered; the text says what happened at each address.
             STOMPError: the broker refused, or this client is connected already.
-            ValueError: an address, a version or a header that cannot be.
+            ValueError: an address, a version, a header or options for TLS that cannot be.
+            ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
         """
-        if self.is_connected:
+        if self.is_connected or self.state is ConnectionState.RECONNECTING:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
         settings = ConnectionSettings(
             timeout=timeout,
@@ -103,29 +133,45 @@ class STOMPClient(FrameSender):
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
+            tls=tls,
+            content_length=content_length,
         )
+        addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
 
         def headers_for(address: Address) -> dict[str, str]:
-            chosen = {
-                "host": host or address.vhost or "/",
-                "login": address.login if login is None else login,
-                "passcode": address.passcode if passcode is None else passcode,
-            }
-            given = {name: value for name, value in chosen.items() if value is not None}
-            return as_text({**given, **headers, **kv_headers})
+            return connect_headers(
+                address.login if login is None else login,
+                address.passcode if passcode is None else passcode,
+                host or address.vhost or "/",
+                {**headers, **kv_headers},
+            )
 
-        conversation = dial(parse_addresses(addr_list), headers_for, settings)
+        client_id = {**headers, **kv_headers}.get("client-id")
+        line = Lifeline(
+            supervised=policy is not None,
+            send_timeout=send_timeout,
+            client_id=None if client_id is None else str(client_id),
+            numbers=self._numbers,
+        )
+        route = Route(addresses, lambda round: dial(round, headers_for, settings), policy, on_state)
+        return self._open(line, Supervisor(line, route))
+
+    def _open(self, line: Lifeline, supervisor: Supervisor) -> STOMPFrame:
+        before, self._line = self._line, line
+        try:
+            epoch = supervisor.open()
+        except BaseException:
+            self._line = before
+            raise
         if self._finalizer is not None:
-            self._finalizer.detach()
-        link = Link(conversation, send_timeout)
+            self._finalizer()  # of the connection before, which has ended
         self._error_is_told = False
-        self._subscriptions = Subscriptions(conversation.protocol.version)
-        self._link = link
-        # A client that was forgotten takes its thread and its socket with it.
-        self._finalizer = weakref.finalize(self, link.stop)
+        self._reading = epoch
+        self._replies = Replies(line)
+        # A client that was forgotten takes its threads and its socket with it.
+        self._finalizer = weakref.finalize(self, line.stop)
         self._finalizer.atexit = False
-        link.start()
-        return conversation.connected
+        return epoch.link.connected
 
     def disconnect(self, *, timeout: float = 5.0) -> None:
         """Send DISCONNECT, wait for its receipt, and close the connection.
@@ -141,18 +187,24 @@ class STOMPClient(FrameSender):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        link = self._link
-        if link is None or link.is_foreign:
+        line = self._line
+        if line is None or line.is_foreign:
             return
+        deadline = monotonic() + timeout
+        line.close()
+        for handle in line.handles().values():
+            handle.drain(deadline)
+        link = self._last_link()
         receipt = self._new_id("r")
         refused = False
         if link.say_goodbye(receipt):
             with suppress(STOMPTimeout):
-                refused = link.inbox.claim_receipt(receipt, timeout) is None
+                remaining = max(0.0, deadline - monotonic())
+                refused = link.inbox.claim_receipt(receipt, remaining) is None
         else:
             # It has ended, or another thread waits for the receipt.
-            link.join(timeout)
-        self._drop(link)
+            link.join(max(0.0, deadline - monotonic()))
+        self._drop(line)
         reason = link.close_reason
         by_error = reason is not None and reason.Frame is not None
         if refused and reason is not None and by_error and not self._error_is_told:
@@ -160,22 +212,25 @@ class STOMPClient(FrameSender):
 
     def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        link = self._link
-        if link is None or link.is_foreign:
+        line = self._line
+        if line is None or line.is_foreign:
             return
+        line.close()
+        link = self._last_link()
         if link.say_goodbye(self._new_id("r")):
             link.flush(_CLOSE_SECONDS)
-        self._drop(link)
+        self._drop(line)
 
-    def _drop(self, link: Link) -> None:
-        link.stop()
-        link.join(_CLOSE_SECONDS)
+    def _drop(self, line: Lifeline) -> None:
+        line.stop()
+        line.join(_CLOSE_SECONDS)
+        link = self._last_link()
         link.inbox.discard()
 
     @property
     def is_connected(self) -> bool:
         """Whether frames can be sent; false from the moment that the connection ends."""
-        return self._link is not None and self._link.is_open
+        return self._line is not None and self._line.is_ready
 
     @property
     def Connected(self) -> bool:  # noqa: N802 -- the manual's name
@@ -217,133 +272,123 @@ class STOMPClient(FrameSender):
         """Why the connection was lost; None while there is one, and after our own disconnect."""
         return None if self._link is None else self._link.close_reason
 
-    # -- receiving ---------------------------------------------------------------------------
+    @property
+    def state(self) -> ConnectionState:
+        """Where the client stands."""
+        return ConnectionState.DISCONNECTED if self._line is None else self._line.state
 
-    def recv(
-        self, timeout: float | None = None, transaction: str | None = None
-    ) -> STOMPFrame | None:
-        """The next message, or None if the connection has ended; see `close_reason`.
-
-        Receipts are noted for `wait_for_receipt` and never given.
+    def wait_connected(self, timeout: float | None = 10.0) -> None:
+        """Wait until frames can be sent; all subscriptions are back then.
 
         Args:
-            timeout: seconds; None waits for as long as the connection lasts.
-            transaction: id of the transaction that automatic ACKs belong to.
+            timeout: seconds.
 
         Raises:
-            STOMPTimeout: nothing came in time.
-            STOMPError: the broker sent ERROR; the connection is closed.
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused, and nobody tries again.
+            STOMPTimeout: there was none in time.
         """
-        link = self._last_link()
-        remaining = timeout
-        deadline = None if timeout is None else monotonic() + timeout
-        while (frame := link.inbox.get(remaining)) is not None:
-            if frame.Command == "MESSAGE":
-                if self._subscriptions.carefree or self._accepted(frame, transaction):
-                    return frame
-            elif frame.Command == "ERROR":
-                raise self._told(frame)
-            if deadline is not None:
-                remaining = max(0.0, deadline - monotonic())
-        self._check_process(link)
-        return None
+        self._last_line().wait_ready(timeout, patient=True)
 
-    def __iter__(self) -> Iterator[STOMPFrame]:
-        """Messages as they come, until the connection ends.
+    def health(self) -> ClientHealth:
+        """How the client and each of its subscriptions are."""
+        line = self._line
+        if line is None:
+            return NEVER_CONNECTED
+        return line.health(0 if self._replies is None else self._replies.late)
 
-        Raises:
-            STOMPError: the broker sent ERROR.
-        """
-        while (frame := self.recv()) is not None:
-            yield frame
+    # -- subscriptions in hand, requests, transactions ---------------------------------------
 
-    def loop(
+    def subscription(
         self,
-        *params: object,
-        transaction: str | None = None,
-        timeout: float | None = None,
-        **callback_args: object,
-    ) -> object:
-        """Receive frames and pass each to a callback, receipts included.
+        destination: str,
+        ack_mode: str = "client-individual",
+        *,
+        id: str | None = None,
+        prefetch: int | None = None,
+        durable: str | None = None,
+        selector: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        timeout: float = 10.0,
+        **kv_headers: HeaderValue,
+    ) -> Subscription:
+        """Subscribe to a destination and get the subscription in hand.
 
-        It ends when the callback returns something true, or with the connection. An exception of
-        the callback ends it too. To stop from inside the callback, return something true: a
-        message whose callback disconnects is not acknowledged any more.
+        It returns when the broker has confirmed the subscription; while the connection is being
+        made again it returns at once, and the subscription comes with the connection.
 
         Args:
-            params: the callback, which may also be given as the keyword ``callback``, then what
-                to pass to it after the client and the frame.
-            transaction: id of the transaction that automatic ACKs belong to.
-            timeout: seconds to wait for each frame.
-            callback_args: passed to the callback.
+            destination: destination.
+            ack_mode: ``client-individual``, ``client`` or ``auto``.
+            id: subscription id; a new one by default.
+            prefetch: how many unsettled messages the broker may have under way to us; 0 for no
+                limit.
+            durable: the name of a durable topic subscription.
+            selector: which messages are wanted, where the broker knows selectors.
+            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
+            timeout: seconds to wait for the confirmation.
+            kv_headers: more headers.
 
         Returns:
-            What the callback returned last, or None if the connection has ended.
+            The handle, which can be used with ``with``.
 
         Raises:
-            STOMPTimeout: nothing came in time.
-            STOMPError: the broker sent ERROR; the callback does not get that frame.
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it has no such subscriptions.
+            ValueError: there is no such ack mode, or the id is in use.
         """
-        callback, *positional = params or (callback_args.pop("callback", None),)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"the callback must be callable, not {type(callback).__name__}")
-        call = _no_callback if callback is None else callback
-        link = self._last_link()
-        while (frame := link.inbox.get(timeout)) is not None:
-            if frame.Command == "ERROR":
-                raise self._told(frame)
-            duty = self._duty(frame)
-            if duty is Duty.ACK and transaction is not None:
-                duty = Duty.NONE if self._acknowledged(frame, transaction) else Duty.STALE
-            if duty is Duty.STALE:
-                continue
-            try:
-                answer = call(self, frame, *positional, **callback_args)
-            except BaseException:
-                if duty is Duty.ACK:
-                    with suppress(STOMPException):
-                        self._settle_if_owed("NACK", frame)
-                raise
-            if duty is Duty.ACK:
-                with suppress(STOMPConnectionError):
-                    self._settle_if_owed("ACK", frame)
-            if answer:
-                return answer
-        self._check_process(link)
-        return None
+        line = self._last_line()
+        wanted = WantedSubscription(
+            id or self._new_id("s"),
+            destination,
+            AckMode(ack_mode),
+            prefetch=prefetch,
+            durable=durable,
+            selector=selector,
+            headers={**headers, **kv_headers},
+        )
+        if wanted.id in line.wanted:
+            raise ValueError(f"the subscription id {wanted.id!r} is in use")
+        handle = Subscription(line, wanted)
+        handle.subscribe(timeout)
+        return handle
 
-    def _duty(self, frame: STOMPFrame) -> Duty:
-        subscriptions = self._subscriptions
-        return Duty.NONE if subscriptions.carefree else subscriptions.receive(frame)
+    def request(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        timeout: float = 10.0,
+        headers: Mapping[str, HeaderValue] = {},
+        **kv_headers: HeaderValue,
+    ) -> Message:
+        """Send a request and wait for its reply.
 
-    def _told(self, frame: STOMPFrame) -> STOMPError:
-        """The exception for an ERROR frame, which `disconnect` then need not raise again."""
-        self._error_is_told = True
-        return broker_error(frame)
+        Whoever answers sends to the request's ``reply-to`` with its ``correlation-id``.
 
-    def _accepted(self, frame: STOMPFrame, transaction: str | None) -> bool:
-        """Acknowledge a message where that is our duty; false if it is not ours any more."""
-        duty = self._subscriptions.receive(frame)
-        if duty is Duty.ACK:
-            return self._acknowledged(frame, transaction)
-        return duty is not Duty.STALE
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            timeout: seconds to wait for the reply.
+            headers: more headers.
+            kv_headers: more headers.
 
-    def _acknowledged(self, frame: STOMPFrame, transaction: str | None) -> bool:
-        try:
-            self.ack(frame, transaction)
-        except STOMPConnectionError:
-            return False
-        return True
+        Raises:
+            OutcomeUnknown: the connection ended first.
+            STOMPConnectionError: there is no connection.
+            STOMPError: the broker rejected the request.
+            STOMPTimeout: no reply came in time.
+        """
+        self._last_line()
+        assert self._replies is not None
+        given = {**headers, **kv_headers}
+        return self._replies.request(destination, body, given, timeout, self._post_request)
 
-    def _settle_if_owed(self, command: str, frame: STOMPFrame) -> None:
-        # The callback may have ended the subscription, which gave the message back.
-        if self._subscriptions.owes(frame):
-            self.send(command, self._subscriptions.settlement(command, frame))
-
-    def _check_process(self, link: Link) -> None:
-        """Nothing was received, and nothing will be; in a fork the caller must learn why."""
-        if link.is_foreign:
-            raise link.error()
+    def _post_request(
+        self, epoch: Epoch, given: dict[str, HeaderValue], body: bytes | str
+    ) -> Confirmation:
+        return self._post_on(epoch, "SEND", given, body)
 
     def transaction(self, txn_id: str | None = None) -> STOMPTransaction:
         """Begin a transaction.
@@ -381,12 +426,8 @@ class STOMPClient(FrameSender):
         if link is None:
             return "<STOMPClient not connected>"
         ended = f"lost: {link.close_reason}" if link.close_reason else "closed"
-        state = "connected" if link.is_open else ended
+        state = "connected" if self.is_connected else ended
         return f"<STOMPClient {link.address} STOMP {self.version} {state}>"
-
-
-def _no_callback(*_: object, **__: object) -> None:
-    """What `STOMPClient.loop` calls when it was given nothing to call."""
 
 
 def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
@@ -402,6 +443,10 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     heart_beat_grace: float = 2.0,
     limits: Limits = DEFAULT_LIMITS,
     send_timeout: float = 60.0,
+    tls: ssl.SSLContext | TLS | None = None,
+    reconnect: bool | Reconnect = False,
+    on_state: Callable[[StateChange], object] | None = None,
+    content_length: bool = True,
     **kv_headers: HeaderValue,
 ) -> STOMPClient:
     """Make a client and connect it (manual, section 1.1.2).
@@ -424,6 +469,10 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
         heart_beat_grace=heart_beat_grace,
         limits=limits,
         send_timeout=send_timeout,
+        tls=tls,
+        reconnect=reconnect,
+        on_state=on_state,
+        content_length=content_length,
         **kv_headers,
     )
     return client

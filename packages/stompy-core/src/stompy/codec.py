@@ -670,7 +670,12 @@ class FrameParser:
 
 
 def encode_frame(
-    command: str, headers: Mapping[str, str], body: bytes = b"", version: Version = Version.V1_2
+    command: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    version: Version = Version.V1_2,
+    *,
+    content_length: bool = True,
 ) -> bytes:
     """The bytes of one frame, NUL included; ``content-length`` is added where there is a body.
 
@@ -691,7 +696,7 @@ def encode_frame(
         lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
     else:
         lines = header_lines(headers, version)
-    if body and "content-length" not in headers:
+    if body and content_length and "content-length" not in headers:
         lines += f"content-length:{len(body)}\n"
     return b"%b\n%b\n%b\0" % (
         command.encode(),
@@ -709,7 +714,9 @@ def _missing_nul(head: Head) -> ProtocolError:
 
 
 def _malformed_line(line: str) -> ProtocolError:
-    return ProtocolError(ErrorCode.MALFORMED_FRAME, f"{line[:60]!r} is not a header line")
+    # This goes to a log, so what was meant to be a passcode is not repeated.
+    shown = "'passcode ***'" if "passcode" in line.lower() else repr(line[:60])
+    return ProtocolError(ErrorCode.MALFORMED_FRAME, f"{shown} is not a header line")
 
 
 def _too_large(what: str, size: int, limit: int) -> ProtocolError:

@@ -5,7 +5,13 @@ The tree::
     STOMPException
     ├── STOMPError                 the broker said ERROR, or the conversation broke
     │   ├── STOMPConnectionError   no connection, or it was lost (also a ConnectionError)
-    │   └── ProtocolError          the peer broke the rules of the specification
+    │   │   ├── ConnectionImpossible  none could be made, and none will by trying again
+    │   │   │   └── STOMPCertificateError  a certificate is not trusted, not fitting, or missing
+    │   │   ├── OutcomeUnknown     it was lost before the broker answered for a frame
+    │   │   └── TransactionLost    it was lost, and an open transaction with it
+    │   ├── ProtocolError          the peer broke the rules of the specification
+    │   ├── StaleMessageError      a message that is not ours to settle any more
+    │   └── UnsupportedByBroker    the broker met has no way to do it without losing messages
     └── STOMPTimeout               nothing came in time (also a TimeoutError)
 
 `STOMPTimeout` is not a `STOMPError`, so that ``except STOMPError`` does not swallow a time-out.
@@ -129,6 +135,35 @@ class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
 
 
+class ConnectionImpossible(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """No connection could be made, and trying again seems hopeless.
+
+    There is no common version of STOMP, say.
+    """
+
+
+class STOMPCertificateError(ConnectionImpossible):
+    """TLS failed because of a certificate, theirs or ours; trying again does not help."""
+
+
+class OutcomeUnknown(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """The connection ended before the broker answered: a frame took effect, or did not.
+
+    Send it again only if doing it twice does no harm.
+    """
+
+
+class TransactionLost(STOMPConnectionError):  # noqa: N818  # says what, not that
+    """The connection of an open transaction has ended; the broker has undone it."""
+
+
+class StaleMessageError(STOMPError):
+    """A message cannot be settled: its connection or subscription has ended.
+
+    Nothing was sent. The broker has the message back and delivers it again.
+    """
+
+
 class ProtocolError(STOMPError):
     """The peer's bytes break the specification.
 
@@ -154,6 +189,10 @@ class ProtocolError(STOMPError):
     def receipt(self) -> str | None:
         """The receipt that the frame at fault asked for, if that was read."""
         return self.frame_headers.get("receipt")
+
+
+class UnsupportedByBroker(STOMPError):  # noqa: N818  # says what, not that
+    """The broker met cannot do this, or would lose messages by it; nothing was sent."""
 
 
 class STOMPTimeout(STOMPException, TimeoutError):  # noqa: N818  # the manual's name

@@ -176,7 +176,18 @@ class STOMPFrame:
 
     def __repr__(self) -> str:
         """Command, headers without secrets, and the size of the body."""
-        headers = " ".join(
-            f"{name}:{'***' if name in _SECRETS else value}" for name, value in self.Headers.items()
-        )
+        headers = " ".join(f"{name}:{value}" for name, value in self._shown_headers().items())
         return f"<STOMPFrame {self.Command} {headers} body:{len(self.Body)}B>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from stompy.display import frame_html  # noqa: PLC0415 -- needed in notebooks only
+
+        return frame_html(self.Command, self._shown_headers(), self.Body)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """What a notebook offers behind ``frame["``."""
+        return list(self.Headers)
+
+    def _shown_headers(self) -> dict[str, str]:
+        return {name: "***" if name in _SECRETS else value for name, value in self.Headers.items()}

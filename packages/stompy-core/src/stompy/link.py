@@ -24,6 +24,7 @@ import selectors
 import socket
 import threading
 import weakref
+from collections.abc import Callable
 from time import monotonic
 
 from stompy.dial import Conversation, broker_error
@@ -66,6 +67,7 @@ class Link:
     Args:
         conversation: what dialling gave; the socket is the link's from now on.
         send_timeout: seconds that a sender may wait for room.
+        make_inbox: makes the inbox from what has the I/O thread look round.
 
     Attributes:
         protocol: turns verbs into bytes; reading and ticking belong to the I/O thread.
@@ -73,12 +75,17 @@ class Link:
         close_reason: why the link ended; None while it is open, and when we ended it ourselves.
     """
 
-    def __init__(self, conversation: Conversation, send_timeout: float) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        send_timeout: float,
+        make_inbox: Callable[[Callable[[], None]], Inbox] = Inbox,
+    ) -> None:
         self.address = conversation.address
         self.protocol = conversation.protocol
         self.connected = conversation.connected
         self._first_frames = conversation.frames
-        self.inbox = Inbox(self._wake)
+        self.inbox = make_inbox(self._wake)
         self.close_reason: STOMPError | None = None
         self._socket = conversation.connection
         self._send_timeout = send_timeout
@@ -181,7 +188,7 @@ class Link:
         deadline = monotonic() + timeout
         with self._lock:
             self._flush()
-            while self._outbox and (remaining := deadline - monotonic()) > 0:
+            while self._unwritten and (remaining := deadline - monotonic()) > 0:
                 self._room.wait(remaining)
 
     def stop(self) -> None:
@@ -192,6 +199,11 @@ class Link:
     def join(self, timeout: float) -> None:
         """Wait for the end of the link."""
         self._thread.join(timeout)
+
+    def silence(self) -> float | None:
+        """Seconds since the last byte from the broker; None when the link has ended."""
+        heart_beat = self.protocol.heart_beat
+        return heart_beat.silence(monotonic()) if heart_beat is not None and self._open else None
 
     def after_fork(self) -> None:
         """In a child process: let go of everything, and write nothing where the parent writes."""
@@ -235,7 +247,8 @@ class Link:
             # A signal handler raised in the middle of the lines below.
             self._writing = False
             self._stop_writing(OSError("a write was interrupted, so the stream is not whole"))
-        while outbox and not self._blocked:
+        # TLS may have taken all of it and still hold a part back.
+        while (outbox or self._socket.unsent) and not self._blocked:
             self._writing = True
             try:
                 written = self._write_some(outbox)
@@ -249,6 +262,10 @@ class Link:
             self._writing = False
         if len(outbox) < OUTBOX_MARK:
             self._room.notify_all()
+
+    @property
+    def _unwritten(self) -> bool:
+        return bool(self._outbox) or self._socket.unsent
 
     def _write_some(self, outbox: bytearray) -> int:
         if len(outbox) <= WRITE_SIZE:
@@ -298,7 +315,7 @@ class Link:
                     self._blocked = False
                 if events & selectors.EVENT_READ:
                     self._read()
-            if self._outbox and not self._blocked:
+            if self._unwritten and not self._blocked:
                 with self._lock:
                     self._flush()
             self._tick(monotonic())

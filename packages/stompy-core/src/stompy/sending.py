@@ -1,53 +1,46 @@
-"""What a client says: the verbs that write frames, their receipts, and headers as they are given.
+"""What a client says: the verbs that write frames, and their receipts.
 
-`FrameSender` knows frames and the link they go to. Connecting and receiving are the business of
-`stompy.client`.
+`FrameSender` knows frames and the connection they go to. Connecting and receiving are the business
+of `stompy.client`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import cast
+from collections import deque
+from collections.abc import Iterable, Mapping
 
-from stompy.errors import STOMPConnectionError
+from stompy.confirmations import Outcome, unknown_outcome
+from stompy.confirming import Confirmation, take
+from stompy.errors import (
+    OutcomeUnknown,
+    STOMPConnectionError,
+    STOMPException,
+    UnsupportedByBroker,
+)
 from stompy.frame import AckMode, STOMPFrame
+from stompy.lifeline import Epoch, Lifeline
 from stompy.link import Link
-from stompy.subscriptions import Subscription, Subscriptions
+from stompy.subscriptions import SubscriptionId
+from stompy.verbs import HeaderValue, as_text, message_headers, unsubscribe_headers
+from stompy.wanted import WantedSubscription
 
-HeaderValue = str | int | float
-"""What a header may be given as; numbers are written as text, booleans as true and false."""
-
-
-def as_text(headers: dict[str, HeaderValue]) -> dict[str, str]:
-    """Headers as they are written; the same dictionary if they are text already.
-
-    Raises:
-        TypeError: a value that is neither text nor a number.
-    """
-    for value in headers.values():
-        if value.__class__ is not str:
-            return {name: _text(name, value) for name, value in headers.items()}
-    return cast("dict[str, str]", headers)
-
-
-def _text(name: str, value: object) -> str:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    raise TypeError(f"header {name!r} must be text or a number, not {type(value).__name__}")
+_RECEIPT_SECONDS = 10.0
 
 
 class FrameSender:
     """The sending half of a client."""
 
     def __init__(self) -> None:
-        self._link: Link | None = None
-        self._subscriptions = Subscriptions(None)
+        self._line: Lifeline | None = None
         self._numbers = itertools.count(1)
+        self._error_is_told = False
+
+    @property
+    def _link(self) -> Link | None:
+        """The last connection's link."""
+        last = None if self._line is None else self._line.last
+        return None if last is None else last.link
 
     def send(
         self,
@@ -56,6 +49,9 @@ class FrameSender:
         body: bytes | str = b"",
         transaction: str | None = None,
         receipt: bool | str = False,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a frame of any command.
@@ -66,37 +62,48 @@ class FrameSender:
             body: frame body; text is encoded as UTF-8.
             transaction: id of the transaction that the frame belongs to.
             receipt: a receipt id to ask for, or True for a new one.
+            confirm: whether to wait until the broker has confirmed it.
+            timeout: seconds for that.
             kv_headers: more headers.
 
         Returns:
             The receipt id if a receipt was asked for, otherwise None.
 
         Raises:
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
             STOMPConnectionError: there is no connection; the text says why.
-            STOMPTimeout: the broker took nothing for too long; the frame was not sent.
+            STOMPError: with ``confirm``: the broker rejected the frame.
+            STOMPTimeout: the broker took nothing for too long, and the frame was not sent; or,
+                with ``confirm``, it did not answer in time.
             ValueError: a header that the version in use cannot carry.
         """
-        return self._transmit(command, {**headers, **kv_headers}, body, transaction, receipt)
+        given = {**headers, **kv_headers}
+        if confirm:
+            return self._confirmed(command, given, body, transaction, receipt, timeout)
+        epoch = self._sending(transaction)
+        return self._transmit(epoch, command, given, body, transaction, receipt)
 
     def _transmit(
         self,
+        epoch: Epoch,
         command: str,
         given: dict[str, HeaderValue],
         body: bytes | str,
         transaction: str | None,
         receipt: bool | str,
     ) -> str | None:
-        """Send a frame: the **hot path** of sending."""
-        link = self._last_link()
+        """Send a frame over a connection: the **hot path** of sending."""
         all_headers = as_text(given)
         if transaction is not None:
             all_headers["transaction"] = transaction
+            self._last_line().follow(command, transaction, epoch)
         receipt_id = None
         if receipt:
-            receipt_id = self._receipt_id(link, receipt)
+            receipt_id = self._receipt_id(epoch, receipt)
             all_headers["receipt"] = receipt_id
         if isinstance(body, str):
             body = body.encode()
+        link = epoch.link
         link.send(link.protocol.send(command, all_headers, body))
         return receipt_id
 
@@ -108,6 +115,9 @@ class FrameSender:
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
         transaction: str | None = None,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a message.
@@ -119,24 +129,169 @@ class FrameSender:
             headers: more headers.
             receipt: a receipt id to ask for, or True for a new one.
             transaction: id of the transaction that the message belongs to.
+            confirm: whether to wait until the broker has confirmed the message.
+            timeout: seconds for that.
             kv_headers: more headers.
 
         Returns:
             The receipt id if a receipt was asked for, otherwise None.
 
         Raises:
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
             STOMPConnectionError: there is no connection; the text says why.
-            STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            STOMPError: with ``confirm``: the broker rejected the message.
+            STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
+                with ``confirm``, it did not answer in time.
             ValueError: a header that the version in use cannot carry.
         """
-        all_headers: dict[str, HeaderValue] = {
-            "destination": destination,
-            **headers,
-            **kv_headers,
-        }
-        if id is not None:
-            all_headers["message-id"] = id
-        return self._transmit("SEND", all_headers, body, transaction, receipt)
+        line = self._line or self._last_line()
+        all_headers = message_headers(destination, id, headers, kv_headers, line.dialect)
+        if confirm:
+            return self._confirmed("SEND", all_headers, body, transaction, receipt, timeout)
+        epoch = (line.direct if transaction is None else None) or self._sending(transaction)
+        return self._transmit(epoch, "SEND", all_headers, body, transaction, receipt)
+
+    def post(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        transaction: str | None = None,
+        **kv_headers: HeaderValue,
+    ) -> Confirmation:
+        """Send a message and do not wait for its confirmation yet.
+
+        Arguments are those of `message`.
+
+        Returns:
+            What will tell the outcome.
+
+        Raises:
+            STOMPConnectionError: there is no connection; nothing was sent.
+            STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
+            ValueError: a header that the version in use cannot carry.
+        """
+        line = self._line or self._last_line()
+        all_headers = message_headers(destination, id, headers, kv_headers, line.dialect)
+        return self._post("SEND", all_headers, body, transaction)
+
+    def _confirmed(
+        self,
+        command: str,
+        given: dict[str, HeaderValue],
+        body: bytes | str,
+        transaction: str | None,
+        receipt: bool | str,
+        timeout: float | None,
+    ) -> str:
+        confirmation = self._post(command, given, body, transaction, receipt or True)
+        try:
+            return confirmation.result(timeout)
+        finally:
+            if confirmation.outcome is Outcome.REJECTED:
+                self._error_is_told = True
+
+    def _post(
+        self,
+        command: str,
+        given: dict[str, HeaderValue],
+        body: bytes | str,
+        transaction: str | None,
+        receipt: bool | str = True,
+    ) -> Confirmation:
+        epoch = self._sending(transaction)
+        if transaction is not None:
+            _check_transaction(epoch)
+        return self._post_on(epoch, command, given, body, transaction, receipt)
+
+    def _post_on(
+        self,
+        epoch: Epoch,
+        command: str,
+        given: dict[str, HeaderValue],
+        body: bytes | str,
+        transaction: str | None = None,
+        receipt: bool | str = True,
+    ) -> Confirmation:
+        if not epoch.link.is_open:
+            raise epoch.link.error()
+        room = self._last_line().room
+        receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
+        confirmation = Confirmation(receipt_id, room)
+        room.expect(confirmation)
+        try:
+            headers = {**given, "receipt": receipt_id}
+            self._transmit(epoch, command, headers, body, transaction, False)
+        except STOMPConnectionError:
+            # Perhaps it left before the connection broke.
+            room.forget(confirmation)
+            if not confirmation.done:
+                error = unknown_outcome(receipt_id, epoch.link.close_reason)
+                confirmation.settle(Outcome.UNKNOWN, error)
+        except BaseException:
+            room.forget(confirmation)
+            raise
+        return confirmation
+
+    def send_many(
+        self,
+        destination: str,
+        bodies: Iterable[bytes | str],
+        window: int = 256,
+        headers: Mapping[str, HeaderValue] = {},
+        timeout: float | None = 10.0,
+        **kv_headers: HeaderValue,
+    ) -> int:
+        """Send messages and wait until all of them are confirmed, many at a time.
+
+        Args:
+            destination: where to.
+            bodies: the messages' bodies.
+            window: how many may be unconfirmed at once.
+            headers: headers of each message.
+            timeout: seconds to wait for one confirmation.
+            kv_headers: more headers of each.
+
+        Returns:
+            How many were accepted: all.
+
+        Raises:
+            OutcomeUnknown: the connection ended; a note tells how many were accepted before.
+            STOMPError: the broker rejected one, with the same note.
+            STOMPTimeout: the broker did not answer in time; likewise.
+            ValueError: a window of nothing.
+        """
+        if window < 1:
+            raise ValueError(f"the window is 1 or more, not {window}")
+        line = self._last_line()
+        unconfirmed: deque[Confirmation] = deque()
+        accepted = 0
+        try:
+            for body in bodies:
+                if len(unconfirmed) >= window:
+                    for _ in take(unconfirmed, window // 2, timeout):
+                        accepted += 1
+                given = message_headers(destination, None, headers, kv_headers, line.dialect)
+                unconfirmed.append(self._post("SEND", given, body, None))
+            for _ in take(unconfirmed, 0, timeout):
+                accepted += 1
+        except STOMPException as error:
+            accepted += sum(one.outcome is Outcome.ACCEPTED for one in unconfirmed)
+            error.add_note(f"{accepted} messages before it were accepted")
+            raise
+        return accepted
+
+    def flush(self, timeout: float | None = 10.0) -> None:
+        """Wait until every confirmation is settled, one way or another.
+
+        Raises:
+            STOMPTimeout: that did not happen in time.
+        """
+        if self._line is not None:
+            room = self._line.room
+            room.wait(lambda: not room.confirmations, timeout, "not everything was confirmed")
 
     def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
         """Acknowledge a message.
@@ -147,9 +302,10 @@ class FrameSender:
 
         Raises:
             STOMPConnectionError: there is no connection.
+            StaleMessageError: the message came over an earlier connection; nothing was sent.
             ValueError: this names no message that can be acknowledged.
         """
-        self.send("ACK", self._subscriptions.settlement("ACK", ack_id), transaction=transaction)
+        self._settle("ACK", ack_id, transaction)
 
     def nack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
         """Refuse a message.
@@ -161,9 +317,20 @@ class FrameSender:
         Raises:
             STOMPConnectionError: there is no connection.
             STOMPError: STOMP 1.0 has no NACK.
+            StaleMessageError: the message came over an earlier connection; nothing was sent.
             ValueError: this names no message that can be refused.
         """
-        self.send("NACK", self._subscriptions.settlement("NACK", ack_id), transaction=transaction)
+        self._settle("NACK", ack_id, transaction)
+
+    def _settle(self, command: str, ack_id: str | STOMPFrame, transaction: str | None) -> None:
+        self._settle_on(self._sending(transaction), command, ack_id, transaction)
+
+    def _settle_on(
+        self, epoch: Epoch, command: str, ack_id: str | STOMPFrame, transaction: str | None
+    ) -> None:
+        # Over this connection and no other: elsewhere the same id may name another message.
+        names: dict[str, HeaderValue] = {**epoch.subscriptions.settlement(command, ack_id)}
+        self._transmit(epoch, command, names, b"", transaction, False)
 
     def subscribe(
         self,
@@ -175,17 +342,19 @@ class FrameSender:
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
         **kv_headers: HeaderValue,
-    ) -> Subscription:
+    ) -> SubscriptionId:
         """Subscribe to a destination.
+
+        `recv`, iteration and `loop` then give its messages. While the connection is being made again, the subscription comes with it.
 
         Args:
             dest: destination.
             ack_mode: ``auto``, ``client`` or ``client-individual``.
-            send_acks: whether messages are acknowledged for you; see the top of this module.
+            send_acks: whether messages are acknowledged for you; see `stompy.client`.
             id: subscription id; a new one by default.
             headers: more headers.
             receipt: True waits until the broker has confirmed the subscription; a text is sent as
-                receipt id and not waited for.
+                receipt id, if there is a connection, and not waited for.
             kv_headers: more headers.
 
         Returns:
@@ -197,14 +366,32 @@ class FrameSender:
             STOMPTimeout: with ``receipt=True``: it did not answer.
             ValueError: there is no such ack mode.
         """
+        line = self._last_line()
         sub_id = id or self._new_id("s")
         mode = AckMode(ack_mode)
-        self._subscriptions.add(sub_id, mode, send_acks)
-        all_headers = {"destination": dest, "id": sub_id, "ack": mode.value}
-        asked = self.send("SUBSCRIBE", {**all_headers, **headers, **kv_headers}, receipt=receipt)
+        wanted = WantedSubscription(sub_id, dest, mode, headers={**headers, **kv_headers})
+        epoch = line.want(wanted, send_acks)
+        if epoch is not None:
+            self._subscribe_on(epoch, wanted, receipt)
+        elif receipt is True:
+            # The supervisor waits for the broker's word before it gives the connection to us.
+            line.wait_ready(_RECEIPT_SECONDS)
+        return SubscriptionId(sub_id, dest, self.unsubscribe)
+
+    def _subscribe_on(self, epoch: Epoch, wanted: WantedSubscription, receipt: bool | str) -> None:
+        line = self._last_line()
+        try:
+            headers = wanted.headers_for(epoch.dialect, line.client_id)
+            asked = self._transmit(epoch, "SUBSCRIBE", headers, b"", None, receipt)
+        except STOMPConnectionError:
+            if not line.supervised:
+                raise
+            asked = None  # it comes with the next connection
+        except (STOMPException, TypeError, ValueError):
+            line.unwant(wanted.id)
+            raise
         if receipt is True and asked is not None:
             self.wait_for_receipt(asked)
-        return Subscription(sub_id, dest, self.unsubscribe)
 
     def unsubscribe(
         self,
@@ -226,12 +413,26 @@ class FrameSender:
             The receipt id if a receipt was asked for, otherwise None.
 
         Raises:
-            STOMPConnectionError: there is no connection.
+            STOMPConnectionError: there is no connection, and nobody makes it again.
         """
-        self._subscriptions.remove(sub_id)
-        return self.send(
-            "UNSUBSCRIBE", {"id": str(sub_id), **headers, **kv_headers}, receipt=receipt
-        )
+        line = self._last_line()
+        handle = line.handles().get(sub_id)
+        if handle is not None:
+            handle.unsubscribe()
+            return None
+        epoch = line.unwant(sub_id)
+        if epoch is None:
+            if line.supervised:
+                return None  # the next connection will not have it
+            raise line.error()
+        all_headers = unsubscribe_headers(sub_id, {**headers, **kv_headers})
+        try:
+            # On no other connection: the next one does not know this subscription.
+            return self._transmit(epoch, "UNSUBSCRIBE", all_headers, b"", None, receipt)
+        except STOMPConnectionError:
+            if not line.supervised:
+                raise
+            return None
 
     def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
         """Wait for the RECEIPT of something sent before, and take it.
@@ -245,28 +446,57 @@ class FrameSender:
         Raises:
             STOMPTimeout: it did not come in time.
             STOMPError: the broker answered that frame with ERROR.
-            STOMPConnectionError: the connection ended first; whether the frame took effect is
-                not known.
+            OutcomeUnknown: the connection ended first; whether the frame took effect is not
+                known.
         """
-        link = self._last_link()
+        line = self._last_line()
+        asked_on = line.asked_on(receipt_id)
+        if asked_on is None:
+            raise line.error()
+        link = asked_on.link
         frame = link.inbox.claim_receipt(receipt_id, timeout)
+        line.answered(receipt_id)
         if frame is not None:
             return frame
         reason = link.close_reason
         if reason is not None and reason.headers.get("receipt-id") == receipt_id:
             raise reason
-        raise link.error()
+        lost = link.error()
+        raise OutcomeUnknown(lost.Message, lost.Frame) from reason
+
+    def _sending(self, transaction: str | None) -> Epoch:
+        """The connection to send over."""
+        line = self._line or self._last_line()
+        return line.sending() if transaction is None else line.sending_in(transaction)
 
     def _new_id(self, kind: str) -> str:
         return f"{kind}{next(self._numbers)}"
 
-    def _receipt_id(self, link: Link, receipt: str | bool) -> str:
-        if not isinstance(receipt, str):
-            return self._new_id("r")
-        link.inbox.forget_receipt(receipt)
+    def _receipt_id(self, epoch: Epoch, receipt: str | bool) -> str:
+        if isinstance(receipt, str):
+            epoch.link.inbox.forget_receipt(receipt)
+        else:
+            receipt = self._new_id("r")
+        line = self._last_line()
+        if line.supervised:
+            line.asked(receipt, epoch)
         return receipt
 
-    def _last_link(self) -> Link:
-        if self._link is None:
+    def _last_line(self) -> Lifeline:
+        if self._line is None:
             raise STOMPConnectionError("not connected: call connect() first")
-        return self._link
+        return self._line
+
+    def _last_link(self) -> Link:
+        link = self._link
+        if link is None:
+            raise STOMPConnectionError("not connected: call connect() first")
+        return link
+
+
+def _check_transaction(epoch: Epoch) -> None:
+    if epoch.dialect.receipt_in_transaction_waits_for_commit:
+        raise UnsupportedByBroker(
+            f"{epoch.dialect.name} confirms what belongs to a transaction only after COMMIT, "
+            "so have that confirmed instead"
+        )

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stompy.errors import STOMPError, STOMPException
 from stompy.frame import STOMPFrame
-from stompy.sending import HeaderValue
+from stompy.verbs import HeaderValue
 
 
 class TransactionClient(Protocol):

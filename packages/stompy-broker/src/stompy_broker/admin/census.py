@@ -11,18 +11,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from operator import attrgetter
 
-from stompy.admin.rows import (
-    Alarm,
-    BrokerRow,
-    Kind,
-    Lag,
-    Listener,
-    QueueDetail,
-    Row,
-    StoreFigures,
-    Traffic,
-    Watching,
-)
+from stompy.admin.parts import Alarm, Lag, Listener, StoreFigures, Traffic, Watching
+from stompy.admin.rows import BrokerRow, Kind, QueueDetail, Row
 from stompy_broker.admin.clients import ClientCensus, Moment
 from stompy_broker.admin.process import Process
 from stompy_broker.admin.queues import AT_ONCE, QueueCensus, TopicCensus
@@ -330,7 +320,7 @@ class Census:
         return rate
 
     def _store(self, moment: Moment) -> StoreFigures:
-        figures = self._router.store.figures()
+        figures = self._router.store.stats()
         then, before, rate = self._commits or (moment.now, figures.commits, 0.0)
         seconds = moment.now - then
         if seconds >= WINDOW:
@@ -338,13 +328,13 @@ class Census:
         if self._commits is None or seconds >= WINDOW:
             self._commits = (moment.now, figures.commits, rate)
         return {
-            "kind": figures.kind,
+            "kind": "sqlite" if self._router.store.durable else "memory",
             "bytes": figures.bytes,
             "trouble": self._router.store.trouble,
+            "unwritten": figures.unwritten,
             "commits": figures.commits,
             "fsync_per_s": rate,
             "fsync_avg_ms": round(figures.commit_seconds * 1000, 3),
-            "fsync_p99_ms": round(figures.commit_p99_seconds * 1000, 3),
         }
 
     def _alarms(self) -> Iterator[Alarm]:

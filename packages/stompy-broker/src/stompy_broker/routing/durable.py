@@ -40,12 +40,15 @@ class DurableSubscription:
         pattern: the topics it gets, without prefix.
         shared: whether several subscribers may share it.
         expires: seconds without subscriber after which it is deleted; 0 = as the policy says.
+        left: since when it is without, in milliseconds since the epoch, as far as it was kept; 0 =
+            it has one.
     """
 
     name: str
     pattern: str
     shared: bool
     expires: float = 0.0
+    left: int = 0
 
     @property
     def queue(self) -> str:
@@ -54,14 +57,20 @@ class DurableSubscription:
 
     def to_stored(self) -> StoredSubscription:
         """As a store keeps it."""
-        settings = json.dumps({"shared": self.shared, "expires": self.expires})
-        return StoredSubscription(self.name, self.pattern, settings)
+        settings = {"shared": self.shared, "expires": self.expires, "left": self.left}
+        return StoredSubscription(self.name, self.pattern, json.dumps(settings))
 
     @classmethod
     def from_stored(cls, stored: StoredSubscription) -> DurableSubscription:
         """From what a store has kept."""
         settings = json.loads(stored.settings)
-        return cls(stored.name, stored.pattern, settings["shared"], settings["expires"])
+        return cls(
+            stored.name,
+            stored.pattern,
+            settings["shared"],
+            settings["expires"],
+            settings.get("left", 0),
+        )
 
 
 def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str, bool] | None:

@@ -82,9 +82,21 @@ class Line:
         """How many may be delivered."""
         return len(self.fresh) + len(self.ordered)
 
+    @property
+    def first(self) -> Message | None:
+        """Who is next; None if nobody may be delivered."""
+        if self.ordered:
+            return self.ordered[0][2]
+        return self.fresh[0] if self.fresh else None
+
     def next_messages(self) -> Iterator[Message]:
         """What may be delivered, about in order."""
         return chain((entry[2] for entry in self.ordered), self.fresh)
+
+    def sorted_messages(self) -> list[Message]:
+        """Everything: what may be delivered, next one first, then what is delayed. Slow."""
+        ready = sorted(self.next_messages(), key=lambda m: (-m.head.priority, m.sequence))
+        return ready + [entry[2] for entry in sorted(self.delayed)]
 
     def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of where they wait, in order; nobody has them then."""

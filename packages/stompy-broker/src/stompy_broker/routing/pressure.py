@@ -67,6 +67,17 @@ class Pressure:
         for go_on in waiting:
             go_on()
 
+    def add(self, size: int) -> None:
+        """More is in use."""
+        self.used += size
+        if self.used >= self.high:
+            self.reached()
+
+    def sink(self) -> None:
+        """Less is in use."""
+        if self.used <= self.floor:
+            self.relieved()
+
     def stops(self, *, consumes: bool) -> bool:
         """Whether a producer has to wait, given whether it consumes as well."""
         return self.full and (self.held or not (consumes and self.used < self.high * HARD))

@@ -19,7 +19,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,20 +27,21 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
-from stompy_broker.routing.consumer import Consumer, Halted
+from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
+from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.line import Line
+from stompy_broker.routing.oversight import Oversight
 from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done, MessageStore
 
 log = logging.getLogger("stompy_broker.queue")
 
-_EXPIRY_SECONDS = 1.0
-"""Expired messages in the middle of a queue are looked for at most this often, ..."""
-_EXPIRY_MESSAGES = 100_000
-"""... and that much less often for each so many messages that have to be looked at."""
+_TOLD_MESSAGES = 10_000
+"""So many messages for a durable subscriber who is away are worth a line in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class House(Protocol):
         ...
 
 
-class Queue:
+class Queue(Oversight):
     """One queue, or the private backlog of one topic subscription.
 
     Args:
@@ -98,7 +99,6 @@ class Queue:
         idle_since: since when nobody takes part; None while somebody does.
         setup: what is kept of it, and of what operators decided.
         created_at: when, in milliseconds since the epoch.
-        came: `Message.stamp` of the last message that came in.
         removed: messages that operators took out.
     """
 
@@ -119,7 +119,8 @@ class Queue:
         self.policy = policy
         self.private = private
         self.durable = durable
-        self._bounded = private or durable
+        # Whose messages are its own: they may be stored, or end before those of others.
+        self.unshared = durable or bool(policy.message_ttl)
         self.volatile = volatile
         self.final = final
         bounded = policy.max_bytes and not private
@@ -136,14 +137,15 @@ class Queue:
         self._consumers: dict[Consumer, None] = {}
         self._waiting: deque[Consumer] = deque()
         self._alarm = house.clock.alarm(self._release_delayed)
-        self._expiry = house.clock.alarm(self._expire)
-        self._next_expiry = 0
-        self._fetching: dict[int, Message] | None = None
+        self._expiry = Expiry(house.clock, house.wall, self._expire)
+        self._reading = Reading(house.clock, house.pressure, house.store, self._have_read)
         self._departing = Departing(house.store, self._depart)
         # What `publish` looks at before anything else; most queues have none of it.
-        self._special = not private and bool(
-            policy.max_length or policy.max_length_bytes or policy.message_ttl
+        self._special = bool(policy.message_ttl) or (
+            not private and bool(policy.max_length or policy.max_length_bytes)
         )
+        self._backlog = private or durable
+        self._told_of = _TOLD_MESSAGES
         self._unacked = 0
         self._closed = False
         self.published = 0
@@ -155,7 +157,6 @@ class Queue:
         self.dead_lettered = 0
         self.dropped = 0
         self.removed = 0
-        self.came = b""
         self.setup = Setup()
         self.created_at = house.wall()
 
@@ -175,9 +176,8 @@ class Queue:
                 self._house.store.sync(done)
             return
         self.published += 1
-        self.came = message.stamp
         waiting = self._waiting
-        if waiting and self._fetching is None:
+        if waiting and self._reading.wanted is None:
             consumer = waiting[0]
             self.delivered += 1
             if not consumer.auto:
@@ -198,6 +198,7 @@ class Queue:
     def attach(self, consumer: Consumer) -> None:
         """Let a consumer take part, last in line."""
         self._consumers[consumer] = None
+        self._told_of = _TOLD_MESSAGES
         self.idle_since = None
         self.resume(consumer)
 
@@ -208,6 +209,7 @@ class Queue:
         for message in unsettled:
             self._unacked -= 1
             self._give_back(message.returned(), "delivery_limit", "", 0.0)
+        self._total.sink()
         if not self._consumers:
             self.idle_since = self._house.clock.now()
         self._pump()
@@ -269,26 +271,6 @@ class Queue:
         return len(self._fresh) + len(self._ordered)
 
     @property
-    def delayed(self) -> int:
-        """How many messages wait out a redelivery delay."""
-        return len(self._line.delayed)
-
-    @property
-    def unacked(self) -> int:
-        """How many messages are with consumers."""
-        return self._unacked
-
-    @property
-    def line(self) -> Line:
-        """Who waits; to look at, not to change."""
-        return self._line
-
-    @property
-    def consumers(self) -> int:
-        """How many consumers there are."""
-        return len(self._consumers)
-
-    @property
     def in_use(self) -> bool:
         """Whether anybody consumes from it or is about to, or anything is in it."""
         return bool(self.subscribed or self._unacked or self._line or self._departing)
@@ -310,7 +292,7 @@ class Queue:
             ProtocolError: the queue is full and its policy is to refuse.
         """
         policy = self.policy
-        if self._overflows(1) and policy.overflow == "reject-publish" and not self._bounded:
+        if policy.overflow == "reject-publish" and not self.private and self._overflows(1):
             raise ProtocolError(
                 ErrorCode.QUEUE_FULL,
                 f"{self.destination} holds {self.ready} messages and takes no more",
@@ -318,6 +300,9 @@ class Queue:
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
+        if self._store is None:
+            # Its policy was another one. Until it is empty at a start it goes on as before.
+            self._store = self._house.store
         size = message.size
         self.bytes += size
         self._total.used += message.ram
@@ -336,7 +321,7 @@ class Queue:
         else:
             self._fresh.append(message)
         if message.expires:
-            self._watch_expiry(message.expires)
+            self._expiry.watch(message.expires)
 
     def close(self) -> None:
         """The queue ends, and what is in it. What is with consumers ends when it is settled."""
@@ -344,58 +329,13 @@ class Queue:
         self._closed = self._special = True
         self._alarm.cancel()
         self._expiry.cancel()
+        self._reading.close()
         for message in self._departing:
             message.body = None  # accounted for like that, also when it was read meanwhile
         for message in [*self._line, *self._departing]:
             self._let_go(message)
         self._line.clear()
         self._departing.clear()
-
-    # -- what operators do ------------------------------------------------------------------
-
-    def pause(self) -> None:
-        """Deliver nothing until `proceed`."""
-        if not isinstance(self._waiting, Halted):
-            self._waiting = Halted(self._waiting)
-
-    def proceed(self) -> None:
-        """Deliver again."""
-        self._waiting = deque(self._waiting)
-        self._pump()
-
-    def hold_intake(self, held: bool) -> None:
-        """Make whoever sends to it wait, or no more."""
-        if self.pressure is None:
-            self.pressure = Pressure(0)
-            self.pressure.used = self.bytes
-        if held:
-            self.pressure.hold()
-        else:
-            self.pressure.open()
-
-    def discard(self, count: int) -> int:
-        """Forget so many of the messages that are next in line; say how many there were."""
-        line = self._line
-        count = min(count, line.ready)
-        for _ in range(count):
-            self._let_go(line.pop())
-        self._line.prioritized = self._line.prioritized and bool(self._ordered)
-        self.removed += count
-        return count
-
-    def take_out(self, sequences: Set[int]) -> list[Message]:
-        """Forget messages that wait, by sequence; gives those that did."""
-        line, taken = self._line, []
-        # In order they are first in line, and need no search.
-        while (first := next(line.next_messages(), None)) and first.sequence in sequences:
-            taken.append(line.pop())
-        if len(taken) < len(sequences):
-            taken += line.take_out(lambda message: message.sequence in sequences)
-        for message in taken:
-            self._let_go(message)
-        self._line.prioritized = self._line.prioritized and bool(self._ordered)
-        self.removed += len(taken)
-        return taken
 
     # -- handing out ----------------------------------------------------------------------
 
@@ -406,18 +346,19 @@ class Queue:
         else:
             self._line.place(message)
         if message.expires:
-            self._watch_expiry(message.expires)
-        if self._bounded:
-            self._bound_backlog()
+            self._expiry.watch(message.expires)
+        if self._backlog:
+            self._watch_backlog()
 
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
         waiting, fresh, ordered = self._waiting, self._fresh, self._ordered
-        while waiting and (fresh or ordered) and self._fetching is None:
+        reading = self._reading
+        while waiting and (fresh or ordered) and reading.wanted is None:
             message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
             if message.body is None:
                 self._line.put_back(message)
-                self._fetch()
+                self._read_ahead()
                 break
             if message.expires and message.expires <= self._house.wall():
                 self._give_up(message, "expired", "")
@@ -449,20 +390,12 @@ class Queue:
         if self._store is not None and message.head.persistent:
             self._store.note(message, message.deliveries + 1)
 
-    def _fetch(self) -> None:
+    def _read_ahead(self) -> None:
         """Have the next bodies read from disk; go on when they are there."""
-        ahead = first_of(self._line.next_messages())
-        self._fetching = {message.sequence: message for message in ahead}
-        self._house.store.load(ahead, self._fetched)
+        held = self.bytes * self._unacked / (self._unacked + len(self._line))
+        self._reading.begin(first_of(self._line.next_messages()), held)
 
-    def _fetched(self) -> None:
-        wanted, self._fetching = self._fetching, None
-        lost = set()
-        for message in (wanted or {}).values():
-            if message.body is None:
-                lost.add(message.sequence)
-            else:
-                self._total.used += message.size - message.ram_on_disk
+    def _have_read(self, lost: set[int]) -> None:
         if lost:
             for message in self._line.take_out(lambda message: message.sequence in lost):
                 self._lose(message)
@@ -484,9 +417,7 @@ class Queue:
                 self.pressure.reached()
         if self._store is not None and message.head.persistent:
             self._store.append(self.destination, message)
-            self._disk.used += size
-            if self._disk.used >= self._disk.high:
-                self._disk.reached()
+            self._disk.add(size)
 
     def _let_go(self, message: Message) -> None:
         """Undo `_keep`."""
@@ -505,9 +436,9 @@ class Queue:
             self._disk.used -= size
             if self._disk.used <= self._disk.floor:
                 self._disk.relieved()
-            if self._fetching is not None:
+            if self._reading.wanted is not None:
                 # Its body is not to be accounted for any more.
-                self._fetching.pop(message.sequence, None)
+                self._reading.wanted.pop(message.sequence, None)
 
     # -- coming back and giving up --------------------------------------------------------
 
@@ -519,6 +450,7 @@ class Queue:
         if delay is None:
             delay = self.policy.delay(message.deliveries)
         self._give_back(message, "nack", rejection.reason, delay)
+        self._total.sink()
         self._pump()
 
     def _give_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
@@ -529,6 +461,7 @@ class Queue:
         if not self.final and self.policy.exhausted(message.deliveries):
             self._give_up(message, cause, reason)
             return
+        self._shed(message)
         if delay > 0:
             if self._store is not None and message.head.persistent:
                 due = self._house.wall() + int(delay * 1000)
@@ -537,7 +470,14 @@ class Queue:
         else:
             self._line.place(message)
         if message.expires:
-            self._watch_expiry(message.expires)
+            self._expiry.watch(message.expires)
+
+    def _shed(self, message: Message) -> None:
+        """What comes back to a full broker leaves its body on disk."""
+        total, store = self._total, self._store
+        if total.full and store is not None and message.head.persistent and store.holds(message):
+            total.used -= message.size - message.ram_on_disk
+            message.body = None
 
     def _delay(self, message: Message, seconds: float) -> None:
         self._line.delay(message, self._house.clock.now() + seconds)
@@ -551,8 +491,8 @@ class Queue:
     def _give_up(self, message: Message, cause: str, reason: str) -> None:
         """Out of the queue: to the dead letters, or nowhere."""
         if message.body is None and self._house.grave(self, cause):
-            if self._fetching is not None:
-                self._fetching.pop(message.sequence, None)
+            if self._reading.wanted is not None:
+                self._reading.wanted.pop(message.sequence, None)
             self._departing.add(message, cause, reason)
             return
         self._house.bury(self, message, cause, reason)
@@ -588,9 +528,11 @@ class Queue:
         if policy.message_ttl:
             expires = message.received_at + policy.message_ttl
             message.expires = min(message.expires or expires, expires)
-        if self._bounded or not self._overflows(1):
+        if self.private or not self._overflows(1):
             return True
         if policy.overflow == "drop-head":
+            if self.durable and not self.dropped:
+                log.warning("%s: its backlog is full; the oldest messages go", self.destination)
             while self.ready and self._overflows(1):
                 self._give_up(self._line.pop(), "maxlen", "")
             return True
@@ -608,6 +550,19 @@ class Queue:
         staying = self.bytes - self._departing.bytes
         return bool(policy.max_length_bytes) and staying >= policy.max_length_bytes
 
+    def _watch_backlog(self) -> None:
+        """Say how many wait for a durable subscriber who is away; bound other backlogs."""
+        if not self.durable:
+            self._bound_backlog()
+        elif self.ready >= self._told_of and not self._consumers:
+            self._told_of = 2 * self.ready
+            log.warning(
+                "%s: %d messages, %d MiB, wait for its subscriber, who is away",
+                self.destination,
+                self.ready,
+                self.bytes // 2**20,
+            )
+
     def _bound_backlog(self) -> None:
         """Keep a topic subscriber's backlog within its limits."""
         policy = self.policy
@@ -623,31 +578,16 @@ class Queue:
                 return
             if not self.ready:
                 return
-            if self.durable and not self.dropped:
-                log.warning("%s: its backlog is full; the oldest messages go", self.destination)
             self.dropped += 1
             self._let_go(self._line.pop())
 
     # -- expiry ---------------------------------------------------------------------------
 
-    def _watch_expiry(self, expires: int) -> None:
-        if not self._next_expiry or expires < self._next_expiry:
-            self._next_expiry = expires
-            wait = max(0.0, (expires - self._house.wall()) / 1000)
-            self._expiry.set(self._house.clock.now() + wait)
-
     def _expire(self) -> None:
         """Give up everything whose time is over, wherever it waits."""
         now = self._house.wall()
         over = self._line.take_out(lambda message: 0 < message.expires <= now)
-        left = 0
-        for message in self._line:
-            if message.expires and (not left or message.expires < left):
-                left = message.expires
-        self._next_expiry = left
-        if left:
-            pause = _EXPIRY_SECONDS * max(1.0, len(self._line) / _EXPIRY_MESSAGES)
-            self._expiry.set(self._house.clock.now() + max(pause, (left - now) / 1000))
+        self._expiry.look_again(self._line)
         for message in over:
             self._give_up(message, "expired", "")
 

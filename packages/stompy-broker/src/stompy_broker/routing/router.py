@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.admin.events import Events
 from stompy_broker.clock import Clock
-from stompy_broker.destination import BACKLOG, Destination, Kind, parse_destination
+from stompy_broker.destination import BACKLOG, Destination, Kind
 from stompy_broker.message import Message, MessageHead, SharedMessage, stamp
-from stompy_broker.policy import DEAD_LETTER, Policies, Policy
+from stompy_broker.policy import Policies, Policy
 from stompy_broker.routing.durable import DurableSubscription
+from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.setup import Setup
@@ -32,14 +34,6 @@ _QUEUE, _TOPIC = Kind.QUEUE, Kind.TOPIC
 _NO_HEADERS: Mapping[str, str] = {}
 
 _SEQUENCES_PER_MS = 2**20
-
-DEAD_LETTER_PREFIX = "DLQ."
-
-_NO_LONGER = frozenset(("expiration", "expires", "ttl"))
-"""Headers that would end a dead letter as well."""
-
-_DEEPEST_GRAVE = 16
-"""Queues that push out each other's messages may do so in a circle; so far it is followed."""
 
 _RETIRE_SECONDS = 0.5
 """Idle queues are looked for at most this often."""
@@ -89,6 +83,7 @@ class Router:
         self.queues: dict[str, Queue] = {}
         self.replies: dict[str, Queue] = {}
         self.durable: dict[str, DurableSubscription] = {}
+        self._refusing = 0  # how many of them may refuse a message
         self.unroutable = 0
         self.stamp = stamp(wall())
         self._evict_above = memory_mark // 2 or float("inf")
@@ -100,8 +95,7 @@ class Router:
         # Beginning with the time keeps sequences growing over restarts, without a file.
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
-        self._burying = 0
-        self._pushing: set[str] = set()
+        self._graves = Graves(self._publish_dead, wall, self.events)
         self._retiring = clock.alarm(self._retire)
         self._retire_at = clock.now() + idle_queue_seconds
         self._retiring.set(self._retire_at)
@@ -120,7 +114,11 @@ class Router:
                 log.warning("%s: is not set up as it was: %s", name, error)
             self._apply(self._add_queue(name, policy), setup)
         for stored in self.store.subscriptions():
-            self._bind(DurableSubscription.from_stored(stored))
+            subscription = DurableSubscription.from_stored(stored)
+            backlog = self._bind(subscription)
+            if subscription.left:
+                away = max(0, self.wall() - subscription.left)
+                backlog.idle_since = self.clock.now() - away / 1000
         restored, last = 0, 0
         orphans: list[Message] = []
         queues: dict[str, Queue | None] = {}
@@ -190,7 +188,7 @@ class Router:
                 queue.publish(message, done, admit=admit)
             own = queue.pressure
         elif destination.kind is _TOPIC:
-            self._publish_to_topic(destination.name, head, body, done)
+            own = self._publish_to_topic(destination.name, head, body, done, admit=admit)
         else:
             self._publish_reply(destination.name, head, body, done)
         if self._full is not None and self._concerns(destination, head):
@@ -205,23 +203,42 @@ class Router:
         """
         if self._full is not None:
             self._refuse(destination, head)
+        if destination.kind is _TOPIC:
+            self._admit_to_topic(destination.name)
+            return
         queue = self.queues.get(destination.name) if destination.kind is _QUEUE else None
         if queue is not None:
             queue.admit()
 
+    def _admit_to_topic(self, name: str) -> None:
+        """Whether every durable subscription would take a message: all get it, or none."""
+        for queue in self.topics.match(name) if self._refusing else ():
+            if queue.durable:
+                queue.admit()
+
     def publish_to(
-        self, queue: Queue, head: MessageHead, body: bytes, done: Done | None = None
+        self,
+        queue: Queue,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None = None,
+        *,
+        admit: bool = True,
     ) -> None:
         """Put a message into a queue that is known already."""
         message = Message(next(self._sequences), head, body, self.stamp)
         if head.mortal:
-            self._publish_mortal(queue, message, done, admit=True)
+            self._publish_mortal(queue, message, done, admit=admit)
         else:
-            queue.publish(message, done)
+            queue.publish(message, done, admit=admit)
 
     def _publish_to_topic(
-        self, name: str, head: MessageHead, body: bytes, done: Done | None
-    ) -> None:
+        self, name: str, head: MessageHead, body: bytes, done: Done | None, *, admit: bool
+    ) -> Pressure | None:
+        """Give a message to all subscribers; gives what its sender has to wait for."""
+        if admit and self._refusing:
+            self._admit_to_topic(name)
+        own: Pressure | None = None
         topic = self.topics.find(name)
         topic.published += 1
         topic.came = self.stamp
@@ -229,19 +246,23 @@ class Router:
         if not queues:
             self.unroutable += 1
         elif len(queues) == 1:
-            self.publish_to(queues[0], head, body)
+            self.publish_to(queues[0], head, body, admit=False)
+            own = queues[0].pressure
         else:
             # What may be stored, or end, has a place of its own in each queue.
             shared = None
             if head.plain and not head.mortal:
                 shared = SharedMessage(next(self._sequences), head, body, self.stamp)
             for queue in queues:
-                if shared is None or queue.durable:
-                    self.publish_to(queue, head, body)
-                else:
+                if shared is not None and not queue.unshared:
                     queue.publish(shared)
+                    continue
+                self.publish_to(queue, head, body, admit=False)
+                if queue.pressure is not None and queue.pressure.full:
+                    own = queue.pressure
         if done is not None:
             self.store.sync(done)
+        return own
 
     def _publish_reply(self, name: str, head: MessageHead, body: bytes, done: Done | None) -> None:
         """A reply to somebody who is gone is dropped: its sender is not to blame."""
@@ -369,7 +390,8 @@ class Router:
     def delete_queue(self, queue: Queue, reason: str, user: str = "") -> None:
         """Forget a queue that nobody uses, and what waits in it."""
         del self.queues[queue.name]
-        queue.close()
+        if queue.line:
+            queue.close()
         self.gone.add(queue)
         self.store.keep_queue(queue.name, None)
         self.events.tell(
@@ -377,8 +399,10 @@ class Router:
         )
 
     def _add_queue(self, name: str, policy: Policy) -> Queue:
-        final = name.startswith(DEAD_LETTER_PREFIX)
-        queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, final=final)
+        destination = f"{Kind.QUEUE.value}{name}"
+        own_grave = policy.dead_letter.replace("{name}", name) == destination
+        final = own_grave or name.startswith(DEAD_LETTER_PREFIX)
+        queue = Queue(destination, name, policy, self, final=final)
         self.queues[name] = queue
         self._retire_within(policy.expires)
         return queue
@@ -453,6 +477,7 @@ class Router:
             )
         self.topics.remove(known.pattern, queue)
         del self.durable[name], self.queues[known.queue]
+        self._refusing -= queue.policy.overflow == "reject-publish"
         queue.close()
         self.gone.add(queue)
         self.store.drop_subscription(name)
@@ -483,6 +508,7 @@ class Router:
         queue = Queue(f"{Kind.QUEUE.value}{name}", name, policy, self, durable=True)
         self.queues[name] = queue
         self.durable[subscription.name] = subscription
+        self._refusing += policy.overflow == "reject-publish"
         self.topics.add(subscription.pattern, queue)
         self._retire_within(subscription.expires or policy.expires)
         return queue
@@ -499,12 +525,27 @@ class Router:
                 continue
             in_use = queue.subscribed if queue.durable else queue.in_use
             since = now if in_use or queue.idle_since is None else queue.idle_since
+            if queue.durable:
+                self._keep_absence(queue, 0 if in_use else int((now - since) * 1000))
             if since + patience <= now:
                 self._forget(queue)
             else:
                 soonest = min(soonest, since + patience)
         self._retire_at = max(soonest, now + _RETIRE_SECONDS)
         self._retiring.set(self._retire_at)
+
+    def _keep_absence(self, queue: Queue, away: int) -> None:
+        """Have the store know since when a subscriber is away, so that restarts do not count.
+
+        Args:
+            queue: the backlog.
+            away: milliseconds; 0 = it is there.
+        """
+        known = self.durable_of(queue)
+        if known is not None and bool(known.left) != bool(away):
+            left = self.wall() - away if away else 0
+            known = self.durable[known.name] = replace(known, left=left)
+            self.store.keep_subscription(known.to_stored())
 
     def _patience(self, queue: Queue) -> float:
         """How many seconds a queue may be idle; 0 = for ever."""
@@ -532,85 +573,17 @@ class Router:
     # -- dead letters ---------------------------------------------------------------------
 
     def grave(self, queue: Queue, cause: str) -> str:
-        """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
-
-        What a connection rejects of its own temporary queue is dropped, and what a dead-letter
-        queue gives up, unless its policy names another place for it.
-        """
-        policy = queue.policy
-        if queue.volatile and not queue.private:
-            return ""
-        target = DEAD_LETTER
-        if cause == "expired":
-            target = policy.expired_to
-        elif cause == "maxlen" and policy.overflow == "drop-head":
-            target = policy.overflow_to
-        if target == DEAD_LETTER:
-            return "" if queue.final else policy.dead_letter
-        return target
+        """Where messages go that a queue gives up; see `grave_of`."""
+        return grave_of(queue, cause)
 
     def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
-        """Move a message that a queue gives up to where its policy says, or drop it.
+        """Take a message that a queue gives up; see `Graves.bury`."""
+        self._graves.bury(queue, message, cause, reason)
 
-        A topic's messages are filed under the topic, not under the pattern that was subscribed.
-        """
-        if cause == "expired":
-            queue.expired += 1
-        if "message" in self.events.detailed:
-            self._tell_end(queue, message, cause, reason)
-        grave = self.grave(queue, cause)
-        if not grave or self._burying >= _DEEPEST_GRAVE:
-            queue.dropped += cause != "expired"
-            return
-        headers = message.head.headers()
-        origin = headers["destination"]
-        name = parse_destination(origin).name if queue.private or queue.durable else queue.name
-        target = grave.replace("{name}", name)
-        if target == queue.destination or target in self._pushing:
-            # A queue that just makes room cannot take what another one pushes out for that.
-            queue.dropped += cause != "expired"
-            return
-        queue.dead_lettered += 1
+    def _publish_dead(self, destination: Destination, head: MessageHead, body: bytes) -> None:
         # A timer may be behind this, long after anything was received.
         self.note_time()
-        for header in _NO_LONGER & headers.keys():
-            headers[f"original-{header}"] = headers.pop(header)
-        headers.setdefault("x-first-death-queue", name)
-        headers.setdefault("x-first-death-reason", cause)
-        headers.setdefault("original-destination", origin)
-        headers |= {
-            "destination": target,
-            "x-last-death-queue": name,
-            "x-last-death-reason": cause,
-            "x-death-count": str(message.deliveries),
-            "x-death-time": str(self.wall()),
-        }
-        if reason:
-            headers["x-death-info"] = reason
-        head = MessageHead.from_headers(headers, message_id=message.message_id.encode())
-        assert message.body is not None
-        self._burying += 1
-        if cause == "maxlen":
-            self._pushing.add(queue.destination)
-        try:
-            self.publish(parse_destination(target), head, message.body, admit=False)
-        finally:
-            self._burying -= 1
-            if cause == "maxlen":
-                self._pushing.discard(queue.destination)
-
-    def _tell_end(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
-        """Tell who wants to know it that a queue gives a message up."""
-        happened = "dead_lettered" if self.grave(queue, cause) else "dropped"
-        self.events.tell(
-            Event(
-                type=f"message.{'expired' if cause == 'expired' else happened}",
-                destination=queue.destination,
-                message_id=message.message_id,
-                reason=reason or cause,
-                detail={"cause": cause, "deliveries": message.deliveries},
-            )
-        )
+        self.publish(destination, head, body, admit=False)
 
     def __iter__(self) -> Iterator[Queue]:
         """All named queues."""

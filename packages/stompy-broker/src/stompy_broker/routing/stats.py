@@ -25,6 +25,12 @@ class QueueStats:
     dead_lettered: int
     dropped: int
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from stompy.display import record_html  # noqa: PLC0415 -- needed in notebooks only
+
+        return record_html(f"/queue/{self.name}", self)
+
 
 class Counted(Protocol):
     """Whatever counts as a queue does."""

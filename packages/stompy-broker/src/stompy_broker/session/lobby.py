@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
-from stompy.admin.rows import Tls
+from stompy.admin.parts import Tls
 from stompy.codec import HeadCache
+from stompy.errors import ErrorCode
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.limits import Limits
-from stompy_broker.auth import Authenticator, Principal
+from stompy_broker.access import Access
+from stompy_broker.auth import Principal
 from stompy_broker.clock import Clock
+from stompy_broker.login import Logins
 from stompy_broker.routing.router import Router
 from stompy_broker.session.observation import Observation, Wanted
 from stompy_broker.session.outlet import Outlet
@@ -103,7 +106,7 @@ class Desk:
 
 
 class Lobby:
-    """What sessions of one broker share: settings, router, logins, parsed header blocks.
+    """What sessions of one broker share: settings, router, logins, access, parsed header blocks.
 
     Attributes:
         desk: where the broker itself is asked; staffed once the broker is complete.
@@ -115,13 +118,15 @@ class Lobby:
         settings: SessionSettings,
         router: Router,
         clock: Clock,
-        authenticator: Authenticator,
+        logins: Logins,
+        access: Access,
         new_token: Callable[[], str],
     ) -> None:
         self.settings = settings
         self.router = router
         self.clock = clock
-        self.authenticator = authenticator
+        self.logins = logins
+        self.access = access
         self.new_token = new_token
         self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
         self.desk = Desk()
@@ -138,6 +143,9 @@ class Peer(Protocol):
 
     Attributes:
         address: who is there, for the log.
+        host: the IP address.
+        certificate: the login that the client's certificate stands for.
+        since: when it connected.
         outlet: where the session writes.
         listener: the URL that the client came in by.
         tls: its encryption, for reports; None = there is none.
@@ -145,6 +153,9 @@ class Peer(Protocol):
     """
 
     address: str
+    host: str
+    certificate: str | None
+    since: float
     outlet: Outlet
     listener: str
     tls: Tls | None
@@ -168,6 +179,6 @@ class Peer(Protocol):
         """Read again."""
         ...
 
-    def close(self) -> None:
-        """Write what waits, then close gracefully."""
+    def close(self, reason: ErrorCode | None = None) -> None:
+        """Write what waits, then close gracefully; the reason is None when all is well."""
         ...

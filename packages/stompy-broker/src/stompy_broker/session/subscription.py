@@ -17,6 +17,7 @@ from stompy.frame import AckMode
 from stompy.headers import Version, escape
 from stompy_broker.message import Message
 from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.session.holdings import HeldSubscription
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.store.base import Done
 
@@ -35,10 +36,9 @@ def is_number(text: str) -> bool:
 
 def _delivery(message: Message) -> bytes:
     """The header lines about this delivery."""
-    deliveries = message.deliveries
-    if not deliveries:
+    if not message.deliveries and not message.doubtful:
         return _FIRST
-    return b"redelivered:true\ndelivery-count:%d\n" % (deliveries + 1)
+    return b"redelivered:true\ndelivery-count:%d\n" % (message.deliveries + 1)
 
 
 class Subscription:
@@ -111,7 +111,7 @@ class Subscription:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
         self.delivered += 1
         prefix = self._first_prefix
-        if message.deliveries:
+        if message.deliveries or message.doubtful:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         return self._outlet.put_message(prefix, message.tail(self._version))
 
@@ -143,6 +143,11 @@ class Subscription:
     def unsettled(self) -> Iterable[Message]:
         """What the client still has to settle."""
         return ()
+
+    @property
+    def held(self) -> HeldSubscription:
+        """How it stands."""
+        return HeldSubscription(self.id or "", self.queue.destination, 0)
 
     def __repr__(self) -> str:
         """Id and source."""
@@ -208,7 +213,7 @@ class AckSubscription(Subscription):
         self.credit -= 1
         if self._by_message_id is None:
             ack = self._first_ack
-            if message.deliveries:
+            if message.deliveries or message.doubtful:
                 ack = self._head + _delivery(message) + self._ack_line
             prefix = b"%b%d\nmessage-id:" % (ack, number)
         else:
@@ -231,6 +236,12 @@ class AckSubscription(Subscription):
     def unsettled(self) -> Iterable[Message]:
         """What was delivered and neither settled nor claimed by a transaction."""
         return self.unacked.values()
+
+    @property
+    def held(self) -> HeldSubscription:
+        """How it stands."""
+        unsettled = len(self.unacked) + len(self.claimed)
+        return HeldSubscription(self.id or "", self.queue.destination, unsettled)
 
     def __contains__(self, message_id: str) -> bool:
         """Whether a message, named as 1.0 and 1.1 do, is to be settled."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.routing.pressure import HARD, Pressure
 from stompy_broker.routing.queue import Rejection
 from stompy_broker.session.receipts import when_all
 from stompy_broker.session.subscription import AckSubscription
@@ -90,16 +91,18 @@ class Transaction:
 
 
 class Transactions:
-    """The open transactions of a connection, by id.
+    """The open transactions of a connection, by id. What they gather counts as memory in use.
 
     Args:
+        memory: of the broker.
         max_open: how many may be open.
         max_frames: how many frames one may gather.
         max_bytes: how large the SENDs in one may be together.
     """
 
-    def __init__(self, *, max_open: int, max_frames: int, max_bytes: int) -> None:
+    def __init__(self, memory: Pressure, *, max_open: int, max_frames: int, max_bytes: int) -> None:
         self._open: dict[str, Transaction] = {}
+        self._memory = memory
         self._max_open = max_open
         self.max_frames = max_frames
         self.max_bytes = max_bytes
@@ -139,35 +142,51 @@ class Transactions:
         Raises:
             ProtocolError: there is none of that id, or it would grow too large.
         """
-        transaction = self.find(transaction_id)
-        transaction.size += size
-        if len(transaction.operations) >= self.max_frames or transaction.size > self.max_bytes:
+        transaction, memory = self.find(transaction_id), self._memory
+        total = transaction.size + size
+        if len(transaction.operations) >= self.max_frames or total > self.max_bytes:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
                 f"transaction {transaction_id!r} is over {self.max_frames} frames "
                 f"or {self.max_bytes} bytes",
             )
+        if size and memory.full and memory.used >= memory.high * HARD:
+            # To wait would be for ever if all that fills the memory waited for COMMIT like this.
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the broker is full, and {total} bytes wait in transaction {transaction_id!r}",
+            )
+        transaction.size = total
+        memory.add(size)
         return transaction
 
     def take(self, transaction_id: str) -> Transaction:
-        """Close a transaction, for COMMIT or ABORT.
+        """Close a transaction, for COMMIT or ABORT. `release` follows.
 
         Raises:
             ProtocolError: there is none of that id.
         """
         transaction = self.find(transaction_id)
         del self._open[transaction_id]
+        # Nobody is to be told before COMMIT has put the same into queues.
+        self._memory.used -= transaction.size
         return transaction
 
     def items(self) -> list[tuple[str, Transaction]]:
         """All that are open, by id."""
         return list(self._open.items())
 
+    def release(self) -> None:
+        """What `take` closed was applied or forgotten: there may be room again."""
+        self._memory.sink()
+
     def abort_all(self) -> None:
         """The connection ends: every open transaction is aborted."""
         for transaction in list(self._open.values()):
             transaction.abort()
+            self._memory.used -= transaction.size
         self._open.clear()
+        self._memory.sink()
 
     def __len__(self) -> int:
         return len(self._open)

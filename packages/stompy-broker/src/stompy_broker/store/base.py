@@ -57,22 +57,24 @@ class Restored(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFigures:
+class StoreStats:
     """How a store is doing.
 
     Attributes:
-        kind: ``memory`` or ``sqlite``.
-        bytes: size of its files.
-        commits: how many there were since it was opened; each is one ``fsync``.
-        commit_seconds: what one takes, a running average.
-        commit_p99_seconds: what one in a hundred of the last ones took.
+        trouble: why nothing can be written, or no more messages are taken; empty = all is well.
+        bytes: the length of its files.
+        free: bytes left on their disk.
+        unwritten: changes that it was told and has not made safe yet.
+        commits: how many it has made since the start.
+        commit_seconds: how long one takes, a running average.
     """
 
-    kind: str
+    trouble: str = ""
     bytes: int = 0
+    free: int = 0
+    unwritten: int = 0
     commits: int = 0
     commit_seconds: float = 0.0
-    commit_p99_seconds: float = 0.0
 
 
 class MessageStore(Protocol):
@@ -81,11 +83,16 @@ class MessageStore(Protocol):
     Attributes:
         durable: whether what it is told outlives the process. Queues tell a store that is not
             durable nothing about messages.
-        trouble: why nothing can be written just now; empty when all is well.
+        trouble: why nothing can be written just now, or no more messages are taken; empty when
+            all is well.
     """
 
     durable: bool
     trouble: str
+
+    def stats(self) -> StoreStats:
+        """How it is doing."""
+        ...
 
     def restore(self) -> Iterator[Restored]:
         """Every message that survived, by sequence. Called once, before anything is told."""
@@ -111,6 +118,10 @@ class MessageStore(Protocol):
         """A message left its queue for good."""
         ...
 
+    def holds(self, message: Message) -> bool:
+        """Whether it is written, so that its body may be let go and loaded again."""
+        ...
+
     def load(self, messages: Sequence[Message], done: Done) -> None:
         """Give messages their bodies back, then call ``done``.
 
@@ -134,8 +145,8 @@ class MessageStore(Protocol):
         """Call ``done`` once everything told so far is safe; at once where it is already."""
         ...
 
-    def figures(self) -> StoreFigures:
-        """How it is doing."""
+    def heard(self) -> None:
+        """What one client sent was worked through; what it waits for may be made safe now."""
         ...
 
     def close(self) -> None:

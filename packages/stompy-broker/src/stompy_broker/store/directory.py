@@ -86,11 +86,17 @@ def open_database(file: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 16384")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute("PRAGMA cache_size = -65536")
+            # Some builds of SQLite overwrite what is deleted, and so write each body twice.
+            connection.execute("PRAGMA secure_delete = OFF")
             for step in migrate(connection):
                 log.info("%s: %s", file, step)
             (clean,) = connection.execute("SELECT clean FROM state").fetchone()
             if not clean:
                 _look_for_damage(connection, file)
+                # A delivery is noted some milliseconds later, so a crash may have hidden it.
+                connection.execute(
+                    "UPDATE state SET doubtful = coalesce((SELECT max(sequence) FROM message), -1)"
+                )
             connection.execute("UPDATE state SET clean = 0")
             # So that the file stands for itself, should the WAL be lost.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -22,8 +22,8 @@ from urllib.parse import quote
 from stompy.errors import ProtocolError
 from stompy_broker.store.base import StoredSubscription, StoreError
 from stompy_broker.store.directory import FILE, damage, lock_directory, translated
+from stompy_broker.store.rows import restored_head
 from stompy_broker.store.schema import STEPS, check_ours
-from stompy_broker.store.sqlite import restored_head
 
 _FINDINGS = 100
 """At most so many of SQLite's findings are told."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreFigures
+from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
 
 
 class MemoryStore:
@@ -25,6 +25,10 @@ class MemoryStore:
         self._messages: dict[int, tuple[str, Message, int, int]] = {}
         self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
+
+    def stats(self) -> StoreStats:
+        """It has no files, and nothing waits."""
+        return StoreStats()
 
     def restore(self) -> Iterator[Restored]:
         """What was appended and not removed."""
@@ -55,6 +59,10 @@ class MemoryStore:
         """Forget it."""
         del self._messages[message.sequence]
 
+    def holds(self, message: Message) -> bool:
+        """There is no second copy of a body."""
+        return False
+
     def load(self, messages: Sequence[Message], done: Done) -> None:
         """Bodies never leave memory; those of restored messages come back."""
         for message in messages:
@@ -82,9 +90,8 @@ class MemoryStore:
         """At once."""
         done()
 
-    def figures(self) -> StoreFigures:
-        """There is nothing to tell."""
-        return StoreFigures("memory")
+    def heard(self) -> None:
+        """There is nothing to write."""
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -30,7 +30,7 @@ STEPS: tuple[tuple[str, str], ...] = (
             deliveries INTEGER NOT NULL,    -- begun so far
             due INTEGER NOT NULL,           -- not before; milliseconds since the epoch, or 0
             expires INTEGER NOT NULL,       -- milliseconds since the epoch, or 0
-            flags INTEGER NOT NULL,         -- see stompy_broker.store.sqlite
+            flags INTEGER NOT NULL,         -- see stompy_broker.store.rows
             message_id BLOB,                -- NULL = the sequence
             head BLOB NOT NULL,             -- header lines as STOMP 1.2 writes them
             body BLOB NOT NULL
@@ -47,6 +47,11 @@ STEPS: tuple[tuple[str, str], ...] = (
         CREATE TABLE state (clean INTEGER NOT NULL);
         INSERT INTO state VALUES (1);
         """,
+    ),
+    (
+        "messages that a crash left in doubt",
+        # Up to this sequence, messages may have been delivered without a trace.
+        "ALTER TABLE state ADD COLUMN doubtful INTEGER NOT NULL DEFAULT -1;",
     ),
 )
 

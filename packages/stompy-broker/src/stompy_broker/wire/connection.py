@@ -14,27 +14,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import selectors
 import socket
 from collections.abc import Callable
 from typing import cast
 
-from stompy.admin.rows import Tls
+from stompy.admin.parts import Tls
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
+from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.session import Session
 
 log = logging.getLogger("stompy_broker.connection")
 
-_TLS_HANDSHAKE = 0x16
 _CLOSED_BY_PEER = (7, 8)  # Linux: TCP_CLOSE, TCP_CLOSE_WAIT
-_HTTP_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI ")
-_LONGEST_METHOD = max(map(len, _HTTP_METHODS))
-_HTTP_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
-    b"This port speaks STOMP, not HTTP.\n"
-)
 
 
 class Flusher:
@@ -47,10 +42,11 @@ class Flusher:
     def add(self, connection: Connection) -> None:
         """A connection's outlet is not empty any more."""
         if not self._written:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._written.append(connection)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Empty them now."""
         written, self._written = self._written, []
         for connection in written:
             try:
@@ -71,8 +67,16 @@ class Connection(asyncio.Protocol):
         output_mark: bytes that may wait for a client before its consumers wait.
         linger: seconds to wait for the client to close after we did.
         closed: called when the connection is gone.
-        refusal: why this connection is turned away at once; None to serve it.
+
+    Attributes:
+        address: who is there, for the log.
+        host: the same without the port.
+        certificate: the login that the client's certificate stands for.
+        since: when it connected.
+        scheme: what the client speaks, as in URLs.
     """
+
+    scheme = "stomp"
 
     def __init__(
         self,
@@ -83,9 +87,11 @@ class Connection(asyncio.Protocol):
         output_mark: int,
         linger: float,
         closed: Callable[[Connection], None],
-        refusal: ProtocolError | None = None,
+        since: float | None = None,
     ) -> None:
-        self.address = "?"
+        self.address = self.host = "?"
+        self.certificate: str | None = None
+        self.since = clock.now() if since is None else since
         self.listener = ""
         self.tls: Tls | None = None
         self.ws = False
@@ -95,14 +101,12 @@ class Connection(asyncio.Protocol):
         self._output_mark = output_mark
         self._linger = linger
         self._on_closed = closed
-        self._refusal = refusal
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
-        # The first bytes, until it is clear that they are STOMP; None from then on.
-        self._opening: bytes | None = b""
         self._unread_for: set[str] = set()  # why nothing is read just now
         self._socket_full = False
         self._closing = False
+        self._farewell: ErrorCode | None = None
         self._finished = False  # the client has closed its side
         self._cut = clock.alarm(self.abort)
 
@@ -111,28 +115,18 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
         self._transport = cast(asyncio.Transport, transport)
-        self.address = _address(transport.get_extra_info("peername"))
+        self.address, self.host = address_of(transport)
         sock: socket.socket = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._transport.set_write_buffer_limits(high=self._output_mark)
         self._session = Session(self._lobby, self)
-        log.debug("%s: connected", self.address)
-        if self._refusal is not None:
-            self._session.refuse(self._refusal)
+        log.debug("%s: connected by %s", self.address, self.scheme)
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
         session = self._session
         if self._closing or session is None:
             return
-        if self._opening is not None:
-            data = self._opening + data
-            if self._is_foreign(data):
-                return
-            if len(data) < _LONGEST_METHOD and not data.endswith(b"\0"):
-                self._opening = data
-                return
-            self._opening = None
         try:
             session.receive(data)
         except Exception:
@@ -140,6 +134,10 @@ class Connection(asyncio.Protocol):
         if self._socket_full and self.outlet.size > self._output_mark:
             # It asks for answers and does not take them.
             self._stop_reading("answers")
+
+    def begin(self, first: bytes) -> None:
+        """Take the STOMP that came before this was a connection."""
+        self.data_received(first)
 
     def eof_received(self) -> bool:
         """The client sends no more; what waits for it is still written."""
@@ -191,6 +189,22 @@ class Connection(asyncio.Protocol):
         """Whether the client has deliveries to settle."""
         return self._session is not None and self._session.owes
 
+    @property
+    def holdings(self) -> Holdings:
+        """What the client has of us. Not for the hot path."""
+        return Holdings(self.address, "") if self._session is None else self._session.holdings
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        return input_waits(self._transport)
+
+    @property
+    def login(self) -> str | None:
+        """Who has logged in."""
+        principal = None if self._session is None else self._session.principal
+        return None if principal is None else principal.name
+
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""
         if self._session is not None:
@@ -224,9 +238,10 @@ class Connection(asyncio.Protocol):
         """Read again."""
         self._go_on_reading("session")
 
-    def close(self) -> None:
+    def close(self, reason: ErrorCode | None = None) -> None:
         """Write what waits, then close gracefully."""
         self._closing = True
+        self._farewell = reason
         self._cut.set(self._clock.now() + self._linger)
         if self.outlet.size == 0:
             self._end_writing()
@@ -310,28 +325,24 @@ class Connection(asyncio.Protocol):
             )
         )
 
-    def _is_foreign(self, data: bytes) -> bool:
-        """Whether the first bytes are another protocol's: TLS and HTTP are told so, and closed."""
-        if data[0] == _TLS_HANDSHAKE:
-            log.warning("%s: tried TLS on a port without it", self.address)
-            self.abort()
-            return True
-        if data.startswith(_HTTP_METHODS):
-            log.warning("%s: tried HTTP on the STOMP port", self.address)
-            if self._session is not None:
-                self._session.closed()
-            self.outlet.put(_HTTP_ANSWER)
-            self.close()
-            return True
-        return False
-
     def __repr__(self) -> str:
         """Address and what waits."""
         return f"<Connection {self.address} waiting:{self.outlet.size}B>"
 
 
-def _address(peername: object) -> str:
+def input_waits(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether something came, or the peer left, and that was not read yet."""
+    if transport is None or transport.is_closing():
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def address_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
+    """Who is on the other side: address and port for the log, and the address alone."""
+    peername = transport.get_extra_info("peername")
     if isinstance(peername, tuple):
         host, port, *_ = peername
-        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-    return str(peername) or "?"
+        return (f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"), str(host)
+    return str(peername) or "?", str(peername)

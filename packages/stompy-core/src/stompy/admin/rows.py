@@ -5,6 +5,9 @@ fields that it does not know, and every field has a default for brokers that do 
 that end in ``_at`` are milliseconds since the epoch, ``_ms`` are durations; counters only grow
 within one ``boot`` of the broker. Sizes of messages count headers and what the broker adds.
 
+Nobody changes a row once it is made. Rows are not frozen, because making a frozen one of thirty
+fields takes five times as long, and a busy broker makes thousands a second.
+
 The reference page of the manual is made from the docstrings here.
 """
 
@@ -13,7 +16,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypedDict
+
+from stompy.admin.parts import (
+    Alarm,
+    Beat,
+    Holding,
+    Lag,
+    Listener,
+    Rate,
+    Series,
+    StoreFigures,
+    Tls,
+    Traffic,
+    TransactionLimits,
+    Watching,
+)
+
+from stompy.rows import Shown
 
 
 class Kind(StrEnum):
@@ -59,113 +78,8 @@ class Role(StrEnum):
 _RANKS = tuple(Role)
 
 
-# -- parts of rows -----------------------------------------------------------------------------
-
-Rate = TypedDict("Rate", {"in": float, "out": float, "ack": float})
-"""Messages a second, over the last second or more."""
-
-Traffic = TypedDict(
-    "Traffic", {"in": float, "out": float, "ack": float, "in_bytes": float, "out_bytes": float}
-)
-"""`Rate`, and bytes a second on the wire."""
-
-
-class Listener(TypedDict):
-    """Where a broker takes connections."""
-
-    url: str
-    clients: int
-
-
-class Lag(TypedDict):
-    """By how much the event loop was late, in milliseconds, over the last ten seconds."""
-
-    avg: float
-    p99: float
-    max: float
-
-
-class StoreFigures(TypedDict):
-    """How the message store is.
-
-    ``kind`` is ``memory`` or ``sqlite``; ``trouble`` says why nothing can be written, if so;
-    ``commits`` counts, each of them one ``fsync``; the times are those of whole commits.
-    """
-
-    kind: str
-    bytes: int
-    trouble: str
-    commits: int
-    fsync_per_s: float
-    fsync_avg_ms: float
-    fsync_p99_ms: float
-
-
-class Alarm(TypedDict):
-    """Something that needs a person: ``memory``, ``disk`` or ``store``."""
-
-    name: str
-    since: int
-    reason: str
-
-
-class Watching(TypedDict):
-    """What the ``$SYS`` topics themselves cost; not part of the other counters."""
-
-    watchers: int
-    out_msgs: int
-    out_bytes: int
-    dropped: int
-    commands: int
-
-
-class Tls(TypedDict):
-    """The encryption of a connection."""
-
-    version: str
-    cipher: str
-    subject: str
-
-
-class Beat(TypedDict):
-    """Heart-beat intervals as agreed, in milliseconds; 0 = none."""
-
-    in_ms: int
-    out_ms: int
-
-
-class Holding(TypedDict):
-    """What an open transaction holds for one destination."""
-
-    name: str
-    sends: int
-    acks: int
-    nacks: int
-    bytes: int
-
-
-class TransactionLimits(TypedDict):
-    """How large a transaction may become."""
-
-    frames: int
-    bytes: int
-
-
-class Series(TypedDict):
-    """Recent history: the counters at the end of each step, the newest last."""
-
-    step_ms: int
-    until: int
-    in_msgs: list[int]
-    out_msgs: list[int]
-    ready: list[int]
-
-
-# -- rows --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerRow:
+@dataclass(slots=True, kw_only=True)
+class BrokerRow(Shown):
     """The broker itself.
 
     Attributes:
@@ -199,7 +113,7 @@ class BrokerRow:
         in_bytes: read from all sockets.
         out_msgs: MESSAGE frames.
         out_bytes: written to all sockets.
-        acked: settled by ACK, or by being written with ``ack:auto``.
+        acked: settled by ACK; what is delivered with ``ack:auto`` needs none.
         nacked: settled by NACK.
         redelivered: deliveries of a message that was delivered before.
         expired: messages whose time was over.
@@ -214,8 +128,8 @@ class BrokerRow:
         threads: of the process.
         loop_lag_ms: by how much the event loop was late: ``avg``, ``p99``, ``max``.
         disk_free_bytes: on the store's disk; null without store.
-        store: ``kind``, ``bytes`` on disk, ``trouble``, ``commits``, ``fsync_per_s``,
-            ``fsync_avg_ms``, ``fsync_p99_ms``.
+        store: ``kind``, ``bytes`` on disk, ``trouble``, ``unwritten`` changes, ``commits``,
+            ``fsync_per_s``, ``fsync_avg_ms``.
         alarms: what needs a person, each with ``name``, ``since`` and ``reason``.
         admin: what watching costs: ``watchers``, ``out_msgs``, ``out_bytes``, ``dropped``
             snapshots and events, ``commands``.
@@ -271,8 +185,8 @@ class BrokerRow:
     admin: Watching | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueRow:
+@dataclass(slots=True, kw_only=True)
+class QueueRow(Shown):
     """One queue.
 
     Attributes:
@@ -296,7 +210,7 @@ class QueueRow:
         consumers: subscriptions.
         in_msgs: messages that came in.
         out_msgs: deliveries, redeliveries included.
-        acked: settled by ACK, or by being written with ``ack:auto``.
+        acked: settled by ACK; what is delivered with ``ack:auto`` needs none.
         nacked: settled by NACK.
         redelivered: deliveries of a message that was delivered before.
         expired: messages whose time was over.
@@ -307,7 +221,8 @@ class QueueRow:
         oldest_at: when the message came that is next in line; null = none waits.
         oldest_ms: its age.
         drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
-        last_in_at: when the last message came in; null = none since ``created_at``.
+        last_in_at: when a message was last seen to come in, exact to one interval; null = not
+            since somebody has been watching, and none waits.
         dlq: name of the queue its dead letters are in, if there is one by now.
         dlq_of: name of the queue whose dead letters it holds, going by its own name.
     """
@@ -348,8 +263,8 @@ class QueueRow:
     dlq_of: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicRow:
+@dataclass(slots=True, kw_only=True)
+class TopicRow(Shown):
     """One topic.
 
     Attributes:
@@ -371,8 +286,8 @@ class TopicRow:
     last_in_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionRow:
+@dataclass(slots=True, kw_only=True)
+class ConnectionRow(Shown):
     """One client.
 
     Attributes:
@@ -432,8 +347,8 @@ class ConnectionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionRow:
+@dataclass(slots=True, kw_only=True)
+class SubscriptionRow(Shown):
     """One subscription.
 
     Attributes:
@@ -449,7 +364,7 @@ class SubscriptionRow:
         pending: messages that wait for it alone: the backlog of a topic subscription.
         unacked: deliveries to be settled, those in transactions included.
         delivered: messages so far.
-        acked: of these, settled by ACK; with ``auto`` all.
+        acked: of these, settled by ACK; with ``auto`` none.
         nacked: of these, settled by NACK.
         dropped: messages that its full backlog could not take.
         rate: messages a second: ``out``, ``ack``; ``in`` is always 0.
@@ -486,8 +401,8 @@ class SubscriptionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DurableRow:
+@dataclass(slots=True, kw_only=True)
+class DurableRow(Shown):
     """One durable topic subscription.
 
     Attributes:
@@ -519,8 +434,8 @@ class DurableRow:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionRow:
+@dataclass(slots=True, kw_only=True)
+class TransactionRow(Shown):
     """One open transaction.
 
     Attributes:
@@ -556,7 +471,7 @@ class TransactionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class QueueDetail(QueueRow):
     """One queue in detail: its row, and these.
 
@@ -570,8 +485,8 @@ class QueueDetail(QueueRow):
     series: Series | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+@dataclass(slots=True, kw_only=True)
+class Event(Shown):
     """One thing that happened.
 
     Attributes:

@@ -6,7 +6,18 @@
 """
 
 from stompy.aio.client import STOMPClient, connect
+from stompy.aio.confirmation import Confirmation
+from stompy.aio.message import Message
 from stompy.aio.opening import Opening
+from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
 
-__all__ = ["Opening", "STOMPClient", "STOMPTransaction", "connect"]
+__all__ = [
+    "Confirmation",
+    "Message",
+    "Opening",
+    "STOMPClient",
+    "STOMPTransaction",
+    "Subscription",
+    "connect",
+]

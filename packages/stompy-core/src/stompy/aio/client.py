@@ -19,29 +19,39 @@ What holds at all times:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 
 from stompy.aio.dial import dial
-from stompy.aio.link import Link
+from stompy.aio.link import Link, Owner
 from stompy.aio.opening import Opening
-from stompy.aio.sending import FrameSender
+from stompy.aio.session import Session, SessionSettings
+from stompy.aio.signal import deadline_after
+from stompy.aio.subscribing import Subscriber
+from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
+from stompy.confirmations import Outcome
 from stompy.dial import ConnectionSettings, broker_error
-from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
+from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError, STOMPException
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
+from stompy.health import NEVER_CONNECTED, ClientHealth
 from stompy.heartbeat import DEFAULT_HEART_BEAT
+from stompy.lifecycle import ConnectionState, StateChange
 from stompy.limits import DEFAULT_LIMITS, Limits
-from stompy.sending import HeaderValue, as_text
-from stompy.subscriptions import Duty, Subscriptions
-from stompy.transport.address import Address, AddressLike, parse_addresses
+from stompy.retry import Reconnect
+from stompy.subscriptions import Duty
+from stompy.transport.address import Address, AddressLike
+from stompy.transport.failover import read_addresses
+from stompy.transport.tls import TLS
+from stompy.verbs import HeaderValue, connect_headers
 
 _CLOSE_SECONDS = 1.0
 
 
-class STOMPClient(FrameSender):
+class STOMPClient(Subscriber):
     """A client of a STOMP broker.
 
     Use it in an ``async with`` statement to be sure that it disconnects.
@@ -49,7 +59,7 @@ class STOMPClient(FrameSender):
 
     def __init__(self) -> None:
         super().__init__()
-        self._error_is_told = False
+        self._connecting: Session | None = None
 
     # -- the connection ----------------------------------------------------------------------
 
@@ -67,35 +77,54 @@ class STOMPClient(FrameSender):
         heart_beat_grace: float = 2.0,
         limits: Limits = DEFAULT_LIMITS,
         send_timeout: float = 60.0,
+        tls: ssl.SSLContext | TLS | None = None,
+        reconnect: bool | Reconnect = False,
+        on_state: Callable[[StateChange], object] | None = None,
+        content_length: bool = True,
         **kv_headers: HeaderValue,
     ) -> STOMPFrame:
         """Connect to the first broker of a list that answers.
 
         Args:
             addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
-                or a list of them, tried in order.
+                or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
+                TLS, WebSocket, and the one over the other.
             login: login id; one in the URL counts when this is None.
             passcode: pass code; likewise.
             headers: more headers for CONNECT.
-            timeout: seconds for each address, over look-up, TCP and the broker's answer.
+            timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
+                answer.
             host: the virtual host; default: the path of the URL, or else ``/``.
             versions: the STOMP versions to offer.
             heart_beat: milliseconds between our beats, and between those that we want.
             heart_beat_grace: after how many intervals of silence the broker counts as dead.
             limits: how large a received frame may be.
-            send_timeout: seconds that sending may wait when the broker takes nothing.
+            send_timeout: seconds that sending may wait when the broker takes nothing, or while
+                the connection is made again.
+            tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+                it the system's authorities are trusted.
+            reconnect: whether a connection that was lost is made again, and how. A ``failover:``
+                address brings a `Reconnect` of its own, which one given here overrules.
+            on_state: called with each `StateChange`, soon after it. What it raises is logged and
+                counted.
+            content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
+                make text messages of those that do not.
             kv_headers: more headers for CONNECT.
 
         Returns:
             The CONNECTED frame.
 
         Raises:
+            STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
             STOMPConnectionError: no broker answered; the text says what happened at each address.
             STOMPError: the broker refused, or this client is connected already.
-            ValueError: an address, a version or a header that cannot be.
+            ValueError: an address, a version, a header or options for TLS that cannot be.
+            ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
         """
-        if self.is_connected:
+        if self.is_connected or self.state is ConnectionState.RECONNECTING:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
+        if self._connecting is not None:
+            raise STOMPError("this client is connecting already")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
@@ -103,22 +132,37 @@ class STOMPClient(FrameSender):
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
+            tls=tls,
+            content_length=content_length,
         )
+        addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
 
         def headers_for(address: Address) -> dict[str, str]:
-            chosen = {
-                "host": host or address.vhost or "/",
-                "login": address.login if login is None else login,
-                "passcode": address.passcode if passcode is None else passcode,
-            }
-            given = {name: value for name, value in chosen.items() if value is not None}
-            return as_text({**given, **headers, **kv_headers})
+            return connect_headers(
+                address.login if login is None else login,
+                address.passcode if passcode is None else passcode,
+                host or address.vhost or "/",
+                {**headers, **kv_headers},
+            )
 
-        link = await dial(parse_addresses(addr_list), headers_for, settings)
+        def one_round(owner: Owner, round: Sequence[Address]) -> Awaitable[Link]:
+            return dial(round, headers_for, settings, owner)
+
+        client_id = {**headers, **kv_headers}.get("client-id")
+        session = Session(
+            addresses,
+            one_round,
+            SessionSettings(policy, send_timeout, None if client_id is None else str(client_id)),
+            on_state,
+        )
+        self._connecting = session
+        try:
+            await session.open()
+        finally:
+            self._connecting = None
+        self._session = session
         self._error_is_told = False
-        self._subscriptions = Subscriptions(link.protocol.version)
-        self._link = link
-        return link.connected
+        return session.link.connected
 
     async def disconnect(self, *, timeout: float = 5.0) -> None:
         """Send DISCONNECT, wait for its receipt, and close the connection.
@@ -134,20 +178,26 @@ class STOMPClient(FrameSender):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        link = self._link
-        if link is None:
+        session = self._session
+        if session is None:
             return
-        receipt = self._new_id("r")
+        deadline = session.now() + timeout
+        await session.leave()
+        for handle in self._handles(session):
+            await handle.drain(deadline)
+        link = session.link
+        receipt = session.expect(self._new_id("r"))
         refused = False
         try:
-            if link.say_goodbye(receipt):
-                with suppress(STOMPTimeout):
-                    refused = await link.inbox.claim_receipt(receipt, timeout) is None
+            if link.say_goodbye(receipt.receipt_id):
+                await receipt.wait(max(0.0, deadline - session.now()))
+                refused = receipt.outcome is not Outcome.ACCEPTED
             else:
                 # It has ended, or another task waits for the receipt.
-                await link.wait_ended(timeout)
+                await link.wait_ended(max(0.0, deadline - session.now()))
         finally:
-            await self._drop(link)
+            session.confirmations.forget(receipt)
+            await self._drop(session)
         reason = link.close_reason
         by_error = reason is not None and reason.Frame is not None
         if refused and reason is not None and by_error and not self._error_is_told:
@@ -155,22 +205,23 @@ class STOMPClient(FrameSender):
 
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        link = self._link
-        if link is None:
+        session = self._session
+        if session is None:
             return
-        link.say_goodbye(self._new_id("r"))
-        await self._drop(link)
+        await session.leave()
+        session.link.say_goodbye(self._new_id("r"))
+        await self._drop(session)
 
-    async def _drop(self, link: Link) -> None:
-        link.close()
-        link.inbox.discard()
-        await link.wait_closed(_CLOSE_SECONDS)
-        link.inbox.discard()
+    async def _drop(self, session: Session) -> None:
+        session.link.close()
+        session.inbox.discard()
+        await session.link.wait_closed(_CLOSE_SECONDS)
+        session.inbox.discard()
 
     @property
     def is_connected(self) -> bool:
         """Whether frames can be sent; false from the moment that the connection ends."""
-        return self._link is not None and self._link.is_open
+        return self._session is not None and self._session.is_usable
 
     @property
     def Connected(self) -> bool:  # noqa: N802 -- the manual's name
@@ -212,6 +263,42 @@ class STOMPClient(FrameSender):
         """Why the connection was lost; None while there is one, and after our own disconnect."""
         return None if self._link is None else self._link.close_reason
 
+    @property
+    def _link(self) -> Link | None:
+        """The last link."""
+        session = self._session
+        return session.link if session is not None and session.has_link else None
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the client stands."""
+        session = self._connecting or self._session
+        return ConnectionState.DISCONNECTED if session is None else session.lifecycle.state
+
+    async def wait_connected(self, timeout: float | None = 10.0) -> None:
+        """Wait until frames can be sent; all subscriptions are back then.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused, and nobody tries again.
+            STOMPTimeout: there was none in time.
+        """
+        await self._last_session().wait_ready(timeout)
+
+    def health(self) -> ClientHealth:
+        """How the client and each of its subscriptions are."""
+        session = self._session
+        if session is None:
+            return NEVER_CONNECTED
+        return session.health(tuple(handle.health() for handle in self._handles(session)))
+
+    @staticmethod
+    def _handles(session: Session) -> list[Subscription]:
+        return [one for one in session.receivers.values() if isinstance(one, Subscription)]
+
     # -- receiving ---------------------------------------------------------------------------
 
     async def recv(
@@ -229,9 +316,9 @@ class STOMPClient(FrameSender):
             STOMPTimeout: nothing came in time.
             STOMPError: the broker sent ERROR; the connection is closed.
         """
-        link = self._last_link()
-        inbox = link.inbox
-        deadline = None if timeout is None else link.now() + timeout
+        session = self._last_session()
+        inbox = session.inbox
+        deadline = deadline_after(timeout)
         # Once a frame was taken nothing is awaited, so that cancelling never loses one.
         while True:
             frame = inbox.take()
@@ -240,7 +327,7 @@ class STOMPClient(FrameSender):
                     return None
                 await inbox.wait(deadline)
             elif frame.Command == "MESSAGE":
-                if self._subscriptions.carefree or self._accepted(link, frame, transaction):
+                if session.subscriptions.carefree or self._accepted(session, frame, transaction):
                     return frame
             elif frame.Command == "ERROR":
                 raise self._told(frame)
@@ -284,13 +371,13 @@ class STOMPClient(FrameSender):
         if callback is not None and not callable(callback):
             raise TypeError(f"the callback must be callable, not {type(callback).__name__}")
         call = _no_callback if callback is None else callback
-        link = self._last_link()
-        while (frame := await link.inbox.get(timeout)) is not None:
+        session = self._last_session()
+        while (frame := await session.inbox.get(timeout)) is not None:
             if frame.Command == "ERROR":
                 raise self._told(frame)
-            duty = self._duty(frame)
+            duty = _duty(session, frame)
             if duty is Duty.ACK and transaction is not None:
-                accepted = self._acknowledged(link, frame, transaction)
+                accepted = self._acknowledged(session, frame, transaction)
                 duty = Duty.NONE if accepted else Duty.STALE
             if duty is Duty.STALE:
                 continue
@@ -299,48 +386,49 @@ class STOMPClient(FrameSender):
             except BaseException:
                 if duty is Duty.ACK:
                     with suppress(STOMPException):
-                        self._settle_if_owed(link, "NACK", frame)
+                        self._settle_if_owed(session, "NACK", frame)
                 raise
             if duty is Duty.ACK:
-                with suppress(STOMPConnectionError):
-                    self._settle_if_owed(link, "ACK", frame)
+                with suppress(STOMPConnectionError, StaleMessageError):
+                    self._settle_if_owed(session, "ACK", frame)
             if answer:
                 return answer
         return None
-
-    def _duty(self, frame: STOMPFrame) -> Duty:
-        subscriptions = self._subscriptions
-        return Duty.NONE if subscriptions.carefree else subscriptions.receive(frame)
 
     def _told(self, frame: STOMPFrame) -> STOMPError:
         """The exception for an ERROR frame, which `disconnect` then need not raise again."""
         self._error_is_told = True
         return broker_error(frame)
 
-    def _accepted(self, link: Link, frame: STOMPFrame, transaction: str | None) -> bool:
+    def _accepted(self, session: Session, frame: STOMPFrame, transaction: str | None) -> bool:
         """Acknowledge a message where that is our duty; false if it is not ours any more."""
-        duty = self._subscriptions.receive(frame)
+        duty = session.subscriptions.receive(frame)
         if duty is Duty.ACK:
-            return self._acknowledged(link, frame, transaction)
+            return self._acknowledged(session, frame, transaction)
         return duty is not Duty.STALE
 
-    def _acknowledged(self, link: Link, frame: STOMPFrame, transaction: str | None) -> bool:
+    def _acknowledged(self, session: Session, frame: STOMPFrame, transaction: str | None) -> bool:
         try:
-            self._settle(link, "ACK", frame, transaction)
+            self._settle(session, "ACK", frame, transaction)
         except STOMPConnectionError:
             return False
         return True
 
-    def _settle_if_owed(self, link: Link, command: str, frame: STOMPFrame) -> None:
+    def _settle_if_owed(self, session: Session, command: str, frame: STOMPFrame) -> None:
         # The callback may have ended the subscription, which gave the message back.
-        if self._subscriptions.owes(frame):
-            self._settle(link, command, frame)
+        if session.subscriptions.owes(frame):
+            self._settle(session, command, frame)
 
     def _settle(
-        self, link: Link, command: str, frame: STOMPFrame, transaction: str | None = None
+        self, session: Session, command: str, frame: STOMPFrame, transaction: str | None = None
     ) -> None:
-        headers = self._subscriptions.settlement(command, frame)
-        self._write(link, command, {**headers}, transaction=transaction)
+        """Acknowledge or refuse at this moment, without a wait for room."""
+        headers = dict(session.subscriptions.settlement(command, frame))
+        if transaction is not None:
+            headers["transaction"] = transaction
+        session.write(session.link, command, headers)
+
+    # -- transactions ------------------------------------------------------------------------
 
     def transaction(self, txn_id: str | None = None) -> Opening[STOMPTransaction]:
         """Begin a transaction.
@@ -383,7 +471,7 @@ class STOMPClient(FrameSender):
         if link is None:
             return "<stompy.aio.STOMPClient not connected>"
         ended = f"lost: {link.close_reason}" if link.close_reason else "closed"
-        state = "connected" if link.is_open else ended
+        state = self.state.value if link.is_open else ended
         return f"<stompy.aio.STOMPClient {link.address} STOMP {self.version} {state}>"
 
 
@@ -407,6 +495,11 @@ class Messages:
         if frame is None:
             raise StopAsyncIteration
         return frame
+
+
+def _duty(session: Session, frame: STOMPFrame) -> Duty:
+    subscriptions = session.subscriptions
+    return Duty.NONE if subscriptions.carefree else subscriptions.receive(frame)
 
 
 async def _called(
@@ -434,6 +527,10 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     heart_beat_grace: float = 2.0,
     limits: Limits = DEFAULT_LIMITS,
     send_timeout: float = 60.0,
+    tls: ssl.SSLContext | TLS | None = None,
+    reconnect: bool | Reconnect = False,
+    on_state: Callable[[StateChange], object] | None = None,
+    content_length: bool = True,
     **kv_headers: HeaderValue,
 ) -> Opening[STOMPClient]:
     """Make a client and connect it.
@@ -459,6 +556,10 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
             heart_beat_grace=heart_beat_grace,
             limits=limits,
             send_timeout=send_timeout,
+            tls=tls,
+            reconnect=reconnect,
+            on_state=on_state,
+            content_length=content_length,
             **kv_headers,
         )
         return client

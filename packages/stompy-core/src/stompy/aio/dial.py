@@ -7,62 +7,69 @@ address after a failure, and a refusal in answer to CONNECT is final.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from stompy.aio.link import Link
-from stompy.dial import ConnectionSettings, _foreign, _refused, broker_error
-from stompy.errors import STOMPConnectionError, STOMPError
-from stompy.protocol.client import ClientProtocol
+from stompy.aio.link import Link, Owner
+from stompy.dial import (
+    ConnectionSettings,
+    broker_error,
+    check_refusal,
+    foreign_service,
+    layer_failed,
+    layers_of,
+    new_protocol,
+    nobody_answered,
+)
+from stompy.errors import ErrorCode, ProtocolError, STOMPError
 from stompy.transport.address import Address
+from stompy.transport.layers import LayerError
 from stompy.transport.lookup import TIMED_OUT, AttemptFailed
 from stompy.transport.streams import open_connection
-
-logger = logging.getLogger("stompy")
 
 
 async def dial(
     addresses: Sequence[Address],
     headers_for: Callable[[Address], Mapping[str, str]],
     settings: ConnectionSettings,
+    owner: Owner,
 ) -> Link:
     """Open a link to the first broker that answers.
 
     Raises:
+        STOMPCertificateError: a certificate was not accepted.
         STOMPConnectionError: none did; the text names each address with phase and reason.
+        ConnectionImpossible: none did, and for reasons that will not go away.
         STOMPError: the broker refused, in its own words.
         ValueError: a header that CONNECT cannot carry.
     """
     failures = []
     for address in addresses:
         try:
-            return await _attempt(address, headers_for(address), settings)
+            return await _attempt(address, headers_for(address), settings, owner)
         except AttemptFailed as failure:
-            logger.info("no connection to %s: %s", address, failure)
-            failures.append(f"{address} ({failure})")
-    raise STOMPConnectionError(f"cannot connect to {', '.join(failures)}")
+            failures.append((address, failure))
+    raise nobody_answered(failures)
 
 
 async def _attempt(
-    address: Address, headers: Mapping[str, str], settings: ConnectionSettings
+    address: Address, headers: Mapping[str, str], settings: ConnectionSettings, owner: Owner
 ) -> Link:
-    protocol = ClientProtocol(
-        settings.limits,
-        versions=settings.versions,
-        heart_beat=settings.heart_beat,
-        heart_beat_grace=settings.heart_beat_grace,
-    )
+    protocol = new_protocol(settings)
     opening = protocol.connect(headers)
+    layers = layers_of(address, settings)
     deadline = asyncio.get_running_loop().time() + settings.timeout
-    link = await open_connection(
-        address, lambda: Link(address, protocol, settings.send_timeout), deadline
-    )
     try:
-        await _shake_hands(link, opening, deadline)
-    except BaseException:
-        link.abort()
-        await link.wait_closed(0)
-        raise
+        link = await open_connection(
+            address, lambda: Link(address, protocol, owner, settings.send_timeout), deadline, layers
+        )
+        try:
+            await _shake_hands(link, opening, deadline)
+        except BaseException:
+            link.abort()
+            await link.wait_closed(0)
+            raise
+    except LayerError as failure:
+        raise layer_failed(address, failure) from failure
     return link
 
 
@@ -72,8 +79,18 @@ async def _shake_hands(link: Link, opening: bytes, deadline: float) -> None:
         async with asyncio.timeout_at(deadline):
             answer = await link.shake_hands(opening)
     except TimeoutError:
-        raise AttemptFailed("handshake", _foreign(link.first) or TIMED_OUT) from None
+        raise AttemptFailed("handshake", foreign_service(link.first) or TIMED_OUT) from None
     except STOMPError as error:
-        raise AttemptFailed("handshake", _foreign(link.first) or str(error)) from None
+        if isinstance(error.__cause__, LayerError):
+            raise error.__cause__ from None
+        raise AttemptFailed(
+            "handshake",
+            foreign_service(link.first) or str(error),
+            is_final=_is_of_no_version(error),
+        ) from None
     if answer.Command == "ERROR":
-        _refused(link.address, broker_error(answer))
+        check_refusal(link.address, broker_error(answer))
+
+
+def _is_of_no_version(error: STOMPError) -> bool:
+    return isinstance(error, ProtocolError) and error.error_code is ErrorCode.UNSUPPORTED_VERSION

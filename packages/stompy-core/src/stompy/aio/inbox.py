@@ -7,38 +7,12 @@ a receiver never loses a frame.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
-from stompy.backlog import MAX_BYTES, MAX_FRAMES, MAX_RECEIPTS, Backlog
+from stompy.aio.signal import Signal, deadline_after
+from stompy.backlog import Backlog
 from stompy.errors import STOMPTimeout
 from stompy.frame import STOMPFrame
-
-
-class Signal:
-    """Wakes whoever waits for something to happen; they look for themselves what it was."""
-
-    def __init__(self) -> None:
-        self._waiters: set[asyncio.Future[None]] = set()
-
-    def wake(self) -> None:
-        """It happened."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def wait(self, deadline: float | None) -> bool:
-        """Wait until it happens; false when a time of the event loop came first."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await waiter
-        except TimeoutError:
-            return False
-        finally:
-            self._waiters.discard(waiter)
-        return True
 
 
 class Inbox:
@@ -46,25 +20,14 @@ class Inbox:
 
     Args:
         made_room: called when a full inbox is not full any more.
-        max_frames: bound for frames that are not RECEIPTs.
-        max_bytes: bound for their size.
-        max_receipts: bound for receipts that nobody asked about.
+        backlog: keeps the frames.
     """
 
-    def __init__(
-        self,
-        made_room: Callable[[], None],
-        *,
-        max_frames: int = MAX_FRAMES,
-        max_bytes: int = MAX_BYTES,
-        max_receipts: int = MAX_RECEIPTS,
-    ) -> None:
+    def __init__(self, made_room: Callable[[], None], backlog: Backlog | None = None) -> None:
         self._made_room = made_room
-        self._backlog = Backlog(
-            max_frames=max_frames, max_bytes=max_bytes, max_receipts=max_receipts
-        )
+        self._backlog = backlog or Backlog()
+        self._current = self._backlog.current
         self._arrival = Signal()
-        self._receipt_arrival = Signal()
         self._ended = False
 
     @property
@@ -85,26 +48,34 @@ class Inbox:
         """Hand over what one read brought, oldest first; ``size`` is its size in bytes."""
         self._backlog.put(frames, size)
         self._arrival.wake()
-        self._receipt_arrival.wake()
 
     def end(self) -> None:
         """Nothing more will come; whoever waits learns it."""
         self._ended = True
         self._arrival.wake()
-        self._receipt_arrival.wake()
 
     def discard(self) -> None:
         """Throw away what was not fetched; noted receipts stay."""
         self._backlog.discard()
 
+    def drop(self, unwanted: Callable[[STOMPFrame], bool]) -> None:
+        """Throw away some of what was not fetched."""
+        self._backlog.drop(unwanted)
+
     def take(self) -> STOMPFrame | None:
         """The next frame, or None when none is there."""
-        backlog = self._backlog
-        was_full = backlog.full
-        frame = backlog.take()
-        if was_full and not backlog.full:
+        try:
+            return self._current.popleft()
+        except IndexError:
+            return self._take_moved()
+
+    def _take_moved(self) -> STOMPFrame | None:
+        was_full = self._backlog.full
+        if not self._backlog.move():
+            return None
+        if was_full:
             self._made_room()
-        return frame
+        return self._current.popleft()
 
     async def get(self, timeout: float | None = None) -> STOMPFrame | None:
         """The next frame, or None when there is none and none will come.
@@ -112,7 +83,7 @@ class Inbox:
         Raises:
             STOMPTimeout: nothing came within ``timeout`` seconds.
         """
-        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        deadline = deadline_after(timeout)
         while (frame := self.take()) is None and not self._ended:
             await self.wait(deadline)
         return frame
@@ -126,24 +97,31 @@ class Inbox:
         if not await self._arrival.wait(deadline):
             raise STOMPTimeout("no frame came in time")
 
-    async def claim_receipt(self, receipt_id: str, timeout: float | None) -> STOMPFrame | None:
-        """Wait for a receipt, and take it; None when it did not come and nothing more will.
+    async def claim_receipt(
+        self, receipt_id: str, timeout: float | None, hopeless: Callable[[], bool]
+    ) -> STOMPFrame | None:
+        """Wait for a receipt, and take it.
+
+        Args:
+            receipt_id: which one.
+            timeout: seconds; None for no end.
+            hopeless: whether it cannot come any more.
+
+        Returns:
+            The RECEIPT; None when it did not come and cannot any more.
 
         Raises:
-            STOMPTimeout: it did not come within ``timeout`` seconds.
+            STOMPTimeout: it did not come in time.
         """
-        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        was_full = self._backlog.full
-        self._backlog.await_receipt()
-        if was_full:
-            self._made_room()
-        try:
-            while (frame := self._backlog.claim_receipt(receipt_id)) is None and not self._ended:
-                if not await self._receipt_arrival.wait(deadline):
-                    raise STOMPTimeout(f"no receipt {receipt_id!r} came in time")
-            return frame
-        finally:
-            self._backlog.await_no_more()
+        deadline = deadline_after(timeout)
+        while (frame := self._backlog.claim_receipt(receipt_id)) is None and not hopeless():
+            if not await self._arrival.wait(deadline):
+                raise STOMPTimeout(f"no receipt {receipt_id!r} came in time")
+        return frame
+
+    def look_again(self) -> None:
+        """Something changed that whoever waits may want to know."""
+        self._arrival.wake()
 
     def forget_receipt(self, receipt_id: str) -> None:
         """An id is used again, so what was noted under it is not what will be waited for."""

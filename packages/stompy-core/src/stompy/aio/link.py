@@ -2,32 +2,31 @@
 
 **Hot path** (`Link.data_received`, `Link.write`). The invariants:
 
-* There is no task. What arrives goes to the protocol and the inbox at once; frames to send are
+* There is no task. What arrives goes to the protocol and the owner at once; frames to send are
   gathered and written together at the end of the turn of the event loop, or earlier when there
   are many. One timer serves heart-beats and their supervision.
 * Frames enter the outbox whole, without an ``await`` in between, and leave it from the front.
   Whatever is cancelled, no frame is torn and none overtakes another.
-* A sender that finds the socket full waits before its frame is queued. If that takes too long,
+* A sender that finds the link crowded waits before its frame is queued. If that takes too long,
   or the sender is cancelled, its frame was not queued at all.
-* While the inbox is full nothing is read, and the broker's silence is not held against it.
+* While nothing is read, at the owner's wish, the broker's silence is not held against it.
 * The link ends once. From the first instant nothing can be sent; `close_reason` says why.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
-from typing import cast
+from typing import Protocol, cast
 
-from stompy.aio.inbox import Inbox, Signal
+from stompy.aio.signal import Signal
 from stompy.dial import broker_error
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.states import State
 from stompy.transport.address import Address
+from stompy.transport.streams import last_words
 
 logger = logging.getLogger("stompy")
 
@@ -35,8 +34,19 @@ GATHER_SIZE = 64 * 1024
 """So much is gathered before it is written within a turn of the loop."""
 OUTBOX_MARK = 1024 * 1024
 """While so much is unwritten, senders wait."""
-LAST_WORDS_SIZE = 256 * 1024
-"""How much is read of what the broker said before it stopped listening."""
+
+
+class Owner(Protocol):
+    """Who a link works for."""
+
+    def opened(self, link: Link) -> None:
+        """CONNECTED came."""
+
+    def received(self, link: Link, frames: list[STOMPFrame], size: int) -> None:
+        """Frames arrived; ``size`` is how many bytes they took."""
+
+    def lost(self, link: Link) -> None:
+        """The link has ended, for whatever reason."""
 
 
 class Link(asyncio.Protocol):
@@ -45,22 +55,27 @@ class Link(asyncio.Protocol):
     Args:
         address: where it leads, for messages.
         protocol: turns verbs into bytes and bytes into frames.
+        owner: gets the frames.
         send_timeout: seconds that a sender may wait for room.
 
     Attributes:
-        inbox: where frames arrive.
-        crowded: whether a sender must wait for `room` before it may `write`.
         first: the first bytes of the broker, which may show that it is none.
+        crowded: whether a sender must wait for `room` before it may `write`; at first it is, until
+            the owner says otherwise.
         close_reason: why the link ended; None while it is open, and when we ended it ourselves.
+        last_received: when the last bytes came, in the time of the event loop.
     """
 
-    def __init__(self, address: Address, protocol: ClientProtocol, send_timeout: float) -> None:
+    def __init__(
+        self, address: Address, protocol: ClientProtocol, owner: Owner, send_timeout: float
+    ) -> None:
         self.address = address
         self.protocol = protocol
-        self.inbox = Inbox(self._go_on_reading)
         self.first = b""
-        self.crowded = False
+        self.crowded = True
         self.close_reason: STOMPError | None = None
+        self.last_received = 0.0
+        self._owner = owner
         self._send_timeout = send_timeout
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -71,6 +86,7 @@ class Link(asyncio.Protocol):
         self._outbox_size = 0
         self._flush_is_due = False
         self._open = False
+        self._ended = False
         self._blocked = False
         self._reading = True
         self._unaccounted = 0
@@ -92,6 +108,11 @@ class Link(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether frames can be sent."""
         return self._open
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended
 
     @property
     def connected(self) -> STOMPFrame:
@@ -180,7 +201,7 @@ class Link(asyncio.Protocol):
                     f"no room for a frame within {self._send_timeout:g} s: the broker at "
                     f"{self.address} does not take what was sent before; the frame was not sent"
                 )
-        self.crowded = False
+        self.crowded = not self._open
 
     def _flush_in_turn(self) -> None:
         self._flush_is_due = False
@@ -221,20 +242,19 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
         protocol = self.protocol
-        frames = protocol.receive_data(data, self._loop.time())
+        self.last_received = now = self._loop.time()
+        frames = protocol.receive_data(data, now)
         self._unaccounted += len(data)
         if not self._answer.done():
             self.first = self.first or data[:16]
             if frames:
                 self._answered(frames.pop(0))
         if frames:
-            self.inbox.put(frames, self._unaccounted)
-            self._unaccounted = 0
+            size, self._unaccounted = self._unaccounted, 0
+            self._owner.received(self, frames, size)
             errors = [frame for frame in frames if frame.Command == "ERROR"]
             if errors:
                 return self._over(broker_error(errors[0]))
-            if self.inbox.full and self._reading:
-                self._stop_reading()
         if protocol.failure is not None:
             self._over(protocol.failure)
         return None
@@ -245,24 +265,26 @@ class Link(asyncio.Protocol):
             self._open = True
             self._set_alarm()
             logger.info("connected to %s", self.address)
+            self._owner.opened(self)
         if self.protocol.connected is not None or frame.Command == "ERROR":
             self._answer.set_result(frame)
 
-    def _stop_reading(self) -> None:
-        if self._transport is not None:
-            self._reading = False
-            self._transport.pause_reading()
-            if self.protocol.heart_beat is not None:
-                self.protocol.heart_beat.suspended = True
-
-    def _go_on_reading(self) -> None:
-        if self._reading or self._transport is None or self._transport.is_closing():
+    def read(self, wanted: bool) -> None:
+        """Read, or do not read for the time being."""
+        transport = self._transport
+        if wanted == self._reading or transport is None or transport.is_closing():
             return
-        self._reading = True
-        self._transport.resume_reading()
-        if self.protocol.heart_beat is not None:
-            self.protocol.heart_beat.resume(self._loop.time())
-            self._set_alarm()
+        self._reading = wanted
+        heart_beat = self.protocol.heart_beat
+        if wanted:
+            transport.resume_reading()
+            if heart_beat is not None:
+                heart_beat.resume(self._loop.time())
+                self._set_alarm()
+        else:
+            transport.pause_reading()
+            if heart_beat is not None:
+                heart_beat.suspended = True
 
     # -- the passing of time -----------------------------------------------------------------
 
@@ -285,28 +307,17 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is about to be closed."""
-        if exc is not None and not self.inbox.ended:
-            self._hear_last_words()
-        words = "the broker closed the connection" if exc is None else _words(exc)
-        by_us = self.protocol.state is State.CLOSING
-        self._finish(None if by_us else STOMPConnectionError(words))
+        if exc is not None and not self._ended and self._transport is not None:
+            self.data_received(last_words(self._transport))
+        reason: STOMPError | None = None
+        if self.protocol.state is not State.CLOSING:
+            reason = STOMPConnectionError(
+                "the broker closed the connection" if exc is None else _words(exc)
+            )
+            reason.__cause__ = exc
+        self._finish(reason)
         self._transport = None
         self._gone.set_result(None)
-
-    def _hear_last_words(self) -> None:
-        """What the broker said before it hung up explains more than a broken pipe."""
-        assert self._transport is not None
-        if self._transport.get_extra_info("ssl_object") is not None:
-            return
-        shared = self._transport.get_extra_info("socket")
-        # Some event loops give no real socket, and then there is nothing to hear.
-        with (
-            contextlib.suppress(OSError, TypeError),
-            cast(socket.socket, shared.dup()) as connection,
-        ):
-            connection.setblocking(False)
-            if data := connection.recv(LAST_WORDS_SIZE):
-                self.data_received(data)
 
     def _over(self, reason: STOMPError) -> None:
         """The conversation cannot go on."""
@@ -314,19 +325,22 @@ class Link(asyncio.Protocol):
         self.abort()
 
     def _finish(self, reason: STOMPError | None) -> None:
-        if self.inbox.ended:
+        if self._ended:
             return
+        self._ended = True
         self._open = False
+        self.crowded = True
         self.close_reason = reason
         if self._alarm is not None:
             self._alarm.cancel()
         self._outbox.clear()
         self.protocol.receive_eof()
         self._room.wake()
-        self.inbox.end()
+        self._owner.lost(self)
         if not self._answer.done():
-            words = "the connection was closed without an answer"
-            self._answer.set_exception(reason or STOMPConnectionError(words))
+            self._answer.set_exception(
+                reason or STOMPConnectionError("the connection was closed without an answer")
+            )
             # Nobody may wait for it any more.
             self._answer.exception()
         elif self.protocol.connected is None:

@@ -1,31 +1,31 @@
-"""What the asyncio client says: the verbs that write frames, and their receipts.
+"""What the asyncio client says: the verbs that write frames, their receipts and their outcomes.
 
-A frame is queued whole, at one moment. A verb may wait for room before it, and for a receipt after
-it. Who is cancelled in the first wait has sent nothing; who is cancelled in the second gives up
-the wait, and the frame goes its way.
+A frame is queued whole, at one moment. A verb may wait for room before it, and for the broker's
+answer after it. Who is cancelled in the first wait has sent nothing; who is cancelled in the second
+gives up the wait, and the frame goes its way.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from types import TracebackType
 
-from stompy.aio.link import Link
-from stompy.aio.opening import Opening
-from stompy.errors import STOMPConnectionError
-from stompy.frame import AckMode, STOMPFrame
-from stompy.sending import HeaderValue, as_text
-from stompy.subscriptions import Subscriptions
+from stompy.aio.confirmation import Confirmation
+from stompy.aio.session import Session
+from stompy.confirmations import Outcome
+from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
+from stompy.frame import STOMPFrame
+from stompy.verbs import HeaderValue, as_text, message_headers
 
 
 class FrameSender:
     """The sending half of a client."""
 
     def __init__(self) -> None:
-        self._link: Link | None = None
-        self._subscriptions = Subscriptions(None)
+        self._session: Session | None = None
+        self._error_is_told = False
         self._numbers = itertools.count(1)
 
     async def send(
@@ -35,6 +35,9 @@ class FrameSender:
         body: bytes | str = b"",
         transaction: str | None = None,
         receipt: bool | str = False,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a frame of any command.
@@ -45,6 +48,8 @@ class FrameSender:
             body: frame body; text is encoded as UTF-8.
             transaction: id of the transaction that the frame belongs to.
             receipt: a receipt id to ask for, or True for a new one.
+            confirm: whether to wait until the broker has accepted the frame.
+            timeout: seconds to wait for that.
             kv_headers: more headers.
 
         Returns:
@@ -52,10 +57,16 @@ class FrameSender:
 
         Raises:
             STOMPConnectionError: there is no connection; the text says why.
-            STOMPTimeout: the broker took nothing for too long; the frame was not sent.
+            STOMPTimeout: the broker took nothing for too long, and the frame was not sent; or,
+                with ``confirm``, no answer came in time.
+            STOMPError: with ``confirm``: the broker rejected the frame.
+            OutcomeUnknown: with ``confirm``: the connection ended before the answer.
             ValueError: a header that the version in use cannot carry.
         """
-        return await self._transmit(command, {**headers, **kv_headers}, body, transaction, receipt)
+        given = {**headers, **kv_headers}
+        if confirm:
+            return await self._confirmed(command, given, body, transaction, receipt, timeout)
+        return await self._transmit(command, given, body, transaction, receipt)
 
     async def _transmit(
         self,
@@ -66,32 +77,57 @@ class FrameSender:
         receipt: bool | str,
     ) -> str | None:
         """Send a frame: the **hot path** of sending."""
-        link = self._last_link()
-        if link.crowded:
-            await link.room()
-        return self._write(link, command, given, body, transaction, receipt)
-
-    def _write(
-        self,
-        link: Link,
-        command: str,
-        given: dict[str, HeaderValue],
-        body: bytes | str = b"",
-        transaction: str | None = None,
-        receipt: bool | str = False,
-    ) -> str | None:
-        """Queue a frame, at this moment and whole."""
+        session = self._session or self._last_session()
+        link = session.link
+        if link.crowded or transaction is not None:
+            link = await session.writable(transaction)
         all_headers = as_text(given)
         if transaction is not None:
             all_headers["transaction"] = transaction
+            session.follow(command, transaction)
         receipt_id = None
         if receipt:
-            receipt_id = self._receipt_id(link, receipt)
+            receipt_id = self._receipt_id(session, receipt)
             all_headers["receipt"] = receipt_id
         if isinstance(body, str):
             body = body.encode()
         link.write(link.protocol.send(command, all_headers, body))
         return receipt_id
+
+    async def _confirmed(
+        self,
+        command: str,
+        given: dict[str, HeaderValue],
+        body: bytes | str,
+        transaction: str | None,
+        receipt: bool | str,
+        timeout: float | None,
+    ) -> str:
+        confirmation = await self._post(command, given, body, transaction, receipt or True)
+        try:
+            return await confirmation.result(timeout)
+        finally:
+            if confirmation.outcome is Outcome.REJECTED:
+                self._error_is_told = True
+
+    async def _post(
+        self,
+        command: str,
+        given: dict[str, HeaderValue],
+        body: bytes | str,
+        transaction: str | None = None,
+        receipt: bool | str = True,
+    ) -> Confirmation:
+        session = self._session or self._last_session()
+        link = session.link
+        if link.crowded or transaction is not None:
+            link = await session.writable(transaction)
+        if transaction is not None:
+            session.check_confirmable()
+            session.follow(command, transaction)
+            given["transaction"] = transaction
+        receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
+        return session.ask(link, command, given, receipt_id, body)
 
     async def message(
         self,
@@ -101,6 +137,9 @@ class FrameSender:
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
         transaction: str | None = None,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a message.
@@ -112,6 +151,8 @@ class FrameSender:
             headers: more headers.
             receipt: a receipt id to ask for, or True for a new one.
             transaction: id of the transaction that the message belongs to.
+            confirm: whether to wait until the broker has accepted the message.
+            timeout: seconds to wait for that.
             kv_headers: more headers.
 
         Returns:
@@ -119,17 +160,112 @@ class FrameSender:
 
         Raises:
             STOMPConnectionError: there is no connection; the text says why.
-            STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
+                with ``confirm``, no answer came in time.
+            STOMPError: with ``confirm``: the broker rejected the message.
+            OutcomeUnknown: with ``confirm``: the connection ended before the answer.
             ValueError: a header that the version in use cannot carry.
         """
-        all_headers: dict[str, HeaderValue] = {
-            "destination": destination,
-            **headers,
-            **kv_headers,
-        }
-        if id is not None:
-            all_headers["message-id"] = id
-        return await self._transmit("SEND", all_headers, body, transaction, receipt)
+        dialect = (self._session or self._last_session()).dialect
+        given = message_headers(destination, id, headers, kv_headers, dialect)
+        if confirm:
+            return await self._confirmed("SEND", given, body, transaction, receipt, timeout)
+        return await self._transmit("SEND", given, body, transaction, receipt)
+
+    async def post(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        transaction: str | None = None,
+        **kv_headers: HeaderValue,
+    ) -> Confirmation:
+        """Send a message and do not wait for its confirmation yet.
+
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            id: becomes the ``message-id`` header.
+            headers: more headers.
+            transaction: id of the transaction that the message belongs to.
+            kv_headers: more headers.
+
+        Returns:
+            What the broker will say; to be awaited when that matters.
+
+        Raises:
+            STOMPConnectionError: there is no connection; the text says why.
+            STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
+            ValueError: a header that the version in use cannot carry.
+        """
+        dialect = (self._session or self._last_session()).dialect
+        given = message_headers(destination, id, headers, kv_headers, dialect)
+        return await self._post("SEND", given, body, transaction)
+
+    async def send_many(
+        self,
+        destination: str,
+        bodies: Iterable[bytes | str] | AsyncIterable[bytes | str],
+        window: int = 256,
+        headers: Mapping[str, HeaderValue] = {},
+        timeout: float | None = 10.0,
+        **kv_headers: HeaderValue,
+    ) -> int:
+        """Send messages and wait until all of them are confirmed, many at a time.
+
+        Args:
+            destination: where to.
+            bodies: their bodies.
+            window: how many may be unconfirmed at the same time.
+            headers: more headers, of each.
+            timeout: seconds to wait for each confirmation.
+            kv_headers: more headers, of each.
+
+        Returns:
+            How many were accepted: all.
+
+        Raises:
+            STOMPError: the broker rejected one, or there is no connection. A note says how many
+                were accepted before.
+            OutcomeUnknown: the connection ended; likewise.
+            STOMPTimeout: no answer came in time; likewise.
+            ValueError: ``window`` is less than 1.
+        """
+        if window < 1:
+            raise ValueError(f"the window is 1 or more, not {window}")
+        all_headers = {**headers, **kv_headers}
+        unconfirmed: deque[Confirmation] = deque()
+        posted = 0
+        try:
+            async for body in _each(bodies):
+                if len(unconfirmed) >= window:
+                    await _take(unconfirmed, window // 2, timeout)
+                unconfirmed.append(await self.post(destination, body, None, all_headers))
+                posted += 1
+            await _take(unconfirmed, 0, timeout)
+        except STOMPException as error:
+            accepted = sum(one.outcome is Outcome.ACCEPTED for one in unconfirmed)
+            error.add_note(
+                f"{posted - len(unconfirmed) + accepted} messages before it were accepted"
+            )
+            raise
+        return posted
+
+    async def flush(self, timeout: float | None = 10.0) -> None:
+        """Wait until every confirmation is settled, one way or another.
+
+        What became of each, its `Confirmation` says.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            STOMPTimeout: some answers did not come in time.
+        """
+        if self._session is not None:
+            await self._session.wait_settled(timeout)
 
     async def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
         """Acknowledge a message.
@@ -140,10 +276,10 @@ class FrameSender:
 
         Raises:
             STOMPConnectionError: there is no connection.
+            StaleMessageError: the message came over an earlier connection.
             ValueError: this names no message that can be acknowledged.
         """
-        headers = self._subscriptions.settlement("ACK", ack_id)
-        await self.send("ACK", headers, transaction=transaction)
+        await self._settle_by_hand("ACK", ack_id, transaction)
 
     async def nack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
         """Refuse a message.
@@ -155,92 +291,25 @@ class FrameSender:
         Raises:
             STOMPConnectionError: there is no connection.
             STOMPError: STOMP 1.0 has no NACK.
+            StaleMessageError: the message came over an earlier connection.
             ValueError: this names no message that can be refused.
         """
-        headers = self._subscriptions.settlement("NACK", ack_id)
-        await self.send("NACK", headers, transaction=transaction)
+        await self._settle_by_hand("NACK", ack_id, transaction)
 
-    def subscribe(
-        self,
-        dest: str,
-        ack_mode: str = "auto",
-        send_acks: bool = True,
-        *,
-        id: str | None = None,
-        headers: Mapping[str, HeaderValue] = {},
-        receipt: bool | str = False,
-        **kv_headers: HeaderValue,
-    ) -> Opening[Subscription]:
-        """Subscribe to a destination.
+    async def _settle_by_hand(
+        self, command: str, ack_id: str | STOMPFrame, transaction: str | None
+    ) -> None:
+        session = self._last_session()
+        session.dialect.check_settlement(transaction)
+        if session.link.crowded or transaction is not None:
+            await session.writable(transaction)
+        # Of this connection and no other: elsewhere the same id may name another message.
+        headers = dict(session.subscriptions.settlement(command, ack_id))
+        if transaction is not None:
+            headers["transaction"] = transaction
+        session.write(session.link, command, headers)
 
-        Args:
-            dest: destination.
-            ack_mode: ``auto``, ``client`` or ``client-individual``.
-            send_acks: whether messages are acknowledged for you.
-            id: subscription id; a new one by default.
-            headers: more headers.
-            receipt: True waits until the broker has confirmed the subscription; a text is sent as
-                receipt id and not waited for.
-            kv_headers: more headers.
-
-        Returns:
-            To be awaited: the subscription id. With ``async with`` the subscription ends with
-            the block.
-
-        Raises:
-            STOMPConnectionError: there is no connection.
-            STOMPError: with ``receipt=True``: the broker refused.
-            STOMPTimeout: with ``receipt=True``: it did not answer.
-            ValueError: there is no such ack mode.
-        """
-        mode = AckMode(ack_mode)
-        return Opening(
-            self._subscribe(dest, mode, send_acks, id, {**headers, **kv_headers}, receipt)
-        )
-
-    async def _subscribe(
-        self,
-        dest: str,
-        mode: AckMode,
-        send_acks: bool,
-        id: str | None,
-        headers: dict[str, HeaderValue],
-        receipt: bool | str,
-    ) -> Subscription:
-        sub_id = id or self._new_id("s")
-        self._subscriptions.add(sub_id, mode, send_acks)
-        all_headers = {"destination": dest, "id": sub_id, "ack": mode.value}
-        asked = await self.send("SUBSCRIBE", {**all_headers, **headers}, receipt=receipt)
-        if receipt is True and asked is not None:
-            await self.wait_for_receipt(asked)
-        return Subscription(sub_id, dest, self)
-
-    async def unsubscribe(
-        self,
-        sub_id: str,
-        *,
-        headers: Mapping[str, HeaderValue] = {},
-        receipt: bool | str = False,
-        **kv_headers: HeaderValue,
-    ) -> str | None:
-        """End a subscription; messages that were not acknowledged go back to the broker.
-
-        Args:
-            sub_id: what `subscribe` returned.
-            headers: more headers.
-            receipt: a receipt id to ask for, or True for a new one.
-            kv_headers: more headers.
-
-        Returns:
-            The receipt id if a receipt was asked for, otherwise None.
-
-        Raises:
-            STOMPConnectionError: there is no connection.
-        """
-        self._subscriptions.remove(sub_id)
-        return await self.send(
-            "UNSUBSCRIBE", {"id": str(sub_id), **headers, **kv_headers}, receipt=receipt
-        )
+    # -- receipts ----------------------------------------------------------------------------
 
     async def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
         """Wait for the RECEIPT of something sent before, and take it.
@@ -254,60 +323,63 @@ class FrameSender:
         Raises:
             STOMPTimeout: it did not come in time.
             STOMPError: the broker answered that frame with ERROR.
-            STOMPConnectionError: the connection ended first; whether the frame took effect is
-                not known.
+            OutcomeUnknown: the connection ended first; whether the frame took effect is not
+                known.
         """
-        link = self._last_link()
-        frame = await link.inbox.claim_receipt(receipt_id, timeout)
+        session = self._last_session()
+        link = session.asked_on(receipt_id)
+        with session.urgently():
+            frame = await session.inbox.claim_receipt(receipt_id, timeout, lambda: link.ended)
         if frame is not None:
             return frame
         reason = link.close_reason
         if reason is not None and reason.headers.get("receipt-id") == receipt_id:
             raise reason
-        raise link.error()
+        lost = link.error()
+        raise OutcomeUnknown(lost.Message, lost.Frame) from reason
+
+    def _abandon(self, txn_id: str) -> None:
+        """Abort a transaction at this moment, if there still is its connection."""
+        session = self._last_session()
+        with suppress(STOMPConnectionError):
+            session.transactions.check(txn_id, session.epoch)
+            session.follow("ABORT", txn_id)
+            session.write(session.link, "ABORT", {"transaction": txn_id})
 
     def _new_id(self, kind: str) -> str:
         return f"{kind}{next(self._numbers)}"
 
-    def _receipt_id(self, link: Link, receipt: str | bool) -> str:
-        if not isinstance(receipt, str):
-            return self._new_id("r")
-        link.inbox.forget_receipt(receipt)
+    def _receipt_id(self, session: Session, receipt: str | bool) -> str:
+        if isinstance(receipt, str):
+            session.inbox.forget_receipt(receipt)
+        else:
+            receipt = self._new_id("r")
+        session.asked(receipt)
         return receipt
 
-    def _last_link(self) -> Link:
-        if self._link is None:
+    def _last_session(self) -> Session:
+        if self._session is None:
             raise STOMPConnectionError("not connected: call connect() first")
-        return self._link
+        return self._session
 
 
-class Subscription(str):
-    """The id of a subscription. It can be used with ``async with``, which unsubscribes at the end.
+async def _take(unconfirmed: deque[Confirmation], keep: int, timeout: float | None) -> None:
+    """Take the oldest ones until so many are left, and wait for each; who fails stays."""
+    if len(unconfirmed) > keep:
+        # Our broker answers in the order of the frames, so this is mostly the only wait.
+        await unconfirmed[len(unconfirmed) - keep - 1].wait(timeout)
+    while len(unconfirmed) > keep:
+        await unconfirmed[0].result(timeout)
+        unconfirmed.popleft()
 
-    Attributes:
-        destination: what was subscribed to.
-    """
 
-    destination: str
-    _sender: FrameSender
-
-    def __new__(cls, sub_id: str, destination: str, sender: FrameSender) -> Subscription:
-        """An id with what it takes to end it."""
-        subscription = super().__new__(cls, sub_id)
-        subscription.destination = destination
-        subscription._sender = sender
-        return subscription
-
-    async def __aenter__(self) -> Subscription:
-        """The id itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Unsubscribe, if there still is a connection."""
-        with suppress(STOMPConnectionError):
-            await self._sender.unsubscribe(str(self))
+async def _each(
+    bodies: Iterable[bytes | str] | AsyncIterable[bytes | str],
+) -> AsyncIterator[bytes | str]:
+    """The bodies, wherever they come from."""
+    if isinstance(bodies, AsyncIterable):
+        async for body in bodies:
+            yield body
+    else:
+        for body in bodies:
+            yield body

@@ -30,6 +30,8 @@ class ClientProtocol(ConnectionProtocol):
         versions: the versions to offer.
         heart_beat: milliseconds (we can send, we want to receive).
         heart_beat_grace: after how many intervals of silence the server is dead.
+        content_length: whether SEND says how long its body is. ActiveMQ and Artemis make a text
+            message of what does not say.
 
     Attributes:
         connected: the CONNECTED frame, once it came.
@@ -42,12 +44,14 @@ class ClientProtocol(ConnectionProtocol):
         versions: Sequence[Version] = ALL_VERSIONS,
         heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
         heart_beat_grace: float = 2.0,
+        content_length: bool = True,
     ) -> None:
         super().__init__(limits, FrameParser(limits))
         self.connected: STOMPFrame | None = None
         self._versions = tuple(versions)
         self._offer = heart_beat
         self._grace = heart_beat_grace
+        self._content_length = content_length
 
     def connect(self, headers: Mapping[str, str]) -> bytes:
         """The bytes of CONNECT (1.2, *CONNECT Frame*).
@@ -92,14 +96,21 @@ class ClientProtocol(ConnectionProtocol):
         """The bytes of a frame for the version in use.
 
         Raises:
-            ValueError: a header that this version cannot carry (1.0 has no line breaks).
+            ValueError: a header that this version cannot carry (1.0 has no line breaks); or a
+                body with a NUL that may not say how long it is.
         """
         version = self.version or Version.V1_2
         if version is not Version.V1_2 and command not in UNESCAPED_COMMANDS:
             for name, value in headers.items():
                 if not is_writable(name, value, version):
                     raise ValueError(f"STOMP {version} cannot carry the header {name!r}: {value!r}")
-        return encode_frame(command, headers, body, version)
+        if self._content_length or command != "SEND":
+            return encode_frame(command, headers, body, version)
+        if b"\0" in body:
+            raise ValueError(
+                "a body with a NUL needs a content-length: connect(content_length=True)"
+            )
+        return encode_frame(command, headers, body, version, content_length=False)
 
     def disconnect(self, receipt_id: str) -> bytes:
         """The bytes of DISCONNECT; its receipt says that the server is done (*DISCONNECT*)."""

@@ -2,19 +2,44 @@
 
 ``stomp://login:passcode@host:61613/vhost`` names everything at once; what stands before the ``@``
 and after the ``/`` is percent-decoded. An IPv6 host stands in brackets. No message and no repr
-of this module ever shows a login or a passcode.
+of this module ever shows a login, a passcode or the query of a URL.
+
+==============================  ================================  ============
+scheme                          what is spoken                    default port
+==============================  ================================  ============
+``stomp``                       STOMP over TCP                    61613
+``stomps``, ``stomp+ssl``       the same over TLS                 61614
+``ws``                          STOMP over a WebSocket            80
+``wss``                         the same over TLS                 443
+==============================  ================================  ============
+
+The path and the query of a WebSocket's URL belong to the HTTP request; they name no virtual host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeGuard
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 DEFAULT_PORT = 61613
 
-_LATER = frozenset(("stomps", "stomp+ssl", "ws", "wss"))
+
+class Scheme(StrEnum):
+    """What is spoken at an address."""
+
+    STOMP = "stomp"
+    STOMPS = "stomps"
+    WS = "ws"
+    WSS = "wss"
+
+
+DEFAULT_PORTS = {Scheme.STOMP: DEFAULT_PORT, Scheme.STOMPS: 61614, Scheme.WS: 80, Scheme.WSS: 443}
+
+_SCHEMES = {scheme.value: scheme for scheme in Scheme} | {"stomp+ssl": Scheme.STOMPS}
+_PLAIN = {Scheme.STOMP: Scheme.STOMPS, Scheme.WS: Scheme.WSS}
 
 AddressLike = str | tuple[str, int]
 """One address as an application may write it."""
@@ -31,44 +56,78 @@ class Address:
     """The virtual host, which goes into the ``host`` header of CONNECT; None when not given."""
     login: str | None = field(default=None, repr=False)
     passcode: str | None = field(default=None, repr=False)
+    scheme: Scheme = Scheme.STOMP
+    path: str = ""
+    """Of a WebSocket: where it is on its server."""
+    query: str = field(default="", repr=False)
+    """Of a WebSocket: what follows the path."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.scheme in (Scheme.STOMPS, Scheme.WSS)
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether STOMP is carried by a WebSocket."""
+        return self.scheme in (Scheme.WS, Scheme.WSS)
 
     def __str__(self) -> str:
         """The URL, without secrets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        path = "" if self.vhost is None else f"/{quote(self.vhost, safe='')}"
-        return f"stomp://{host}:{self.port}{path}"
+        path = self.path if self.vhost is None else f"/{quote(self.vhost, safe='')}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
 
-def parse_address(given: AddressLike) -> Address:
+def parse_address(given: AddressLike, *, secure: bool = False) -> Address:
     """Read one address.
 
+    Args:
+        given: a URL or a tuple.
+        secure: the caller has options for TLS: a tuple then means TLS, and a URL must.
+
     Raises:
-        ValueError: it names no broker that this release can reach; the text says why.
+        ValueError: it names no broker, or one without TLS although there are options for it; the
+            text says why.
     """
     if isinstance(given, str):
-        return _from_url(given)
+        address = _from_url(given)
+        if secure and not address.is_secure:
+            raise ValueError(
+                f"{address} is without TLS, but options for TLS are given; write "
+                f"{_PLAIN[address.scheme]}:// or leave them out"
+            )
+        return address
     if not _is_pair(given):
         raise ValueError(
             f"an address is a URL or a tuple (host, port), not a {type(given).__name__}"
         )
     host, port = given
-    return Address(_checked_host(host.strip("[]"), _redacted(host)), _checked_port(port))
+    return Address(
+        _checked_host(host.strip("[]"), _redacted(host)),
+        _checked_port(port),
+        scheme=Scheme.STOMPS if secure else Scheme.STOMP,
+    )
 
 
-def parse_addresses(given: AddressLike | Sequence[AddressLike]) -> tuple[Address, ...]:
+def parse_addresses(
+    given: AddressLike | Sequence[AddressLike], *, secure: bool = False
+) -> tuple[Address, ...]:
     """Read one address or a list of them; the order is the order in which they are tried.
+
+    Args:
+        given: what the application wrote.
+        secure: as for `parse_address`.
 
     Raises:
         ValueError: the list is empty, or one of them is no address.
     """
-    if isinstance(given, str):
-        return (_from_url(given),)
-    if _is_pair(given):
-        return (parse_address(given),)
+    if isinstance(given, str) or _is_pair(given):
+        return (parse_address(given, secure=secure),)
     if not isinstance(given, Sequence) or not given:
         raise ValueError("give one address or a list of them: a URL or a tuple (host, port) each")
     # What is no address in there, `parse_address` refuses.
-    return tuple(parse_address(one) for one in given)  # type: ignore[arg-type]
+    return tuple(parse_address(one, secure=secure) for one in given)  # type: ignore[arg-type]
 
 
 def _is_pair(given: object) -> TypeGuard[tuple[str, int]]:
@@ -87,24 +146,26 @@ def _from_url(text: str) -> Address:
     except ValueError:
         # The reason that urllib gives may quote a piece of a passcode.
         raise ValueError(f"{_redacted(text)} is not a URL: look at its port and host") from None
-    if url.scheme in _LATER and url.netloc:
+    scheme = _SCHEMES.get(url.scheme)
+    if scheme is None or not url.netloc:
         raise ValueError(
-            f"{url.scheme}:// comes in a later release; this one speaks plain TCP: stomp://"
+            f"{_redacted(text)} is not a broker URL; write stomp://host:{DEFAULT_PORT}, or "
+            "stomps://, ws:// or wss://"
         )
-    if url.scheme != "stomp" or not url.netloc:
-        raise ValueError(
-            f"{_redacted(text)} is not a broker URL; write stomp://host:{DEFAULT_PORT}"
-        )
-    if url.query or url.fragment or "@" in url.path:
+    websocket = scheme in (Scheme.WS, Scheme.WSS)
+    if url.fragment or "@" in url.path or (url.query and not websocket):
         raise ValueError(
             f"{_redacted(text)} has a '?', '#' or '/' that must be written %3F, %23 or %2F"
         )
     return Address(
         _checked_host(unquote(_host(url)), _redacted(text)),
-        DEFAULT_PORT if port is None else _checked_port(port),
-        vhost=unquote(url.path[1:]) or None,
+        DEFAULT_PORTS[scheme] if port is None else _checked_port(port),
+        vhost=None if websocket else unquote(url.path[1:]) or None,
         login=None if url.username is None else unquote(url.username),
         passcode=None if url.password is None else unquote(url.password),
+        scheme=scheme,
+        path=url.path if websocket else "",
+        query=url.query if websocket else "",
     )
 
 
@@ -129,7 +190,9 @@ def _checked_port(port: int) -> int:
 
 
 def _redacted(text: str) -> str:
-    """A text that should have been a URL, without what may be a login and a passcode."""
+    """A text that should have been a URL, without what may be a login, a passcode or a token."""
+    if text.startswith(("ws:", "wss:")):
+        text = text.partition("?")[0]
     start, at, place = text.rpartition("@")
     if not at:
         return repr(text)

@@ -21,14 +21,16 @@ class AttemptFailed(Exception):  # noqa: N818 -- an outcome to collect, not an e
     """One address could not be connected to.
 
     Attributes:
-        phase: ``DNS``, ``TCP``, ``TLS`` or ``handshake``.
+        phase: ``DNS``, ``TCP``, ``TLS``, ``WebSocket`` or ``handshake``.
         reason: why, in words.
+        is_final: whether trying again seems hopeless.
     """
 
-    def __init__(self, phase: str, reason: str) -> None:
+    def __init__(self, phase: str, reason: str, *, is_final: bool = False) -> None:
         super().__init__(f"{phase}: {reason}")
         self.phase = phase
         self.reason = reason
+        self.is_final = is_final
 
 
 class Place(NamedTuple):

@@ -1,8 +1,8 @@
-"""Opening a connection from an event loop, within one deadline over look-up, TCP and TLS.
+"""Opening a connection from an event loop, within one deadline over look-up, TCP, TLS, WebSocket.
 
-The same steps as in `stompy.transport.blocking`, none of which holds up the loop. Every failure
-is an `AttemptFailed` that says in which phase the attempt ended; an attempt that is cancelled
-leaves no socket behind. Deadlines are times of the event loop.
+The same steps as in `stompy.transport.blocking`, none of which holds up the loop. Every failure is
+an `AttemptFailed` that says in which phase the attempt ended, but for those of a layer; an attempt
+that is cancelled leaves no socket behind. Deadlines are times of the event loop.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import os
 import socket
-import ssl
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 from stompy.transport.address import Address
+from stompy.transport.layers import Layer, LayerError, Layers
 from stompy.transport.lookup import (
     TIMED_OUT,
     AttemptFailed,
@@ -25,14 +25,13 @@ from stompy.transport.lookup import (
     resolve_aside,
 )
 
+_LAST_WORDS_SIZE = 256 * 1024
+
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
 async def open_connection(
-    address: Address,
-    factory: Callable[[], P],
-    deadline: float,
-    context: ssl.SSLContext | None = None,
+    address: Address, factory: Callable[[], P], deadline: float, layers: Sequence[Layer] = ()
 ) -> P:
     """Connect to an address, and give the connection to a protocol.
 
@@ -40,31 +39,27 @@ async def open_connection(
         address: where to.
         factory: makes the protocol that serves the connection.
         deadline: when to give up, in the time of the running event loop.
-        context: how TLS is spoken; None for plain TCP.
+        layers: what lies between TCP and the protocol.
 
     Returns:
         The protocol, after its `asyncio.Protocol.connection_made`.
 
     Raises:
         AttemptFailed: no connection; every IP address of the name was tried.
+        LayerError: the handshake of a layer failed.
     """
     connection = await _open_socket(address, deadline)
     loop = asyncio.get_running_loop()
+    protocol = factory()
+    if not layers:
+        await loop.create_connection(lambda: protocol, sock=connection)
+        return protocol
+    carrier = LayeredProtocol(protocol, Layers(layers))
+    await loop.create_connection(lambda: carrier, sock=connection)
     try:
-        async with asyncio.timeout_at(deadline):
-            _, protocol = await loop.create_connection(
-                factory,
-                sock=connection,
-                ssl=context,
-                server_hostname=None if context is None else address.host,
-            )
-    except TimeoutError:
-        raise AttemptFailed("TLS", TIMED_OUT) from None
-    except OSError as error:
-        connection.close()
-        raise AttemptFailed("TLS", error.strerror or str(error)) from error
+        await carrier.shake_hands(deadline)
     except BaseException:
-        connection.close()
+        carrier.abort()
         raise
     return protocol
 
@@ -128,3 +123,170 @@ async def _look_up(address: Address, deadline: float) -> list[Place]:
     if isinstance(answer, AttemptFailed):
         raise answer
     return answer
+
+
+def last_words(transport: asyncio.BaseTransport) -> bytes:
+    """What the peer said before it hung up, and what asyncio did not read after a failed write.
+
+    It explains more than a broken pipe. To be called in `connection_lost`, while the socket is
+    still open.
+    """
+    shared = transport.get_extra_info("socket")
+    if shared is None:
+        return b""
+    # Some event loops give no real socket, and then there is nothing to hear.
+    with (
+        contextlib.suppress(OSError, TypeError),
+        cast(socket.socket, shared.dup()) as connection,
+    ):
+        connection.setblocking(False)
+        return connection.recv(_LAST_WORDS_SIZE)
+    return b""
+
+
+class LayeredProtocol(asyncio.Protocol):
+    """Carries a protocol over layers, which it believes to be a transport.
+
+    Args:
+        protocol: what is carried; it learns of the connection when all handshakes are done.
+        layers: what lies between.
+    """
+
+    def __init__(self, protocol: asyncio.Protocol, layers: Layers) -> None:
+        self._protocol = protocol
+        self._layers = layers
+        self._transport: asyncio.Transport | None = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._failure: Exception | None = None
+
+    async def shake_hands(self, deadline: float) -> None:
+        """Wait until all handshakes are done.
+
+        Raises:
+            AttemptFailed: the connection ended, or it took too long.
+            LayerError: a handshake failed.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._opened
+        except TimeoutError:
+            raise AttemptFailed(self._layers.next, TIMED_OUT) from None
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open; the handshakes begin."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._layers.take())
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived."""
+        transport = self._transport
+        if transport is None or self._failure is not None:
+            return
+        try:
+            decoded = self._layers.receive(data)
+        except LayerError as failure:
+            decoded = b""
+            self._failure = failure
+        if told := self._layers.take():
+            transport.write(told)  # an alert, a pong, the answer to a close
+        if self._failure is None and not self._opened.done() and self._layers.ready:
+            self._protocol.connection_made(LayeredTransport(transport, self._layers))
+            self._opened.set_result(None)
+        if decoded:
+            self._protocol.data_received(decoded)
+        if self._failure is not None or self._layers.ended:
+            self._end()
+
+    def eof_received(self) -> None:
+        """The peer has closed the socket."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._failure is None and self._layers.farewell:
+            self._failure = LayerError(self._layers.name, self._layers.farewell)
+        if self._transport is not None:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        """The socket takes no more."""
+        if self._opened.done():
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The socket takes more again."""
+        if self._opened.done():
+            self._protocol.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is about to be closed."""
+        if exc is not None and self._failure is None and self._transport is not None:
+            self.data_received(last_words(self._transport))
+        self._transport = None
+        failure = self._failure or exc
+        if not self._opened.done():
+            words = "the connection was closed during the handshake"
+            self._opened.set_exception(
+                failure
+                if isinstance(failure, LayerError)
+                else AttemptFailed(self._layers.next, str(failure or words))
+            )
+            # Nobody may wait for it any more.
+            self._opened.exception()
+        elif not self._opened.cancelled():
+            self._protocol.connection_lost(failure)
+
+
+class LayeredTransport(asyncio.Transport):
+    """What a carried protocol writes to.
+
+    Args:
+        transport: the socket's.
+        layers: what lies between.
+    """
+
+    def __init__(self, transport: asyncio.Transport, layers: Layers) -> None:
+        super().__init__()
+        self._transport = transport
+        self._layers = layers
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encode and write."""
+        if self._transport.is_closing():
+            return
+        try:
+            self._transport.write(self._layers.send(bytes(data)))
+        except LayerError:
+            self._transport.close()
+
+    def close(self) -> None:
+        """Say goodbye, write what waits, and close."""
+        if not self._transport.is_closing():
+            with contextlib.suppress(LayerError):
+                self._layers.close()
+                self._transport.write(self._layers.take())
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """When the protocol is told that the socket is full."""
+        self._transport.set_write_buffer_limits(high, low)

@@ -10,18 +10,12 @@ import sys
 import threading
 
 import pytest
-from tests.support.scripted_server import Peer, ScriptedServer, eventually
+from tests.support.scripted_server import Peer, ScriptedServer, eventually, obedient
+from tests.support.secure import ca_file, server_context
 
-from stompy import cli
-from stompy.cli import main
+from stompy.cli import main, options
 
 COMMAND = [sys.executable, "-m", "stompy"]
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("STOMPY_URL", "STOMPY_PASSCODE"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -165,9 +159,9 @@ def test_the_url_comes_from_the_environment_or_is_the_default(monkeypatch, capsy
     with ScriptedServer(Recorder()) as server:
         monkeypatch.setenv("STOMPY_URL", server.url)
         assert main(["send", "/queue/q", "x"]) == 0
-    assert cli.DEFAULT_URL == "stomp://127.0.0.1:61613"
+    assert options.DEFAULT_URL == "stomp://127.0.0.1:61613"
     monkeypatch.delenv("STOMPY_URL")
-    monkeypatch.setattr(cli, "DEFAULT_URL", "stomp://127.0.0.1:1")
+    monkeypatch.setattr(options, "DEFAULT_URL", "stomp://127.0.0.1:1")
     assert main(["send", "/queue/q", "x"]) == 1
     assert "127.0.0.1:1 " in capsys.readouterr().err
 
@@ -311,7 +305,7 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["http://broker", "broker:61613", "wss://broker"])
+@pytest.mark.parametrize("url", ["http://broker", "broker:61613", "https://broker"])
 def test_a_wrong_url_is_exit_code_2(url, capsys):
     assert main(["send", "/queue/q", "x", "--url", url]) == 2
     assert capsys.readouterr().err.startswith("stompy: ")
@@ -332,7 +326,10 @@ def test_a_header_that_cannot_be_sent_is_exit_code_2(capsys):
 # -- help ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["send", "--help"], ["listen", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("send", "listen", "request", "ping", "bench"))],
+)
 def test_help_teaches_by_example_and_tells_the_exit_codes(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -410,3 +407,28 @@ def test_control_c_is_quiet():
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=15)
         assert (process.returncode, out, err) == (130, b"", b"")
+
+
+# -- encryption ----------------------------------------------------------------------------------
+
+
+def test_options_for_encryption_without_encryption_are_refused(capsys):
+    """Else somebody would believe that the connection is safe."""
+    for option in (["--ca-file", "ca.pem"], ["--insecure"]):
+        assert main(["ping", *option, "--url", "stomp://127.0.0.1:1"]) == 2
+        assert "stomps:// or wss://" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(capsys):
+    assert main(["ping", "--ca-file", "nowhere.pem", "--url", "stomps://127.0.0.1:1"]) == 2
+    assert "nowhere.pem" in capsys.readouterr().err
+
+
+def test_a_broker_with_a_certificate_of_its_own(tmp_path):
+    context = server_context()
+    with ScriptedServer(
+        obedient, dress=lambda connection: context.wrap_socket(connection, server_side=True)
+    ) as server:
+        url = server.url.replace("stomp://", "stomps://")
+        arguments = ["--ca-file", ca_file(tmp_path), "--url", url]
+        assert main(["send", "/queue/q", "x", *arguments]) == 0

@@ -1,0 +1,124 @@
+"""The pytest plugin: a real broker for each test that asks for one, and a look at what was left.
+
+It is loaded in every test run of an environment where ``stompy-broker`` is installed. So it
+imports the broker only when a fixture is used, and does nothing to tests that use none.
+
+Fixtures: ``stompy_broker``, ``stompy_shared_broker``, ``stompy_connect``, ``stompy_client``,
+``stompy_start_broker`` and ``stompy_settings``. Marks: ``stompy_settings(**sections)`` and
+``stompy_leaks_allowed(*kinds)``. They are explained in the manual, *Test your application*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import stompy
+    from stompy_broker import RunningBroker
+    from stompy_broker.testing import Brokers, Leak
+
+_MARKS = (
+    "stompy_settings(**sections): settings of this test's broker, by section as in its TOML file",
+    "stompy_leaks_allowed(*kinds): this test may leave these open: connections, unsettled, "
+    "transactions; without a kind: all",
+)
+
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marks known."""
+    for mark in _MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """A test that failed on its way has an excuse for what it left open."""
+    if call.excinfo is not None:
+        item.stash[_failed] = True
+
+
+@pytest.fixture(scope="session")
+def stompy_settings() -> Mapping[str, object]:
+    """Settings of the tests' brokers, by section. Override it in ``conftest.py``."""
+    return {}
+
+
+@pytest.fixture
+def stompy_broker(
+    request: pytest.FixtureRequest, stompy_settings: Mapping[str, object]
+) -> Iterator[RunningBroker]:
+    """A broker for this test alone, on a free port, in memory."""
+    from stompy_broker.testing import checked, configured  # noqa: PLC0415 -- see the module
+
+    _allowed_leaks(request)  # a mistake in the mark is told before the test
+    marks = [mark.kwargs for mark in request.node.iter_markers("stompy_settings")]
+    config = configured(stompy_settings, *reversed(marks))
+    with checked(config, lambda found: _tell(request, found)) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def stompy_shared_broker(
+    request: pytest.FixtureRequest, stompy_settings: Mapping[str, object]
+) -> Iterator[RunningBroker]:
+    """One broker for all tests; give each of them destinations of its own."""
+    from stompy_broker.testing import checked, configured  # noqa: PLC0415 -- see the module
+
+    with checked(configured(stompy_settings), lambda found: _tell(request, found)) as broker:
+        yield broker
+
+
+@pytest.fixture
+def stompy_start_broker(
+    stompy_settings: Mapping[str, object],
+) -> Iterator[Brokers]:
+    """Starts further brokers, ``stompy_start_broker(listen={"port": 61613})``, and stops them."""
+    from stompy_broker.testing import Brokers  # noqa: PLC0415 -- see the module
+
+    with Brokers(stompy_settings) as brokers:
+        yield brokers
+
+
+@pytest.fixture
+def stompy_connect(
+    request: pytest.FixtureRequest, stompy_broker: RunningBroker
+) -> Iterator[Callable[..., stompy.STOMPClient]]:
+    """Connects blocking clients to ``stompy_broker``; takes the arguments of `stompy.connect`."""
+    from stompy_broker.testing import Clients  # noqa: PLC0415 -- see the module
+
+    clients = Clients(stompy_broker, lambda found: _tell(request, found))
+    yield clients.connect
+    clients.close()
+
+
+@pytest.fixture
+def stompy_client(stompy_connect: Callable[..., stompy.STOMPClient]) -> stompy.STOMPClient:
+    """A blocking client that is connected to ``stompy_broker``."""
+    return stompy_connect()
+
+
+def _tell(request: pytest.FixtureRequest, found: list[Leak]) -> None:
+    """Fail for what was left open, unless that is allowed or follows from another failure."""
+    allowed = _allowed_leaks(request)
+    texts = [leak.text for leak in found if leak.kind not in allowed]
+    if texts and not request.node.stash.get(_failed, False):
+        left = "\n".join(f"  {text}" for text in texts)
+        pytest.fail(f"left open at the end of the test:\n{left}", pytrace=False)
+
+
+def _allowed_leaks(request: pytest.FixtureRequest) -> set[str]:
+    from stompy_broker.testing import LEAKS  # noqa: PLC0415 -- see the module
+
+    allowed: set[str] = set()
+    for mark in request.node.iter_markers("stompy_leaks_allowed"):
+        for kind in mark.args:
+            if kind not in LEAKS:
+                raise pytest.UsageError(
+                    f"stompy_leaks_allowed: {kind!r} is none of {', '.join(LEAKS)}"
+                )
+        allowed |= set(mark.args or LEAKS)
+    return allowed

@@ -1,0 +1,80 @@
+"""What one client may do; asked once for each destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stompy.errors import ProtocolError
+from stompy_broker.access import Access, Action
+from stompy_broker.auth import Principal
+from stompy_broker.destination import Destination, Kind, sendable
+from stompy_broker.policy import ARGUMENTS
+
+_REMEMBERED = 10_000
+"""Destinations; then it begins anew."""
+
+
+class Permit:
+    """What a client may do.
+
+    Args:
+        access: the rules.
+        principal: the client.
+        has_queue: tells whether there is a queue of that name.
+
+    Attributes:
+        cleared: destinations that it may send to, as it wrote them.
+    """
+
+    def __init__(
+        self, access: Access, principal: Principal, has_queue: Callable[[str], bool]
+    ) -> None:
+        self._access = access
+        self._principal = principal
+        self._has_queue = has_queue
+        self.cleared: set[str] = set()
+
+    def send(self, text: str) -> None:
+        """Whether it may SEND to a destination; if so, that is remembered.
+
+        Raises:
+            ProtocolError: no, or it is no destination.
+        """
+        destination = sendable(text)
+        self._access.check(self._principal, Action.SEND, destination)
+        if self.create(destination):
+            if len(self.cleared) >= _REMEMBERED:
+                self.cleared.clear()
+            self.cleared.add(text)
+
+    def receive(self, destination: Destination, headers: Mapping[str, str]) -> None:
+        """Whether it may SUBSCRIBE to a destination, with these headers.
+
+        Raises:
+            ProtocolError: no.
+        """
+        self._access.check(self._principal, Action.RECEIVE, destination)
+        self.create(destination, must=not ARGUMENTS.keys().isdisjoint(headers))
+
+    def create(self, destination: Destination, *, must: bool = False) -> bool:
+        """Whether it may set up a queue; asked for when there is none yet.
+
+        Args:
+            destination: any; only a queue is set up.
+            must: it brings arguments for the queue, so that it has to be allowed.
+
+        Returns:
+            False when it may not, and need not, because the queue is there.
+
+        Raises:
+            ProtocolError: it may not, and has to.
+        """
+        if destination.kind is not Kind.QUEUE:
+            return True
+        try:
+            self._access.check(self._principal, Action.CREATE, destination)
+        except ProtocolError:
+            if must or not self._has_queue(destination.name):
+                raise
+            return False
+        return True

@@ -1,0 +1,65 @@
+"""Changes that become safe together: one transaction of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stompy_broker.message import Message
+from stompy_broker.store.base import Done, StoredSubscription
+
+_PAGE = 4096
+
+
+@dataclass(slots=True)
+class Batch:
+    """What becomes safe together.
+
+    Attributes:
+        appended: new messages and their queues, by sequence.
+        noted: deliveries and the time not to deliver before, by sequence.
+        removed: sequences of messages that may be on disk.
+        kept: durable subscriptions by name; None = it was deleted.
+        settings: the set-up of queues by name; None = it ended.
+        waiting: who is to be told.
+        safe: whether it was written.
+    """
+
+    appended: dict[int, tuple[str, Message]] = field(default_factory=dict)
+    noted: dict[int, tuple[int, int]] = field(default_factory=dict)
+    removed: list[int] = field(default_factory=list)
+    kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
+    settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
+    waiting: list[Done] = field(default_factory=list)
+    safe: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many changes there are."""
+        subscriptions_and_queues = len(self.kept) + len(self.settings)
+        messages = len(self.appended) + len(self.noted) + len(self.removed)
+        return messages + subscriptions_and_queues
+
+    @property
+    def pages(self) -> int:
+        """About how many pages are written for it."""
+        changed = (len(self.noted) + len(self.removed)) // 4
+        return 2 + changed + sum([message.size for _, message in self.appended.values()]) // _PAGE
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.appended or self.noted or self.removed or self.kept or self.settings)
+
+    def absorb(self, later: Batch) -> None:
+        """Take in what came after this one, which could not be written."""
+        self.appended |= later.appended
+        self.noted |= later.noted
+        for sequence in later.removed:
+            self.appended.pop(sequence, None)
+            self.noted.pop(sequence, None)
+        # Also those that were taken back: deleting what is not there does no harm.
+        self.removed += later.removed
+        self.kept |= later.kept
+        self.settings |= later.settings
+        self.waiting += later.waiting

@@ -1,0 +1,196 @@
+"""A connection with TLS or a WebSocket, or both, between the socket and STOMP.
+
+Frames become messages of the WebSocket as they enter the outlet; everything is encrypted when it is
+poured out. Closing is as gentle as without: the last frame, the close frame, TLS's goodbye, the end
+of the write side, and then the peer has its time to do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from stompy.transport.layers import LayerError
+from stompy.transport.tls import TLSLayer
+from stompy_broker.clock import Clock
+from stompy_broker.session.lobby import Lobby
+from stompy_broker.wire.connection import Connection, Flusher
+from stompy_broker.wire.websocket import FramedOutlet, WebSocketServer
+
+log = logging.getLogger("stompy_broker.connection")
+
+_MESSAGE_ROOM = 64 * 1024
+"""What a message may hold beside the largest frame: ends of lines, a small frame behind it."""
+
+
+class LayeredConnection(Connection):
+    """One client's socket with layers upon it, whose handshakes are done.
+
+    Args:
+        lobby: as for `Connection`, like all that is not named here.
+        flusher: likewise.
+        clock: likewise.
+        tls: the layer of TLS; None = none.
+        websocket: the layer of the WebSocket; None = none.
+        ping: seconds of silence after which a WebSocket is pinged; 0 = never.
+        output_mark: as for `Connection`.
+        linger: likewise.
+        closed: likewise.
+        since: likewise.
+    """
+
+    def __init__(  # noqa: PLR0913 -- those of `Connection`, and the layers
+        self,
+        lobby: Lobby,
+        flusher: Flusher,
+        clock: Clock,
+        *,
+        tls: TLSLayer | None,
+        websocket: WebSocketServer | None,
+        ping: float,
+        output_mark: int,
+        linger: float,
+        closed: Callable[[Connection], None],
+        since: float | None = None,
+    ) -> None:
+        super().__init__(
+            lobby,
+            flusher,
+            clock,
+            output_mark=output_mark,
+            linger=linger,
+            closed=closed,
+            since=since,
+        )
+        self._tls = tls
+        self._websocket = websocket
+        self._framed: FramedOutlet | None = None
+        if websocket is not None:
+            self._framed = FramedOutlet(websocket, lambda: flusher.add(self), self.pour)
+            self.outlet = self._framed
+        self.scheme = {
+            (True, False): "stomps",
+            (False, True): "ws",
+            (True, True): "wss",
+        }[tls is not None, websocket is not None]
+        limits = lobby.settings.limits
+        self._room = limits.header_block + limits.body + _MESSAGE_ROOM
+        self._ping = ping if websocket is not None else 0.0
+        self._said_goodbye = False
+        self._silent = 0  # intervals
+        self._watch = clock.alarm(self._look)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The layers are ready."""
+        super().connection_made(transport)
+        self._set_watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the layers arrived."""
+        self._silent = 0
+        if self._closing:
+            return
+        try:
+            if self._tls is not None:
+                data = self._tls.receive(data)
+                self._tell(self._tls.take())
+            self._receive(data)
+        except LayerError as error:
+            log.warning("%s: %s: %s", self.address, error.layer, error)
+            self._give_up()
+            return
+        if self._tls is not None and self._tls.ended and not self._closing:
+            self._give_up()
+
+    def begin(self, first: bytes) -> None:
+        """Take the STOMP that the layers held already."""
+        super().data_received(first)
+
+    def _receive(self, data: bytes) -> None:
+        """Take what TLS, if any, has decrypted.
+
+        Raises:
+            LayerError: the WebSocket is broken.
+        """
+        websocket = self._websocket
+        if websocket is not None and data:
+            try:
+                data = websocket.receive(data)
+            finally:
+                assert self._framed is not None
+                self._framed.put_raw(websocket.take())
+        if data:
+            super().data_received(data)
+        if websocket is not None:
+            if websocket.ended and not self._closing:
+                self._give_up()
+            elif self._session is not None and self._session.principal is not None:
+                websocket.expect(self._room)
+
+    def _give_up(self) -> None:
+        """The client has left, or cannot be understood any more."""
+        if self._session is not None:
+            self._session.closed()
+        self.close(self._farewell)
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def pour(self) -> None:
+        """Encrypt and write what waits."""
+        data = self.outlet.take()
+        if data:
+            self._tell(data if self._tls is None else self._tls.send(data))
+
+    def _tell(self, data: bytes) -> None:
+        transport, session = self._transport, self._session
+        if data and transport is not None and not transport.is_closing():
+            transport.write(data)
+            if session is not None and session.heart_beat is not None:
+                session.heart_beat.sent(self._clock.now())
+
+    def _end_writing(self) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and not self._said_goodbye:
+            self._said_goodbye = True
+            data = b""
+            if self._websocket is not None:
+                self._websocket.say_goodbye(self._farewell)
+                data = self._websocket.take()
+            if self._tls is not None:
+                data = self._tls.send(data)
+                self._tls.close()
+                data += self._tls.take()
+            self._tell(data)
+        super()._end_writing()
+
+    # -- pings ------------------------------------------------------------------------------
+
+    def _set_watch(self) -> None:
+        if self._ping:
+            self._watch.set(self._clock.now() + self._ping)
+
+    def _look(self) -> None:
+        """Ping a silent client; it is gone when it stays silent, unless nobody reads."""
+        if self._transport is None or self._closing or self._websocket is None:
+            return
+        self._set_watch()
+        if self._unread_for:
+            return
+        self._silent += 1
+        if self._silent > _PATIENCE:
+            log.warning("%s: does not answer pings", self.address)
+            self.abort()
+        elif self._silent > 1 and self._framed is not None and self._websocket.is_open:
+            self._framed.put_raw(self._websocket.ping())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+
+_PATIENCE = 3
+"""Intervals of silence after which a client is gone."""

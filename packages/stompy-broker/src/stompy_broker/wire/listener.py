@@ -1,0 +1,325 @@
+"""Where clients connect, and how it is found out what each of them speaks.
+
+One port may take STOMP, TLS and WebSockets. The first byte tells: 22 begins TLS and ``GET`` a
+WebSocket, under TLS as well as without. The handshakes are done here, and then the connection
+begins; all of it has the time of the login time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy.transport.address import Scheme
+from stompy.transport.layers import LayerError
+from stompy.transport.tls import TLSLayer
+from stompy_broker.clock import Clock
+from stompy_broker.config import BrokerConfig
+from stompy_broker.session.holdings import Holdings
+from stompy_broker.wire.connection import Connection, address_of, input_waits
+from stompy_broker.wire.tls import Certificates, login_of
+from stompy_broker.wire.websocket import WebSocketServer
+
+log = logging.getLogger("stompy_broker.connection")
+
+_TLS_HANDSHAKE = 0x16
+_HTTP_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI ")
+_LONGEST_METHOD = max(map(len, _HTTP_METHODS))
+_HTTP_TEXT = b"This port speaks STOMP, not HTTP.\n"
+_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
+)
+_WANTS_TLS = ProtocolError(ErrorCode.ACCESS_REFUSED, "this port is only for TLS")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A port and what may be spoken there.
+
+    Attributes:
+        host: to bind to.
+        port: to bind to; 0 = a free one.
+        schemes: what may be spoken.
+    """
+
+    host: str
+    port: int
+    schemes: frozenset[Scheme]
+
+    @property
+    def takes_tls(self) -> bool:
+        """Whether TLS is spoken, with STOMP or a WebSocket in it."""
+        return not self.schemes.isdisjoint((Scheme.STOMPS, Scheme.WSS))
+
+    def urls(self, port: int) -> list[str]:
+        """What clients connect to.
+
+        Args:
+            port: the one that it was bound to.
+        """
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return [f"{scheme}://{place}" for scheme in Scheme if scheme in self.schemes]
+
+
+def endpoints_of(config: BrokerConfig) -> list[Endpoint]:
+    """The ports of a broker and what is spoken there, the one of ``[listen]`` first."""
+    tls, web = config.tls, config.websocket
+    offered = set() if tls.required else set(_PLAIN)
+    if tls.cert:
+        offered |= _SECURE
+    if not web.enabled:
+        offered -= _WEB
+    shared = set(offered)
+    found = []
+    if web.port >= 0:
+        shared -= _WEB
+        found.append((web.port, offered & _WEB))
+    if tls.port >= 0:
+        found.append((tls.port, shared & _SECURE))
+        shared -= _SECURE
+    ports = [(config.listen.port, shared), *reversed(found)]
+    return [
+        Endpoint(config.listen.host, port, frozenset(schemes)) for port, schemes in ports if schemes
+    ]
+
+
+_PLAIN = frozenset((Scheme.STOMP, Scheme.WS))
+_SECURE = frozenset((Scheme.STOMPS, Scheme.WSS))
+_WEB = frozenset((Scheme.WS, Scheme.WSS))
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a connection that begins needs from the broker.
+
+    Attributes:
+        clock: for time-outs.
+        login_timeout: seconds for everything up to the login.
+        linger: seconds for a client to close after we did.
+        certificates: for TLS; None = there is none.
+        allowed_origins: for WebSockets.
+        login_from: which name in a client's certificate is its login.
+        admit: told of somebody who has connected; says why it is turned away, if it is.
+        gone: told of somebody who left before anything began.
+        begin: makes the connection that takes the place.
+    """
+
+    clock: Clock
+    login_timeout: float
+    linger: float
+    certificates: Certificates | None
+    allowed_origins: tuple[str, ...]
+    login_from: str
+    admit: Callable[[Opening], ProtocolError | None]
+    gone: Callable[[Opening], None]
+    begin: Callable[[Opening, TLSLayer | None, WebSocketServer | None], Connection]
+
+
+class Opening(asyncio.Protocol):
+    """A connection of which it is not known yet what it speaks.
+
+    Args:
+        house: the broker.
+        endpoint: where it came in.
+
+    Attributes:
+        address: who is there, for the log.
+        host: the same without the port.
+        since: when it connected.
+    """
+
+    def __init__(self, house: House, endpoint: Endpoint) -> None:
+        self.address = self.host = "?"
+        self.since = house.clock.now()
+        self._house = house
+        self._endpoint = endpoint
+        self._transport: asyncio.Transport | None = None
+        self._refusal: ProtocolError | None = None
+        self._tls: TLSLayer | None = None
+        self._websocket: WebSocketServer | None = None
+        self._first = b""
+        self._handed_over = False
+        self._ended = False
+        self._alarm = house.clock.alarm(self._too_late)
+
+    # -- asyncio.Protocol -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.address, self.host = address_of(transport)
+        self._refusal = self._house.admit(self)
+        self._alarm.set(self.since + self._house.login_timeout)
+        if self._refusal is not None and self._endpoint.schemes == {Scheme.STOMP}:
+            self._hand_over(b"")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived."""
+        if self._ended:
+            return
+        try:
+            self._look_at(data)
+        except LayerError as error:
+            log.warning("%s: %s: %s", self.address, error.layer, error)
+            self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone, and nothing has begun."""
+        self._alarm.cancel()
+        self._transport = None
+        self._house.gone(self)
+
+    # -- what the broker asks ---------------------------------------------------------------
+
+    owes = False
+    """Nobody has logged in, so there is nothing to settle."""
+    login = None
+
+    def stop_deliveries(self) -> None:
+        """There are none."""
+
+    @property
+    def holdings(self) -> Holdings:
+        """Nothing yet."""
+        return Holdings(self.address, "")
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        return input_waits(self._transport)
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Say why, as far as the client would understand it, and close."""
+        if self._tls is None and self._websocket is None:
+            self._refusal = error
+            self._hand_over(b"")
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut it off."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- finding out ------------------------------------------------------------------------
+
+    def _look_at(self, data: bytes) -> None:
+        if self._tls is None and not self._first and data[0] == _TLS_HANDSHAKE:
+            self._begin_tls()
+        if self._tls is not None:
+            try:
+                data = self._tls.receive(data)
+            finally:
+                self._tell(self._tls.take())
+            if self._tls.ended:
+                self.abort()
+                return
+        if self._websocket is not None:
+            self._shake_hands(data)
+            return
+        self._first += data
+        first = self._first
+        if not first or (len(first) < _LONGEST_METHOD and not first.endswith(b"\0")):
+            return
+        if first.startswith(_HTTP_METHODS):
+            self._begin_websocket(first)
+        else:
+            self._begin_stomp(first)
+
+    def _begin_tls(self) -> None:
+        certificates = self._house.certificates
+        if certificates is None or not self._endpoint.takes_tls:
+            raise LayerError("TLS", "tried on a port without it")
+        self._tls = TLSLayer(certificates.context, server_side=True)
+
+    def _begin_websocket(self, first: bytes) -> None:
+        scheme = Scheme.WS if self._tls is None else Scheme.WSS
+        if scheme not in self._endpoint.schemes or not first.startswith(b"GET "):
+            self._tell(self._wrapped(_HTTP_ANSWER))
+            raise LayerError("HTTP", "tried on the STOMP port")
+        reason = None if self._refusal is None else self._refusal.Message
+        self._websocket = WebSocketServer(self._house.allowed_origins, reason)
+        self._shake_hands(first)
+
+    def _shake_hands(self, data: bytes) -> None:
+        assert self._websocket is not None
+        try:
+            rest = self._websocket.receive(data)
+        finally:
+            self._tell(self._wrapped(self._websocket.take()))
+        if self._websocket.ready:
+            self._hand_over(rest)
+
+    def _begin_stomp(self, first: bytes) -> None:
+        scheme = Scheme.STOMP if self._tls is None else Scheme.STOMPS
+        if scheme not in self._endpoint.schemes and self._refusal is None:
+            if self._tls is not None or Scheme.STOMPS not in self._endpoint.schemes:
+                raise LayerError("STOMP", "tried on a port that is for WebSockets")
+            self._refusal = _WANTS_TLS
+        self._hand_over(first)
+
+    def _hand_over(self, first: bytes) -> None:
+        """From here on it is a connection."""
+        if self._transport is None or self._handed_over:
+            return
+        self._handed_over = True
+        self._alarm.cancel()
+        connection = self._house.begin(self, self._tls, self._websocket)
+        if self._tls is not None:
+            connection.certificate = login_of(self._tls.ssl_object, self._house.login_from)
+        self._transport.set_protocol(connection)
+        connection.connection_made(self._transport)
+        if self._refusal is not None:
+            connection.refuse(self._refusal)
+        elif first:
+            connection.begin(first)
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def _wrapped(self, data: bytes) -> bytes:
+        return data if self._tls is None else self._tls.send(data)
+
+    def _tell(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _end(self) -> None:
+        """Close so that what was said arrives: the rest of the time is the peer's."""
+        self._ended = True
+        self._alarm.set(self._house.clock.now() + self._house.linger)
+        if self._tls is not None:
+            self._tls.close()
+            self._tell(self._tls.take())
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _too_late(self) -> None:
+        if self._ended:
+            self.abort()
+        elif self._tls is None and self._websocket is None:
+            self.refuse(
+                ProtocolError(
+                    ErrorCode.LOGIN_TIMEOUT,
+                    f"no complete CONNECT within {self._house.login_timeout:g} s",
+                )
+            )
+        else:
+            log.warning("%s: its handshake takes too long", self.address)
+            self.abort()
+
+
+async def listen(house: House, endpoint: Endpoint, backlog: int) -> asyncio.Server:
+    """Take connections at an endpoint.
+
+    Raises:
+        OSError: the address cannot be bound to.
+    """
+    return await asyncio.get_running_loop().create_server(
+        lambda: Opening(house, endpoint), endpoint.host, endpoint.port, backlog=backlog
+    )

@@ -1,0 +1,166 @@
+"""The broker's end of a WebSocket: who may open one, and how frames travel in it.
+
+A browser opens a WebSocket to any address for any page, and tells which page in ``Origin``. So the
+origins are listed; clients that are no browsers send none, and come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from stompy.errors import ErrorCode
+from stompy.transport.layers import LayerError
+from stompy.transport.websocket import SUBPROTOCOLS, WebSocketLayer, is_text, silent
+from stompy_broker.session.outlet import Outlet
+
+_BEFORE_LOGIN = 256 * 1024
+"""The longest fragment of a message before login."""
+
+_CLOSE_CODES = {
+    None: 1000,
+    ErrorCode.SHUTTING_DOWN: 1001,
+    ErrorCode.INTERNAL_ERROR: 1011,
+    ErrorCode.FRAME_TOO_LARGE: 1009,
+    ErrorCode.AUTHENTICATION_FAILED: 1008,
+    ErrorCode.ACCESS_REFUSED: 1008,
+    ErrorCode.LOGIN_TIMEOUT: 1008,
+    ErrorCode.LIMIT_EXCEEDED: 1013,
+    ErrorCode.STORE_UNAVAILABLE: 1013,
+    ErrorCode.QUEUE_FULL: 1013,
+}
+_PROTOCOL_ERROR = 1002
+_NO_PAGE = "This port speaks STOMP, over a WebSocket or without; there are no pages here.\n"
+
+
+class WebSocketServer(WebSocketLayer):
+    """The server's end.
+
+    Args:
+        allowed_origins: as in the configuration.
+        refusal: why nobody is let in just now; None to let in.
+    """
+
+    _server: ServerProtocol
+
+    def __init__(self, allowed_origins: Sequence[str], refusal: str | None = None) -> None:
+        self._server = ServerProtocol(
+            select_subprotocol=_select, max_size=(None, _BEFORE_LOGIN), logger=silent
+        )
+        super().__init__(self._server)
+        self._allowed_origins = allowed_origins
+        self._refusal = refusal
+        self._text = False
+
+    def _answer(self, request: Request | Response) -> None:
+        """Answer a client that wants to open a WebSocket.
+
+        Raises:
+            LayerError: it was refused.
+        """
+        assert isinstance(request, Request)
+        origins = request.headers.get_all("Origin")
+        refused = self._refusal is not None
+        if refused:
+            response = self._server.reject(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._refusal}.\n")
+        elif not all(is_allowed(origin, self._allowed_origins) for origin in origins):
+            refused = True
+            response = self._server.reject(
+                HTTPStatus.FORBIDDEN,
+                f"Pages of {origins[0][:200]} may not connect; see websocket.allowed_origins.\n",
+            )
+        else:
+            response = self._server.accept(request)
+            if response.status_code == HTTPStatus.UPGRADE_REQUIRED:
+                response = self._server.reject(HTTPStatus.UPGRADE_REQUIRED, _NO_PAGE)
+                response.headers["Upgrade"] = "websocket"
+        self._server.send_response(response)
+        if refused or response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._ended = True
+            raise LayerError(
+                self.name, f"refused with {response.status_code}: {_text_of(response)}"
+            )
+
+    def _is_data(self, frame: Frame) -> bool:
+        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            # The client is answered as it speaks.
+            self._text = frame.opcode is Opcode.TEXT
+            return True
+        return frame.opcode is Opcode.CONT
+
+    def expect(self, size: int) -> None:
+        """The client has logged in: take fragments of this size."""
+        self._server.max_fragment_size = size
+
+    def wrap(self, frame: bytes) -> bytes:
+        """A STOMP frame as a message of its own: text, if the client sends that and it is."""
+        if self._text and is_text(frame):
+            self._server.send_text(frame)
+        else:
+            self._server.send_binary(frame)
+        return self.take()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return self.ready and self._server.close_sent is None and not self._ended
+
+    def say_goodbye(self, reason: ErrorCode | None) -> None:
+        """Close with the code that fits the reason; None = all is well."""
+        self.close(_CLOSE_CODES.get(reason, _PROTOCOL_ERROR), reason.value if reason else "")
+
+
+class FramedOutlet(Outlet):
+    """An outlet in which each STOMP frame becomes a message of a WebSocket.
+
+    Args:
+        websocket: whose.
+        wake: as for `Outlet`.
+        pour: as for `Outlet`.
+    """
+
+    __slots__ = ("_websocket",)
+
+    def __init__(
+        self, websocket: WebSocketServer, wake: Callable[[], None], pour: Callable[[], None]
+    ) -> None:
+        super().__init__(wake, pour)
+        self._websocket = websocket
+
+    def put(self, data: bytes) -> None:
+        """Add one STOMP frame or heart-beat; after the end of the WebSocket nothing."""
+        if self._websocket.is_open:
+            super().put(self._websocket.wrap(data))
+
+    def put_message(self, prefix: bytes, tail: bytes) -> bool:
+        """Add a MESSAGE."""
+        if not self._websocket.is_open:
+            return False
+        return super().put_message(b"", self._websocket.wrap(prefix + tail))
+
+    def put_raw(self, data: bytes) -> None:
+        """Add what the WebSocket itself has to say."""
+        if data:
+            super().put(data)
+
+
+def is_allowed(origin: str, allowed: Sequence[str]) -> bool:
+    """Whether pages of an origin may connect."""
+    given = origin.lower()
+    scheme_and_host, colon, port = given.rpartition(":")
+    any_port = f"{scheme_and_host}:*" if colon and port.isdigit() else f"{given}:*"
+    return not {"*", given, any_port}.isdisjoint(rule.lower() for rule in allowed)
+
+
+def _select(server: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The best version that the client knows, or none, as with clients that do not ask."""
+    return next((known for known in SUBPROTOCOLS if known in offered), None)
+
+
+def _text_of(response: Response) -> str:
+    return (response.body or b"").decode("utf-8", "replace").strip().partition("\n")[0]

@@ -1,0 +1,71 @@
+"""What the broker says about one frame, to be awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+
+from stompy.aio.signal import Signal, deadline_after
+from stompy.confirmations import Confirmation as PureConfirmation
+from stompy.confirmations import Outcome
+from stompy.errors import STOMPError, STOMPTimeout
+
+
+class Confirmation(PureConfirmation):
+    """A confirmation that may be awaited, which gives the receipt id or raises.
+
+    Args:
+        receipt_id: the receipt that was asked for.
+        urgently: entered while somebody waits, so that the answer is read however many messages
+            stand before it.
+    """
+
+    __slots__ = ("_settled", "_urgently")
+
+    def __init__(
+        self, receipt_id: str, urgently: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        super().__init__(receipt_id)
+        self._urgently = urgently
+        self._settled = Signal()
+
+    def settle(self, outcome: Outcome, error: STOMPError | None = None) -> None:
+        """The outcome is known."""
+        super().settle(outcome, error)
+        self._settled.wake()
+
+    async def wait(self, timeout: float | None = 10.0) -> bool:
+        """Wait until the outcome is settled; false when that did not happen in time.
+
+        Args:
+            timeout: seconds; None waits for as long as the connection lasts.
+        """
+        deadline = deadline_after(timeout)
+        if not self.done:
+            with self._urgently():
+                while not self.done:
+                    if not await self._settled.wait(deadline):
+                        return False
+        return True
+
+    async def result(self, timeout: float | None = 10.0) -> str:
+        """Wait for the outcome.
+
+        Args:
+            timeout: seconds; None waits for as long as the connection lasts.
+
+        Returns:
+            The receipt id: the frame was accepted.
+
+        Raises:
+            OutcomeUnknown: the connection ended first.
+            STOMPError: the broker rejected the frame; the text has its words.
+            STOMPTimeout: it did not answer in time; that may come later.
+        """
+        if not await self.wait(timeout):
+            raise STOMPTimeout(f"no receipt {self.receipt_id!r} came in time")
+        return self.check()
+
+    def __await__(self) -> Generator[object, None, str]:
+        """The same as `result` without a time-out."""
+        return self.result(None).__await__()

@@ -1,0 +1,172 @@
+"""Who gets what a connection brings: a handle, a confirmation, a request, or the inbox.
+
+**Hot path** (`Mailroom.received`). The invariants:
+
+* A MESSAGE finds its way by ``subscription`` alone. What still comes for a subscription that has
+  ended is dropped: the broker has it back.
+* Sorting is done once for each piece that was read, and only while there is somebody to sort for.
+* Nothing is read while something that nobody fetches is full, unless somebody waits for an answer,
+  which may stand behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from stompy.aio.confirmation import Confirmation
+from stompy.aio.inbox import Inbox
+from stompy.aio.link import Link
+from stompy.aio.signal import Signal, deadline_after
+from stompy.confirmations import Confirmations
+from stompy.dial import broker_error
+from stompy.dialect import UNKNOWN, Dialect
+from stompy.errors import STOMPError, STOMPTimeout
+from stompy.frame import STOMPFrame
+
+_REMEMBERED = 1000
+"""How many ended subscriptions are remembered."""
+
+
+class Receiver(Protocol):
+    """Who gets the messages of one subscription."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it wants no more for the time being."""
+
+    def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+        """Messages came over a connection."""
+
+    def connection_lost(self, reason: STOMPError | None) -> None:
+        """What has come would be in vain to settle."""
+
+    def end(self, reason: STOMPError | None) -> None:
+        """Nothing more will come."""
+
+
+class Mailroom:
+    """What comes over the links of a client, and whom it concerns.
+
+    Args:
+        keeps_errors: whether ERROR frames go to the inbox, to be raised by who receives.
+
+    Attributes:
+        link: the newest link, if `has_link`.
+        has_link: whether there ever was one.
+        epoch: its number.
+        dialect: the ways of its broker.
+        inbox: frames for nobody in particular.
+        confirmations: those that are pending.
+        receivers: who gets the messages of a subscription, by its id.
+    """
+
+    link: Link
+
+    def __init__(self, *, keeps_errors: bool) -> None:
+        self.has_link = False
+        self.epoch = 0
+        self.dialect: Dialect = UNKNOWN
+        self.inbox = Inbox(self.regulate)
+        self.confirmations = Confirmations()
+        self.receivers: dict[str, Receiver] = {}
+        self._keeps_errors = keeps_errors
+        self._forgotten: dict[str, None] = {}
+        self._urgent = 0
+        self._settled = Signal()
+
+    def received(self, link: Link, frames: list[STOMPFrame], size: int) -> None:
+        """Frames came over the link."""
+        if self._is_busy or frames[-1].Command == "ERROR":
+            frames = self._distribute(frames)
+            size = sum(len(frame.Body) for frame in frames)
+        if frames:
+            self.inbox.put(frames, size)
+        if self.inbox.full or self.receivers:
+            self.regulate()
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether frames may be for somebody in particular."""
+        return bool(self.receivers or self.confirmations or self._forgotten)
+
+    def forget(self, sub_id: str) -> None:
+        """A subscription has ended; what still comes for it is dropped."""
+        self._forgotten[sub_id] = None
+        if len(self._forgotten) > _REMEMBERED:
+            del self._forgotten[next(iter(self._forgotten))]
+        if self.receivers.pop(sub_id, None) is not None:
+            self.regulate()
+
+    def adopt(self, sub_id: str, receiver: Receiver) -> None:
+        """From now on the messages of a subscription go to a receiver."""
+        self._forgotten.pop(sub_id, None)
+        self.receivers[sub_id] = receiver
+
+    def _distribute(self, frames: list[STOMPFrame]) -> list[STOMPFrame]:
+        """Give each frame to whom it concerns; what is left is for the inbox."""
+        left: list[STOMPFrame] = []
+        batches: dict[Receiver, list[STOMPFrame]] = {}
+        receivers = self.receivers
+        for frame in frames:
+            if frame.Command == "MESSAGE":
+                sub_id = frame.Headers.get("subscription", "")
+                receiver = receivers.get(sub_id)
+                if receiver is None:
+                    if sub_id not in self._forgotten:
+                        left.append(frame)
+                elif receiver in batches:
+                    batches[receiver].append(frame)
+                else:
+                    batches[receiver] = [frame]
+            elif not self._is_answer(frame):
+                left.append(frame)
+        for receiver, batch in batches.items():
+            receiver.deliver(batch, self.epoch)
+        return left
+
+    def _is_answer(self, frame: STOMPFrame) -> bool:
+        """Whether a frame is not for the inbox, having told an outcome."""
+        if frame.Command == "RECEIPT":
+            found = self.confirmations.receipt(frame.Headers.get("receipt-id", ""))
+            self._settled.wake()
+            return found is not None
+        if frame.Command == "ERROR":
+            names = self.dialect.error_names_receipt
+            self.confirmations.refused(broker_error(frame), names_frames=names)
+            return not self._keeps_errors
+        return False
+
+    def expect(self, receipt_id: str) -> Confirmation:
+        """A frame with this receipt is about to be sent, and its outcome matters."""
+        confirmation = Confirmation(receipt_id, self.urgently)
+        self.confirmations.expect(confirmation)
+        return confirmation
+
+    @contextmanager
+    def urgently(self) -> Iterator[None]:
+        """Somebody waits for an answer, which may stand behind messages that nobody fetches."""
+        self._urgent += 1
+        self.regulate()
+        try:
+            yield
+        finally:
+            self._urgent -= 1
+
+    def regulate(self) -> None:
+        """Read, unless something that nobody fetches has reached its bound."""
+        full = self.inbox.full or any(receiver.full for receiver in self.receivers.values())
+        self.link.read(self._urgent > 0 or not full)
+
+    async def wait_settled(self, timeout: float | None) -> None:
+        """Wait until no confirmation is pending.
+
+        Raises:
+            STOMPTimeout: some still are.
+        """
+        deadline = deadline_after(timeout)
+        with self.urgently():
+            while self.confirmations:
+                if not await self._settled.wait(deadline):
+                    raise STOMPTimeout(f"{len(self.confirmations)} receipts did not come in time")

@@ -1,0 +1,116 @@
+"""Messages that settle themselves, for asyncio."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import Protocol
+
+from stompy.errors import StaleMessageError, STOMPException
+from stompy.frame import STOMPFrame
+from stompy.message import Delivery
+
+logger = logging.getLogger("stompy")
+
+
+class Settler(Protocol):
+    """What a message needs of the subscription it came from."""
+
+    async def ack(self, message: Message, transaction: str | None) -> None:
+        """Acknowledge a message."""
+
+    async def nack(
+        self,
+        message: Message,
+        requeue: bool,
+        delay: float | None,
+        reason: str | None,
+        transaction: str | None,
+    ) -> None:
+        """Refuse a message."""
+
+
+class Message(Delivery):
+    """A message of a subscription's handle.
+
+    As a context manager it is acknowledged at the end of the block, and refused when an exception
+    leaves it. One that is settled inside the block is left alone.
+    """
+
+    __slots__ = ("_settler",)
+
+    _settler: Settler
+
+    @classmethod
+    def delivered(cls, frame: STOMPFrame, epoch: int, settler: Settler) -> Message:
+        """A message from the frame that was read. The frame is used up: nothing is copied."""
+        message = cls.__new__(cls)
+        message.Command = frame.Command
+        message.Headers = frame.Headers
+        message.Body = frame.Body
+        message.epoch = epoch
+        message.settlement = None
+        message._settler = settler
+        return message
+
+    async def ack(self, transaction: str | None = None) -> None:
+        """Acknowledge the message. Once it is settled this does nothing but log a warning.
+
+        Args:
+            transaction: id of the transaction that the ACK belongs to.
+
+        Raises:
+            StaleMessageError: its connection or subscription has ended; nothing was sent.
+            STOMPTimeout: the broker takes nothing; nothing was sent.
+            UnsupportedByBroker: the broker would ignore the transaction.
+        """
+        await self._settler.ack(self, transaction)
+
+    async def nack(
+        self,
+        requeue: bool = True,
+        delay: float | None = None,
+        reason: str | None = None,
+        transaction: str | None = None,
+    ) -> None:
+        """Refuse the message. Once it is settled this does nothing but log a warning.
+
+        Args:
+            requeue: whether it is to be delivered again; if not, it is for the dead letters.
+            delay: seconds until then, where the broker knows such a thing.
+            reason: why, likewise.
+            transaction: id of the transaction that the NACK belongs to.
+
+        Raises:
+            StaleMessageError: its connection or subscription has ended; nothing was sent.
+            STOMPError: STOMP 1.0 has no NACK.
+            STOMPTimeout: the broker takes nothing; nothing was sent.
+            UnsupportedByBroker: this broker would lose the message, or ignore the transaction.
+        """
+        await self._settler.nack(self, requeue, delay, reason, transaction)
+
+    async def __aenter__(self) -> Message:
+        """The message itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Acknowledge; after an exception refuse, with its type as the reason."""
+        if self.settlement is not None:
+            return
+        try:
+            if kind is None:
+                await self.ack()
+            else:
+                await self.nack(reason=kind.__name__)
+        except StaleMessageError as stale:
+            # The broker has it back already, and there is nothing that the block could do now.
+            logger.warning("%s", stale)
+        except STOMPException as failure:
+            if error is None:
+                raise
+            logger.warning("message %s was not refused: %s", self.id, failure)

@@ -1,0 +1,494 @@
+"""What a client has from `connect` to `disconnect`, over one connection or many.
+
+The invariants:
+
+* There is one link at a time. `Session.link` is the newest; it is `ready` for senders once all
+  subscriptions that are wanted are back on it.
+* There is no task, but for one while the connection is being made again.
+* What was begun on one connection ends with it: pending confirmations become unknown, open
+  transactions are lost, messages that would have to be settled are dropped.
+* The session ends once: by our own wish, with its only connection, or when making it again has
+  no prospect. `reason` says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from stompy.aio.confirmation import Confirmation
+from stompy.aio.link import Link, Owner
+from stompy.aio.mailroom import Mailroom
+from stompy.aio.requests import Requests
+from stompy.aio.signal import Signal, deadline_after
+from stompy.backlog import MAX_RECEIPTS
+from stompy.confirmations import Outcome
+from stompy.dialect import dialect_of
+from stompy.errors import (
+    ConnectionImpossible,
+    STOMPConnectionError,
+    STOMPError,
+    STOMPException,
+    STOMPTimeout,
+    UnsupportedByBroker,
+)
+from stompy.frame import STOMPFrame
+from stompy.health import ClientHealth, SubscriptionHealth
+from stompy.lifecycle import ConnectionState, Lifecycle, StateChange
+from stompy.retry import Backoff, Reconnect
+from stompy.subscriptions import Duty, Subscriptions
+from stompy.transactions import OpenTransactions
+from stompy.transport.address import Address
+from stompy.verbs import HeaderValue, as_text, unsubscribe_headers
+from stompy.wanted import WantedSubscription, WantedSubscriptions
+
+logger = logging.getLogger("stompy")
+
+RESTORE_SECONDS = 10.0
+"""How long a broker may take to confirm the subscriptions of a new connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How a session keeps itself."""
+
+    policy: Reconnect | None = None
+    """How to connect again; None for not at all."""
+    send_timeout: float = 60.0
+    """Seconds that a sender waits for a connection."""
+    client_id: str | None = None
+    """The ``client-id`` that CONNECT says."""
+
+
+class Session(Mailroom, Owner):
+    """Connections, one after the other, and what lives on them.
+
+    Args:
+        addresses: where the brokers are.
+        dial: one round over addresses; the link works for the owner given.
+        settings: how the session keeps itself.
+        observer: is told the changes of state.
+
+    Attributes:
+        ready: whether senders may use it.
+        ended: whether nothing more will come.
+        reason: why it ended; None for our own wish.
+        observer_errors: exceptions that came out of the observer.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        dial: Callable[[Owner, Sequence[Address]], Awaitable[Link]],
+        settings: SessionSettings,
+        observer: Callable[[StateChange], object] | None = None,
+    ) -> None:
+        # Where another connection follows, whom an ERROR concerns is told, and the others go on.
+        super().__init__(keeps_errors=settings.policy is None)
+        self.settings = settings
+        self.lifecycle = Lifecycle(self.now())
+        self.ready = False
+        self.ended = False
+        self.reason: STOMPError | None = None
+        self.subscriptions = Subscriptions(None)
+        self.transactions = OpenTransactions()
+        self.wanted = WantedSubscriptions()
+        self.requests = Requests(self)
+        self.observer_errors = 0
+        self._asked: dict[str, Link] = {}
+        self._addresses = addresses
+        self._dial = dial
+        self._observer = observer
+        self._published: Link | None = None
+        self._leaving = False
+        self._changed = Signal()
+        # Pauses need to differ, not to be secret.
+        self._backoff = Backoff(settings.policy or Reconnect(), random.random)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether frames can be sent."""
+        return self.ready and self.link.is_open
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the connection was lost and is being made again."""
+        return self.lifecycle.state is ConnectionState.RECONNECTING
+
+    # -- connecting --------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Make the first connection.
+
+        Raises:
+            STOMPConnectionError: no broker answered.
+            STOMPError: the broker refused.
+        """
+        policy = self.settings.policy
+        self._move(ConnectionState.CONNECTING)
+        try:
+            await self._connect(1 if policy is None else policy.startup_attempts)
+        except BaseException as error:
+            self._end(error if isinstance(error, STOMPError) else None, by_us=False)
+            raise
+
+    async def _connect(self, attempts: int | None) -> None:
+        """Rounds of attempts, until there is a link with all that is wanted."""
+        while True:
+            try:
+                link = await self._round()
+                if self._published is not link:
+                    await self._resume(link)
+                    self._publish(link)
+            except STOMPException as error:
+                self.lifecycle.round_failed(error)
+                if self._is_final(error) or not self._backoff.failed(attempts):
+                    raise
+                await asyncio.sleep(self._backoff.pause())
+            else:
+                return
+
+    def _publish(self, link: Link) -> None:
+        """All that is wanted is there, and senders may use the link."""
+        self._published = link
+        self.ready = True
+        link.crowded = False
+        self._move(ConnectionState.CONNECTED)
+        self._changed.wake()
+
+    async def _round(self) -> Link:
+        addresses = list(self._addresses)
+        policy = self.settings.policy
+        if policy is not None and policy.shuffle:
+            random.shuffle(addresses)
+        return await self._dial(self, addresses)
+
+    def _is_final(self, error: STOMPException) -> bool:
+        """Whether trying again seems hopeless: refused by ERROR, no version, no trust."""
+        policy = self.settings.policy
+        if policy is not None and policy.keep_trying:
+            return False
+        hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
+        return isinstance(error, ConnectionImpossible) or not hopeful
+
+    async def _resume(self, link: Link) -> None:
+        """Subscribe to all that is wanted, and wait until that is confirmed.
+
+        A broker that does not say which frame it refuses gets them one by one.
+        """
+        deadline = deadline_after(RESTORE_SECONDS)
+        restored: set[str] = set()
+        try:
+            while missing := [one for one in self.wanted if one.id not in restored]:
+                await self._subscribe_all(link, missing, deadline)
+                restored |= {one.id for one in missing}
+            for sub_id in restored:
+                if sub_id not in self.wanted:  # it was ended meanwhile
+                    self.write(link, "UNSUBSCRIBE", unsubscribe_headers(sub_id, {}))
+            if not link.is_open:
+                raise link.error()
+        except BaseException:
+            link.abort()
+            await link.wait_closed(0)
+            raise
+
+    async def _subscribe_all(
+        self, link: Link, missing: list[WantedSubscription], deadline: float | None
+    ) -> None:
+        asked = []
+        for wanted in missing:
+            confirmation = self._subscribe_again(link, wanted)
+            if confirmation is not None:
+                asked.append((wanted, confirmation))
+                if not self.dialect.error_names_receipt:
+                    await self._confirmed(wanted, confirmation, deadline)
+        for wanted, confirmation in asked:
+            await self._confirmed(wanted, confirmation, deadline)
+        if not link.is_open:
+            raise link.error()
+
+    def _subscribe_again(self, link: Link, wanted: WantedSubscription) -> Confirmation | None:
+        try:
+            headers = wanted.headers_for(self.dialect, self.settings.client_id)
+        except (STOMPError, ValueError) as error:
+            # Another broker than the first one, and it has no such thing.
+            reason = error if isinstance(error, STOMPError) else STOMPError(str(error))
+            self._refused(wanted, reason)
+            return None
+        return self.ask(link, "SUBSCRIBE", headers, f"resume-{self.epoch}-{wanted.id}")
+
+    async def _confirmed(
+        self, wanted: WantedSubscription, confirmation: Confirmation, deadline: float | None
+    ) -> None:
+        left = None if deadline is None else deadline - self.now()
+        if not await confirmation.wait(left):
+            raise STOMPTimeout(f"subscription {wanted.id!r} was not confirmed in time")
+        if confirmation.outcome is Outcome.REJECTED:
+            self._refused(wanted, confirmation.error)
+
+    def _refused(self, wanted: WantedSubscription, reason: STOMPError | None) -> None:
+        logger.warning("subscription %s to %s ends: %s", wanted.id, wanted.destination, reason)
+        self.wanted.remove(wanted.id)
+        self.subscriptions.remove(wanted.id)
+        receiver = self.receivers.get(wanted.id)
+        self.forget(wanted.id)
+        if receiver is not None:
+            receiver.end(reason)
+
+    async def _connect_again(self) -> None:
+        """The one task of a session."""
+        policy = self.settings.policy
+        assert policy is not None
+        try:
+            await asyncio.sleep(self._backoff.pause())
+            await self._connect(policy.attempts)
+        except STOMPException as error:
+            reason: STOMPError = STOMPConnectionError(
+                f"gave up after {self.lifecycle.attempts} rounds: {error}"
+            )
+            if self._is_final(error) and isinstance(error, STOMPError):
+                reason = error
+            logger.error("not connecting again: %s", reason)
+            self._end(reason, by_us=False)
+        except Exception as error:
+            logger.exception("fault while connecting again")
+            self._end(STOMPError(f"internal fault: {error!r}"), by_us=False)
+
+    # -- what the link tells -----------------------------------------------------------------
+
+    def opened(self, link: Link) -> None:
+        """A broker has answered CONNECTED."""
+        self.link = link
+        self.has_link = True
+        self.epoch = self.lifecycle.opened(str(link.address))
+        self.dialect = dialect_of(link.connected.get("server"))
+        version = link.protocol.version
+        if self.settings.policy is None:
+            self.subscriptions = Subscriptions(version)
+        else:
+            self.subscriptions = self.subscriptions.on(version, self.epoch)
+        self.regulate()
+        if not self.wanted:
+            # At once, since what follows CONNECTED may already end the link.
+            self._publish(link)
+
+    def lost(self, link: Link) -> None:
+        """The link has ended."""
+        if not self.has_link or self.link is not link:
+            return
+        reason = link.close_reason
+        was_ready, self.ready = self.ready, False
+        self.confirmations.lost(reason)
+        self._settled.wake()
+        for receiver in list(self.receivers.values()):
+            receiver.connection_lost(reason)
+        self.inbox.look_again()
+        if self._leaving:
+            self._end(None, by_us=True)
+        elif self.settings.policy is None:
+            self._end(reason, by_us=False)
+        else:
+            self.subscriptions.lose()
+            self.inbox.drop(self._is_in_vain)
+        if was_ready and not self.ended:
+            change = self._move(ConnectionState.RECONNECTING, reason)
+            self._backoff.lost(change.lasted if change is not None else 0.0)
+            self._task = asyncio.get_running_loop().create_task(
+                self._connect_again(), name=f"stompy reconnect {link.address}"
+            )
+        self._changed.wake()
+
+    def _is_in_vain(self, frame: STOMPFrame) -> bool:
+        return frame.Command == "MESSAGE" and self.subscriptions.receive(frame) is Duty.STALE
+
+    # -- leaving -----------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """From now on the end of the connection is our own wish, and no other is made."""
+        self._leaving = True
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+        if not self.link.is_open:
+            self._end(None, by_us=True)
+        self._changed.wake()
+
+    def _end(self, reason: STOMPError | None, *, by_us: bool) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self.reason = reason
+        self._move(ConnectionState.CLOSED if by_us else ConnectionState.DISCONNECTED, reason)
+        self.inbox.end()
+        receivers, self.receivers = list(self.receivers.values()), {}
+        for receiver in receivers:
+            receiver.end(reason)
+        self._changed.wake()
+
+    def error(self) -> STOMPConnectionError:
+        """What to raise to who uses a session that has ended."""
+        reason = self.reason
+        if reason is None or reason is self.link.close_reason:
+            return self.link.error()
+        error = STOMPConnectionError(f"not connected any more: {reason}", reason.Frame)
+        error.__cause__ = reason
+        return error
+
+    # -- sending -----------------------------------------------------------------------------
+
+    async def writable(self, transaction: str | None = None) -> Link:
+        """The link, once a frame may be written to it.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and none came in time; nothing was sent.
+            TransactionLost: the transaction belongs to an earlier connection.
+            STOMPTimeout: the broker takes nothing for too long; nothing was sent.
+        """
+        deadline: float | None = None
+        while True:
+            link = self.link
+            if transaction is not None:
+                epoch = self.epoch if link.is_open else 0
+                self.transactions.check(transaction, epoch, link.close_reason)
+            if self.ready and link.is_open:
+                if not link.crowded:
+                    return link
+                await link.room()
+            elif self.ended or self._leaving:
+                raise self.error()
+            else:
+                deadline = deadline or deadline_after(self.settings.send_timeout)
+                if not await self._changed.wait(deadline):
+                    raise STOMPConnectionError(
+                        f"no connection within {self.settings.send_timeout:g} s, and nothing was "
+                        f"sent: {self.lifecycle.last_error or 'connecting'}"
+                    )
+
+    def write(
+        self,
+        link: Link,
+        command: str,
+        headers: Mapping[str, HeaderValue],
+        body: bytes | str = b"",
+    ) -> None:
+        """Queue a frame, at this moment and whole.
+
+        Raises:
+            STOMPConnectionError: the link has ended.
+            ValueError: a header that the version in use cannot carry.
+        """
+        if isinstance(body, str):
+            body = body.encode()
+        link.write(link.protocol.send(command, as_text(dict(headers)), body))
+
+    def ask(
+        self,
+        link: Link,
+        command: str,
+        headers: Mapping[str, HeaderValue],
+        receipt_id: str,
+        body: bytes | str = b"",
+    ) -> Confirmation:
+        """Queue a frame whose outcome matters; arguments and exceptions are those of `write`."""
+        confirmation = self.expect(receipt_id)
+        try:
+            self.write(link, command, {**headers, "receipt": receipt_id}, body)
+        except BaseException:
+            self.confirmations.forget(confirmation)
+            raise
+        return confirmation
+
+    def unsubscribe(self, sub_id: str, more: Mapping[str, HeaderValue] = {}) -> None:
+        """End a subscription at this moment, without a wait for room."""
+        self.subscriptions.remove(sub_id)
+        self.wanted.remove(sub_id)
+        if self.ready:
+            with suppress(STOMPConnectionError):
+                self.write(self.link, "UNSUBSCRIBE", unsubscribe_headers(sub_id, more))
+
+    def follow(self, command: str, txn_id: str) -> None:
+        """A frame of a transaction is about to be written."""
+        if command == "BEGIN":
+            self.transactions.begin(txn_id, self.epoch)
+        elif command in ("COMMIT", "ABORT"):
+            self.transactions.end(txn_id, aborted=command == "ABORT")
+
+    def check_confirmable(self) -> None:
+        """Whether a frame within a transaction can be confirmed.
+
+        Raises:
+            UnsupportedByBroker: it cannot.
+        """
+        if self.dialect.receipt_in_transaction_waits_for_commit:
+            raise UnsupportedByBroker(
+                f"{self.dialect.name} confirms what belongs to a transaction only after COMMIT, "
+                "so have that confirmed instead"
+            )
+
+    def asked(self, receipt_id: str) -> None:
+        """A receipt is about to be asked for, which nobody may ever wait for."""
+        if self.settings.policy is not None:
+            self._asked[receipt_id] = self.link
+            if len(self._asked) > MAX_RECEIPTS:
+                del self._asked[next(iter(self._asked))]
+
+    def asked_on(self, receipt_id: str) -> Link:
+        """The link over which a receipt was asked for, which is waited for now."""
+        return self._asked.pop(receipt_id, self.link)
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    async def wait_ready(self, timeout: float | None) -> None:
+        """Wait until senders may use the link.
+
+        Raises:
+            STOMPTimeout: there was none in time.
+            STOMPConnectionError: nobody connects any more.
+        """
+        deadline = deadline_after(timeout)
+        while not self.ready:
+            if self.ended or self._leaving:
+                raise self.error()
+            if not await self._changed.wait(deadline):
+                raise STOMPTimeout("no connection in time")
+
+    def health(self, subscriptions: tuple[SubscriptionHealth, ...]) -> ClientHealth:
+        """How the client is; its handles tell how they are."""
+        life = self.lifecycle
+        now = self.now()
+        return ClientHealth(
+            state=life.state,
+            address=life.address,
+            since=now - life.since,
+            last_received=now - self.link.last_received if self.is_usable else None,
+            epoch=life.epoch,
+            attempts=life.attempts,
+            last_error=life.last_error,
+            unconfirmed=len(self.confirmations),
+            observer_errors=self.observer_errors,
+            late_replies=self.requests.late,
+            subscriptions=subscriptions,
+        )
+
+    def now(self) -> float:
+        """The time of the event loop."""
+        return asyncio.get_running_loop().time()
+
+    def _move(self, state: ConnectionState, error: STOMPError | None = None) -> StateChange | None:
+        change = self.lifecycle.move(state, self.now(), error)
+        if change is not None and self._observer is not None:
+            asyncio.get_running_loop().call_soon(self._tell, self._observer, change)
+        return change
+
+    def _tell(self, observer: Callable[[StateChange], object], change: StateChange) -> None:
+        try:
+            observer(change)
+        except Exception:
+            self.observer_errors += 1
+            logger.exception("fault in the callback for changes of state")

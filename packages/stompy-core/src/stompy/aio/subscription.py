@@ -1,0 +1,377 @@
+"""The handle of one subscription: its messages, and what becomes of them.
+
+The invariants:
+
+* A message belongs to the connection it came over. When that has ended, or the subscription has,
+  it cannot be settled any more; what was not fetched of it is dropped.
+* A message leaves the handle at the moment at which its receiver gets it; cancelling a receiver
+  never loses one.
+* There are no tasks, but for the workers of `Subscription.handle` while that runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import cast
+
+from stompy.aio.inbox import Inbox
+from stompy.aio.link import Link
+from stompy.aio.message import Message
+from stompy.aio.session import Session
+from stompy.aio.signal import deadline_after
+from stompy.consuming import OnError
+from stompy.errors import (
+    StaleMessageError,
+    STOMPConnectionError,
+    STOMPError,
+    STOMPException,
+)
+from stompy.frame import AckMode, STOMPFrame
+from stompy.health import SubscriptionHealth
+from stompy.message import Settlement
+from stompy.subscriptions import delivery_token, settlement_headers
+from stompy.wanted import WantedSubscription
+
+logger = logging.getLogger("stompy")
+
+
+class Subscription:
+    """A subscription, and its messages.
+
+    ``async with`` ends it with the block; ``async for`` goes through its messages. It ends itself
+    when the broker refuses it, or when the client has no connection any more.
+
+    Attributes:
+        id: the subscription id.
+        destination: what was subscribed to.
+    """
+
+    def __init__(self, session: Session, wanted: WantedSubscription) -> None:
+        self.id = wanted.id
+        self.destination = wanted.destination
+        self._wanted = wanted
+        self._session = session
+        self._inbox = Inbox(session.regulate)
+        self._settles = wanted.mode is not AckMode.AUTO
+        self._ended = False
+        self._draining = False
+        self._workers: set[asyncio.Task[None]] = set()
+        self._reason: Exception | None = None
+        self._received = 0
+        self._settlements = dict.fromkeys(Settlement, 0)
+        self._handler_errors = 0
+        self._last_error: BaseException | None = None
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    async def get(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Args:
+            timeout: seconds; None waits for as long as the subscription lasts.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the subscription has ended; the text says why.
+        """
+        deadline = deadline_after(timeout)
+        while True:
+            message = self._inbox.take()
+            if message is not None:
+                return cast(Message, message)
+            if self._ended or self._draining:
+                raise self._end_reason()
+            await self._inbox.wait(deadline)
+
+    async def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
+        """Wait for a message, and take what else is there.
+
+        Args:
+            n: how many at most.
+            timeout: seconds to wait for the first one.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the subscription has ended; the text says why.
+            ValueError: ``n`` is less than 1.
+        """
+        if n < 1:
+            raise ValueError(f"a batch has 1 message or more, not {n}")
+        batch = [await self.get(timeout)]
+        while len(batch) < n and (message := self._inbox.take()) is not None:
+            batch.append(cast(Message, message))
+        return batch
+
+    def __aiter__(self) -> Subscription:
+        """Messages as they come, until `unsubscribe` or the client's end."""
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next message.
+
+        Raises:
+            STOMPError: the subscription has ended, and not by our own wish.
+        """
+        while (message := self._inbox.take()) is None:
+            if self._ended or self._draining:
+                if self._reason is None:
+                    raise StopAsyncIteration
+                raise self._reason
+            await self._inbox.wait(None)
+        return cast(Message, message)
+
+    async def handle(
+        self,
+        function: Callable[[Message], object],
+        concurrency: int = 1,
+        on_error: OnError | str = OnError.NACK,
+    ) -> None:
+        """Give each message to a function, until the subscription ends.
+
+        A message is acknowledged when the function has returned, unless the function has settled
+        it. An exception of the function never ends the subscription by itself.
+
+        Args:
+            function: gets each message; a coroutine function is awaited.
+            concurrency: how many messages are handled at the same time.
+            on_error: what becomes of a message whose handling raised: ``nack``, delivered again;
+                ``dead-letter``, not delivered again; ``stop``, refused, the subscription ends, and
+                the exception is raised here.
+
+        Raises:
+            STOMPError: the subscription has ended for a reason of its own.
+            ValueError: no such ``on_error``, or a concurrency below 1.
+            Exception: with ``stop``: what the function raised.
+        """
+        if concurrency < 1:
+            raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
+        policy = OnError(on_error)
+        workers = [
+            asyncio.create_task(self._work(function, policy), name=f"stompy {self.id} {number}")
+            for number in range(concurrency)
+        ]
+        self._workers.update(workers)
+        try:
+            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            self._workers.difference_update(workers)
+        for worker in done:
+            worker.result()
+
+    async def _work(self, function: Callable[[Message], object], policy: OnError) -> None:
+        async for message in self:
+            error = await self._handled(function, message)
+            try:
+                if error is not None:
+                    await self._refuse(message, error, requeue=policy is not OnError.DEAD_LETTER)
+                elif message.settlement is None:
+                    await message.ack()
+            except STOMPException as failure:
+                logger.warning("message %s was not settled: %s", message.id, failure)
+            if error is not None and policy is OnError.STOP:
+                self._reason = error
+                await self.unsubscribe()
+                raise error
+
+    async def _handled(
+        self, function: Callable[[Message], object], message: Message
+    ) -> Exception | None:
+        """What the function raised for a message."""
+        try:
+            answer = function(message)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception as error:
+            self._handler_errors += 1
+            self._last_error = error
+            logger.error("the handler of subscription %s failed", self.id, exc_info=error)
+            return error
+        except BaseException as error:
+            with suppress(STOMPException):
+                await self._refuse(message, error, requeue=True)
+            raise
+        return None
+
+    async def _refuse(self, message: Message, error: BaseException, *, requeue: bool) -> None:
+        if message.settlement is None:
+            await message.nack(requeue=requeue, reason=type(error).__name__)
+
+    # -- ending ------------------------------------------------------------------------------
+
+    async def unsubscribe(self, *, for_good: bool = False) -> None:
+        """End the subscription; harmless when repeated.
+
+        What was not settled goes back to the broker, and what was not fetched is dropped here.
+
+        Args:
+            for_good: whether a durable subscription ends at the broker, too, instead of gathering
+                messages until somebody comes back to it.
+
+        Raises:
+            UnsupportedByBroker: it has no durable subscriptions.
+        """
+        session = self._session
+        if self._ended:
+            return
+        farewells = self._wanted.farewells_for(
+            session.dialect, session.settings.client_id, for_good=for_good
+        )
+        self.end(None)
+        session.forget(self.id)
+        for farewell in farewells:
+            session.unsubscribe(self.id, farewell)
+
+    async def __aenter__(self) -> Subscription:
+        """The handle itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unsubscribe."""
+        await self.unsubscribe()
+
+    def _end_reason(self) -> Exception:
+        return self._reason or STOMPError(f"the subscription to {self.destination} has ended")
+
+    def health(self) -> SubscriptionHealth:
+        """How the subscription is."""
+        counts = self._settlements
+        return SubscriptionHealth(
+            id=self.id,
+            destination=self.destination,
+            active=self._session.ready and not self._ended,
+            received=self._received,
+            waiting=len(self._inbox),
+            acked=counts[Settlement.ACKED],
+            nacked=counts[Settlement.NACKED],
+            stale=counts[Settlement.STALE],
+            handler_errors=self._handler_errors,
+            last_error=self._last_error,
+        )
+
+    def __repr__(self) -> str:
+        """Id, destination and state."""
+        state = "ended" if self._ended else f"{len(self._inbox)} waiting"
+        return f"<Subscription {self.id} to {self.destination} {state}>"
+
+    # -- what messages ask -------------------------------------------------------------------
+
+    async def ack(self, message: Message, transaction: str | None) -> None:
+        """Acknowledge a message; see `stompy.aio.Message.ack`."""
+        await self._settle(message, Settlement.ACKED, "ACK", {}, transaction)
+
+    async def nack(
+        self,
+        message: Message,
+        requeue: bool,
+        delay: float | None,
+        reason: str | None,
+        transaction: str | None,
+    ) -> None:
+        """Refuse a message; see `stompy.aio.Message.nack`."""
+        headers: dict[str, str] = {}
+        if self._settles and message.settlement is None:
+            headers = self._session.dialect.nack_headers(requeue, delay, reason)
+        await self._settle(message, Settlement.NACKED, "NACK", headers, transaction)
+
+    async def _settle(
+        self,
+        message: Message,
+        settlement: Settlement,
+        command: str,
+        more: Mapping[str, str],
+        transaction: str | None,
+    ) -> None:
+        if message.settlement is not None or not self._settles:
+            self._claim(message, settlement)
+            return
+        session = self._session
+        session.dialect.check_settlement(transaction)
+        link = self._link_of(message)
+        if link.crowded or transaction is not None:
+            # A message that became stale while we waited is told apart below.
+            with suppress(STOMPConnectionError):
+                await session.writable(transaction)
+            link = self._link_of(message)
+        token = delivery_token(link.protocol.version, message.Headers)
+        headers = {**settlement_headers(link.protocol.version, command, token), **more}
+        if transaction is not None:
+            headers["transaction"] = transaction
+        data = link.protocol.send(command, headers)
+        if self._claim(message, settlement):
+            link.write(data)
+            if transaction is not None:
+                session.transactions.settled(transaction, message)
+
+    def _link_of(self, message: Message) -> Link:
+        session = self._session
+        if self._ended or message.epoch != session.epoch or not session.link.is_open:
+            message.settlement = Settlement.STALE
+            self._settlements[Settlement.STALE] += 1
+            why = "its subscription has ended" if self._ended else "its connection is gone"
+            raise StaleMessageError(
+                f"message {message.id} of {self.destination} cannot be settled, because {why}: "
+                "the broker delivers it again"
+            )
+        return session.link
+
+    def _claim(self, message: Message, settlement: Settlement) -> bool:
+        if not message.claim(settlement):
+            return False
+        self._settlements[settlement] += 1
+        return True
+
+    # -- what the session tells --------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether it wants no more for the time being."""
+        return self._inbox.full
+
+    def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+        """Messages came over a connection."""
+        if self._draining:
+            return
+        self._received += len(frames)
+        messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        if not self._settles:
+            for message in messages:
+                message.settlement = Settlement.ACKED
+        self._inbox.put(messages, sum(len(frame.Body) for frame in frames))
+
+    async def drain(self, deadline: float) -> None:
+        """Give no more messages, and wait for handlers that are at work."""
+        self._draining = True
+        self._inbox.discard()
+        self._inbox.look_again()
+        here = asyncio.current_task()
+        workers = [worker for worker in self._workers if worker is not here]
+        if workers:
+            await asyncio.wait(workers, timeout=max(0.0, deadline - self._session.now()))
+
+    def connection_lost(self, reason: STOMPError | None) -> None:
+        """What would have to be settled is in vain."""
+        if self._settles:
+            self._inbox.discard()
+
+    def end(self, reason: STOMPError | None) -> None:
+        """Nothing more will come."""
+        if not self._ended:
+            self._ended = True
+            if reason is not None:
+                self._reason = self._last_error = reason
+            if self._settles or reason is None:
+                self._inbox.discard()
+            self._inbox.end()

@@ -1,0 +1,64 @@
+"""The command line ``stompy``: messages, and a look at a broker, from a shell.
+
+The exit codes are part of the contract; ``stompy --help`` lists them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from stompy.cli.bench import add_to as add_bench
+from stompy.cli.console import FAILED, INTERRUPTED, OK, USAGE, UsageError, say
+from stompy.cli.messages import add_to as add_messages
+from stompy.cli.options import EPILOG, Command
+from stompy.cli.ping import add_to as add_ping
+from stompy.errors import STOMPException
+
+_EXAMPLES = """\
+examples:
+  stompy send /queue/greetings "Hello, world"
+  stompy listen /queue/greetings -n 1
+  stompy ping
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code.
+
+    Raises:
+        SystemExit: wrong usage, or ``--help``.
+    """
+    options = _parser().parse_args(argv)
+    command: Command = options.command
+    try:
+        return command(options)
+    except UsageError as error:
+        say(str(error))
+        return USAGE
+    except BrokenPipeError:
+        # Nobody reads any more; the interpreter must not stumble over that at its end.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except (STOMPException, OSError) as error:
+        say(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stompy",
+        description="Send and receive messages with any STOMP broker, and see how it does.",
+        epilog=f"{_EXAMPLES}\n{EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add_to in (add_messages, add_ping, add_bench):
+        add_to(commands)
+    return parser

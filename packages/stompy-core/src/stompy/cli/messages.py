@@ -1,0 +1,252 @@
+"""``stompy send``, ``stompy listen`` and ``stompy request``: messages from and to a shell."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from stompy.cli.console import OK, TIMED_OUT, UsageError, harmless, say
+from stompy.cli.options import (
+    Commands,
+    add_command,
+    add_destination,
+    at_least,
+    open_client,
+    seconds,
+    tell,
+)
+from stompy.client import STOMPClient
+from stompy.errors import STOMPConnectionError, STOMPTimeout
+from stompy.frame import AckMode, STOMPFrame
+from stompy.headers import Version
+
+_WINDOW = 1000
+"""How many receipts may be outstanding while lines are sent."""
+
+_MOST = 10**15
+
+_SEND_DETAILS = """\
+examples:
+  stompy send /queue/greetings "Hello, world"
+  stompy send /queue/reports -H content-type:application/pdf < report.pdf
+  tail -f app.log | stompy send /topic/log --lines
+  stompy send /queue/jobs '{"id": 7}' -H priority:9 --url stomp://broker.example:61613
+
+The message has arrived when the command ends: the broker's receipt was awaited.
+"""
+
+_LISTEN_DETAILS = """\
+examples:
+  stompy listen /queue/greetings
+  stompy listen /topic/log | grep ERROR
+  stompy listen /queue/jobs -n 10 --timeout 5 --format json > jobs.jsonl
+
+A message is acknowledged when it has been written, so what this command did not write stays with
+the broker. With --ack auto the broker forgets what it has sent.
+"""
+
+_REQUEST_DETAILS = """\
+examples:
+  stompy request /queue/stock '{"item": "spoon"}'
+  stompy request /queue/convert --timeout 60 < picture.png > picture.jpg
+
+The request carries reply-to and correlation-id, in the way of the broker met; whoever takes it
+answers to that destination, with that correlation-id.
+"""
+
+
+def add_to(commands: Commands) -> None:
+    """Make the commands known."""
+    send = add_command(commands, "send", _send, "send a message", _SEND_DETAILS)
+    add_destination(send)
+    send.add_argument("body", metavar="BODY", nargs="?", help="default: standard input")
+    send.add_argument("--lines", action="store_true", help="each line of input is a message")
+    send.add_argument(
+        "--receipt",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="wait until the broker has confirmed the message (default: yes)",
+    )
+    _add_timeout(send, "for a receipt (default: 10)", 10.0)
+
+    listen = add_command(commands, "listen", _listen, "receive messages", _LISTEN_DETAILS)
+    add_destination(listen)
+    listen.add_argument(
+        "-n",
+        "--count",
+        metavar="COUNT",
+        type=at_least(1, _MOST, "messages"),
+        help="end after so many",
+    )
+    _add_timeout(listen, "end when nothing came for S seconds", None)
+    _add_format(listen)
+    listen.add_argument(
+        "--ack",
+        choices=[mode.value for mode in AckMode],
+        default=AckMode.CLIENT_INDIVIDUAL.value,
+        help="default: client-individual",
+    )
+
+    request = add_command(
+        commands, "request", _request, "send a request and wait for the reply", _REQUEST_DETAILS
+    )
+    add_destination(request)
+    request.add_argument("body", metavar="BODY", nargs="?", help="default: standard input")
+    _add_timeout(request, "for the reply (default: 10)", 10.0)
+    _add_format(request)
+
+
+def _add_timeout(command: argparse.ArgumentParser, meaning: str, default: float | None) -> None:
+    command.add_argument("--timeout", metavar="S", type=seconds, default=default, help=meaning)
+
+
+def _add_format(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--format",
+        choices=tuple(_FORMATS),
+        default="body",
+        help="body: as it came, a line each; json: headers and body, a line each; frame: as on "
+        "the wire (default: body)",
+    )
+
+
+# -- send --------------------------------------------------------------------------------------
+
+
+def _send(options: argparse.Namespace) -> int:
+    headers = dict(options.header)
+    with open_client(options) as client:
+        outstanding: deque[str] = deque()
+        count = 0
+        for body in _bodies(options, lines=options.lines):
+            receipt = _send_one(client, options, headers, body)
+            count += 1
+            if receipt is not None:
+                outstanding.append(receipt)
+            if len(outstanding) > _WINDOW:
+                client.wait_for_receipt(outstanding.popleft(), options.timeout)
+        for receipt in outstanding:
+            client.wait_for_receipt(receipt, options.timeout)
+        if options.lines:
+            tell(options, f"sent {count} messages to {options.destination}")
+    return OK
+
+
+def _send_one(
+    client: STOMPClient, options: argparse.Namespace, headers: dict[str, str], body: bytes
+) -> str | None:
+    try:
+        return client.message(options.destination, body, headers=headers, receipt=options.receipt)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _bodies(options: argparse.Namespace, *, lines: bool) -> Iterator[bytes]:
+    if options.body is not None:
+        yield os.fsencode(options.body)
+        return
+    source = sys.stdin.buffer
+    if source.isatty():
+        tell(options, "reading from the terminal; end with Ctrl-D")
+    if lines:
+        for line in source:
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
+    else:
+        yield source.read()
+
+
+# -- listen ------------------------------------------------------------------------------------
+
+
+def _listen(options: argparse.Namespace) -> int:
+    write = _FORMATS[options.format]
+    mode = AckMode(options.ack)
+    with open_client(options) as client:
+        _subscribe(client, options, mode)
+        host, port = client.broker_address or ("", 0)
+        tell(options, f"listening to {options.destination} at {host}:{port}")
+        count = 0
+        while options.count is None or count < options.count:
+            try:
+                frame = client.recv(timeout=options.timeout)
+            except STOMPTimeout:
+                if options.count is None:
+                    break
+                say(f"{count} of {options.count} messages came, then none for {options.timeout} s")
+                return TIMED_OUT
+            if frame is None:
+                raise client.close_reason or STOMPConnectionError("the connection was closed")
+            _write(write(frame))
+            if mode is not AckMode.AUTO:
+                client.ack(frame)
+            count += 1
+    return OK
+
+
+def _subscribe(client: STOMPClient, options: argparse.Namespace, mode: AckMode) -> None:
+    try:
+        client.subscribe(
+            options.destination, mode, send_acks=False, headers=dict(options.header), receipt=True
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+# -- request -----------------------------------------------------------------------------------
+
+
+def _request(options: argparse.Namespace) -> int:
+    (body,) = _bodies(options, lines=False)
+    with open_client(options) as client:
+        try:
+            reply = client.request(
+                options.destination, body, timeout=options.timeout, headers=dict(options.header)
+            )
+        except STOMPTimeout:
+            say(f"no reply came from {options.destination} within {options.timeout:g} s")
+            return TIMED_OUT
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        _write(_FORMATS[options.format](reply))
+    return OK
+
+
+# -- how messages are written --------------------------------------------------------------------
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _as_body(frame: STOMPFrame) -> bytes:
+    """The body as a line; on a terminal without what could control it."""
+    body = frame.Body
+    if sys.stdout.isatty():
+        body = harmless(body.decode("utf-8", "replace"), keep="\n\t").encode("utf-8", "replace")
+    return body if body.endswith(b"\n") else body + b"\n"
+
+
+def _as_json(frame: STOMPFrame) -> bytes:
+    record: dict[str, object] = {"headers": frame.Headers}
+    try:
+        record["body"] = frame.text
+    except (ValueError, LookupError):
+        record["body_base64"] = base64.b64encode(frame.Body).decode()
+    return json.dumps(record).encode() + b"\n"
+
+
+def _as_frame(frame: STOMPFrame) -> bytes:
+    return frame.to_bytes(Version.V1_2) + b"\n"
+
+
+_FORMATS: dict[str, Callable[[STOMPFrame], bytes]] = {
+    "body": _as_body,
+    "json": _as_json,
+    "frame": _as_frame,
+}

@@ -1,0 +1,441 @@
+"""A subscription in hand: its messages one by one, in batches, or given to handlers.
+
+The invariants:
+
+* A handle lasts as long as it is wanted, over any number of connections, with one id.
+* Its messages wait in an inbox of its own. When a connection is lost, those that would have to be
+  settled leave it, because the broker has them back; those of mode ``auto`` stay.
+* A message is settled on the connection that brought it, or not at all.
+* Handlers run on worker threads of the handle. What one raises concerns its message only, unless
+  ``on_error`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from time import monotonic
+from types import TracebackType
+from typing import cast
+
+from stompy.confirmations import Outcome
+from stompy.errors import (
+    StaleMessageError,
+    STOMPConnectionError,
+    STOMPError,
+    STOMPException,
+    STOMPTimeout,
+)
+from stompy.frame import AckMode, STOMPFrame
+from stompy.health import SubscriptionHealth
+from stompy.inbox import Inbox
+from stompy.lifeline import Epoch, Lifeline
+from stompy.message import Message, Settlement
+from stompy.subscriptions import delivery_token, settlement_headers
+from stompy.wanted import WantedSubscription
+
+logger = logging.getLogger("stompy")
+
+
+class OnError(StrEnum):
+    """What becomes of a message whose handler raised."""
+
+    NACK = "nack"
+    """It is refused and delivered again."""
+    DEAD_LETTER = "dead-letter"
+    """It is refused for good."""
+    STOP = "stop"
+    """It is refused, and the subscription ends with the exception."""
+
+
+class Subscription:
+    """One subscription, as `STOMPClient.subscription` gives it. With ``with`` it ends there.
+
+    Attributes:
+        id: its id, the same on every connection.
+        destination: what it subscribes to.
+    """
+
+    def __init__(self, line: Lifeline, wanted: WantedSubscription) -> None:
+        self.id = wanted.id
+        self.destination = wanted.destination
+        self._wanted = wanted
+        self._auto = wanted.mode is AckMode.AUTO
+        self._line = line
+        self._inbox = Inbox(line.room.made_room)
+        self._lock = threading.Lock()
+        self._ended = False
+        self._reason: BaseException | None = None
+        self._workers: list[threading.Thread] = []
+        self._received = 0
+        self._settled = dict.fromkeys(Settlement, 0)
+        self._handler_errors = 0
+        self._last_error: BaseException | None = None
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    def get(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Args:
+            timeout: seconds; None waits for as long as the subscription lasts.
+
+        Raises:
+            STOMPConnectionError: the connection was lost, and nobody makes it again.
+            STOMPError: the subscription has ended.
+            STOMPTimeout: nothing came in time.
+        """
+        frame = self._inbox.get(timeout)
+        if frame is None:
+            raise self._why_ended()
+        return cast("Message", frame)
+
+    def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
+        """Wait for a message, and take what else is there.
+
+        Args:
+            n: how many at most.
+            timeout: seconds to wait for the first one.
+
+        Returns:
+            From one to ``n`` messages.
+
+        Raises:
+            STOMPConnectionError: the connection was lost, and nobody makes it again.
+            STOMPError: the subscription has ended.
+            STOMPTimeout: nothing came in time.
+            ValueError: a batch of nothing.
+        """
+        if n < 1:
+            raise ValueError(f"a batch has one message or more, not {n}")
+        batch = [self.get(timeout)]
+        while len(batch) < n:
+            try:
+                frame = self._inbox.get(0)
+            except STOMPTimeout:
+                break
+            if frame is None:
+                break
+            batch.append(cast("Message", frame))
+        return batch
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages as they come, until `unsubscribe` or the client's end.
+
+        Raises:
+            STOMPError: the subscription has ended for another reason.
+        """
+        while (frame := self._inbox.get()) is not None:
+            yield cast("Message", frame)
+        self._check_reason()
+
+    def handle(
+        self,
+        function: Callable[[Message], object],
+        concurrency: int = 1,
+        on_error: OnError | str = OnError.NACK,
+    ) -> None:
+        """Give each message to a function, until the subscription ends.
+
+        A message that the function has not settled is acknowledged when it returns, whatever it
+        returns. It runs on threads of its own and may call anything, also `unsubscribe`.
+
+        Args:
+            function: the handler.
+            concurrency: how many run at once.
+            on_error: what happens when it raises: ``nack`` refuses the message, with the name of
+                the exception as reason; ``dead-letter`` refuses it for good; ``stop`` refuses
+                it and ends the subscription.
+
+        Raises:
+            STOMPError: the subscription has ended for a reason of its own.
+            ValueError: no such ``on_error``, or a concurrency below 1.
+            BaseException: with ``stop``: what the handler raised.
+        """
+        if concurrency < 1:
+            raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
+        policy = OnError(on_error)
+        workers = [
+            threading.Thread(
+                target=self._work,
+                args=(function, policy),
+                name=f"stompy handler {number} of {self.id}",
+                daemon=True,
+            )
+            for number in range(concurrency)
+        ]
+        self._workers += workers
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        except BaseException:
+            # Ctrl-C here is not to leave handlers at work behind.
+            self.unsubscribe()
+            raise
+        self._check_reason()
+
+    def _work(self, function: Callable[[Message], object], policy: OnError) -> None:
+        while (frame := self._inbox.get()) is not None:
+            message = cast("Message", frame)
+            try:
+                function(message)
+            except BaseException as error:
+                self._failed(message, error, policy)
+            else:
+                self._finish(message)
+
+    def _finish(self, message: Message) -> None:
+        if message.settlement is None:
+            try:
+                message.ack()
+            except STOMPException as error:
+                logger.warning("message %s was not acknowledged: %s", message.id, error)
+
+    def _failed(self, message: Message, error: BaseException, policy: OnError) -> None:
+        with self._lock:
+            self._handler_errors += 1
+            self._last_error = error
+        logger.error(
+            "a handler of %s failed with message %s", self.destination, message.id, exc_info=error
+        )
+        if message.settlement is None:
+            try:
+                message.nack(requeue=policy is not OnError.DEAD_LETTER, reason=type(error).__name__)
+            except STOMPException as failure:
+                logger.warning("message %s was not refused: %s", message.id, failure)
+        if policy is OnError.STOP:
+            self._reason = error
+            self.unsubscribe()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def unsubscribe(self, *, for_good: bool = False) -> None:
+        """End the subscription; harmless when repeated.
+
+        What was not settled goes back to the broker, and what was not fetched is dropped here.
+
+        Args:
+            for_good: whether a durable subscription ends at the broker, too, instead of gathering
+                messages until somebody comes back to it.
+
+        Raises:
+            STOMPTimeout: the broker takes nothing.
+            UnsupportedByBroker: it has no durable subscriptions.
+        """
+        if self._ended:
+            return
+        self.end(None)
+        line = self._line
+        epoch = line.unwant(self.id)
+        line.room.close_box(self.id)
+        if epoch is None or not epoch.link.is_open:
+            return
+        link = epoch.link
+        farewells = self._wanted.farewells_for(epoch.dialect, line.client_id, for_good=for_good)
+        try:
+            for headers in farewells:
+                link.send(link.protocol.send("UNSUBSCRIBE", headers))
+        except STOMPConnectionError:
+            logger.debug("subscription %s ended with its connection", self.id)
+
+    def __enter__(self) -> Subscription:
+        """The handle itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unsubscribe."""
+        try:
+            self.unsubscribe()
+        except STOMPException:
+            if error is None:
+                raise
+
+    def _why_ended(self) -> BaseException:
+        if self._reason is not None:
+            return self._reason
+        return STOMPError(f"the subscription to {self.destination} has ended")
+
+    def _check_reason(self) -> None:
+        if self._reason is not None:
+            raise self._reason
+
+    def health(self) -> SubscriptionHealth:
+        """How the subscription is."""
+        settled = self._settled
+        return SubscriptionHealth(
+            id=self.id,
+            destination=self.destination,
+            active=not self._ended and self._line.is_ready,
+            received=self._received,
+            waiting=len(self._inbox),
+            acked=settled[Settlement.ACKED],
+            nacked=settled[Settlement.NACKED],
+            stale=settled[Settlement.STALE],
+            handler_errors=self._handler_errors,
+            last_error=self._last_error,
+        )
+
+    def __repr__(self) -> str:
+        """Id, destination and state."""
+        return f"<Subscription {self.id} {self.destination} {'ended' if self._ended else 'open'}>"
+
+    # -- for the lifeline and the mail room --------------------------------------------------
+
+    def subscribe(self, timeout: float) -> None:
+        """Ask the broker, and wait for its word; without a connection the next one will do it.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it has no such subscriptions.
+            ValueError: a header that cannot be sent.
+        """
+        line = self._line
+        line.room.open_box(self.id, self)
+        try:
+            epoch = line.want(self._wanted, None, self)
+            if epoch is not None:
+                self._subscribe_on(epoch, timeout)
+        except BaseException:
+            self.unsubscribe()
+            raise
+
+    def _subscribe_on(self, epoch: Epoch, timeout: float) -> None:
+        line = self._line
+        try:
+            receipt = line.ask(epoch, self._wanted)
+        except STOMPConnectionError:
+            if not line.supervised:
+                raise
+            return
+        what = f"the broker did not confirm the subscription to {self.destination}"
+        line.room.wait(lambda: receipt.done, timeout, what)
+        if receipt.outcome is Outcome.REJECTED or not line.supervised:
+            receipt.check()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that the reader should."""
+        return self._inbox.full
+
+    def put(self, frames: list[STOMPFrame], epoch: int) -> None:
+        """Take what the I/O thread has read."""
+        messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        if self._auto:
+            for message in messages:
+                message.settlement = Settlement.ACKED
+        self._received += len(messages)
+        self._inbox.put(messages, sum([len(message.Body) for message in messages]))
+
+    def lost(self, reason: STOMPError | None) -> None:
+        """The connection was lost, and another one will follow."""
+        if not self._auto:
+            self._inbox.discard()
+
+    def end(self, reason: STOMPException | None) -> None:
+        """The subscription has ended, for this reason or by our own wish."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            if reason is not None and self._reason is None:
+                self._reason = self._last_error = reason
+        if reason is None or not self._auto:
+            self._inbox.discard()
+        self._inbox.end()
+
+    def after_fork(self, reason: STOMPException) -> None:
+        """In a child process: the messages belong to the parent."""
+        self._lock = threading.Lock()
+        self._ended = True
+        self._reason = reason
+        self._inbox.after_fork()
+
+    def drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work."""
+        for worker in list(self._workers):
+            if worker is not threading.current_thread():
+                worker.join(max(0.0, deadline - monotonic()))
+
+    # -- settling ----------------------------------------------------------------------------
+
+    def ack(self, message: Message, transaction: str | None) -> None:
+        """Acknowledge a message; see `Message.ack`."""
+        if message.settlement is not None:
+            message.claim(Settlement.ACKED)
+            return
+        epoch = self._epoch_of(message)
+        epoch.dialect.check_settlement(transaction)
+        self._settle(epoch, message, "ACK", Settlement.ACKED, {}, transaction)
+
+    def nack(
+        self,
+        message: Message,
+        requeue: bool,
+        delay: float | None,
+        reason: str | None,
+        transaction: str | None,
+    ) -> None:
+        """Refuse a message; see `Message.nack`."""
+        if message.settlement is not None:
+            message.claim(Settlement.NACKED)
+            return
+        epoch = self._epoch_of(message)
+        epoch.dialect.check_settlement(transaction)
+        more = epoch.dialect.nack_headers(requeue, delay, reason)
+        self._settle(epoch, message, "NACK", Settlement.NACKED, more, transaction)
+
+    def _epoch_of(self, message: Message) -> Epoch:
+        epoch = self._line.current(message.epoch)
+        if epoch is None:
+            raise self._stale(message, "its connection is gone")
+        if self.id not in self._line.wanted:
+            raise self._stale(message, "its subscription has ended")
+        return epoch
+
+    def _stale(self, message: Message, why: str) -> StaleMessageError:
+        message.settlement = Settlement.STALE
+        with self._lock:
+            self._settled[Settlement.STALE] += 1
+        return StaleMessageError(
+            f"message {message.id} of {self.destination} cannot be settled, because {why}: "
+            "the broker delivers it again"
+        )
+
+    def _settle(
+        self,
+        epoch: Epoch,
+        message: Message,
+        command: str,
+        settlement: Settlement,
+        more: dict[str, str],
+        transaction: str | None,
+    ) -> None:
+        link = epoch.link
+        version = link.protocol.version
+        headers = settlement_headers(version, command, delivery_token(version, message.Headers))
+        if transaction is not None:
+            self._line.sending_in(transaction)
+            headers["transaction"] = transaction
+        message.settlement = settlement
+        try:
+            link.send(link.protocol.send(command, headers | more))
+        except STOMPConnectionError as error:
+            raise self._stale(message, "its connection is gone") from error
+        except BaseException:
+            message.settlement = None
+            raise
+        with self._lock:
+            self._settled[settlement] += 1
+        if transaction is not None:
+            self._line.transactions.settled(transaction, message)

@@ -1,0 +1,102 @@
+"""When to try again to connect: growing, random pauses, so that clients do not come all at once.
+
+Pure: the source of randomness is handed in, and waiting is the caller's business. The jitter is
+*full*: each pause is drawn evenly between nothing and a bound, which doubles up to `max_delay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """How a client connects again when its connection was lost.
+
+    A *round* is one attempt at each address, in their order; `connect`'s ``timeout`` bounds each
+    attempt over look-up, TCP, TLS and the broker's answer.
+
+    Raises:
+        ValueError: bounds that cannot be.
+    """
+
+    delay: float = 0.1
+    """Seconds that bound the pause before the first new round."""
+    max_delay: float = 30.0
+    """Seconds that bound every pause."""
+    multiplier: float = 2.0
+    """By how much the bound grows with each round that failed."""
+    attempts: int | None = None
+    """How many rounds in a row may fail; None for no end."""
+    startup_attempts: int | None = 1
+    """The same for the first connection: `connect` raises when so many rounds have failed."""
+    shuffle: bool = False
+    """Whether each round tries the addresses in a new random order."""
+    keep_trying: bool = False
+    """Whether also to go on when trying again seems hopeless: wrong credentials, no common
+    version, a certificate that cannot be trusted."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        if not 0 <= self.delay <= self.max_delay:
+            raise ValueError(
+                f"pauses grow from delay to max_delay, not from {self.delay} to {self.max_delay}"
+            )
+        if self.multiplier < 1:
+            raise ValueError(f"pauses grow, so multiplier is 1 or more, not {self.multiplier}")
+        for name in ("attempts", "startup_attempts"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is 1 or more, or None for no end, not {value}")
+
+    @classmethod
+    def of(cls, given: bool | Reconnect) -> Reconnect | None:
+        """What the argument ``reconnect`` of `connect` means."""
+        if isinstance(given, Reconnect):
+            return given
+        return cls() if given else None
+
+
+STABLE = 5.0
+"""A connection that lasted so many seconds was a good one: the next pauses start small again."""
+
+
+class Backoff:
+    """The pauses of one client.
+
+    Args:
+        policy: their bounds.
+        random: gives a number from 0 to below 1, each time a new one.
+
+    Attributes:
+        failures: how many rounds have failed since the last connection.
+    """
+
+    def __init__(self, policy: Reconnect, random: Callable[[], float]) -> None:
+        self._policy = policy
+        self._random = random
+        self._growth = 0
+        self.failures = 0
+
+    def pause(self) -> float:
+        """Seconds to wait before the next round."""
+        policy = self._policy
+        # Beyond 64 doublings every bound is reached, and floats would overflow some day.
+        bound = policy.delay * policy.multiplier ** min(self._growth, 64)
+        return self._random() * min(policy.max_delay, bound)
+
+    def failed(self, attempts: int | None) -> bool:
+        """A round has failed; whether another one may follow.
+
+        Args:
+            attempts: how many rounds in a row may fail; None for no end.
+        """
+        self.failures += 1
+        self._growth += 1
+        return attempts is None or self.failures < attempts
+
+    def lost(self, lasted: float) -> None:
+        """A connection was lost that lasted so many seconds."""
+        self.failures = 0
+        self._growth = 0 if lasted >= STABLE else self._growth + 1

@@ -1,0 +1,100 @@
+"""The headers of every verb, as all clients write them. Pure.
+
+**Hot path** (`as_text`, `message_headers`). What depends on the broker met comes from its
+`stompy.dialect.Dialect`; what the application says itself wins over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from stompy.dialect import Dialect
+from stompy.frame import AckMode
+
+HeaderValue = str | int | float
+"""What a header may be given as; numbers are written as text, booleans as true and false."""
+
+
+def as_text(headers: dict[str, HeaderValue]) -> dict[str, str]:
+    """Headers as they are written; the same dictionary if they are text already.
+
+    Raises:
+        TypeError: a value that is neither text nor a number.
+    """
+    for value in headers.values():
+        if value.__class__ is not str:
+            return {name: _text(name, value) for name, value in headers.items()}
+    return cast("dict[str, str]", headers)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    raise TypeError(f"header {name!r} must be text or a number, not {type(value).__name__}")
+
+
+def connect_headers(
+    login: str | None,
+    passcode: str | None,
+    host: str,
+    headers: Mapping[str, HeaderValue],
+) -> dict[str, str]:
+    """Of CONNECT, but for what the protocol adds itself.
+
+    Raises:
+        TypeError: a value that is neither text nor a number.
+    """
+    chosen = {"host": host, "login": login, "passcode": passcode}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return as_text({**given, **headers})
+
+
+def message_headers(
+    destination: str,
+    message_id: str | None,
+    headers: Mapping[str, HeaderValue],
+    more: Mapping[str, HeaderValue],
+    dialect: Dialect,
+) -> dict[str, HeaderValue]:
+    """Of SEND."""
+    all_headers: dict[str, HeaderValue] = {"destination": destination, **headers, **more}
+    if message_id is not None:
+        all_headers[dialect.message_id_header] = message_id
+    if dialect.routing:
+        kind = dialect.destination_headers(destination, for_subscribe=False)
+        return {**kind, **all_headers}
+    return all_headers
+
+
+def subscribe_headers(
+    destination: str, sub_id: str, mode: AckMode, headers: Mapping[str, HeaderValue]
+) -> dict[str, HeaderValue]:
+    """Of SUBSCRIBE."""
+    return {"destination": destination, "id": sub_id, "ack": mode.value, **headers}
+
+
+def unsubscribe_headers(sub_id: str, headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
+    """Of UNSUBSCRIBE."""
+    return {"id": str(sub_id), **headers}
+
+
+def request_headers(
+    destination: str,
+    reply_to: str,
+    correlation_id: str,
+    headers: Mapping[str, HeaderValue],
+    dialect: Dialect,
+) -> dict[str, HeaderValue]:
+    """Of a SEND that asks for a reply."""
+    return {
+        **dialect.destination_headers(destination, for_subscribe=False),
+        "destination": destination,
+        **headers,
+        "reply-to": reply_to,
+        "correlation-id": correlation_id,
+    }

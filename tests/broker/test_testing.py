@@ -1,0 +1,226 @@
+"""The pytest plugin, in test runs of its own: what its fixtures give, and what they complain of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stompy_broker import ConfigError
+from stompy_broker.testing import LEAKS, configured
+
+PytestRun = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> PytestRun:
+    """Runs a file of tests in a process of its own."""
+
+    def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "test_it.py").write_text(textwrap.dedent(code), "utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+        return subprocess.run(
+            [*command, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=15,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+def outcome(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of a run, without the time it took."""
+    return done.stdout.splitlines()[-1].partition(" in ")[0]
+
+
+def test_other_test_runs_do_not_pay_for_it(run: PytestRun):
+    done = run(
+        """
+        import sys
+
+        def test_nothing_was_loaded():
+            assert "pytest_stompy" in sys.modules
+            assert not {"stompy", "stompy_broker", "asyncio", "pydantic"} & set(sys.modules)
+        """
+    )
+    assert outcome(done) == "1 passed", done.stdout
+
+
+def test_what_the_fixtures_give(run: PytestRun):
+    done = run(
+        """
+        import asyncio
+        import pytest
+        import stompy
+
+        @pytest.fixture(scope="session")
+        def stompy_settings():
+            return {"policy": [{"match": "/queue/orders", "dead_letter": "graveyard"}]}
+
+        @pytest.fixture(scope="session")
+        def urls():
+            return []
+
+        def test_a_client_and_its_broker(stompy_broker, stompy_client, urls):
+            urls.append(stompy_broker.url)
+            stompy_client.subscribe("/queue/orders", "client-individual")
+            stompy_client.message("/queue/orders", "one")
+            assert stompy_client.recv(timeout=5).text == "one"
+            stompy_broker.join("orders")
+            assert stompy_broker.queue("orders").stats.acked == 1
+
+        def test_each_test_has_its_own_broker(stompy_broker, urls):
+            assert stompy_broker.queues() == []
+            assert urls[0] != stompy_broker.url
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_one_broker_for_all(stompy_shared_broker, number):
+            with stompy.connect(stompy_shared_broker.url) as client:
+                client.message("/queue/shared", str(number))
+                stompy_shared_broker.wait_for(
+                    lambda: stompy_shared_broker.queue("shared").ready == number
+                )
+
+        def test_the_settings_count(stompy_broker, stompy_client):
+            stompy_client.subscribe("/queue/orders", "client-individual", send_acks=False)
+            stompy_client.message("/queue/orders", "poison")
+            stompy_client.send("NACK", id=stompy_client.recv(timeout=5)["ack"], requeue="false")
+            stompy_broker.join("orders")
+            (dead,) = stompy_broker.queue("graveyard").messages
+            assert dead.text == "poison"
+
+        @pytest.mark.stompy_settings(limits={"transactions": 1})
+        def test_settings_of_one_test(stompy_connect):
+            client = stompy_connect(heart_beat=(0, 0))
+            client.transaction().abort()
+            client.transaction()
+            client.transaction()
+            with pytest.raises(stompy.STOMPError, match="1 transactions are open"):
+                client.recv(timeout=5)
+
+        def test_the_broker_comes_back(stompy_start_broker, tmp_path):
+            kept = {"data": str(tmp_path / "data")}
+            first = stompy_start_broker(store=kept)
+            with stompy.connect(first.url) as client:
+                client.wait_for_receipt(client.message("/queue/kept", "one", receipt=True))
+            stompy_start_broker.stop(first)
+            second = stompy_start_broker(store=kept, listen={"port": first.port})
+            assert second.url == first.url
+            assert [frame.text for frame in second.queue("kept").messages] == ["one"]
+
+        def test_a_coroutine(stompy_broker, stompy_client):
+            async def main():
+                stompy_client.subscribe("/queue/a")
+                stompy_client.message("/queue/a", "one")
+                await stompy_broker.aio.join("a")
+
+            asyncio.run(main())
+        """
+    )
+    assert outcome(done) == "8 passed", done.stdout
+
+
+def test_what_is_left_open_is_a_failure(run: PytestRun):
+    done = run(
+        """
+        import pytest
+        import stompy
+
+        left_open = []
+
+        def leave_unsettled(client):
+            client.subscribe("/queue/a", "client-individual", send_acks=False)
+            client.message("/queue/a", "one")
+            client.recv(timeout=5)
+
+        def leave_transaction(client):
+            client.transaction("t7")
+            client.wait_for_receipt(client.message("/queue/b", receipt=True))
+
+        def test_unsettled(stompy_client):
+            leave_unsettled(stompy_client)
+
+        def test_transaction(stompy_client):
+            leave_transaction(stompy_client)
+
+        def test_connection(stompy_broker):
+            left_open.append(stompy.connect(stompy_broker.url))
+
+        @pytest.mark.stompy_leaks_allowed
+        def test_everything_is_allowed(stompy_client):
+            leave_unsettled(stompy_client)
+            leave_transaction(stompy_client)
+
+        @pytest.mark.stompy_leaks_allowed("unsettled")
+        def test_something_is_allowed(stompy_client):
+            leave_unsettled(stompy_client)
+            leave_transaction(stompy_client)
+
+        def test_a_failure_is_told_once(stompy_client):
+            leave_unsettled(stompy_client)
+            assert False
+        """,
+        "-rE",
+    )
+    assert outcome(done) == "1 failed, 5 passed, 4 errors", done.stdout
+    assert "1 messages of /queue/a (subscription s1) that were delivered and neither" in done.stdout
+    assert done.stdout.count("has neither committed nor aborted t7") == 2
+    assert "is still connected" in done.stdout
+    for name in ("unsettled", "transaction", "connection", "something_is_allowed"):
+        assert f"ERROR test_it.py::test_{name} - Failed: left open" in done.stdout
+
+
+def test_a_bad_setting_is_told(run: PytestRun):
+    done = run(
+        """
+        import pytest
+
+        @pytest.mark.stompy_settings(limits={"bodyy": 1})
+        def test_it(stompy_broker): ...
+        """
+    )
+    assert outcome(done) == "1 error", done.stdout
+    assert "limits.bodyy: Extra inputs are not permitted" in done.stdout
+
+
+def test_a_bad_kind_of_leak_is_told(run: PytestRun):
+    done = run(
+        """
+        import pytest
+
+        @pytest.mark.stompy_leaks_allowed("unsetled")
+        def test_it(stompy_broker): ...
+        """
+    )
+    assert outcome(done) == "1 error", done.stdout
+    assert "'unsetled' is none of connections, unsettled, transactions" in done.stdout
+
+
+def test_settings_are_laid_over_each_other():
+    config = configured(
+        {"limits": {"body": 10, "connections": 5}, "policy": [{"match": "/queue/a"}]},
+        {"limits": {"body": 20}, "times": {"login": 1}},
+    )
+    assert (config.limits.body, config.limits.connections) == (20, 5)
+    assert [policy.match for policy in config.policy] == ["/queue/a"]
+    # What makes a broker of a test is still there.
+    assert (config.listen.port, config.store.data) == (0, "")
+    assert (config.times.shutdown, config.times.login) == (0, 1)
+
+
+def test_a_section_that_is_none():
+    with pytest.raises(ConfigError, match="limits"):
+        configured({"limits": 5})
+
+
+def test_the_kinds_of_leaks_are_documented():
+    page = Path(__file__).parents[2] / "docs" / "testing.md"
+    for kind in LEAKS:
+        assert f"`{kind}`" in page.read_text("utf-8")

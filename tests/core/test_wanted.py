@@ -1,0 +1,70 @@
+"""Subscriptions as they are wanted, and as each broker wants to read them."""
+
+import pytest
+
+from stompy.dialect import ACTIVEMQ, ARTEMIS, RABBITMQ, STOMPY, UNKNOWN
+from stompy.errors import UnsupportedByBroker
+from stompy.frame import AckMode
+from stompy.wanted import WantedSubscription, WantedSubscriptions
+
+PLAIN = WantedSubscription("s1", "/queue/q", AckMode.CLIENT_INDIVIDUAL)
+MUCH = WantedSubscription(
+    "s2",
+    "/topic/t",
+    AckMode.AUTO,
+    prefetch=5,
+    durable="news",
+    selector="a = 1",
+    headers={"x": 1},
+)
+
+
+def test_a_plain_one_reads_as_the_specification_says():
+    expected = {"destination": "/queue/q", "id": "s1", "ack": "client-individual"}
+    assert PLAIN.headers_for(STOMPY, None) == expected
+    assert PLAIN.headers_for(ARTEMIS, None) == expected | {"subscription-type": "ANYCAST"}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        (STOMPY, {"prefetch-count": "5", "durable-subscription-name": "news"}),
+        (ACTIVEMQ, {"activemq.prefetchSize": "5", "activemq.subscriptionName": "news"}),
+        (RABBITMQ, {"prefetch-count": "5", "x-queue-name": "durable.news"}),
+    ],
+)
+def test_the_rest_is_said_in_the_brokers_own_words(dialect, expected):
+    headers = MUCH.headers_for(dialect, "me")
+    assert headers | expected == headers
+    assert (headers["selector"], headers["x"], headers["ack"]) == ("a = 1", 1, "auto")
+    assert MUCH.farewells_for(dialect, "me", for_good=False) == ({"id": "s2"},)
+    assert MUCH.farewells_for(dialect, "me", for_good=True)[-1] != {"id": "s2"}
+    assert PLAIN.farewells_for(dialect, None, for_good=True) == ({"id": "s1"},)
+
+
+def test_the_application_has_the_last_word():
+    wanted = WantedSubscription(
+        "s", "/queue/q", AckMode.AUTO, prefetch=5, headers={"prefetch-count": 9}
+    )
+    assert wanted.headers_for(STOMPY, None)["prefetch-count"] == 9
+
+
+def test_what_a_broker_cannot_do_is_an_error():
+    with pytest.raises(UnsupportedByBroker):
+        MUCH.headers_for(UNKNOWN, "me")
+    with pytest.raises(ValueError, match="client-id"):
+        MUCH.headers_for(ACTIVEMQ, None)
+
+
+def test_they_are_kept_in_order_and_by_id():
+    wanted = WantedSubscriptions()
+    wanted.add(PLAIN)
+    wanted.add(MUCH)
+    assert list(wanted) == [PLAIN, MUCH]
+    for one in wanted:  # may change meanwhile
+        wanted.remove(one.id)
+    assert len(wanted) == 0
+    assert wanted.remove("s1") is None
+    wanted.add(PLAIN)
+    assert "s1" in wanted
+    assert "s2" not in wanted
