@@ -62,6 +62,28 @@ class Kernel:
         self.run(nbformat.v4.new_notebook(cells=[cell]))
         self._own_ports = self.listening()
 
+    def interrupt_when_shown(self, source: str) -> tuple[str, list[str]]:
+        """Run a cell, interrupt the kernel when it has shown and renewed something.
+
+        Returns:
+            The status of the cell, and the kinds of messages about its output.
+        """
+        client = self._manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=CELL_SECONDS)
+            request = client.execute(source)
+            kinds: list[str] = []
+            while "update_display_data" not in kinds:
+                kinds.append(client.get_iopub_msg(timeout=CELL_SECONDS)["msg_type"])
+            self._manager.interrupt_kernel()
+            while (reply := client.get_shell_msg(timeout=CELL_SECONDS)) is not None:
+                if reply["parent_header"]["msg_id"] == request:
+                    return reply["content"]["status"], kinds
+        finally:
+            client.stop_channels()
+        raise AssertionError("the cell did not end")
+
     def close(self) -> None:
         """End the kernel."""
         self._manager.shutdown_kernel(now=False)
