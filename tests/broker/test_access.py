@@ -184,6 +184,33 @@ def test_a_subscription_is_refused(broker: RunningBroker) -> None:
         anonymous.expect_error("access-refused")
 
 
+def test_a_durable_subscription_is_not_ended_by_who_may_not_have_it() -> None:
+    sections = {
+        "users": {"ann": cheap_hash("a"), "bob": cheap_hash("b")},
+        "acl": [
+            {"user": "ann", "match": "/topic/private"},
+            {"match": "/topic/private", "access": "deny"},
+        ],
+    }
+    subscribe = "SUBSCRIBE\nid:0\ndurable-subscription-name:backup\nclient-id:c\n"
+    with running_broker(**sections) as broker:
+        with Peer.open(broker.port, "1.2", "login:ann", "passcode:a", "client-id:c") as ann:
+            ann.send(f"{subscribe}destination:/topic/private\n\n\0")
+            ann.sync()
+            ann.send("UNSUBSCRIBE\nid:0\nreceipt:r\n\n\0")
+            ann.expect("RECEIPT")
+            for frame in (
+                f"{subscribe}destination:/topic/other\n\n\0",
+                "UNSUBSCRIBE\nid:0\ndurable-subscription-name:backup\n\n\0",
+            ):
+                with Peer.open(broker.port, "1.2", "login:bob", "passcode:b", "client-id:c") as bob:
+                    bob.send(frame)
+                    bob.expect_error("access-refused")
+            ann.send("SEND\ndestination:/topic/private\n\nstill kept\0")
+            ann.send(f"{subscribe}destination:/topic/private\n\n\0")
+            assert ann.expect("MESSAGE").body == b"still kept"
+
+
 def test_who_may_not_create_a_queue_may_use_it(broker: RunningBroker) -> None:
     with enter(broker, "bob") as bob:
         bob.send("SEND\ndestination:/queue/shared\n\nx\0")

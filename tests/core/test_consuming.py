@@ -218,3 +218,30 @@ def test_a_handle_says_when_its_client_was_forgotten():
         handle = stompy.connect(server.address).subscription("/queue/q")
         with pytest.raises(stompy.STOMPConnectionError, match="keep the client"):
             handle.get(10)
+
+
+def test_a_handler_that_takes_long_costs_no_heart_beat():
+    beats: list[bytes] = []
+    done = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.welcome(heart_beat="50,50")
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", ack="a1")
+        while len(beats) < 10:
+            beats.append(peer.connection.recv(1))
+        done.set()
+        assert peer.expect("ACK")["id"] == "a1"
+
+    def handler(message: stompy.Message) -> None:
+        assert done.wait(10)
+        message.ack()
+        handle.unsubscribe()
+
+    with ScriptedServer(script) as server:
+        client = stompy.connect(server.address, heart_beat=(50, 0))
+        handle = client.subscription("/queue/q", id="s1")
+        handle.handle(handler)
+        assert handle.health().handler_errors == 0
+        client.close()
+    assert set(beats) == {b"\n"}

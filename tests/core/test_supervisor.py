@@ -8,6 +8,7 @@ from tests.support.scripted_server import Peer, ScriptedServer, eventually, obed
 
 import stompy
 from stompy import supervisor
+from stompy.dial import dial
 from stompy.lifecycle import ConnectionState, StateChange
 
 SWIFT = stompy.Reconnect(delay=0.0)
@@ -101,13 +102,13 @@ def test_what_is_wrong_everywhere_stops_it_with_a_typed_error(answer, kind, word
     changes: list[StateChange] = []
     with ScriptedServer(cut, second) as server:
         client = stompy.connect(server.address, reconnect=SWIFT, on_state=changes.append)
+        eventually(lambda: client.state is ConnectionState.DISCONNECTED)
         with pytest.raises(kind, match=words):
             client.wait_connected()
         with pytest.raises(kind, match=words):
             client.recv(1)
         with pytest.raises(kind, match=words):
             client.message("/queue/x")
-        assert client.state is ConnectionState.DISCONNECTED
         eventually(lambda: len(changes) == 4)
         assert isinstance(changes[-1].error, kind)
 
@@ -175,6 +176,7 @@ def test_pauses_are_those_of_the_policy(monkeypatch):
     with ScriptedServer(cut) as server:
         client = stompy.connect(server.address, reconnect=policy)
         server.done.wait(10)
+    eventually(lambda: client.state is ConnectionState.DISCONNECTED)
     with pytest.raises(stompy.STOMPConnectionError, match="gave up after 2 rounds"):
         client.wait_connected()
     assert len(asked) == 2
@@ -261,3 +263,24 @@ def test_a_client_may_connect_again_after_its_end():
             client.connect(server.address, reconnect=SWIFT)
             client.disconnect()
             assert client.state is ConnectionState.CLOSED
+
+
+@pytest.mark.parametrize("keep_trying", [False, True])
+def test_a_certificate_that_is_not_trusted_any_more_stops_it(monkeypatch, keep_trying):
+    rounds = []
+
+    def distrust(addresses, headers_for, settings):
+        rounds.append(addresses)
+        if len(rounds) == 1:
+            return dial(addresses, headers_for, settings)
+        raise stompy.STOMPCertificateError("expired")
+
+    monkeypatch.setattr("stompy.client.dial", distrust)
+    policy = stompy.Reconnect(delay=0.0, attempts=3, keep_trying=keep_trying)
+    with ScriptedServer(cut) as server:
+        client = stompy.connect(server.address, reconnect=policy)
+        eventually(lambda: client.state is ConnectionState.DISCONNECTED)
+    kind = stompy.STOMPConnectionError if keep_trying else stompy.STOMPCertificateError
+    with pytest.raises(kind, match="expired"):
+        client.message("/queue/x")
+    assert len(rounds) == (4 if keep_trying else 2)

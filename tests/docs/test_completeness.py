@@ -22,6 +22,7 @@ import stompy.aio
 import stompy_broker
 import stompy_broker.cli
 import stompy_monitor.cli
+from stompy.admin import ROWS, CommandErrorCode, Kind, Role
 from stompy_broker.message import BROKER_HEADERS
 from stompy_broker.routing.stats import QueueStats
 
@@ -228,6 +229,28 @@ def test_every_header_that_the_broker_reads_is_documented():
 def test_every_counter_is_explained():
     names = [field.name for field in dataclasses.fields(QueueStats)]
     assert [name for name in names if f"`{name}`" not in PAGES["docs/embedding.md"]] == []
+
+
+# -- admin topics ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_field_of_the_admin_topics_is_explained(kind):
+    assert f"```{{admin-fields}} {kind}\n" in PAGES["docs/admin.md"]
+    rows = [row.split(" | ") for row in from_code.admin_fields_table(kind).splitlines()[2:]]
+    own = ROWS[kind].__annotations__
+    assert [row[0].split("`")[1] for row in rows] == list(own)
+    assert all(cell.strip(" |") for row in rows for cell in row)
+
+
+def test_every_command_and_event_is_explained():
+    page = PAGES["docs/admin.md"]
+    assert "```{admin-commands}\n" in page
+    assert "```{admin-events}\n" in page
+    assert "| `queue.purge` | operator |" in from_code.admin_commands_table()
+    assert "| `queue.purged` | " in from_code.admin_events_table()
+    assert [code for code in CommandErrorCode if f"`{code}`" not in page] == []
+    assert [role for role in Role if f"| `{role}` |" not in page] == []
 
 
 # -- pages -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import foreign
-from tests.contract.test_client import ADAPTERS
+from tests.contract.conftest import ADAPTERS
 from tests.interop.peers import OURS, SETTLED, PeerBroker, running_peer, unique
 from tests.support.client_adapter import ClientAdapter
 
@@ -50,6 +50,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     for client in made:
         with suppress(stompy.STOMPException):
             client.disconnect()
+        client.close()
 
 
 @pytest.fixture

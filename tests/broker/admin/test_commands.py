@@ -15,6 +15,7 @@ from tests.support.wire import cheap_hash, fast_config, running_broker, unique, 
 
 import stompy_broker
 from stompy.admin import CommandError, CommandErrorCode, Kind, Table, page_from
+from stompy_broker.admin.events import EVENTS
 from stompy_broker.running import RunningBroker
 
 Code = CommandErrorCode
@@ -471,6 +472,11 @@ class TestEvents:
         assert done.detail["ok"]
         assert refused.detail["code"] == "conflict"
         assert refused.user == "anonymous"
+
+    def test_everything_that_is_told_is_in_the_list(self, broker: RunningBroker) -> None:
+        told = broker._ask(lambda broker: {e.type for e in broker._router.events.recent})
+        assert told
+        assert told <= EVENTS.keys()
 
     def test_bodies_are_not_in_the_trace(self, admin: Observer, queue: str) -> None:
         admin.ask("message.send", destination=f"/queue/{queue}", body="s3cret")

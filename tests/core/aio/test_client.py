@@ -1,6 +1,7 @@
 """The asyncio client against scripted servers: the verbs of the manual, awaited."""
 
 import asyncio
+import threading
 
 import pytest
 from tests.support.looping import run
@@ -68,6 +69,32 @@ def test_a_client_is_connected_once():
                 await client.connect(server.address)
 
     with ScriptedServer(obedient) as server:
+        run(main)
+
+
+def test_while_it_connects_a_client_has_a_state_and_nothing_else():
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        assert go.wait(10)
+        peer.welcome()
+        for _ in peer.serve():
+            pass
+
+    async def main() -> None:
+        client = aio.STOMPClient()
+        connecting = asyncio.create_task(client.connect(server.address))
+        await asyncio.sleep(0)
+        assert client.state is ConnectionState.CONNECTING
+        with pytest.raises(STOMPConnectionError, match="not connected"):
+            await client.message("/queue/q")
+        with pytest.raises(STOMPError, match="connecting already"):
+            await client.connect(server.address)
+        go.set()
+        await connecting
+        await client.disconnect()
+
+    with ScriptedServer(script) as server:
         run(main)
 
 
@@ -318,6 +345,8 @@ def test_a_subscription_ends_with_its_block_and_with_a_refusal():
                 assert (name, name.destination) == ("s1", "/queue/q")
             async with client.subscription("/queue/r", "auto", prefetch=5) as handle:
                 assert handle.health().active
+                with pytest.raises(ValueError, match="is in use"):
+                    await client.subscription("/queue/s", id=handle.id)
         client = await aio.connect(server.address)
         with pytest.raises(STOMPError, match="not for you"):
             await client.subscription("/queue/q")
@@ -332,6 +361,34 @@ def test_a_subscription_ends_with_its_block_and_with_a_refusal():
         "UNSUBSCRIBE",
         "DISCONNECT",
     ]
+
+
+def test_a_header_that_cannot_be_sent_leaves_nothing_behind():
+    heard = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome("1.1")
+        heard.extend(peer.serve())
+
+    async def main() -> None:
+        bad = {"a": "ends with a return\r"}
+        async with aio.connect(server.address) as client:
+            for verb in (
+                client.message("/queue/q", headers=bad, confirm=True),
+                client.post("/queue/q", headers=bad),
+                client.subscription("/queue/q", headers=bad),
+                client.subscribe("/queue/q", receipt=True, headers=bad),
+                client.request("/queue/q", headers=bad),
+            ):
+                with pytest.raises(ValueError, match="cannot carry the header"):
+                    await verb
+            await client.flush(timeout=0)
+            assert client.health().unconfirmed == 0
+            assert client.health().subscriptions == ()
+
+    with ScriptedServer(script) as server:
+        run(main)
+    assert [frame.command for frame in heard] == ["SUBSCRIBE", "DISCONNECT"]  # for replies
 
 
 def test_a_transaction_commits_aborts_and_ends_once():

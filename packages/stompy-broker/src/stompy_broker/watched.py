@@ -96,6 +96,10 @@ class Watched(ABC):
         """Queues and clients as a text of some lines, for people."""
         return self._ask(_described)
 
+    def cut(self) -> None:
+        """Cut all connections off, as a network that breaks would. The broker goes on."""
+        self._ask(lambda broker: broker.abort())
+
     # -- waiting -------------------------------------------------------------------------------
 
     def join(self, *queues: str, timeout: float = PATIENCE, count: int = 1) -> None:

@@ -144,6 +144,7 @@ class Lifeline:
         self.last: Epoch | None = None
         self.direct: Epoch | None = None
         self._ready: Epoch | None = None
+        self._ended = 0  # the number of the last connection whose end was told
         self._handles: dict[str, Holder] = {}
         self._receipts: dict[str, Epoch] = {}
         self._renew_lock()
@@ -253,8 +254,13 @@ class Lifeline:
 
         Returns:
             False if that differs from what is wanted by now.
+
+        Raises:
+            STOMPConnectionError: the connection has ended meanwhile.
         """
         with self._lock:
+            if self._ended == epoch.number:
+                raise epoch.link.error()
             if restored is not None and restored != {wanted.id for wanted in self.wanted}:
                 return False
             if self.state is ConnectionState.CLOSED:
@@ -270,6 +276,7 @@ class Lifeline:
         self.room.lost(reason)
         error = reason and epoch.link.error()
         with self._lock:
+            self._ended = epoch.number
             goes_on = self.supervised and not self.is_over and not self.stopping
             if self.stopping and self.state is ConnectionState.CONNECTED:
                 error = reason = STOMPConnectionError(_FORGOTTEN)

@@ -359,7 +359,7 @@ class MessageCommands:
         for message in batch:
             if target is not None:
                 destination = target(message)
-                head = _head(message, destination, stays)
+                head = _head(message, destination, is_copy=stays, revives=target is _origin)
                 router.admit(destination, head)
                 heads.append((destination, head))
         waits = {
@@ -440,10 +440,13 @@ def _origin(message: Message) -> Destination:
     return sendable(origin)
 
 
-def _head(message: Message, destination: Destination, is_copy: bool) -> MessageHead:
+def _head(
+    message: Message, destination: Destination, *, is_copy: bool, revives: bool
+) -> MessageHead:
     """The head of a message at its new place. A copy is another message, with its own id."""
     headers = message.head.headers()
-    headers = {name: value for name, value in headers.items() if name not in _OF_A_DEATH}
+    if revives:
+        headers = {name: value for name, value in headers.items() if name not in _OF_A_DEATH}
     headers["destination"] = str(destination)
     if message.expires:
         for name in ("ttl", "expiration"):

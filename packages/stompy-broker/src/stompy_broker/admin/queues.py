@@ -10,13 +10,15 @@ from __future__ import annotations
 from array import array
 from dataclasses import fields
 
-from stompy.admin.rows import QueueDetail, QueueRow, Rate, Series, SubscriptionRow, TopicRow
+from stompy.admin.parts import Rate, Series
+from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow, TopicRow
 from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.work import Steps
 from stompy_broker.destination import Kind
+from stompy_broker.routing.graves import DEAD_LETTER_PREFIX
 from stompy_broker.routing.queue import Queue
-from stompy_broker.routing.router import DEAD_LETTER_PREFIX, Router
+from stompy_broker.routing.router import Router
 
 AT_ONCE = 200
 """So many queues are looked at before the event loop has its turn again."""

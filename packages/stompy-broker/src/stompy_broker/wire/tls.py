@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Sequence
 from typing import cast
 
-from stompy.admin.rows import Tls
+from stompy.admin.parts import Tls
 from stompy.transport.tls import TLSLayer
 from stompy_broker.config import ConfigError, TLSConfig
 

@@ -127,14 +127,7 @@ class FrameSender:
             session.follow(command, transaction)
             given["transaction"] = transaction
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
-        given["receipt"] = receipt_id
-        confirmation = session.expect(receipt_id)
-        try:
-            session.write(link, command, given, body)
-        except BaseException:
-            session.confirmations.forget(confirmation)
-            raise
-        return confirmation
+        return session.ask(link, command, given, receipt_id, body)
 
     async def message(
         self,

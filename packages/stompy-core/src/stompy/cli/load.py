@@ -32,8 +32,6 @@ _ANSWER_SECONDS = 10.0
 _DRAIN_SECONDS = 3.0
 """When nothing has come for so long after the last message was sent, nothing more will."""
 _LOOK_SECONDS = 0.1
-_ACK_EVERY = 20
-"""In mode ``client`` so many messages are acknowledged at once."""
 
 Connect = Callable[..., STOMPClient]
 Watch = Callable[[float, str], None]
@@ -263,7 +261,7 @@ class Load:
 
     def _consume(self, number: int) -> None:
         tally, settles = self._received[number], self._plan.ack is not AckMode.AUTO
-        every = _ACK_EVERY if self._plan.ack is AckMode.CLIENT else 1
+        every = self._plan.ack_every
         with self._subscriber(number) as client:
             last: STOMPFrame | None = None
             self._ready.wait()
