@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import pytest
 from tests.support.blocking_adapter import BlockingAdapter

@@ -37,9 +37,9 @@ def test_the_rest_is_said_in_the_brokers_own_words(dialect, expected):
     headers = MUCH.headers_for(dialect, "me")
     assert headers | expected == headers
     assert (headers["selector"], headers["x"], headers["ack"]) == ("a = 1", 1, "auto")
-    farewell = MUCH.farewell_for(dialect, "me")
-    assert farewell
-    assert headers | farewell == headers
+    assert MUCH.farewells_for(dialect, "me", for_good=False) == ({"id": "s2"},)
+    assert MUCH.farewells_for(dialect, "me", for_good=True)[-1] != {"id": "s2"}
+    assert PLAIN.farewells_for(dialect, None, for_good=True) == ({"id": "s1"},)
 
 
 def test_the_application_has_the_last_word():
@@ -67,5 +67,4 @@ def test_they_are_kept_in_order_and_by_id():
     assert wanted.remove("s1") is None
     wanted.add(PLAIN)
     assert "s1" in wanted
-    wanted.clear()
-    assert "s1" not in wanted
+    assert "s2" not in wanted

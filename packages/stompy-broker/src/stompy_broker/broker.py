@@ -42,7 +42,7 @@ from stompy_broker.version import __version__
 from stompy_broker.wire.connection import Connection, Flusher
 from stompy_broker.wire.layered import LayeredConnection
 from stompy_broker.wire.listener import House, Opening, endpoints_of, listen
-from stompy_broker.wire.tls import Certificates
+from stompy_broker.wire.tls import Certificates, facts_of
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
@@ -436,6 +436,10 @@ class Broker:
                 closed=self._gone,
                 since=opening.since,
             )
+        own = f"{connection.scheme}://"
+        connection.listener = next((url for url in self.urls if url.startswith(own)), "")
+        connection.tls = None if tls is None else facts_of(tls)
+        connection.ws = websocket is not None
         self._connections[connection] = None
         return connection
 

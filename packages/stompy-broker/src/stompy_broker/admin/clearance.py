@@ -8,7 +8,7 @@ from stompy_broker.access import Access, Action
 from stompy_broker.auth import Principal
 from stompy_broker.destination import parse_destination
 
-_LOOKING = frozenset(("message.peek", "message.get"))
+_LOOKING = frozenset(("message.peek", "message.get", "message.count"))
 _DESTINATIONS = ("destination", "to")
 
 

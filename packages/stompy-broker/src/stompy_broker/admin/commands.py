@@ -20,6 +20,7 @@ from stompy_broker.admin.census import Census
 from stompy_broker.admin.clearance import check_clearance
 from stompy_broker.admin.events import Events
 from stompy_broker.admin.work import Steps, Work
+from stompy_broker.auth import Principal
 from stompy_broker.clock import Clock
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
@@ -109,10 +110,14 @@ class Call:
         return self.request.dry_run
 
     @property
-    def user(self) -> str:
+    def principal(self) -> Principal | None:
         """Who wants it."""
-        principal = self.guest.principal if self.guest is not None else None
-        return principal.name if principal is not None else ""
+        return self.guest.principal if self.guest is not None else None
+
+    @property
+    def user(self) -> str:
+        """The name of who wants it."""
+        return self.principal.name if self.principal is not None else ""
 
     def expect(self, matched: int) -> None:
         """Whether so many matches are what the request expects.
@@ -201,6 +206,7 @@ class Rooms:
         census: rows of everything.
         events: what happens is told there.
         clock: the broker's.
+        access: the rules of the configuration.
     """
 
     router: Router
@@ -208,6 +214,7 @@ class Rooms:
     census: Census
     events: Events
     clock: Clock
+    access: Access
 
     def queue(self, text: str) -> Queue:
         """A queue by its name, with or without ``/queue/``.
@@ -230,7 +237,6 @@ class Commands:
         rooms: told of each command as an event, and where changes become safe.
         soon: calls a function at the next turn of the event loop.
         cpu: gives the processor time of this thread, in seconds.
-        access: the rules of the configuration.
 
     Attributes:
         table: what there is, by name.
@@ -243,14 +249,12 @@ class Commands:
         rooms: Rooms,
         soon: Callable[[Callable[[], None]], object],
         cpu: Callable[[], float],
-        access: Access,
     ) -> None:
         self.table = {command.name: command for command in table}
         self.count = 0
         self._rooms = rooms
         self._soon = soon
         self._cpu = cpu
-        self._access = access
         self._under_way: dict[Guest, dict[_Errand, None]] = {}
 
     def execute(self, guest: Guest, body: bytes, answer: Answer | None, problem: str) -> None:
@@ -318,19 +322,16 @@ class Commands:
         """Whether the rules of the configuration let somebody do this.
 
         Raises:
-            CommandError: they do not.
+            ProtocolError: they do not, or a destination cannot be read.
         """
-        principal = call.guest.principal if call.guest is not None else None
-        if principal is None:
-            return
-        try:
+        if call.principal is not None:
             check_clearance(
-                self._access, principal, command.name, call.args, changes=command.changes
+                self._rooms.access,
+                call.principal,
+                command.name,
+                call.args,
+                changes=command.changes,
             )
-        except ProtocolError as error:
-            refused = error.error_code is ErrorCode.ACCESS_REFUSED
-            code = CommandErrorCode.FORBIDDEN if refused else CommandErrorCode.BAD_REQUEST
-            raise CommandError(code, error.Message) from None
 
     def leave(self, guest: Guest) -> None:
         """Somebody has gone: what is under way for that one goes no further."""
@@ -348,7 +349,9 @@ class Commands:
     def _fault(self, errand: _Errand, error: Exception) -> None:
         if isinstance(error, ProtocolError):
             # A rule for destinations or messages that the request breaks.
-            self._end(errand, error=bad(error.Message))
+            refused = error.error_code is ErrorCode.ACCESS_REFUSED
+            code = CommandErrorCode.FORBIDDEN if refused else CommandErrorCode.BAD_REQUEST
+            self._end(errand, error=CommandError(code, error.Message))
             return
         log.error("fault in a command", exc_info=error)
         words = "a fault in the broker; its log has the details"

@@ -35,7 +35,6 @@ from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
 from stompy.message import Settlement
 from stompy.subscriptions import delivery_token, settlement_headers
-from stompy.verbs import HeaderValue
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
