@@ -430,20 +430,25 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 FORKING = """
 import os, sys, stompy
-client = stompy.connect(("127.0.0.1", int(sys.argv[1])))
+client = stompy.connect(("127.0.0.1", int(sys.argv[1])), reconnect=sys.argv[2] == "True")
 client.message("/queue/q", b"parent")
+handle = client.subscription("/queue/q")
 pid = os.fork()
 if pid == 0:
     seen = []
     for call in (client.recv, client.loop, lambda: client.message("/queue/q", b"child"),
-                 lambda: client.wait_for_receipt("r"), lambda: list(client)):
+                 lambda: client.wait_for_receipt("r"), lambda: list(client),
+                 lambda: client.post("/queue/q").result(), client.wait_connected, handle.get,
+                 lambda: list(handle), lambda: client.request("/queue/q"),
+                 lambda: client.subscription("/queue/q")):
         try:
             call()
         except stompy.STOMPConnectionError as error:
             seen.append("not to its fork" in str(error))
+    handle.unsubscribe()
     client.disconnect()
     client.close()
-    os._exit(0 if seen == [True] * 5 and not client.is_connected else 1)
+    os._exit(0 if seen == [True] * 11 and not client.is_connected else 1)
 _, status = os.waitpid(pid, 0)
 client.message("/queue/q", b"parent again")
 client.disconnect()
@@ -452,15 +457,16 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 @pytest.mark.skipif(not hasattr(sys, "getdlopenflags"), reason="needs fork")
-def test_a_fork_learns_that_the_connection_is_not_its_own():
+@pytest.mark.parametrize("reconnect", ["False", "True"])
+def test_a_fork_learns_that_the_connection_is_not_its_own(reconnect):
     bodies = []
 
     def script(peer: Peer) -> None:
         peer.welcome()
-        bodies.extend(frame.body for frame in peer.serve())
+        bodies.extend(frame.body for frame in peer.serve() if frame.command != "SUBSCRIBE")
 
     with ScriptedServer(script) as server:
-        result = run(FORKING, server.address[1])
+        result = run(FORKING, server.address[1], reconnect)
         assert (result.returncode, result.stderr) == (0, "")
     assert bodies == [b"parent", b"parent again", b""]
 

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from stompy.client import STOMPClient, STOMPTransaction, connect
 from stompy.confirmations import Outcome
+from stompy.confirming import Confirmation
+from stompy.consuming import OnError, Subscription
 from stompy.dialect import Dialect
 from stompy.errors import (
+    ConnectionImpossible,
     ErrorCode,
     OutcomeUnknown,
     ProtocolError,
@@ -39,11 +42,14 @@ __all__ = [
     "TLS",
     "AckMode",
     "ClientHealth",
+    "Confirmation",
+    "ConnectionImpossible",
     "ConnectionState",
     "Dialect",
     "ErrorCode",
     "Limits",
     "Message",
+    "OnError",
     "Outcome",
     "OutcomeUnknown",
     "ProtocolError",
@@ -58,6 +64,7 @@ __all__ = [
     "STOMPTransaction",
     "StaleMessageError",
     "StateChange",
+    "Subscription",
     "SubscriptionHealth",
     "TransactionLost",
     "UnsupportedByBroker",

@@ -4,9 +4,10 @@ What holds at all times:
 
 * Every method may be called from any thread, also from inside a callback of `STOMPClient.loop`.
   One thread may receive while others send.
-* No callback runs on the I/O thread, so a slow one does not stop the heart-beats.
-* Every wait is bounded, except those that the caller wants unbounded: `recv` and `loop` without a
-  time-out.
+* No callback and no handler runs on the I/O thread, so a slow one does not stop the heart-beats.
+* Every wait is bounded, except those that the caller wants unbounded: receiving without a time-out.
+* What belongs to one connection stays with it. Where a lost one is made again, its messages are
+  stale, its transactions lost, and its unanswered frames have an unknown outcome.
 * Without ``transaction``, a message of a subscription with ``send_acks`` is acknowledged when
   `recv` or the iterator hands it out, and in `loop` after the callback returned; if the callback
   raised, it is refused with NACK. With ``transaction`` the ACK belongs to the transaction and

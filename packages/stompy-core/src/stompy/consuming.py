@@ -354,6 +354,13 @@ class Subscription:
             self._inbox.discard()
         self._inbox.end()
 
+    def after_fork(self, reason: STOMPException) -> None:
+        """In a child process: the messages belong to the parent."""
+        self._lock = threading.Lock()
+        self._ended = True
+        self._reason = reason
+        self._inbox.after_fork()
+
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
         for worker in list(self._workers):

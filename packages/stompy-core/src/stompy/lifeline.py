@@ -42,6 +42,11 @@ from stompy.wanted import WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
 
+_FORGOTTEN = (
+    "nobody refers to the client any more, so it has closed its connection; "
+    "keep the client for as long as its subscriptions"
+)
+
 MAX_RECEIPTS = 50_000
 """How many receipts that were asked for are remembered with their connection."""
 
@@ -70,6 +75,9 @@ class Holder(Protocol):
 
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
+
+    def after_fork(self, reason: STOMPException) -> None:
+        """In a child process: the subscription belongs to the parent."""
 
     def health(self) -> SubscriptionHealth:
         """How it is."""
@@ -136,6 +144,7 @@ class Lifeline:
         self.last: Epoch | None = None
         self.direct: Epoch | None = None
         self._ready: Epoch | None = None
+        self._ended = 0  # the number of the last connection whose end was told
         self._handles: dict[str, Holder] = {}
         self._receipts: dict[str, Epoch] = {}
         self._renew_lock()
@@ -245,8 +254,13 @@ class Lifeline:
 
         Returns:
             False if that differs from what is wanted by now.
+
+        Raises:
+            STOMPConnectionError: the connection has ended meanwhile.
         """
         with self._lock:
+            if self._ended == epoch.number:
+                raise epoch.link.error()
             if restored is not None and restored != {wanted.id for wanted in self.wanted}:
                 return False
             if self.state is ConnectionState.CLOSED:
@@ -260,8 +274,12 @@ class Lifeline:
         """The I/O thread says that nothing more will come over a connection."""
         reason = epoch.link.close_reason
         self.room.lost(reason)
+        error = reason and epoch.link.error()
         with self._lock:
-            goes_on = self.supervised and not self.is_over
+            self._ended = epoch.number
+            goes_on = self.supervised and not self.is_over and not self.stopping
+            if self.stopping and self.state is ConnectionState.CONNECTED:
+                error = reason = STOMPConnectionError(_FORGOTTEN)
             if self.supervised:
                 epoch.subscriptions.lose()
                 if epoch is self._ready:
@@ -271,7 +289,7 @@ class Lifeline:
             if goes_on:
                 handle.lost(reason)
             else:
-                handle.end(reason and epoch.link.error())
+                handle.end(error)
         # Only now may the supervisor begin: what follows is not to be mixed up with this.
         with self._lock:
             if self.state is ConnectionState.CONNECTED:
@@ -405,7 +423,11 @@ class Lifeline:
         """
         with self._lock:
             last = self.last
-            if last is None or (self.is_over and (self.supervised or handle is not None)):
+            if (
+                last is None
+                or self.is_foreign
+                or (self.is_over and (self.supervised or handle is not None))
+            ):
                 raise self.error()
             self.wanted.add(wanted)
             if duty is not None:
@@ -523,6 +545,8 @@ class Lifeline:
         """In a child process: the parent may have held the lock, and has the supervisor."""
         self._renew_lock()
         self.supervisor = None
+        for handle in self._handles.values():
+            handle.after_fork(self.error())
 
 
 _lifelines: weakref.WeakSet[Lifeline] = weakref.WeakSet()

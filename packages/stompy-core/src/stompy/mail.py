@@ -168,7 +168,10 @@ class Mailroom:
             confirmations = self.confirmations
             for frame in frames:
                 if frame.Command == "RECEIPT":
-                    if confirmations.receipt(frame.Headers.get("receipt-id", "")) is not None:
+                    receipt_id = frame.Headers.get("receipt-id", "")
+                    if receipt_id in confirmations:
+                        if self._refusal is None:  # else the ERROR wins
+                            confirmations.receipt(receipt_id)
                         continue
                 elif frame.Command == "ERROR":
                     self._refusal = broker_error(frame), dialect.error_names_receipt

@@ -215,6 +215,8 @@ class FrameSender:
         transaction: str | None = None,
         receipt: bool | str = True,
     ) -> Confirmation:
+        if not epoch.link.is_open:
+            raise epoch.link.error()
         room = self._last_line().room
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
         confirmation = Confirmation(receipt_id, room)
@@ -343,14 +345,16 @@ class FrameSender:
     ) -> SubscriptionId:
         """Subscribe to a destination.
 
+        `recv`, iteration and `loop` then give its messages. While the connection is being made again, the subscription comes with it.
+
         Args:
             dest: destination.
             ack_mode: ``auto``, ``client`` or ``client-individual``.
-            send_acks: whether messages are acknowledged for you; see the top of this module.
+            send_acks: whether messages are acknowledged for you; see `stompy.client`.
             id: subscription id; a new one by default.
             headers: more headers.
             receipt: True waits until the broker has confirmed the subscription; a text is sent as
-                receipt id and not waited for.
+                receipt id, if there is a connection, and not waited for.
             kv_headers: more headers.
 
         Returns:
@@ -409,7 +413,7 @@ class FrameSender:
             The receipt id if a receipt was asked for, otherwise None.
 
         Raises:
-            STOMPConnectionError: there is no connection.
+            STOMPConnectionError: there is no connection, and nobody makes it again.
         """
         line = self._last_line()
         handle = line.handles().get(sub_id)
@@ -417,10 +421,18 @@ class FrameSender:
             handle.unsubscribe()
             return None
         epoch = line.unwant(sub_id)
-        if epoch is None and line.supervised:
-            return None  # the next connection will not have it
+        if epoch is None:
+            if line.supervised:
+                return None  # the next connection will not have it
+            raise line.error()
         all_headers = unsubscribe_headers(sub_id, {**headers, **kv_headers})
-        return self.send("UNSUBSCRIBE", all_headers, receipt=receipt)
+        try:
+            # On no other connection: the next one does not know this subscription.
+            return self._transmit(epoch, "UNSUBSCRIBE", all_headers, b"", None, receipt)
+        except STOMPConnectionError:
+            if not line.supervised:
+                raise
+            return None
 
     def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
         """Wait for the RECEIPT of something sent before, and take it.

@@ -90,7 +90,3 @@ class WantedSubscriptions:
     def remove(self, sub_id: str) -> WantedSubscription | None:
         """It is wanted no more; None if it was not."""
         return self._by_id.pop(sub_id, None)
-
-    def clear(self) -> None:
-        """Nothing is wanted any more."""
-        self._by_id.clear()

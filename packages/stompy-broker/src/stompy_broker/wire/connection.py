@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from stompy.admin.rows import Tls
+from stompy.admin.parts import Tls
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.session.holdings import Holdings
@@ -198,6 +198,12 @@ class Connection(asyncio.Protocol):
     def has_input(self) -> bool:
         """Whether the client sent something, or left, and that was not read yet."""
         return input_waits(self._transport)
+
+    @property
+    def login(self) -> str | None:
+        """Who has logged in."""
+        principal = None if self._session is None else self._session.principal
+        return None if principal is None else principal.name
 
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""

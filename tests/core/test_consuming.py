@@ -1,0 +1,247 @@
+"""Handles against scripted servers: what the contract scenarios cannot see or provoke."""
+
+import threading
+
+import pytest
+from tests.support.scripted_server import Peer, ScriptedServer, eventually, heard_by, obedient
+
+import stompy
+from stompy.inbox import MAX_FRAMES
+from stompy.link import OUTBOX_MARK
+
+
+def test_a_handle_says_what_it_wants():
+    def use(client: stompy.STOMPClient) -> None:
+        client.subscription(
+            "/topic/t", "auto", id="mine", selector="a = 1", prefetch=0, headers={"x": 1}, y="2"
+        ).unsubscribe()
+
+    subscribe, unsubscribe = heard_by(use)
+    assert subscribe["receipt"]
+    assert (
+        subscribe.headers
+        | {
+            "destination": "/topic/t",
+            "id": "mine",
+            "ack": "auto",
+            "selector": "a = 1",
+            "prefetch-count": "0",
+            "x": "1",
+            "y": "2",
+        }
+        == subscribe.headers
+    )
+    assert unsubscribe.headers == {"id": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [
+        ("1.0", {"subscription": "s1", "message-id": "m1"}),
+        ("1.1", {"subscription": "s1", "message-id": "m1"}),
+        ("1.2", {"id": "a1"}),
+    ],
+)
+def test_each_version_names_the_message_in_its_own_way(version, names):
+    heard = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome(version, server="stompy-broker/1")
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", ack="a1")
+        peer.message(2, "s1", ack="a2")
+        heard.extend(peer.serve())
+
+    with ScriptedServer(script) as server:
+        with stompy.connect(server.address) as client:
+            handle = client.subscription("/queue/q", id="s1")
+            handle.get(10).ack()
+            other = handle.get(10)
+            if version == "1.0":
+                with pytest.raises(stompy.STOMPError, match="no NACK"):
+                    other.nack()
+                assert other.settlement is None
+            else:
+                other.nack(delay=2.5, reason="later")
+        assert heard[0].headers == names
+        if version != "1.0":
+            assert heard[1].headers.items() >= {"delay": "2500", "reason": "later"}.items()
+
+
+def test_a_durable_subscription_is_left_or_ended_for_good():
+    heard = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome(server="stompy-broker/1")
+        heard.extend(peer.serve())
+
+    with ScriptedServer(script) as server:
+        with stompy.connect(server.address, headers={"client-id": "me"}) as client:
+            with client.subscription("/topic/t", durable="news"):
+                pass
+            client.subscription("/topic/t", durable="news").unsubscribe(for_good=True)
+        name = "durable-subscription-name"
+        assert [frame.headers.get(name) for frame in heard[:4]] == ["news", None, "news", "news"]
+
+
+def test_a_broker_that_would_lose_the_message_gets_no_nack():
+    heard = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome(server="ActiveMQ-Artemis/2")
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", ack="a1")
+        heard.extend(peer.serve())
+
+    with ScriptedServer(script) as server:
+        with stompy.connect(server.address) as client:
+            message = client.subscription("/queue/q", id="s1").get(10)
+            with pytest.raises(stompy.UnsupportedByBroker):
+                message.nack()
+            with pytest.raises(stompy.UnsupportedByBroker):
+                message.ack(transaction="t")
+            assert message.settlement is None
+            message.ack()
+        assert [frame.command for frame in heard] == ["ACK", "DISCONNECT"]
+
+
+def test_an_id_can_be_used_once_and_a_client_may_end_a_handle_by_it():
+    with ScriptedServer(obedient) as server, stompy.connect(server.address) as client:
+        handle = client.subscription("/queue/q", id="mine")
+        with pytest.raises(ValueError, match="'mine' is in use"):
+            client.subscription("/queue/q", id="mine")
+        client.unsubscribe("mine")
+        assert not handle.health().active
+        client.subscription("/queue/q", id="mine")
+
+
+def test_what_cannot_be_asked_of_a_handle():
+    with ScriptedServer(obedient) as server, stompy.connect(server.address) as client:
+        handle = client.subscription("/queue/q")
+        with pytest.raises(ValueError, match="or more"):
+            handle.get_batch(0)
+        with pytest.raises(ValueError, match="or more"):
+            handle.handle(print, concurrency=0)
+        with pytest.raises(ValueError, match="forget"):
+            handle.handle(print, on_error="forget")
+
+
+def test_a_broker_that_does_not_confirm_is_not_waited_for_for_ever():
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        assert [peer.read().command for _ in range(2)] == ["SUBSCRIBE", "UNSUBSCRIBE"]
+
+    with ScriptedServer(script) as server, stompy.connect(server.address) as client:
+        with pytest.raises(stompy.STOMPTimeout, match="did not confirm the subscription to /q"):
+            client.subscription("/q", timeout=0.05)
+        assert client.health().subscriptions == ()
+
+
+def test_a_handle_that_nobody_reads_holds_up_the_reader_and_nothing_is_lost():
+    count = MAX_FRAMES
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        for number in range(count):
+            peer.message(number, "s1")
+        peer.receipt(peer.expect("SEND"))
+        peer.expect("DISCONNECT")
+
+    with ScriptedServer(script) as server, stompy.connect(server.address) as client:
+        handle = client.subscription("/queue/q", "auto", id="s1")
+        eventually(lambda: client._link.inbox.full)
+        waiting = handle.health().waiting
+        assert MAX_FRAMES // 2 <= waiting <= count
+        # An outcome may stand behind all that, so waiting for one makes the reader go on.
+        client.message("/queue/q", confirm=True)
+        received = [message.id for message in handle.get_batch(count, 10)]
+        assert received == [f"m{number}" for number in range(count)]
+        client.close()
+
+
+def test_handlers_may_call_anything_while_the_socket_is_full():
+    go_on = threading.Event()
+    body = b"x" * 1024 * 1024
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", ack="a1")
+        go_on.wait(10)
+        for _ in peer.serve():
+            pass
+
+    def handler(message: stompy.Message) -> None:
+        for _ in range(OUTBOX_MARK // len(body) + 1):
+            client.message("/queue/q", body)
+        eventually(lambda: client._link._blocked)
+        threading.Timer(0.05, go_on.set).start()
+        message.ack()
+        client.message("/queue/q", "more", confirm=True)
+        handle.unsubscribe()
+        client.disconnect()
+
+    with ScriptedServer(script) as server:
+        client = stompy.connect(server.address)
+        handle = client.subscription("/queue/q", id="s1")
+        handle.handle(handler)
+        assert handle.health().handler_errors == 0
+        assert not client.is_connected
+
+
+def test_what_comes_for_an_ended_subscription_is_dropped_and_goes_to_nobody_else():
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.expect("UNSUBSCRIBE")
+        peer.message(1, "s1")
+        peer.message(2, "another")
+        for _ in peer.serve():
+            pass
+
+    with ScriptedServer(script) as server, stompy.connect(server.address) as client:
+        client.subscription("/queue/q", id="s1").unsubscribe()
+        ended.set()
+        assert client.recv(10).get("message-id") == "m2"
+
+
+def test_a_handle_says_when_its_client_was_forgotten():
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.until_closed()
+
+    with ScriptedServer(script) as server:
+        handle = stompy.connect(server.address).subscription("/queue/q")
+        with pytest.raises(stompy.STOMPConnectionError, match="keep the client"):
+            handle.get(10)
+
+
+def test_a_handler_that_takes_long_costs_no_heart_beat():
+    beats: list[bytes] = []
+    done = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.welcome(heart_beat="50,50")
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", ack="a1")
+        while len(beats) < 10:
+            beats.append(peer.connection.recv(1))
+        done.set()
+        assert peer.expect("ACK")["id"] == "a1"
+
+    def handler(message: stompy.Message) -> None:
+        assert done.wait(10)
+        message.ack()
+        handle.unsubscribe()
+
+    with ScriptedServer(script) as server:
+        client = stompy.connect(server.address, heart_beat=(50, 0))
+        handle = client.subscription("/queue/q", id="s1")
+        handle.handle(handler)
+        assert handle.health().handler_errors == 0
+        client.close()
+    assert set(beats) == {b"\n"}
