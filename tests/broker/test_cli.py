@@ -44,7 +44,7 @@ def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 def run(*options: str, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *options], capture_output=True, text=True, timeout=15, check=False, input=text
+        [*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False, input=text
     )
 
 
