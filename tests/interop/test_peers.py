@@ -289,7 +289,7 @@ class TestQuirks:
     def test_the_applications_own_id_of_a_message(self, peer, client):
         queue, header = unique(), peer.dialect.message_id_header
         client.subscribe(queue)
-        client.message(queue, "one", headers={header: "mine"})
+        client.message(queue, "one", id="mine")
         frame = client.recv(timeout=5)
         assert frame.text == "one"
         if header != "message-id":
@@ -298,7 +298,7 @@ class TestQuirks:
     def test_what_rabbitmq_does_not_take(self, peer, client):
         if peer.name != "RabbitMQ":
             pytest.skip("others do not mind")
-        client.message(unique(), "one", id="mine")
+        client.message(unique(), "one", headers={"message-id": "mine"})
         with pytest.raises(stompy.STOMPError, match=r"(?i)message-id"):
             client.recv(timeout=5)
 
