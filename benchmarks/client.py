@@ -1,7 +1,8 @@
 """The blocking client beside stomp.py: same broker, same machine, same run.
 
 Each round sends and receives the same messages with both clients, in turn, on a fresh queue of one
-broker; medians and their ratios are printed.
+broker; medians and their ratios are printed. *work* acknowledges each message, *confirm* has each
+one confirmed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from itertools import repeat
 from statistics import median
 
 import stomp
@@ -47,6 +49,26 @@ def stompy_receive(port: int, destination: str, count: int) -> float:
         return count / (time.perf_counter() - start)
 
 
+def stompy_work(port: int, destination: str, count: int) -> float:
+    with stompy.connect(("127.0.0.1", port)) as client:
+        start = time.perf_counter()
+        left = count
+        for message in client.subscription(destination, prefetch=1000):
+            with message:
+                assert message.Body == BODY
+            left -= 1
+            if not left:
+                break
+        return count / (time.perf_counter() - start)
+
+
+def stompy_confirm(port: int, destination: str, count: int) -> float:
+    with stompy.connect(("127.0.0.1", port)) as client:
+        start = time.perf_counter()
+        assert client.send_many(destination, repeat(BODY, count), timeout=60) == count
+        return count / (time.perf_counter() - start)
+
+
 class _Listener(stomp.ConnectionListener):
     def __init__(self, left: int) -> None:
         self.left = left
@@ -67,6 +89,44 @@ def _stomp_py(port: int, listener: _Listener) -> stomp.Connection12:
     connection.set_listener("", listener)
     connection.connect(wait=True)
     return connection
+
+
+class _Worker(_Listener):
+    connection: stomp.Connection12
+
+    def on_message(self, frame: stomp.utils.Frame) -> None:
+        super().on_message(frame)
+        self.connection.ack(frame.headers["ack"])
+
+
+class _Counter(_Listener):
+    def on_receipt(self, frame: stomp.utils.Frame) -> None:
+        self.left -= 1
+        if not self.left:
+            self.done.set()
+
+
+def stomp_py_work(port: int, destination: str, count: int) -> float:
+    listener = _Worker(count)
+    listener.connection = connection = _stomp_py(port, listener)
+    start = time.perf_counter()
+    connection.subscribe(destination, "0", "client-individual", headers={"prefetch-count": 1000})
+    assert listener.done.wait(120)
+    rate = count / (time.perf_counter() - start)
+    connection.disconnect()
+    return rate
+
+
+def stomp_py_confirm(port: int, destination: str, count: int) -> float:
+    listener = _Counter(count)
+    connection = _stomp_py(port, listener)
+    start = time.perf_counter()
+    for number in range(count):
+        connection.send(destination, TEXT, receipt=str(number))
+    assert listener.done.wait(120)
+    rate = count / (time.perf_counter() - start)
+    connection.disconnect()
+    return rate
 
 
 def stomp_py_send(port: int, destination: str, count: int) -> float:
@@ -109,6 +169,8 @@ def main() -> None:
     kinds: dict[str, tuple[Callable[[int, str, int], float], ...]] = {
         "receive": (stompy_receive, stomp_py_receive),
         "send": (stompy_send, stomp_py_send),
+        "work": (stompy_work, stomp_py_work),
+        "confirm": (stompy_confirm, stomp_py_confirm),
     }
     rates: dict[str, tuple[list[float], list[float]]] = {kind: ([], []) for kind in kinds}
     with serving(*broker()) as (port, _):
@@ -116,7 +178,7 @@ def main() -> None:
             for kind, clients in kinds.items():
                 for rows, client in zip(rates[kind], clients, strict=True):
                     destination = f"/queue/{kind}.{client.__name__}.{number}"
-                    if kind == "receive":
+                    if kind in ("receive", "work"):
                         fill(port, destination, options.n)
                     rows.append(client(port, destination, options.n))
     table = {
