@@ -1,25 +1,32 @@
-"""The blocking client beside stomp.py: same broker, same machine, same run.
+"""Both clients beside stomp.py and stompman: same broker, same machine, same run.
 
-Each round sends and receives the same messages with both clients, in turn, on a fresh queue of one
-broker; medians and their ratios are printed. *work* acknowledges each message, *confirm* has each
-one confirmed.
+Each round sends, receives and handles the same messages with all clients, in turn, on fresh queues
+of one broker; medians are printed, and their ratios to the fastest peer.
+
+=======  ==========================================================================================
+send     one message after another, and the receipt of the last one awaited
+receive  mode ``auto``
+handle   mode ``client-individual``: each message to a handler, and an ACK when it returned
+=======  ==========================================================================================
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
-from itertools import repeat
+from collections.abc import Callable, Coroutine
 from statistics import median
 
 import stomp
+import stompman
 from load import Peer, send_frame
 from serving import broker, serving
 
 import stompy
+from stompy import aio
 
 BODY = b"x" * 100
 TEXT = BODY.decode()
@@ -49,33 +56,118 @@ def stompy_receive(port: int, destination: str, count: int) -> float:
         return count / (time.perf_counter() - start)
 
 
-def stompy_work(port: int, destination: str, count: int) -> float:
+def stompy_handle(port: int, destination: str, count: int) -> float:
     with stompy.connect(("127.0.0.1", port)) as client:
-        start = time.perf_counter()
         left = count
-        for message in client.subscription(destination, prefetch=1000):
-            with message:
+        start = time.perf_counter()
+        with client.subscription(destination) as subscription:
+
+            def handler(message: stompy.Message) -> None:
+                nonlocal left
                 assert message.Body == BODY
+                left -= 1
+                if not left:
+                    message.ack()
+                    subscription.unsubscribe()
+
+            subscription.handle(handler)
+        return count / (time.perf_counter() - start)
+
+
+async def aio_send(port: int, destination: str, count: int) -> float:
+    async with aio.connect(("127.0.0.1", port)) as client:
+        start = time.perf_counter()
+        for _ in range(count - 1):
+            await client.message(destination, BODY)
+        await client.message(destination, BODY, confirm=True, timeout=60)
+        return count / (time.perf_counter() - start)
+
+
+async def aio_receive(port: int, destination: str, count: int) -> float:
+    async with aio.connect(("127.0.0.1", port)) as client:
+        await client.subscribe(destination)
+        left = count
+        start = time.perf_counter()
+        async for frame in client:
+            assert frame.Body == BODY
             left -= 1
             if not left:
                 break
         return count / (time.perf_counter() - start)
 
 
-def stompy_confirm(port: int, destination: str, count: int) -> float:
-    with stompy.connect(("127.0.0.1", port)) as client:
+async def aio_handle(port: int, destination: str, count: int) -> float:
+    async with aio.connect(("127.0.0.1", port)) as client:
+        left = count
         start = time.perf_counter()
-        assert client.send_many(destination, repeat(BODY, count), timeout=60) == count
+        async with client.subscription(destination) as subscription:
+
+            async def handler(message: aio.Message) -> None:
+                nonlocal left
+                assert message.Body == BODY
+                left -= 1
+                if not left:
+                    await message.ack()
+                    await subscription.unsubscribe()
+
+            await subscription.handle(handler)
         return count / (time.perf_counter() - start)
+
+
+def _stompman(port: int) -> stompman.Client:
+    server = stompman.ConnectionParameters(host="127.0.0.1", port=port, login="", passcode="")
+    return stompman.Client([server])
+
+
+async def stompman_send(port: int, destination: str, count: int) -> float:
+    async with _stompman(port) as client:
+        start = time.perf_counter()
+        for _ in range(count - 1):
+            await client.send(BODY, destination)
+        await client.send(BODY, destination, receipt_timeout=60)
+        return count / (time.perf_counter() - start)
+
+
+async def _stompman_consume(port: int, destination: str, count: int, ack: str) -> float:
+    async with _stompman(port) as client:
+        left = count
+        done = asyncio.Event()
+
+        async def handler(frame: stompman.MessageFrame) -> None:
+            nonlocal left
+            assert frame.body == BODY
+            left -= 1
+            if not left:
+                done.set()
+
+        start = time.perf_counter()
+        subscription = await client.subscribe(
+            destination, handler, ack=ack, on_suppressed_exception=lambda error, _: print(error)
+        )
+        await asyncio.wait_for(done.wait(), 120)
+        rate = count / (time.perf_counter() - start)
+        await subscription.unsubscribe()
+        return rate
+
+
+async def stompman_receive(port: int, destination: str, count: int) -> float:
+    return await _stompman_consume(port, destination, count, "auto")
+
+
+async def stompman_handle(port: int, destination: str, count: int) -> float:
+    return await _stompman_consume(port, destination, count, "client-individual")
 
 
 class _Listener(stomp.ConnectionListener):
     def __init__(self, left: int) -> None:
         self.left = left
         self.done = threading.Event()
+        self.acks: stomp.Connection12 | None = None
 
     def on_message(self, frame: stomp.utils.Frame) -> None:
         assert frame.body == TEXT
+        if self.acks is not None:
+            self.acks.ack(frame.headers["ack"])
         self.left -= 1
         if not self.left:
             self.done.set()
@@ -91,44 +183,6 @@ def _stomp_py(port: int, listener: _Listener) -> stomp.Connection12:
     return connection
 
 
-class _Worker(_Listener):
-    connection: stomp.Connection12
-
-    def on_message(self, frame: stomp.utils.Frame) -> None:
-        super().on_message(frame)
-        self.connection.ack(frame.headers["ack"])
-
-
-class _Counter(_Listener):
-    def on_receipt(self, frame: stomp.utils.Frame) -> None:
-        self.left -= 1
-        if not self.left:
-            self.done.set()
-
-
-def stomp_py_work(port: int, destination: str, count: int) -> float:
-    listener = _Worker(count)
-    listener.connection = connection = _stomp_py(port, listener)
-    start = time.perf_counter()
-    connection.subscribe(destination, "0", "client-individual", headers={"prefetch-count": 1000})
-    assert listener.done.wait(120)
-    rate = count / (time.perf_counter() - start)
-    connection.disconnect()
-    return rate
-
-
-def stomp_py_confirm(port: int, destination: str, count: int) -> float:
-    listener = _Counter(count)
-    connection = _stomp_py(port, listener)
-    start = time.perf_counter()
-    for number in range(count):
-        connection.send(destination, TEXT, receipt=str(number))
-    assert listener.done.wait(120)
-    rate = count / (time.perf_counter() - start)
-    connection.disconnect()
-    return rate
-
-
 def stomp_py_send(port: int, destination: str, count: int) -> float:
     listener = _Listener(0)
     connection = _stomp_py(port, listener)
@@ -142,15 +196,25 @@ def stomp_py_send(port: int, destination: str, count: int) -> float:
     return rate
 
 
-def stomp_py_receive(port: int, destination: str, count: int) -> float:
+def _stomp_py_consume(port: int, destination: str, count: int, ack: str) -> float:
     listener = _Listener(count)
     connection = _stomp_py(port, listener)
+    if ack != "auto":
+        listener.acks = connection
     start = time.perf_counter()
-    connection.subscribe(destination, "0")
+    connection.subscribe(destination, "0", ack=ack)
     assert listener.done.wait(120)
     rate = count / (time.perf_counter() - start)
     connection.disconnect()
     return rate
+
+
+def stomp_py_receive(port: int, destination: str, count: int) -> float:
+    return _stomp_py_consume(port, destination, count, "auto")
+
+
+def stomp_py_handle(port: int, destination: str, count: int) -> float:
+    return _stomp_py_consume(port, destination, count, "client-individual")
 
 
 def fill(port: int, destination: str, count: int) -> None:
@@ -160,40 +224,55 @@ def fill(port: int, destination: str, count: int) -> None:
         producer.expect(b"RECEIPT")
 
 
+Run = Callable[[int, str, int], float | Coroutine[None, None, float]]
+
+CLIENTS: dict[str, dict[str, Run]] = {
+    "stompy": {"send": stompy_send, "receive": stompy_receive, "handle": stompy_handle},
+    "stompy.aio": {"send": aio_send, "receive": aio_receive, "handle": aio_handle},
+    "stomp.py": {"send": stomp_py_send, "receive": stomp_py_receive, "handle": stomp_py_handle},
+    "stompman": {"send": stompman_send, "receive": stompman_receive, "handle": stompman_handle},
+}
+OURS = ("stompy", "stompy.aio")
+
+
+def measured(run: Run, port: int, destination: str, count: int) -> float:
+    outcome = run(port, destination, count)
+    return outcome if isinstance(outcome, float) else asyncio.run(outcome)
+
+
+def rounds(port: int, options: argparse.Namespace) -> dict[str, dict[str, int]]:
+    kinds = ("send", "receive", "handle")
+    rates: dict[str, dict[str, list[float]]] = {k: {c: [] for c in CLIENTS} for k in kinds}
+    for number in range(options.rounds):
+        for kind in kinds:
+            for name, runs in CLIENTS.items():
+                destination = f"/queue/{kind}.{name}.{number}"
+                if kind != "send":
+                    fill(port, destination, options.n)
+                rates[kind][name].append(measured(runs[kind], port, destination, options.n))
+    return {
+        kind: {name: round(median(row)) for name, row in of.items()} for kind, of in rates.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=20_000, help="messages a run")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each kind")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
-    kinds: dict[str, tuple[Callable[[int, str, int], float], ...]] = {
-        "receive": (stompy_receive, stomp_py_receive),
-        "send": (stompy_send, stomp_py_send),
-        "work": (stompy_work, stomp_py_work),
-        "confirm": (stompy_confirm, stomp_py_confirm),
-    }
-    rates: dict[str, tuple[list[float], list[float]]] = {kind: ([], []) for kind in kinds}
     with serving(*broker()) as (port, _):
-        for number in range(options.rounds):
-            for kind, clients in kinds.items():
-                for rows, client in zip(rates[kind], clients, strict=True):
-                    destination = f"/queue/{kind}.{client.__name__}.{number}"
-                    if kind in ("receive", "work"):
-                        fill(port, destination, options.n)
-                    rows.append(client(port, destination, options.n))
-    table = {
-        kind: {"stompy": round(median(ours)), "stomp.py": round(median(theirs))}
-        for kind, (ours, theirs) in rates.items()
-    }
+        table = rounds(port, options)
     if options.json:
         print(json.dumps(table))
         return
-    print(f"{options.n} messages of {len(BODY)} bytes, medians of {options.rounds} runs\n")
+    print(
+        f"{options.n} messages of {len(BODY)} bytes, medians of {options.rounds} runs, a second\n"
+    )
     for kind, row in table.items():
-        ratio = row["stompy"] / row["stomp.py"]
-        print(
-            f"{kind:8} stompy {row['stompy']:9,}/s  stomp.py {row['stomp.py']:9,}/s  {ratio:5.1f}"
-        )
+        peer = max(rate for name, rate in row.items() if name not in OURS)
+        cells = "".join(f"{name:>12} {row[name]:8,} {row[name] / peer:5.1f}" for name in row)
+        print(f"{kind:8}{cells}")
 
 
 if __name__ == "__main__":

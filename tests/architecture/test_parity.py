@@ -35,7 +35,8 @@ ASYNC_TWINS = {
 INTERNAL = {
     # What the machinery below a handle calls; it is not for applications.
     "Subscription": {
-        "adopt", "after_fork", "connection_lost", "deliver", "drain", "end", "full", "lost", "put", "subscribe",
+        "adopt", "after_fork", "connection_lost", "deliver", "drain", "end", "full", "lost", "put",
+        "subscribe",
     },
     "Message": {"delivered"},
     "Confirmation": {"settle"},

@@ -3,6 +3,7 @@
 A block begins with three backticks, its language, and perhaps a word that says how it is tested:
 
 ``python``            executed, in the namespace of the blocks before it on the page
+``python await``      the same, with ``await`` at the top, as in a notebook
 ``python compile``    only compiled
 ``python file=NAME``  written to a file; all files of a page are then given to pytest
 ``toml file=NAME``    the same

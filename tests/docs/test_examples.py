@@ -1,5 +1,7 @@
 """What the manual shows works: its examples run against a real broker."""
 
+import ast
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from tests.docs.blocks import PAGES, blocks, pages_with
 from stompy_broker import RunningBroker, running
 
 SCRIPTS = Path(sys.executable).parent
-MARKS = {"python": ("", "compile", "file="), "sh": ("", "run")}
+MARKS = {"python": ("", "await", "compile", "file="), "sh": ("", "run")}
 
 
 @pytest.fixture
@@ -31,11 +33,14 @@ def test_python_examples_run(page, broker):
     namespace: dict[str, object] = {"__name__": "example"}
     for block in blocks(page, "python"):
         # Blank lines before the code make tracebacks name the line of the page.
-        code = compile("\n" * block.line + at(broker, block.code), page, "exec")
-        if block.mark:
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if block.mark == "await" else 0
+        code = compile("\n" * block.line + at(broker, block.code), page, "exec", flags)
+        if block.mark not in ("", "await"):
             continue
         known = set(namespace)
-        exec(code, namespace)
+        awaited = eval(code, namespace)
+        if block.mark == "await":
+            asyncio.run(awaited)
         for name in set(namespace) - known:
             if name.startswith("test_"):
                 namespace[name]()  # type: ignore[operator]
@@ -53,6 +58,7 @@ def test_example_files_pass_under_pytest(page, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(60)  # many short processes, on a busy machine
 @pytest.mark.parametrize("page", pages_with("sh", "run"))
 def test_shell_examples_run(page, broker):
     script = "\n".join(block.code for block in blocks(page, "sh") if block.mark == "run")
@@ -67,7 +73,7 @@ def test_shell_examples_run(page, broker):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=50,
     )
     assert done.returncode == 0, done.stderr
 

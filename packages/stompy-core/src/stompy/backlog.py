@@ -1,13 +1,13 @@
 """What arrived and was not fetched yet: the bounds, and the receipts among it. Pure.
 
-**Hot path** (`Backlog.take`). The invariants:
+Both clients keep their frames in one. The invariants:
 
-* There are two chambers. What is read goes to `arrived`, once for each piece; what is fetched
-  comes from `current`, and when that is empty everything that has arrived moves over. So sizes
-  are counted for each piece, never for each frame.
-* Each chamber takes half of the bound. When `arrived` has its half the backlog is full, which
-  holds up the reader; the next move makes it not full again. What does not fit any more is what
-  the last piece read brought beyond the mark.
+* There are two chambers. What is read goes to the one, once for each piece; what is fetched
+  comes from the other, `Backlog.current`, and when that is empty everything that has arrived moves
+  over. So sizes are counted for each piece, never for each frame.
+* Each chamber takes half of the bound. When that of the arrivals has its half the backlog is full,
+  which holds up the reader; the next move makes it not full again. What does not fit any more is
+  what the last piece read brought beyond the mark.
 * Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
   also stand among the frames, for who reads them there, but do not fill the backlog: those that
   were claimed are thrown out, and of the others a bounded number is kept.
@@ -38,6 +38,7 @@ class Backlog:
 
     Attributes:
         full: whether the reader should wait.
+        current: the chamber that frames are fetched from, always the same object.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Backlog:
         self._half_frames = max_frames // 2
         self._half_bytes = max_bytes // 2
         self._max_receipts = max_receipts
-        self._current: deque[STOMPFrame] = deque()
+        self.current: deque[STOMPFrame] = deque()
         self._arrived: deque[STOMPFrame] = deque()
         self._arrived_bytes = 0
         self._arrived_receipts = 0
@@ -60,7 +61,7 @@ class Backlog:
 
     def __len__(self) -> int:
         """How many frames wait to be fetched, RECEIPTs included."""
-        return len(self._current) + len(self._arrived)
+        return len(self.current) + len(self._arrived)
 
     def put(self, frames: Sequence[STOMPFrame], size: int) -> None:
         """Take what one read brought, oldest first; ``size`` is its size in bytes."""
@@ -74,37 +75,41 @@ class Backlog:
             self._note(receipts)
         self.full = self._is_over()
 
-    def take(self) -> STOMPFrame | None:
-        """The next frame, or None when there is none; afterwards it may not be `full` any more."""
-        try:
-            return self._current.popleft()
-        except IndexError:
-            if not self._arrived:
-                return None
-        self._current, self._arrived = self._arrived, self._current
+    def move(self) -> bool:
+        """Move what has arrived to where it is fetched from; false if there was nothing.
+
+        Afterwards it is not `full` any more.
+        """
+        if not self._arrived:
+            return False
+        self.current.extend(self._arrived)
+        self._arrived.clear()
         self._arrived_bytes = self._arrived_receipts = 0
         self.full = False
-        return self._current.popleft()
+        return True
 
     def drop(self, unwanted: Callable[[STOMPFrame], bool]) -> None:
         """Throw away some of what was not fetched."""
-        for chamber in (self._current, self._arrived):
+        for chamber in (self.current, self._arrived):
             kept = [frame for frame in chamber if not unwanted(frame)]
             if len(kept) < len(chamber):
                 chamber.clear()
                 chamber.extend(kept)
+        self._arrived_bytes = sum(len(frame.Body) for frame in self._arrived)
+        self._arrived_receipts = sum(frame.Command == "RECEIPT" for frame in self._arrived)
+        self.full = self._is_over()
 
     def discard(self) -> None:
         """Throw away what was not fetched; noted receipts stay."""
         self._arrived.clear()
-        self._current.clear()
+        self.current.clear()
         self._arrived_bytes = self._arrived_receipts = 0
         self.full = False
 
     # -- receipts ----------------------------------------------------------------------------
 
     def claim_receipt(self, receipt_id: str) -> STOMPFrame | None:
-        """Take a receipt, if it has come."""
+        """Take a receipt, if it has come; what was noted before under an id used again, too."""
         return self._noted.pop(receipt_id, None)
 
     def _is_over(self) -> bool:

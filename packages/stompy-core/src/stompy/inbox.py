@@ -2,36 +2,24 @@
 
 **Hot path** (`Inbox.get`). One thread puts, any number of threads get. The invariants:
 
-* There are two chambers. The I/O thread fills `_arrived`, under the lock, once for each piece
-  that it read. Receivers empty `_current`, without a lock, because a deque's ``popleft`` needs
-  none. Only who finds it empty takes the lock, and moves over everything that has arrived.
+* The frames are in the two chambers of a `Backlog`. The I/O thread fills the one, under the lock,
+  once for each piece that it read. Receivers empty the other without a lock, because a deque's
+  ``popleft`` needs none. Only who finds it empty takes the lock, and moves over everything that
+  has arrived.
 * So a receiver takes one lock, and is woken at most once, for each batch and not for each frame.
-* Each chamber takes half of the bound. When `_arrived` has its half the inbox is full, which
-  holds up the reader; the next move makes it not full again. What does not fit any more is what
-  the last piece read brought beyond the mark.
 * The bound is lifted while somebody waits for a receipt, which may stand behind messages.
-* Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
-  also stand among the frames, for who reads them there, but do not fill the inbox: those that
-  were claimed are thrown out, and of the others a bounded number is kept.
 * After `end` what is there can still be fetched. After `discard` nothing can.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from stompy.backlog import MAX_BYTES, MAX_FRAMES, MAX_RECEIPTS, Backlog
 from stompy.errors import STOMPTimeout
 from stompy.frame import STOMPFrame
-
-MAX_FRAMES = 10_000
-MAX_BYTES = 16 * 1024 * 1024
-MAX_RECEIPTS = 50_000
-"""How many receipts nobody asked about are remembered."""
-
-_SWEEP_AT = 1000
 
 
 class Inbox:
@@ -53,15 +41,10 @@ class Inbox:
         max_receipts: int = MAX_RECEIPTS,
     ) -> None:
         self._made_room = made_room
-        self._half_frames = max_frames // 2
-        self._half_bytes = max_bytes // 2
-        self._max_receipts = max_receipts
-        self._current: deque[STOMPFrame] = deque()
-        self._arrived: deque[STOMPFrame] = deque()
-        self._arrived_bytes = 0
-        self._arrived_receipts = 0
-        self._sweep_at = _SWEEP_AT
-        self._noted: dict[str, STOMPFrame] = {}
+        self._backlog = Backlog(
+            max_frames=max_frames, max_bytes=max_bytes, max_receipts=max_receipts
+        )
+        self._current = self._backlog.current
         self._waiting_for_receipts = 0
         self._full = False
         self._ended = False
@@ -85,23 +68,18 @@ class Inbox:
 
     def __len__(self) -> int:
         """How many frames wait to be fetched, RECEIPTs included."""
-        return len(self._current) + len(self._arrived)
+        return len(self._backlog)
 
     # -- the I/O thread ----------------------------------------------------------------------
 
     def put(self, frames: Sequence[STOMPFrame], size: int) -> None:
         """Hand over what one read brought, oldest first; ``size`` is its size in bytes."""
-        receipts = [frame for frame in frames if frame.Command == "RECEIPT"]
-        if receipts:
-            # Else a producer's receipts, thrown out later, would fill the inbox by their bytes.
-            size = sum(len(frame.Body) for frame in frames)
         with self._lock:
-            self._arrived.extend(frames)
-            self._arrived_bytes += size
-            if receipts:
-                self._note(receipts)
-            self._full = self._is_over()
+            self._backlog.put(frames, size)
+            self._full = self._backlog.full and not self._waiting_for_receipts
             self._something_arrived.notify_all()
+            if self._waiting_for_receipts:
+                self._receipt_arrived.notify_all()
 
     def end(self) -> None:
         """Nothing more will come; whoever waits learns it."""
@@ -139,11 +117,8 @@ class Inbox:
 
     def _move(self) -> bool:
         """Move what has arrived to where receivers take it; false if there was nothing."""
-        if not self._arrived:
+        if not self._backlog.move():
             return False
-        self._current.extend(self._arrived)
-        self._arrived.clear()
-        self._arrived_bytes = self._arrived_receipts = 0
         if self._full:
             self._full = False
             self._made_room()
@@ -162,26 +137,24 @@ class Inbox:
                 self._full = False
                 self._made_room()
             try:
-                while receipt_id not in self._noted:
+                while (frame := self._backlog.claim_receipt(receipt_id)) is None:
                     if self._ended:
                         return None
                     reason = f"no receipt {receipt_id!r} came in time"
                     self._wait(self._receipt_arrived, deadline, reason)
-                return self._noted.pop(receipt_id)
+                return frame
             finally:
                 self._waiting_for_receipts -= 1
 
     def forget_receipt(self, receipt_id: str) -> None:
         """An id is used again, so what was noted under it is not what will be waited for."""
         with self._lock:
-            self._noted.pop(receipt_id, None)
+            self._backlog.claim_receipt(receipt_id)
 
     def discard(self) -> None:
         """Throw away what was not fetched; noted receipts stay."""
         with self._lock:
-            self._arrived.clear()
-            self._arrived_bytes = self._arrived_receipts = 0
-            self._current.clear()
+            self._backlog.discard()
             self._full = False
 
     def after_fork(self) -> None:
@@ -190,40 +163,6 @@ class Inbox:
         self._made_room = lambda: None
         self.discard()
         self.end()
-
-    def _is_over(self) -> bool:
-        if self._waiting_for_receipts:
-            return False
-        messages = len(self._arrived) - self._arrived_receipts
-        return messages >= self._half_frames or self._arrived_bytes >= self._half_bytes
-
-    def _note(self, receipts: Sequence[STOMPFrame]) -> None:
-        noted = self._noted
-        for frame in receipts:
-            noted[frame.Headers.get("receipt-id", "")] = frame
-        while len(noted) > self._max_receipts:
-            del noted[next(iter(noted))]
-        self._arrived_receipts += len(receipts)
-        if self._arrived_receipts >= self._sweep_at:
-            self._sweep()
-        if self._waiting_for_receipts:
-            self._receipt_arrived.notify_all()
-
-    def _sweep(self) -> None:
-        """Throw out receipts that were claimed, or forgotten because there were too many.
-
-        The next sweep comes when twice as many have gathered as are left now, so that sweeping
-        costs each frame a constant.
-        """
-        noted = self._noted
-        kept = [
-            frame
-            for frame in self._arrived
-            if frame.Command != "RECEIPT" or noted.get(frame.Headers.get("receipt-id", "")) is frame
-        ]
-        self._arrived_receipts -= len(self._arrived) - len(kept)
-        self._arrived = deque(kept)
-        self._sweep_at = max(_SWEEP_AT, 2 * self._arrived_receipts)
 
     @staticmethod
     def _wait(condition: threading.Condition, deadline: float | None, reason: str) -> None:

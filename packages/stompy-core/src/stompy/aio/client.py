@@ -57,6 +57,10 @@ class STOMPClient(Subscriber):
     Use it in an ``async with`` statement to be sure that it disconnects.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._connecting: Session | None = None
+
     # -- the connection ----------------------------------------------------------------------
 
     async def connect(  # noqa: PLR0913 -- the manual's arguments and one for each side of a connection
@@ -119,6 +123,8 @@ class STOMPClient(Subscriber):
         """
         if self.is_connected or self.state is ConnectionState.RECONNECTING:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
+        if self._connecting is not None:
+            raise STOMPError("this client is connecting already")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
@@ -149,12 +155,12 @@ class STOMPClient(Subscriber):
             SessionSettings(policy, send_timeout, None if client_id is None else str(client_id)),
             on_state,
         )
-        before, self._session = self._session, session
+        self._connecting = session
         try:
             await session.open()
-        except BaseException:
-            self._session = before
-            raise
+        finally:
+            self._connecting = None
+        self._session = session
         self._error_is_told = False
         return session.link.connected
 
@@ -173,7 +179,7 @@ class STOMPClient(Subscriber):
                 neither `recv` nor `loop` has told so yet.
         """
         session = self._session
-        if session is None or not session.has_link:
+        if session is None:
             return
         deadline = session.now() + timeout
         await session.leave()
@@ -200,7 +206,7 @@ class STOMPClient(Subscriber):
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
         session = self._session
-        if session is None or not session.has_link:
+        if session is None:
             return
         await session.leave()
         session.link.say_goodbye(self._new_id("r"))
@@ -266,7 +272,7 @@ class STOMPClient(Subscriber):
     @property
     def state(self) -> ConnectionState:
         """Where the client stands."""
-        session = self._session
+        session = self._connecting or self._session
         return ConnectionState.DISCONNECTED if session is None else session.lifecycle.state
 
     async def wait_connected(self, timeout: float | None = 10.0) -> None:

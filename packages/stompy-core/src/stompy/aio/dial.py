@@ -56,8 +56,8 @@ async def _attempt(
 ) -> Link:
     protocol = new_protocol(settings)
     opening = protocol.connect(headers)
-    deadline = asyncio.get_running_loop().time() + settings.timeout
     layers = layers_of(address, settings)
+    deadline = asyncio.get_running_loop().time() + settings.timeout
     try:
         link = await open_connection(
             address, lambda: Link(address, protocol, owner, settings.send_timeout), deadline, layers

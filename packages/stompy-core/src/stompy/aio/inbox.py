@@ -26,6 +26,7 @@ class Inbox:
     def __init__(self, made_room: Callable[[], None], backlog: Backlog | None = None) -> None:
         self._made_room = made_room
         self._backlog = backlog or Backlog()
+        self._current = self._backlog.current
         self._arrival = Signal()
         self._ended = False
 
@@ -63,12 +64,18 @@ class Inbox:
 
     def take(self) -> STOMPFrame | None:
         """The next frame, or None when none is there."""
-        backlog = self._backlog
-        was_full = backlog.full
-        frame = backlog.take()
-        if was_full and not backlog.full:
+        try:
+            return self._current.popleft()
+        except IndexError:
+            return self._take_moved()
+
+    def _take_moved(self) -> STOMPFrame | None:
+        was_full = self._backlog.full
+        if not self._backlog.move():
+            return None
+        if was_full:
             self._made_room()
-        return frame
+        return self._current.popleft()
 
     async def get(self, timeout: float | None = None) -> STOMPFrame | None:
         """The next frame, or None when there is none and none will come.

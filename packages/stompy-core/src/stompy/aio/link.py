@@ -16,9 +16,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
 from typing import Protocol, cast
 
 from stompy.aio.signal import Signal
@@ -28,6 +26,7 @@ from stompy.frame import STOMPFrame
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.states import State
 from stompy.transport.address import Address
+from stompy.transport.streams import last_words
 
 logger = logging.getLogger("stompy")
 
@@ -35,8 +34,6 @@ GATHER_SIZE = 64 * 1024
 """So much is gathered before it is written within a turn of the loop."""
 OUTBOX_MARK = 1024 * 1024
 """While so much is unwritten, senders wait."""
-LAST_WORDS_SIZE = 256 * 1024
-"""How much is read of what the broker said before it stopped listening."""
 
 
 class Owner(Protocol):
@@ -310,31 +307,17 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is about to be closed."""
-        if exc is not None and not self._ended:
-            self._hear_last_words()
+        if exc is not None and not self._ended and self._transport is not None:
+            self.data_received(last_words(self._transport))
         reason: STOMPError | None = None
         if self.protocol.state is not State.CLOSING:
-            words = "the broker closed the connection" if exc is None else _words(exc)
-            reason = STOMPConnectionError(words)
+            reason = STOMPConnectionError(
+                "the broker closed the connection" if exc is None else _words(exc)
+            )
             reason.__cause__ = exc
         self._finish(reason)
         self._transport = None
         self._gone.set_result(None)
-
-    def _hear_last_words(self) -> None:
-        """What the broker said before it hung up explains more than a broken pipe."""
-        assert self._transport is not None
-        shared = self._transport.get_extra_info("socket")
-        if shared is None:
-            return
-        # Some event loops give no real socket, and then there is nothing to hear.
-        with (
-            contextlib.suppress(OSError, TypeError),
-            cast(socket.socket, shared.dup()) as connection,
-        ):
-            connection.setblocking(False)
-            if data := connection.recv(LAST_WORDS_SIZE):
-                self.data_received(data)
 
     def _over(self, reason: STOMPError) -> None:
         """The conversation cannot go on."""

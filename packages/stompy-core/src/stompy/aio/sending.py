@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.session import Session
@@ -126,14 +127,7 @@ class FrameSender:
             session.follow(command, transaction)
             given["transaction"] = transaction
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
-        given["receipt"] = receipt_id
-        confirmation = session.expect(receipt_id)
-        try:
-            session.write(link, command, given, body)
-        except BaseException:
-            session.confirmations.forget(confirmation)
-            raise
-        return confirmation
+        return session.ask(link, command, given, receipt_id, body)
 
     async def message(
         self,
@@ -240,7 +234,7 @@ class FrameSender:
             ValueError: ``window`` is less than 1.
         """
         if window < 1:
-            raise ValueError(f"a window has room for 1 message or more, not {window}")
+            raise ValueError(f"the window is 1 or more, not {window}")
         all_headers = {**headers, **kv_headers}
         unconfirmed: deque[Confirmation] = deque()
         posted = 0
@@ -343,6 +337,14 @@ class FrameSender:
             raise reason
         lost = link.error()
         raise OutcomeUnknown(lost.Message, lost.Frame) from reason
+
+    def _abandon(self, txn_id: str) -> None:
+        """Abort a transaction at this moment, if there still is its connection."""
+        session = self._last_session()
+        with suppress(STOMPConnectionError):
+            session.transactions.check(txn_id, session.epoch)
+            session.follow("ABORT", txn_id)
+            session.write(session.link, "ABORT", {"transaction": txn_id})
 
     def _new_id(self, kind: str) -> str:
         return f"{kind}{next(self._numbers)}"

@@ -103,6 +103,7 @@ class Session(Mailroom, Owner):
         self._addresses = addresses
         self._dial = dial
         self._observer = observer
+        self._published: Link | None = None
         self._leaving = False
         self._changed = Signal()
         # Pauses need to differ, not to be secret.
@@ -141,18 +142,24 @@ class Session(Mailroom, Owner):
         while True:
             try:
                 link = await self._round()
-                await self._resume(link)
+                if self._published is not link:
+                    await self._resume(link)
+                    self._publish(link)
             except STOMPException as error:
                 self.lifecycle.round_failed(error)
                 if self._is_final(error) or not self._backoff.failed(attempts):
                     raise
                 await asyncio.sleep(self._backoff.pause())
             else:
-                self.ready = True
-                link.crowded = False
-                self._move(ConnectionState.CONNECTED)
-                self._changed.wake()
                 return
+
+    def _publish(self, link: Link) -> None:
+        """All that is wanted is there, and senders may use the link."""
+        self._published = link
+        self.ready = True
+        link.crowded = False
+        self._move(ConnectionState.CONNECTED)
+        self._changed.wake()
 
     async def _round(self) -> Link:
         addresses = list(self._addresses)
@@ -213,9 +220,7 @@ class Session(Mailroom, Owner):
             reason = error if isinstance(error, STOMPError) else STOMPError(str(error))
             self._refused(wanted, reason)
             return None
-        confirmation = self.expect(f"resume-{self.epoch}-{wanted.id}")
-        self.write(link, "SUBSCRIBE", {**headers, "receipt": confirmation.receipt_id})
-        return confirmation
+        return self.ask(link, "SUBSCRIBE", headers, f"resume-{self.epoch}-{wanted.id}")
 
     async def _confirmed(
         self, wanted: WantedSubscription, confirmation: Confirmation, deadline: float | None
@@ -268,6 +273,9 @@ class Session(Mailroom, Owner):
         else:
             self.subscriptions = self.subscriptions.on(version, self.epoch)
         self.regulate()
+        if not self.wanted:
+            # At once, since what follows CONNECTED may already end the link.
+            self._publish(link)
 
     def lost(self, link: Link) -> None:
         """The link has ended."""
@@ -284,9 +292,10 @@ class Session(Mailroom, Owner):
             self._end(None, by_us=True)
         elif self.settings.policy is None:
             self._end(reason, by_us=False)
-        elif was_ready:
+        else:
             self.subscriptions.lose()
             self.inbox.drop(self._is_in_vain)
+        if was_ready and not self.ended:
             change = self._move(ConnectionState.RECONNECTING, reason)
             self._backoff.lost(change.lasted if change is not None else 0.0)
             self._task = asyncio.get_running_loop().create_task(
@@ -377,6 +386,23 @@ class Session(Mailroom, Owner):
         if isinstance(body, str):
             body = body.encode()
         link.write(link.protocol.send(command, as_text(dict(headers)), body))
+
+    def ask(
+        self,
+        link: Link,
+        command: str,
+        headers: Mapping[str, HeaderValue],
+        receipt_id: str,
+        body: bytes | str = b"",
+    ) -> Confirmation:
+        """Queue a frame whose outcome matters; arguments and exceptions are those of `write`."""
+        confirmation = self.expect(receipt_id)
+        try:
+            self.write(link, command, {**headers, "receipt": receipt_id}, body)
+        except BaseException:
+            self.confirmations.forget(confirmation)
+            raise
+        return confirmation
 
     def unsubscribe(self, sub_id: str, more: Mapping[str, HeaderValue] = {}) -> None:
         """End a subscription at this moment, without a wait for room."""

@@ -78,11 +78,11 @@ class Subscriber(FrameSender):
         headers = wanted.headers_for(session.dialect, session.settings.client_id)
         confirmation = None
         if receipt is True:
-            confirmation = session.expect(self._new_id("r"))
-            headers["receipt"] = confirmation.receipt_id
-        elif receipt:
-            headers["receipt"] = self._receipt_id(session, receipt)
-        session.write(link, "SUBSCRIBE", headers)
+            confirmation = session.ask(link, "SUBSCRIBE", headers, self._new_id("r"))
+        else:
+            if receipt:
+                headers["receipt"] = self._receipt_id(session, receipt)
+            session.write(link, "SUBSCRIBE", headers)
         session.subscriptions.add(wanted.id, wanted.mode, send_acks)
         session.wanted.add(wanted)
         if confirmation is not None:
@@ -143,7 +143,7 @@ class Subscriber(FrameSender):
             STOMPError: the broker refused.
             STOMPTimeout: it did not answer in time.
             UnsupportedByBroker: the broker has no such subscriptions.
-            ValueError: an argument that cannot be.
+            ValueError: there is no such ack mode, or the id is in use.
         """
         wanted = WantedSubscription(
             id or self._new_id("s"),
@@ -158,6 +158,8 @@ class Subscriber(FrameSender):
 
     async def _hold(self, wanted: WantedSubscription, timeout: float | None) -> Subscription:
         session = self._last_session()
+        if wanted.id in session.receivers or wanted.id in session.wanted:
+            raise ValueError(f"the subscription id {wanted.id!r} is in use")
         handle = Subscription(session, wanted)
         if session.is_between:
             session.adopt(wanted.id, handle)
@@ -165,12 +167,10 @@ class Subscriber(FrameSender):
             return handle
         link = await session.writable()
         headers = wanted.headers_for(session.dialect, session.settings.client_id)
-        confirmation = session.expect(self._new_id("r"))
-        headers["receipt"] = confirmation.receipt_id
+        confirmation = session.ask(link, "SUBSCRIBE", headers, self._new_id("r"))
         session.adopt(wanted.id, handle)
+        session.wanted.add(wanted)
         try:
-            session.write(link, "SUBSCRIBE", headers)
-            session.wanted.add(wanted)
             await self._granted(session, confirmation, timeout)
         except BaseException:
             session.confirmations.forget(confirmation)

@@ -6,11 +6,10 @@ It begins with `stompy.aio.STOMPClient.transaction` and ends once, by commit or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
-from stompy.errors import STOMPError, STOMPException
+from stompy.errors import STOMPError
 from stompy.frame import STOMPFrame
 from stompy.verbs import HeaderValue
 
@@ -52,6 +51,9 @@ class TransactionClient(Protocol):
 
     async def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
         """Wait for a receipt."""
+
+    def _abandon(self, txn_id: str) -> None:
+        """Abort a transaction at this moment, if there still is its connection."""
 
 
 class STOMPTransaction:
@@ -188,14 +190,16 @@ class STOMPTransaction:
         """Commit and wait for the receipt; abort after an exception."""
         if self._outcome is not None:
             return
-        if error is None:
-            receipt = await self.commit(receipt=True)
-            assert receipt is not None
-            await self._client.wait_for_receipt(receipt)
-            return
-        # Without a connection the broker has undone it already.
-        with suppress(STOMPException):
-            await self.abort()
+        try:
+            if error is None:
+                receipt = await self.commit(receipt=True)
+                assert receipt is not None
+                await self._client.wait_for_receipt(receipt)
+        finally:
+            if self._outcome is None:
+                # After an exception, or cancelled before COMMIT: at once, with no wait.
+                self._outcome = "ABORT"
+                self._client._abandon(self.id)
 
     def __repr__(self) -> str:
         """Id and state."""

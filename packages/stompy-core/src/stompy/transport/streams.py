@@ -25,6 +25,8 @@ from stompy.transport.lookup import (
     resolve_aside,
 )
 
+_LAST_WORDS_SIZE = 256 * 1024
+
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
@@ -123,6 +125,25 @@ async def _look_up(address: Address, deadline: float) -> list[Place]:
     return answer
 
 
+def last_words(transport: asyncio.BaseTransport) -> bytes:
+    """What the peer said before it hung up, and what asyncio did not read after a failed write.
+
+    It explains more than a broken pipe. To be called in `connection_lost`, while the socket is
+    still open.
+    """
+    shared = transport.get_extra_info("socket")
+    if shared is None:
+        return b""
+    # Some event loops give no real socket, and then there is nothing to hear.
+    with (
+        contextlib.suppress(OSError, TypeError),
+        cast(socket.socket, shared.dup()) as connection,
+    ):
+        connection.setblocking(False)
+        return connection.recv(_LAST_WORDS_SIZE)
+    return b""
+
+
 class LayeredProtocol(asyncio.Protocol):
     """Carries a protocol over layers, which it believes to be a transport.
 
@@ -203,6 +224,8 @@ class LayeredProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is about to be closed."""
+        if exc is not None and self._failure is None and self._transport is not None:
+            self.data_received(last_words(self._transport))
         self._transport = None
         failure = self._failure or exc
         if not self._opened.done():
@@ -243,8 +266,9 @@ class LayeredTransport(asyncio.Transport):
     def close(self) -> None:
         """Say goodbye, write what waits, and close."""
         if not self._transport.is_closing():
-            self._layers.close()
-            self._transport.write(self._layers.take())
+            with contextlib.suppress(LayerError):
+                self._layers.close()
+                self._transport.write(self._layers.take())
             self._transport.close()
 
     def abort(self) -> None:
