@@ -125,7 +125,7 @@ class FrameSender:
         Args:
             destination: where to.
             body: message body; text is encoded as UTF-8.
-            id: becomes the ``message-id`` header.
+            id: becomes the ``message-id`` header, or what the broker has in its place.
             headers: more headers.
             receipt: a receipt id to ask for, or True for a new one.
             transaction: id of the transaction that the message belongs to.
@@ -215,9 +215,10 @@ class FrameSender:
         transaction: str | None = None,
         receipt: bool | str = True,
     ) -> Confirmation:
-        if not epoch.link.is_open:
+        line = self._last_line()
+        if not epoch.link.is_open and (line.is_foreign or not line.supervised):
             raise epoch.link.error()
-        room = self._last_line().room
+        room = line.room
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
         confirmation = Confirmation(receipt_id, room)
         room.expect(confirmation)
@@ -345,7 +346,8 @@ class FrameSender:
     ) -> SubscriptionId:
         """Subscribe to a destination.
 
-        `recv`, iteration and `loop` then give its messages. While the connection is being made again, the subscription comes with it.
+        `recv`, iteration and `loop` then give its messages. While the connection is being made
+        again, the subscription comes with it.
 
         Args:
             dest: destination.
