@@ -16,7 +16,6 @@ from stompy.errors import (
     OutcomeUnknown,
     STOMPConnectionError,
     STOMPException,
-    UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
@@ -203,7 +202,7 @@ class FrameSender:
     ) -> Confirmation:
         epoch = self._sending(transaction)
         if transaction is not None:
-            _check_transaction(epoch)
+            epoch.dialect.check_confirmation()
         return self._post_on(epoch, command, given, body, transaction, receipt)
 
     def _post_on(
@@ -345,7 +344,8 @@ class FrameSender:
     ) -> SubscriptionId:
         """Subscribe to a destination.
 
-        `recv`, iteration and `loop` then give its messages. While the connection is being made again, the subscription comes with it.
+        `recv`, iteration and `loop` then give its messages. While the connection is being made
+        again, the subscription comes with it.
 
         Args:
             dest: destination.
@@ -492,11 +492,3 @@ class FrameSender:
         if link is None:
             raise STOMPConnectionError("not connected: call connect() first")
         return link
-
-
-def _check_transaction(epoch: Epoch) -> None:
-    if epoch.dialect.receipt_in_transaction_waits_for_commit:
-        raise UnsupportedByBroker(
-            f"{epoch.dialect.name} confirms what belongs to a transaction only after COMMIT, "
-            "so have that confirmed instead"
-        )

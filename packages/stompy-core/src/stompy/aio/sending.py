@@ -123,7 +123,7 @@ class FrameSender:
         if link.crowded or transaction is not None:
             link = await session.writable(transaction)
         if transaction is not None:
-            session.check_confirmable()
+            session.dialect.check_confirmation()
             session.follow(command, transaction)
             given["transaction"] = transaction
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
