@@ -11,7 +11,7 @@ RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-all format format-check lint types check bench docs notebooks build version clean
+.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build version clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ install: $(DEV) ## .venv with the three packages and the development tools
 run: $(RUNTIME) ## broker on 127.0.0.1:61613, messages in data/; more options in ARGS
 	$(BIN)/stompy-broker --host 127.0.0.1 --port 61613 $(ARGS)
 
-demo: $(RUNTIME) ## broker and sample traffic together
+demo: $(RUNTIME) ## broker, sample traffic and the monitor together
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(DEV) ## the fast tests, in parallel
@@ -50,6 +50,9 @@ bench: $(RUNTIME) ## measure
 
 docs: $(DEV) ## the manual, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -n -j 2 docs docs/_build/html
+
+pictures: $(DEV) ## the pictures of the monitor in the manual, from a recording
+	$(BIN)/python docs/monitor/pictures.py
 
 notebooks: $(DEV) ## execute the tutorials
 	$(BIN)/python -m pytest -n 2 tests/notebooks $(ARGS)

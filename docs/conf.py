@@ -55,6 +55,7 @@ napoleon_numpy_docstring = False
 # The manual builds without a network, so only our own names can be looked up: they must all
 # resolve, while names of the standard library and of dependencies stay plain text.
 nitpick_ignore_regex = [
+    ("py:class", r"stompy\.admin\.rows\.\w+"),  # their fields are on the page of the admin topics
     ("py:.*", r"(?!stompy).*"),
     ("py:class", r"stompy_broker\.watched\.T"),  # a type variable
 ]

@@ -4,6 +4,12 @@
     The table of one section of `stompy_broker.config.BrokerConfig`.
 ``{error-codes}``
     The table of `stompy.errors.ErrorCode`.
+``{admin-fields} KIND``
+    The fields of one kind of rows of the admin topics, from `stompy.admin`.
+``{admin-commands}``
+    The commands to the broker, with roles and arguments.
+``{admin-events}``
+    The events that there are.
 ``{help-of} MODULE [SUB-COMMAND]``
     What ``python -m MODULE SUB-COMMAND --help`` prints, without the paragraphs that stand on the
     page already because another command prints them too (``:without: FIRST LINE, FIRST LINE``).
@@ -11,11 +17,14 @@
 The functions that write the text know nothing of Sphinx; the tests of the manual call them too.
 """
 
+import dataclasses
+import inspect
 import os
+import re
 import subprocess
 import sys
 from types import UnionType
-from typing import ClassVar, Literal, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, Union, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from docutils import nodes
@@ -27,7 +36,10 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import OptionSpec
 
+from stompy.admin import ROWS, Kind, QueueRow
 from stompy.errors import ErrorCode
+from stompy_broker.admin.desk import command_table
+from stompy_broker.admin.events import EVENTS
 from stompy_broker.config import BrokerConfig
 
 _UNITS = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
@@ -132,6 +144,67 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
+# -- admin topics and commands -----------------------------------------------------------------
+
+
+def admin_fields_table(kind: str) -> str:
+    """The fields of one kind of rows as a Markdown table."""
+    cls = ROWS[Kind(kind)]
+    meanings = attributes_of(cls)
+    rows = [
+        (f"`{field.name}`", json_words(str(field.type)), _markdown(meanings[field.name]))
+        for field in dataclasses.fields(cls)
+        if field.name in inspect.get_annotations(cls)
+    ]
+    return table(("field", "type", "meaning"), rows)
+
+
+def attributes_of(cls: type) -> dict[str, str]:
+    """The meanings under *Attributes:* in a docstring."""
+    lines = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:")[2].splitlines()
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in filter(str.strip, lines):
+        found = re.match(r"    (\w+): (.*)", line)
+        if found:
+            name, meanings[found[1]] = found[1], found[2]
+        elif name:
+            meanings[name] += f" {line.strip()}"
+    return meanings
+
+
+def json_words(annotation: str) -> str:
+    """The type of a field in JSON, in words."""
+    plain, _, null = annotation.partition(" | ")
+    words = {"str": "text", "int": "number", "float": "number", "bool": "true or false"}
+    listed = plain.startswith("tuple[")
+    return (words.get(plain) or ("list" if listed else "object")) + (" or null" if null else "")
+
+
+def _markdown(text: str) -> str:
+    return text.replace("``", "`")
+
+
+def admin_commands_table() -> str:
+    """All commands as a Markdown table."""
+    # The table is made by bound methods that are not called here.
+    commands = command_table(cast(Any, None), cast(Any, None))
+    rows = []
+    for command in sorted(commands, key=lambda command: command.name):
+        args = [
+            f"`{argument.name}`" + (" (required)" if argument.required else "")
+            for argument in command.args
+        ]
+        meaning = command.meaning + (" *Changes something.*" if command.changes else "")
+        rows.append((f"`{command.name}`", command.role.value, ", ".join(args), meaning))
+    return table(("command", "role", "arguments", "what it does"), rows)
+
+
+def admin_events_table() -> str:
+    """All events as a Markdown table."""
+    return table(("event", "meaning"), [(f"`{name}`", words) for name, words in EVENTS.items()])
+
+
 # -- command lines -----------------------------------------------------------------------------
 
 
@@ -170,6 +243,30 @@ class ErrorCodes(SphinxDirective):
         return self.parse_text_to_nodes(error_code_table())
 
 
+class AdminFields(SphinxDirective):
+    """``{admin-fields} KIND``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(sys.modules[QueueRow.__module__].__file__ or "")
+        return self.parse_text_to_nodes(admin_fields_table(self.arguments[0]))
+
+
+class AdminCommands(SphinxDirective):
+    """``{admin-commands}``."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(admin_commands_table())
+
+
+class AdminEvents(SphinxDirective):
+    """``{admin-events}``."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(admin_events_table())
+
+
 class HelpOf(SphinxDirective):
     """``{help-of} MODULE [SUB-COMMAND]``."""
 
@@ -188,5 +285,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("settings", Settings)
     app.add_directive("error-codes", ErrorCodes)
+    app.add_directive("admin-fields", AdminFields)
+    app.add_directive("admin-commands", AdminCommands)
+    app.add_directive("admin-events", AdminEvents)
     app.add_directive("help-of", HelpOf)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -183,6 +184,33 @@ def test_a_subscription_is_refused(broker: RunningBroker) -> None:
         anonymous.expect_error("access-refused")
 
 
+def test_a_durable_subscription_is_not_ended_by_who_may_not_have_it() -> None:
+    sections = {
+        "users": {"ann": cheap_hash("a"), "bob": cheap_hash("b")},
+        "acl": [
+            {"user": "ann", "match": "/topic/private"},
+            {"match": "/topic/private", "access": "deny"},
+        ],
+    }
+    subscribe = "SUBSCRIBE\nid:0\ndurable-subscription-name:backup\nclient-id:c\n"
+    with running_broker(**sections) as broker:
+        with Peer.open(broker.port, "1.2", "login:ann", "passcode:a", "client-id:c") as ann:
+            ann.send(f"{subscribe}destination:/topic/private\n\n\0")
+            ann.sync()
+            ann.send("UNSUBSCRIBE\nid:0\nreceipt:r\n\n\0")
+            ann.expect("RECEIPT")
+            for frame in (
+                f"{subscribe}destination:/topic/other\n\n\0",
+                "UNSUBSCRIBE\nid:0\ndurable-subscription-name:backup\n\n\0",
+            ):
+                with Peer.open(broker.port, "1.2", "login:bob", "passcode:b", "client-id:c") as bob:
+                    bob.send(frame)
+                    bob.expect_error("access-refused")
+            ann.send("SEND\ndestination:/topic/private\n\nstill kept\0")
+            ann.send(f"{subscribe}destination:/topic/private\n\n\0")
+            assert ann.expect("MESSAGE").body == b"still kept"
+
+
 def test_who_may_not_create_a_queue_may_use_it(broker: RunningBroker) -> None:
     with enter(broker, "bob") as bob:
         bob.send("SEND\ndestination:/queue/shared\n\nx\0")
@@ -196,3 +224,37 @@ def test_who_may_not_create_a_queue_may_use_it(broker: RunningBroker) -> None:
         bob.send("SEND\ndestination:/queue/shared\nx-max-length:3\n\nx\0")
         bob.expect_error("access-refused")
     until(lambda: broker.connections() == 0, "everybody to go")
+
+
+def test_rules_hold_for_operators_too() -> None:
+    """A role opens commands, and no destination."""
+    sections = {
+        "users": {"ops": cheap_hash("o")},
+        "roles": {"admin": ["ops"]},
+        "acl": [
+            {"match": "/queue/payroll", "actions": ["browse", "admin", "send"], "access": "deny"}
+        ],
+    }
+    with running_broker(**sections) as broker, enter(broker, "ops") as ops:
+        ops.send("SUBSCRIBE\nid:a\ndestination:/temp-queue/a\n\n\0")
+        for queue in ("payroll", "other"):
+            ops.send(f"SUBSCRIBE\nid:{queue}\ndestination:/queue/{queue}\n\n\0")
+
+        def error_of(cmd: str, **args: object) -> str | None:
+            body = json.dumps({"cmd": cmd, "args": args})
+            head = "SEND\ndestination:/queue/$SYS.command\nreply-to:/temp-queue/a\n\n"
+            ops.send(f"{head}{body}\0")
+            answer = json.loads(ops.expect("MESSAGE").body)
+            error = answer.get("error")
+            return None if error is None else str(error["code"])
+
+        commands: list[tuple[str, dict[str, object]]] = [
+            ("queue.purge", {}),
+            ("queue.pause", {}),
+            ("message.peek", {}),
+        ]
+        for cmd, args in commands:
+            assert error_of(cmd, queue="/queue/payroll", **args) == "forbidden"
+            assert error_of(cmd, queue="other", **args) is None
+        assert error_of("queue.get", queue="payroll") is None
+        assert error_of("message.send", destination="/queue/payroll", body="x") == "forbidden"

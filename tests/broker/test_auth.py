@@ -113,7 +113,8 @@ def test_users_may_be_renewed() -> None:
     users = Users(
         {"alice": cheap_hash("a")}, anonymous=False, beside=lambda work, done: done(work())
     )
-    users.renew({"bob": cheap_hash("b")})
+    assert users.renew({"bob": cheap_hash("b")}) == {"alice"}
+    assert users.renew({"bob": cheap_hash("b")}) == {"bob"}
     assert ask(users, "alice", "a") is None
     assert ask(users, "bob", "b") == Principal("bob")
 

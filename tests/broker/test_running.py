@@ -13,6 +13,7 @@ import pytest
 
 import stompy
 import stompy_broker
+from stompy.admin import Kind
 from stompy_broker.config import load_config
 from stompy_broker.store.inspection import inspected
 
@@ -105,6 +106,35 @@ def test_a_notebook_shows_the_broker_and_its_queues() -> None:
         assert "&lt;b&gt;" in broker._repr_html_()
         assert "&lt;b&gt;" in broker.queues()._repr_html_()
         assert "/queue/&lt;b&gt;" in broker.queues()[0]._repr_html_()
+
+
+def test_a_blocking_client_works_beside_a_running_loop() -> None:
+    """As in a notebook, whose cells run inside a loop."""
+
+    async def cell() -> str:
+        with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
+            client.subscribe("/queue/q")
+            client.message("/queue/q", "beside a loop", confirm=True)
+            frame = client.recv(timeout=5)
+            assert frame is not None
+            return frame.text
+
+    assert asyncio.run(cell()) == "beside a loop"
+
+
+def test_snapshots_are_rows() -> None:
+    with stompy_broker.running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/q", "", confirm=True)
+        (queue,) = broker.snapshot("queues")
+        assert (queue.name, queue.ready) == ("q", 1)
+        (connection,) = broker.snapshot(Kind.CONNECTIONS)
+        assert connection.in_msgs == 1
+        assert [row.name for row in broker.snapshot("queue", "q")] == ["q"]
+        assert "127.0.0.1" in broker.snapshot("connections")._repr_html_()
+        with pytest.raises(ValueError, match="events are no snapshot"):
+            broker.snapshot("event")
+        with pytest.raises(ValueError, match="nonsense"):
+            broker.snapshot("nonsense")
 
 
 def test_clients_are_told_that_the_broker_stops() -> None:

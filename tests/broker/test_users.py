@@ -76,8 +76,14 @@ def test_a_broker_goes_by_the_file_and_reads_it_again(tmp_path: Path) -> None:
     with stompy_broker.running(config) as broker:
         assert opens(broker.port, "ann", "a")
         assert opens(broker.port, "eve", "e")
-        write_users(file, {"bob": cheap_hash("b")})
-        assert broker.reload() == []
+        with (
+            Peer.open(broker.port, "1.2", "login:ann", "passcode:a") as ann,
+            Peer.open(broker.port, "1.2", "login:eve", "passcode:e") as eve,
+        ):
+            write_users(file, {"bob": cheap_hash("b")})
+            assert broker.reload() == []
+            assert b"withdrawn" in ann.expect_error("authentication-failed").body
+            eve.sync()
         assert not opens(broker.port, "ann", "a")
         assert opens(broker.port, "bob", "b")
         file.write_text("rubbish\n")

@@ -117,6 +117,16 @@ class TestLooking:
             transaction.abort()
 
 
+def test_a_network_that_breaks():
+    with running_broker() as broker, stompy.connect(broker.url) as client:
+        broker.cut()
+        with pytest.raises(stompy.STOMPConnectionError):
+            broker.wait_for(lambda: client.message("q", "lost"))
+        with stompy.connect(broker.url) as again:
+            send(again, "q", "one")
+        assert broker.queue("q").ready >= 1
+
+
 def test_bodies_that_are_on_disk_only_are_shown_too(tmp_path: Path):
     config = {"store": {"data": str(tmp_path / "data")}}
     with running_broker(**config) as broker, stompy.connect(broker.url) as client:

@@ -71,6 +71,13 @@ class TestEveryDialect:
         assert dialect.reply_destination("a") != dialect.reply_destination("b")
 
 
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_persistence(dialect: Dialect):
+    assert dialect.persistence_headers(True) == {"persistent": "true"}
+    transient = {} if dialect is RABBITMQ else {"persistent": "false"}
+    assert dialect.persistence_headers(False) == transient
+
+
 @pytest.mark.parametrize(
     ("dialect", "count", "headers"),
     [

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stompy import STOMPFrame
+from stompy.admin import Kind, Page, QueueRow, Table
 from stompy.display import MAX_BODY, MAX_ROWS, record_html, table_html, visible
+from stompy.health import ClientHealth, ConnectionState, SubscriptionHealth
 from stompy.rows import Rows
 
 HOSTILE = '</td><script>alert(1)</script><img src=x onerror="alert(1)">\'&amp; $\\alpha$'
@@ -25,7 +27,7 @@ class Row:
     policy: str | None = None
 
 
-class Page(HTMLParser):
+class Reading(HTMLParser):
     """What a browser would make of it: the elements, their attributes, and the text."""
 
     def __init__(self, html: str) -> None:
@@ -49,8 +51,8 @@ class Page(HTMLParser):
         self.text += data
 
 
-def checked(html: str) -> Page:
-    page = Page(html)
+def checked(html: str) -> Reading:
+    page = Reading(html)
     assert page.tags <= ALLOWED
     assert page.attributes <= {"style", "class", "colspan"}
     assert page.open == []
@@ -150,7 +152,33 @@ def test_many_and_long_headers_are_cut():
 
 def test_rows_are_a_table():
     page = checked(table_html([Row("orders", 1200, 1234.5, True), Row("bills", 0)]))
-    assert page.text == "namereadyratepausedpolicyorders1,2001,234.50yesbills00.50no"
+    assert page.text == "namereadyratepausedorders1,2001,234.50yesbills00.50no"
+
+
+def test_a_snapshot_shows_its_rows():
+    row = QueueRow(name="<b>", ready=3, oldest_at=1795615202692)
+    page = checked(row._repr_html_())
+    assert page.text.startswith("QueueRowname<b>")
+    assert "oldest at2026-11-25 14:00:02 UTC" in page.text
+    table = Table(Kind.QUEUES)
+    assert table.add(Page(Kind.QUEUES, "b", "x", 1, None, 1, 1, 1, 1000, 1, 1, 1, (row,)))
+    assert "<b>" in checked(table._repr_html_()).text
+    assert table.page is not None
+    assert "<b>" in checked(table.page._repr_html_()).text
+
+
+def test_a_time_that_is_none_is_shown_as_it_is():
+    assert "99999999999999999999" in record_html("x", QueueRow(created_at=99999999999999999999))
+
+
+def test_what_is_nested_is_told_in_words():
+    row = QueueRow(name="q", rate={"in": 1.5, "out": 0.0, "ack": 0.0})
+    assert "ratein 1.50, out 0.00, ack 0.00" in checked(record_html("x", row)).text
+    health = SubscriptionHealth("s1", "/queue/q", True, 3, 0, 3, 0, 0, 0, None)
+    nested = ClientHealth(
+        ConnectionState.CONNECTED, "a", 1.0, None, 1, 0, None, 0, 0, 0, (health, health)
+    )
+    assert "id s1, destination /queue/q, active yes" in checked(nested._repr_html_()).text
 
 
 def test_many_rows_are_cut():

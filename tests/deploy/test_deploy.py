@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+import trustme
 
 import stompy_broker.cli
 
@@ -21,17 +22,41 @@ needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="
 needs_logrotate = pytest.mark.skipif(not shutil.which("logrotate"), reason="no logrotate here")
 
 
-def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=15)
+def run(
+    *command: str | Path, check: bool = True, said: str = ""
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, check=check, input=said, capture_output=True, text=True, timeout=15
+    )
 
 
 def options_of(command: click.Command) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts}
 
 
+@pytest.fixture(scope="module")
+def etc(tmp_path_factory) -> Path:
+    """What the samples expect in /etc/stompy-broker."""
+    folder = tmp_path_factory.mktemp("etc")
+    certificate = trustme.CA().issue_cert("broker.example.org")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "tls.pem")
+    run(BIN / "stompy-broker", "user", "add", folder / "users.txt", "shop", said="open sesame\n")
+    return folder
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_the_samples_are_valid(sample):
-    assert run(BIN / "stompy-broker", "check", sample).stdout == f"{sample}: valid\n"
+def test_the_samples_are_valid(sample, etc):
+    here = etc / sample.name
+    here.write_text(sample.read_text().replace("/etc/stompy-broker", str(etc)))
+    assert run(BIN / "stompy-broker", "check", here).stdout == f"{here}: valid\n"
+
+
+def test_the_server_is_closed_by_default(etc):
+    said = run(
+        *(BIN / "stompy-broker", "check", etc / "server.toml"),
+        *("--explain-access", "shop", "/queue/orders.new"),
+    ).stdout
+    assert re.findall(r"^(\w+) = allow", said, re.MULTILINE) == ["send", "create"]
 
 
 def test_there_is_a_sample_for_each_place():

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -13,12 +14,15 @@ from types import ModuleType
 
 import click
 import pytest
-from tests.docs.blocks import DOCS, PAGES, ROOT, blocks
+from tests.docs.blocks import DOCS, PAGES, ROOT, blocks, pages_with
 
 import stompy
+import stompy.admin.rows
+import stompy.aio
 import stompy_broker
 import stompy_broker.cli
 import stompy_monitor.cli
+from stompy.admin import ROWS, CommandErrorCode, Kind, Role
 from stompy_broker.message import BROKER_HEADERS
 from stompy_broker.routing.stats import QueueStats
 
@@ -136,6 +140,23 @@ def test_the_example_file_shows_the_defaults():
     assert shown.model_copy(update={"users": {}, "acl": (), "policy": ()}) == defaults
 
 
+@pytest.mark.parametrize("page", pages_with("toml"))
+def test_the_settings_in_examples_exist(page):
+    for block in blocks(page, "toml"):
+        for section, content in tomllib.loads(block.code).items():
+            assert section in SECTIONS, f"{page}:{block.line}: [{section}]"
+            known = None if section == "users" else from_code.section_model(section).model_fields
+            for entry in content if isinstance(content, list) else [content]:
+                wrong = [] if known is None else sorted(entry.keys() - known.keys())
+                assert wrong == [], f"{page}:{block.line}: [{section}]"
+
+
+def test_json_examples_are_json():
+    for page in pages_with("json"):
+        for block in blocks(page, "json"):
+            json.loads(block.code)
+
+
 # -- words and names ---------------------------------------------------------------------------
 
 
@@ -146,10 +167,14 @@ def test_every_error_code_is_explained():
     assert explained == list(stompy.ErrorCode)
 
 
-@pytest.mark.parametrize("package", [stompy, stompy_broker])
+@pytest.mark.parametrize("package", [stompy, stompy.admin, stompy.aio, stompy_broker])
 def test_every_public_name_is_in_the_reference(package):
     reference = PAGES["docs/api.md"]
-    names = [f"{package.__name__}.{name}" for name in package.__all__ if name != "__version__"]
+    elsewhere = {name for name in package.__all__ if name.isupper()} | {"__version__"}
+    if package is stompy.admin:
+        # Rows and their parts: the page about admin topics has their fields.
+        elsewhere |= vars(stompy.admin.rows).keys() - {"Kind", "Role"}
+    names = [f"{package.__name__}.{name}" for name in package.__all__ if name not in elsewhere]
     assert [name for name in names if f":: {name}\n" not in reference] == []
 
 
@@ -206,6 +231,28 @@ def test_every_counter_is_explained():
     assert [name for name in names if f"`{name}`" not in PAGES["docs/embedding.md"]] == []
 
 
+# -- admin topics ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_field_of_the_admin_topics_is_explained(kind):
+    assert f"```{{admin-fields}} {kind}\n" in PAGES["docs/admin.md"]
+    rows = [row.split(" | ") for row in from_code.admin_fields_table(kind).splitlines()[2:]]
+    own = ROWS[kind].__annotations__
+    assert [row[0].split("`")[1] for row in rows] == list(own)
+    assert all(cell.strip(" |") for row in rows for cell in row)
+
+
+def test_every_command_and_event_is_explained():
+    page = PAGES["docs/admin.md"]
+    assert "```{admin-commands}\n" in page
+    assert "```{admin-events}\n" in page
+    assert "| `queue.purge` | operator |" in from_code.admin_commands_table()
+    assert "| `queue.purged` | " in from_code.admin_events_table()
+    assert [code for code in CommandErrorCode if f"`{code}`" not in page] == []
+    assert [role for role in Role if f"| `{role}` |" not in page] == []
+
+
 # -- pages -------------------------------------------------------------------------------------
 
 
@@ -213,7 +260,12 @@ def test_every_counter_is_explained():
 def test_links_to_files_lead_somewhere(page):
     folder = (ROOT / page).parent
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page])
-    assert [target for target in targets if not (folder / target).exists()] == []
+    # The tutorials are copied into the manual when it is built.
+    places = {
+        target: ROOT / target if target.startswith("notebooks/") else folder / target
+        for target in targets
+    }
+    assert [target for target, place in places.items() if not place.exists()] == []
 
 
 @pytest.mark.slow

@@ -58,6 +58,7 @@ def test_example_files_pass_under_pytest(page, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(60)  # many short processes, on a busy machine
 @pytest.mark.parametrize("page", pages_with("sh", "run"))
 def test_shell_examples_run(page, broker):
     script = "\n".join(block.code for block in blocks(page, "sh") if block.mark == "run")
@@ -72,7 +73,7 @@ def test_shell_examples_run(page, broker):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=50,
     )
     assert done.returncode == 0, done.stderr
 

@@ -43,7 +43,11 @@ class PeerBroker:
 def running_peer(name: str, directory: Path, port: int = 0) -> Iterator[PeerBroker]:
     """A broker until the block is left; it finds in its directory what it kept there before."""
     if name == OURS:
-        settings = {"listen": {"port": port}, "store": {"data": str(directory / "data")}}
+        settings = {
+            "listen": {"port": port},
+            "store": {"data": str(directory / "data")},
+            "times": {"shutdown": 0.0},
+        }
         config = stompy_broker.load_config(overrides=settings)
         with stompy_broker.running(config) as broker:
             yield PeerBroker(name, broker.url)

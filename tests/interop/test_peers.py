@@ -5,6 +5,8 @@ Every test also runs with our own broker, so that what it shows is a property of
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -13,6 +15,8 @@ from tests.interop.peers import OURS, PeerBroker, received, running_peer, send, 
 from tests.interop.samples import BINARY, HEADERS, TEXT, VERSIONS
 
 import stompy
+from stompy.cli import main
+from stompy.cli.plan import Kind
 from stompy.dialect import UNLIMITED, Nack, dialect_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -289,16 +293,16 @@ class TestQuirks:
     def test_the_applications_own_id_of_a_message(self, peer, client):
         queue, header = unique(), peer.dialect.message_id_header
         client.subscribe(queue)
-        client.message(queue, "one", headers={header: "mine"})
+        client.message(queue, "one", id="mine")
         frame = client.recv(timeout=5)
         assert frame.text == "one"
-        if header != "message-id":
+        if header != "message-id":  # else it is the broker's own
             assert frame[header] == "mine"
 
     def test_what_rabbitmq_does_not_take(self, peer, client):
         if peer.name != "RabbitMQ":
             pytest.skip("others do not mind")
-        client.message(unique(), "one", id="mine")
+        client.message(unique(), "one", headers={"message-id": "mine"})
         with pytest.raises(stompy.STOMPError, match=r"(?i)message-id"):
             client.recv(timeout=5)
 
@@ -307,3 +311,44 @@ class TestQuirks:
         with pytest.raises(stompy.STOMPTimeout):
             client.recv(timeout=4)  # longer than anybody's patience
         assert client.is_connected
+
+
+class TestCommandLine:
+    @pytest.fixture(autouse=True)
+    def _url(self, peer: PeerBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("STOMPY_URL", peer.url)
+
+    def test_send_and_listen(self, capfdbinary):
+        queue = unique()
+        assert main(["send", queue, "one", "-H", "colour:red"]) == 0
+        assert main(["listen", queue, "-n", "1", "-q"]) == 0
+        assert capfdbinary.readouterr() == (b"one\n", b"")
+
+    def test_ping(self, peer, capsys):
+        assert main(["ping", "-n", "2", "--interval", "0"]) == 0
+        assert f"server {peer.dialect.server}" in capsys.readouterr().out
+
+    def test_request(self, connect, capfdbinary):
+        queue = unique()
+        service = connect()
+        service.subscribe(queue, receipt=True)
+
+        def answer() -> None:
+            request = service.recv(timeout=5)
+            headers = {"correlation-id": request["correlation-id"]}
+            service.message(request["reply-to"], request.text.upper(), headers=headers)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert main(["request", queue, "really?"]) == 0
+        thread.join()
+        assert capfdbinary.readouterr() == (b"REALLY?\n", b"")
+
+    @pytest.mark.parametrize("kind", Kind)
+    @pytest.mark.parametrize("ack", ["auto", "client-individual"])
+    def test_bench(self, kind, ack, capsys):
+        arguments = ["bench", kind, "--messages", "50", "--consumers", "2", "--ack", ack]
+        assert main([*arguments, "--persistent", "--prefetch", "10", "--json"]) == 0
+        (result,) = json.loads(capsys.readouterr().out)["results"]
+        copies = 2 if kind in (Kind.TOPIC, Kind.DURABLE) else 1
+        assert (result["received"]["messages"], result["missing"]) == (50 * copies, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import socket
@@ -10,9 +11,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from tests.support.scripted_server import Peer, ScriptedServer
 
+import stompy
+from stompy.admin import Kind, page_from
 from stompy_broker import RunningBroker, load_config, running
 from stompy_broker.auth import hash_password
+from stompy_monitor.recording import Recording
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,54 +33,142 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[RunningBroker]:
-    with running() as broker:
+    with running() as broker, stompy.connect(broker.url) as client:
+        for _ in range(3):
+            receipt = client.message("/queue/orders", "x", receipt=True)
+        client.wait_for_receipt(receipt)
         yield broker
 
 
-def test_text(broker: RunningBroker) -> None:
-    result = run(broker.url)
-    assert result.returncode == 0
-    assert "stompy-broker/" in result.stdout
-    assert f"127.0.0.1:{broker.port}" in result.stdout
-    assert result.stderr == ""
-
-
-def test_json(broker: RunningBroker) -> None:
+def test_one_set_as_json_is_what_the_schema_says(broker: RunningBroker) -> None:
     result = run(broker.url, "--once", "--json")
-    snapshot = json.loads(result.stdout)["broker"]
-    assert snapshot["version"] == "1.2"
-    assert snapshot["address"] == f"127.0.0.1:{broker.port}"
+    assert (result.returncode, result.stderr) == (0, "")
+    snapshot = json.loads(result.stdout)
+    kinds = ["queues", "topics", "connections", "subscriptions", "durable", "transactions"]
+    assert list(snapshot) == ["broker", *kinds]
+    assert [(row["name"], row["ready"]) for row in snapshot["queues"]] == [("orders", 3)]
+    assert len(snapshot["connections"]) == 1  # not the monitor's own
+    for kind in kinds:
+        page = page_from({"v": 1, "kind": kind, "data": snapshot[kind]})
+        assert page.kind is Kind(kind)
+
+
+def test_one_set_as_text(broker: RunningBroker) -> None:
+    result = run(broker.url, "--once")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("broker ")
+    (row,) = [line.split() for line in lines if line.startswith("orders")]
+    assert row[1:4] == ["3", "0", "0"]
+
+
+def test_csv_of_one_kind(broker: RunningBroker) -> None:
+    result = run(broker.url, "--csv", "--kind", "queues")
+    (row,) = csv.DictReader(result.stdout.splitlines())
+    assert (row["name"], row["ready"]) == ("orders", "3")
 
 
 def test_the_url_may_come_from_the_environment(broker: RunningBroker) -> None:
-    assert run("--json", STOMPY_URL=broker.url).returncode == 0
+    result = run("--json", "--kind", "broker", STOMPY_URL=broker.url)
+    assert list(json.loads(result.stdout)) == ["broker"]
 
 
-def test_login() -> None:
-    config = load_config(
-        overrides={
-            "listen": {"port": 0},
-            "store": {"data": ""},
-            "users": {"ops": hash_password("wonder")},
-        }
+def test_sets_one_after_the_other(broker: RunningBroker) -> None:
+    result = run(broker.url, "--watch", "2", "--interval", "0.25", "--json", "--kind", "queues")
+    assert [len(json.loads(line)["queues"]) for line in result.stdout.splitlines()] == [1, 1]
+
+
+def test_fail_if(broker: RunningBroker) -> None:
+    result = run(broker.url, "--once", "--json", "--fail-if", "queue.ready>2 queue.consumers=0")
+    assert result.returncode == 1
+    assert result.stderr == "stompy-monitor: queue.ready>2 queue.consumers=0: orders\n"
+    assert json.loads(result.stdout)
+    assert run(broker.url, "--once", "--fail-if", "broker.queues>7").returncode == 0
+
+
+def test_wait(broker: RunningBroker) -> None:
+    assert run(broker.url, "--wait", "queue.name=orders queue.ready=3").returncode == 0
+    result = run(broker.url, "--wait", "queue.ready=4", "--timeout", "0.5")
+    assert (result.returncode, result.stderr) == (
+        1,
+        "stompy-monitor: queue.ready=4: not within 0.5 s\n",
     )
-    with running(config) as broker:
-        assert run(broker.url, "--login", "ops", "--passcode", "wonder").returncode == 0
-        refused = run(broker.url, "--login", "ops", "--passcode", "canary")
-    assert refused.returncode == 1
+
+
+def test_login_and_roles() -> None:
+    users = {name: hash_password("wonder") for name in ("ops", "shop")}
+    roles = {"monitor": ["ops"]}
+    settings = {"listen": {"port": 0}, "store": {"data": ""}, "users": users, "roles": roles}
+    with running(load_config(overrides=settings)) as broker:
+        as_ops = ("--once", "--login", "ops")
+        assert run(broker.url, *as_ops, "--passcode", "wonder").returncode == 0
+        assert run(broker.url, *as_ops, STOMPY_PASSCODE="wonder").returncode == 0
+        refused = run(broker.url, *as_ops, "--passcode", "canary")
+        nobody = run(broker.url, "--once", "--login", "shop", "--passcode", "wonder")
+    assert refused.returncode == 4
     assert "login or passcode is wrong" in refused.stderr
     assert "canary" not in refused.stderr
+    assert nobody.returncode == 4
+    assert "the user “shop” has no role here" in nobody.stderr
 
 
 def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    result = run(f"stomp://127.0.0.1:{port}")
-    assert (result.returncode, result.stdout) == (1, "")
+    result = run(f"stomp://127.0.0.1:{port}", "--once")
+    assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr.startswith("stompy-monitor: ")
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["http://x"], ["--nonsense"], ["stomp://"]])
+def test_another_broker() -> None:
+    def activemq(peer: Peer) -> None:
+        peer.welcome(server="ActiveMQ/6.1.0")
+        peer.until_closed()
+
+    with ScriptedServer(activemq) as server:
+        result = run(server.url, "--once")
+    assert result.returncode == 5
+    assert "connected to ActiveMQ/6.1.0; it offers no $SYS topics" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["http://x"],
+        ["--nonsense"],
+        ["stomp://"],
+        ["--once", "--csv"],
+        ["--once", "--kind", "cues"],
+        ["--fail-if", "ready>2"],
+        ["--fail-if", "queue.ready>2 topic.in>1"],
+        ["--view", "queues", "--sort", "nonsense"],
+        ["--filter", "(a"],
+        ["--once", "--fail-if", "queue.ready>"],
+        [],  # no terminal here
+    ],
+)
 def test_usage(arguments: list[str]) -> None:
-    assert run(*arguments).returncode == 2
+    result = run(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--once", "--json"], ["--record"]])
+def test_without_a_screen_textual_is_not_imported(
+    broker: RunningBroker, arguments: list[str], tmp_path
+) -> None:
+    record = arguments == ["--record"]
+    more = [str(tmp_path / "r")] if record else []
+    code = (
+        "import sys, threading, _thread\n"
+        "from stompy_monitor.cli import main\n"
+        f"{record} and threading.Timer(0.7, _thread.interrupt_main).start()\n"
+        "try: main()\n"
+        "finally: print(*[m for m in sys.modules if m.startswith('textual')], file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", code, broker.url, *arguments, *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
+    assert done.stderr.splitlines()[-1] == ""
+    if record:
+        assert done.returncode == 130
+        assert Recording(tmp_path / "r").end > 0

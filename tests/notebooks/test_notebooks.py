@@ -1,6 +1,9 @@
 """The tutorials are stored without outputs, run, may run again, and leave nothing behind."""
 
+import ast
 import re
+import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -59,6 +62,27 @@ def test_the_notebook_is_a_lesson(name):
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     assert len(code) <= MAX_CODE_CELLS
     assert sum("assert " in source for source in code) >= 3, "it checks too little"
+
+
+def imported(source: str) -> set[str]:
+    """The packages that a cell imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def test_the_extra_names_all_that_they_import():
+    cells = [cell for name in NOTEBOOKS for cell in read(name).cells if cell.cell_type == "code"]
+    needed = set().union(*(imported(cell.source) for cell in cells))
+    project = tomllib.loads((FOLDER.parent / "packages/stompy-broker/pyproject.toml").read_text())
+    extra = project["project"]["optional-dependencies"]["notebook"]
+    named = {re.split("[<>=]", requirement)[0] for requirement in extra}
+    ours = {"stompy", "stompy_broker", "IPython"}
+    assert needed - set(sys.stdlib_module_names) - ours <= named
 
 
 @pytest.fixture

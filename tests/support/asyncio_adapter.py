@@ -142,8 +142,8 @@ class AsyncioSubscription:
         thread.start()
         return thread
 
-    def unsubscribe(self) -> None:
-        self._runner.run(self._handle.unsubscribe())
+    def unsubscribe(self, for_good: bool = False) -> None:
+        self._runner.run(self._handle.unsubscribe(for_good=for_good))
 
     def health(self) -> SubscriptionHealth:
         return self._runner.call(self._handle.health)

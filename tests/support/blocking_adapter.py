@@ -79,8 +79,8 @@ class BlockingSubscription:
         thread.start()
         return thread
 
-    def unsubscribe(self) -> None:
-        self._handle.unsubscribe()
+    def unsubscribe(self, for_good: bool = False) -> None:
+        self._handle.unsubscribe(for_good=for_good)
 
     def health(self) -> SubscriptionHealth:
         return self._handle.health()

@@ -14,9 +14,13 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 
-@cache
 def authority(name: str = "test") -> trustme.CA:
     """A certificate authority, made once; each name is another one."""
+    return _authority(name)
+
+
+@cache
+def _authority(name: str) -> trustme.CA:
     return trustme.CA(organization_name=name)
 
 

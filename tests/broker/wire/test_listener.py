@@ -167,6 +167,21 @@ def test_error_then_close_arrives_through_every_layer(broker: RunningBroker, sch
     client.close()
 
 
+@pytest.mark.parametrize("scheme", SCHEMES[1:])
+def test_a_client_comes_back_when_the_broker_does(tmp_path: Path, scheme: str) -> None:
+    options = client_context() if scheme in ("stomps", "wss") else None
+    tls = {"cert": key_and_cert_file(tmp_path, certificate("localhost", "127.0.0.1"))}
+    with stompy_broker.running(fast_config(tls=tls)) as first:
+        port = first.port
+        retry = stompy.Reconnect(delay=0.01, max_delay=0.1)
+        client = stompy.connect(url(first, scheme), tls=options, reconnect=retry)
+        subscription = client.subscription("/queue/q")
+    with stompy_broker.running(fast_config(tls=tls, listen={"port": port})), client:
+        until(lambda: client.is_connected, "the return of the client")
+        client.message("/queue/q", "again")
+        assert subscription.get(10).text == "again"
+
+
 def test_the_address_says_which_ports_there_are(tmp_path: Path) -> None:
     with secure_broker(tmp_path, tls={"port": 0}, websocket={"port": 0}) as broker:
         assert [url.split(":")[0] for url in broker.urls] == SCHEMES

@@ -45,6 +45,13 @@ def test_a_queue(bench, broker, ack):
     assert sum(row["count"] for row in latency["histogram"]) == 100
 
 
+@pytest.mark.parametrize("prefetch", ["1", "10"])
+def test_a_consumer_that_may_have_few_messages_at_once(bench, prefetch):
+    arguments = ("--messages", "50", "--ack", "client", "--prefetch", prefetch)
+    (result,) = bench("queue", *arguments)["results"]
+    assert result["received"]["messages"] == 50
+
+
 def test_many_clients_and_destinations(bench, broker):
     told = bench(
         "queue",

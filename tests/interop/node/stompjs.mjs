@@ -1,4 +1,4 @@
-// @stomp/stompjs: made for WebSocket, here over TCP by an adapter with a WebSocket's face.
+// @stomp/stompjs: made for WebSocket, and here also over TCP by an adapter with a WebSocket's face.
 
 import net from 'node:net';
 
@@ -32,17 +32,28 @@ class TcpSocket {
   }
 }
 
+/** What carries STOMP: a WebSocket where the task has a URL. */
+function open(client) {
+  if (!task.url) return new TcpSocket();
+  const { WebSocket } = load('ws');
+  return new WebSocket(task.url, client.stompVersions.protocolVersions(), {
+    ca: task.ca,
+    origin: task.origin,
+  });
+}
+
 /** A connected client, with `greeting`, `errors`, `stray` (messages) and `closed` beside. */
 async function connect(options = {}) {
   const sockets = [];
   const client = new Client({
     webSocketFactory: () => {
-      sockets.push(new TcpSocket());
+      sockets.push(open(client));
       return sockets.at(-1);
     },
     reconnectDelay: 0,
     heartbeatIncoming: 0,
     heartbeatOutgoing: 0,
+    forceBinaryWSFrames: task.binary ?? false,
     ...options,
   });
   if (task.version) client.stompVersions = new Versions([task.version]);
@@ -222,7 +233,7 @@ const scenarios = {
       received += 1;
     };
     const inbox = subscribe(client, '/queue/q');
-    const { socket } = client.sockets[0];
+    const socket = client.sockets[0].socket ?? client.sockets[0]._socket;
     const before = socket.bytesWritten;
     await pause(task.idle);
     const sent = socket.bytesWritten - before;

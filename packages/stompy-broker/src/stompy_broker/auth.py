@@ -134,9 +134,10 @@ class Users:
 
         self._beside(check, lambda right: done(self._principal(name) if right else None))
 
-    def renew(self, hashes: Mapping[str, str]) -> None:
-        """Replace all users; who is connected stays."""
-        self._hashes = dict(hashes)
+    def renew(self, hashes: Mapping[str, str]) -> set[str]:
+        """Replace all users; give the logins that are gone or have another password."""
+        old, self._hashes = self._hashes, dict(hashes)
+        return {login for login, known in old.items() if hashes.get(login) != known}
 
     def _principal(self, name: str) -> Principal:
         return Principal(name, self._role_of(name))

@@ -42,7 +42,7 @@ from stompy_broker.version import __version__
 from stompy_broker.wire.connection import Connection, Flusher
 from stompy_broker.wire.layered import LayeredConnection
 from stompy_broker.wire.listener import House, Opening, endpoints_of, listen
-from stompy_broker.wire.tls import Certificates
+from stompy_broker.wire.tls import Certificates, facts_of
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
@@ -52,6 +52,9 @@ Guest = Connection | Opening
 
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
 _TOO_MANY = ProtocolError(ErrorCode.LIMIT_EXCEEDED, "the broker has all the connections it takes")
+_WITHDRAWN = ProtocolError(
+    ErrorCode.AUTHENTICATION_FAILED, "the login was withdrawn, or has another passcode now"
+)
 _TOO_MANY_THERE = ProtocolError(
     ErrorCode.LIMIT_EXCEEDED, "this address has all the connections it may have"
 )
@@ -236,13 +239,18 @@ class Broker:
             problems.append(f"certificates stay as they were: {error}")
         try:
             if self._users is not None:
-                self._users.renew(users_of(self.config))
+                self._withdraw(self._users.renew(users_of(self.config)))
                 log.info("users were read again")
         except ConfigError as error:
             problems.append(f"users stay as they were: {error}")
         for problem in problems:
             log.error("%s", problem)
         return problems
+
+    def _withdraw(self, logins: set[str]) -> None:
+        for connection in list(self._connections):
+            if connection.login in logins:
+                connection.refuse(_WITHDRAWN)
 
     async def stop(self) -> None:
         """Stop accepting, wait for outstanding acknowledgements, say goodbye, close.
@@ -428,6 +436,10 @@ class Broker:
                 closed=self._gone,
                 since=opening.since,
             )
+        own = f"{connection.scheme}://"
+        connection.listener = next((url for url in self.urls if url.startswith(own)), "")
+        connection.tls = None if tls is None else facts_of(tls)
+        connection.ws = websocket is not None
         self._connections[connection] = None
         return connection
 

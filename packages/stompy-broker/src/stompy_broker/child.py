@@ -28,7 +28,7 @@ from typing import IO
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.directory import lock_directory
 
-_READY = re.compile(rb"stompy-broker ready .*?(stomp://\S+:(\d+))")
+_READY = re.compile(rb"stompy-broker ready (\S+:(\d+))")
 _PREFIX = "stompy-broker-of-"
 _START_SECONDS = 20.0
 
@@ -113,7 +113,7 @@ class BrokerProcess:
             self._end(signal.SIGTERM)
             self._log.seek(0)
             said = self._log.read().decode("utf-8", "replace").strip()
-            raise RuntimeError(f"the broker did not start within {timeout:g} seconds: {said}")
+            raise RuntimeError(f"the broker did not start: {said or f'{timeout:g} seconds passed'}")
         return found[1].decode(), int(found[2])
 
     def _end(self, number: int) -> None:

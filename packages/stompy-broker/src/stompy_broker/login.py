@@ -71,15 +71,11 @@ class Logins:
         authenticator: decides.
         clock: for waiting.
         connections_per_user: how often one login may be connected at once; 0 = without limit.
-
-    Attributes:
-        failed: logins refused since the start.
     """
 
     def __init__(
         self, authenticator: Authenticator, clock: Clock, *, connections_per_user: int = 0
     ) -> None:
-        self.failed = 0
         self._authenticator = authenticator
         self._clock = clock
         self._most = connections_per_user
@@ -98,7 +94,6 @@ class Logins:
                 self._by_address.forget(host)
                 done(principal)
                 return
-            self.failed += 1
             wait = self._by_name.wait(name)
             self._by_address.note(host)
             self._by_name.note(name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import threading
 import weakref
@@ -59,9 +60,10 @@ class _Host:
         return self._thread.is_alive()
 
     def ask_to_stop(self) -> None:
-        # The loop of a fork has no thread.
+        # The loop of a fork has no thread; and one may end at this very moment.
         if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> None:
         """Wait for the end, and raise what it ended by, once."""
@@ -99,7 +101,10 @@ def _stop_all() -> None:
     for host in list(_hosts):
         host.ask_to_stop()
     for host in list(_hosts):
-        host.join()
+        try:
+            host.join()
+        except BaseException:
+            log.exception("a broker did not end well")
 
 
 class RunningBroker(Watched):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TypeVar
 
+from stompy.admin.rows import Kind, Row
 from stompy.frame import STOMPFrame
 from stompy.rows import Rows
 from stompy_broker.broker import Broker
@@ -63,6 +64,22 @@ class Watched(ABC):
         """How many clients are connected."""
         return self._ask(lambda broker: broker.connections)
 
+    def snapshot(self, kind: Kind | str, name: str = "") -> Rows[Row]:
+        """All there is to know about the things of one kind, as the admin topics tell it.
+
+        Args:
+            kind: ``broker``, ``queues``, ``topics``, ``connections``, ``subscriptions``,
+                ``durable``, ``transactions``, or ``queue``.
+            name: of the queue, for ``queue``.
+
+        Raises:
+            ValueError: there is no such kind of snapshot.
+        """
+        wanted = Kind(kind)
+        if wanted is Kind.EVENT:
+            raise ValueError("events are no snapshot: subscribe to /topic/$SYS.event.>")
+        return self._ask(lambda broker: Rows(broker.census.now(wanted, name)))
+
     def queue(self, name: str) -> QueueView:
         """A queue, to look into. It need not exist yet.
 
@@ -78,6 +95,10 @@ class Watched(ABC):
     def describe(self) -> str:
         """Queues and clients as a text of some lines, for people."""
         return self._ask(_described)
+
+    def cut(self) -> None:
+        """Cut all connections off, as a network that breaks would. The broker goes on."""
+        self._ask(lambda broker: broker.abort())
 
     # -- waiting -------------------------------------------------------------------------------
 

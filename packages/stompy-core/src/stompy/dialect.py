@@ -34,9 +34,11 @@ class Nack(StrEnum):
 _JAVA_ROUTING = {"/queue/": "ANYCAST", "/topic/": "MULTICAST"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
-    """One broker's ways. The defaults are those of the specification, where it has any.
+    """One broker's ways; there is one object for each broker.
+
+    The defaults are those of the specification, where it has any.
 
     Attributes:
         name: the broker's name, for people.
@@ -64,6 +66,8 @@ class Dialect:
     error_names_receipt: bool = True
     stable_message_id: bool = True
     message_id_header: str = "message-id"
+    _knows_transient: bool = True
+    """Whether ``persistent:false`` means what it says; else it is for messages that say nothing."""
     _prefetch: tuple[str, ...] = ("prefetch-count",)
     """Headers that hold a number of messages."""
     _prefetch_words: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
@@ -76,6 +80,12 @@ class Dialect:
     _reply: str = "/temp-queue/{}"
     routing: Mapping[str, str] = field(default_factory=dict)
     """Kinds of routing that must be named, by the prefix of the destination."""
+
+    def persistence_headers(self, persistent: bool) -> dict[str, str]:
+        """Headers of a SEND that say whether the message is to be kept on disk."""
+        if persistent:
+            return {"persistent": "true"}
+        return {"persistent": "false"} if self._knows_transient else {}
 
     def prefetch_headers(self, count: int | None) -> dict[str, str]:
         """Headers of a SUBSCRIBE by which so many messages at most are unsettled at once.
@@ -240,6 +250,8 @@ RABBITMQ = Dialect(
     stable_message_id=False,
     # It answers a SEND that has a message-id with ERROR.
     message_id_header="amqp-message-id",
+    # It would set up the queue as one that ends with its connection.
+    _knows_transient=False,
     # The name of the queue behind it, so that the subscription's id is free.
     _durable={"durable": "true", "auto-delete": "false", "x-queue-name": "durable.{}"},
     _durable_needs_client_id=False,

@@ -15,6 +15,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
 MAX_ROWS = 20
@@ -143,13 +144,18 @@ def _hex_dump(data: bytes) -> str:
 
 
 def table_html(rows: Sequence[DataclassLike]) -> str:
-    """Dataclasses of one kind as a table, at most `MAX_ROWS` of them."""
+    """Dataclasses of one kind as a table, at most `MAX_ROWS` of them.
+
+    Columns in which nothing stands are left out.
+    """
     if not rows:
         return _framed(f'<span style="{_FAINT}">none</span>')
     names = [field.name for field in dataclasses.fields(rows[0])]
+    filled = [name for name in names if any(_says_something(getattr(row, name)) for row in rows)]
+    names = filled or names
     head = "".join(f'<th style="{_CELL};{_FAINT}">{_words(name)}</th>' for name in names)
     lines = [
-        f"<tr>{''.join(_cell(getattr(row, name)) for name in names)}</tr>"
+        f"<tr>{''.join(_cell(name, getattr(row, name)) for name in names)}</tr>"
         for row in rows[:MAX_ROWS]
     ]
     if len(rows) > MAX_ROWS:
@@ -158,6 +164,10 @@ def table_html(rows: Sequence[DataclassLike]) -> str:
         f'<table style="{_TABLE}"><thead><tr style="{_LINE}">{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
+
+
+def _says_something(value: object) -> bool:
+    return not (value is None or value is False or value in ("", ()))
 
 
 def record_html(title: str, record: DataclassLike) -> str:
@@ -169,16 +179,32 @@ def record_html(title: str, record: DataclassLike) -> str:
 def titled_html(title: str, pairs: Iterable[tuple[str, object]] = (), below: str = "") -> str:
     """A title, names with values, and HTML of ours that follows."""
     lines = "".join(
-        f'<tr><td style="{_CELL};{_FAINT}">{_words(name)}</td>{_cell(value)}</tr>'
+        f'<tr><td style="{_CELL};{_FAINT}">{_words(name)}</td>'
+        f'<td style="{_CELL}">{_value(name, value)}</td></tr>'
         for name, value in pairs
+        if _says_something(value)
     )
     table = f'<table style="{_TABLE}">{lines}</table>' if lines else ""
     return _framed(f"<strong>{escaped(title)}</strong>{table}{below}")
 
 
-def _cell(value: object) -> str:
-    style = _NUMBER if isinstance(value, int | float) else _CELL
-    return f'<td style="{style}">{escaped(_text(value))}</td>'
+def _cell(name: str, value: object) -> str:
+    style = _NUMBER if isinstance(value, int | float) and not name.endswith("_at") else _CELL
+    return f'<td style="{style}">{_value(name, value)}</td>'
+
+
+def _value(name: str, value: object) -> str:
+    if name.endswith("_at") and isinstance(value, int):
+        return _time(value)
+    return escaped(_text(value))
+
+
+def _time(milliseconds: int) -> str:
+    try:
+        at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return str(milliseconds)
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _text(value: object) -> str:
@@ -190,10 +216,13 @@ def _text(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    if isinstance(value, str):
-        return value
+    if isinstance(value, tuple | list):
+        return "; ".join(map(_text, value[:MAX_ROWS]))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        told = ((name, inner) for name, inner in value.items() if _says_something(inner))
+        return ", ".join(f"{name} {_text(inner)}" for name, inner in told)
     return str(value)
 
 

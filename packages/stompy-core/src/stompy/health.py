@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from stompy.errors import STOMPException
 from stompy.lifecycle import ConnectionState
+from stompy.rows import Shown
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriptionHealth:
+class SubscriptionHealth(Shown):
     """How one subscription is."""
 
     id: str
@@ -31,7 +32,7 @@ class SubscriptionHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientHealth:
+class ClientHealth(Shown):
     """How a client is."""
 
     state: ConnectionState

@@ -1,4 +1,4 @@
-"""A list of dataclasses: what counters are handed out in."""
+"""Counters as they are handed out: dataclasses, and lists of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ if TYPE_CHECKING:
     from stompy.display import DataclassLike
 
 T = TypeVar("T", bound="DataclassLike")
+
+
+class Shown:
+    """A dataclass that a notebook shows as a list of its fields."""
+
+    __slots__ = ()
+
+    def _repr_html_(self: DataclassLike) -> str:
+        """What a notebook shows."""
+        from stompy.display import record_html  # noqa: PLC0415 -- needed in notebooks only
+
+        return record_html(type(self).__name__, self)
 
 
 class Rows(list[T]):

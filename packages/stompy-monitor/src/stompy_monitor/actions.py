@@ -15,6 +15,8 @@ from stompy_monitor.table import Row
 
 TYPE_ABOVE = 1000
 """Destroying more messages than that is confirmed by typing."""
+MOST = 100_000
+"""Messages of one command, at most."""
 BATCH = 1000
 """Messages of one move; between two of them it can be cancelled."""
 
@@ -99,9 +101,13 @@ def _selection(row: Row) -> dict[str, object]:
     """Which messages of the queue are meant: one, a group of dead letters, or all."""
     if row.table.kind == "messages":
         return {"ids": [row.text("message_id")]}
-    if row.table.kind == "dead" and row.text("selector"):
-        return {"selector": row.text("selector")}
-    return {}
+    headers = row.value("headers")
+    return {"headers": headers} if row.table.kind == "dead" and headers else {}
+
+
+def _gone(row: Row, _: str) -> dict[str, object]:
+    selection = _selection(row)
+    return {"queue": queue_of(row), **(selection or {"limit": MOST})}
 
 
 def _to(row: Row, text: str) -> dict[str, object]:
@@ -136,8 +142,8 @@ DELETE = Action(
     {
         "queues": ("queue.delete", _queue),
         "durable": ("durable.delete", lambda row, _: {"name": row.text("name")}),
-        "messages": ("message.delete", _dead),
-        "dead": ("message.delete", _dead),
+        "messages": ("message.delete", _gone),
+        "dead": ("message.delete", _gone),
     },
     destroys=True,
     admin_for=frozenset(("queues", "durable")),

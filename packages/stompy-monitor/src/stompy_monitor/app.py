@@ -6,8 +6,9 @@ import asyncio
 import csv
 import json
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -48,7 +49,7 @@ class MonitorApp(App[int]):
         wall: epoch milliseconds; the system's by default.
     """
 
-    CSS_PATH = "monitor.tcss"
+    CSS_PATH = Path(__file__).with_name("monitor.tcss")
     TITLE = "stompy-monitor"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -112,6 +113,10 @@ class MonitorApp(App[int]):
             self.set_keymap(self.options.keys)
         self._install()
         self.switch_mode(self.options.view or "overview")
+        if not self.is_headless:
+            # Killed or hung up, it leaves the terminal as it was.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 0)
         if not self._paused:
             self._run_source()
             self.set_interval(1 / self.options.frames_per_second, self.tick)
@@ -244,12 +249,12 @@ class MonitorApp(App[int]):
             path = (*here.path, f"{view.title}: {name}" if here.tab != view.name else name)
             self.push_screen(DetailScreen(self.session, kind, key, here.tab, path))
 
-    def browse(self, queue: str, selector: str) -> None:
+    def browse(self, queue: str, headers: Mapping[str, object]) -> None:
         """Show the messages of a queue, or some of them."""
         here = self.screen
         if isinstance(here, MonitorScreen):
             path = here.path if here.path[-1] == queue else (*here.path, queue)
-            screen = MessagesScreen(self.session, queue, selector, here.tab, (*path, "messages"))
+            screen = MessagesScreen(self.session, queue, headers, here.tab, (*path, "messages"))
             self.push_screen(screen)
 
     def jump(self, to: str, kind: str, key: str) -> None:

@@ -53,7 +53,7 @@ class Message:
         names = headers if isinstance(headers, dict) else {}
         body = _decoded(told)
         length = told.get("body_bytes")
-        rest = ("headers", "body", "body_bytes", "encoding", "message_id", "state")
+        rest = ("headers", "body", "body_bytes", "encoding", "message_id", "state", "truncated")
         return cls(
             message_id=safe(str(told.get("message_id") or names.get("message-id") or "")),
             headers={safe(str(name)): safe(str(value)) for name, value in names.items()},

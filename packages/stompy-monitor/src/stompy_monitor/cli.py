@@ -101,7 +101,7 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> tup
 
 @click.command(epilog=EPILOG)
 @click.argument("url", envvar="STOMPY_URL", default=DEFAULT_URL)
-@click.option("--login", metavar="L", help="Login, unless the URL has one.")
+@click.option("--login", metavar="L", envvar="STOMPY_LOGIN", help="Login, unless the URL has one.")
 @click.option(
     "--passcode",
     metavar="P",
@@ -370,7 +370,9 @@ def _options(look: dict[str, object]) -> Options:
 
 
 def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -> int:
-    if not sys.stdout.isatty() or not sys.stdin.isatty():
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    served = "TEXTUAL_DRIVER" in os.environ  # by --web, which has a terminal of its own
+    if not served and not all(stream.isatty() for stream in streams):
         say("the dashboard needs a terminal; --once prints one set, --watch one after the other")
         return Exit.USAGE
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")

@@ -74,7 +74,8 @@ class Feed:
         self.model = model
         self.interval_ms = interval_ms
         self.tap = tap
-        self.link = Link(url=without_secret(target.url))
+        login = target.login or _user(target.url)
+        self.link = Link(url=without_secret(target.url), user=safe(login))
         self.arrived = asyncio.Event()
         self._login = (target.login, target.passcode)
         self._wake = asyncio.Event()

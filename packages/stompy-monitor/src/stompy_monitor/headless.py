@@ -231,7 +231,8 @@ def as_text(model: Model, kinds: Sequence[str] = ()) -> str:
         parts.append(_broker_text(model))
     for view in views.TABLES:
         shown = view.kind in kinds if kinds else view.kind in KINDS
-        if shown and (kinds or model.tables[view.kind].rows):
+        rows = [row for row in model.tables[view.kind].rows.values() if not row.own]
+        if shown and (kinds or rows):
             parts.append(_table_text(view, model.tables[view.kind]))
     return "\n\n".join(parts)
 

@@ -21,6 +21,8 @@ MANY_ROWS = 10_000
 SORT_SECONDS = 2.0
 """So many rows are not sorted more often than this."""
 
+_MAY_BE_OWN = frozenset(("connections", "subscriptions", "transactions"))
+
 Scope = Callable[[Row], bool]
 
 
@@ -106,11 +108,23 @@ class Listing:
         """Whether the order holds still."""
         return now < self._held_until
 
+    def stamp(self, now: float) -> object:
+        """What the rows depend on beside the table: equal stamps need no other look."""
+        return (
+            self._dirty,
+            self.holds(now),
+            now - self._sorted_at >= self.sort_seconds if self.sort_seconds else None,
+            self.cursor,
+            len(self.marks),
+            self.show_own,
+            self.filter,
+        )
+
     # -- what time does ------------------------------------------------------------------------
 
     def refresh(self, table: Table, now: float) -> None:
         """Renew the rows and their order from the table."""
-        shown = {key: row for key, row in table.rows.items() if self._belongs(row)}
+        shown = self._belonging(table)
         if self.holds(now) and not self._dirty:
             self._keep(shown)
         elif self._dirty or now - self._sorted_at >= self._pause(len(shown)):
@@ -122,8 +136,13 @@ class Listing:
             self.marks &= table.rows.keys()
         self._follow_cursor()
 
-    def _belongs(self, row: Row) -> bool:
-        return self.scope(row) and (self.show_own or not row.own)
+    def _belonging(self, table: Table) -> dict[str, Row]:
+        """The rows that could be shown; all of them, without a copy, where that is so."""
+        rows, scope = table.rows, self.scope
+        hides = bool(table.own) and not self.show_own and table.kind in _MAY_BE_OWN
+        if hides:
+            return {key: row for key, row in rows.items() if not row.own and scope(row)}
+        return rows if scope is _all else {key: row for key, row in rows.items() if scope(row)}
 
     def _pause(self, rows: int) -> float:
         return SORT_SECONDS if rows > MANY_ROWS else self.sort_seconds
@@ -139,7 +158,9 @@ class Listing:
 
     def _ordered(self, rows: dict[str, Row]) -> list[str]:
         self.total = len(rows)
-        found = [row for row in rows.values() if self.filter.matches(row)]
+        matches = self.filter.matches
+        everything = isinstance(self.filter, Everything)
+        found = [row for row in rows.values() if everything or matches(row)]
         found.sort(key=lambda row: row.key)
         for column, descending in reversed(self.order()):
             found.sort(key=column.key, reverse=descending)

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stompy.admin import CommandError, CommandErrorCode, Request, Role
+from stompy.admin import CommandError, Request, Role
 from stompy_monitor.actions import Action
 from stompy_monitor.model import Model
 from stompy_monitor.source import Link, OutcomeUnknown, Phase, Source
 from stompy_monitor.table import Row, Table
 from stompy_monitor.views import View
 
-DEAD_FIELDS = ("queue", "origin", "reason", "count", "oldest_ms", "bytes", "selector")
+DEAD_FIELDS = ("queue", "origin", "reason", "count", "bytes", "oldest_at", "newest_at", "headers")
+"""A group of dead letters; ``headers`` is what its messages have in common."""
+
+_GROUPED_BY = ("origin", "reason")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Navigator(Protocol):
     def inspect(self, kind: str, key: str) -> None:
         """Show one row in full."""
 
-    def browse(self, queue: str, selector: str) -> None:
+    def browse(self, queue: str, headers: Mapping[str, object]) -> None:
         """Show the messages of a queue, or some of them."""
 
     def jump(self, to: str, kind: str, key: str) -> None:
@@ -154,43 +157,36 @@ class Session:
         queues = [row for row in self.model.tables["queues"].rows.values() if row.value("dlq_of")]
         found: dict[str, list[list[object]]] = {}
         for queue in queues:
-            args = {"queue": queue.text("destination"), "group_by": ["origin", "reason"]}
+            args = {"queue": queue.text("destination"), "group_by": list(_GROUPED_BY)}
             try:
                 result = await self.command(Request("message.count", args))
             except OutcomeUnknown:
                 return
-            except CommandError as error:
-                if error.code in (CommandErrorCode.UNKNOWN_COMMAND, CommandErrorCode.FORBIDDEN):
-                    return
-                continue
+            except CommandError:
+                continue  # it is gone, or this role may not count
             groups = result.get("groups")
-            found[queue.key] = [
-                [
-                    queue.key,
-                    group.get("origin") or queue.text("dlq_of"),
-                    group.get("reason") or "",
-                    group.get("count"),
-                    group.get("oldest_ms"),
-                    group.get("bytes"),
-                    group.get("selector") or "",
-                ]
-                for group in (groups if isinstance(groups, list) else [])
-                if isinstance(group, dict)
-            ]
+            told = groups if isinstance(groups, list) else []
+            found[queue.key] = [_group(queue.key, group) for group in told]
         self._dead = found
 
     def dead_table(self, model: Model) -> Table:
         """The dead letters as rows: grouped where the broker has told, else by queue."""
         rows: list[list[object]] = []
         for row in model.tables["queues"].rows.values():
-            if not row.value("dlq_of"):
+            if not row.value("dlq_of") or not row.number("total"):
                 continue
-            whole = [row.key, row.value("dlq_of"), "", int(row.number("total"))]
-            whole += [row.value("oldest_ms"), row.value("bytes"), ""]
+            whole = [row.key, f"/queue/{row.text('dlq_of')}", "", int(row.number("total"))]
+            whole += [row.value("bytes"), row.value("oldest_at"), None, {}]
             grouped = self._dead.get(row.key)
-            rows += grouped if grouped else [whole]
+            rows += [list(group) for group in grouped] if grouped else [whole]
         table = model.tables["dead"]
-        seq = table.seq + 1
-        data = [list(row) for row in rows]
-        table.apply({"kind": "dead", "seq": seq, "fields": list(DEAD_FIELDS), "data": data})
+        at = model.tables["queues"].at
+        head = {"kind": "dead", "seq": table.seq + 1, "at": at, "fields": list(DEAD_FIELDS)}
+        table.apply({**head, "data": rows})
         return table
+
+
+def _group(queue: str, told: Mapping[str, object]) -> list[object]:
+    common = {name: told.get(name) for name in _GROUPED_BY}
+    rest = [told.get(name) for name in ("count", "bytes", "oldest_at", "newest_at")]
+    return [queue, *(value or "" for value in common.values()), *rest, common]

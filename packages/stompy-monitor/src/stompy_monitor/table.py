@@ -331,7 +331,10 @@ class Table:
             if row.seen != self.version:
                 row.rates = self._idle
                 change.rows.append(row)
-        self._moving = {row.key for row in change.rows if any(row.rates) and row.key in self.rows}
+        idle = self._idle
+        self._moving = {
+            row.key for row in change.rows if row.rates != idle and row.key in self.rows
+        }
 
     def append(self, fields: tuple[str, ...], values: list[object], limit: int) -> Row:
         """Add one row that comes alone; the oldest one goes when there are too many."""

@@ -11,18 +11,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from operator import attrgetter
 
-from stompy.admin.rows import (
-    Alarm,
-    BrokerRow,
-    Kind,
-    Lag,
-    Listener,
-    QueueDetail,
-    Row,
-    StoreFigures,
-    Traffic,
-    Watching,
-)
+from stompy.admin.parts import Alarm, Lag, Listener, StoreFigures, Traffic, Watching
+from stompy.admin.rows import BrokerRow, Kind, QueueDetail, Row
 from stompy_broker.admin.clients import ClientCensus, Moment
 from stompy_broker.admin.process import Process
 from stompy_broker.admin.queues import AT_ONCE, QueueCensus, TopicCensus

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stompy.admin.rows import (
-    ConnectionRow,
-    DurableRow,
-    Holding,
-    SubscriptionRow,
-    TransactionRow,
-)
+from stompy.admin.parts import Holding
+from stompy.admin.rows import ConnectionRow, DurableRow, SubscriptionRow, TransactionRow
 from stompy_broker.admin.queues import AT_ONCE
 from stompy_broker.admin.rates import Rates
 from stompy_broker.admin.work import Steps

@@ -14,10 +14,13 @@ from typing import Any
 
 from stompy.admin.command import CommandError, CommandErrorCode, Reply, Request
 from stompy.admin.rows import Event, Role
-from stompy.errors import ProtocolError
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.access import Access
 from stompy_broker.admin.census import Census
+from stompy_broker.admin.clearance import check_clearance
 from stompy_broker.admin.events import Events
 from stompy_broker.admin.work import Steps, Work
+from stompy_broker.auth import Principal
 from stompy_broker.clock import Clock
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
@@ -107,10 +110,14 @@ class Call:
         return self.request.dry_run
 
     @property
-    def user(self) -> str:
+    def principal(self) -> Principal | None:
         """Who wants it."""
-        principal = self.guest.principal if self.guest is not None else None
-        return principal.name if principal is not None else ""
+        return self.guest.principal if self.guest is not None else None
+
+    @property
+    def user(self) -> str:
+        """The name of who wants it."""
+        return self.principal.name if self.principal is not None else ""
 
     def expect(self, matched: int) -> None:
         """Whether so many matches are what the request expects.
@@ -199,6 +206,7 @@ class Rooms:
         census: rows of everything.
         events: what happens is told there.
         clock: the broker's.
+        access: the rules of the configuration.
     """
 
     router: Router
@@ -206,6 +214,7 @@ class Rooms:
     census: Census
     events: Events
     clock: Clock
+    access: Access
 
     def queue(self, text: str) -> Queue:
         """A queue by its name, with or without ``/queue/``.
@@ -293,6 +302,7 @@ class Commands:
                 f"{command.name} needs the role {command.role.value!r}; yours is {role.value!r}",
             )
         call = Call(request, command.read(request.args), guest, role, errand.part)
+        self._check_rules(command, call)
         result = command.run(call)
         if isinstance(result, dict):
             self._end(errand, result=result)
@@ -307,6 +317,21 @@ class Commands:
         errand.work = work
         self._under_way[guest][errand] = None
         work.step()
+
+    def _check_rules(self, command: Command, call: Call) -> None:
+        """Whether the rules of the configuration let somebody do this.
+
+        Raises:
+            ProtocolError: they do not, or a destination cannot be read.
+        """
+        if call.principal is not None:
+            check_clearance(
+                self._rooms.access,
+                call.principal,
+                command.name,
+                call.args,
+                changes=command.changes,
+            )
 
     def leave(self, guest: Guest) -> None:
         """Somebody has gone: what is under way for that one goes no further."""
@@ -324,7 +349,9 @@ class Commands:
     def _fault(self, errand: _Errand, error: Exception) -> None:
         if isinstance(error, ProtocolError):
             # A rule for destinations or messages that the request breaks.
-            self._end(errand, error=bad(error.Message))
+            refused = error.error_code is ErrorCode.ACCESS_REFUSED
+            code = CommandErrorCode.FORBIDDEN if refused else CommandErrorCode.BAD_REQUEST
+            self._end(errand, error=CommandError(code, error.Message))
             return
         log.error("fault in a command", exc_info=error)
         words = "a fault in the broker; its log has the details"

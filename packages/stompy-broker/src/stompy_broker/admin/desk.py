@@ -51,13 +51,9 @@ class StaffedDesk(Desk):
         self._sessions = register
         self._publisher = Publisher(census, events, writer, clock, soon, cpu)
         self._closed: deque[dict[str, object]] = deque(maxlen=CLOSED_KEPT)
-        rooms = Rooms(lobby.router, register, census, events, clock)
+        rooms = Rooms(lobby.router, register, census, events, clock, lobby.access)
         frame = Frame(lobby, identity, self._publisher, writer, self._closed, lambda: self._table)
-        self._table: list[Command] = [
-            *ClientCommands(rooms, frame).table(),
-            *QueueCommands(rooms).table(),
-            *MessageCommands(rooms).table(),
-        ]
+        self._table = command_table(rooms, frame)
         self._commands = Commands(self._table, rooms, soon, cpu)
 
     def close(self) -> None:
@@ -169,6 +165,15 @@ class StaffedDesk(Desk):
         """Carry out a command."""
         self._tally.commands += 1
         self._commands.execute(guest, body, answer, problem)
+
+
+def command_table(rooms: Rooms, frame: Frame) -> list[Command]:
+    """All commands there are."""
+    return [
+        *ClientCommands(rooms, frame).table(),
+        *QueueCommands(rooms).table(),
+        *MessageCommands(rooms).table(),
+    ]
 
 
 def _user(guest: Guest) -> str:

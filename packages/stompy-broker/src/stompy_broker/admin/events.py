@@ -8,7 +8,7 @@ begins with ``message.`` or ``transaction.``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from stompy.admin.rows import Event
@@ -19,6 +19,36 @@ KEPT = 200
 
 DETAILED = frozenset(("message", "transaction"))
 """Objects whose events are made only while somebody asks for them."""
+
+EVENTS: Mapping[str, str] = {
+    "admin.command": "A command was given. `detail` has its name, its arguments and what came of "
+    "it. Those that only look are told, but not kept for later.",
+    "auth.denied": "Somebody wanted to see a `$SYS` topic without the role for it.",
+    "auth.failed": "A login was refused.",
+    "broker.alarm_cleared": "What `broker.alarm_set` told is over.",
+    "broker.alarm_set": "`reason` is `memory`, `disk` or `store`: full, or in trouble.",
+    "connection.blocked": "A client has to wait before it may send more.",
+    "connection.closed": "A client is gone; `reason` says why.",
+    "connection.opened": "A client has logged in.",
+    "connection.unblocked": "A client may send again.",
+    "durable.created": "A durable subscription was made.",
+    "durable.deleted": "A durable subscription was deleted.",
+    "durable.expired": "Nobody came back to a durable subscription; it is deleted.",
+    "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",
+    "message.dropped": "A queue gave up a message, which is gone.",
+    "message.expired": "The time of a message was over.",
+    "queue.created": "A queue was made.",
+    "queue.deleted": "A queue was deleted; `reason` says why.",
+    "queue.paused": "An operator paused a queue.",
+    "queue.purged": "An operator purged a queue.",
+    "queue.resumed": "An operator let a queue go on.",
+    "subscription.closed": "A subscription ended.",
+    "subscription.created": "A client has subscribed.",
+    "transaction.aborted": "A client aborted a transaction.",
+    "transaction.begun": "A client began a transaction.",
+    "transaction.committed": "A client committed a transaction.",
+}
+"""What can happen; the manual's table."""
 
 Take = Callable[[Event], None]
 

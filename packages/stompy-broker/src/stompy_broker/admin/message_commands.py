@@ -15,6 +15,7 @@ from typing import Any
 
 from stompy.admin.rows import Role
 from stompy.errors import ProtocolError
+from stompy_broker.access import Action
 from stompy_broker.admin.browsing import (
     ALIASES,
     LOOKED_AT_ONCE,
@@ -310,16 +311,19 @@ class MessageCommands:
         args, queue = call.args, self._rooms.queue(call.args["queue"])
         limit = MOST_MOVED if args["limit"] is None else args["limit"]
         picked = yield from pick(queue, Picker(args["ids"], args["headers"]), limit)
-        if target is not None:
-            for message in picked:
-                target(message)  # whatever is wrong with one is found before any is moved
+        # Whatever is wrong with one is found before any is moved.
+        targets = set() if target is None else {target(message) for message in picked}
+        if call.principal is not None:
+            for destination in targets:
+                self._rooms.access.check(call.principal, Action.SEND, destination)
+        most = 1 if any(map(self._may_refuse, targets)) else BATCH_MESSAGES
         call.expect(len(picked))
         result: Result = {"queue": queue.name, "matched": len(picked)}
         if call.dry_run:
             return result
         taken = 0
         while picked:
-            size = min(first_bytes(picked, BATCH_BYTES), BATCH_MESSAGES)
+            size = min(first_bytes(picked[:most], BATCH_BYTES), most)
             batch, picked = picked[:size], picked[size:]
             if target is not None:
                 batch = yield from with_bodies(self._rooms.router.store, batch)
@@ -329,6 +333,16 @@ class MessageCommands:
                 raise conflict(f"{taken} {done}, then: {error.Message}") from None
             yield self._rooms.router.store.sync
         return {**result, done: taken}
+
+    def _may_refuse(self, target: Destination) -> bool:
+        """Whether a target has to be asked before each message."""
+        router = self._rooms.router
+        if target.kind is not DestinationKind.QUEUE:
+            return True  # a backlog of a durable subscription may refuse
+        queue = router.queues.get(target.name)
+        policy = router.policies.find(target.kind, target.name) if queue is None else queue.policy
+        limited = policy.max_length or policy.max_length_bytes
+        return policy.overflow == "reject-publish" and bool(limited)
 
     def _take_batch(
         self, queue: Queue, batch: Sequence[Message], target: Target | None, stays: bool
@@ -345,7 +359,7 @@ class MessageCommands:
         for message in batch:
             if target is not None:
                 destination = target(message)
-                head = _head(message, destination, stays)
+                head = _head(message, destination, is_copy=stays, revives=target is _origin)
                 router.admit(destination, head)
                 heads.append((destination, head))
         waits = {
@@ -426,10 +440,13 @@ def _origin(message: Message) -> Destination:
     return sendable(origin)
 
 
-def _head(message: Message, destination: Destination, is_copy: bool) -> MessageHead:
+def _head(
+    message: Message, destination: Destination, *, is_copy: bool, revives: bool
+) -> MessageHead:
     """The head of a message at its new place. A copy is another message, with its own id."""
     headers = message.head.headers()
-    headers = {name: value for name, value in headers.items() if name not in _OF_A_DEATH}
+    if revives:
+        headers = {name: value for name, value in headers.items() if name not in _OF_A_DEATH}
     headers["destination"] = str(destination)
     if message.expires:
         for name in ("ttl", "expiration"):

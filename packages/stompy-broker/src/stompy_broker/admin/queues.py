@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import fields
-from operator import attrgetter
 
-from stompy.admin.rows import QueueDetail, QueueRow, Rate, Series, SubscriptionRow, TopicRow
+from stompy.admin.parts import Rate, Series
+from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow, TopicRow
 from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.work import Steps
 from stompy_broker.destination import Kind
+from stompy_broker.routing.graves import DEAD_LETTER_PREFIX
 from stompy_broker.routing.queue import Queue
-from stompy_broker.routing.router import DEAD_LETTER_PREFIX, Router
+from stompy_broker.routing.router import Router
 
 AT_ONCE = 200
 """So many queues are looked at before the event loop has its turn again."""
@@ -25,34 +26,36 @@ AT_ONCE = 200
 STEP_SECONDS, STEPS = 5.0, 60
 """The history of a queue: so many steps of so many seconds."""
 
-_SEEN = attrgetter(
-    "published",
-    "delivered",
-    "acked",
-    "nacked",
-    "expired",
-    "dropped",
-    "removed",
-    "bytes",
-    "unacked",
-    "ready",
-    "subscriptions",
-    "setup",
-)
-"""While these are as they were, the row is."""
-
 _PER_STEP = 3
 _MOST = STEPS * _PER_STEP
 
 
 class _Memo:
-    """What was seen of a queue when its row was made."""
+    """What was seen of a queue when its row was made, and what never changes about it."""
 
-    __slots__ = ("came_at", "history", "made_at", "published", "queue", "row", "seen")
+    __slots__ = (
+        "backlog_of",
+        "came_at",
+        "dlq_of",
+        "grave",
+        "history",
+        "made_at",
+        "policy",
+        "published",
+        "queue",
+        "row",
+        "state",
+    )
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, router: Router) -> None:
+        durable = router.durable_of(queue)
         self.queue = queue
-        self.seen: object = None
+        self.backlog_of = "" if durable is None else durable.name
+        self.policy = router.policy_name(queue)
+        self.dlq_of = queue.name.removeprefix(DEAD_LETTER_PREFIX) if queue.final else ""
+        grave = "" if queue.final else queue.policy.dead_letter.replace("{name}", queue.name)
+        self.grave = grave.removeprefix(Kind.QUEUE.value)
+        self.state: tuple[object, ...] = ()
         self.made_at = 0.0
         self.published = queue.published
         self.came_at = newest(queue)
@@ -79,8 +82,17 @@ class QueueCensus:
         queues = list(self._router.queues.values())
         records = now - self._recorded_at >= STEP_SECONDS
         rows = []
+        memos = self._memos
         for number, queue in enumerate(queues, 1):
-            memo = self._look(queue, now)
+            memo = memos.get(queue.name)
+            state = queue.state
+            if (
+                memo is None
+                or state != memo.state
+                or memo.row.rate is not STILL
+                or memo.queue is not queue
+            ):
+                memo = self._look(queue, now)
             rows.append(memo.row)
             if records:
                 _record(memo)
@@ -119,28 +131,28 @@ class QueueCensus:
     def _look(self, queue: Queue, now: float) -> _Memo:
         memo = self._memos.get(queue.name)
         if memo is None or memo.queue is not queue:
-            memo = self._memos[queue.name] = _Memo(queue)
-        seen = _SEEN(queue)
-        if seen != memo.seen or (memo.row.rate is not STILL and now - memo.made_at >= WINDOW):
-            memo.seen, memo.made_at = seen, now
+            memo = self._memos[queue.name] = _Memo(queue, self._router)
+        state = queue.state
+        if state != memo.state or (memo.row.rate is not STILL and now - memo.made_at >= WINDOW):
+            memo.state, memo.made_at = state, now
             rate = self._rates.look(queue.name, now, queue.published, queue.delivered, queue.acked)
             if queue.published != memo.published:
                 memo.published, memo.came_at = queue.published, self._router.wall()
-            memo.row = self._row(queue, rate, memo.came_at)
+            memo.row = self._row(memo, rate)
         return memo
 
-    def _row(self, queue: Queue, rate: Rate, came_at: int | None) -> QueueRow:
-        router, policy, ready, delayed = self._router, queue.policy, queue.ready, queue.delayed
-        durable = router.durable_of(queue)
+    def _row(self, memo: _Memo, rate: Rate) -> QueueRow:
+        queue = memo.queue
+        policy, ready, delayed = queue.policy, queue.ready, queue.delayed
         return QueueRow(
             name=queue.name,
             destination=queue.destination,
             durable=queue.is_stored,
-            backlog_of="" if durable is None else durable.name,
+            backlog_of=memo.backlog_of,
             paused=queue.setup.paused,
             intake_paused=queue.setup.intake_paused,
             full=queue.pressure is not None and queue.pressure.full,
-            policy=router.policy_name(queue),
+            policy=memo.policy,
             created_at=queue.created_at,
             ready=ready,
             delayed=delayed,
@@ -163,18 +175,10 @@ class QueueCensus:
             rate=rate,
             oldest_at=oldest(queue),
             drain_eta_ms=_drain_ms(ready, rate),
-            last_in_at=came_at,
-            dlq=self._graveyard(queue),
-            dlq_of=queue.name.removeprefix(DEAD_LETTER_PREFIX) if queue.final else "",
+            last_in_at=memo.came_at,
+            dlq=memo.grave if memo.grave in self._router.queues else "",
+            dlq_of=memo.dlq_of,
         )
-
-    def _graveyard(self, queue: Queue) -> str:
-        """Where its dead letters are, if there are any by now."""
-        if queue.final or not queue.policy.dead_letter:
-            return ""
-        target = queue.policy.dead_letter.replace("{name}", queue.name)
-        name = target.removeprefix(Kind.QUEUE.value)
-        return name if name in self._router.queues else ""
 
     def _series(self, memo: _Memo) -> Series:
         history = memo.history or array("d", _figures(memo.queue))
@@ -205,7 +209,7 @@ def _record(memo: _Memo) -> None:
 
 def oldest(queue: Queue) -> int | None:
     """When the message came that is next in line."""
-    first = next(queue.line.next_messages(), None)
+    first = queue.line.first
     return None if first is None else stamp_time(first.stamp)
 
 

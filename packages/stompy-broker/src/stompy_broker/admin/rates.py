@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from stompy.admin.rows import Rate
+from stompy.admin.parts import Rate
 
 K = TypeVar("K")
 

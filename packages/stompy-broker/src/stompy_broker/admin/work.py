@@ -28,7 +28,6 @@ class Work(Generic[T]):
         cpu: gives the processor time of this thread, in seconds.
 
     Attributes:
-        spent: processor time that it took so far.
         ended: whether it is over.
     """
 
@@ -45,14 +44,20 @@ class Work(Generic[T]):
         self._finished = finished
         self._failed = failed
         self._cpu = cpu
-        self.spent = 0.0
+        self._spent = 0.0
+        self._begun: float | None = None  # the step that is being taken
         self.ended = False
+
+    @property
+    def spent(self) -> float:
+        """Processor time that it took so far, the present step included."""
+        return self._spent + (0.0 if self._begun is None else self._cpu() - self._begun)
 
     def step(self) -> None:
         """Take one step, and see to it that the next one follows."""
         if self.ended:
             return
-        begun = self._cpu()
+        self._begun = self._cpu()
         try:
             wait = next(self._steps)
         except StopIteration as end:
@@ -64,7 +69,7 @@ class Work(Generic[T]):
             self._failed(error)
             return
         finally:
-            self.spent += self._cpu() - begun
+            self._spent, self._begun = self.spent, None
         if wait is None:
             self._soon(self.step)
         else:

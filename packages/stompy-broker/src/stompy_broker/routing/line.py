@@ -82,6 +82,13 @@ class Line:
         """How many may be delivered."""
         return len(self.fresh) + len(self.ordered)
 
+    @property
+    def first(self) -> Message | None:
+        """Who is next; None if nobody may be delivered."""
+        if self.ordered:
+            return self.ordered[0][2]
+        return self.fresh[0] if self.fresh else None
+
     def next_messages(self) -> Iterator[Message]:
         """What may be delivered, about in order."""
         return chain((entry[2] for entry in self.ordered), self.fresh)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,10 +27,11 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
-from stompy_broker.routing.consumer import Consumer, Halted
+from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.line import Line
+from stompy_broker.routing.oversight import Oversight
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.setup import Setup
@@ -79,7 +80,7 @@ class House(Protocol):
         ...
 
 
-class Queue:
+class Queue(Oversight):
     """One queue, or the private backlog of one topic subscription.
 
     Args:
@@ -248,10 +249,6 @@ class Queue:
             )
         )
 
-    def browse(self) -> list[Message]:
-        """What waits, next one first, and then what is delayed. Not for the hot path."""
-        return self._line.sorted_messages()
-
     # -- consumers and life ---------------------------------------------------------------
 
     def resume(self, consumer: Consumer) -> None:
@@ -272,26 +269,6 @@ class Queue:
     def ready(self) -> int:
         """How many messages wait for a consumer."""
         return len(self._fresh) + len(self._ordered)
-
-    @property
-    def delayed(self) -> int:
-        """How many messages wait out a redelivery delay."""
-        return len(self._line.delayed)
-
-    @property
-    def unacked(self) -> int:
-        """How many messages are with consumers."""
-        return self._unacked
-
-    @property
-    def line(self) -> Line:
-        """Who waits; to look at, not to change."""
-        return self._line
-
-    @property
-    def consumers(self) -> int:
-        """How many consumers there are."""
-        return len(self._consumers)
 
     @property
     def in_use(self) -> bool:
@@ -359,52 +336,6 @@ class Queue:
             self._let_go(message)
         self._line.clear()
         self._departing.clear()
-
-    # -- what operators do ------------------------------------------------------------------
-
-    def pause(self) -> None:
-        """Deliver nothing until `proceed`."""
-        if not isinstance(self._waiting, Halted):
-            self._waiting = Halted(self._waiting)
-
-    def proceed(self) -> None:
-        """Deliver again."""
-        self._waiting = deque(self._waiting)
-        self._pump()
-
-    def hold_intake(self, held: bool) -> None:
-        """Make whoever sends to it wait, or no more."""
-        if self.pressure is None:
-            self.pressure = Pressure(0)
-            self.pressure.used = self.bytes
-        if held:
-            self.pressure.hold()
-        else:
-            self.pressure.open()
-
-    def discard(self, count: int) -> int:
-        """Forget so many of the messages that are next in line; say how many there were."""
-        line = self._line
-        count = min(count, line.ready)
-        for _ in range(count):
-            self._let_go(line.pop())
-        self._line.prioritized = self._line.prioritized and bool(self._ordered)
-        self.removed += count
-        return count
-
-    def take_out(self, sequences: Set[int]) -> list[Message]:
-        """Forget messages that wait, by sequence; gives those that did."""
-        line, taken = self._line, []
-        # In order they are first in line, and need no search.
-        while (first := next(line.next_messages(), None)) and first.sequence in sequences:
-            taken.append(line.pop())
-        if len(taken) < len(sequences):
-            taken += line.take_out(lambda message: message.sequence in sequences)
-        for message in taken:
-            self._let_go(message)
-        self._line.prioritized = self._line.prioritized and bool(self._ordered)
-        self.removed += len(taken)
-        return taken
 
     # -- handing out ----------------------------------------------------------------------
 

@@ -15,10 +15,11 @@ from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.admin.events import Events
 from stompy_broker.clock import Clock
-from stompy_broker.destination import BACKLOG, Destination, Kind, parse_destination
+from stompy_broker.destination import BACKLOG, Destination, Kind
 from stompy_broker.message import Message, MessageHead, SharedMessage, stamp
-from stompy_broker.policy import DEAD_LETTER, Policies, Policy
+from stompy_broker.policy import Policies, Policy
 from stompy_broker.routing.durable import DurableSubscription
+from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.setup import Setup
@@ -33,14 +34,6 @@ _QUEUE, _TOPIC = Kind.QUEUE, Kind.TOPIC
 _NO_HEADERS: Mapping[str, str] = {}
 
 _SEQUENCES_PER_MS = 2**20
-
-DEAD_LETTER_PREFIX = "DLQ."
-
-_NO_LONGER = frozenset(("expiration", "expires", "ttl"))
-"""Headers that would end a dead letter as well."""
-
-_DEEPEST_GRAVE = 16
-"""Queues that push out each other's messages may do so in a circle; so far it is followed."""
 
 _RETIRE_SECONDS = 0.5
 """Idle queues are looked for at most this often."""
@@ -102,8 +95,7 @@ class Router:
         # Beginning with the time keeps sequences growing over restarts, without a file.
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
-        self._burying = 0
-        self._pushing: set[str] = set()
+        self._graves = Graves(self._publish_dead, wall, self.events)
         self._retiring = clock.alarm(self._retire)
         self._retire_at = clock.now() + idle_queue_seconds
         self._retiring.set(self._retire_at)
@@ -398,7 +390,8 @@ class Router:
     def delete_queue(self, queue: Queue, reason: str, user: str = "") -> None:
         """Forget a queue that nobody uses, and what waits in it."""
         del self.queues[queue.name]
-        queue.close()
+        if queue.line:
+            queue.close()
         self.gone.add(queue)
         self.store.keep_queue(queue.name, None)
         self.events.tell(
@@ -580,85 +573,17 @@ class Router:
     # -- dead letters ---------------------------------------------------------------------
 
     def grave(self, queue: Queue, cause: str) -> str:
-        """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
-
-        What a connection rejects of its own temporary queue is dropped, and what a dead-letter
-        queue gives up, unless its policy names another place for it.
-        """
-        policy = queue.policy
-        if queue.volatile and not queue.private:
-            return ""
-        target = DEAD_LETTER
-        if cause == "expired":
-            target = policy.expired_to
-        elif cause == "maxlen" and policy.overflow == "drop-head":
-            target = policy.overflow_to
-        if target == DEAD_LETTER:
-            return "" if queue.final else policy.dead_letter
-        return target
+        """Where messages go that a queue gives up; see `grave_of`."""
+        return grave_of(queue, cause)
 
     def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
-        """Move a message that a queue gives up to where its policy says, or drop it.
+        """Take a message that a queue gives up; see `Graves.bury`."""
+        self._graves.bury(queue, message, cause, reason)
 
-        A topic's messages are filed under the topic, not under the pattern that was subscribed.
-        """
-        if cause == "expired":
-            queue.expired += 1
-        if "message" in self.events.detailed:
-            self._tell_end(queue, message, cause, reason)
-        grave = self.grave(queue, cause)
-        if not grave or self._burying >= _DEEPEST_GRAVE:
-            queue.dropped += cause != "expired"
-            return
-        headers = message.head.headers()
-        origin = headers["destination"]
-        name = parse_destination(origin).name if queue.private or queue.durable else queue.name
-        target = grave.replace("{name}", name)
-        if target == queue.destination or target in self._pushing:
-            # A queue that just makes room cannot take what another one pushes out for that.
-            queue.dropped += cause != "expired"
-            return
-        queue.dead_lettered += 1
+    def _publish_dead(self, destination: Destination, head: MessageHead, body: bytes) -> None:
         # A timer may be behind this, long after anything was received.
         self.note_time()
-        for header in _NO_LONGER & headers.keys():
-            headers[f"original-{header}"] = headers.pop(header)
-        headers.setdefault("x-first-death-queue", name)
-        headers.setdefault("x-first-death-reason", cause)
-        headers.setdefault("original-destination", origin)
-        headers |= {
-            "destination": target,
-            "x-last-death-queue": name,
-            "x-last-death-reason": cause,
-            "x-death-count": str(message.deliveries),
-            "x-death-time": str(self.wall()),
-        }
-        if reason:
-            headers["x-death-info"] = reason
-        head = MessageHead.from_headers(headers, message_id=message.message_id.encode())
-        assert message.body is not None
-        self._burying += 1
-        if cause == "maxlen":
-            self._pushing.add(queue.destination)
-        try:
-            self.publish(parse_destination(target), head, message.body, admit=False)
-        finally:
-            self._burying -= 1
-            if cause == "maxlen":
-                self._pushing.discard(queue.destination)
-
-    def _tell_end(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
-        """Tell who wants to know it that a queue gives a message up."""
-        happened = "dead_lettered" if self.grave(queue, cause) else "dropped"
-        self.events.tell(
-            Event(
-                type=f"message.{'expired' if cause == 'expired' else happened}",
-                destination=queue.destination,
-                message_id=message.message_id,
-                reason=reason or cause,
-                detail={"cause": cause, "deliveries": message.deliveries},
-            )
-        )
+        self.publish(destination, head, body, admit=False)
 
     def __iter__(self) -> Iterator[Queue]:
         """All named queues."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
-from stompy.admin.rows import Tls
+from stompy.admin.parts import Tls
 from stompy.codec import HeadCache
 from stompy.errors import ErrorCode
 from stompy.headers import ALL_VERSIONS, Version

@@ -1,4 +1,4 @@
-"""What one client may do; asked once for each destination (**hot path**: `Permit.send`)."""
+"""What one client may do; asked once for each destination."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Permit:
         access: the rules.
         principal: the client.
         has_queue: tells whether there is a queue of that name.
+
+    Attributes:
+        cleared: destinations that it may send to, as it wrote them.
     """
 
     def __init__(
@@ -29,22 +32,20 @@ class Permit:
         self._access = access
         self._principal = principal
         self._has_queue = has_queue
-        self._cleared: set[str] = set()
+        self.cleared: set[str] = set()
 
     def send(self, text: str) -> None:
-        """Whether it may SEND to a destination.
+        """Whether it may SEND to a destination; if so, that is remembered.
 
         Raises:
             ProtocolError: no, or it is no destination.
         """
-        if text in self._cleared:
-            return
         destination = sendable(text)
         self._access.check(self._principal, Action.SEND, destination)
         if self.create(destination):
-            if len(self._cleared) >= _REMEMBERED:
-                self._cleared.clear()
-            self._cleared.add(text)
+            if len(self.cleared) >= _REMEMBERED:
+                self.cleared.clear()
+            self.cleared.add(text)
 
     def receive(self, destination: Destination, headers: Mapping[str, str]) -> None:
         """Whether it may SUBSCRIBE to a destination, with these headers.

@@ -28,8 +28,6 @@ from stompy_broker.destination import (
     parse_destination,
 )
 from stompy_broker.message import MessageHead
-from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
-from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.session.console import Console
 from stompy_broker.session.deliveries import Deliveries
@@ -40,19 +38,21 @@ from stompy_broker.session.headers import (
     prefetch,
     whole_number,
 )
+from stompy_broker.session.hold import Hold
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
 from stompy_broker.session.permit import Permit
 from stompy_broker.session.receipts import Receipts, when_all
 from stompy_broker.session.send import SendPlan
+from stompy_broker.session.sources import durable_to_delete, source_of
 from stompy_broker.session.subscription import AckSubscription, Subscription
+from stompy_broker.session.temporary import TemporaryQueues
 from stompy_broker.session.transactions import Publication, Settlement, Transactions
 from stompy_broker.store.base import Done
 
 log = logging.getLogger("stompy_broker.session")
 
 _TEMPORARY = Kind.TEMPORARY.value
-_WATCH_SECONDS = 1.0
 
 
 Verb = Callable[[Head, bytes], bool | None]
@@ -103,17 +103,15 @@ class Session:
         # Who got credit back in this read. Their queues go on once for all of it: a queue with
         # one consumer and a full prefetch then moves half as many messages again.
         self._refilled: dict[AckSubscription, None] = {}
-        self._temporary: dict[str, Queue] = {}
+        self._temporary = TemporaryQueues(lobby)
         self._transactions = Transactions(
             self._router.pressure,
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,
         )
-        self._held_by: Pressure | None = None
-        self._leaving = False
+        self._hold = Hold(self._clock, peer, self._blocked)
         self._ended = False
-        self._watch = self._clock.alarm(self._see_if_left)
         self._alarm = self._clock.alarm(self._time_passed)
         self._alarm.set(peer.since + settings.login_timeout)
         self._permit: Permit
@@ -218,7 +216,7 @@ class Session:
     @property
     def held(self) -> bool:
         """Whether the client has to wait before it may send more."""
-        return self._held_by is not None
+        return self._hold.holds
 
     def end_subscription(self, subscription: Subscription) -> bool:
         """End one of its subscriptions, as an operator wants; say whether it was there.
@@ -335,7 +333,9 @@ class Session:
 
     def _send_if_allowed(self, head: Head, body: bytes) -> None:
         """A SEND where not everybody may do everything."""
-        self._permit.send(head.headers["destination"])
+        destination = head.headers["destination"]
+        if destination not in self._permit.cleared:
+            self._permit.send(destination)
         self._send(head, body)
 
     def _send(self, head: Head, body: bytes) -> None:
@@ -348,7 +348,7 @@ class Session:
             done = None if head.receipt is None else self._receipt_when_done(head.receipt)
             pressure = self._router.publish(plan.destination, plan.head, body, done)  # type: ignore[attr-defined]
             if pressure is not None:
-                self._hold(pressure)
+                self._hold.begin(pressure, consumes=bool(self._subscriptions))
         else:
             self._send_special(plan, head, body)  # type: ignore[arg-type]
 
@@ -367,7 +367,7 @@ class Session:
             message_head = MessageHead.from_headers(headers | {"reply-to": address})
         if destination.kind is Kind.TEMPORARY:
             # Checked now, because COMMIT must not fail.
-            self._check_room(self._own_queue(destination.name))
+            self._temporary.check_room(destination.name)
         if plan.sets_up:
             self._permit.create(destination, must=True)
             self._router.queue(destination.name, headers)
@@ -403,11 +403,11 @@ class Session:
                 # In the middle of its COMMIT, which cut off a slow subscriber: itself.
                 self._router.store.sync(done or _nothing)
                 return
-            self._router.publish_to(self._own_queue(destination.name), head, body, done)
+            self._router.publish_to(self._temporary.own(destination.name), head, body, done)
             return
         pressure = self._router.publish(destination, head, body, done, admit=admit)
         if pressure is not None:
-            self._hold(pressure)
+            self._hold.begin(pressure, consumes=bool(self._subscriptions))
 
     def _command(self, headers: Mapping[str, str], body: bytes) -> None:
         self._others += 1
@@ -417,44 +417,15 @@ class Session:
         self._receipt_now(headers.get("receipt"))
         self.console.command(headers, body, replies)
 
-    def _hold(self, pressure: Pressure) -> None:
-        """Read no more from this client until there is room (design, promise 11)."""
-        if (
-            self._held_by is not None
-            or self._leaving
-            or not pressure.stops(consumes=bool(self._subscriptions))
-        ):
-            return
-        self._held_by = pressure
-        self._lobby.desk.blocked(self, True)
-        pressure.wait(self._go_on)
-        self._watch.set(self._clock.now() + _WATCH_SECONDS)
-        self.peer.pause()
-        if self._protocol.heart_beat is not None:
-            self._protocol.heart_beat.suspended = True
-        log.info("%s: waits for room before it may send more", self.peer.address)
-
-    def _see_if_left(self) -> None:
-        """A client that has gone may hold what keeps the broker full, so read on to its end."""
-        if self._held_by is None or self._ended:
-            return
-        if self.peer.has_left:
-            self._held_by.forget(self._go_on)
-            self._leaving = True
-            self._go_on()
-        else:
-            self._watch.set(self._clock.now() + _WATCH_SECONDS)
-
-    def _go_on(self) -> None:
-        self._held_by = None
-        if self._ended:
-            return
-        self._lobby.desk.blocked(self, False)
-        if self._protocol.heart_beat is not None:
-            self._protocol.heart_beat.resume(self._clock.now())
+    def _blocked(self, blocked: bool) -> None:
+        """The client has to wait before it may send more, or may go on."""
+        self._lobby.desk.blocked(self, blocked)
+        beat = self._protocol.heart_beat
+        if beat is not None and blocked:
+            beat.suspended = True
+        elif beat is not None:
+            beat.resume(self._clock.now())
             self._alarm.set(self._protocol.next_deadline())
-        self.peer.resume()
-        log.info("%s: may send again", self.peer.address)
 
     # -- subscribing ------------------------------------------------------------------------
 
@@ -504,7 +475,7 @@ class Session:
 
     def _give_way(self, key: str) -> None:
         """An id in use is an error, except that of a reply queue subscribed for the client."""
-        if not key.startswith(_TEMPORARY):
+        if key in self.console or not key.startswith(_TEMPORARY):
             raise ProtocolError(
                 ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
             )
@@ -536,28 +507,22 @@ class Session:
         return subscription
 
     def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
-        if destination.kind is Kind.QUEUE:
-            if any(name in headers for name in NAME_HEADERS):
-                raise ProtocolError(
-                    ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
-                )
-            return self._router.queue(destination.name, headers)
-        if destination.kind is Kind.TOPIC:
-            expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
-            durable = durable_subscription(headers, destination, self.client_id, expires)
-            if durable is not None:
-                return self._router.subscribe_durably(durable)
-            return self._router.subscribe_topic(destination.name)
+        if destination.kind is not Kind.TEMPORARY:
+            return source_of(
+                self._router, destination, headers, self.client_id, self._check_durable
+            )
         # The client's own subscription takes the place of the automatic one.
         automatic = self._subscriptions.get(str(destination))
         if automatic is not None and automatic.id == str(destination):
             self._end_subscription(str(destination))
-        return self._own_queue(destination.name)
+        return self._temporary.own(destination.name)
 
     def _unsubscribe(self, head: Head, body: bytes) -> None:
         headers = head.headers
         key = headers.get("id") or headers["destination"]
-        durable = self._durable_to_delete(headers, key)
+        durable = durable_to_delete(
+            self._router, self._subscriptions.get(key), headers, self.client_id
+        )
         if key in self._subscriptions:
             self._end_subscription(key)
         elif key in self.console:
@@ -569,6 +534,7 @@ class Session:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
             )
         if durable is not None:
+            self._check_durable(durable)
             self._router.delete_durable(durable)
         receipt = headers.get("receipt")
         if durable is None:
@@ -576,21 +542,15 @@ class Session:
         elif receipt is not None:
             self._router.store.sync(self._receipt_when_done(receipt))
 
-    def _durable_to_delete(self, headers: Mapping[str, str], key: str) -> str | None:
-        """The durable subscription that an UNSUBSCRIBE ends for good; None if it only leaves.
+    def _check_durable(self, name: str) -> None:
+        """Whose topic somebody may not receive, that one's backlog is not theirs to end.
 
-        In RabbitMQ's dialect the frame repeats ``durable`` and ``auto-delete`` but perhaps not
-        the destination, which is then that of the subscription.
+        Raises:
+            ProtocolError: the client may not receive the topic of a durable subscription.
         """
-        subscription = self._subscriptions.get(key)
-        if subscription is not None and "destination" not in headers:
-            bound = self._router.durable_of(subscription.queue)
-            if bound is not None:
-                headers = {**headers, "destination": f"{Kind.TOPIC.value}{bound.pattern}"}
-        if "destination" not in headers:
-            headers = {**headers, "destination": ""}
-        named = durable_name(headers, self.client_id)
-        return None if named is None else named[0]
+        known = self._router.durable.get(name)
+        if known is not None:
+            self._permit.receive(Destination(Kind.TOPIC, known.pattern, is_pattern=True), {})
 
     def _end_subscription(self, key: str) -> None:
         subscription = self._subscriptions.pop(key)
@@ -602,39 +562,6 @@ class Session:
         if subscription.queue.private:
             self._router.unsubscribe_topic(subscription.queue)
 
-    # -- temporary queues -------------------------------------------------------------------
-
-    def _own_queue(self, name: str) -> Queue:
-        """This connection's temporary queue of that name, made if need be.
-
-        Raises:
-            ProtocolError: it has as many as it may have subscriptions.
-        """
-        queue = self._temporary.get(name)
-        if queue is None:
-            if len(self._temporary) >= self._lobby.settings.max_subscriptions:
-                raise ProtocolError(
-                    ErrorCode.LIMIT_EXCEEDED,
-                    f"{len(self._temporary)} temporary queues on one connection are the limit",
-                )
-            queue = self._router.temporary_queue(f"{_TEMPORARY}{name}", self._lobby.new_token())
-            self._temporary[name] = queue
-        return queue
-
-    def _check_room(self, own: Queue) -> None:
-        """Refuse to fill the broker with what only the sender could take out again.
-
-        Held until there is room, it could never do that, and all other producers would wait too.
-
-        Raises:
-            ProtocolError: the broker is full, and this temporary queue is part of the reason.
-        """
-        if self._router.pressure.full and own.bytes:
-            raise ProtocolError(
-                ErrorCode.LIMIT_EXCEEDED,
-                f"the broker is full, and {own.bytes} bytes wait in {own.destination!r}",
-            )
-
     def _reply_queue(self, name: str) -> Queue:
         """The queue of a ``reply-to``. A client that has not subscribed to it is subscribed.
 
@@ -642,7 +569,7 @@ class Session:
         subscribe first, and then have their own subscription.
         """
         destination = f"{_TEMPORARY}{name}"
-        queue = self._own_queue(name)
+        queue = self._temporary.own(name)
         if not any(sub.queue is queue for sub in self._subscriptions.values()):
             subscription = self._new_subscription(destination, queue, AckMode.AUTO, 0)
             self._subscriptions[destination] = subscription
@@ -783,18 +710,14 @@ class Session:
         if self.principal is not None:
             self._lobby.logins.leave(self.principal)
         self._alarm.cancel()
-        self._watch.cancel()
+        self._hold.end()
         self._receipts.forget()
-        if self._held_by is not None:
-            self._held_by.forget(self._go_on)
         self._transactions.abort_all()
         # None of them is to be given what another one leaves behind.
         self.stop_deliveries()
         for key in list(self._subscriptions):
             self._end_subscription(key)
-        for queue in self._temporary.values():
-            self._router.close_temporary_queue(queue)
-        self._temporary.clear()
+        self._temporary.close()
         if self.principal is not None:
             self._lobby.desk.left(self, why)
 

@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from stompy.admin.rows import Tls
+from stompy.admin.parts import Tls
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.session.holdings import Holdings
@@ -199,6 +199,12 @@ class Connection(asyncio.Protocol):
         """Whether the client sent something, or left, and that was not read yet."""
         return input_waits(self._transport)
 
+    @property
+    def login(self) -> str | None:
+        """Who has logged in."""
+        principal = None if self._session is None else self._session.principal
+        return None if principal is None else principal.name
+
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""
         if self._session is not None:
@@ -326,7 +332,7 @@ class Connection(asyncio.Protocol):
 
 def input_waits(transport: asyncio.BaseTransport | None) -> bool:
     """Whether something came, or the peer left, and that was not read yet."""
-    if transport is None:
+    if transport is None or transport.is_closing():
         return False
     with selectors.DefaultSelector() as selector:
         selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)

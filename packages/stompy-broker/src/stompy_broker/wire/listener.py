@@ -179,6 +179,7 @@ class Opening(asyncio.Protocol):
 
     owes = False
     """Nobody has logged in, so there is nothing to settle."""
+    login = None
 
     def stop_deliveries(self) -> None:
         """There are none."""

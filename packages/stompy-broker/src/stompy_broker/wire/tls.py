@@ -6,6 +6,8 @@ import ssl
 from collections.abc import Sequence
 from typing import cast
 
+from stompy.admin.parts import Tls
+from stompy.transport.tls import TLSLayer
 from stompy_broker.config import ConfigError, TLSConfig
 
 _Pairs = Sequence[tuple[str, str]]
@@ -107,3 +109,14 @@ _SHORT = {
 def _escaped(value: str) -> str:
     """A value in a distinguished name (RFC 4514, 2.4)."""
     return "".join(f"\\{mark}" if mark in ',+"\\<>;=' else mark for mark in value)
+
+
+def facts_of(layer: TLSLayer) -> Tls:
+    """What reports say about an encrypted connection whose handshake is done."""
+    session = layer.ssl_object
+    cipher = session.cipher()
+    return {
+        "version": session.version() or "",
+        "cipher": cipher[0] if cipher else "",
+        "subject": login_of(session, "dn") or "",
+    }

@@ -10,31 +10,33 @@ True
 """
 
 from stompy.admin.command import CommandError, CommandErrorCode, Reply, Request
-from stompy.admin.rows import (
+from stompy.admin.parts import (
     Alarm,
     Beat,
+    Holding,
+    Lag,
+    Listener,
+    Rate,
+    Series,
+    StoreFigures,
+    Tls,
+    Traffic,
+    TransactionLimits,
+    Watching,
+)
+from stompy.admin.rows import (
     BrokerRow,
     ConnectionRow,
     DurableRow,
     Event,
-    Holding,
     Kind,
-    Lag,
-    Listener,
     QueueDetail,
     QueueRow,
-    Rate,
     Role,
     Row,
-    Series,
-    StoreFigures,
     SubscriptionRow,
-    Tls,
     TopicRow,
-    Traffic,
-    TransactionLimits,
     TransactionRow,
-    Watching,
 )
 from stompy.admin.snapshot import (
     AGES,

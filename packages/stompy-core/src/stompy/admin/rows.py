@@ -5,6 +5,9 @@ fields that it does not know, and every field has a default for brokers that do 
 that end in ``_at`` are milliseconds since the epoch, ``_ms`` are durations; counters only grow
 within one ``boot`` of the broker. Sizes of messages count headers and what the broker adds.
 
+Nobody changes a row once it is made. Rows are not frozen, because making a frozen one of thirty
+fields takes five times as long, and a busy broker makes thousands a second.
+
 The reference page of the manual is made from the docstrings here.
 """
 
@@ -13,7 +16,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypedDict
+
+from stompy.admin.parts import (
+    Alarm,
+    Beat,
+    Holding,
+    Lag,
+    Listener,
+    Rate,
+    Series,
+    StoreFigures,
+    Tls,
+    Traffic,
+    TransactionLimits,
+    Watching,
+)
+
+from stompy.rows import Shown
 
 
 class Kind(StrEnum):
@@ -59,114 +78,8 @@ class Role(StrEnum):
 _RANKS = tuple(Role)
 
 
-# -- parts of rows -----------------------------------------------------------------------------
-
-Rate = TypedDict("Rate", {"in": float, "out": float, "ack": float})
-"""Messages a second, over the last second or more."""
-
-Traffic = TypedDict(
-    "Traffic", {"in": float, "out": float, "ack": float, "in_bytes": float, "out_bytes": float}
-)
-"""`Rate`, and bytes a second on the wire."""
-
-
-class Listener(TypedDict):
-    """Where a broker takes connections."""
-
-    url: str
-    clients: int
-
-
-class Lag(TypedDict):
-    """By how much the event loop was late, in milliseconds, over the last ten seconds."""
-
-    avg: float
-    p99: float
-    max: float
-
-
-class StoreFigures(TypedDict):
-    """How the message store is.
-
-    ``kind`` is ``memory`` or ``sqlite``; ``trouble`` says why nothing can be written, if so;
-    ``unwritten`` changes are not safe yet; ``commits`` counts, each of them one ``fsync``, and
-    ``fsync_avg_ms`` is what a whole one takes.
-    """
-
-    kind: str
-    bytes: int
-    trouble: str
-    unwritten: int
-    commits: int
-    fsync_per_s: float
-    fsync_avg_ms: float
-
-
-class Alarm(TypedDict):
-    """Something that needs a person: ``memory``, ``disk`` or ``store``."""
-
-    name: str
-    since: int
-    reason: str
-
-
-class Watching(TypedDict):
-    """What the ``$SYS`` topics themselves cost; not part of the other counters."""
-
-    watchers: int
-    out_msgs: int
-    out_bytes: int
-    dropped: int
-    commands: int
-
-
-class Tls(TypedDict):
-    """The encryption of a connection."""
-
-    version: str
-    cipher: str
-    subject: str
-
-
-class Beat(TypedDict):
-    """Heart-beat intervals as agreed, in milliseconds; 0 = none."""
-
-    in_ms: int
-    out_ms: int
-
-
-class Holding(TypedDict):
-    """What an open transaction holds for one destination."""
-
-    name: str
-    sends: int
-    acks: int
-    nacks: int
-    bytes: int
-
-
-class TransactionLimits(TypedDict):
-    """How large a transaction may become."""
-
-    frames: int
-    bytes: int
-
-
-class Series(TypedDict):
-    """Recent history: the counters at the end of each step, the newest last."""
-
-    step_ms: int
-    until: int
-    in_msgs: list[int]
-    out_msgs: list[int]
-    ready: list[int]
-
-
-# -- rows --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerRow:
+@dataclass(slots=True, kw_only=True)
+class BrokerRow(Shown):
     """The broker itself.
 
     Attributes:
@@ -272,8 +185,8 @@ class BrokerRow:
     admin: Watching | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueRow:
+@dataclass(slots=True, kw_only=True)
+class QueueRow(Shown):
     """One queue.
 
     Attributes:
@@ -350,8 +263,8 @@ class QueueRow:
     dlq_of: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicRow:
+@dataclass(slots=True, kw_only=True)
+class TopicRow(Shown):
     """One topic.
 
     Attributes:
@@ -373,8 +286,8 @@ class TopicRow:
     last_in_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionRow:
+@dataclass(slots=True, kw_only=True)
+class ConnectionRow(Shown):
     """One client.
 
     Attributes:
@@ -434,8 +347,8 @@ class ConnectionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionRow:
+@dataclass(slots=True, kw_only=True)
+class SubscriptionRow(Shown):
     """One subscription.
 
     Attributes:
@@ -488,8 +401,8 @@ class SubscriptionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DurableRow:
+@dataclass(slots=True, kw_only=True)
+class DurableRow(Shown):
     """One durable topic subscription.
 
     Attributes:
@@ -521,8 +434,8 @@ class DurableRow:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionRow:
+@dataclass(slots=True, kw_only=True)
+class TransactionRow(Shown):
     """One open transaction.
 
     Attributes:
@@ -558,7 +471,7 @@ class TransactionRow:
     self: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class QueueDetail(QueueRow):
     """One queue in detail: its row, and these.
 
@@ -572,8 +485,8 @@ class QueueDetail(QueueRow):
     series: Series | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+@dataclass(slots=True, kw_only=True)
+class Event(Shown):
     """One thing that happened.
 
     Attributes:

@@ -27,6 +27,7 @@ from stompy.admin.rows import (
     TopicRow,
     TransactionRow,
 )
+from stompy.rows import Rows
 
 VERSION = 1
 """Version of the schema: ``"v"`` in each envelope, ``admin-version`` in CONNECTED."""
@@ -130,6 +131,10 @@ class Page:
     rows: tuple[Row, ...]
     removed: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return Rows(self.rows)._repr_html_()
+
 
 @cache
 def field_names(kind: Kind) -> tuple[str, ...]:
@@ -192,6 +197,8 @@ def page_from(envelope: object, own: str = "") -> Page:
 
 
 def _rows(kind: Kind, data: Any, names: Sequence[str] | None, own: str) -> list[Row]:
+    if data is None and kind in SINGLE:
+        return []  # there is nothing of that name
     listed: list[Any] = data if isinstance(data, list) else [data]
     if names is not None:
         listed = [dict(zip(names, values, strict=False)) for values in listed]
@@ -303,7 +310,11 @@ class Table:
         self.page = pages[-1]
         return True
 
-    def now(self) -> list[Row]:
+    def now(self) -> Rows[Row]:
         """All rows, with their ages as of the last snapshot."""
         at = self.page.at if self.page else 0
-        return [aged(row, at) for row in self.rows.values()]
+        return Rows(aged(row, at) for row in self.rows.values())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self.now()._repr_html_()

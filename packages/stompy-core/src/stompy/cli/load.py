@@ -32,8 +32,6 @@ _ANSWER_SECONDS = 10.0
 _DRAIN_SECONDS = 3.0
 """When nothing has come for so long after the last message was sent, nothing more will."""
 _LOOK_SECONDS = 0.1
-_ACK_EVERY = 20
-"""In mode ``client`` so many messages are acknowledged at once."""
 
 Connect = Callable[..., STOMPClient]
 Watch = Callable[[float, str], None]
@@ -56,9 +54,6 @@ class Load:
         self._destinations = [
             f"{prefix}stompy.bench.{self._token}.{number}" for number in range(plan.destinations)
         ]
-        self._headers: dict[str, str] = {}
-        if plan.persistent is not None:
-            self._headers["persistent"] = "true" if plan.persistent else "false"
         self._copies = [plan.copies(number) for number in range(plan.destinations)]
         self._sent = [Tally() for _ in range(plan.producers)]
         self._received = [Tally() for _ in range(plan.consumers)]
@@ -220,6 +215,7 @@ class Load:
     def _produce(self, number: int) -> None:
         plan, tally = self._plan, self._sent[number]
         with self._connect() as client:
+            headers = self._headers_for(client)
             outstanding: deque[str] = deque()
             self._ready.wait()
             for count in range(plan.quota(number)):
@@ -230,7 +226,7 @@ class Load:
                 receipt = client.message(
                     self._destinations[chosen],
                     body,
-                    headers=self._headers,
+                    headers=headers,
                     receipt=bool(plan.window),
                 )
                 tally.messages += 1
@@ -245,6 +241,10 @@ class Load:
             if not plan.window:
                 _synchronize(client)
             tally.ended = perf_counter()
+
+    def _headers_for(self, client: STOMPClient) -> dict[str, str]:
+        persistent = self._plan.persistent
+        return {} if persistent is None else _dialect(client).persistence_headers(persistent)
 
     def _keep_pace(self, count: int) -> bool:
         """Wait until the message of that number is due; false when the load ends before."""
@@ -261,7 +261,7 @@ class Load:
 
     def _consume(self, number: int) -> None:
         tally, settles = self._received[number], self._plan.ack is not AckMode.AUTO
-        every = _ACK_EVERY if self._plan.ack is AckMode.CLIENT else 1
+        every = self._plan.ack_every
         with self._subscriber(number) as client:
             last: STOMPFrame | None = None
             self._ready.wait()
@@ -325,6 +325,7 @@ class Load:
     def _ask(self, number: int) -> None:
         plan, tally = self._plan, self._sent[number]
         with self._connect() as client:
+            headers = self._headers_for(client)
             self._ready.wait()
             for count in range(plan.quota(number)):
                 if self._stop.is_set() or self._time_is_up or not self._keep_pace(count):
@@ -336,7 +337,7 @@ class Load:
                     self._destinations[chosen],
                     body,
                     timeout=_ANSWER_SECONDS,
-                    headers=self._headers,
+                    headers=headers,
                 )
                 tally.times.record(perf_counter_ns() - began)
                 tally.messages += 1

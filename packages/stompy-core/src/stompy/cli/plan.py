@@ -8,6 +8,9 @@ from enum import StrEnum
 from stompy.cli.histogram import Histogram
 from stompy.frame import AckMode
 
+_ACK_EVERY = 20
+"""In mode ``client`` so many messages are acknowledged at once."""
+
 
 class Kind(StrEnum):
     """What a load is like."""
@@ -58,6 +61,14 @@ class Plan:
     def is_topic(self) -> bool:
         """Whether each message goes to all consumers of its destination."""
         return self.kind in (Kind.TOPIC, Kind.DURABLE)
+
+    @property
+    def ack_every(self) -> int:
+        """How many messages a consumer settles with one ACK."""
+        if self.ack is not AckMode.CLIENT:
+            return 1
+        # With all that it may have unsettled it would wait for ever.
+        return max(1, min(_ACK_EVERY, self.prefetch // 2)) if self.prefetch else _ACK_EVERY
 
     def sources(self, consumer: int) -> list[int]:
         """The destinations that a consumer takes from; between them they take from all."""

@@ -86,7 +86,7 @@ class Layers:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = tuple(layers)
-        self._goodbye = b""
+        self._last_words: bytes | None = None
 
     @property
     def ready(self) -> bool:
@@ -124,10 +124,9 @@ class Layers:
 
     def take(self) -> bytes:
         """What they have to say; a layer is silent until those below it are ready."""
-        goodbye, self._goodbye = self._goodbye, b""
-        return goodbye + self._told()
-
-    def _told(self) -> bytes:
+        if self._last_words is not None:
+            told, self._last_words = self._last_words, b""
+            return told
         standing = 0
         while standing < len(self._layers) and self._layers[standing].ready:
             standing += 1
@@ -137,9 +136,13 @@ class Layers:
         return told
 
     def close(self) -> None:
-        """Say goodbye in all of them that have begun, the uppermost first."""
+        """Say goodbye in all of them that have begun, the upper ones first; once."""
+        if self._last_words is not None:
+            return
+        told = b""
         for layer in reversed(self._layers):
             if layer.ready:
+                told = layer.send(told) if told else b""
                 layer.close()
-                # A layer that is closed takes no more words of those above it.
-                self._goodbye += self._told()
+                told += layer.take()
+        self._last_words = told

@@ -105,6 +105,8 @@ class Acting(Screen[None]):
     async def _count(self, action: Action, row: Row, text: str) -> int | None:
         """How many things the command would touch."""
         request = action.request(row, text, dry_run=True)
+        if "ids" in request.args:
+            return 1
         if action.batched:
             # Where to is not known yet, and the limit is that of one batch.
             args = {name: request.args[name] for name in _SELECTS if name in request.args}
@@ -149,7 +151,9 @@ class Acting(Screen[None]):
         done = 0
         wanted = count or 0
         while done < wanted:
-            result = await self.session.command(action.request(row, text))
+            # A single batch is done as it was seen; of several, each takes what is there.
+            expect = wanted if wanted <= acts.BATCH else None
+            result = await self.session.command(action.request(row, text, expect=expect))
             moved = acts.matched(result) or 0
             done += moved
             if moved < acts.BATCH:
@@ -158,5 +162,5 @@ class Acting(Screen[None]):
         return {"matched": done}
 
 
-_SELECTS = ("queue", "ids", "selector")
+_SELECTS = ("queue", "headers")
 """The arguments that say which messages are meant."""

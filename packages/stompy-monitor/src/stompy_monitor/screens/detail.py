@@ -81,7 +81,6 @@ class DetailScreen(MonitorScreen):
 
     def on_mount(self) -> None:
         """The first table takes the keys."""
-        super().on_mount()
         self.focus_body()
 
     def focus_body(self) -> None:
@@ -155,7 +154,7 @@ class DetailScreen(MonitorScreen):
     def action_messages(self) -> None:
         """Look at the messages of the queue."""
         if self.kind == "queues":
-            self.session.navigator.browse(self.key, "")
+            self.session.navigator.browse(self.key, {})
 
     def action_copy_row(self) -> None:
         """Copy it as JSON."""

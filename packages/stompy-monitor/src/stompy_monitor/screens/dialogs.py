@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -218,9 +219,11 @@ class JumpDialog(ModalScreen[str | None]):
                 parts += [(f"\n  {key}", "bold $primary"), (f"  {label}", "")]
             yield Static(Content.assemble(*parts))
 
-    def on_key(self, event: object) -> None:
-        """One key decides."""
-        key = getattr(event, "key", "")
+    def on_key(self, event: events.Key) -> None:
+        """One key decides; it is for nobody else."""
+        event.stop()
+        event.prevent_default()
+        key = event.key
         self.dismiss(key if key in {name for name, _ in self._choices} else None)
 
 

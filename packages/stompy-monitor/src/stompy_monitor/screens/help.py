@@ -21,17 +21,17 @@ def help_page(screen: Screen[None], title: str) -> Content:
         title: of that screen.
     """
     parts: list[tuple[str, str]] = [(f"{title}\n", "bold $primary")]
-    groups: dict[str, dict[str, list[str]]] = {}
-    for key, (node, binding, _, _) in screen.active_bindings.items():
-        if not binding.id or not binding.description:
-            continue
-        group = _GROUPS.get(binding.id.partition(".")[0], type(node).__name__)
-        shown = screen.app.get_key_display(binding)
-        keys = groups.setdefault(group, {}).setdefault(binding.description, [])
-        if shown not in keys:
-            keys.append(shown)
-        del key
+    groups: dict[str, dict[str, list[str]]] = {group: {} for group in _GROUPS.values()}
+    for _, binding, _, _ in screen.active_bindings.values():
+        if binding.id and binding.description:
+            group = _GROUPS.get(binding.id.partition(".")[0], "Program")
+            keys = groups[group].setdefault(binding.description, [])
+            shown = screen.app.get_key_display(binding)
+            if shown not in keys:
+                keys.append(shown)
     for group, entries in groups.items():
+        if not entries:
+            continue
         parts.append((f"\n{group}\n", "bold"))
         for description, keys in entries.items():
             parts.append((f"  {', '.join(keys):<18}", "$primary"))
@@ -43,15 +43,16 @@ def help_page(screen: Screen[None], title: str) -> Content:
 
 
 _GROUPS = {
-    "view": "Views",
-    "table": "Table",
-    "go": "Moving about",
     "act": "Actions: a preview and a question come first",
+    "messages": "Here",
+    "message": "Here",
+    "detail": "Here",
+    "overview": "Here",
+    "go": "Moving about",
+    "table": "Table",
+    "view": "Views",
     "time": "Time",
     "app": "Program",
     "screen": "Program",
-    "detail": "Here",
-    "messages": "Here",
-    "message": "Here",
-    "overview": "Here",
 }
+"""The heading for each kind of binding, in the order of the page."""

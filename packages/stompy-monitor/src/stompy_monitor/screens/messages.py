@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,8 +32,8 @@ _FIELDS = (
     "position",
     "state",
     "age_ms",
-    "body_bytes",
-    "delivery_count",
+    "size",
+    "deliveries",
     "content_type",
     "preview",
     "words",
@@ -50,21 +50,25 @@ class MessagesScreen(TableScreen):
     ]
 
     def __init__(
-        self, session: Session, queue: str, selector: str, tab: str, path: tuple[str, ...]
+        self,
+        session: Session,
+        queue: str,
+        headers: Mapping[str, object],
+        tab: str,
+        path: tuple[str, ...],
     ) -> None:
         super().__init__(session, views.MESSAGES, path)
         self.tab = tab
         self.queue = queue if queue.startswith("/") else f"/queue/{queue}"
-        self.selector = selector
+        self.headers = headers
         self.messages: dict[str, Message] = {}
         self.found = Table("messages")
-        self.total = 0
+        self.more = False
         self.trouble = ""
         self.fetching = False
 
     def on_mount(self) -> None:
         """Look at the first page."""
-        super().on_mount()
         self.action_reload()
 
     def table_of(self, model: Model) -> Table:
@@ -80,17 +84,20 @@ class MessagesScreen(TableScreen):
 
     def action_more(self) -> None:
         """Fetch the next page."""
-        if not self.fetching and len(self.messages) < self.total:
+        if not self.fetching and self.more:
             self._fetch(len(self.messages))
 
     @work(group="peek", exclusive=True)
     async def _fetch(self, offset: int) -> None:
         self.fetching = True
         try:
-            result = await self.session.command(self._request(offset, PAGE, PREVIEW_BYTES))
-            self._take(result.get("messages"), offset)
-            total = result.get("total")
-            self.total = total if isinstance(total, int) else len(self.messages)
+            request = self._request(offset, PAGE, PREVIEW_BYTES)
+            result = await self.session.command(request)
+            self._take(result)
+            self.more = bool(result.get("more"))
+            if not self.more and not self.headers:
+                held = Request(request.cmd, {**request.args, "offset": 0, "state": "unacked"})
+                self._take(await self.session.command(held))
             self.trouble = ""
         except (CommandError, OutcomeUnknown) as error:
             self.trouble = str(error)
@@ -100,24 +107,27 @@ class MessagesScreen(TableScreen):
 
     def _request(self, offset: int, limit: int, max_bytes: int) -> Request:
         args: dict[str, object] = {"queue": self.queue, "offset": offset, "limit": limit}
-        if self.selector:
-            args["selector"] = self.selector
+        if self.headers:
+            args["headers"] = self.headers
         shows = self.session.may_see_bodies()
         args |= {"body": "head", "max_bytes": max_bytes} if shows else {"body": "none"}
         return Request("message.peek", args)
 
-    def _take(self, told: object, offset: int) -> None:
-        for number, item in enumerate(told if isinstance(told, list) else []):
+    def _take(self, result: Mapping[str, object]) -> None:
+        told = result.get("messages")
+        for item in told if isinstance(told, list) else []:
             message = Message.read(item)
             self.messages[message.message_id] = message
             facts = message.facts
+            received = facts.get("received_at")
+            known = isinstance(received, (int, float))
             values: list[object] = [
                 message.message_id,
-                offset + number + 1,
+                len(self.messages),
                 message.state,
-                facts.get("age_ms"),
-                message.body_bytes,
-                facts.get("delivery_count"),
+                max(0, self.session.model.at - received) if known else None,  # type: ignore[operator]
+                facts.get("size"),
+                facts.get("deliveries"),
                 message.headers.get("content-type"),
                 message.preview(200),
                 " ".join(message.headers.values())[:400],
@@ -132,8 +142,8 @@ class MessagesScreen(TableScreen):
             parts.append((f"   {self.trouble}", "$error"))
         elif self.fetching:
             parts.append(("   looking…", MUTED))
-        elif len(self.messages) < self.total:
-            parts.append((f"   of {self.total:,}; N fetches more", MUTED))
+        elif self.more:
+            parts.append(("   there are more: N", MUTED))
         return parts
 
     def draw(self, model: Model, now: float) -> None:
@@ -142,7 +152,7 @@ class MessagesScreen(TableScreen):
         row = self.rows.row()
         message = self.messages.get(row.key) if row is not None else None
         preview = self.query_one("#preview", Bar)
-        preview.border_title = formats.middle_cut(self.queue, 80).replace("[", r"\[")
+        preview.head(formats.middle_cut(self.queue, 80))
         if message is not None:
             lines = message.lines(message.guess())[:4]
             preview.show([("\n".join(lines), "")])
@@ -164,8 +174,9 @@ class MessagesScreen(TableScreen):
         self.action_reload()
 
     def on_row_table_opened(self, event: RowTable.Opened) -> None:
-        """Open the message."""
+        """Open the message; Textual would call the handler of the base class as well."""
         event.stop()
+        event.prevent_default()
         message = self.messages[event.row.key]
         name = formats.middle_cut(message.message_id, 24)
         screen = MessageScreen(self.session, self, event.row, message, (*self.path, name))
@@ -206,7 +217,6 @@ class MessageScreen(MonitorScreen):
 
     def on_mount(self) -> None:
         """Show what is here, and fetch more of it."""
-        super().on_mount()
         self.query_one("#message-headers").border_title = "Headers"
         self.focus_body()
         self._show_body()
@@ -248,8 +258,7 @@ class MessageScreen(MonitorScreen):
         if max_bytes is not None:
             args["max_bytes"] = max_bytes
         result = await self.session.command(Request("message.get", args), 30.0)
-        told = result.get("message")
-        return Message.read(told if isinstance(told, dict) else result)
+        return Message.read(result)
 
     def action_view(self) -> None:
         """The next way to show the body."""

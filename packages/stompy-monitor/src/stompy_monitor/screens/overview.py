@@ -71,7 +71,6 @@ class OverviewScreen(MonitorScreen):
 
     def on_mount(self) -> None:
         """The alarms take the keys."""
-        super().on_mount()
         self.focus_body()
 
     def focus_body(self) -> None:

@@ -107,7 +107,7 @@ class TableScreen(MonitorScreen):
         self.rows.show(model, self.table_of(model), now)
         row = self.rows.row()
         preview = self.query_one("#preview", Bar)
-        preview.border_title = formats.middle_cut(_heading(row), 80).replace("[", r"\[")
+        preview.head(formats.middle_cut(_heading(row), 80))
         preview.show(self._preview(model, row) if row is not None else [])
 
     def _preview(self, model: Model, row: Row) -> list[Part]:
@@ -306,7 +306,7 @@ class TableScreen(MonitorScreen):
         event.stop()
         row = event.row
         if row.table.kind == "dead":
-            self.session.navigator.browse(row.text("queue"), row.text("selector"))
+            self.session.navigator.browse(row.text("queue"), _group_of(row))
         else:
             self.session.navigator.inspect(row.table.kind, row.key)
 
@@ -315,7 +315,7 @@ class TableScreen(MonitorScreen):
         row = self.rows.row()
         if row is not None and row.table.kind in ("queues", "dead"):
             name = row.text("name") or row.text("queue")
-            self.session.navigator.browse(name, row.text("selector"))
+            self.session.navigator.browse(name, _group_of(row))
 
     def jumps(self) -> list[tuple[str, str]]:
         """Where ``g`` leads to from this row."""
@@ -360,6 +360,12 @@ class TableScreen(MonitorScreen):
 
 _ON_THE_LINE = frozenset(("id", "destination", "ready", "unacked", "oldest", "drains in", "state"))
 """What a row shows anyway need not stand in its preview."""
+
+
+def _group_of(row: Row) -> dict[str, object]:
+    """What the messages of a row have in common; empty for a whole queue."""
+    headers = row.value("headers")
+    return headers if isinstance(headers, dict) else {}
 
 
 def _heading(row: Row | None) -> str:

@@ -33,12 +33,20 @@ class Bar(Widget):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._shown: tuple[Part, ...] = ()
+        self._title = ""
 
     def show(self, parts: Sequence[Part]) -> None:
         """Show this."""
         if tuple(parts) != self._shown:
             self._shown = tuple(parts)
             self.refresh()
+
+    def head(self, title: str) -> None:
+        """Write this on the border, as it is."""
+        if title != self._title:
+            self._title = title
+            # Titles of borders are markup, unlike everything else here.
+            self.border_title = title.replace("[", r"\[")
 
     def render(self) -> RenderResult:
         """What is shown."""

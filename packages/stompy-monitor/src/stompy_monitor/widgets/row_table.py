@@ -123,6 +123,7 @@ class RowTable(ScrollView, can_focus=True):
         self.now = 0.0
         self._columns: list[tuple[Column, int]] = []
         self._for_width = -1
+        self._seen: object = None
         self._painted: dict[int, object] = {}
         self._styles: dict[str, Style] = {}
 
@@ -130,7 +131,12 @@ class RowTable(ScrollView, can_focus=True):
 
     def show(self, model: Model, table: Table, now: float) -> None:
         """Take the rows of this moment, and repaint the lines that changed."""
-        self.model, self.table, self.now = model, table, now
+        seen = (model, table, table.version, self.listing.stamp(now), self.size)
+        self.now = now
+        if seen == self._seen:
+            return
+        self._seen = seen
+        self.model, self.table = model, table
         before = self.listing.cursor
         self.listing.refresh(table, now)
         self._fit()
@@ -138,15 +144,20 @@ class RowTable(ScrollView, can_focus=True):
         if self.virtual_size.height != height:
             self.virtual_size = Size(self._content_width(), height)
         self._scroll_to_cursor()
+        self._refresh_changed()
+        if self.listing.cursor != before:
+            self.post_message(self.Moved(self))
+
+    def _refresh_changed(self) -> None:
+        """Let the lines that differ from what was painted be painted again."""
         for y in range(self.size.height):
             if self._painted.get(y) != self._signature(y):
                 self.refresh(Region(0, y, self.size.width, 1))
-        if self.listing.cursor != before:
-            self.post_message(self.Moved(self))
 
     def repaint(self) -> None:
         """Paint everything anew: columns or colours are others."""
         self._for_width = -1
+        self._seen = None
         self._styles.clear()
         self._painted.clear()
         self._fit()
@@ -249,26 +260,24 @@ class RowTable(ScrollView, can_focus=True):
         first, descending = order[0] if order else (None, True)
         plain, chosen = self.style_of("header"), self.style_of("sorted")
         arrow = ("v" if descending else "^") if self.ascii_only else ("▼" if descending else "▲")
-        segments = [Segment(" " * _MARGIN, plain)]
+        runs = [(" " * _MARGIN, plain)]
         for column, width in self._columns:
             here = first is not None and column.name == first.name and bool(column.title)
             title = column.title + (arrow if here else "")
-            segments.append(Segment(_pad(title, width, column.right), chosen if here else plain))
-            segments.append(Segment(" ", plain))
-        return segments
+            runs.append((_pad(title, width, column.right) + " ", chosen if here else plain))
+        return _segments(runs)
 
     def _line(self, row: Row) -> list[Segment]:
         here = row.key == self.listing.cursor
         over = self._cursor_style() if here else Style()
         glyph = self._glyph(here, row.key in self.listing.marks)
         plain = self.style_of("plain") + over
-        segments = [Segment(glyph, self.style_of("glyph") + over)]
+        runs = [(glyph, self.style_of("glyph") + over)]
         for (column, width), text in zip(self._columns, self._texts(row), strict=True):
             tone = column.tone(row) if column.tone is not None else ""
             style = self.style_of(tone) + over if tone else plain
-            segments.append(Segment(_pad(text, width, column.right), style))
-            segments.append(Segment(" ", plain))
-        return segments
+            runs.append((_pad(text, width, column.right) + " ", style))
+        return _segments(runs)
 
     def _glyph(self, here: bool, marked: bool) -> str:
         if marked:
@@ -296,7 +305,7 @@ class RowTable(ScrollView, can_focus=True):
     def _go(self, position: int) -> None:
         self.listing.move_to(position, self.now)
         self._scroll_to_cursor()
-        self.refresh()
+        self._refresh_changed()
         self.post_message(self.Moved(self))
 
     def action_move(self, lines: int) -> None:
@@ -339,6 +348,19 @@ class RowTable(ScrollView, can_focus=True):
         """Fit the columns to the new width."""
         self.repaint()
         self._scroll_to_cursor()
+
+
+def _segments(runs: list[tuple[str, Style]]) -> list[Segment]:
+    """One segment for neighbours of one style: every change of style costs bytes."""
+    segments = []
+    text, style = runs[0]
+    for more, other in runs[1:]:
+        if other == style:
+            text += more
+        else:
+            segments.append(Segment(text, style))
+            text, style = more, other
+    return [*segments, Segment(text, style)]
 
 
 def _pad(text: str, width: int, right: bool) -> str:

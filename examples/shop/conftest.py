@@ -1,0 +1,10 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def stompy_settings():
+    """The tests' brokers treat queues as the shop's broker does."""
+    return tomllib.loads(Path(__file__).with_name("broker.toml").read_text())

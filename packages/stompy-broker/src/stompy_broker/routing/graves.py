@@ -1,0 +1,136 @@
+"""Dead letters: where messages go that a queue gives up, and what is written on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stompy.admin.rows import Event
+from stompy_broker.admin.events import Events
+from stompy_broker.destination import Destination, parse_destination
+from stompy_broker.message import Message, MessageHead
+from stompy_broker.policy import DEAD_LETTER
+from stompy_broker.routing.queue import Queue
+
+DEAD_LETTER_PREFIX = "DLQ."
+
+_NO_LONGER = frozenset(("expiration", "expires", "ttl"))
+"""Headers that would end a dead letter as well."""
+
+_DEEPEST = 16
+"""Queues that push out each other's messages may do so in a circle; so far it is followed."""
+
+
+def grave_of(queue: Queue, cause: str) -> str:
+    """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
+
+    What a connection rejects of its own temporary queue is dropped, and what a dead-letter queue
+    gives up, unless its policy names another place for it.
+    """
+    policy = queue.policy
+    if queue.volatile and not queue.private:
+        return ""
+    target = DEAD_LETTER
+    if cause == "expired":
+        target = policy.expired_to
+    elif cause == "maxlen" and policy.overflow == "drop-head":
+        target = policy.overflow_to
+    if target == DEAD_LETTER:
+        return "" if queue.final else policy.dead_letter
+    return target
+
+
+class Graves:
+    """Buries messages.
+
+    Args:
+        publish: sends a dead letter on.
+        wall: gives the time in milliseconds since the epoch.
+        events: told of each message, if somebody wants to know.
+    """
+
+    def __init__(
+        self,
+        publish: Callable[[Destination, MessageHead, bytes], None],
+        wall: Callable[[], int],
+        events: Events,
+    ) -> None:
+        self._publish = publish
+        self._wall = wall
+        self._events = events
+        self._depth = 0
+        self._pushing: set[str] = set()
+
+    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
+        """Move a message that a queue gives up to where its policy says, or drop it.
+
+        A topic's messages are filed under the topic, not under the pattern that was subscribed.
+        """
+        if cause == "expired":
+            queue.expired += 1
+        target, name = self._target(queue, message, cause)
+        if "message" in self._events.detailed:
+            self._tell(queue, message, cause, reason, is_kept=bool(target))
+        if not target:
+            queue.dropped += cause != "expired"
+            return
+        queue.dead_lettered += 1
+        head = self._head(message, target, name, cause, reason)
+        assert message.body is not None
+        self._depth += 1
+        if cause == "maxlen":
+            self._pushing.add(queue.destination)
+        try:
+            self._publish(parse_destination(target), head, message.body)
+        finally:
+            self._depth -= 1
+            if cause == "maxlen":
+                self._pushing.discard(queue.destination)
+
+    def _target(self, queue: Queue, message: Message, cause: str) -> tuple[str, str]:
+        """Where to, empty = nowhere; and the name to file it under."""
+        grave = grave_of(queue, cause)
+        if not grave or self._depth >= _DEEPEST:
+            return "", ""
+        name = queue.name
+        if queue.private or queue.durable:
+            name = parse_destination(message.head.headers()["destination"]).name
+        target = grave.replace("{name}", name)
+        if target == queue.destination or target in self._pushing:
+            # A queue that just makes room cannot take what another one pushes out for that.
+            return "", ""
+        return target, name
+
+    def _head(
+        self, message: Message, target: str, name: str, cause: str, reason: str
+    ) -> MessageHead:
+        headers = message.head.headers()
+        origin = headers["destination"]
+        for header in _NO_LONGER & headers.keys():
+            headers[f"original-{header}"] = headers.pop(header)
+        headers.setdefault("x-first-death-queue", name)
+        headers.setdefault("x-first-death-reason", cause)
+        headers.setdefault("original-destination", origin)
+        headers |= {
+            "destination": target,
+            "x-last-death-queue": name,
+            "x-last-death-reason": cause,
+            "x-death-count": str(message.deliveries),
+            "x-death-time": str(self._wall()),
+        }
+        if reason:
+            headers["x-death-info"] = reason
+        return MessageHead.from_headers(headers, message_id=message.message_id.encode())
+
+    def _tell(
+        self, queue: Queue, message: Message, cause: str, reason: str, *, is_kept: bool
+    ) -> None:
+        happened = "dead_lettered" if is_kept else "dropped"
+        self._events.tell(
+            Event(
+                type=f"message.{'expired' if cause == 'expired' else happened}",
+                destination=queue.destination,
+                message_id=message.message_id,
+                reason=reason or cause,
+                detail={"cause": cause, "deliveries": message.deliveries},
+            )
+        )

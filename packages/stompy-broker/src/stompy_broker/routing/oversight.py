@@ -1,0 +1,134 @@
+"""What operators see of a queue and do to it: the part of `Queue` that no message passes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Set
+
+from stompy_broker.message import Message
+from stompy_broker.routing.consumer import Consumer, Halted
+from stompy_broker.routing.line import Line
+from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.setup import Setup
+
+
+class Oversight(ABC):
+    """A queue as operators have to do with it.
+
+    Attributes:
+        pressure: makes senders wait; None = nothing of its own does.
+        subscriptions: how many subscriptions want to take part or do.
+        bytes: size of everything in it, also of what is with consumers.
+        published: messages that came in.
+        delivered: deliveries, redeliveries included.
+        removed: messages that operators took out.
+        setup: what is kept of it, and of what operators decided.
+    """
+
+    pressure: Pressure | None
+    subscriptions: int
+    bytes: int
+    published: int
+    delivered: int
+    removed: int
+    setup: Setup
+    _line: Line
+    _consumers: dict[Consumer, None]
+    _waiting: deque[Consumer]
+    _unacked: int
+
+    @abstractmethod
+    def _pump(self) -> None:
+        """Hand out what is ready while somebody waits for it."""
+
+    @abstractmethod
+    def _let_go(self, message: Message) -> None:
+        """Account for a message no more."""
+
+    # -- looking ----------------------------------------------------------------------------
+
+    def browse(self) -> list[Message]:
+        """What waits, next one first, and then what is delayed. Not for the hot path."""
+        return self._line.sorted_messages()
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """While this is the same, nothing has happened here. There may be many to look at."""
+        line = self._line
+        return (
+            self.published,
+            self.delivered,
+            self.bytes,
+            self._unacked,
+            len(line.fresh),
+            len(line.ordered),
+            self.subscriptions,
+            self.setup,
+        )
+
+    @property
+    def delayed(self) -> int:
+        """How many messages wait out a redelivery delay."""
+        return len(self._line.delayed)
+
+    @property
+    def unacked(self) -> int:
+        """How many messages are with consumers."""
+        return self._unacked
+
+    @property
+    def consumers(self) -> int:
+        """How many consumers there are."""
+        return len(self._consumers)
+
+    @property
+    def line(self) -> Line:
+        """Who waits; to look at, not to change."""
+        return self._line
+
+    # -- doing ------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Deliver nothing until `proceed`."""
+        if not isinstance(self._waiting, Halted):
+            self._waiting = Halted(self._waiting)
+
+    def proceed(self) -> None:
+        """Deliver again."""
+        self._waiting = deque(self._waiting)
+        self._pump()
+
+    def hold_intake(self, held: bool) -> None:
+        """Make whoever sends to it wait, or no more."""
+        if self.pressure is None:
+            self.pressure = Pressure(0)
+            self.pressure.used = self.bytes
+        if held:
+            self.pressure.hold()
+        else:
+            self.pressure.open()
+
+    def discard(self, count: int) -> int:
+        """Forget so many of the messages that are next in line; say how many there were."""
+        line = self._line
+        count = min(count, line.ready)
+        for _ in range(count):
+            self._let_go(line.pop())
+        line.prioritized = line.prioritized and bool(line.ordered)
+        self.removed += count
+        return count
+
+    def take_out(self, sequences: Set[int]) -> list[Message]:
+        """Forget messages that wait, by sequence; gives those that did."""
+        line, taken = self._line, []
+        # In order they are first in line, and need no search.
+        while (first := line.first) and first.sequence in sequences:
+            taken.append(line.pop())
+        if len(taken) < len(sequences):
+            taken += line.take_out(lambda message: message.sequence in sequences)
+        for message in taken:
+            self._let_go(message)
+        line.prioritized = line.prioritized and bool(line.ordered)
+        self.removed += len(taken)
+        return taken

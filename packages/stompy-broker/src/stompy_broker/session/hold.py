@@ -1,0 +1,80 @@
+"""A client that has to wait before it may send more (design, promise 11)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from stompy_broker.clock import Clock
+from stompy_broker.routing.pressure import Pressure
+from stompy_broker.session.lobby import Peer
+
+log = logging.getLogger("stompy_broker.session")
+
+_WATCH_SECONDS = 1.0
+
+
+class Hold:
+    """Reads no more from a client while there is no room for what it sends.
+
+    Args:
+        clock: for looking whether it has left meanwhile.
+        peer: its connection.
+        changed: told whether it has to wait from now on.
+    """
+
+    def __init__(self, clock: Clock, peer: Peer, changed: Callable[[bool], None]) -> None:
+        self._clock = clock
+        self._peer = peer
+        self._changed = changed
+        self._held_by: Pressure | None = None
+        self._leaving = False
+        self._ended = False
+        self._watch = clock.alarm(self._see_if_left)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the client has to wait."""
+        return self._held_by is not None
+
+    def begin(self, pressure: Pressure, *, consumes: bool) -> None:
+        """Let it wait for room, if it has to.
+
+        Args:
+            pressure: what is full.
+            consumes: whether it has subscriptions.
+        """
+        if self._held_by is not None or self._leaving or not pressure.stops(consumes=consumes):
+            return
+        self._held_by = pressure
+        pressure.wait(self._go_on)
+        self._watch.set(self._clock.now() + _WATCH_SECONDS)
+        self._peer.pause()
+        self._changed(True)
+        log.info("%s: waits for room before it may send more", self._peer.address)
+
+    def end(self) -> None:
+        """The session is over."""
+        self._ended = True
+        self._watch.cancel()
+        if self._held_by is not None:
+            self._held_by.forget(self._go_on)
+
+    def _see_if_left(self) -> None:
+        """A client that has gone may hold what keeps the broker full, so read on to its end."""
+        if self._held_by is None or self._ended:
+            return
+        if self._peer.has_left:
+            self._held_by.forget(self._go_on)
+            self._leaving = True
+            self._go_on()
+        else:
+            self._watch.set(self._clock.now() + _WATCH_SECONDS)
+
+    def _go_on(self) -> None:
+        self._held_by = None
+        if self._ended:
+            return
+        self._changed(False)
+        self._peer.resume()
+        log.info("%s: may send again", self._peer.address)

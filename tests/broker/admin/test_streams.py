@@ -1,0 +1,222 @@
+"""Streams and their publisher, with a time that the test turns and steps that it takes."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from tests.support.house import Time, make_head, make_router
+
+from stompy.admin import Kind, Table, field_names, read_page
+from stompy.admin.rows import Event
+from stompy.admin.snapshot import Format, Mode
+from stompy.headers import Version
+from stompy_broker.admin.census import Census, Tally
+from stompy_broker.admin.process import Process
+from stompy_broker.admin.publisher import Publisher
+from stompy_broker.admin.streams import Identity, Writer
+from stompy_broker.message import Message
+from stompy_broker.routing.router import Router
+from stompy_broker.session.observation import EVENTS_WAITING, Observation, Wanted
+from stompy_broker.session.outlet import Outlet
+
+DELTAS = Wanted(Kind.QUEUES, "", Format.COLUMNS, Mode.DELTA, 1000, field_names(Kind.QUEUES))
+
+
+class Broker:
+    """All that publishing needs, in one place."""
+
+    def __init__(self) -> None:
+        self.time = Time()
+        self.router: Router = make_router(self.time)
+        self.cpu = 0.0
+        self._soon: deque[Callable[[], None]] = deque()
+        self.census = Census(
+            self.router,
+            {},
+            self.time.clock,
+            Tally(),
+            Process(None),
+            listeners=lambda: (),
+            connections=lambda: (0, 0),
+            draining=lambda: False,
+        )
+        self.publisher = Publisher(
+            self.census,
+            self.router.events,
+            Writer(Identity("box", "boot"), lambda: self.census.up_ms),
+            self.time.clock,
+            self._soon.append,
+            lambda: self.cpu,
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.time.advance(seconds)
+        while self._soon:
+            self._soon.popleft()()
+
+    def fill(self, name: str) -> None:
+        self.router.publish_to(self.router.queue(name), make_head(), b"x")
+
+
+class Reader:
+    """An observation and what was written for it."""
+
+    def __init__(self) -> None:
+        self.outlet = Outlet(lambda: None, lambda: None)
+        self.observation = Observation("1", self.outlet, Version.V1_2, "c-1")
+
+    def stop(self) -> None:
+        self.outlet.shut()
+
+    def go_on(self) -> None:
+        self.outlet.open()
+        self.observation.resume()
+
+    def read(self) -> list[Any]:
+        frames = self.outlet.take().split(b"\0")[:-1]
+        return [json.loads(frame.partition(b"\n\n")[2]) for frame in frames]
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+def seqs(envelopes: Sequence[Any]) -> list[tuple[int, int | None]]:
+    return [(envelope["seq"], envelope.get("base")) for envelope in envelopes]
+
+
+def test_who_comes_later_joins_the_stream(broker: Broker) -> None:
+    first, second = Reader(), Reader()
+    broker.fill("a")
+    broker.publisher.observe(first.observation, [DELTAS], None)
+    broker.pass_time(0.05)
+    broker.pass_time(1)
+    assert seqs(first.read()) == [(1, None), (2, 1)]
+    broker.publisher.observe(second.observation, [DELTAS], None)
+    broker.pass_time(0.05)
+    assert seqs(second.read()) == [(2, None)]
+    broker.fill("b")
+    broker.pass_time(1)
+    assert seqs(first.read()) == seqs(second.read()) == [(3, 2)]
+
+
+def test_bytes_are_shared(broker: Broker) -> None:
+    offered: list[Sequence[Message]] = []
+
+    class Offered(Observation):
+        def offer(self, stream: Wanted, pages: Sequence[Message]) -> None:
+            offered.append(pages)
+
+    for _ in range(2):
+        reader = Offered("1", Outlet(lambda: None, lambda: None), Version.V1_2, "c")
+        broker.publisher.observe(reader, [DELTAS], None)
+    broker.pass_time(0.05)
+    assert offered[0] is offered[1]
+
+
+def test_who_falls_behind_gets_everything_as_it_is_then(broker: Broker) -> None:
+    reader = Reader()
+    broker.fill("a")
+    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.pass_time(0.05)
+    reader.stop()
+    for name in "bcde":
+        broker.fill(name)
+        broker.pass_time(1)
+    reader.go_on()
+    got = reader.read()
+    # The second was on its way already when the socket was full.
+    assert seqs(got) == [(1, None), (2, 1), (5, None)]
+    assert reader.observation.dropped == 2
+    table = Table(Kind.QUEUES)
+    for envelope in got:
+        table.add(read_page(json.dumps(envelope)))
+    assert list(table.rows) == list("abcde")
+    broker.pass_time(1)
+    assert seqs(reader.read()) == [(6, 5)]
+
+
+def test_a_row_is_not_repeated_for_its_age(broker: Broker) -> None:
+    reader = Reader()
+    broker.fill("a")
+    broker.publisher.observe(reader.observation, [DELTAS], None)
+    for _ in range(3):
+        broker.pass_time(1)
+    first, *others = reader.read()
+    assert len(first["data"]) == 1
+    assert [envelope["data"] for envelope in others] == [[]] * len(others)
+
+
+def test_everything_is_repeated_once_a_minute(broker: Broker) -> None:
+    reader = Reader()
+    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.pass_time(0.05)
+    for _ in range(65):
+        broker.pass_time(1)
+    assert sum(envelope.get("base") is None for envelope in reader.read()) == 2
+
+
+def test_a_stream_that_takes_too_long_comes_less_often_and_says_so(broker: Broker) -> None:
+    reader = Reader()
+    broker.fill("a")
+    broker.publisher.observe(reader.observation, [DELTAS], None)
+    rows = broker.census.rows
+
+    def slowly(*args: Any) -> Any:
+        broker.cpu += 0.25
+        return (yield from rows(*args))
+
+    broker.census.rows = slowly  # type: ignore[method-assign]
+    broker.pass_time(0.05)
+    for _ in range(9):
+        broker.pass_time(1)
+    got = reader.read()
+    assert len(got) == 4
+    assert got[-1]["interval_ms"] == 3000
+
+
+def test_who_leaves_while_a_round_is_made_is_forgotten(broker: Broker) -> None:
+    reader = Reader()
+    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.time.advance(0.05)
+    broker.publisher.forget(reader.observation)
+    reader.observation.clear()
+    broker.pass_time(0)
+    assert broker.publisher._streams == {}
+    assert reader.outlet.size == 0
+
+
+def test_a_fault_in_a_round_ends_that_round_only(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = Reader()
+    rows = broker.census.rows
+
+    def fails(*args: Any) -> Any:
+        raise RuntimeError("oops")
+
+    broker.census.rows = fails  # type: ignore[method-assign]
+    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.pass_time(0.05)
+    assert "fault while snapshots were made" in caplog.text
+    broker.census.rows = rows  # type: ignore[method-assign]
+    broker.pass_time(1)
+    assert seqs(reader.read()) == [(1, None)]
+
+
+def test_events_are_bounded_and_the_oldest_go(broker: Broker) -> None:
+    reader = Reader()
+    broker.publisher.observe(reader.observation, [], "queue.*")
+    reader.stop()
+    for number in range(EVENTS_WAITING + 11):
+        broker.router.events.tell(Event(type="queue.created", destination=str(number)))
+    reader.go_on()
+    told = [envelope["data"]["destination"] for envelope in reader.read()]
+    # One was written before it was known that the socket takes no more.
+    assert told == ["0", *map(str, range(11, EVENTS_WAITING + 11))]
+    assert reader.observation.dropped == 10

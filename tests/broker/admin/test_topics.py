@@ -1,0 +1,299 @@
+"""What the broker publishes about itself, over real sockets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from tests.support.admin import Observer, data, observing
+from tests.support.wire import Peer, cheap_hash, running_broker, unique, until
+
+from stompy.admin import PAGE_ROWS, ROWS, SINGLE, VERSION, Kind, Page, Table, field_names
+from stompy_broker.running import RunningBroker
+
+SNAPSHOTS = [kind for kind in Kind if kind not in (Kind.QUEUE, Kind.EVENT)]
+
+
+def traffic(peer: Peer, queue: str) -> None:
+    """Something to see of every kind."""
+    topic = queue.replace("q-", "t.")
+    peer.send(
+        f"SUBSCRIBE\nid:a\ndestination:/queue/{queue}\nack:client-individual\n\n\0",
+        f"SUBSCRIBE\nid:b\ndestination:/topic/{topic}\n\n\0",
+        f"SUBSCRIBE\nid:c\ndestination:/topic/{topic}.>\ndurable:true\nauto-delete:false\n\n\0",
+        f"BEGIN\ntransaction:tx\n\n\0SEND\ndestination:/queue/{queue}\ntransaction:tx\n\nx\0",
+        f"SEND\ndestination:/queue/{queue}\n\nhello\0SEND\ndestination:/topic/{topic}\n\nx\0",
+    )
+    assert len(peer.bodies(2 + 1)) == 3
+
+
+def of_interest(page: Page, queue: str) -> bool:
+    return queue.removeprefix("q-") in json.dumps([dataclasses.asdict(row) for row in page.rows])
+
+
+@pytest.mark.parametrize("form", ["objects", "columns"])
+def test_every_kind_comes_at_once_and_again(
+    broker: RunningBroker, admin: Observer, queue: str, form: str
+) -> None:
+    with observing(broker.port, f"client-id:{queue}") as other:
+        traffic(other.peer, queue)
+        ids = {k: admin.subscribe(k, format=form, interval=250) for k in SNAPSHOTS}
+        first = {kind: admin.page(ids[kind]) for kind in SNAPSHOTS}
+        assert len({page.tick for page in first.values()}) == 1
+        for kind, page in first.items():
+            assert page.kind is kind
+            assert page.seq == 1
+            assert all(isinstance(row, ROWS[kind]) for row in page.rows)
+            if kind is not Kind.BROKER:
+                assert of_interest(page, queue), kind
+        second = {kind: admin.page(ids[kind]) for kind in SNAPSHOTS}
+        assert [page.seq for page in second.values()] == [2] * len(SNAPSHOTS)
+        assert all(second[kind].up_ms > first[kind].up_ms for kind in SNAPSHOTS)
+        assert len({page.tick for page in second.values()}) == 1
+        other.peer.send("UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0")
+        other.peer.sync()
+
+
+def test_json_holds_every_field_of_the_schema_and_nothing_else(
+    broker: RunningBroker, admin: Observer, queue: str
+) -> None:
+    with observing(broker.port) as other:
+        traffic(other.peer, queue)
+        for kind in (*SNAPSHOTS, f"queue.{queue}"):
+            frame = admin.frame(admin.subscribe(kind))
+            envelope = data(frame)
+            rows = envelope["data"]
+            row = rows if isinstance(rows, dict) else rows[0]
+            assert list(row) == list(field_names(Kind(envelope["kind"])))
+            assert envelope["v"] == VERSION
+            assert frame["destination"] == f"/topic/$SYS.{kind}"
+            assert (frame["kind"], frame["seq"]) == (envelope["kind"], str(envelope["seq"]))
+            assert isinstance(rows, dict) == (Kind(envelope["kind"]) in SINGLE)
+        other.peer.send("UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0")
+        other.peer.sync()
+
+
+def test_the_rows_say_what_is_so(broker: RunningBroker, admin: Observer, queue: str) -> None:
+    with observing(broker.port, "client-id:the-one") as other:
+        traffic(other.peer, queue)
+        admin.fill(queue, "1", "2")
+        assert len(other.peer.bodies(2)) == 2
+        watched = admin.page(admin.subscribe("connections")).rows
+        (own,) = [row for row in watched if row.self]
+        (one,) = [row for row in watched if row.client_id == "the-one"]
+        assert own.role == "admin"
+        assert (one.subscriptions, one.transactions, one.unacked) == (3, 1, 3)
+        assert one.in_msgs == 3
+        assert one.out_msgs == 5
+        (row,) = [
+            r for r in admin.page(admin.subscribe("subscriptions")).rows if queue in r.destination
+        ]
+        assert (row.connection, row.ack, row.unacked, row.delivered) == (
+            one.id,
+            "client-individual",
+            3,
+            3,
+        )
+        assert row.oldest_unacked_at is not None
+        (detail,) = admin.page(admin.subscribe(f"queue.{queue}")).rows
+        assert (detail.unacked, detail.consumers, detail.in_msgs) == (3, 1, 3)
+        assert detail.consumers_detail[0]["id"] == row.id
+        transactions = admin.page(admin.subscribe("transactions")).rows
+        (transaction,) = [row for row in transactions if row.connection == one.id]
+        assert transaction.destinations[0]["sends"] == transaction.sends == 1
+        (brokers,) = admin.page(admin.subscribe("broker")).rows
+        assert brokers.connections == 2
+        assert brokers.messages_unacked >= 3
+        assert brokers.store is not None
+        assert brokers.store["kind"] == "memory"
+        other.peer.send("UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0")
+        other.peer.sync()
+
+
+def test_many_rows_come_in_pages_and_deltas_hold_what_changed(
+    broker: RunningBroker, admin: Observer
+) -> None:
+    word = unique("many")
+    for number in range(PAGE_ROWS + 5):
+        admin.peer.send(f"SEND\ndestination:/queue/{word}.{number}\n\nx\0")
+    admin.ask("ping")
+    watch = admin.subscribe("queues", mode="delta", format="columns", interval=250, fields="ready")
+    table = Table(Kind.QUEUES)
+    page = admin.page(watch)
+    assert page.pages > 1
+    assert not table.add(page)
+    while not table.add(page := admin.page(watch)):
+        assert page.base is None
+    assert table.rows[f"{word}.7"].ready == 1
+    assert len(table.rows) == page.total > PAGE_ROWS
+    admin.fill(f"{word}.7", "y")
+    page = admin.page_with(watch, lambda page: page.rows)
+    assert page.base == page.seq - 1
+    assert [(row.name, row.ready) for row in page.rows] == [(f"{word}.7", 2)]
+    admin.ask("queue.delete", queue=f"{word}.7")
+    page = admin.page_with(watch, lambda page: page.removed)
+    assert page.removed == (f"{word}.7",)
+    for number in range(PAGE_ROWS + 5):
+        if number != 7:
+            admin.ask("queue.delete", queue=f"{word}.{number}")
+
+
+def test_projection_leaves_out_all_but_the_key_and_what_was_asked_for(admin: Observer) -> None:
+    admin.fill(unique(), "x")
+    envelope = data(admin.frame(admin.subscribe("queues", fields="ready, unacked, nonsense")))
+    assert set(envelope["data"][0]) == {"name", "ready", "unacked"}
+
+
+def test_a_wildcard_gives_all_kinds_and_life_events(admin: Observer) -> None:
+    watch = admin.subscribe(">")
+    seen: set[Kind] = set()
+    while not seen >= {*SNAPSHOTS, Kind.EVENT}:
+        seen.add(admin.page(watch).kind)
+
+
+def test_ordinary_wildcards_and_sends_never_reach_the_brokers_own(broker: RunningBroker) -> None:
+    with observing(broker.port) as admin:
+        admin.peer.send(
+            "SUBSCRIBE\nid:all\ndestination:/topic/>\n\n\0",
+            "SUBSCRIBE\nid:star\ndestination:/topic/*.queues\n\n\0",
+        )
+        admin.page(admin.subscribe("queues"))
+        assert not [frame for frame in admin._kept if frame["subscription"] in ("all", "star")]
+        admin.peer.send("SEND\ndestination:/topic/$SYS.queues\n\n{}\0")
+        error = admin.peer.read()
+        while error.command != "ERROR":
+            error = admin.peer.read()
+        assert error["error-code"] == "bad-destination"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ("destination:/topic/$SYS.chickens", "bad-destination"),
+        ("destination:/topic/$SYS.queues.>.x", "bad-destination"),
+        ("destination:/topic/$SYS.queues\nack:client", "bad-header"),
+        ("destination:/topic/$SYS.queues\nselector:a = 1", "bad-header"),
+        ("destination:/topic/$SYS.queues\ndurable:true", "bad-header"),
+        ("destination:/topic/$SYS.queues\ninterval:soon", "bad-header"),
+        ("destination:/topic/$SYS.queues\nformat:xml", "bad-header"),
+        ("destination:/topic/$SYS.queues\nmode:half", "bad-header"),
+        ("destination:/queue/$SYS.command", "bad-destination"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error(broker: RunningBroker, headers: str, code: str) -> None:
+    with observing(broker.port) as admin:
+        admin.peer.send(f"SUBSCRIBE\nid:1\n{headers}\n\n\0")
+        admin.peer.expect_error(code)
+
+
+def test_an_id_in_use_is_an_error_and_unsubscribing_frees_it(broker: RunningBroker) -> None:
+    with observing(broker.port) as admin:
+        watch = admin.subscribe("queues")
+        admin.page(watch)
+        admin.peer.send(f"UNSUBSCRIBE\nid:{watch}\nreceipt:1\n\n\0")
+        assert admin.peer.expect("RECEIPT")["receipt-id"] == "1"
+        admin.peer.send(f"SUBSCRIBE\nid:{watch}\ndestination:/topic/$SYS.queues\n\n\0")
+        admin.page(watch)
+        admin.peer.send(f"SUBSCRIBE\nid:{watch}\ndestination:/queue/a\n\n\0")
+        frame = admin.peer.read()
+        while frame.command != "ERROR":
+            frame = admin.peer.read()
+        assert frame["error-code"] == "duplicate-subscription"
+
+
+def test_a_1_0_client_watches_too(broker: RunningBroker) -> None:
+    peer = Peer.open(broker.port, "1.0")
+    peer.send("SUBSCRIBE\ndestination:/topic/$SYS.broker\n\n\0")
+    assert data(peer.expect("MESSAGE"))["data"]["connections"] >= 1
+    peer.send("UNSUBSCRIBE\ndestination:/topic/$SYS.broker\n\n\0")
+    peer.sync()
+    peer.close()
+
+
+def test_what_is_watched_is_counted_apart(broker: RunningBroker, admin: Observer) -> None:
+    (before,) = admin.page(watch := admin.subscribe("broker", interval=250)).rows
+    for _ in range(3):
+        (after,) = admin.page(watch).rows
+    assert after.admin["out_msgs"] >= before.admin["out_msgs"] + 3
+    assert after.admin["watchers"] >= 1
+    assert (after.in_msgs, after.out_msgs) == (before.in_msgs, before.out_msgs)
+
+
+def test_nothing_is_computed_while_nobody_watches(broker: RunningBroker, admin: Observer) -> None:
+    admin.page(watch := admin.subscribe("queues", interval=250))
+    admin.peer.send(f"UNSUBSCRIBE\nid:{watch}\nreceipt:1\n\n\0")
+    while admin.peer.read().command != "RECEIPT":
+        pass
+    ticks = broker._ask(lambda broker: broker.census._ticks)
+    admin.ask("ping")
+    assert not admin.peer.hears(0.6)
+    assert broker._ask(lambda broker: broker.census._ticks) == ticks
+
+
+def test_hostile_names_are_json_like_any_other(broker: RunningBroker, admin: Observer) -> None:
+    names = [f'{unique()}"\\<b>[/x]', f"{unique()}\u202eevil\u2066".replace("\u202e", "é"), "a:b"]
+    for name in names:
+        escaped = name.replace("\\", "\\\\").replace(":", "\\c")
+        if not name.isprintable():
+            continue
+        admin.peer.send(f"SEND\ndestination:/queue/{escaped}\n\nx\0")
+        frame = admin.frame(admin.subscribe(f"queue.{escaped}"))
+        assert data(frame)["data"]["name"] == name
+        assert admin.row(name)["ready"] >= 1
+
+
+def test_a_queue_that_is_not_there_has_no_detail(admin: Observer, queue: str) -> None:
+    page = admin.page(admin.subscribe(f"queue.{queue}"))
+    assert page.rows == ()
+
+
+def test_a_slow_monitor_gets_gaps_and_not_memory(broker: RunningBroker, admin: Observer) -> None:
+    word = unique("slow")
+    for number in range(1500):
+        admin.peer.send(f"SEND\ndestination:/queue/{word}.{number}\n\nx\0")
+    admin.ask("ping")
+    slow = Observer(Peer.open(broker.port, receive_buffer=4096))
+    watch = slow.subscribe("queues", interval=250)
+
+    def dropped() -> int:
+        return sum(
+            observation.dropped
+            for session in broker._ask(lambda broker: list(broker._sessions.values()))
+            for observation in session.console
+        )
+
+    until(lambda: dropped() >= 3, "snapshots to be dropped")
+    waiting = broker._ask(lambda broker: max(s.peer.unwritten for s in broker._sessions.values()))
+    assert waiting < 4 * 1024 * 1024
+    table = Table(Kind.QUEUES)
+    while table.gaps < 3:
+        table.add(slow.page(watch))
+    assert len(table.rows) >= 1500
+    slow.peer.close()
+    for number in range(1500):
+        admin.peer.send(
+            "SEND\ndestination:/queue/$SYS.command\n\n"
+            f'{{"cmd":"queue.delete","args":{{"queue":"{word}.{number}"}}}}\0'
+        )
+    admin.ask("ping")
+
+
+USERS = ("none", "monitor", "operator")
+
+
+def test_roles_decide_who_watches() -> None:
+    users = {name: cheap_hash("secret") for name in USERS}
+    roles = {"monitor": ["monitor"], "operator": ["operator"], "admin": []}
+    with running_broker(users=users, roles=roles) as broker:
+        for name in USERS:
+            with observing(broker.port, f"login:{name}", "passcode:secret") as client:
+                connected = client.peer.connected
+                assert connected is not None
+                assert connected["admin-role"] == name
+                assert connected["admin-version"] == str(VERSION)
+                watch = client.subscribe("broker")
+                if name == "none":
+                    assert b"'monitor'" in client.peer.expect_error("access-refused").body
+                else:
+                    client.page(watch)
