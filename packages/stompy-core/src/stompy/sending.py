@@ -124,7 +124,7 @@ class FrameSender:
         Args:
             destination: where to.
             body: message body; text is encoded as UTF-8.
-            id: becomes the ``message-id`` header.
+            id: becomes the ``message-id`` header, or what the broker has in its place.
             headers: more headers.
             receipt: a receipt id to ask for, or True for a new one.
             transaction: id of the transaction that the message belongs to.
