@@ -1,7 +1,7 @@
 """What a client says: the verbs that write frames, and their receipts.
 
 `FrameSender` knows frames and the connection they go to. Connecting and receiving are the business
-of `stompy.client`.
+of ``stompy.client``.
 """
 
 from __future__ import annotations
@@ -350,7 +350,7 @@ class FrameSender:
         Args:
             dest: destination.
             ack_mode: ``auto``, ``client`` or ``client-individual``.
-            send_acks: whether messages are acknowledged for you; see `stompy.client`.
+            send_acks: whether messages are acknowledged for you; see ``stompy.client``.
             id: subscription id; a new one by default.
             headers: more headers.
             receipt: True waits until the broker has confirmed the subscription; a text is sent as

@@ -369,7 +369,11 @@ async def _take(unconfirmed: deque[Confirmation], keep: int, timeout: float | No
         # Our broker answers in the order of the frames, so this is mostly the only wait.
         await unconfirmed[len(unconfirmed) - keep - 1].wait(timeout)
     while len(unconfirmed) > keep:
-        await unconfirmed[0].result(timeout)
+        oldest = unconfirmed[0]
+        if oldest.done:
+            oldest.check()
+        else:
+            await oldest.result(timeout)
         unconfirmed.popleft()
 
 
