@@ -1,7 +1,7 @@
 """What a client says: the verbs that write frames, and their receipts.
 
 `FrameSender` knows frames and the connection they go to. Connecting and receiving are the business
-of `stompy.client`.
+of ``stompy.client``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from stompy.errors import (
     OutcomeUnknown,
     STOMPConnectionError,
     STOMPException,
-    UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
@@ -203,7 +202,7 @@ class FrameSender:
     ) -> Confirmation:
         epoch = self._sending(transaction)
         if transaction is not None:
-            _check_transaction(epoch)
+            epoch.dialect.check_confirmation()
         return self._post_on(epoch, command, given, body, transaction, receipt)
 
     def _post_on(
@@ -352,7 +351,7 @@ class FrameSender:
         Args:
             dest: destination.
             ack_mode: ``auto``, ``client`` or ``client-individual``.
-            send_acks: whether messages are acknowledged for you; see `stompy.client`.
+            send_acks: whether messages are acknowledged for you; see ``stompy.client``.
             id: subscription id; a new one by default.
             headers: more headers.
             receipt: True waits until the broker has confirmed the subscription; a text is sent as
@@ -494,11 +493,3 @@ class FrameSender:
         if link is None:
             raise STOMPConnectionError("not connected: call connect() first")
         return link
-
-
-def _check_transaction(epoch: Epoch) -> None:
-    if epoch.dialect.receipt_in_transaction_waits_for_commit:
-        raise UnsupportedByBroker(
-            f"{epoch.dialect.name} confirms what belongs to a transaction only after COMMIT, "
-            "so have that confirmed instead"
-        )
