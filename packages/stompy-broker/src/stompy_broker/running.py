@@ -38,6 +38,7 @@ class _Host:
         self.loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._started = threading.Event()
+        self._ended = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="stompy-broker", daemon=True)
 
@@ -67,6 +68,9 @@ class _Host:
 
     def join(self) -> None:
         """Wait for the end, and raise what it ended by, once."""
+        if self._thread.is_alive():
+            # Before Python 3.13 a join() that is interrupted takes the thread for ended.
+            self._ended.wait()
         self._thread.join()
         _hosts.discard(self)
         failure, self._failure = self._failure, None
@@ -84,6 +88,7 @@ class _Host:
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
             self._started.set()
+            self._ended.set()
 
     async def _serve(self) -> None:
         async with self.broker:
