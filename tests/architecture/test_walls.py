@@ -47,7 +47,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "transport.websocket",
         },
         {"frame", "transport.failover"},
-        {"backlog", "message", "protocol.states", "subscriptions", "verbs"},
+        {"addressees", "backlog", "message", "protocol.states", "subscriptions", "verbs"},
         {"transactions", "wanted"},
         {"protocol.base"},
         {"protocol.client", "protocol.server"},
@@ -131,7 +131,25 @@ FLOORS: dict[str, list[set[str]]] = {
         {"cli"},
         {"__main__"},
     ],
-    "stompy_monitor": [{"stompy_monitor"}, {"cli"}, {"__main__"}],
+    "stompy_monitor": [
+        {"stompy_monitor", "safe", "drawing", "expression", "history", "themes", "source"},
+        {"formats", "table", "bodies"},
+        {"alarms", "actions"},
+        {"columns", "model"},
+        {"views"},
+        {"listing", "details", "feed", "recording"},
+        {"replay", "session", "headless"},
+        {"widgets", "widgets.bars"},
+        {"widgets.charts", "widgets.row_table"},
+        {"screens", "screens.dialogs", "screens.help"},
+        {"screens.acting"},
+        {"screens.base"},
+        {"screens.tables", "screens.overview"},
+        {"screens.detail", "screens.messages"},
+        {"app", "web"},
+        {"cli"},
+        {"__main__"},
+    ],
 }
 
 IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "ssl", "threading", "time"}
@@ -189,7 +207,17 @@ IMPURE = {
         "__main__",
         "stompy_broker",
     },
-    "stompy_monitor": {"cli", "__main__", "stompy_monitor"},
+    "stompy_monitor": {
+        "feed",
+        "replay",
+        "headless",
+        "screens.messages",
+        "app",
+        "web",
+        "cli",
+        "__main__",
+        "stompy_monitor",
+    },
 }
 
 
@@ -252,6 +280,13 @@ def test_pure_modules_are_pure(package: str) -> None:
 def test_arrows_between_packages(package: str, others: set[str]) -> None:
     for name, file in modules(package).items():
         assert not {top.partition(".")[0] for top in imports(file)} & others, name
+
+
+def test_only_what_is_shown_knows_textual() -> None:
+    shown = {"themes", "app", "web", "cli"}
+    for name, file in modules("stompy_monitor").items():
+        if not name.startswith(("widgets", "screens")) and name not in shown:
+            assert not {top.partition(".")[0] for top in imports(file)} & {"textual"}, name
 
 
 EXTRAS = {"transport.websocket": {"websockets"}}

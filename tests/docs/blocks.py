@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 READMES = (ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md")))
 PAGES = {
     str(page.relative_to(ROOT)): page.read_text("utf-8")
-    for page in (*sorted(DOCS.glob("*.md")), *READMES)
+    for page in (*sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("monitor/*.md")), *READMES)
 }
 
 _BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)

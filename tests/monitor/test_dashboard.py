@@ -8,6 +8,7 @@ import pytest
 from tests.support.dashboard import dashboard, on_a_loop
 
 import stompy
+from stompy.admin import Request
 from stompy_broker import RunningBroker, running
 from stompy_monitor import views
 from stompy_monitor.screens.detail import DetailScreen
@@ -36,8 +37,6 @@ def broker(shared: RunningBroker) -> Iterator[RunningBroker]:
 
 
 def ask(client: stompy.STOMPClient, command: str, **args: object) -> None:
-    from stompy.admin import Request
-
     body = Request(command, args).to_json()
     client.message("/queue/$SYS.command", body, receipt=True)
 
@@ -359,7 +358,7 @@ async def test_columns_copies_and_exports(broker: RunningBroker, tmp_path, monke
         await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
         await drive.type("rows.csv")
         await drive.press("enter", "enter")
-        await drive.until(lambda: (tmp_path / "rows.csv").exists())
+        await drive.until((tmp_path / "rows.csv").exists)
         assert "exported,1,0" in (tmp_path / "rows.csv").read_text()
         await drive.press("w")
         assert "redelivered" in [column.name for column, _ in drive.table.rows._columns]

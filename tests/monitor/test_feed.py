@@ -112,7 +112,7 @@ async def test_a_command_whose_answer_does_not_come() -> None:
     with ScriptedServer(silent) as server:
         model = Model()
         async with connected(Target(server.url), model, 1000) as feed:
-            while feed.link.phase is not Phase.LIVE:
+            while feed.link.phase is not Phase.LIVE:  # noqa: ASYNC110 -- nothing tells of it
                 await asyncio.sleep(0)
             with pytest.raises(OutcomeUnknown, match="connection ended"):
                 await feed.ask(Request("queue.purge", {"queue": "x"}))

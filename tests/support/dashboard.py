@@ -15,7 +15,7 @@ from stompy_monitor.app import MonitorApp
 from stompy_monitor.feed import Feed
 from stompy_monitor.model import Model
 from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import Options
+from stompy_monitor.session import DEFAULT, Options
 from stompy_monitor.source import Target
 
 P = ParamSpec("P")
@@ -105,7 +105,7 @@ def screen_text(app: MonitorApp) -> str:
 
 @asynccontextmanager
 async def dashboard(
-    url: str, options: Options = Options(), size: tuple[int, int] = (120, 36), **target: Any
+    url: str, options: Options = DEFAULT, size: tuple[int, int] = (120, 36), **target: Any
 ) -> AsyncIterator[Driver]:
     """The program, connected to a broker, until the block ends."""
     model = Model()

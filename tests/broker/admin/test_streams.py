@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -178,6 +179,22 @@ def test_a_stream_that_takes_too_long_comes_less_often_and_says_so(broker: Broke
     got = reader.read()
     assert len(got) == 4
     assert got[-1]["interval_ms"] == 3000
+
+
+def test_many_streams_together_are_bounded_too(broker: Broker) -> None:
+    reader = Reader()
+    rows = broker.census.rows
+
+    def slowly(*args: Any) -> Any:
+        broker.cpu += 0.1
+        return (yield from rows(*args))
+
+    broker.census.rows = slowly  # type: ignore[method-assign]
+    streams = [replace(DELTAS, kind=Kind.QUEUE, name=str(n), fields=("name",)) for n in range(20)]
+    broker.publisher.observe(reader.observation, streams, None)
+    for _ in range(200):
+        broker.pass_time(0.25)
+    assert 4 <= broker.cpu <= 50 / 10 + 2
 
 
 def test_who_leaves_while_a_round_is_made_is_forgotten(broker: Broker) -> None:

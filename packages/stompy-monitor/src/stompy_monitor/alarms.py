@@ -57,8 +57,15 @@ def _waiting(row: Row) -> float:
     return 0 if row.value("dlq_of") else row.number("oldest_ms")
 
 
+def _dying(row: Row) -> float:
+    """Dead letters a minute."""
+    return row.number("in") * 60 if row.value("dlq_of") else 0
+
+
 def _growing(row: Row) -> float:
-    return row.number("in") > row.number("out") and row.number("ready") > 0
+    return (
+        not row.value("dlq_of") and row.number("in") > row.number("out") and row.number("ready") > 0
+    )
 
 
 _LIMITS = (
@@ -87,15 +94,36 @@ def _said(words: str) -> Callable[[Row], str]:
     return lambda _: words
 
 
+def _waits(row: Row) -> str:
+    return f"waits {formats.duration(row.number('oldest_ms'))}"
+
+
+def _full(row: Row) -> str:
+    return f"{formats.share(_limit_share(row))} full"
+
+
+def _slow(row: Row) -> str:
+    return "stuck" if row.value("stuck") else "slow"
+
+
+def _unread(row: Row) -> bool:
+    return row.number("pending_bytes") > _MIB or row.value("state") == "blocked"
+
+
+def _open(row: Row) -> str:
+    return f"open for {formats.duration(row.number('age_ms'))}"
+
+
 RULES = (
     Rule("no-consumer", "queues", _no_consumer, 30_000, 300_000, _said("no consumers"), True),
     Rule("growing", "queues", _growing, 60_000, 300_000, _said("growing"), True),
-    Rule("oldest", "queues", _waiting, 60_000, 600_000, lambda row: f"waits {formats.duration(row.number('oldest_ms'))}"),
-    Rule("limit", "queues", _limit_share, 0.8, 0.95, lambda row: f"{formats.share(_limit_share(row))} full"),
-    Rule("slow", "subscriptions", _at_prefetch, 30_000, 300_000, lambda row: "stuck" if row.value("stuck") else "slow"),
-    Rule("pending", "connections", lambda row: row.number("pending_bytes") > _MIB or row.value("state") == "blocked", 10_000, 60_000, _said("does not read"), True),
-    Rule("age", "transactions", _age("age_ms"), 30_000, 300_000, lambda row: f"open for {formats.duration(row.number('age_ms'))}"),
-)  # fmt: skip
+    Rule("oldest", "queues", _waiting, 60_000, 600_000, _waits),
+    Rule("dead-letters", "queues", _dying, 1, 100, _said("dead letters")),
+    Rule("limit", "queues", _limit_share, 0.8, 0.95, _full),
+    Rule("slow", "subscriptions", _at_prefetch, 30_000, 300_000, _slow),
+    Rule("pending", "connections", _unread, 10_000, 60_000, _said("does not read"), True),
+    Rule("age", "transactions", _age("age_ms"), 30_000, 300_000, _open),
+)
 """What is watched by default."""
 
 

@@ -28,7 +28,7 @@ from stompy_monitor.screens.help import help_page
 from stompy_monitor.screens.messages import MessagesScreen
 from stompy_monitor.screens.overview import OverviewScreen
 from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import Options, Session
+from stompy_monitor.session import DEFAULT, Options, Session
 from stompy_monitor.source import Phase, Source
 from stompy_monitor.table import Row
 from stompy_monitor.views import View
@@ -80,7 +80,7 @@ class MonitorApp(App[int]):
         self,
         model: Model,
         source: Source,
-        options: Options = Options(),
+        options: Options = DEFAULT,
         *,
         clock: Callable[[], float] | None = None,
         wall: Callable[[], float] | None = None,
@@ -154,6 +154,7 @@ class MonitorApp(App[int]):
 
     def tick(self) -> None:
         """Paint what has changed: the clock of the program."""
+        self.session.keep_dead_letters()
         screen = self.screen
         if isinstance(screen, MonitorScreen):
             screen.tick()
@@ -385,19 +386,20 @@ class MonitorApp(App[int]):
         if answer is None:
             return
         try:
-            write_rows(Path(answer.text).expanduser(), view, rows)
+            write_rows(answer.text, view, rows)
         except OSError as error:
             self.notify(f"{answer.text}: {error.strerror}", severity="error", markup=False)
             return
         self.notify(f"{len(rows):,} rows written to {answer.text}", markup=False)
 
 
-def write_rows(path: Path, view: View, rows: list[Row]) -> None:
+def write_rows(name: str, view: View, rows: list[Row]) -> None:
     """Write rows as JSON or CSV, by the name of the file; an existing file is not replaced.
 
     Raises:
         OSError: it cannot be written, or is there already.
     """
+    path = Path(name).expanduser()
     with path.open("x", encoding="utf-8", newline="") as file:
         if path.suffix == ".json":
             json.dump([row.as_dict() for row in rows], file, ensure_ascii=False, indent=1)

@@ -1,7 +1,7 @@
 """The command ``stompy-monitor``: the dashboard, or data for scripts.
 
 Standard output carries data, standard error words. Textual is imported only where there will be a
-screen.
+screen: that is a quarter of a second which scripts need not wait.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import click
 from stompy.transport.address import parse_address
 from stompy_monitor import headless, views
 from stompy_monitor.expression import ExpressionError, parse
+from stompy_monitor.feed import Feed
 from stompy_monitor.headless import Condition, Exit, Failure, say
 from stompy_monitor.model import KINDS, Model
 from stompy_monitor.recording import NoRecording, Recording
+from stompy_monitor.replay import Replay
 from stompy_monitor.safe import safe
 from stompy_monitor.session import Options
 from stompy_monitor.source import Target
@@ -224,7 +226,7 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> tup
 )
 @click.option("--web-write", is_flag=True, help="With --web: allow actions.")
 @click.version_option(package_name="stompy-monitor")
-def main(  # noqa: PLR0913 -- one argument for each option
+def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
     url: str,
     login: str | None,
     passcode: str | None,
@@ -364,7 +366,7 @@ def _run(task: Coroutine[None, None, Exit]) -> int:
 
 
 def _options(look: dict[str, object]) -> Options:
-    from stompy_monitor.themes import full_name
+    from stompy_monitor.themes import full_name  # noqa: PLC0415 -- see above
 
     return Options(**{**look, "theme": full_name(str(look["theme"]))})  # type: ignore[arg-type]
 
@@ -376,9 +378,7 @@ def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -
         say("the dashboard needs a terminal; --once prints one set, --watch one after the other")
         return Exit.USAGE
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    from stompy_monitor.app import MonitorApp
-    from stompy_monitor.feed import Feed
-    from stompy_monitor.replay import Replay
+    from stompy_monitor.app import MonitorApp  # noqa: PLC0415 -- see above
 
     model = Model()
     try:
@@ -413,7 +413,7 @@ def _moment(text: str | None, recording: Recording) -> float | None:
 
 def _serve(where: str, write: bool, target: Target, look: dict[str, object]) -> int:
     try:
-        from stompy_monitor import web
+        from stompy_monitor import web  # noqa: PLC0415 -- see above
     except ImportError:
         say("--web needs more packages: pip install 'stompy-monitor[web]'")
         return Exit.USAGE

@@ -110,8 +110,8 @@ def _moment(name: str) -> Callable[[Row], str]:
 
 def _rates(row: Row) -> str:
     names = [name for name in row.table.rate_names if "." not in name]
-    shown = [f"{name} {formats.rate(row.rates[row.table.rate_names[name]])}/s" for name in names]
-    return "  ".join(shown)
+    shown = [f"{name} {formats.rate(row.rates[row.table.rate_names[name]])}" for name in names]
+    return " ".join(shown)
 
 
 def _drain(row: Row) -> str:
@@ -137,9 +137,8 @@ def _limits(row: Row) -> str:
     parts = []
     if row.number("max_length"):
         parts.append(f"{int(row.number('max_length')):,} messages")
-    for name in ("max_length_bytes", "max_bytes"):
-        if row.number(name):
-            parts.append(formats.size(row.number(name)))
+    sizes = (row.number(name) for name in ("max_length_bytes", "max_bytes"))
+    parts += [formats.size(size) for size in sizes if size]
     return ", ".join(parts) or "none of its own"
 
 
@@ -148,6 +147,13 @@ def _beats(row: Row) -> str:
     if not isinstance(beat, dict):
         return formats.UNKNOWN
     return f"in {formats.duration(beat.get('in_ms'))}, out {formats.duration(beat.get('out_ms'))}"
+
+
+def _most(row: Row) -> str:
+    limits = row.value("limits")
+    if not isinstance(limits, dict):
+        return formats.UNKNOWN
+    return f"{formats.number(limits.get('frames'))}, {formats.size(limits.get('bytes'))}"
 
 
 def _holdings(row: Row) -> str:
@@ -169,7 +175,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("unacked", _number("unacked")),
         ("delayed", _number("delayed")),
         ("size", _size("bytes")),
-        ("rates", _rates),
+        ("per second", _rates),
         ("oldest", _age("oldest_ms")),
         ("drains in", _drain),
         ("consumers", _number("consumers")),
@@ -205,7 +211,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("connected", _moment("connected_at")),
         ("idle", _age("idle_ms")),
         ("heart-beat", _beats),
-        ("rates", _rates),
+        ("per second", _rates),
         ("messages in", _number("in_msgs")),
         ("messages out", _number("out_msgs")),
         ("bytes in", _size("in_bytes")),
@@ -224,7 +230,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("pending", _number("pending")),
         ("unacked", _number("unacked")),
         ("oldest unacked", _age("oldest_unacked_ms")),
-        ("rates", _rates),
+        ("per second", _rates),
         ("delivered", _number("delivered")),
         ("acked", _number("acked")),
         ("nacked", _number("nacked")),
@@ -233,6 +239,15 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("slow", _text("slow")),
         ("stuck", _text("stuck")),
         ("since", _moment("created_at")),
+    ),
+    "dead": (
+        ("queue", _text("queue")),
+        ("died in", _text("origin")),
+        ("cause", _text("reason")),
+        ("count", _number("count")),
+        ("size", _size("bytes")),
+        ("oldest", _moment("oldest_at")),
+        ("newest", _moment("newest_at")),
     ),
     "transactions": (
         ("id", _text("id")),
@@ -246,7 +261,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("acks", _number("acks")),
         ("nacks", _number("nacks")),
         ("size", _size("bytes")),
-        ("limits", _text("limits")),
+        ("may hold", _most),
         ("holds", _holdings),
     ),
 }

@@ -1,8 +1,8 @@
-"""The one small language for filters, alarms and scripts.
+r"""The one small language for filters, alarms and scripts.
 
 =====================  ==========================================================
 ``orders``             the name contains it, upper and lower case alike
-``~^app\\.``           the name matches a regular expression
+``~^app\.``            the name matches a regular expression
 ``ready>1k``           a column compared: ``= != > >= < <=``, and ``~`` for a pattern
 ``a b``, ``a or b``    both; either
 ``!a``, ``( )``        not; grouping
@@ -43,7 +43,8 @@ _TOKEN = re.compile(
     r"""\s*(?:
         (?P<paren>[()])
       | (?P<not>!(?![=]))
-      | (?P<compare>[A-Za-z_][\w.-]*)(?P<op>\s*(?:!=|>=|<=|=|>|<)|~)\s*(?P<value>"(?:[^"\\]|\\.)*"|[^\s()"]+)
+      | (?P<compare>[A-Za-z_][\w.-]*)(?P<op>\s*(?:!=|>=|<=|=|>|<)|~)
+        \s*(?P<value>"(?:[^"\\]|\\.)*"|[^\s()"]+)
       | (?P<regex>~\s*(?:"(?:[^"\\]|\\.)*"|\S+))
       | (?P<quoted>"(?:[^"\\]|\\.)*")
       | (?P<word>[^\s()"!~<>=][^\s()"<>=]*)

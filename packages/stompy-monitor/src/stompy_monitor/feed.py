@@ -245,7 +245,7 @@ class Feed:
 
     # -- commands --------------------------------------------------------------------------------
 
-    async def ask(self, request: Request, timeout: float = 10.0) -> Reply:
+    async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
         """Send a command and wait for its last answer.
 
         Raises:
@@ -260,9 +260,9 @@ class Feed:
         headers = {"reply-to": REPLIES, "correlation-id": number}
         try:
             await client.message(COMMAND_DESTINATION, request.to_json(), headers=headers)
-            return await asyncio.wait_for(answer, timeout)
+            return await asyncio.wait_for(answer, seconds)
         except TimeoutError:
-            raise OutcomeUnknown(f"no answer to {request.cmd} within {timeout:g} s") from None
+            raise OutcomeUnknown(f"no answer to {request.cmd} within {seconds:g} s") from None
         except (STOMPException, OSError) as error:
             raise OutcomeUnknown(f"{request.cmd}: {error}") from error
         finally:

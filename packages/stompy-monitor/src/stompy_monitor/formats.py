@@ -6,7 +6,7 @@ Zero is ``0``; what is not known is ``–``.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from rich.cells import cell_len, chop_cells
 
@@ -96,7 +96,7 @@ def moment(at: float | None, *, local: bool = True) -> str:
 
 
 def _datetime(at: float, local: bool) -> datetime:
-    moment = datetime.fromtimestamp(at / _SECOND, timezone.utc)
+    moment = datetime.fromtimestamp(at / _SECOND, UTC)
     return moment.astimezone() if local else moment
 
 

@@ -81,7 +81,7 @@ class Replay:
             self._ahead = next(self._records, None)
         self.position = min(at, self.recording.end)
 
-    async def ask(self, request: Request, timeout: float = 10.0) -> Reply:
+    async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
         """Nothing can be asked of the past.
 
         Raises:

@@ -10,7 +10,7 @@ from stompy.admin import CommandError, Request, Role
 from stompy_monitor.actions import Action
 from stompy_monitor.model import Model
 from stompy_monitor.source import Link, OutcomeUnknown, Phase, Source
-from stompy_monitor.table import Row, Table
+from stompy_monitor.table import Row
 from stompy_monitor.views import View
 
 DEAD_FIELDS = ("queue", "origin", "reason", "count", "bytes", "oldest_at", "newest_at", "headers")
@@ -34,6 +34,10 @@ class Options:
     slow_link: bool = False
     bell: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
+
+
+DEFAULT = Options()
+"""Everything as it comes."""
 
 
 class Navigator(Protocol):
@@ -90,6 +94,7 @@ class Session:
         self.busy: set[str] = set()
         self.navigator: Navigator
         self._dead: dict[str, list[list[object]]] = {}
+        self._dead_seen: object = None
 
     @property
     def link(self) -> Link:
@@ -139,7 +144,7 @@ class Session:
     async def command(
         self,
         request: Request,
-        timeout: float = 10.0,
+        seconds: float = 10.0,
     ) -> Mapping[str, object]:
         """Ask the broker; the result.
 
@@ -147,7 +152,7 @@ class Session:
             CommandError: it failed.
             OutcomeUnknown: no answer came.
         """
-        reply = await self.source.ask(request, timeout)
+        reply = await self.source.ask(request, seconds)
         return reply.checked()
 
     # -- dead letters ----------------------------------------------------------------------------
@@ -169,8 +174,15 @@ class Session:
             found[queue.key] = [_group(queue.key, group) for group in told]
         self._dead = found
 
-    def dead_table(self, model: Model) -> Table:
-        """The dead letters as rows: grouped where the broker has told, else by queue."""
+    def keep_dead_letters(self) -> None:
+        """Renew the rows of dead letters when the queues are others."""
+        stamp = (self.picture, self.picture.tables["queues"].version, self._dead)
+        if stamp != self._dead_seen:
+            self._dead_seen = stamp
+            self._put_dead_letters(self.picture)
+
+    def _put_dead_letters(self, model: Model) -> None:
+        """Grouped where the broker has told, else by queue."""
         rows: list[list[object]] = []
         for row in model.tables["queues"].rows.values():
             if not row.value("dlq_of") or not row.number("total"):
@@ -183,7 +195,6 @@ class Session:
         at = model.tables["queues"].at
         head = {"kind": "dead", "seq": table.seq + 1, "at": at, "fields": list(DEAD_FIELDS)}
         table.apply({**head, "data": rows})
-        return table
 
 
 def _group(queue: str, told: Mapping[str, object]) -> list[object]:

@@ -70,7 +70,7 @@ class Source(Protocol):
     async def run(self) -> None:
         """Bring data, until cancelled."""
 
-    async def ask(self, request: Request, timeout: float = 10.0) -> Reply:
+    async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
         """Send a command and wait for its last answer.
 
         Raises:

@@ -56,6 +56,9 @@ HAYSTACK = {
 }
 """The fields in which a bare word of a filter is looked for."""
 
+_JOINT = " · "
+"""Between the parts of a key that has several."""
+
 _PLAIN = ("int", "float", "bool", "int | None")
 _HARMLESS = {
     kind.value: frozenset(field.name for field in fields(row) if field.type in _PLAIN)
@@ -280,7 +283,7 @@ class Table:
             elif value:
                 values[where] = safe_value(value)
         keys = self._keys
-        key = str(values[keys[0]]) if len(keys) == 1 else "\0".join(str(values[w]) for w in keys)
+        key = str(values[keys[0]]) if len(keys) == 1 else _JOINT.join(str(values[w]) for w in keys)
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = Row(key, self, values)

@@ -1,4 +1,4 @@
-"""The tables: which columns each has, in which order its rows stand, and what it says when empty."""
+"""The tables: their columns, the order of their rows, and what they say when empty."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class GuardedServer(Server):
     async def on_startup(self, app: web.Application) -> None:
         """Say where to go. The token is in the address, so it is not logged anywhere else."""
         address = f"http://{self.host}:{self.port}/?token={self.door.token}"
-        print(f"stompy-monitor serving {address}", flush=True)  # noqa: T201 -- the contract
+        print(f"stompy-monitor serving {address}", flush=True)  # noqa: T201 -- it stands nowhere else
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """One browser, if there are not too many.

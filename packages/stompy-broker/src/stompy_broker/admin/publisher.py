@@ -14,7 +14,7 @@ from stompy.admin.rows import Event, Kind
 from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.census import Census
 from stompy_broker.admin.events import Events, Take
-from stompy_broker.admin.streams import Stream, Writer
+from stompy_broker.admin.streams import BUSY, Stream, Writer
 from stompy_broker.admin.work import Steps, Work
 from stompy_broker.clock import Clock
 from stompy_broker.message import Message
@@ -56,6 +56,7 @@ class Publisher:
         self._newcomers: list[tuple[Stream, Observation]] = []
         self._round: Work[None] | None = None
         self._alarm = clock.alarm(self._begin_round)
+        self._rests_until = 0.0
         self._takes: dict[Observation, Take] = {}
         self._last: tuple[Event | None, Message | None] = (None, None)
 
@@ -76,9 +77,13 @@ class Publisher:
 
     def _gather(self) -> None:
         """Wait a moment for others that belong together, so that one round serves them all."""
-        soon = self._clock.now() + GATHER_SECONDS
+        self._wake(self._clock.now() + GATHER_SECONDS)
+
+    def _wake(self, *when: float) -> None:
+        """Make the next round then, or when a stream is due, but not before the rest is over."""
         due = [stream.due for stream in self._streams.values() if stream.due is not None]
-        self._alarm.set(min([soon, *due]))
+        if when or due:
+            self._alarm.set(max(min([*when, *due]), self._rests_until))
 
     def forget(self, observation: Observation) -> None:
         """Offer it nothing more."""
@@ -153,12 +158,13 @@ class Publisher:
         return 0.0 if self._round is None else self._round.spent
 
     def _end_round(self, _: None) -> None:
+        # However many streams there are, all together they get a tenth of the time.
+        self._rests_until = self._clock.now() + self._spent * (BUSY - 1)
         self._round = None
-        due = [stream.due for stream in self._streams.values() if stream.due is not None]
-        if due:
-            self._alarm.set(min(due))
         if self._newcomers:
             self._gather()
+        else:
+            self._wake()
 
     def _failed(self, error: Exception) -> None:
         log.error("fault while snapshots were made", exc_info=error)

@@ -30,8 +30,8 @@ from stompy_broker.session.observation import Observation, Wanted
 FULL_SECONDS = 60.0
 """A stream of changes repeats everything this often."""
 
-_BUSY = 10
-"""Work for a stream may take one part in so many of its interval."""
+BUSY = 10
+"""Work for a stream may take one part in so many of its interval, and of the time in all."""
 
 Values = tuple[object, ...]
 
@@ -183,7 +183,7 @@ class Stream:
             spent: processor time that this one took, in seconds.
         """
         wanted = self.wanted.interval_ms
-        self.interval_ms = wanted * max(1, -int(-spent * 1000 * _BUSY // wanted))
+        self.interval_ms = wanted * max(1, -int(-spent * 1000 * BUSY // wanted))
         seconds = self.interval_ms / 1000
         # Multiples of the interval, so that streams of one interval are made in one go.
         self.due = (now // seconds + 1) * seconds

@@ -54,6 +54,7 @@ class DetailScreen(MonitorScreen):
         self.key = key
         self._row: Row | None = session.picture.tables[kind].rows.get(key)
         self._gone = False
+        self._facts_shown: list[Part] = []
         if kind == "queues":
             session.model.watch(key)
 
@@ -110,23 +111,20 @@ class DetailScreen(MonitorScreen):
     def _draw_facts(self, row: Row) -> None:
         facts = details.facts(row)
         columns = max(1, (self.app.size.width - 2) // _COLUMN)
-        short = [(label, value) for label, value in facts if "\n" not in value]
-        parts: list[tuple[str, str]] = []
-        for number, (label, value) in enumerate(short):
-            room = _COLUMN - _LABEL - 1
-            shown = formats.middle_cut(value, room if columns > 1 else self.app.size.width - _LABEL)
-            last = number % columns == columns - 1
-            parts.append((label.ljust(_LABEL), MUTED))
-            fill = "\n" if last else " " * (_COLUMN - _LABEL - cell_len(shown))
-            parts += [(shown, ""), (fill, "")]
-        for label, value in facts:
-            if "\n" in value:
-                parts.append((f"\n{label}\n", MUTED))
-                parts.append(("\n".join(f"  {line}" for line in value.splitlines()), ""))
+        room = _COLUMN - _LABEL - 1
+        long = [fact for fact in facts if cell_len(fact[1]) > room or "\n" in fact[1]]
+        parts: list[Part] = []
+        for number, (label, value) in enumerate(fact for fact in facts if fact not in long):
+            if number and number % columns == 0:
+                parts.append(("\n", ""))
+            parts += [(label.ljust(_LABEL), MUTED), (value, "")]
+            parts.append((" " * (_COLUMN - _LABEL - cell_len(value)), ""))
+        for label, value in long:
+            indented = value.replace("\n", "\n" + " " * _LABEL)
+            parts += [("\n" + label.ljust(_LABEL), MUTED), (indented, "")]
         lines = self.query_one("#fact-lines", Static)
-        content = tuple(parts)
-        if content != getattr(self, "_facts_shown", None):
-            self._facts_shown = content
+        if parts != self._facts_shown:
+            self._facts_shown = parts
             lines.update(Content.assemble(*parts))
 
     def title_parts(self) -> list[Part]:

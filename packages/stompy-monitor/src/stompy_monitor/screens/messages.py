@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -288,7 +289,7 @@ class MessageScreen(MonitorScreen):
         )
         path = Path(f"{kept[:80] or 'message'}.body")
         try:
-            path.write_bytes(message.body)
+            await asyncio.to_thread(path.write_bytes, message.body)
         except OSError as error:
             self.tell(f"{path}: {error.strerror}", "error")
             return

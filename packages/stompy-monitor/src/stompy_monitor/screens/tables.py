@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from stompy_monitor import details, drawing, formats, views
+from stompy_monitor import details, drawing, formats
 from stompy_monitor.columns import Column
 from stompy_monitor.expression import Everything, Expression, ExpressionError, parse
 from stompy_monitor.listing import Listing
@@ -97,8 +97,6 @@ class TableScreen(MonitorScreen):
 
     def table_of(self, model: Model) -> Table:
         """The rows that are shown."""
-        if self.view is views.DEAD:
-            return self.session.dead_table(model)
         return model.tables[self.view.kind]
 
     def draw(self, model: Model, now: float) -> None:
@@ -115,9 +113,9 @@ class TableScreen(MonitorScreen):
         lines: list[list[Part]] = [[]]
         used = 0
         for label, value in details.facts(row):
-            value = value.replace("\n", "; ")
             if value in ("–", "", "0", "no", "none of its own") or label in _ON_THE_LINE:
                 continue
+            value = value.replace("\n", "; ")  # noqa: PLW2901 -- the same, in one line
             cells = len(label) + len(value) + 4
             if used + cells > width:
                 lines.append([])

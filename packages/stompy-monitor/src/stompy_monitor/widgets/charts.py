@@ -72,6 +72,6 @@ class Chart(Widget):
         parts: list[tuple[str, str]] = []
         for number, values in enumerate(self._series):
             lines = each if number else height - each * (len(self._series) - 1)
-            for text in drawing.curve(values, width, lines, top, ascii_only=self._ascii_only):
-                parts.append(("\n" + text, self.TONES[number]))
+            curve = drawing.curve(values, width, lines, top, ascii_only=self._ascii_only)
+            parts += [("\n" + text, self.TONES[number]) for text in curve]
         return parts

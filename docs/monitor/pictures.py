@@ -1,0 +1,204 @@
+"""The pictures of the monitor in the manual, drawn by the program from a recording.
+
+``make pictures`` writes them; a test draws them again and compares. The recording is one of ``make
+demo``; bodies are never recorded, so those that are shown stand here. The clock stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["TZ"] = "UTC"
+time.tzset()
+
+from textual.pilot import Pilot  # noqa: E402 -- after the time zone
+
+from stompy.admin import Reply, Request, Role  # noqa: E402
+from stompy_monitor.app import MonitorApp  # noqa: E402
+from stompy_monitor.model import Model  # noqa: E402
+from stompy_monitor.recording import Recording  # noqa: E402
+from stompy_monitor.replay import Replay  # noqa: E402
+from stompy_monitor.session import Options  # noqa: E402
+from stompy_monitor.source import Link, Phase  # noqa: E402
+
+HERE = Path(__file__).parent
+RECORDING = HERE / "demo.recording"
+DEFAULT = Options()
+LARGE, SMALL = (120, 36), (80, 24)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+        name: of the file.
+        keys: what is pressed.
+        words: what must be seen on it, so that a picture of a crash is no picture.
+        size: of the terminal.
+        options: of the program.
+        phase: of the connection.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    words: tuple[str, ...]
+    size: tuple[int, int] = LARGE
+    options: Options = DEFAULT
+    phase: Phase = Phase.LIVE
+
+
+QUEUES = Options(view="queues")
+PICTURES = (
+    Picture("overview", (), ("Deepest queues", "Alarms", "close-the-books")),
+    Picture("queues", ("2", "down", "down"), ("labels", "no consumers", "newsletter")),
+    Picture("queue", ("2", "slash", *"labels", "enter", "enter"), ("Consumers", "printer")),
+    Picture("filter", ("2", "slash", *"ready", "greater_than_sign", *"10"), ("ready>10",)),
+    Picture("messages", ("2", "slash", *"labels", "enter", "m"), ("m-1", "label for order")),
+    Picture("message", ("2", "slash", *"labels", "enter", "m", "enter"), ("Headers", '"order": 4')),
+    Picture("purge", ("2", "slash", *"labels", "enter", "P"), ("will be destroyed",)),
+    Picture("dead", ("3",), ("rejected", "DLQ.orders")),
+    Picture("topics", ("4",), ("weather.oslo.frost",)),
+    Picture("connections", ("5",), ("printer", "accounts")),
+    Picture("subscriptions", ("6",), ("/queue/labels", "individual")),
+    Picture("durable", ("7",), ("archive.weather",)),
+    Picture("transactions", ("8", "enter"), ("close-the-books", "/queue/ledger")),
+    Picture("events", ("9",), ("connection.closed",)),
+    Picture("help", ("2", "question_mark"), ("Actions: a preview",)),
+    Picture("lost", ("2",), ("lost 12:00", "as of"), phase=Phase.LOST),
+    Picture("small", ("2",), ("labels",), SMALL),
+    Picture("ascii", (), ("Deepest queues",), LARGE, Options(ascii_only=True)),
+    Picture("light", ("2",), ("labels",), LARGE, Options(theme="stompy-light")),
+    Picture("colour-blind", ("2",), ("labels",), LARGE, Options(theme="stompy-colour-blind-dark")),
+)
+
+_BODY = '{"order": 4711, "goods": ["fork", "knife"], "label": "A4"}'
+_HEADERS = {
+    "destination": "/queue/labels",
+    "content-type": "application/json",
+    "order": "4711",
+    "persistent": "true",
+}
+
+
+class Past(Replay):
+    """A recording that answers questions about bodies."""
+
+    async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
+        answers: dict[str, dict[str, Any]] = {
+            "message.peek": {"messages": list(self._messages(request)), "more": False},
+            "message.get": {"message_id": "m-1", "headers": _HEADERS, "body": _BODY},
+            "message.count": {
+                "count": 198,
+                "groups": [
+                    self._group("/queue/orders", "rejected", 185, 96_000),
+                    self._group("/queue/orders", "expired", 13, 61_000),
+                ],
+            },
+            "queue.purge": {"matched": 1204, "unacked": 10},
+        }
+        return Reply(request.cmd, answers[request.cmd])
+
+    def _messages(self, request: Request) -> Any:
+        if request.args.get("state") == "unacked":
+            return
+        for number in range(1, 12):
+            text = _BODY if number == 1 else f"label for order {4711 + 20 * number}"
+            kind = {"content-type": "application/json"} if number == 1 else {}
+            yield {
+                "message_id": f"m-{number}",
+                "headers": {**_HEADERS, "content-type": "text/plain", **kind},
+                "body": text,
+                "body_bytes": len(text),
+                "size": len(text) + 180,
+                "received_at": self.model.at - 90_000 + number * 250,
+                "deliveries": int(number == 1),
+                "state": "ready",
+            }
+
+    def _group(self, origin: str, reason: str, count: int, age: int) -> dict[str, object]:
+        at = self.model.at
+        group = {"origin": origin, "reason": reason, "count": count, "bytes": count * 260}
+        return {**group, "oldest_at": at - age, "newest_at": at - 2_000}
+
+
+class Scene:
+    """The program on the stage, with a clock that goes when it is told to."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.seconds = 100.0
+        model = Model()
+        recording = Recording(RECORDING)
+        past = Past(recording, model, at=recording.end - 5_000, playing=False)
+        past.link = Link(
+            url="stomp://127.0.0.1:61613",
+            phase=picture.phase,
+            role=Role.ADMIN,
+            user="ops",
+            latest_at=self.seconds - 0.4,
+            retry_at=self.seconds + 4,
+            lost_at=(recording.end // 86_400_000) * 86_400_000 + 43_200_000,
+        )
+        model.know_own("c-12")
+        self.app = MonitorApp(
+            model,
+            past,
+            picture.options,
+            clock=lambda: self.seconds,
+            wall=lambda: model.at + 400,
+        )
+
+    async def draw(self, picture: Picture) -> tuple[str, str]:
+        """The picture, and its text."""
+        async with self.app.run_test(size=picture.size) as pilot:
+            await self.app.session.group_dead_letters()
+            await self._settle(pilot)
+            for key in picture.keys:
+                await pilot.press(key)
+            await self._settle(pilot)
+            return _clean(self.app.export_screenshot(title="")), self._text()
+
+    async def _settle(self, pilot: Pilot[int]) -> None:
+        for _ in range(3):
+            looking = [w for w in self.app.workers if w.group in ("peek", "body")]
+            if looking:
+                await self.app.workers.wait_for_complete(looking)
+            await pilot.pause()
+            self.app.tick()
+        await pilot.pause()
+
+    def _text(self) -> str:
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(part.text for part in strip).rstrip() for strip in strips)
+
+
+def _clean(svg: str) -> str:
+    """Without fonts from elsewhere and without blanks at the ends of lines."""
+    svg = re.sub(r"\s*@font-face \{.*?\}\n", "\n", svg, flags=re.DOTALL)
+    svg = svg.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+def draw(picture: Picture) -> tuple[str, str]:
+    """The picture as SVG, and its text."""
+    os.environ["TEXTUAL_ANIMATIONS"] = "none"
+    return asyncio.run(Scene(picture).draw(picture))
+
+
+def main() -> None:
+    for picture in PICTURES:
+        svg, text = draw(picture)
+        missing = [word for word in picture.words if word not in text]
+        if missing:
+            raise SystemExit(f"{picture.name}: {missing} cannot be seen in\n{text}")
+        (HERE / f"{picture.name}.svg").write_text(svg, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
