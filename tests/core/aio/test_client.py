@@ -36,7 +36,7 @@ def test_what_was_not_awaited_says_so():
         with pytest.raises(STOMPConnectionError):
             await opening
 
-    run(main())
+    run(main)
 
 
 def test_connect_is_awaited_or_entered():
