@@ -1,12 +1,13 @@
 """Both clients beside stomp.py and stompman: same broker, same machine, same run.
 
-Each round sends, receives and handles the same messages with all clients, in turn, on fresh queues
-of one broker; medians are printed, and their ratios to the fastest peer.
+Each round sends and receives the same messages with all clients, in turn, on fresh queues of one
+broker; medians are printed, and their ratios to the fastest peer.
 
 =======  ==========================================================================================
 send     one message after another, and the receipt of the last one awaited
 receive  mode ``auto``
-handle   mode ``client-individual``: each message to a handler, and an ACK when it returned
+work     mode ``client-individual``, 1000 messages under way, an ACK for each
+confirm  a receipt for each message, 256 of them awaited at a time by those who can
 =======  ==========================================================================================
 """
 
@@ -18,6 +19,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from itertools import repeat
 from statistics import median
 
 import stomp
@@ -30,6 +32,8 @@ from stompy import aio
 
 BODY = b"x" * 100
 TEXT = BODY.decode()
+PREFETCH = 1000
+WINDOW = 256
 
 
 def stompy_send(port: int, destination: str, count: int) -> float:
@@ -56,21 +60,23 @@ def stompy_receive(port: int, destination: str, count: int) -> float:
         return count / (time.perf_counter() - start)
 
 
-def stompy_handle(port: int, destination: str, count: int) -> float:
+def stompy_work(port: int, destination: str, count: int) -> float:
     with stompy.connect(("127.0.0.1", port)) as client:
         left = count
         start = time.perf_counter()
-        with client.subscription(destination) as subscription:
-
-            def handler(message: stompy.Message) -> None:
-                nonlocal left
+        for message in client.subscription(destination, prefetch=PREFETCH):
+            with message:
                 assert message.Body == BODY
-                left -= 1
-                if not left:
-                    message.ack()
-                    subscription.unsubscribe()
+            left -= 1
+            if not left:
+                break
+        return count / (time.perf_counter() - start)
 
-            subscription.handle(handler)
+
+def stompy_confirm(port: int, destination: str, count: int) -> float:
+    with stompy.connect(("127.0.0.1", port)) as client:
+        start = time.perf_counter()
+        assert client.send_many(destination, repeat(BODY, count), WINDOW, timeout=60) == count
         return count / (time.perf_counter() - start)
 
 
@@ -96,21 +102,24 @@ async def aio_receive(port: int, destination: str, count: int) -> float:
         return count / (time.perf_counter() - start)
 
 
-async def aio_handle(port: int, destination: str, count: int) -> float:
+async def aio_work(port: int, destination: str, count: int) -> float:
     async with aio.connect(("127.0.0.1", port)) as client:
         left = count
         start = time.perf_counter()
-        async with client.subscription(destination) as subscription:
-
-            async def handler(message: aio.Message) -> None:
-                nonlocal left
+        async for message in await client.subscription(destination, prefetch=PREFETCH):
+            async with message:
                 assert message.Body == BODY
-                left -= 1
-                if not left:
-                    await message.ack()
-                    await subscription.unsubscribe()
+            left -= 1
+            if not left:
+                break
+        return count / (time.perf_counter() - start)
 
-            await subscription.handle(handler)
+
+async def aio_confirm(port: int, destination: str, count: int) -> float:
+    async with aio.connect(("127.0.0.1", port)) as client:
+        start = time.perf_counter()
+        bodies = repeat(BODY, count)
+        assert await client.send_many(destination, bodies, WINDOW, timeout=60) == count
         return count / (time.perf_counter() - start)
 
 
@@ -142,7 +151,11 @@ async def _stompman_consume(port: int, destination: str, count: int, ack: str) -
 
         start = time.perf_counter()
         subscription = await client.subscribe(
-            destination, handler, ack=ack, on_suppressed_exception=lambda error, _: print(error)
+            destination,
+            handler,
+            ack=ack,
+            headers={"prefetch-count": str(PREFETCH)},
+            on_suppressed_exception=lambda error, _: print(error),
         )
         await asyncio.wait_for(done.wait(), 120)
         rate = count / (time.perf_counter() - start)
@@ -154,8 +167,19 @@ async def stompman_receive(port: int, destination: str, count: int) -> float:
     return await _stompman_consume(port, destination, count, "auto")
 
 
-async def stompman_handle(port: int, destination: str, count: int) -> float:
+async def stompman_work(port: int, destination: str, count: int) -> float:
     return await _stompman_consume(port, destination, count, "client-individual")
+
+
+async def stompman_confirm(port: int, destination: str, count: int) -> float:
+    async with _stompman(port) as client:
+        start = time.perf_counter()
+        for first in range(0, count, WINDOW):
+            window = range(first, min(first + WINDOW, count))
+            await asyncio.gather(
+                *(client.send(BODY, destination, receipt_timeout=60) for _ in window)
+            )
+        return count / (time.perf_counter() - start)
 
 
 class _Listener(stomp.ConnectionListener):
@@ -174,6 +198,13 @@ class _Listener(stomp.ConnectionListener):
 
     def on_receipt(self, frame: stomp.utils.Frame) -> None:
         self.done.set()
+
+
+class _Counter(_Listener):
+    def on_receipt(self, frame: stomp.utils.Frame) -> None:
+        self.left -= 1
+        if not self.left:
+            self.done.set()
 
 
 def _stomp_py(port: int, listener: _Listener) -> stomp.Connection12:
@@ -202,7 +233,7 @@ def _stomp_py_consume(port: int, destination: str, count: int, ack: str) -> floa
     if ack != "auto":
         listener.acks = connection
     start = time.perf_counter()
-    connection.subscribe(destination, "0", ack=ack)
+    connection.subscribe(destination, "0", ack=ack, headers={"prefetch-count": PREFETCH})
     assert listener.done.wait(120)
     rate = count / (time.perf_counter() - start)
     connection.disconnect()
@@ -213,8 +244,20 @@ def stomp_py_receive(port: int, destination: str, count: int) -> float:
     return _stomp_py_consume(port, destination, count, "auto")
 
 
-def stomp_py_handle(port: int, destination: str, count: int) -> float:
+def stomp_py_work(port: int, destination: str, count: int) -> float:
     return _stomp_py_consume(port, destination, count, "client-individual")
+
+
+def stomp_py_confirm(port: int, destination: str, count: int) -> float:
+    listener = _Counter(count)
+    connection = _stomp_py(port, listener)
+    start = time.perf_counter()
+    for number in range(count):
+        connection.send(destination, TEXT, receipt=str(number))
+    assert listener.done.wait(120)
+    rate = count / (time.perf_counter() - start)
+    connection.disconnect()
+    return rate
 
 
 def fill(port: int, destination: str, count: int) -> None:
@@ -226,11 +269,12 @@ def fill(port: int, destination: str, count: int) -> None:
 
 Run = Callable[[int, str, int], float | Coroutine[None, None, float]]
 
-CLIENTS: dict[str, dict[str, Run]] = {
-    "stompy": {"send": stompy_send, "receive": stompy_receive, "handle": stompy_handle},
-    "stompy.aio": {"send": aio_send, "receive": aio_receive, "handle": aio_handle},
-    "stomp.py": {"send": stomp_py_send, "receive": stomp_py_receive, "handle": stomp_py_handle},
-    "stompman": {"send": stompman_send, "receive": stompman_receive, "handle": stompman_handle},
+KINDS = ("send", "receive", "work", "confirm")
+CLIENTS: dict[str, tuple[Run, ...]] = {
+    "stompy": (stompy_send, stompy_receive, stompy_work, stompy_confirm),
+    "stompy.aio": (aio_send, aio_receive, aio_work, aio_confirm),
+    "stomp.py": (stomp_py_send, stomp_py_receive, stomp_py_work, stomp_py_confirm),
+    "stompman": (stompman_send, stompman_receive, stompman_work, stompman_confirm),
 }
 OURS = ("stompy", "stompy.aio")
 
@@ -241,15 +285,14 @@ def measured(run: Run, port: int, destination: str, count: int) -> float:
 
 
 def rounds(port: int, options: argparse.Namespace) -> dict[str, dict[str, int]]:
-    kinds = ("send", "receive", "handle")
-    rates: dict[str, dict[str, list[float]]] = {k: {c: [] for c in CLIENTS} for k in kinds}
+    rates: dict[str, dict[str, list[float]]] = {k: {c: [] for c in CLIENTS} for k in KINDS}
     for number in range(options.rounds):
-        for kind in kinds:
+        for place, kind in enumerate(KINDS):
             for name, runs in CLIENTS.items():
                 destination = f"/queue/{kind}.{name}.{number}"
-                if kind != "send":
+                if kind in ("receive", "work"):
                     fill(port, destination, options.n)
-                rates[kind][name].append(measured(runs[kind], port, destination, options.n))
+                rates[kind][name].append(measured(runs[place], port, destination, options.n))
     return {
         kind: {name: round(median(row)) for name, row in of.items()} for kind, of in rates.items()
     }

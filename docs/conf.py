@@ -1,6 +1,5 @@
 """Settings of the manual: Markdown prose, and reference tables that are read from the code."""
 
-import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -23,9 +22,9 @@ extensions = [
 # What the execution of notebooks leaves beside the sources is no page.
 exclude_patterns = ["_build", "_measured", "jupyter_execute", "**.ipynb_checkpoints"]
 
-# The tutorials are executed when the manual is built; one that fails fails the build. At the desk
-# one whose code has not changed is taken from the cache.
-nb_execution_mode = "force" if os.environ.get("CI") else "cache"
+# The tutorials are executed when the manual is built; one that fails fails the build. One whose
+# code has not changed since it was executed last, here or by `make notebooks`, comes from a cache.
+nb_execution_mode = "cache"
 nb_execution_cache_path = str(Path(__file__).parent / "_build" / "jupyter_cache")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True

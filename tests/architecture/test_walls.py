@@ -47,7 +47,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "transport.websocket",
         },
         {"frame", "transport.failover"},
-        {"backlog", "message", "protocol.states", "subscriptions", "verbs"},
+        {"addressees", "backlog", "message", "protocol.states", "subscriptions", "verbs"},
         {"transactions", "wanted"},
         {"protocol.base"},
         {"protocol.client", "protocol.server"},

@@ -16,7 +16,7 @@ from tests.support.wire import cheap_hash, until
 
 import stompy
 from stompy_broker.auth import matches
-from stompy_broker.users import read_users, write_users
+from stompy_broker.users import write_users
 
 COMMAND = [sys.executable, "-m", "stompy_broker"]
 
@@ -44,7 +44,7 @@ def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 def run(*options: str, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *options], capture_output=True, text=True, timeout=15, check=False, input=text
+        [*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False, input=text
     )
 
 
@@ -152,30 +152,6 @@ def test_check_explains_access(tmp_path: Path) -> None:
     )
     result = run("check", str(file), "--explain-access", "ann", "/foo/bar")
     assert result.returncode == 2
-
-
-def test_users_are_edited(tmp_path: Path) -> None:
-    file = tmp_path / "users"
-
-    def user(*words: str, text: str = "") -> tuple[int, str, str]:
-        result = run("user", *words, text=text)
-        return result.returncode, result.stdout, result.stderr
-
-    assert user("add", str(file), "ann", text="first\n") == (0, f"{file}: ann added\n", "")
-    assert user("add", str(file), "bob", text="second") == (0, f"{file}: bob added\n", "")
-    code, _, words = user("add", str(file), "ann", text="x\n")
-    assert (code, "there already" in words) == (1, True)
-    assert user("list", str(file)) == (0, "ann\nbob\n", "")
-    assert user("set-password", str(file), "ann", text="third\n")[0] == 0
-    users = read_users(file)
-    assert matches(users["ann"], "third")
-    assert matches(users["bob"], "second")
-    assert user("delete", str(file), "ann")[0] == 0
-    for words in (("set-password", str(file), "ann"), ("delete", str(file), "ann")):
-        assert user(*words, text="x\n")[0] == 1
-    assert user("add", str(file), "eve", text="\n")[0] == 1
-    assert user("add", str(file), "a:b", text="x\n")[0] == 1
-    assert user("list", str(file)) == (0, "bob\n", "")
 
 
 def test_sighup_has_the_users_read_again(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ FRAMES = (
 
 def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *map(str, options)], capture_output=True, text=True, timeout=15, check=False
+        [*COMMAND, *map(str, options)], capture_output=True, text=True, timeout=60, check=False
     )
 
 

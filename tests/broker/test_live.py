@@ -50,14 +50,13 @@ def test_it_ends_when_its_time_is_over(handle):
 
 def test_an_interrupt_ends_it_without_a_traceback(handle, monkeypatch):
     view = LiveView(lambda: 1, handle, every=60, seconds=60)
-    joined = view._thread.join
-    monkeypatch.setattr(view._thread, "join", lambda: monkeypatch.undo() or interrupt())
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(view._ended, "wait", interrupt)
     view.wait()
-    joined()
+    assert not view.is_running
     assert handle.shown == [1]
 
 

@@ -54,7 +54,7 @@ def broker_says(folder: Path, use: object) -> tuple[str, str]:
         use(said.split("stompy-broker ready ")[1].split())  # type: ignore[operator]
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=15)
+        rest, _ = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> PytestRun:
             check=False,
             capture_output=True,
             text=True,
-            timeout=15,
+            timeout=60,
             cwd=tmp_path,
         )
 

@@ -31,7 +31,7 @@ def test_subscriptions_come_first_with_their_ids_and_then_what_waited():
         lost.wait(10)
 
     def second(peer: Peer) -> None:
-        peer.welcome()
+        peer.welcome(server="stompy-broker/1")
         asked = [peer.read() for _ in range(3)]
         heard.extend(asked)
         peer.connection.settimeout(0.1)
@@ -140,28 +140,36 @@ def test_a_broker_that_is_stopping_is_no_reason_to_stop():
         client.wait_connected()
 
 
-def test_a_subscription_that_is_refused_does_not_end_one_connection_after_the_other():
+@pytest.mark.parametrize("server_name", ["stompy-broker/1", "RabbitMQ/3.10.8"])
+def test_a_subscription_that_is_refused_does_not_end_one_connection_after_the_other(server_name):
+    names_frames = server_name.startswith("stompy")
+
     def refuse(peer: Peer) -> None:
-        peer.welcome(server="stompy-broker/1")
-        frame = next(frame for frame in iter(peer.read, None) if frame["destination"] == "/bad")
-        peer.write(f"ERROR\nmessage:no\nreceipt-id:{frame['receipt']}\n\n^@")
+        peer.welcome(server=server_name)
+        while (frame := peer.expect("SUBSCRIBE"))["destination"] != "/bad":
+            if not names_frames:
+                peer.receipt(frame)
+        named = f"receipt-id:{frame['receipt']}\n" if names_frames else ""
+        peer.write(f"ERROR\nmessage:no\n{named}\n^@")
 
     def accept_all(peer: Peer) -> None:
-        peer.welcome(server="stompy-broker/1")
-        for _ in range(2):
+        peer.welcome(server=server_name)
+        for _ in range(3):
             peer.receipt(peer.expect("SUBSCRIBE"))
 
     with (
         ScriptedServer(accept_all, refuse, obedient) as server,
         stompy.connect(server.address, reconnect=SWIFT) as client,
     ):
-        good, bad = client.subscription("/good"), client.subscription("/bad")
+        destinations = ("/good", "/bad", "/fine")
+        good, bad, fine = [client.subscription(destination) for destination in destinations]
         eventually(lambda: client.health().epoch == 3)
         client.wait_connected()
         assert good.health().active
+        assert fine.health().active
         with pytest.raises(stompy.STOMPError, match="no"):
             bad.get(1)
-        assert [row.destination for row in client.health().subscriptions] == ["/good"]
+        assert [row.destination for row in client.health().subscriptions] == ["/good", "/fine"]
 
 
 def test_pauses_are_those_of_the_policy(monkeypatch):

@@ -26,7 +26,7 @@ def run(
     *command: str | Path, check: bool = True, said: str = ""
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, check=check, input=said, capture_output=True, text=True, timeout=15
+        command, check=check, input=said, capture_output=True, text=True, timeout=60
     )
 
 

@@ -53,7 +53,7 @@ def test_example_files_pass_under_pytest(page, tmp_path):
             (tmp_path / block.file).write_text(block.code, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=15, cwd=tmp_path
+        command, check=False, capture_output=True, text=True, timeout=60, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -25,7 +25,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         [sys.executable, "-m", "stompy_monitor", *arguments],
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=60,
         check=False,
         env=os.environ | environment,
     )
@@ -167,7 +167,7 @@ def test_without_a_screen_textual_is_not_imported(
         "finally: print(*[m for m in sys.modules if m.startswith('textual')], file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", code, broker.url, *arguments, *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.splitlines()[-1] == ""
     if record:
         assert done.returncode == 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,15 @@ from uuid import uuid4
 
 import nbformat
 import psutil
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 CELL_SECONDS = 60
+CACHE = Path(__file__).parents[2] / "docs" / "_build" / "jupyter_cache"
+"""Where the manual looks for notebooks that were executed already; see docs/conf.py."""
+
 _MARK = "STOMPY_TEST_OF_NOTEBOOKS"
 
 
@@ -39,7 +45,9 @@ class Kernel:
 
     def run(self, notebook: nbformat.NotebookNode) -> None:
         """Execute all cells; an exception in one is raised."""
-        client = NotebookClient(notebook, km=self._manager, timeout=CELL_SECONDS)
+        client = NotebookClient(
+            notebook, km=self._manager, timeout=CELL_SECONDS, record_timing=False
+        )
         try:
             client.execute()
         finally:
@@ -58,9 +66,35 @@ class Kernel:
 
     def _settle(self) -> None:
         """Wait until the kernel works; what it listens on by then is its own."""
-        cell = nbformat.v4.new_code_cell("pass")
-        self.run(nbformat.v4.new_notebook(cells=[cell]))
+        client = self._manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=CELL_SECONDS)
+        finally:
+            client.stop_channels()
         self._own_ports = self.listening()
+
+    def interrupt_when_shown(self, source: str) -> tuple[str, list[str]]:
+        """Run a cell, interrupt the kernel when it has shown and renewed something.
+
+        Returns:
+            The status of the cell, and the kinds of messages about its output.
+        """
+        client = self._manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=CELL_SECONDS)
+            request = client.execute(source)
+            kinds: list[str] = []
+            while "update_display_data" not in kinds:
+                kinds.append(client.get_iopub_msg(timeout=CELL_SECONDS)["msg_type"])
+            self._manager.interrupt_kernel()
+            while (reply := client.get_shell_msg(timeout=CELL_SECONDS)) is not None:
+                if reply["parent_header"]["msg_id"] == request:
+                    return reply["content"]["status"], kinds
+        finally:
+            client.stop_channels()
+        raise AssertionError("the cell did not end")
 
     def close(self) -> None:
         """End the kernel."""
@@ -103,6 +137,16 @@ class Kernel:
         """The process id of the kernel itself."""
         assert self._manager.provisioner is not None
         return self._manager.provisioner.pid
+
+
+def remember(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Keep an executed notebook for the manual, which then need not execute it once more."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests
+        cache = get_cache(CACHE)
+        cache.cache_notebook_bundle(CacheBundleIn(notebook, name), overwrite=True)
+        cache.db.dispose()
 
 
 @contextlib.contextmanager

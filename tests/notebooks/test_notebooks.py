@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from tests.notebooks.kernels import Kernel, kernel
+from tests.notebooks.kernels import Kernel, kernel, remember
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = {path.name: path for path in sorted(FOLDER.glob("*.ipynb"))}
@@ -24,7 +24,7 @@ TWICE = {
     "02-queues.ipynb": "prefetch-run",
     "04-transactions.ipynb": "crash-restart",
 }
-"""What is also run twice in one kernel, and the cell after which the kernel is killed."""
+"""What is also run twice in one kernel, and the cell after which that is cut short."""
 
 
 def read(name: str) -> nbformat.NotebookNode:
@@ -95,9 +95,13 @@ def fresh(tmp_path):
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_notebook_runs_and_leaves_nothing_behind(name, fresh: Kernel):
-    fresh.run(read(name))
+    notebook = read(name)
+    fresh.run(notebook)
     assert fresh.left_behind() == []
+    remember(notebook, name)
     if name in TWICE:
+        # Somebody runs it again, changes something half-way, and begins from the top.
+        fresh.run_some(read(name), TWICE[name])
         fresh.run(read(name))
         assert fresh.left_behind() == []
 
@@ -113,3 +117,22 @@ def test_the_notebook_runs_after_the_kernel_was_killed(name, last, fresh: Kernel
     assert alive == []
     fresh.run(read(name))
     assert fresh.left_behind() == []
+
+
+LIVE = """
+import stompy_broker
+with stompy_broker.running() as broker:
+    view = stompy_broker.live(broker.queues, every=0.05, seconds=600)
+    view.wait()
+assert not view.is_running
+assert view.failure is None, repr(view.failure)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_live_view_renews_itself_and_can_be_interrupted(fresh: Kernel):
+    status, kinds = fresh.interrupt_when_shown(LIVE)
+    assert status == "ok"
+    assert "display_data" in kinds
+    assert "error" not in kinds

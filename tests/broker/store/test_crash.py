@@ -22,6 +22,7 @@ from tests.support.process import BrokerProcess
 import stompy
 
 IN, OUT_A, OUT_B, HELD = "/queue/in", "/queue/out.a", "/queue/out.b", "/queue/held"
+END = "this was the last one"
 
 
 class Ledger:
@@ -114,16 +115,14 @@ def hold(ledger: Ledger, name: str) -> Callable[[stompy.STOMPClient], None]:
 
 
 def drain(url: str, destination: str) -> list[stompy.STOMPFrame]:
+    """Everything that is in a queue."""
     frames = []
     with stompy.connect(url) as client:
+        client.message(destination, END, priority=0)  # behind everything else
         client.subscribe(destination)
-        while True:
-            try:
-                frame = client.recv(timeout=1.0)
-            except stompy.STOMPTimeout:
-                return frames
-            assert frame is not None
+        while (frame := client.recv(timeout=60)) is not None and frame.text != END:
             frames.append(frame)
+    return frames
 
 
 @pytest.mark.timeout(120)
@@ -227,7 +226,7 @@ def start(data: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "stompy_broker", "--port", "0", "--data", data],
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=60,
         check=False,
     )
 

@@ -350,7 +350,7 @@ def test_python_m_stompy_in_a_pipe():
             [*COMMAND, "send", "/queue/q", "--lines", "-q", "--url", server.url],
             input=b"one\ntwo\n",
             capture_output=True,
-            timeout=15,
+            timeout=60,
             check=False,
         )
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
@@ -405,7 +405,7 @@ def test_control_c_is_quiet():
         assert subscribed.wait(15)
         assert b"listening" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (130, b"", b"")
 
 

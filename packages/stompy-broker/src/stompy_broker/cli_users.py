@@ -94,13 +94,17 @@ def _with_login(file: Path, login: str) -> dict[str, str]:
 
 
 def _password() -> str:
-    if sys.stdin.isatty():
+    if _at_a_terminal():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:
         raise UsersFileError("an empty password is none")
     return str(password)
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 @contextlib.contextmanager

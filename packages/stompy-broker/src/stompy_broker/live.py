@@ -39,6 +39,7 @@ class LiveView:
         self._every = every
         self._deadline = None if seconds is None else monotonic() + seconds
         self._ending = threading.Event()
+        self._ended = threading.Event()
         self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="stompy-live", daemon=True)
         self._thread.start()
@@ -62,7 +63,8 @@ class LiveView:
         if self._deadline is None:
             raise RuntimeError("this view has no end: give live() seconds, or use it with `with`")
         with contextlib.suppress(KeyboardInterrupt):
-            self._thread.join()
+            # Not join(): before Python 3.13 one that is interrupted takes the thread for ended.
+            self._ended.wait()
         self.stop()
 
     def _run(self) -> None:
@@ -75,6 +77,8 @@ class LiveView:
         except Exception as error:
             # A broker that was stopped, mostly. The thread must not print it anywhere.
             self.failure = error
+        finally:
+            self._ended.set()
 
     def _pause(self) -> float:
         if self._deadline is None:

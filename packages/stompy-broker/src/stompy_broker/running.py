@@ -38,6 +38,7 @@ class _Host:
         self.loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._started = threading.Event()
+        self._ended = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="stompy-broker", daemon=True)
 
@@ -67,6 +68,9 @@ class _Host:
 
     def join(self) -> None:
         """Wait for the end, and raise what it ended by, once."""
+        if self._thread.is_alive():
+            # Before Python 3.13 a join() that is interrupted takes the thread for ended.
+            self._ended.wait()
         self._thread.join()
         _hosts.discard(self)
         failure, self._failure = self._failure, None
@@ -84,6 +88,7 @@ class _Host:
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
             self._started.set()
+            self._ended.set()
 
     async def _serve(self) -> None:
         async with self.broker:
@@ -177,7 +182,11 @@ class RunningBroker(Watched):
 
 
 def running(
-    config: BrokerConfig | None = None, *, port: int = 0, name: str | None = None
+    config: BrokerConfig | None = None,
+    *,
+    port: int = 0,
+    name: str | None = None,
+    restart: bool = False,
 ) -> RunningBroker:
     """Start a broker on a thread of its own.
 
@@ -186,6 +195,7 @@ def running(
         port: where to listen unless ``config`` is given; 0 picks a free port.
         name: while a broker of this name runs in this process, it is returned, and none is
             started: what a cell of a notebook wants that is run a second time.
+        restart: stop that broker instead, and begin afresh.
 
     Returns:
         The running broker, which listens already. ``with`` stops it at the end of the block.
@@ -200,6 +210,8 @@ def running(
         return _started(config, port)
     with _naming:
         known = _named.get(name)
+        if known is not None and restart:
+            known.stop()
         if known is None or not known.is_running:
             known = _named[name] = _started(config, port)
         elif config is not None and config != known._host.broker.config:

@@ -404,13 +404,9 @@ class Subscription:
         return epoch
 
     def _stale(self, message: Message, why: str) -> StaleMessageError:
-        message.settlement = Settlement.STALE
         with self._lock:
             self._settled[Settlement.STALE] += 1
-        return StaleMessageError(
-            f"message {message.id} of {self.destination} cannot be settled, because {why}: "
-            "the broker delivers it again"
-        )
+        return message.stale(why)
 
     def _settle(
         self,

@@ -206,6 +206,18 @@ class Dialect:
                 "lose the message; acknowledge it after COMMIT"
             )
 
+    def check_confirmation(self) -> None:
+        """Whether a frame within a transaction can be confirmed before its end.
+
+        Raises:
+            UnsupportedByBroker: it cannot.
+        """
+        if self.receipt_in_transaction_waits_for_commit:
+            raise UnsupportedByBroker(
+                f"{self.name} confirms what belongs to a transaction only after COMMIT, so have "
+                "that confirmed instead"
+            )
+
     def destination_headers(self, destination: str, *, for_subscribe: bool) -> dict[str, str]:
         """Headers of a SEND or SUBSCRIBE that say what kind of destination this is.
 

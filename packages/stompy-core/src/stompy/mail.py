@@ -19,15 +19,13 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
+from stompy.addressees import Addressees
 from stompy.confirmations import Confirmation, Confirmations
 from stompy.dial import broker_error
 from stompy.dialect import Dialect
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.inbox import Inbox
-
-_REMEMBERED = 1000
-"""How many ended subscriptions are remembered."""
 
 
 class Box(Protocol):
@@ -50,8 +48,7 @@ class Mailroom:
 
     def __init__(self) -> None:
         self.confirmations = Confirmations()
-        self._boxes: dict[str, Box] = {}
-        self._ended: dict[str, None] = {}
+        self._boxes: Addressees[Box] = Addressees()
         self._waiting = 0
         self._refusal: tuple[STOMPError, bool] | None = None
         self._made_room: Callable[[], None] = _nothing
@@ -65,15 +62,11 @@ class Mailroom:
 
     def open_box(self, sub_id: str, box: Box) -> None:
         """From now on the messages of this subscription go there."""
-        self._ended.pop(sub_id, None)
-        self._boxes[sub_id] = box
+        self._boxes.add(sub_id, box)
 
     def close_box(self, sub_id: str) -> None:
         """The subscription has ended; what still comes for it is dropped."""
-        self._ended[sub_id] = None
-        if len(self._ended) > _REMEMBERED:
-            del self._ended[next(iter(self._ended))]
-        if self._boxes.pop(sub_id, None) is not None:
+        if self._boxes.remove(sub_id):
             self.made_room()
 
     def made_room(self) -> None:
@@ -117,7 +110,7 @@ class Mailroom:
     @property
     def busy(self) -> bool:
         """Whether there is anything to sort for."""
-        return bool(self._boxes or self._ended or self.confirmations)
+        return bool(self._boxes or self.confirmations)
 
     @property
     def patient(self) -> bool:
@@ -127,7 +120,7 @@ class Mailroom:
     @property
     def full(self) -> bool:
         """Whether a box is full."""
-        return bool(self._boxes) and any(box.full for box in tuple(self._boxes.values()))
+        return any(box.full for box in tuple(self._boxes.held.values()))
 
     def opened(self, made_room: Callable[[], None]) -> None:
         """A connection begins; the function has its I/O thread look round."""
@@ -136,23 +129,11 @@ class Mailroom:
 
     def sort(self, frames: Sequence[STOMPFrame], epoch: int, dialect: Dialect) -> list[STOMPFrame]:
         """Hand out what is for somebody in particular; give the rest."""
-        rest: list[STOMPFrame] = []
-        for_boxes: dict[Box, list[STOMPFrame]] = {}
-        answers: list[STOMPFrame] = []
-        for frame in frames:
-            if frame.Command == "MESSAGE":
-                sub_id = frame.Headers.get("subscription", "")
-                box = self._boxes.get(sub_id)
-                if box is not None:
-                    for_boxes.setdefault(box, []).append(frame)
-                elif sub_id not in self._ended:
-                    rest.append(frame)
-            else:
-                answers.append(frame)
+        for_boxes, rest = self._boxes.sort(frames)
         for box, messages in for_boxes.items():
             box.put(messages, epoch)
-        if answers:
-            rest += self._answered(answers, dialect)
+        if any(frame.Command != "MESSAGE" for frame in rest):
+            rest = self._answered(rest, dialect)
         if for_boxes and self._waiting:
             self.look()
         return rest

@@ -69,6 +69,14 @@ class Delivery(STOMPFrame):
         )
         return False
 
+    def stale(self, why: str) -> StaleMessageError:
+        """It cannot be settled any more; the exception that says so."""
+        self.settlement = Settlement.STALE
+        return StaleMessageError(
+            f"message {self.id} of {self.destination} cannot be settled, because {why}: "
+            "the broker delivers it again"
+        )
+
     def __repr__(self) -> str:
         """The frame, and what became of it."""
         shown = super().__repr__().removeprefix("<STOMPFrame MESSAGE").removesuffix(">")

@@ -1,7 +1,7 @@
 """What a client says: the verbs that write frames, and their receipts.
 
 `FrameSender` knows frames and the connection they go to. Connecting and receiving are the business
-of `stompy.client`.
+of ``stompy.client``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from stompy.errors import (
     OutcomeUnknown,
     STOMPConnectionError,
     STOMPException,
-    UnsupportedByBroker,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
@@ -125,7 +124,7 @@ class FrameSender:
         Args:
             destination: where to.
             body: message body; text is encoded as UTF-8.
-            id: becomes the ``message-id`` header.
+            id: becomes the ``message-id`` header, or what the broker has in its place.
             headers: more headers.
             receipt: a receipt id to ask for, or True for a new one.
             transaction: id of the transaction that the message belongs to.
@@ -203,7 +202,7 @@ class FrameSender:
     ) -> Confirmation:
         epoch = self._sending(transaction)
         if transaction is not None:
-            _check_transaction(epoch)
+            epoch.dialect.check_confirmation()
         return self._post_on(epoch, command, given, body, transaction, receipt)
 
     def _post_on(
@@ -215,9 +214,10 @@ class FrameSender:
         transaction: str | None = None,
         receipt: bool | str = True,
     ) -> Confirmation:
-        if not epoch.link.is_open:
+        line = self._last_line()
+        if not epoch.link.is_open and (line.is_foreign or not line.supervised):
             raise epoch.link.error()
-        room = self._last_line().room
+        room = line.room
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
         confirmation = Confirmation(receipt_id, room)
         room.expect(confirmation)
@@ -345,12 +345,13 @@ class FrameSender:
     ) -> SubscriptionId:
         """Subscribe to a destination.
 
-        `recv`, iteration and `loop` then give its messages. While the connection is being made again, the subscription comes with it.
+        `recv`, iteration and `loop` then give its messages. While the connection is being made
+        again, the subscription comes with it.
 
         Args:
             dest: destination.
             ack_mode: ``auto``, ``client`` or ``client-individual``.
-            send_acks: whether messages are acknowledged for you; see `stompy.client`.
+            send_acks: whether messages are acknowledged for you; see ``stompy.client``.
             id: subscription id; a new one by default.
             headers: more headers.
             receipt: True waits until the broker has confirmed the subscription; a text is sent as
@@ -492,11 +493,3 @@ class FrameSender:
         if link is None:
             raise STOMPConnectionError("not connected: call connect() first")
         return link
-
-
-def _check_transaction(epoch: Epoch) -> None:
-    if epoch.dialect.receipt_in_transaction_waits_for_commit:
-        raise UnsupportedByBroker(
-            f"{epoch.dialect.name} confirms what belongs to a transaction only after COMMIT, "
-            "so have that confirmed instead"
-        )

@@ -25,7 +25,7 @@ from stompy.errors import (
     STOMPTimeout,
 )
 from stompy.lifecycle import ConnectionState, StateChange
-from stompy.lifeline import Epoch, Lifeline
+from stompy.lifeline import Epoch, Lifeline, SubscriptionReceipt
 from stompy.retry import Backoff, Reconnect
 from stompy.transport.address import Address
 from stompy.verbs import as_text, unsubscribe_headers
@@ -249,6 +249,10 @@ class Supervisor:
         return True
 
     def _subscribe(self, epoch: Epoch, wanted: Sequence[WantedSubscription]) -> bool:
+        """Ask for subscriptions and wait for the broker's word on them.
+
+        They are asked for all at once, unless the broker would not say which one it refuses.
+        """
         lifeline = self._lifeline
         receipts = []
         for one in wanted:
@@ -259,12 +263,17 @@ class Supervisor:
             except (STOMPError, ValueError, TypeError) as error:
                 # This broker has no such subscriptions; the others are not to suffer from that.
                 lifeline.refused(one.id, STOMPError(str(error)))
-        lifeline.room.wait(
+            if not epoch.dialect.error_names_receipt:
+                self._confirmed(receipts)
+        self._confirmed(receipts)
+        return epoch.link.is_open
+
+    def _confirmed(self, receipts: Sequence[SubscriptionReceipt]) -> None:
+        self._lifeline.room.wait(
             lambda: all(receipt.done for receipt in receipts),
             RESTORE_SECONDS,
             "the subscriptions were not confirmed",
         )
-        return epoch.link.is_open
 
     def _why_not_restored(self) -> STOMPException:
         last = self._lifeline.last

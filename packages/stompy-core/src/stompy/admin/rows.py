@@ -31,7 +31,6 @@ from stompy.admin.parts import (
     TransactionLimits,
     Watching,
 )
-
 from stompy.rows import Shown
 
 

@@ -40,8 +40,8 @@ class Confirmation(PureConfirmation):
         Args:
             timeout: seconds; None waits for as long as the connection lasts.
         """
-        deadline = deadline_after(timeout)
         if not self.done:
+            deadline = deadline_after(timeout)
             with self._urgently():
                 while not self.done:
                     if not await self._settled.wait(deadline):

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from stompy.addressees import Addressees
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.inbox import Inbox
 from stompy.aio.link import Link
@@ -24,9 +25,6 @@ from stompy.dial import broker_error
 from stompy.dialect import UNKNOWN, Dialect
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
-
-_REMEMBERED = 1000
-"""How many ended subscriptions are remembered."""
 
 
 class Receiver(Protocol):
@@ -70,15 +68,15 @@ class Mailroom:
         self.dialect: Dialect = UNKNOWN
         self.inbox = Inbox(self.regulate)
         self.confirmations = Confirmations()
-        self.receivers: dict[str, Receiver] = {}
+        self._addressees: Addressees[Receiver] = Addressees()
+        self.receivers = self._addressees.held
         self._keeps_errors = keeps_errors
-        self._forgotten: dict[str, None] = {}
         self._urgent = 0
         self._settled = Signal()
 
     def received(self, link: Link, frames: list[STOMPFrame], size: int) -> None:
         """Frames came over the link."""
-        if self._is_busy or frames[-1].Command == "ERROR":
+        if self._addressees or self.confirmations or frames[-1].Command == "ERROR":
             frames = self._distribute(frames)
             size = sum(len(frame.Body) for frame in frames)
         if frames:
@@ -86,45 +84,21 @@ class Mailroom:
         if self.inbox.full or self.receivers:
             self.regulate()
 
-    @property
-    def _is_busy(self) -> bool:
-        """Whether frames may be for somebody in particular."""
-        return bool(self.receivers or self.confirmations or self._forgotten)
+    def adopt(self, sub_id: str, receiver: Receiver) -> None:
+        """From now on the messages of a subscription go to a receiver."""
+        self._addressees.add(sub_id, receiver)
 
     def forget(self, sub_id: str) -> None:
         """A subscription has ended; what still comes for it is dropped."""
-        self._forgotten[sub_id] = None
-        if len(self._forgotten) > _REMEMBERED:
-            del self._forgotten[next(iter(self._forgotten))]
-        if self.receivers.pop(sub_id, None) is not None:
+        if self._addressees.remove(sub_id):
             self.regulate()
-
-    def adopt(self, sub_id: str, receiver: Receiver) -> None:
-        """From now on the messages of a subscription go to a receiver."""
-        self._forgotten.pop(sub_id, None)
-        self.receivers[sub_id] = receiver
 
     def _distribute(self, frames: list[STOMPFrame]) -> list[STOMPFrame]:
         """Give each frame to whom it concerns; what is left is for the inbox."""
-        left: list[STOMPFrame] = []
-        batches: dict[Receiver, list[STOMPFrame]] = {}
-        receivers = self.receivers
-        for frame in frames:
-            if frame.Command == "MESSAGE":
-                sub_id = frame.Headers.get("subscription", "")
-                receiver = receivers.get(sub_id)
-                if receiver is None:
-                    if sub_id not in self._forgotten:
-                        left.append(frame)
-                elif receiver in batches:
-                    batches[receiver].append(frame)
-                else:
-                    batches[receiver] = [frame]
-            elif not self._is_answer(frame):
-                left.append(frame)
+        batches, others = self._addressees.sort(frames)
         for receiver, batch in batches.items():
             receiver.deliver(batch, self.epoch)
-        return left
+        return [frame for frame in others if not self._is_answer(frame)]
 
     def _is_answer(self, frame: STOMPFrame) -> bool:
         """Whether a frame is not for the inbox, having told an outcome."""

@@ -123,7 +123,7 @@ class FrameSender:
         if link.crowded or transaction is not None:
             link = await session.writable(transaction)
         if transaction is not None:
-            session.check_confirmable()
+            session.dialect.check_confirmation()
             session.follow(command, transaction)
             given["transaction"] = transaction
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
@@ -369,7 +369,11 @@ async def _take(unconfirmed: deque[Confirmation], keep: int, timeout: float | No
         # Our broker answers in the order of the frames, so this is mostly the only wait.
         await unconfirmed[len(unconfirmed) - keep - 1].wait(timeout)
     while len(unconfirmed) > keep:
-        await unconfirmed[0].result(timeout)
+        oldest = unconfirmed[0]
+        if oldest.done:
+            oldest.check()
+        else:
+            await oldest.result(timeout)
         unconfirmed.popleft()
 
 

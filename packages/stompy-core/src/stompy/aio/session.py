@@ -34,7 +34,6 @@ from stompy.errors import (
     STOMPError,
     STOMPException,
     STOMPTimeout,
-    UnsupportedByBroker,
 )
 from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, SubscriptionHealth
@@ -182,11 +181,12 @@ class Session(Mailroom, Owner):
         A broker that does not say which frame it refuses gets them one by one.
         """
         deadline = deadline_after(RESTORE_SECONDS)
-        restored: set[str] = set()
+        asked: set[str] = set()
+        restored: list[str] = []
         try:
-            while missing := [one for one in self.wanted if one.id not in restored]:
-                await self._subscribe_all(link, missing, deadline)
-                restored |= {one.id for one in missing}
+            while missing := [one for one in self.wanted if one.id not in asked]:
+                asked |= {one.id for one in missing}
+                restored += await self._subscribe_all(link, missing, deadline)
             for sub_id in restored:
                 if sub_id not in self.wanted:  # it was ended meanwhile
                     self.write(link, "UNSUBSCRIBE", unsubscribe_headers(sub_id, {}))
@@ -199,7 +199,8 @@ class Session(Mailroom, Owner):
 
     async def _subscribe_all(
         self, link: Link, missing: list[WantedSubscription], deadline: float | None
-    ) -> None:
+    ) -> list[str]:
+        """Subscribe, and give the ids of those that the broker has confirmed."""
         asked = []
         for wanted in missing:
             confirmation = self._subscribe_again(link, wanted)
@@ -211,6 +212,7 @@ class Session(Mailroom, Owner):
             await self._confirmed(wanted, confirmation, deadline)
         if not link.is_open:
             raise link.error()
+        return [wanted.id for wanted, _ in asked]
 
     def _subscribe_again(self, link: Link, wanted: WantedSubscription) -> Confirmation | None:
         try:
@@ -326,7 +328,8 @@ class Session(Mailroom, Owner):
         self.reason = reason
         self._move(ConnectionState.CLOSED if by_us else ConnectionState.DISCONNECTED, reason)
         self.inbox.end()
-        receivers, self.receivers = list(self.receivers.values()), {}
+        receivers = list(self.receivers.values())
+        self.receivers.clear()
         for receiver in receivers:
             receiver.end(reason)
         self._changed.wake()
@@ -418,18 +421,6 @@ class Session(Mailroom, Owner):
             self.transactions.begin(txn_id, self.epoch)
         elif command in ("COMMIT", "ABORT"):
             self.transactions.end(txn_id, aborted=command == "ABORT")
-
-    def check_confirmable(self) -> None:
-        """Whether a frame within a transaction can be confirmed.
-
-        Raises:
-            UnsupportedByBroker: it cannot.
-        """
-        if self.dialect.receipt_in_transaction_waits_for_commit:
-            raise UnsupportedByBroker(
-                f"{self.dialect.name} confirms what belongs to a transaction only after COMMIT, "
-                "so have that confirmed instead"
-            )
 
     def asked(self, receipt_id: str) -> None:
         """A receipt is about to be asked for, which nobody may ever wait for."""

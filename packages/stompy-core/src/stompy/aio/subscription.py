@@ -26,7 +26,6 @@ from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
 from stompy.consuming import OnError
 from stompy.errors import (
-    StaleMessageError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -318,13 +317,9 @@ class Subscription:
     def _link_of(self, message: Message) -> Link:
         session = self._session
         if self._ended or message.epoch != session.epoch or not session.link.is_open:
-            message.settlement = Settlement.STALE
             self._settlements[Settlement.STALE] += 1
             why = "its subscription has ended" if self._ended else "its connection is gone"
-            raise StaleMessageError(
-                f"message {message.id} of {self.destination} cannot be settled, because {why}: "
-                "the broker delivers it again"
-            )
+            raise message.stale(why)
         return session.link
 
     def _claim(self, message: Message, settlement: Settlement) -> bool:
