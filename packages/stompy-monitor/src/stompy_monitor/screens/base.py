@@ -191,7 +191,9 @@ class MonitorScreen(Acting, Screen[None]):
 
     def _draw_bars(self, model: Model, now: float) -> None:
         session, width = self.session, self.app.size.width
-        first = identity(session.link, model, now, session.wall(), session.badge, width)
+        link, wall, badge = session.link, session.wall(), session.badge
+        plain_text = session.options.ascii_only
+        first = identity(link, model, now, wall, badge, width, ascii_only=plain_text)
         self.query_one("#identity", Bar).show(first)
         known = session.rates_known
         second = pulse(model, width, ascii_only=session.options.ascii_only, known=known)
