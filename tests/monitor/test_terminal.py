@@ -90,7 +90,7 @@ def is_sane(terminal: Tmux) -> None:
 def test_it_is_typed_into_and_leaves_the_terminal_as_it_was(
     terminal: Tmux, broker: RunningBroker
 ) -> None:
-    terminal.type(f"{sys.executable} -m stompy_monitor {broker.url}", "Enter")
+    terminal.type(f"{sys.executable} -m stompy_monitor {broker.url}; echo co''de $?", "Enter")
     terminal.see("Deepest queues")
     for key, words in (
         ("2", "UNACKED"),
@@ -115,9 +115,8 @@ def test_it_is_typed_into_and_leaves_the_terminal_as_it_was(
     terminal("resize-window", "-x", "120", "-y", "36")
     terminal.see("Consumers")
     terminal.type("q")
-    is_sane(terminal)
-    terminal.type("clear; echo code $?", "Enter")
     terminal.see("code 0")
+    is_sane(terminal)
 
 
 def test_killed_it_leaves_the_terminal_as_it_was(
