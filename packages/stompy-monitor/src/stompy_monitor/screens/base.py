@@ -19,6 +19,7 @@ from stompy_monitor.actions import ACTIONS
 from stompy_monitor.alarms import CRITICAL, WARN
 from stompy_monitor.model import Model
 from stompy_monitor.screens.acting import Acting, Hint
+from stompy_monitor.screens.compositor import SpanCompositor
 from stompy_monitor.screens.dialogs import JumpDialog, plain
 from stompy_monitor.session import Session
 from stompy_monitor.source import Phase
@@ -103,6 +104,7 @@ class MonitorScreen(Acting, Screen[None]):
 
     def __init__(self, session: Session, tab: str, path: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self._compositor = SpanCompositor()
         self.session = session
         self.tab = tab
         self.path = path

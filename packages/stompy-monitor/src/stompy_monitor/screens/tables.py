@@ -282,12 +282,12 @@ class TableScreen(MonitorScreen):
     def action_mark_all(self) -> None:
         """Mark every row that is shown."""
         self.listing.mark_all()
-        self.rows.refresh()
+        self.rows.paint_changed()
 
     def action_unmark(self) -> None:
         """Clear all marks."""
         self.listing.marks.clear()
-        self.rows.refresh()
+        self.rows.paint_changed()
 
     def action_own(self) -> None:
         """Show the monitor's own connection and subscriptions, or hide them."""
