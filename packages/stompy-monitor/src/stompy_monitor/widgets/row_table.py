@@ -248,6 +248,7 @@ class RowTable(ScrollView, can_focus=True):
         if self._for_width == self.size.width:
             return
         self._for_width = width = self.size.width
+        self._lines.clear()
         view = self.listing.view
         columns = list(view.shown(10_000 - 1 if self.wide else max(width, 1), self.chosen))
         if not self.trends:
