@@ -77,6 +77,7 @@ class TableScreen(MonitorScreen):
             self.listing.filter_by(expression)
         self.listing.sort_seconds = 5.0 if session.options.slow_link else 0.0
         self.first_columns: frozenset[str] | None = None
+        self._previewed: object = ()
         self._filter_before: Expression = self.listing.filter
 
     def compose_body(self) -> Iterable[Widget]:
@@ -104,6 +105,10 @@ class TableScreen(MonitorScreen):
         self.listing.show_own = self.session.show_own
         self.rows.show(model, self.table_of(model), now)
         row = self.rows.row()
+        stamp = row and (row, row.table.version, row.changed, self.app.size.width)
+        if stamp == self._previewed:
+            return
+        self._previewed = stamp
         preview = self.query_one("#preview", Bar)
         preview.head(formats.middle_cut(_heading(row), 80))
         preview.show(self._preview(model, row) if row is not None else [])

@@ -240,7 +240,8 @@ class RowTable(ScrollView, can_focus=True):
 
     def _trend(self, row: Row, width: int) -> str:
         values = self.model.row_values(row, "ready")[-TREND_SAMPLES:]
-        return drawing.sparkline(values, width, ascii_only=self.ascii_only)
+        points = drawing.steps(values, max(1, TREND_SAMPLES // width), row.table.version)
+        return drawing.sparkline(points[-width:], width, ascii_only=self.ascii_only)
 
     # -- columns ---------------------------------------------------------------------------------
 
