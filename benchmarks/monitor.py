@@ -47,13 +47,14 @@ class Load:
     Args:
         model: where to.
         rows: how many queues.
-        share: the part of them that changes each second.
+        share: the part of them that changes each second; None for queues in which nothing waits,
+            so that not even an age does.
         ticks: how many seconds.
     """
 
-    def __init__(self, model: Model, rows: int, share: float, ticks: int) -> None:
+    def __init__(self, model: Model, rows: int, share: float | None, ticks: int) -> None:
         self.model = model
-        self.share = share
+        self.share, self._ages = share or 0.0, share is not None
         self.ticks = ticks
         self.link = Link(url="made up", phase=Phase.LIVE, role=Role.MONITOR)
         self.cpu: list[float] = []
@@ -82,7 +83,7 @@ class Load:
         """The messages of one tick."""
         count = len(self._rows) if tick == 0 else round(len(self._rows) * self.share)
         changed = self._rows if tick == 0 else self._random.sample(self._rows, count)
-        for row in changed:
+        for row in changed if self._ages else ():
             self._change(row, tick)
         values = [[row[name] for name in FIELDS] for row in changed]
         pages = max(1, -(-len(values) // PAGE))
@@ -191,7 +192,7 @@ def drain(fd: int, painted: list[bytes]) -> None:
             return
 
 
-def measure(rows: int, share: float, ticks: int) -> None:
+def measure(rows: int, share: float | None, ticks: int) -> None:
     """One line of the table; in a process of its own, on a pseudo-terminal."""
     report, result = os.pipe()
     child, terminal = pty.fork()
@@ -223,8 +224,9 @@ def measure(rows: int, share: float, ticks: int) -> None:
     told = json.loads(report_text)
     keys = sorted(told["keys"]) or [0.0]
     p95 = keys[int(len(keys) * 0.95)]
+    change = "idle" if share is None else f"{share:.0%}"
     print(
-        f"{rows:7,}  {share:6.0%}  {statistics.median(told['cpu']) * 1000:8.1f}"
+        f"{rows:7,}  {change:>6}  {statistics.median(told['cpu']) * 1000:8.1f}"
         f"  {statistics.median(told['stalls']) * 1000:7.0f} ({max(told['stalls']) * 1000:4.0f})"
         f"  {statistics.median(told['bytes']) / 1024:8.1f}  {p95 * 1000:9.0f}  {told['rss']:7.0f}"
     )
@@ -237,7 +239,7 @@ def main() -> None:
     options = parser.parse_args()
     print("   rows  change  cpu ms/t  stall ms (max)  KB/tick  key p95 ms  rss MB")
     for rows in options.rows:
-        for share in (0.0, 0.1, 1.0):
+        for share in (None, 0.0, 0.1, 1.0):
             measure(rows, share, options.ticks)
             sys.stdout.flush()
 

@@ -162,7 +162,7 @@ class TableScreen(MonitorScreen):
             parts.append((f"   {len(listing.marks)} marked", "$accent"))
         if listing.holds(self.session.clock()):
             parts.append(("   hold", "$warning"))
-        if self.session.busy:
+        if self.session.busy and not self.session.batches:
             parts.append(("   working…", "$accent"))
         return parts
 
@@ -205,7 +205,8 @@ class TableScreen(MonitorScreen):
 
     def action_back(self) -> None:
         """Shut the prompt, clear the filter, or go back."""
-        if not self.prompt.is_open and not isinstance(self.listing.filter, Everything):
+        filtered = not isinstance(self.listing.filter, Everything)
+        if filtered and not self.prompt.is_open and not self.session.stop_batches():
             self.listing.filter_by(Everything())
             self.tick()
         else:
