@@ -25,7 +25,7 @@ from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ChoiceDialog, ConfirmDialog, LoginDialog, TextDialog
 from stompy_monitor.screens.help import help_page
-from stompy_monitor.screens.messages import MessagesScreen
+from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
 from stompy_monitor.screens.overview import OverviewScreen
 from stompy_monitor.screens.tables import TableScreen
 from stompy_monitor.session import DEFAULT, Options, Session
@@ -33,6 +33,7 @@ from stompy_monitor.source import Phase, Source
 from stompy_monitor.table import Row
 from stompy_monitor.views import View
 from stompy_monitor.widgets.bars import Tabs
+from stompy_monitor.widgets.row_table import RowTable
 
 DEAD_LETTER_SECONDS = 5.0
 _PLURALS = {"queue": "queues", "conn": "connections", "subs": "subscriptions", "tx": "transactions"}
@@ -391,6 +392,30 @@ class MonitorApp(App[int]):
             self.notify(f"{answer.text}: {error.strerror}", severity="error", markup=False)
             return
         self.notify(f"{len(rows):,} rows written to {answer.text}", markup=False)
+
+
+def check_keys(keys: Mapping[str, str]) -> None:
+    """Refuse keys for what there is not.
+
+    Raises:
+        ValueError: a binding is unknown.
+    """
+    known = {
+        binding.id
+        for place in (MonitorApp, *_PLACES)
+        for bindings in place._merged_bindings.key_to_bindings.values()
+        for binding in bindings
+        if binding.id
+    }
+    unknown = sorted(keys.keys() - known)
+    if unknown:
+        raise ValueError(
+            f"keys.{unknown[0]}: there is no such key; known: {', '.join(sorted(known))}"
+        )
+
+
+_PLACES = (TableScreen, DetailScreen, MessagesScreen, MessageScreen, OverviewScreen, RowTable)
+"""Where keys are bound."""
 
 
 def write_rows(name: str, view: View, rows: list[Row]) -> None:

@@ -7,6 +7,7 @@ screen: that is a quarter of a second which scripts need not wait.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Coroutine, Sequence
@@ -18,7 +19,9 @@ import click
 
 import stompy
 from stompy.transport.address import parse_address
-from stompy_monitor import headless, views
+from stompy_monitor import configuration, headless, views
+from stompy_monitor.alarms import Rule
+from stompy_monitor.configuration import Configuration
 from stompy_monitor.expression import ExpressionError, parse
 from stompy_monitor.feed import Feed
 from stompy_monitor.headless import Condition, Exit, Failure, say
@@ -103,8 +106,40 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> tup
     return kinds
 
 
+def _configure(
+    context: click.Context, parameter: click.Parameter, value: Path | str | None
+) -> Path | str | None:
+    """Read the configuration as soon as both its file and its profile are known."""
+    asked = context.meta.setdefault(__name__, {})
+    asked[parameter.name] = value
+    if len(asked) > 1:
+        try:
+            context.obj = configuration.read(asked["config"], asked["profile"], context)
+        except configuration.ConfigurationError as error:
+            raise click.UsageError(safe(str(error), 1000)) from error
+        context.default_map = dict(context.obj.values)
+    return value
+
+
 @click.command(epilog=EPILOG)
 @click.argument("url", envvar="STOMPY_URL", default=DEFAULT_URL)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,
+    callback=_configure,
+    envvar="STOMPY_MONITOR_CONFIG",
+    help="Configuration file, in TOML; by default the user's own.",
+)
+@click.option(
+    "--profile",
+    metavar="NAME",
+    is_eager=True,
+    callback=_configure,
+    envvar="STOMPY_MONITOR_PROFILE",
+    help="Part of it to use, [profile.NAME].",
+)
+@click.option("--show-config", is_flag=True, help="Print the options in force, and their origins.")
 @click.option("--login", metavar="L", envvar="STOMPY_LOGIN", help="Login, unless the URL has one.")
 @click.option(
     "--passcode",
@@ -230,9 +265,19 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> tup
     help="Serve the dashboard to a browser; needs stompy-monitor[web].",
 )
 @click.option("--web-write", is_flag=True, help="With --web: allow actions.")
+@click.option(
+    "--log-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what the connection goes through to a file.",
+)
 @click.version_option(package_name="stompy-monitor")
+@click.pass_context
 def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
+    context: click.Context,
     url: str,
+    config: Path | None,
+    profile: str | None,
+    show_config: bool,
     login: str | None,
     passcode: str | None,
     passcode_file: Path | None,
@@ -267,12 +312,18 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
     at: str | None,
     web: str | None,
     web_write: bool,
+    log_file: Path | None,
 ) -> None:
     """Show what the STOMP broker at URL is doing.
 
     URL is by default $STOMPY_URL, else stomp://127.0.0.1:61613. Without one of --once, --watch,
     --wait and --record it opens the dashboard, which needs a terminal.
     """
+    chosen: Configuration = context.obj
+    if show_config:
+        click.echo(configuration.show(context, chosen))
+        return
+    _log_to(log_file)
     if passcode_file is not None:
         passcode = passcode_file.read_text("utf-8").partition("\n")[0]
     try:
@@ -312,13 +363,39 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         "frames_per_second": min(fps, 2.0) if slow_link else fps,
         "slow_link": slow_link,
         "bell": bell,
+        "keys": chosen.keys,
     }
     _check_look(look)
     if no_color:
         os.environ["NO_COLOR"] = "1"
     if web is not None:
+        _hand_on(config, profile)
         sys.exit(_serve(web, web_write, target, look))
-    sys.exit(_show(target, wish, look, mouse=not no_mouse))
+    sys.exit(_show(target, wish, look, chosen.rules, mouse=not no_mouse))
+
+
+def _log_to(file: Path | None) -> None:
+    """Log to a file; the screen is for something else.
+
+    Raises:
+        click.UsageError: it cannot be written.
+    """
+    if file is None:
+        return
+    try:
+        handler = logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"--log-file {file}: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("stompy").addHandler(handler)
+    logging.getLogger("stompy").setLevel(logging.DEBUG)
+
+
+def _hand_on(config: Path | None, profile: str | None) -> None:
+    """Let the processes behind a browser read the same configuration."""
+    for name, value in (("CONFIG", config and config.absolute()), ("PROFILE", profile)):
+        if value is not None:
+            os.environ[f"STOMPY_MONITOR_{name}"] = str(value)
 
 
 def _check_look(look: dict[str, object]) -> None:
@@ -380,18 +457,21 @@ def _options(look: dict[str, object]) -> Options:
     return Options(**{**look, "theme": full_name(str(look["theme"]))})  # type: ignore[arg-type]
 
 
-def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -> int:
+def _show(
+    target: Target, wish: Wish, look: dict[str, object], rules: tuple[Rule, ...], *, mouse: bool
+) -> int:
     streams = (sys.stdin, sys.stdout, sys.stderr)
     served = "TEXTUAL_DRIVER" in os.environ  # by --web, which has a terminal of its own
     if not served and not all(stream.isatty() for stream in streams):
         say("the dashboard needs a terminal; --once prints one set, --watch one after the other")
         return Exit.USAGE
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    from stompy_monitor.app import MonitorApp  # noqa: PLC0415 -- see above
+    from stompy_monitor.app import MonitorApp, check_keys  # noqa: PLC0415 -- see above
 
-    model = Model()
+    model = Model(rules)
     try:
         options = _options(look)
+        check_keys(options.keys)
         if wish.replay is not None:
             recording = Recording(wish.replay)
             source: Feed | Replay = Replay(recording, model, at=_moment(wish.at, recording))

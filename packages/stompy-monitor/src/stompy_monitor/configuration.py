@@ -1,0 +1,200 @@
+"""The configuration file: what the command line would say each time, thresholds and keys.
+
+A key at the top, or in a profile, is an option of the command line without its dashes. What the
+command is to do, such as ``--once`` or ``--web``, is said there only.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import platformdirs
+from click.core import ParameterSource
+
+from stompy_monitor.alarms import RULES, Rule, with_thresholds
+from stompy_monitor.expression import number
+
+KEPT = frozenset(
+    (
+        *("url", "login", "passcode", "passcode-file", "vhost", "timeout", "interval"),
+        *("tls-ca", "tls-cert", "tls-key", "view", "filter", "sort", "columns", "read-only"),
+        *("theme", "no-color", "ascii", "no-mouse", "fps", "slow-link", "bell", "log-file"),
+    )
+)
+"""What a file may say."""
+
+_SECRETS = frozenset(("passcode",))
+_UNITS = {"dead-letters": "a minute", "limit": "a share"}
+
+
+class ConfigurationError(ValueError):
+    """A file or something in it that is wrong; says which, and what."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a file says.
+
+    Attributes:
+        values: of options, by the names of their parameters.
+        origins: where each of these comes from.
+        rules: the alarms, with the thresholds of the file.
+        keys: of bindings, by their ids.
+    """
+
+    values: Mapping[str, object] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = RULES
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def default_path() -> Path:
+    """Where the file is looked for."""
+    return platformdirs.user_config_path("stompy-monitor") / "config.toml"
+
+
+def read(path: Path | None, profile: str | None, context: click.Context) -> Configuration:
+    """Read a file, and of it one profile.
+
+    Args:
+        path: of the file; by default that of the user, which need not be there.
+        profile: its name.
+        context: of the command whose options the keys are.
+
+    Raises:
+        ConfigurationError: there is no such file or profile, or something in it is wrong.
+    """
+    file = path or default_path()
+    if path is None and not file.is_file():
+        if profile is not None:
+            raise ConfigurationError(f"{file}: there is no such file, so no profile {profile!r}")
+        return Configuration()
+    told = _load(file)
+    try:
+        return _understand(told, str(file), profile, context)
+    except ValueError as error:
+        raise ConfigurationError(f"{file}: {error}") from error
+
+
+def _load(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{file}: {error}") from error
+
+
+def _understand(
+    told: Mapping[str, object], file: str, profile: str | None, context: click.Context
+) -> Configuration:
+    top = {key: value for key, value in told.items() if key not in _TABLES}
+    profiles = _table(told, "profile")
+    values = dict(_values(top, "", context))
+    origins = dict.fromkeys(values, file)
+    for name in profiles:
+        of_profile = dict(_values(_table(profiles, name, "profile."), f"profile.{name}.", context))
+        if name == profile:
+            values |= of_profile
+            origins |= dict.fromkeys(of_profile, f"profile {name}")
+    if profile is not None and profile not in profiles:
+        known = ", ".join(profiles) or "none"
+        raise ValueError(f"there is no profile {profile!r}; known: {known}")
+    keys = _table(told, "keys")
+    for name, key in keys.items():
+        if not isinstance(key, str):
+            raise ValueError(f"keys.{name}: the name of a key is wanted, not {key!r}")
+    thresholds = {name: _thresholds(told, name) for name in _table(told, "alarm")}
+    rules = with_thresholds(RULES, thresholds)
+    return Configuration(values, origins, rules, {name: str(key) for name, key in keys.items()})
+
+
+_TABLES = ("alarm", "keys", "profile")
+
+
+def _table(told: Mapping[str, object], name: str, inside: str = "") -> Mapping[str, object]:
+    found = told.get(name, {})
+    if not isinstance(found, dict):
+        raise ValueError(f"{inside}{name}: a table is wanted, [{inside}{name}]")
+    return found
+
+
+def _values(
+    told: Mapping[str, object], inside: str, context: click.Context
+) -> Iterator[tuple[str, object]]:
+    parameters = {name_of(parameter): parameter for parameter in context.command.params}
+    for key, value in told.items():
+        if key not in KEPT:
+            why = "is for the command line only" if key in parameters else "is no option"
+            raise ValueError(f"{inside}{key}: {why}")
+        parameter = parameters[key]
+        given = ",".join(map(str, value)) if isinstance(value, list) else value
+        try:
+            parameter.process_value(context, given)
+        except click.BadParameter as error:
+            raise ValueError(f"{inside}{key}: {error.message}") from error
+        yield str(parameter.name), given
+
+
+def name_of(parameter: click.Parameter) -> str:
+    """A parameter as people write it, without dashes before it."""
+    if isinstance(parameter, click.Argument):
+        return str(parameter.name)
+    return max(parameter.opts, key=len).removeprefix("--")
+
+
+def _thresholds(told: Mapping[str, object], name: str) -> tuple[float, float]:
+    """The two limits of an alarm, in the unit of its rule: numbers, or text with a unit."""
+    limits = _table(_table(told, "alarm"), name, "alarm.")
+    if limits.keys() != {"warn", "critical"}:
+        raise ValueError(f"alarm.{name}: warn and critical are wanted, both")
+    found = []
+    for level in ("warn", "critical"):
+        value = limits[level]
+        plain = isinstance(value, (int, float)) and name in _UNITS
+        limit = number(str(value)) if plain or isinstance(value, str) else None
+        if limit is None or limit < 0:
+            wanted = _UNITS.get(name, 'a time with its unit, such as "90s"')
+            raise ValueError(f"alarm.{name}.{level}: {wanted} is wanted, not {value!r}")
+        found.append(limit)
+    if found[0] > found[1]:
+        raise ValueError(f"alarm.{name}: warn comes before critical")
+    return found[0], found[1]
+
+
+def show(context: click.Context, configuration: Configuration) -> str:
+    """Each option with its value and where that comes from; secrets are masked."""
+    lines = []
+    for parameter in context.command.params:
+        name = name_of(parameter)
+        if name not in KEPT or parameter.name is None:
+            continue
+        value = context.params.get(parameter.name)
+        source = context.get_parameter_source(parameter.name)
+        origin = {
+            ParameterSource.COMMANDLINE: "command line",
+            ParameterSource.ENVIRONMENT: f"${parameter.envvar}",
+            ParameterSource.DEFAULT_MAP: configuration.origins.get(parameter.name, "file"),
+        }.get(source or ParameterSource.DEFAULT, "default")
+        lines.append(f"{name} = {_masked(name, value)}  ({origin})")
+    for rule in configuration.rules:
+        origin = "default" if rule in RULES else "file"
+        lines.append(f"alarm.{rule.name} = {rule.warn:g}, {rule.critical:g}  ({origin})")
+    lines += [f"keys.{name} = {key}  (file)" for name, key in configuration.keys.items()]
+    return "\n".join(lines)
+
+
+def _masked(name: str, value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if name in _SECRETS:
+        return "***"
+    if name == "url" and "@" in str(value):
+        secret = urlsplit(str(value)).password
+        return str(value).replace(f":{secret}@", ":***@") if secret else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
