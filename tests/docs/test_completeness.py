@@ -14,6 +14,7 @@ from types import ModuleType
 
 import click
 import pytest
+from click.testing import CliRunner
 from tests.docs.blocks import DOCS, PAGES, ROOT, blocks, pages_with
 
 import stompy
@@ -25,6 +26,7 @@ import stompy_monitor.cli
 from stompy.admin import ROWS, CommandErrorCode, Kind, Role
 from stompy_broker.message import BROKER_HEADERS
 from stompy_broker.routing.stats import QueueStats
+from stompy_monitor.app import check_keys
 
 SECTIONS = stompy_broker.BrokerConfig.model_fields
 CLICK = {"stompy-broker": stompy_broker.cli.main, "stompy-monitor": stompy_monitor.cli.main}
@@ -140,7 +142,18 @@ def test_the_example_file_shows_the_defaults():
     assert shown.model_copy(update={"users": {}, "acl": (), "policy": ()}) == defaults
 
 
-@pytest.mark.parametrize("page", pages_with("toml"))
+def test_the_configuration_of_the_monitor_in_examples_is_valid(tmp_path):
+    for block in blocks("docs/monitor/index.md", "toml"):
+        file = tmp_path / "config.toml"
+        file.write_text(block.code, "utf-8")
+        arguments = ["--config", str(file), "--profile", "night", "--show-config"]
+        result = CliRunner().invoke(stompy_monitor.cli.main, arguments)
+        assert result.exit_code == 0, result.output
+        keys = tomllib.loads(block.code)["keys"]
+        check_keys(keys)
+
+
+@pytest.mark.parametrize("page", [p for p in pages_with("toml") if "/monitor/" not in str(p)])
 def test_the_settings_in_examples_exist(page):
     for block in blocks(page, "toml"):
         for section, content in tomllib.loads(block.code).items():

@@ -3,7 +3,7 @@
 import pytest
 from tests.support.envelopes import envelope, queue
 
-from stompy_monitor.alarms import CRITICAL, RULES, WARN, Alarms, with_thresholds
+from stompy_monitor.alarms import CRITICAL, JUDGED_AT_ONCE, RULES, WARN, Alarms, with_thresholds
 from stompy_monitor.table import Table
 
 
@@ -85,6 +85,31 @@ def test_a_row_that_went_takes_its_case_along():
     watched.see({"id": "t-2", "age_ms": 1})
     assert watched.alarms.counts(watched.table.rows) == (0, 0)
     assert watched.alarms.alarmed(watched.table.rows) == []
+
+
+def test_an_age_that_grows_while_the_row_stays_as_it_is():
+    table, alarms = Table("queues"), Alarms("queues")
+    first = envelope("queues", 0, [])
+    first["data"] = [queue("a", ready=1, oldest_at=first["at"]), queue("b")]
+    seen = []
+    for second in range(603):
+        page = first if second == 0 else envelope("queues", second, [], base=second - 1)
+        alarms.update(table.rows, table.apply(page).rows, table.up_ms)
+        row = table.rows["a"]
+        if not seen or seen[-1][1] != row.severity:
+            seen.append((second, row.severity, row.changed == table.version))
+    assert seen == [(0, 0, True), (61, WARN, True), (600, CRITICAL, True)]
+    assert row.reason == "waits 10m 02s"
+    assert table.rows["b"].severity == 0
+
+
+def test_of_very_many_rows_each_has_its_turn():
+    table, alarms = Table("queues"), Alarms("queues")
+    rows = [queue(f"q{number}", bytes=99, max_bytes=100) for number in range(3 * JUDGED_AT_ONCE)]
+    for second in range(12):
+        change = table.apply(envelope("queues", second, [dict(row) for row in rows]))
+        alarms.update(table.rows, change.rows, table.up_ms)
+    assert alarms.counts(table.rows) == (0, len(rows))
 
 
 def test_other_thresholds():

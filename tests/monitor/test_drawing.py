@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy_monitor.drawing import curve, shrink, sparkline
+from stompy_monitor.drawing import curve, shrink, sparkline, steps
 
 VALUES = st.lists(st.floats(0, 1e9), max_size=300)
 
@@ -20,6 +20,13 @@ def test_the_newest_value_is_at_the_right():
 
 def test_peaks_survive_shrinking():
     assert shrink([0, 9, 0, 0], 2) == [9, 0]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(1, 7), st.integers(0, 99))
+def test_the_steps_of_a_trend_do_not_move_with_the_time(values, every, tick):
+    before, now = steps(values, every, tick), steps([*values, 5], every, tick + 1)
+    assert before[:-1] == now[: len(before) - 1]
+    assert max(before) == max(values)
 
 
 @given(VALUES, st.integers(1, 40), st.integers(1, 6), st.booleans())

@@ -131,3 +131,27 @@ def test_the_order_is_total_and_does_not_depend_on_how_the_rows_came(
         results.append(list(shown.see(**{name: ready[name] for name in names})))
     assert results[0] == results[1]
     assert sorted(results[0]) == sorted(ready)
+
+
+CHANGES = st.lists(
+    st.dictionaries(st.sampled_from("abcdefgh"), st.none() | st.integers(0, 3)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(CHANGES, COLUMNS, st.booleans(), st.sampled_from(["", "ready>1", "!c"]))
+def test_rows_that_look_for_a_new_place_find_the_one_of_a_fresh_start(
+    changes, column, descending, text
+):
+    kept, now = Shown(), {}
+    kept.listing.sort(column, descending)
+    kept.listing.filter_by(parse(text))
+    for change in changes:
+        now = {name: ready for name, ready in {**now, **change}.items() if ready is not None}
+        kept.see(**now)
+        fresh = Listing(views.QUEUES)
+        fresh.sort(column, descending)
+        fresh.filter_by(parse(text))
+        fresh.refresh(kept.table, kept.now)
+        assert kept.listing.keys == fresh.keys

@@ -226,19 +226,16 @@ class Alarms:
         return sorted(found, key=lambda row: (-row.severity, row.key))
 
     def _judge(self, row: Row, now_ms: float) -> bool:
-        cases = self._cases.get(row.key)
-        had = cases is not None
+        cases = self._cases.get(row.key, {})
         worst, words, again = 0, None, _NEVER
         for number, rule in enumerate(self.rules):
             measure = rule.measure(row) or 0
-            case = cases.get(number) if cases is not None else None
+            case = cases.get(number)
             if case is None:
                 if not (measure if rule.lasting else measure >= rule.warn):
                     if rule.grows and measure:
                         again = min(again, now_ms + rule.warn - measure)
                     continue
-                if cases is None:
-                    cases = self._cases[row.key] = {}
                 case = cases[number] = _Case(now_ms)
             if not case.follow(rule, measure, now_ms):
                 del cases[number]
@@ -246,8 +243,10 @@ class Alarms:
             again = min(again, case.again(rule, measure, now_ms))
             if case.level > worst:
                 worst, words = case.level, rule.words
-        if had and not cases:
-            del self._cases[row.key]
+        if cases:
+            self._cases[row.key] = cases
+        else:
+            self._cases.pop(row.key, None)
         if again < _NEVER:
             self._again[row.key] = again
         else:

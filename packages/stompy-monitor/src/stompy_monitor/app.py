@@ -400,13 +400,9 @@ def check_keys(keys: Mapping[str, str]) -> None:
     Raises:
         ValueError: a binding is unknown.
     """
-    known = {
-        binding.id
-        for place in (MonitorApp, *_PLACES)
-        for bindings in place._merged_bindings.key_to_bindings.values()
-        for binding in bindings
-        if binding.id
-    }
+    merged = [place._merged_bindings for place in (MonitorApp, *_PLACES)]
+    bound = [binding for found in merged if found is not None for _, binding in found]
+    known = {binding.id for binding in bound if binding.id}
     unknown = sorted(keys.keys() - known)
     if unknown:
         raise ValueError(
