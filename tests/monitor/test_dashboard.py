@@ -213,6 +213,19 @@ async def test_moving_messages(broker: RunningBroker) -> None:
 
 
 @on_a_loop
+async def test_a_panel_expands_and_shrinks(broker: RunningBroker) -> None:
+    fill(broker, "orders", "1")
+    async with dashboard(broker.url) as drive:
+        await drive.see("Deepest queues")
+        lists = drive.screen.query_one("#top-problems")
+        height = lists.size.height
+        await drive.press("x")
+        await drive.until(lambda: lists.size.height > 2 * height)
+        await drive.press("escape")
+        await drive.until(lambda: lists.size.height == height)
+
+
+@on_a_loop
 async def test_a_long_move_is_stopped_between_two_batches(
     broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

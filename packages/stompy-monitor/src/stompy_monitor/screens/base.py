@@ -92,9 +92,11 @@ class MonitorScreen(Acting, Screen[None]):
         path: the names of the screens that led here.
     """
 
+    ALLOW_IN_MAXIMIZED_VIEW = "#identity, #title, #prompt, #hints"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "back", "Back", id="go.back"),
         Binding("g", "jump", "Go to …", id="go.jump"),
+        Binding("x", "expand", "Expand this panel, or shrink it", id="screen.expand"),
         Binding("ctrl+r", "redraw", "Paint anew", show=False, id="screen.redraw"),
         *(
             Binding(action.key, f"act('{action.name}')", action.verb, id=f"act.{action.name}")
@@ -253,10 +255,19 @@ class MonitorScreen(Acting, Screen[None]):
             if self.prompt.sign == "/":
                 self.filter_given_up()
             self.shut_prompt()
+        elif self.maximized is not None:
+            self.minimize()
         elif self.session.stop_batches():
             self.tick()
         elif len(self.app.screen_stack) > 1 and self.path[:-1]:
             self.app.pop_screen()
+
+    def action_expand(self) -> None:
+        """Give the whole screen to the panel that has the keys, or take it back."""
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)
 
     def action_redraw(self) -> None:
         """Paint everything anew."""
