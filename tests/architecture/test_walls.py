@@ -27,6 +27,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {
             "dialect",
             "headers",
+            "heads",
             "heartbeat",
             "lifecycle",
             "retry",

@@ -8,9 +8,9 @@ from itertools import count
 from typing import Protocol
 
 from stompy.admin.parts import Tls
-from stompy.codec import HeadCache
 from stompy.errors import ErrorCode
 from stompy.headers import ALL_VERSIONS, Version
+from stompy.heads import HeadCache
 from stompy.limits import Limits
 from stompy_broker.access import Access
 from stompy_broker.auth import Principal

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stompy.codec import Head
 from stompy.headers import Version
+from stompy.heads import Head
 from stompy_broker.destination import COMMANDS, Kind, sendable
 from stompy_broker.message import MessageHead
 from stompy_broker.policy import ARGUMENTS

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stompy.admin.snapshot import VERSION
-from stompy.codec import ACK_RUN, Head, plain_acks
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
 from stompy.headers import Version
+from stompy.heads import ACK_RUN, Head, plain_acks
 from stompy.heartbeat import HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
