@@ -62,6 +62,9 @@ def test_a_name_gives_the_broker_that_runs_already() -> None:
             stompy_broker.running(other, name="lab")
     with stompy_broker.running(name="lab") as fresh:
         assert fresh is not broker
+        with stompy_broker.running(name="lab", restart=True) as fresher:
+            assert not fresh.is_running
+            assert stompy_broker.running(name="lab") is fresher
 
 
 def test_a_stopped_broker_says_so() -> None:

@@ -60,6 +60,21 @@ def test_what_speaks_to_the_broker_is_not_passed_on(connect: Connect, queue: str
         assert message.all(name) == [value]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_receipt_stays_with_its_sender(connect: Connect, queue: str, at_once: bool):
+    """S2: also when the rest of the header block is known from before."""
+    peer = connect("1.2")
+    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
+    sends = [f"SEND\ndestination:{queue}\nreceipt:r{n}\nx:y\n\n\0" for n in range(6)]
+    for send in ["".join(sends)] if at_once else sends:
+        peer.send(send)
+        for _ in range(6 if at_once else 1):
+            frames = {frame.command: frame for frame in (peer.read(), peer.read())}
+            assert sorted(frames) == ["MESSAGE", "RECEIPT"]
+            assert "receipt" not in frames["MESSAGE"]
+
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_send_that_fails_is_answered_by_error(pair: Pair, connect: Connect, version: str):
     """S3, 1.2 *SEND*: ERROR, then close; nobody else notices."""

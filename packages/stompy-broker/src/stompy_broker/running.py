@@ -182,7 +182,11 @@ class RunningBroker(Watched):
 
 
 def running(
-    config: BrokerConfig | None = None, *, port: int = 0, name: str | None = None
+    config: BrokerConfig | None = None,
+    *,
+    port: int = 0,
+    name: str | None = None,
+    restart: bool = False,
 ) -> RunningBroker:
     """Start a broker on a thread of its own.
 
@@ -191,6 +195,7 @@ def running(
         port: where to listen unless ``config`` is given; 0 picks a free port.
         name: while a broker of this name runs in this process, it is returned, and none is
             started: what a cell of a notebook wants that is run a second time.
+        restart: stop that broker instead, and begin afresh.
 
     Returns:
         The running broker, which listens already. ``with`` stops it at the end of the block.
@@ -205,6 +210,8 @@ def running(
         return _started(config, port)
     with _naming:
         known = _named.get(name)
+        if known is not None and restart:
+            known.stop()
         if known is None or not known.is_running:
             known = _named[name] = _started(config, port)
         elif config is not None and config != known._host.broker.config:

@@ -341,9 +341,9 @@ class Session:
     def _send(self, head: Head, body: bytes) -> None:
         plan = head.note
         if plan is None:
-            plan = head.note = SendPlan(head, self._version)
-            if head.pattern is not None:
-                head.pattern.note = plan
+            # The pattern of a head with a receipt is the same without it.
+            pattern = head.pattern or head
+            plan = head.note = pattern.note = SendPlan(pattern, self._version)
         if plan.simple:  # type: ignore[attr-defined]  # only this class writes notes
             done = None if head.receipt is None else self._receipt_when_done(head.receipt)
             pressure = self._router.publish(plan.destination, plan.head, body, done)  # type: ignore[attr-defined]
