@@ -74,7 +74,6 @@ def test_a_receipt_stays_with_its_sender(connect: Connect, queue: str, at_once: 
             assert "receipt" not in frames["MESSAGE"]
 
 
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_send_that_fails_is_answered_by_error(pair: Pair, connect: Connect, version: str):
     """S3, 1.2 *SEND*: ERROR, then close; nobody else notices."""
