@@ -53,7 +53,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"protocol.base"},
         {"protocol.client", "protocol.server"},
         {"protocol"},
-        {"transport.lookup", "inbox"},
+        {"standing", "transport.lookup", "inbox"},
         {"transport.blocking", "transport.streams"},
         {"dial"},
         {"link", "mail"},

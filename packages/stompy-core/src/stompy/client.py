@@ -226,46 +226,6 @@ class STOMPClient(FrameReceiver):
         return self._line is not None and self._line.is_ready
 
     @property
-    def Connected(self) -> bool:  # noqa: N802 -- the manual's name
-        """The same as `is_connected`."""
-        return self.is_connected
-
-    @property
-    def connected(self) -> STOMPFrame | None:
-        """The CONNECTED frame while there is a connection, None otherwise."""
-        return self.connected_frame if self.is_connected else None
-
-    @property
-    def connected_frame(self) -> STOMPFrame | None:
-        """The CONNECTED frame of the last connection, also after its end."""
-        return None if self._link is None else self._link.connected
-
-    @property
-    def broker_address(self) -> tuple[str, int] | None:
-        """Host and port of the broker, as they were given to `connect`."""
-        return None if self._link is None else (self._link.address.host, self._link.address.port)
-
-    @property
-    def BrokerAddress(self) -> tuple[str, int] | None:  # noqa: N802 -- the manual's name
-        """The same as `broker_address`."""
-        return self.broker_address
-
-    @property
-    def version(self) -> Version | None:
-        """The version of STOMP that was agreed with the broker."""
-        return None if self._link is None else self._link.protocol.version
-
-    @property
-    def session(self) -> str | None:
-        """The ``session`` header of CONNECTED."""
-        return None if self._link is None else self._link.connected.get("session")
-
-    @property
-    def close_reason(self) -> STOMPError | None:
-        """Why the connection was lost; None while there is one, and after our own disconnect."""
-        return None if self._link is None else self._link.close_reason
-
-    @property
     def state(self) -> ConnectionState:
         """Where the client stands."""
         return ConnectionState.DISCONNECTED if self._line is None else self._line.state

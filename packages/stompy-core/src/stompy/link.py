@@ -32,6 +32,7 @@ from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.inbox import Inbox
 from stompy.protocol.states import State
+from stompy.standing import not_connected
 
 logger = logging.getLogger("stompy")
 
@@ -135,14 +136,7 @@ class Link:
                 f"the connection to {self.address} belongs to the process that made it "
                 f"({self._owner}), not to its fork; connect again in here"
             )
-        reason = self.close_reason
-        if reason is None:
-            return STOMPConnectionError(f"the connection to {self.address} was closed")
-        error = STOMPConnectionError(
-            f"the connection to {self.address} was lost: {reason}", reason.Frame
-        )
-        error.__cause__ = reason
-        return error
+        return not_connected(self)
 
     # -- for any thread ----------------------------------------------------------------------
 

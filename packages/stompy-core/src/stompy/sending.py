@@ -20,6 +20,7 @@ from stompy.errors import (
 from stompy.frame import AckMode, STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
 from stompy.link import Link
+from stompy.standing import Standing
 from stompy.subscriptions import SubscriptionId
 from stompy.verbs import HeaderValue, as_text, message_headers, unsubscribe_headers
 from stompy.wanted import WantedSubscription
@@ -27,7 +28,7 @@ from stompy.wanted import WantedSubscription
 _RECEIPT_SECONDS = 10.0
 
 
-class FrameSender:
+class FrameSender(Standing):
     """The sending half of a client."""
 
     def __init__(self) -> None:

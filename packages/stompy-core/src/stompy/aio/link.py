@@ -25,6 +25,7 @@ from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.states import State
+from stompy.standing import not_connected
 from stompy.transport.address import Address
 from stompy.transport.streams import last_words
 
@@ -122,14 +123,7 @@ class Link(asyncio.Protocol):
 
     def error(self) -> STOMPConnectionError:
         """What to raise to who uses a link that has ended."""
-        reason = self.close_reason
-        if reason is None:
-            return STOMPConnectionError(f"the connection to {self.address} was closed")
-        error = STOMPConnectionError(
-            f"the connection to {self.address} was lost: {reason}", reason.Frame
-        )
-        error.__cause__ = reason
-        return error
+        return not_connected(self)
 
     def now(self) -> float:
         """The time of the event loop."""
