@@ -115,10 +115,11 @@ class Sending:
     def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
         """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
         headers, message_head, destination = head.headers, plan.head, plan.destination
+        receipt = headers.get("receipt") or head.receipt
         replies = self._reply_queue(headers)
         if plan.commands:
             self._client.others += 1
-            self._receipts.answer(headers.get("receipt"))
+            self._receipts.answer(receipt)
             self._subscriptions.console.command(headers, body, replies)
             return
         if replies is not None:
@@ -130,7 +131,6 @@ class Sending:
         if plan.sets_up:
             self._client.permit.create(destination, must=True)
             self._router.queue(destination.name, headers)
-        receipt = headers.get("receipt") or head.receipt
         if "transaction" in headers:
             self._keep(headers["transaction"], destination, message_head, body)
             self._receipts.answer(receipt)
