@@ -87,8 +87,27 @@ _HEADERS = {
 }
 
 
-class Past(Replay):
-    """A recording that answers questions about bodies."""
+class Past:
+    """A recording that passes for a broker, and answers questions about bodies.
+
+    Args:
+        model: for which it is played up to shortly before its end.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.recording = Recording(RECORDING)
+        Replay(self.recording, model, at=self.recording.end - 5_000, playing=False)
+        self.link = Link()
+
+    async def run(self) -> None:
+        """Nothing more comes."""
+
+    def retry_now(self) -> None:
+        """There is nothing to retry."""
+
+    def log_in(self, login: str, passcode: str) -> None:
+        """There is nothing to log in to."""
 
     async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
         answers: dict[str, dict[str, Any]] = {
@@ -134,8 +153,8 @@ class Scene:
     def __init__(self, picture: Picture) -> None:
         self.seconds = 100.0
         model = Model()
-        recording = Recording(RECORDING)
-        past = Past(recording, model, at=recording.end - 5_000, playing=False)
+        past = Past(model)
+        recording = past.recording
         past.link = Link(
             url="stomp://127.0.0.1:61613",
             phase=picture.phase,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer
+from tests.support.secure import ca_file, certificate, key_and_cert_file
 
 import stompy
 from stompy.admin import Kind, page_from
@@ -172,3 +173,14 @@ def test_without_a_screen_textual_is_not_imported(
     if record:
         assert done.returncode == 130
         assert Recording(tmp_path / "r").end > 0
+
+
+def test_tls(tmp_path) -> None:
+    cert = key_and_cert_file(tmp_path, certificate("127.0.0.1", "localhost"))
+    settings = {"listen": {"port": 0}, "store": {"data": ""}, "tls": {"cert": cert, "port": 0}}
+    with running(load_config(overrides=settings)) as broker:
+        (url,) = [url for url in broker.urls if url.startswith("stomps://")]
+        assert run(url, "--once", "--tls-ca", ca_file(tmp_path)).returncode == 0
+        refused = run(url, "--once")
+    assert refused.returncode == 3
+    assert "certificate" in refused.stderr

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.support.dashboard import dashboard, on_a_loop
+from tests.docs.blocks import DOCS
+from tests.support.dashboard import Driver, dashboard, on_a_loop
 
 import stompy
 from stompy.admin import Request
 from stompy_broker import RunningBroker, running
 from stompy_monitor import views
+from stompy_monitor.app import MonitorApp
+from stompy_monitor.model import Model
+from stompy_monitor.recording import Recording
+from stompy_monitor.replay import Replay
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog, TextDialog
 from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
@@ -380,3 +385,25 @@ async def test_small_terminals(broker: RunningBroker) -> None:
         await drive.see("the terminal is too small")
         await drive.pilot.resize_terminal(120, 36)
         await drive.see("small")
+
+
+@on_a_loop
+async def test_a_recording_is_wound_and_nothing_is_done_in_it() -> None:
+    recording = Recording(DOCS / "monitor" / "demo.recording")
+    model = Model()
+    replay = Replay(recording, model, at=recording.end, playing=False)
+    app = MonitorApp(model, replay, Options(view="queues"))
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        drive = Driver(app, pilot)
+        await drive.see("REPLAY")
+        await drive.until(lambda: "orders" in drive.keys)
+        late = model.tables["queues"].rows["orders"].number("in_msgs")
+        await drive.press("left_curly_bracket", "left_square_bracket")
+        assert recording.end - replay.position == 31_000
+        assert model.tables["queues"].rows["orders"].number("in_msgs") < late
+        await drive.press("plus", "r")
+        await drive.see("2x")
+        await drive.press("P")
+        await drive.see("this is a recording")
+        await drive.press("0")
+        assert replay.position == recording.end

@@ -29,6 +29,16 @@ def messages(count: int, **headers: str):
 # -- connecting and leaving ----------------------------------------------------------------------
 
 
+def test_what_was_not_awaited_says_so():
+    async def main() -> None:
+        opening = aio.connect(("127.0.0.1", 1))
+        assert "write `await`" in repr(opening)
+        with pytest.raises(STOMPConnectionError):
+            await opening
+
+    run(main)
+
+
 def test_connect_is_awaited_or_entered():
     async def main() -> None:
         client = await aio.connect(server.address)

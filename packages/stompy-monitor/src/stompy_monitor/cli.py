@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+import stompy
 from stompy.transport.address import parse_address
 from stompy_monitor import headless, views
 from stompy_monitor.expression import ExpressionError, parse
@@ -30,6 +31,7 @@ from stompy_monitor.source import Target
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"
 _MIB = 2**20
+_FILE = click.Path(dir_okay=False, exists=True)
 
 EPILOG = """\b
 Exit codes:
@@ -116,6 +118,9 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> tup
     help="File whose first line is the passcode.",
 )
 @click.option("--vhost", metavar="V", help="Virtual host, unless the URL has one.")
+@click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust.")
+@click.option("--tls-cert", type=_FILE, help="PEM file of our own certificate.")
+@click.option("--tls-key", type=_FILE, help="PEM file of its key.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1),
@@ -232,6 +237,9 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
     passcode: str | None,
     passcode_file: Path | None,
     vhost: str | None,
+    tls_ca: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     timeout: float,
     interval: float,
     view: str | None,
@@ -273,7 +281,8 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         raise click.UsageError(safe(str(error))) from error
     if as_csv and len(kinds) != 1:
         raise click.UsageError("--csv needs --kind with one kind")
-    target = Target(url, login, passcode, vhost, timeout)
+    tls = {} if tls_ca is tls_cert is None else {"tls": stompy.TLS(tls_ca, tls_cert, tls_key)}
+    target = Target(url, login, passcode, vhost, timeout, tls)
     wish = Wish(
         once=once,
         as_json=as_json,

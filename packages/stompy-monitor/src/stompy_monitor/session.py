@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stompy.admin import CommandError, Request, Role
+from stompy_monitor import formats
 from stompy_monitor.actions import Action
 from stompy_monitor.model import Model
+from stompy_monitor.replay import Replay
 from stompy_monitor.source import Link, OutcomeUnknown, Phase, Source
 from stompy_monitor.table import Row
 from stompy_monitor.views import View
@@ -113,6 +115,9 @@ class Session:
         """In large letters, what is not as usual."""
         if self.frozen_at is not None:
             return f"FROZEN +{self.clock() - self.frozen_at:.0f} s"
+        if isinstance(self.source, Replay):
+            state = f"{self.source.speed:g}x" if self.source.playing else "paused"
+            return f"REPLAY {formats.clock(self.source.position)} {state}"
         return "READ-ONLY" if self.options.read_only else ""
 
     @property

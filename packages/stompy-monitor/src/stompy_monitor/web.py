@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 from textual_serve.server import Server
 
+import stompy
 from stompy_monitor.source import Target
 
 SESSIONS = 8
@@ -166,5 +167,14 @@ def serve(where: str, target: Target, look: Mapping[str, object], *, write: bool
         if value is not None:
             os.environ[name] = value
     door = Door(secrets.token_urlsafe(24), names_of(host, port))
-    GuardedServer(command_line(look, write=write), host, port, door).serve()
+    command = command_line(look, write=write) + _tls_words(target)
+    GuardedServer(command, host, port, door).serve()
     return 0
+
+
+def _tls_words(target: Target) -> str:
+    tls = target.options.get("tls")
+    if not isinstance(tls, stompy.TLS):
+        return ""
+    files = {"--tls-ca": tls.ca_file, "--tls-cert": tls.cert_file, "--tls-key": tls.key_file}
+    return "".join(f" {name} {shlex.quote(file)}" for name, file in files.items() if file)

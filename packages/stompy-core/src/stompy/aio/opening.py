@@ -55,3 +55,7 @@ class Opening(Generic[T]):
         """Close it."""
         if self._opened is not None:
             await self._opened.__aexit__(kind, error, traceback)
+
+    def __repr__(self) -> str:
+        """What to do with it, for whoever has forgotten to."""
+        return "<to be opened: write `await` or `async with` before it>"

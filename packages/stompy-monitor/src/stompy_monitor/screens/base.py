@@ -57,13 +57,14 @@ class Prompt(Horizontal):
     def open(self, sign: str, value: str = "") -> None:
         """Show it and take the keys."""
         self.sign = sign
-        self.add_class("open")
+        self.display = True
         self.query_one("#prompt-sign", Label).update(plain(sign))
         self.complain("")
         field = self.query_one(Input)
         field.cursor_blink = False
         field.value = value
-        field.focus()
+        # At once: what is typed next is for this field already.
+        self.screen.set_focus(field)
 
     def complain(self, words: str, position: int | None = None) -> None:
         """Say what is wrong, and underline where."""
@@ -73,12 +74,12 @@ class Prompt(Horizontal):
 
     def shut(self) -> None:
         """Hide it."""
-        self.remove_class("open")
+        self.display = False
 
     @property
     def is_open(self) -> bool:
         """Whether it takes the keys."""
-        return self.has_class("open")
+        return self.display
 
 
 class MonitorScreen(Acting, Screen[None]):
@@ -164,16 +165,13 @@ class MonitorScreen(Acting, Screen[None]):
     def _adapt(self) -> None:
         small = self.app.size.width < LEAST_COLUMNS or self.app.size.height < LEAST_LINES
         self.set_class(self.app.size.height < SHORT_LINES, "short")
-        for child in self.children:
-            if child.id == "too-small":
-                child.display = small
-            elif child.id != "prompt":
-                child.styles.visibility = "hidden" if small else "visible"
+        self.set_class(small, "tiny")
 
     def tick(self) -> None:
         """Bring everything that is seen up to date."""
         if not self.is_mounted or not self.query("#identity"):
             return
+        self._adapt()
         session = self.session
         now, model = session.clock(), session.picture
         self.set_class(session.link.phase is Phase.LOST, "lost")
@@ -193,7 +191,9 @@ class MonitorScreen(Acting, Screen[None]):
 
     def _draw_bars(self, model: Model, now: float) -> None:
         session, width = self.session, self.app.size.width
-        first = identity(session.link, model, now, session.wall(), session.badge, width)
+        link, wall, badge = session.link, session.wall(), session.badge
+        plain_text = session.options.ascii_only
+        first = identity(link, model, now, wall, badge, width, ascii_only=plain_text)
         self.query_one("#identity", Bar).show(first)
         known = session.rates_known
         second = pulse(model, width, ascii_only=session.options.ascii_only, known=known)
@@ -238,7 +238,7 @@ class MonitorScreen(Acting, Screen[None]):
 
     def focus_body(self) -> None:
         """Give the keys to the body."""
-        self.screen.focus_next()
+        self.set_focus(None)
 
     # -- keys ------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class DetailScreen(MonitorScreen):
         """The first table takes the keys."""
         tables = self.query("#related RowTable")
         if tables:
-            tables.first().focus()
+            self.set_focus(tables.first())
 
     def draw(self, model: Model, now: float) -> None:
         """Renew everything."""

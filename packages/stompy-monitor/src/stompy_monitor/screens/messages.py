@@ -226,7 +226,7 @@ class MessageScreen(MonitorScreen):
 
     def focus_body(self) -> None:
         """The body takes the keys."""
-        self.query_one("#message-body").focus()
+        self.set_focus(self.query_one("#message-body"))
 
     def _headers(self) -> Content:
         names = self.message.headers

@@ -75,7 +75,7 @@ class OverviewScreen(MonitorScreen):
 
     def focus_body(self) -> None:
         """The first list takes the keys."""
-        self.query_one("#top-problems", RowTable).focus()
+        self.set_focus(self.query_one("#top-problems", RowTable))
 
     def draw(self, model: Model, now: float) -> None:
         """Renew curves and lists."""

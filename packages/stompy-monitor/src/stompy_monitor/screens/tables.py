@@ -196,7 +196,7 @@ class TableScreen(MonitorScreen):
 
     def focus_body(self) -> None:
         """The table takes the keys."""
-        self.rows.focus()
+        self.set_focus(self.rows)
 
     def action_back(self) -> None:
         """Shut the prompt, clear the filter, or go back."""

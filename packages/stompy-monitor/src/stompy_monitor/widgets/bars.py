@@ -72,8 +72,18 @@ def connection_words(link: Link, model: Model, now: float) -> Part:
     return (f"● {link.phase}", "$error bold")
 
 
+_ASCII = str.maketrans("●○▶", "*o>")
+
+
 def identity(
-    link: Link, model: Model, now: float, wall: float, badge: str, width: int
+    link: Link,
+    model: Model,
+    now: float,
+    wall: float,
+    badge: str,
+    width: int,
+    *,
+    ascii_only: bool = False,
 ) -> list[Part]:
     """The first line: what, where, how old."""
     parts: list[Part] = [(" stompy-monitor ", "bold $primary")]
@@ -83,7 +93,8 @@ def identity(
     if badge:
         parts.append((f" {badge} ", "reverse $accent"))
         parts.append(("  ", ""))
-    parts.append(connection_words(link, model, now))
+    words, style = connection_words(link, model, now)
+    parts.append((words.translate(_ASCII) if ascii_only else words, style))
     if link.phase is Phase.LIVE and width >= _NARROW:
         parts.append((f"   {link.user or 'anonymous'} ({link.role})", MUTED))
     if model.broker and width >= _NARROW:
