@@ -161,8 +161,7 @@ def layers_of(address: Address, settings: ConnectionSettings) -> list[Layer]:
     if address.is_secure:
         layers.append(client_layer(settings.tls, address.host))
     if address.is_websocket:
-        # An extra, which need not be installed.
-        from stompy.transport.websocket import WebSocketClient  # noqa: PLC0415
+        from stompy.transport.websocket import WebSocketClient  # noqa: PLC0415 -- an extra
 
         limits = settings.limits
         layers.append(WebSocketClient(address, limits.header_block + limits.body))
