@@ -25,7 +25,7 @@ from stompy_broker.session.headers import ack_mode, check_understood, prefetch
 from stompy_broker.session.lobby import Client, Lobby
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.sources import durable_to_delete, source_of
-from stompy_broker.session.subscription import AckSubscription, Subscription
+from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
 from stompy_broker.session.temporary import TemporaryQueues
 
 _TEMPORARY = Kind.TEMPORARY.value
@@ -230,7 +230,8 @@ class Subscriptions:
         subscription: Subscription
         outlet, version = self._outlet, self._client.version
         if mode is AckMode.AUTO:
-            subscription = Subscription(subscription_id, queue, outlet, version, self._fail)
+            kind = TopicSubscription if queue.private else Subscription
+            subscription = kind(subscription_id, queue, outlet, version, self._fail)
         else:
             subscription = AckSubscription(
                 subscription_id,
