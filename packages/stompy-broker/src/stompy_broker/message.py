@@ -198,7 +198,7 @@ class Message:
         expires: milliseconds since the epoch at which it ends, or 0.
         size: what it counts for in quotas, in bytes.
         doubtful: whether it may have been delivered more often than is known.
-        shared_tail: the same as `tail` gives, for any version, if that is at hand (`SharedMessage`).
+        shared_tail: what `tail` gives, for any version, if that is at hand (`SharedMessage`).
     """
 
     doubtful: ClassVar[bool] = False
