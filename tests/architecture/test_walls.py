@@ -27,6 +27,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {
             "dialect",
             "headers",
+            "heads",
             "heartbeat",
             "lifecycle",
             "retry",
@@ -104,13 +105,14 @@ FLOORS: dict[str, list[set[str]]] = {
         {
             "session.outlet",
             "session.receipts",
-            "session.send",
             "session.permit",
             "session.headers",
         },
         {"session.subscription", "session.observation"},
         {"session.deliveries", "session.transactions", "session.lobby"},
         {"session.console", "session.hold", "session.sources", "session.temporary"},
+        {"session.settling", "session.subscriptions"},
+        {"session.send"},
         {"session.session"},
         {"admin.clearance", "admin.process", "admin.rates", "admin.work"},
         {"admin.browsing", "admin.queues"},

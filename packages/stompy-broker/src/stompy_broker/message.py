@@ -16,10 +16,11 @@ import sys
 from collections.abc import Mapping
 from typing import ClassVar, TypedDict
 
-from stompy.codec import FrameParser, Head
+from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
 from stompy.headers import Version, header_lines
+from stompy.heads import Head
 from stompy.limits import Limits
 
 BROKER_HEADERS = frozenset(

@@ -42,10 +42,10 @@ from stompy.requesting import Replies
 from stompy.retry import Reconnect
 from stompy.supervisor import Route, Supervisor
 from stompy.transaction import STOMPTransaction
-from stompy.transport.address import Address, AddressLike
+from stompy.transport.address import AddressLike
 from stompy.transport.failover import read_addresses
 from stompy.transport.tls import TLS
-from stompy.verbs import HeaderValue, connect_headers
+from stompy.verbs import HeaderValue, Introduction
 from stompy.wanted import WantedSubscription
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
@@ -137,23 +137,16 @@ class STOMPClient(FrameReceiver):
             content_length=content_length,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
-
-        def headers_for(address: Address) -> dict[str, str]:
-            return connect_headers(
-                address.login if login is None else login,
-                address.passcode if passcode is None else passcode,
-                host or address.vhost or "/",
-                {**headers, **kv_headers},
-            )
-
-        client_id = {**headers, **kv_headers}.get("client-id")
+        introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
         line = Lifeline(
             supervised=policy is not None,
             send_timeout=send_timeout,
-            client_id=None if client_id is None else str(client_id),
+            client_id=introduction.client_id,
             numbers=self._numbers,
         )
-        route = Route(addresses, lambda round: dial(round, headers_for, settings), policy, on_state)
+        route = Route(
+            addresses, lambda round: dial(round, introduction.to, settings), policy, on_state
+        )
         return self._open(line, Supervisor(line, route))
 
     def _open(self, line: Lifeline, supervisor: Supervisor) -> STOMPFrame:

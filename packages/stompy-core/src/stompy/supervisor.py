@@ -18,7 +18,6 @@ from time import monotonic
 
 from stompy.dial import Conversation
 from stompy.errors import (
-    ConnectionImpossible,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -29,12 +28,9 @@ from stompy.lifeline import Epoch, Lifeline, SubscriptionReceipt
 from stompy.retry import Backoff, Reconnect
 from stompy.transport.address import Address
 from stompy.verbs import as_text, unsubscribe_headers
-from stompy.wanted import WantedSubscription
+from stompy.wanted import RESTORE_SECONDS, WantedSubscription
 
 logger = logging.getLogger("stompy")
-
-RESTORE_SECONDS = 10.0
-"""How long a broker may take to confirm the subscriptions of a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class Supervisor:
             try:
                 return self._round()
             except STOMPConnectionError as error:
-                if policy is None or self._is_final(error):
+                if policy is None or self._backoff.is_final(error):
                     raise
                 self._lifeline.life.round_failed(error)
                 if not self._backoff.failed(policy.startup_attempts):
@@ -170,7 +166,7 @@ class Supervisor:
             if self._stopped:
                 return
             lifeline.life.round_failed(error)
-            if self._is_final(error):
+            if self._backoff.is_final(error):
                 logger.error("not connecting again: %s", error)
                 lifeline.gave_up(error)
                 return
@@ -182,14 +178,6 @@ class Supervisor:
         gave_up = STOMPConnectionError(f"gave up after {self._backoff.failures} rounds: {error}")
         gave_up.__cause__ = error
         return gave_up
-
-    def _is_final(self, error: STOMPException) -> bool:
-        """Whether trying again seems hopeless: refused by ERROR, no version, no trust."""
-        policy = self._route.policy
-        if policy is not None and policy.keep_trying:
-            return False
-        hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
-        return isinstance(error, ConnectionImpossible) or not hopeful
 
     @property
     def _stopped(self) -> bool:

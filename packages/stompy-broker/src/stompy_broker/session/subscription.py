@@ -200,7 +200,7 @@ class AckSubscription(Subscription):
         self.highest = -1
         self._cumulative = mode is AckMode.CLIENT
         # `ack` and `message-id` stand together, after what messages have in common; that helps
-        # clients that remember it (`stompy.codec.MessageHeads`).
+        # clients that remember it (`stompy.heads.MessageHeads`).
         self._ack_line = b"ack:%d-" % tag
         self._first_ack = self._head + _FIRST + self._ack_line
         # Before 1.2 a client names a delivery by its message-id.

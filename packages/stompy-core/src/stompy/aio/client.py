@@ -46,7 +46,7 @@ from stompy.subscriptions import Duty
 from stompy.transport.address import Address, AddressLike
 from stompy.transport.failover import read_addresses
 from stompy.transport.tls import TLS
-from stompy.verbs import HeaderValue, connect_headers
+from stompy.verbs import HeaderValue, Introduction
 
 _CLOSE_SECONDS = 1.0
 
@@ -136,23 +136,15 @@ class STOMPClient(Subscriber):
             content_length=content_length,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
-
-        def headers_for(address: Address) -> dict[str, str]:
-            return connect_headers(
-                address.login if login is None else login,
-                address.passcode if passcode is None else passcode,
-                host or address.vhost or "/",
-                {**headers, **kv_headers},
-            )
+        introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
 
         def one_round(owner: Owner, round: Sequence[Address]) -> Awaitable[Link]:
-            return dial(round, headers_for, settings, owner)
+            return dial(round, introduction.to, settings, owner)
 
-        client_id = {**headers, **kv_headers}.get("client-id")
         session = Session(
             addresses,
             one_round,
-            SessionSettings(policy, send_timeout, None if client_id is None else str(client_id)),
+            SessionSettings(policy, send_timeout, introduction.client_id),
             on_state,
         )
         self._connecting = session

@@ -29,7 +29,6 @@ from stompy.backlog import MAX_RECEIPTS
 from stompy.confirmations import Outcome
 from stompy.dialect import dialect_of
 from stompy.errors import (
-    ConnectionImpossible,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -43,12 +42,9 @@ from stompy.subscriptions import Duty, Subscriptions
 from stompy.transactions import OpenTransactions
 from stompy.transport.address import Address
 from stompy.verbs import HeaderValue, as_text, unsubscribe_headers
-from stompy.wanted import WantedSubscription, WantedSubscriptions
+from stompy.wanted import RESTORE_SECONDS, WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
-
-RESTORE_SECONDS = 10.0
-"""How long a broker may take to confirm the subscriptions of a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +142,7 @@ class Session(Mailroom, Owner):
                     self._publish(link)
             except STOMPException as error:
                 self.lifecycle.round_failed(error)
-                if self._is_final(error) or not self._backoff.failed(attempts):
+                if self._backoff.is_final(error) or not self._backoff.failed(attempts):
                     raise
                 await asyncio.sleep(self._backoff.pause())
             else:
@@ -166,14 +162,6 @@ class Session(Mailroom, Owner):
         if policy is not None and policy.shuffle:
             random.shuffle(addresses)
         return await self._dial(self, addresses)
-
-    def _is_final(self, error: STOMPException) -> bool:
-        """Whether trying again seems hopeless: refused by ERROR, no version, no trust."""
-        policy = self.settings.policy
-        if policy is not None and policy.keep_trying:
-            return False
-        hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
-        return isinstance(error, ConnectionImpossible) or not hopeful
 
     async def _resume(self, link: Link) -> None:
         """Subscribe to all that is wanted, and wait until that is confirmed.
@@ -253,7 +241,7 @@ class Session(Mailroom, Owner):
             reason: STOMPError = STOMPConnectionError(
                 f"gave up after {self.lifecycle.attempts} rounds: {error}"
             )
-            if self._is_final(error) and isinstance(error, STOMPError):
+            if self._backoff.is_final(error) and isinstance(error, STOMPError):
                 reason = error
             logger.error("not connecting again: %s", reason)
             self._end(reason, by_us=False)
