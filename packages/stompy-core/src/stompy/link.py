@@ -28,7 +28,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from stompy.dial import Conversation, broker_error
-from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
+from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.inbox import Inbox
 from stompy.protocol.states import State
@@ -150,13 +150,15 @@ class Link:
         """Send a frame.
 
         Raises:
-            STOMPConnectionError: the link has ended.
+            OutcomeUnknown: the link ended while the frame was written; perhaps it left.
+            STOMPConnectionError: the link had ended; nothing was sent.
             STOMPTimeout: there was no room for too long; nothing was queued.
         """
         with self._lock:
             if self._blocked:
                 self._wait_for_room()
-            if self._open:
+            queued = self._open
+            if queued:
                 self._outbox += data
                 now = monotonic()
                 self._streak = self._streak + 1 if now - self._sent_at < QUICK else 0
@@ -170,7 +172,10 @@ class Link:
         if self._write_error is not None:
             # What the broker said before it hung up explains more than a broken pipe.
             self.join(2 * LAST_WORDS)
-        raise self.error()
+        error = self.error()
+        if queued:
+            raise OutcomeUnknown(error.Message, error.Frame) from error.__cause__
+        raise error
 
     def say_goodbye(self, receipt_id: str) -> bool:
         """Send DISCONNECT as the last frame; false when the link has ended already."""
