@@ -217,8 +217,7 @@ class STOMPClient(FrameReceiver):
     def _drop(self, line: Lifeline) -> None:
         line.stop()
         line.join(_CLOSE_SECONDS)
-        link = self._last_link()
-        link.inbox.discard()
+        line.discard()
 
     @property
     def is_connected(self) -> bool:

@@ -8,6 +8,8 @@ The invariants:
   subscription that is wanted is back.
 * What is wanted and whether an epoch is ready change under one lock, so that a subscription made
   or ended while a connection is being made again is neither missed nor made twice.
+* What a connection brought and nobody fetched, and what is settled by that, as in mode ``auto``,
+  stands in the inbox of the one that is read from: the last that was ready.
 * The state changes in one place (`_move`), once for each loss. Observers are told by the
   supervisor's thread; no code of the application runs on the I/O thread or under a lock.
 * The I/O thread and the supervisor know the lifeline but not the client, so that a client that
@@ -30,12 +32,13 @@ from stompy.confirmations import Confirmation, Outcome
 from stompy.dial import Conversation
 from stompy.dialect import UNKNOWN, Dialect, dialect_of
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
+from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, SubscriptionHealth
 from stompy.inbox import Inbox
 from stompy.lifecycle import ConnectionState, Lifecycle, StateChange
 from stompy.link import Link
 from stompy.mail import Mail, Mailroom
-from stompy.subscriptions import Subscriptions
+from stompy.subscriptions import Duty, Subscriptions
 from stompy.transactions import OpenTransactions
 from stompy.verbs import as_text
 from stompy.wanted import WantedSubscription, WantedSubscriptions
@@ -59,6 +62,14 @@ class Epoch:
     link: Link
     subscriptions: Subscriptions
     dialect: Dialect
+
+    def take_unread(self) -> list[STOMPFrame]:
+        """What it brought and nobody fetched, but for what the broker has back."""
+        return [
+            frame
+            for frame in self.link.inbox.take_all()
+            if frame.Command != "MESSAGE" or self.subscriptions.receive(frame) is not Duty.STALE
+        ]
 
 
 class Holder(Protocol):
@@ -144,6 +155,7 @@ class Lifeline:
         self.last: Epoch | None = None
         self.direct: Epoch | None = None
         self._ready: Epoch | None = None
+        self._read: Epoch | None = None  # the last one that was ready
         self._ended = 0  # the number of the last connection whose end was told
         self._handles: dict[str, Holder] = {}
         self._receipts: dict[str, Epoch] = {}
@@ -265,7 +277,9 @@ class Lifeline:
                 return False
             if self.state is ConnectionState.CLOSED:
                 return True
-            self._ready = epoch
+            if self._read is not None:
+                epoch.link.inbox.put_first(self._read.take_unread())
+            self._ready = self._read = epoch
             self.direct = None if self.supervised else epoch
             self._move(ConnectionState.CONNECTED)
         return True
@@ -284,6 +298,8 @@ class Lifeline:
                 epoch.subscriptions.lose()
                 if epoch is self._ready:
                     self._ready = None
+                elif self._read is not None:
+                    self._read.link.inbox.put_last(epoch.take_unread())
             handles = list(self._handles.values())
         for handle in handles:
             if goes_on:
@@ -532,6 +548,12 @@ class Lifeline:
         last = self.last
         if last is not None:
             last.link.stop()
+
+    def discard(self) -> None:
+        """Throw away what was not fetched."""
+        for epoch in (self.last, self._read):
+            if epoch is not None:
+                epoch.link.inbox.discard()
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the threads, but for one that is calling."""
