@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -77,7 +77,7 @@ class Conversation:
 
 
 def dial(
-    addresses: Sequence[Address],
+    addresses: Iterable[Address],
     headers_for: Callable[[Address], Mapping[str, str]],
     settings: ConnectionSettings,
 ) -> Conversation:
