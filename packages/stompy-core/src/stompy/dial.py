@@ -116,6 +116,14 @@ def broker_error(frame: STOMPFrame) -> STOMPError:
     return STOMPError(frame.get("message") or "the broker sent ERROR", frame)
 
 
+def foreign_connection(address: Address, owner: int) -> STOMPConnectionError:
+    """The exception for who uses a connection in a fork of the process that made it."""
+    return STOMPConnectionError(
+        f"the connection to {address} belongs to the process that made it ({owner}), "
+        "not to its fork; connect again in here"
+    )
+
+
 def _attempt(
     address: Address, headers: Mapping[str, str], settings: ConnectionSettings
 ) -> Conversation:

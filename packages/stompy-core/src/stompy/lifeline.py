@@ -35,7 +35,7 @@ from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOM
 from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, SubscriptionHealth
 from stompy.inbox import Inbox
-from stompy.lifecycle import ConnectionState, Lifecycle, StateChange
+from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.link import Link
 from stompy.mail import Mail, Mailroom
 from stompy.subscriptions import Duty, Subscriptions
@@ -44,11 +44,6 @@ from stompy.verbs import as_text
 from stompy.wanted import WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
-
-_FORGOTTEN = (
-    "nobody refers to the client any more, so it has closed its connection; "
-    "keep the client for as long as its subscriptions"
-)
 
 MAX_RECEIPTS = 50_000
 """How many receipts that were asked for are remembered with their connection."""
@@ -293,7 +288,7 @@ class Lifeline:
             self._ended = epoch.number
             goes_on = self.supervised and not self.is_over and not self.stopping
             if self.stopping and self.state is ConnectionState.CONNECTED:
-                error = reason = STOMPConnectionError(_FORGOTTEN)
+                error = reason = STOMPConnectionError(FORGOTTEN)
             if self.supervised:
                 epoch.subscriptions.lose()
                 if epoch is self._ready:

@@ -27,7 +27,7 @@ import weakref
 from collections.abc import Callable
 from time import monotonic
 
-from stompy.dial import Conversation, broker_error
+from stompy.dial import Conversation, broker_error, foreign_connection
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.inbox import Inbox
@@ -131,10 +131,7 @@ class Link:
     def error(self) -> STOMPConnectionError:
         """What to raise to who uses a link that has ended."""
         if self.is_foreign:
-            return STOMPConnectionError(
-                f"the connection to {self.address} belongs to the process that made it "
-                f"({self._owner}), not to its fork; connect again in here"
-            )
+            return foreign_connection(self.address, self._owner)
         reason = self.close_reason
         if reason is None:
             return STOMPConnectionError(f"the connection to {self.address} was closed")

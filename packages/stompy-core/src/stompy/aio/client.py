@@ -18,8 +18,10 @@ What holds at all times:
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -60,6 +62,8 @@ class STOMPClient(Subscriber):
     def __init__(self) -> None:
         super().__init__()
         self._connecting: Session | None = None
+        self._finalizer: weakref.finalize[[Session, asyncio.AbstractEventLoop], STOMPClient] | None
+        self._finalizer = None
 
     # -- the connection ----------------------------------------------------------------------
 
@@ -154,6 +158,10 @@ class STOMPClient(Subscriber):
             self._connecting = None
         self._session = session
         self._error_is_told = False
+        if self._finalizer is not None:
+            self._finalizer.detach()  # that connection has ended
+        self._finalizer = weakref.finalize(self, _forget, session, asyncio.get_running_loop())
+        self._finalizer.atexit = False
         return session.link.connected
 
     async def disconnect(self, *, timeout: float = 5.0) -> None:
@@ -170,7 +178,7 @@ class STOMPClient(Subscriber):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        session = self._session
+        session = self._leaving()
         if session is None:
             return
         deadline = session.now() + timeout
@@ -197,12 +205,19 @@ class STOMPClient(Subscriber):
 
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        session = self._session
+        session = self._leaving()
         if session is None:
             return
         await session.leave()
         session.link.say_goodbye(self._new_id("r"))
         await self._drop(session)
+
+    def _leaving(self) -> Session | None:
+        """The session to leave. Whoever connects at this time is told that it is over."""
+        if self._connecting is not None:
+            self._connecting.give_up()
+        session = self._session
+        return None if session is None or session.is_foreign else session
 
     async def _drop(self, session: Session) -> None:
         session.link.close()
@@ -316,7 +331,7 @@ class STOMPClient(Subscriber):
             frame = inbox.take()
             if frame is None:
                 if inbox.ended:
-                    return None
+                    return _nothing_more(session)
                 await inbox.wait(deadline)
             elif frame.Command == "MESSAGE":
                 if session.subscriptions.carefree or self._accepted(session, frame, transaction):
@@ -385,7 +400,7 @@ class STOMPClient(Subscriber):
                     self._settle_if_owed(session, "ACK", frame)
             if answer:
                 return answer
-        return None
+        return _nothing_more(session)
 
     def _told(self, frame: STOMPFrame) -> STOMPError:
         """The exception for an ERROR frame, which `disconnect` then need not raise again."""
@@ -487,6 +502,19 @@ class Messages:
         if frame is None:
             raise StopAsyncIteration
         return frame
+
+
+def _forget(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    """A client was forgotten; this may be any thread. A loop that is closed took all with it."""
+    if not session.is_foreign:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(session.forgotten)
+
+
+def _nothing_more(session: Session) -> None:
+    """Nothing will be received; in a fork the caller must learn why."""
+    if session.is_foreign:
+        raise session.error()
 
 
 def _duty(session: Session, frame: STOMPFrame) -> Duty:
