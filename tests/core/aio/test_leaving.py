@@ -1,4 +1,4 @@
-"""Clients that nobody disconnects: forgotten ones, those of a loop that ends, and those in a fork."""
+"""Clients that nobody disconnects: forgotten ones, those of loops that end, those in a fork."""
 
 import subprocess
 import sys

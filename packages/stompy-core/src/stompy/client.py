@@ -185,7 +185,7 @@ class STOMPClient(FrameReceiver):
             return
         deadline = monotonic() + timeout
         line.close()
-        for handle in line.handles().values():
+        for handle in tuple(line.working):
             handle.drain(deadline)
         link = self._link
         if link is None:  # it is being made for the first time

@@ -50,6 +50,30 @@ class OnError(StrEnum):
     """It is refused, and the subscription ends with the exception."""
 
 
+class Worker(threading.Thread):
+    """Runs handlers. Its end can be waited for again where that was interrupted.
+
+    Before Python 3.13 a `join` that is interrupted takes the thread for ended.
+    """
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Work until there is nothing more to do."""
+        try:
+            self._work()
+        finally:
+            self._over.set()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+        if self._over.wait(timeout):
+            self.join()
+
+
 class Subscription:
     """One subscription, as `STOMPClient.subscription` gives it. With ``with`` it ends there.
 
@@ -68,7 +92,7 @@ class Subscription:
         self._lock = threading.Lock()
         self._ended = False
         self._reason: BaseException | None = None
-        self._workers: list[threading.Thread] = []
+        self._workers: list[Worker] = []
         self._received = 0
         self._settled = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
@@ -158,20 +182,17 @@ class Subscription:
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
         policy = OnError(on_error)
         workers = [
-            threading.Thread(
-                target=self._work,
-                args=(function, policy),
-                name=f"stompy handler {number} of {self.id}",
-                daemon=True,
-            )
+            Worker(lambda: self._work(function, policy), f"stompy handler {number} of {self.id}")
             for number in range(concurrency)
         ]
-        self._workers += workers
+        self._line.working.add(self)
         try:
             for worker in workers:
                 worker.start()
+                self._workers.append(worker)
             for worker in workers:
-                worker.join()
+                worker.wait()
+            self._line.working.discard(self)
         except BaseException:
             # Ctrl-C here is not to leave handlers at work behind.
             self.unsubscribe()
@@ -365,7 +386,7 @@ class Subscription:
         """Wait for handlers that are at work."""
         for worker in list(self._workers):
             if worker is not threading.current_thread():
-                worker.join(max(0.0, deadline - monotonic()))
+                worker.wait(max(0.0, deadline - monotonic()))
 
     # -- settling ----------------------------------------------------------------------------
 

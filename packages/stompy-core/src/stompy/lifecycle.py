@@ -22,7 +22,6 @@ from enum import StrEnum
 
 from stompy.errors import STOMPException
 
-
 FORGOTTEN = (
     "nobody refers to the client any more, so it has closed its connection; "
     "keep the client for as long as its subscriptions"

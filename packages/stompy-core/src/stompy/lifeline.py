@@ -123,6 +123,7 @@ class Lifeline:
         room: where what arrives is sorted.
         last: the last connection; perhaps it has ended, or is not ready yet.
         direct: the same where none will follow it, so that sending need not ask for it.
+        working: handles whose handlers may be at work, also of subscriptions that have ended.
         signals: what the supervisor waits for: a change of state to tell, or None to end.
     """
 
@@ -140,6 +141,7 @@ class Lifeline:
         self.room = Mailroom()
         self.signals: SimpleQueue[StateChange | None] = SimpleQueue()
         self.wanted = WantedSubscriptions()
+        self.working: set[Holder] = set()
         self.transactions = OpenTransactions()
         self.supervisor: threading.Thread | None = None
         self.dialect = UNKNOWN

@@ -162,7 +162,7 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     def after_fork(self) -> None:
-        """In a child process: touch nothing that the parent uses, the selector of its loop either."""
+        """In a child process: touch nothing of the parent, its selector either."""
         self._open = False
         self._ended = True
         self.crowded = True
