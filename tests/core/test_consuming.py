@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, eventually, heard_by, obedient
@@ -301,3 +302,34 @@ def test_a_handler_at_work_is_waited_for_also_after_ctrl_c():
             check=False,
         )
     assert (result.stdout, result.stderr) == ("[True] ['work']\n", "")
+
+
+@pytest.mark.parametrize("verb", ["disconnect", "close"])
+def test_a_client_may_be_left_from_inside_a_handler_and_from_everywhere_at_once(verb):
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        for number in (1, 2):
+            peer.message(number, "s1", "work", ack="a")
+        for _ in peer.serve():
+            pass
+
+    with ScriptedServer(script) as server, ThreadPoolExecutor() as pool:
+        client = stompy.connect(server.address)
+        handle = client.subscription("/queue/q", id="s1")
+        leave = getattr(client, verb)
+        left = []
+        together = threading.Barrier(2)
+
+        def work(message: stompy.message.Message) -> None:
+            together.wait(10)
+            leave()
+            leave()
+            left.append(client.is_connected)
+
+        handle.handle(work, concurrency=2)
+        for one in [pool.submit(leave) for _ in range(4)]:
+            one.result(10)
+        client.close()
+        client.disconnect()
+        assert left == [False, False]

@@ -1,10 +1,14 @@
 """Clients that nobody disconnects: forgotten ones, those of loops that end, those in a fork."""
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
+from tests.support.looping import run, soon
 from tests.support.scripted_server import Heard, Peer, ScriptedServer
+
+from stompy import aio
 
 
 def run_program(program: str, *, server: ScriptedServer, last: str = "") -> tuple[int, str]:
@@ -118,3 +122,37 @@ def test_a_fork_learns_that_the_connection_is_not_its_own(server, heard, last):
     server.done.wait(10)
     said = [what for what in commands(heard) if what[0] != "SUBSCRIBE"]
     assert said == [("SEND", b"parent"), ("SEND", b"parent again"), ("DISCONNECT", b"")]
+
+
+@pytest.mark.parametrize("verb", ["disconnect", "close"])
+def test_a_client_may_be_left_from_inside_a_handler_and_by_many_tasks_at_once(verb):
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        for number in (1, 2):
+            peer.message(number, "s1", "work", ack="a")
+        for _ in peer.serve():
+            pass
+
+    async def main() -> None:
+        client = await aio.connect(server.address)
+        handle = await client.subscription("/queue/q", id="s1")
+        leave = getattr(client, verb)
+        left = []
+        begun = []
+
+        async def work(message: aio.Message) -> None:
+            begun.append(message)
+            await soon(lambda: len(begun) == 2)
+            await leave()
+            await leave()
+            left.append(client.is_connected)
+
+        await handle.handle(work, concurrency=2)
+        await asyncio.gather(*(leave() for _ in range(4)))
+        await client.close()
+        await client.disconnect()
+        assert left == [False, False]
+
+    with ScriptedServer(script) as server:
+        run(main)

@@ -185,8 +185,7 @@ class STOMPClient(FrameReceiver):
             return
         deadline = monotonic() + timeout
         line.close()
-        for handle in tuple(line.working):
-            handle.drain(deadline)
+        line.drain(deadline)
         link = self._link
         if link is None:  # it is being made for the first time
             self._drop(line)

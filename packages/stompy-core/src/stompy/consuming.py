@@ -92,7 +92,7 @@ class Subscription:
         self._lock = threading.Lock()
         self._ended = False
         self._reason: BaseException | None = None
-        self._workers: list[Worker] = []
+        self._workers: set[Worker] = set()
         self._received = 0
         self._settled = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
@@ -189,7 +189,7 @@ class Subscription:
         try:
             for worker in workers:
                 worker.start()
-                self._workers.append(worker)
+                self._workers.add(worker)
             for worker in workers:
                 worker.wait()
             self._line.working.discard(self)
@@ -382,11 +382,16 @@ class Subscription:
         self._reason = reason
         self._inbox.after_fork()
 
+    def excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+        here = threading.current_thread()
+        if isinstance(here, Worker):
+            self._workers.discard(here)
+
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
-        for worker in list(self._workers):
-            if worker is not threading.current_thread():
-                worker.wait(max(0.0, deadline - monotonic()))
+        for worker in tuple(self._workers):
+            worker.wait(max(0.0, deadline - monotonic()))
 
     # -- settling ----------------------------------------------------------------------------
 

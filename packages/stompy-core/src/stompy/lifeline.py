@@ -79,6 +79,9 @@ class Holder(Protocol):
     def unsubscribe(self) -> None:
         """End the subscription."""
 
+    def excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
 
@@ -537,6 +540,14 @@ class Lifeline:
         self.signals.put(None)
         for handle in handles:
             handle.end(None)
+
+    def drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work, but for those that wait here themselves."""
+        working = tuple(self.working)
+        for handle in working:
+            handle.excuse()
+        for handle in working:
+            handle.drain(deadline)
 
     def stop(self) -> None:
         """End everything. Takes no lock, so a finaliser may call it."""

@@ -183,7 +183,9 @@ class STOMPClient(Subscriber):
             return
         deadline = session.now() + timeout
         await session.leave()
-        for handle in self._handles(session):
+        for handle in (handles := self._handles(session)):
+            handle.excuse()
+        for handle in handles:
             await handle.drain(deadline)
         link = session.link
         receipt = session.expect(self._new_id("r"))

@@ -346,15 +346,18 @@ class Subscription:
                 message.settlement = Settlement.ACKED
         self._inbox.put(messages, sum(len(frame.Body) for frame in frames))
 
+    def excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+        here = asyncio.current_task()
+        self._workers = {worker for worker in self._workers if worker is not here}
+
     async def drain(self, deadline: float) -> None:
         """Give no more messages, and wait for handlers that are at work."""
         self._draining = True
         self._inbox.discard()
         self._inbox.look_again()
-        here = asyncio.current_task()
-        workers = [worker for worker in self._workers if worker is not here]
-        if workers:
-            await asyncio.wait(workers, timeout=max(0.0, deadline - self._session.now()))
+        if self._workers:
+            await asyncio.wait(self._workers, timeout=max(0.0, deadline - self._session.now()))
 
     def connection_lost(self, reason: STOMPError | None) -> None:
         """What would have to be settled is in vain."""
