@@ -22,6 +22,7 @@ import logging
 import os
 import selectors
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -206,6 +207,11 @@ class Link:
         """Seconds since the last byte from the broker; None when the link has ended."""
         heart_beat = self.protocol.heart_beat
         return heart_beat.silence(monotonic()) if heart_beat is not None and self._open else None
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes of frames are not written."""
+        return len(self._outbox.strip(b"\n"))
 
     def after_fork(self) -> None:
         """In a child process: let go of everything, and write nothing where the parent writes."""
@@ -431,9 +437,13 @@ _links: weakref.WeakSet[Link] = weakref.WeakSet()
 def _flush_all() -> None:
     """What was sent must leave the process even when nobody disconnects."""
     deadline = monotonic() + EXIT_FLUSH
-    for link in list(_links):
-        if not link.is_foreign:
-            link.flush(max(0.0, deadline - monotonic()))
+    for link in [link for link in _links if not link.is_foreign]:
+        link.flush(max(0.0, deadline - monotonic()))
+        if (lost := link.unsent) and sys.stderr is not None:
+            sys.stderr.write(
+                f"stompy: the program ends, and {lost} bytes that were to be sent to "
+                f"{link.address} are lost: the broker did not take them\n"
+            )
 
 
 def _after_fork() -> None:
