@@ -32,7 +32,7 @@ from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
 from stompy.inbox import Inbox
 from stompy.lifeline import Epoch, Lifeline
-from stompy.message import Message, Settlement
+from stompy.message import Message, Settlement, strip
 from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.wanted import WantedSubscription
 
@@ -352,6 +352,8 @@ class Subscription:
     def put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take what the I/O thread has read."""
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        if self._line.dialect.passed_on:
+            strip(messages, self._line.dialect.passed_on)
         if self._auto:
             for message in messages:
                 message.settlement = Settlement.ACKED

@@ -228,7 +228,7 @@ class Supervisor:
             return True
         epoch = lifeline.adopt(conversation)
         epoch.link.start()
-        if self._stopped:
+        if lifeline.stopping or lifeline.is_over:
             # Whoever ended it may have looked just before this link was there.
             epoch.link.stop()
         restored: set[str] = set()

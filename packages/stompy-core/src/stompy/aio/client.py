@@ -333,7 +333,8 @@ class STOMPClient(Subscriber):
             frame = inbox.take()
             if frame is None:
                 if inbox.ended:
-                    return _nothing_more(session)
+                    _check_owner(session)
+                    return None
                 await inbox.wait(deadline)
             elif frame.Command == "MESSAGE":
                 if session.subscriptions.carefree or self._accepted(session, frame, transaction):
@@ -402,7 +403,8 @@ class STOMPClient(Subscriber):
                     self._settle_if_owed(session, "ACK", frame)
             if answer:
                 return answer
-        return _nothing_more(session)
+        _check_owner(session)
+        return None
 
     def _told(self, frame: STOMPFrame) -> STOMPError:
         """The exception for an ERROR frame, which `disconnect` then need not raise again."""
@@ -513,7 +515,7 @@ def _forget(session: Session, loop: asyncio.AbstractEventLoop) -> None:
             loop.call_soon_threadsafe(session.forgotten)
 
 
-def _nothing_more(session: Session) -> None:
+def _check_owner(session: Session) -> None:
     """Nothing will be received; in a fork the caller must learn why."""
     if session.is_foreign:
         raise session.error()

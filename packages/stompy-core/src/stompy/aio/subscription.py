@@ -32,7 +32,7 @@ from stompy.errors import (
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
-from stompy.message import Settlement
+from stompy.message import Settlement, strip
 from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.wanted import WantedSubscription
 
@@ -341,6 +341,8 @@ class Subscription:
             return
         self._received += len(frames)
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        if self._session.dialect.passed_on:
+            strip(messages, self._session.dialect.passed_on)
         if not self._settles:
             for message in messages:
                 message.settlement = Settlement.ACKED
