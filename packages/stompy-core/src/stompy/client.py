@@ -185,9 +185,11 @@ class STOMPClient(FrameReceiver):
             return
         deadline = monotonic() + timeout
         line.close()
-        for handle in line.handles().values():
-            handle.drain(deadline)
-        link = self._last_link()
+        line.drain(deadline)
+        link = self._link
+        if link is None:  # it is being made for the first time
+            self._drop(line)
+            return
         receipt = self._new_id("r")
         refused = False
         if link.say_goodbye(receipt):
@@ -209,16 +211,15 @@ class STOMPClient(FrameReceiver):
         if line is None or line.is_foreign:
             return
         line.close()
-        link = self._last_link()
-        if link.say_goodbye(self._new_id("r")):
+        link = self._link
+        if link is not None and link.say_goodbye(self._new_id("r")):
             link.flush(_CLOSE_SECONDS)
         self._drop(line)
 
     def _drop(self, line: Lifeline) -> None:
         line.stop()
         line.join(_CLOSE_SECONDS)
-        link = self._last_link()
-        link.inbox.discard()
+        line.discard()
 
     @property
     def is_connected(self) -> bool:

@@ -18,8 +18,10 @@ What holds at all times:
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -60,6 +62,8 @@ class STOMPClient(Subscriber):
     def __init__(self) -> None:
         super().__init__()
         self._connecting: Session | None = None
+        self._finalizer: weakref.finalize[[Session, asyncio.AbstractEventLoop], STOMPClient] | None
+        self._finalizer = None
 
     # -- the connection ----------------------------------------------------------------------
 
@@ -154,6 +158,10 @@ class STOMPClient(Subscriber):
             self._connecting = None
         self._session = session
         self._error_is_told = False
+        if self._finalizer is not None:
+            self._finalizer.detach()  # that connection has ended
+        self._finalizer = weakref.finalize(self, _forget, session, asyncio.get_running_loop())
+        self._finalizer.atexit = False
         return session.link.connected
 
     async def disconnect(self, *, timeout: float = 5.0) -> None:
@@ -170,12 +178,14 @@ class STOMPClient(Subscriber):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        session = self._session
+        session = self._leaving()
         if session is None:
             return
         deadline = session.now() + timeout
         await session.leave()
-        for handle in self._handles(session):
+        for handle in (handles := self._handles(session)):
+            handle.excuse()
+        for handle in handles:
             await handle.drain(deadline)
         link = session.link
         receipt = session.expect(self._new_id("r"))
@@ -197,12 +207,19 @@ class STOMPClient(Subscriber):
 
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        session = self._session
+        session = self._leaving()
         if session is None:
             return
         await session.leave()
         session.link.say_goodbye(self._new_id("r"))
         await self._drop(session)
+
+    def _leaving(self) -> Session | None:
+        """The session to leave. Whoever connects at this time is told that it is over."""
+        if self._connecting is not None:
+            self._connecting.give_up()
+        session = self._session
+        return None if session is None or session.is_foreign else session
 
     async def _drop(self, session: Session) -> None:
         session.link.close()
@@ -270,6 +287,7 @@ class STOMPClient(Subscriber):
             frame = inbox.take()
             if frame is None:
                 if inbox.ended:
+                    _check_owner(session)
                     return None
                 await inbox.wait(deadline)
             elif frame.Command == "MESSAGE":
@@ -340,6 +358,7 @@ class STOMPClient(Subscriber):
                     self._settle_if_owed(session, "ACK", frame)
             if answer:
                 return answer
+        _check_owner(session)
         return None
 
     def _told(self, frame: STOMPFrame) -> STOMPError:
@@ -442,6 +461,19 @@ class Messages:
         if frame is None:
             raise StopAsyncIteration
         return frame
+
+
+def _forget(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    """A client was forgotten; this may be any thread. A loop that is closed took all with it."""
+    if not session.is_foreign:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(session.forgotten)
+
+
+def _check_owner(session: Session) -> None:
+    """Nothing will be received; in a fork the caller must learn why."""
+    if session.is_foreign:
+        raise session.error()
 
 
 def _duty(session: Session, frame: STOMPFrame) -> Duty:
