@@ -2,7 +2,8 @@
 
 For each load it prints, per tick of one second: the processor time of decoding, model, order and
 paint together; the longest time for which the event loop stood still; the bytes to the terminal;
-and how long a cursor key took to be painted while that went on.
+and how long a cursor key took to be painted while that went on. Every second tick is quiet: time
+and bytes are of those, so that neither the keys nor the beat that sees the loop stand still count.
 
     python benchmarks/monitor.py --rows 5000 --ticks 20
 """
@@ -25,6 +26,9 @@ import threading
 import time
 from typing import Any
 
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+
 from stompy.admin import Kind, Request, Role, field_names
 from stompy_monitor.app import MonitorApp
 from stompy_monitor.model import Model
@@ -43,16 +47,19 @@ class Load:
     Args:
         model: where to.
         rows: how many queues.
-        share: the part of them that changes each second.
+        share: the part of them that changes each second; None for queues in which nothing waits,
+            so that not even an age does.
         ticks: how many seconds.
     """
 
-    def __init__(self, model: Model, rows: int, share: float, ticks: int) -> None:
+    def __init__(self, model: Model, rows: int, share: float | None, ticks: int) -> None:
         self.model = model
-        self.share = share
+        self.share, self._ages = share or 0.0, share is not None
         self.ticks = ticks
         self.link = Link(url="made up", phase=Phase.LIVE, role=Role.MONITOR)
         self.cpu: list[float] = []
+        self.bytes: list[int] = []
+        self.quiet = True
         self.stalls: list[float] = []
         self.done = asyncio.Event()
         self._random = random.Random(4711)
@@ -76,7 +83,7 @@ class Load:
         """The messages of one tick."""
         count = len(self._rows) if tick == 0 else round(len(self._rows) * self.share)
         changed = self._rows if tick == 0 else self._random.sample(self._rows, count)
-        for row in changed:
+        for row in changed if self._ages else ():
             self._change(row, tick)
         values = [[row[name] for name in FIELDS] for row in changed]
         pages = max(1, -(-len(values) // PAGE))
@@ -95,17 +102,20 @@ class Load:
         """One set each second."""
         beat = asyncio.create_task(self._beat())
         loop = asyncio.get_running_loop()
-        for tick in range(self.ticks + 1):
+        for tick in range(2 * self.ticks + 2):
             pages = self.pages(tick)
-            self._stall = 0.0
+            self.quiet, self._stall = tick % 2 == 0, 0.0
+            written = Counting.written
             began, due = time.process_time(), loop.time() + 1
             self.link.latest_at = loop.time()
             for page in pages:
                 self.model.apply(json.loads(page))
                 await asyncio.sleep(0)
             await asyncio.sleep(due - loop.time())
-            if tick > 1:
+            if tick > 1 and self.quiet:
                 self.cpu.append(time.process_time() - began)
+                self.bytes.append(Counting.written - written)
+            elif tick > 1:
                 self.stalls.append(self._stall)
         beat.cancel()
         self.done.set()
@@ -114,6 +124,10 @@ class Load:
         loop = asyncio.get_running_loop()
         before = loop.time()
         while True:
+            if self.quiet:
+                await asyncio.sleep(0.1)
+                before = loop.time()
+                continue
             await asyncio.sleep(0.005)
             now = loop.time()
             self._stall = max(self._stall, now - before - 0.005)
@@ -129,10 +143,25 @@ class Load:
         """Nothing to log in to."""
 
 
+class Counting(LinuxDriver):
+    """The driver of terminals; it knows how much it wrote."""
+
+    written = 0
+
+    def write(self, data: str) -> None:
+        """Write, and count."""
+        Counting.written += len(data.encode())
+        super().write(data)
+
+
 class Measured(MonitorApp):
     """The dashboard; it presses a key now and then, and ends when the load does."""
 
     keys: list[float]
+
+    def get_driver_class(self) -> type[Driver]:
+        """The one that counts."""
+        return Counting
 
     def on_mount(self) -> None:
         self.keys = []
@@ -144,7 +173,7 @@ class Measured(MonitorApp):
         while not load.done.is_set():
             await asyncio.sleep(0.37)
             screen = self.screen
-            if isinstance(screen, TableScreen) and screen.listing.keys and load.share < 1:
+            if isinstance(screen, TableScreen) and not load.quiet:
                 began = time.perf_counter()
                 screen.rows.action_move(1)
                 painted = asyncio.Event()
@@ -163,7 +192,7 @@ def drain(fd: int, painted: list[bytes]) -> None:
             return
 
 
-def measure(rows: int, share: float, ticks: int) -> None:
+def measure(rows: int, share: float | None, ticks: int) -> None:
     """One line of the table; in a process of its own, on a pseudo-terminal."""
     report, result = os.pipe()
     child, terminal = pty.fork()
@@ -176,8 +205,9 @@ def measure(rows: int, share: float, ticks: int) -> None:
             load = Load(model, rows, share, ticks)
             app = Measured(model, load, Options(view="queues"))
             await app.run_async()
-            told = {"cpu": load.cpu, "stalls": load.stalls, "keys": app.keys}
-            told["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # type: ignore[assignment]
+            told: dict[str, Any] = {"cpu": load.cpu, "stalls": load.stalls, "keys": app.keys}
+            told["bytes"] = load.bytes
+            told["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             os.write(result, json.dumps(told).encode())
 
         asyncio.run(play())
@@ -192,24 +222,24 @@ def measure(rows: int, share: float, ticks: int) -> None:
     if not report_text:
         sys.exit(b"".join(painted).decode("utf-8", "replace"))
     told = json.loads(report_text)
-    size = sum(map(len, painted))
     keys = sorted(told["keys"]) or [0.0]
     p95 = keys[int(len(keys) * 0.95)]
+    change = "idle" if share is None else f"{share:.0%}"
     print(
-        f"{rows:7,}  {share:6.0%}  {statistics.median(told['cpu']) * 1000:8.0f}"
+        f"{rows:7,}  {change:>6}  {statistics.median(told['cpu']) * 1000:8.1f}"
         f"  {statistics.median(told['stalls']) * 1000:7.0f} ({max(told['stalls']) * 1000:4.0f})"
-        f"  {size / 1024 / (ticks + 1):8.1f}  {p95 * 1000:9.0f}  {told['rss']:7.0f}"
+        f"  {statistics.median(told['bytes']) / 1024:8.1f}  {p95 * 1000:9.0f}  {told['rss']:7.0f}"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[500, 5000, 10_000])
-    parser.add_argument("--ticks", type=int, default=12)
+    parser.add_argument("--ticks", type=int, default=8, help="of each sort")
     options = parser.parse_args()
     print("   rows  change  cpu ms/t  stall ms (max)  KB/tick  key p95 ms  rss MB")
     for rows in options.rows:
-        for share in (0.0, 0.1, 1.0):
+        for share in (None, 0.0, 0.1, 1.0):
             measure(rows, share, options.ticks)
             sys.stdout.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -9,10 +10,11 @@ from tests.docs.blocks import DOCS
 from tests.support.dashboard import Driver, dashboard, on_a_loop
 
 import stompy
-from stompy.admin import Request
+from stompy.admin import Reply, Request
 from stompy_broker import RunningBroker, running
-from stompy_monitor import views
+from stompy_monitor import actions, views
 from stompy_monitor.app import MonitorApp
+from stompy_monitor.bodies import Message
 from stompy_monitor.model import Model
 from stompy_monitor.recording import Recording
 from stompy_monitor.replay import Replay
@@ -208,6 +210,45 @@ async def test_moving_messages(broker: RunningBroker) -> None:
         await drive.press("enter", "enter")
         await drive.see("source: moved 3")
         assert (waiting(broker, "source"), waiting(broker, "target")) == (0, 3)
+
+
+@on_a_loop
+async def test_a_long_move_is_stopped_between_two_batches(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "BATCH", 10)
+    fill(broker, "long", *(str(number) for number in range(60)))
+    async with dashboard(broker.url, Options(view="queues", filter="long")) as drive:
+        await drive.until(lambda: drive.keys == ["long"])
+        session = drive.app.session
+        ask_broker, gate, moves = session.source.ask, asyncio.Event(), []
+
+        async def slow_ask(request: Request, seconds: float = 10.0) -> Reply:
+            if request.cmd == "message.move" and not request.dry_run:
+                moves.append(request)
+                if len(moves) == 3:
+                    await gate.wait()
+            return await ask_broker(request, seconds)
+
+        monkeypatch.setattr(session.source, "ask", slow_ask)
+        await drive.press("M")
+        await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
+        await drive.type("/queue/elsewhere")
+        await drive.press("enter", "enter")
+        await drive.see("moved 20 of 60, esc stops")
+        await drive.press("escape")
+        await drive.see("moved 20 of 60, stopping")
+        assert drive.keys == ["long"]  # neither the filter nor the screen was left
+        gate.set()
+        await drive.see("long: moved 30 of 60")
+        bodies = []
+        for queue in ("elsewhere", "long"):
+            peek = Request("message.peek", {"queue": queue, "limit": 100, "body": "head"})
+            found = await session.command(peek)
+            bodies += [Message.read(item).body.decode() for item in found["messages"]]
+        assert bodies == [str(number) for number in range(60)]
+        assert len(moves) == 3
+        assert session.batches == []
 
 
 @on_a_loop

@@ -280,9 +280,9 @@ def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
     }.get(kind, "")
 
 
-def outcome(action: Action, rows: Sequence[Row], result: Mapping[str, object]) -> str:
-    """What has happened, in words."""
-    done = {
+def past(action: Action, rows: Sequence[Row]) -> str:
+    """The verb, when it is done."""
+    return {
         PAUSE.name: "paused",
         RESUME.name: "resumed",
         PURGE.name: "purged",
@@ -291,7 +291,16 @@ def outcome(action: Action, rows: Sequence[Row], result: Mapping[str, object]) -
         RETRY.name: "retried",
         CLOSE.name: "aborted" if rows[0].table.kind == "transactions" else "closed",
     }[action.name]
+
+
+def subject(rows: Sequence[Row]) -> str:
+    """The rows as people call them."""
+    return name_of(rows[0]) if len(rows) == 1 else f"{len(rows)} {_NOUNS[rows[0].table.kind]}s"
+
+
+def outcome(action: Action, rows: Sequence[Row], result: Mapping[str, object]) -> str:
+    """What has happened, in words."""
+    done, what = past(action, rows), subject(rows)
     number = matched(result)
     counted = action.name in (PURGE.name, MOVE.name, RETRY.name) and number is not None
-    what = name_of(rows[0]) if len(rows) == 1 else f"{len(rows)} {_NOUNS[rows[0].table.kind]}s"
     return f"{what}: {done} {number:,}" if counted else f"{what}: {done}"

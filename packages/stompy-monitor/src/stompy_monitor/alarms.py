@@ -1,8 +1,8 @@
 """When a row deserves a look: rules, and a memory so that alarms do not flicker.
 
 A *measure* rule compares a number with two thresholds; it holds after two samples in a row. A
-*lasting* rule asks how long something has been so. Both are let go after five good samples. Only
-rows that changed or that have an open case are looked at.
+*lasting* rule asks how long something has been so. Both are let go after five good samples. A row
+is looked at when it changed, and else not before the moment at which time alone makes a difference.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from stompy_monitor.table import Row
 WARN, CRITICAL = 1, 2
 RAISED_AFTER = 2
 CLEARED_AFTER = 5
-JUDGED_AT_ONCE = 1000
+JUDGED_AT_ONCE = 500
 
 MARKS = ("  ", " !", "!!")
 """By severity; an alarm is told by glyph, word and colour, so that any one of them suffices."""
 WORDS = ("", "warn", "critical")
 
 _MIB = 2**20
+_NEVER = float("inf")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Rule:
         warn, critical: from which value, or after how many milliseconds.
         words: the reason that is shown, from the row.
         lasting: whether the thresholds are times.
+        grows: whether the number is an age, which rises while the row stays as it is.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Rule:
     critical: float
     words: Callable[[Row], str]
     lasting: bool = False
+    grows: bool = False
 
 
 def _no_consumer(row: Row) -> float:
@@ -117,12 +120,12 @@ def _open(row: Row) -> str:
 RULES = (
     Rule("no-consumer", "queues", _no_consumer, 30_000, 300_000, _said("no consumers"), True),
     Rule("growing", "queues", _growing, 60_000, 300_000, _said("growing"), True),
-    Rule("oldest", "queues", _waiting, 60_000, 600_000, _waits),
+    Rule("oldest", "queues", _waiting, 60_000, 600_000, _waits, grows=True),
     Rule("dead-letters", "queues", _dying, 1, 100, _said("dead letters")),
     Rule("limit", "queues", _limit_share, 0.8, 0.95, _full),
-    Rule("slow", "subscriptions", _at_prefetch, 30_000, 300_000, _slow),
+    Rule("slow", "subscriptions", _at_prefetch, 30_000, 300_000, _slow, grows=True),
     Rule("pending", "connections", _unread, 10_000, 60_000, _said("does not read"), True),
-    Rule("age", "transactions", _age("age_ms"), 30_000, 300_000, _open),
+    Rule("age", "transactions", _age("age_ms"), 30_000, 300_000, _open, grows=True),
 )
 """What is watched by default."""
 
@@ -152,6 +155,27 @@ class _Case:
     good: int = 0
     level: int = 0
 
+    def follow(self, rule: Rule, measure: float, now: float) -> bool:
+        """Take one more sample; whether the case is still open."""
+        if not (measure if rule.lasting else measure >= rule.warn):
+            self.good, self.bad = self.good + 1, 0
+            return self.good < CLEARED_AFTER
+        self.bad, self.good = self.bad + 1, 0
+        if self.bad >= RAISED_AFTER:
+            reached = now - self.since if rule.lasting else measure
+            level = CRITICAL if reached >= rule.critical else WARN
+            self.level = level if reached >= rule.warn else 0
+        return True
+
+    def again(self, rule: Rule, measure: float, now: float) -> float:
+        """When to look again although the row did not change."""
+        if self.good or self.bad < RAISED_AFTER:
+            return now
+        if self.level == CRITICAL or not (rule.lasting or rule.grows):
+            return _NEVER
+        since = self.since if rule.lasting else now - measure
+        return since + (rule.critical if self.level == WARN else rule.warn)
+
 
 class Alarms:
     """The open cases of one kind."""
@@ -160,6 +184,7 @@ class Alarms:
         self.rules = tuple(rule for rule in rules if rule.kind == kind)
         self._cases: dict[str, dict[int, _Case]] = {}
         self._due: dict[str, None] = {}
+        self._again: dict[str, float] = {}
 
     def update(self, rows: Mapping[str, Row], changed: Iterable[Row], now_ms: float) -> set[str]:
         """Look at the rows that changed and at those with a case.
@@ -174,16 +199,17 @@ class Alarms:
         """
         if not self.rules:
             return set()
-        moved = set()
-        for key in [key for key in self._cases if key not in rows]:
-            del self._cases[key]
+        for memory in (self._cases, self._again):
+            for key in memory.keys() - rows.keys():
+                del memory[key]
+        due = [key for key, moment in self._again.items() if moment <= now_ms]
         # Of very many rows a part is judged at a time; who waits longest comes first.
         self._due.update(dict.fromkeys([row.key for row in changed]))
-        share = max(JUDGED_AT_ONCE, len(self._due) // 4)
-        now_due = list(islice(self._due, share))
-        for key in now_due:
-            del self._due[key]
-        for key in {*now_due, *self._cases}:
+        share = max(JUDGED_AT_ONCE - len(due), len(self._due) // 8)
+        due += islice(self._due, share)
+        moved = set()
+        for key in dict.fromkeys(due):
+            self._due.pop(key, None)
             row = rows.get(key)
             if row is not None and self._judge(row, now_ms):
                 moved.add(key)
@@ -200,39 +226,30 @@ class Alarms:
         return sorted(found, key=lambda row: (-row.severity, row.key))
 
     def _judge(self, row: Row, now_ms: float) -> bool:
-        cases = self._cases.get(row.key, {})
-        worst, reason = 0, ""
+        cases = self._cases.get(row.key)
+        had = cases is not None
+        worst, words, again = 0, None, _NEVER
         for number, rule in enumerate(self.rules):
-            level = _follow(rule, cases, number, rule.measure(row) or 0, now_ms)
-            if level > worst:
-                worst, reason = level, rule.words(row)
-        if cases:
-            self._cases[row.key] = cases
+            measure = rule.measure(row) or 0
+            case = cases.get(number) if cases is not None else None
+            if case is None:
+                if not (measure if rule.lasting else measure >= rule.warn):
+                    if rule.grows and measure:
+                        again = min(again, now_ms + rule.warn - measure)
+                    continue
+                if cases is None:
+                    cases = self._cases[row.key] = {}
+                case = cases[number] = _Case(now_ms)
+            if not case.follow(rule, measure, now_ms):
+                del cases[number]
+                continue
+            again = min(again, case.again(rule, measure, now_ms))
+            if case.level > worst:
+                worst, words = case.level, rule.words
+        if had and not cases:
+            del self._cases[row.key]
+        if again < _NEVER:
+            self._again[row.key] = again
         else:
-            self._cases.pop(row.key, None)
-        before = row.severity, row.reason
-        row.severity, row.reason = worst, reason
-        return before != (worst, reason)
-
-
-def _follow(rule: Rule, cases: dict[int, _Case], number: int, measure: float, now: float) -> int:
-    """The level of one rule, after one more sample."""
-    holds = bool(measure) if rule.lasting else measure >= rule.warn
-    case = cases.get(number)
-    if case is None:
-        if not holds:
-            return 0
-        case = cases[number] = _Case(now)
-    if holds:
-        case.bad, case.good = case.bad + 1, 0
-        if case.bad >= RAISED_AFTER:
-            reached = now - case.since if rule.lasting else measure
-            case.level = (
-                CRITICAL if reached >= rule.critical else WARN if reached >= rule.warn else 0
-            )
-    else:
-        case.good, case.bad = case.good + 1, 0
-        if case.good >= CLEARED_AFTER:
-            del cases[number]
-            return 0
-    return case.level
+            self._again.pop(row.key, None)
+        return row.judge(worst, words)

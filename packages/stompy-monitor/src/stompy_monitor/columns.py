@@ -7,7 +7,7 @@ view, of width 0, takes the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from stompy_monitor import formats
@@ -70,6 +70,20 @@ def _number_key(name: str) -> Callable[[Row], SortKey]:
     return key
 
 
+def _age_key(name: str) -> Callable[[Row], SortKey]:
+    """By the moment since when, where it is known: that does not change while the age grows."""
+    number = _number_key(name)
+
+    def key(row: Row) -> SortKey:
+        where = row.table.ages.get(name)
+        if where is None:
+            return number(row)
+        since = row.values[where]
+        return (1, -since, "") if isinstance(since, (int, float)) else (0, 0, "")
+
+    return key
+
+
 def text(name: str, title: str, width: int, rank: Rank = Rank.NORMAL) -> Column:
     """Words, cut in the middle."""
 
@@ -115,7 +129,8 @@ def rate(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
 
 def age(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
     """How long."""
-    return _numeric(name, title, max(8, len(title) + 1), rank, formats.duration)
+    width = max(8, len(title) + 1)
+    return replace(_numeric(name, title, width, rank, formats.duration), key=_age_key(name))
 
 
 def size(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:

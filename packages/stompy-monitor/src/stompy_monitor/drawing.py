@@ -28,6 +28,19 @@ def shrink(values: Sequence[float], width: int) -> list[float]:
     return [max(values[start:end]) for start, end in pairwise(edges)]
 
 
+def steps(values: Sequence[float], every: int, tick: int) -> list[float]:
+    """The highest value of every few ticks; where a step begins does not move with the time.
+
+    Args:
+        values: oldest first, one for each tick.
+        every: ticks of a step.
+        tick: of the newest value.
+    """
+    first = (len(values) - 1 - tick) % every
+    edges = [0] * bool(first) + list(range(first, len(values), every)) + [len(values)]
+    return [max(values[start:end]) for start, end in pairwise(edges) if end > start]
+
+
 def sparkline(
     values: Sequence[float], width: int, top: float = 0, *, ascii_only: bool = False
 ) -> str:

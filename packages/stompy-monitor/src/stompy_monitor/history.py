@@ -20,32 +20,34 @@ class History:
     One array holds all numbers of a sample side by side, and the samples as a ring.
     """
 
-    __slots__ = ("_at", "_count", "_rest", "_tick", "_values", "size")
+    __slots__ = ("_at", "_count", "_levels", "_tick", "_values", "size")
 
     def __init__(self, levels: int, flows: int, size: int = SAMPLES) -> None:
         self.size = size
         self._count = levels + flows
+        self._levels = levels
         self._values = array("f")
         self._at = 0
         self._tick = -1
-        self._rest = array("f", [0.0] * self._count)
 
-    def add(self, tick: int, levels: tuple[float, ...], flows: tuple[float, ...]) -> None:
+    def add(self, tick: int, levels: list[float], flows: list[float]) -> None:
         """The sample of a tick; a second one for the same tick is not taken."""
         if tick <= self._tick:
             return
         if self._tick >= 0 and tick > self._tick + 1:
             self.fill(tick - 1)
         self._put(array("f", levels + flows))
-        self._rest = array("f", levels + (0.0,) * len(flows))
         self._tick = tick
 
     def fill(self, tick: int) -> None:
         """Catch up to a tick, without a change in between."""
         if self._tick < 0 or tick <= self._tick:
             return
+        end = self._at or len(self._values)
+        rest = self._values[end - self._count : end]
+        rest[self._levels :] = array("f", [0.0] * (self._count - self._levels))
         for _ in range(min(tick - self._tick, self.size)):
-            self._put(self._rest)
+            self._put(rest)
         self._tick = tick
 
     def _put(self, sample: array[float]) -> None:
@@ -57,8 +59,8 @@ class History:
 
     def values(self, which: int) -> list[float]:
         """All samples of one number, oldest first: the levels come first, then the flows."""
-        ordered = self._values[self._at :] + self._values[: self._at]
-        return list(ordered[which :: self._count])
+        at, every = self._at, self._count
+        return [*self._values[at + which :: every], *self._values[which:at:every]]
 
     def grow(self, size: int) -> None:
         """Remember more from now on."""

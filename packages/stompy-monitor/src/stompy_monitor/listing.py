@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stompy_monitor.columns import Column
+from stompy_monitor.columns import Column, SortKey
 from stompy_monitor.expression import Everything, Expression
 from stompy_monitor.table import Row, Table
 from stompy_monitor.views import View
@@ -24,6 +24,22 @@ SORT_SECONDS = 2.0
 _MAY_BE_OWN = frozenset(("connections", "subscriptions", "transactions"))
 
 Scope = Callable[[Row], bool]
+
+
+Place = tuple[object, ...]
+"""Where a row stands among the others: one comparison settles it, the row's key at the latest."""
+
+
+class _Backwards(str):
+    """Text that comes in the opposite order."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return str.__gt__(self, other)
+
+    def __gt__(self, other: str) -> bool:
+        return str.__lt__(self, other)
 
 
 def _all(_: Row) -> bool:
@@ -63,6 +79,8 @@ class Listing:
     _held_until: float = 0.0
     _sorted_at: float = float("-inf")
     _dirty: bool = True
+    _places: dict[str, Place] = field(default_factory=dict)
+    _placed: tuple[Table | None, int] = (None, -1)
 
     # -- what the reader does ------------------------------------------------------------------
 
@@ -128,7 +146,7 @@ class Listing:
         if self.holds(now) and not self._dirty:
             self._keep(shown)
         elif self._dirty or now - self._sorted_at >= self._pause(len(shown)):
-            self.keys = self._ordered(shown)
+            self.keys = self._ordered(table, shown)
             self._sorted_at, self._dirty = now, False
         else:
             self._keep(shown)
@@ -156,15 +174,40 @@ class Listing:
         new = [key for key, row in rows.items() if key not in known and self.filter.matches(row)]
         self.keys = [key for key in self.keys if key in rows] + new
 
-    def _ordered(self, rows: dict[str, Row]) -> list[str]:
+    def _ordered(self, table: Table, rows: dict[str, Row]) -> list[str]:
+        """The matching rows in their order; only those that changed look for a new place."""
         self.total = len(rows)
+        moved = self._renew_places(table, rows)
         matches = self.filter.matches
         everything = isinstance(self.filter, Everything)
-        found = [row for row in rows.values() if everything or matches(row)]
-        found.sort(key=lambda row: row.key)
-        for column, descending in reversed(self.order()):
-            found.sort(key=column.key, reverse=descending)
-        return [row.key for row in found]
+        found = rows if everything else {key: row for key, row in rows.items() if matches(row)}
+        if not moved and len(found) == len(self.keys) and found.keys() == set(self.keys):
+            return self.keys
+        # One long ordered run, and behind it the others: the sort of Python merges the two.
+        stay = [key for key in self.keys if key in found and key not in moved]
+        known = set(stay)
+        return sorted(
+            [*stay, *(key for key in found if key not in known)], key=self._places.__getitem__
+        )
+
+    def _renew_places(self, table: Table, rows: dict[str, Row]) -> set[str]:
+        """Work out the places of the rows that changed; the keys of those that got another one."""
+        places = self._places
+        of, since = self._placed
+        if self._dirty or of is not table:
+            places.clear()
+        order = [(column.key, descending) for column, descending in self.order()]
+        moved = set()
+        for key, row in rows.items():
+            if row.changed > since or key not in places:
+                place = _place_of(row, order)
+                if places.get(key) != place:
+                    places[key] = place
+                    moved.add(key)
+        for key in places.keys() - rows.keys() if len(places) > len(rows) else ():
+            del places[key]
+        self._placed = table, table.version
+        return moved
 
     def order(self) -> list[tuple[Column, bool]]:
         """The columns that the rows stand by, the first one first."""
@@ -187,3 +230,11 @@ class Listing:
         else:
             # Its row is gone: the one that took its place is the next best.
             self._place(self.position)
+
+
+def _place_of(row: Row, order: list[tuple[Callable[[Row], SortKey], bool]]) -> Place:
+    place: list[object] = []
+    for key, descending in order:
+        sort, number, text = key(row)
+        place += (-sort, -number, text and _Backwards(text)) if descending else (sort, number, text)
+    return (*place, row.key)

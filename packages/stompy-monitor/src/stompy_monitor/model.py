@@ -67,6 +67,7 @@ class Model:
         self._log = Table("events")
         self.version = 0
         self.gaps = 0
+        self._problems = (-1, Table("problems"))
         self.own = ""
         self._begin("")
 
@@ -120,9 +121,14 @@ class Model:
         table = self.tables.get(str(kind))
         if table is None:
             return None
+        tick = table.version + 1
         change = table.apply(envelope)
+        # Page by page: at the end of a large set it would hold up everything else.
+        self._remember(table, table.page, tick)
         if change is not None:
-            self._follow(table, change)
+            self._remember(table, change.rested, tick)
+            now = table.up_ms if table.up_ms is not None else table.at
+            self.alarms[table.kind].update(table.rows, change.rows, now)
         return change
 
     def add_event(self, record: Mapping[str, object]) -> Row:
@@ -164,27 +170,22 @@ class Model:
         self.interval_ms = _number(envelope.get("interval_ms")) or 1000
         self.up_ms = up_ms
         self.tick += 1
-        levels = tuple(self.broker_number(name) for name in BROKER_LEVELS)
-        self.history.add(self.tick, levels, tuple(rate or 0 for rate in self.rates.values()))
+        levels = [self.broker_number(name) for name in BROKER_LEVELS]
+        self.history.add(self.tick, levels, [rate or 0 for rate in self.rates.values()])
 
-    def _follow(self, table: Table, change: Change) -> None:
-        """Write the histories and judge the alarms of what changed."""
-        if table.kind in LEVELS:
-            names = LEVELS[table.kind]
-            for row in change.rows:
-                self._remember(row, names, table.version)
-        now = table.up_ms if table.up_ms is not None else table.at
-        self.alarms[table.kind].update(table.rows, change.rows, now)
-
-    def _remember(self, row: Row, names: tuple[str, ...], tick: int) -> None:
-        history = row.history
-        if history is None:
-            rates = len(RATES[row.table.kind])
-            history = row.history = History(len(names), rates)
-            if row.key in self._watched:
-                history.grow(LONG)
-        levels = tuple([row.number(name) for name in names])
-        history.add(tick, levels, tuple([rate or 0.0 for rate in row.rates]))
+    def _remember(self, table: Table, rows: list[Row], tick: int) -> None:
+        """Write the histories of rows."""
+        names = LEVELS.get(table.kind)
+        if names is None:
+            return
+        for row in rows:
+            history = row.history
+            if history is None:
+                history = row.history = History(len(names), len(RATES[table.kind]))
+                if row.key in self._watched:
+                    history.grow(LONG)
+            levels = [row.number(name) for name in names]
+            history.add(tick, levels, [rate or 0.0 for rate in row.rates])
 
     def know_own(self, connection: str) -> None:
         """Learn the id of the monitor's connection, so that its rows can be told from others."""
@@ -231,6 +232,8 @@ class Model:
 
     def problem_table(self) -> Table:
         """The same as a table of its own; the broker's own alarms stand first."""
+        if self._problems[0] == self.version:
+            return self._problems[1]
         table = Table("problems")
         said = self.broker.get("alarms")
         for alarm in said if isinstance(said, list) else []:
@@ -245,6 +248,7 @@ class Model:
             name = row.text("name") or row.text("destination") or row.key
             values = [row.table.kind, row.key, name, row.reason]
             table.append(PROBLEM_FIELDS, values, EVENTS).severity = row.severity
+        self._problems = self.version, table
         return table
 
     def still(self) -> Model:

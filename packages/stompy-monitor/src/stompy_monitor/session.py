@@ -42,6 +42,28 @@ DEFAULT = Options()
 """Everything as it comes."""
 
 
+@dataclass(eq=False)
+class Batches:
+    """Work that goes batch by batch, and can be stopped between two.
+
+    Attributes:
+        verb: what is done with the messages, as in "moved".
+        wanted: how many they are.
+        done: how many of them it is done with.
+        stopped: whether the reader has had enough.
+    """
+
+    verb: str
+    wanted: int
+    done: int = 0
+    stopped: bool = False
+
+    @property
+    def words(self) -> str:
+        """How far it is."""
+        return f"{self.verb} {self.done:,} of {self.wanted:,}"
+
+
 class Navigator(Protocol):
     """Who opens screens."""
 
@@ -94,6 +116,7 @@ class Session:
         self.frozen_at: float | None = None
         self.show_own = False
         self.busy: set[str] = set()
+        self.batches: list[Batches] = []
         self.navigator: Navigator
         self._dead: dict[str, list[list[object]]] = {}
         self._dead_seen: object = None
@@ -109,6 +132,13 @@ class Session:
             self.picture, self.frozen_at = self.model.still(), self.clock()
         else:
             self.picture, self.frozen_at = self.model, None
+
+    def stop_batches(self) -> bool:
+        """Let what goes batch by batch end with the present one; whether there was any."""
+        going = [batches for batches in self.batches if not batches.stopped]
+        for batches in going:
+            batches.stopped = True
+        return bool(going)
 
     @property
     def badge(self) -> str:
@@ -189,15 +219,18 @@ class Session:
     def _put_dead_letters(self, model: Model) -> None:
         """Grouped where the broker has told, else by queue."""
         rows: list[list[object]] = []
-        for row in model.tables["queues"].rows.values():
-            if not row.value("dlq_of") or not row.number("total"):
+        queues = model.tables["queues"]
+        where = queues.index.get("dlq_of")
+        dead = [row for row in queues.rows.values() if where is not None and row.values[where]]
+        for row in dead:
+            if not row.number("total"):
                 continue
             whole = [row.key, f"/queue/{row.text('dlq_of')}", "", int(row.number("total"))]
             whole += [row.value("bytes"), row.value("oldest_at"), None, {}]
             grouped = self._dead.get(row.key)
             rows += [list(group) for group in grouped] if grouped else [whole]
         table = model.tables["dead"]
-        at = model.tables["queues"].at
+        at = queues.at
         head = {"kind": "dead", "seq": table.seq + 1, "at": at, "fields": list(DEAD_FIELDS)}
         table.apply({**head, "data": rows})
 

@@ -12,7 +12,7 @@ fields mean, are not built here. What holds:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -80,19 +80,22 @@ class Row:
         rates: per second, by name; None while unknown.
         history: rings of levels and rates, for the kinds that have them.
         severity: 0, 1 for warn, 2 for critical.
-        reason: in words, what is wrong.
+        words: what says why it is so severe.
+        changed: the version of its table in which it last became another one; that its ages grow
+            does not count.
     """
 
     __slots__ = (
         "_haystack",
+        "changed",
         "history",
         "key",
         "rates",
-        "reason",
         "seen",
         "severity",
         "table",
         "values",
+        "words",
     )
 
     def __init__(self, key: str, table: Table, values: list[object]) -> None:
@@ -102,8 +105,9 @@ class Row:
         self.rates: tuple[float | None, ...] = table.unknown_rates
         self.history: History | None = None
         self.severity = 0
-        self.reason = ""
+        self.words: Callable[[Row], str] | None = None
         self.seen = 0
+        self.changed = 0
         self._haystack = ""
 
     def value(self, name: str) -> object:
@@ -121,6 +125,19 @@ class Row:
         head, _, rest = name.partition(".")
         found = self.value(head) if rest else None
         return found.get(rest) if isinstance(found, dict) else None
+
+    @property
+    def reason(self) -> str:
+        """In words, what is wrong; empty when nothing is."""
+        return self.words(self) if self.words is not None else ""
+
+    def judge(self, severity: int, words: Callable[[Row], str] | None) -> bool:
+        """Take a judgement; whether it is another one than before."""
+        if severity == self.severity and words is self.words:
+            return False
+        self.severity, self.words = severity, words
+        self.changed = self.table.version
+        return True
 
     @property
     def own(self) -> bool:
@@ -155,7 +172,7 @@ class Row:
         """The row as it is now, for a picture that stands still."""
         row = Row(self.key, table, self.values)
         row.rates, row.history = self.rates, self.history
-        row.severity, row.reason = self.severity, self.reason
+        row.severity, row.words = self.severity, self.words
         row._haystack = self._haystack
         return row
 
@@ -174,6 +191,7 @@ class Change:
     """What a complete set changed."""
 
     rows: list[Row] = field(default_factory=list)
+    rested: list[Row] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
 
@@ -189,6 +207,7 @@ class Table:
         version: rises with each complete set.
         complete: whether a set has come at all.
         own: the id of the monitor's connection.
+        page: the rows of the page that came last.
     """
 
     def __init__(self, kind: str) -> None:
@@ -205,6 +224,7 @@ class Table:
         self.version = 0
         self.complete = False
         self.own = ""
+        self.page: list[Row] = []
         names = RATES.get(kind, {})
         self.counters = tuple(names.values())
         self.rate_names = {name: n for n, name in enumerate(names)}
@@ -240,8 +260,10 @@ class Table:
             self._change = Change()
             removed = envelope.get("removed")
             self._removed = [safe(str(key)) for key in removed] if isinstance(removed, list) else []
+        taken = len(self._change.rows)
         for values in self._decoded(envelope):
             self._take(values, elapsed)
+        self.page = self._change.rows[taken:]
         if _page(envelope) < int(_number(envelope.get("pages")) or 1):
             return None
         return self._finish(envelope, up_ms, full=base is None)
@@ -287,9 +309,12 @@ class Table:
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = Row(key, self, values)
+            row.changed = self.version + 1
         else:
-            row.rates = self._rates(row.values, values, elapsed)
-            row.values = values
+            rates = self._rates(row.values, values, elapsed)
+            if values != row.values or rates != row.rates:
+                row.changed = self.version + 1
+            row.rates, row.values = rates, values
         row.seen = self.version + 1
         self._change.rows.append(row)
 
@@ -333,7 +358,9 @@ class Table:
             row = self.rows[key]
             if row.seen != self.version:
                 row.rates = self._idle
-                change.rows.append(row)
+                row.changed = self.version
+                change.rested.append(row)
+        change.rows += change.rested
         idle = self._idle
         self._moving = {
             row.key for row in change.rows if row.rates != idle and row.key in self.rows

@@ -12,7 +12,7 @@ from stompy_monitor import actions as acts
 from stompy_monitor.actions import ACTIONS, Action, Tier
 from stompy_monitor.safe import safe
 from stompy_monitor.screens.dialogs import Answer, ConfirmDialog
-from stompy_monitor.session import Session
+from stompy_monitor.session import Batches, Session
 from stompy_monitor.source import OutcomeUnknown
 from stompy_monitor.table import Row
 
@@ -130,36 +130,57 @@ class Acting(Screen[None]):
     async def _do(
         self, action: Action, rows: list[Row], text: str, counts: list[int | None]
     ) -> None:
+        if action.batched:
+            told = await self._in_batches(action, rows, text, [count or 0 for count in counts])
+        else:
+            told = await self._at_once(action, rows, text, counts)
+        undo = f" ({action.key} undoes it)" if action.undo else ""
+        self.tell(told + undo)
+        self.acted()
+
+    async def _at_once(
+        self, action: Action, rows: list[Row], text: str, counts: list[int | None]
+    ) -> str:
         result: Mapping[str, object] = {}
         total = 0
         for row, count in zip(rows, counts, strict=True):
-            if action.batched:
-                result = await self._in_batches(action, row, text, count)
-            else:
-                expect = count if action.destroys else None
-                result = await self.session.command(action.request(row, text, expect=expect))
+            expect = count if action.destroys else None
+            result = await self.session.command(action.request(row, text, expect=expect))
             total += acts.matched(result) or 0
         told = {**result, "matched": total} if acts.matched(result) is not None else result
-        undo = f" ({action.key} undoes it)" if action.undo else ""
-        self.tell(acts.outcome(action, rows, told) + undo)
-        self.acted()
+        return acts.outcome(action, rows, told)
 
     async def _in_batches(
-        self, action: Action, row: Row, text: str, count: int | None
-    ) -> Mapping[str, object]:
-        """Batch after batch, so that it can be cut short between two."""
-        done = 0
-        wanted = count or 0
-        while done < wanted:
+        self, action: Action, rows: list[Row], text: str, counts: list[int]
+    ) -> str:
+        """Batch after batch; between two of them the reader can stop it."""
+        batches = Batches(acts.past(action, rows), sum(counts))
+        self.session.batches.append(batches)
+        try:
+            for row, count in zip(rows, counts, strict=True):
+                await self._row_in_batches(action, row, text, count, batches)
+        except (CommandError, OutcomeUnknown):
+            if batches.done:
+                self.tell(f"{acts.subject(rows)}: {batches.words} before this:", "error")
+            raise
+        finally:
+            self.session.batches.remove(batches)
+        if batches.stopped and batches.done < batches.wanted:
+            return f"{acts.subject(rows)}: {batches.words}; the rest stays where it is"
+        return acts.outcome(action, rows, {"matched": batches.done})
+
+    async def _row_in_batches(
+        self, action: Action, row: Row, text: str, count: int, batches: Batches
+    ) -> None:
+        end = batches.done + count
+        while batches.done < end and not batches.stopped:
             # A single batch is done as it was seen; of several, each takes what is there.
-            expect = wanted if wanted <= acts.BATCH else None
+            expect = count if count <= acts.BATCH else None
             result = await self.session.command(action.request(row, text, expect=expect))
-            moved = acts.matched(result) or 0
-            done += moved
-            if moved < acts.BATCH:
+            done = acts.matched(result) or 0
+            batches.done += done
+            if done < acts.BATCH:
                 break
-            self.tell(f"{action.verb}: {done:,} of {wanted:,}")
-        return {"matched": done}
 
 
 _SELECTS = ("queue", "headers")

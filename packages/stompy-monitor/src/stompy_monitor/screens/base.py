@@ -19,6 +19,7 @@ from stompy_monitor.actions import ACTIONS
 from stompy_monitor.alarms import CRITICAL, WARN
 from stompy_monitor.model import Model
 from stompy_monitor.screens.acting import Acting, Hint
+from stompy_monitor.screens.compositor import SpanCompositor
 from stompy_monitor.screens.dialogs import JumpDialog, plain
 from stompy_monitor.session import Session
 from stompy_monitor.source import Phase
@@ -103,6 +104,7 @@ class MonitorScreen(Acting, Screen[None]):
 
     def __init__(self, session: Session, tab: str, path: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self._compositor = SpanCompositor()
         self.session = session
         self.tab = tab
         self.path = path
@@ -184,6 +186,9 @@ class MonitorScreen(Acting, Screen[None]):
         self.query_one("#hints", Hints).show_keys([*self.hints(), *_ALWAYS], "^p palette")
 
     def _as_of(self, parts: list[Part]) -> list[Part]:
+        for batches in self.session.batches:
+            how = "stopping" if batches.stopped else "esc stops"
+            parts = [*parts, (f"   {batches.words}, {how}", "$accent")]
         if self.session.link.phase is Phase.LOST:
             at = self.session.picture.at
             return [*parts, (f"   as of {formats.clock(at or None)}", "$warning bold")]
@@ -243,11 +248,13 @@ class MonitorScreen(Acting, Screen[None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def action_back(self) -> None:
-        """Shut what is open, or go back."""
+        """Shut what is open, stop what goes batch by batch, or go back."""
         if self.prompt.is_open:
             if self.prompt.sign == "/":
                 self.filter_given_up()
             self.shut_prompt()
+        elif self.session.stop_batches():
+            self.tick()
         elif len(self.app.screen_stack) > 1 and self.path[:-1]:
             self.app.pop_screen()
 

@@ -77,6 +77,7 @@ class TableScreen(MonitorScreen):
             self.listing.filter_by(expression)
         self.listing.sort_seconds = 5.0 if session.options.slow_link else 0.0
         self.first_columns: frozenset[str] | None = None
+        self._previewed: object = ()
         self._filter_before: Expression = self.listing.filter
 
     def compose_body(self) -> Iterable[Widget]:
@@ -104,6 +105,10 @@ class TableScreen(MonitorScreen):
         self.listing.show_own = self.session.show_own
         self.rows.show(model, self.table_of(model), now)
         row = self.rows.row()
+        stamp = row and (row, row.table.version, row.changed, self.app.size.width)
+        if stamp == self._previewed:
+            return
+        self._previewed = stamp
         preview = self.query_one("#preview", Bar)
         preview.head(formats.middle_cut(_heading(row), 80))
         preview.show(self._preview(model, row) if row is not None else [])
@@ -157,7 +162,7 @@ class TableScreen(MonitorScreen):
             parts.append((f"   {len(listing.marks)} marked", "$accent"))
         if listing.holds(self.session.clock()):
             parts.append(("   hold", "$warning"))
-        if self.session.busy:
+        if self.session.busy and not self.session.batches:
             parts.append(("   working…", "$accent"))
         return parts
 
@@ -200,7 +205,8 @@ class TableScreen(MonitorScreen):
 
     def action_back(self) -> None:
         """Shut the prompt, clear the filter, or go back."""
-        if not self.prompt.is_open and not isinstance(self.listing.filter, Everything):
+        filtered = not isinstance(self.listing.filter, Everything)
+        if filtered and not self.prompt.is_open and not self.session.stop_batches():
             self.listing.filter_by(Everything())
             self.tick()
         else:
@@ -282,12 +288,12 @@ class TableScreen(MonitorScreen):
     def action_mark_all(self) -> None:
         """Mark every row that is shown."""
         self.listing.mark_all()
-        self.rows.refresh()
+        self.rows.paint_changed()
 
     def action_unmark(self) -> None:
         """Clear all marks."""
         self.listing.marks.clear()
-        self.rows.refresh()
+        self.rows.paint_changed()
 
     def action_own(self) -> None:
         """Show the monitor's own connection and subscriptions, or hide them."""

@@ -39,7 +39,8 @@ class Bar(Widget):
         """Show this."""
         if tuple(parts) != self._shown:
             self._shown = tuple(parts)
-            self.refresh()
+            # Not the border: a line of it is as many bytes as ten lines of text.
+            self.refresh(*([self.size.region] if self.size else []))
 
     def head(self, title: str) -> None:
         """Write this on the border, as it is."""

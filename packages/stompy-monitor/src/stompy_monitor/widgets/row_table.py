@@ -1,7 +1,7 @@
 """A table that paints only what is seen and only what changed.
 
 It stands on Textual's line API: of thousands of rows it formats the visible ones, compares them
-with what it painted last, and refreshes the lines that differ. Textual's own `DataTable` stopped
+with what it painted last, and refreshes the cells that differ. Textual's own `DataTable` stopped
 the event loop for half a second with 5,000 changing rows; this one for a few milliseconds.
 """
 
@@ -29,6 +29,14 @@ TREND_SAMPLES = 60
 _MARGIN = 1
 _NAME_CELLS = 13
 """The least that the column of names gets; columns of low rank go before that."""
+
+_MOST_SPANS = 5
+"""A line of which more than so many spans changed is painted as a whole: that is fewer bytes."""
+
+Cells = tuple[tuple[str, str], ...]
+"""The texts of a line with their tones."""
+Line = tuple[tuple[object, ...], object, Cells]
+"""What a line looks like: its sort and place, its words or glyph, its cells."""
 
 _TONES = ("header", "sorted", "plain", "dim", "warn", "critical", "accent", "good", "glyph")
 
@@ -124,7 +132,8 @@ class RowTable(ScrollView, can_focus=True):
         self._columns: list[tuple[Column, int]] = []
         self._for_width = -1
         self._seen: object = None
-        self._painted: dict[int, object] = {}
+        self._painted: dict[int, Line] = {}
+        self._lines: dict[int, Line] = {}
         self._styles: dict[str, Style] = {}
 
     # -- what is shown ---------------------------------------------------------------------------
@@ -144,15 +153,36 @@ class RowTable(ScrollView, can_focus=True):
         if self.virtual_size.height != height:
             self.virtual_size = Size(self._content_width(), height)
         self._scroll_to_cursor()
-        self._refresh_changed()
+        self.paint_changed()
         if self.listing.cursor != before:
             self.post_message(self.Moved(self))
 
-    def _refresh_changed(self) -> None:
-        """Let the lines that differ from what was painted be painted again."""
+    def paint_changed(self) -> None:
+        """Let the cells that differ from what was painted be painted again."""
+        self._lines.clear()
+        width = self.size.width
         for y in range(self.size.height):
-            if self._painted.get(y) != self._signature(y):
-                self.refresh(Region(0, y, self.size.width, 1))
+            before, now = self._painted.get(y), self._line_at(y)
+            if before is not now and before != now:
+                for left, right in self._different(before, now):
+                    if left < width and right > 0:
+                        self.refresh(Region(max(left, 0), y, min(right, width) - max(left, 0), 1))
+
+    def _different(self, before: Line | None, now: Line) -> list[tuple[int, int]]:
+        """The spans of a line that are not as they were; all of it when these are many."""
+        whole = [(0, self.size.width)]
+        if before is None or before[:2] != now[:2] or len(before[2]) != len(now[2]):
+            return whole
+        spans: list[tuple[int, int]] = []
+        x = _MARGIN - self.scroll_offset.x
+        for (_, width), old, new in zip(self._columns, before[2], now[2], strict=False):
+            if old != new:
+                if spans and spans[-1][1] >= x - 1:
+                    spans[-1] = (spans[-1][0], x + width)
+                else:
+                    spans.append((x, x + width))
+            x += width + 1
+        return whole if len(spans) > _MOST_SPANS else spans
 
     def repaint(self) -> None:
         """Paint everything anew: columns or colours are others."""
@@ -160,6 +190,7 @@ class RowTable(ScrollView, can_focus=True):
         self._seen = None
         self._styles.clear()
         self._painted.clear()
+        self._lines.clear()
         self._fit()
         self.virtual_size = Size(self._content_width(), len(self.listing.keys) + 1)
         self.refresh()
@@ -171,32 +202,46 @@ class RowTable(ScrollView, can_focus=True):
 
     def marked_rows(self) -> list[Row]:
         """The marked rows, or the one under the cursor."""
-        rows = [self.table.rows[key] for key in self.listing.keys if key in self.listing.marks]
-        here = self.row()
+        marks, here = self.listing.marks, self.row()
+        rows = [self.table.rows[key] for key in self.listing.keys if key in marks] if marks else []
         return rows or ([here] if here is not None else [])
 
-    def _signature(self, y: int) -> object:
-        """All that a line depends on; nothing when it is empty."""
-        if y == 0:
-            return (self._for_width, tuple(self.listing.order()[:1]), self.scroll_offset.x)
-        position = y - 1 + self.scroll_offset.y
-        if position >= len(self.listing.keys):
-            return self.listing.view.empty if not self.listing.keys and y == 2 else None  # noqa: PLR2004
-        row = self.table.rows.get(self.listing.keys[position])
-        if row is None:
-            return None
-        here = row.key == self.listing.cursor
-        return (row.key, self._texts(row), row.severity, here, row.key in self.listing.marks)
+    def _line_at(self, y: int) -> Line:
+        """All that a line depends on, worked out once for what is shown now."""
+        line = self._lines.get(y)
+        if line is None:
+            line = self._lines[y] = self._read_line(y)
+        return line
 
-    def _texts(self, row: Row) -> tuple[str, ...]:
+    def _read_line(self, y: int) -> Line:
+        top = self.scroll_offset
+        if y == 0:
+            return (("header", self._for_width, top.x), tuple(self.listing.order()[:1]), ())
+        position = y - 1 + top.y
+        keys = self.listing.keys
+        row = self.table.rows.get(keys[position]) if position < len(keys) else None
+        if row is None:
+            empty = not keys and y == 2  # noqa: PLR2004 -- a line below the header
+            return (("words", top.x), self.listing.view.empty if empty else "", ())
+        here = row.key == self.listing.cursor
+        glyph = self._glyph(here, row.key in self.listing.marks)
+        return (("row", here, top.x), glyph, self._cells(row))
+
+    def _cells(self, row: Row) -> Cells:
         return tuple(
-            self._trend(row, width) if column.trend else column.text(row)
-            for column, width in self._columns
+            [
+                (
+                    self._trend(row, width) if column.trend else column.text(row),
+                    column.tone(row) if column.tone is not None else "",
+                )
+                for column, width in self._columns
+            ]
         )
 
     def _trend(self, row: Row, width: int) -> str:
         values = self.model.row_values(row, "ready")[-TREND_SAMPLES:]
-        return drawing.sparkline(values, width, ascii_only=self.ascii_only)
+        points = drawing.steps(values, max(1, TREND_SAMPLES // width), row.table.version)
+        return drawing.sparkline(points[-width:], width, ascii_only=self.ascii_only)
 
     # -- columns ---------------------------------------------------------------------------------
 
@@ -204,6 +249,7 @@ class RowTable(ScrollView, can_focus=True):
         if self._for_width == self.size.width:
             return
         self._for_width = width = self.size.width
+        self._lines.clear()
         view = self.listing.view
         columns = list(view.shown(10_000 - 1 if self.wide else max(width, 1), self.chosen))
         if not self.trends:
@@ -240,19 +286,19 @@ class RowTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the visible part."""
         self._fit()
-        self._painted[y] = signature = self._signature(y)
+        self._painted[y] = line = self._line_at(y)
+        (sort, here, *_), what, cells = line
         left, width = self.scroll_offset.x, self.size.width
-        if y == 0:
-            segments = self._header()
-        elif signature is None or isinstance(signature, str):
-            text = f"   {signature or ''}"
-            segments = [Segment(text, self.style_of("dim"))]
-        else:
-            segments = self._line(self.table.rows[self.listing.keys[y - 1 + self.scroll_offset.y]])
         # Every segment has a style, the filling too: the filter for NO_COLOR relies on it.
         filling = self.style_of("header" if y == 0 else "plain")
-        if y and isinstance(signature, tuple) and signature[3]:
-            filling += self._cursor_style()
+        if sort == "header":
+            segments = self._header()
+        elif sort == "words":
+            segments = [Segment(f"   {what}", self.style_of("dim"))]
+        else:
+            over = self._cursor_style() if here else Style.null()
+            filling += over
+            segments = self._row_segments(str(what), cells, over)
         return Strip(segments).crop(left, left + width).extend_cell_length(width, filling)
 
     def _header(self) -> list[Segment]:
@@ -267,14 +313,10 @@ class RowTable(ScrollView, can_focus=True):
             runs.append((_pad(title, width, column.right) + " ", chosen if here else plain))
         return _segments(runs)
 
-    def _line(self, row: Row) -> list[Segment]:
-        here = row.key == self.listing.cursor
-        over = self._cursor_style() if here else Style()
-        glyph = self._glyph(here, row.key in self.listing.marks)
+    def _row_segments(self, glyph: str, cells: Cells, over: Style) -> list[Segment]:
         plain = self.style_of("plain") + over
         runs = [(glyph, self.style_of("glyph") + over)]
-        for (column, width), text in zip(self._columns, self._texts(row), strict=True):
-            tone = column.tone(row) if column.tone is not None else ""
+        for (column, width), (text, tone) in zip(self._columns, cells, strict=True):
             style = self.style_of(tone) + over if tone else plain
             runs.append((_pad(text, width, column.right) + " ", style))
         return _segments(runs)
@@ -305,7 +347,7 @@ class RowTable(ScrollView, can_focus=True):
     def _go(self, position: int) -> None:
         self.listing.move_to(position, self.now)
         self._scroll_to_cursor()
-        self._refresh_changed()
+        self.paint_changed()
         self.post_message(self.Moved(self))
 
     def action_move(self, lines: int) -> None:
@@ -324,6 +366,16 @@ class RowTable(ScrollView, can_focus=True):
         """Scroll to columns that do not fit."""
         self.scroll_relative(x=cells, animate=False)
         self.refresh()
+
+    def watch_scroll_x(self, old_value: float, new_value: float) -> None:
+        """Other cells are seen."""
+        self._lines.clear()
+        super().watch_scroll_x(old_value, new_value)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other rows are seen."""
+        self._lines.clear()
+        super().watch_scroll_y(old_value, new_value)
 
     def action_open(self) -> None:
         """Open the row under the cursor."""
