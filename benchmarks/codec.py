@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from stompy.codec import ACK_RUN, FrameParser, HeadCache, HeadMemory, MessageHeads, plain_acks
+from stompy.codec import FrameParser
 from stompy.headers import Version
+from stompy.heads import ACK_RUN, HeadCache, HeadMemory, MessageHeads, plain_acks
 from stompy.limits import DEFAULT_LIMITS
 
 COUNT = 50_000

@@ -11,8 +11,9 @@ import sys
 from collections import defaultdict
 from itertools import count
 
-from stompy.codec import FrameParser, HeadCache
+from stompy.codec import FrameParser
 from stompy.headers import Version
+from stompy.heads import HeadCache
 from stompy.limits import DEFAULT_LIMITS
 
 CACHE = HeadCache()

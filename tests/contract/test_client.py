@@ -12,6 +12,7 @@ import pytest
 from tests.support.blocking_adapter import BlockingAdapter
 from tests.support.client_adapter import ClientAdapter
 from tests.support.fault_proxy import DOWN, UP, Fault, FaultProxy
+from tests.support.scripted_server import Peer, ScriptedServer
 from tests.support.wire import running_broker, stats, unique, until
 
 import stompy
@@ -132,6 +133,24 @@ def test_mode_auto_has_nothing_to_settle(client):
     assert message.settlement is Settlement.ACKED
     client.within(message)
     client.message(destination, "y", confirm=True)
+
+
+@pytest.mark.parametrize(("server_name", "kept"), [("RabbitMQ/3", []), ("other/1", ["receipt"])])
+def test_what_rabbitmq_passes_on_of_a_send_is_no_header_of_the_message(make, server_name, kept):
+    def script(peer: Peer) -> None:
+        peer.welcome(server=server_name)
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", receipt="of its sender", colour="red")
+        for _ in peer.serve():
+            pass
+
+    with ScriptedServer(script) as server:
+        client = make()
+        client.connect(server.url)
+        message = client.subscription("/queue/q", id="s1").get()
+        assert [name for name in ("receipt", "transaction") if name in message.Headers] == kept
+        assert message["colour"] == "red"
+        client.disconnect()
 
 
 def test_iteration_goes_on_until_the_handle_is_ended(client):

@@ -81,3 +81,12 @@ def test_what_was_dropped_does_not_fill_it():
     assert backlog.full
     backlog.drop(lambda frame: True)
     assert (backlog.full, len(backlog)) == (False, 0)
+
+
+def test_what_another_one_held_stands_before_the_rest_and_counts():
+    backlog = Backlog(max_frames=6)
+    backlog.put([message(3)], 1)
+    backlog.put_first([message(1), message(2)])
+    assert backlog.full
+    backlog.move()
+    assert [frame["message-id"] for frame in backlog.current] == ["1", "2", "3"]

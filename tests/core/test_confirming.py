@@ -1,7 +1,10 @@
 """Confirmed sending against scripted servers: brokers that answer in ways ours does not."""
 
+import errno
+from unittest import mock
+
 import pytest
-from tests.support.scripted_server import Peer, ScriptedServer, obedient
+from tests.support.scripted_server import Heard, Peer, ScriptedServer, eventually, obedient
 
 import stompy
 
@@ -114,3 +117,48 @@ def test_waiting_does_not_settle_anything():
         assert posted.wait(10)
         assert posted.outcome is stompy.Outcome.ACCEPTED
         assert posted.result() == posted.receipt_id
+
+
+def test_what_found_its_connection_ended_was_not_sent_and_goes_over_the_next(monkeypatch):
+    heard: list[Heard] = []
+
+    def first(peer: Peer) -> None:
+        peer.welcome()
+
+    def second(peer: Peer) -> None:
+        peer.welcome()
+        heard.extend(peer.serve())
+
+    with (
+        ScriptedServer(first, second) as server,
+        stompy.connect(server.address, reconnect=stompy.Reconnect(delay=0.0)) as client,
+    ):
+        line = client._last_line()
+        ended = line.last
+        eventually(lambda: client.health().epoch == 2)
+        # As if it had ended right after it was chosen.
+        real, chosen = line.sending, [ended]
+        monkeypatch.setattr(line, "sending", lambda: chosen.pop() if chosen else real())
+        assert client.message("/queue/q", "once", confirm=True)
+    assert [(one.command, one.body) for one in heard] == [("SEND", b"once"), ("DISCONNECT", b"")]
+
+
+def test_not_sent_is_told_apart_from_not_known(monkeypatch):
+    def silent(peer: Peer) -> None:
+        peer.welcome()
+        peer.until_closed()
+
+    with ScriptedServer(obedient, silent) as server:
+        client = stompy.connect(server.address)
+        client.disconnect()
+        with pytest.raises(stompy.STOMPConnectionError) as caught:
+            client.message("/queue/q", confirm=True)
+        assert not isinstance(caught.value, stompy.OutcomeUnknown)
+        client.connect(server.address)
+        broken = OSError(errno.EPIPE, "Broken pipe")
+        link = client._link
+        monkeypatch.setattr(link, "_write_some", mock.Mock(side_effect=broken))
+        posted = client.post("/queue/q")
+        with pytest.raises(stompy.OutcomeUnknown, match="whether the frame took effect"):
+            posted.result()
+        client.disconnect()

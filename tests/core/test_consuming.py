@@ -1,6 +1,9 @@
 """Handles against scripted servers: what the contract scenarios cannot see or provoke."""
 
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, eventually, heard_by, obedient
@@ -245,3 +248,88 @@ def test_a_handler_that_takes_long_costs_no_heart_beat():
         assert handle.health().handler_errors == 0
         client.close()
     assert set(beats) == {b"\n"}
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+import stompy
+from stompy.lifecycle import ConnectionState
+client = stompy.connect(("127.0.0.1", int(sys.argv[1])))
+handle = client.subscription("/queue/q", id="s1")
+begun, go_on, done = threading.Event(), threading.Event(), []
+
+def work(message):
+    begun.set()
+    go_on.wait(10)
+    client.message("/queue/done")
+    done.append(message.text)
+
+def leave():
+    while client.state is not ConnectionState.CLOSED:
+        pass
+    go_on.set()
+
+def interrupt():
+    begun.wait(10)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+try:
+    handle.handle(work)
+except KeyboardInterrupt:
+    at_work = [worker.is_alive() for worker in handle._workers]
+    threading.Thread(target=leave).start()
+    client.disconnect()
+    print(at_work, done)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals between processes")
+def test_a_handler_at_work_is_waited_for_also_after_ctrl_c():
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", "work")
+        for _ in peer.serve():
+            pass
+
+    with ScriptedServer(script) as server:
+        result = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED, str(server.address[1])],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (result.stdout, result.stderr) == ("[True] ['work']\n", "")
+
+
+@pytest.mark.parametrize("verb", ["disconnect", "close"])
+def test_a_client_may_be_left_from_inside_a_handler_and_from_everywhere_at_once(verb):
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        for number in (1, 2):
+            peer.message(number, "s1", "work", ack="a")
+        for _ in peer.serve():
+            pass
+
+    with ScriptedServer(script) as server, ThreadPoolExecutor() as pool:
+        client = stompy.connect(server.address)
+        handle = client.subscription("/queue/q", id="s1")
+        leave = getattr(client, verb)
+        left = []
+        together = threading.Barrier(2)
+
+        def work(message: stompy.message.Message) -> None:
+            together.wait(10)
+            leave()
+            leave()
+            left.append(client.is_connected)
+
+        handle.handle(work, concurrency=2)
+        for one in [pool.submit(leave) for _ in range(4)]:
+            one.result(10)
+        client.close()
+        client.disconnect()
+        assert left == [False, False]

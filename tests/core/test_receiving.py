@@ -129,3 +129,39 @@ def test_a_receipt_that_was_asked_for_before_the_loss_is_unknown(script):
         with pytest.raises(stompy.OutcomeUnknown):
             client.wait_for_receipt(lost)
         client.wait_for_receipt(client.message("/queue/q", receipt=True))
+
+
+def test_what_connections_brought_that_came_and_went_meanwhile_is_handed_out_in_order():
+    def bringing(name: str) -> Callable[[Peer], None]:
+        def script(peer: Peer) -> None:
+            peer.welcome(server="stompy-broker/1")
+            asked = [peer.expect("SUBSCRIBE") for _ in range(2)]
+            for frame in asked:
+                peer.message(1, frame["id"], f"{name} {frame['ack']}", ack=name)
+            for frame in asked:
+                if "receipt" in frame.headers and name != "never ready":
+                    peer.receipt(frame)
+            if name == "last":
+                heard.extend(peer.serve())
+
+        return script
+
+    heard: list[Heard] = []
+    names = ("first", "second", "never ready", "last")
+    scripts = [bringing(name) for name in names]
+    with (
+        ScriptedServer(*scripts) as server,
+        stompy.connect(server.address, reconnect=SWIFT) as client,
+    ):
+        client.subscribe("/queue/a")
+        client.subscribe("/queue/c", "client")
+        eventually(lambda: client.health().epoch == 4)
+        client.wait_connected()
+        bodies = [client.recv(10).Body for _ in range(5)]
+        with pytest.raises(stompy.STOMPTimeout):
+            client.recv(0.01)
+    assert bodies == [*(f"{name} auto".encode() for name in names), b"last client"]
+    assert [(frame.command, frame.headers.get("id")) for frame in heard] == [
+        ("ACK", "last"),
+        ("DISCONNECT", None),
+    ]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stompy.errors import ConnectionImpossible, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.retry import STABLE, Backoff, Reconnect
 
 POLICY = Reconnect(delay=1.0, max_delay=10.0)
@@ -66,3 +67,17 @@ def test_what_the_argument_means():
 def test_bounds_that_cannot_be(wrong):
     with pytest.raises(ValueError, match=r"grow|or more"):
         Reconnect(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (STOMPConnectionError("nobody answered"), False),
+        (STOMPTimeout("no confirmation"), False),
+        (ConnectionImpossible("no common version"), True),
+        (STOMPError("wrong passcode"), True),
+    ],
+)
+def test_what_ends_trying_unless_one_keeps_trying(error, final):
+    assert Backoff(POLICY, lambda: 0.0).is_final(error) == final
+    assert not Backoff(Reconnect(keep_trying=True), lambda: 0.0).is_final(error)

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, eventually, obedient
@@ -292,3 +293,56 @@ def test_a_certificate_that_is_not_trusted_any_more_stops_it(monkeypatch, keep_t
     with pytest.raises(kind, match="expired"):
         client.message("/queue/x")
     assert len(rounds) == (4 if keep_trying else 2)
+
+
+def closing_late(answer: str, dialling: threading.Event, closed: threading.Event):
+    """A script: a broker that answers CONNECT only after the client has been disconnected."""
+
+    def script(peer: Peer) -> None:
+        peer.expect("CONNECT")
+        dialling.set()
+        closed.wait(10)
+        peer.write(answer)
+        if answer:
+            peer.until_closed()
+
+    return script
+
+
+@pytest.mark.parametrize("answer", ["CONNECTED\nversion:1.2\n\n^@", ""])
+def test_an_attempt_under_way_at_disconnect_is_the_last_and_leaves_no_connection(answer):
+    dialling, closed = threading.Event(), threading.Event()
+    with (
+        ScriptedServer(cut, closing_late(answer, dialling, closed)) as server,
+        ScriptedServer() as silent,
+    ):
+        addresses = [server.address, silent.address]
+        client = stompy.connect(addresses, reconnect=SWIFT, timeout=30)
+        client.subscribe("/queue/q")
+        assert dialling.wait(10)
+        supervising = client._line.supervisor
+        client.disconnect()
+        closed.set()
+        eventually(lambda: not supervising.is_alive(), "the end of the supervisor")
+        assert client.state is ConnectionState.CLOSED
+
+
+@pytest.mark.parametrize("reconnect", [False, SWIFT])
+@pytest.mark.parametrize("answer", ["CONNECTED\nversion:1.2\n\n^@", ""])
+def test_disconnect_also_ends_connecting_for_the_first_time(answer, reconnect):
+    dialling, closed = threading.Event(), threading.Event()
+    client = stompy.STOMPClient()
+    with (
+        ScriptedServer(closing_late(answer, dialling, closed)) as server,
+        ScriptedServer() as silent,
+        ThreadPoolExecutor() as pool,
+    ):
+        addresses = [server.address, silent.address]
+        connecting = pool.submit(client.connect, addresses, reconnect=reconnect, timeout=30)
+        assert dialling.wait(10)
+        client.disconnect()
+        client.close()
+        closed.set()
+        with pytest.raises(stompy.STOMPConnectionError, match="closed before"):
+            connecting.result(10)
+        assert not client.is_connected

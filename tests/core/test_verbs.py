@@ -4,9 +4,10 @@ import pytest
 
 from stompy.dialect import ARTEMIS, RABBITMQ, STOMPY
 from stompy.frame import AckMode
+from stompy.transport.address import Address
 from stompy.verbs import (
+    Introduction,
     as_text,
-    connect_headers,
     message_headers,
     request_headers,
     subscribe_headers,
@@ -28,12 +29,24 @@ def test_numbers_and_booleans_are_written_as_text_and_nothing_else_is_taken():
 
 
 def test_connect_leaves_out_what_is_not_known():
-    assert connect_headers(None, None, "/", {"n": 1}) == {"host": "/", "n": "1"}
-    assert connect_headers("me", "pw", "v", {"host": "w"}) == {
+    known = Address("b", 1, login="url", passcode="url-pw", vhost="path")
+    assert Introduction(None, None, None, {"n": 1}).to(Address("b", 1)) == {"host": "/", "n": "1"}
+    assert Introduction(None, None, None, {}).to(known) == {
+        "host": "path",
+        "login": "url",
+        "passcode": "url-pw",
+    }
+    assert Introduction("me", "pw", "v", {"host": "w"}).to(known) == {
         "host": "w",
         "login": "me",
         "passcode": "pw",
     }
+
+
+def test_an_introduction_shows_no_passcode():
+    introduction = Introduction("me", "secret", None, {"client-id": 7})
+    assert "secret" not in repr(introduction)
+    assert introduction.client_id == "7"
 
 
 @pytest.mark.parametrize(

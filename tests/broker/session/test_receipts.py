@@ -8,7 +8,8 @@ from stompy_broker.session.receipts import Receipts, when_all
 
 @given(st.permutations(range(6)))
 def test_released_in_order_whatever_is_done_first(order: list[int]) -> None:
-    receipts, released = Receipts(), []
+    released: list[object] = []
+    receipts = Receipts(released.append)
     dones = [receipts.after(lambda i=i: released.append(i)) for i in range(6)]
     for count, index in enumerate(order, 1):
         dones[index]()
@@ -18,7 +19,8 @@ def test_released_in_order_whatever_is_done_first(order: list[int]) -> None:
 
 
 def test_what_is_done_at_once_still_waits_its_turn() -> None:
-    receipts, released = Receipts(), []
+    released: list[object] = []
+    receipts = Receipts(released.append)
     first = receipts.after(lambda: released.append("first"))
     receipts.now(lambda: released.append("second"))
     assert released == []
@@ -28,7 +30,8 @@ def test_what_is_done_at_once_still_waits_its_turn() -> None:
 
 
 def test_after_the_connection_is_gone_nothing_is_released() -> None:
-    receipts, released = Receipts(), []
+    released: list[object] = []
+    receipts = Receipts(released.append)
     done = receipts.after(lambda: released.append(1))
     receipts.forget()
     done()

@@ -206,3 +206,27 @@ def test_an_observer_that_raises_harms_nobody():
 
     with ScriptedServer(script) as server:
         run(main)
+
+
+@pytest.mark.parametrize("reconnect", [False, SWIFT])
+def test_disconnect_also_ends_connecting_for_the_first_time(reconnect):
+    dialling = threading.Event()
+
+    def silent(peer: Peer) -> None:
+        peer.expect("CONNECT")
+        dialling.set()
+        peer.until_closed()
+
+    async def main() -> None:
+        client = aio.STOMPClient()
+        connecting = asyncio.create_task(client.connect(server.address, reconnect=reconnect))
+        await soon(dialling.is_set)
+        assert client.state is ConnectionState.CONNECTING
+        await client.disconnect()
+        with pytest.raises(stompy.STOMPConnectionError, match="closed before"):
+            await connecting
+        assert not connecting.cancelled()
+        assert client.state is ConnectionState.DISCONNECTED
+
+    with ScriptedServer(silent) as server:
+        run(main)

@@ -279,8 +279,8 @@ class Broker:
         log.info("stopped")
 
     async def _all_settled(self) -> None:
-        # Polling, so that settling a message need not know that somebody waits for the last one.
-        while any(connection.owes for connection in self._connections):  # noqa: ASYNC110
+        # Settling a message need not know that somebody waits for the last one.
+        while any(one.owes for one in self._connections):  # noqa: ASYNC110 -- polls on purpose
             await asyncio.sleep(0.02)
 
     async def _all_safe(self) -> None:

@@ -16,10 +16,11 @@ import sys
 from collections.abc import Mapping
 from typing import ClassVar, TypedDict
 
-from stompy.codec import FrameParser, Head
+from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
 from stompy.headers import Version, header_lines
+from stompy.heads import Head
 from stompy.limits import Limits
 
 BROKER_HEADERS = frozenset(
@@ -197,9 +198,11 @@ class Message:
         expires: milliseconds since the epoch at which it ends, or 0.
         size: what it counts for in quotas, in bytes.
         doubtful: whether it may have been delivered more often than is known.
+        shared_tail: what `tail` gives, for any version, if that is at hand (`SharedMessage`).
     """
 
     doubtful: ClassVar[bool] = False
+    shared_tail: bytes | None = None
 
     __slots__ = ("body", "deliveries", "expires", "head", "sequence", "size", "stamp")
 
@@ -308,11 +311,11 @@ class SharedMessage(Message):
     Only for heads that are `MessageHead.plain`, whose tail is the same in every version.
     """
 
-    __slots__ = ("_tail",)
+    __slots__ = ("shared_tail",)
 
     def __init__(self, sequence: int, head: MessageHead, body: bytes, stamp: bytes) -> None:
         super().__init__(sequence, head, body, stamp)
-        self._tail = super().tail(Version.V1_2)
+        self.shared_tail: bytes = super().tail(Version.V1_2)
 
     def returned(self) -> Message:
         """A message of its own for the subscriber that gave it back."""
@@ -320,7 +323,7 @@ class SharedMessage(Message):
 
     def tail(self, version: Version) -> bytes:
         """The wire form from the value of ``message-id`` on."""
-        return self._tail
+        return self.shared_tail
 
 
 def stamp(now_ms: int) -> bytes:

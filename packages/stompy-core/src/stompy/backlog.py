@@ -75,6 +75,13 @@ class Backlog:
             self._note(receipts)
         self.full = self._is_over()
 
+    def put_first(self, frames: Sequence[STOMPFrame]) -> None:
+        """Take what came before all that is here; nothing may have been fetched yet."""
+        self._arrived.extendleft(reversed(frames))
+        self._arrived_bytes += sum(len(frame.Body) for frame in frames)
+        self._arrived_receipts += sum(frame.Command == "RECEIPT" for frame in frames)
+        self.full = self._is_over()
+
     def move(self) -> bool:
         """Move what has arrived to where it is fetched from; false if there was nothing.
 

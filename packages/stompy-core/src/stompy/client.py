@@ -42,10 +42,10 @@ from stompy.requesting import Replies
 from stompy.retry import Reconnect
 from stompy.supervisor import Route, Supervisor
 from stompy.transaction import STOMPTransaction
-from stompy.transport.address import Address, AddressLike
+from stompy.transport.address import AddressLike
 from stompy.transport.failover import read_addresses
 from stompy.transport.tls import TLS
-from stompy.verbs import HeaderValue, connect_headers
+from stompy.verbs import HeaderValue, Introduction
 from stompy.wanted import WantedSubscription
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
@@ -137,23 +137,16 @@ class STOMPClient(FrameReceiver):
             content_length=content_length,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
-
-        def headers_for(address: Address) -> dict[str, str]:
-            return connect_headers(
-                address.login if login is None else login,
-                address.passcode if passcode is None else passcode,
-                host or address.vhost or "/",
-                {**headers, **kv_headers},
-            )
-
-        client_id = {**headers, **kv_headers}.get("client-id")
+        introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
         line = Lifeline(
             supervised=policy is not None,
             send_timeout=send_timeout,
-            client_id=None if client_id is None else str(client_id),
+            client_id=introduction.client_id,
             numbers=self._numbers,
         )
-        route = Route(addresses, lambda round: dial(round, headers_for, settings), policy, on_state)
+        route = Route(
+            addresses, lambda round: dial(round, introduction.to, settings), policy, on_state
+        )
         return self._open(line, Supervisor(line, route))
 
     def _open(self, line: Lifeline, supervisor: Supervisor) -> STOMPFrame:
@@ -192,9 +185,11 @@ class STOMPClient(FrameReceiver):
             return
         deadline = monotonic() + timeout
         line.close()
-        for handle in line.handles().values():
-            handle.drain(deadline)
-        link = self._last_link()
+        line.drain(deadline)
+        link = self._link
+        if link is None:  # it is being made for the first time
+            self._drop(line)
+            return
         receipt = self._new_id("r")
         refused = False
         if link.say_goodbye(receipt):
@@ -216,61 +211,20 @@ class STOMPClient(FrameReceiver):
         if line is None or line.is_foreign:
             return
         line.close()
-        link = self._last_link()
-        if link.say_goodbye(self._new_id("r")):
+        link = self._link
+        if link is not None and link.say_goodbye(self._new_id("r")):
             link.flush(_CLOSE_SECONDS)
         self._drop(line)
 
     def _drop(self, line: Lifeline) -> None:
         line.stop()
         line.join(_CLOSE_SECONDS)
-        link = self._last_link()
-        link.inbox.discard()
+        line.discard()
 
     @property
     def is_connected(self) -> bool:
         """Whether frames can be sent; false from the moment that the connection ends."""
         return self._line is not None and self._line.is_ready
-
-    @property
-    def Connected(self) -> bool:  # noqa: N802 -- the manual's name
-        """The same as `is_connected`."""
-        return self.is_connected
-
-    @property
-    def connected(self) -> STOMPFrame | None:
-        """The CONNECTED frame while there is a connection, None otherwise."""
-        return self.connected_frame if self.is_connected else None
-
-    @property
-    def connected_frame(self) -> STOMPFrame | None:
-        """The CONNECTED frame of the last connection, also after its end."""
-        return None if self._link is None else self._link.connected
-
-    @property
-    def broker_address(self) -> tuple[str, int] | None:
-        """Host and port of the broker, as they were given to `connect`."""
-        return None if self._link is None else (self._link.address.host, self._link.address.port)
-
-    @property
-    def BrokerAddress(self) -> tuple[str, int] | None:  # noqa: N802 -- the manual's name
-        """The same as `broker_address`."""
-        return self.broker_address
-
-    @property
-    def version(self) -> Version | None:
-        """The version of STOMP that was agreed with the broker."""
-        return None if self._link is None else self._link.protocol.version
-
-    @property
-    def session(self) -> str | None:
-        """The ``session`` header of CONNECTED."""
-        return None if self._link is None else self._link.connected.get("session")
-
-    @property
-    def close_reason(self) -> STOMPError | None:
-        """Why the connection was lost; None while there is one, and after our own disconnect."""
-        return None if self._link is None else self._link.close_reason
 
     @property
     def state(self) -> ConnectionState:

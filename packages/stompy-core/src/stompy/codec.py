@@ -12,14 +12,13 @@ Reading is incremental, strict, bounded and linear in the input, however it is c
 * After CONNECT or CONNECTED the parser halts: the version that those frames settle decides how
   the next byte is to be read. `FrameParser.proceed` lets it go on.
 
-Nobody outside the protocol modules needs this one; the broker reads `Head` objects from it.
+Nobody outside the protocol modules needs this one; the broker reads `Head` objects from it
+(`stompy.heads`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.headers import (
@@ -32,238 +31,38 @@ from stompy.headers import (
     header_lines,
     unescape,
 )
+from stompy.heads import (
+    ACK_RUN,
+    FAST_BLOCK,
+    Head,
+    HeadCache,
+    HeadMemory,
+    MessageHeads,
+    ack_run,
+    plain_acks,
+)
 from stompy.limits import DEFAULT_LIMITS, Limits
 
-# ``92 in data`` looks for one octet; ``b"\\" in data`` first fails to be a number, which takes five
-# times as long.
+__all__ = [
+    "ACK_RUN",
+    "FrameParser",
+    "Head",
+    "HeadCache",
+    "HeadMemory",
+    "MessageHeads",
+    "accept_any",
+    "encode_frame",
+    "plain_acks",
+]
+
+# Octets are looked for as numbers; `stompy.heads` says why.
 _NUL, _LF, _CR, _A, _BACKSLASH = 0, 10, 13, 65, 92
 
 _LONGEST_LENGTH = 18  # digits
-_ACK, _MESSAGE_ID, _RECEIPT = len("ack:"), len("message-id:"), len("\nreceipt:")
-
-# Header blocks up to this size take the fast path. It also bounds what one search may look
-# through in vain, which keeps the parser linear when no "LF LF" ever comes.
-_FAST_BLOCK = 1024
-
-# ACKs as 1.2 clients of our broker write them. They come as often as messages, no two are alike,
-# and a client that keeps up sends many at once. Taking such a run in one step, for `plain_acks` to
-# take apart, leaves a tenth of the cost of each (``benchmarks/codec.py``). Any other ACK is read as
-# usual.
-_ACK_RUN = re.compile(rb"(?:ACK\nid:[0-9]{1,9}-[0-9]{1,18}\n\n\0\n*+)++").match
-plain_acks = re.compile(rb"id:([0-9]+)-([0-9]+)").findall
-
-
-class Head:
-    """Command and headers of one frame as read from the wire; shared when the block repeats.
-
-    Attributes:
-        command: the command.
-        headers: decoded headers; of a repeated name the first value counts (1.2, *Repeated
-            Header Entries*). Never changed after parsing, because heads are shared.
-        block: the raw bytes of command and header lines, without the blank line.
-        length: the ``content-length``, or -1 where none was given.
-        note: free for the owner of the connection: what it worked out from this head.
-        receipt: the ``receipt`` where that is not in ``headers`` (`PatternedHead`).
-        pattern: the head that headers and note are shared with (`PatternedHead`).
-    """
-
-    __slots__ = ("block", "command", "headers", "length", "note")
-
-    receipt: str | None = None
-    pattern: Head | None = None
-
-    def __init__(self, command: str, headers: dict[str, str], block: bytes, length: int) -> None:
-        self.command = command
-        self.headers = headers
-        self.block = block
-        self.length = length
-        self.note: object = None
-
-    def __repr__(self) -> str:
-        return f"<Head {self.command} {len(self.headers)} headers>"
-
-
-class PatternedHead(Head):
-    """A head that is the same as another one but for its receipt (`HeadCache.like`)."""
-
-    __slots__ = ("pattern", "receipt")
-
-    def __init__(self, pattern: Head, receipt: str, block: bytes) -> None:
-        super().__init__(pattern.command, pattern.headers, block, pattern.length)
-        self.note = pattern.note
-        self.pattern = pattern
-        self.receipt = receipt
 
 
 def _nothing_known(block: bytes) -> Head | None:
     return None
-
-
-ACK_RUN = Head("ACK", {}, b"", -1)
-"""Stands for a run of plain ACKs, whose bytes are the body; `plain_acks` takes each id apart.
-
-Only a parser that was given a `HeadCache` hands out runs.
-"""
-
-
-class HeadMemory(Protocol):
-    """What a parser may ask about a head before it parses it."""
-
-    def known(self, block: bytes, /) -> Head | None:
-        """The head of a block of up to 1 KiB, if it is known; it is not checked again."""
-        ...
-
-    def like(self, block: bytes, /) -> Head | None:
-        """The same for a block that is not known, but is like one that is."""
-        ...
-
-    def remember(self, head: Head) -> None:
-        """A head was parsed."""
-        ...
-
-
-class HeadCache:
-    """A server's memory: heads of SEND by their raw bytes, from the second time they are seen.
-
-    Waiting for the second time keeps blocks that never repeat out; keeping them would cost more
-    than parsing them (``benchmarks/codec.py``: a sixth more for each such frame). When full it
-    forgets everything, so that it needs no list of recent use.
-
-    A sender that asks for receipts gives each a name of its own. Such a head is known by the rest
-    of its block (``benchmarks/codec.py``: a third of the cost).
-    """
-
-    __slots__ = ("_capacity", "_seen", "heads", "known")
-
-    def __init__(self, capacity: int = 2048) -> None:
-        self.heads: dict[bytes, Head] = {}
-        self.known: Callable[[bytes], Head | None] = self.heads.get  # no call of ours in between
-        self._seen: set[int] = set()
-        self._capacity = capacity
-
-    def like(self, block: bytes) -> Head | None:
-        """A head known but for its receipt. It shares headers and note with that one."""
-        start = block.find(b"\nreceipt:")
-        if start < 0:
-            return None
-        end = block.find(b"\n", start + 1)
-        if end < 0:
-            end = len(block)
-        known = self.heads.get(block[:start] + block[end:])
-        if known is None:
-            return None
-        value = block[start + _RECEIPT : end]
-        if not value.translate(None, b"-_.").isalnum():  # perhaps escaped, padded or not text
-            return None
-        return PatternedHead(known, value.decode(), block)
-
-    def remember(self, head: Head) -> None:
-        """A head was read from its block: keep it if that happened before."""
-        if head.command != "SEND" or len(head.block) > _FAST_BLOCK:
-            return
-        if "receipt" in head.headers:
-            cut = _without_receipt(head)
-            if cut is None:
-                return
-            head = cut
-        sight = hash(head.block)
-        seen = self._seen
-        if sight in seen:
-            if len(self.heads) >= self._capacity:
-                self.heads.clear()
-            self.heads[head.block] = head
-        else:
-            if len(seen) >= self._capacity:
-                seen.clear()
-            seen.add(sight)
-
-
-def _without_receipt(head: Head) -> Head | None:
-    """The head that is the same but for its receipt; None if that is not so simple."""
-    block = head.block
-    start = block.find(b"\nreceipt:")
-    if start < 0 or block.count(b"\nreceipt:") > 1:
-        return None
-    end = block.find(b"\n", start + 1)
-    rest = block[end:] if end > 0 else b""
-    headers = {name: value for name, value in head.headers.items() if name != "receipt"}
-    return Head("SEND", headers, block[:start] + rest, head.length)
-
-
-class MessageHeads:
-    """A client's memory: what the heads of MESSAGE have in common.
-
-    One message's head differs from the next one's in ``message-id`` and perhaps ``ack``. So the
-    rest of the block is the key under which the parsed headers are kept, to be copied for the next
-    message (``benchmarks/codec.py``: half the cost of a message). Not for 1.0, which trims values.
-    """
-
-    __slots__ = ("_capacity", "_patterns")
-
-    def __init__(self, capacity: int = 256) -> None:
-        self._patterns: dict[bytes, Head] = {}
-        self._capacity = capacity
-
-    def known(self, block: bytes) -> Head | None:
-        """No two are the same."""
-        return None
-
-    def like(self, block: bytes) -> Head | None:
-        """A head like one seen before, with its own ``message-id`` and ``ack``."""
-        cut = _varying_part(block)
-        if cut is None:
-            return None
-        start, end, at = cut
-        pattern = self._patterns.get(_common_part(block, start, end, at))
-        if pattern is None:
-            return None
-        varying = block[start:end]
-        if _BACKSLASH in varying or _CR in varying or _NUL in varying:
-            return None
-        headers = pattern.headers.copy()
-        try:
-            if at > start:
-                headers["ack"] = varying[_ACK : at - start - 1].decode()
-            headers["message-id"] = block[at + _MESSAGE_ID : end].decode()
-        except UnicodeDecodeError:
-            return None
-        return Head("MESSAGE", headers, block, pattern.length)
-
-    def remember(self, head: Head) -> None:
-        """A head was read from its block: keep what the next one may repeat."""
-        cut = _varying_part(head.block) if head.command == "MESSAGE" else None
-        if cut is None:
-            return
-        start, end, at = cut
-        names = [line.partition(b":")[0] for line in head.block.split(b"\n")[1:]]
-        if names.count(b"message-id") > 1 or names.count(b"ack") > (at > start):
-            return
-        if len(self._patterns) >= self._capacity:
-            self._patterns.clear()
-        # The caller owns the headers and may change them.
-        pattern = Head("MESSAGE", head.headers.copy(), b"", head.length)
-        self._patterns[_common_part(head.block, start, end, at)] = pattern
-
-
-def _varying_part(block: bytes) -> tuple[int, int, int] | None:
-    """Where ``ack`` and ``message-id`` stand in a MESSAGE.
-
-    Returns:
-        Start of the first of both lines, end of the second, start of ``message-id``.
-    """
-    at = block.find(b"\nmessage-id:") + 1
-    if not at:
-        return None
-    end = block.find(b"\n", at)
-    if end < 0:
-        end = len(block)
-    before = block.rfind(b"\n", 0, at - 1) + 1
-    return before if block.startswith(b"ack:", before) else at, end, at
-
-
-def _common_part(block: bytes, start: int, end: int, at: int) -> bytes:
-    """What is left of a block, with the name of ``ack`` if there is one."""
-    return block[: start + _ACK if at > start else start] + block[end:]
 
 
 def accept_any(head: Head) -> None:
@@ -455,12 +254,12 @@ class FrameParser:
                 if position >= size:
                     break
             if data[position] == _A and self._takes_ack_runs:
-                run = _ACK_RUN(data, position)
+                run = ack_run(data, position)
                 if run is not None:
                     append((ACK_RUN, run[0]))
                     position = run.end()
                     continue
-            end = find(b"\n\n", position, position + _FAST_BLOCK)
+            end = find(b"\n\n", position, position + FAST_BLOCK)
             block = data[position:end] if end > 0 else b""
             head = known(block) or like(block)
             start = end + 2

@@ -32,7 +32,7 @@ from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
 from stompy.inbox import Inbox
 from stompy.lifeline import Epoch, Lifeline
-from stompy.message import Message, Settlement
+from stompy.message import Message, Settlement, strip
 from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.wanted import WantedSubscription
 
@@ -48,6 +48,30 @@ class OnError(StrEnum):
     """It is refused for good."""
     STOP = "stop"
     """It is refused, and the subscription ends with the exception."""
+
+
+class Worker(threading.Thread):
+    """Runs handlers. Its end can be waited for again where that was interrupted.
+
+    Before Python 3.13 a `join` that is interrupted takes the thread for ended.
+    """
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Work until there is nothing more to do."""
+        try:
+            self._work()
+        finally:
+            self._over.set()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+        if self._over.wait(timeout):
+            self.join()
 
 
 class Subscription:
@@ -68,7 +92,7 @@ class Subscription:
         self._lock = threading.Lock()
         self._ended = False
         self._reason: BaseException | None = None
-        self._workers: list[threading.Thread] = []
+        self._workers: set[Worker] = set()
         self._received = 0
         self._settled = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
@@ -158,20 +182,17 @@ class Subscription:
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
         policy = OnError(on_error)
         workers = [
-            threading.Thread(
-                target=self._work,
-                args=(function, policy),
-                name=f"stompy handler {number} of {self.id}",
-                daemon=True,
-            )
+            Worker(lambda: self._work(function, policy), f"stompy handler {number} of {self.id}")
             for number in range(concurrency)
         ]
-        self._workers += workers
+        self._line.working.add(self)
         try:
             for worker in workers:
                 worker.start()
+                self._workers.add(worker)
             for worker in workers:
-                worker.join()
+                worker.wait()
+            self._line.working.discard(self)
         except BaseException:
             # Ctrl-C here is not to leave handlers at work behind.
             self.unsubscribe()
@@ -331,6 +352,8 @@ class Subscription:
     def put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take what the I/O thread has read."""
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        if self._line.dialect.passed_on:
+            strip(messages, self._line.dialect.passed_on)
         if self._auto:
             for message in messages:
                 message.settlement = Settlement.ACKED
@@ -361,11 +384,16 @@ class Subscription:
         self._reason = reason
         self._inbox.after_fork()
 
+    def excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+        here = threading.current_thread()
+        if isinstance(here, Worker):
+            self._workers.discard(here)
+
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
-        for worker in list(self._workers):
-            if worker is not threading.current_thread():
-                worker.join(max(0.0, deadline - monotonic()))
+        for worker in tuple(self._workers):
+            worker.wait(max(0.0, deadline - monotonic()))
 
     # -- settling ----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -77,7 +77,7 @@ class Conversation:
 
 
 def dial(
-    addresses: Sequence[Address],
+    addresses: Iterable[Address],
     headers_for: Callable[[Address], Mapping[str, str]],
     settings: ConnectionSettings,
 ) -> Conversation:
@@ -114,6 +114,14 @@ def nobody_answered(
 def broker_error(frame: STOMPFrame) -> STOMPError:
     """The exception for an ERROR frame."""
     return STOMPError(frame.get("message") or "the broker sent ERROR", frame)
+
+
+def foreign_connection(address: Address, owner: int) -> STOMPConnectionError:
+    """The exception for who uses a connection in a fork of the process that made it."""
+    return STOMPConnectionError(
+        f"the connection to {address} belongs to the process that made it ({owner}), "
+        "not to its fork; connect again in here"
+    )
 
 
 def _attempt(
@@ -161,8 +169,7 @@ def layers_of(address: Address, settings: ConnectionSettings) -> list[Layer]:
     if address.is_secure:
         layers.append(client_layer(settings.tls, address.host))
     if address.is_websocket:
-        # An extra, which need not be installed.
-        from stompy.transport.websocket import WebSocketClient  # noqa: PLC0415
+        from stompy.transport.websocket import WebSocketClient  # noqa: PLC0415 -- an extra
 
         limits = settings.limits
         layers.append(WebSocketClient(address, limits.header_block + limits.body))

@@ -66,6 +66,8 @@ class Dialect:
     error_names_receipt: bool = True
     stable_message_id: bool = True
     message_id_header: str = "message-id"
+    passed_on: tuple[str, ...] = ()
+    """Headers of a SEND that were meant for the broker, and that consumers get nevertheless."""
     _knows_transient: bool = True
     """Whether ``persistent:false`` means what it says; else it is for messages that say nothing."""
     _prefetch: tuple[str, ...] = ("prefetch-count",)
@@ -250,6 +252,7 @@ RABBITMQ = Dialect(
     stable_message_id=False,
     # It answers a SEND that has a message-id with ERROR.
     message_id_header="amqp-message-id",
+    passed_on=("receipt", "transaction"),
     # It would set up the queue as one that ends with its connection.
     _knows_transient=False,
     # The name of the queue behind it, so that the subscription's id is free.

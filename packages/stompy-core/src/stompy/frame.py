@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from email.message import Message as MimeHeaders
 from enum import StrEnum
 
-from stompy.codec import Head, encode_frame
+from stompy.codec import encode_frame
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.headers import Version
+from stompy.heads import Head
 
 __all__ = ["AckMode", "HeadersCopy", "JSONValue", "STOMPError", "STOMPFrame", "STOMPTimeout"]
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 
 from stompy.backlog import MAX_BYTES, MAX_FRAMES, MAX_RECEIPTS, Backlog
@@ -150,6 +151,28 @@ class Inbox:
         """An id is used again, so what was noted under it is not what will be waited for."""
         with self._lock:
             self._backlog.claim_receipt(receipt_id)
+
+    def take_all(self) -> list[STOMPFrame]:
+        """Take everything that was not fetched, for another inbox."""
+        frames: list[STOMPFrame] = []
+        with self._lock:
+            self._move()
+            # A receiver may be at it, too; each frame goes to one of us.
+            with suppress(IndexError):
+                while True:
+                    frames.append(self._current.popleft())
+        return frames
+
+    def put_first(self, frames: Sequence[STOMPFrame]) -> None:
+        """Hand over what came before all that is here; nobody may have received from it yet."""
+        with self._lock:
+            self._backlog.put_first(frames)
+            self._full = self._backlog.full and not self._waiting_for_receipts
+
+    def put_last(self, frames: Sequence[STOMPFrame]) -> None:
+        """Hand over what another connection brought, also when this one has ended."""
+        with self._lock:
+            self._backlog.put(frames, sum(len(frame.Body) for frame in frames))
 
     def discard(self) -> None:
         """Throw away what was not fetched; noted receipts stay."""

@@ -22,6 +22,12 @@ from enum import StrEnum
 
 from stompy.errors import STOMPException
 
+FORGOTTEN = (
+    "nobody refers to the client any more, so it has closed its connection; "
+    "keep the client for as long as its subscriptions"
+)
+"""Why a client that nobody has disconnected came to its end."""
+
 
 class ConnectionState(StrEnum):
     """Where a client stands."""

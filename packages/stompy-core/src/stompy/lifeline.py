@@ -8,6 +8,8 @@ The invariants:
   subscription that is wanted is back.
 * What is wanted and whether an epoch is ready change under one lock, so that a subscription made
   or ended while a connection is being made again is neither missed nor made twice.
+* What a connection brought and nobody fetched, and what is settled by that, as in mode ``auto``,
+  stands in the inbox of the one that is read from: the last that was ready.
 * The state changes in one place (`_move`), once for each loss. Observers are told by the
   supervisor's thread; no code of the application runs on the I/O thread or under a lock.
 * The I/O thread and the supervisor know the lifeline but not the client, so that a client that
@@ -30,22 +32,18 @@ from stompy.confirmations import Confirmation, Outcome
 from stompy.dial import Conversation
 from stompy.dialect import UNKNOWN, Dialect, dialect_of
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
+from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, SubscriptionHealth
 from stompy.inbox import Inbox
-from stompy.lifecycle import ConnectionState, Lifecycle, StateChange
+from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.link import Link
 from stompy.mail import Mail, Mailroom
-from stompy.subscriptions import Subscriptions
+from stompy.subscriptions import Duty, Subscriptions
 from stompy.transactions import OpenTransactions
 from stompy.verbs import as_text
 from stompy.wanted import WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
-
-_FORGOTTEN = (
-    "nobody refers to the client any more, so it has closed its connection; "
-    "keep the client for as long as its subscriptions"
-)
 
 MAX_RECEIPTS = 50_000
 """How many receipts that were asked for are remembered with their connection."""
@@ -60,6 +58,14 @@ class Epoch:
     subscriptions: Subscriptions
     dialect: Dialect
 
+    def take_unread(self) -> list[STOMPFrame]:
+        """What it brought and nobody fetched, but for what the broker has back."""
+        return [
+            frame
+            for frame in self.link.inbox.take_all()
+            if frame.Command != "MESSAGE" or self.subscriptions.receive(frame) is not Duty.STALE
+        ]
+
 
 class Holder(Protocol):
     """What a lifeline needs of a subscription's handle."""
@@ -72,6 +78,9 @@ class Holder(Protocol):
 
     def unsubscribe(self) -> None:
         """End the subscription."""
+
+    def excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
 
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
@@ -117,6 +126,7 @@ class Lifeline:
         room: where what arrives is sorted.
         last: the last connection; perhaps it has ended, or is not ready yet.
         direct: the same where none will follow it, so that sending need not ask for it.
+        working: handles whose handlers may be at work, also of subscriptions that have ended.
         signals: what the supervisor waits for: a change of state to tell, or None to end.
     """
 
@@ -134,6 +144,7 @@ class Lifeline:
         self.room = Mailroom()
         self.signals: SimpleQueue[StateChange | None] = SimpleQueue()
         self.wanted = WantedSubscriptions()
+        self.working: set[Holder] = set()
         self.transactions = OpenTransactions()
         self.supervisor: threading.Thread | None = None
         self.dialect = UNKNOWN
@@ -144,6 +155,7 @@ class Lifeline:
         self.last: Epoch | None = None
         self.direct: Epoch | None = None
         self._ready: Epoch | None = None
+        self._read: Epoch | None = None  # the last one that was ready
         self._ended = 0  # the number of the last connection whose end was told
         self._handles: dict[str, Holder] = {}
         self._receipts: dict[str, Epoch] = {}
@@ -265,7 +277,9 @@ class Lifeline:
                 return False
             if self.state is ConnectionState.CLOSED:
                 return True
-            self._ready = epoch
+            if self._read is not None:
+                epoch.link.inbox.put_first(self._read.take_unread())
+            self._ready = self._read = epoch
             self.direct = None if self.supervised else epoch
             self._move(ConnectionState.CONNECTED)
         return True
@@ -279,11 +293,13 @@ class Lifeline:
             self._ended = epoch.number
             goes_on = self.supervised and not self.is_over and not self.stopping
             if self.stopping and self.state is ConnectionState.CONNECTED:
-                error = reason = STOMPConnectionError(_FORGOTTEN)
+                error = reason = STOMPConnectionError(FORGOTTEN)
             if self.supervised:
                 epoch.subscriptions.lose()
                 if epoch is self._ready:
                     self._ready = None
+                elif self._read is not None:
+                    self._read.link.inbox.put_last(epoch.take_unread())
             handles = list(self._handles.values())
         for handle in handles:
             if goes_on:
@@ -525,6 +541,14 @@ class Lifeline:
         for handle in handles:
             handle.end(None)
 
+    def drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work, but for those that wait here themselves."""
+        working = tuple(self.working)
+        for handle in working:
+            handle.excuse()
+        for handle in working:
+            handle.drain(deadline)
+
     def stop(self) -> None:
         """End everything. Takes no lock, so a finaliser may call it."""
         self.stopping = True
@@ -532,6 +556,12 @@ class Lifeline:
         last = self.last
         if last is not None:
             last.link.stop()
+
+    def discard(self) -> None:
+        """Throw away what was not fetched."""
+        for epoch in (self.last, self._read):
+            if epoch is not None:
+                epoch.link.inbox.discard()
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the threads, but for one that is calling."""

@@ -22,16 +22,18 @@ import logging
 import os
 import selectors
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from time import monotonic
 
-from stompy.dial import Conversation, broker_error
-from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
+from stompy.dial import Conversation, broker_error, foreign_connection
+from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.inbox import Inbox
 from stompy.protocol.states import State
+from stompy.standing import not_connected
 
 logger = logging.getLogger("stompy")
 
@@ -131,18 +133,8 @@ class Link:
     def error(self) -> STOMPConnectionError:
         """What to raise to who uses a link that has ended."""
         if self.is_foreign:
-            return STOMPConnectionError(
-                f"the connection to {self.address} belongs to the process that made it "
-                f"({self._owner}), not to its fork; connect again in here"
-            )
-        reason = self.close_reason
-        if reason is None:
-            return STOMPConnectionError(f"the connection to {self.address} was closed")
-        error = STOMPConnectionError(
-            f"the connection to {self.address} was lost: {reason}", reason.Frame
-        )
-        error.__cause__ = reason
-        return error
+            return foreign_connection(self.address, self._owner)
+        return not_connected(self)
 
     # -- for any thread ----------------------------------------------------------------------
 
@@ -150,13 +142,15 @@ class Link:
         """Send a frame.
 
         Raises:
-            STOMPConnectionError: the link has ended.
+            OutcomeUnknown: the link ended while the frame was written; perhaps it left.
+            STOMPConnectionError: the link had ended; nothing was sent.
             STOMPTimeout: there was no room for too long; nothing was queued.
         """
         with self._lock:
             if self._blocked:
                 self._wait_for_room()
-            if self._open:
+            queued = self._open
+            if queued:
                 self._outbox += data
                 now = monotonic()
                 self._streak = self._streak + 1 if now - self._sent_at < QUICK else 0
@@ -170,7 +164,10 @@ class Link:
         if self._write_error is not None:
             # What the broker said before it hung up explains more than a broken pipe.
             self.join(2 * LAST_WORDS)
-        raise self.error()
+        error = self.error()
+        if queued:
+            raise OutcomeUnknown(error.Message, error.Frame) from error.__cause__
+        raise error
 
     def say_goodbye(self, receipt_id: str) -> bool:
         """Send DISCONNECT as the last frame; false when the link has ended already."""
@@ -204,6 +201,11 @@ class Link:
         """Seconds since the last byte from the broker; None when the link has ended."""
         heart_beat = self.protocol.heart_beat
         return heart_beat.silence(monotonic()) if heart_beat is not None and self._open else None
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes of frames are not written."""
+        return len(self._outbox.strip(b"\n"))
 
     def after_fork(self) -> None:
         """In a child process: let go of everything, and write nothing where the parent writes."""
@@ -429,9 +431,13 @@ _links: weakref.WeakSet[Link] = weakref.WeakSet()
 def _flush_all() -> None:
     """What was sent must leave the process even when nobody disconnects."""
     deadline = monotonic() + EXIT_FLUSH
-    for link in list(_links):
-        if not link.is_foreign:
-            link.flush(max(0.0, deadline - monotonic()))
+    for link in [link for link in _links if not link.is_foreign]:
+        link.flush(max(0.0, deadline - monotonic()))
+        if (lost := link.unsent) and sys.stderr is not None:
+            sys.stderr.write(
+                f"stompy: the program ends, and {lost} bytes that were to be sent to "
+                f"{link.address} are lost: the broker did not take them\n"
+            )
 
 
 def _after_fork() -> None:

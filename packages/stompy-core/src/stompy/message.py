@@ -7,6 +7,7 @@ client's. What a subscription does to settle one is its own business (`Settler`)
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol
@@ -184,3 +185,10 @@ class Message(Delivery):
             if error is None:
                 raise
             logger.warning("message %s was not refused: %s", self.id, failure)
+
+
+def strip(messages: Iterable[Delivery], names: Iterable[str]) -> None:
+    """Take headers away that say nothing to a consumer, and would do harm if sent on."""
+    for message in messages:
+        for name in names:
+            message.Headers.pop(name, None)

@@ -103,6 +103,7 @@ class FrameReceiver(FrameSender):
         Raises:
             STOMPTimeout: nothing came in time.
             STOMPError: the broker sent ERROR; the callback does not get that frame.
+            TypeError: the callback cannot be called.
         """
         callback, *positional = params or (callback_args.pop("callback", None),)
         if callback is not None and not callable(callback):

@@ -9,6 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stompy.errors import (
+    ConnectionImpossible,
+    STOMPConnectionError,
+    STOMPException,
+    STOMPTimeout,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
@@ -95,6 +102,13 @@ class Backoff:
         self.failures += 1
         self._growth += 1
         return attempts is None or self.failures < attempts
+
+    def is_final(self, error: STOMPException) -> bool:
+        """Whether trying again seems hopeless: refused by ERROR, no version, no trust."""
+        if self._policy.keep_trying:
+            return False
+        hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
+        return isinstance(error, ConnectionImpossible) or not hopeful
 
     def lost(self, lasted: float) -> None:
         """A connection was lost that lasted so many seconds."""

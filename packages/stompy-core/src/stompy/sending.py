@@ -20,6 +20,7 @@ from stompy.errors import (
 from stompy.frame import AckMode, STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
 from stompy.link import Link
+from stompy.standing import Standing
 from stompy.subscriptions import SubscriptionId
 from stompy.verbs import HeaderValue, as_text, message_headers, unsubscribe_headers
 from stompy.wanted import WantedSubscription
@@ -27,7 +28,7 @@ from stompy.wanted import WantedSubscription
 _RECEIPT_SECONDS = 10.0
 
 
-class FrameSender:
+class FrameSender(Standing):
     """The sending half of a client."""
 
     def __init__(self) -> None:
@@ -137,7 +138,7 @@ class FrameSender:
 
         Raises:
             OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
-            STOMPConnectionError: there is no connection; the text says why.
+            STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
             STOMPError: with ``confirm``: the broker rejected the message.
             STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
                 with ``confirm``, it did not answer in time.
@@ -200,10 +201,16 @@ class FrameSender:
         transaction: str | None,
         receipt: bool | str = True,
     ) -> Confirmation:
-        epoch = self._sending(transaction)
-        if transaction is not None:
-            epoch.dialect.check_confirmation()
-        return self._post_on(epoch, command, given, body, transaction, receipt)
+        while True:
+            epoch = self._sending(transaction)
+            if transaction is not None:
+                epoch.dialect.check_confirmation()
+            try:
+                return self._post_on(epoch, command, given, body, transaction, receipt)
+            except STOMPConnectionError:
+                # It ended before anything was sent; where another follows, that one is waited for.
+                if not self._last_line().supervised:
+                    raise
 
     def _post_on(
         self,
@@ -214,17 +221,14 @@ class FrameSender:
         transaction: str | None = None,
         receipt: bool | str = True,
     ) -> Confirmation:
-        line = self._last_line()
-        if not epoch.link.is_open and (line.is_foreign or not line.supervised):
-            raise epoch.link.error()
-        room = line.room
+        room = self._last_line().room
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
         confirmation = Confirmation(receipt_id, room)
         room.expect(confirmation)
         try:
             headers = {**given, "receipt": receipt_id}
             self._transmit(epoch, command, headers, body, transaction, False)
-        except STOMPConnectionError:
+        except OutcomeUnknown:
             # Perhaps it left before the connection broke.
             room.forget(confirmation)
             if not confirmation.done:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty
 from time import monotonic
 
 from stompy.dial import Conversation
 from stompy.errors import (
-    ConnectionImpossible,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -29,12 +28,9 @@ from stompy.lifeline import Epoch, Lifeline, SubscriptionReceipt
 from stompy.retry import Backoff, Reconnect
 from stompy.transport.address import Address
 from stompy.verbs import as_text, unsubscribe_headers
-from stompy.wanted import WantedSubscription
+from stompy.wanted import RESTORE_SECONDS, WantedSubscription
 
 logger = logging.getLogger("stompy")
-
-RESTORE_SECONDS = 10.0
-"""How long a broker may take to confirm the subscriptions of a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ class Route:
     """How a client comes to a connection."""
 
     addresses: tuple[Address, ...]
-    dial: Callable[[Sequence[Address]], Conversation]
+    dial: Callable[[Iterable[Address]], Conversation]
     """One round over addresses; raises what `stompy.dial.dial` raises."""
     policy: Reconnect | None
     """How it is made again; None for never."""
@@ -79,7 +75,11 @@ class Supervisor:
         self._start()
         lifeline.connecting()
         try:
-            epoch = lifeline.adopt(self._first_conversation())
+            conversation = self._first_conversation()
+            if self._stopped:
+                conversation.connection.close()
+                raise _closed_early()
+            epoch = lifeline.adopt(conversation)
         except BaseException as error:
             known = error if isinstance(error, STOMPException) else STOMPError(repr(error))
             lifeline.gave_up(known)
@@ -97,14 +97,14 @@ class Supervisor:
             try:
                 return self._round()
             except STOMPConnectionError as error:
-                if policy is None or self._is_final(error):
+                if policy is None or self._backoff.is_final(error):
                     raise
                 self._lifeline.life.round_failed(error)
                 if not self._backoff.failed(policy.startup_attempts):
                     raise
                 self._lifeline.rest(self._backoff.pause())
                 if self._lifeline.is_over:
-                    raise STOMPConnectionError("closed before a connection was made") from error
+                    raise _closed_early() from error
 
     def _start(self) -> None:
         if self._route.policy is None and self._route.observer is None:
@@ -170,7 +170,7 @@ class Supervisor:
             if self._stopped:
                 return
             lifeline.life.round_failed(error)
-            if self._is_final(error):
+            if self._backoff.is_final(error):
                 logger.error("not connecting again: %s", error)
                 lifeline.gave_up(error)
                 return
@@ -183,14 +183,6 @@ class Supervisor:
         gave_up.__cause__ = error
         return gave_up
 
-    def _is_final(self, error: STOMPException) -> bool:
-        """Whether trying again seems hopeless: refused by ERROR, no version, no trust."""
-        policy = self._route.policy
-        if policy is not None and policy.keep_trying:
-            return False
-        hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
-        return isinstance(error, ConnectionImpossible) or not hopeful
-
     @property
     def _stopped(self) -> bool:
         return self._over or self._lifeline.stopping or self._lifeline.is_over
@@ -199,7 +191,14 @@ class Supervisor:
         addresses = list(self._route.addresses)
         if self._route.policy is not None and self._route.policy.shuffle:
             random.shuffle(addresses)
-        return self._route.dial(addresses)
+        return self._route.dial(self._while_wanted(addresses))
+
+    def _while_wanted(self, addresses: Sequence[Address]) -> Iterator[Address]:
+        """Addresses to try; an attempt that is under way when it is over is the last."""
+        for address in addresses:
+            if self._stopped:
+                raise _closed_early()
+            yield address
 
     def _pause(self, seconds: float) -> bool:
         """Wait, and listen meanwhile; false when it is over."""
@@ -229,6 +228,9 @@ class Supervisor:
             return True
         epoch = lifeline.adopt(conversation)
         epoch.link.start()
+        if lifeline.stopping or lifeline.is_over:
+            # Whoever ended it may have looked just before this link was there.
+            epoch.link.stop()
         restored: set[str] = set()
         try:
             while not lifeline.publish(epoch, restored):
@@ -281,6 +283,10 @@ class Supervisor:
         error = STOMPConnectionError("the connection was lost while subscriptions were restored")
         error.__cause__ = last.link.close_reason
         return error
+
+
+def _closed_early() -> STOMPConnectionError:
+    return STOMPConnectionError("closed before a connection was made")
 
 
 def _end(epoch: Epoch) -> None:

@@ -122,6 +122,7 @@ class STOMPTransaction:
 
         Raises:
             STOMPError: the transaction has ended, or there is no connection.
+            ValueError: it is another one's id.
         """
         self._check_open()
         if transaction not in (None, self.id):

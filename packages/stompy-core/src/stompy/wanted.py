@@ -14,6 +14,9 @@ from stompy.dialect import Dialect
 from stompy.frame import AckMode
 from stompy.verbs import HeaderValue, subscribe_headers
 
+RESTORE_SECONDS = 10.0
+"""How long a broker may take to confirm the subscriptions of a new connection."""
+
 
 @dataclass(frozen=True, slots=True)
 class WantedSubscription:

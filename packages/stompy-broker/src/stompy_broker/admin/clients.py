@@ -107,7 +107,7 @@ class ClientCensus:
             listener=peer.listener,
             tls=peer.tls,
             ws=peer.ws,
-            protocol=session.version.value if session.version else "",
+            protocol=session.version.value,
             state="blocked" if session.held else "running",
             connected_at=moment.when(session.connected_at),
             last_in_at=moment.when(session.received_at),

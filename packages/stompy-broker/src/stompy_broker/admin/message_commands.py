@@ -95,6 +95,9 @@ class MessageCommands:
 
     def table(self) -> list[Command]:
         """What there is."""
+        return [*self._that_look(), *self._that_change()]
+
+    def _that_look(self) -> list[Command]:
         operator = Role.OPERATOR
         peeking = (
             QUEUE,
@@ -136,6 +139,11 @@ class MessageCommands:
                     Argument("group_by", "text or list", "header names; short names hold"),
                 ),
             ),
+        ]
+
+    def _that_change(self) -> list[Command]:
+        operator = Role.OPERATOR
+        return [
             Command(
                 "message.move",
                 operator,

@@ -578,11 +578,12 @@ class Router:
 
     def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
         """Take a message that a queue gives up; see `Graves.bury`."""
+        # A timer may be behind this, long after anything was received; and a dead letter is not
+        # older than its death.
+        self.note_time()
         self._graves.bury(queue, message, cause, reason)
 
     def _publish_dead(self, destination: Destination, head: MessageHead, body: bytes) -> None:
-        # A timer may be behind this, long after anything was received.
-        self.note_time()
         self.publish(destination, head, body, admit=False)
 
     def __iter__(self) -> Iterator[Queue]:

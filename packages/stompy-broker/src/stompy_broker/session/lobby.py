@@ -8,9 +8,9 @@ from itertools import count
 from typing import Protocol
 
 from stompy.admin.parts import Tls
-from stompy.codec import HeadCache
 from stompy.errors import ErrorCode
 from stompy.headers import ALL_VERSIONS, Version
+from stompy.heads import HeadCache
 from stompy.limits import Limits
 from stompy_broker.access import Access
 from stompy_broker.auth import Principal
@@ -19,6 +19,7 @@ from stompy_broker.login import Logins
 from stompy_broker.routing.router import Router
 from stompy_broker.session.observation import Observation, Wanted
 from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.permit import Permit
 from stompy_broker.session.subscription import Subscription
 
 
@@ -53,6 +54,30 @@ class Guest(Protocol):
     principal: Principal | None
     client_id: str | None
     peer: Peer
+
+
+class Client(Guest, Protocol):
+    """A client as the parts of its session know it.
+
+    Attributes:
+        permit: what it may do, once it has logged in.
+        received_at: when something was received last, on the clock.
+        others: frames received that are no messages.
+    """
+
+    permit: Permit
+    received_at: float
+    others: int
+
+    @property
+    def version(self) -> Version:
+        """The protocol version that was settled."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        ...
 
 
 Answer = Callable[[bytes, bool, bool], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 Action = Callable[[], None]
 
@@ -24,10 +25,24 @@ class _Entry:
 
 
 class Receipts:
-    """Actions that were promised, oldest first."""
+    """Receipts and other actions that were promised, oldest first.
 
-    def __init__(self) -> None:
+    Args:
+        write: writes the RECEIPT of that id, whoever's turn it is.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._owed: deque[_Entry] = deque()
+        self.write = write
+
+    def when_done(self, receipt: str) -> Action:
+        """Promise a receipt. Call what comes back when the frame's work is done."""
+        return self.after(partial(self.write, receipt))
+
+    def answer(self, receipt: str | None) -> None:
+        """Give the receipt of a frame whose work is done, in its turn; None = nobody wants any."""
+        if receipt is not None:
+            self.now(partial(self.write, receipt))
 
     def after(self, action: Action) -> Action:
         """Promise an action. Call what comes back when its work is done.
@@ -48,6 +63,10 @@ class Receipts:
     def forget(self) -> None:
         """The connection is gone; nobody waits any more."""
         self._owed.clear()
+
+
+def nothing_owed() -> None:
+    """What is to be done for a frame without receipt."""
 
 
 def when_all(parts: int, done: Action) -> Action:

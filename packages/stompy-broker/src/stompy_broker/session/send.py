@@ -1,16 +1,30 @@
-"""What a SEND asks for, worked out once for each header block."""
+"""SEND of one client. **Hot path** (`Sending.send`).
+
+What a SEND asks for is worked out once for each header block, and kept with the parsed head.
+"""
 
 from __future__ import annotations
 
-from stompy.codec import Head
+from collections.abc import Mapping
+
 from stompy.headers import Version
-from stompy_broker.destination import COMMANDS, Kind, sendable
+from stompy.heads import Head
+from stompy_broker.destination import COMMANDS, Destination, Kind, sendable
 from stompy_broker.message import MessageHead
 from stompy_broker.policy import ARGUMENTS
+from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.router import Router
+from stompy_broker.session.hold import Hold
+from stompy_broker.session.lobby import Client
+from stompy_broker.session.receipts import Receipts, nothing_owed
+from stompy_broker.session.subscriptions import Subscriptions
+from stompy_broker.session.transactions import Publication, Transactions
+from stompy_broker.store.base import Done
+
+_TEMPORARY = Kind.TEMPORARY.value
 
 _SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
 """Headers that make more of a SEND than a message to route."""
-
 
 _ARGUMENTS = frozenset(ARGUMENTS)
 
@@ -38,3 +52,132 @@ class SendPlan:
         self.sets_up = (
             not plain and destination.kind is Kind.QUEUE and not _ARGUMENTS.isdisjoint(headers)
         )
+
+
+class Sending:
+    """Routes what a client sends, at once or at COMMIT.
+
+    Args:
+        client: who sends.
+        router: where to.
+        hold: makes the client wait where there is no room.
+        subscriptions: of that client.
+        transactions: of that client.
+        receipts: of that client.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        router: Router,
+        hold: Hold,
+        subscriptions: Subscriptions,
+        transactions: Transactions,
+        receipts: Receipts,
+    ) -> None:
+        self._client = client
+        self._router = router
+        self._hold = hold
+        self._subscriptions = subscriptions
+        self._transactions = transactions
+        self._receipts = receipts
+
+    def send_if_allowed(self, head: Head, body: bytes) -> None:
+        """A SEND where not everybody may do everything.
+
+        Raises:
+            ProtocolError: it is not allowed, or as `send`.
+        """
+        permit, destination = self._client.permit, head.headers["destination"]
+        if destination not in permit.cleared:
+            permit.send(destination)
+        self.send(head, body)
+
+    def send(self, head: Head, body: bytes) -> None:
+        """A SEND.
+
+        Raises:
+            ProtocolError: a header does not fit, or there is no room for it.
+        """
+        plan: SendPlan | None = head.note  # type: ignore[assignment]  # nobody else writes notes
+        if plan is None:
+            # The pattern of a head with a receipt is the same without it.
+            pattern = head.pattern or head
+            plan = head.note = pattern.note = SendPlan(pattern, self._client.version)
+        if plan.simple:
+            done = None if head.receipt is None else self._receipts.when_done(head.receipt)
+            pressure = self._router.publish(plan.destination, plan.head, body, done)
+            if pressure is not None:
+                self._hold.begin(pressure, consumes=bool(self._subscriptions))
+        else:
+            self._send_special(plan, head, body)
+
+    def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
+        """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
+        headers, message_head, destination = head.headers, plan.head, plan.destination
+        receipt = headers.get("receipt") or head.receipt
+        replies = self._reply_queue(headers)
+        if plan.commands:
+            self._client.others += 1
+            self._receipts.answer(receipt)
+            self._subscriptions.console.command(headers, body, replies)
+            return
+        if replies is not None:
+            address = f"{Kind.REPLY.value}{replies.name}"
+            message_head = MessageHead.from_headers(headers | {"reply-to": address})
+        if destination.kind is Kind.TEMPORARY:
+            # Checked now, because COMMIT must not fail.
+            self._subscriptions.temporary.check_room(destination.name)
+        if plan.sets_up:
+            self._client.permit.create(destination, must=True)
+            self._router.queue(destination.name, headers)
+        if "transaction" in headers:
+            self._keep(headers["transaction"], destination, message_head, body)
+            self._receipts.answer(receipt)
+        else:
+            done = None if receipt is None else self._receipts.when_done(receipt)
+            self._publish(destination, message_head, body, done)
+
+    def _reply_queue(self, headers: Mapping[str, str]) -> Queue | None:
+        """The client's own temporary queue that ``reply-to`` names, if it does."""
+        reply_to = headers.get("reply-to", "")
+        if not reply_to.startswith(_TEMPORARY):
+            return None
+        return self._subscriptions.reply_queue(reply_to.removeprefix(_TEMPORARY))
+
+    def _keep(
+        self, transaction_id: str, destination: Destination, head: MessageHead, body: bytes
+    ) -> None:
+        """Publish it at COMMIT."""
+        size = len(body) + len(head.block)
+        transaction = self._transactions.room(transaction_id, size)
+        transaction.operations.append(
+            Publication(
+                lambda done: self._publish(destination, head, body, done, admit=False),
+                lambda: self._router.admit(destination, head),
+                str(destination),
+                size,
+            )
+        )
+        transaction.touched_at = self._client.received_at
+
+    def _publish(
+        self,
+        destination: Destination,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None,
+        *,
+        admit: bool = True,
+    ) -> None:
+        if destination.kind is Kind.TEMPORARY:
+            if self._client.ended:
+                # In the middle of its COMMIT, which cut off a slow subscriber: itself.
+                self._router.store.sync(done or nothing_owed)
+                return
+            own = self._subscriptions.temporary.own(destination.name)
+            self._router.publish_to(own, head, body, done)
+            return
+        pressure = self._router.publish(destination, head, body, done, admit=admit)
+        if pressure is not None:
+            self._hold.begin(pressure, consumes=bool(self._subscriptions))

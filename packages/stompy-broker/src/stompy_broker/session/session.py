@@ -1,8 +1,9 @@
-"""One client's life, from CONNECT to the end: a method for each command (**hot path**: `_send`).
+"""One client's life, from CONNECT to the end (**hot path**: `Session.receive`).
 
-A session reads frames from its `ServerProtocol`, checks what they ask for, and calls router,
-queues and transactions. Whatever breaks a rule raises `ProtocolError`, which ends the session
-with one ERROR frame (design, promise 3). There is one way out, `_end`, whatever the reason.
+A session reads frames from its `ServerProtocol` and hands each to who carries it out: `Sending`,
+`Subscriptions` and `Settling`, or a method here. Whatever breaks a rule raises `ProtocolError`,
+which ends the session with one ERROR frame (design, promise 3). There is one way out, `_end`,
+whatever the reason.
 """
 
 from __future__ import annotations
@@ -12,48 +13,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stompy.admin.snapshot import VERSION
-from stompy.codec import ACK_RUN, Head, plain_acks
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.frame import AckMode
 from stompy.headers import Version
+from stompy.heads import Head
 from stompy.heartbeat import HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
 from stompy_broker.auth import Credentials, Principal, Role
-from stompy_broker.destination import (
-    RESERVED,
-    Destination,
-    Kind,
-    check_subscribable,
-    parse_destination,
-)
-from stompy_broker.message import MessageHead
-from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.session.console import Console
-from stompy_broker.session.deliveries import Deliveries
-from stompy_broker.session.headers import (
-    ack_mode,
-    boolean,
-    check_understood,
-    prefetch,
-    whole_number,
-)
 from stompy_broker.session.hold import Hold
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
 from stompy_broker.session.permit import Permit
-from stompy_broker.session.receipts import Receipts, when_all
-from stompy_broker.session.send import SendPlan
-from stompy_broker.session.sources import durable_to_delete, source_of
-from stompy_broker.session.subscription import AckSubscription, Subscription
-from stompy_broker.session.temporary import TemporaryQueues
-from stompy_broker.session.transactions import Publication, Settlement, Transactions
-from stompy_broker.store.base import Done
+from stompy_broker.session.receipts import Receipts, nothing_owed
+from stompy_broker.session.send import Sending
+from stompy_broker.session.settling import Settling
+from stompy_broker.session.subscription import Subscription
+from stompy_broker.session.subscriptions import Subscriptions
+from stompy_broker.session.transactions import Transactions
 
 log = logging.getLogger("stompy_broker.session")
-
-_TEMPORARY = Kind.TEMPORARY.value
-
 
 Verb = Callable[[Head, bytes], bool | None]
 
@@ -71,7 +50,8 @@ class Session:
         received_at: when something was received last, on the clock.
         in_frames: frames received; a run of ACKs counts once.
         in_bytes: bytes received.
-        delivered: messages written for subscriptions that have ended.
+        others: those of the frames that are no messages.
+        permit: what the client may do, once it has logged in.
     """
 
     def __init__(self, lobby: Lobby, peer: Peer) -> None:
@@ -82,8 +62,7 @@ class Session:
         self.client_id: str | None = None
         self.peer = peer
         self.connected_at = self.received_at = lobby.clock.now()
-        self.in_frames = self.in_bytes = self.delivered = 0
-        self._others = 0  # frames that are no messages
+        self.in_frames = self.in_bytes = self.others = 0
         self._lobby = lobby
         self._router = lobby.router
         self._clock = lobby.clock
@@ -94,33 +73,32 @@ class Session:
             heart_beat=settings.heart_beat,
             heart_beat_grace=settings.heart_beat_grace,
         )
-        self._receipts = Receipts()
-        self._subscriptions: dict[str, Subscription] = {}
-        self.console = Console(lobby, self, peer.outlet)
         self._login = ""
-        self._cancelled: set[str] = set()  # subscriptions that an operator has ended
-        self._deliveries = Deliveries(self._subscriptions)
-        # Who got credit back in this read. Their queues go on once for all of it: a queue with
-        # one consumer and a full prefetch then moves half as many messages again.
-        self._refilled: dict[AckSubscription, None] = {}
-        self._temporary = TemporaryQueues(lobby)
+        self._receipts = receipts = Receipts(self._write_receipt)
+        self._subscriptions = Subscriptions(lobby, self, receipts, self._fail)
         self._transactions = Transactions(
             self._router.pressure,
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,
         )
+        self._settling = Settling(
+            self, self._subscriptions.deliveries, self._transactions, receipts
+        )
         self._hold = Hold(self._clock, peer, self._blocked)
+        self._sending = Sending(
+            self, self._router, self._hold, self._subscriptions, self._transactions, receipts
+        )
         self._ended = False
         self._alarm = self._clock.alarm(self._time_passed)
         self._alarm.set(peer.since + settings.login_timeout)
-        self._permit: Permit
+        self.permit: Permit
         self._verbs: dict[str, Verb] = {
-            "SEND": self._send,
-            "ACK": self._ack,
-            "NACK": self._nack,
-            "SUBSCRIBE": self._counted(self._subscribe),
-            "UNSUBSCRIBE": self._counted(self._unsubscribe),
+            "SEND": self._sending.send,
+            "ACK": self._settling.ack,
+            "NACK": self._settling.nack,
+            "SUBSCRIBE": self._counted(self._subscriptions.subscribe),
+            "UNSUBSCRIBE": self._counted(self._subscriptions.unsubscribe),
             "BEGIN": self._counted(self._begin),
             "COMMIT": self._counted(self._commit),
             "ABORT": self._counted(self._abort),
@@ -157,19 +135,15 @@ class Session:
             except ProtocolError as error:
                 self._fail(error, head)
                 return
-        if self._refilled:
-            refilled, self._refilled = self._refilled, {}
-            for subscription in refilled:
-                subscription.resume()
+        if self._settling.refilled:
+            self._settling.go_on()
         if protocol.failure is not None:
             self._fail(protocol.failure)
         self._router.store.heard()
 
     def writable(self) -> None:
         """The outlet has room again."""
-        for subscription in list(self._subscriptions.values()):
-            subscription.resume()
-        self.console.resume()
+        self._subscriptions.resume()
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -183,13 +157,22 @@ class Session:
 
     def stop_deliveries(self) -> None:
         """What was not delivered yet stays in its queue."""
-        for subscription in self._subscriptions.values():
-            subscription.stop()
+        self._subscriptions.stop()
 
     @property
     def subscriptions(self) -> Mapping[str, Subscription]:
         """The subscriptions to queues and topics, by the client's ids."""
-        return self._subscriptions
+        return self._subscriptions.by_key
+
+    @property
+    def delivered(self) -> int:
+        """Messages written for subscriptions that have ended."""
+        return self._subscriptions.delivered
+
+    @property
+    def console(self) -> Console:
+        """What the client has of the broker itself."""
+        return self._subscriptions.console
 
     @property
     def transactions(self) -> Transactions:
@@ -199,19 +182,21 @@ class Session:
     @property
     def in_msgs(self) -> int:
         """SENDs received. The others are counted, because they are fewer."""
-        return self.in_frames - self._others
+        return self.in_frames - self.others
 
     def _counted(self, verb: Verb) -> Verb:
         def carry_out(head: Head, body: bytes) -> bool | None:
-            self._others += 1
+            self.others += 1
             return verb(head, body)
 
         return carry_out
 
     @property
-    def version(self) -> Version | None:
-        """The protocol version, once it is settled."""
-        return self._protocol.version
+    def version(self) -> Version:
+        """The protocol version, which CONNECT settles."""
+        version = self._protocol.version
+        assert version is not None
+        return version
 
     @property
     def held(self) -> bool:
@@ -223,12 +208,7 @@ class Session:
 
         The client is not told: STOMP has no frame for that.
         """
-        for key, candidate in list(self._subscriptions.items()):
-            if candidate is subscription:
-                self._end_subscription(key)
-                self._cancelled.add(key)
-                return True
-        return False
+        return self._subscriptions.cancel(subscription)
 
     def abort_transaction(self, transaction_id: str) -> None:
         """Abort one of its transactions, as an operator wants.
@@ -244,7 +224,7 @@ class Session:
     @property
     def owes(self) -> bool:
         """Whether the client has deliveries to settle."""
-        return self._deliveries.outstanding
+        return self._subscriptions.deliveries.outstanding
 
     @property
     def holdings(self) -> Holdings:
@@ -252,7 +232,7 @@ class Session:
         return Holdings(
             self.peer.address,
             self.principal.name if self.principal else "",
-            tuple(subscription.held for subscription in self._subscriptions.values()),
+            tuple(subscription.held for subscription in self.subscriptions.values()),
             tuple(self._transactions),
         )
 
@@ -292,9 +272,9 @@ class Session:
             return
         self.principal = principal = replace(principal, client_id=self.client_id)
         access = self._lobby.access
-        self._permit = Permit(access, principal, self._router.queues.__contains__)
+        self.permit = Permit(access, principal, self._router.queues.__contains__)
         if not access.is_open:
-            self._verbs["SEND"] = self._send_if_allowed
+            self._verbs["SEND"] = self._sending.send_if_allowed
         self._lobby.desk.arrived(self)
         answer = {
             "session": self.id,
@@ -329,94 +309,6 @@ class Session:
                 )
             )
 
-    # -- sending ----------------------------------------------------------------------------
-
-    def _send_if_allowed(self, head: Head, body: bytes) -> None:
-        """A SEND where not everybody may do everything."""
-        destination = head.headers["destination"]
-        if destination not in self._permit.cleared:
-            self._permit.send(destination)
-        self._send(head, body)
-
-    def _send(self, head: Head, body: bytes) -> None:
-        plan = head.note
-        if plan is None:
-            # The pattern of a head with a receipt is the same without it.
-            pattern = head.pattern or head
-            plan = head.note = pattern.note = SendPlan(pattern, self._version)
-        if plan.simple:  # type: ignore[attr-defined]  # only this class writes notes
-            done = None if head.receipt is None else self._receipt_when_done(head.receipt)
-            pressure = self._router.publish(plan.destination, plan.head, body, done)  # type: ignore[attr-defined]
-            if pressure is not None:
-                self._hold.begin(pressure, consumes=bool(self._subscriptions))
-        else:
-            self._send_special(plan, head, body)  # type: ignore[arg-type]
-
-    def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
-        """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
-        headers, message_head, destination = head.headers, plan.head, plan.destination
-        if plan.commands:
-            self._command(headers, body)
-            return
-        receipt = headers.get("receipt") or head.receipt
-        transaction_id = headers.get("transaction")
-        reply_to = headers.get("reply-to", "")
-        if reply_to.startswith(_TEMPORARY):
-            queue = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
-            address = f"{Kind.REPLY.value}{queue.name}"
-            message_head = MessageHead.from_headers(headers | {"reply-to": address})
-        if destination.kind is Kind.TEMPORARY:
-            # Checked now, because COMMIT must not fail.
-            self._temporary.check_room(destination.name)
-        if plan.sets_up:
-            self._permit.create(destination, must=True)
-            self._router.queue(destination.name, headers)
-        if transaction_id is not None:
-            transaction = self._transactions.room(
-                transaction_id, len(body) + len(message_head.block)
-            )
-            transaction.operations.append(
-                Publication(
-                    lambda done: self._publish(destination, message_head, body, done, admit=False),
-                    lambda: self._router.admit(destination, message_head),
-                    str(destination),
-                    len(body) + len(message_head.block),
-                )
-            )
-            transaction.touched_at = self.received_at
-            self._receipt_now(receipt)
-        else:
-            done = None if receipt is None else self._receipt_when_done(receipt)
-            self._publish(destination, message_head, body, done)
-
-    def _publish(
-        self,
-        destination: Destination,
-        head: MessageHead,
-        body: bytes,
-        done: Done | None,
-        *,
-        admit: bool = True,
-    ) -> None:
-        if destination.kind is Kind.TEMPORARY:
-            if self._ended:
-                # In the middle of its COMMIT, which cut off a slow subscriber: itself.
-                self._router.store.sync(done or _nothing)
-                return
-            self._router.publish_to(self._temporary.own(destination.name), head, body, done)
-            return
-        pressure = self._router.publish(destination, head, body, done, admit=admit)
-        if pressure is not None:
-            self._hold.begin(pressure, consumes=bool(self._subscriptions))
-
-    def _command(self, headers: Mapping[str, str], body: bytes) -> None:
-        self._others += 1
-        reply_to, replies = headers.get("reply-to", ""), None
-        if reply_to.startswith(_TEMPORARY):
-            replies = self._reply_queue(reply_to.removeprefix(_TEMPORARY))
-        self._receipt_now(headers.get("receipt"))
-        self.console.command(headers, body, replies)
-
     def _blocked(self, blocked: bool) -> None:
         """The client has to wait before it may send more, or may go on."""
         self._lobby.desk.blocked(self, blocked)
@@ -427,213 +319,13 @@ class Session:
             beat.resume(self._clock.now())
             self._alarm.set(self._protocol.next_deadline())
 
-    # -- subscribing ------------------------------------------------------------------------
-
-    def _subscribe(self, head: Head, body: bytes) -> None:
-        headers = head.headers
-        destination = parse_destination(headers["destination"])
-        subscription_id = headers.get("id")
-        # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
-        key = subscription_id if subscription_id is not None else headers["destination"]
-        if key in self._subscriptions or key in self.console:
-            self._give_way(key)
-        if destination.kind is Kind.TOPIC and destination.name.startswith(RESERVED):
-            self.console.observe(key, destination, headers, self._version)
-            self._receipt_now(headers.get("receipt"))
-            return
-        check_subscribable(destination)
-        check_understood(headers)
-        if len(self._subscriptions) >= self._lobby.settings.max_subscriptions:
-            raise ProtocolError(
-                ErrorCode.LIMIT_EXCEEDED,
-                f"{len(self._subscriptions)} subscriptions on one connection are the limit",
-            )
-        mode = ack_mode(headers)
-        settings = self._lobby.settings
-        usual = settings.prefetch_individual
-        size = prefetch(headers, settings.prefetch_client if mode is AckMode.CLIENT else usual)
-        self._permit.receive(destination, headers)
-        queue = self._source(destination, headers)
-        subscription = self._new_subscription(subscription_id, queue, mode, size)
-        self._subscriptions[key] = subscription
-        receipt = headers.get("receipt")
-
-        def begin() -> None:
-            # The receipt comes before the first message.
-            if receipt is not None:
-                self._outlet.put(self._protocol.receipt(receipt))
-            subscription.attach()
-
-        if receipt is None:
-            subscription.attach()
-        elif queue.durable:
-            # It has to be on disk first.
-            self._router.store.sync(self._receipts.after(begin))
-        else:
-            # Waits for no disk, so that consumers help while that is full.
-            self._receipts.now(begin)
-
-    def _give_way(self, key: str) -> None:
-        """An id in use is an error, except that of a reply queue subscribed for the client."""
-        if key in self.console or not key.startswith(_TEMPORARY):
-            raise ProtocolError(
-                ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
-            )
-        self._end_subscription(key)
-
-    def _new_subscription(
-        self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int
-    ) -> Subscription:
-        subscription: Subscription
-        version = self._version
-        if mode is AckMode.AUTO:
-            subscription = Subscription(subscription_id, queue, self._outlet, version, self._fail)
-        else:
-            subscription = AckSubscription(
-                subscription_id,
-                queue,
-                self._outlet,
-                version,
-                self._fail,
-                tag=self._deliveries.next_tag(),
-                mode=mode,
-                prefetch=prefetch,
-            )
-            self._deliveries.add(subscription)
-            self._outlet.hasten()
-        subscription.number = self._lobby.next_number()
-        subscription.created_at = self._clock.now()
-        self._lobby.desk.subscribed(self, subscription)
-        return subscription
-
-    def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
-        if destination.kind is not Kind.TEMPORARY:
-            return source_of(
-                self._router, destination, headers, self.client_id, self._check_durable
-            )
-        # The client's own subscription takes the place of the automatic one.
-        automatic = self._subscriptions.get(str(destination))
-        if automatic is not None and automatic.id == str(destination):
-            self._end_subscription(str(destination))
-        return self._temporary.own(destination.name)
-
-    def _unsubscribe(self, head: Head, body: bytes) -> None:
-        headers = head.headers
-        key = headers.get("id") or headers["destination"]
-        durable = durable_to_delete(
-            self._router, self._subscriptions.get(key), headers, self.client_id
-        )
-        if key in self._subscriptions:
-            self._end_subscription(key)
-        elif key in self.console:
-            self.console.end(key)
-        elif key in self._cancelled:
-            self._cancelled.discard(key)
-        elif durable is None:
-            raise ProtocolError(
-                ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
-            )
-        if durable is not None:
-            self._check_durable(durable)
-            self._router.delete_durable(durable)
-        receipt = headers.get("receipt")
-        if durable is None:
-            self._receipt_now(receipt)
-        elif receipt is not None:
-            self._router.store.sync(self._receipt_when_done(receipt))
-
-    def _check_durable(self, name: str) -> None:
-        """Whose topic somebody may not receive, that one's backlog is not theirs to end.
-
-        Raises:
-            ProtocolError: the client may not receive the topic of a durable subscription.
-        """
-        known = self._router.durable.get(name)
-        if known is not None:
-            self._permit.receive(Destination(Kind.TOPIC, known.pattern, is_pattern=True), {})
-
-    def _end_subscription(self, key: str) -> None:
-        subscription = self._subscriptions.pop(key)
-        self._lobby.desk.unsubscribed(self, subscription)
-        self.delivered += subscription.delivered
-        subscription.end()
-        if isinstance(subscription, AckSubscription):
-            self._deliveries.remove(subscription)
-        if subscription.queue.private:
-            self._router.unsubscribe_topic(subscription.queue)
-
-    def _reply_queue(self, name: str) -> Queue:
-        """The queue of a ``reply-to``. A client that has not subscribed to it is subscribed.
-
-        RabbitMQ's clients expect that: auto acknowledgement, the destination as id. ActiveMQ's
-        subscribe first, and then have their own subscription.
-        """
-        destination = f"{_TEMPORARY}{name}"
-        queue = self._temporary.own(name)
-        if not any(sub.queue is queue for sub in self._subscriptions.values()):
-            subscription = self._new_subscription(destination, queue, AckMode.AUTO, 0)
-            self._subscriptions[destination] = subscription
-            subscription.attach()
-        return queue
-
-    # -- settling ---------------------------------------------------------------------------
-
-    def _ack(self, head: Head, body: bytes) -> None:
-        self._others += 1
-        if head is not ACK_RUN:
-            self._settle(head.headers, None)
-            return
-        accept, refilled = self._deliveries.accept, self._refilled
-        for tag, number in plain_acks(body):
-            subscription = accept(tag, number)
-            if subscription is None:
-                self._settle({"id": f"{tag.decode()}-{number.decode()}"}, None)
-            else:
-                refilled[subscription] = None
-
-    def _nack(self, head: Head, body: bytes) -> None:
-        self._others += 1
-        headers = head.headers
-        delay = headers.get("delay")
-        self._settle(
-            headers,
-            Rejection(
-                requeue=boolean("requeue", headers.get("requeue", "true")),
-                delay=None if delay is None else whole_number("delay", delay) / 1000,
-                reason=headers.get("reason", ""),
-            ),
-        )
-
-    def _settle(self, headers: Mapping[str, str], rejection: Rejection | None) -> None:
-        """ACK or NACK with whatever comes with it: a receipt, a transaction."""
-        receipt, transaction_id = headers.get("receipt"), headers.get("transaction")
-        transaction = None
-        if transaction_id is not None:
-            transaction = self._transactions.room(transaction_id)
-        if "id" in headers and self._version is Version.V1_2:
-            found = self._deliveries.by_ack(headers["id"])
-        else:
-            found = self._deliveries.by_message(headers)
-        numbers = [] if found is None else found[0].claim(found[1])
-        if found is None or not numbers:
-            self._receipt_now(receipt)
-        elif transaction is not None:
-            transaction.operations.append(Settlement(found[0], numbers, rejection))
-            transaction.touched_at = self.received_at
-            self._receipt_now(receipt)
-        else:
-            done = None
-            if receipt is not None:
-                done = when_all(len(numbers), self._receipt_when_done(receipt))
-            found[0].settle(numbers, rejection, done)
-
     # -- transactions -----------------------------------------------------------------------
 
     def _begin(self, head: Head, body: bytes) -> None:
         number = self._lobby.next_number()
         self._transactions.begin(head.headers["transaction"], self._clock.now(), number)
         self._lobby.desk.transacted(self, "begun", head.headers["transaction"])
-        self._receipt_now(head.headers.get("receipt"))
+        self._receipts.answer(head.headers.get("receipt"))
 
     def _commit(self, head: Head, body: bytes) -> None:
         headers = head.headers
@@ -642,23 +334,19 @@ class Session:
         transaction = self._transactions.take(headers["transaction"])
         receipt = headers.get("receipt")
         self._lobby.desk.transacted(self, "committed", headers["transaction"])
-        transaction.commit(_nothing if receipt is None else self._receipt_when_done(receipt))
+        transaction.commit(nothing_owed if receipt is None else self._receipts.when_done(receipt))
         self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
         self._transactions.take(head.headers["transaction"]).abort()
         self._transactions.release()
         self._lobby.desk.transacted(self, "aborted", head.headers["transaction"])
-        self._receipt_now(head.headers.get("receipt"))
+        self._receipts.answer(head.headers.get("receipt"))
 
     # -- receipts and the end ---------------------------------------------------------------
 
-    def _receipt_when_done(self, receipt: str) -> Done:
-        return self._receipts.after(lambda: self._outlet.put(self._protocol.receipt(receipt)))
-
-    def _receipt_now(self, receipt: str | None) -> None:
-        if receipt is not None:
-            self._receipts.now(lambda: self._outlet.put(self._protocol.receipt(receipt)))
+    def _write_receipt(self, receipt: str) -> None:
+        self._outlet.put(self._protocol.receipt(receipt))
 
     def _disconnect(self, head: Head, body: bytes) -> bool:
         receipt = head.headers.get("receipt")
@@ -666,18 +354,17 @@ class Session:
 
         def leave() -> None:
             if receipt is not None:
-                self._outlet.put(self._protocol.receipt(receipt))
+                self._write_receipt(receipt)
             self.peer.close()
 
-        # The receipts owed come first, so they are not forgotten here as they are in `_end`.
-        receipts, self._receipts = self._receipts, Receipts()
-        self._end("it disconnected")
+        # The receipts owed come first.
+        self._end("it disconnected", forget=False)
         if self._router.store.trouble:
             # Nobody is kept for as long as the disk is full, but for receipts that are owed.
-            receipts.now(leave)
+            self._receipts.now(leave)
         else:
             # What was sent without receipt is safe by then as well.
-            self._router.store.sync(receipts.after(leave))
+            self._router.store.sync(self._receipts.after(leave))
         return True
 
     def _fail(self, error: ProtocolError, head: Head | None = None) -> None:
@@ -701,8 +388,13 @@ class Session:
         self._end(f"{error.code}: {error.Message}")
         self.peer.close(error.error_code)
 
-    def _end(self, why: str) -> None:
-        """Give back everything. The one way out, for every reason; harmless when repeated."""
+    def _end(self, why: str, *, forget: bool = True) -> None:
+        """Give back everything. The one way out, for every reason; harmless when repeated.
+
+        Args:
+            why: for who watches.
+            forget: whether the receipts that are owed are of no use any more.
+        """
         if self._ended:
             return
         self._ended = True
@@ -711,21 +403,12 @@ class Session:
             self._lobby.logins.leave(self.principal)
         self._alarm.cancel()
         self._hold.end()
-        self._receipts.forget()
+        if forget:
+            self._receipts.forget()
         self._transactions.abort_all()
-        # None of them is to be given what another one leaves behind.
-        self.stop_deliveries()
-        for key in list(self._subscriptions):
-            self._end_subscription(key)
-        self._temporary.close()
+        self._subscriptions.close()
         if self.principal is not None:
             self._lobby.desk.left(self, why)
-
-    @property
-    def _version(self) -> Version:
-        version = self._protocol.version
-        assert version is not None
-        return version
 
     def __repr__(self) -> str:
         """Who, where from, and how much is going on."""
@@ -734,7 +417,3 @@ class Session:
             f"<Session {self.peer.address} {user} {self._protocol.state.name} "
             f"subscriptions:{len(self._subscriptions)} transactions:{len(self._transactions)}>"
         )
-
-
-def _nothing() -> None:
-    """What is to be done when nobody asked for a receipt."""

@@ -150,7 +150,11 @@ def connect(file: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def translated(file: Path) -> Iterator[None]:
-    """What SQLite says about a file becomes a `StoreError` that says what to do."""
+    """What SQLite says about a file becomes a `StoreError` that says what to do.
+
+    Raises:
+        StoreError: the file is damaged, or cannot be used.
+    """
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:

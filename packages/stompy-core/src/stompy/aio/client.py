@@ -18,8 +18,10 @@ What holds at all times:
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -46,7 +48,7 @@ from stompy.subscriptions import Duty
 from stompy.transport.address import Address, AddressLike
 from stompy.transport.failover import read_addresses
 from stompy.transport.tls import TLS
-from stompy.verbs import HeaderValue, connect_headers
+from stompy.verbs import HeaderValue, Introduction
 
 _CLOSE_SECONDS = 1.0
 
@@ -60,6 +62,8 @@ class STOMPClient(Subscriber):
     def __init__(self) -> None:
         super().__init__()
         self._connecting: Session | None = None
+        self._finalizer: weakref.finalize[[Session, asyncio.AbstractEventLoop], STOMPClient] | None
+        self._finalizer = None
 
     # -- the connection ----------------------------------------------------------------------
 
@@ -136,23 +140,15 @@ class STOMPClient(Subscriber):
             content_length=content_length,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
-
-        def headers_for(address: Address) -> dict[str, str]:
-            return connect_headers(
-                address.login if login is None else login,
-                address.passcode if passcode is None else passcode,
-                host or address.vhost or "/",
-                {**headers, **kv_headers},
-            )
+        introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
 
         def one_round(owner: Owner, round: Sequence[Address]) -> Awaitable[Link]:
-            return dial(round, headers_for, settings, owner)
+            return dial(round, introduction.to, settings, owner)
 
-        client_id = {**headers, **kv_headers}.get("client-id")
         session = Session(
             addresses,
             one_round,
-            SessionSettings(policy, send_timeout, None if client_id is None else str(client_id)),
+            SessionSettings(policy, send_timeout, introduction.client_id),
             on_state,
         )
         self._connecting = session
@@ -162,6 +158,10 @@ class STOMPClient(Subscriber):
             self._connecting = None
         self._session = session
         self._error_is_told = False
+        if self._finalizer is not None:
+            self._finalizer.detach()  # that connection has ended
+        self._finalizer = weakref.finalize(self, _forget, session, asyncio.get_running_loop())
+        self._finalizer.atexit = False
         return session.link.connected
 
     async def disconnect(self, *, timeout: float = 5.0) -> None:
@@ -178,12 +178,14 @@ class STOMPClient(Subscriber):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        session = self._session
+        session = self._leaving()
         if session is None:
             return
         deadline = session.now() + timeout
         await session.leave()
-        for handle in self._handles(session):
+        for handle in (handles := self._handles(session)):
+            handle.excuse()
+        for handle in handles:
             await handle.drain(deadline)
         link = session.link
         receipt = session.expect(self._new_id("r"))
@@ -205,12 +207,19 @@ class STOMPClient(Subscriber):
 
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        session = self._session
+        session = self._leaving()
         if session is None:
             return
         await session.leave()
         session.link.say_goodbye(self._new_id("r"))
         await self._drop(session)
+
+    def _leaving(self) -> Session | None:
+        """The session to leave. Whoever connects at this time is told that it is over."""
+        if self._connecting is not None:
+            self._connecting.give_up()
+        session = self._session
+        return None if session is None or session.is_foreign else session
 
     async def _drop(self, session: Session) -> None:
         session.link.close()
@@ -222,52 +231,6 @@ class STOMPClient(Subscriber):
     def is_connected(self) -> bool:
         """Whether frames can be sent; false from the moment that the connection ends."""
         return self._session is not None and self._session.is_usable
-
-    @property
-    def Connected(self) -> bool:  # noqa: N802 -- the manual's name
-        """The same as `is_connected`."""
-        return self.is_connected
-
-    @property
-    def connected(self) -> STOMPFrame | None:
-        """The CONNECTED frame while there is a connection, None otherwise."""
-        return self.connected_frame if self.is_connected else None
-
-    @property
-    def connected_frame(self) -> STOMPFrame | None:
-        """The CONNECTED frame of the last connection, also after its end."""
-        return None if self._link is None else self._link.connected
-
-    @property
-    def broker_address(self) -> tuple[str, int] | None:
-        """Host and port of the broker, as they were given to `connect`."""
-        return None if self._link is None else (self._link.address.host, self._link.address.port)
-
-    @property
-    def BrokerAddress(self) -> tuple[str, int] | None:  # noqa: N802 -- the manual's name
-        """The same as `broker_address`."""
-        return self.broker_address
-
-    @property
-    def version(self) -> Version | None:
-        """The version of STOMP that was agreed with the broker."""
-        return None if self._link is None else self._link.protocol.version
-
-    @property
-    def session(self) -> str | None:
-        """The ``session`` header of CONNECTED."""
-        return None if self._link is None else self._link.connected.get("session")
-
-    @property
-    def close_reason(self) -> STOMPError | None:
-        """Why the connection was lost; None while there is one, and after our own disconnect."""
-        return None if self._link is None else self._link.close_reason
-
-    @property
-    def _link(self) -> Link | None:
-        """The last link."""
-        session = self._session
-        return session.link if session is not None and session.has_link else None
 
     @property
     def state(self) -> ConnectionState:
@@ -324,6 +287,7 @@ class STOMPClient(Subscriber):
             frame = inbox.take()
             if frame is None:
                 if inbox.ended:
+                    _check_owner(session)
                     return None
                 await inbox.wait(deadline)
             elif frame.Command == "MESSAGE":
@@ -366,6 +330,7 @@ class STOMPClient(Subscriber):
         Raises:
             STOMPTimeout: nothing came in time.
             STOMPError: the broker sent ERROR; the callback does not get that frame.
+            TypeError: the callback cannot be called.
         """
         callback, *positional = params or (callback_args.pop("callback", None),)
         if callback is not None and not callable(callback):
@@ -393,6 +358,7 @@ class STOMPClient(Subscriber):
                     self._settle_if_owed(session, "ACK", frame)
             if answer:
                 return answer
+        _check_owner(session)
         return None
 
     def _told(self, frame: STOMPFrame) -> STOMPError:
@@ -495,6 +461,19 @@ class Messages:
         if frame is None:
             raise StopAsyncIteration
         return frame
+
+
+def _forget(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    """A client was forgotten; this may be any thread. A loop that is closed took all with it."""
+    if not session.is_foreign:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(session.forgotten)
+
+
+def _check_owner(session: Session) -> None:
+    """Nothing will be received; in a fork the caller must learn why."""
+    if session.is_foreign:
+        raise session.error()
 
 
 def _duty(session: Session, frame: STOMPFrame) -> Duty:

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import Protocol, cast
 
 from stompy.aio.signal import Signal
-from stompy.dial import broker_error
+from stompy.dial import broker_error, foreign_connection
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.states import State
+from stompy.standing import not_connected
 from stompy.transport.address import Address
 from stompy.transport.streams import last_words
 
@@ -63,6 +65,7 @@ class Link(asyncio.Protocol):
         crowded: whether a sender must wait for `room` before it may `write`; at first it is, until
             the owner says otherwise.
         close_reason: why the link ended; None while it is open, and when we ended it ourselves.
+        owner: the process that made it.
         last_received: when the last bytes came, in the time of the event loop.
     """
 
@@ -75,6 +78,7 @@ class Link(asyncio.Protocol):
         self.crowded = True
         self.close_reason: STOMPError | None = None
         self.last_received = 0.0
+        self.owner = os.getpid()
         self._owner = owner
         self._send_timeout = send_timeout
         self._loop = asyncio.get_running_loop()
@@ -122,14 +126,9 @@ class Link(asyncio.Protocol):
 
     def error(self) -> STOMPConnectionError:
         """What to raise to who uses a link that has ended."""
-        reason = self.close_reason
-        if reason is None:
-            return STOMPConnectionError(f"the connection to {self.address} was closed")
-        error = STOMPConnectionError(
-            f"the connection to {self.address} was lost: {reason}", reason.Frame
-        )
-        error.__cause__ = reason
-        return error
+        if self.owner != os.getpid():
+            return foreign_connection(self.address, self.owner)
+        return not_connected(self)
 
     def now(self) -> float:
         """The time of the event loop."""
@@ -155,6 +154,14 @@ class Link(asyncio.Protocol):
         self._open = False
         if self._transport is not None:
             self._transport.abort()
+
+    def after_fork(self) -> None:
+        """In a child process: touch nothing of the parent, its selector either."""
+        self._open = False
+        self._ended = True
+        self.crowded = True
+        self._outbox.clear()
+        self._transport = None
 
     async def wait_ended(self, timeout: float) -> None:
         """Wait until the link ends by itself."""

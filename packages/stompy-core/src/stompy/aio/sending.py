@@ -13,20 +13,28 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 
 from stompy.aio.confirmation import Confirmation
+from stompy.aio.link import Link
 from stompy.aio.session import Session
 from stompy.confirmations import Outcome
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
 from stompy.frame import STOMPFrame
+from stompy.standing import Standing
 from stompy.verbs import HeaderValue, as_text, message_headers
 
 
-class FrameSender:
+class FrameSender(Standing):
     """The sending half of a client."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
         self._error_is_told = False
         self._numbers = itertools.count(1)
+
+    @property
+    def _link(self) -> Link | None:
+        """The last link."""
+        session = self._session
+        return session.link if session is not None and session.has_link else None
 
     async def send(
         self,

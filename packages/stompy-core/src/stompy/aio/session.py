@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +31,6 @@ from stompy.backlog import MAX_RECEIPTS
 from stompy.confirmations import Outcome
 from stompy.dialect import dialect_of
 from stompy.errors import (
-    ConnectionImpossible,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -37,18 +38,15 @@ from stompy.errors import (
 )
 from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, SubscriptionHealth
-from stompy.lifecycle import ConnectionState, Lifecycle, StateChange
+from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.retry import Backoff, Reconnect
 from stompy.subscriptions import Duty, Subscriptions
 from stompy.transactions import OpenTransactions
 from stompy.transport.address import Address
 from stompy.verbs import HeaderValue, as_text, unsubscribe_headers
-from stompy.wanted import WantedSubscription, WantedSubscriptions
+from stompy.wanted import RESTORE_SECONDS, WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
-
-RESTORE_SECONDS = 10.0
-"""How long a broker may take to confirm the subscriptions of a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +106,18 @@ class Session(Mailroom, Owner):
         # Pauses need to differ, not to be secret.
         self._backoff = Backoff(settings.policy or Reconnect(), random.random)
         self._task: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[object] | None = None
+        _sessions.add(self)
 
     @property
     def is_usable(self) -> bool:
         """Whether frames can be sent."""
         return self.ready and self.link.is_open
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another process made the connection, and this one is its fork."""
+        return self.has_link and self.link.owner != os.getpid()
 
     @property
     def is_between(self) -> bool:
@@ -130,11 +135,24 @@ class Session(Mailroom, Owner):
         """
         policy = self.settings.policy
         self._move(ConnectionState.CONNECTING)
+        self._opening = opening = asyncio.current_task()
+        assert opening is not None
         try:
             await self._connect(1 if policy is None else policy.startup_attempts)
         except BaseException as error:
-            self._end(error if isinstance(error, STOMPError) else None, by_us=False)
+            self._end(error if isinstance(error, STOMPError) else None, by_us=self._leaving)
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if cancelled and self._leaving and not opening.uncancel():
+                raise STOMPConnectionError("closed before a connection was made") from None
             raise
+        finally:
+            self._opening = None
+
+    def give_up(self) -> None:
+        """Make no first connection, if that is what goes on."""
+        self._leaving = True
+        if self._opening is not None:
+            self._opening.cancel()
 
     async def _connect(self, attempts: int | None) -> None:
         """Rounds of attempts, until there is a link with all that is wanted."""
@@ -146,7 +164,7 @@ class Session(Mailroom, Owner):
                     self._publish(link)
             except STOMPException as error:
                 self.lifecycle.round_failed(error)
-                if self._is_final(error) or not self._backoff.failed(attempts):
+                if self._backoff.is_final(error) or not self._backoff.failed(attempts):
                     raise
                 await asyncio.sleep(self._backoff.pause())
             else:
@@ -166,14 +184,6 @@ class Session(Mailroom, Owner):
         if policy is not None and policy.shuffle:
             random.shuffle(addresses)
         return await self._dial(self, addresses)
-
-    def _is_final(self, error: STOMPException) -> bool:
-        """Whether trying again seems hopeless: refused by ERROR, no version, no trust."""
-        policy = self.settings.policy
-        if policy is not None and policy.keep_trying:
-            return False
-        hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
-        return isinstance(error, ConnectionImpossible) or not hopeful
 
     async def _resume(self, link: Link) -> None:
         """Subscribe to all that is wanted, and wait until that is confirmed.
@@ -253,7 +263,7 @@ class Session(Mailroom, Owner):
             reason: STOMPError = STOMPConnectionError(
                 f"gave up after {self.lifecycle.attempts} rounds: {error}"
             )
-            if self._is_final(error) and isinstance(error, STOMPError):
+            if self._backoff.is_final(error) and isinstance(error, STOMPError):
                 reason = error
             logger.error("not connecting again: %s", reason)
             self._end(reason, by_us=False)
@@ -320,6 +330,33 @@ class Session(Mailroom, Owner):
         if not self.link.is_open:
             self._end(None, by_us=True)
         self._changed.wake()
+
+    def forgotten(self) -> None:
+        """Nobody has the client any more."""
+        if self.ended or self._leaving:
+            return
+        self._leaving = True
+        if self._task is not None:
+            self._task.cancel()
+        self.link.say_goodbye("goodbye")
+        self.link.close()
+        self._end(STOMPConnectionError(FORGOTTEN), by_us=False)
+
+    def after_fork(self) -> None:
+        """In a child process: everything belongs to the parent, the event loop too."""
+        if not self.has_link:
+            return
+        self.link.after_fork()
+        reason = self.link.error()
+        self.ready = False
+        self.ended = True
+        self.lifecycle.move(ConnectionState.DISCONNECTED, self.lifecycle.since, reason)
+        self.confirmations.lost(reason)
+        self.inbox.discard()
+        self.inbox.end()
+        for receiver in self.receivers.values():
+            receiver.connection_lost(reason)
+            receiver.end(reason)
 
     def _end(self, reason: STOMPError | None, *, by_us: bool) -> None:
         if self.ended:
@@ -483,3 +520,15 @@ class Session(Mailroom, Owner):
         except Exception:
             self.observer_errors += 1
             logger.exception("fault in the callback for changes of state")
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

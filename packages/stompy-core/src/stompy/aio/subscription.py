@@ -32,7 +32,7 @@ from stompy.errors import (
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
-from stompy.message import Settlement
+from stompy.message import Settlement, strip
 from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.wanted import WantedSubscription
 
@@ -341,20 +341,25 @@ class Subscription:
             return
         self._received += len(frames)
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        if self._session.dialect.passed_on:
+            strip(messages, self._session.dialect.passed_on)
         if not self._settles:
             for message in messages:
                 message.settlement = Settlement.ACKED
         self._inbox.put(messages, sum(len(frame.Body) for frame in frames))
+
+    def excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+        here = asyncio.current_task()
+        self._workers = {worker for worker in self._workers if worker is not here}
 
     async def drain(self, deadline: float) -> None:
         """Give no more messages, and wait for handlers that are at work."""
         self._draining = True
         self._inbox.discard()
         self._inbox.look_again()
-        here = asyncio.current_task()
-        workers = [worker for worker in self._workers if worker is not here]
-        if workers:
-            await asyncio.wait(workers, timeout=max(0.0, deadline - self._session.now()))
+        if self._workers:
+            await asyncio.wait(self._workers, timeout=max(0.0, deadline - self._session.now()))
 
     def connection_lost(self, reason: STOMPError | None) -> None:
         """What would have to be settled is in vain."""

@@ -56,6 +56,18 @@ def add_to(commands: Commands) -> None:
         default=Kind.QUEUE.value,
         help="queue, topic, durable, request or all (default: queue)",
     )
+    _add_load(bench)
+    _add_manner(bench)
+    bench.add_argument("--json", action="store_true", help="print one JSON object")
+    bench.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="load a broker that is not on this machine; be sure that its owner agrees",
+    )
+
+
+def _add_load(bench: argparse.ArgumentParser) -> None:
+    """How many, how large, how fast."""
     clients = at_least(1, _MOST_CLIENTS, "clients")
     for name, what in (("producers", "who send"), ("consumers", "who receive")):
         bench.add_argument(
@@ -92,6 +104,10 @@ def add_to(commands: Commands) -> None:
         default=0,
         help="messages a second of each producer (default: as many as go)",
     )
+
+
+def _add_manner(bench: argparse.ArgumentParser) -> None:
+    """How messages are sent and taken."""
     bench.add_argument(
         "--ack",
         choices=[mode.value for mode in AckMode],
@@ -115,12 +131,6 @@ def add_to(commands: Commands) -> None:
         type=at_least(0, _MOST_MESSAGES, "receipts"),
         default=0,
         help="ask for receipts, and wait when so many are outstanding (default: ask for none)",
-    )
-    bench.add_argument("--json", action="store_true", help="print one JSON object")
-    bench.add_argument(
-        "--allow-remote",
-        action="store_true",
-        help="load a broker that is not on this machine; be sure that its owner agrees",
     )
 
 

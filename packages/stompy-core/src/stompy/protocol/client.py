@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from stompy.codec import FrameParser, MessageHeads, encode_frame
+from stompy.codec import FrameParser, encode_frame
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, Version, is_writable
+from stompy.heads import MessageHeads
 from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.base import ConnectionProtocol

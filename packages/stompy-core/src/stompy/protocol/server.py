@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stompy.codec import FrameParser, Head, HeadCache, encode_frame
+from stompy.codec import FrameParser, encode_frame
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.headers import ALL_VERSIONS, Version
+from stompy.heads import Head, HeadCache
 from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.base import ConnectionProtocol
