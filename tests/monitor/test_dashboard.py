@@ -226,6 +226,32 @@ async def test_a_panel_expands_and_shrinks(broker: RunningBroker) -> None:
 
 
 @on_a_loop
+async def test_searching_in_a_body(broker: RunningBroker) -> None:
+    fill(broker, "texts", "\n".join(["Apple", *["filler"] * 200, "apple", "[apple"]))
+    async with dashboard(broker.url, Options(view="queues", filter="texts")) as drive:
+        await drive.until(lambda: drive.keys == ["texts"])
+        await drive.press("m")
+        await drive.until(lambda: isinstance(drive.screen, MessagesScreen) and bool(drive.keys))
+        await drive.press("enter")
+        await drive.until(lambda: isinstance(drive.screen, MessageScreen))
+        await drive.press("slash")
+        await drive.type("apple")
+        await drive.press("enter")
+        await drive.see("/ apple: hit 1 of 3")
+        await drive.press("n")
+        await drive.see("hit 2 of 3")
+        body = drive.screen.query_one("#message-body")
+        await drive.until(lambda: body.scroll_y > 100)
+        await drive.press("N", "N")
+        await drive.see("hit 3 of 3")
+        await drive.press("slash")
+        await drive.type("s")
+        await drive.see("/ s: no hit")
+        await drive.press("escape")
+        await drive.until(lambda: drive.screen.sought == "")
+
+
+@on_a_loop
 async def test_a_long_move_is_stopped_between_two_batches(
     broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -28,6 +30,8 @@ from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
 
 PAGE = 100
+_SOUGHT = 200
+"""What is looked for in a body is at most so long."""
 _FIELDS = (
     "message_id",
     "position",
@@ -190,6 +194,9 @@ class MessageScreen(MonitorScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "view", "Text, JSON, hex", id="message.view"),
         Binding("F", "fetch", "The whole body to a file", id="message.fetch"),
+        Binding("slash", "search", "Search in the body", id="message.search"),
+        Binding("n", "hit(1)", "Next hit", id="message.next-hit"),
+        Binding("N", "hit(-1)", "Hit before", id="message.prev-hit"),
         Binding("y", "copy_body", "Copy the body", id="message.copy"),
         Binding("j", "scroll(1)", "Down", show=False, id="message.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="message.up"),
@@ -208,6 +215,9 @@ class MessageScreen(MonitorScreen):
         self.row = row
         self.message = message
         self.kind = message.guess()
+        self.sought = ""
+        self._hits: list[int] = []
+        self._hit = 0
 
     def compose_body(self) -> Iterable[Widget]:
         """Two parts that scroll."""
@@ -242,8 +252,45 @@ class MessageScreen(MonitorScreen):
         part = f"first {formats.size(len(message.body))} of {size}" if message.truncated else size
         box = self.query_one("#message-body")
         box.border_title = f"Body · {self.kind} · {part}"
-        lines = message.lines(self.kind) if message.body_bytes else ["(empty)"]
-        self.query_one("#body-lines", Static).update(Content("\n".join(lines)))
+        text = "\n".join(message.lines(self.kind) if message.body_bytes else ["(empty)"])
+        hits = re.finditer(re.escape(self.sought), text, re.IGNORECASE) if self.sought else ()
+        self._hits = [hit.start() for hit in hits]
+        self._hit = min(self._hit, max(0, len(self._hits) - 1))
+        content = Content(text)
+        for number, start in enumerate(self._hits):
+            style = "reverse $accent" if number == self._hit else "reverse"
+            content = content.stylize(style, start, start + len(self.sought))
+        self.query_one("#body-lines", Static).update(content)
+        if self._hits:
+            self._scroll_to(text[: self._hits[self._hit]])
+
+    def _scroll_to(self, before: str) -> None:
+        """Scroll so far that what comes after a text is seen."""
+        box = self.query_one("#message-body")
+        width = max(1, box.content_size.width)
+        lines = sum(max(1, -(-cell_len(line) // width)) for line in before.split("\n"))
+        box.scroll_to(y=max(0, lines - 1 - box.size.height // 2), animate=False)
+
+    def action_search(self) -> None:
+        """Type what is looked for."""
+        self.prompt.open("/", self.sought)
+
+    def filter_typed(self, text: str) -> None:
+        """Show where it is, as it is typed."""
+        self.sought, self._hit = text[:_SOUGHT], 0
+        self._show_body()
+        self.tick()
+
+    def filter_given_up(self) -> None:
+        """Nothing is looked for any more."""
+        self.filter_typed("")
+
+    def action_hit(self, steps: int) -> None:
+        """On to another place where it is."""
+        if self._hits:
+            self._hit = (self._hit + steps) % len(self._hits)
+            self._show_body()
+            self.tick()
 
     @work(group="body", exclusive=True)
     async def _fetch_more(self) -> None:
@@ -310,13 +357,22 @@ class MessageScreen(MonitorScreen):
             (f" {' › '.join(self.path[:-1])} › ", MUTED),
             (self.path[-1], "bold $primary"),
             (f"   {self.message.state}", MUTED),
+            *self._found(),
         ]
+
+    def _found(self) -> list[Part]:
+        if not self.sought:
+            return []
+        words = f"hit {self._hit + 1} of {len(self._hits)}" if self._hits else "no hit"
+        return [(f"   / {self.sought}: {words}", "$accent")]
 
     def hints(self) -> list[Hint]:
         """The keys that do something here."""
         return [
             ("esc", "back", True),
             ("v", "text/json/hex", True),
+            ("/", "search", True),
+            ("n N", "hits", bool(self._hits)),
             *self.action_hints(),
             ("F", "to file", True),
         ]
