@@ -262,9 +262,9 @@ class MessageScreen(MonitorScreen):
             content = content.stylize(style, start, start + len(self.sought))
         self.query_one("#body-lines", Static).update(content)
         if self._hits:
-            self._scroll_to(text[: self._hits[self._hit]])
+            self._reveal(text[: self._hits[self._hit]])
 
-    def _scroll_to(self, before: str) -> None:
+    def _reveal(self, before: str) -> None:
         """Scroll so far that what comes after a text is seen."""
         box = self.query_one("#message-body")
         width = max(1, box.content_size.width)
