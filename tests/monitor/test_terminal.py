@@ -121,6 +121,27 @@ def test_it_is_typed_into_and_leaves_the_terminal_as_it_was(
     is_sane(terminal)
 
 
+def test_it_ends_with_its_terminal(broker: RunningBroker) -> None:
+    """Also where no signal tells, as here, where the terminal controls nobody."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "stompy_monitor", broker.url]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    program = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
+    )
+    os.close(slave)
+    try:
+        seen = b""
+        while b"orders" not in seen:
+            assert select.select([master], [], [], 30)[0], seen[-500:]
+            seen += os.read(master, 65536)
+        os.close(master)
+        assert program.wait(30) == -signal.SIGHUP
+    finally:
+        program.kill()
+        program.wait()
+
+
 def test_killed_it_leaves_the_terminal_as_it_was(
     terminal: Tmux, broker: RunningBroker, tmp_path: Path
 ) -> None:

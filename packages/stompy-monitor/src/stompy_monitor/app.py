@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +37,7 @@ from stompy_monitor.widgets.bars import Tabs
 from stompy_monitor.widgets.row_table import RowTable
 
 DEAD_LETTER_SECONDS = 5.0
+_STANDARD_INPUT = 0
 _PLURALS = {"queue": "queues", "conn": "connections", "subs": "subscriptions", "tx": "transactions"}
 
 
@@ -155,6 +157,11 @@ class MonitorApp(App[int]):
 
     def tick(self) -> None:
         """Paint what has changed: the clock of the program."""
+        if not self.is_headless and _terminal_is_gone():
+            # Nothing can be written any more, not even to say goodbye, and not every program that
+            # loses its terminal is sent this signal.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGHUP)
         self.session.keep_dead_letters()
         screen = self.screen
         if isinstance(screen, MonitorScreen):
@@ -438,3 +445,10 @@ def _belonging(row: Row) -> tuple[str, str]:
     if row.table.kind == "durable":
         return "durable_name", row.text("name")
     return "destination", row.text("destination") or f"/topic/{row.text('name')}"
+
+
+def _terminal_is_gone() -> bool:
+    """Whether the other end of the terminal was closed."""
+    poll = select.poll()
+    poll.register(_STANDARD_INPUT, select.POLLHUP)
+    return bool(poll.poll(0))
