@@ -9,6 +9,7 @@ environment, which no list of processes shows.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import os
@@ -103,7 +104,19 @@ class GuardedServer(Server):
         return app
 
     async def on_startup(self, app: web.Application) -> None:
+        """Called before it listens; say where to go as soon as it does."""
+        self._announcing = asyncio.create_task(self._announce())
+
+    async def _announce(self) -> None:
         """Say where to go. The token is in the address, so it is not logged anywhere else."""
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(self.host, self.port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                break
         address = f"http://{self.host}:{self.port}/?token={self.door.token}"
         print(f"stompy-monitor serving {address}", flush=True)  # noqa: T201 -- it stands nowhere else
 
