@@ -188,8 +188,9 @@ class Subscription:
         self._line.working.add(self)
         try:
             for worker in workers:
-                worker.start()
+                # Before it starts: `drain` must not miss a handler that is quick.
                 self._workers.add(worker)
+                worker.start()
             for worker in workers:
                 worker.wait()
             self._line.working.discard(self)
