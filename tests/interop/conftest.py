@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.interop.node_client import NodeClients
+from tests.interop.peers import OURS, PeerBroker, running_peer
 from tests.interop.samples import beating_config, wait_until
 
 import stompy_broker
@@ -46,3 +47,19 @@ def node_clients(pytestconfig: pytest.Config) -> NodeClients:
     if cache is None:
         pytest.skip("the packages are kept in pytest's cache, which is turned off")
     return NodeClients.install(Path(cache.mkdir("interop-node")))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        OURS,
+        pytest.param("RabbitMQ", marks=pytest.mark.interop),
+        pytest.param("ActiveMQ", marks=pytest.mark.interop),
+    ],
+)
+def peer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PeerBroker]:
+    """Our broker, and each foreign one that is installed."""
+    with running_peer(request.param, tmp_path_factory.mktemp("peer")) as peer:
+        yield peer

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from tests.interop.peers import OURS, PeerBroker, received, running_peer, send, unique
+from tests.interop.peers import OURS, PeerBroker, received, send, unique
 from tests.interop.samples import BINARY, HEADERS, TEXT, VERSIONS
 
 import stompy
@@ -22,21 +22,6 @@ from stompy.dialect import UNLIMITED, Nack, dialect_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 Connect = Callable[..., stompy.STOMPClient]
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        OURS,
-        pytest.param("RabbitMQ", marks=pytest.mark.interop),
-        pytest.param("ActiveMQ", marks=pytest.mark.interop),
-    ],
-)
-def peer(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PeerBroker]:
-    with running_peer(request.param, tmp_path_factory.mktemp("peer")) as peer:
-        yield peer
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from tests.interop.peers import OURS, PeerBroker, running_peer, unique
+from tests.interop.peers import PeerBroker, unique
 from tests.support.fault_proxy import FaultProxy
 from tests.support.looping import run, soon
 
@@ -20,21 +20,6 @@ from stompy.transport.address import parse_address
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.1)
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        OURS,
-        pytest.param("RabbitMQ", marks=pytest.mark.interop),
-        pytest.param("ActiveMQ", marks=pytest.mark.interop),
-    ],
-)
-def peer(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PeerBroker]:
-    with running_peer(request.param, tmp_path_factory.mktemp("peer")) as peer:
-        yield peer
 
 
 def connecting(peer: PeerBroker, proxy: FaultProxy) -> aio.Opening[aio.STOMPClient]:
