@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from tests.support.wire import Peer, cheap_hash, running_broker, until
 
 from stompy.errors import ProtocolError
+from stompy_broker import RunningBroker
 from stompy_broker.access import Access, Action, Rule, covers, overlaps
 from stompy_broker.auth import Principal
 from stompy_broker.config import BrokerConfig
 from stompy_broker.destination import parse_destination
 from stompy_broker.routing.matcher import Matcher
-from stompy_broker.running import RunningBroker
 
 ANN, BOB = Principal("ann", client_id="c1"), Principal("bob")
 

@@ -24,8 +24,8 @@ from tests.support.wire import (
 )
 
 import stompy_broker
+from stompy_broker import RunningBroker
 from stompy_broker.broker import Broker
-from stompy_broker.running import RunningBroker
 
 KIB, MIB = 1024, 1024 * 1024
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.support.wire import Pair, Peer, running_broker, unique
 
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 Connect = Callable[..., Peer]
 

@@ -9,7 +9,7 @@ from tests.conformance.conftest import Connect
 from tests.support.wire import Peer, cheap_hash, running_broker
 
 from stompy.protocol import ClientProtocol
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])

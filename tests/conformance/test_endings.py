@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 from tests.support.wire import Peer, running_broker, stats, until
 
+from stompy_broker import RunningBroker
 from stompy_broker.policy import Policy
-from stompy_broker.running import RunningBroker
 
 Connect = Callable[..., Peer]
 

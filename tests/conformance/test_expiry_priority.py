@@ -10,8 +10,8 @@ import pytest
 from tests.conformance.conftest import Connect
 from tests.support.wire import Peer, running_broker, stats, unique, until
 
+from stompy_broker import RunningBroker
 from stompy_broker.policy import Policy
-from stompy_broker.running import RunningBroker
 
 VERSIONS = ("1.0", "1.1", "1.2")
 FAR = 10**14

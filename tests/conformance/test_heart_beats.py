@@ -11,7 +11,7 @@ from tests.support.wire import Peer, fast_config, running_broker
 from stompy.headers import Version
 from stompy.heartbeat import HeartBeat, negotiate, parse_heart_beat
 from stompy.protocol import ServerProtocol
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 
 @pytest.fixture(scope="module")

@@ -25,10 +25,10 @@ from tests.support.wire import (
     until,
 )
 
+from stompy_broker import RunningBroker
 from stompy_broker.auth import hash_password
 from stompy_broker.config import BrokerConfig
 from stompy_broker.policy import Policy
-from stompy_broker.running import RunningBroker
 
 VERSIONS = ("1.0", "1.1", "1.2")
 MODES = ("client", "client-individual")

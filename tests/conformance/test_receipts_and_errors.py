@@ -10,7 +10,7 @@ from tests.support.wire import Pair, Peer, running_broker, until
 
 from stompy.headers import Version
 from stompy.protocol import ClientProtocol
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 VERSIONS = ("1.0", "1.1", "1.2")
 

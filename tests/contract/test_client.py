@@ -19,7 +19,7 @@ import stompy
 from stompy.confirmations import Outcome
 from stompy.lifecycle import ConnectionState
 from stompy.message import Delivery, Settlement
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)
 

@@ -13,7 +13,7 @@ from tests.interop.peers import OURS, PeerBroker, running_peer
 from tests.interop.samples import beating_config, wait_until
 
 import stompy_broker
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 # stomp.py otherwise looks up the names of this machine when it is imported.
 os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 SCRIPTS = Path(__file__).parent / "node"
 

@@ -15,7 +15,7 @@ from tests.support.wire import cheap_hash, fast_config
 
 import stompy
 import stompy_broker
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(INSTALL_TIMEOUT + 60)]
 

@@ -19,7 +19,7 @@ from tests.interop.samples import (
     VERSIONS,
 )
 
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 stomp: Any = pytest.importorskip("stomp")
 

@@ -18,7 +18,7 @@ from tests.interop.samples import (
     VERSIONS,
 )
 
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(INSTALL_TIMEOUT + 20)]
 

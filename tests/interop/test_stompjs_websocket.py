@@ -10,7 +10,7 @@ from tests.interop.samples import BEAT, BINARY, IDLE, LARGE, LARGE_DIGEST, TEXT
 from tests.support.secure import authority, certificate, key_and_cert_file
 
 import stompy_broker
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(INSTALL_TIMEOUT + 20)]
 

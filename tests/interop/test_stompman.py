@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.interop.samples import BEAT, BINARY, HEADERS, IDLE, LARGE, TEXT
 
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 stompman = pytest.importorskip("stompman")
 

@@ -21,9 +21,9 @@ from typing import Self
 from argon2 import PasswordHasher
 
 import stompy_broker
+from stompy_broker import RunningBroker
 from stompy_broker.config import BrokerConfig, load_config
 from stompy_broker.routing.stats import QueueStats
-from stompy_broker.running import RunningBroker
 
 PATIENCE = 10.0
 """Seconds after which something that should have happened counts as not happening."""

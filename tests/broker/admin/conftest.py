@@ -8,7 +8,7 @@ import pytest
 from tests.support.admin import Observer, observing
 from tests.support.wire import running_broker, unique
 
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 POLICIES = [
     {"match": "/queue/small.>", "max_length": 2, "overflow": "reject-publish"},

@@ -15,8 +15,8 @@ from tests.support.wire import cheap_hash, fast_config, running_broker, unique, 
 
 import stompy_broker
 from stompy.admin import CommandError, CommandErrorCode, Kind, Table, page_from
+from stompy_broker import RunningBroker
 from stompy_broker.admin.events import EVENTS
-from stompy_broker.running import RunningBroker
 
 Code = CommandErrorCode
 

@@ -10,7 +10,7 @@ from tests.support.admin import Observer, data, observing
 from tests.support.wire import Peer, cheap_hash, running_broker, unique, until
 
 from stompy.admin import PAGE_ROWS, ROWS, SINGLE, VERSION, Kind, Page, Table, field_names
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 
 SNAPSHOTS = [kind for kind in Kind if kind not in (Kind.QUEUE, Kind.EVENT)]
 

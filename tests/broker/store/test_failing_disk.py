@@ -21,7 +21,7 @@ from tests.support.process import BrokerProcess
 from tests.support.storage import Tapped, short_wal
 from tests.support.wire import Peer, running_broker, stats, until
 
-from stompy_broker.running import RunningBroker
+from stompy_broker import RunningBroker
 from stompy_broker.store.sqlite import SQLiteStore
 
 SEND = "SEND\ndestination:{}\nreceipt:{}\n{}\n{}\0"

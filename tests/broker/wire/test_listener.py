@@ -25,8 +25,8 @@ from websockets.uri import parse_uri
 
 import stompy
 import stompy_broker
+from stompy_broker import RunningBroker
 from stompy_broker.config import BrokerConfig, ConfigError
-from stompy_broker.running import RunningBroker
 from stompy_broker.wire.listener import endpoints_of
 from stompy_broker.wire.websocket import is_allowed
 

@@ -10,15 +10,19 @@
 """
 
 import logging
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from stompy_broker.broker import Broker
-from stompy_broker.child import BrokerProcess, spawn
-from stompy_broker.config import BrokerConfig, ConfigError, load_config
-from stompy_broker.live import LiveView, live
-from stompy_broker.policy import Policy
-from stompy_broker.running import RunningBroker, running
 from stompy_broker.version import __version__
-from stompy_broker.watched import BrokerTimeoutError, QueueView
+
+if TYPE_CHECKING:
+    from stompy_broker.broker import Broker
+    from stompy_broker.config import BrokerConfig, ConfigError, load_config
+    from stompy_broker.embed.inspect import BrokerTimeoutError, QueueView
+    from stompy_broker.embed.notebook import LiveView, live
+    from stompy_broker.embed.process import BrokerProcess, spawn
+    from stompy_broker.embed.thread import RunningBroker, running
+    from stompy_broker.policy import Policy
 
 __all__ = [
     "Broker",
@@ -36,6 +40,36 @@ __all__ = [
     "running",
     "spawn",
 ]
+
+_PLACES = {
+    "Broker": "broker",
+    "BrokerConfig": "config",
+    "BrokerProcess": "embed.process",
+    "BrokerTimeoutError": "embed.inspect",
+    "ConfigError": "config",
+    "LiveView": "embed.notebook",
+    "Policy": "policy",
+    "QueueView": "embed.inspect",
+    "RunningBroker": "embed.thread",
+    "live": "embed.notebook",
+    "load_config": "config",
+    "running": "embed.thread",
+    "spawn": "embed.process",
+}
+"""The module of each name. It is loaded when the name is asked for: the pytest plugin is in every
+test run of its environment, and a run that uses no broker shall not pay half a second for one."""
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 # A library says nothing unless its user asks; the command line does.
 logging.getLogger("stompy_broker").addHandler(logging.NullHandler())

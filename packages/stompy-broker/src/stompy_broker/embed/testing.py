@@ -1,6 +1,6 @@
 """What the pytest plugin does: brokers for tests, clients for them, and what they left open.
 
-The plugin itself, `pytest_stompy`, imports this module when a test asks for a broker, so that
+The plugin itself, `embed.pytest_plugin`, imports this module when a test asks for a broker, so that
 other test runs do not pay for it.
 """
 
@@ -13,9 +13,9 @@ from types import TracebackType
 
 import stompy
 from stompy_broker.config import BrokerConfig, load_config
-from stompy_broker.running import RunningBroker, running
+from stompy_broker.embed.inspect import BrokerTimeoutError
+from stompy_broker.embed.thread import RunningBroker, running
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.watched import BrokerTimeoutError
 
 Sections = Mapping[str, object]
 """Settings by section, as in the TOML file."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stompy_broker import ConfigError
-from stompy_broker.testing import LEAKS, configured
+from stompy_broker.embed.testing import LEAKS, configured
 
 PytestRun = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -49,8 +49,8 @@ def test_other_test_runs_do_not_pay_for_it(run: PytestRun):
         import sys
 
         def test_nothing_was_loaded():
-            assert "pytest_stompy" in sys.modules
-            assert not {"stompy", "stompy_broker", "asyncio", "pydantic"} & set(sys.modules)
+            assert "stompy_broker.embed.pytest_plugin" in sys.modules
+            assert not {"stompy", "stompy_broker.broker", "asyncio", "pydantic"} & set(sys.modules)
         """
     )
     assert outcome(done) == "1 passed", done.stdout
@@ -224,6 +224,6 @@ def test_a_section_that_is_none():
 
 
 def test_the_kinds_of_leaks_are_documented():
-    page = Path(__file__).parents[2] / "docs" / "testing.md"
+    page = Path(__file__).parents[3] / "docs" / "testing.md"
     for kind in LEAKS:
         assert f"`{kind}`" in page.read_text("utf-8")

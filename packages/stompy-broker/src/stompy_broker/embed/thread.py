@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, load_config
-from stompy_broker.watched import Watched
+from stompy_broker.embed.inspect import Watched
 
 T = TypeVar("T")
 

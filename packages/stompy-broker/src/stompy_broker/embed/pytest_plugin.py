@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     import stompy
     from stompy_broker import RunningBroker
-    from stompy_broker.testing import Brokers, Leak
+    from stompy_broker.embed.testing import Brokers, Leak
 
 _MARKS = (
     "stompy_settings(**sections): settings of this test's broker, by section as in its TOML file",
@@ -52,7 +52,7 @@ def stompy_broker(
     request: pytest.FixtureRequest, stompy_settings: Mapping[str, object]
 ) -> Iterator[RunningBroker]:
     """A broker for this test alone, on a free port, in memory."""
-    from stompy_broker.testing import checked, configured  # noqa: PLC0415 -- see the module
+    from stompy_broker.embed.testing import checked, configured  # noqa: PLC0415 -- see the module
 
     _allowed_leaks(request)  # a mistake in the mark is told before the test
     marks = [mark.kwargs for mark in request.node.iter_markers("stompy_settings")]
@@ -66,7 +66,7 @@ def stompy_shared_broker(
     request: pytest.FixtureRequest, stompy_settings: Mapping[str, object]
 ) -> Iterator[RunningBroker]:
     """One broker for all tests; give each of them destinations of its own."""
-    from stompy_broker.testing import checked, configured  # noqa: PLC0415 -- see the module
+    from stompy_broker.embed.testing import checked, configured  # noqa: PLC0415 -- see the module
 
     with checked(configured(stompy_settings), lambda found: _tell(request, found)) as broker:
         yield broker
@@ -77,7 +77,7 @@ def stompy_start_broker(
     stompy_settings: Mapping[str, object],
 ) -> Iterator[Brokers]:
     """Starts further brokers, ``stompy_start_broker(listen={"port": 61613})``, and stops them."""
-    from stompy_broker.testing import Brokers  # noqa: PLC0415 -- see the module
+    from stompy_broker.embed.testing import Brokers  # noqa: PLC0415 -- see the module
 
     with Brokers(stompy_settings) as brokers:
         yield brokers
@@ -88,7 +88,7 @@ def stompy_connect(
     request: pytest.FixtureRequest, stompy_broker: RunningBroker
 ) -> Iterator[Callable[..., stompy.STOMPClient]]:
     """Connects blocking clients to ``stompy_broker``; takes the arguments of `stompy.connect`."""
-    from stompy_broker.testing import Clients  # noqa: PLC0415 -- see the module
+    from stompy_broker.embed.testing import Clients  # noqa: PLC0415 -- see the module
 
     clients = Clients(stompy_broker, lambda found: _tell(request, found))
     yield clients.connect
@@ -111,7 +111,7 @@ def _tell(request: pytest.FixtureRequest, found: list[Leak]) -> None:
 
 
 def _allowed_leaks(request: pytest.FixtureRequest) -> set[str]:
-    from stompy_broker.testing import LEAKS  # noqa: PLC0415 -- see the module
+    from stompy_broker.embed.testing import LEAKS  # noqa: PLC0415 -- see the module
 
     allowed: set[str] = set()
     for mark in request.node.iter_markers("stompy_leaks_allowed"):
