@@ -74,7 +74,8 @@ class Service:
         self._subscription.handle(self.handle, concurrency=self.concurrency)
 
     def stop(self) -> None:
-        self._subscription.unsubscribe()
+        # Who is at work finishes first: what was done and not acknowledged would be done again.
+        self._subscription.unsubscribe(timeout=PATIENCE)
         if self._thread.is_alive():
             self._thread.join()
         self.client.disconnect()

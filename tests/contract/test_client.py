@@ -291,6 +291,115 @@ def test_disconnect_waits_for_handlers_at_work(make, client, broker):
     assert stats(broker, destination).acked == 1
 
 
+@pytest.mark.parametrize("from_inside", [False, True])
+def test_the_end_of_a_subscription_waits_for_handlers_at_work(client, broker, from_inside):
+    destination = queue()
+    subscription = client.subscription(destination, prefetch=2)
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def handler(message: Delivery) -> None:
+        begun.release()
+        assert go_on.wait(10)
+        if from_inside:
+            subscription.unsubscribe()
+
+    thread = subscription.handle(handler, concurrency=2)
+    client.send_many(destination, "abc")
+    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=10)
+    if from_inside:
+        go_on.set()
+    else:
+        ending = threading.Thread(target=subscription.unsubscribe)
+        ending.start()
+        until(lambda: not subscription.health().active, "the last message to be given")
+        go_on.set()
+        ending.join(10)
+    thread.join(10)
+    assert not thread.is_alive()
+    health = subscription.health()
+    assert (health.acked, health.stale) == (2, 0)
+    until(lambda: stats(broker, destination).ready == 1, "the third to be back")
+    assert stats(broker, destination).acked == 2
+    again = client.subscription(destination)
+    assert again.get().text == "c"
+
+
+def test_a_handler_that_stops_the_subscription_lets_the_others_finish(client, broker):
+    destination = queue()
+    subscription = client.subscription(destination)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def handler(message: Delivery) -> None:
+        if message.text == "good":
+            begun.set()
+            assert go_on.wait(10)
+        else:
+            assert begun.wait(10)
+            raise ValueError("no more")
+
+    thread = subscription.handle(handler, concurrency=2, on_error="stop")
+    client.send_many(destination, ["good", "bad"])
+    until(lambda: not subscription.health().active, "the end")
+    go_on.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert stats(broker, destination).acked == 1
+    with pytest.raises(ValueError, match="no more"):
+        subscription.get(0)
+
+
+def test_handlers_that_come_to_no_end_are_named(client, caplog):
+    destination = queue()
+    subscription = client.subscription(destination)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def handler(message: Delivery) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    thread = subscription.handle(handler)
+    client.message(destination, "x")
+    assert begun.wait(10)
+    subscription.unsubscribe(timeout=0.01)
+    assert f"1 of the handlers of {destination} did not come to an end" in caplog.text
+    go_on.set()
+    thread.join(10)
+    assert subscription.health().stale == 1
+    assert "cannot be settled, because its subscription has ended" in caplog.text
+
+
+def test_a_subscription_that_has_ended_takes_no_handler(client):
+    subscription = client.subscription(queue())
+    subscription.unsubscribe()
+    assert isinstance(subscription.handle_now(print), stompy.STOMPError)
+
+
+def test_a_handler_that_would_do_nothing_is_refused(client, broker):
+    def generator(message: Delivery) -> Iterator[int]:
+        yield 1
+
+    destination = queue()
+    subscription = client.subscription(destination)
+    client.message(destination, "x")
+    for wrong in (generator, None, "work"):
+        assert isinstance(subscription.handle_now(wrong), TypeError)
+    assert subscription.get().text == "x"
+    assert stats(broker, destination).acked == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"prefetch": -1}, {"headers": {"a": None}}, {"durable": "x"}, {"durable": "x", "id": "s"}],
+)
+def test_a_subscription_that_is_refused_here_leaves_nothing_behind(client, wrong):
+    with pytest.raises((ValueError, TypeError, stompy.STOMPError)):
+        client.subscription("/topic/x", **wrong)
+    assert client.message(queue(), "y", confirm=True)
+    assert client.health().subscriptions == ()
+    assert client.health().ok
+
+
 # -- confirmed sending -----------------------------------------------------------------------------
 
 

@@ -272,6 +272,10 @@ def leave():
 def interrupt():
     begun.wait(10)
     os.kill(os.getpid(), signal.SIGINT)
+    while not handle._ended:
+        pass
+    # Once more, while the handler is waited for.
+    os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=interrupt).start()
 try:
@@ -333,3 +337,27 @@ def test_a_client_may_be_left_from_inside_a_handler_and_from_everywhere_at_once(
         client.close()
         client.disconnect()
         assert left == [False, False]
+
+
+def test_a_handler_that_gives_back_work_undone_has_not_done_its_message():
+    def script(peer: Peer) -> None:
+        peer.welcome(server="stompy-broker/1")
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        peer.message(1, "s1", ack="a1")
+        said.append(peer.read())
+        for _ in peer.serve():
+            pass
+
+    async def work(message: stompy.Message) -> None: ...
+
+    def indirectly(message: stompy.Message) -> object:
+        return work(message)
+
+    said = []
+    with ScriptedServer(script) as server, stompy.connect(server.address) as client:
+        handle = client.subscription("/queue/q", id="s1")
+        with pytest.raises(TypeError, match=r"must be a plain function.*stompy.aio has a client"):
+            handle.handle(work)
+        with pytest.raises(TypeError, match="indirectly returned a coroutine"):
+            handle.handle(indirectly, on_error="stop")
+    assert (said[0].command, said[0]["reason"]) == ("NACK", "TypeError")

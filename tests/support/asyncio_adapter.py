@@ -142,8 +142,15 @@ class AsyncioSubscription:
         thread.start()
         return thread
 
-    def unsubscribe(self, for_good: bool = False) -> None:
-        self._runner.run(self._handle.unsubscribe(for_good=for_good))
+    def handle_now(self, function: Any) -> BaseException | None:
+        try:
+            self._runner.run(self._handle.handle(function))
+        except (TypeError, stompy.STOMPException) as error:
+            return error
+        return None
+
+    def unsubscribe(self, for_good: bool = False, timeout: float = PATIENCE) -> None:
+        self._runner.run(self._handle.unsubscribe(for_good=for_good, timeout=timeout))
 
     def health(self) -> SubscriptionHealth:
         return self._runner.call(self._handle.health)

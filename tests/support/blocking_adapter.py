@@ -79,8 +79,15 @@ class BlockingSubscription:
         thread.start()
         return thread
 
-    def unsubscribe(self, for_good: bool = False) -> None:
-        self._handle.unsubscribe(for_good=for_good)
+    def handle_now(self, function: Any) -> BaseException | None:
+        try:
+            self._handle.handle(function)
+        except (TypeError, stompy.STOMPException) as error:
+            return error
+        return None
+
+    def unsubscribe(self, for_good: bool = False, timeout: float = PATIENCE) -> None:
+        self._handle.unsubscribe(for_good=for_good, timeout=timeout)
 
     def health(self) -> SubscriptionHealth:
         return self._handle.health()

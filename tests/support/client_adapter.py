@@ -62,7 +62,10 @@ class SubscriptionAdapter(Protocol):
         """Run `handle` in the background, with a handler of the client's own kind that calls
         ``function``; the thread ends when `handle` returns."""
 
-    def unsubscribe(self, for_good: bool = False) -> None: ...
+    def handle_now(self, function: object) -> BaseException | None:
+        """Call `handle` with the function as it is; what it raises."""
+
+    def unsubscribe(self, for_good: bool = False, timeout: float = PATIENCE) -> None: ...
 
     def health(self) -> SubscriptionHealth: ...
 

@@ -25,6 +25,7 @@ from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 
+from stompy.callbacks import check_plain
 from stompy.confirming import Confirmation
 from stompy.consuming import Subscription
 from stompy.dial import ConnectionSettings, dial
@@ -126,6 +127,8 @@ class STOMPClient(FrameReceiver):
         """
         if self.is_connected or self.state is ConnectionState.RECONNECTING:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
+        if on_state is not None:
+            check_plain(on_state, "on_state", "it runs on a thread, where nothing is awaited")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,

@@ -8,6 +8,8 @@ The invariants:
 * A message is settled on the connection that brought it, or not at all.
 * Handlers run on worker threads of the handle. What one raises concerns its message only, unless
   ``on_error`` says otherwise.
+* It ends in two steps: it gives no more messages; and, when handlers that are at work have settled
+  theirs, it says so to the broker. Else their messages would be done twice.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from time import monotonic
 from types import TracebackType
 from typing import cast
 
+from stompy.callbacks import check_done, check_plain
 from stompy.confirmations import Outcome
 from stompy.errors import (
     StaleMessageError,
@@ -31,12 +34,15 @@ from stompy.errors import (
 from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
 from stompy.inbox import Inbox
-from stompy.lifeline import Epoch, Lifeline
+from stompy.lifeline import Epoch, Lifeline, SubscriptionReceipt
 from stompy.message import Message, Settlement, strip
 from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
+
+DRAIN_SECONDS = 5.0
+"""How long the end of a subscription waits for handlers that are at work."""
 
 
 class OnError(StrEnum):
@@ -68,6 +74,11 @@ class Worker(threading.Thread):
         finally:
             self._over.set()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._over.is_set()
+
     def wait(self, timeout: float | None = None) -> None:
         """Wait for its end."""
         if self._over.wait(timeout):
@@ -93,6 +104,8 @@ class Subscription:
         self._ended = False
         self._reason: BaseException | None = None
         self._workers: set[Worker] = set()
+        self._at_work = 0
+        self._leaves_for_good: bool | None = None  # what the last handler is to say to the broker
         self._received = 0
         self._settled = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
@@ -164,7 +177,9 @@ class Subscription:
         """Give each message to a function, until the subscription ends.
 
         A message that the function has not settled is acknowledged when it returns, whatever it
-        returns. It runs on threads of its own and may call anything, also `unsubscribe`.
+        returns. It runs on threads of its own and may call anything, also `unsubscribe`, which
+        then takes effect when all handlers have returned. After Ctrl-C here those at work are
+        waited for, as by `unsubscribe`.
 
         Args:
             function: the handler.
@@ -174,22 +189,31 @@ class Subscription:
                 it and ends the subscription.
 
         Raises:
-            STOMPError: the subscription has ended for a reason of its own.
+            STOMPError: the subscription has ended before, or for a reason of its own.
+            TypeError: the function cannot be called, or would do nothing: one with ``async`` or
+                ``yield``.
             ValueError: no such ``on_error``, or a concurrency below 1.
             BaseException: with ``stop``: what the handler raised.
         """
+        check_plain(
+            function, "a handler of the blocking client", "stompy.aio has a client that does"
+        )
         if concurrency < 1:
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
         policy = OnError(on_error)
+        if self._ended:
+            raise self._why_ended()
         workers = [
             Worker(lambda: self._work(function, policy), f"stompy handler {number} of {self.id}")
             for number in range(concurrency)
         ]
         self._line.working.add(self)
+        # Before they start: nobody must miss a handler that is quick.
+        self._workers.update(workers)
+        with self._lock:
+            self._at_work += concurrency
         try:
             for worker in workers:
-                # Before it starts: `drain` must not miss a handler that is quick.
-                self._workers.add(worker)
                 worker.start()
             for worker in workers:
                 worker.wait()
@@ -204,11 +228,21 @@ class Subscription:
         while (frame := self._inbox.get()) is not None:
             message = cast("Message", frame)
             try:
-                function(message)
+                check_done(function(message), function)
             except BaseException as error:
                 self._failed(message, error, policy)
             else:
                 self._finish(message)
+        with self._lock:
+            self._at_work -= 1
+            for_good = None
+            if not self._at_work:
+                for_good, self._leaves_for_good = self._leaves_for_good, None
+        if for_good is not None:
+            try:
+                self._leave(for_good)
+            except STOMPException as failure:
+                logger.warning("the broker was not told of the end of %s: %s", self, failure)
 
     def _finish(self, message: Message) -> None:
         if message.settlement is None:
@@ -235,22 +269,40 @@ class Subscription:
 
     # -- the end -----------------------------------------------------------------------------
 
-    def unsubscribe(self, *, for_good: bool = False) -> None:
+    def unsubscribe(self, *, for_good: bool = False, timeout: float = DRAIN_SECONDS) -> None:
         """End the subscription; harmless when repeated.
 
-        What was not settled goes back to the broker, and what was not fetched is dropped here.
+        Handlers that are at work are waited for, so that what they do is acknowledged; called
+        by one of them, it takes effect when all have returned. What was not settled then goes back
+        to the broker, and what was not fetched is dropped here.
 
         Args:
             for_good: whether a durable subscription ends at the broker, too, instead of gathering
                 messages until somebody comes back to it.
+            timeout: seconds to wait for handlers. Those that take longer are named in the log.
 
         Raises:
             STOMPTimeout: the broker takes nothing.
             UnsupportedByBroker: it has no durable subscriptions.
         """
-        if self._ended:
+        if not self._end(None):
             return
-        self.end(None)
+        if self._auto:
+            # Nothing will be settled, and what still comes would be lost.
+            self._leave(for_good)
+        elif threading.current_thread() in self._workers:
+            with self._lock:
+                self._leaves_for_good = for_good
+            return
+        try:
+            self.excuse()
+            self.drain(monotonic() + timeout)
+        finally:
+            if not self._auto:
+                self._leave(for_good)
+
+    def _leave(self, for_good: bool) -> None:
+        """Say to the broker that it has ended."""
         line = self._line
         epoch = line.unwant(self.id)
         line.room.close_box(self.id)
@@ -263,6 +315,12 @@ class Subscription:
                 link.send(link.protocol.send("UNSUBSCRIBE", headers))
         except STOMPConnectionError:
             logger.debug("subscription %s ended with its connection", self.id)
+
+    def _withdraw(self) -> None:
+        """End what the broker was never told of."""
+        self._end(None)
+        self._line.unwant(self.id)
+        self._line.room.close_box(self.id)
 
     def __enter__(self) -> Subscription:
         """The handle itself."""
@@ -326,24 +384,29 @@ class Subscription:
         line.room.open_box(self.id, self)
         try:
             epoch = line.want(self._wanted, None, self)
-            if epoch is not None:
-                self._subscribe_on(epoch, timeout)
+            receipt = None if epoch is None else self._ask(epoch)
+        except BaseException:
+            self._withdraw()
+            raise
+        if receipt is None:
+            return
+        try:
+            what = f"the broker did not confirm the subscription to {self.destination}"
+            line.room.wait(lambda: receipt.done, timeout, what)
+            if receipt.outcome is Outcome.REJECTED or not line.supervised:
+                receipt.check()
         except BaseException:
             self.unsubscribe()
             raise
 
-    def _subscribe_on(self, epoch: Epoch, timeout: float) -> None:
-        line = self._line
+    def _ask(self, epoch: Epoch) -> SubscriptionReceipt | None:
+        """Send SUBSCRIBE; None when the next connection will."""
         try:
-            receipt = line.ask(epoch, self._wanted)
+            return self._line.ask(epoch, self._wanted)
         except STOMPConnectionError:
-            if not line.supervised:
+            if not self._line.supervised:
                 raise
-            return
-        what = f"the broker did not confirm the subscription to {self.destination}"
-        line.room.wait(lambda: receipt.done, timeout, what)
-        if receipt.outcome is Outcome.REJECTED or not line.supervised:
-            receipt.check()
+            return None
 
     @property
     def full(self) -> bool:
@@ -352,6 +415,8 @@ class Subscription:
 
     def put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take what the I/O thread has read."""
+        if self._ended:
+            return
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
         if self._line.dialect.passed_on:
             strip(messages, self._line.dialect.passed_on)
@@ -368,15 +433,20 @@ class Subscription:
 
     def end(self, reason: STOMPException | None) -> None:
         """The subscription has ended, for this reason or by our own wish."""
+        self._end(reason)
+
+    def _end(self, reason: STOMPException | None) -> bool:
+        """Give no more messages; false if that is so already."""
         with self._lock:
             if self._ended:
-                return
+                return False
             self._ended = True
             if reason is not None and self._reason is None:
                 self._reason = self._last_error = reason
         if reason is None or not self._auto:
             self._inbox.discard()
         self._inbox.end()
+        return True
 
     def after_fork(self, reason: STOMPException) -> None:
         """In a child process: the messages belong to the parent."""
@@ -392,9 +462,18 @@ class Subscription:
             self._workers.discard(here)
 
     def drain(self, deadline: float) -> None:
-        """Wait for handlers that are at work."""
-        for worker in tuple(self._workers):
+        """Wait for handlers that are at work, and say if there is no end to it."""
+        workers = tuple(self._workers)
+        for worker in workers:
             worker.wait(max(0.0, deadline - monotonic()))
+        late = sum(not worker.is_over for worker in workers)
+        if late:
+            logger.warning(
+                "%d of the handlers of %s did not come to an end in time; what they are doing "
+                "will not be acknowledged, and is done again",
+                late,
+                self.destination,
+            )
 
     # -- settling ----------------------------------------------------------------------------
 

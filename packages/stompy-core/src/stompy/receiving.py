@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic
 
+from stompy.callbacks import check_done, check_plain
 from stompy.dial import broker_error
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException
 from stompy.frame import STOMPFrame
@@ -106,9 +107,8 @@ class FrameReceiver(FrameSender):
             TypeError: the callback cannot be called.
         """
         callback, *positional = params or (callback_args.pop("callback", None),)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"the callback must be callable, not {type(callback).__name__}")
         call = _no_callback if callback is None else callback
+        check_plain(call, "the callback of loop()", "stompy.aio has a client that does")
         for epoch, frame in self._frames(timeout):
             duty = _duty(epoch, frame)
             if duty is Duty.ACK and transaction is not None:
@@ -117,6 +117,7 @@ class FrameReceiver(FrameSender):
                 continue
             try:
                 answer = call(self, frame, *positional, **callback_args)
+                check_done(answer, call)
             except BaseException:
                 if duty is Duty.ACK:
                     with suppress(STOMPException):

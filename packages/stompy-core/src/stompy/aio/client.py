@@ -34,6 +34,7 @@ from stompy.aio.signal import deadline_after
 from stompy.aio.subscribing import Subscriber
 from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
+from stompy.callbacks import check_callable, check_plain
 from stompy.confirmations import Outcome
 from stompy.dial import ConnectionSettings, broker_error
 from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError, STOMPException
@@ -129,6 +130,8 @@ class STOMPClient(Subscriber):
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
         if self._connecting is not None:
             raise STOMPError("this client is connecting already")
+        if on_state is not None:
+            check_plain(on_state, "on_state", "it may create a task")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
@@ -333,9 +336,8 @@ class STOMPClient(Subscriber):
             TypeError: the callback cannot be called.
         """
         callback, *positional = params or (callback_args.pop("callback", None),)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"the callback must be callable, not {type(callback).__name__}")
         call = _no_callback if callback is None else callback
+        check_callable(call, "the callback of loop()")
         session = self._last_session()
         while (frame := await session.inbox.get(timeout)) is not None:
             if frame.Command == "ERROR":

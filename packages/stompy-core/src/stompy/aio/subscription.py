@@ -7,6 +7,8 @@ The invariants:
 * A message leaves the handle at the moment at which its receiver gets it; cancelling a receiver
   never loses one.
 * There are no tasks, but for the workers of `Subscription.handle` while that runs.
+* It ends in two steps: it gives no more messages; and, when handlers that are at work have settled
+  theirs, it says so to the broker. Else their messages would be done twice.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from types import TracebackType
 from typing import cast
 
@@ -24,7 +27,8 @@ from stompy.aio.link import Link
 from stompy.aio.message import Message
 from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
-from stompy.consuming import OnError
+from stompy.callbacks import check_callable, check_done
+from stompy.consuming import DRAIN_SECONDS, OnError
 from stompy.errors import (
     STOMPConnectionError,
     STOMPError,
@@ -37,6 +41,9 @@ from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
+
+_worker: ContextVar[asyncio.Task[None] | None] = ContextVar("worker", default=None)
+"""Whose handler is running here, also in the tasks and threads that it begins."""
 
 
 class Subscription:
@@ -60,6 +67,8 @@ class Subscription:
         self._ended = False
         self._draining = False
         self._workers: set[asyncio.Task[None]] = set()
+        self._farewells: tuple[dict[str, str], ...] | None = None  # to be said after the handlers
+        self._stopped_by: Exception | None = None  # what a handler raised, with ``stop``
         self._reason: Exception | None = None
         self._received = 0
         self._settlements = dict.fromkeys(Settlement, 0)
@@ -143,13 +152,17 @@ class Subscription:
                 the exception is raised here.
 
         Raises:
-            STOMPError: the subscription has ended for a reason of its own.
+            STOMPError: the subscription has ended before, or for a reason of its own.
+            TypeError: the function cannot be called, or is one with ``yield``.
             ValueError: no such ``on_error``, or a concurrency below 1.
             Exception: with ``stop``: what the function raised.
         """
+        check_callable(function, "a handler")
         if concurrency < 1:
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
         policy = OnError(on_error)
+        if self._ended or self._draining:
+            raise self._end_reason()
         workers = [
             asyncio.create_task(self._work(function, policy), name=f"stompy {self.id} {number}")
             for number in range(concurrency)
@@ -162,10 +175,15 @@ class Subscription:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             self._workers.difference_update(workers)
+            if self._farewells is not None and not self._workers:
+                self._leave(self._farewells)
         for worker in done:
             worker.result()
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
     async def _work(self, function: Callable[[Message], object], policy: OnError) -> None:
+        _worker.set(asyncio.current_task())
         async for message in self:
             error = await self._handled(function, message)
             try:
@@ -176,9 +194,8 @@ class Subscription:
             except STOMPException as failure:
                 logger.warning("message %s was not settled: %s", message.id, failure)
             if error is not None and policy is OnError.STOP:
-                self._reason = error
+                self._stopped_by = self._stopped_by or error
                 await self.unsubscribe()
-                raise error
 
     async def _handled(
         self, function: Callable[[Message], object], message: Message
@@ -187,11 +204,17 @@ class Subscription:
         try:
             answer = function(message)
             if inspect.isawaitable(answer):
-                await answer
+                answer = await answer
+            check_done(answer, function)
         except Exception as error:
             self._handler_errors += 1
             self._last_error = error
-            logger.error("the handler of subscription %s failed", self.id, exc_info=error)
+            logger.error(
+                "a handler of %s failed with message %s",
+                self.destination,
+                message.id,
+                exc_info=error,
+            )
             return error
         except BaseException as error:
             with suppress(STOMPException):
@@ -205,28 +228,49 @@ class Subscription:
 
     # -- ending ------------------------------------------------------------------------------
 
-    async def unsubscribe(self, *, for_good: bool = False) -> None:
+    async def unsubscribe(self, *, for_good: bool = False, timeout: float = DRAIN_SECONDS) -> None:
         """End the subscription; harmless when repeated.
 
-        What was not settled goes back to the broker, and what was not fetched is dropped here.
+        Handlers that are at work are waited for, so that what they do is acknowledged; called
+        by one of them, it takes effect when all have returned. What was not settled then goes back
+        to the broker, and what was not fetched is dropped here.
 
         Args:
             for_good: whether a durable subscription ends at the broker, too, instead of gathering
                 messages until somebody comes back to it.
+            timeout: seconds to wait for handlers. Those that take longer are named in the log.
 
         Raises:
             UnsupportedByBroker: it has no durable subscriptions.
         """
         session = self._session
-        if self._ended:
+        if self._ended or self._draining:
             return
         farewells = self._wanted.farewells_for(
             session.dialect, session.settings.client_id, for_good=for_good
         )
+        if not self._settles:
+            # What still comes would be lost.
+            self._leave(farewells)
+        elif _worker.get() in self._workers:
+            self._farewells = farewells
+            self._stop_giving()
+            return
+        try:
+            self.excuse()
+            await self.drain(session.now() + timeout)
+        finally:
+            self._leave(farewells)
+
+    def _leave(self, farewells: tuple[dict[str, str], ...]) -> None:
+        """Say to the broker that it has ended."""
+        self._farewells = None
+        if self._ended:
+            return
         self.end(None)
-        session.forget(self.id)
+        self._session.forget(self.id)
         for farewell in farewells:
-            session.unsubscribe(self.id, farewell)
+            self._session.unsubscribe(self.id, farewell)
 
     async def __aenter__(self) -> Subscription:
         """The handle itself."""
@@ -242,7 +286,11 @@ class Subscription:
         await self.unsubscribe()
 
     def _end_reason(self) -> Exception:
-        return self._reason or STOMPError(f"the subscription to {self.destination} has ended")
+        return (
+            self._reason
+            or self._stopped_by
+            or STOMPError(f"the subscription to {self.destination} has ended")
+        )
 
     def health(self) -> SubscriptionHealth:
         """How the subscription is."""
@@ -250,7 +298,7 @@ class Subscription:
         return SubscriptionHealth(
             id=self.id,
             destination=self.destination,
-            active=self._session.ready and not self._ended,
+            active=self._session.ready and not (self._ended or self._draining),
             received=self._received,
             waiting=len(self._inbox),
             acked=counts[Settlement.ACKED],
@@ -337,7 +385,7 @@ class Subscription:
 
     def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Messages came over a connection."""
-        if self._draining:
+        if self._draining or self._ended:
             return
         self._received += len(frames)
         messages = [Message.delivered(frame, epoch, self) for frame in frames]
@@ -350,16 +398,28 @@ class Subscription:
 
     def excuse(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
-        here = asyncio.current_task()
+        here = _worker.get()
         self._workers = {worker for worker in self._workers if worker is not here}
 
     async def drain(self, deadline: float) -> None:
         """Give no more messages, and wait for handlers that are at work."""
+        self._stop_giving()
+        if not self._workers:
+            return
+        left = max(0.0, deadline - self._session.now())
+        _, late = await asyncio.wait(self._workers, timeout=left)
+        if late:
+            logger.warning(
+                "%d of the handlers of %s did not come to an end in time; what they are doing "
+                "will not be acknowledged, and is done again",
+                len(late),
+                self.destination,
+            )
+
+    def _stop_giving(self) -> None:
         self._draining = True
         self._inbox.discard()
         self._inbox.look_again()
-        if self._workers:
-            await asyncio.wait(self._workers, timeout=max(0.0, deadline - self._session.now()))
 
     def connection_lost(self, reason: STOMPError | None) -> None:
         """What would have to be settled is in vain."""
