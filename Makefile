@@ -3,15 +3,17 @@
 PYTHON ?= python3
 ARGS ?=
 
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-package stompy-core --no-annotate --custom-compile-command "make constraints"
 PACKAGES := packages/stompy-core packages/stompy-broker packages/stompy-monitor
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build version clean
+.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build constraints version clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +63,11 @@ build: $(DEV) ## wheels and sdists of the three packages, into dist/
 	rm -rf dist
 	for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir dist $$package || exit 1; done
 
+constraints: $(DEV) ## renew the pinned versions and their hashes; ARGS=--upgrade takes newer ones
+	@$(INSTALL) uv
+	printf '%s\n' hatchling editables | $(COMPILE) $(ARGS) -o constraints/run.txt - packages/*/pyproject.toml
+	$(COMPILE) $(ARGS) -c constraints/run.txt -o constraints/dev.txt --all-extras dev-requirements.txt packages/*/pyproject.toml
+
 version: $(BIN)/pip ## write the version in the file VERSION to every place that holds it
 	$(BIN)/python .ci/version.py
 
@@ -69,16 +76,16 @@ clean: ## remove all that make has made; data/ stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `make run` needs the packages only; the tools come with the first target that uses one.
-# The build backend is installed first so that its pinned version builds the packages.
-$(RUNTIME): constraints.txt $(PACKAGES:%=%/pyproject.toml) | $(BIN)/pip
+# What others made comes first, each file checked against its hash; it includes the build backend.
+$(RUNTIME): constraints/run.txt $(PACKAGES:%=%/pyproject.toml) | $(BIN)/pip
 	@echo "installing the packages into $(VENV)"
-	@$(INSTALL) hatchling editables
-	@$(INSTALL) --no-build-isolation $(PACKAGES:%=-e %)
+	@$(INSTALL) --require-hashes -r constraints/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $@
 
-$(DEV): dev-requirements.txt $(RUNTIME)
+$(DEV): constraints/dev.txt $(RUNTIME)
 	@echo "installing the development tools into $(VENV)"
-	@$(INSTALL) -r dev-requirements.txt
+	@$(INSTALL) --require-hashes -r constraints/dev.txt
 	@touch $@
 
 $(BIN)/pip:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 PLACES = (
     ("packages/*/pyproject.toml", r'^(version = ")[^"]+(")$'),
-    ("packages/*/pyproject.toml", r'^(\s*"stompy-core==)[^"]+(",)$'),
+    ("packages/*/pyproject.toml", r'^(\s*"stompy-(?:core|monitor)==)[^"]+(",)$'),
     ("packages/*/src/*/__init__.py", r'^(__version__ = ")[^"]+(")$'),
     ("packages/*/src/*/version.py", r'^(__version__ = ")[^"]+(")$'),
 )

@@ -1,4 +1,4 @@
-"""What ``deploy/`` offers has been tried, as far as this machine can."""
+"""What the broker's ``deploy/`` offers has been tried, as far as this machine can."""
 
 import re
 import shutil
@@ -13,7 +13,8 @@ import trustme
 
 import stompy_broker.cli
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "packages/stompy-broker/deploy"
 BIN = Path(sys.executable).parent
 UNIT = DEPLOY / "stompy-broker.service"
 SAMPLES = sorted(DEPLOY.glob("*.toml"))
@@ -65,7 +66,7 @@ def test_there_is_a_sample_for_each_place():
 
 def test_the_hashes_of_the_samples_fit_no_password():
     used = {hash_ for path in SAMPLES for hash_ in re.findall(r'"(\$argon2.*?)"', path.read_text())}
-    shown = (DEPLOY.parent / "docs" / "broker.toml").read_text()
+    shown = (ROOT / "docs" / "broker.toml").read_text()
     assert used
     assert all(hash_ in shown for hash_ in used)
 
