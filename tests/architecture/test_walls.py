@@ -80,8 +80,8 @@ FLOORS: dict[str, list[set[str]]] = {
     "stompy_broker": [
         {"version", "clock", "destination", "message", "auth", "session", "session.holdings"},
         {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
-        {"store", "policy", "access", "users", "login", "admin", "admin.events"},
-        {"store.base", "cli_users", "routing.setup"},
+        {"store", "policy", "access", "users", "turnstile", "admin", "admin.events"},
+        {"store.base", "cli_users", "routing.setup", "login"},
         {
             "store.memory",
             "store.schema",

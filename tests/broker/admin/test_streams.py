@@ -43,7 +43,7 @@ class Broker:
             Process(None),
             listeners=lambda: (),
             connections=lambda: (0, 0),
-            draining=lambda: False,
+            door=lambda: (False, 0),
         )
         self.publisher = Publisher(
             self.census,

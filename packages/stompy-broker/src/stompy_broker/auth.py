@@ -1,28 +1,38 @@
 """Who may log in, and in which role. Passwords are kept as salted Argon2 hashes, slow on purpose.
 
 A check of a hash takes tens of milliseconds, so it runs beside the event loop; whoever asks is
-called back. Unknown names take as long as wrong passwords.
+called back. Unknown names take as long as wrong passwords. What was right is remembered for a
+while, so that the many connections of one program cost one check.
 """
 
 from __future__ import annotations
 
+import hmac
+import logging
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from stompy.admin.rows import Role
+from stompy.errors import ErrorCode, ProtocolError
 
 __all__ = [
     "ANONYMOUS",
     "Anyone",
     "Authenticator",
     "Credentials",
+    "Memory",
     "Principal",
     "Role",
+    "Sealer",
     "Users",
+    "Verdict",
     "hash_password",
     "is_hash",
     "matches",
@@ -30,10 +40,14 @@ __all__ = [
 
 ANONYMOUS = "anonymous"
 
-_hasher = PasswordHasher()
+log = logging.getLogger("stompy_broker.auth")
 
-# Checked when the name is unknown, so that names cannot be told by the time an answer takes.
-_NOBODY = _hasher.hash("no such user")
+# The least that OWASP asks for. A check keeps one core busy for 20 ms and needs 19 MiB, which is
+# what an attacker can have of us at a time; the library's own choice is four cores and 64 MiB.
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+_REMEMBERED = 10_000
+"""Logins whose passcode is remembered; the one that came longest ago is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +72,19 @@ class Credentials:
     """The login that a verified certificate stands for."""
 
 
+Verdict = Principal | ProtocolError
+"""Who it is, or why not."""
+
+
 class Authenticator(Protocol):
     """Decides about logins."""
 
-    def authenticate(
-        self,
-        credentials: Credentials,
-        done: Callable[[Principal | None], None],
-    ) -> None:
-        """Call ``done`` with who it is, or None to refuse; now or later, on the loop's thread."""
+    def at_once(self, credentials: Credentials) -> Verdict | None:
+        """What can be said without a check; None = a check is needed."""
+        ...
+
+    def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
+        """Call ``done`` with the verdict; now or later, on the loop's thread."""
         ...
 
 
@@ -80,13 +98,63 @@ class Anyone:
     def __init__(self, role: Role = Role.NONE) -> None:
         self._role = role
 
-    def authenticate(
-        self,
-        credentials: Credentials,
-        done: Callable[[Principal | None], None],
-    ) -> None:
-        """At once."""
+    def at_once(self, credentials: Credentials) -> Verdict | None:
+        """Everybody may come in."""
+        return Principal(credentials.login or ANONYMOUS, self._role)
+
+    def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
+        """Nothing is checked."""
         done(Principal(credentials.login or ANONYMOUS, self._role))
+
+
+class Sealer:
+    """Makes marks of texts that say nothing without a key that only this process has."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def seal(self, *texts: str) -> bytes:
+        """The mark of some texts, HMAC-SHA-256."""
+        parts = [text.encode("utf-8", "surrogateescape") for text in texts]
+        lengths = b",".join(b"%d" % len(part) for part in parts)
+        return hmac.digest(self._key, b"".join((lengths, b":", *parts)), "sha256")
+
+
+class Memory:
+    """Passcodes that were right lately, as marks.
+
+    Args:
+        seconds: for how long; 0 = not at all.
+        now: gives the time in seconds.
+    """
+
+    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._now = now
+        self._sealer = Sealer()
+        self._rows: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+
+    def holds(self, login: str, passcode: str) -> bool:
+        """Whether this passcode was right lately."""
+        mark, until = self._rows.get(login, (b"", 0.0))
+        return self._now() < until and hmac.compare_digest(mark, self._sealer.seal(login, passcode))
+
+    def note(self, login: str, passcode: str) -> None:
+        """It is right."""
+        if self._seconds:
+            mark = self._sealer.seal(login, passcode)
+            self._rows[login] = (mark, self._now() + self._seconds)
+            self._rows.move_to_end(login)
+            if len(self._rows) > _REMEMBERED:
+                self._rows.popitem(last=False)
+
+    def forget(self, login: str) -> None:
+        """Somebody failed with that login."""
+        self._rows.pop(login, None)
+
+    def clear(self) -> None:
+        """The users are others now."""
+        self._rows.clear()
 
 
 class Users:
@@ -97,6 +165,7 @@ class Users:
         anonymous: whether somebody without login may come in.
         role_of: the role that goes with a name.
         beside: runs a function on another thread, then calls back with its result.
+        memory: passcodes that were right lately; None = nothing is remembered.
     """
 
     def __init__(
@@ -105,54 +174,101 @@ class Users:
         *,
         anonymous: bool,
         role_of: Callable[[str], Role] = lambda name: Role.NONE,
-        beside: Callable[[Callable[[], bool], Callable[[bool], None]], None],
+        beside: Callable[[Callable[[], bool | None], Callable[[bool | None], None]], None],
+        memory: Memory | None = None,
     ) -> None:
         self._hashes = dict(hashes)
         self._anonymous = anonymous
         self._role_of = role_of
         self._beside = beside
+        self._memory = memory or Memory(0, lambda: 0.0)
+        self._sealer = Sealer()
 
-    def authenticate(
-        self,
-        credentials: Credentials,
-        done: Callable[[Principal | None], None],
-    ) -> None:
-        """Later, except for certificates and anonymous access."""
+    def at_once(self, credentials: Credentials) -> Verdict | None:
+        """Certificates, anonymous access, and nothing to check at all."""
         login, passcode = credentials.login, credentials.passcode
         certificate = credentials.certificate
         if certificate is not None and passcode is None and login in (None, certificate):
-            done(self._principal(certificate))
+            return self._principal(certificate)
+        if login is not None or passcode is not None:
+            return None
+        if self._anonymous:
+            return self._principal(ANONYMOUS)
+        return ProtocolError(
+            ErrorCode.AUTHENTICATION_FAILED, "this broker needs a login, and CONNECT has none"
+        )
+
+    def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
+        """Now, if it is remembered, or later."""
+        name, passcode = credentials.login or "", credentials.passcode or ""
+        if self._memory.holds(name, passcode):
+            done(self._principal(name))
             return
-        if login is None and passcode is None and self._anonymous:
-            done(self._principal(ANONYMOUS))
-            return
-        name = login or ""
         known = self._hashes.get(name)
+        compared = known or self._decoy(name)
 
-        def check() -> bool:
-            return matches(known or _NOBODY, passcode or "") and known is not None
+        def check() -> bool | None:
+            try:
+                return matches(compared, passcode)
+            except VerificationError:
+                return None
 
-        self._beside(check, lambda right: done(self._principal(name) if right else None))
+        def checked(right: bool | None) -> None:
+            if right is None:
+                log.error("a passcode could not be checked; there may be too little memory")
+                words = "the broker cannot check logins just now"
+                done(ProtocolError(ErrorCode.LIMIT_EXCEEDED, words))
+            # The users may have been renewed meanwhile.
+            elif right and known is not None and self._hashes.get(name) == known:
+                self._memory.note(name, passcode)
+                done(self._principal(name))
+            else:
+                self._memory.forget(name)
+                words = "login or passcode is wrong"
+                done(ProtocolError(ErrorCode.AUTHENTICATION_FAILED, words))
+
+        self._beside(check, checked)
 
     def renew(self, hashes: Mapping[str, str]) -> set[str]:
         """Replace all users; give the logins that are gone or have another password."""
         old, self._hashes = self._hashes, dict(hashes)
+        self._memory.clear()
         return {login for login, known in old.items() if hashes.get(login) != known}
+
+    def _decoy(self, name: str) -> str:
+        """The hash to compare with when a name is unknown.
+
+        That of another user, always the same for one name: so unknown names take as long as known
+        ones also where the hashes were made with different costs.
+        """
+        if not self._hashes:
+            return _nobody()
+        place = int.from_bytes(self._sealer.seal(name)) % len(self._hashes)
+        return list(self._hashes.values())[place]
 
     def _principal(self, name: str) -> Principal:
         return Principal(name, self._role_of(name))
 
 
+@cache
+def _nobody() -> str:
+    return _hasher.hash(secrets.token_hex())
+
+
 def hash_password(password: str) -> str:
     """A salted hash to put into the configuration."""
-    return _hasher.hash(password)
+    return _hasher.hash(password.encode("utf-8", "surrogateescape"))
 
 
 def matches(password_hash: str, password: str) -> bool:
-    """Whether a password is the one that was hashed; the comparison takes constant time."""
+    """Whether a password is the one that was hashed; the comparison takes constant time.
+
+    Raises:
+        VerificationError: it could not be found out, as for want of memory.
+    """
     try:
-        return _hasher.verify(password_hash, password)
-    except (VerificationError, InvalidHashError):
+        return _hasher.verify(password_hash, password.encode("utf-8", "surrogateescape"))
+    except (VerifyMismatchError, InvalidHashError):
         return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from stompy_broker.admin.census import Census, Tally
 from stompy_broker.admin.desk import StaffedDesk
 from stompy_broker.admin.process import Process
 from stompy_broker.admin.streams import Identity
-from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Users
+from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Memory, Users
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.login import Logins
@@ -49,6 +50,9 @@ log = logging.getLogger("stompy_broker")
 
 Guest = Connection | Opening
 """Somebody who is connected, whether it is known what is spoken or not yet."""
+
+_MOST_CHECKS = 4
+"""Passcodes that are checked at once; each takes 19 MiB."""
 
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
 _TOO_MANY = ProtocolError(ErrorCode.LIMIT_EXCEEDED, "the broker has all the connections it takes")
@@ -184,10 +188,11 @@ class Broker:
         config = self.config
         if config.tls.cert:
             self._certificates = Certificates(config.tls)
-        logins = Logins(
+        self._logins = logins = Logins(
             self._authenticator(),
             self._clock,
             connections_per_user=config.limits.connections_per_user,
+            checks=min(len(os.sched_getaffinity(0)), _MOST_CHECKS),
         )
         access = Access(config.acl, config.security.default_access)
         self._lobby = Lobby(
@@ -260,6 +265,7 @@ class Broker:
         if not self._servers:
             return
         self._close_servers()
+        self._logins.close(_GOODBYE)
         for connection in self._connections:
             connection.stop_deliveries()
         with contextlib.suppress(TimeoutError):
@@ -359,7 +365,7 @@ class Broker:
             Process(Path(directory) if directory else None),
             listeners=lambda: self.urls,
             connections=lambda: (self.connections, self.config.limits.connections),
-            draining=lambda: self._lobby.draining,
+            door=lambda: (self._lobby.draining, self._logins.waiting),
         )
 
     def _staff(self) -> StaffedDesk:
@@ -385,13 +391,19 @@ class Broker:
             anonymous=config.anonymous,
             role_of=config.role_of,
             beside=self._beside,
+            memory=Memory(config.security.login_memory, self._clock.now),
         )
         return self._users
 
-    def _beside(self, work: Callable[[], bool], done: Callable[[bool], None]) -> None:
-        """Run slow work on a thread; call back on the loop."""
-        future = self._loop.run_in_executor(None, work)
-        future.add_done_callback(lambda f: None if f.cancelled() else done(f.result()))
+    def _beside(self, work: Callable[[], bool | None], done: Callable[[bool | None], None]) -> None:
+        """Run slow work on a thread; call back on the loop. None = it could not be done."""
+        try:
+            future = self._loop.run_in_executor(None, work)
+        except RuntimeError as error:
+            log.error("no thread for a login: %s", error)
+            done(None)
+            return
+        future.add_done_callback(lambda f: None if f.cancelled() else done(_outcome(f)))
 
     def _admit(self, opening: Opening) -> ProtocolError | None:
         most, most_there = (
@@ -488,6 +500,14 @@ def users_of(config: BrokerConfig) -> dict[str, str]:
             f"security.users_file: {twice[0]!r} stands in [users] too; take one of them out"
         )
     return config.users | more
+
+
+def _outcome(future: asyncio.Future[bool | None]) -> bool | None:
+    error = future.exception()
+    if error is not None:
+        log.error("fault in a thread for logins", exc_info=error)
+        return None
+    return future.result()
 
 
 def _wall_ms() -> int:

@@ -131,6 +131,11 @@ class SecurityConfig(_Section):
     default_access: Literal["allow", "deny"] = Field(
         default="allow", description="What becomes of what no `[[acl]]` matches."
     )
+    login_memory: NonNegativeFloat = Field(
+        default=600.0,
+        description="Seconds for which a passcode that was right is remembered, as a mark that "
+        "only this process can read, so that the next logins with it take no time; 0 = not at all.",
+    )
 
 
 class RolesConfig(_Section):

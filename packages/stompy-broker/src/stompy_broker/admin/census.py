@@ -118,7 +118,7 @@ class Census:
         process: what the operating system says.
         listeners: where connections are taken.
         connections: how many there are, logged in or not, and how many there may be.
-        draining: whether only operators may come in.
+        door: whether only operators may come in, and how many wait to be let in.
 
     Attributes:
         clients: rows about clients.
@@ -136,7 +136,7 @@ class Census:
         *,
         listeners: Callable[[], Sequence[str]],
         connections: Callable[[], tuple[int, int]],
-        draining: Callable[[], bool],
+        door: Callable[[], tuple[bool, int]],
     ) -> None:
         self.queues = QueueCensus(router)
         self.topics = TopicCensus(router)
@@ -149,7 +149,7 @@ class Census:
         self._process = process
         self._listeners = listeners
         self._connections = connections
-        self._draining = draining
+        self._door = door
         self._started = clock.now()
         self._started_at = router.wall()
         self._ticks = 0
@@ -242,6 +242,7 @@ class Census:
         router, tally, sessions = self._router, self._tally, self._sessions.values()
         facts = self._process.look()
         connected, most = self._connections()
+        draining, logins_waiting = self._door()
         traffic = {
             "in_msgs": tally.in_msgs + sum(session.in_msgs for session in sessions),
             "in_bytes": tally.in_bytes + sum(session.in_bytes for session in sessions),
@@ -256,12 +257,13 @@ class Census:
             pid=self._process.pid,
             started_at=self._started_at,
             listeners=tuple(self._listening()),
-            draining=self._draining(),
+            draining=draining,
             connections=connected,
             connections_max=most,
             connections_total=tally.connections,
             connections_refused=tally.refused,
             auth_failures=tally.auth_failures,
+            logins_waiting=logins_waiting,
             subscriptions=sum(len(session.subscriptions) for session in sessions),
             queues=len(router.queues),
             topics=len(router.topics),

@@ -69,14 +69,14 @@ class StaffedDesk(Desk):
         self._tally.connections += 1
         self._tell("connection.opened", guest, detail=_about(guest))
 
-    def turned_away(self, guest: Guest, login: str) -> None:
+    def turned_away(self, guest: Guest, login: str, reason: str) -> None:
         """A client could not log in."""
         self._tally.auth_failures += 1
         event = Event(
             type="auth.failed",
             severity="warn",
             user=login[:200],
-            reason="login or passcode is wrong",
+            reason=reason,
             detail={"peer": guest.peer.address},
         )
         self._events.tell(event)

@@ -90,7 +90,7 @@ class Desk:
     def arrived(self, guest: Guest) -> None:
         """A client has logged in."""
 
-    def turned_away(self, guest: Guest, login: str) -> None:
+    def turned_away(self, guest: Guest, login: str, reason: str) -> None:
         """A client could not log in."""
 
     def denied(self, guest: Guest, destination: str) -> None:

@@ -19,7 +19,7 @@ from stompy.heads import Head
 from stompy.heartbeat import HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
-from stompy_broker.auth import Credentials, Principal, Role
+from stompy_broker.auth import Credentials, Principal, Role, Verdict
 from stompy_broker.session.console import Console
 from stompy_broker.session.hold import Hold
 from stompy_broker.session.holdings import Holdings
@@ -31,10 +31,14 @@ from stompy_broker.session.settling import Settling
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.subscriptions import Subscriptions
 from stompy_broker.session.transactions import Transactions
+from stompy_broker.turnstile import Attempt
 
 log = logging.getLogger("stompy_broker.session")
 
 Verb = Callable[[Head, bytes], bool | None]
+
+_WATCH_SECONDS = 1.0
+"""So often somebody who waits to be let in is looked after."""
 
 
 class Session:
@@ -74,6 +78,7 @@ class Session:
             heart_beat_grace=settings.heart_beat_grace,
         )
         self._login = ""
+        self._attempt: Attempt | None = None
         self._receipts = receipts = Receipts(self._write_receipt)
         self._subscriptions = Subscriptions(lobby, self, receipts, self._fail)
         self._transactions = Transactions(
@@ -248,20 +253,33 @@ class Session:
             self.peer.host,
             self.peer.certificate,
         )
-        self._lobby.logins.authenticate(credentials, self._logged_in)
+        # The time for CONNECT is over for the client; what follows takes as long as it takes.
+        self._alarm.cancel()
+        peer = self.peer
+        attempt = self._lobby.logins.authenticate(
+            credentials, self._answered, lambda: peer.has_left
+        )
         if self.principal is None and not self._ended:
             # The answer comes later; until then nothing more is to be read.
+            self._attempt = attempt
             self.peer.pause()
+            self._alarm.set(self._clock.now() + _WATCH_SECONDS)
         return True
 
-    def _logged_in(self, principal: Principal | None) -> None:
+    def _answered(self, verdict: Verdict) -> None:
+        """Whether the client may come in."""
+        self._attempt = None
         if self._ended:
             return
         self.peer.resume()
-        if principal is None:
-            self._lobby.desk.turned_away(self, self._login)
-            self._fail(ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "login or passcode is wrong"))
+        if isinstance(verdict, Principal):
+            self._logged_in(verdict)
             return
+        if verdict.error_code is ErrorCode.AUTHENTICATION_FAILED:
+            self._lobby.desk.turned_away(self, self._login, verdict.Message)
+        self._fail(verdict)
+
+    def _logged_in(self, principal: Principal) -> None:
         if self._lobby.draining and not principal.role.includes(Role.OPERATOR):
             self._fail(ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker takes no new clients"))
             return
@@ -301,6 +319,13 @@ class Session:
             if beat:
                 self._outlet.put(beat)
             self._alarm.set(protocol.next_deadline())
+        elif self._attempt is not None:
+            # Nothing is read meanwhile, so nobody else notices.
+            if self.peer.has_left:
+                self.closed()
+                self.peer.close()
+            else:
+                self._alarm.set(self._clock.now() + _WATCH_SECONDS)
         elif protocol.state in (State.START, State.CONNECTING):
             self._fail(
                 ProtocolError(
@@ -383,7 +408,8 @@ class Session:
             answer["failed-command"] = head.command
         if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
             answer["version"] = supported_versions()
-        log.warning("%s: %s: %s", self.peer.address, error.code, error.Message)
+        user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
+        log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
         self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
         self._end(f"{error.code}: {error.Message}")
         self.peer.close(error.error_code)
@@ -402,6 +428,9 @@ class Session:
         if self.principal is not None:
             self._lobby.logins.leave(self.principal)
         self._alarm.cancel()
+        if self._attempt is not None:
+            self._lobby.logins.give_up(self._attempt)
+            self._attempt = None
         self._hold.end()
         if forget:
             self._receipts.forget()

@@ -96,6 +96,7 @@ class BrokerRow(Shown):
         connections_total: so far.
         connections_refused: so far, because there were too many.
         auth_failures: logins refused so far.
+        logins_waiting: clients that wait for their passcode to be checked.
         subscriptions: how many, those to ``$SYS`` not counted.
         queues: how many, backlogs of durable subscriptions included.
         topics: how many were published to lately.
@@ -148,6 +149,7 @@ class BrokerRow(Shown):
     connections_total: int = 0
     connections_refused: int = 0
     auth_failures: int = 0
+    logins_waiting: int = 0
     subscriptions: int = 0
     queues: int = 0
     topics: int = 0
