@@ -99,6 +99,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "routing.reading",
         },
         {"routing.queue"},
+        {"store.tables"},
         {"store.sqlite", "routing.topics", "routing.graves"},
         {"store.inspection"},
         {"routing.router", "config"},

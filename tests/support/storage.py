@@ -145,8 +145,8 @@ class Shelf:
 
     def tap(self, tap: Callable[[str, bool], None]) -> None:
         """Be told of every statement; see `Tapped`."""
-        real = self.sqlite._connection
-        self.sqlite._connection = cast(sqlite3.Connection, Tapped(real, tap))
+        real = self.sqlite.tables.connection
+        self.sqlite.tables.connection = cast(sqlite3.Connection, Tapped(real, tap))
 
     def sync(self) -> None:
         """Wait until everything told so far is safe."""

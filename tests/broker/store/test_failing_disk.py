@@ -62,20 +62,20 @@ def drained(port: int, destination: str) -> list[bytes]:
 
 
 def no_pages(store: SQLiteStore) -> None:
-    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = store.tables.connection.execute("PRAGMA page_count").fetchone()
+    store.tables.connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def pages(store: SQLiteStore) -> None:
-    store._connection.execute("PRAGMA max_page_count = 1000000")
+    store.tables.connection.execute("PRAGMA max_page_count = 1000000")
 
 
 def read_only(store: SQLiteStore) -> None:
-    store._connection.execute("PRAGMA query_only = ON")
+    store.tables.connection.execute("PRAGMA query_only = ON")
 
 
 def writable(store: SQLiteStore) -> None:
-    store._connection.execute("PRAGMA query_only = OFF")
+    store.tables.connection.execute("PRAGMA query_only = OFF")
 
 
 def io_error(store: SQLiteStore) -> None:
@@ -83,11 +83,11 @@ def io_error(store: SQLiteStore) -> None:
         if statement == "COMMIT" and not has_run:
             raise sqlite3.OperationalError("disk I/O error")
 
-    store._connection = cast(sqlite3.Connection, Tapped(store._connection, fail))
+    store.tables.connection = cast(sqlite3.Connection, Tapped(store.tables.connection, fail))
 
 
 def no_error(store: SQLiteStore) -> None:
-    store._connection = cast(Tapped, store._connection)._connection
+    store.tables.connection = cast(Tapped, store.tables.connection)._connection
 
 
 FAULTS = {
@@ -205,6 +205,48 @@ def test_producers_are_refused(tmp_path: Path, words: str):
             receipts(producer, "1")
             assert consumer.expect("MESSAGE").body == b"1"
             assert "new" not in {row.name for row in ill.broker.queues()}
+
+
+@pytest.mark.parametrize("on_failure", ["wait", "refuse"])
+def test_what_needs_no_disk_gets_its_receipts(tmp_path: Path, on_failure: str):
+    with ailing(tmp_path / "data", "disk I/O error", on_failure) as ill:
+        ill.fail()
+        with Peer.open(ill.port) as peer, Peer.open(ill.port) as reader:
+            send(peer, "/topic/t", "topic")
+            send(peer, "/queue/q", "short", "persistent:false\n")
+            send(peer, "/temp-queue/x", "temporary")
+            receipts(peer, "topic", "short", "temporary")
+            peer.send("BEGIN\ntransaction:t\n\n\0")
+            for destination in ("/topic/t", "/temp-queue/x", "/reply-queue/nobody"):
+                peer.send(f"SEND\ntransaction:t\ndestination:{destination}\n\nx\0")
+            peer.send("COMMIT\ntransaction:t\nreceipt:c\n\n\0")
+            receipts(peer, "c")
+            # Settled, too, with a receipt.
+            subscribe(reader, "/queue/q", "ack:client-individual")
+            message = reader.expect("MESSAGE")
+            reader.send(f"NACK\nid:{message['ack']}\nreceipt:n\n\n\0")
+            message = reader.expect("MESSAGE")
+            receipts(reader, "n")
+            reader.send(f"ACK\nid:{message['ack']}\nreceipt:a\n\n\0")
+            receipts(reader, "a")
+            reader.send("SUBSCRIBE\nid:1\ndestination:/topic/t\nreceipt:s1\n\n\0")
+            receipts(reader, "s1")
+            send(peer, "/topic/t", "again")
+            receipts(peer, "again")
+            assert reader.expect("MESSAGE").body == b"again"
+
+
+def test_receipts_of_one_connection_stay_in_order_while_the_disk_fails(tmp_path: Path):
+    """The one for a topic comes after the one for the disk that was asked for before it."""
+    with ailing(tmp_path / "data", "disk I/O error", "wait") as ill:
+        ill.broker._ask(lambda _: ill._fail(ill.store))
+        with Peer.open(ill.port) as peer:
+            both = (SEND.format("/queue/q", "1", "", "1"), SEND.format("/topic/t", "2", "", "2"))
+            peer.send("".join(both))
+            until(lambda: bool(ill.store.trouble), "trouble")
+            assert not peer.hears(0.1)
+            ill.heal()
+            receipts(peer, "1", "2")
 
 
 def test_what_could_not_be_written_is_lost_with_the_broker_and_nothing_else(

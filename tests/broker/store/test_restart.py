@@ -235,7 +235,7 @@ def test_a_body_that_the_disk_lost_is_told_and_passed_over(
     queue_of(shelf, 10, memory_mark=1 << 30)
     shelf.reopen()
     queue, taker = shelf.route().queue("q"), Taker(10)
-    shelf.sqlite._connection.execute("DELETE FROM message WHERE sequence % 2")
+    shelf.sqlite.tables.connection.execute("DELETE FROM message WHERE sequence % 2")
     queue.attach(taker)
     shelf.turns.until(lambda: len(taker.taken) == 5)
     assert queue.bytes == sum(message.size for message in taker.taken)

@@ -70,7 +70,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelved]:
 
 
 def test_the_mark_has_two_levels(shelf: Shelved, disk: Disk, tmp_path: Path):
-    room, connection = Room(tmp_path, 64 * MIB), shelf.sqlite._connection
+    room, connection = Room(tmp_path, 64 * MIB), shelf.sqlite.tables.connection
     for free, short in [
         (64 * MIB, False),
         (64 * MIB - 1, True),
@@ -88,7 +88,7 @@ def test_the_mark_has_two_levels(shelf: Shelved, disk: Disk, tmp_path: Path):
 
 def test_without_a_mark_nobody_looks(shelf: Shelved, disk: Disk, tmp_path: Path):
     disk.free = 0
-    assert Room(tmp_path, 0).look(shelf.sqlite._connection) == ""
+    assert Room(tmp_path, 0).look(shelf.sqlite.tables.connection) == ""
     assert disk.looks == 0
 
 
@@ -98,10 +98,10 @@ def test_what_was_settled_makes_room(shelf: Shelved, disk: Disk, tmp_path: Path)
     shelf.store.append("/queue/q", message)
     shelf.sync()
     room, disk.free = Room(tmp_path, 64 * MIB), 63 * MIB
-    assert room.look(shelf.sqlite._connection)
+    assert room.look(shelf.sqlite.tables.connection)
     shelf.store.remove(message)
     shelf.sync()
-    assert not room.look(shelf.sqlite._connection)
+    assert not room.look(shelf.sqlite.tables.connection)
 
 
 def test_a_shortage_is_trouble_though_everything_is_written(

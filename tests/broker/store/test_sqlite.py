@@ -119,7 +119,7 @@ def test_damage_is_found_after_an_unclean_end(shelf: Shelf, tmp_path: Path):
     for sequence in range(300):
         shelf.store.append("/queue/q", make_message(sequence, b"x" * 1000))
     shelf.sync()
-    shelf.sqlite._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    shelf.sqlite.tables.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     copy = shelf.copy(tmp_path / "copy")
     damage(copy)
     reason = opened(copy)
@@ -379,11 +379,11 @@ def test_queues_that_ended_leave_no_name_behind(shelf: Shelf):
     shelf.sync()
     shelf.store.append("/queue/stays", make_message(100))
     shelf.sync()
-    assert len(shelf.sqlite._queues) == 11
+    assert len(shelf.sqlite.tables.queues) == 11
     shelf.reopen()
     assert len(contents(shelf).messages) == 1
-    assert list(shelf.sqlite._queues) == ["/queue/stays"]
-    assert shelf.sqlite._connection.execute("SELECT destination FROM queue").fetchall() == [
+    assert list(shelf.sqlite.tables.queues) == ["/queue/stays"]
+    assert shelf.sqlite.tables.connection.execute("SELECT destination FROM queue").fetchall() == [
         ("/queue/stays",)
     ]
 

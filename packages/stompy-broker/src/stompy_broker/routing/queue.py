@@ -36,7 +36,7 @@ from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
-from stompy_broker.store.base import Done, MessageStore
+from stompy_broker.store.base import Done, MessageStore, when_safe
 
 log = logging.getLogger("stompy_broker.queue")
 
@@ -173,7 +173,7 @@ class Queue(Oversight):
         """
         if self._special and not self._take_in(message, admit=admit):
             if done is not None:
-                self._house.store.sync(done)
+                when_safe(self._house.store, message, done)
             return
         self.published += 1
         waiting = self._waiting
@@ -193,7 +193,7 @@ class Queue(Oversight):
             self._keep(message)
             self._put(message)
         if done is not None:
-            self._house.store.sync(done)
+            when_safe(self._store, message, done)
 
     def attach(self, consumer: Consumer) -> None:
         """Let a consumer take part, last in line."""
@@ -226,7 +226,7 @@ class Queue(Oversight):
             self.nacked += 1
             self._reject(message.returned(), rejection)
         if done is not None:
-            self._house.store.sync(done)
+            when_safe(self._store if rejection is None else self._house.store, message, done)
 
     def stats(self, done: Callable[[QueueStats], None]) -> None:
         """Give the counters."""

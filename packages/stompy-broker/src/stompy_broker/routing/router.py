@@ -25,7 +25,7 @@ from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import Totals
 from stompy_broker.routing.topics import Topics
-from stompy_broker.store.base import Done, MessageStore
+from stompy_broker.store.base import Done, MessageStore, when_safe
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -261,7 +261,10 @@ class Router:
                 if queue.pressure is not None and queue.pressure.full:
                     own = queue.pressure
         if done is not None:
-            self.store.sync(done)
+            if head.persistent and any(queue.is_stored for queue in queues):
+                self.store.sync(done)
+            else:
+                done()
         return own
 
     def _publish_reply(self, name: str, head: MessageHead, body: bytes, done: Done | None) -> None:
@@ -270,7 +273,7 @@ class Router:
         if queue is None:
             self.unroutable += 1
             if done is not None:
-                self.store.sync(done)
+                done()
             return
         headers = head.headers() | {"destination": queue.destination}
         self.publish_to(queue, MessageHead.from_headers(headers), body, done)
@@ -290,7 +293,7 @@ class Router:
         queue.published += 1
         self.bury(queue, message, "expired", "")
         if done is not None:
-            self.store.sync(done)
+            when_safe(self.store, message, done)
 
     # -- pressure -------------------------------------------------------------------------
 

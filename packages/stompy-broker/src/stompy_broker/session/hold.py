@@ -8,6 +8,7 @@ from collections.abc import Callable
 from stompy_broker.clock import Clock
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.session.lobby import Peer
+from stompy_broker.store.base import MessageStore
 
 log = logging.getLogger("stompy_broker.session")
 
@@ -17,17 +18,21 @@ _WATCH_SECONDS = 1.0
 class Hold:
     """Reads no more from a client while there is no room for what it sends.
 
+    It may be a matter of milliseconds, until the store has taken over what the client sent
+    (`briefly`). Only when that takes longer it is worth telling.
+
     Args:
         clock: for looking whether it has left meanwhile.
         peer: its connection.
-        changed: told whether it has to wait from now on.
+        changed: told whether it has to wait from now on, and whether that is worth telling.
     """
 
-    def __init__(self, clock: Clock, peer: Peer, changed: Callable[[bool], None]) -> None:
+    def __init__(self, clock: Clock, peer: Peer, changed: Callable[[bool, bool], None]) -> None:
         self._clock = clock
         self._peer = peer
         self._changed = changed
-        self._held_by: Pressure | None = None
+        self._held_by: Pressure | MessageStore | None = None
+        self._brief = False
         self._leaving = False
         self._ended = False
         self._watch = clock.alarm(self._see_if_left)
@@ -35,7 +40,7 @@ class Hold:
     @property
     def holds(self) -> bool:
         """Whether the client has to wait."""
-        return self._held_by is not None
+        return self._held_by is not None and not self._brief
 
     def begin(self, pressure: Pressure, *, consumes: bool) -> None:
         """Let it wait for room, if it has to.
@@ -46,12 +51,22 @@ class Hold:
         """
         if self._held_by is not None or self._leaving or not pressure.stops(consumes=consumes):
             return
-        self._held_by = pressure
-        pressure.wait(self._go_on)
+        self._wait_for(pressure)
+        self._changed(True, True)
+        log.info("%s: waits for room before it may send more", self._peer.address)
+
+    def briefly(self, store: MessageStore) -> None:
+        """Let it wait until the store, which is behind, takes more."""
+        if self._held_by is None and not self._leaving and not self._ended:
+            self._brief = True
+            self._wait_for(store)
+            self._changed(True, False)
+
+    def _wait_for(self, what: Pressure | MessageStore) -> None:
+        self._held_by = what
+        what.wait(self._go_on)
         self._watch.set(self._clock.now() + _WATCH_SECONDS)
         self._peer.pause()
-        self._changed(True)
-        log.info("%s: waits for room before it may send more", self._peer.address)
 
     def end(self) -> None:
         """The session is over."""
@@ -68,13 +83,19 @@ class Hold:
             self._held_by.forget(self._go_on)
             self._leaving = True
             self._go_on()
-        else:
-            self._watch.set(self._clock.now() + _WATCH_SECONDS)
+            return
+        if self._brief:
+            self._brief = False
+            self._changed(True, True)
+            log.info("%s: waits for the disk before it may send more", self._peer.address)
+        self._watch.set(self._clock.now() + _WATCH_SECONDS)
 
     def _go_on(self) -> None:
+        brief, self._brief = self._brief, False
         self._held_by = None
         if self._ended:
             return
-        self._changed(False)
+        self._changed(False, not brief)
         self._peer.resume()
-        log.info("%s: may send again", self._peer.address)
+        if not brief:
+            log.info("%s: may send again", self._peer.address)

@@ -16,7 +16,7 @@ from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.session.hold import Hold
 from stompy_broker.session.lobby import Client
-from stompy_broker.session.receipts import Receipts, nothing_owed
+from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.subscriptions import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
 from stompy_broker.store.base import Done
@@ -173,7 +173,8 @@ class Sending:
         if destination.kind is Kind.TEMPORARY:
             if self._client.ended:
                 # In the middle of its COMMIT, which cut off a slow subscriber: itself.
-                self._router.store.sync(done or nothing_owed)
+                if done is not None:
+                    done()
                 return
             own = self._subscriptions.temporary.own(destination.name)
             self._router.publish_to(own, head, body, done)

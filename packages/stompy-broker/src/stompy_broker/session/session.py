@@ -127,7 +127,8 @@ class Session:
     def receive(self, data: bytes) -> None:
         """Bytes arrived."""
         self._router.note_time()
-        protocol = self._protocol
+        protocol, store = self._protocol, self._router.store
+        gathered = store.gathered
         now = self.received_at = self._clock.now()
         frames = protocol.receive_data(data, now)
         self.in_bytes += len(data)
@@ -144,7 +145,8 @@ class Session:
             self._settling.go_on()
         if protocol.failure is not None:
             self._fail(protocol.failure)
-        self._router.store.heard()
+        if store.heard(gathered):
+            self._hold.briefly(store)
 
     def writable(self) -> None:
         """The outlet has room again."""
@@ -334,9 +336,10 @@ class Session:
                 )
             )
 
-    def _blocked(self, blocked: bool) -> None:
+    def _blocked(self, blocked: bool, tell: bool) -> None:
         """The client has to wait before it may send more, or may go on."""
-        self._lobby.desk.blocked(self, blocked)
+        if tell:
+            self._lobby.desk.blocked(self, blocked)
         beat = self._protocol.heart_beat
         if beat is not None and blocked:
             beat.suspended = True

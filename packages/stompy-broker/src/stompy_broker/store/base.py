@@ -90,6 +90,11 @@ class MessageStore(Protocol):
     durable: bool
     trouble: str
 
+    @property
+    def gathered(self) -> int:
+        """How much it was told since it last began to write, by a rough count of bytes."""
+        ...
+
     def stats(self) -> StoreStats:
         """How it is doing."""
         ...
@@ -145,10 +150,43 @@ class MessageStore(Protocol):
         """Call ``done`` once everything told so far is safe; at once where it is already."""
         ...
 
-    def heard(self) -> None:
-        """What one client sent was worked through; what it waits for may be made safe now."""
+    def heard(self, before: int) -> bool:
+        """What one client sent was worked through; what it waits for may be made safe now.
+
+        Args:
+            before: what `gathered` was before.
+
+        Returns:
+            Whether nothing more should be read from the client until `wait` calls: the store is
+            behind, and the client told it much.
+        """
+        ...
+
+    def wait(self, go_on: Done) -> None:
+        """Call ``go_on`` once the store takes more. Harmless when repeated."""
+        ...
+
+    def forget(self, go_on: Done) -> None:
+        """Do not call it any more."""
         ...
 
     def close(self) -> None:
         """Make everything safe and let go of all resources. Who waits is not told any more."""
         ...
+
+
+def when_safe(store: MessageStore | None, message: Message, done: Done) -> None:
+    """Call ``done`` when what a store was told about a message is safe.
+
+    At once for what is not stored: it waits neither for a commit of others, nor for a disk that
+    cannot be written to.
+
+    Args:
+        store: of the queues that it came to, or left; None = they store nothing.
+        message: the message.
+        done: what to call.
+    """
+    if store is not None and message.head.persistent:
+        store.sync(done)
+    else:
+        done()

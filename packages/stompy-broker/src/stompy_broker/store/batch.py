@@ -10,6 +10,9 @@ from stompy_broker.store.base import Done, StoredSubscription
 
 _PAGE = 4096
 
+_CHANGE = 600
+"""What a change weighs beside its bytes: its row takes as long to write as so many bytes do."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -17,6 +20,7 @@ class Batch:
 
     Attributes:
         appended: new messages and their queues, by sequence.
+        bytes: the size of the new messages.
         noted: deliveries and the time not to deliver before, by sequence.
         removed: sequences of messages that may be on disk.
         kept: durable subscriptions by name; None = it was deleted.
@@ -26,6 +30,7 @@ class Batch:
     """
 
     appended: dict[int, tuple[str, Message]] = field(default_factory=dict)
+    bytes: int = 0
     noted: dict[int, tuple[int, int]] = field(default_factory=dict)
     removed: list[int] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
@@ -44,7 +49,14 @@ class Batch:
     def pages(self) -> int:
         """About how many pages are written for it."""
         changed = (len(self.noted) + len(self.removed)) // 4
-        return 2 + changed + sum([message.size for _, message in self.appended.values()]) // _PAGE
+        return 2 + changed + self.bytes // _PAGE
+
+    @property
+    def weight(self) -> int:
+        """How long it takes to write, by a rough count, in bytes."""
+        return self.bytes + _CHANGE * (
+            len(self.appended) + len(self.noted) + len(self.removed) + len(self.kept)
+        )
 
     @property
     def empty(self) -> bool:
@@ -54,9 +66,11 @@ class Batch:
     def absorb(self, later: Batch) -> None:
         """Take in what came after this one, which could not be written."""
         self.appended |= later.appended
+        self.bytes += later.bytes
         self.noted |= later.noted
         for sequence in later.removed:
-            self.appended.pop(sequence, None)
+            if (taken_back := self.appended.pop(sequence, None)) is not None:
+                self.bytes -= taken_back[1].size
             self.noted.pop(sequence, None)
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed

@@ -90,8 +90,17 @@ class MemoryStore:
         """At once."""
         done()
 
-    def heard(self) -> None:
+    gathered = 0
+
+    def heard(self, before: int) -> bool:
         """There is nothing to write."""
+        return False
+
+    def wait(self, go_on: Done) -> None:
+        """Nobody is ever told to wait."""
+
+    def forget(self, go_on: Done) -> None:
+        """Nobody waits."""
 
     def close(self) -> None:
         """Nothing to let go of."""

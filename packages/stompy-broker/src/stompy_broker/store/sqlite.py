@@ -9,15 +9,15 @@ How it keeps its promises:
   told, a COMMIT of many frames for instance, is in one transaction.
 * **What is settled in time is never written.** A message removed before its batch was handed over
   is taken out of the batch.
-* **Few steps.** The interpreter's lock is given away at every step of a statement and taken again
-  only some milliseconds later when the event loop is busy. So rows are written many to a
-  statement.
 * **Small batches are written in place.** Waking a thread and being woken by it takes as long as a
   commit on a quick disk. So while commits are quick and the writer is idle, a batch of a few
   changes is written on the event loop's thread.
 * **A lone sender waits for nobody.** Where one client at a time waits for a receipt, its batch is
   written as soon as its bytes were worked through, and its receipt leaves at once, each a turn of
   the event loop sooner. Measured with ``benchmarks/peers.py``, *durable, window 1*: 8 % more.
+* **A batch has an upper size.** Who tells much in one read while the writer is behind is read no
+  further until what it told is on its way to the disk; then it may go on, one client a turn. So
+  who asks for little waits for two batches at most, and what is not written yet is bounded.
 * **Trouble is waited out.** A batch that cannot be written stays, and is tried again each second
   until it can, together with what came after it: what was consumed meanwhile needs no room any
   more. Until then nobody is told that anything is safe.
@@ -32,26 +32,23 @@ The file is locked for as long as the broker runs (`stompy_broker.store.director
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from stompy_broker.clock import Clock
-from stompy_broker.destination import Kind
 from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
 from stompy_broker.store.batch import Batch
-from stompy_broker.store.directory import FILE, lock_directory, open_database, translated
+from stompy_broker.store.directory import FILE, lock_directory
 from stompy_broker.store.room import Room
-from stompy_broker.store.rows import PRIORITY, restored_messages
+from stompy_broker.store.tables import Tables
 
 log = logging.getLogger("stompy_broker.store")
 
@@ -69,15 +66,17 @@ _SMALL, _SMALL_PAGES = 8, 64
 _QUICK_SECONDS = 0.001
 """While commits take less, small batches are written in place."""
 
-_ROWS = 128
-"""Rows to a statement."""
-
 _WAL_PAGES = 4096
 """Pages written, by a rough count, after which the WAL is carried over to the database."""
 
-_COLUMNS = "sequence, queue, received, deliveries, due, expires, flags, message_id, head, body"
+_BATCH = 1 * 1024 * 1024
+"""The weight of a batch (`Batch.weight`) from which on nobody is to tell much more."""
 
-Row = tuple[int, int, int, int, int, int, int, bytes | None, bytes, bytes]
+_MUCH = 64 * 1024
+"""Who tells less in one read need not wait, unless there are very many of them."""
+
+_CROWDED = 4
+"""At how many times the weight everybody waits who tells anything."""
 
 
 class SQLiteStore:
@@ -93,6 +92,9 @@ class SQLiteStore:
         disk_free: bytes that must be left on the disk; 0 = no matter.
         released: called when the only one who waited for a commit was told, so that the answer can
             go out at once.
+
+    Attributes:
+        tables: what is in the file.
 
     Raises:
         StoreError: the directory is in use, damaged, not ours, or cannot be written to.
@@ -124,10 +126,7 @@ class SQLiteStore:
         self._clock = clock
         self._lock = lock_directory(directory)
         try:
-            self._connection = open_database(self._file)
-            self._queues: dict[str, int] = dict(
-                self._connection.execute("SELECT destination, id FROM queue")
-            )
+            self.tables = Tables(self._file)
         except BaseException:
             os.close(self._lock)
             raise
@@ -141,6 +140,8 @@ class SQLiteStore:
         self._flush_is_due = False
         self._asked = 0  # how many wait for a commit since the last turn
         self._alone = False  # whether one did in the turn before
+        self._crowd: dict[Callable[[], None], None] = {}  # who may not tell more just now
+        self._letting_in = False
         self._lazily = clock.alarm(self._flush)
         self._again = clock.alarm(self._try_again)
         self._look_again = clock.alarm(self._have_looked)
@@ -171,34 +172,23 @@ class SQLiteStore:
         Raises:
             StoreError: the file is damaged.
         """
-        unused = set(self._queues)
-        with translated(self._file):
-            for restored in restored_messages(self._connection, self._queues):
-                unused.discard(restored.destination)
-                yield restored
-            self._forget_queues(unused)
-
-    def _forget_queues(self, destinations: Iterable[str]) -> None:
-        """Take back the numbers of queues that have no message."""
-        for destination in destinations:
-            self._connection.execute("DELETE FROM queue WHERE destination = ?", (destination,))
-            del self._queues[destination]
+        return self.tables.restore()
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
         """The set-up of queues on disk."""
-        rows = self._connection.execute("SELECT queue, headers FROM settings")
-        return {name: json.loads(headers) for name, headers in rows}
+        return self.tables.set_up_queues()
 
     def subscriptions(self) -> list[StoredSubscription]:
         """Every durable subscription on disk."""
-        rows = self._connection.execute("SELECT name, pattern, settings FROM subscription")
-        return [StoredSubscription(*row) for row in rows]
+        return self.tables.subscriptions()
 
     # -- what happens -------------------------------------------------------------------------
 
     def append(self, destination: str, message: Message) -> None:
         """To be written, unless it is removed soon."""
-        self._batch.appended[message.sequence] = (destination, message)
+        batch = self._batch
+        batch.appended[message.sequence] = (destination, message)
+        batch.bytes += message.size
         if not self._flush_is_due:
             self._flush_lazily()
 
@@ -216,6 +206,8 @@ class SQLiteStore:
             batch.removed.append(sequence)
             if not self._flush_is_due:
                 self._flush_lazily()
+        else:
+            batch.bytes -= message.size
 
     def holds(self, message: Message) -> bool:
         """Unless it is still in a batch."""
@@ -253,10 +245,32 @@ class SQLiteStore:
         self._asked += 1
         self._flush_soon()
 
-    def heard(self) -> None:
+    @property
+    def gathered(self) -> int:
+        """The weight of the batch."""
+        return self._batch.weight
+
+    def heard(self, before: int) -> bool:
         """A sender who was alone in the turn before need not wait for others to join in."""
         if self._alone and self._asked == 1 and self._batch.waiting:
             self._flush()
+            return False
+        gathered = self._batch.weight
+        if gathered < _BATCH:
+            return False
+        if self._writing is None:
+            self._flush()
+            return False
+        much = gathered - before >= _MUCH
+        return not self.trouble and (much or before < gathered >= _BATCH * _CROWDED)
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call ``go_on`` when there is room in a batch, in the order of who asked."""
+        self._crowd[go_on] = None
+
+    def forget(self, go_on: Callable[[], None]) -> None:
+        """Do not call it any more."""
+        self._crowd.pop(go_on, None)
 
     def close(self) -> None:
         """Write everything, say that all is in order, unlock. Who waits is not told any more."""
@@ -267,11 +281,11 @@ class SQLiteStore:
             for batch in (self._writing, self._batch):
                 if batch is not None and not batch.safe and not batch.empty:
                     self._write(batch)
-            self._connection.execute("UPDATE state SET clean = 1")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.tables.connection.execute("UPDATE state SET clean = 1")
+            self.tables.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             log.error("%s: the last changes could not be written: %s", self._file, error)
-        self._connection.close()
+        self.tables.connection.close()
         os.close(self._lock)
 
     # -- handing over -------------------------------------------------------------------------
@@ -302,6 +316,8 @@ class SQLiteStore:
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, Batch()
         self._writing = batch
+        if self._crowd:
+            self._let_in()
         in_place = (
             self._commit_seconds < _QUICK_SECONDS
             and not self._busy
@@ -318,6 +334,21 @@ class SQLiteStore:
         else:
             self._written(batch)
 
+    def _let_in(self) -> None:
+        """Let those tell more who wait for it: one a turn, so that not all of them do at once."""
+        if not self._letting_in:
+            self._letting_in = True
+            self._soon(self._let_one_in)
+
+    def _let_one_in(self) -> None:
+        self._letting_in = False
+        if self._crowd and (self.trouble or self._batch.weight < _BATCH):
+            go_on = next(iter(self._crowd))
+            del self._crowd[go_on]
+            go_on()
+            if self._crowd:
+                self._let_in()
+
     def _written(self, batch: Batch) -> None:
         if self._closed:
             return
@@ -333,7 +364,7 @@ class SQLiteStore:
             self._jobs.put(self._checkpoint)
         self._release(batch)
         self._tell_written(self._still_waiting(batch))
-        if self._batch.waiting:
+        if self._batch.waiting or self._batch.weight >= _BATCH:
             self._flush()
         elif self._flush_is_due:
             self._lazily.set(self._clock.now() + LAZY_SECONDS)
@@ -373,6 +404,9 @@ class SQLiteStore:
     def _review(self) -> None:
         """Say what is wrong just now, and tell when that begins and ends."""
         was, self.trouble = self.trouble, self._failure or self._shortage
+        if self._crowd and self.trouble:
+            # Who needs the disk waits for its recovery, the others for nobody.
+            self._let_in()
         if bool(was) != bool(self.trouble):
             self._tell_troubled(bool(self.trouble))
 
@@ -430,20 +464,14 @@ class SQLiteStore:
         except Exception as error:
             # On a full disk there may be room in the WAL once it was carried over.
             with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                self.tables.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._post(partial(self._failed, error))
         else:
             self._post(partial(self._written, batch))
 
     def _read(self, wanted: Mapping[int, Message], done: Done) -> None:
-        sequences, rows = list(wanted), []
         try:
-            for at in range(0, len(sequences), _ROWS):
-                some = sequences[at : at + _ROWS]
-                marks = ",".join("?" * len(some))
-                rows += self._connection.execute(
-                    f"SELECT sequence, body FROM message WHERE sequence IN ({marks})", some
-                ).fetchall()
+            rows = self.tables.bodies(list(wanted))
         except Exception as error:
             self._post(partial(self._cannot_read, wanted, done, error))
         else:
@@ -451,143 +479,25 @@ class SQLiteStore:
 
     def _checkpoint(self) -> None:
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self.tables.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
             log.warning("%s: the WAL could not be carried over: %s", self._file, error)
         self._look()
 
     def _look(self) -> None:
         try:
-            shortage = self._room.look(self._connection)
+            shortage = self._room.look(self.tables.connection)
         except (sqlite3.Error, OSError) as error:
             shortage = f"it cannot be told how much room is left: {error}"
         self._post(partial(self._looked, shortage))
 
     def _write(self, batch: Batch) -> None:
-        connection, begun = self._connection, time.perf_counter()
-        known = len(self._queues)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            self._name_queues(batch)
-            self._write_messages(batch)
-            self._write_settings(batch)
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            for destination in list(self._queues)[known:]:
-                del self._queues[destination]
-            raise
-        for destination in self._gone(batch):
-            self._queues.pop(destination, None)
-        batch.safe = True
+        begun = time.perf_counter()
+        self.tables.write(batch)
         self._pages += batch.pages
         self._commit_seconds += (time.perf_counter() - begun - self._commit_seconds) / 8
-
-    def _write_messages(self, batch: Batch) -> None:
-        _many(
-            self._connection,
-            f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
-            "(?,?,?,?,?,?,?,?,?,?)",
-            self._rows(batch),
-        )
-        _many(
-            self._connection,
-            "UPDATE message SET deliveries = n.column2, due = n.column3 "
-            "FROM (VALUES {}) AS n WHERE sequence = n.column1",
-            "(?,?,?)",
-            [
-                (sequence, *noted)
-                for sequence, noted in batch.noted.items()
-                if sequence not in batch.appended
-            ],
-        )
-        _many(
-            self._connection,
-            "DELETE FROM message WHERE sequence IN ({})",
-            "?",
-            [(sequence,) for sequence in batch.removed],
-        )
-
-    def _write_settings(self, batch: Batch) -> None:
-        connection = self._connection
-        for destination in self._gone(batch):
-            connection.execute("DELETE FROM queue WHERE destination = ?", (destination,))
-        for name, headers in batch.settings.items():
-            connection.execute("DELETE FROM settings WHERE queue = ?", (name,))
-            if headers is not None:
-                connection.execute("INSERT INTO settings VALUES (?,?)", (name, json.dumps(headers)))
-        for name, kept in batch.kept.items():
-            connection.execute("DELETE FROM subscription WHERE name = ?", (name,))
-            if kept is not None:
-                connection.execute(
-                    "INSERT INTO subscription VALUES (?,?,?)", (name, kept.pattern, kept.settings)
-                )
-
-    def _gone(self, batch: Batch) -> list[str]:
-        """The destinations of queues that ended, and did not begin again in this batch."""
-        gone = [name for name, headers in batch.settings.items() if headers is None]
-        if not gone:
-            return []
-        begun = {destination for destination, _ in batch.appended.values()}
-        names = (f"{Kind.QUEUE.value}{name}" for name in gone)
-        return [name for name in names if name in self._queues and name not in begun]
-
-    def _name_queues(self, batch: Batch) -> None:
-        """Give numbers to the queues that have none."""
-        for destination in {destination for destination, _ in batch.appended.values()}:
-            if destination not in self._queues:
-                cursor = self._connection.execute(
-                    "INSERT INTO queue (destination) VALUES (?)", (destination,)
-                )
-                assert cursor.lastrowid is not None
-                self._queues[destination] = cursor.lastrowid
-
-    def _rows(self, batch: Batch) -> list[Row]:
-        rows: list[Row] = []
-        noted, queues = batch.noted.get, self._queues
-        received, last_stamp = 0, b""
-        for sequence, (destination, message) in batch.appended.items():
-            head = message.head
-            if message.stamp is not last_stamp:
-                received, last_stamp = message.received_at, message.stamp
-            deliveries, due = noted(sequence) or (message.deliveries, 0)
-            flags = head.sized | head.stamped << 1 | head.priority << PRIORITY
-            rows.append(
-                (
-                    sequence,
-                    queues[destination],
-                    received,
-                    deliveries,
-                    due,
-                    message.expires,
-                    flags,
-                    head.message_id,
-                    head.block,
-                    message.body or b"",
-                )
-            )
-        return rows
 
 
 def _ours(error: Exception) -> Exception | None:
     """Anything but SQLite's own words is a fault of ours, and its place is of interest."""
     return None if isinstance(error, sqlite3.Error) else error
-
-
-def _many(
-    connection: sqlite3.Connection, statement: str, row: str, rows: Sequence[tuple[object, ...]]
-) -> None:
-    """Run a statement for many rows, as few times as possible, with few different texts."""
-    size, at = _ROWS, 0
-    while at < len(rows):
-        while size > len(rows) - at:
-            size //= 2
-        values = list(chain.from_iterable(rows[at : at + size]))
-        connection.execute(_text(statement, row, size), values)
-        at += size
-
-
-@lru_cache(maxsize=64)
-def _text(statement: str, row: str, size: int) -> str:
-    return statement.format(",".join([row] * size))
