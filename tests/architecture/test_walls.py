@@ -59,6 +59,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"link", "mail"},
         {"confirming", "lifeline"},
         {"consuming", "requesting", "sending", "supervisor"},
+        {"subscribing"},
         {"receiving", "transaction"},
         {"client"},
         {"aio.opening", "aio.signal"},

@@ -26,18 +26,15 @@ from time import monotonic
 from types import TracebackType
 
 from stompy.callbacks import check_plain
-from stompy.confirming import Confirmation
-from stompy.consuming import Subscription
 from stompy.dial import ConnectionSettings, dial
 from stompy.errors import STOMPError, STOMPException, STOMPTimeout
-from stompy.frame import AckMode, STOMPFrame
+from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.health import NEVER_CONNECTED, ClientHealth
 from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.lifecycle import ConnectionState, StateChange
-from stompy.lifeline import Epoch, Lifeline
+from stompy.lifeline import Lifeline
 from stompy.limits import DEFAULT_LIMITS, Limits
-from stompy.message import Message
 from stompy.receiving import FrameReceiver
 from stompy.requesting import Replies
 from stompy.retry import Reconnect
@@ -47,7 +44,6 @@ from stompy.transport.address import AddressLike
 from stompy.transport.failover import read_addresses
 from stompy.transport.tls import TLS
 from stompy.verbs import HeaderValue, Introduction
-from stompy.wanted import WantedSubscription
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
 
@@ -63,7 +59,6 @@ class STOMPClient(FrameReceiver):
     def __init__(self) -> None:
         super().__init__()
         self._finalizer: weakref.finalize[[], STOMPClient] | None = None
-        self._replies: Replies | None = None
 
     # -- the connection ----------------------------------------------------------------------
 
@@ -254,98 +249,7 @@ class STOMPClient(FrameReceiver):
             return NEVER_CONNECTED
         return line.health(0 if self._replies is None else self._replies.late)
 
-    # -- subscriptions in hand, requests, transactions ---------------------------------------
-
-    def subscription(
-        self,
-        destination: str,
-        ack_mode: str = "client-individual",
-        *,
-        id: str | None = None,
-        prefetch: int | None = None,
-        durable: str | None = None,
-        selector: str | None = None,
-        headers: Mapping[str, HeaderValue] = {},
-        timeout: float = 10.0,
-        **kv_headers: HeaderValue,
-    ) -> Subscription:
-        """Subscribe to a destination and get the subscription in hand.
-
-        It returns when the broker has confirmed the subscription; while the connection is being
-        made again it returns at once, and the subscription comes with the connection.
-
-        Args:
-            destination: destination.
-            ack_mode: ``client-individual``, ``client`` or ``auto``.
-            id: subscription id; a new one by default.
-            prefetch: how many unsettled messages the broker may have under way to us; 0 for no
-                limit.
-            durable: the name of a durable topic subscription.
-            selector: which messages are wanted, where the broker knows selectors.
-            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
-            timeout: seconds to wait for the confirmation.
-            kv_headers: more headers.
-
-        Returns:
-            The handle, which can be used with ``with``.
-
-        Raises:
-            STOMPConnectionError: there is no connection, and nobody makes one.
-            STOMPError: the broker refused.
-            STOMPTimeout: it did not answer in time.
-            UnsupportedByBroker: it has no such subscriptions.
-            ValueError: there is no such ack mode, or the id is in use.
-        """
-        line = self._last_line()
-        wanted = WantedSubscription(
-            id or self._new_id("s"),
-            destination,
-            AckMode(ack_mode),
-            prefetch=prefetch,
-            durable=durable,
-            selector=selector,
-            headers={**headers, **kv_headers},
-        )
-        if wanted.id in line.wanted:
-            raise ValueError(f"the subscription id {wanted.id!r} is in use")
-        handle = Subscription(line, wanted)
-        handle.subscribe(timeout)
-        return handle
-
-    def request(
-        self,
-        destination: str,
-        body: bytes | str = b"",
-        timeout: float = 10.0,
-        headers: Mapping[str, HeaderValue] = {},
-        **kv_headers: HeaderValue,
-    ) -> Message:
-        """Send a request and wait for its reply.
-
-        Whoever answers sends to the request's ``reply-to`` with its ``correlation-id``.
-
-        Args:
-            destination: where to.
-            body: message body; text is encoded as UTF-8.
-            timeout: seconds to wait for the reply.
-            headers: more headers.
-            kv_headers: more headers.
-
-        Raises:
-            OutcomeUnknown: the connection ended first.
-            STOMPConnectionError: there is no connection.
-            STOMPError: the broker rejected the request.
-            STOMPTimeout: no reply came in time.
-        """
-        self._last_line()
-        assert self._replies is not None
-        given = {**headers, **kv_headers}
-        return self._replies.request(destination, body, given, timeout, self._post_request)
-
-    def _post_request(
-        self, epoch: Epoch, given: dict[str, HeaderValue], body: bytes | str
-    ) -> Confirmation:
-        return self._post_on(epoch, "SEND", given, body)
+    # -- transactions -------------------------------------------------------------------------
 
     def transaction(self, txn_id: str | None = None) -> STOMPTransaction:
         """Begin a transaction.

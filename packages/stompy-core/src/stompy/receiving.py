@@ -15,11 +15,11 @@ from stompy.dial import broker_error
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException
 from stompy.frame import STOMPFrame
 from stompy.lifeline import Epoch
-from stompy.sending import FrameSender
+from stompy.subscribing import Subscriber
 from stompy.subscriptions import Duty
 
 
-class FrameReceiver(FrameSender):
+class FrameReceiver(Subscriber):
     """The receiving half of a client, on top of the sending one."""
 
     def __init__(self) -> None:

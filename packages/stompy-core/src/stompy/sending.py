@@ -17,15 +17,11 @@ from stompy.errors import (
     STOMPConnectionError,
     STOMPException,
 )
-from stompy.frame import AckMode, STOMPFrame
+from stompy.frame import STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
 from stompy.link import Link
 from stompy.standing import Standing
-from stompy.subscriptions import SubscriptionId
-from stompy.verbs import HeaderValue, as_text, message_headers, unsubscribe_headers
-from stompy.wanted import WantedSubscription
-
-_RECEIPT_SECONDS = 10.0
+from stompy.verbs import HeaderValue, as_text, message_headers
 
 
 class FrameSender(Standing):
@@ -335,109 +331,6 @@ class FrameSender(Standing):
         # Over this connection and no other: elsewhere the same id may name another message.
         names: dict[str, HeaderValue] = {**epoch.subscriptions.settlement(command, ack_id)}
         self._transmit(epoch, command, names, b"", transaction, False)
-
-    def subscribe(
-        self,
-        dest: str,
-        ack_mode: str = "auto",
-        send_acks: bool = True,
-        *,
-        id: str | None = None,
-        headers: Mapping[str, HeaderValue] = {},
-        receipt: bool | str = False,
-        **kv_headers: HeaderValue,
-    ) -> SubscriptionId:
-        """Subscribe to a destination.
-
-        `recv`, iteration and `loop` then give its messages. While the connection is being made
-        again, the subscription comes with it.
-
-        Args:
-            dest: destination.
-            ack_mode: ``auto``, ``client`` or ``client-individual``.
-            send_acks: whether messages are acknowledged for you; see ``stompy.client``.
-            id: subscription id; a new one by default.
-            headers: more headers.
-            receipt: True waits until the broker has confirmed the subscription; a text is sent as
-                receipt id, if there is a connection, and not waited for.
-            kv_headers: more headers.
-
-        Returns:
-            The subscription id, which can be used with ``with``.
-
-        Raises:
-            STOMPConnectionError: there is no connection.
-            STOMPError: with ``receipt=True``: the broker refused.
-            STOMPTimeout: with ``receipt=True``: it did not answer.
-            ValueError: there is no such ack mode.
-        """
-        line = self._last_line()
-        sub_id = id or self._new_id("s")
-        mode = AckMode(ack_mode)
-        wanted = WantedSubscription(sub_id, dest, mode, headers={**headers, **kv_headers})
-        epoch = line.want(wanted, send_acks)
-        if epoch is not None:
-            self._subscribe_on(epoch, wanted, receipt)
-        elif receipt is True:
-            # The supervisor waits for the broker's word before it gives the connection to us.
-            line.wait_ready(_RECEIPT_SECONDS)
-        return SubscriptionId(sub_id, dest, self.unsubscribe)
-
-    def _subscribe_on(self, epoch: Epoch, wanted: WantedSubscription, receipt: bool | str) -> None:
-        line = self._last_line()
-        try:
-            headers = wanted.headers_for(epoch.dialect, line.client_id)
-            asked = self._transmit(epoch, "SUBSCRIBE", headers, b"", None, receipt)
-        except STOMPConnectionError:
-            if not line.supervised:
-                raise
-            asked = None  # it comes with the next connection
-        except (STOMPException, TypeError, ValueError):
-            line.unwant(wanted.id)
-            raise
-        if receipt is True and asked is not None:
-            self.wait_for_receipt(asked)
-
-    def unsubscribe(
-        self,
-        sub_id: str,
-        *,
-        headers: Mapping[str, HeaderValue] = {},
-        receipt: bool | str = False,
-        **kv_headers: HeaderValue,
-    ) -> str | None:
-        """End a subscription; messages that were not acknowledged go back to the broker.
-
-        Args:
-            sub_id: what `subscribe` returned.
-            headers: more headers.
-            receipt: a receipt id to ask for, or True for a new one.
-            kv_headers: more headers.
-
-        Returns:
-            The receipt id if a receipt was asked for, otherwise None.
-
-        Raises:
-            STOMPConnectionError: there is no connection, and nobody makes it again.
-        """
-        line = self._last_line()
-        handle = line.handles().get(sub_id)
-        if handle is not None:
-            handle.unsubscribe()
-            return None
-        epoch = line.unwant(sub_id)
-        if epoch is None:
-            if line.supervised:
-                return None  # the next connection will not have it
-            raise line.error()
-        all_headers = unsubscribe_headers(sub_id, {**headers, **kv_headers})
-        try:
-            # On no other connection: the next one does not know this subscription.
-            return self._transmit(epoch, "UNSUBSCRIBE", all_headers, b"", None, receipt)
-        except STOMPConnectionError:
-            if not line.supervised:
-                raise
-            return None
 
     def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
         """Wait for the RECEIPT of something sent before, and take it.
