@@ -45,6 +45,7 @@ INTERNAL = {
 ONLY_ASYNCIO = {
     "Subscription": {"__anext__"},  # the handle is its own iterator
     "Confirmation": {"__await__"},
+    "SubscriptionId": {"__iter__"},  # both ways to go through it are the same mistake
 }
 
 BASES = {"Message": (stompy.STOMPFrame,), "SubscriptionId": (str,)}

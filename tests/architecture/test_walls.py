@@ -49,7 +49,7 @@ FLOORS: dict[str, list[set[str]]] = {
         },
         {"frame", "transport.failover"},
         {"addressees", "backlog", "message", "protocol.states", "subscriptions", "verbs"},
-        {"transactions", "wanted"},
+        {"arguments", "transactions", "wanted"},
         {"protocol.base"},
         {"protocol.client", "protocol.server"},
         {"protocol"},

@@ -156,7 +156,7 @@ def test_what_rabbitmq_passes_on_of_a_send_is_no_header_of_the_message(make, ser
 def test_iteration_goes_on_until_the_handle_is_ended(client):
     destination = queue()
     subscription = client.subscription(destination)
-    client.send_many(destination, "abc")
+    client.send_many(destination, ["a", "b", "c"])
     seen: list[str] = []
 
     def take(message: Delivery) -> bool:
@@ -234,7 +234,7 @@ def test_handlers_run_at_once_and_may_call_anything(client, broker):
             subscription.unsubscribe()
 
     thread = subscription.handle(handler, concurrency=3)
-    client.send_many(destination, "123")
+    client.send_many(destination, ["1", "2", "3"])
     until(lambda: stats(broker, destination).acked == 3, "three at once")
     together = threading.Barrier(1)
     client.message(destination, "end")
@@ -304,7 +304,7 @@ def test_the_end_of_a_subscription_waits_for_handlers_at_work(client, broker, fr
             subscription.unsubscribe()
 
     thread = subscription.handle(handler, concurrency=2)
-    client.send_many(destination, "abc")
+    client.send_many(destination, ["a", "b", "c"])
     assert begun.acquire(timeout=10)
     assert begun.acquire(timeout=10)
     if from_inside:
@@ -563,7 +563,7 @@ def test_messages_of_an_earlier_connection_are_stale(make, proxy):
     client.connect(proxy.url, reconnect=SWIFT)
     destination = queue()
     subscription = client.subscription(destination)
-    client.send_many(destination, "ab")
+    client.send_many(destination, ["a", "b"])
     message = subscription.get()
     until(lambda: subscription.health().waiting == 1, "the other one")
     proxy.passages[0].cut()

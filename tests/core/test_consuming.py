@@ -16,7 +16,7 @@ from stompy.link import OUTBOX_MARK
 def test_a_handle_says_what_it_wants():
     def use(client: stompy.STOMPClient) -> None:
         client.subscription(
-            "/topic/t", "auto", id="mine", selector="a = 1", prefetch=0, headers={"x": 1}, y="2"
+            "/topic/t", "auto", id="mine", selector="a = 1", prefetch=0, headers={"x": 1, "y": "2"}
         ).unsubscribe()
 
     subscribe, unsubscribe = heard_by(use)

@@ -231,6 +231,12 @@ class AsyncioAdapter:
 
         return AsyncioTransaction(self._runner, self.client, self._runner.run(begun()))
 
+    def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        async def called() -> Any:
+            return await getattr(self.client, name)(*arguments, **options)
+
+        return self._runner.run(called())
+
 
 async def _from_thread(items: Iterable[str]) -> AsyncIterator[str]:
     """The items, each of which may take its time or call the adapter."""

@@ -156,3 +156,6 @@ class BlockingAdapter:
 
     def transaction(self) -> BlockingTransaction:
         return BlockingTransaction(self.client, self.client.transaction())
+
+    def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        return getattr(self.client, name)(*arguments, **options)

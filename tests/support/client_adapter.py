@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from stompy.confirmations import Outcome
 from stompy.health import ClientHealth, SubscriptionHealth
@@ -113,3 +113,6 @@ class ClientAdapter(Protocol):
         """``with message:`` around a block that raises ``error``, or nothing."""
 
     def transaction(self) -> TransactionAdapter: ...
+
+    def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Any call, as an application writes it; mistaken ones too."""

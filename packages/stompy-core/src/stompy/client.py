@@ -25,6 +25,7 @@ from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 
+from stompy.arguments import CONNECT
 from stompy.callbacks import check_plain
 from stompy.dial import ConnectionSettings, dial
 from stompy.errors import STOMPError, STOMPException, STOMPTimeout
@@ -124,6 +125,7 @@ class STOMPClient(FrameReceiver):
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
         if on_state is not None:
             check_plain(on_state, "on_state", "it runs on a thread, where nothing is awaited")
+        CONNECT.check(kv_headers)
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,

@@ -22,6 +22,7 @@ from time import monotonic
 from types import TracebackType
 from typing import cast
 
+from stompy.arguments import word_of
 from stompy.callbacks import check_done, check_plain
 from stompy.confirmations import Outcome
 from stompy.errors import (
@@ -200,7 +201,7 @@ class Subscription:
         )
         if concurrency < 1:
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
-        policy = OnError(on_error)
+        policy = word_of(OnError, on_error, "on_error")
         if self._ended:
             raise self._why_ended()
         workers = [

@@ -10,6 +10,19 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping
 
+from stompy.arguments import (
+    MESSAGE,
+    NOTHING,
+    SEND,
+    as_body,
+    check_ack,
+    check_bodies,
+    check_command,
+    check_destination,
+    json_body,
+    json_bytes,
+    json_headers,
+)
 from stompy.confirmations import Outcome, unknown_outcome
 from stompy.confirming import Confirmation, take
 from stompy.errors import (
@@ -20,6 +33,7 @@ from stompy.errors import (
 from stompy.frame import STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
 from stompy.link import Link
+from stompy.message import Message
 from stompy.standing import Standing
 from stompy.verbs import HeaderValue, as_text, message_headers
 
@@ -73,6 +87,9 @@ class FrameSender(Standing):
                 with ``confirm``, it did not answer in time.
             ValueError: a header that the version in use cannot carry.
         """
+        check_command(command)
+        if kv_headers:
+            SEND.check(kv_headers)
         given = {**headers, **kv_headers}
         if confirm:
             return self._confirmed(command, given, body, transaction, receipt, timeout)
@@ -99,11 +116,13 @@ class FrameSender(Standing):
             all_headers["receipt"] = receipt_id
         if isinstance(body, str):
             body = body.encode()
+        elif body.__class__ is not bytes:
+            body = as_body(body)
         link = epoch.link
         link.send(link.protocol.send(command, all_headers, body))
         return receipt_id
 
-    def message(
+    def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
         self,
         destination: str,
         body: bytes | str = b"",
@@ -114,6 +133,7 @@ class FrameSender(Standing):
         *,
         confirm: bool = False,
         timeout: float | None = 10.0,
+        json: object = NOTHING,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a message.
@@ -127,7 +147,9 @@ class FrameSender(Standing):
             transaction: id of the transaction that the message belongs to.
             confirm: whether to wait until the broker has confirmed the message.
             timeout: seconds for that.
-            kv_headers: more headers.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+            kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
+                argument is refused; ``headers`` takes any.
 
         Returns:
             The receipt id if a receipt was asked for, otherwise None.
@@ -138,9 +160,17 @@ class FrameSender(Standing):
             STOMPError: with ``confirm``: the broker rejected the message.
             STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
                 with ``confirm``, it did not answer in time.
-            ValueError: a header that the version in use cannot carry.
+            TypeError: an argument of the wrong kind, or that there is not.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
         """
         line = self._line or self._last_line()
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if kv_headers:
+            MESSAGE.check(kv_headers)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
         all_headers = message_headers(destination, id, headers, kv_headers, line.dialect)
         if confirm:
             return self._confirmed("SEND", all_headers, body, transaction, receipt, timeout)
@@ -154,7 +184,8 @@ class FrameSender(Standing):
         id: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
         transaction: str | None = None,
-        **kv_headers: HeaderValue,
+        *,
+        json: object = NOTHING,
     ) -> Confirmation:
         """Send a message and do not wait for its confirmation yet.
 
@@ -166,11 +197,17 @@ class FrameSender(Standing):
         Raises:
             STOMPConnectionError: there is no connection; nothing was sent.
             STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            TypeError: an argument of the wrong kind.
             UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
-            ValueError: a header that the version in use cannot carry.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
         """
         line = self._line or self._last_line()
-        all_headers = message_headers(destination, id, headers, kv_headers, line.dialect)
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        all_headers = message_headers(destination, id, headers, {}, line.dialect)
         return self._post("SEND", all_headers, body, transaction)
 
     def _confirmed(
@@ -238,11 +275,12 @@ class FrameSender(Standing):
     def send_many(
         self,
         destination: str,
-        bodies: Iterable[bytes | str],
+        bodies: Iterable[bytes | str] | None = None,
         window: int = 256,
         headers: Mapping[str, HeaderValue] = {},
         timeout: float | None = 10.0,
-        **kv_headers: HeaderValue,
+        *,
+        json: Iterable[object] | None = None,
     ) -> int:
         """Send messages and wait until all of them are confirmed, many at a time.
 
@@ -252,7 +290,7 @@ class FrameSender(Standing):
             window: how many may be unconfirmed at once.
             headers: headers of each message.
             timeout: seconds to wait for one confirmation.
-            kv_headers: more headers of each.
+            json: instead of bodies, values to send as JSON.
 
         Returns:
             How many were accepted: all.
@@ -261,19 +299,24 @@ class FrameSender(Standing):
             OutcomeUnknown: the connection ended; a note tells how many were accepted before.
             STOMPError: the broker rejected one, with the same note.
             STOMPTimeout: the broker did not answer in time; likewise.
+            TypeError: what is sent is one body, or no body at all.
             ValueError: a window of nothing.
         """
         if window < 1:
             raise ValueError(f"the window is 1 or more, not {window}")
+        check_bodies(bodies, json)
+        if json is not None:
+            headers = json_headers(headers)
         line = self._last_line()
+        check_destination(destination)
         unconfirmed: deque[Confirmation] = deque()
         accepted = 0
         try:
-            for body in bodies:
+            for body in _each(bodies, json):
                 if len(unconfirmed) >= window:
                     for _ in take(unconfirmed, window // 2, timeout):
                         accepted += 1
-                given = message_headers(destination, None, headers, kv_headers, line.dialect)
+                given = message_headers(destination, None, headers, {}, line.dialect)
                 unconfirmed.append(self._post("SEND", given, body, None))
             for _ in take(unconfirmed, 0, timeout):
                 accepted += 1
@@ -323,7 +366,13 @@ class FrameSender(Standing):
         self._settle("NACK", ack_id, transaction)
 
     def _settle(self, command: str, ack_id: str | STOMPFrame, transaction: str | None) -> None:
-        self._settle_on(self._sending(transaction), command, ack_id, transaction)
+        if not isinstance(ack_id, Message):
+            check_ack(ack_id)
+            self._settle_on(self._sending(transaction), command, ack_id, transaction)
+        elif command == "ACK":  # what knows its own settlement settles itself
+            ack_id.ack(transaction)
+        else:
+            ack_id.nack(transaction=transaction)
 
     def _settle_on(
         self, epoch: Epoch, command: str, ack_id: str | STOMPFrame, transaction: str | None
@@ -390,3 +439,12 @@ class FrameSender(Standing):
         if link is None:
             raise STOMPConnectionError("not connected: call connect() first")
         return link
+
+
+def _each(
+    bodies: Iterable[bytes | str] | None, json: Iterable[object] | None
+) -> Iterable[bytes | str]:
+    """The bodies, or the values as JSON."""
+    if json is not None:
+        return map(json_bytes, json)
+    return () if bodies is None else bodies

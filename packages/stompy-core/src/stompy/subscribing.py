@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stompy.arguments import (
+    NOTHING,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    ack_mode_of,
+    check_destination,
+    check_subscription_id,
+    json_body,
+)
 from stompy.confirming import Confirmation
 from stompy.consuming import Subscription
 from stompy.errors import STOMPConnectionError, STOMPException
-from stompy.frame import AckMode
 from stompy.lifeline import Epoch
 from stompy.message import Message
 from stompy.requesting import Replies
@@ -63,7 +71,9 @@ class Subscriber(FrameSender):
         """
         line = self._last_line()
         sub_id = id or self._new_id("s")
-        mode = AckMode(ack_mode)
+        mode = ack_mode_of(ack_mode)
+        check_destination(dest)
+        SUBSCRIBE.check(kv_headers)
         wanted = WantedSubscription(sub_id, dest, mode, headers={**headers, **kv_headers})
         epoch = line.want(wanted, send_acks)
         if epoch is not None:
@@ -90,7 +100,7 @@ class Subscriber(FrameSender):
 
     def unsubscribe(
         self,
-        sub_id: str,
+        sub_id: str | Subscription,
         *,
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
@@ -99,7 +109,7 @@ class Subscriber(FrameSender):
         """End a subscription; messages that were not acknowledged go back to the broker.
 
         Args:
-            sub_id: what `subscribe` returned.
+            sub_id: what `subscribe` or `subscription` returned.
             headers: more headers.
             receipt: a receipt id to ask for, or True for a new one.
             kv_headers: more headers.
@@ -109,8 +119,14 @@ class Subscriber(FrameSender):
 
         Raises:
             STOMPConnectionError: there is no connection, and nobody makes it again.
+            TypeError: this is no subscription, and no id of one.
         """
         line = self._last_line()
+        UNSUBSCRIBE.check(kv_headers)
+        if isinstance(sub_id, Subscription):
+            sub_id.unsubscribe()
+            return None
+        check_subscription_id(sub_id)
         handle = line.handles().get(sub_id)
         if handle is not None:
             handle.unsubscribe()
@@ -140,7 +156,6 @@ class Subscriber(FrameSender):
         selector: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
         timeout: float = 10.0,
-        **kv_headers: HeaderValue,
     ) -> Subscription:
         """Subscribe to a destination and get the subscription in hand.
 
@@ -157,7 +172,6 @@ class Subscriber(FrameSender):
             selector: which messages are wanted, where the broker knows selectors.
             headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
             timeout: seconds to wait for the confirmation.
-            kv_headers: more headers.
 
         Returns:
             The handle, which can be used with ``with``.
@@ -167,17 +181,19 @@ class Subscriber(FrameSender):
             STOMPError: the broker refused.
             STOMPTimeout: it did not answer in time.
             UnsupportedByBroker: it has no such subscriptions.
+            TypeError: an argument of the wrong kind.
             ValueError: there is no such ack mode, or the id is in use.
         """
         line = self._last_line()
+        check_destination(destination)
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,
-            AckMode(ack_mode),
+            ack_mode_of(ack_mode),
             prefetch=prefetch,
             durable=durable,
             selector=selector,
-            headers={**headers, **kv_headers},
+            headers=dict(headers),
         )
         if wanted.id in line.wanted:
             raise ValueError(f"the subscription id {wanted.id!r} is in use")
@@ -191,7 +207,8 @@ class Subscriber(FrameSender):
         body: bytes | str = b"",
         timeout: float = 10.0,
         headers: Mapping[str, HeaderValue] = {},
-        **kv_headers: HeaderValue,
+        *,
+        json: object = NOTHING,
     ) -> Message:
         """Send a request and wait for its reply.
 
@@ -202,7 +219,7 @@ class Subscriber(FrameSender):
             body: message body; text is encoded as UTF-8.
             timeout: seconds to wait for the reply.
             headers: more headers.
-            kv_headers: more headers.
+            json: instead of a body, what to send as JSON, with the content type that says so.
 
         Raises:
             OutcomeUnknown: the connection ended first.
@@ -210,10 +227,11 @@ class Subscriber(FrameSender):
             STOMPError: the broker rejected the request.
             STOMPTimeout: no reply came in time.
         """
-        self._last_line()
+        check_destination(destination, body)
         assert self._replies is not None
-        given = {**headers, **kv_headers}
-        return self._replies.request(destination, body, given, timeout, self._post_request)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        return self._replies.request(destination, body, headers, timeout, self._post_request)
 
     def _post_request(
         self, epoch: Epoch, given: dict[str, HeaderValue], body: bytes | str

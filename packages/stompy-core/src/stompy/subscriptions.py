@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 from types import TracebackType
+from typing import NoReturn
 
 from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError
 from stompy.frame import AckMode, STOMPFrame
@@ -40,6 +41,17 @@ class SubscriptionId(str):
         subscription.destination = destination
         subscription._unsubscribe = unsubscribe
         return subscription
+
+    def __iter__(self) -> NoReturn:
+        """A mistake that is easily made: these would be the letters of the id.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f"this is the id of the subscription, {str(self)!r}; its messages are gone through "
+            f"with `for frame in client`, or with client.subscription({self.destination!r})"
+        )
 
     def __enter__(self) -> SubscriptionId:
         """The id itself."""

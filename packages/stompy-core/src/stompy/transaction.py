@@ -10,6 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
+from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError, STOMPException
 from stompy.frame import STOMPFrame
 from stompy.verbs import HeaderValue
@@ -36,6 +37,8 @@ class TransactionClient(Protocol):
         headers: Mapping[str, HeaderValue] = ...,
         receipt: bool | str = False,
         transaction: str | None = None,
+        *,
+        json: object = NOTHING,
     ) -> str | None:
         """Send a message."""
 
@@ -76,6 +79,8 @@ class STOMPTransaction:
         id: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
+        *,
+        json: object = NOTHING,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a message within the transaction; arguments as for `STOMPClient.message`.
@@ -84,8 +89,9 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
+        TRANSACTION_MESSAGE.check(kv_headers)
         all_headers = {**headers, **kv_headers}
-        return self._client.message(destination, body, id, all_headers, receipt, self.id)
+        return self._client.message(destination, body, id, all_headers, receipt, self.id, json=json)
 
     def send(
         self,
@@ -101,6 +107,7 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
+        TRANSACTION_SEND.check(kv_headers)
         return self._client.send(command, {**headers, **kv_headers}, body, self.id, receipt)
 
     def recv(self, timeout: float | None = None) -> STOMPFrame | None:

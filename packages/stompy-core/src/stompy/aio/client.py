@@ -34,6 +34,7 @@ from stompy.aio.signal import deadline_after
 from stompy.aio.subscribing import Subscriber
 from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
+from stompy.arguments import CONNECT
 from stompy.callbacks import check_callable, check_plain
 from stompy.confirmations import Outcome
 from stompy.dial import ConnectionSettings, broker_error
@@ -132,6 +133,7 @@ class STOMPClient(Subscriber):
             raise STOMPError("this client is connecting already")
         if on_state is not None:
             check_plain(on_state, "on_state", "it may create a task")
+        CONNECT.check(kv_headers)
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,

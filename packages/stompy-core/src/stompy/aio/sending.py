@@ -11,15 +11,32 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
+from typing import TypeVar
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.link import Link
+from stompy.aio.message import Message
 from stompy.aio.session import Session
+from stompy.arguments import (
+    MESSAGE,
+    NOTHING,
+    SEND,
+    as_body,
+    check_ack,
+    check_bodies,
+    check_command,
+    check_destination,
+    json_body,
+    json_bytes,
+    json_headers,
+)
 from stompy.confirmations import Outcome
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
 from stompy.frame import STOMPFrame
 from stompy.standing import Standing
 from stompy.verbs import HeaderValue, as_text, message_headers
+
+T = TypeVar("T")
 
 
 class FrameSender(Standing):
@@ -71,6 +88,9 @@ class FrameSender(Standing):
             OutcomeUnknown: with ``confirm``: the connection ended before the answer.
             ValueError: a header that the version in use cannot carry.
         """
+        check_command(command)
+        if kv_headers:
+            SEND.check(kv_headers)
         given = {**headers, **kv_headers}
         if confirm:
             return await self._confirmed(command, given, body, transaction, receipt, timeout)
@@ -99,6 +119,8 @@ class FrameSender(Standing):
             all_headers["receipt"] = receipt_id
         if isinstance(body, str):
             body = body.encode()
+        elif body.__class__ is not bytes:
+            body = as_body(body)
         link.write(link.protocol.send(command, all_headers, body))
         return receipt_id
 
@@ -137,7 +159,7 @@ class FrameSender(Standing):
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
         return session.ask(link, command, given, receipt_id, body)
 
-    async def message(
+    async def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
         self,
         destination: str,
         body: bytes | str = b"",
@@ -148,6 +170,7 @@ class FrameSender(Standing):
         *,
         confirm: bool = False,
         timeout: float | None = 10.0,
+        json: object = NOTHING,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a message.
@@ -161,7 +184,9 @@ class FrameSender(Standing):
             transaction: id of the transaction that the message belongs to.
             confirm: whether to wait until the broker has accepted the message.
             timeout: seconds to wait for that.
-            kv_headers: more headers.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+            kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
+                argument is refused; ``headers`` takes any.
 
         Returns:
             The receipt id if a receipt was asked for, otherwise None.
@@ -172,9 +197,17 @@ class FrameSender(Standing):
                 with ``confirm``, no answer came in time.
             STOMPError: with ``confirm``: the broker rejected the message.
             OutcomeUnknown: with ``confirm``: the connection ended before the answer.
-            ValueError: a header that the version in use cannot carry.
+            TypeError: an argument of the wrong kind, or that there is not.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
         """
         dialect = (self._session or self._last_session()).dialect
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if kv_headers:
+            MESSAGE.check(kv_headers)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
         given = message_headers(destination, id, headers, kv_headers, dialect)
         if confirm:
             return await self._confirmed("SEND", given, body, transaction, receipt, timeout)
@@ -187,7 +220,8 @@ class FrameSender(Standing):
         id: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
         transaction: str | None = None,
-        **kv_headers: HeaderValue,
+        *,
+        json: object = NOTHING,
     ) -> Confirmation:
         """Send a message and do not wait for its confirmation yet.
 
@@ -197,7 +231,7 @@ class FrameSender(Standing):
             id: becomes the ``message-id`` header.
             headers: more headers.
             transaction: id of the transaction that the message belongs to.
-            kv_headers: more headers.
+            json: instead of a body, what to send as JSON, with the content type that says so.
 
         Returns:
             What the broker will say; to be awaited when that matters.
@@ -205,21 +239,28 @@ class FrameSender(Standing):
         Raises:
             STOMPConnectionError: there is no connection; the text says why.
             STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            TypeError: an argument of the wrong kind.
             UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
-            ValueError: a header that the version in use cannot carry.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
         """
         dialect = (self._session or self._last_session()).dialect
-        given = message_headers(destination, id, headers, kv_headers, dialect)
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        given = message_headers(destination, id, headers, {}, dialect)
         return await self._post("SEND", given, body, transaction)
 
     async def send_many(
         self,
         destination: str,
-        bodies: Iterable[bytes | str] | AsyncIterable[bytes | str],
+        bodies: Iterable[bytes | str] | AsyncIterable[bytes | str] | None = None,
         window: int = 256,
         headers: Mapping[str, HeaderValue] = {},
         timeout: float | None = 10.0,
-        **kv_headers: HeaderValue,
+        *,
+        json: Iterable[object] | AsyncIterable[object] | None = None,
     ) -> int:
         """Send messages and wait until all of them are confirmed, many at a time.
 
@@ -229,7 +270,7 @@ class FrameSender(Standing):
             window: how many may be unconfirmed at the same time.
             headers: more headers, of each.
             timeout: seconds to wait for each confirmation.
-            kv_headers: more headers, of each.
+            json: instead of bodies, values to send as JSON.
 
         Returns:
             How many were accepted: all.
@@ -239,18 +280,22 @@ class FrameSender(Standing):
                 were accepted before.
             OutcomeUnknown: the connection ended; likewise.
             STOMPTimeout: no answer came in time; likewise.
+            TypeError: what is sent is one body, or no body at all.
             ValueError: ``window`` is less than 1.
         """
         if window < 1:
             raise ValueError(f"the window is 1 or more, not {window}")
-        all_headers = {**headers, **kv_headers}
+        check_bodies(bodies, json)
+        if json is not None:
+            headers = json_headers(headers)
+        check_destination(destination)
         unconfirmed: deque[Confirmation] = deque()
         posted = 0
         try:
-            async for body in _each(bodies):
+            async for body in _each(bodies, json):
                 if len(unconfirmed) >= window:
                     await _take(unconfirmed, window // 2, timeout)
-                unconfirmed.append(await self.post(destination, body, None, all_headers))
+                unconfirmed.append(await self.post(destination, body, None, headers))
                 posted += 1
             await _take(unconfirmed, 0, timeout)
         except STOMPException as error:
@@ -307,6 +352,13 @@ class FrameSender(Standing):
     async def _settle_by_hand(
         self, command: str, ack_id: str | STOMPFrame, transaction: str | None
     ) -> None:
+        if isinstance(ack_id, Message):  # what knows its own settlement settles itself
+            if command == "ACK":
+                await ack_id.ack(transaction)
+            else:
+                await ack_id.nack(transaction=transaction)
+            return
+        check_ack(ack_id)
         session = self._last_session()
         session.dialect.check_settlement(transaction)
         if session.link.crowded or transaction is not None:
@@ -386,12 +438,22 @@ async def _take(unconfirmed: deque[Confirmation], keep: int, timeout: float | No
 
 
 async def _each(
-    bodies: Iterable[bytes | str] | AsyncIterable[bytes | str],
+    bodies: Iterable[bytes | str] | AsyncIterable[bytes | str] | None,
+    json: Iterable[object] | AsyncIterable[object] | None,
 ) -> AsyncIterator[bytes | str]:
-    """The bodies, wherever they come from."""
-    if isinstance(bodies, AsyncIterable):
-        async for body in bodies:
-            yield body
+    """The bodies, or the values as JSON, wherever they come from."""
+    if json is not None:
+        async for value in _one_by_one(json):
+            yield json_bytes(value)
     else:
-        for body in bodies:
+        async for body in _one_by_one(() if bodies is None else bodies):
             yield body
+
+
+async def _one_by_one(things: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(things, AsyncIterable):
+        async for thing in things:
+            yield thing
+    else:
+        for thing in things:
+            yield thing

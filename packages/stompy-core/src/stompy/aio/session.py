@@ -27,6 +27,7 @@ from stompy.aio.link import Link, Owner
 from stompy.aio.mailroom import Mailroom
 from stompy.aio.requests import Requests
 from stompy.aio.signal import Signal, deadline_after
+from stompy.arguments import as_body
 from stompy.backlog import MAX_RECEIPTS
 from stompy.confirmations import Outcome
 from stompy.dialect import dialect_of
@@ -423,8 +424,8 @@ class Session(Mailroom, Owner):
             STOMPConnectionError: the link has ended.
             ValueError: a header that the version in use cannot carry.
         """
-        if isinstance(body, str):
-            body = body.encode()
+        if body.__class__ is not bytes:
+            body = as_body(body)
         link.write(link.protocol.send(command, as_text(dict(headers)), body))
 
     def ask(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
+from typing import NoReturn
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.message import Message
@@ -12,9 +13,17 @@ from stompy.aio.opening import Opening
 from stompy.aio.sending import FrameSender
 from stompy.aio.session import Session
 from stompy.aio.subscription import Subscription
+from stompy.arguments import (
+    NOTHING,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    ack_mode_of,
+    check_destination,
+    check_subscription_id,
+    json_body,
+)
 from stompy.confirmations import Outcome
 from stompy.errors import OutcomeUnknown, STOMPConnectionError
-from stompy.frame import AckMode
 from stompy.verbs import HeaderValue, request_headers, unsubscribe_headers
 from stompy.wanted import WantedSubscription
 
@@ -57,7 +66,9 @@ class Subscriber(FrameSender):
             STOMPTimeout: with ``receipt=True``: it did not answer.
             ValueError: there is no such ack mode.
         """
-        mode = AckMode(ack_mode)
+        mode = ack_mode_of(ack_mode)
+        check_destination(dest)
+        SUBSCRIBE.check(kv_headers)
         wanted = WantedSubscription(
             id or self._new_id("s"), dest, mode, headers={**headers, **kv_headers}
         )
@@ -117,7 +128,6 @@ class Subscriber(FrameSender):
         selector: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
         timeout: float | None = 10.0,
-        **kv_headers: HeaderValue,
     ) -> Opening[Subscription]:
         """Subscribe to a destination and get the subscription in hand.
 
@@ -133,7 +143,6 @@ class Subscriber(FrameSender):
             selector: which messages, in the broker's own words.
             headers: more headers, which win over those that follow from the rest.
             timeout: seconds to wait until the broker has confirmed the subscription.
-            kv_headers: more headers.
 
         Returns:
             To be awaited: the handle. With ``async with`` the subscription ends with the block.
@@ -143,16 +152,18 @@ class Subscriber(FrameSender):
             STOMPError: the broker refused.
             STOMPTimeout: it did not answer in time.
             UnsupportedByBroker: the broker has no such subscriptions.
+            TypeError: an argument of the wrong kind.
             ValueError: there is no such ack mode, or the id is in use.
         """
+        check_destination(destination)
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,
-            AckMode(ack_mode),
+            ack_mode_of(ack_mode),
             prefetch,
             durable,
             selector,
-            {**headers, **kv_headers},
+            dict(headers),
         )
         return Opening(self._hold(wanted, timeout))
 
@@ -180,7 +191,7 @@ class Subscriber(FrameSender):
 
     async def unsubscribe(
         self,
-        sub_id: str,
+        sub_id: str | Subscription,
         *,
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
@@ -189,7 +200,7 @@ class Subscriber(FrameSender):
         """End a subscription; messages that were not acknowledged go back to the broker.
 
         Args:
-            sub_id: what `subscribe` returned.
+            sub_id: what `subscribe` or `subscription` returned.
             headers: more headers.
             receipt: a receipt id to ask for, or True for a new one.
             kv_headers: more headers.
@@ -199,8 +210,14 @@ class Subscriber(FrameSender):
 
         Raises:
             STOMPConnectionError: there is no connection.
+            TypeError: this is no subscription, and no id of one.
         """
         session = self._last_session()
+        UNSUBSCRIBE.check(kv_headers)
+        if isinstance(sub_id, Subscription):
+            await sub_id.unsubscribe()
+            return None
+        check_subscription_id(sub_id)
         receiver = session.receivers.get(sub_id)
         if isinstance(receiver, Subscription):
             await receiver.unsubscribe()
@@ -218,7 +235,8 @@ class Subscriber(FrameSender):
         body: bytes | str = b"",
         timeout: float = 10.0,
         headers: Mapping[str, HeaderValue] = {},
-        **kv_headers: HeaderValue,
+        *,
+        json: object = NOTHING,
     ) -> Message:
         """Send a request and wait for its reply.
 
@@ -229,7 +247,7 @@ class Subscriber(FrameSender):
             body: message body; text is encoded as UTF-8.
             timeout: seconds to wait for the reply.
             headers: more headers.
-            kv_headers: more headers.
+            json: instead of a body, what to send as JSON, with the content type that says so.
 
         Returns:
             The reply.
@@ -239,14 +257,16 @@ class Subscriber(FrameSender):
             STOMPError: the broker refused the message, or the connection ended first.
         """
         session = self._last_session()
+        check_destination(destination, body)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
         requests = session.requests
         deadline = session.now() + timeout
         link = await session.writable()
         reply_to, correlation_id = requests.begin()
         try:
-            given = {**headers, **kv_headers}
             all_headers = request_headers(
-                destination, reply_to, correlation_id, given, session.dialect
+                destination, reply_to, correlation_id, headers, session.dialect
             )
             session.write(link, "SEND", all_headers, body)
         except BaseException:
@@ -272,6 +292,26 @@ class SubscriptionId(str):
         subscription.destination = destination
         subscription._sender = sender
         return subscription
+
+    def __iter__(self) -> NoReturn:
+        """A mistake that is easily made: these would be the letters of the id.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f"this is the id of the subscription, {str(self)!r}; its messages are gone through "
+            "with `async for frame in client`, or with "
+            f"client.subscription({self.destination!r})"
+        )
+
+    def __aiter__(self) -> NoReturn:
+        """A mistake that is easily made: these would be the letters of the id.
+
+        Raises:
+            TypeError: always.
+        """
+        iter(self)
 
     async def __aenter__(self) -> SubscriptionId:
         """The id itself."""

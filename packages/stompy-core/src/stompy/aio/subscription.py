@@ -27,6 +27,7 @@ from stompy.aio.link import Link
 from stompy.aio.message import Message
 from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
+from stompy.arguments import word_of
 from stompy.callbacks import check_callable, check_done
 from stompy.consuming import DRAIN_SECONDS, OnError
 from stompy.errors import (
@@ -160,7 +161,7 @@ class Subscription:
         check_callable(function, "a handler")
         if concurrency < 1:
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
-        policy = OnError(on_error)
+        policy = word_of(OnError, on_error, "on_error")
         if self._ended or self._draining:
             raise self._end_reason()
         workers = [

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol
 
+from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError
 from stompy.frame import STOMPFrame
 from stompy.verbs import HeaderValue
@@ -35,6 +36,8 @@ class TransactionClient(Protocol):
         headers: Mapping[str, HeaderValue] = ...,
         receipt: bool | str = False,
         transaction: str | None = None,
+        *,
+        json: object = NOTHING,
     ) -> str | None:
         """Send a message."""
 
@@ -78,6 +81,8 @@ class STOMPTransaction:
         id: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
         receipt: bool | str = False,
+        *,
+        json: object = NOTHING,
         **kv_headers: HeaderValue,
     ) -> str | None:
         """Send a message within the transaction; arguments as for `stompy.aio.STOMPClient.message`.
@@ -86,8 +91,11 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
+        TRANSACTION_MESSAGE.check(kv_headers)
         all_headers = {**headers, **kv_headers}
-        return await self._client.message(destination, body, id, all_headers, receipt, self.id)
+        return await self._client.message(
+            destination, body, id, all_headers, receipt, self.id, json=json
+        )
 
     async def send(
         self,
@@ -103,6 +111,7 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
+        TRANSACTION_SEND.check(kv_headers)
         return await self._client.send(command, {**headers, **kv_headers}, body, self.id, receipt)
 
     async def recv(self, timeout: float | None = None) -> STOMPFrame | None:
