@@ -1,6 +1,6 @@
 """Marks, levels, and who waits."""
 
-from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.pressure import Loans, Pressure
 
 
 def test_without_a_mark_nothing_ever_waits() -> None:
@@ -34,3 +34,17 @@ def test_everybody_waits_once_and_may_leave() -> None:
     pressure.relieved()
     pressure.relieved()
     assert calls == ["first"]
+
+
+def test_who_has_more_than_its_share_of_a_full_loan_waits_for_the_others_too() -> None:
+    loans, went_on = Loans(100), []
+    loans.holders = 4
+    loans.add(100)
+    assert (loans.full, loans.share) == (True, 25)
+    loans.wait(lambda: went_on.append(1))
+    loans.used = 75
+    loans.sink()
+    # Somebody is in the middle of handing out.
+    assert (loans.full, went_on) == (False, [])
+    loans.lend()
+    assert went_on == [1]

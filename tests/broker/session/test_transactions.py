@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from stompy.errors import ProtocolError
-from stompy_broker.routing.pressure import HARD, Pressure
+from stompy_broker.routing.pressure import Loans
 from stompy_broker.session.transactions import Publication, Transactions
 
 
 @pytest.fixture
 def transactions() -> Transactions:
-    return Transactions(Pressure(0), max_open=2, max_frames=3, max_bytes=100)
+    return Transactions(Loans(0), max_open=2, max_frames=3, max_bytes=100)
 
 
 def test_ids_are_free_again_after_the_end(transactions: Transactions) -> None:
@@ -68,27 +68,30 @@ def test_an_empty_transaction_is_done_at_once(transactions: Transactions) -> Non
     assert done == [True]
 
 
-def test_what_they_gather_counts_as_memory() -> None:
-    memory = Pressure(100)
-    transactions = Transactions(memory, max_open=9, max_frames=99, max_bytes=10**6)
-    for name in "abc":
-        transactions.begin(name, 0.0)
-    transactions.room("a", 90)
-    transactions.room("a")
-    assert (memory.used, memory.full) == (90, False)
-    transactions.room("b", 60)
-    assert (memory.used, memory.full) == (150, True)
-    went_on: list[bool] = []
-    memory.wait(lambda: went_on.append(True))
-    # It is not told to wait, because it could never commit, but there is an end to it.
-    transactions.room("c", 100 * HARD - memory.used)
-    with pytest.raises(ProtocolError, match="the broker is full, and 51 bytes wait"):
-        transactions.room("c", 1)
-    transactions.room("c")  # an ACK makes room
-    assert memory.used == 100 * HARD
-    transactions.take("a")
-    assert not went_on
-    transactions.release()
-    assert (memory.used, went_on) == (110, [])
-    transactions.abort_all()
-    assert (memory.used, memory.full, went_on) == (0, False, [True])
+def test_what_they_gather_is_a_loan() -> None:
+    """Nobody waits for it; who has the most of it goes away with ERROR."""
+    loans = Loans(100)
+    greedy, modest = (
+        Transactions(loans, max_open=9, max_frames=99, max_bytes=10**6) for _ in range(2)
+    )
+    greedy.begin("a", 0.0)
+    greedy.begin("b", 0.0)
+    modest.begin("a", 0.0)
+    modest.begin("b", 0.0)
+    greedy.room("a", 60)
+    greedy.room("b", 30)
+    greedy.room("a")
+    assert (loans.used, loans.full) == (90, False)
+    modest.room("a", 20)
+    assert (loans.used, loans.full, loans.share) == (110, True, 25)
+    with pytest.raises(ProtocolError, match="91 bytes of it wait for COMMIT"):
+        greedy.room("b", 1)
+    greedy.room("b")  # an ACK makes room
+    modest.room("b", 5)
+    greedy.take("a")
+    assert (loans.used, loans.full, loans.holders) == (55, True, 3)
+    greedy.release()
+    assert not loans.full
+    greedy.abort_all()
+    modest.abort_all()
+    assert (loans.used, loans.holders) == (0, 0)

@@ -17,11 +17,16 @@ from tests.support.process import BrokerProcess
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
 import stompy
+from stompy.errors import ProtocolError
+from stompy.frame import AckMode
+from stompy.headers import Version
 from stompy_broker.destination import parse_destination
 from stompy_broker.message import Message, stamp
 from stompy_broker.policy import Policy
 from stompy_broker.routing.queue import Queue, Rejection
 from stompy_broker.routing.router import Router
+from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.store import sqlite
 from stompy_broker.store.base import StoredSubscription
 
@@ -165,31 +170,38 @@ def test_what_is_settled_while_it_is_written_keeps_its_body_until_then(shelf: Sh
     assert contents_of(copies[-1]).messages == ()
 
 
-def waits_to_read(queue: Queue) -> bool:
-    return queue._reading.wanted == {}
+def hoarder_of(queue: Queue, mode: AckMode = AckMode.CLIENT_INDIVIDUAL) -> AckSubscription:
+    """A client's subscription without limit, whose client reads everything and settles nothing."""
+
+    def refuse(reason: ProtocolError) -> None:
+        raise reason
+
+    outlet = Outlet(lambda: None, lambda: outlet.take() and None)
+    hoarder = AckSubscription(
+        "h", queue, outlet, Version.V1_2, refuse, tag=1, mode=mode, prefetch=0
+    )
+    hoarder.attach()
+    return hoarder
 
 
-def test_a_consumer_without_limit_does_not_have_everything_read(shelf: Shelf):
-    """It gets no more at twice the mark, and goes on when it has settled something."""
-    mark = 500_000
+def test_a_consumer_without_limit_is_not_lent_everything(shelf: Shelf):
+    """It gets no more than half the mark, holds up nobody, and goes on when it has settled some."""
+    mark = 2_000_000
     queue = queue_of(shelf, 3000, memory_mark=mark)
     router = shelf.router
     assert router is not None
-    hoarder, settled = Taker(10_000), 0
-    queue.attach(hoarder)
-    shelf.turns.until(lambda: waits_to_read(queue))
-    # With what was read at once just before.
-    assert 2 * mark <= router.pressure.used < 2 * mark + 300_000
-    publish(router, range(3000, 3001))  # does not overtake
-    while len(hoarder.taken) < 3001:
-        assert router.pressure.used < 2 * mark + 300_000
-        assert waits_to_read(queue)
-        for message in hoarder.taken[settled : settled + 300]:
-            queue.settle(message)
-            settled += 1
-        shelf.turns.time.advance(1.0)
-        shelf.turns.until(lambda: waits_to_read(queue) or len(hoarder.taken) == 3001)
-    assert numbers(hoarder) == list(range(3001))
+    hoarder, settled = hoarder_of(queue), 0
+    shelf.turns.until(lambda: hoarder not in queue._waiting)
+    while hoarder.delivered < 3000:
+        assert mark / 2 < router.loans.used < mark / 2 + 5_000
+        assert not router.pressure.full
+        assert router.loans.used == hoarder.lent
+        for number in range(settled + 1, settled + 301):
+            assert hoarder.accept(number)
+        settled += 300
+        hoarder.resume()
+        shelf.turns.until(lambda: not hoarder.waiting or hoarder.delivered == 3000)
+    assert [int(message.body or b"") for message in hoarder.unacked.values()][-1] == 2999
 
 
 def test_what_a_hoarder_leaves_behind_stays_on_disk(shelf: Shelf):
@@ -197,24 +209,23 @@ def test_what_a_hoarder_leaves_behind_stays_on_disk(shelf: Shelf):
     queue = queue_of(shelf, 3000, memory_mark=500_000)
     router = shelf.router
     assert router is not None
-    hoarder, taker = Taker(10_000), Taker(10_000)
-    queue.attach(hoarder)
-    shelf.turns.until(lambda: waits_to_read(queue))
-    queue.detach(hoarder, hoarder.taken)
-    assert in_memory(queue) < 300
+    hoarder = hoarder_of(queue)
+    shelf.turns.until(lambda: not hoarder.waiting)
+    held = hoarder.delivered
+    hoarder.end()
+    assert router.loans.used == 0
+    assert in_memory(queue) < 600
+    taker = Taker(held)
     queue.attach(taker)
-    shelf.turns.time.advance(1.0)
-    shelf.turns.until(lambda: waits_to_read(queue))
-    assert len(taker.taken) == len(hoarder.taken)
+    shelf.turns.until(lambda: len(taker.taken) == held)
     assert all(message.deliveries == 1 for message in taker.taken)
-    assert numbers(taker) == list(range(len(taker.taken)))
+    assert numbers(taker) == list(range(held))
     queue.detach(taker)
     for message in taker.taken:
         queue.settle(message)
     queue.attach(Taker(3000, auto=True))
-    shelf.turns.time.advance(1.0)
     shelf.turns.until(lambda: not queue.ready)
-    assert (router.pressure.used, router.disk.used, queue.bytes) == (0, 0, 0)
+    assert (router.pressure.used, router.loans.used, router.disk.used, queue.bytes) == (0, 0, 0, 0)
 
 
 def test_priorities_hold_after_bodies_were_read_again(shelf: Shelf):

@@ -202,7 +202,8 @@ class LimitsConfig(_Section):
     )
     memory: ByteSize = Field(
         default=ByteSize(1024 * _MIB),
-        description="Waiting messages in all, at which producers are made to wait; 0 = no mark.",
+        description="Waiting messages in all, at which producers are made to wait; half of it for "
+        "what clients hold beside that. 0 = no mark.",
     )
     disk: ByteSize = Field(
         default=ByteSize(0),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import ClassVar, TypedDict
+from typing import ClassVar, Protocol, TypedDict
 
 from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
@@ -56,6 +56,9 @@ DEFAULT_PRIORITY, HIGHEST_PRIORITY = 4, 9
 
 OVERHEAD = 200
 """Bytes that a waiting message costs beside its headers and body; for accounting."""
+
+REFERENCE = 8
+"""Bytes that one more place in a queue costs for a message that is there anyway."""
 
 _NOTABLE = BROKER_HEADERS | {
     "timestamp",
@@ -183,6 +186,16 @@ class MessageHead:
         return lines.encode("utf-8", "surrogateescape") + b"\n"
 
 
+class Account(Protocol):
+    """Where memory in use is added up."""
+
+    used: int
+
+    def sink(self) -> None:
+        """Less is in use."""
+        ...
+
+
 class Message:
     """One message in one place of one destination.
 
@@ -233,6 +246,19 @@ class Message:
     def ram_on_disk(self) -> int:
         """How much of `size` stays in memory while the body is on disk only."""
         return len(self.head.block) + OVERHEAD
+
+    def charge(self, account: Account) -> None:
+        """It is in memory. Queues that have plain messages only add up `size` themselves."""
+        account.used += self.ram
+
+    def discharge(self, account: Account) -> None:
+        """Undo `charge`."""
+        account.used -= self.ram
+
+    def leave_body(self, account: Account) -> None:
+        """Let the body go, which is on disk."""
+        account.used -= self.size - self.ram_on_disk
+        self.body = None
 
     @property
     def message_id(self) -> str:
@@ -305,21 +331,124 @@ class DoubtfulMessage(Message):
     doubtful = True
 
 
+class Common:
+    """What several copies of one message have in common: memory that counts once.
+
+    Args:
+        size: in bytes.
+    """
+
+    __slots__ = ("_account", "_copies", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._copies = 0
+        self._account: Account
+
+    def charge(self, account: Account) -> None:
+        """One more copy counts; the first one pays for all."""
+        if not self._copies:
+            self._account = account
+            account.used += self.size
+        self._copies += 1
+
+    def discharge(self) -> None:
+        """One copy less."""
+        self._copies -= 1
+        if not self._copies:
+            self._account.used -= self.size
+            self._account.sink()
+
+
+class CopiedMessage(Message):
+    """One of several copies of a message, each in a queue of its own.
+
+    Args:
+        sequence: as for every message.
+        head: that all of them have.
+        body: that all of them have.
+        stamp: as for every message.
+        common: what they have in common.
+        own: what this one costs beside that, in bytes.
+    """
+
+    __slots__ = ("_common", "_own")
+
+    def __init__(
+        self,
+        sequence: int,
+        head: MessageHead,
+        body: bytes | None,
+        stamp: bytes,
+        common: Common,
+        own: int = OVERHEAD,
+    ) -> None:
+        super().__init__(sequence, head, body, stamp)
+        self._common: Common | None = common
+        self._own = own
+
+    def charge(self, account: Account) -> None:
+        """It is in memory."""
+        if self._common is None:
+            super().charge(account)
+        else:
+            account.used += self._own
+            self._common.charge(account)
+
+    def discharge(self, account: Account) -> None:
+        """Undo `charge`."""
+        if self._common is None:
+            super().discharge(account)
+        else:
+            account.used -= self._own
+            self._common.discharge()
+
+    def leave_body(self, account: Account) -> None:
+        """Let the body go, which is on disk. What is read again is its own."""
+        if self._common is None:
+            super().leave_body(account)
+            return
+        self.discharge(account)
+        self._common = self.body = None
+        self.charge(account)
+
+
 class SharedMessage(Message):
     """A message that several subscribers will get: its tail is made once.
 
     Only for heads that are `MessageHead.plain`, whose tail is the same in every version.
     """
 
-    __slots__ = ("shared_tail",)
+    __slots__ = ("_common", "shared_tail")
 
     def __init__(self, sequence: int, head: MessageHead, body: bytes, stamp: bytes) -> None:
         super().__init__(sequence, head, body, stamp)
         self.shared_tail: bytes = super().tail(Version.V1_2)
+        self._common: Common | None = None  # until it has to wait somewhere
+
+    def charge(self, account: Account) -> None:
+        """One more queue has it."""
+        common = self._common
+        if common is None:
+            common = self._common = Common(self.size + len(self.shared_tail))
+        account.used += REFERENCE
+        common.charge(account)
+
+    def discharge(self, account: Account) -> None:
+        """Undo `charge`."""
+        assert self._common is not None
+        account.used -= REFERENCE
+        self._common.discharge()
 
     def returned(self) -> Message:
         """A message of its own for the subscriber that gave it back."""
-        return self.restored(1)
+        assert self._common is not None
+        copy = CopiedMessage(
+            self.sequence, self.head, self.body, self.stamp, self._common, REFERENCE
+        )
+        copy.deliveries = 1
+        copy.expires = self.expires
+        return copy
 
     def tail(self, version: Version) -> bytes:
         """The wire form from the value of ``message-id`` on."""

@@ -7,28 +7,25 @@ from collections import deque
 from collections.abc import Set
 
 from stompy_broker.message import Message
+from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.consumer import Consumer, Halted
 from stompy_broker.routing.line import Line
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.setup import Setup
 
 
-class Oversight(ABC):
+class Oversight(Accounts, ABC):
     """A queue as operators have to do with it.
 
     Attributes:
-        pressure: makes senders wait; None = nothing of its own does.
         subscriptions: how many subscriptions want to take part or do.
-        bytes: size of everything in it, also of what is with consumers.
         published: messages that came in.
         delivered: deliveries, redeliveries included.
         removed: messages that operators took out.
         setup: what is kept of it, and of what operators decided.
     """
 
-    pressure: Pressure | None
     subscriptions: int
-    bytes: int
     published: int
     delivered: int
     removed: int
@@ -41,10 +38,6 @@ class Oversight(ABC):
     @abstractmethod
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
-
-    @abstractmethod
-    def _let_go(self, message: Message) -> None:
-        """Account for a message no more."""
 
     # -- looking ----------------------------------------------------------------------------
 

@@ -4,6 +4,9 @@ Producers are made to wait, not refused (design: *back-pressure, never by droppi
 two levels: at the *high* one producers stop, at three quarters of it they go on. A connection
 that also consumes may be what drains the queue, so it stops only at twice the mark; otherwise a
 full broker whose consumers all produce as well could never empty itself.
+
+What only one client can give back, because it does not read or does not acknowledge, is no
+producer's fault. It is a *loan*, counts apart, and makes nobody else wait.
 """
 
 from __future__ import annotations
@@ -100,3 +103,40 @@ class Pressure:
     def forget(self, go_on: Callable[[], None]) -> None:
         """Do not call it any more."""
         self._waiting.pop(go_on, None)
+
+
+class Loans(Pressure):
+    """Bytes that only the client who has them can give back, against a mark.
+
+    They are deliveries that are not settled, what waits for topic subscribers and in temporary
+    queues, and open transactions. While they are over the mark, who has more than the same share
+    as everybody gets no more, each in its own way: an acknowledging consumer no delivery, a topic
+    subscriber the newest messages only, a transaction ERROR.
+
+    Attributes:
+        holders: how many subscriptions, temporary queues and transactions there are.
+    """
+
+    __slots__ = ("holders",)
+
+    def __init__(self, mark: int, changed: Callable[[], None] | None = None) -> None:
+        super().__init__(mark, changed)
+        self.holders = 0
+
+    def relieved(self) -> None:
+        """The low level was reached. Somebody is in the middle of something: `lend` follows."""
+        self.full = False
+        self.floor = -1.0
+        if self._changed is not None:
+            self._changed()
+
+    def lend(self) -> None:
+        """Who waits goes on."""
+        waiting, self._waiting = self._waiting, {}
+        for go_on in waiting:
+            go_on()
+
+    @property
+    def share(self) -> float:
+        """How much each may have while the mark is reached."""
+        return self.high / max(1, self.holders)

@@ -32,7 +32,7 @@ from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.line import Line
 from stompy_broker.routing.oversight import Oversight
-from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.pressure import Loans, Pressure
 from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
@@ -64,6 +64,7 @@ class House(Protocol):
 
     clock: Clock
     pressure: Pressure
+    loans: Loans
     disk: Pressure
     store: MessageStore
 
@@ -129,7 +130,10 @@ class Queue(Oversight):
         self.bytes = 0
         self.idle_since: float | None = house.clock.now()
         self._house = house
-        self._total, self._disk = house.pressure, house.disk
+        self.loans, self._disk = house.loans, house.disk
+        # Where what waits is added up. Only one client can empty what is volatile.
+        self._account: Pressure = house.loans if volatile else house.pressure
+        house.loans.holders += volatile
         stored = house.store.durable and not volatile and policy.persistent
         self._store: MessageStore | None = house.store if stored else None
         self._line = line = Line()
@@ -138,13 +142,13 @@ class Queue(Oversight):
         self._waiting: deque[Consumer] = deque()
         self._alarm = house.clock.alarm(self._release_delayed)
         self._expiry = Expiry(house.clock, house.wall, self._expire)
-        self._reading = Reading(house.clock, house.pressure, house.store, self._have_read)
+        self._reading = Reading(self._account, house.store, self._have_read)
         self._departing = Departing(house.store, self._depart)
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = bool(policy.message_ttl) or (
             not private and bool(policy.max_length or policy.max_length_bytes)
         )
-        self._backlog = private or durable
+        self._backlog = volatile or durable
         self._told_of = _TOLD_MESSAGES
         self._unacked = 0
         self._closed = False
@@ -182,7 +186,7 @@ class Queue(Oversight):
             self.delivered += 1
             if not consumer.auto:
                 self._unacked += 1
-                self._keep(message)
+                self._keep(message, self.loans)
                 self._note_delivery(message)
             if not consumer.deliver(message):
                 waiting.popleft()
@@ -190,7 +194,7 @@ class Queue(Oversight):
             elif len(waiting) > 1:
                 waiting.rotate(-1)
         else:
-            self._keep(message)
+            self._keep(message, self._account)
             self._put(message)
         if done is not None:
             when_safe(self._store, message, done)
@@ -208,8 +212,10 @@ class Queue(Oversight):
         self.step_out(consumer)
         for message in unsettled:
             self._unacked -= 1
+            self._move(message, self.loans, self._account)
             self._give_back(message.returned(), "delivery_limit", "", 0.0)
-        self._total.sink()
+        self.loans.sink()
+        self._account.sink()
         if not self._consumers:
             self.idle_since = self._house.clock.now()
         self._pump()
@@ -221,9 +227,10 @@ class Queue(Oversight):
         self._unacked -= 1
         if rejection is None:
             self.acked += 1
-            self._let_go(message)
+            self._release(message, self.loans)
         else:
             self.nacked += 1
+            self._move(message, self.loans, self._account)
             self._reject(message.returned(), rejection)
         if done is not None:
             when_safe(self._store if rejection is None else self._house.store, message, done)
@@ -305,7 +312,7 @@ class Queue(Oversight):
             self._store = self._house.store
         size = message.size
         self.bytes += size
-        self._total.used += message.ram
+        message.charge(self._account)
         self._disk.used += size
         if self.pressure is not None:
             self.pressure.used += size
@@ -327,9 +334,9 @@ class Queue(Oversight):
         """The queue ends, and what is in it. What is with consumers ends when it is settled."""
         # From now on `_take_in` turns everything away.
         self._closed = self._special = True
+        self.loans.holders -= self.volatile
         self._alarm.cancel()
         self._expiry.cancel()
-        self._reading.close()
         for message in self._departing:
             message.body = None  # accounted for like that, also when it was read meanwhile
         for message in [*self._line, *self._departing]:
@@ -353,7 +360,7 @@ class Queue(Oversight):
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
         waiting, fresh, ordered = self._waiting, self._fresh, self._ordered
-        reading = self._reading
+        reading, account = self._reading, self._account
         while waiting and (fresh or ordered) and reading.wanted is None:
             message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
             if message.body is None:
@@ -373,9 +380,10 @@ class Queue(Oversight):
             self.delivered += 1
             more = consumer.deliver(message)
             if consumer.auto:
-                self._let_go(message)
+                self._release(message, account)
             else:
                 self._unacked += 1
+                self._move(message, account, self.loans)
                 self._note_delivery(message)
             if not more:
                 waiting.popleft()
@@ -392,53 +400,13 @@ class Queue(Oversight):
 
     def _read_ahead(self) -> None:
         """Have the next bodies read from disk; go on when they are there."""
-        held = self.bytes * self._unacked / (self._unacked + len(self._line))
-        self._reading.begin(first_of(self._line.next_messages()), held)
+        self._reading.begin(first_of(self._line.next_messages()))
 
     def _have_read(self, lost: set[int]) -> None:
         if lost:
             for message in self._line.take_out(lambda message: message.sequence in lost):
                 self._lose(message)
         self._pump()
-
-    # -- accounts -------------------------------------------------------------------------
-
-    def _keep(self, message: Message) -> None:
-        """Account for a message, and store it where it is to survive."""
-        size = message.size
-        self.bytes += size
-        total = self._total
-        total.used += size
-        if total.used >= total.high:
-            total.reached()
-        if self.pressure is not None:
-            self.pressure.used += size
-            if self.pressure.used >= self.pressure.high:
-                self.pressure.reached()
-        if self._store is not None and message.head.persistent:
-            self._store.append(self.destination, message)
-            self._disk.add(size)
-
-    def _let_go(self, message: Message) -> None:
-        """Undo `_keep`."""
-        size = message.size
-        self.bytes -= size
-        total = self._total
-        total.used -= size if message.body is not None else message.ram_on_disk
-        if total.used <= total.floor:
-            total.relieved()
-        if self.pressure is not None:
-            self.pressure.used -= size
-            if self.pressure.used <= self.pressure.floor:
-                self.pressure.relieved()
-        if self._store is not None and message.head.persistent:
-            self._store.remove(message)
-            self._disk.used -= size
-            if self._disk.used <= self._disk.floor:
-                self._disk.relieved()
-            if self._reading.wanted is not None:
-                # Its body is not to be accounted for any more.
-                self._reading.wanted.pop(message.sequence, None)
 
     # -- coming back and giving up --------------------------------------------------------
 
@@ -450,7 +418,7 @@ class Queue(Oversight):
         if delay is None:
             delay = self.policy.delay(message.deliveries)
         self._give_back(message, "nack", rejection.reason, delay)
-        self._total.sink()
+        self._account.sink()
         self._pump()
 
     def _give_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
@@ -471,13 +439,6 @@ class Queue(Oversight):
             self._line.place(message)
         if message.expires:
             self._expiry.watch(message.expires)
-
-    def _shed(self, message: Message) -> None:
-        """What comes back to a full broker leaves its body on disk."""
-        total, store = self._total, self._store
-        if total.full and store is not None and message.head.persistent and store.holds(message):
-            total.used -= message.size - message.ram_on_disk
-            message.body = None
 
     def _delay(self, message: Message, seconds: float) -> None:
         self._line.delay(message, self._house.clock.now() + seconds)
@@ -503,7 +464,7 @@ class Queue(Oversight):
         if message.body is None:
             self._lose(message)
             return
-        self._total.used += message.size - message.ram_on_disk
+        self._account.used += message.size - message.ram_on_disk
         self._give_up(message, cause, reason)
 
     def _lose(self, message: Message) -> None:
@@ -552,8 +513,10 @@ class Queue(Oversight):
 
     def _watch_backlog(self) -> None:
         """Say how many wait for a durable subscriber who is away; bound other backlogs."""
-        if not self.durable:
+        if self.private:
             self._bound_backlog()
+        elif self.volatile:
+            self._bound_replies()
         elif self.ready >= self._told_of and not self._consumers:
             self._told_of = 2 * self.ready
             log.warning(
@@ -565,21 +528,39 @@ class Queue(Oversight):
 
     def _bound_backlog(self) -> None:
         """Keep a topic subscriber's backlog within its limits."""
-        policy = self.policy
-        while self.ready > policy.backlog_messages or self.bytes > policy.backlog_bytes:
+        policy, loans = self.policy, self.loans
+        most: float = policy.backlog_bytes
+        if loans.full:
+            most = min(most, loans.share)
+        while self.ready > policy.backlog_messages or self.bytes > most:
             if policy.backlog_overflow == "disconnect" and self._consumers:
                 reason = ProtocolError(
                     ErrorCode.SLOW_CONSUMER,
                     f"the subscription to {self.destination} does not keep up: "
                     f"{self.ready} messages wait for it",
                 )
-                for consumer in tuple(self._consumers):
-                    consumer.fail(reason)
+                self._cut_off(reason)
                 return
             if not self.ready:
                 return
             self.dropped += 1
             self._let_go(self._line.pop())
+
+    def _bound_replies(self) -> None:
+        """Cut off who has replies sent to a temporary queue and does not take them."""
+        loans = self.loans
+        if loans.full and self.bytes > loans.share and self._consumers:
+            self._cut_off(
+                ProtocolError(
+                    ErrorCode.SLOW_CONSUMER,
+                    f"clients hold all the memory they may, and {self.bytes} bytes wait in "
+                    f"{self.destination}",
+                )
+            )
+
+    def _cut_off(self, reason: ProtocolError) -> None:
+        for consumer in tuple(self._consumers):
+            consumer.fail(reason)
 
     # -- expiry ---------------------------------------------------------------------------
 

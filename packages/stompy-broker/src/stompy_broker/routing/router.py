@@ -16,10 +16,18 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.admin.events import Events
 from stompy_broker.clock import Clock
 from stompy_broker.destination import BACKLOG, Destination, Kind
-from stompy_broker.message import Message, MessageHead, SharedMessage, stamp
+from stompy_broker.message import (
+    Common,
+    CopiedMessage,
+    Message,
+    MessageHead,
+    SharedMessage,
+    stamp,
+)
 from stompy_broker.policy import Policies, Policy
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
+from stompy_broker.routing.marks import Marks
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.setup import Setup
@@ -53,7 +61,8 @@ class Router:
         events: told what happens to queues and messages.
 
     Attributes:
-        pressure: memory in use.
+        pressure: memory in use, but for loans.
+        loans: memory in use that only single clients can give back.
         disk: disk space in use.
         stalled: full while the store cannot write.
         topics: topic subscriptions, and the topics that were published to lately.
@@ -76,10 +85,10 @@ class Router:
         self.clock = clock
         self.store = store
         self.wall = wall
-        self.pressure = Pressure(memory_mark, self._review)
-        self.disk = Pressure(disk_mark, self._review)
-        self.stalled = Pressure(0, self._review)
-        self._full: Pressure | None = None
+        self.events = events or Events(wall)
+        self._marks = marks = Marks(clock, wall, self.events, memory_mark, disk_mark)
+        self.pressure, self.loans, self.disk = marks.memory, marks.loans, marks.disk
+        self.stalled, self.alarms = marks.stalled, marks.alarms
         self.queues: dict[str, Queue] = {}
         self.replies: dict[str, Queue] = {}
         self.durable: dict[str, DurableSubscription] = {}
@@ -90,8 +99,6 @@ class Router:
         self.policies = policies
         self.topics = Topics()
         self.gone = Totals()
-        self.alarms: dict[str, int] = {}
-        self.events = events or Events(wall)
         # Beginning with the time keeps sequences growing over restarts, without a file.
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
@@ -176,7 +183,7 @@ class Router:
         Raises:
             ProtocolError: it is refused, because a queue or the disk is full.
         """
-        if self._full is not None and admit:
+        if self._marks.full is not None and admit:
             self._refuse(destination, head)
         own: Pressure | None = None
         if destination.kind is _QUEUE:
@@ -191,8 +198,8 @@ class Router:
             own = self._publish_to_topic(destination.name, head, body, done, admit=admit)
         else:
             self._publish_reply(destination.name, head, body, done)
-        if self._full is not None and self._concerns(destination, head):
-            return self._full
+        if self._marks.full is not None and self._concerns(destination, head):
+            return self._marks.full
         return own if own is not None and own.full else None
 
     def admit(self, destination: Destination, head: MessageHead) -> None:
@@ -201,7 +208,7 @@ class Router:
         Raises:
             ProtocolError: it would not.
         """
-        if self._full is not None:
+        if self._marks.full is not None:
             self._refuse(destination, head)
         if destination.kind is _TOPIC:
             self._admit_to_topic(destination.name)
@@ -224,9 +231,17 @@ class Router:
         done: Done | None = None,
         *,
         admit: bool = True,
+        common: Common | None = None,
     ) -> None:
-        """Put a message into a queue that is known already."""
-        message = Message(next(self._sequences), head, body, self.stamp)
+        """Put a message into a queue that is known already.
+
+        With ``common``, it is one of several copies that have that in common.
+        """
+        sequence = next(self._sequences)
+        if common is None:
+            message = Message(sequence, head, body, self.stamp)
+        else:
+            message = CopiedMessage(sequence, head, body, self.stamp, common)
         if head.mortal:
             self._publish_mortal(queue, message, done, admit=admit)
         else:
@@ -250,14 +265,15 @@ class Router:
             own = queues[0].pressure
         else:
             # What may be stored, or end, has a place of its own in each queue.
-            shared = None
+            shared = common = None
             if head.plain and not head.mortal:
                 shared = SharedMessage(next(self._sequences), head, body, self.stamp)
             for queue in queues:
                 if shared is not None and not queue.unshared:
                     queue.publish(shared)
                     continue
-                self.publish_to(queue, head, body, admit=False)
+                common = common or Common(len(body) + len(head.block))
+                self.publish_to(queue, head, body, admit=False, common=common)
                 if queue.pressure is not None and queue.pressure.full:
                     own = queue.pressure
         if done is not None:
@@ -297,20 +313,9 @@ class Router:
 
     # -- pressure -------------------------------------------------------------------------
 
-    def _review(self) -> None:
-        """Something became full, or has room again. Memory is first: it stops everybody."""
-        everything = {"memory": self.pressure, "disk": self.disk, "store": self.stalled}
-        self._full = next((pressure for pressure in everything.values() if pressure.full), None)
-        for name, pressure in everything.items():
-            if pressure.full and name not in self.alarms:
-                self.alarms[name] = self.wall()
-                self.events.tell(Event(type="broker.alarm_set", severity="critical", reason=name))
-            elif not pressure.full and self.alarms.pop(name, None) is not None:
-                self.events.tell(Event(type="broker.alarm_cleared", reason=name))
-
     def _concerns(self, destination: Destination, head: MessageHead) -> bool:
         """Whether what is full has to do with a message: the disk with what is stored only."""
-        return self._full is self.pressure or self._stores(destination, head)
+        return self._marks.full is self.pressure or self._stores(destination, head)
 
     def _stores(self, destination: Destination, head: MessageHead) -> bool:
         """Whether a message goes to the disk."""
@@ -346,8 +351,7 @@ class Router:
             return
         for message in messages:
             if message.body is not None:
-                total.used -= message.size - message.ram_on_disk
-                message.body = None
+                message.leave_body(total)
         if total.used <= total.floor:
             total.relieved()
 

@@ -82,7 +82,7 @@ class Session:
         self._receipts = receipts = Receipts(self._write_receipt)
         self._subscriptions = Subscriptions(lobby, self, receipts, self._fail)
         self._transactions = Transactions(
-            self._router.pressure,
+            self._router.loans,
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,

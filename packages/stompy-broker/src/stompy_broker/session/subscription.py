@@ -188,6 +188,9 @@ class AckSubscription(Subscription):
         tag: number of this SUBSCRIBE on its connection.
         mode: `AckMode.CLIENT` (cumulative) or `AckMode.CLIENT_INDIVIDUAL`.
         prefetch: how many deliveries may be unsettled at once; 0 = no limit.
+
+    Attributes:
+        lent: size of the deliveries that are not settled, in bytes.
     """
 
     __slots__ = (
@@ -195,9 +198,11 @@ class AckSubscription(Subscription):
         "_by_message_id",
         "_cumulative",
         "_first_ack",
+        "_loans",
         "claimed",
         "credit",
         "highest",
+        "lent",
         "nacked",
         "tag",
         "unacked",
@@ -221,6 +226,9 @@ class AckSubscription(Subscription):
         self.mode = mode
         self.prefetch = prefetch
         self.credit = prefetch or _UNLIMITED
+        self.lent = 0
+        self._loans = queue.loans
+        self._loans.holders += 1
         self.nacked = 0
         self.unacked: dict[int, Message] = {}
         self.claimed: dict[int, Message] = {}
@@ -238,6 +246,7 @@ class AckSubscription(Subscription):
         number = self._delivered = self._delivered + 1
         self.unacked[number] = message
         self.credit -= 1
+        self.lent += message.size
         if self._by_message_id is None:
             ack = self._first_ack
             if message.deliveries or message.doubtful:
@@ -248,16 +257,27 @@ class AckSubscription(Subscription):
             self.highest = max(self.highest, message.sequence)
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         room = self._outlet.put_message(prefix, message.tail(self._version))
+        if self._loans.full and self._has_too_much():
+            return False
         return room and self.credit > 0
 
     def resume(self) -> None:
         """The outlet or the credit has room again."""
-        if self.credit > 0:
+        if self.credit > 0 and not (self._loans.full and self._has_too_much()):
             super().resume()
+
+    def _has_too_much(self) -> bool:
+        """Whether this one has to settle before it gets more, because clients hold too much."""
+        if self.lent <= self._loans.share:
+            return False
+        self._loans.wait(self.resume)
+        return True
 
     def end(self) -> None:
         """Take no more; what is neither settled nor claimed returns to its place."""
         super().end()
+        self._loans.holders -= 1
+        self._loans.forget(self.resume)
         self.unacked.clear()
 
     def unsettled(self) -> Iterable[Message]:
@@ -353,8 +373,10 @@ class AckSubscription(Subscription):
         unacked = self.unacked
         if number not in unacked or (self._cumulative and number != next(iter(unacked))):
             return False
+        message = unacked.pop(number)
         self.credit += 1
-        self.queue.settle(unacked.pop(number))
+        self.lent -= message.size
+        self.queue.settle(message)
         return True
 
     def disclaim(self, numbers: list[int]) -> None:
@@ -374,4 +396,5 @@ class AckSubscription(Subscription):
         if self._by_message_id is not None:
             self._by_message_id.pop(message.message_id, None)
         self.credit += 1
+        self.lent -= message.size
         return message

@@ -42,16 +42,18 @@ class TemporaryQueues:
     def check_room(self, name: str) -> None:
         """Refuse to fill the broker with what only the sender could take out again.
 
-        Held until there is room, it could never do that, and all other producers would wait too.
+        Held until there is room, it could never do that.
 
         Raises:
             ProtocolError: the broker is full, and this temporary queue is part of the reason.
         """
         own = self.own(name)
-        if self._router.pressure.full and own.bytes:
+        loans = self._router.loans
+        if loans.full and own.bytes > loans.share:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"the broker is full, and {own.bytes} bytes wait in {own.destination!r}",
+                "clients hold all the memory they may (half of limits.memory), and "
+                f"{own.bytes} bytes of it wait in {own.destination!r}",
             )
 
     def close(self) -> None:

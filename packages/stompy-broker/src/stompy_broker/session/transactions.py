@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.routing.pressure import HARD, Pressure
+from stompy_broker.routing.pressure import Loans
 from stompy_broker.routing.queue import Rejection
 from stompy_broker.session.receipts import when_all
 from stompy_broker.session.subscription import AckSubscription
@@ -91,18 +91,19 @@ class Transaction:
 
 
 class Transactions:
-    """The open transactions of a connection, by id. What they gather counts as memory in use.
+    """The open transactions of a connection, by id. What they gather is a loan.
 
     Args:
-        memory: of the broker.
+        loans: of the broker.
         max_open: how many may be open.
         max_frames: how many frames one may gather.
         max_bytes: how large the SENDs in one may be together.
     """
 
-    def __init__(self, memory: Pressure, *, max_open: int, max_frames: int, max_bytes: int) -> None:
+    def __init__(self, loans: Loans, *, max_open: int, max_frames: int, max_bytes: int) -> None:
         self._open: dict[str, Transaction] = {}
-        self._memory = memory
+        self._loans = loans
+        self._size = 0  # of all that are open
         self._max_open = max_open
         self.max_frames = max_frames
         self.max_bytes = max_bytes
@@ -122,6 +123,7 @@ class Transactions:
                 ErrorCode.LIMIT_EXCEEDED, f"{self._max_open} transactions are open already"
             )
         self._open[transaction_id] = Transaction(now, number)
+        self._loans.holders += 1
 
     def find(self, transaction_id: str) -> Transaction:
         """An open transaction.
@@ -142,7 +144,7 @@ class Transactions:
         Raises:
             ProtocolError: there is none of that id, or it would grow too large.
         """
-        transaction, memory = self.find(transaction_id), self._memory
+        transaction, loans = self.find(transaction_id), self._loans
         total = transaction.size + size
         if len(transaction.operations) >= self.max_frames or total > self.max_bytes:
             raise ProtocolError(
@@ -150,14 +152,16 @@ class Transactions:
                 f"transaction {transaction_id!r} is over {self.max_frames} frames "
                 f"or {self.max_bytes} bytes",
             )
-        if size and memory.full and memory.used >= memory.high * HARD:
+        if size and loans.full and self._size + size > loans.share:
             # To wait would be for ever if all that fills the memory waited for COMMIT like this.
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"the broker is full, and {total} bytes wait in transaction {transaction_id!r}",
+                f"clients hold all the memory they may (half of limits.memory), and "
+                f"{self._size + size} bytes of it wait for COMMIT here",
             )
         transaction.size = total
-        memory.add(size)
+        self._size += size
+        loans.add(size)
         return transaction
 
     def take(self, transaction_id: str) -> Transaction:
@@ -168,8 +172,7 @@ class Transactions:
         """
         transaction = self.find(transaction_id)
         del self._open[transaction_id]
-        # Nobody is to be told before COMMIT has put the same into queues.
-        self._memory.used -= transaction.size
+        self._give_back(transaction)
         return transaction
 
     def items(self) -> list[tuple[str, Transaction]]:
@@ -178,15 +181,20 @@ class Transactions:
 
     def release(self) -> None:
         """What `take` closed was applied or forgotten: there may be room again."""
-        self._memory.sink()
+        self._loans.sink()
 
     def abort_all(self) -> None:
         """The connection ends: every open transaction is aborted."""
         for transaction in list(self._open.values()):
             transaction.abort()
-            self._memory.used -= transaction.size
+            self._give_back(transaction)
         self._open.clear()
-        self._memory.sink()
+        self._loans.sink()
+
+    def _give_back(self, transaction: Transaction) -> None:
+        self._loans.holders -= 1
+        self._loans.used -= transaction.size
+        self._size -= transaction.size
 
     def __len__(self) -> int:
         return len(self._open)
