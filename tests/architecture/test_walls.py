@@ -22,7 +22,7 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"errors", "limits", "display"},
+        {"callbacks", "errors", "limits", "display"},
         {"rows"},
         {
             "dialect",

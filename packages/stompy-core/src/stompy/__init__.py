@@ -5,7 +5,6 @@
 ...     client.message("/queue/hello", "world")
 """
 
-import logging
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -84,7 +83,3 @@ def __getattr__(name: str) -> ModuleType:
     if name == "aio":
         return import_module("stompy.aio")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-# A library says nothing unless its user asks; exceptions tell the same.
-logging.getLogger("stompy").addHandler(logging.NullHandler())

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from functools import partial
 
 
-def check_callable(function: object, what: str) -> None:
+def check_callable(function: object, what: str) -> Callable[..., object]:
     """See that something can be called, and that calling it does what is written in it.
 
     Args:
         function: what was handed in.
         what: what it is to be called as, for the exception.
+
+    Returns:
+        The same.
 
     Raises:
         TypeError: it cannot be called, or is a generator function.
@@ -29,9 +32,10 @@ def check_callable(function: object, what: str) -> None:
             f"{what} must do its work when it is called, and {_name(function)} has a yield in it, "
             "so a call does nothing"
         )
+    return function
 
 
-def check_plain(function: object, what: str, remedy: str) -> None:
+def check_plain(function: object, what: str, remedy: str) -> Callable[..., object]:
     """The same for a caller that awaits nothing.
 
     Args:
@@ -39,15 +43,19 @@ def check_plain(function: object, what: str, remedy: str) -> None:
         what: what it is to be called as, for the exception.
         remedy: what to do with a coroutine function.
 
+    Returns:
+        The same.
+
     Raises:
         TypeError: it cannot be called, or calling it does nothing yet.
     """
-    check_callable(function, what)
+    checked = check_callable(function, what)
     if _is(function, inspect.iscoroutinefunction):
         raise TypeError(
             f"{what} must be a plain function, and {_name(function)} is a coroutine function, "
             f"which nobody would await; {remedy}"
         )
+    return checked
 
 
 def check_done(answer: object, function: Callable[..., object]) -> None:

@@ -480,6 +480,8 @@ class Subscription:
 
     def ack(self, message: Message, transaction: str | None) -> None:
         """Acknowledge a message; see `Message.ack`."""
+        if self._auto:
+            return
         if message.settlement is not None:
             message.claim(Settlement.ACKED)
             return
@@ -496,6 +498,8 @@ class Subscription:
         transaction: str | None,
     ) -> None:
         """Refuse a message; see `Message.nack`."""
+        if self._auto:
+            return
         if message.settlement is not None:
             message.claim(Settlement.NACKED)
             return

@@ -490,10 +490,11 @@ class Lifeline:
     def refused(self, sub_id: str, error: STOMPException) -> None:
         """The broker refused a subscription, which is wanted no more."""
         with self._lock:
-            self.wanted.remove(sub_id)
+            wanted = self.wanted.remove(sub_id)
             handle = self._handles.pop(sub_id, None)
         self.room.close_box(sub_id)
-        logger.warning("subscription %s is refused: %s", sub_id, error)
+        destination = "" if wanted is None else wanted.destination
+        logger.warning("subscription %s to %s ends: %s", sub_id, destination, error)
         if handle is not None:
             handle.end(error)
 

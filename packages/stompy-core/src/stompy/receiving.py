@@ -107,8 +107,8 @@ class FrameReceiver(Subscriber):
             TypeError: the callback cannot be called.
         """
         callback, *positional = params or (callback_args.pop("callback", None),)
-        call = _no_callback if callback is None else callback
-        check_plain(call, "the callback of loop()", "stompy.aio has a client that does")
+        given = _no_callback if callback is None else callback
+        call = check_plain(given, "the callback of loop()", "stompy.aio has a client that does")
         for epoch, frame in self._frames(timeout):
             duty = _duty(epoch, frame)
             if duty is Duty.ACK and transaction is not None:

@@ -381,6 +381,8 @@ def _log_to(file: Path | None) -> None:
         click.UsageError: it cannot be written.
     """
     if file is None:
+        # What the client has to say, the screen shows; stderr would be in the midst of it.
+        logging.getLogger("stompy").addHandler(logging.NullHandler())
         return
     try:
         handler = logging.FileHandler(file, encoding="utf-8")

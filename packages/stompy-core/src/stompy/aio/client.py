@@ -338,8 +338,8 @@ class STOMPClient(Subscriber):
             TypeError: the callback cannot be called.
         """
         callback, *positional = params or (callback_args.pop("callback", None),)
-        call = _no_callback if callback is None else callback
-        check_callable(call, "the callback of loop()")
+        given = _no_callback if callback is None else callback
+        call = check_callable(given, "the callback of loop()")
         session = self._last_session()
         while (frame := await session.inbox.get(timeout)) is not None:
             if frame.Command == "ERROR":

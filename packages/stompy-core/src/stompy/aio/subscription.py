@@ -342,7 +342,9 @@ class Subscription:
         more: Mapping[str, str],
         transaction: str | None,
     ) -> None:
-        if message.settlement is not None or not self._settles:
+        if not self._settles:
+            return
+        if message.settlement is not None:
             self._claim(message, settlement)
             return
         session = self._session

@@ -6,6 +6,7 @@ The exit codes are part of the contract; ``stompy --help`` lists them.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: wrong usage, or ``--help``.
     """
+    # What goes wrong ends in the one line below; the library is not to say it, too.
+    logging.getLogger("stompy").addHandler(logging.NullHandler())
     options = _parser().parse_args(argv)
     command: Command = options.command
     try:
