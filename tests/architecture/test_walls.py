@@ -79,7 +79,8 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "stompy_broker": [
-        {"version", "clock", "destination", "message", "auth", "session", "session.holdings"},
+        {"version", "seldom"},
+        {"clock", "destination", "message", "auth", "session", "session.holdings"},
         {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
         {"store", "policy", "access", "users", "turnstile", "admin", "admin.events"},
         {"store.base", "cli_users", "routing.setup", "login"},

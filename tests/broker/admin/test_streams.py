@@ -237,3 +237,24 @@ def test_events_are_bounded_and_the_oldest_go(broker: Broker) -> None:
     # One was written before it was known that the socket takes no more.
     assert told == ["0", *map(str, range(11, EVENTS_WAITING + 11))]
     assert reader.observation.dropped == 10
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_reader_may_leave_at_any_step_of_a_round(
+    broker: Broker, caplog: pytest.LogCaptureFixture, steps: int
+) -> None:
+    """A monitor that goes while it is welcomed costs nobody else the snapshot."""
+    broker.fill("a")
+    leaver, stayer = Reader(), Reader()
+    broker.publisher.observe(leaver.observation, [DELTAS], None)
+    broker.publisher.observe(stayer.observation, [DELTAS], None)
+    broker.time.advance(0.1)
+    for _ in range(steps):
+        if broker._soon:
+            broker._soon.popleft()()
+    broker.publisher.forget(leaver.observation)
+    leaver.observation.clear()
+    for _ in range(5):
+        broker.pass_time(1.0)
+    assert stayer.observation.written
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]

@@ -56,6 +56,8 @@ _MOST_CHECKS = 4
 
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
 _TOO_MANY = ProtocolError(ErrorCode.LIMIT_EXCEEDED, "the broker has all the connections it takes")
+_PATIENCE = 1.0
+"""Seconds beyond the linger time until a connection that does not end is cut off."""
 _WITHDRAWN = ProtocolError(
     ErrorCode.AUTHENTICATION_FAILED, "the login was withdrawn, or has another passcode now"
 )
@@ -266,23 +268,39 @@ class Broker:
             return
         self._close_servers()
         self._logins.close(_GOODBYE)
-        for connection in self._connections:
-            connection.stop_deliveries()
+        self._tell_all(lambda guest: guest.stop_deliveries())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.times.shutdown):
                 await self._all_settled()
                 await self._all_safe()
-        for connection in list(self._connections):
-            connection.refuse(_GOODBYE)
-        if self._connections:
-            # Every connection cuts itself off after its linger time.
-            self._all_gone.clear()
-            await self._all_gone.wait()
+        self._tell_all(lambda guest: guest.refuse(_GOODBYE))
+        if not await self._all_left(self.config.times.linger + _PATIENCE):
+            # Every connection cuts itself off after its linger time; should one fail to, it is cut.
+            self.abort()
+            await self._all_left(_PATIENCE)
         self._desk.close()
         self._store.close()
         if self._timer is not None:
             self._timer.cancel()
         log.info("stopped")
+
+    def _tell_all(self, what: Callable[[Guest], None]) -> None:
+        """Each of them, whatever goes wrong with another."""
+        for guest in list(self._connections):
+            try:
+                what(guest)
+            except Exception:
+                log.exception("%s: fault while the broker stops", guest.address)
+                guest.abort()
+
+    async def _all_left(self, seconds: float) -> bool:
+        """Wait until nobody is connected; say whether that came in time."""
+        if self._connections:
+            self._all_gone.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._all_gone.wait()
+        return not self._connections
 
     async def _all_settled(self) -> None:
         # Settling a message need not know that somebody waits for the last one.

@@ -1,55 +1,94 @@
 """All deadlines of a broker in one heap: heart-beats, login time-outs, delayed redeliveries.
 
 Pure: the time is read through a function that is handed in, and the owner is told when the next
-deadline has moved. One alarm object may be set again and again; an old entry in the heap is
-recognised by its time and passed over.
+deadline has moved. One alarm object may be set again and again; setting it later than it stands
+costs nothing, because its entry in the heap is moved when it comes up.
+
+No alarm can stop another: what an action raises is logged, and the action is tried again a little
+later. The heap holds nobody: an alarm that is cancelled is referred to by its owner alone.
 """
 
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable
 from itertools import count
 
+from stompy_broker.seldom import Seldom
+
+log = logging.getLogger("stompy_broker.clock")
+
+_TRY_AGAIN = 5.0
+"""Seconds after which an action that raised is tried again."""
+_FEW = 64
+"""Dead entries that are not worth being looked for."""
+
+
+class _Entry:
+    """A place in the heap; dead once it has no alarm."""
+
+    __slots__ = ("alarm", "when")
+
+    def __init__(self, when: float, alarm: Alarm) -> None:
+        self.when = when
+        self.alarm: Alarm | None = alarm
+
 
 class Alarm:
-    """Something to do at a time, which may be moved or put off at will.
-
-    Setting it later than it stands costs nothing: the entry in the heap is moved when it comes up.
-    """
+    """Something to do at a time, which may be moved or put off at will."""
 
     __slots__ = ("_action", "_clock", "_entry", "_when")
 
     def __init__(self, clock: Clock, action: Callable[[], None]) -> None:
         self._clock = clock
-        self._action = action
+        self._action: Callable[[], None] | None = action
         self._when: float | None = None
-        self._entry: float | None = None
+        self._entry: _Entry | None = None
 
     def set(self, when: float | None) -> None:
         """Ring at this time and at no other; None = not at all."""
+        if when is None or self._action is None:
+            self.cancel()
+            return
         self._when = when
-        if when is not None and (self._entry is None or when < self._entry):
-            self._entry = when
-            self._clock.schedule(when, self)
+        entry = self._entry
+        if entry is None or when < entry.when:
+            self._leave()
+            self._entry = self._clock.schedule(when, self)
 
     def cancel(self) -> None:
-        """Do not ring."""
+        """Do not ring, unless it is set again."""
         self._when = None
+        self._leave()
 
-    def come_up(self, entry: float, now: float) -> None:
-        """The heap entry of a time came up. For the clock only."""
-        if entry != self._entry:
-            return
+    def end(self) -> None:
+        """Do not ring any more, whatever is set, and forget what was to be done."""
+        self.cancel()
+        self._action = None
+
+    def come_up(self, now: float) -> None:
+        """The entry came up. For the clock only."""
         self._entry = None
-        when = self._when
-        if when is None:
+        when, action = self._when, self._action
+        if when is None or action is None:
             return
         if when > now:
             self.set(when)
             return
         self._when = None
-        self._action()
+        try:
+            action()
+        except Exception:
+            if self._when is None:
+                self.set(now + _TRY_AGAIN)
+            self._clock.failed(action)
+
+    def _leave(self) -> None:
+        if self._entry is not None:
+            self._entry.alarm = None
+            self._entry = None
+            self._clock.died()
 
 
 class Clock:
@@ -63,26 +102,69 @@ class Clock:
     def __init__(self, now: Callable[[], float], wake: Callable[[float], None]) -> None:
         self.now = now
         self._wake = wake
-        self._heap: list[tuple[float, int, Alarm]] = []
+        self._heap: list[tuple[float, int, _Entry]] = []
         self._order = count()
+        self._dead = 0
+        self._woken_at = _NEVER  # what the owner was told last, and has not come for yet
+        self._running = False
+        self._faults = Seldom(now)
 
     def alarm(self, action: Callable[[], None]) -> Alarm:
         """A new alarm, not set."""
         return Alarm(self, action)
 
-    def schedule(self, when: float, alarm: Alarm) -> None:
+    def schedule(self, when: float, alarm: Alarm) -> _Entry:
         """Put an alarm into the heap. For `Alarm` only."""
-        heap = self._heap
-        heapq.heappush(heap, (when, next(self._order), alarm))
-        if heap[0][2] is alarm and heap[0][0] == when:
+        entry = _Entry(when, alarm)
+        heapq.heappush(self._heap, (when, next(self._order), entry))
+        if when < self._woken_at and not self._running:
+            self._woken_at = when
             self._wake(when)
+        return entry
+
+    def died(self) -> None:
+        """An entry is of no use any more. For `Alarm` only."""
+        self._dead += 1
+        heap = self._heap
+        if self._dead > _FEW and self._dead * 2 > len(heap):
+            # In place, because `run` may be at it.
+            heap[:] = [row for row in heap if row[2].alarm is not None]
+            heapq.heapify(heap)
+            self._dead = 0
 
     def run(self) -> None:
         """Ring everything that is due, then ask to be woken for the next."""
         now = self.now()
         heap = self._heap
-        while heap and heap[0][0] <= now:
-            entry, _, alarm = heapq.heappop(heap)
-            alarm.come_up(entry, now)
-        if heap:
-            self._wake(heap[0][0])
+        self._woken_at = _NEVER
+        self._running = True
+        try:
+            # What is set meanwhile for a time that has passed waits for the next turn.
+            for _ in range(len(heap)):
+                if not heap or heap[0][0] > now:
+                    break
+                alarm = heapq.heappop(heap)[2].alarm
+                if alarm is None:
+                    self._dead = max(0, self._dead - 1)
+                else:
+                    alarm.come_up(now)
+        finally:
+            self._running = False
+            if heap:
+                self._woken_at = heap[0][0]
+                self._wake(self._woken_at)
+
+    def failed(self, action: Callable[[], None]) -> None:
+        """What an action raised is being handled. For `Alarm` only."""
+        name = getattr(action, "__qualname__", repr(action))
+        before = self._faults.count(name)
+        if before is not None:
+            log.exception(
+                "fault in %s, which was due; it is tried again in %g s%s",
+                name,
+                _TRY_AGAIN,
+                f" (after {before} more of them)" if before else "",
+            )
+
+
+_NEVER = float("inf")

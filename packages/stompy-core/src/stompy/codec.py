@@ -182,10 +182,19 @@ class FrameParser:
                 position = 0
             self._parse(data, position, frames)
         except ProtocolError as failure:
-            self.failure = failure
+            # Without its traceback, whose frames hold this parser.
+            self.failure = failure.with_traceback(None)
+            failure.__context__ = None
             self._pending = bytearray()
             self._head = None
         return frames
+
+    def end(self) -> None:
+        """Nothing more is to be read: forget what is unfinished, and who checks."""
+        self._pending = bytearray()
+        self._unread = b""
+        self._head = None
+        self._check = accept_any
 
     def _resume_head(self, data: bytes) -> bytes:
         """Add to an unfinished head; give everything once its blank line may be there."""

@@ -147,11 +147,12 @@ class Publisher:
                     yield from stream.publish(rows, moment)
                     stream.schedule(self._clock.now(), counting + self._spent - before)
         for newcomer in newcomers:
-            # It may have gone meanwhile.
+            # It may have gone meanwhile, also while it is welcomed.
             if newcomer in self._newcomers:
                 stream, observation = newcomer
                 yield from stream.welcome(observation)
-                self._newcomers.remove(newcomer)
+                if newcomer in self._newcomers:
+                    self._newcomers.remove(newcomer)
 
     @property
     def _spent(self) -> float:

@@ -40,10 +40,11 @@ class Departing:
         self.bytes += message.size
         self._read()
 
-    def clear(self) -> None:
-        """They need not go any more."""
+    def close(self) -> None:
+        """They need not go any more, nor anybody else."""
         self._waiting.clear()
         self.bytes = 0
+        self._leave = _nobody_leaves
 
     def _read(self) -> None:
         if self._reading or not self._waiting:
@@ -70,6 +71,10 @@ class Departing:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+
+def _nobody_leaves(message: Message, cause: str, reason: str) -> None:
+    """The queue has ended."""
 
 
 def first_of(messages: Iterator[Message]) -> list[Message]:

@@ -42,6 +42,6 @@ class Expiry:
             wait = max(pause, (self._next - self._wall()) / 1000)
             self._alarm.set(self._clock.now() + wait)
 
-    def cancel(self) -> None:
+    def end(self) -> None:
         """Nobody waits any more."""
-        self._alarm.cancel()
+        self._alarm.end()

@@ -335,14 +335,15 @@ class Queue(Oversight):
         # From now on `_take_in` turns everything away.
         self._closed = self._special = True
         self.loans.holders -= self.volatile
-        self._alarm.cancel()
-        self._expiry.cancel()
+        self._alarm.end()
+        self._expiry.end()
+        self._reading.close()
         for message in self._departing:
             message.body = None  # accounted for like that, also when it was read meanwhile
         for message in [*self._line, *self._departing]:
             self._let_go(message)
         self._line.clear()
-        self._departing.clear()
+        self._departing.close()
 
     # -- handing out ----------------------------------------------------------------------
 

@@ -36,8 +36,16 @@ class Reading:
         self.wanted = {message.sequence: message for message in messages}
         self._store.load(messages, self._have_read)
 
+    def close(self) -> None:
+        """Nothing more has to be read, for good. What is being read now is still counted."""
+        self._done = _nobody_cares
+
     def _have_read(self) -> None:
         wanted, self.wanted = self.wanted or {}, None
         found = [message for message in wanted.values() if message.body is not None]
         self._account.add(sum(message.size - message.ram_on_disk for message in found))
         self._done(wanted.keys() - {message.sequence for message in found})
+
+
+def _nobody_cares(lost: set[int]) -> None:
+    """The queue has ended."""

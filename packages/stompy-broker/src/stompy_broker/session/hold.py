@@ -71,7 +71,7 @@ class Hold:
     def end(self) -> None:
         """The session is over."""
         self._ended = True
-        self._watch.cancel()
+        self._watch.end()
         if self._held_by is not None:
             self._held_by.forget(self._go_on)
 

@@ -111,6 +111,12 @@ class Outlet:
         self._sealed = True
         self._limit = 0
 
+    def end(self) -> None:
+        """Nobody is there any more: nothing is poured out, and nobody told."""
+        self._limit = 0
+        self._sealed = True
+        self._wake = self._pour = _nothing
+
     def _poured(self) -> bool:
         """Write what has come together; say whether the socket took it."""
         if self._limit:
@@ -119,3 +125,7 @@ class Outlet:
             return True
         self.choked = True
         return False
+
+
+def _nothing() -> None:
+    pass

@@ -166,13 +166,18 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self._cut.cancel()
-        self._transport = None
-        if self._session is not None:
+        self._cut.end()
+        transport, self._transport = self._transport, None
+        session, self._session = self._session, None
+        if session is not None:
             try:
-                self._session.closed()
+                session.closed()
+                session.release()
             except Exception:
                 log.exception("%s: fault while its session ended", self.address)
+        self.outlet.end()
+        if transport is not None:
+            let_go(transport)
         log.debug("%s: gone", self.address)
         self._on_closed(self)
 
@@ -337,6 +342,17 @@ def input_waits(transport: asyncio.BaseTransport | None) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
         return bool(selector.select(0))
+
+
+def let_go(transport: asyncio.BaseTransport) -> None:
+    """Free a transport that is closed at once: asyncio's keep methods of their own as attributes.
+
+    That makes a circle of each, which only the garbage collector would find.
+    """
+    attributes = getattr(transport, "__dict__", {})
+    for name, value in list(attributes.items()):
+        if getattr(value, "__self__", None) is transport:
+            del attributes[name]
 
 
 def address_of(transport: asyncio.BaseTransport) -> tuple[str, str]:

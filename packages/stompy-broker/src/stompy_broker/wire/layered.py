@@ -99,7 +99,7 @@ class LayeredConnection(Connection):
                 self._tell(self._tls.take())
             self._receive(data)
         except LayerError as error:
-            log.warning("%s: %s: %s", self.address, error.layer, error)
+            log.warning("%s: %s: %s", self.address, error.layer, str(error))
             self._give_up()
             return
         if self._tls is not None and self._tls.ended and not self._closing:
@@ -188,8 +188,10 @@ class LayeredConnection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self._watch.cancel()
+        self._watch.end()
         super().connection_lost(exc)
+        if self._websocket is not None:
+            self._websocket.release()
 
 
 _PATIENCE = 3

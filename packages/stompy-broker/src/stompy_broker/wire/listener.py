@@ -20,7 +20,7 @@ from stompy.transport.tls import TLSLayer
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.wire.connection import Connection, address_of, input_waits
+from stompy_broker.wire.connection import Connection, address_of, input_waits, let_go
 from stompy_broker.wire.tls import Certificates, login_of
 from stompy_broker.wire.websocket import WebSocketServer
 
@@ -166,14 +166,18 @@ class Opening(asyncio.Protocol):
         try:
             self._look_at(data)
         except LayerError as error:
-            log.warning("%s: %s: %s", self.address, error.layer, error)
+            log.warning("%s: %s: %s", self.address, error.layer, str(error))
             self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone, and nothing has begun."""
-        self._alarm.cancel()
-        self._transport = None
+        self._alarm.end()
+        transport, self._transport = self._transport, None
+        if self._websocket is not None:
+            self._websocket.release()
         self._house.gone(self)
+        if transport is not None:
+            let_go(transport)
 
     # -- what the broker asks ---------------------------------------------------------------
 
@@ -269,7 +273,7 @@ class Opening(asyncio.Protocol):
         if self._transport is None or self._handed_over:
             return
         self._handed_over = True
-        self._alarm.cancel()
+        self._alarm.end()
         connection = self._house.begin(self, self._tls, self._websocket)
         if self._tls is not None:
             connection.certificate = login_of(self._tls.ssl_object, self._house.login_from)

@@ -110,6 +110,12 @@ class WebSocketServer(WebSocketLayer):
         """Whether messages can be sent."""
         return self.ready and self._server.close_sent is None and not self._ended
 
+    def release(self) -> None:
+        """The socket is gone: break the circles that the library makes, and free it."""
+        super().release()
+        # It was made a method of this one object.
+        vars(self._server).pop("select_subprotocol", None)
+
     def say_goodbye(self, reason: ErrorCode | None) -> None:
         """Close with the code that fits the reason; None = all is well."""
         self.close(_CLOSE_CODES.get(reason, _PROTOCOL_ERROR), reason.value if reason else "")

@@ -35,6 +35,7 @@ class ConnectionProtocol:
     def receive_eof(self) -> None:
         """The peer closed the connection, or it broke. Harmless when repeated."""
         self._move(State.CLOSED)
+        self._parser.end()
 
     def next_deadline(self) -> float | None:
         """When `tick` wants to be called; None when there is nothing to wait for."""

@@ -119,7 +119,7 @@ class ServerProtocol(ConnectionProtocol):
             if "heart-beat" in headers and version is not Version.V1_0:
                 self._client_beat = parse_heart_beat(headers["heart-beat"])
         except ProtocolError as error:
-            self.failure = error
+            self.failure = error.with_traceback(None)
             return
         self.version = version
         if version is Version.V1_0:

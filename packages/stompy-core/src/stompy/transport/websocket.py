@@ -142,6 +142,10 @@ class WebSocketLayer:
         self._protocol.send_ping(b"")
         return self.take()
 
+    def release(self) -> None:
+        """The socket is gone: break the circle that the library's parser makes, and free it."""
+        self._protocol.parser.close()
+
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin or end the closing handshake; harmless when repeated."""
         if self._protocol.state is State.OPEN:
