@@ -155,3 +155,28 @@ def test_rows_that_look_for_a_new_place_find_the_one_of_a_fresh_start(
         fresh.filter_by(parse(text))
         fresh.refresh(kept.table, kept.now)
         assert kept.listing.keys == fresh.keys
+
+
+def test_a_list_that_nobody_has_touched_stays_at_its_top():
+    shown = Shown()
+    shown.see(a=3, b=2)
+    assert shown.listing.cursor == "a"
+    shown.see(a=3, b=9)
+    assert (shown.listing.cursor, shown.listing.position) == ("b", 0)
+    shown.listing.move_to(1, shown.now)
+    shown.see(4.0, a=3, b=1)
+    assert (shown.listing.cursor, shown.listing.position) == ("a", 0)
+
+
+def test_who_goes_to_the_top_of_a_short_list_follows_it_again():
+    shown = Shown()
+    shown.listing = Listing(views.DEEPEST)
+    shown.see(a=3, b=2)
+    shown.listing.move_to(1, shown.now)
+    shown.see(4.0, a=3, b=9)
+    assert (shown.listing.cursor, shown.listing.position) == ("b", 0)
+    shown.see(a=30, b=9)
+    assert shown.listing.position == 1
+    shown.listing.move_to(0, shown.now)
+    shown.see(a=30, b=90)
+    assert (shown.listing.cursor, shown.listing.position) == ("b", 0)

@@ -329,7 +329,7 @@ class MonitorApp(App[int]):
 
     def action_theme(self) -> None:
         """Choose the colours."""
-        names = [theme.name for theme in themes.THEMES] + [themes.TERMINAL]
+        names = [theme.name for theme in themes.THEMES]
         choices = [(name, name.removeprefix("stompy-")) for name in names]
         self.push_screen(ChoiceDialog("Theme", choices, self.theme), self._theme_chosen)
 

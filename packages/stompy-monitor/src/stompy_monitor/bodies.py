@@ -15,6 +15,9 @@ PREVIEW_BYTES = 400
 """Of each body in a list of messages."""
 BODY_BYTES = 64 * 1024
 """Of the body of one message; more is fetched to a file."""
+LINES = 5_000
+"""More are not laid out: that would hold up the screen."""
+_LAID_OUT_BYTES = 16 * BODY_BYTES
 _HEX_WIDTH = 16
 
 
@@ -83,17 +86,41 @@ class Message:
         return safe(text if text is not None else self.body[:24].hex(" "), cells)
 
     def lines(self, kind: Kind) -> list[str]:
-        """The body, line by line, harmless."""
-        if kind is Kind.HEX:
-            return list(_hex(self.body))
-        text = self.body.decode("utf-8", "replace")
+        """The body, line by line, harmless; of very many lines the first."""
+        lines = _hex(self.body) if kind is Kind.HEX else self._text_lines(kind)
+        if len(lines) > LINES:
+            more = len(lines) - LINES
+            return [*lines[:LINES], "", f"({more:,} more lines are not shown)"]
+        return lines
+
+    def _text_lines(self, kind: Kind) -> list[str]:
+        text, above = self.body.decode("utf-8", "replace"), []
         if kind is Kind.JSON:
             try:
-                text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+                text = _laid_out(text)
+            except RecursionError:
+                above = ["(too deep to lay out; this is the text)", ""]
             except ValueError:
                 reason = "cut short" if self.truncated else "not JSON"
-                return [f"({reason}; this is the text)", "", *safe_lines(text)]
-        return safe_lines(text)
+                above = [f"({reason}; this is the text)", ""]
+        return [*above, *safe_lines(text, BODY_BYTES)]
+
+
+def _laid_out(text: str) -> str:
+    """JSON with a line for each value.
+
+    Raises:
+        RecursionError: it is so deep that hardly anything but indentation would be seen.
+        ValueError: it is no JSON.
+    """
+    shown: list[str] = []
+    size = 0
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text)):
+        shown.append(part)
+        size += len(part)
+        if size > _LAID_OUT_BYTES:
+            raise RecursionError("more indentation than text")
+    return "".join(shown)
 
 
 def _decoded(told: Mapping[str, object]) -> bytes:

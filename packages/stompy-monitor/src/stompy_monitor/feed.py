@@ -197,7 +197,7 @@ class Feed:
         own = frame.get("self")
         if own and own != self.model.own:
             self.model.know_own(safe(own))
-        envelope = json.loads(frame.Body)
+        envelope = json.loads(frame.Body, parse_constant=lambda _: None)
         try:
             self.model.apply(envelope)
         except Gap:
@@ -274,7 +274,7 @@ class Feed:
             return
         try:
             reply = Reply.from_json(frame.Body, frame.Headers)
-        except SchemaError as error:
+        except (SchemaError, RecursionError) as error:
             answer.set_exception(OutcomeUnknown(str(error)))
             return
         if reply.final:

@@ -7,6 +7,7 @@ Zero is ``0``; what is not known is ``–``.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 
 from rich.cells import cell_len, chop_cells
 
@@ -18,9 +19,16 @@ _TENTHS_BELOW = 9.95
 _WHOLE_BELOW = 999.5
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # a whole number with hundreds of digits
+        return False
+
+
 def number(value: float | None) -> str:
     """A count: ``640``, ``9.3k``, ``48.2k``, ``1.2M``."""
-    if value is None:
+    if value is None or not _is_finite(value):
         return UNKNOWN
     if isinstance(value, int) and abs(value) < 1000:  # noqa: PLR2004 -- where units begin
         return str(value)
@@ -29,7 +37,7 @@ def number(value: float | None) -> str:
 
 def rate(value: float | None) -> str:
     """Something per second: ``0``, ``0.3``, ``18``, ``12.4k``."""
-    if value is None:
+    if value is None or not _is_finite(value):
         return UNKNOWN
     if value <= 0:
         return "0"
@@ -40,7 +48,7 @@ def rate(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Bytes in binary units: ``512 B``, ``1.2 MiB``."""
-    if value is None:
+    if value is None or not _is_finite(value):
         return UNKNOWN
     if value == 0:
         return "0"
@@ -62,6 +70,8 @@ def duration(ms: float | None) -> str:
     """A length of time in at most two units: ``8 ms``, ``48s``, ``12m 04s``, ``3d 04h``."""
     if ms is None:
         return UNKNOWN
+    if not _is_finite(ms):
+        return ENDLESS
     ms = int(ms)
     if ms < _SECOND:
         return f"{ms} ms" if ms > 0 else "0"
@@ -82,22 +92,24 @@ def drain(ms: float | None, waiting: int) -> str:
 
 
 def clock(at: float | None, *, local: bool = True) -> str:
-    """The time of day of an instant in epoch milliseconds."""
-    if at is None:
-        return UNKNOWN
-    return _datetime(at, local).strftime("%H:%M:%S")
+    """The time of day of an instant in epoch milliseconds; `ENDLESS` beyond the calendar."""
+    return _written(at, "%H:%M:%S", local)
 
 
 def moment(at: float | None, *, local: bool = True) -> str:
-    """Date and time of an instant in epoch milliseconds."""
+    """Date and time of an instant in epoch milliseconds; `ENDLESS` beyond the calendar."""
+    return _written(at, "%Y-%m-%d %H:%M:%S", local)
+
+
+def _written(at: float | None, form: str, local: bool) -> str:
     if at is None:
         return UNKNOWN
-    return _datetime(at, local).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _datetime(at: float, local: bool) -> datetime:
-    moment = datetime.fromtimestamp(at / _SECOND, UTC)
-    return moment.astimezone() if local else moment
+    try:
+        moment = datetime.fromtimestamp(at / _SECOND, UTC)
+        return (moment.astimezone() if local else moment).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        # Clients say when a message or a subscription ends, and some of them mean: never.
+        return ENDLESS
 
 
 def share(value: float | None) -> str:

@@ -1,7 +1,8 @@
 """Which rows a table shows, in which order, and where the cursor is.
 
 * The order is total and stable: rows that compare equal stand by their key.
-* The cursor belongs to a row's key, never to a line.
+* The cursor belongs to a row's key, never to a line; until somebody moves it, it stands on the
+  first row, so that a list that nobody has touched shows its top.
 * While the reader moves, the order holds still: rows keep their places, new ones come at the end.
 """
 
@@ -61,6 +62,7 @@ class Listing:
         keys: the rows that are shown, in their order.
         cursor: the key of the row under the cursor; None when there is none.
         position: its line.
+        touched: whether the reader has chosen a row; else the list stays at its top.
         total: how many rows there are without the filter.
     """
 
@@ -75,12 +77,18 @@ class Listing:
     keys: list[str] = field(default_factory=list)
     cursor: str | None = None
     position: int = 0
+    touched: bool = False
     total: int = 0
     _held_until: float = 0.0
     _sorted_at: float = float("-inf")
     _dirty: bool = True
     _places: dict[str, Place] = field(default_factory=dict)
     _placed: tuple[Table | None, int] = (None, -1)
+
+    def __post_init__(self) -> None:
+        """A view of some rows only has their scope."""
+        if self.view.only is not None and self.scope is _all:
+            self.scope = self.view.only
 
     # -- what the reader does ------------------------------------------------------------------
 
@@ -96,13 +104,16 @@ class Listing:
 
     def move_to(self, position: int, now: float) -> None:
         """Put the cursor on a line, and hold the order for a while."""
-        self._held_until = now + HOLD_SECONDS
         self._place(position)
+        # Where the top is what matters, who goes there wants to follow it again.
+        self.touched = self.position > 0 or not self.view.follows
+        self._held_until = now + HOLD_SECONDS if self.touched else 0.0
 
     def select(self, key: str) -> None:
         """Put the cursor on a row, if it is shown."""
         if key in self.keys:
             self._place(self.keys.index(key))
+            self.touched = True
 
     def _place(self, position: int) -> None:
         self.position = max(0, min(position, len(self.keys) - 1))
@@ -136,6 +147,7 @@ class Listing:
             len(self.marks),
             self.show_own,
             self.filter,
+            self.touched,
         )
 
     # -- what time does ------------------------------------------------------------------------
@@ -219,6 +231,8 @@ class Listing:
     def _follow_cursor(self) -> None:
         if not self.keys:
             self.cursor, self.position = None, 0
+        elif not self.touched:
+            self._place(0)
         elif (
             self.cursor is not None
             and self.position < len(self.keys)

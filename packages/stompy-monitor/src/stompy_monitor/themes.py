@@ -73,11 +73,28 @@ THEMES = (
         panel="#e5e5df",
         dark=False,
     ),
+    # The sixteen colours of the terminal, whatever its owner made of them.
+    Theme(
+        "stompy-terminal",
+        primary="ansi_blue",
+        secondary="ansi_cyan",
+        accent="ansi_magenta",
+        warning="ansi_yellow",
+        error="ansi_red",
+        success="ansi_green",
+        foreground="ansi_default",
+        background="ansi_default",
+        surface="ansi_default",
+        panel="ansi_bright_black",
+        boost="ansi_default",
+        ansi=True,
+        variables={"ansi-background": "ansi_black", "ansi-foreground": "ansi_white"},
+    ),
 )
 
 DEFAULT = "stompy-dark"
-TERMINAL = "textual-ansi"
-"""The terminal's own colours. Not under ``NO_COLOR``: there it would paint black on black."""
+TERMINAL = "stompy-terminal"
+"""Not under ``NO_COLOR``: there it would paint black on black."""
 
 
 def full_name(short: str) -> str:
@@ -88,11 +105,9 @@ def full_name(short: str) -> str:
     """
     if not short:
         return DEFAULT
-    if short in ("terminal", TERMINAL):
-        return TERMINAL
     names = [theme.name for theme in THEMES]
     for name in (short, f"stompy-{short}"):
         if name in names:
             return name
     known = [name.removeprefix("stompy-") for name in names]
-    raise ValueError(f"there is no theme {short!r}: {', '.join((*known, 'terminal'))}")
+    raise ValueError(f"there is no theme {short!r}: {', '.join(known)}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from stompy_monitor import columns as c
 from stompy_monitor.columns import Column, Rank
+from stompy_monitor.table import Row
 
 _A, _N, _W, _C = Rank.ALWAYS, Rank.NORMAL, Rank.WIDE, Rank.CHOSEN
 
@@ -23,6 +25,8 @@ class View:
         columns: all that it can show, in their order.
         order: names of columns, each with whether the largest come first.
         empty: what stands there when there is no row.
+        only: which rows belong here at all; None = all.
+        follows: whether its top is what is read, so that a cursor there stays there.
     """
 
     name: str
@@ -32,6 +36,8 @@ class View:
     columns: tuple[Column, ...]
     order: tuple[tuple[str, bool], ...]
     empty: str
+    only: Callable[[Row], bool] | None = None
+    follows: bool = False
 
     def column(self, name: str) -> Column | None:
         """A column by its name."""
@@ -244,6 +250,7 @@ EVENTS: Final = View(
     ),
     (("number", True),),
     "nothing has happened yet",
+    follows=True,
 )
 
 MESSAGES: Final = View(
@@ -266,9 +273,18 @@ MESSAGES: Final = View(
 )
 
 
-def _top(name: str, title: str, kind: str, cols: tuple[Column, ...], by: str, empty: str) -> View:
+def _top(
+    name: str,
+    title: str,
+    kind: str,
+    cols: tuple[Column, ...],
+    by: str,
+    empty: str,
+    only: Callable[[Row], bool] | None = None,
+) -> View:
     """A short list for the overview."""
-    return View(name, title, kind, "", (c.mark(), *cols), ((by, True),), empty)
+    order = ((by, True),)
+    return View(name, title, kind, "", (c.mark(), *cols), order, empty, only, follows=True)
 
 
 PROBLEMS: Final = _top(
@@ -297,7 +313,8 @@ GROWING: Final = _top(
     "queues",
     (c.text("name", "QUEUE", 0, _A), c.rate("growth", "+/s", _A), c.age("oldest_ms", "OLDEST", _A)),
     "growth",
-    "no queues yet",
+    "no queue grows",
+    only=lambda row: row.number("growth") > 0,
 )
 SLOWEST: Final = _top(
     "slowest",

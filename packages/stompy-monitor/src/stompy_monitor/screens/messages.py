@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from rich.cells import cell_len
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
+from textual.content import Content, Span
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -32,6 +33,7 @@ from stompy_monitor.widgets.row_table import RowTable
 PAGE = 100
 _SOUGHT = 200
 """What is looked for in a body is at most so long."""
+_MOST_HITS = 1000
 _FIELDS = (
     "message_id",
     "position",
@@ -254,13 +256,13 @@ class MessageScreen(MonitorScreen):
         box.border_title = f"Body · {self.kind} · {part}"
         text = "\n".join(message.lines(self.kind) if message.body_bytes else ["(empty)"])
         hits = re.finditer(re.escape(self.sought), text, re.IGNORECASE) if self.sought else ()
-        self._hits = [hit.start() for hit in hits]
+        self._hits = [hit.start() for hit in islice(hits, _MOST_HITS)]
         self._hit = min(self._hit, max(0, len(self._hits) - 1))
-        content = Content(text)
-        for number, start in enumerate(self._hits):
-            style = "reverse $accent" if number == self._hit else "reverse"
-            content = content.stylize(style, start, start + len(self.sought))
-        self.query_one("#body-lines", Static).update(content)
+        spans = [
+            Span(start, start + len(self.sought), "reverse $accent" if here else "reverse")
+            for start, here in ((at, n == self._hit) for n, at in enumerate(self._hits))
+        ]
+        self.query_one("#body-lines", Static).update(Content(text, spans))
         if self._hits:
             self._reveal(text[: self._hits[self._hit]])
 
@@ -363,7 +365,8 @@ class MessageScreen(MonitorScreen):
     def _found(self) -> list[Part]:
         if not self.sought:
             return []
-        words = f"hit {self._hit + 1} of {len(self._hits)}" if self._hits else "no hit"
+        more = "+" * (len(self._hits) == _MOST_HITS)
+        words = f"hit {self._hit + 1} of {len(self._hits):,}{more}" if self._hits else "no hit"
         return [(f"   / {self.sought}: {words}", "$accent")]
 
     def hints(self) -> list[Hint]:

@@ -78,6 +78,7 @@ class TableScreen(MonitorScreen):
         self.listing.sort_seconds = 5.0 if session.options.slow_link else 0.0
         self.first_columns: frozenset[str] | None = None
         self._previewed: object = ()
+        self._newest = 0
         self._filter_before: Expression = self.listing.filter
 
     def compose_body(self) -> Iterable[Widget]:
@@ -160,11 +161,24 @@ class TableScreen(MonitorScreen):
             parts.append((f"   by {listing.sorted_by.title.lower()}, {arrow}", MUTED))
         if listing.marks:
             parts.append((f"   {len(listing.marks)} marked", "$accent"))
+        newer = self._newer()
+        if newer:
+            parts.append((f"   {newer:,} newer, home", "$accent"))
         if listing.holds(self.session.clock()):
             parts.append(("   hold", "$warning"))
         if self.session.busy and not self.session.batches:
             parts.append(("   working…", "$accent"))
         return parts
+
+    def _newer(self) -> int:
+        """Of a list that is read from its top, how many rows came since its top was left."""
+        keys, newest = self.listing.keys, self._newest
+        if not self.view.follows:
+            return 0
+        if not self.listing.touched:
+            self._newest = max(map(int, keys), default=0)
+            return 0
+        return sum(int(key) > newest for key in keys)
 
     def hints(self) -> list[Hint]:
         """The keys that do something here."""

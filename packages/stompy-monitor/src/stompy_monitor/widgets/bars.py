@@ -46,8 +46,8 @@ class Bar(Widget):
         """Write this on the border, as it is."""
         if title != self._title:
             self._title = title
-            # Titles of borders are markup, unlike everything else here.
-            self.border_title = title.replace("[", r"\[")
+            # A text would be read as markup, with or without backslashes before its brackets.
+            self.border_title = Content(title)
 
     def render(self) -> RenderResult:
         """What is shown."""

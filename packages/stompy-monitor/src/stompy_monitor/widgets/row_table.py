@@ -33,6 +33,8 @@ _NAME_CELLS = 13
 _MOST_SPANS = 5
 """A line of which more than so many spans changed is painted as a whole: that is fewer bytes."""
 
+_WHEEL_LINES = 3
+
 Cells = tuple[tuple[str, str], ...]
 """The texts of a line with their tones."""
 Line = tuple[tuple[object, ...], object, Cells]
@@ -223,7 +225,9 @@ class RowTable(ScrollView, can_focus=True):
         if row is None:
             empty = not keys and y == 2  # noqa: PLR2004 -- a line below the header
             return (("words", top.x), self.listing.view.empty if empty else "", ())
-        here = row.key == self.listing.cursor
+        # Not in lists that nobody has to do with: many cursors are none.
+        shows = self.listing.touched or self.has_focus
+        here = shows and row.key == self.listing.cursor
         glyph = self._glyph(here, row.key in self.listing.marks)
         return (("row", here, top.x), glyph, self._cells(row))
 
@@ -382,6 +386,27 @@ class RowTable(ScrollView, can_focus=True):
         row = self.row()
         if row is not None:
             self.post_message(self.Opened(self, row))
+
+    def on_focus(self) -> None:
+        """The cursor is seen."""
+        self.paint_changed()
+
+    def on_blur(self) -> None:
+        """A cursor that nobody has moved is not seen any more."""
+        self.paint_changed()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel moves the cursor: what is seen stays where it is when new rows come."""
+        self._wheel(event, _WHEEL_LINES)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The same upwards."""
+        self._wheel(event, -_WHEEL_LINES)
+
+    def _wheel(self, event: events.Event, lines: int) -> None:
+        event.stop()
+        event.prevent_default()
+        self.action_move(lines)
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the title that was clicked, or move to the row."""
