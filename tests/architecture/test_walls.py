@@ -81,7 +81,14 @@ FLOORS: dict[str, list[set[str]]] = {
     "stompy_broker": [
         {"version", "seldom"},
         {"clock", "destination", "message", "auth", "session", "session.holdings"},
-        {"routing", "routing.consumer", "routing.matcher", "routing.pressure", "routing.stats"},
+        {
+            "routing",
+            "routing.consumer",
+            "routing.matcher",
+            "routing.pressure",
+            "routing.rejection",
+            "routing.stats",
+        },
         {"store", "policy", "access", "users", "turnstile", "admin", "admin.events"},
         {"store.base", "cli_users", "routing.setup", "login"},
         {
@@ -104,7 +111,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"routing.oversight"},
         {"routing.queue"},
         {"store.tables"},
-        {"store.sqlite", "routing.topics", "routing.graves"},
+        {"store.sqlite", "routing.topics", "routing.graves", "routing.recovery"},
         {"store.inspection"},
         {"routing.router", "config"},
         {

@@ -76,10 +76,10 @@ def test_persistent_false_is_seen(value: str) -> None:
     assert not MessageHead.from_send(head, Version.V1_2).persistent
 
 
-def test_coming_back_keeps_everything_but_the_count() -> None:
+def test_coming_back_keeps_everything_but_the_counts() -> None:
     message = Message(3, MessageHead.from_headers({"destination": "/queue/q"}), b"x", stamp(1))
-    again = message.returned().returned()
-    assert again.deliveries == 2
+    again = message.returned(failed=False).returned(failed=True)
+    assert (again.deliveries, again.failures) == (2, 1)
     assert (again.message_id, again.head, again.body, again.stamp) == (
         message.message_id,
         message.head,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from stompy.errors import ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.message import Message, MessageHead, stamp
@@ -29,7 +31,10 @@ class Time:
 class Taker:
     """A consumer that takes as many messages as it has room for."""
 
+    _numbers = count(1)
+
     def __init__(self, room: int, *, auto: bool = False) -> None:
+        self.number = next(self._numbers)
         self.auto = auto
         self.waiting = False
         self.room = room

@@ -12,7 +12,8 @@ from tests.support.house import Taker, Time, make_message, make_router
 
 from stompy_broker.message import Message
 from stompy_broker.policy import Policy
-from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done

@@ -8,7 +8,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.message import SharedMessage
 from stompy_broker.policy import Policy
-from stompy_broker.routing.queue import Rejection
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.store.memory import MemoryStore
 
 

@@ -23,7 +23,8 @@ from stompy.headers import Version
 from stompy_broker.destination import parse_destination
 from stompy_broker.message import Message, stamp
 from stompy_broker.policy import Policy
-from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.subscription import AckSubscription
@@ -294,6 +295,26 @@ def test_deliveries_that_a_crash_cut_short_count(shelf: Shelf):
     assert not taker.taken
     headers = dead.taken[0].head.headers()
     assert (headers["x-first-death-reason"], headers["x-death-count"]) == ("delivery_limit", "10")
+
+
+def test_a_crash_counts_against_the_first_of_each_consumer_and_once(shelf: Shelf):
+    """However often the broker starts afterwards; what merely lay in a window never counts."""
+    router = shelf.route()
+    publish(router, range(6))
+    takers = [Taker(3), Taker(3)]
+    for taker in takers:
+        router.queue("q").attach(taker)
+    shelf.turns.until(lambda: all(len(taker.taken) == 3 for taker in takers))
+    for _ in range(3):
+        shelf.reopen()
+        router = shelf.route()
+        waiting = router.queue("q").browse()
+        firsts = {min(numbers(taker)) for taker in takers}
+        bodies = {m.sequence: n for n, m in enumerate(waiting)}
+        assert {bodies[m.sequence] for m in waiting if m.failures} == firsts
+        assert [m.failures for m in waiting if m.failures] == [1, 1]
+        assert {m.deliveries for m in waiting} == {1}
+        shelf.sync()
 
 
 def test_a_delay_goes_on_after_a_restart(shelf: Shelf):

@@ -188,6 +188,34 @@ def test_listen_takes_no_more_than_it_was_asked_for(capfdbinary):
     assert heard == [("ACK", "a1"), ("DISCONNECT", None)]
 
 
+@pytest.mark.parametrize(
+    ("options", "prefetch"),
+    [
+        (["-n", "1"], {"prefetch-count": "1", "activemq.prefetchSize": "1"}),
+        (["-n", "5000"], {"prefetch-count": "1000", "activemq.prefetchSize": "1000"}),
+        (["-n", "1", "-H", "prefetch-count:7"], {"prefetch-count": "7"}),
+        (["--timeout", "0.1"], {}),
+        (["-n", "1", "--ack", "auto"], {}),
+    ],
+)
+def test_listen_asks_for_no_more_than_it_will_take(options: list[str], prefetch: dict[str, str]):
+    """What lies in its window while it ends would come late to whoever is next."""
+    heard = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        heard.append(peer.expect("SUBSCRIBE"))
+        peer.receipt(heard[0])
+        peer.message(1, heard[0]["id"])
+        peer.serve()
+
+    with ScriptedServer(script) as server:
+        main(["listen", "/queue/q", "--timeout", "0.3", *options, "--url", server.url])
+    asked = {name: heard[0].headers[name] for name in prefetch}
+    assert asked == prefetch
+    assert prefetch or not {"prefetch-count", "activemq.prefetchSize"} & heard[0].headers.keys()
+
+
 def test_listen_subscribes_as_asked():
     heard = []
 

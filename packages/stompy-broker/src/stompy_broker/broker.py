@@ -135,7 +135,9 @@ class Broker:
         found = self._router.queues.get(queue.removeprefix("/queue/"))
         if found is None:
             return []
-        copies = [message.restored(message.deliveries) for message in found.browse()]
+        copies = [
+            message.restored(message.deliveries, message.failures) for message in found.browse()
+        ]
         unread = [copy for copy in copies if copy.body is None]
         if unread:
             read = asyncio.Event()

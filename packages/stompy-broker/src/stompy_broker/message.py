@@ -208,6 +208,8 @@ class Message:
             messages of one read from a socket, because formatting the time for each would cost
             more than the rest of the message.
         deliveries: how often it was delivered and came back.
+        failures: how many of those deliveries count as failed: a NACK, or a client that was lost
+            over it. The limit and the delays of redelivery go by these.
         expires: milliseconds since the epoch at which it ends, or 0.
         size: what it counts for in quotas, in bytes.
         doubtful: whether it may have been delivered more often than is known.
@@ -217,7 +219,7 @@ class Message:
     doubtful: ClassVar[bool] = False
     shared_tail: bytes | None = None
 
-    __slots__ = ("body", "deliveries", "expires", "head", "sequence", "size", "stamp")
+    __slots__ = ("body", "deliveries", "expires", "failures", "head", "sequence", "size", "stamp")
 
     def __init__(
         self,
@@ -226,6 +228,7 @@ class Message:
         body: bytes | None,
         stamp: bytes,
         deliveries: int = 0,
+        failures: int = 0,
         *,
         length: int = 0,
     ) -> None:
@@ -234,6 +237,7 @@ class Message:
         self.body = body
         self.stamp = stamp
         self.deliveries = deliveries
+        self.failures = failures
         self.expires = 0
         self.size = (length if body is None else len(body)) + len(head.block) + OVERHEAD
 
@@ -270,14 +274,15 @@ class Message:
         """When the broker got it, in milliseconds since the epoch."""
         return int(self.stamp.partition(b":")[2])
 
-    def returned(self) -> Message:
+    def returned(self, *, failed: bool) -> Message:
         """The message to put back after one more delivery."""
         self.deliveries += 1
+        self.failures += failed
         return self
 
-    def restored(self, deliveries: int) -> Message:
-        """A message like this one, after so many deliveries."""
-        message = Message(self.sequence, self.head, self.body, self.stamp, deliveries)
+    def restored(self, deliveries: int, failures: int) -> Message:
+        """A message like this one, after so many deliveries, of which so many failed."""
+        message = Message(self.sequence, self.head, self.body, self.stamp, deliveries, failures)
         message.expires = self.expires
         message.size = self.size
         return message
@@ -440,13 +445,13 @@ class SharedMessage(Message):
         account.used -= REFERENCE
         self._common.discharge()
 
-    def returned(self) -> Message:
+    def returned(self, *, failed: bool) -> Message:
         """A message of its own for the subscriber that gave it back."""
         assert self._common is not None
         copy = CopiedMessage(
             self.sequence, self.head, self.body, self.stamp, self._common, REFERENCE
         )
-        copy.deliveries = 1
+        copy.deliveries, copy.failures = 1, int(failed)
         copy.expires = self.expires
         return copy
 

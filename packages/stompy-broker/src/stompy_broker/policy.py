@@ -37,7 +37,7 @@ class Policy(BaseModel):
     max_deliveries: int = Field(
         default=10,
         ge=-1,
-        description="How often a message is delivered before it becomes a dead letter; "
+        description="How many deliveries of a message may fail; then it becomes a dead letter. "
         "-1 = without end.",
     )
     redelivery_delay: float = Field(
@@ -176,17 +176,17 @@ class Policy(BaseModel):
             name = next((n for n, setting in ARGUMENTS.items() if setting == field), str(field))
             raise ValueError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
 
-    def delay(self, deliveries: int) -> float:
-        """Seconds to wait after that many deliveries ended in a NACK."""
-        later = deliveries - 2
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after that many deliveries have failed."""
+        later = failures - 2
         if later < 0:
             return 0.0
         factor = self.redelivery_multiplier ** min(later, 64)
         return min(self.redelivery_delay * factor, self.redelivery_delay_max)
 
-    def exhausted(self, deliveries: int) -> bool:
-        """Whether a message has been delivered often enough."""
-        return 0 <= self.max_deliveries <= deliveries
+    def exhausted(self, failures: int) -> bool:
+        """Whether delivering a message has failed often enough."""
+        return 0 <= self.max_deliveries <= failures
 
 
 @contextmanager

@@ -123,9 +123,8 @@ def with_bodies(store: MessageStore, messages: Sequence[Message]) -> Steps[list[
 
 
 def _copy(message: Message) -> Message:
-    copy = Message(message.sequence, message.head, None, message.stamp, message.deliveries)
-    copy.expires = message.expires
-    copy.size = message.size
+    copy = message.restored(message.deliveries, message.failures)
+    copy.body = None
     return copy
 
 
@@ -143,6 +142,7 @@ def as_json(message: Message, state: str, most: int | None) -> dict[str, object]
         "headers": message.head.headers(),
         "received_at": message.received_at,
         "deliveries": message.deliveries,
+        "failures": message.failures,
         "expires_at": message.expires or None,
         "persistent": message.head.persistent,
         "priority": message.head.priority,

@@ -80,6 +80,8 @@ _OF_A_DEATH = frozenset(
 )
 """Headers that a message loses when it is tried again."""
 
+_LONGEST_COUNT = 9
+
 Target = Callable[[Message], Destination]
 
 
@@ -377,7 +379,8 @@ class MessageCommands:
         router.note_time()
         for message, (destination, head) in zip(batch, heads, strict=False):
             if message.sequence in gone and message.body is not None:
-                router.publish(destination, head, message.body, admit=False)
+                before = 0 if stays else _deliveries(message, revived=target is _origin)
+                router.republish(destination, head, message.body, before)
         return len(gone)
 
     # -- sending ----------------------------------------------------------------------------
@@ -446,6 +449,16 @@ def _origin(message: Message) -> Destination:
     if not origin:
         raise conflict(f"message {message.message_id} does not say where it came from")
     return sendable(origin)
+
+
+_read_deaths = header_reader("x-death-count")
+
+
+def _deliveries(message: Message, *, revived: bool) -> int:
+    """How often a message was delivered, also before it became the dead letter that is revived."""
+    deaths = (_read_deaths(message) or "") if revived else ""
+    known = deaths.isascii() and deaths.isdigit() and len(deaths) <= _LONGEST_COUNT
+    return message.deliveries + (int(deaths) if known else 0)
 
 
 def _head(

@@ -13,10 +13,12 @@ class Consumer(Protocol):
     """Takes messages. Implemented by the sessions' subscriptions.
 
     Attributes:
+        number: unique while the broker runs.
         auto: whether a message counts as settled once `deliver` took it.
         waiting: the queue's own mark: whether the consumer stands in line for the next message.
     """
 
+    number: int
     auto: bool
     waiting: bool
 

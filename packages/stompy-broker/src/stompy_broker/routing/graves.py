@@ -131,6 +131,10 @@ class Graves:
                 destination=queue.destination,
                 message_id=message.message_id,
                 reason=reason or cause,
-                detail={"cause": cause, "deliveries": message.deliveries},
+                detail={
+                    "cause": cause,
+                    "deliveries": message.deliveries,
+                    "failures": message.failures,
+                },
             )
         )

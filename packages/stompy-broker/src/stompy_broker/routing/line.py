@@ -2,7 +2,7 @@
 
 Invariants:
 
-* A message is in one of three places: ``fresh`` (in order of arrival), ``ordered`` (a heap by
+* A message is in one of three places: ``fresh`` (by sequence), ``ordered`` (a heap by
   priority, then sequence) or ``delayed`` (a heap by time).
 * While all messages have one priority, ``ordered`` holds those that came back. They have smaller
   sequences than everything fresh, so taking from ``ordered`` first restores the original order.
@@ -28,7 +28,7 @@ class Line:
     """Who waits, and in which order.
 
     Attributes:
-        fresh: what was never delivered, in order of arrival.
+        fresh: what came to the end of the line, in that order.
         ordered: what has a place of its own: priority, sequence, message.
         delayed: what may not be delivered yet: time, sequence, message.
         prioritized: whether everything that is ready is in ``ordered``.

@@ -20,7 +20,6 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -34,6 +33,7 @@ from stompy_broker.routing.line import Line
 from stompy_broker.routing.oversight import Oversight
 from stompy_broker.routing.pressure import Loans, Pressure
 from stompy_broker.routing.reading import Reading
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done, MessageStore, when_safe
@@ -42,21 +42,6 @@ log = logging.getLogger("stompy_broker.queue")
 
 _TOLD_MESSAGES = 10_000
 """So many messages for a durable subscriber who is away are worth a line in the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """The outcome of a NACK.
-
-    Attributes:
-        requeue: whether the message may be delivered again; otherwise it is a dead letter.
-        delay: seconds before that; None = as the policy says.
-        reason: the consumer's own words, for the dead letter's headers.
-    """
-
-    requeue: bool = True
-    delay: float | None = None
-    reason: str = ""
 
 
 class House(Protocol):
@@ -187,7 +172,7 @@ class Queue(Oversight):
             if not consumer.auto:
                 self._unacked += 1
                 self._keep(message, self.loans)
-                self._note_delivery(message)
+                self._note_delivery(message, consumer.number)
             if not consumer.deliver(message):
                 waiting.popleft()
                 consumer.waiting = False
@@ -206,18 +191,32 @@ class Queue(Oversight):
         self.idle_since = None
         self.resume(consumer)
 
-    def detach(self, consumer: Consumer, unsettled: Iterable[Message] = ()) -> None:
-        """Let a consumer go; what it did not settle returns to its place."""
+    def detach(
+        self, consumer: Consumer, unsettled: Iterable[Message] = (), *, lost: bool = False
+    ) -> None:
+        """Let a consumer go; what it did not settle returns to its place.
+
+        Args:
+            consumer: who goes.
+            unsettled: what it has of this queue, oldest first.
+            lost: whether its connection was lost; it may have died on the oldest message.
+        """
         self._consumers.pop(consumer, None)
         self.step_out(consumer)
-        for message in unsettled:
-            self._unacked -= 1
-            self._move(message, self.loans, self._account)
-            self._give_back(message.returned(), "delivery_limit", "", 0.0)
-        self.loans.sink()
-        self._account.sink()
         if not self._consumers:
             self.idle_since = self._house.clock.now()
+        self.give_back(unsettled, lost=lost)
+
+    def give_back(self, messages: Iterable[Message], *, lost: bool = False) -> None:
+        """Deliveries came to nothing; of a lost consumer the first one counts as failed."""
+        failed = lost
+        for message in messages:
+            self._unacked -= 1
+            self._move(message, self.loans, self._account)
+            self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
+            failed = False
+        self.loans.sink()
+        self._account.sink()
         self._pump()
 
     def settle(
@@ -231,7 +230,7 @@ class Queue(Oversight):
         else:
             self.nacked += 1
             self._move(message, self.loans, self._account)
-            self._reject(message.returned(), rejection)
+            self._reject(message.returned(failed=True), rejection)
         if done is not None:
             when_safe(self._store if rejection is None else self._house.store, message, done)
 
@@ -319,11 +318,7 @@ class Queue(Oversight):
         wait = (due - self._house.wall()) / 1000 if due else 0
         if wait > 0:
             self._delay(message, wait)
-        elif (
-            message.deliveries
-            or self._line.prioritized
-            or message.head.priority != DEFAULT_PRIORITY
-        ):
+        elif self._line.prioritized or message.head.priority != DEFAULT_PRIORITY:
             self._line.place(message)
         else:
             self._fresh.append(message)
@@ -372,7 +367,7 @@ class Queue(Oversight):
                 self._give_up(message, "expired", "")
                 continue
             if message.deliveries:
-                if not self.final and self.policy.exhausted(message.deliveries):
+                if not self.final and self.policy.exhausted(message.failures):
                     # A crash cut its last delivery short.
                     self._give_up(message, "delivery_limit", "")
                     continue
@@ -385,7 +380,7 @@ class Queue(Oversight):
             else:
                 self._unacked += 1
                 self._move(message, account, self.loans)
-                self._note_delivery(message)
+                self._note_delivery(message, consumer.number)
             if not more:
                 waiting.popleft()
                 consumer.waiting = False
@@ -394,10 +389,10 @@ class Queue(Oversight):
         if self._line.prioritized and not ordered:
             self._line.prioritized = False
 
-    def _note_delivery(self, message: Message) -> None:
+    def _note_delivery(self, message: Message, holder: int) -> None:
         """A delivery that a crash cuts short has to be seen afterwards."""
         if self._store is not None and message.head.persistent:
-            self._store.note(message, message.deliveries + 1)
+            self._store.note(message, message.deliveries + 1, 0, holder)
 
     def _read_ahead(self) -> None:
         """Have the next bodies read from disk; go on when they are there."""
@@ -417,24 +412,24 @@ class Queue(Oversight):
             return
         delay = rejection.delay
         if delay is None:
-            delay = self.policy.delay(message.deliveries)
-        self._give_back(message, "nack", rejection.reason, delay)
+            delay = self.policy.delay(message.failures)
+        self._put_back(message, "nack", rejection.reason, delay)
         self._account.sink()
         self._pump()
 
-    def _give_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
+    def _put_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
         """To the original place, now or later; or out, when it came back too often."""
         if self._closed:
             self._let_go(message)
             return
-        if not self.final and self.policy.exhausted(message.deliveries):
+        if not self.final and self.policy.exhausted(message.failures):
             self._give_up(message, cause, reason)
             return
         self._shed(message)
+        due = self._house.wall() + int(delay * 1000) if delay > 0 else 0
+        if self._store is not None and message.head.persistent:
+            self._store.note(message, message.deliveries, due)
         if delay > 0:
-            if self._store is not None and message.head.persistent:
-                due = self._house.wall() + int(delay * 1000)
-                self._store.note(message, message.deliveries, due)
             self._delay(message, delay)
         else:
             self._line.place(message)

@@ -30,6 +30,7 @@ from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.marks import Marks
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.recovery import restore_messages
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import Totals
 from stompy_broker.routing.topics import Topics
@@ -126,23 +127,7 @@ class Router:
             if subscription.left:
                 away = max(0, self.wall() - subscription.left)
                 backlog.idle_since = self.clock.now() - away / 1000
-        restored, last = 0, 0
-        orphans: list[Message] = []
-        queues: dict[str, Queue | None] = {}
-        for destination, message, due in self.store.restore():
-            last = message.sequence
-            queue = queues.get(destination)
-            if queue is None and destination not in queues:
-                queue = queues[destination] = self._queue_of(destination)
-            if queue is None:
-                orphans.append(message)
-            else:
-                queue.restore(message, due)
-                restored += 1
-        if orphans:
-            log.warning("%d messages of deleted subscriptions are dropped", len(orphans))
-            for message in orphans:
-                self.store.remove(message)
+        restored, last = restore_messages(self.store, self._queue_of)
         self._sequences = count(max(self.wall() * _SEQUENCES_PER_MS, last + 1))
         return restored
 
@@ -222,6 +207,23 @@ class Router:
         for queue in self.topics.match(name) if self._refusing else ():
             if queue.durable:
                 queue.admit()
+
+    def republish(
+        self, destination: Destination, head: MessageHead, body: bytes, deliveries: int
+    ) -> None:
+        """Publish what was delivered so often before, elsewhere; `admit` was asked before.
+
+        It is still marked as redelivered, but no delivery counts as failed any more.
+        """
+        if destination.kind is not _QUEUE:
+            self.publish(destination, head, body, admit=False)
+            return
+        message = Message(next(self._sequences), head, body, self.stamp, deliveries)
+        queue = self.queue(destination.name)
+        if head.mortal:
+            self._publish_mortal(queue, message, None, admit=False)
+        else:
+            queue.publish(message, admit=False)
 
     def publish_to(
         self,

@@ -156,7 +156,7 @@ class Session:
         """The connection is gone."""
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
-        self._end("the connection was lost")
+        self._end("the connection was lost", lost=True)
 
     def release(self) -> None:
         """Break the circles that its parts make, so that its memory is free at once.
@@ -399,7 +399,7 @@ class Session:
             self.peer.close()
 
         # The receipts owed come first.
-        self._end("it disconnected", forget=False)
+        self._end("it disconnected", lost=False, forget=False)
         if self._router.store.trouble:
             # Nobody is kept for as long as the disk is full, but for receipts that are owed.
             self._receipts.now(leave)
@@ -427,14 +427,17 @@ class Session:
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
         log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
         self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
-        self._end(f"{error.code}: {error.Message}")
+        # That the broker stops says nothing about what the client was doing.
+        lost = error.error_code is not ErrorCode.SHUTTING_DOWN
+        self._end(f"{error.code}: {error.Message}", lost=lost)
         self.peer.close(error.error_code)
 
-    def _end(self, why: str, *, forget: bool = True) -> None:
+    def _end(self, why: str, *, lost: bool, forget: bool = True) -> None:
         """Give back everything. The one way out, for every reason; harmless when repeated.
 
         Args:
             why: for who watches.
+            lost: whether the client may have been lost over a message that it had.
             forget: whether the receipts that are owed are of no use any more.
         """
         if self._ended:
@@ -451,7 +454,7 @@ class Session:
         if forget:
             self._receipts.forget()
         self._transactions.abort_all()
-        self._subscriptions.close()
+        self._subscriptions.close(lost=lost)
         if self.principal is not None:
             self._lobby.desk.left(self, why)
 

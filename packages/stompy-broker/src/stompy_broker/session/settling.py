@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from stompy.headers import Version
 from stompy.heads import ACK_RUN, Head, plain_acks
-from stompy_broker.routing.queue import Rejection
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.deliveries import Deliveries
 from stompy_broker.session.headers import boolean, whole_number
 from stompy_broker.session.lobby import Client

@@ -16,7 +16,8 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
 from stompy.headers import Version, escape
 from stompy_broker.message import Message
-from stompy_broker.routing.queue import Queue, Rejection
+from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.holdings import HeldSubscription
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.store.base import Done
@@ -138,11 +139,15 @@ class Subscription:
         self.ended = True
         self.queue.step_out(self)
 
-    def end(self) -> None:
-        """Take no more; what is not settled returns to its place."""
+    def end(self, *, lost: bool = False) -> None:
+        """Take no more; what is not settled returns to its place.
+
+        Args:
+            lost: whether the connection was lost, so that a delivery may have been the reason.
+        """
         self.ended = True
         self.queue.subscriptions -= 1
-        self.queue.detach(self, self.unsettled())
+        self.queue.detach(self, self.unsettled(), lost=lost)
 
     def unsettled(self) -> Iterable[Message]:
         """What the client still has to settle."""
@@ -273,9 +278,9 @@ class AckSubscription(Subscription):
         self._loans.wait(self.resume)
         return True
 
-    def end(self) -> None:
+    def end(self, *, lost: bool = False) -> None:
         """Take no more; what is neither settled nor claimed returns to its place."""
-        super().end()
+        super().end(lost=lost)
         self._loans.holders -= 1
         self._loans.forget(self.resume)
         self.unacked.clear()
@@ -385,7 +390,7 @@ class AckSubscription(Subscription):
         If the subscription has ended, they return to the queue instead.
         """
         if self.ended:
-            self.settle(numbers, Rejection(delay=0.0), None)
+            self.queue.give_back([self._forget(number) for number in numbers])
             return
         for number in numbers:
             self.unacked[number] = self.claimed.pop(number)

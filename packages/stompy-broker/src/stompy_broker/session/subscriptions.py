@@ -166,12 +166,17 @@ class Subscriptions:
         for subscription in self.by_key.values():
             subscription.stop()
 
-    def end(self, key: str) -> None:
-        """End one: what is not settled of it returns to its place."""
+    def end(self, key: str, *, lost: bool = False) -> None:
+        """End one: what is not settled of it returns to its place.
+
+        Args:
+            key: which.
+            lost: whether the connection was lost.
+        """
         subscription = self.by_key.pop(key)
         self._lobby.desk.unsubscribed(self._client, subscription)
         self.delivered += subscription.delivered
-        subscription.end()
+        subscription.end(lost=lost)
         if isinstance(subscription, AckSubscription):
             self.deliveries.remove(subscription)
         if subscription.queue.private:
@@ -189,12 +194,16 @@ class Subscriptions:
                 return True
         return False
 
-    def close(self) -> None:
-        """The client has gone: end all of them, and its temporary queues."""
+    def close(self, *, lost: bool) -> None:
+        """The client has gone: end all of them, and its temporary queues.
+
+        Args:
+            lost: whether its connection was lost, so that it may have died on what it had.
+        """
         # None of them is to be given what another one leaves behind.
         self.stop()
         for key in list(self.by_key):
-            self.end(key)
+            self.end(key, lost=lost)
         self.temporary.close()
 
     # -- making one -------------------------------------------------------------------------

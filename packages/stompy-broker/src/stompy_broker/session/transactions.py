@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.routing.pressure import Loans
-from stompy_broker.routing.queue import Rejection
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.receipts import when_all
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.store.base import Done

@@ -22,6 +22,9 @@ from stompy_broker.message import Message
 
 Done = Callable[[], None]
 
+Noted = tuple[int, int, int, int]
+"""Deliveries, failures, not before, and who holds it."""
+
 
 class StoreError(Exception):
     """The store cannot be used; the text says why and what to do."""
@@ -49,11 +52,13 @@ class Restored(NamedTuple):
         destination: the queue it was in.
         message: the message; its body is not loaded.
         due: milliseconds since the epoch at which it may be delivered again, or 0.
+        holder: `Consumer.number` of who had it when the broker crashed, or 0.
     """
 
     destination: str
     message: Message
     due: int
+    holder: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +120,12 @@ class MessageStore(Protocol):
         """A persistent message came into a queue."""
         ...
 
-    def note(self, message: Message, deliveries: int, due: int = 0) -> None:
-        """A message was delivered for the so-manieth time, or may not be again before ``due``."""
+    def note(self, message: Message, deliveries: int, due: int = 0, holder: int = 0) -> None:
+        """A message was delivered to ``holder`` for the so-manieth time, or came back.
+
+        Then nobody holds it, and it may not be delivered again before ``due``. How often that
+        has failed so far the message tells itself.
+        """
         ...
 
     def remove(self, message: Message) -> None:

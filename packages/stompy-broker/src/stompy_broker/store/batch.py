@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, StoredSubscription
+from stompy_broker.store.base import Done, Noted, StoredSubscription
 
 _PAGE = 4096
 
@@ -21,7 +21,7 @@ class Batch:
     Attributes:
         appended: new messages and their queues, by sequence.
         bytes: the size of the new messages.
-        noted: deliveries and the time not to deliver before, by sequence.
+        noted: what became of messages, by sequence.
         removed: sequences of messages that may be on disk.
         kept: durable subscriptions by name; None = it was deleted.
         settings: the set-up of queues by name; None = it ended.
@@ -31,7 +31,7 @@ class Batch:
 
     appended: dict[int, tuple[str, Message]] = field(default_factory=dict)
     bytes: int = 0
-    noted: dict[int, tuple[int, int]] = field(default_factory=dict)
+    noted: dict[int, Noted] = field(default_factory=dict)
     removed: list[int] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)

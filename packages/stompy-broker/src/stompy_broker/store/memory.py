@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.base import Done, Noted, Restored, StoredSubscription, StoreStats
 
 
 class MemoryStore:
@@ -22,7 +22,7 @@ class MemoryStore:
     def __init__(self, *, durable: bool = False) -> None:
         self.durable = durable
         self.trouble = ""
-        self._messages: dict[int, tuple[str, Message, int, int]] = {}
+        self._messages: dict[int, tuple[str, Message, Noted]] = {}
         self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
 
@@ -33,10 +33,10 @@ class MemoryStore:
     def restore(self) -> Iterator[Restored]:
         """What was appended and not removed."""
         for sequence in sorted(self._messages):
-            destination, message, deliveries, due = self._messages[sequence]
-            restored = message.restored(deliveries)
+            destination, message, (deliveries, failures, due, holder) = self._messages[sequence]
+            restored = message.restored(deliveries, failures)
             restored.body = None
-            yield Restored(destination, restored, due)
+            yield Restored(destination, restored, due, holder)
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
         """What was kept."""
@@ -48,12 +48,14 @@ class MemoryStore:
 
     def append(self, destination: str, message: Message) -> None:
         """Remember it."""
-        self._messages[message.sequence] = (destination, message, message.deliveries, 0)
+        noted = (message.deliveries, message.failures, 0, 0)
+        self._messages[message.sequence] = (destination, message, noted)
 
-    def note(self, message: Message, deliveries: int, due: int = 0) -> None:
-        """Remember the count."""
-        destination, kept, _, _ = self._messages[message.sequence]
-        self._messages[message.sequence] = (destination, kept, deliveries, due)
+    def note(self, message: Message, deliveries: int, due: int = 0, holder: int = 0) -> None:
+        """Remember the counts."""
+        destination, kept, _ = self._messages[message.sequence]
+        noted = (deliveries, message.failures, due, holder)
+        self._messages[message.sequence] = (destination, kept, noted)
 
     def remove(self, message: Message) -> None:
         """Forget it."""

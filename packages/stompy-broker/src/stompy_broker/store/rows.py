@@ -32,10 +32,10 @@ def restored_messages(
     at, last_received = b"", -1
     (doubtful,) = connection.execute("SELECT doubtful FROM state").fetchone()
     rows = connection.execute(
-        "SELECT sequence, queue, received, deliveries, due, expires, flags, message_id, "
-        "head, length(body) FROM message ORDER BY sequence"
+        "SELECT sequence, queue, received, deliveries, failures, due, holder, expires, flags, "
+        "message_id, head, length(body) FROM message ORDER BY sequence"
     )
-    for sequence, queue, received, deliveries, due, expires, *others in rows:
+    for sequence, queue, received, deliveries, failures, due, holder, expires, *others in rows:
         flags, message_id, block, length = others
         key = (block, flags, message_id)
         head = heads.get(key)
@@ -46,11 +46,11 @@ def restored_messages(
         if received != last_received:
             at, last_received = stamp(received), received
         kind = DoubtfulMessage if sequence <= doubtful else Message
-        message = kind(sequence, head, None, at, deliveries, length=length)
+        message = kind(sequence, head, None, at, deliveries, failures, length=length)
         message.expires = expires
         if queue not in names:
             raise sqlite3.DatabaseError(f"message {sequence} is in no queue")
-        yield Restored(names[queue], message, due)
+        yield Restored(names[queue], message, due, holder)
 
 
 def restored_head(block: bytes, flags: int, message_id: bytes | None) -> MessageHead:

@@ -53,6 +53,13 @@ STEPS: tuple[tuple[str, str], ...] = (
         # Up to this sequence, messages may have been delivered without a trace.
         "ALTER TABLE state ADD COLUMN doubtful INTEGER NOT NULL DEFAULT -1;",
     ),
+    (
+        "which deliveries count as failed, and who held a message at a crash",
+        """
+        ALTER TABLE message ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE message ADD COLUMN holder INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 )
 
 

@@ -192,9 +192,9 @@ class SQLiteStore:
         if not self._flush_is_due:
             self._flush_lazily()
 
-    def note(self, message: Message, deliveries: int, due: int = 0) -> None:
+    def note(self, message: Message, deliveries: int, due: int = 0, holder: int = 0) -> None:
         """To be written, unless it is removed soon."""
-        self._batch.noted[message.sequence] = (deliveries, due)
+        self._batch.noted[message.sequence] = (deliveries, message.failures, due, holder)
         if not self._flush_is_due:
             self._flush_lazily()
 

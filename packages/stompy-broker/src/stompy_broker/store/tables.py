@@ -26,9 +26,12 @@ from stompy_broker.store.rows import PRIORITY, restored_messages
 _ROWS = 128
 """Rows to a statement."""
 
-_COLUMNS = "sequence, queue, received, deliveries, due, expires, flags, message_id, head, body"
+_COLUMNS = (
+    "sequence, queue, received, deliveries, failures, due, holder, expires, flags, message_id, "
+    "head, body"
+)
 
-Row = tuple[int, int, int, int, int, int, int, bytes | None, bytes, bytes]
+Row = tuple[int, int, int, int, int, int, int, int, int, bytes | None, bytes, bytes]
 
 
 class Tables:
@@ -128,14 +131,14 @@ class Tables:
         _many(
             self.connection,
             f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
-            "(?,?,?,?,?,?,?,?,?,?)",
+            "(?,?,?,?,?,?,?,?,?,?,?,?)",
             self._rows(batch),
         )
         _many(
             self.connection,
-            "UPDATE message SET deliveries = n.column2, due = n.column3 "
-            "FROM (VALUES {}) AS n WHERE sequence = n.column1",
-            "(?,?,?)",
+            "UPDATE message SET deliveries = n.column2, failures = n.column3, due = n.column4, "
+            "holder = n.column5 FROM (VALUES {}) AS n WHERE sequence = n.column1",
+            "(?,?,?,?,?)",
             [
                 (sequence, *noted)
                 for sequence, noted in batch.noted.items()
@@ -191,15 +194,14 @@ class Tables:
             head = message.head
             if message.stamp is not last_stamp:
                 received, last_stamp = message.received_at, message.stamp
-            deliveries, due = noted(sequence) or (message.deliveries, 0)
+            now = noted(sequence) or (message.deliveries, message.failures, 0, 0)
             flags = head.sized | head.stamped << 1 | head.priority << PRIORITY
             rows.append(
                 (
                     sequence,
                     queues[destination],
                     received,
-                    deliveries,
-                    due,
+                    *now,
                     message.expires,
                     flags,
                     head.message_id,

@@ -21,12 +21,16 @@ from stompy.cli.options import (
     tell,
 )
 from stompy.client import STOMPClient
+from stompy.dialect import dialect_of
 from stompy.errors import STOMPConnectionError, STOMPTimeout
 from stompy.frame import AckMode, STOMPFrame
 from stompy.headers import Version
 
 _WINDOW = 1000
 """How many receipts may be outstanding while lines are sent."""
+
+_MOST_AT_ONCE = 1000
+"""So many messages at most are asked for before the first is acknowledged."""
 
 _MOST = 10**15
 
@@ -189,10 +193,14 @@ def _listen(options: argparse.Namespace) -> int:
 
 
 def _subscribe(client: STOMPClient, options: argparse.Namespace, mode: AckMode) -> None:
+    headers = dict(options.header)
+    if options.count is not None and mode is not AckMode.AUTO:
+        # What came beyond that would only be kept from others.
+        frame = client.connected_frame
+        dialect = dialect_of(None if frame is None else frame.get("server"))
+        headers = dialect.prefetch_headers(min(options.count, _MOST_AT_ONCE)) | headers
     try:
-        client.subscribe(
-            options.destination, mode, send_acks=False, headers=dict(options.header), receipt=True
-        )
+        client.subscribe(options.destination, mode, send_acks=False, headers=headers, receipt=True)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

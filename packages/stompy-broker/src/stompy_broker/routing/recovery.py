@@ -1,0 +1,65 @@
+"""What a store has kept goes back to its queues when a broker starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from stompy_broker.message import Message
+from stompy_broker.routing.queue import Queue
+from stompy_broker.store.base import MessageStore
+
+log = logging.getLogger("stompy_broker.router")
+
+
+def restore_messages(
+    store: MessageStore, queue_of: Callable[[str], Queue | None]
+) -> tuple[int, int]:
+    """Put every message that a store has kept where it was.
+
+    Args:
+        store: it.
+        queue_of: gives the queue of a destination; None: it belonged to a durable subscription
+            that was deleted.
+
+    Returns:
+        How many there are, and the sequence of the last.
+
+    Raises:
+        StoreError: the store is damaged.
+    """
+    restored, last = 0, 0
+    orphans: list[Message] = []
+    queues: dict[str, Queue | None] = {}
+    held: dict[int, list[Message]] = {}
+    for destination, message, due, holder in store.restore():
+        last = message.sequence
+        queue = queues.get(destination)
+        if queue is None and destination not in queues:
+            queue = queues[destination] = queue_of(destination)
+        if queue is None:
+            orphans.append(message)
+            continue
+        if holder:
+            held.setdefault(holder, []).append(message)
+        queue.restore(message, due)
+        restored += 1
+    _drop(store, orphans)
+    for messages in held.values():
+        _take_back(store, messages)
+    return restored, last
+
+
+def _drop(store: MessageStore, orphans: Sequence[Message]) -> None:
+    if orphans:
+        log.warning("%d messages of deleted subscriptions are dropped", len(orphans))
+    for message in orphans:
+        store.remove(message)
+
+
+def _take_back(store: MessageStore, messages: list[Message]) -> None:
+    """A crash cut off a consumer who had these: the first in line counts as failed."""
+    first = min(messages, key=lambda message: (-message.head.priority, message.sequence))
+    first.failures += 1
+    for message in messages:
+        store.note(message, message.deliveries)
