@@ -1,0 +1,96 @@
+// ActiveMQ's own StompConnection. Its receiveFrame() waits for a line feed behind the NUL.
+
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
+import java.util.HashMap;
+import org.apache.activemq.transport.stomp.StompConnection;
+import org.apache.activemq.transport.stomp.StompFrame;
+
+public class Client {
+    static final long PATIENCE = 10_000;
+
+    static String host;
+    static int port;
+    static String version;
+
+    static StompConnection connect() throws Exception {
+        StompConnection client = new StompConnection();
+        client.setVersion(version);
+        client.open(host, port);
+        client.getStompSocket().setSoTimeout((int) PATIENCE);
+        client.sendFrame("CONNECT\naccept-version:" + version + "\nhost:localhost\n\n\0");
+        StompFrame connected = client.receive(PATIENCE);
+        System.out.println(connected.getAction() + " " + connected.getHeaders().get("version"));
+        return client;
+    }
+
+    static void tell(StompFrame frame) {
+        String body = frame.getBody() == null ? "" : frame.getBody();
+        System.out.println(frame.getAction() + " " + frame.getHeaders().getOrDefault("a", "-") + " "
+            + Base64.getEncoder().encodeToString(body.getBytes(StandardCharsets.UTF_8)));
+    }
+
+    public static void main(String[] words) throws Exception {
+        host = words[0];
+        port = Integer.parseInt(words[1]);
+        version = words[2];
+        StompConnection client = connect();
+        switch (words[3]) {
+            case "queue":
+                for (int i = 4; i < words.length; i++) {
+                    HashMap<String, String> headers = new HashMap<>();
+                    headers.put("a", "b");
+                    headers.put("receipt", "r" + i);
+                    client.send("/queue/letters", words[i], null, headers);
+                    tell(client.receive(PATIENCE));
+                }
+                HashMap<String, String> subscription = new HashMap<>();
+                subscription.put("id", "s1");
+                client.subscribe("/queue/letters", "client", subscription);
+                StompFrame last = null;
+                for (int i = 4; i < words.length; i++) {
+                    last = client.receive(PATIENCE);
+                    tell(last);
+                }
+                String name = version.equals("1.2") ? "id:" + last.getHeaders().get("ack")
+                    : "subscription:s1\nmessage-id:" + last.getHeaders().get("message-id");
+                client.sendFrame("ACK\n" + name + "\nreceipt:acked\n\n\0");
+                tell(client.receive(PATIENCE));
+                break;
+            case "transaction":
+                client.begin("t1");
+                client.send("/queue/bills", words[4], "t1", null);
+                client.commit("t1");
+                client.begin("t2");
+                client.send("/queue/bills", "never", "t2", null);
+                client.abort("t2");
+                HashMap<String, String> id = new HashMap<>();
+                id.put("id", "s1");
+                client.subscribe("/queue/bills", "auto", id);
+                tell(client.receive(PATIENCE));
+                break;
+            case "raw":
+                for (int i = 4; i < words.length; i++) {
+                    client.send("/queue/raw", words[i]);
+                }
+                client.sendFrame("SUBSCRIBE\nid:s1\ndestination:/queue/raw\n\n\0");
+                for (int i = 4; i < words.length; i++) {
+                    String frame = client.receiveFrame(PATIENCE);
+                    System.out.println(frame.split("\n", 2)[0] + " - " + Base64.getEncoder()
+                        .encodeToString(frame.substring(frame.indexOf("\n\n") + 2).trim().getBytes(StandardCharsets.UTF_8)));
+                }
+                break;
+            case "error":
+                client.send("/nowhere/at/all", "x");
+                tell(client.receive(PATIENCE));
+                break;
+            default:
+                throw new IllegalArgumentException(words[3]);
+        }
+        client.sendFrame("DISCONNECT\nreceipt:bye\n\n\0");
+        if (!words[3].equals("error")) {
+            tell(client.receive(PATIENCE));
+        }
+        client.close();
+    }
+}
