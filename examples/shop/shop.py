@@ -60,8 +60,8 @@ class Service:
     queue: str
     concurrency = 1
 
-    def __init__(self, url: str, **options: object) -> None:
-        self.client = stompy.connect(url, reconnect=True, **options)
+    def __init__(self, url: str) -> None:
+        self.client = stompy.connect(url, reconnect=True)
         # So many as are worked on, and as many again so that nobody has to wait for the next.
         self._subscription = self.client.subscription(self.queue, prefetch=2 * self.concurrency)
         self._thread = threading.Thread(target=self.run)
@@ -98,10 +98,7 @@ class Stock(Service):
         super().__init__(url)
 
     def handle(self, message: Message) -> None:
-        left = self.items.get(message.text, 0)
-        self.client.message(
-            message.reply_to, str(left), headers={"correlation-id": message.correlation_id}
-        )
+        message.reply(str(self.items.get(message.text, 0)))
 
 
 class Worker(Service):

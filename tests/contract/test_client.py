@@ -475,16 +475,69 @@ def serve(client: ClientAdapter, destination: str) -> threading.Thread:
     subscription = client.subscription(destination)
 
     def answer(message: Delivery) -> bool:
-        assert message.reply_to is not None
         if message.text != "silence":
-            headers = {"correlation-id": message.correlation_id}
-            client.message(message.reply_to, message.text.upper(), headers=headers)
+            client.reply(message, message.text.upper())
         client.ack(message)
         return message.text == "stop"
 
     thread = threading.Thread(target=subscription.iterate, args=(answer,))
     thread.start()
     return thread
+
+
+def test_a_reply_goes_where_the_message_says(client, broker):
+    destination, answers = queue(), queue()
+    subscription = client.subscription(destination)
+    replies = client.subscription(answers)
+    headers = {"reply-to": answers, "correlation-id": "7"}
+    client.message(destination, "2", headers=headers)
+    client.message(destination, "3", headers={"reply-to": answers})
+    client.message(destination, "4")
+    first, second, third = (subscription.get() for _ in range(3))
+    client.reply(first, "4", {"colour": "green"})
+    client.reply(second, json={"square": 9})
+    with pytest.raises(ValueError, match="asks for no reply"):
+        client.reply(third, "16")
+    with pytest.raises(TypeError, match="must be str or bytes"):
+        client.reply(first, 4)
+    four, nine = replies.get(), replies.get()
+    assert (four.text, four.correlation_id, four["colour"]) == ("4", "7", "green")
+    assert (nine.json, nine.correlation_id, nine["content-type"]) == (
+        {"square": 9},
+        None,
+        "application/json",
+    )
+    assert first.settlement is None, "an answer is no acknowledgement"
+
+
+def test_a_reply_may_belong_to_a_transaction(client, broker):
+    destination, answers = queue(), queue()
+    subscription = client.subscription(destination)
+    replies = client.subscription(answers)
+    client.message(destination, "x", headers={"reply-to": answers})
+    message = subscription.get()
+    for end in ("abort", "commit"):
+        transaction = client.transaction()
+        client.reply(message, end, transaction=transaction.id)
+        getattr(transaction, end)()
+    assert replies.get().text == "commit"
+
+
+def test_a_reply_may_be_answered(make, client, broker):
+    server, destination = make(), queue()
+    server.connect(broker.url)
+    subscription = server.subscription(destination)
+
+    def answer(message: Delivery) -> None:
+        server.reply(message, "who?", {"reply-to": destination})
+
+    serving = subscription.handle(answer)
+    reply = client.request(destination, "knock")
+    second = server.subscription(destination)
+    subscription.unsubscribe()
+    client.reply(reply, "me")
+    assert second.get().text == "me"
+    serving.join()
 
 
 def test_requests_get_their_own_replies(make, client, broker):

@@ -98,10 +98,8 @@ def at_work(make: Make, storm: Storm) -> Iterator[list[ClientAdapter]]:
             raise ValueError("now and then")
 
     def answer(message: Delivery) -> bool:
-        assert message.reply_to is not None
         with suppress(stompy.STOMPConnectionError):
-            headers = {"correlation-id": message.correlation_id}
-            server.message(message.reply_to, "!", headers=headers)
+            server.reply(message, "!")
         return False
 
     working = worker.subscription(WORK, prefetch=50).handle(work, concurrency=4)

@@ -67,8 +67,7 @@ def test_a_request_gets_its_reply(client, make, peer):
     requests = service.subscription(queue)
 
     def answer(request) -> None:
-        headers = {"correlation-id": request.correlation_id}
-        service.message(request.reply_to, request.text.upper(), headers=headers)
+        service.reply(request, request.text.upper())
 
     serving = requests.handle(answer)
     assert [client.request(queue, word).text for word in ("one", "two")] == ["ONE", "TWO"]

@@ -17,6 +17,7 @@ from tests.support.client_adapter import PATIENCE
 import stompy.aio
 from stompy.aio import Confirmation, Message, STOMPTransaction, Subscription
 from stompy.confirmations import Outcome
+from stompy.consuming import OnError
 from stompy.health import ClientHealth, SubscriptionHealth
 from stompy.lifecycle import ConnectionState, StateChange
 from stompy.message import Delivery
@@ -129,12 +130,12 @@ class AsyncioSubscription:
     def handle(
         self, function: Callable[[Delivery], object], concurrency: int = 1, on_error: str = "nack"
     ) -> threading.Thread:
-        async def handler(message: Message) -> object:
-            return await asyncio.to_thread(function, message)
+        async def handler(message: Message) -> None:
+            await asyncio.to_thread(function, message)
 
         def run() -> None:
             try:
-                self._runner.run(self._handle.handle(handler, concurrency, on_error))
+                self._runner.run(self._handle.handle(handler, concurrency, OnError(on_error)))
             except BaseException as error:
                 logger.info("handle() ended with %r", error)
 
@@ -189,7 +190,8 @@ class AsyncioAdapter:
         self._runner.run(self.client.wait_connected(timeout))
 
     def message(self, destination: str, body: str, **options: Any) -> str | None:
-        return self._runner.run(self.client.message(destination, body, **options))
+        receipt: str | None = self._runner.run(self.client.message(destination, body, **options))
+        return receipt
 
     def post(self, destination: str, body: str) -> AsyncioConfirmation:
         return AsyncioConfirmation(
@@ -216,6 +218,9 @@ class AsyncioAdapter:
 
     def nack(self, message: Delivery, **options: Any) -> None:
         self._runner.run(cast(Message, message).nack(**options))
+
+    def reply(self, message: Delivery, *arguments: Any, **options: Any) -> None:
+        self._runner.run(cast(Message, message).reply(*arguments, **options))
 
     def within(self, message: Delivery, error: Exception | None = None) -> None:
         async def inside() -> None:

@@ -12,7 +12,7 @@ from tests.support.client_adapter import PATIENCE
 import stompy
 from stompy.confirmations import Outcome
 from stompy.confirming import Confirmation
-from stompy.consuming import Subscription
+from stompy.consuming import OnError, Subscription
 from stompy.health import ClientHealth, SubscriptionHealth
 from stompy.lifecycle import ConnectionState, StateChange
 from stompy.message import Delivery, Message
@@ -69,9 +69,12 @@ class BlockingSubscription:
     def handle(
         self, function: Callable[[Delivery], object], concurrency: int = 1, on_error: str = "nack"
     ) -> threading.Thread:
+        def handler(message: Message) -> None:
+            function(message)
+
         def run() -> None:
             try:
-                self._handle.handle(function, concurrency, on_error)
+                self._handle.handle(handler, concurrency, OnError(on_error))
             except BaseException as error:
                 logger.info("handle() ended with %r", error)
 
@@ -123,7 +126,8 @@ class BlockingAdapter:
         self.client.wait_connected(timeout)
 
     def message(self, destination: str, body: str, **options: Any) -> str | None:
-        return self.client.message(destination, body, **options)
+        receipt: str | None = self.client.message(destination, body, **options)
+        return receipt
 
     def post(self, destination: str, body: str) -> BlockingConfirmation:
         return BlockingConfirmation(self.client.post(destination, body))
@@ -147,6 +151,10 @@ class BlockingAdapter:
     def nack(self, message: Delivery, **options: Any) -> None:
         assert isinstance(message, Message)
         message.nack(**options)
+
+    def reply(self, message: Delivery, *arguments: Any, **options: Any) -> None:
+        assert isinstance(message, Message)
+        message.reply(*arguments, **options)
 
     def within(self, message: Delivery, error: Exception | None = None) -> None:
         assert isinstance(message, Message)

@@ -109,6 +109,9 @@ class ClientAdapter(Protocol):
     def nack(self, message: Delivery, **options: object) -> None:
         """``message.nack()``."""
 
+    def reply(self, message: Delivery, *arguments: Any, **options: Any) -> None:
+        """``message.reply()``."""
+
     def within(self, message: Delivery, error: Exception | None = None) -> None:
         """``with message:`` around a block that raises ``error``, or nothing."""
 

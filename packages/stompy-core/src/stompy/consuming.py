@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from time import monotonic
 from types import TracebackType
-from typing import cast
+from typing import Literal, cast
 
 from stompy.arguments import word_of
 from stompy.callbacks import check_done, check_plain
@@ -37,6 +37,7 @@ from stompy.health import SubscriptionHealth
 from stompy.inbox import Inbox
 from stompy.lifeline import Epoch, Lifeline, SubscriptionReceipt
 from stompy.message import Message, Settlement, strip
+from stompy.replying import Replier
 from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.wanted import WantedSubscription
 
@@ -55,6 +56,10 @@ class OnError(StrEnum):
     """It is refused for good."""
     STOP = "stop"
     """It is refused, and the subscription ends with the exception."""
+
+
+OnErrorWord = OnError | Literal["nack", "dead-letter", "stop"]
+"""The same as callers write it."""
 
 
 class Worker(threading.Thread):
@@ -86,7 +91,7 @@ class Worker(threading.Thread):
             self.join()
 
 
-class Subscription:
+class Subscription(Replier):
     """One subscription, as `STOMPClient.subscription` gives it. With ``with`` it ends there.
 
     Attributes:
@@ -171,9 +176,9 @@ class Subscription:
 
     def handle(
         self,
-        function: Callable[[Message], object],
+        function: Callable[[Message], None],
         concurrency: int = 1,
-        on_error: OnError | str = OnError.NACK,
+        on_error: OnErrorWord = OnError.NACK,
     ) -> None:
         """Give each message to a function, until the subscription ends.
 
@@ -478,7 +483,7 @@ class Subscription:
 
     # -- settling ----------------------------------------------------------------------------
 
-    def ack(self, message: Message, transaction: str | None) -> None:
+    def ack(self, message: Message, transaction: str | None = None) -> None:
         """Acknowledge a message; see `Message.ack`."""
         if self._auto:
             return
@@ -492,10 +497,10 @@ class Subscription:
     def nack(
         self,
         message: Message,
-        requeue: bool,
-        delay: float | None,
-        reason: str | None,
-        transaction: str | None,
+        requeue: bool = True,
+        delay: float | None = None,
+        reason: str | None = None,
+        transaction: str | None = None,
     ) -> None:
         """Refuse a message; see `Message.nack`."""
         if self._auto:

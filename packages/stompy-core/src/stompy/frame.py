@@ -10,16 +10,14 @@ import json
 from collections.abc import Iterator
 from email.message import Message as MimeHeaders
 from enum import StrEnum
+from typing import Any, Literal, overload
 
 from stompy.codec import encode_frame
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.headers import Version
 from stompy.heads import Head
 
-__all__ = ["AckMode", "HeadersCopy", "JSONValue", "STOMPError", "STOMPFrame", "STOMPTimeout"]
-
-JSONValue = None | bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"]
-"""What a JSON body can hold."""
+__all__ = ["AckMode", "AckWord", "HeadersCopy", "STOMPError", "STOMPFrame", "STOMPTimeout"]
 
 _SECRETS = frozenset(("passcode", "login"))
 
@@ -33,6 +31,10 @@ class AckMode(StrEnum):
     """An ACK or NACK settles the message and all earlier ones of the subscription."""
     CLIENT_INDIVIDUAL = "client-individual"
     """An ACK or NACK settles one message."""
+
+
+AckWord = AckMode | Literal["auto", "client", "client-individual"]
+"""An ack mode as callers write it."""
 
 
 class HeadersCopy(dict[str, str]):
@@ -114,14 +116,13 @@ class STOMPFrame:
         return self.Body.decode(self._charset())
 
     @property
-    def json(self) -> JSONValue:
-        """The body read as JSON.
+    def json(self) -> Any:
+        """The body read as JSON: what it holds, only who wrote it knows.
 
         Raises:
             ValueError: the body is not JSON.
         """
-        value: JSONValue = json.loads(self.text)
-        return value
+        return json.loads(self.text)
 
     def _charset(self) -> str:
         content_type = self.Headers.get("content-type")
@@ -130,6 +131,12 @@ class STOMPFrame:
         parsed = MimeHeaders()
         parsed["content-type"] = content_type
         return str(parsed.get_param("charset") or "utf-8")
+
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str) -> str: ...
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """A header's value, or ``default``."""

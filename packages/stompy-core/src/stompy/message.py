@@ -7,13 +7,15 @@ client's. What a subscription does to settle one is its own business (`Settler`)
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol
 
+from stompy.arguments import NOTHING, as_body, json_body
 from stompy.errors import StaleMessageError, STOMPException
 from stompy.frame import STOMPFrame
+from stompy.verbs import HeaderValue
 
 logger = logging.getLogger("stompy")
 
@@ -44,6 +46,11 @@ class Delivery(STOMPFrame):
     def id(self) -> str:
         """The ``message-id`` header."""
         return self.Headers.get("message-id", "")
+
+    @property
+    def destination(self) -> str:
+        """The ``destination`` header: where the message was sent."""
+        return self.Headers.get("destination", "")
 
     @property
     def redelivered(self) -> bool:
@@ -99,6 +106,15 @@ class Settler(Protocol):
         transaction: str | None,
     ) -> None:
         """Refuse a message."""
+
+    def _reply(
+        self,
+        message: Message,
+        body: bytes,
+        headers: Mapping[str, HeaderValue],
+        transaction: str | None,
+    ) -> None:
+        """Answer a message."""
 
 
 class Message(Delivery):
@@ -159,6 +175,34 @@ class Message(Delivery):
             UnsupportedByBroker: this broker would lose the message, or ignore the transaction.
         """
         self._settler.nack(self, requeue, delay, reason, transaction)
+
+    def reply(
+        self,
+        body: bytes | str = b"",
+        headers: Mapping[str, HeaderValue] = {},
+        transaction: str | None = None,
+        *,
+        json: object = NOTHING,
+    ) -> None:
+        """Answer the message: send to its ``reply-to``, with its ``correlation-id``.
+
+        That settles nothing: acknowledge the message beside it, as any other.
+
+        Args:
+            body: body of the answer; text is encoded as UTF-8.
+            headers: more headers.
+            transaction: id of the transaction that the answer belongs to.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+
+        Raises:
+            STOMPConnectionError: there is no connection; nothing was sent.
+            STOMPTimeout: the broker takes nothing; nothing was sent.
+            TypeError: the body is of the wrong kind.
+            ValueError: the message asks for no reply, or a header cannot be sent.
+        """
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        self._settler._reply(self, as_body(body), headers, transaction)
 
     def __enter__(self) -> Message:
         """The message itself."""

@@ -16,11 +16,12 @@ from stompy.errors import STOMPTimeout
 from stompy.frame import AckMode, STOMPFrame
 from stompy.lifeline import Epoch, Lifeline
 from stompy.message import Message, Settlement
+from stompy.replying import Replier
 from stompy.verbs import HeaderValue, as_text, request_headers
 from stompy.wanted import WantedSubscription
 
 
-class Replies:
+class Replies(Replier):
     """What came back to one client.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Literal, overload
 
 from stompy.arguments import (
     MESSAGE,
@@ -51,6 +52,62 @@ class FrameSender(Standing):
         """The last connection's link."""
         last = None if self._line is None else self._line.last
         return None if last is None else last.link
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        receipt: Literal[False] = ...,
+        *,
+        confirm: Literal[False] = ...,
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        *,
+        receipt: Literal[True] | str,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        receipt: bool | str = ...,
+        *,
+        confirm: Literal[True],
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        receipt: bool | str = ...,
+        *,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
 
     def send(
         self,
@@ -121,6 +178,70 @@ class FrameSender(Standing):
         link = epoch.link
         link.send(link.protocol.send(command, all_headers, body))
         return receipt_id
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: Literal[False] = ...,
+        transaction: str | None = ...,
+        *,
+        confirm: Literal[False] = ...,
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        *,
+        receipt: Literal[True] | str,
+        transaction: str | None = ...,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = ...,
+        transaction: str | None = ...,
+        *,
+        confirm: Literal[True],
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = ...,
+        transaction: str | None = ...,
+        *,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
 
     def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
         self,

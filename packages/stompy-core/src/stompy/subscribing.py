@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, overload
 
 from stompy.arguments import (
     NOTHING,
@@ -16,6 +17,7 @@ from stompy.arguments import (
 from stompy.confirming import Confirmation
 from stompy.consuming import Subscription
 from stompy.errors import STOMPConnectionError, STOMPException
+from stompy.frame import AckWord
 from stompy.lifeline import Epoch
 from stompy.message import Message
 from stompy.requesting import Replies
@@ -37,7 +39,7 @@ class Subscriber(FrameSender):
     def subscribe(
         self,
         dest: str,
-        ack_mode: str = "auto",
+        ack_mode: AckWord = "auto",
         send_acks: bool = True,
         *,
         id: str | None = None,
@@ -98,6 +100,26 @@ class Subscriber(FrameSender):
         if receipt is True and asked is not None:
             self.wait_for_receipt(asked)
 
+    @overload
+    def unsubscribe(
+        self,
+        sub_id: str | Subscription,
+        *,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: Literal[False] = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    def unsubscribe(
+        self,
+        sub_id: str | Subscription,
+        *,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
+
     def unsubscribe(
         self,
         sub_id: str | Subscription,
@@ -148,7 +170,7 @@ class Subscriber(FrameSender):
     def subscription(
         self,
         destination: str,
-        ack_mode: str = "client-individual",
+        ack_mode: AckWord = "client-individual",
         *,
         id: str | None = None,
         prefetch: int | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol, overload
 
 from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError, STOMPException
@@ -72,6 +72,45 @@ class STOMPTransaction:
         self._client = client
         self._outcome: str | None = None
 
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: Literal[False] = ...,
+        *,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        *,
+        receipt: Literal[True] | str,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = ...,
+        *,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
+
     def message(
         self,
         destination: str,
@@ -92,6 +131,37 @@ class STOMPTransaction:
         TRANSACTION_MESSAGE.check(kv_headers)
         all_headers = {**headers, **kv_headers}
         return self._client.message(destination, body, id, all_headers, receipt, self.id, json=json)
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        receipt: Literal[False] = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        *,
+        receipt: Literal[True] | str,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        receipt: bool | str = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
 
     def send(
         self,
@@ -145,6 +215,24 @@ class STOMPTransaction:
         self._check_open()
         self._client.nack(ack_id, self.id)
 
+    @overload
+    def commit(
+        self,
+        receipt: Literal[False] | None = ...,
+    ) -> None: ...
+
+    @overload
+    def commit(
+        self,
+        receipt: Literal[True] | str,
+    ) -> str: ...
+
+    @overload
+    def commit(
+        self,
+        receipt: bool | str | None,
+    ) -> str | None: ...
+
     def commit(self, receipt: bool | str | None = None) -> str | None:
         """Make everything take effect at once.
 
@@ -158,6 +246,24 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         return self._end("COMMIT", receipt)
+
+    @overload
+    def abort(
+        self,
+        receipt: Literal[False] | None = ...,
+    ) -> None: ...
+
+    @overload
+    def abort(
+        self,
+        receipt: Literal[True] | str,
+    ) -> str: ...
+
+    @overload
+    def abort(
+        self,
+        receipt: bool | str | None,
+    ) -> str | None: ...
 
     def abort(self, receipt: bool | str | None = None) -> str | None:
         """Undo everything; messages acknowledged in the transaction are delivered again.

@@ -99,6 +99,31 @@ def unsubscribe_headers(sub_id: str, headers: Mapping[str, HeaderValue]) -> dict
     return {"id": str(sub_id), **headers}
 
 
+def reply_headers(
+    asked: Mapping[str, str], headers: Mapping[str, HeaderValue], dialect: Dialect
+) -> dict[str, HeaderValue]:
+    """Of a SEND that answers a message.
+
+    Args:
+        asked: the headers of that message.
+        headers: more headers, which win.
+        dialect: the broker's.
+
+    Raises:
+        ValueError: the message asks for no reply.
+    """
+    reply_to = asked.get("reply-to")
+    if not reply_to:
+        raise ValueError("this message asks for no reply: it has no reply-to header")
+    given: dict[str, HeaderValue] = {
+        **dialect.destination_headers(reply_to, for_subscribe=False),
+        "destination": reply_to,
+    }
+    if "correlation-id" in asked:
+        given["correlation-id"] = asked["correlation-id"]
+    return {**given, **headers}
+
+
 def request_headers(
     destination: str,
     reply_to: str,

@@ -14,9 +14,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, overload
 
-from stompy.admin.rows import Kind, Row
+from stompy.admin.rows import (
+    BrokerRow,
+    ConnectionRow,
+    DurableRow,
+    Kind,
+    QueueDetail,
+    QueueRow,
+    Row,
+    SubscriptionRow,
+    TopicRow,
+    TransactionRow,
+)
 from stompy.frame import STOMPFrame
 from stompy.rows import Rows
 from stompy_broker.broker import Broker
@@ -64,7 +75,46 @@ class Watched(ABC):
         """How many clients are connected."""
         return self._ask(lambda broker: broker.connections)
 
-    def snapshot(self, kind: Kind | str, name: str = "") -> Rows[Row]:
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.BROKER, "broker"], name: str = ...
+    ) -> Rows[BrokerRow]: ...
+
+    @overload
+    def snapshot(self, kind: Literal[Kind.QUEUES, "queues"], name: str = ...) -> Rows[QueueRow]: ...
+
+    @overload
+    def snapshot(self, kind: Literal[Kind.TOPICS, "topics"], name: str = ...) -> Rows[TopicRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.CONNECTIONS, "connections"], name: str = ...
+    ) -> Rows[ConnectionRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.SUBSCRIPTIONS, "subscriptions"], name: str = ...
+    ) -> Rows[SubscriptionRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.DURABLE, "durable"], name: str = ...
+    ) -> Rows[DurableRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.TRANSACTIONS, "transactions"], name: str = ...
+    ) -> Rows[TransactionRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.QUEUE, "queue"], name: str = ...
+    ) -> Rows[QueueDetail]: ...
+
+    @overload
+    def snapshot(self, kind: Kind, name: str = ...) -> Rows[Row]: ...
+
+    def snapshot(self, kind: Kind | str, name: str = "") -> Rows[Any]:
         """All there is to know about the things of one kind, as the admin topics tell it.
 
         Args:

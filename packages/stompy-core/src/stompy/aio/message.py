@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol
 
+from stompy.arguments import NOTHING, as_body, json_body
 from stompy.errors import StaleMessageError, STOMPException
 from stompy.frame import STOMPFrame
 from stompy.message import Delivery
+from stompy.verbs import HeaderValue
 
 logger = logging.getLogger("stompy")
 
@@ -28,6 +31,15 @@ class Settler(Protocol):
         transaction: str | None,
     ) -> None:
         """Refuse a message."""
+
+    async def _reply(
+        self,
+        message: Message,
+        body: bytes,
+        headers: Mapping[str, HeaderValue],
+        transaction: str | None,
+    ) -> None:
+        """Answer a message."""
 
 
 class Message(Delivery):
@@ -88,6 +100,34 @@ class Message(Delivery):
             UnsupportedByBroker: this broker would lose the message, or ignore the transaction.
         """
         await self._settler.nack(self, requeue, delay, reason, transaction)
+
+    async def reply(
+        self,
+        body: bytes | str = b"",
+        headers: Mapping[str, HeaderValue] = {},
+        transaction: str | None = None,
+        *,
+        json: object = NOTHING,
+    ) -> None:
+        """Answer the message: send to its ``reply-to``, with its ``correlation-id``.
+
+        That settles nothing: acknowledge the message beside it, as any other.
+
+        Args:
+            body: body of the answer; text is encoded as UTF-8.
+            headers: more headers.
+            transaction: id of the transaction that the answer belongs to.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+
+        Raises:
+            STOMPConnectionError: there is no connection; nothing was sent.
+            STOMPTimeout: the broker takes nothing; nothing was sent.
+            TypeError: the body is of the wrong kind.
+            ValueError: the message asks for no reply, or a header cannot be sent.
+        """
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        await self._settler._reply(self, as_body(body), headers, transaction)
 
     async def __aenter__(self) -> Message:
         """The message itself."""

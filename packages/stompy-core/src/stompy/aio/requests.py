@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
 from typing import Protocol
 
 from stompy.aio.link import Link
 from stompy.aio.message import Message
-from stompy.dialect import Dialect
+from stompy.aio.replying import Replier, Writer
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import AckMode, STOMPFrame
 from stompy.message import Settlement
-from stompy.verbs import HeaderValue, subscribe_headers
+from stompy.verbs import subscribe_headers
 
 logger = logging.getLogger("stompy")
 
 
-class Replying(Protocol):
+class Replying(Writer, Protocol):
     """What requests need of the session."""
 
     link: Link
     epoch: int
-    dialect: Dialect
-
-    def write(self, link: Link, command: str, headers: Mapping[str, HeaderValue]) -> None:
-        """Queue a frame."""
 
     def adopt(self, sub_id: str, receiver: Requests) -> None:
         """Have the messages of a subscription delivered."""
@@ -36,7 +31,7 @@ class Replying(Protocol):
         """Have them delivered no more."""
 
 
-class Requests:
+class Requests(Replier):
     """The requests of a session that wait for their replies.
 
     Each connection has a reply destination of its own, which is subscribed to with the first
@@ -48,7 +43,7 @@ class Requests:
 
     def __init__(self, session: Replying) -> None:
         self.late = 0
-        self._session = session
+        self._session: Replying = session
         self._pending: dict[str, asyncio.Future[Message | STOMPError]] = {}
         self._epoch = 0
         self._sub_id = ""

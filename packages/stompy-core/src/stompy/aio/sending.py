@@ -11,7 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Literal, TypeVar, overload
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.link import Link
@@ -52,6 +52,62 @@ class FrameSender(Standing):
         """The last link."""
         session = self._session
         return session.link if session is not None and session.has_link else None
+
+    @overload
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        receipt: Literal[False] = ...,
+        *,
+        confirm: Literal[False] = ...,
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        *,
+        receipt: Literal[True] | str,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        receipt: bool | str = ...,
+        *,
+        confirm: Literal[True],
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = ...,
+        receipt: bool | str = ...,
+        *,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
 
     async def send(
         self,
@@ -158,6 +214,70 @@ class FrameSender(Standing):
             given["transaction"] = transaction
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
         return session.ask(link, command, given, receipt_id, body)
+
+    @overload
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: Literal[False] = ...,
+        transaction: str | None = ...,
+        *,
+        confirm: Literal[False] = ...,
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        *,
+        receipt: Literal[True] | str,
+        transaction: str | None = ...,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = ...,
+        transaction: str | None = ...,
+        *,
+        confirm: Literal[True],
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = ...,
+        transaction: str | None = ...,
+        *,
+        confirm: bool = ...,
+        timeout: float | None = ...,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
 
     async def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
         self,

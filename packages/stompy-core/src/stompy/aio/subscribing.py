@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import NoReturn
+from typing import Literal, NoReturn, overload
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.message import Message
@@ -24,6 +24,7 @@ from stompy.arguments import (
 )
 from stompy.confirmations import Outcome
 from stompy.errors import OutcomeUnknown, STOMPConnectionError
+from stompy.frame import AckWord
 from stompy.verbs import HeaderValue, request_headers, unsubscribe_headers
 from stompy.wanted import WantedSubscription
 
@@ -36,7 +37,7 @@ class Subscriber(FrameSender):
     def subscribe(
         self,
         dest: str,
-        ack_mode: str = "auto",
+        ack_mode: AckWord = "auto",
         send_acks: bool = True,
         *,
         id: str | None = None,
@@ -120,7 +121,7 @@ class Subscriber(FrameSender):
     def subscription(
         self,
         destination: str,
-        ack_mode: str = "client-individual",
+        ack_mode: AckWord = "client-individual",
         *,
         id: str | None = None,
         prefetch: int | None = None,
@@ -188,6 +189,26 @@ class Subscriber(FrameSender):
             await handle.unsubscribe()
             raise
         return handle
+
+    @overload
+    async def unsubscribe(
+        self,
+        sub_id: str | Subscription,
+        *,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: Literal[False] = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    async def unsubscribe(
+        self,
+        sub_id: str | Subscription,
+        *,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
 
     async def unsubscribe(
         self,

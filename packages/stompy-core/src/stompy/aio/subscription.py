@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
@@ -25,11 +25,12 @@ from typing import cast
 from stompy.aio.inbox import Inbox
 from stompy.aio.link import Link
 from stompy.aio.message import Message
+from stompy.aio.replying import Replier
 from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
 from stompy.arguments import word_of
 from stompy.callbacks import check_callable, check_done
-from stompy.consuming import DRAIN_SECONDS, OnError
+from stompy.consuming import DRAIN_SECONDS, OnError, OnErrorWord
 from stompy.errors import (
     STOMPConnectionError,
     STOMPError,
@@ -47,7 +48,7 @@ _worker: ContextVar[asyncio.Task[None] | None] = ContextVar("worker", default=No
 """Whose handler is running here, also in the tasks and threads that it begins."""
 
 
-class Subscription:
+class Subscription(Replier):
     """A subscription, and its messages.
 
     ``async with`` ends it with the block; ``async for`` goes through its messages. It ends itself
@@ -62,7 +63,7 @@ class Subscription:
         self.id = wanted.id
         self.destination = wanted.destination
         self._wanted = wanted
-        self._session = session
+        self._session: Session = session
         self._inbox = Inbox(session.regulate)
         self._settles = wanted.mode is not AckMode.AUTO
         self._ended = False
@@ -136,9 +137,9 @@ class Subscription:
 
     async def handle(
         self,
-        function: Callable[[Message], object],
+        function: Callable[[Message], Awaitable[None] | None],
         concurrency: int = 1,
-        on_error: OnError | str = OnError.NACK,
+        on_error: OnErrorWord = OnError.NACK,
     ) -> None:
         """Give each message to a function, until the subscription ends.
 
@@ -316,17 +317,17 @@ class Subscription:
 
     # -- what messages ask -------------------------------------------------------------------
 
-    async def ack(self, message: Message, transaction: str | None) -> None:
+    async def ack(self, message: Message, transaction: str | None = None) -> None:
         """Acknowledge a message; see `stompy.aio.Message.ack`."""
         await self._settle(message, Settlement.ACKED, "ACK", {}, transaction)
 
     async def nack(
         self,
         message: Message,
-        requeue: bool,
-        delay: float | None,
-        reason: str | None,
-        transaction: str | None,
+        requeue: bool = True,
+        delay: float | None = None,
+        reason: str | None = None,
+        transaction: str | None = None,
     ) -> None:
         """Refuse a message; see `stompy.aio.Message.nack`."""
         headers: dict[str, str] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol, overload
 
 from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError
@@ -74,6 +74,45 @@ class STOMPTransaction:
         self._client = client
         self._outcome: str | None = None
 
+    @overload
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: Literal[False] = ...,
+        *,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        *,
+        receipt: Literal[True] | str,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    async def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = ...,
+        *,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
+
     async def message(
         self,
         destination: str,
@@ -96,6 +135,37 @@ class STOMPTransaction:
         return await self._client.message(
             destination, body, id, all_headers, receipt, self.id, json=json
         )
+
+    @overload
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        receipt: Literal[False] = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        *,
+        receipt: Literal[True] | str,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        receipt: bool | str = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
 
     async def send(
         self,
@@ -149,6 +219,24 @@ class STOMPTransaction:
         self._check_open()
         await self._client.nack(ack_id, self.id)
 
+    @overload
+    async def commit(
+        self,
+        receipt: Literal[False] | None = ...,
+    ) -> None: ...
+
+    @overload
+    async def commit(
+        self,
+        receipt: Literal[True] | str,
+    ) -> str: ...
+
+    @overload
+    async def commit(
+        self,
+        receipt: bool | str | None,
+    ) -> str | None: ...
+
     async def commit(self, receipt: bool | str | None = None) -> str | None:
         """Make everything take effect at once.
 
@@ -162,6 +250,24 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         return await self._end("COMMIT", receipt)
+
+    @overload
+    async def abort(
+        self,
+        receipt: Literal[False] | None = ...,
+    ) -> None: ...
+
+    @overload
+    async def abort(
+        self,
+        receipt: Literal[True] | str,
+    ) -> str: ...
+
+    @overload
+    async def abort(
+        self,
+        receipt: bool | str | None,
+    ) -> str | None: ...
 
     async def abort(self, receipt: bool | str | None = None) -> str | None:
         """Undo everything; messages acknowledged in the transaction are delivered again.

@@ -145,7 +145,8 @@ def _send_one(
     client: STOMPClient, options: argparse.Namespace, headers: dict[str, str], body: bytes
 ) -> str | None:
     try:
-        return client.message(options.destination, body, headers=headers, receipt=options.receipt)
+        receipt: bool = options.receipt
+        return client.message(options.destination, body, headers=headers, receipt=receipt)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
