@@ -3,14 +3,18 @@
 A subscription by a wildcard asks for many topics at once. It is allowed only if a rule allows all
 of them before any rule denies some of them.
 
+Rules follow a message. Who may not take messages from a destination may not take its dead letters
+either, nor what waits for a durable subscription to it, unless a rule names that queue, which is
+more than a pattern that begins with a wildcard.
+
 Destinations of the broker itself, whose names begin with ``$``, go by roles, and a connection's own
 temporary queues are its own; neither is asked for here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -90,11 +94,19 @@ class Decision:
         allowed: whether it is granted.
         rule: the number of the rule that decided, from 0; None = the default did.
         is_exempt: whether the rules are not asked for such destinations at all.
+        names_it: whether the rule does not begin with a wildcard.
+        origin: the destination that was decided about, because messages come from there.
     """
 
     allowed: bool
     rule: int | None
     is_exempt: bool = False
+    names_it: bool = False
+    origin: Destination | None = None
+
+
+def _no_origins(queue: Destination) -> Iterable[Destination]:
+    return ()
 
 
 class Access:
@@ -103,11 +115,16 @@ class Access:
     Args:
         rules: in their order.
         default: what becomes of what no rule matches.
+        origins: gives what messages in a queue may have been sent to, if it was not that queue.
     """
 
     def __init__(
-        self, rules: Sequence[Rule] = (), default: Literal["allow", "deny"] = "allow"
+        self,
+        rules: Sequence[Rule] = (),
+        default: Literal["allow", "deny"] = "allow",
+        origins: Callable[[Destination], Iterable[Destination]] = _no_origins,
     ) -> None:
+        self._origins = origins
         self._rules = [(rule, parse_destination(rule.match).kind) for rule in rules]
         self._default = default == "allow"
 
@@ -122,14 +139,35 @@ class Access:
         Raises:
             ProtocolError: no.
         """
-        if not self.is_open and not self.decide(principal, action, destination).allowed:
-            raise ProtocolError(
-                ErrorCode.ACCESS_REFUSED,
-                f"user {principal.name[:60]!r} may not {action} {str(destination)[:200]!r}",
-            )
+        if self.is_open:
+            return
+        decision = self.decide(principal, action, destination)
+        if not decision.allowed:
+            words = f"user {principal.name[:60]!r} may not {action} {str(destination)[:200]!r}"
+            if decision.origin is not None:
+                words += f", where messages of {str(decision.origin)[:200]!r} may be"
+            raise ProtocolError(ErrorCode.ACCESS_REFUSED, words)
 
     def decide(self, principal: Principal, action: Action, destination: Destination) -> Decision:
         """The same, with the reason."""
+        decision = self._decide(principal, action, destination)
+        if decision.is_exempt or decision.names_it or not decision.allowed:
+            return decision
+        if destination.kind is not Kind.QUEUE or action not in _TAKING:
+            return decision
+        by_origin = [
+            replace(self._decide(principal, action, origin), origin=origin)
+            for origin in self._origins(destination)
+        ]
+        refusals = [one for one in by_origin if not one.allowed]
+        by_rule = [one for one in refusals if one.rule is not None]
+        # Dead letters of a queue and of a topic of one name are in one queue. Where nothing is
+        # allowed by default, the right to one of them is enough, unless a rule denies the other.
+        if by_rule or (refusals and len(refusals) == len(by_origin)):
+            return (by_rule or refusals)[0]
+        return decision
+
+    def _decide(self, principal: Principal, action: Action, destination: Destination) -> Decision:
         kind, wanted = destination.kind, destination.name
         if kind not in (Kind.QUEUE, Kind.TOPIC) or wanted.startswith(RESERVED):
             return Decision(True, None, is_exempt=True)
@@ -145,10 +183,20 @@ class Access:
             if pattern is None or not overlaps(pattern, words):
                 continue
             if covers(pattern, words):
-                return Decision(rule.access == "allow", number)
+                return Decision(rule.access == "allow", number, names_it=_names(rule.match))
             if rule.access == "deny":
                 return Decision(False, number)
         return Decision(self._default, None)
+
+
+_TAKING = frozenset((Action.RECEIVE, Action.BROWSE, Action.ADMIN))
+"""What follows a message."""
+
+
+def _names(match: str) -> bool:
+    """Whether a pattern begins with a word of its own."""
+    first = parse_destination(match).name.partition(".")[0]
+    return first not in ("*", *_REST) and "{" not in first
 
 
 def _filled_in(match: str, principal: Principal) -> list[str] | None:

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +36,7 @@ from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.session.session import Session
+from stompy_broker.session.sources import origins_of
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore
@@ -198,7 +200,9 @@ class Broker:
             connections_per_user=config.limits.connections_per_user,
             checks=min(len(os.sched_getaffinity(0)), _MOST_CHECKS),
         )
-        access = Access(config.acl, config.security.default_access)
+        access = Access(
+            config.acl, config.security.default_access, partial(origins_of, self._router)
+        )
         self._lobby = Lobby(
             self._session_settings(), self._router, self._clock, logins, access, _token
         )

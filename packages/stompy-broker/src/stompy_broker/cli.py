@@ -165,13 +165,16 @@ def _destination(text: str) -> Destination:
 
 
 def _explain_access(config: BrokerConfig, user: str, text: str) -> None:
-    access = Access(config.acl, config.security.default_access)
+    origins = Policies(config.policy).origins
+    access = Access(config.acl, config.security.default_access, origins)
     destination = _destination(text)
     role = config.role_of(user)
     click.echo(f"{user} (role {role}), {destination}:")
     for action in Action:
         decision = access.decide(Principal(user, role), action, destination)
         by = "security.default_access" if decision.rule is None else f"acl.{decision.rule}"
+        if decision.origin is not None:
+            by += f", about {decision.origin}, whose messages may be in it"
         if decision.is_exempt:
             by = "it is no matter of the ACL"
         click.echo(f"{action} = {'allow' if decision.allowed else 'deny'}  # {by}")

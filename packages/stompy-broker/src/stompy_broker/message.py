@@ -52,6 +52,23 @@ BROKER_HEADERS = frozenset(
 They are not passed on; every other header is.
 """
 
+DEATH_HEADERS = frozenset(
+    (
+        "original-destination",
+        "original-expiration",
+        "original-expires",
+        "original-ttl",
+        "x-death-count",
+        "x-death-info",
+        "x-death-time",
+        "x-first-death-queue",
+        "x-first-death-reason",
+        "x-last-death-queue",
+        "x-last-death-reason",
+    )
+)
+"""What the broker writes on a dead letter. Nobody else may, because `message.retry` goes by it."""
+
 DEFAULT_PRIORITY, HIGHEST_PRIORITY = 4, 9
 
 OVERHEAD = 200
@@ -60,17 +77,21 @@ OVERHEAD = 200
 REFERENCE = 8
 """Bytes that one more place in a queue costs for a message that is there anyway."""
 
-_NOTABLE = BROKER_HEADERS | {
-    "timestamp",
-    "persistent",
-    "priority",
-    "expires",
-    "expiration",
-    "ttl",
-}
+_NOTABLE = (
+    BROKER_HEADERS
+    | DEATH_HEADERS
+    | {
+        "timestamp",
+        "persistent",
+        "priority",
+        "expires",
+        "expiration",
+        "ttl",
+    }
+)
 """Headers that a SEND must be free of to be passed on just as it came."""
 
-_BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS)
+_BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADERS)
 
 _SEND = len("SEND\n")
 
@@ -141,14 +162,26 @@ class MessageHead:
         """
         block, headers = head.block, head.headers
         if version is Version.V1_0 or _CR in block:
-            return cls.from_headers(headers)
+            return cls.from_client(headers)
         if _NOTABLE.isdisjoint(headers):
             return cls(block[_SEND:] + b"\n\n", sized=head.length >= 0)
         if _BACKSLASH in block:
-            return cls.from_headers(headers)
+            return cls.from_client(headers)
         lines = block.split(b"\n")
         kept = [line for line in lines[1:] if line[: line.index(b":")] not in _BROKER_NAMES]
         return cls(b"\n".join(kept) + b"\n\n", sized=head.length >= 0, **_told_by(headers))
+
+    @classmethod
+    def from_client(cls, headers: Mapping[str, str]) -> MessageHead:
+        """From the decoded headers of a SEND: it cannot say that it is a dead letter.
+
+        Raises:
+            ProtocolError: a number that is none.
+        """
+        if DEATH_HEADERS.isdisjoint(headers):
+            return cls.from_headers(headers)
+        kept = {name: value for name, value in headers.items() if name not in DEATH_HEADERS}
+        return cls.from_headers(kept)
 
     @classmethod
     def from_headers(

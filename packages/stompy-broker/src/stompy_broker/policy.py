@@ -20,9 +20,25 @@ ARGUMENTS: Mapping[str, str] = {
     "x-overflow": "overflow",
     "x-message-ttl": "message_ttl",
     "x-expires": "expires",
-    "x-dead-letter-routing-key": "dead_letter",
+    "x-dead-letter-routing-key": "dead_letter",  # `_GRAVE`
 }
 """Headers by which the first SEND or SUBSCRIBE sets up a queue, as RabbitMQ's do."""
+
+
+_GRAVE = "x-dead-letter-routing-key"
+
+
+def grave_in(headers: Mapping[str, str]) -> Destination | None:
+    """The queue that arguments name for dead letters; None = none, or no queue, as will be told.
+
+    Args:
+        headers: of the SEND or SUBSCRIBE that sets up a queue.
+    """
+    text = headers.get(_GRAVE)
+    try:
+        return None if text is None else sendable(f"{Kind.QUEUE.value}{text}")
+    except ProtocolError:
+        return None
 
 
 class Policy(BaseModel):
@@ -164,7 +180,7 @@ class Policy(BaseModel):
             value: object = text
             if name == "x-expires":
                 value = float(text) / 1000 if text.isdigit() else text
-            elif name == "x-dead-letter-routing-key":
+            elif name == _GRAVE:
                 value = f"{Kind.QUEUE.value}{text}"
                 settings |= {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER}
             settings[ARGUMENTS[name]] = value
@@ -187,6 +203,11 @@ class Policy(BaseModel):
     def exhausted(self, failures: int) -> bool:
         """Whether delivering a message has failed often enough."""
         return 0 <= self.max_deliveries <= failures
+
+    @property
+    def graves(self) -> frozenset[str]:
+        """Where it sends what a destination gives up, `{name}` in it."""
+        return frozenset((self.dead_letter, self.expired_to, self.overflow_to)) - {"", DEAD_LETTER}
 
 
 @contextmanager
@@ -231,6 +252,39 @@ class Policies:
     def index(self, kind: Kind, name: str) -> int | None:
         """The place of the first policy that matches, from 0; None: the defaults hold."""
         return min(self._by_kind[kind].match(name), default=None)
+
+    def origins(self, queue: Destination) -> list[Destination]:
+        """What messages in a queue were sent to, if they were given up elsewhere.
+
+        Going by what policies say, not by what is in the queue: one that several destinations
+        give their dead letters to has the patterns of all of them.
+        """
+        everything = [
+            (index, policy, (parse_destination(policy.match).kind,))
+            for index, policy in enumerate(self._policies)
+        ]
+        found: dict[Destination, None] = {}
+        for index, policy, kinds in (*everything, (None, _DEFAULT, (Kind.QUEUE, Kind.TOPIC))):
+            for grave in policy.graves:
+                name = _name_in(grave, str(queue))
+                if name is None:
+                    continue
+                if "{name}" not in grave:
+                    found[parse_destination(policy.match)] = None
+                elif name:
+                    own = [kind for kind in kinds if self.index(kind, name) == index]
+                    found |= {Destination(kind, name, is_pattern=False): None for kind in own}
+        found.pop(queue, None)
+        return list(found)
+
+
+def _name_in(template: str, text: str) -> str | None:
+    """What `{name}` in a template stands for, if it gives this text; None if it cannot."""
+    places = template.count("{name}")
+    start = template.find("{name}")
+    length = (len(text) - len(template) + places * len("{name}")) // max(places, 1)
+    name = text[start : start + length] if places and length > 0 else ""
+    return name if template.replace("{name}", name) == text else None
 
 
 _DEFAULT = Policy()

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from stompy_broker.access import Access, Action
 from stompy_broker.auth import Principal
-from stompy_broker.destination import parse_destination
+from stompy_broker.destination import BACKLOG, Destination, Kind, parse_destination
 
 _LOOKING = frozenset(("message.peek", "message.get", "message.count"))
+_TAKING: Mapping[str, Action] = {"message.move": Action.RECEIVE, "message.copy": Action.BROWSE}
+"""What hands messages to another destination, where others may read them."""
 _DESTINATIONS = ("destination", "to")
 
 
@@ -32,12 +34,24 @@ def check_clearance(
     Raises:
         ProtocolError: they do not, or a destination cannot be read.
     """
-    wanted: list[tuple[Action, object]] = []
+    queue = args.get("queue")
+    if command == "durable.delete":
+        queue = f"{BACKLOG}{args.get('name')}"
+    wanted: list[Action] = []
     if command in _LOOKING:
-        wanted.append((Action.BROWSE, args.get("queue")))
+        wanted = [Action.BROWSE]
     elif changes:
-        wanted.append((Action.ADMIN, args.get("queue")))
-        wanted += [(Action.SEND, args.get(name)) for name in _DESTINATIONS]
-    for action, destination in wanted:
+        wanted = [Action.ADMIN, *([_TAKING[command]] if command in _TAKING else [])]
+    if isinstance(queue, str):
+        for action in wanted:
+            access.check(principal, action, _queue(queue))
+    for name in _DESTINATIONS if changes else ():
+        destination = args.get(name)
         if isinstance(destination, str):
-            access.check(principal, action, parse_destination(destination))
+            access.check(principal, Action.SEND, parse_destination(destination))
+
+
+def _queue(text: str) -> Destination:
+    """A queue as commands name it, whatever its name looks like."""
+    name = text.removeprefix(Kind.QUEUE.value)
+    return parse_destination(f"{Kind.QUEUE.value}{name}")

@@ -25,6 +25,7 @@ from stompy_broker.clock import Clock
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.session.lobby import Answer, Guest
+from stompy_broker.session.permit import Permit
 from stompy_broker.session.session import Session
 
 log = logging.getLogger("stompy_broker.admin")
@@ -227,6 +228,12 @@ class Rooms:
         if queue is None:
             raise not_found(f"there is no queue {name[:200]!r}")
         return queue
+
+    def permit(self, call: Call) -> Permit:
+        """What somebody may do by the rules."""
+        principal = call.principal or Principal("", call.role)
+        access = self.access if call.principal is not None else Access()
+        return Permit(access, principal, self.router.queues.__contains__)
 
 
 class Commands:

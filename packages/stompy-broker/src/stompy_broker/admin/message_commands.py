@@ -15,7 +15,6 @@ from typing import Any
 
 from stompy.admin.rows import Role
 from stompy.errors import ProtocolError
-from stompy_broker.access import Action
 from stompy_broker.admin.browsing import (
     ALIASES,
     LOOKED_AT_ONCE,
@@ -323,9 +322,9 @@ class MessageCommands:
         picked = yield from pick(queue, Picker(args["ids"], args["headers"]), limit)
         # Whatever is wrong with one is found before any is moved.
         targets = set() if target is None else {target(message) for message in picked}
-        if call.principal is not None:
-            for destination in targets:
-                self._rooms.access.check(call.principal, Action.SEND, destination)
+        permit = self._rooms.permit(call)
+        for destination in targets:
+            permit.send(str(destination))
         most = 1 if any(map(self._may_refuse, targets)) else BATCH_MESSAGES
         call.expect(len(picked))
         result: Result = {"queue": queue.name, "matched": len(picked)}
@@ -400,7 +399,8 @@ class MessageCommands:
         if any("\0" in text for pair in headers.items() for text in pair):
             raise bad("a header cannot hold a NUL")
         headers.pop("content-length", None)
-        head = MessageHead.from_headers({"destination": str(destination), **headers})
+        self._rooms.permit(call).send(str(destination))
+        head = MessageHead.from_client({"destination": str(destination), **headers})
         router = self._rooms.router
         router.admit(destination, head)
         call.expect(args["count"])

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import BACKLOG, Destination, Kind
+from stompy_broker.destination import BACKLOG, Destination, Kind, parse_destination
 from stompy_broker.store.base import StoredSubscription
 
 NAME_HEADERS = (
@@ -54,6 +54,11 @@ class DurableSubscription:
     def queue(self) -> str:
         """The name of its backlog."""
         return f"{BACKLOG}{self.name}"
+
+    @property
+    def topics(self) -> Destination:
+        """The topics it gets."""
+        return parse_destination(f"{Kind.TOPIC.value}{self.pattern}")
 
     def to_stored(self) -> StoredSubscription:
         """As a store keeps it."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from stompy.errors import ProtocolError
+from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.access import Access, Action
 from stompy_broker.auth import Principal
-from stompy_broker.destination import Destination, Kind, sendable
-from stompy_broker.policy import ARGUMENTS
+from stompy_broker.destination import RESERVED, Destination, Kind, parse_destination, sendable
+from stompy_broker.policy import ARGUMENTS, grave_in
 
 _REMEMBERED = 10_000
 """Destinations; then it begins anew."""
@@ -54,7 +54,48 @@ class Permit:
             ProtocolError: no.
         """
         self._access.check(self._principal, Action.RECEIVE, destination)
-        self.create(destination, must=not ARGUMENTS.keys().isdisjoint(headers))
+        if ARGUMENTS.keys().isdisjoint(headers):
+            self.create(destination)
+        else:
+            self.set_up(destination, headers)
+
+    def set_up(self, destination: Destination, headers: Mapping[str, str]) -> None:
+        """Whether it may set up a queue by these headers.
+
+        Who names a queue for dead letters takes messages out of the one and puts them into the
+        other, so that takes the rights for both.
+
+        Raises:
+            ProtocolError: no.
+        """
+        self.create(destination, must=True)
+        grave = grave_in(headers)
+        if grave is not None and destination.kind is Kind.QUEUE:
+            self._access.check(self._principal, Action.RECEIVE, destination)
+            self._access.check(self._principal, Action.SEND, grave)
+            self.create(grave)
+
+    def reply_to(self, text: str) -> None:
+        """Whether it may have others send to a destination, who may perhaps do more than it.
+
+        What it may receive from is its own matter; what cannot be read is nothing to this broker.
+
+        Raises:
+            ProtocolError: no.
+        """
+        try:
+            destination = parse_destination(text)
+        except ProtocolError:
+            return
+        if destination.name.startswith(RESERVED):
+            raise ProtocolError(
+                ErrorCode.ACCESS_REFUSED,
+                f"reply-to cannot be {text[:200]!r}, which belongs to the broker",
+            )
+        try:
+            self._access.check(self._principal, Action.RECEIVE, destination)
+        except ProtocolError:
+            self._access.check(self._principal, Action.SEND, destination)
 
     def create(self, destination: Destination, *, must: bool = False) -> bool:
         """Whether it may set up a queue; asked for when there is none yet.

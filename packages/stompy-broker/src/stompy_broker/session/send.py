@@ -124,12 +124,12 @@ class Sending:
             return
         if replies is not None:
             address = f"{Kind.REPLY.value}{replies.name}"
-            message_head = MessageHead.from_headers(headers | {"reply-to": address})
+            message_head = MessageHead.from_client(headers | {"reply-to": address})
         if destination.kind is Kind.TEMPORARY:
             # Checked now, because COMMIT must not fail.
             self._subscriptions.temporary.check_room(destination.name)
         if plan.sets_up:
-            self._client.permit.create(destination, must=True)
+            self._client.permit.set_up(destination, headers)
             self._router.queue(destination.name, headers)
         if "transaction" in headers:
             self._keep(headers["transaction"], destination, message_head, body)
@@ -139,9 +139,15 @@ class Sending:
             self._publish(destination, message_head, body, done)
 
     def _reply_queue(self, headers: Mapping[str, str]) -> Queue | None:
-        """The client's own temporary queue that ``reply-to`` names, if it does."""
+        """The client's own temporary queue that ``reply-to`` names, if it does.
+
+        Raises:
+            ProtocolError: it names what the client may not use, or has too many of those.
+        """
         reply_to = headers.get("reply-to", "")
         if not reply_to.startswith(_TEMPORARY):
+            if reply_to:
+                self._client.permit.reply_to(reply_to)
             return None
         return self._subscriptions.reply_queue(reply_to.removeprefix(_TEMPORARY))
 

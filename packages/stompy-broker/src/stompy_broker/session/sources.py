@@ -1,11 +1,11 @@
-"""Where a subscription's messages come from, and which durable one an UNSUBSCRIBE means."""
+"""Where messages of a subscription or a queue come from; which durable one an UNSUBSCRIBE means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import Destination, Kind
+from stompy_broker.destination import BACKLOG, Destination, Kind
 from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
@@ -44,6 +44,14 @@ def source_of(
         check_durable(durable.name)
         return router.subscribe_durably(durable)
     return router.subscribe_topic(destination.name)
+
+
+def origins_of(router: Router, queue: Destination) -> list[Destination]:
+    """What messages in a queue may have been sent to, if it was not that queue."""
+    if queue.name.startswith(BACKLOG):
+        known = router.durable.get(queue.name.removeprefix(BACKLOG))
+        return [] if known is None else [known.topics]
+    return router.policies.origins(queue)
 
 
 def durable_to_delete(

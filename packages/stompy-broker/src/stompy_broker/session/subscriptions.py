@@ -230,8 +230,7 @@ class Subscriptions:
         """Whose topic somebody may not receive, that one's backlog is not theirs to end."""
         known = self._router.durable.get(name)
         if known is not None:
-            topic = Destination(Kind.TOPIC, known.pattern, is_pattern=True)
-            self._client.permit.receive(topic, {})
+            self._client.permit.receive(known.topics, {})
 
     def _new(
         self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int
