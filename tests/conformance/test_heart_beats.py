@@ -74,9 +74,9 @@ def test_the_broker_says_what_it_wants(beating: RunningBroker):
         assert peer.connected["heart-beat"] == "100,100"
 
 
-def test_the_default_is_10_s(connect: Connect):
+def test_who_asks_for_a_tenth_of_a_second_gets_it_by_default(connect: Connect):
     """H2, 1.2 *Heart-beating*: on by default, both ways (design, promise 15)."""
-    assert connect("1.1").connected["heart-beat"] == "10000,10000"
+    assert connect("1.1").connected["heart-beat"] == "100,100"
 
 
 def test_the_broker_beats_in_time():

@@ -962,8 +962,8 @@ def test_only_the_owner_may_subscribe(connect: Connect, queue: str):
 
 
 def test_heart_beats_are_on_by_default(connect: Connect):
-    """15: 10 s both ways, grace twice the interval."""
-    assert connect("1.2").connected["heart-beat"] == "10000,10000"
+    """15: as often as a client asks, down to 0.1 s; grace twice the interval."""
+    assert connect("1.2").connected["heart-beat"] == "100,100"
     assert fast_config().times.heart_beat_grace == 2.0
 
 
@@ -1063,8 +1063,8 @@ def test_ways_to_connect(connect: Connect, command: str, headers: str):
     peer.sync()
 
 
-def test_no_end_of_line_after_a_nul(connect: Connect, queue: str):
-    """19: clients were seen to take it for the beginning of a frame."""
+def test_an_end_of_line_after_every_nul(connect: Connect, queue: str):
+    """19: in the same write; clients were seen to wait for it, or to lose frames without."""
     peer = connect(None)
     peer.send(
         "CONNECT\naccept-version:1.2\n\n\0"
@@ -1072,7 +1072,11 @@ def test_no_end_of_line_after_a_nul(connect: Connect, queue: str):
         f"SEND\ndestination:{queue}\n\n\0SEND\ndestination:{queue}\nreceipt:2\n\n\0"
         "DISCONNECT\nreceipt:3\n\n\0"
     )
-    assert b"\0\n" not in peer.rest()
+    written = peer.rest()
+    assert written.count(b"\0") == written.count(b"\0\n") == 6
+    assert not written.endswith(b"\n\n")
+    assert b"\n\nCONNECTED" not in written
+    assert b"\0\n\n" not in written
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -1080,4 +1084,4 @@ def test_the_disconnect_receipt_comes_before_the_close(connect: Connect, version
     """19: and after all messages and receipts that were on their way."""
     peer = connect(version)
     peer.send("DISCONNECT\nreceipt:bye\n\n\0")
-    assert peer.rest() == b"RECEIPT\nreceipt-id:bye\n\n\0"
+    assert peer.rest() == b"RECEIPT\nreceipt-id:bye\n\n\0\n"

@@ -260,7 +260,7 @@ def test_a_client_takes_frames_it_does_not_know():
 
 
 def test_the_broker_writes_only_the_frames_of_the_specification(connect: Connect, queue: str):
-    """R13, 1.2 *Server Frames*: CONNECTED, MESSAGE, RECEIPT, ERROR; no EOL after a NUL."""
+    """R13, 1.2 *Server Frames*: CONNECTED, MESSAGE, RECEIPT, ERROR; one EOL after each NUL."""
     peer = connect(None)
     peer.send(
         "CONNECT\naccept-version:1.2\n\n\0"
@@ -268,6 +268,6 @@ def test_the_broker_writes_only_the_frames_of_the_specification(connect: Connect
         f"SEND\ndestination:{queue}\n\nbody\0SEND\ndestination:{queue}\n\nbody\0BAD\n\n\0"
     )
     written = peer.rest()
-    commands = re.findall(rb"(?:^|\0)([^\n\0]*)\n", written)
+    commands = re.findall(rb"(?:^|\0\n)([^\n\0]+)\n", written)
     assert commands == [b"CONNECTED", b"RECEIPT", b"MESSAGE", b"MESSAGE", b"ERROR"]
-    assert written.endswith(b"\0")
+    assert written.endswith(b"\0\n")

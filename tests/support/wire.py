@@ -116,9 +116,12 @@ class Peer:
         receive_buffer: size of the socket's receive buffer; 0 = the system's choice.
 
     Attributes:
-        beats: EOLs that came between frames.
+        beats: EOLs that came between frames, beside the one that belongs to each.
         connected: the answer to CONNECT, once it was read.
     """
+
+    ends_lines = True
+    """Whether an LF follows each frame: over TCP, not in the messages of a WebSocket."""
 
     def __init__(self, port: int, *, receive_buffer: int = 0) -> None:
         self._socket = socket.socket()
@@ -294,11 +297,14 @@ class Peer:
         start = end + 2
         length = next((int(value) for name, value in headers if name == "content-length"), None)
         stop = self._buffer.find(b"\0", start) if length is None else start + length
-        if stop < 0 or stop >= len(self._buffer):
+        if stop < 0 or stop + self.ends_lines >= len(self._buffer):
             return None
         assert self._buffer[stop] == 0, f"no NUL after the body of {text!r}"
         raw, body = bytes(self._buffer[self._at : stop + 1]), bytes(self._buffer[start:stop])
         self._at = stop + 1
+        if self.ends_lines:
+            assert self._buffer[self._at] == 10, f"no LF behind the NUL of {text!r}"
+            self._at += 1
         if self._at > 1_000_000:
             del self._buffer[: self._at]
             self._at = 0

@@ -48,6 +48,8 @@ class WebPeer(Peer):
         versions: the sub-protocols to offer.
     """
 
+    ends_lines = False
+
     def __init__(
         self,
         port: int,

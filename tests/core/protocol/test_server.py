@@ -62,7 +62,7 @@ def test_accept(command: bytes, version: bytes):
     assert server.state is State.CONNECTING
     beats = b"0,0" if version == b"1.0" else b"1000,2000"
     assert server.accept({"session": "s", "server": "x/1"}, 1.0) == (
-        b"CONNECTED\nversion:%b\nheart-beat:%b\nsession:s\nserver:x/1\n\n\0" % (version, beats)
+        b"CONNECTED\nversion:%b\nheart-beat:%b\nsession:s\nserver:x/1\n\n\0\n" % (version, beats)
     )
     assert server.state is State.OPEN
 
@@ -116,17 +116,17 @@ def test_an_error_before_the_version_is_known_needs_no_escape():
     for line in head.split(b"\n")[1:]:
         assert line.count(b":") == 1
         assert b"\\" not in line
-    assert body == b"text: \\\n\0"
+    assert body == b"text: \\\n\0\n"
     assert server.state is State.CLOSING
 
 
 @pytest.mark.parametrize(("version", "colon"), [("1.0", b":"), ("1.1", b"\\c"), ("1.2", b"\\c")])
 def test_receipts_and_errors_are_written_as_the_version_has_it(version: str, colon: bytes):
     server = connected(version)
-    assert server.receipt("a:b") == b"RECEIPT\nreceipt-id:a" + colon + b"b\n\n\0"
+    assert server.receipt("a:b") == b"RECEIPT\nreceipt-id:a" + colon + b"b\n\n\0\n"
     error = server.error({"message": "m", "receipt-id": "a:b"}, "text")
     assert b"\nreceipt-id:a" + colon + b"b\n" in error
-    assert error.endswith(b"\n\ntext\0")
+    assert error.endswith(b"\n\ntext\0\n")
 
 
 def test_nothing_is_read_after_an_error():

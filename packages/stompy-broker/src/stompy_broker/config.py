@@ -226,9 +226,9 @@ class TimesConfig(_Section):
 
     login: PositiveFloat = Field(default=10.0, description="Until CONNECT must be complete.")
     heart_beat: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = Field(
-        default=(10_000, 10_000),
-        description="Milliseconds: how often the broker can send, and wants to receive, a beat; "
-        "0 = never.",
+        default=(100, 100),
+        description="Milliseconds: how often the broker can send, and wants to receive, a beat at "
+        "most; clients that ask for longer intervals get these. 0 = never.",
     )
     heart_beat_grace: float = Field(
         default=2.0, ge=1, description="Intervals of silence after which a client is dead."

@@ -321,13 +321,13 @@ class Message:
         return message
 
     def tail(self, version: Version) -> bytes:
-        """The wire form from the value of ``message-id`` on."""
+        """The wire form from the value of ``message-id`` on, to the LF behind the NUL."""
         head, body = self.head, self.body
         assert body is not None
         block = head.block if head.plain else head.block_for(version)
         if head.sized and not head.stamped and head.message_id is None:
-            return b"%d%b%b%b\0" % (self.sequence, self.stamp, block, body)
-        return b"%b%b%b%b%b\0" % (
+            return b"%d%b%b%b\0\n" % (self.sequence, self.stamp, block, body)
+        return b"%b%b%b%b%b\0\n" % (
             head.message_id or b"%d" % self.sequence,
             b"\n" if head.stamped else self.stamp,
             b"" if head.sized else b"content-length:%d\n" % len(body),

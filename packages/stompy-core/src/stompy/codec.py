@@ -18,7 +18,9 @@ Nobody outside the protocol modules needs this one; the broker reads `Head` obje
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.headers import (
@@ -59,6 +61,10 @@ __all__ = [
 _NUL, _LF, _CR, _A, _BACKSLASH = 0, 10, 13, 65, 92
 
 _LONGEST_LENGTH = 18  # digits
+
+# The EOLs that may follow a frame (1.2, *STOMP Frames*), heart-beats included. A CR whose LF has
+# not arrived yet is left for the head, which waits for its line's end.
+_eols = cast(Callable[[bytes, int], "re.Match[bytes]"], re.compile(rb"(?:\n|\r\n)*+").match)
 
 
 def _nothing_known(block: bytes) -> Head | None:
@@ -259,7 +265,10 @@ class FrameParser:
             known, like, remember = memory.known, memory.like, memory.remember
         while position < size:
             if data[position] <= _CR:
-                position = self._skip_eols(data, position)
+                # Behind a frame of a broker there is one; a heart-beat is one, too.
+                position += data[position] == _LF
+                if position < size and data[position] <= _CR:
+                    position = _eols(data, position).end()
                 if position >= size:
                     break
             if data[position] == _A and self._takes_ack_runs:
@@ -320,22 +329,6 @@ class FrameParser:
                 headers=head.headers,
             )
         return start
-
-    def _skip_eols(self, data: bytes, position: int) -> int:
-        """Pass over the EOLs that may follow a frame (1.2, *STOMP Frames*), heart-beats included.
-
-        A CR whose LF has not arrived yet is left for the head, which waits for its line's end.
-        """
-        size = len(data)
-        while position < size:
-            octet = data[position]
-            if octet == _LF:
-                position += 1
-            elif octet == _CR and position + 1 < size and data[position + 1] == _LF:
-                position += 2
-            else:
-                break
-        return position
 
     def _blank_line(self, data: bytes | bytearray, start: int) -> tuple[int, int] | None:
         """Find the blank line from the start of a line on: (its start, where the body starts)."""

@@ -141,18 +141,23 @@ class FramedOutlet(Outlet):
     def put(self, data: bytes) -> None:
         """Add one STOMP frame or heart-beat; after the end of the WebSocket nothing."""
         if self._websocket.is_open:
-            super().put(self._websocket.wrap(data))
+            super().put(self._websocket.wrap(_alone(data)))
 
     def put_message(self, prefix: bytes, tail: bytes) -> bool:
         """Add a MESSAGE."""
         if not self._websocket.is_open:
             return False
-        return super().put_message(b"", self._websocket.wrap(prefix + tail))
+        return super().put_message(b"", self._websocket.wrap(_alone(prefix + tail)))
 
     def put_raw(self, data: bytes) -> None:
         """Add what the WebSocket itself has to say."""
         if data:
             super().put(data)
+
+
+def _alone(frame: bytes) -> bytes:
+    """A frame without the LF behind it: where its message ends, the frame ends."""
+    return frame[:-1] if frame.endswith(b"\0\n") else frame
 
 
 def is_allowed(origin: str, allowed: Sequence[str]) -> bool:

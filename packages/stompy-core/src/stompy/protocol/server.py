@@ -18,6 +18,9 @@ from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.base import ConnectionProtocol
 from stompy.protocol.states import State
 
+EOL = b"\n"
+"""What follows each frame of a server, in the same write: clients are known that wait for it."""
+
 _NO_HEART_BEAT = (0, 0)
 
 _ALWAYS: Mapping[str, tuple[str, ...]] = {
@@ -151,15 +154,15 @@ class ServerProtocol(ConnectionProtocol):
             "heart-beat": f"{offer[0]},{offer[1]}",
             **headers,
         }
-        return encode_frame("CONNECTED", answer)
+        return encode_frame("CONNECTED", answer) + EOL
 
     def receipt(self, receipt_id: str) -> bytes:
         """The bytes of a RECEIPT (1.2, *RECEIPT*)."""
         assert self.version is not None
         if receipt_id.isalnum() and receipt_id.isascii():
             # Nothing to escape: a quarter of the time (``benchmarks/codec.py``).
-            return f"RECEIPT\nreceipt-id:{receipt_id}\n\n\0".encode()
-        return encode_frame("RECEIPT", {"receipt-id": receipt_id}, version=self.version)
+            return f"RECEIPT\nreceipt-id:{receipt_id}\n\n\0\n".encode()
+        return encode_frame("RECEIPT", {"receipt-id": receipt_id}, version=self.version) + EOL
 
     def error(self, headers: Mapping[str, str], body: str) -> bytes:
         """The bytes of an ERROR; nothing is read after it (1.2, *ERROR*: then close)."""
@@ -171,7 +174,7 @@ class ServerProtocol(ConnectionProtocol):
                 for name, value in headers.items()
             }
         content = {"content-type": "text/plain;charset=utf-8", **headers}
-        return encode_frame("ERROR", content, body.encode(), self.version or Version.V1_2)
+        return encode_frame("ERROR", content, body.encode(), self.version or Version.V1_2) + EOL
 
     def stop_reading(self) -> None:
         """After DISCONNECT: whatever still comes is ignored (1.2, *DISCONNECT*)."""
