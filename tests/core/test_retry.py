@@ -3,7 +3,14 @@
 import pytest
 
 from stompy.errors import ConnectionImpossible, STOMPConnectionError, STOMPError, STOMPTimeout
+from stompy.frame import STOMPFrame
 from stompy.retry import STABLE, Backoff, Reconnect
+
+
+def refusal(code: str | None, message: str = "no") -> STOMPError:
+    headers = {"message": message} if code is None else {"error-code": code}
+    return STOMPError(message, STOMPFrame("ERROR", headers=headers))
+
 
 POLICY = Reconnect(delay=1.0, max_delay=10.0)
 
@@ -76,6 +83,14 @@ def test_bounds_that_cannot_be(wrong):
         (STOMPTimeout("no confirmation"), False),
         (ConnectionImpossible("no common version"), True),
         (STOMPError("wrong passcode"), True),
+        (refusal("subscription-in-use"), False),
+        (refusal("store-unavailable"), False),
+        (refusal("limit-exceeded"), False),
+        (refusal("shutting-down"), False),
+        (refusal("access-refused", "who is in use"), True),
+        (refusal(None, "Broker: localhost - Client: laptop already connected from tcp://"), False),
+        (refusal(None, "Durable consumer is in use for client: laptop"), False),
+        (refusal(None, "no such destination"), True),
     ],
 )
 def test_what_ends_trying_unless_one_keeps_trying(error, final):

@@ -77,6 +77,12 @@ class Passage:
         with suppress(OSError):
             self._ends[UP][1].shutdown(socket.SHUT_RDWR)
 
+    def forsake(self) -> None:
+        """The client's side is gone, and the broker is not told: its network has changed."""
+        self.swallow = {UP, DOWN}
+        with suppress(OSError):
+            self._ends[UP][0].shutdown(socket.SHUT_RDWR)
+
     def _pump(self, direction: str) -> None:
         source, target = self._ends[direction]
         with suppress(OSError):

@@ -34,8 +34,9 @@ from stompy.errors import (
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
+from stompy.holding import SubscriptionReceipt
 from stompy.inbox import Inbox
-from stompy.lifeline import Epoch, Lifeline, SubscriptionReceipt
+from stompy.lifeline import Epoch, Lifeline
 from stompy.message import Message, Settlement, strip
 from stompy.replying import Replier
 from stompy.subscriptions import delivery_token, settlement_headers
@@ -436,6 +437,10 @@ class Subscription(Replier):
         """The connection was lost, and another one will follow."""
         if not self._auto:
             self._inbox.discard()
+
+    def put_off(self, reason: STOMPException) -> None:
+        """The broker does not give the subscription back yet."""
+        self._last_error = reason
 
     def end(self, reason: STOMPException | None) -> None:
         """The subscription has ended, for this reason or by our own wish."""

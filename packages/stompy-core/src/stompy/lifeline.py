@@ -26,14 +26,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
-from typing import Protocol
 
-from stompy.confirmations import Confirmation, Outcome
 from stompy.dial import Conversation
 from stompy.dialect import UNKNOWN, Dialect, dialect_of
-from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
+from stompy.errors import STOMPConnectionError, STOMPException, STOMPTimeout
 from stompy.frame import STOMPFrame
-from stompy.health import ClientHealth, SubscriptionHealth
+from stompy.health import ClientHealth
+from stompy.holding import Holder, SubscriptionReceipt
 from stompy.inbox import Inbox
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.link import Link
@@ -65,51 +64,6 @@ class Epoch:
             for frame in self.link.inbox.take_all()
             if frame.Command != "MESSAGE" or self.subscriptions.receive(frame) is not Duty.STALE
         ]
-
-
-class Holder(Protocol):
-    """What a lifeline needs of a subscription's handle."""
-
-    def lost(self, reason: STOMPError | None) -> None:
-        """The connection was lost, and another one will follow."""
-
-    def end(self, reason: STOMPException | None) -> None:
-        """The subscription has ended, for this reason or by our own wish."""
-
-    def unsubscribe(self) -> None:
-        """End the subscription."""
-
-    def excuse(self) -> None:
-        """Whoever calls this, perhaps a handler, is not to be waited for."""
-
-    def drain(self, deadline: float) -> None:
-        """Wait for handlers that are at work."""
-
-    def after_fork(self, reason: STOMPException) -> None:
-        """In a child process: the subscription belongs to the parent."""
-
-    def health(self) -> SubscriptionHealth:
-        """How it is."""
-
-
-class SubscriptionReceipt(Confirmation):
-    """The outcome of a SUBSCRIBE. When it is refused, nobody wants it any more.
-
-    That must be so before the connection ends, because the next one gets all that is wanted.
-    """
-
-    __slots__ = ("_lifeline", "_sub_id")
-
-    def __init__(self, receipt_id: str, sub_id: str, lifeline: Lifeline) -> None:
-        super().__init__(receipt_id)
-        self._sub_id = sub_id
-        self._lifeline = lifeline
-
-    def settle(self, outcome: Outcome, error: STOMPError | None = None) -> None:
-        """The outcome is known."""
-        super().settle(outcome, error)
-        if outcome is Outcome.REJECTED and error is not None:
-            self._lifeline.refused(self._sub_id, error)
 
 
 class Lifeline:
@@ -452,8 +406,15 @@ class Lifeline:
                 self._handles[wanted.id] = handle
             return self._ready
 
-    def ask(self, epoch: Epoch, wanted: WantedSubscription) -> SubscriptionReceipt:
+    def ask(
+        self, epoch: Epoch, wanted: WantedSubscription, *, restores: bool = False
+    ) -> SubscriptionReceipt:
         """Send SUBSCRIBE and ask for a receipt.
+
+        Args:
+            epoch: the connection to subscribe on.
+            wanted: to what.
+            restores: whether an earlier connection had it.
 
         Raises:
             STOMPConnectionError: the connection has ended.
@@ -463,7 +424,7 @@ class Lifeline:
             ValueError: a header that cannot be sent.
         """
         headers = as_text(wanted.headers_for(epoch.dialect, self.client_id))
-        receipt = SubscriptionReceipt(self.new_id("r"), wanted.id, self)
+        receipt = SubscriptionReceipt(self.new_id("r"), wanted.id, self, restores=restores)
         headers["receipt"] = receipt.receipt_id
         data = epoch.link.protocol.send("SUBSCRIBE", headers)
         self.room.expect(receipt)
@@ -486,6 +447,13 @@ class Lifeline:
             if self.last is not None:
                 self.last.subscriptions.remove(sub_id)
             return self._ready
+
+    def put_off(self, sub_id: str, error: STOMPException) -> None:
+        """The broker does not give a subscription back yet; the next connection asks again."""
+        handle = self.handles().get(sub_id)
+        logger.info("subscription %s is not back yet: %s", sub_id, error)
+        if handle is not None:
+            handle.put_off(error)
 
     def refused(self, sub_id: str, error: STOMPException) -> None:
         """The broker refused a subscription, which is wanted no more."""

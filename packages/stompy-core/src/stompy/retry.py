@@ -6,12 +6,15 @@ Pure: the source of randomness is handed in, and waiting is the caller's busines
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from stompy.errors import (
     ConnectionImpossible,
+    ErrorCode,
     STOMPConnectionError,
+    STOMPError,
     STOMPException,
     STOMPTimeout,
 )
@@ -30,7 +33,7 @@ class Reconnect:
 
     delay: float = 0.1
     """Seconds that bound the pause before the first new round."""
-    max_delay: float = 30.0
+    max_delay: float = 5.0
     """Seconds that bound every pause."""
     multiplier: float = 2.0
     """By how much the bound grows with each round that failed."""
@@ -63,6 +66,27 @@ class Reconnect:
         if isinstance(given, Reconnect):
             return given
         return cls() if given else None
+
+
+_PASSING = frozenset(
+    (
+        ErrorCode.LIMIT_EXCEEDED.value,
+        ErrorCode.SHUTTING_DOWN.value,
+        ErrorCode.STORE_UNAVAILABLE.value,
+        ErrorCode.SUBSCRIPTION_IN_USE.value,
+    )
+)
+_PASSING_WORDS = re.compile(r"already connected|(already|is) in use|already has subscriber", re.I)
+"""What brokers that have no error codes say of a connection that they still hold."""
+
+
+def is_passing(error: STOMPException | None) -> bool:
+    """Whether a broker's refusal is one that time heals: it is full, or holds what we left."""
+    if not isinstance(error, STOMPError) or error.Frame is None:
+        return False
+    if error.code is not None:
+        return error.code in _PASSING
+    return _PASSING_WORDS.search(str(error)) is not None
 
 
 STABLE = 5.0
@@ -104,8 +128,8 @@ class Backoff:
         return attempts is None or self.failures < attempts
 
     def is_final(self, error: STOMPException) -> bool:
-        """Whether trying again seems hopeless: refused by ERROR, no version, no trust."""
-        if self._policy.keep_trying:
+        """Whether trying again seems hopeless: refused for good, no version, no trust."""
+        if self._policy.keep_trying or is_passing(error):
             return False
         hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
         return isinstance(error, ConnectionImpossible) or not hopeful

@@ -23,9 +23,10 @@ from stompy.errors import (
     STOMPException,
     STOMPTimeout,
 )
+from stompy.holding import SubscriptionReceipt
 from stompy.lifecycle import ConnectionState, StateChange
-from stompy.lifeline import Epoch, Lifeline, SubscriptionReceipt
-from stompy.retry import Backoff, Reconnect
+from stompy.lifeline import Epoch, Lifeline
+from stompy.retry import Backoff, Reconnect, is_passing
 from stompy.transport.address import Address
 from stompy.verbs import as_text, unsubscribe_headers
 from stompy.wanted import RESTORE_SECONDS, WantedSubscription
@@ -259,7 +260,7 @@ class Supervisor:
         receipts = []
         for one in wanted:
             try:
-                receipts.append(lifeline.ask(epoch, one))
+                receipts.append(lifeline.ask(epoch, one, restores=True))
             except (STOMPConnectionError, STOMPTimeout):
                 return False
             except (STOMPError, ValueError, TypeError) as error:
@@ -280,8 +281,11 @@ class Supervisor:
     def _why_not_restored(self) -> STOMPException:
         last = self._lifeline.last
         assert last is not None
+        reason = last.link.close_reason
+        if reason is not None and is_passing(reason):
+            return reason
         error = STOMPConnectionError("the connection was lost while subscriptions were restored")
-        error.__cause__ = last.link.close_reason
+        error.__cause__ = reason
         return error
 
 

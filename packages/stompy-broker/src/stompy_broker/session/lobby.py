@@ -21,6 +21,7 @@ from stompy_broker.session.observation import Observation, Wanted
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.permit import Permit
 from stompy_broker.session.subscription import Subscription
+from stompy_broker.session.tenants import Tenant, Tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Guest(Protocol):
     peer: Peer
 
 
-class Client(Guest, Protocol):
+class Client(Guest, Tenant, Protocol):
     """A client as the parts of its session know it.
 
     Attributes:
@@ -136,6 +137,7 @@ class Lobby:
     Attributes:
         desk: where the broker itself is asked; staffed once the broker is complete.
         draining: whether only operators may come in.
+        tenants: who holds durable subscriptions.
     """
 
     def __init__(
@@ -156,6 +158,7 @@ class Lobby:
         self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
         self.desk = Desk()
         self.draining = False
+        self.tenants = Tenants()
         self._numbers = count(1)
 
     def next_number(self) -> int:
@@ -194,6 +197,10 @@ class Peer(Protocol):
     @property
     def has_left(self) -> bool:
         """Whether the client has closed its side, as far as that can be seen without reading."""
+        ...
+
+    def probe(self) -> None:
+        """Let what is written next show soon whether anybody is there."""
         ...
 
     def pause(self) -> None:

@@ -16,7 +16,7 @@ from stompy.admin.snapshot import VERSION
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.headers import Version
 from stompy.heads import Head
-from stompy.heartbeat import HeartBeat
+from stompy.heartbeat import BEAT, HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
 from stompy_broker.auth import Credentials, Principal, Role, Verdict
@@ -30,6 +30,7 @@ from stompy_broker.session.send import Sending
 from stompy_broker.session.settling import Settling
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.subscriptions import Subscriptions
+from stompy_broker.session.tenants import IDLE_SECONDS, LATE
 from stompy_broker.session.transactions import Transactions
 from stompy_broker.turnstile import Attempt
 
@@ -118,6 +119,24 @@ class Session:
     def heart_beat(self) -> HeartBeat | None:
         """The connection's heart-beat, once it is open."""
         return self._protocol.heart_beat
+
+    @property
+    def silence(self) -> float:
+        """Seconds since something was received."""
+        return self._clock.now() - self.received_at
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the client should have been heard by now."""
+        beat = self._protocol.heart_beat
+        if beat is None or beat.suspended:
+            return False
+        return self.silence > (beat.receive * LATE or IDLE_SECONDS)
+
+    def probe(self) -> None:
+        """Have the network find out whether the client is there."""
+        self.peer.probe()
+        self._outlet.put(BEAT)
 
     @property
     def ended(self) -> bool:

@@ -102,6 +102,9 @@ class Subscriptions:
         queue = self._source(destination, headers)
         subscription = self._new(subscription_id, queue, mode, size)
         self.by_key[key] = subscription
+        durable = self._router.durable_of(queue)
+        if durable is not None and not durable.shared:
+            self._lobby.tenants.moves_in(durable.queue, self._client)
         self._begin(subscription, headers.get("receipt"))
 
     def unsubscribe(self, head: Head, body: bytes) -> None:
@@ -181,6 +184,7 @@ class Subscriptions:
             self.deliveries.remove(subscription)
         if subscription.queue.private:
             self._router.unsubscribe_topic(subscription.queue)
+        self._lobby.tenants.moves_out(subscription.queue.name, self._client)
 
     def cancel(self, subscription: Subscription) -> bool:
         """End one, as an operator wants; say whether it was there.
@@ -231,6 +235,7 @@ class Subscriptions:
         known = self._router.durable.get(name)
         if known is not None:
             self._client.permit.receive(known.topics, {})
+            self._lobby.tenants.make_room(known.queue, self._client)
 
     def _new(
         self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int

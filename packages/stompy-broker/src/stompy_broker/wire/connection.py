@@ -29,6 +29,10 @@ from stompy_broker.session.session import Session
 
 log = logging.getLogger("stompy_broker.connection")
 
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A minute of silence, then three questions: how a client that is gone is noticed without beats."""
+_PROBE_MILLISECONDS = 10_000
+"""For how long what is written to a client of whom there is doubt may stay without answer."""
 _CLOSED_BY_PEER = (7, 8)  # Linux: TCP_CLOSE, TCP_CLOSE_WAIT
 
 
@@ -117,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.address, self.host = address_of(transport)
         sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _keep_alive(sock)
         self._transport.set_write_buffer_limits(high=self._output_mark)
         self._session = Session(self._lobby, self)
         log.debug("%s: connected by %s", self.address, self.scheme)
@@ -235,6 +239,13 @@ class Connection(asyncio.Protocol):
         buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
         return self.outlet.size + buffered
 
+    def probe(self) -> None:
+        """Let what is written next show soon whether anybody is there."""
+        if self._transport is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PROBE_MILLISECONDS)
+
     def pause(self) -> None:
         """Read no more for now."""
         self._stop_reading("session")
@@ -333,6 +344,13 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         """Address and what waits."""
         return f"<Connection {self.address} waiting:{self.outlet.size}B>"
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # not everywhere
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def input_waits(transport: asyncio.BaseTransport | None) -> bool:

@@ -40,6 +40,9 @@ class Receiver(Protocol):
     def connection_lost(self, reason: STOMPError | None) -> None:
         """What has come would be in vain to settle."""
 
+    def put_off(self, reason: STOMPError) -> None:
+        """The broker does not give the subscription back yet."""
+
     def end(self, reason: STOMPError | None) -> None:
         """Nothing more will come."""
 

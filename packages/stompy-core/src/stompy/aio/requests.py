@@ -133,6 +133,9 @@ class Requests(Replier):
             if not waiting.done():
                 waiting.set_result(error)
 
+    def put_off(self, reason: STOMPError) -> None:
+        """The broker does not give the subscription back yet."""
+
     def end(self, reason: STOMPError | None) -> None:
         """Nothing more will come."""
         self.connection_lost(reason)

@@ -40,7 +40,7 @@ from stompy.errors import (
 from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, SubscriptionHealth
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
-from stompy.retry import Backoff, Reconnect
+from stompy.retry import Backoff, Reconnect, is_passing
 from stompy.subscriptions import Duty, Subscriptions
 from stompy.transactions import OpenTransactions
 from stompy.transport.address import Address
@@ -241,8 +241,17 @@ class Session(Mailroom, Owner):
         left = None if deadline is None else deadline - self.now()
         if not await confirmation.wait(left):
             raise STOMPTimeout(f"subscription {wanted.id!r} was not confirmed in time")
-        if confirmation.outcome is Outcome.REJECTED:
-            self._refused(wanted, confirmation.error)
+        error = confirmation.error
+        if confirmation.outcome is not Outcome.REJECTED or error is None:
+            return
+        if not is_passing(error):
+            self._refused(wanted, error)
+            return
+        logger.info("subscription %s is not back yet: %s", wanted.id, error)
+        receiver = self.receivers.get(wanted.id)
+        if receiver is not None:
+            receiver.put_off(error)
+        raise error
 
     def _refused(self, wanted: WantedSubscription, reason: STOMPError | None) -> None:
         logger.warning("subscription %s to %s ends: %s", wanted.id, wanted.destination, reason)

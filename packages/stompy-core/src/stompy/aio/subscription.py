@@ -430,6 +430,10 @@ class Subscription(Replier):
         if self._settles:
             self._inbox.discard()
 
+    def put_off(self, reason: STOMPError) -> None:
+        """The broker does not give the subscription back yet."""
+        self._last_error = reason
+
     def end(self, reason: STOMPError | None) -> None:
         """Nothing more will come."""
         if not self._ended:

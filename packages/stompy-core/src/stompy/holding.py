@@ -1,0 +1,73 @@
+"""Who holds a subscription, and what becomes of its SUBSCRIBE. Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stompy.confirmations import Confirmation, Outcome
+from stompy.errors import STOMPError, STOMPException
+from stompy.health import SubscriptionHealth
+from stompy.retry import is_passing
+
+
+class Holder(Protocol):
+    """What a lifeline needs of a subscription's handle."""
+
+    def lost(self, reason: STOMPError | None) -> None:
+        """The connection was lost, and another one will follow."""
+
+    def end(self, reason: STOMPException | None) -> None:
+        """The subscription has ended, for this reason or by our own wish."""
+
+    def put_off(self, reason: STOMPException) -> None:
+        """The broker does not give the subscription back yet."""
+
+    def unsubscribe(self) -> None:
+        """End the subscription."""
+
+    def excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+
+    def drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work."""
+
+    def after_fork(self, reason: STOMPException) -> None:
+        """In a child process: the subscription belongs to the parent."""
+
+    def health(self) -> SubscriptionHealth:
+        """How it is."""
+
+
+class Keeper(Protocol):
+    """Keeps what is wanted."""
+
+    def refused(self, sub_id: str, error: STOMPException) -> None:
+        """The broker refused a subscription, which is wanted no more."""
+
+    def put_off(self, sub_id: str, error: STOMPException) -> None:
+        """The broker does not give a subscription back yet."""
+
+
+class SubscriptionReceipt(Confirmation):
+    """The outcome of a SUBSCRIBE. When it is refused, nobody wants it any more.
+
+    That must be so before the connection ends, because the next one gets all that is wanted. One
+    that is to be restored and is refused for a time only is still wanted.
+    """
+
+    __slots__ = ("_keeper", "_restores", "_sub_id")
+
+    def __init__(self, receipt_id: str, sub_id: str, keeper: Keeper, *, restores: bool) -> None:
+        super().__init__(receipt_id)
+        self._sub_id = sub_id
+        self._keeper = keeper
+        self._restores = restores
+
+    def settle(self, outcome: Outcome, error: STOMPError | None = None) -> None:
+        """The outcome is known."""
+        super().settle(outcome, error)
+        if outcome is Outcome.REJECTED and error is not None:
+            if self._restores and is_passing(error):
+                self._keeper.put_off(self._sub_id, error)
+            else:
+                self._keeper.refused(self._sub_id, error)
