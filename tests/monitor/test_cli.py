@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from tests.docs.blocks import DOCS
 from tests.support.scripted_server import Peer, ScriptedServer
 from tests.support.secure import ca_file, certificate, key_and_cert_file
 
@@ -86,6 +87,80 @@ def test_fail_if(broker: RunningBroker) -> None:
     assert run(broker.url, "--once", "--fail-if", "broker.queues>7").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("queue.redy>10M", "there is no column “queue.redy”; “queue.ready” perhaps?"),
+        ("queue.name>5", "“queue.name” is no number: it can be = or !="),
+        ("queue.ready=many", "“many” is not a number"),
+        ("queue.paused=ture", "“ture” is neither true nor false"),
+        ("broker.loop_lag_ms.p98>5", "“broker.loop_lag_ms.p99” perhaps?"),
+        ("broker.store.fsyncs>5", "there is no column “broker.store.fsyncs”"),
+    ],
+)
+def test_a_condition_that_could_never_hold(expression: str, words: str) -> None:
+    for option in ("--fail-if", "--wait"):
+        result = run("--once", option, expression)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert words in " ".join(result.stderr.split())
+
+
+def test_conditions_take_titles_and_names_without_units(broker: RunningBroker) -> None:
+    held = "queue.oldest>=0 queue.cons=0 queue.in>=0 queue.OLDEST>=0"
+    result = run(broker.url, "--once", "--fail-if", held, "--fail-if", "broker.uptime>=0")
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 2
+
+
+def test_filter_order_and_columns_of_what_is_printed() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        for number in (1, 2, 11):
+            for _ in range(number):
+                client.message(f"/queue/q{number}", "x", receipt=True)
+        client.message("/queue/other", "x", receipt=True)
+        json_lines = ("--json", "--kind", "queues")
+        asked = ("--filter", "q ready>1", "--sort", "-ready", "--columns", "name,ready")
+        told = json.loads(run(broker.url, "--once", *json_lines, *asked).stdout)
+        assert told == {"queues": [{"name": "q11", "ready": 11}, {"name": "q2", "ready": 2}]}
+        told = run(broker.url, "--once", "--csv", "--kind", "queues", *asked).stdout
+        assert told.splitlines() == ["name,ready", "q11,11", "q2,2"]
+        told = run(broker.url, "--once", "--view", "queues", *asked).stdout
+        assert [line.split() for line in told.splitlines()] == [
+            ["QUEUES", "READY"],
+            ["q11", "11"],
+            ["q2", "2"],
+        ]
+        names = [row["name"] for row in json.loads(run(broker.url, "--json").stdout)["queues"]]
+        assert sorted(names) == ["other", "q1", "q11", "q2"]
+        text = run(broker.url, "--once", "--kind", "queues").stdout
+        assert [line.split()[0] for line in text.splitlines()[1:]] == ["other", "q1", "q2", "q11"]
+
+
+def test_one_look_has_rates_and_alarms(broker: RunningBroker) -> None:
+    with stompy.connect(broker.url) as client:
+        client.subscribe("/queue/busy", id="b")
+        result = run(broker.url, "--once", "--json")
+        (row,) = [row for row in json.loads(result.stdout)["queues"] if row["name"] == "busy"]
+        assert row["rate"] == {"in": 0.0, "out": 0.0, "ack": 0.0}
+        (connection,) = json.loads(result.stdout)["connections"][-1:]
+        assert connection["session"]
+    text = run(broker.url, "--once").stdout
+    assert "–/s" not in text
+
+
+def test_a_recording_is_printed(broker: RunningBroker) -> None:
+    file = str(DOCS / "monitor" / "demo.recording")
+    # The broker of the default address is not asked.
+    result = run("--once", "--json", "--replay", file)
+    assert result.returncode == 0, result.stderr
+    assert "orders" in [row["name"] for row in json.loads(result.stdout)["queues"]]
+    matched = run("--once", "--replay", file, "--fail-if", "queue.in>1")
+    assert matched.returncode == 1
+    for words in (["--watch"], ["--wait", "queue.ready>1"], ["--record", "x"]):
+        refused = run("--replay", file, *words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+
+
 def test_wait(broker: RunningBroker) -> None:
     assert run(broker.url, "--wait", "queue.name=orders queue.ready=3").returncode == 0
     result = run(broker.url, "--wait", "queue.ready=4", "--timeout", "0.5")
@@ -144,6 +219,12 @@ def test_another_broker() -> None:
         ["--fail-if", "queue.ready>2 topic.in>1"],
         ["--view", "queues", "--sort", "nonsense"],
         ["--filter", "(a"],
+        ["--filter", "a"],
+        ["--once", "--filter", "a"],
+        ["--once", "--kind", "broker", "--sort", "name"],
+        ["--once", "--kind", "queues", "--filter", "redy>1"],
+        ["--once", "--kind", "queues", "--columns", "nmae"],
+        ["--wait", "queue.ready>1", "--columns", "name"],
         ["--once", "--fail-if", "queue.ready>"],
         [],  # no terminal here
     ],

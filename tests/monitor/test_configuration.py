@@ -9,17 +9,25 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.docs.blocks import blocks
+from tests.support.dashboard import dashboard, on_a_loop
 
-from stompy_monitor import configuration
+from stompy_broker import running
+from stompy_monitor import cli, configuration
 from stompy_monitor.app import check_keys
 from stompy_monitor.cli import main
+from stompy_monitor.session import Options
+from stompy_monitor.themes import full_name
 
 WHOLE = """
 url = "stomp://ops:s3cr3t@broker.example:61613"
 theme = "light"
 interval = 5
 read-only = true
-columns = ["name", "ready"]
+
+[columns]
+queues = ["name", "ready"]
+topics = ["name", "in"]
 
 [alarm]
 oldest = { warn = "90s", critical = "1h" }
@@ -57,7 +65,8 @@ def test_a_file_says_what_the_command_line_does_not(file: Path) -> None:
     assert told["theme"] == f"light  ({file})"
     assert told["interval"] == f"5.0  ({file})"
     assert told["read-only"] == f"true  ({file})"
-    assert told["columns"] == f"name,ready  ({file})"
+    assert told["columns.queues"] == "name,ready  (file)"
+    assert told["columns.topics"] == "name,in  (file)"
     assert told["fps"] == "4.0  (default)"
     assert told["alarm.oldest"] == "90000, 3.6e+06  (file)"
     assert told["alarm.dead-letters"] == "5, 50  (file)"
@@ -98,6 +107,9 @@ def test_the_file_of_the_user_is_found(file: Path, monkeypatch: pytest.MonkeyPat
         ("colour = 'red'", "colour: is no option"),
         ("once = true", "once: is for the command line only"),
         ("a = ", "Invalid value (at end"),
+        ("columns = ['name']", "columns: a list for each view is wanted, as in [columns]"),
+        ("[columns]\ncues = ['name']", "columns.cues: there is no such view: queues"),
+        ("[columns]\nqueues = 'name'", "columns.queues: a list of names is wanted"),
         ("profile = 1", "profile: a table is wanted"),
         ("[profile.day]\nread-only = 'maybe'", "profile.day.read-only: 'maybe' is not"),
         ("[keys]\n'table.filter' = 1", "keys.table.filter: the name of a key is wanted"),
@@ -140,3 +152,41 @@ def test_a_log_file_tells_of_the_connection(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "stompy_monitor", url, "--once", "--log-file", str(log)]
         subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert f"INFO stompy: no connection to {url}" in log.read_text("utf-8")
+
+
+def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Options:
+    """How the dashboard would begin."""
+    looks = []
+    monkeypatch.setattr(cli, "_show", lambda *args, **_: looks.append(args[2]) or 0)
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return Options(**{**looks[0], "theme": full_name(str(looks[0]["theme"]))})
+
+
+def test_the_file_of_the_manual_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks("docs/monitor/index.md", "toml")
+    file = tmp_path / "config.toml"
+    file.write_text(block.code, "utf-8")
+    options = started(monkeypatch, "--config", str(file))
+    assert options.columns_of["queues"] == ("name", "ready", "in", "oldest_ms")
+    check_keys(options.keys)
+    night = started(monkeypatch, "--config", str(file), "--profile", "night")
+    assert night.read_only
+
+
+def test_a_column_that_there_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[columns]\nqueues = ['nmae']", "utf-8")
+    result = run("--config", str(file))
+    assert result.exit_code == 2
+    assert "columns.queues: queues has no column 'nmae': name, ready" in result.output
+
+
+@on_a_loop
+async def test_each_view_has_its_columns() -> None:
+    columns = {"queues": ("name", "ready"), "topics": ("name",)}
+    with running() as broker:
+        async with dashboard(broker.url, Options(columns_of=columns)) as drive:
+            for key, names in (("2", {"name", "ready"}), ("4", {"name"}), ("5", None)):
+                await drive.press(key)
+                assert drive.table.rows.chosen == names

@@ -10,6 +10,7 @@ from stompy_monitor.expression import (
     Contains,
     ExpressionError,
     Matches,
+    Name,
     Not,
     Or,
     number,
@@ -78,7 +79,7 @@ def test_what_holds(text, holds):
 )
 def test_where_it_breaks(text, position):
     with pytest.raises(ExpressionError) as caught:
-        parse(text, known={"ready", "consumers"})
+        parse(text, known={name: Name(name) for name in ("ready", "consumers")})
     assert caught.value.position == position
 
 

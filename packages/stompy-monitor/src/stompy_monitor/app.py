@@ -33,6 +33,7 @@ from stompy_monitor.session import DEFAULT, Options, Session
 from stompy_monitor.source import Phase, Source
 from stompy_monitor.table import Row
 from stompy_monitor.views import View
+from stompy_monitor.vocabulary import names_of
 from stompy_monitor.widgets.bars import Tabs
 from stompy_monitor.widgets.row_table import RowTable
 
@@ -134,6 +135,8 @@ class MonitorApp(App[int]):
     def _maker(self, view: View) -> Callable[[], Screen[None]]:
         def make() -> Screen[None]:
             screen = TableScreen(self.session, view)
+            columns = self.options.columns_of.get(view.name)
+            screen.first_columns = frozenset(columns) if columns else None
             if view.name == self.options.view:
                 self._begin_with(screen)
             return screen
@@ -144,7 +147,7 @@ class MonitorApp(App[int]):
         """The filter, order and columns of the command line are for the first view."""
         options, view = self.options, screen.view
         if options.filter:
-            screen.listing.filter_by(parse(options.filter))
+            screen.listing.filter_by(parse(options.filter, names_of(view)))
         if options.sort:
             column = view.column(options.sort.removeprefix("-"))
             screen.listing.sort(column, options.sort.startswith("-"))
@@ -230,8 +233,9 @@ class MonitorApp(App[int]):
                 f"there is no view “{word}”: {', '.join(names)}", severity="warning", markup=False
             )
             return
+        view = views.BY_NAME.get(name)
         try:
-            expression = parse(rest)
+            expression = parse(rest, None if view is None else names_of(view))
         except ExpressionError as error:
             self.notify(str(error), severity="warning", markup=False)
             return

@@ -10,27 +10,33 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 import stompy
 from stompy.transport.address import parse_address
 from stompy_monitor import configuration, headless, views
 from stompy_monitor.alarms import Rule
+from stompy_monitor.columns import Column
+from stompy_monitor.conditions import Condition
 from stompy_monitor.configuration import Configuration
 from stompy_monitor.expression import ExpressionError, parse
 from stompy_monitor.feed import Feed
-from stompy_monitor.headless import Condition, Exit, Failure, say
+from stompy_monitor.headless import Exit, Failure, say
 from stompy_monitor.model import KINDS, Model
 from stompy_monitor.recording import NoRecording, Recording
 from stompy_monitor.replay import Replay
+from stompy_monitor.report import Form, Report
 from stompy_monitor.safe import safe
 from stompy_monitor.session import Options
 from stompy_monitor.source import Target
+from stompy_monitor.views import View
+from stompy_monitor.vocabulary import names_of
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"
 _MIB = 2**20
@@ -60,9 +66,7 @@ class Wish:
     """What the command line asks for, beside how the dashboard looks."""
 
     once: bool
-    as_json: bool
-    as_csv: bool
-    kinds: tuple[str, ...]
+    report: Report
     watch: int | None
     fail_if: tuple[Condition, ...]
     wait: Condition | None
@@ -72,14 +76,14 @@ class Wish:
     record_max: int
     replay: Path | None
     at: str | None
+    rules: tuple[Rule, ...]
 
-    def write(self, model: Model) -> str:
-        """A set in the form that was asked for."""
-        if self.as_csv:
-            return headless.as_csv(model, self.kinds)
-        if self.as_json:
-            return headless.as_json(model, self.kinds)
-        return headless.as_text(model, self.kinds)
+    @property
+    def needs_no_screen(self) -> bool:
+        """Whether data are wanted instead of the dashboard."""
+        modes = (self.record, self.wait, self.watch)
+        printed = self.once or self.report.form is not Form.TEXT or bool(self.fail_if)
+        return printed or any(mode is not None for mode in modes)
 
 
 def _conditions(
@@ -330,15 +334,26 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         parse_address(url)
     except ValueError as error:
         raise click.UsageError(safe(str(error))) from error
-    if as_csv and len(kinds) != 1:
-        raise click.UsageError("--csv needs --kind with one kind")
     tls = {} if tls_ca is tls_cert is None else {"tls": stompy.TLS(tls_ca, tls_cert, tls_key)}
     target = Target(url, login, passcode, vhost, timeout, tls)
+    look = {
+        "view": view or "overview",
+        "filter": expression,
+        "sort": sort,
+        "columns": tuple(filter(None, columns.split(","))),
+        "columns_of": chosen.columns,
+        "read_only": read_only,
+        "theme": theme,
+        "ascii_only": ascii_only,
+        "frames_per_second": min(fps, 2.0) if slow_link else fps,
+        "slow_link": slow_link,
+        "bell": bell,
+        "keys": chosen.keys,
+    }
+    form = Form.CSV if as_csv else Form.JSON if as_json else Form.TEXT
     wish = Wish(
         once=once,
-        as_json=as_json,
-        as_csv=as_csv,
-        kinds=kinds,
+        report=Report(form, kinds),
         watch=watch,
         fail_if=fail_if,
         wait=wait,
@@ -348,30 +363,19 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         record_max=(record_max or 0) * _MIB,
         replay=replay,
         at=at,
+        rules=chosen.rules,
     )
+    _check_look(look)
+    wish = _with_report(wish, look, context)
     task = _without_screen(target, wish)
     if task is not None:
         sys.exit(_run(task))
-    look = {
-        "view": view or "overview",
-        "filter": expression,
-        "sort": sort,
-        "columns": tuple(filter(None, columns.split(","))),
-        "read_only": read_only,
-        "theme": theme,
-        "ascii_only": ascii_only,
-        "frames_per_second": min(fps, 2.0) if slow_link else fps,
-        "slow_link": slow_link,
-        "bell": bell,
-        "keys": chosen.keys,
-    }
-    _check_look(look)
     if no_color:
         os.environ["NO_COLOR"] = "1"
     if web is not None:
         _hand_on(config, profile)
         sys.exit(_serve(web, web_write, target, look))
-    sys.exit(_show(target, wish, look, chosen.rules, mouse=not no_mouse))
+    sys.exit(_show(target, wish, look, mouse=not no_mouse))
 
 
 def _log_to(file: Path | None) -> None:
@@ -404,33 +408,101 @@ def _check_look(look: dict[str, object]) -> None:
     """Refuse at once what the dashboard could not do.
 
     Raises:
-        click.UsageError: a filter, column or theme that there is not.
+        click.UsageError: a column in the configuration that there is not.
     """
-    view = views.BY_NAME.get(str(look["view"]))
+    columns: Mapping[str, tuple[str, ...]] = look["columns_of"]  # type: ignore[assignment]
+    for name, chosen in columns.items():
+        for column in chosen:
+            _column(views.BY_NAME[name], column, f"columns.{name}")
+
+
+def _with_report(wish: Wish, look: dict[str, object], context: click.Context) -> Wish:
+    """The wish with what filter, order and columns of the command line mean for it.
+
+    Raises:
+        click.UsageError: they cannot be understood, or there is nothing that they could be for.
+    """
+    report = wish.report
+    if report.form is Form.CSV and len(report.kinds) != 1:
+        raise click.UsageError("--csv needs --kind with one kind")
+    screen = not wish.needs_no_screen
+    kinds = () if screen else report.kinds
+    (kind,) = kinds if len(kinds) == 1 else ("",)
+    by_kind = next((view for view in views.TABLES if view.kind == kind), None)
+    view = by_kind or views.BY_NAME.get(str(look["view"]))
+    sort, names = str(look["sort"]), look["columns"]
+    asked = [name for name in ("filter", "sort", "columns") if look[name]]
+    said = [name for name in asked if _said(context, "expression" if name == "filter" else name)]
+    where = "a --view with rows" if screen else "a --kind, one of those with rows"
+    fits = view is not None and (screen or view.kind in KINDS)
+    if wish.wait is not None or wish.record is not None:
+        fits, where = False, "--once or --watch"
+    if not fits or view is None:
+        if said:
+            raise click.UsageError(f"--{said[0]} needs {where}")
+        return wish
     try:
-        parse(str(look["filter"]))
+        expression = parse(str(look["filter"]), names_of(view))
     except ExpressionError as error:
         raise click.UsageError(f"--filter: {error}") from error
-    names = [str(look["sort"]).removeprefix("-"), *look["columns"]]  # type: ignore[misc]
-    for name in filter(None, names):
-        if view is None or view.column(name) is None:
-            known = ", ".join(sorted(view.names)) if view else "give a --view with columns"
-            raise click.UsageError(f"there is no column {name!r}: {known}")
+    columns = tuple(_column(view, name, "--columns") for name in names)  # type: ignore[attr-defined]
+    by = _column(view, sort.removeprefix("-"), "--sort") if sort else None
+    if asked and not screen:
+        descending = sort.startswith("-")
+        report = Report(report.form, (view.kind,), expression, by, descending, columns)
+    return replace(wish, report=report)
+
+
+def _said(context: click.Context, parameter: str) -> bool:
+    """Whether an option stands on the command line; what a file says is for the dashboard."""
+    return context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+
+
+def _column(view: View, name: str, where: str) -> Column:
+    """A column by its name.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    column = view.column(name)
+    if column is None:
+        known = ", ".join(column.name for column in view.columns if column.title)
+        raise click.UsageError(f"{where}: {view.name} has no column {name!r}: {known}")
+    return column
 
 
 # -- without a screen ----------------------------------------------------------------------------
 
 
 def _without_screen(target: Target, wish: Wish) -> Coroutine[None, None, Exit] | None:
+    if wish.replay is not None and wish.needs_no_screen:
+        if wish.record is not None or wish.wait is not None or wish.watch is not None:
+            raise click.UsageError("a recording is shown, or printed with --once; nothing else")
+        recording = _recording(wish)
+        at = _moment(wish.at, recording)
+        return headless.recorded(recording, at, wish.report, wish.fail_if, wish.rules)
     if wish.record is not None:
         return headless.record(target, wish.record, wish.interval_ms, wish.record_max)
     if wish.wait is not None:
         return headless.wait(target, wish.wait, wish.timeout)
     if wish.watch is not None:
-        return headless.watch(target, wish.write, wish.fail_if, wish.interval_ms, wish.watch)
-    if wish.once or wish.as_json or wish.as_csv or wish.fail_if:
-        return headless.once(target, wish.write, wish.fail_if)
+        return headless.watch(target, wish.report, wish.fail_if, wish.interval_ms, wish.watch)
+    if wish.needs_no_screen:
+        return headless.once(target, wish.report, wish.fail_if, wish.rules)
     return None
+
+
+def _recording(wish: Wish) -> Recording:
+    """The recording that is to be replayed.
+
+    Raises:
+        click.UsageError: it is none, or cannot be read.
+    """
+    assert wish.replay is not None
+    try:
+        return Recording(wish.replay)
+    except (NoRecording, OSError) as error:
+        raise click.UsageError(safe(str(error))) from error
 
 
 def _run(task: Coroutine[None, None, Exit]) -> int:
@@ -459,9 +531,7 @@ def _options(look: dict[str, object]) -> Options:
     return Options(**{**look, "theme": full_name(str(look["theme"]))})  # type: ignore[arg-type]
 
 
-def _show(
-    target: Target, wish: Wish, look: dict[str, object], rules: tuple[Rule, ...], *, mouse: bool
-) -> int:
+def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -> int:
     streams = (sys.stdin, sys.stdout, sys.stderr)
     served = "TEXTUAL_DRIVER" in os.environ  # by --web, which has a terminal of its own
     if not served and not all(stream.isatty() for stream in streams):
@@ -470,16 +540,16 @@ def _show(
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from stompy_monitor.app import MonitorApp, check_keys  # noqa: PLC0415 -- see above
 
-    model = Model(rules)
+    model = Model(wish.rules)
     try:
         options = _options(look)
         check_keys(options.keys)
         if wish.replay is not None:
-            recording = Recording(wish.replay)
+            recording = _recording(wish)
             source: Feed | Replay = Replay(recording, model, at=_moment(wish.at, recording))
         else:
             source = Feed(target, model, interval_ms=wish.interval_ms)
-    except (NoRecording, OSError, ValueError) as error:
+    except ValueError as error:
         say(safe(str(error)))
         return Exit.USAGE
     app = MonitorApp(model, source, options)
@@ -492,12 +562,15 @@ def _moment(text: str | None, recording: Recording) -> float | None:
     """A time of day as the moment at which the recording shows it.
 
     Raises:
-        ValueError: it is no time of day.
+        click.UsageError: it is no time of day.
     """
     if text is None:
         return None
     begin = datetime.fromtimestamp(recording.begin / 1000)
-    time = datetime.strptime(text, "%H:%M:%S").time()
+    try:
+        time = datetime.strptime(text, "%H:%M:%S").time()
+    except ValueError as error:
+        raise click.UsageError(f"--at: {text!r} is no time of day, such as 03:10:00") from error
     moment = datetime.combine(begin.date(), time).timestamp() * 1000
     return moment if moment >= recording.begin - 1000 else moment + 86_400_000
 

@@ -16,13 +16,14 @@ import click
 import platformdirs
 from click.core import ParameterSource
 
+from stompy_monitor import views
 from stompy_monitor.alarms import RULES, Rule, with_thresholds
 from stompy_monitor.expression import number
 
 KEPT = frozenset(
     (
         *("url", "login", "passcode", "passcode-file", "vhost", "timeout", "interval"),
-        *("tls-ca", "tls-cert", "tls-key", "view", "filter", "sort", "columns", "read-only"),
+        *("tls-ca", "tls-cert", "tls-key", "view", "filter", "sort", "read-only"),
         *("theme", "no-color", "ascii", "no-mouse", "fps", "slow-link", "bell", "log-file"),
     )
 )
@@ -45,12 +46,14 @@ class Configuration:
         origins: where each of these comes from.
         rules: the alarms, with the thresholds of the file.
         keys: of bindings, by their ids.
+        columns: of the tables, by their views.
     """
 
     values: Mapping[str, object] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[Rule, ...] = RULES
     keys: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def default_path() -> Path:
@@ -111,14 +114,28 @@ def _understand(
             raise ValueError(f"keys.{name}: the name of a key is wanted, not {key!r}")
     thresholds = {name: _thresholds(told, name) for name in _table(told, "alarm")}
     rules = with_thresholds(RULES, thresholds)
-    return Configuration(values, origins, rules, {name: str(key) for name, key in keys.items()})
+    columns = {name: _columns(told, name) for name in _table(told, "columns")}
+    bindings = {name: str(key) for name, key in keys.items()}
+    return Configuration(values, origins, rules, bindings, columns)
 
 
-_TABLES = ("alarm", "keys", "profile")
+_TABLES = ("alarm", "columns", "keys", "profile")
+
+
+def _columns(told: Mapping[str, object], name: str) -> tuple[str, ...]:
+    """The columns of one view."""
+    if name not in views.BY_NAME:
+        raise ValueError(f"columns.{name}: there is no such view: {', '.join(views.BY_NAME)}")
+    found = _table(told, "columns")[name]
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise ValueError(f"columns.{name}: a list of names is wanted, not {found!r}")
+    return tuple(found)
 
 
 def _table(told: Mapping[str, object], name: str, inside: str = "") -> Mapping[str, object]:
     found = told.get(name, {})
+    if name == "columns" and isinstance(found, list):
+        raise ValueError("columns: a list for each view is wanted, as in [columns] queues = [...]")
     if not isinstance(found, dict):
         raise ValueError(f"{inside}{name}: a table is wanted, [{inside}{name}]")
     return found
@@ -185,6 +202,7 @@ def show(context: click.Context, configuration: Configuration) -> str:
     for rule in configuration.rules:
         origin = "default" if rule in RULES else "file"
         lines.append(f"alarm.{rule.name} = {rule.warn:g}, {rule.critical:g}  ({origin})")
+    lines += [f"columns.{n} = {','.join(c)}  (file)" for n, c in configuration.columns.items()]
     lines += [f"keys.{name} = {key}  (file)" for name, key in configuration.keys.items()]
     return "\n".join(lines)
 

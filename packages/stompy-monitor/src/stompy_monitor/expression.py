@@ -10,7 +10,8 @@ r"""The one small language for filters, alarms and scripts.
 =====================  ==========================================================
 
 Units: ``k M G``, ``KiB MiB GiB``, ``ms s m h d`` (all times are milliseconds). Columns go by their
-JSON names. In ``--fail-if`` a name carries its kind, as in ``queue.ready>1000``.
+JSON names, or by what `stompy_monitor.vocabulary` takes for one. In ``--fail-if`` names carry their
+kind, as in ``queue.ready>1000``.
 
 An expression prints itself in a form that reads back as the same expression.
 """
@@ -18,8 +19,10 @@ An expression prints itself in a form that reads back as the same expression.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
@@ -53,6 +56,8 @@ _TOKEN = re.compile(
 )
 _BARE = re.compile(r"[A-Za-z0-9_./$*:-]+")
 _WORDS = ("or", "and")
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+_FLAGS = (*_TRUE, *_FALSE)
 _HAYSTACKS = 100_000
 """How many names each pattern remembers; a name is matched once, not at every tick."""
 _ORDERED: dict[str, Callable[[float, float], bool]] = {
@@ -61,6 +66,28 @@ _ORDERED: dict[str, Callable[[float, float], bool]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
 }
+
+
+class Sort(StrEnum):
+    """What the values of a column are."""
+
+    NUMBER = "number"
+    FLAG = "flag"
+    TEXT = "text"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a word before an operator stands for.
+
+    Attributes:
+        name: of the column.
+        sort: of its values.
+    """
+
+    name: str
+    sort: Sort = Sort.OTHER
 
 
 class Subject(Protocol):
@@ -147,7 +174,7 @@ class Compare:
 
     def _equals(self, found: object, wanted: float | None) -> bool:
         if isinstance(found, bool):
-            return found == (self.literal.lower() in ("true", "yes", "1"))
+            return found == (self.literal.lower() in _TRUE)
         if isinstance(found, (int, float)) and wanted is not None:
             return found == wanted
         return found is not None and str(found) == self.literal
@@ -222,12 +249,12 @@ def number(text: str) -> float | None:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def parse(text: str, known: Container[str] | None = None) -> Expression:
+def parse(text: str, known: Mapping[str, Name] | None = None) -> Expression:
     """Read an expression.
 
     Args:
         text: what somebody typed.
-        known: the columns that there are; None takes any name.
+        known: the words that stand for columns; None takes any name.
 
     Raises:
         ExpressionError: it cannot be understood; the error says where.
@@ -246,7 +273,7 @@ class _Token:
 
 
 class _Parser:
-    def __init__(self, text: str, known: Container[str] | None) -> None:
+    def __init__(self, text: str, known: Mapping[str, Name] | None) -> None:
         self.known = known
         self.tokens = list(_tokens(text))
         self.next = 0
@@ -298,14 +325,27 @@ class _Parser:
             return Matches(_pattern(_unquote(pattern), token.at + 1))
         if token.kind != "compare":
             return Contains(_unquote(token.text))
-        if self.known is not None and token.text not in self.known:
-            raise ExpressionError(f"there is no column “{token.text}”", token.at)
-        value = _unquote(token.value)
+        meant, value = self.meant(token), _unquote(token.value)
         if token.op == "~":
-            return Matches(_pattern(value, token.value_at), token.text)
-        if token.op in _ORDERED and number(value) is None:
+            return Matches(_pattern(value, token.value_at), meant.name)
+        ordered = token.op in _ORDERED
+        if (ordered or meant.sort is Sort.NUMBER) and number(value) is None:
             raise ExpressionError(f"“{value}” is not a number", token.value_at)
-        return Compare(token.text, token.op, value)
+        if ordered and meant.sort in (Sort.FLAG, Sort.TEXT):
+            raise ExpressionError(f"“{token.text}” is no number: it can be = or !=", token.at)
+        if meant.sort is Sort.FLAG and value.lower() not in _FLAGS:
+            raise ExpressionError(f"“{value}” is neither true nor false", token.value_at)
+        return Compare(meant.name, token.op, value)
+
+    def meant(self, token: _Token) -> Name:
+        if self.known is None:
+            return Name(token.text)
+        found = self.known.get(token.text) or self.known.get(token.text.lower())
+        if found is None:
+            near = get_close_matches(token.text, self.known, 1, 0.5)
+            hint = f"; “{near[0]}” perhaps?" if near else ""
+            raise ExpressionError(f"there is no column “{token.text}”{hint}", token.at)
+        return found
 
     def peek(self) -> _Token | None:
         return self.tokens[self.next] if self.next < len(self.tokens) else None

@@ -32,7 +32,7 @@ from stompy.admin import (
 from stompy_monitor.model import KINDS, Model
 from stompy_monitor.safe import safe
 from stompy_monitor.source import Link, OutcomeUnknown, Phase, Target
-from stompy_monitor.table import Envelope, Gap
+from stompy_monitor.table import Envelope, Gap, Row
 
 FIRST_DELAY, MAX_DELAY = 0.5, 15.0
 HEART_BEAT = (5_000, 5_000)
@@ -65,15 +65,23 @@ class Feed:
         model: what the data are for.
         interval_ms: how often the broker shall report.
         tap: gets everything that came, after the model took it.
+        whole: whether to ask also for what the screens do not need.
     """
 
     def __init__(
-        self, target: Target, model: Model, *, interval_ms: int = 1000, tap: Tap | None = None
+        self,
+        target: Target,
+        model: Model,
+        *,
+        interval_ms: int = 1000,
+        tap: Tap | None = None,
+        whole: bool = False,
     ) -> None:
         self.target = target
         self.model = model
         self.interval_ms = interval_ms
         self.tap = tap
+        self.whole = whole
         login = target.login or _user(target.url)
         self.link = Link(url=without_secret(target.url), user=safe(login))
         self.arrived = asyncio.Event()
@@ -174,8 +182,10 @@ class Feed:
     async def _follow(self, client: stompy.aio.STOMPClient, kind: str) -> None:
         headers = {"interval": str(self.interval_ms)}
         if kind != "broker":
-            names = [name for name in field_names(Kind(kind)) if name not in _UNUSED]
-            headers |= {"format": "columns", "mode": "delta", "fields": ",".join(names)}
+            headers |= {"format": "columns", "mode": "delta"}
+            if not self.whole:
+                names = [name for name in field_names(Kind(kind)) if name not in _UNUSED]
+                headers["fields"] = ",".join(names)
         await client.subscribe(TOPIC_PREFIX + kind, id=kind, headers=headers)
 
     async def _read(self, client: stompy.aio.STOMPClient) -> None:
@@ -304,7 +314,15 @@ def complete(model: Model) -> bool:
 def as_snapshot(model: Model) -> Mapping[str, object]:
     """Everything that is known, as the contract of ``--once --json`` has it."""
     rows = {
-        kind: [row.as_dict() for row in model.tables[kind].rows.values() if not row.own]
+        kind: [_with_rate(row) for row in model.tables[kind].rows.values() if not row.own]
         for kind in KINDS
     }
     return {"broker": model.broker, **rows}
+
+
+def _with_rate(row: Row) -> dict[str, object]:
+    """The fields of a row; its rate is ours where the broker does not know one yet."""
+    values = row.as_dict()
+    if row.table.rate_names and values.get("rate") is None and None not in row.rates:
+        values["rate"] = {name: row.value(f"rate.{name}") or 0.0 for name in ("in", "out", "ack")}
+    return values

@@ -6,37 +6,26 @@ Standard output is data and nothing else; words go to standard error. Textual is
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
-import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
-from stompy_monitor import formats, views
-from stompy_monitor.expression import (
-    And,
-    Compare,
-    Expression,
-    Matches,
-    Not,
-    Or,
-    names_in,
-    parse,
-)
-from stompy_monitor.feed import Feed, Tap, as_snapshot, complete
+from stompy_monitor.alarms import RULES, Rule
+from stompy_monitor.conditions import Condition
+from stompy_monitor.feed import Feed, Tap, complete
 from stompy_monitor.model import KINDS, Model
-from stompy_monitor.recording import Recorder
+from stompy_monitor.recording import Recorder, Recording
+from stompy_monitor.replay import Replay
+from stompy_monitor.report import Report
 from stompy_monitor.source import Phase, Target
-from stompy_monitor.table import Row, Table
-from stompy_monitor.views import View
 
 SNAPSHOT_SECONDS = 5.0
 _SAME_TICK_SECONDS = 1.5
-_PROPORTION = 120
+_LOOK_MS = 1000
+_APART_MS = 900
+"""What happens in a second is told from two looks that are so far apart, at least."""
 
 
 class Exit(IntEnum):
@@ -72,7 +61,7 @@ async def connected(
     target: Target, model: Model, interval_ms: int, tap: Tap | None = None
 ) -> AsyncIterator[Feed]:
     """A feed that runs while the block does; it is connected once, not for ever."""
-    feed = Feed(target, model, interval_ms=interval_ms, tap=tap)
+    feed = Feed(target, model, interval_ms=interval_ms, tap=tap, whole=tap is None)
     running = asyncio.create_task(feed.run())
     try:
         yield feed
@@ -127,175 +116,7 @@ async def first_set(feed: Feed, model: Model, seconds: float) -> None:
         await arrival(feed, until)
 
 
-# -- expressions with kinds ----------------------------------------------------------------------
-
-_KINDS = {
-    "queue": "queues",
-    "topic": "topics",
-    "connection": "connections",
-    "subscription": "subscriptions",
-    "transaction": "transactions",
-    "durable": "durable",
-    "broker": "broker",
-}
-
-
-@dataclass(frozen=True)
-class Condition:
-    """An expression whose names carry their kind, as ``queue.ready>1000``.
-
-    Attributes:
-        text: as it was given.
-        kind: which rows it is about.
-        expression: the same without the kinds.
-    """
-
-    text: str
-    kind: str
-    expression: Expression
-
-    @classmethod
-    def read(cls, text: str) -> Condition:
-        """Read one.
-
-        Raises:
-            ValueError: it cannot be understood, or mixes kinds.
-        """
-        expression = parse(text)
-        kinds = {name.partition(".")[0] for name in names_in(expression)}
-        if len(kinds) != 1 or not kinds <= _KINDS.keys():
-            known = ", ".join(f"{kind}." for kind in _KINDS)
-            raise ValueError(f"“{text}”: each name begins with one and the same of {known}")
-        (kind,) = kinds
-        return cls(text, _KINDS[kind], _without_kind(expression, f"{kind}."))
-
-    def matches(self, model: Model) -> list[str]:
-        """The names of the rows for which it holds."""
-        if self.kind == "broker":
-            return (
-                [model.name or "broker"] if self.expression.matches(_BrokerSubject(model)) else []
-            )
-        rows = model.tables[self.kind].rows.values()
-        return [_label(row) for row in rows if not row.own and self.expression.matches(row)]
-
-
-@dataclass(frozen=True)
-class _BrokerSubject:
-    model: Model
-
-    @property
-    def haystack(self) -> str:
-        """Its name."""
-        return self.model.name
-
-    def value(self, name: str) -> object:
-        """A number of the broker."""
-        if name in self.model.rates:
-            return self.model.rates[name]
-        found: object = self.model.broker
-        for part in name.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        return found
-
-
-def _label(row: Row) -> str:
-    return row.text("name") or row.text("destination") or row.key
-
-
-def _without_kind(expression: Expression, prefix: str) -> Expression:
-    match expression:
-        case Compare() | Matches():
-            return replace(expression, name=expression.name.removeprefix(prefix))
-        case And(parts) | Or(parts):
-            return type(expression)(tuple(_without_kind(part, prefix) for part in parts))
-        case Not(inner):
-            return Not(_without_kind(inner, prefix))
-        case _:
-            return expression
-
-
-# -- how it is written ---------------------------------------------------------------------------
-
-
-def as_json(model: Model, kinds: Sequence[str] = ()) -> str:
-    """The contract's object, or those kinds of it."""
-    snapshot = as_snapshot(model)
-    wanted = {kind: rows for kind, rows in snapshot.items() if not kinds or kind in kinds}
-    return json.dumps(wanted, ensure_ascii=False)
-
-
-def as_text(model: Model, kinds: Sequence[str] = ()) -> str:
-    """Aligned columns, one table for each kind that has rows."""
-    parts = []
-    if not kinds or "broker" in kinds:
-        parts.append(_broker_text(model))
-    for view in views.TABLES:
-        shown = view.kind in kinds if kinds else view.kind in KINDS
-        rows = [row for row in model.tables[view.kind].rows.values() if not row.own]
-        if shown and (kinds or rows):
-            parts.append(_table_text(view, model.tables[view.kind]))
-    return "\n\n".join(parts)
-
-
-def _broker_text(model: Model) -> str:
-    number = model.broker_number
-    facts = (
-        ("broker", f"{model.name or '?'}, stompy-broker {model.broker.get('version', '?')}"),
-        ("up", formats.duration(number("uptime_ms"))),
-        ("connections", formats.number(number("connections"))),
-        ("subscriptions", formats.number(number("subscriptions"))),
-        ("transactions", formats.number(number("transactions"))),
-        ("queues", formats.number(number("queues"))),
-        ("ready", formats.number(number("messages_ready"))),
-        ("unacked", formats.number(number("messages_unacked"))),
-        ("alarms", ", ".join(_alarm_names(model)) or "none"),
-    )
-    return "\n".join(f"{label:<14}{value}" for label, value in facts)
-
-
-def _alarm_names(model: Model) -> list[str]:
-    alarms = model.broker.get("alarms")
-    return [str(alarm.get("name")) for alarm in alarms] if isinstance(alarms, list) else []
-
-
-def _shown(view: View, table: Table) -> tuple[list[str], list[list[str]]]:
-    columns = [col for col in view.shown(_PROPORTION) if col.title and not col.trend]
-    columns = [column for column in columns if column.name != "reason"]
-    rows = sorted((row for row in table.rows.values() if not row.own), key=lambda row: row.key)
-    return [column.title for column in columns], [[c.text(row) for c in columns] for row in rows]
-
-
-def _table_text(view: View, table: Table) -> str:
-    titles, rows = _shown(view, table)
-    lines = [[titles[0] and view.name.upper(), *titles[1:]], *rows]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(titles))]
-    numeric = [all(_is_number(line[n]) for line in rows) for n in range(len(titles))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _is_number(text: str) -> bool:
-    return not text or text[0].isdigit() or text in ("–", "∞")
-
-
-def as_csv(model: Model, kinds: Sequence[str]) -> str:
-    """The rows of one kind, with every field."""
-    table = model.tables[kinds[0]]
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\n")
-    writer.writerow(table.fields)
-    writer.writerows(row.values for row in table.rows.values() if not row.own)
-    return target.getvalue().removesuffix("\n")
-
-
 # -- what is done --------------------------------------------------------------------------------
-
-Write = Callable[[Model], str]
 
 
 def say(words: str) -> None:
@@ -304,17 +125,48 @@ def say(words: str) -> None:
 
 
 async def once(
-    target: Target, write: Write, conditions: Iterable[Condition], seconds: float = SNAPSHOT_SECONDS
+    target: Target,
+    report: Report,
+    conditions: Iterable[Condition],
+    rules: Iterable[Rule] = RULES,
+    seconds: float = SNAPSHOT_SECONDS,
 ) -> Exit:
-    """Print one complete set.
+    """Print one complete set, with rates and alarms: these need two looks.
 
     Raises:
         Failure: there is none.
     """
-    model = Model()
-    async with connected(target, model, 250) as feed:
+    model = Model(rules)
+    async with connected(target, model, _LOOK_MS) as feed:
         await first_set(feed, model, seconds)
-        print(write(model))
+        with suppress(Failure):  # a broker that is busy: then without rates
+            await _second_set(feed, model, seconds)
+        print(report.write(model))
+    return _judged(model, conditions)
+
+
+async def _second_set(feed: Feed, model: Model, seconds: float) -> None:
+    until = asyncio.get_running_loop().time() + seconds
+    tables = [model.tables[kind] for kind in KINDS]
+    first = {table.kind: table.up_ms or 0 for table in tables}
+    while not (
+        complete(model)
+        and all((table.up_ms or 0) - first[table.kind] >= _APART_MS for table in tables)
+    ):
+        await arrival(feed, until)
+
+
+async def recorded(
+    recording: Recording,
+    at: float | None,
+    report: Report,
+    conditions: Iterable[Condition],
+    rules: Iterable[Rule] = RULES,
+) -> Exit:
+    """Print one set of a recording: of a moment, or its last one."""
+    model = Model(rules)
+    Replay(recording, model, at=recording.end if at is None else at, playing=False)
+    print(report.write(model))
     return _judged(model, conditions)
 
 
@@ -328,7 +180,7 @@ def _judged(model: Model, conditions: Iterable[Condition]) -> Exit:
 
 
 async def watch(
-    target: Target, write: Write, conditions: Sequence[Condition], interval_ms: int, rounds: int
+    target: Target, report: Report, conditions: Sequence[Condition], interval_ms: int, rounds: int
 ) -> Exit:
     """Print a set each interval, so many times, or for ever (0).
 
@@ -342,7 +194,7 @@ async def watch(
         while True:
             if model.tick != tick:
                 tick = model.tick
-                print(write(model), flush=True)
+                print(report.write(model), flush=True)
                 done += 1
                 code = _judged(model, conditions)
                 if code or done == rounds:

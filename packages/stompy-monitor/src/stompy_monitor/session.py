@@ -29,6 +29,7 @@ class Options:
     filter: str = ""
     sort: str = ""
     columns: tuple[str, ...] = ()
+    columns_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     read_only: bool = False
     theme: str = ""
     ascii_only: bool = False

@@ -159,6 +159,9 @@ def command_line(look: Mapping[str, object], *, write: bool) -> str:
     for name in ("view", "filter", "sort", "theme"):
         if look.get(name):
             words += [f"--{name}", str(look[name])]
+    columns = look.get("columns")
+    if isinstance(columns, tuple) and columns:
+        words += ["--columns", ",".join(columns)]
     for name, option in (("ascii_only", "--ascii"), ("slow_link", "--slow-link")):
         if look.get(name):
             words.append(option)

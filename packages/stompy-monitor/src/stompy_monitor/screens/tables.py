@@ -20,6 +20,7 @@ from stompy_monitor.screens.dialogs import ChoiceDialog, ColumnsDialog
 from stompy_monitor.session import Session
 from stompy_monitor.table import Row, Table
 from stompy_monitor.views import View
+from stompy_monitor.vocabulary import names_of
 from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
 
@@ -198,16 +199,13 @@ class TableScreen(MonitorScreen):
     def filter_typed(self, text: str) -> None:
         """Filter as it is typed; what is not understood keeps the former filter."""
         try:
-            expression = parse(text, self._names())
+            expression = parse(text, names_of(self.view))
         except ExpressionError as error:
             self.prompt.complain(str(error), error.position)
             return
         self.prompt.complain("")
         self.listing.filter_by(expression)
         self.tick()
-
-    def _names(self) -> set[str]:
-        return set(self.view.names) | set(self.rows.table.fields)
 
     def filter_given_up(self) -> None:
         """Back to the filter that was there before."""
