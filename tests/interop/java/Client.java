@@ -75,7 +75,7 @@ public class Client {
                 }
                 client.sendFrame("SUBSCRIBE\nid:s1\ndestination:/queue/raw\n\n\0");
                 for (int i = 4; i < words.length; i++) {
-                    String frame = client.receiveFrame(PATIENCE);
+                    String frame = client.receiveFrame(PATIENCE).stripLeading();
                     System.out.println(frame.split("\n", 2)[0] + " - " + Base64.getEncoder()
                         .encodeToString(frame.substring(frame.indexOf("\n\n") + 2).trim().getBytes(StandardCharsets.UTF_8)));
                 }

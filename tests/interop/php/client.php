@@ -2,7 +2,7 @@
 // PECL's stomp extension. It reads a frame only where a line feed follows its NUL, also when
 // several frames arrive in one read.
 
-$task = json_decode($argv[1], true);
+$task = json_decode(stream_get_contents(STDIN), true);
 $uri = "tcp://{$task['host']}:{$task['port']}";
 
 function connect(array $headers = []): Stomp {
