@@ -42,8 +42,9 @@ format-check: $(DEV) ## is the code in the project's format?
 lint: $(DEV) ## ruff
 	$(BIN)/ruff check .
 
-types: $(DEV) ## mypy, strict
+types: $(DEV) ## mypy, strict, the examples and the manual's code too
 	$(BIN)/mypy
+	$(BIN)/python -m tests.docs.typed_blocks
 
 check: format-check lint types test docs ## all that a change must pass
 

@@ -105,7 +105,9 @@ class Demo:
                 with suppress(stompy.STOMPTimeout):
                     self._handle(client, client.recv(timeout=0.2), pause)
 
-    def _handle(self, client: stompy.STOMPClient, frame: stompy.STOMPFrame | None, pause: float):
+    def _handle(
+        self, client: stompy.STOMPClient, frame: stompy.STOMPFrame | None, pause: float
+    ) -> None:
         if frame is None:
             raise client.close_reason or stompy.STOMPConnectionError("the broker has gone")
         try:

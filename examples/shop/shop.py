@@ -14,6 +14,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Self
 
 import stompy
 from stompy import aio
@@ -80,7 +81,7 @@ class Service:
             self._thread.join()
         self.client.disconnect()
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -161,7 +162,7 @@ PROGRAMS: Mapping[str, Callable[[str, argparse.Namespace], None]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("program", choices=PROGRAMS)
     parser.add_argument("--url", default="stomp://127.0.0.1:61613")
     parser.add_argument("--customer", default="4711")

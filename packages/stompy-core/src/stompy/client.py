@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
+from typing import Self
 
 from stompy.arguments import CONNECT
 from stompy.callbacks import check_plain
@@ -266,7 +267,7 @@ class STOMPClient(FrameReceiver):
         self.send("BEGIN", transaction=txn_id)
         return STOMPTransaction(self, txn_id)
 
-    def __enter__(self) -> STOMPClient:
+    def __enter__(self) -> Self:
         """The client itself."""
         return self
 

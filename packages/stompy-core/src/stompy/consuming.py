@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from time import monotonic
 from types import TracebackType
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 from stompy.arguments import word_of
 from stompy.callbacks import check_done, check_plain
@@ -329,7 +329,7 @@ class Subscription(Replier):
         self._line.unwant(self.id)
         self._line.room.close_box(self.id)
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         """The handle itself."""
         return self
 

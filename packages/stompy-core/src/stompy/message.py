@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from stompy.arguments import NOTHING, as_body, json_body
 from stompy.errors import StaleMessageError, STOMPException
@@ -204,7 +204,7 @@ class Message(Delivery):
             body, headers = json_body(json, body, headers)
         self._settler._reply(self, as_body(body), headers, transaction)
 
-    def __enter__(self) -> Message:
+    def __enter__(self) -> Self:
         """The message itself."""
         return self
 

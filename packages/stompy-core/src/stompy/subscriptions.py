@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError
 from stompy.frame import AckMode, STOMPFrame
@@ -53,7 +53,7 @@ class SubscriptionId(str):
             f"with `for frame in client`, or with client.subscription({self.destination!r})"
         )
 
-    def __enter__(self) -> SubscriptionId:
+    def __enter__(self) -> Self:
         """The id itself."""
         return self
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Protocol, overload
+from typing import Literal, Protocol, Self, overload
 
 from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError, STOMPException
@@ -289,7 +289,7 @@ class STOMPTransaction:
         if self._outcome is not None:
             raise STOMPError(f"transaction {self.id!r} has ended with {self._outcome}")
 
-    def __enter__(self) -> STOMPTransaction:
+    def __enter__(self) -> Self:
         """The transaction itself."""
         return self
 

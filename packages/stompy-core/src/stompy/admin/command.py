@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from stompy.admin.snapshot import VERSION, SchemaError
 
@@ -134,7 +135,7 @@ class Reply:
         """Whether it succeeded."""
         return self.error is None
 
-    def checked(self) -> Mapping[str, object]:
+    def checked(self) -> Mapping[str, Any]:
         """The result.
 
         Raises:

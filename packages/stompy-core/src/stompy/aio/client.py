@@ -25,6 +25,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Self
 
 from stompy.aio.dial import dial
 from stompy.aio.link import Link, Owner
@@ -418,7 +419,7 @@ class STOMPClient(Subscriber):
         await self.send("BEGIN", transaction=txn_id)
         return STOMPTransaction(self, txn_id)
 
-    async def __aenter__(self) -> STOMPClient:
+    async def __aenter__(self) -> Self:
         """The client itself."""
         return self
 

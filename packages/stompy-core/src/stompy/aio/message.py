@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from stompy.arguments import NOTHING, as_body, json_body
 from stompy.errors import StaleMessageError, STOMPException
@@ -129,7 +129,7 @@ class Message(Delivery):
             body, headers = json_body(json, body, headers)
         await self._settler._reply(self, as_body(body), headers, transaction)
 
-    async def __aenter__(self) -> Message:
+    async def __aenter__(self) -> Self:
         """The message itself."""
         return self
 

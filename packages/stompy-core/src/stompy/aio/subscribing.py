@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, NoReturn, overload
+from typing import Literal, NoReturn, Self, overload
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.message import Message
@@ -334,7 +334,7 @@ class SubscriptionId(str):
         """
         iter(self)
 
-    async def __aenter__(self) -> SubscriptionId:
+    async def __aenter__(self) -> Self:
         """The id itself."""
         return self
 

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
-from typing import cast
+from typing import Self, cast
 
 from stompy.aio.inbox import Inbox
 from stompy.aio.link import Link
@@ -274,7 +274,7 @@ class Subscription(Replier):
         for farewell in farewells:
             self._session.unsubscribe(self.id, farewell)
 
-    async def __aenter__(self) -> Subscription:
+    async def __aenter__(self) -> Self:
         """The handle itself."""
         return self
 

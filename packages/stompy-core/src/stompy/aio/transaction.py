@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Literal, Protocol, overload
+from typing import Literal, Protocol, Self, overload
 
 from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError
@@ -293,7 +293,7 @@ class STOMPTransaction:
         if self._outcome is not None:
             raise STOMPError(f"transaction {self.id!r} has ended with {self._outcome}")
 
-    async def __aenter__(self) -> STOMPTransaction:
+    async def __aenter__(self) -> Self:
         """The transaction itself."""
         return self
 
