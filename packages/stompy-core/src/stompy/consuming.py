@@ -395,11 +395,11 @@ class Subscription(Replier):
         except BaseException:
             self._withdraw()
             raise
-        if receipt is None:
+        if receipt is None or epoch is None:
             return
         try:
             what = f"the broker did not confirm the subscription to {self.destination}"
-            line.room.wait(lambda: receipt.done, timeout, what)
+            line.confirmed(epoch, [receipt], timeout, what)
             if receipt.outcome is Outcome.REJECTED or not line.supervised:
                 receipt.check()
         except BaseException:

@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from stompy.confirmations import Confirmation, Outcome
+from stompy.dialect import UNKNOWN, Dialect
 from stompy.errors import STOMPError, STOMPException
 from stompy.health import SubscriptionHealth
 from stompy.retry import is_passing
+from stompy.wanted import WantedSubscription
+
+logger = logging.getLogger("stompy")
+
+SOME_SECONDS = 5.0
+"""How long a broker of which nothing is known is waited for before it counts as one without
+receipts, such as the simple broker of Spring."""
+FEW_SECONDS = 0.5
+"""The same once it has given none."""
+
+
+class ReceiptHabit:
+    """Whether the broker of a client gives receipts, as far as that is known.
+
+    Attributes:
+        seen: whether one has come.
+        missed: whether one did not come, and nothing else was wrong.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self.missed = False
+
+    def patience(self, timeout: float | None, dialect: Dialect) -> float | None:
+        """How many seconds of a time-out to wait for the receipt of a SUBSCRIBE."""
+        if self.seen or dialect is not UNKNOWN:
+            return timeout
+        some = FEW_SECONDS if self.missed else SOME_SECONDS
+        return some if timeout is None else min(timeout, some)
+
+    def misses(self, destination: str) -> None:
+        """None came for a subscription, which goes on without."""
+        if not self.missed:
+            logger.warning(
+                "the broker has not confirmed the subscription to %s, nor refused it: it seems to "
+                "be one that gives no receipts, and what it makes of messages that are to be "
+                "confirmed will not be known either (subscription(confirm=False) does not ask)",
+                destination,
+            )
+        self.missed = True
 
 
 class Holder(Protocol):
@@ -55,11 +97,14 @@ class SubscriptionReceipt(Confirmation):
     that is to be restored and is refused for a time only is still wanted.
     """
 
-    __slots__ = ("_keeper", "_restores", "_sub_id")
+    __slots__ = ("_keeper", "_restores", "_sub_id", "destination")
 
-    def __init__(self, receipt_id: str, sub_id: str, keeper: Keeper, *, restores: bool) -> None:
+    def __init__(
+        self, receipt_id: str, wanted: WantedSubscription, keeper: Keeper, *, restores: bool
+    ) -> None:
         super().__init__(receipt_id)
-        self._sub_id = sub_id
+        self.destination = wanted.destination
+        self._sub_id = wanted.id
         self._keeper = keeper
         self._restores = restores
 

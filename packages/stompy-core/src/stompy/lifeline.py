@@ -22,11 +22,12 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
 
+from stompy.confirmations import Outcome
 from stompy.dial import Conversation
 from stompy.dialect import UNKNOWN, Dialect, dialect_of
 from stompy.errors import STOMPConnectionError, STOMPException, STOMPTimeout
@@ -409,7 +410,7 @@ class Lifeline:
     def ask(
         self, epoch: Epoch, wanted: WantedSubscription, *, restores: bool = False
     ) -> SubscriptionReceipt:
-        """Send SUBSCRIBE and ask for a receipt.
+        """Send SUBSCRIBE and ask for a receipt, where it is to be confirmed.
 
         Args:
             epoch: the connection to subscribe on.
@@ -424,16 +425,41 @@ class Lifeline:
             ValueError: a header that cannot be sent.
         """
         headers = as_text(wanted.headers_for(epoch.dialect, self.client_id))
-        receipt = SubscriptionReceipt(self.new_id("r"), wanted.id, self, restores=restores)
-        headers["receipt"] = receipt.receipt_id
+        receipt = SubscriptionReceipt(self.new_id("r"), wanted, self, restores=restores)
+        if wanted.confirm:
+            headers["receipt"] = receipt.receipt_id
         data = epoch.link.protocol.send("SUBSCRIBE", headers)
-        self.room.expect(receipt)
+        if wanted.confirm:
+            self.room.expect(receipt)
+        else:
+            receipt.settle(Outcome.ACCEPTED)
         try:
             epoch.link.send(data)
         except STOMPException:
             self.room.forget(receipt)
             raise
         return receipt
+
+    def confirmed(
+        self, epoch: Epoch, receipts: Sequence[SubscriptionReceipt], timeout: float, what: str
+    ) -> None:
+        """Wait for the outcome of SUBSCRIBEs, or until it is plain that none will be told.
+
+        Raises:
+            STOMPTimeout: the broker did not answer in time.
+        """
+        room = self.room
+        patience = room.habit.patience(timeout, epoch.dialect)
+        try:
+            room.wait(lambda: all(receipt.done for receipt in receipts), patience, what)
+        except STOMPTimeout:
+            if patience == timeout or not epoch.link.is_open:
+                raise
+            for receipt in receipts:
+                if not receipt.done:
+                    # An ERROR that names no frame is not to be taken for an answer to this one.
+                    room.forget(receipt)
+                    room.habit.misses(receipt.destination)
 
     def new_id(self, kind: str) -> str:
         """An id that was not used before."""

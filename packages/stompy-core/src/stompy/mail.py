@@ -25,6 +25,7 @@ from stompy.dial import broker_error
 from stompy.dialect import Dialect
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
+from stompy.holding import ReceiptHabit
 from stompy.inbox import Inbox
 
 
@@ -44,10 +45,12 @@ class Mailroom:
 
     Attributes:
         confirmations: those that are pending; only to be touched with the lock.
+        habit: whether the broker gives receipts.
     """
 
     def __init__(self) -> None:
         self.confirmations = Confirmations()
+        self.habit = ReceiptHabit()
         self._boxes: Addressees[Box] = Addressees()
         self._waiting = 0
         self._refusal: tuple[STOMPError, bool] | None = None
@@ -149,6 +152,7 @@ class Mailroom:
             confirmations = self.confirmations
             for frame in frames:
                 if frame.Command == "RECEIPT":
+                    self.habit.seen = True
                     receipt_id = frame.Headers.get("receipt-id", "")
                     if receipt_id in confirmations:
                         if self._refusal is None:  # else the ERROR wins

@@ -177,6 +177,7 @@ class Subscriber(FrameSender):
         durable: str | None = None,
         selector: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
+        confirm: bool = True,
         timeout: float = 10.0,
     ) -> Subscription:
         """Subscribe to a destination and get the subscription in hand.
@@ -193,6 +194,8 @@ class Subscriber(FrameSender):
             durable: the name of a durable topic subscription.
             selector: which messages are wanted, where the broker knows selectors.
             headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
+            confirm: whether the broker is asked to confirm it, now and on later connections. One
+                that gives no receipts is not waited for to the end of the time-out.
             timeout: seconds to wait for the confirmation.
 
         Returns:
@@ -216,6 +219,7 @@ class Subscriber(FrameSender):
             durable=durable,
             selector=selector,
             headers=dict(headers),
+            confirm=confirm,
         )
         if wanted.id in line.wanted:
             raise ValueError(f"the subscription id {wanted.id!r} is in use")

@@ -267,16 +267,13 @@ class Supervisor:
                 # This broker has no such subscriptions; the others are not to suffer from that.
                 lifeline.refused(one.id, STOMPError(str(error)))
             if not epoch.dialect.error_names_receipt:
-                self._confirmed(receipts)
-        self._confirmed(receipts)
+                self._confirmed(epoch, receipts)
+        self._confirmed(epoch, receipts)
         return epoch.link.is_open
 
-    def _confirmed(self, receipts: Sequence[SubscriptionReceipt]) -> None:
-        self._lifeline.room.wait(
-            lambda: all(receipt.done for receipt in receipts),
-            RESTORE_SECONDS,
-            "the subscriptions were not confirmed",
-        )
+    def _confirmed(self, epoch: Epoch, receipts: Sequence[SubscriptionReceipt]) -> None:
+        what = "the subscriptions were not confirmed"
+        self._lifeline.confirmed(epoch, receipts, RESTORE_SECONDS, what)
 
     def _why_not_restored(self) -> STOMPException:
         last = self._lifeline.last

@@ -32,6 +32,8 @@ class WantedSubscription:
     selector: str | None = None
     headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     """More headers, which win over those that follow from the rest."""
+    confirm: bool = True
+    """Whether the broker is asked to confirm it."""
 
     def headers_for(self, dialect: Dialect, client_id: str | None) -> dict[str, HeaderValue]:
         """The headers of SUBSCRIBE for a broker.

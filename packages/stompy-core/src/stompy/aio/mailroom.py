@@ -25,6 +25,7 @@ from stompy.dial import broker_error
 from stompy.dialect import UNKNOWN, Dialect
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
+from stompy.holding import ReceiptHabit
 
 
 class Receiver(Protocol):
@@ -60,6 +61,7 @@ class Mailroom:
         dialect: the ways of its broker.
         inbox: frames for nobody in particular.
         confirmations: those that are pending.
+        habit: whether the broker gives receipts.
         receivers: who gets the messages of a subscription, by its id.
     """
 
@@ -71,6 +73,7 @@ class Mailroom:
         self.dialect: Dialect = UNKNOWN
         self.inbox = Inbox(self.regulate)
         self.confirmations = Confirmations()
+        self.habit = ReceiptHabit()
         self._addressees: Addressees[Receiver] = Addressees()
         self.receivers = self._addressees.held
         self._keeps_errors = keeps_errors
@@ -106,6 +109,7 @@ class Mailroom:
     def _is_answer(self, frame: STOMPFrame) -> bool:
         """Whether a frame is not for the inbox, having told an outcome."""
         if frame.Command == "RECEIPT":
+            self.habit.seen = True
             found = self.confirmations.receipt(frame.Headers.get("receipt-id", ""))
             self._settled.wake()
             return found is not None

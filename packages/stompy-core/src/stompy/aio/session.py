@@ -233,14 +233,50 @@ class Session(Mailroom, Owner):
             reason = error if isinstance(error, STOMPError) else STOMPError(str(error))
             self._refused(wanted, reason)
             return None
-        return self.ask(link, "SUBSCRIBE", headers, f"resume-{self.epoch}-{wanted.id}")
+        return self.subscribe(link, wanted, headers, f"resume-{self.epoch}-{wanted.id}")
+
+    def subscribe(
+        self,
+        link: Link,
+        wanted: WantedSubscription,
+        headers: Mapping[str, HeaderValue],
+        receipt_id: str,
+    ) -> Confirmation:
+        """Queue a SUBSCRIBE; its outcome is asked for where it is to be confirmed."""
+        if wanted.confirm:
+            return self.ask(link, "SUBSCRIBE", headers, receipt_id)
+        self.write(link, "SUBSCRIBE", headers)
+        told = Confirmation(receipt_id, self.urgently)
+        told.settle(Outcome.ACCEPTED)
+        return told
+
+    async def answered(
+        self, wanted: WantedSubscription, confirmation: Confirmation, timeout: float | None
+    ) -> bool:
+        """Wait for the outcome of a SUBSCRIBE, or until it is plain that none will be told.
+
+        Returns:
+            False if the broker did not answer in time, as it should have.
+        """
+        patience = self.habit.patience(timeout, self.dialect)
+        if await confirmation.wait(patience):
+            return True
+        if patience == timeout or not self.link.is_open:
+            return False
+        # An ERROR that names no frame is not to be taken for an answer to this one.
+        self.confirmations.forget(confirmation)
+        self.habit.misses(wanted.destination)
+        confirmation.settle(Outcome.ACCEPTED)
+        return True
 
     async def _confirmed(
         self, wanted: WantedSubscription, confirmation: Confirmation, deadline: float | None
     ) -> None:
         left = None if deadline is None else deadline - self.now()
-        if not await confirmation.wait(left):
-            raise STOMPTimeout(f"subscription {wanted.id!r} was not confirmed in time")
+        if not await self.answered(wanted, confirmation, left):
+            raise STOMPTimeout(
+                f"the broker did not confirm the subscription to {wanted.destination}"
+            )
         error = confirmation.error
         if confirmation.outcome is not Outcome.REJECTED or error is None:
             return

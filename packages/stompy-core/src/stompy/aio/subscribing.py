@@ -23,7 +23,7 @@ from stompy.arguments import (
     json_body,
 )
 from stompy.confirmations import Outcome
-from stompy.errors import OutcomeUnknown, STOMPConnectionError
+from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPTimeout
 from stompy.frame import AckWord
 from stompy.verbs import HeaderValue, request_headers, unsubscribe_headers
 from stompy.wanted import WantedSubscription
@@ -128,6 +128,7 @@ class Subscriber(FrameSender):
         durable: str | None = None,
         selector: str | None = None,
         headers: Mapping[str, HeaderValue] = {},
+        confirm: bool = True,
         timeout: float | None = 10.0,
     ) -> Opening[Subscription]:
         """Subscribe to a destination and get the subscription in hand.
@@ -143,6 +144,8 @@ class Subscriber(FrameSender):
             durable: name of a durable topic subscription.
             selector: which messages, in the broker's own words.
             headers: more headers, which win over those that follow from the rest.
+            confirm: whether the broker is asked to confirm it, now and on later connections. One
+                that gives no receipts is not waited for to the end of the time-out.
             timeout: seconds to wait until the broker has confirmed the subscription.
 
         Returns:
@@ -165,6 +168,7 @@ class Subscriber(FrameSender):
             durable,
             selector,
             dict(headers),
+            confirm,
         )
         return Opening(self._hold(wanted, timeout))
 
@@ -179,10 +183,16 @@ class Subscriber(FrameSender):
             return handle
         link = await session.writable()
         headers = wanted.headers_for(session.dialect, session.settings.client_id)
-        confirmation = session.ask(link, "SUBSCRIBE", headers, self._new_id("r"))
+        confirmation = session.subscribe(link, wanted, headers, self._new_id("r"))
         session.adopt(wanted.id, handle)
         session.wanted.add(wanted)
         try:
+            answered = await session.answered(wanted, confirmation, timeout)
+            if not answered:
+                within = "" if timeout is None else f" within {timeout:g} s"
+                raise STOMPTimeout(
+                    f"the broker did not confirm the subscription to {wanted.destination}{within}"
+                )
             await self._granted(session, confirmation, timeout)
         except BaseException:
             session.confirmations.forget(confirmation)
