@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.conformance.conftest import Connect
-from tests.support.wire import Peer, running_broker, stats, unique, until
+from tests.support.wire import Peer, cheap_hash, running_broker, stats, unique, until
 
 from stompy_broker import RunningBroker
 from stompy_broker.policy import Policy
@@ -501,3 +502,103 @@ def test_what_is_not_persistent_does_not_survive(tmp_path: Path, reader: Reader)
             reader.subscribe(peer)
             assert peer.bodies(1) == [b"long"]
             peer.sync()
+
+
+# -- whose they are -----------------------------------------------------------------------------
+
+OWNERS = {
+    "users": {name: cheap_hash(name[0]) for name in ("ann", "mallory")},
+    "security": {"allow_anonymous": True},
+}
+
+
+def enter(broker: RunningBroker, name: str | None, reader: Reader) -> Peer:
+    """A client under a login, or without, that calls itself what the reader does."""
+    login = [] if name is None else [f"login:{name}", f"passcode:{name[0]}"]
+    connect = [line.replace("CLIENT", reader.client) for line in reader.dialect.connect]
+    return Peer.open(broker.port, "1.2", *login, *connect)
+
+
+def subscribe(peer: Peer, reader: Reader) -> None:
+    peer.send(
+        f"SUBSCRIBE\nid:{reader.id}\ndestination:{reader.topic}\nack:client-individual\n"
+        f"{reader.dialect.named}receipt:s\n\n\0"
+    )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+@pytest.mark.parametrize("other", ["mallory", None])
+@pytest.mark.parametrize("again", [False, True], ids=["running", "restarted"])
+def test_a_durable_subscription_belongs_to_its_user(
+    tmp_path: Path, dialect: Dialect, other: str | None, again: bool
+) -> None:
+    reader = Reader(dialect, f"/topic/{unique('t')}")
+    sections = {**OWNERS, "store": {"data": str(tmp_path)}}
+    unsubscribe = (
+        f"UNSUBSCRIBE\nid:{reader.id}\ndestination:{reader.topic}\n{dialect.named}receipt:u\n\n\0"
+    )
+    with ExitStack() as stack:
+        broker = stack.enter_context(running_broker(**sections))
+        with enter(broker, "ann", reader) as ann:
+            subscribe(ann, reader)
+            ann.expect("RECEIPT")
+        until(lambda: not broker.connections(), "ann to go")
+        if again:
+            stack.close()
+            broker = stack.enter_context(running_broker(**sections))
+        with enter(broker, "ann", reader) as ann:
+            ann.send(f"SEND\ndestination:{reader.topic}\nreceipt:r\n\nfor ann\0")
+            ann.expect("RECEIPT")
+        with enter(broker, other, reader) as mallory:
+            subscribe(mallory, reader)
+            assert b"another user" in mallory.expect_error("access-refused", "s").body
+        with enter(broker, other, reader) as mallory:
+            mallory.send(unsubscribe)
+            mallory.expect_error("access-refused", "u")
+        # Nor by its name for another topic, which would end it.
+        if not dialect.shared:
+            with enter(broker, other, reader) as mallory:
+                elsewhere = Reader(dialect, "/topic/elsewhere")
+                elsewhere.client = reader.client
+                subscribe(mallory, elsewhere)
+                mallory.expect_error("access-refused", "s")
+        with enter(broker, "ann", reader) as ann:
+            subscribe(ann, reader)
+            ann.expect("RECEIPT")
+            assert ann.expect("MESSAGE").body == b"for ann"
+            ann.send(unsubscribe)
+            ann.expect("RECEIPT")
+        with enter(broker, other, reader) as mallory:
+            subscribe(mallory, reader)
+            mallory.expect("RECEIPT")
+
+
+def test_who_comes_without_login_is_one_owner() -> None:
+    reader = Reader(DIALECTS["activemq"], f"/topic/{unique('t')}")
+    with running_broker(**OWNERS) as broker:
+        for name in (None, None, "ann"):
+            with enter(broker, name, reader) as peer:
+                subscribe(peer, reader)
+                if name is None:
+                    peer.expect("RECEIPT")
+                else:
+                    peer.expect_error("access-refused", "s")
+            until(lambda: not broker.connections(), "it to go")
+
+
+def test_one_that_was_made_without_users_belongs_to_the_first_that_comes(tmp_path: Path) -> None:
+    reader = Reader(DIALECTS["artemis"], f"/topic/{unique('t')}")
+    data = {"store": {"data": str(tmp_path)}}
+    with running_broker(**data) as broker:
+        for name in ("mallory", "ann"):  # names prove nothing here
+            with enter(broker, name, reader) as peer:
+                subscribe(peer, reader)
+                peer.expect("RECEIPT")
+            until(lambda: not broker.connections(), "it to go")
+    for _ in range(2):
+        with running_broker(**OWNERS, **data) as broker:
+            for name, answer in (("ann", "RECEIPT"), ("mallory", "ERROR")):
+                with enter(broker, name, reader) as peer:
+                    subscribe(peer, reader)
+                    peer.expect(answer)
+                until(lambda: not broker.connections(), "it to go")

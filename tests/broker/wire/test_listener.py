@@ -259,7 +259,17 @@ def test_a_certificate_is_a_login(tmp_path: Path, identities: dict[str, object])
             with stompy.connect(url(broker, "wss"), "bob", "b", tls=options) as client:
                 assert client.connected is not None
                 assert client.connected["user-name"] == "bob"
-            with pytest.raises(stompy.STOMPError, match="wrong"):
+            # What a certificate has made is not for who has the same client-id.
+            named = {"durable-subscription-name": "inbox", "ack": "auto"}
+            x = {"client-id": "x"}
+            with stompy.connect(url(broker, "stomps"), tls=options, headers=x) as client:
+                client.send("SUBSCRIBE", id="1", destination="/topic/t", receipt="r", **named)
+                client.wait_for_receipt("r", 10)
+            taken = stompy.connect(url(broker, "wss"), "bob", "b", tls=options, headers=x)
+            taken.send("SUBSCRIBE", id="1", destination="/topic/t", receipt="r", **named)
+            with pytest.raises(stompy.STOMPError, match="another user"):
+                taken.wait_for_receipt("r", 10)
+            with pytest.raises(stompy.STOMPError, match="needs a login"):
                 stompy.connect(url(broker, "stomps"), tls=client_context())
 
 

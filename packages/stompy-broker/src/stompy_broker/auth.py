@@ -58,6 +58,13 @@ class Principal:
     role: Role = Role.NONE
     client_id: str | None = None
     """The ``client-id`` of CONNECT; chosen freely, so it proves nothing."""
+    proved: bool = field(default=True, compare=False)
+    """Whether the name was proved. Without users anybody may call himself anything."""
+
+    @property
+    def owner(self) -> str:
+        """Whose is what it makes; empty = nobody's, because names prove nothing."""
+        return self.name if self.proved else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +107,11 @@ class Anyone:
 
     def at_once(self, credentials: Credentials) -> Verdict | None:
         """Everybody may come in."""
-        return Principal(credentials.login or ANONYMOUS, self._role)
+        return Principal(credentials.login or ANONYMOUS, self._role, proved=False)
 
     def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
         """Nothing is checked."""
-        done(Principal(credentials.login or ANONYMOUS, self._role))
+        done(Principal(credentials.login or ANONYMOUS, self._role, proved=False))
 
 
 class Sealer:

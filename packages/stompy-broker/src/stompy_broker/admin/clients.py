@@ -228,6 +228,7 @@ class ClientCensus:
             destination=f"{Kind.TOPIC.value}{known.pattern}",
             queue=queue.name,
             shared=known.shared,
+            owner=known.owner,
             online=bool(connections),
             connections=connections,
             pending=queue.ready + queue.delayed,

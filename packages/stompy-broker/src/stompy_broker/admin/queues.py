@@ -51,7 +51,9 @@ class _Memo:
         durable = router.durable_of(queue)
         self.queue = queue
         self.backlog_of = "" if durable is None else durable.name
-        self.policy = router.policy_name(queue)
+        kind, name = (Kind.QUEUE, queue.name) if durable is None else (Kind.TOPIC, durable.pattern)
+        is_default = router.policies.index(kind, name) is None
+        self.policy = "" if is_default else queue.policy.match
         self.dlq_of = queue.name.removeprefix(DEAD_LETTER_PREFIX) if queue.final else ""
         grave = "" if queue.final else queue.policy.dead_letter.replace("{name}", queue.name)
         self.grave = grave.removeprefix(Kind.QUEUE.value)

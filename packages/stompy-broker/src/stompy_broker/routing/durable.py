@@ -7,6 +7,9 @@ Three dialects name one thing (design, promise 14):
 * ``durable:true`` (or ``persistent:true``) with ``auto-delete:false``: subscription id and
   destination name it, and all who use both share it, as in RabbitMQ.
 
+It belongs to the login that made it: ``client-id`` and names are chosen freely. One that was made
+before logins were proved belongs to the first that comes.
+
 Its backlog is the queue ``/queue/durable.NAME``. Clients reach it by subscribing in one of these
 ways and in no other: queue names that begin like it belong to the broker.
 """
@@ -42,6 +45,7 @@ class DurableSubscription:
         expires: seconds without subscriber after which it is deleted; 0 = as the policy says.
         left: since when it is without, in milliseconds since the epoch, as far as it was kept; 0 =
             it has one.
+        owner: the login whose it is; empty = the first that comes.
     """
 
     name: str
@@ -49,6 +53,11 @@ class DurableSubscription:
     shared: bool
     expires: float = 0.0
     left: int = 0
+    owner: str = ""
+
+    def is_for(self, owner: str) -> bool:
+        """Whether it belongs to a login, empty = one that was not proved, or to nobody yet."""
+        return self.owner == owner or not (self.owner and owner)
 
     @property
     def queue(self) -> str:
@@ -62,7 +71,13 @@ class DurableSubscription:
 
     def to_stored(self) -> StoredSubscription:
         """As a store keeps it."""
-        settings = {"shared": self.shared, "expires": self.expires, "left": self.left}
+        settings: dict[str, object] = {
+            "shared": self.shared,
+            "expires": self.expires,
+            "left": self.left,
+        }
+        if self.owner:
+            settings["owner"] = self.owner
         return StoredSubscription(self.name, self.pattern, json.dumps(settings))
 
     @classmethod
@@ -75,6 +90,7 @@ class DurableSubscription:
             settings["shared"],
             settings["expires"],
             settings.get("left", 0),
+            settings.get("owner", ""),
         )
 
 

@@ -466,6 +466,8 @@ class Router:
                 ErrorCode.SUBSCRIPTION_IN_USE,
                 f"the durable subscription {wanted.name!r} has a subscriber",
             )
+        if wanted.owner and not known.owner:
+            self._keep_durable(replace(known, owner=wanted.owner))
         return queue
 
     def delete_durable(self, name: str) -> None:
@@ -492,18 +494,13 @@ class Router:
         self.store.drop_subscription(name)
         self._tell_durable("durable.deleted", known)
 
-    def policy_name(self, queue: Queue) -> str:
-        """``match`` of the policy that a queue follows; empty = the defaults."""
-        durable = self.durable_of(queue)
-        kind, name = (Kind.QUEUE, queue.name) if durable is None else (_TOPIC, durable.pattern)
-        return "" if self.policies.index(kind, name) is None else queue.policy.match
-
     def _tell_durable(self, kind: str, subscription: DurableSubscription) -> None:
         self.events.tell(
             Event(
                 type=kind,
                 destination=f"{Kind.TOPIC.value}{subscription.pattern}",
                 subscription=subscription.name,
+                user=subscription.owner,
             )
         )
 
@@ -553,8 +550,11 @@ class Router:
         known = self.durable_of(queue)
         if known is not None and bool(known.left) != bool(away):
             left = self.wall() - away if away else 0
-            known = self.durable[known.name] = replace(known, left=left)
-            self.store.keep_subscription(known.to_stored())
+            self._keep_durable(replace(known, left=left))
+
+    def _keep_durable(self, changed: DurableSubscription) -> None:
+        self.durable[changed.name] = changed
+        self.store.keep_subscription(changed.to_stored())
 
     def _patience(self, queue: Queue) -> float:
         """How many seconds a queue may be idle; 0 = for ever."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.auth import Principal
 from stompy_broker.destination import BACKLOG, Destination, Kind
 from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
 from stompy_broker.routing.queue import Queue
@@ -17,7 +19,7 @@ def source_of(
     router: Router,
     destination: Destination,
     headers: Mapping[str, str],
-    client_id: str | None,
+    principal: Principal,
     check_durable: Callable[[str], None],
 ) -> Queue:
     """The queue that a SUBSCRIBE to a queue or topic takes messages from, made if need be.
@@ -26,7 +28,7 @@ def source_of(
         router: knows the queues.
         destination: the queue or topic.
         headers: of the SUBSCRIBE.
-        client_id: of the connection.
+        principal: whose connection it is.
         check_durable: raises if the durable subscription of that name is not for this client.
 
     Raises:
@@ -39,10 +41,10 @@ def source_of(
             )
         return router.queue(destination.name, headers)
     expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
-    durable = durable_subscription(headers, destination, client_id, expires)
+    durable = durable_subscription(headers, destination, principal.client_id, expires)
     if durable is not None:
         check_durable(durable.name)
-        return router.subscribe_durably(durable)
+        return router.subscribe_durably(replace(durable, owner=principal.owner))
     return router.subscribe_topic(destination.name)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
 from stompy.heads import Head
+from stompy_broker.auth import Principal
 from stompy_broker.destination import (
     RESERVED,
     Destination,
@@ -222,8 +223,9 @@ class Subscriptions:
 
     def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
         if destination.kind is not Kind.TEMPORARY:
-            client_id = self._client.client_id
-            return source_of(self._router, destination, headers, client_id, self._check_durable)
+            return source_of(
+                self._router, destination, headers, self._principal, self._check_durable
+            )
         # The client's own subscription takes the place of the automatic one.
         automatic = self.by_key.get(str(destination))
         if automatic is not None and automatic.id == str(destination):
@@ -231,11 +233,28 @@ class Subscriptions:
         return self.temporary.own(destination.name)
 
     def _check_durable(self, name: str) -> None:
-        """Whose topic somebody may not receive, that one's backlog is not theirs to end."""
+        """Whether a durable subscription of that name, if there is one, is the client's.
+
+        Raises:
+            ProtocolError: it belongs to somebody else, or the client may not receive its topics.
+        """
         known = self._router.durable.get(name)
-        if known is not None:
-            self._client.permit.receive(known.topics, {})
-            self._lobby.tenants.make_room(known.queue, self._client)
+        if known is None:
+            return
+        if not known.is_for(self._principal.owner):
+            raise ProtocolError(
+                ErrorCode.ACCESS_REFUSED,
+                f"the durable subscription {name[:200]!r} belongs to another user; "
+                "choose another name, id or client-id",
+            )
+        self._client.permit.receive(known.topics, {})
+        self._lobby.tenants.make_room(known.queue, self._client)
+
+    @property
+    def _principal(self) -> Principal:
+        principal = self._client.principal
+        assert principal is not None
+        return principal
 
     def _new(
         self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int

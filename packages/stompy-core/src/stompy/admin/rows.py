@@ -411,6 +411,7 @@ class DurableRow(Shown):
         destination: the topics it gets.
         queue: name of its backlog.
         shared: whether several subscribers may share it.
+        owner: the login whose it is; empty = the first that comes, as without users.
         online: whether it has a subscriber.
         connections: ids of their connections.
         pending: messages that wait.
@@ -425,6 +426,7 @@ class DurableRow(Shown):
     destination: str = ""
     queue: str = ""
     shared: bool = False
+    owner: str = ""
     online: bool = False
     connections: tuple[str, ...] = ()
     pending: int = 0
