@@ -47,7 +47,9 @@ def test_a_missing_header_is_a_key_error(frame):
 
 
 def test_the_constructor_of_the_manual():
-    assert (STOMPFrame().Command, STOMPFrame().Body, STOMPFrame().Headers) == ("", b"", {})
+    assert (STOMPFrame().Command, STOMPFrame().Body, STOMPFrame().Headers) == (None, b"", {})
+    with pytest.raises(ValueError, match="without command"):
+        STOMPFrame().to_bytes()
     given = {"a": "1"}
     frame = STOMPFrame("SEND", "grüß", given, b="2")
     assert frame.Body == "grüß".encode()

@@ -91,7 +91,7 @@ class ErrorCode(StrEnum):
 class FrameLike(Protocol):
     """What an exception may carry as its frame, so that this module need not know frames."""
 
-    Command: str
+    Command: str | None
     Headers: dict[str, str]
     Body: bytes
 

@@ -58,7 +58,7 @@ class STOMPFrame:
         headers_kv: more headers, added to ``headers``.
 
     Attributes:
-        Command: the command.
+        Command: the command; None if none was given.
         Headers: the headers, changeable.
         Body: the body, always bytes.
     """
@@ -72,7 +72,7 @@ class STOMPFrame:
         headers: dict[str, str] | None = None,
         **headers_kv: str,
     ) -> None:
-        self.Command: str = command or ""
+        self.Command: str | None = command
         self.Headers: dict[str, str] = {**(headers or {}), **headers_kv}
         self.Body: bytes = body.encode() if isinstance(body, str) else body
 
@@ -86,7 +86,7 @@ class STOMPFrame:
         return frame
 
     @property
-    def command(self) -> str:
+    def command(self) -> str | None:
         """The same as `Command`."""
         return self.Command
 
@@ -146,8 +146,11 @@ class STOMPFrame:
         """The frame as it goes over the wire in a version.
 
         Raises:
-            ValueError: a CONNECT or CONNECTED frame with a line break in a header.
+            ValueError: a frame without command, or a CONNECT or CONNECTED frame with a line break
+                in a header.
         """
+        if not self.Command:
+            raise ValueError("a frame without command cannot be written")
         return encode_frame(self.Command, self.Headers, self.Body, version)
 
     def __getitem__(self, name: str) -> str:
@@ -191,7 +194,7 @@ class STOMPFrame:
         """What a notebook shows."""
         from stompy.display import frame_html  # noqa: PLC0415 -- needed in notebooks only
 
-        return frame_html(self.Command, self._shown_headers(), self.Body)
+        return frame_html(self.Command or "", self._shown_headers(), self.Body)
 
     def _ipython_key_completions_(self) -> list[str]:
         """What a notebook offers behind ``frame["``."""

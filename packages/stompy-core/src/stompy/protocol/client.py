@@ -133,7 +133,7 @@ class ClientProtocol(ConnectionProtocol):
         if frame.Command != "CONNECTED":
             raise ProtocolError(
                 ErrorCode.UNEXPECTED_FRAME,
-                f"the server answered CONNECT with {frame.Command[:32]!r}",
+                f"the server answered CONNECT with {(frame.Command or '')[:32]!r}",
             )
         chosen = frame.get("version", "1.0")
         version = next((v for v in self._versions if v == chosen), None)
