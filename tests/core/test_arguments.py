@@ -7,7 +7,6 @@ from stompy.arguments import (
     CONNECT,
     MESSAGE,
     SUBSCRIBE,
-    as_body,
     check_destination,
     json_bytes,
     slips,
@@ -111,24 +110,6 @@ def test_not_every_keyword_is_remembered(monkeypatch):
     for number in range(5):
         keywords.check({f"n{number}": 1})
     assert len(keywords._harmless) == 2
-
-
-@pytest.mark.parametrize(
-    "body", ["ü", "ü".encode(), bytearray("ü".encode()), memoryview(b"\xc3\xbc")]
-)
-def test_bodies(body):
-    assert as_body(body) == b"\xc3\xbc"
-
-
-@pytest.mark.parametrize("body", [None, {}, {"a": 1}, [], 42, 1.5, True, ()])
-def test_what_should_be_json_is_no_body(body):
-    with pytest.raises(TypeError, match=f"must be str or bytes, not {type(body).__name__}; json="):
-        as_body(body)
-
-
-def test_what_is_no_body_at_all():
-    with pytest.raises(TypeError, match=r"must be str or bytes, not object$"):
-        as_body(object())
 
 
 def test_json_is_utf_8_and_no_more_than_json():

@@ -4,7 +4,7 @@ import pytest
 
 from stompy.codec import Head
 from stompy.errors import STOMPError, STOMPTimeout
-from stompy.frame import AckMode, STOMPFrame
+from stompy.frame import AckMode, STOMPFrame, as_body
 from stompy.headers import Version
 
 
@@ -118,3 +118,26 @@ def test_what_old_code_imports_from_here():
     assert module.STOMPError is STOMPError
     assert module.STOMPTimeout is STOMPTimeout
     assert AckMode("client-individual") is AckMode.CLIENT_INDIVIDUAL
+
+
+@pytest.mark.parametrize(
+    "body", ["ü", "ü".encode(), bytearray("ü".encode()), memoryview(b"\xc3\xbc")]
+)
+def test_bodies(body):
+    assert as_body(body) == b"\xc3\xbc"
+
+
+@pytest.mark.parametrize("body", [None, {}, {"a": 1}, [], 42, 1.5, True, ()])
+def test_what_should_be_json_is_no_body(body):
+    with pytest.raises(TypeError, match=f"must be str or bytes, not {type(body).__name__}; json="):
+        as_body(body)
+
+
+def test_what_is_no_body_at_all():
+    with pytest.raises(TypeError, match=r"must be str or bytes, not object$"):
+        as_body(object())
+
+
+def test_a_frame_with_such_a_body():
+    with pytest.raises(TypeError, match="must be str or bytes, not dict"):
+        STOMPFrame("SEND", {"a": 1})

@@ -154,25 +154,6 @@ SUBSCRIBE = FreeKeywords("subscribe()", "dest ack_mode send_acks id headers rece
 UNSUBSCRIBE = FreeKeywords("unsubscribe()", "sub_id headers receipt")
 
 
-def as_body(body: object) -> bytes:
-    """A body as it is sent.
-
-    Raises:
-        TypeError: it is neither text nor bytes.
-    """
-    if isinstance(body, str):
-        return body.encode()
-    if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(body)
-    kind = type(body).__name__
-    if body is None or isinstance(body, dict | list | tuple | int | float):
-        raise TypeError(
-            f"the body must be str or bytes, not {kind}; json=… sends it as JSON, where the call "
-            "has that argument"
-        )
-    raise TypeError(f"the body must be str or bytes, not {kind}")
-
-
 def json_body(
     value: object, body: bytes | str, headers: Mapping[str, HeaderValue]
 ) -> tuple[bytes, Mapping[str, HeaderValue]]:

@@ -48,6 +48,25 @@ class HeadersCopy(dict[str, str]):
         return dict(self)
 
 
+def as_body(body: object) -> bytes:
+    """A body as it is sent.
+
+    Raises:
+        TypeError: it is neither text nor bytes.
+    """
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    kind = type(body).__name__
+    if body is None or isinstance(body, dict | list | tuple | int | float):
+        raise TypeError(
+            f"the body must be str or bytes, not {kind}; json=… sends it as JSON, where the call "
+            "has that argument"
+        )
+    raise TypeError(f"the body must be str or bytes, not {kind}")
+
+
 class STOMPFrame:
     """One frame (manual, section 1.4).
 
@@ -74,7 +93,7 @@ class STOMPFrame:
     ) -> None:
         self.Command: str | None = command
         self.Headers: dict[str, str] = {**(headers or {}), **headers_kv}
-        self.Body: bytes = body.encode() if isinstance(body, str) else body
+        self.Body: bytes = as_body(body)
 
     @classmethod
     def received(cls, head: Head, body: bytes) -> STOMPFrame:

@@ -12,9 +12,9 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from stompy.arguments import NOTHING, as_body, json_body
+from stompy.arguments import NOTHING, json_body
 from stompy.errors import StaleMessageError, STOMPException
-from stompy.frame import STOMPFrame
+from stompy.frame import STOMPFrame, as_body
 from stompy.verbs import HeaderValue
 
 logger = logging.getLogger("stompy")

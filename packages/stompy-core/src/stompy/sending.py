@@ -15,7 +15,6 @@ from stompy.arguments import (
     MESSAGE,
     NOTHING,
     SEND,
-    as_body,
     check_ack,
     check_bodies,
     check_command,
@@ -31,7 +30,7 @@ from stompy.errors import (
     STOMPConnectionError,
     STOMPException,
 )
-from stompy.frame import STOMPFrame
+from stompy.frame import STOMPFrame, as_body
 from stompy.lifeline import Epoch, Lifeline
 from stompy.link import Link
 from stompy.message import Message

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
-from stompy.arguments import NOTHING, as_body, json_body
+from stompy.arguments import NOTHING, json_body
 from stompy.errors import StaleMessageError, STOMPException
-from stompy.frame import STOMPFrame
+from stompy.frame import STOMPFrame, as_body
 from stompy.message import Delivery
 from stompy.verbs import HeaderValue
 

@@ -21,7 +21,6 @@ from stompy.arguments import (
     MESSAGE,
     NOTHING,
     SEND,
-    as_body,
     check_ack,
     check_bodies,
     check_command,
@@ -32,7 +31,7 @@ from stompy.arguments import (
 )
 from stompy.confirmations import Outcome
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
-from stompy.frame import STOMPFrame
+from stompy.frame import STOMPFrame, as_body
 from stompy.standing import Standing
 from stompy.verbs import HeaderValue, as_text, message_headers
 

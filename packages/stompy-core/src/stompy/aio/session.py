@@ -27,7 +27,6 @@ from stompy.aio.link import Link, Owner
 from stompy.aio.mailroom import Mailroom
 from stompy.aio.requests import Requests
 from stompy.aio.signal import Signal, deadline_after
-from stompy.arguments import as_body
 from stompy.backlog import MAX_RECEIPTS
 from stompy.confirmations import Outcome
 from stompy.dialect import dialect_of
@@ -37,7 +36,7 @@ from stompy.errors import (
     STOMPException,
     STOMPTimeout,
 )
-from stompy.frame import STOMPFrame
+from stompy.frame import STOMPFrame, as_body
 from stompy.health import ClientHealth, SubscriptionHealth
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.retry import Backoff, Reconnect, is_passing
