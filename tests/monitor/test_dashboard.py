@@ -170,18 +170,39 @@ async def test_purging_many_needs_the_name(broker: RunningBroker) -> None:
 
 
 @on_a_loop
-async def test_what_changed_meanwhile_is_asked_again(broker: RunningBroker) -> None:
-    fill(broker, "moving", "1")
+@pytest.mark.parametrize("key", ["P", "M"])
+async def test_what_came_after_the_look_is_not_touched(broker: RunningBroker, key: str) -> None:
+    fill(broker, "moving", *"123")
     async with dashboard(broker.url, Options(view="queues", filter="moving")) as drive:
         await drive.until(lambda: drive.keys == ["moving"])
+        await drive.press(key)
+        await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
+        await drive.see("3 messages")
+        fill(broker, "moving", *"45")
+        if key == "M":
+            await drive.type("/queue/target.of.moving")
+            await drive.press("enter", "enter")
+            await drive.see("moving: moved 3")
+        else:
+            await drive.press("y")
+            await drive.see("moving: purged 3")
+        assert waiting(broker, "moving") == 2
+
+
+@on_a_loop
+async def test_what_is_gone_by_then_is_told(broker: RunningBroker) -> None:
+    fill(broker, "taken", "1")
+    async with dashboard(broker.url, Options(view="queues", filter="taken")) as drive:
+        await drive.until(lambda: drive.keys == ["taken"])
         await drive.press("P")
         await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
-        fill(broker, "moving", "2")
+        with stompy.connect(broker.url) as client:
+            client.subscribe("/queue/taken", id="t")
+            assert client.recv(timeout=10).body == b"1"
+        fill(broker, "taken", "2")
         await drive.press("y")
-        await drive.see("2 messages that wait")
-        assert waiting(broker, "moving") == 2
-        await drive.press("y")
-        await drive.see("moving: purged 2")
+        await drive.see("taken: purged none: what was seen is not there any more")
+        assert waiting(broker, "taken") == 1
 
 
 @on_a_loop

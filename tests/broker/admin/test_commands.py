@@ -161,7 +161,9 @@ class TestQueues:
             admin.fill(queue, *"abcde")
             acks = [other.peer.expect("MESSAGE")["ack"] for _ in range(2)]
             preview = admin.ask("queue.purge", queue=queue, dry_run=True)
+            last = preview.pop("up_to")
             assert preview == {"queue": queue, "matched": 3, "unacked": 2}
+            assert last.isdecimal()
             error = fails(Code.CONFLICT, admin.ask, "queue.purge", queue=queue, expect=5)
             assert error.detail == {"matched": 3, "expected": 5}
             assert admin.row(queue)["ready"] == 3
@@ -171,6 +173,26 @@ class TestQueues:
             other.peer.sync()
             row = admin.row(queue)
             assert (row["total"], row["bytes"], row["removed"], row["acked"]) == (0, 0, 3, 2)
+
+    @pytest.mark.parametrize("cmd", ["queue.purge", "message.move", "message.delete"])
+    def test_what_comes_after_a_look_is_not_touched(
+        self, admin: Observer, queue: str, cmd: str
+    ) -> None:
+        args = {"queue": queue}
+        if cmd == "message.move":
+            args["to"] = f"/queue/{queue}.target"
+        admin.fill(queue, *"abc", priority="4")
+        up_to = admin.ask("message.count", queue=queue)["up_to"]
+        if cmd != "message.delete":
+            assert admin.ask(cmd, **args, dry_run=True)["up_to"] == up_to
+        admin.fill(queue, *"de", priority="9")
+        assert admin.ask(cmd, **args, up_to=up_to, dry_run=True)["matched"] == 3
+        assert admin.ask(cmd, **args, up_to=up_to)["matched"] == 3
+        left = [message["body"] for message in admin.ask("message.peek", queue=queue)["messages"]]
+        assert left == ["d", "e"]
+        assert admin.ask(cmd, **args, up_to=up_to)["matched"] == 0
+        fails(Code.BAD_REQUEST, admin.ask, cmd, **args, up_to="x")
+        fails(Code.BAD_REQUEST, admin.ask, cmd, **args, up_to="9" * 5000)
 
     def test_purging_takes_what_is_delayed_too(self, admin: Observer, queue: str) -> None:
         admin.peer.send(f"SUBSCRIBE\nid:1\ndestination:/queue/{queue}\nack:client-individual\n\n\0")

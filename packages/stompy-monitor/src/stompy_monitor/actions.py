@@ -1,7 +1,7 @@
 """What an operator can do to a row: the command, the role it needs, and how surely it is asked.
 
 Every command that destroys is asked twice: first as a dry run, whose number stands in the dialog,
-then for real with ``expect``, so that what was seen is what is done.
+then for real with ``up_to``: what came after that look is not touched, however busy the queue is.
 """
 
 from __future__ import annotations
@@ -30,6 +30,24 @@ class Tier(Enum):
     """A dialog; Cancel has the focus."""
     TYPE = "type"
     """A dialog in which the name, or the number of rows, is typed."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look before an action found.
+
+    Attributes:
+        count: how many things the action would touch; None = that is not told.
+        up_to: the last message among them; empty where there is none.
+    """
+
+    count: int | None = None
+    up_to: str = ""
+
+    @classmethod
+    def read(cls, result: Mapping[str, object]) -> Seen:
+        """From what the broker answered."""
+        return cls(matched(result), str(result.get("up_to") or ""))
 
 
 Arguments = Callable[[Row, str], dict[str, object]]
@@ -67,13 +85,13 @@ class Action:
         """The least role that may."""
         return Role.ADMIN if kind in self.admin_for else Role.OPERATOR
 
-    def request(
-        self, row: Row, text: str, *, dry_run: bool = False, expect: int | None = None
-    ) -> Request:
-        """The command for one row."""
+    def request(self, row: Row, text: str, *, dry_run: bool = False, up_to: str = "") -> Request:
+        """The command for one row; ``up_to`` is the last message that was seen."""
         name, arguments = self.command[row.table.kind]
         args = {key: value for key, value in arguments(row, text).items() if value != ""}
-        return Request(name, args, dry_run=dry_run, expect=expect)
+        if up_to and "ids" not in args:
+            args["up_to"] = up_to
+        return Request(name, args, dry_run=dry_run)
 
     def applies_to(self, kind: str) -> bool:
         """Whether rows of this kind can be treated so."""
@@ -267,8 +285,10 @@ def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
         stay = f" {unacked:,} unacked stay with their consumers." if unacked else ""
         return f"{messages} that wait{here} will be destroyed.{stay}"
     if action is DELETE:
-        thing = "destroyed" if kind in ("messages", "dead") else "destroyed with it"
-        return f"{messages}{here} will be {thing}. This cannot be undone."
+        if kind in ("messages", "dead"):
+            return f"{messages}{here} will be destroyed. This cannot be undone."
+        what = f"{messages}{here}, and what comes in until then,"
+        return f"{what} will be destroyed with it. This cannot be undone."
     if action is MOVE:
         return f"{messages}{here} will move to the queue below, in their order."
     if action is RETRY:
@@ -302,5 +322,8 @@ def outcome(action: Action, rows: Sequence[Row], result: Mapping[str, object]) -
     """What has happened, in words."""
     done, what = past(action, rows), subject(rows)
     number = matched(result)
-    counted = action.name in (PURGE.name, MOVE.name, RETRY.name) and number is not None
-    return f"{what}: {done} {number:,}" if counted else f"{what}: {done}"
+    whole = action is DELETE and rows[0].table.kind in ("queues", "durable")
+    counted = action.name in (PURGE.name, DELETE.name, MOVE.name, RETRY.name) and not whole
+    if number == 0 and counted:
+        return f"{what}: {done} none: what was seen is not there any more"
+    return f"{what}: {done} {number:,}" if counted and number is not None else f"{what}: {done}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import heapq
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 
+from stompy.admin.command import CommandError, CommandErrorCode
 from stompy.headers import RULES, Version, escape, unescape
 from stompy_broker.admin.work import Steps
 from stompy_broker.message import Message
@@ -30,18 +31,26 @@ ALIASES: Mapping[str, str] = {
 """Short names of headers of dead letters."""
 
 
+_DIGITS = 20
+
+
 class Picker:
-    """Which messages are meant: by id, or by headers that have certain values.
+    """Which messages are meant: by id, by headers that have certain values, by when they came.
 
     Args:
         ids: message-ids; None = any.
         headers: values by header name; None stands for a header that is not there.
+        up_to: the last one that is meant, as `last_of` names it; None = those that come later too.
     """
 
     def __init__(
-        self, ids: Sequence[str] | None = None, headers: Mapping[str, object] | None = None
+        self,
+        ids: Sequence[str] | None = None,
+        headers: Mapping[str, object] | None = None,
+        up_to: str | None = None,
     ) -> None:
         self._ids = None if ids is None else frozenset(map(str, ids))
+        self._last = None if up_to is None else _sequence(up_to)
         self._headers = [
             (header_reader(name), None if value is None else str(value))
             for name, value in (headers or {}).items()
@@ -50,13 +59,27 @@ class Picker:
     @property
     def picks_all(self) -> bool:
         """Whether every message is meant."""
-        return self._ids is None and not self._headers
+        return self._ids is None and not self._headers and self._last is None
 
     def __call__(self, message: Message) -> bool:
         """Whether a message is meant."""
         if self._ids is not None and message.message_id not in self._ids:
             return False
+        if self._last is not None and message.sequence > self._last:
+            return False
         return all(read(message) == value for read, value in self._headers)
+
+
+def last_of(messages: Iterable[Message]) -> str:
+    """The name of the last one that came, for ``up_to``: text, as it is a very large number."""
+    return str(max((message.sequence for message in messages), default=0))
+
+
+def _sequence(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        words = "'up_to' is what a dry run or message.count tells under that name"
+        raise CommandError(CommandErrorCode.BAD_REQUEST, words)
+    return int(text)
 
 
 def header_reader(name: str) -> Callable[[Message], str | None]:

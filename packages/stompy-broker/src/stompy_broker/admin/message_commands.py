@@ -23,6 +23,7 @@ from stompy_broker.admin.browsing import (
     as_json,
     first_bytes,
     header_reader,
+    last_of,
     pick,
     states,
     with_bodies,
@@ -37,7 +38,7 @@ from stompy_broker.admin.commands import (
     conflict,
     not_found,
 )
-from stompy_broker.admin.queue_commands import QUEUE
+from stompy_broker.admin.queue_commands import QUEUE, UP_TO
 from stompy_broker.admin.work import Steps
 from stompy_broker.destination import Destination, sendable
 from stompy_broker.destination import Kind as DestinationKind
@@ -60,7 +61,7 @@ _HEADERS = Argument(
     f"headers and their values, null = not there; short names: {', '.join(ALIASES)}",
 )
 _LIMIT = Argument("limit", "number", "messages at most", default=MOST_MOVED, most=MOST_MOVED)
-_PICKING = (QUEUE, _IDS, _HEADERS, _LIMIT)
+_PICKING = (QUEUE, _IDS, _HEADERS, UP_TO, _LIMIT)
 _TO = Argument("to", "text", "where to: a queue or topic", required=True)
 _MOST_BYTES = Argument("max_bytes", "number", "of a body", default=4096, most=SHOWN_BYTES)
 
@@ -174,7 +175,7 @@ class MessageCommands:
                 operator,
                 "Destroy messages. One of ids, headers, limit has to be given.",
                 self._delete,
-                (QUEUE, _IDS, _HEADERS, replace(_LIMIT, default=None)),
+                (QUEUE, _IDS, _HEADERS, UP_TO, replace(_LIMIT, default=None)),
                 changes=True,
             ),
             Command(
@@ -269,6 +270,7 @@ class MessageCommands:
         return {
             "queue": queue.name,
             "count": matched,
+            "up_to": last_of(everything),
             "unacked": queue.unacked,
             "groups": rows if names else [],
             "groups_total": len(groups) if names else 0,
@@ -292,7 +294,8 @@ class MessageCommands:
 
     def _delete(self, call: Call) -> Steps[Result]:
         args = call.args
-        if args["ids"] is None and not args["headers"] and args["limit"] is None:
+        chosen = (args["ids"], args["headers"] or None, args["up_to"], args["limit"])
+        if not any(choice is not None for choice in chosen):
             raise bad("message.delete needs 'ids', 'headers' or 'limit'; queue.purge destroys all")
         return self._take(call, "deleted", None)
 
@@ -319,7 +322,8 @@ class MessageCommands:
         """
         args, queue = call.args, self._rooms.queue(call.args["queue"])
         limit = MOST_MOVED if args["limit"] is None else args["limit"]
-        picked = yield from pick(queue, Picker(args["ids"], args["headers"]), limit)
+        picker = Picker(args["ids"], args["headers"], args["up_to"])
+        picked = yield from pick(queue, picker, limit)
         # Whatever is wrong with one is found before any is moved.
         targets = set() if target is None else {target(message) for message in picked}
         permit = self._rooms.permit(call)
@@ -329,7 +333,7 @@ class MessageCommands:
         call.expect(len(picked))
         result: Result = {"queue": queue.name, "matched": len(picked)}
         if call.dry_run:
-            return result
+            return {**result, "up_to": last_of(picked)}
         taken = 0
         while picked:
             size = min(first_bytes(picked[:most], BATCH_BYTES), most)

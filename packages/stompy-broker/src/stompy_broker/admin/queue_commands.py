@@ -10,6 +10,7 @@ from typing import Any
 from stompy.admin.rows import Event, Kind, Role, Row
 from stompy.admin.snapshot import aged, field_names, row_to_json
 from stompy.errors import ProtocolError
+from stompy_broker.admin.browsing import Picker, all_in_order
 from stompy_broker.admin.commands import (
     Argument,
     Call,
@@ -35,6 +36,9 @@ OFFSET = Argument("offset", "number", "rows to leave out", default=0)
 FIELDS = Argument("fields", "list", "fields to give; all if left out")
 LISTING = (MATCH, SORT, LIMIT, OFFSET, FIELDS)
 
+UP_TO = Argument(
+    "up_to", "text", "the last one that is meant, as a dry run or message.count told it"
+)
 QUEUE = Argument("queue", "text", "its name, with or without /queue/", required=True)
 _DELIVERY = Argument("delivery", "true or false", "deliveries to consumers", default=True)
 _INTAKE = Argument("intake", "true or false", "what comes in; senders wait", default=False)
@@ -125,7 +129,7 @@ class QueueCommands:
                 operator,
                 "Destroy all messages that wait in a queue.",
                 self._purge,
-                (QUEUE,),
+                (QUEUE, UP_TO),
                 changes=True,
             ),
             Command(
@@ -214,20 +218,17 @@ class QueueCommands:
 
     def _purge(self, call: Call) -> Steps[Result]:
         queue = self._rooms.queue(call.args["queue"])
-        waiting = len(queue.line)
-        call.expect(waiting)
-        result: Result = {"queue": queue.name, "matched": waiting, "unacked": queue.unacked}
-        if call.dry_run:
-            return result
+        picker = Picker(up_to=call.args["up_to"])
         # Those that wait now: what comes in meanwhile is not meant.
-        delayed = {message.sequence for _, _, message in queue.line.delayed}
-        purged, left = 0, waiting - len(delayed)
-        while left > 0:
-            count = queue.discard(min(left, PURGED_AT_ONCE))
-            purged += count
-            left = left - count if count else 0
+        meant = [message.sequence for message in all_in_order(queue) if picker(message)]
+        call.expect(len(meant))
+        result: Result = {"queue": queue.name, "matched": len(meant), "unacked": queue.unacked}
+        if call.dry_run:
+            return {**result, "up_to": str(max(meant, default=0))}
+        purged = 0
+        for at in range(0, len(meant), PURGED_AT_ONCE):
+            purged += len(queue.take_out(set(meant[at : at + PURGED_AT_ONCE])))
             yield None
-        purged += len(queue.take_out(delayed)) if delayed else 0
         self._tell("queue.purged", queue.destination, call, {"purged": purged})
         return {**result, "purged": purged}
 

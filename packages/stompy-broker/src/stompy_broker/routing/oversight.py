@@ -102,16 +102,6 @@ class Oversight(Accounts, ABC):
         else:
             self.pressure.open()
 
-    def discard(self, count: int) -> int:
-        """Forget so many of the messages that are next in line; say how many there were."""
-        line = self._line
-        count = min(count, line.ready)
-        for _ in range(count):
-            self._let_go(line.pop())
-        line.prioritized = line.prioritized and bool(line.ordered)
-        self.removed += count
-        return count
-
     def take_out(self, sequences: Set[int]) -> list[Message]:
         """Forget messages that wait, by sequence; gives those that did."""
         line, taken = self._line, []

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from textual import work
 from textual.screen import Screen
 
-from stompy.admin import CommandError, CommandErrorCode, Request
+from stompy.admin import CommandError, Request
 from stompy_monitor import actions as acts
-from stompy_monitor.actions import ACTIONS, Action, Tier
+from stompy_monitor.actions import ACTIONS, Action, Seen, Tier
 from stompy_monitor.safe import safe
 from stompy_monitor.screens.dialogs import Answer, ConfirmDialog
 from stompy_monitor.session import Batches, Session
@@ -81,37 +81,31 @@ class Acting(Screen[None]):
             self.session.busy -= keys
 
     async def _guided(self, action: Action, rows: list[Row], keys: set[str]) -> None:
-        """Ask as long as the number is another one when it is to be done."""
+        """Look, ask, do."""
         text = ""
-        while True:
-            counts = [await self._count(action, row, text) for row in rows]
-            if not action.undo:
-                dialog = self._dialog(action, rows, counts)
-                answer: Answer | None = await self.app.push_screen_wait(dialog)
-                if answer is None:
-                    return
-                text = answer.text
-            self.session.busy |= keys
-            try:
-                await self._do(action, rows, text, counts)
+        seen = [await self._look(action, row, text) for row in rows]
+        if not action.undo:
+            dialog = self._dialog(action, rows, [look.count for look in seen])
+            answer: Answer | None = await self.app.push_screen_wait(dialog)
+            if answer is None:
                 return
-            except CommandError as error:
-                if error.code is not CommandErrorCode.CONFLICT or action.undo:
-                    raise
-                self.tell(f"{action.verb}: {error.message} Asking again.", "warning")
-            finally:
-                self.session.busy -= keys
+            text = answer.text
+        self.session.busy |= keys
+        try:
+            await self._do(action, rows, text, seen)
+        finally:
+            self.session.busy -= keys
 
-    async def _count(self, action: Action, row: Row, text: str) -> int | None:
-        """How many things the command would touch."""
+    async def _look(self, action: Action, row: Row, text: str) -> Seen:
+        """What the command would touch."""
         request = action.request(row, text, dry_run=True)
         if "ids" in request.args:
-            return 1
+            return Seen(1)
         if action.batched:
             # Where to is not known yet, and the limit is that of one batch.
             args = {name: request.args[name] for name in _SELECTS if name in request.args}
             request = Request("message.count", args)
-        return acts.matched(await self.session.command(request))
+        return Seen.read(await self.session.command(request))
 
     def _dialog(self, action: Action, rows: list[Row], counts: list[int | None]) -> ConfirmDialog:
         known = [count for count in counts if count is not None]
@@ -127,38 +121,31 @@ class Acting(Screen[None]):
             needs_text=action is acts.MOVE,
         )
 
-    async def _do(
-        self, action: Action, rows: list[Row], text: str, counts: list[int | None]
-    ) -> None:
-        if action.batched:
-            told = await self._in_batches(action, rows, text, [count or 0 for count in counts])
-        else:
-            told = await self._at_once(action, rows, text, counts)
+    async def _do(self, action: Action, rows: list[Row], text: str, seen: list[Seen]) -> None:
+        does = self._in_batches if action.batched else self._at_once
+        told = await does(action, rows, text, seen)
         undo = f" ({action.key} undoes it)" if action.undo else ""
         self.tell(told + undo)
         self.acted()
 
-    async def _at_once(
-        self, action: Action, rows: list[Row], text: str, counts: list[int | None]
-    ) -> str:
+    async def _at_once(self, action: Action, rows: list[Row], text: str, seen: list[Seen]) -> str:
         result: Mapping[str, object] = {}
         total = 0
-        for row, count in zip(rows, counts, strict=True):
-            expect = count if action.destroys else None
-            result = await self.session.command(action.request(row, text, expect=expect))
+        for row, look in zip(rows, seen, strict=True):
+            result = await self.session.command(action.request(row, text, up_to=look.up_to))
             total += acts.matched(result) or 0
         told = {**result, "matched": total} if acts.matched(result) is not None else result
         return acts.outcome(action, rows, told)
 
     async def _in_batches(
-        self, action: Action, rows: list[Row], text: str, counts: list[int]
+        self, action: Action, rows: list[Row], text: str, seen: list[Seen]
     ) -> str:
         """Batch after batch; between two of them the reader can stop it."""
-        batches = Batches(acts.past(action, rows), sum(counts))
+        batches = Batches(acts.past(action, rows), sum(look.count or 0 for look in seen))
         self.session.batches.append(batches)
         try:
-            for row, count in zip(rows, counts, strict=True):
-                await self._row_in_batches(action, row, text, count, batches)
+            for row, look in zip(rows, seen, strict=True):
+                await self._row_in_batches(action, row, text, look, batches)
         except (CommandError, OutcomeUnknown):
             if batches.done:
                 self.tell(f"{acts.subject(rows)}: {batches.words} before this:", "error")
@@ -170,13 +157,11 @@ class Acting(Screen[None]):
         return acts.outcome(action, rows, {"matched": batches.done})
 
     async def _row_in_batches(
-        self, action: Action, row: Row, text: str, count: int, batches: Batches
+        self, action: Action, row: Row, text: str, look: Seen, batches: Batches
     ) -> None:
-        end = batches.done + count
+        end = batches.done + (look.count or 0)
         while batches.done < end and not batches.stopped:
-            # A single batch is done as it was seen; of several, each takes what is there.
-            expect = count if count <= acts.BATCH else None
-            result = await self.session.command(action.request(row, text, expect=expect))
+            result = await self.session.command(action.request(row, text, up_to=look.up_to))
             done = acts.matched(result) or 0
             batches.done += done
             if done < acts.BATCH:
