@@ -86,6 +86,7 @@ def test_export(directory: Path) -> None:
         "expires",
         "priority",
         "headers",
+        "damaged",
         "body_base64",
     ]
     assert first["destination"] == "/queue/orders"

@@ -19,9 +19,10 @@ from stompy_broker.policy import Policy
 from stompy_broker.routing.router import Router
 from stompy_broker.store import directory
 from stompy_broker.store.base import MessageStore, StoredSubscription
+from stompy_broker.store.batch import Damaged
 from stompy_broker.store.directory import FILE
 from stompy_broker.store.memory import MemoryStore
-from stompy_broker.store.sqlite import SQLiteStore
+from stompy_broker.store.sqlite import Listeners, SQLiteStore
 
 PATIENCE = 10.0
 """Seconds after which a writer that should have answered counts as stuck."""
@@ -104,6 +105,7 @@ class Shelf:
         router: who is told what is on disk, as in a broker; None = nobody.
         written: sequences that were told to be on disk.
         trouble: what was told about trouble, in order.
+        damaged: messages that were told to be damaged.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -112,6 +114,7 @@ class Shelf:
         self.router: Router | None = None
         self.written: list[int] = []
         self.trouble: list[bool] = []
+        self.damaged: list[Damaged] = []
         self.store: MessageStore = MemoryStore(durable=True)
         if directory is not None:
             self.store = self._open(directory)
@@ -122,8 +125,7 @@ class Shelf:
             self.turns.time.clock,
             self.turns.soon,
             self.turns.post,
-            written=self._on_disk,
-            troubled=self._troubled,
+            listeners=Listeners(self._on_disk, self._troubled, damaged=self.damaged.append),
         )
 
     def _on_disk(self, messages: Iterable[Message]) -> None:

@@ -163,7 +163,10 @@ def test_a_garbled_row_is_passed_over(shelf: Shelf):
         connection.execute("UPDATE message SET flags = 'x' WHERE sequence = 2")
     connection.close()
     with inspected(shelf.directory) as inspection:
-        assert [m.sequence for m in inspection.export()] == [3]
+        garbled, sound = inspection.export()
+        assert (garbled.sequence, garbled.body, garbled.headers) == (1, b"one\0\xff", {})
+        assert garbled.damaged
+        assert (sound.sequence, sound.damaged) == (3, "")
         assert len(inspection.problems) == 2
     with sqlite3.connect(shelf.directory / FILE) as connection:
         connection.execute("DELETE FROM message")

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
 from stompy.rows import Rows
@@ -38,8 +39,9 @@ from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.session.session import Session
 from stompy_broker.session.sources import origins_of
 from stompy_broker.store.base import MessageStore
+from stompy_broker.store.batch import Damaged
 from stompy_broker.store.memory import MemoryStore
-from stompy_broker.store.sqlite import SQLiteStore
+from stompy_broker.store.sqlite import Listeners, SQLiteStore
 from stompy_broker.users import UsersFileError, read_users
 from stompy_broker.version import __version__
 from stompy_broker.wire.connection import Connection, Flusher
@@ -349,16 +351,27 @@ class Broker:
             self._clock,
             self._loop.call_soon,
             self._loop.call_soon_threadsafe,
-            written=self._on_disk,
-            troubled=self._store_troubled,
-            disk_free=self.config.limits.disk_free,
-            released=self._flusher.flush,
+            self.config.limits.disk_free,
+            Listeners(
+                self._on_disk, self._store_troubled, self._flusher.flush, self._message_damaged
+            ),
         )
 
     # The store exists before the router, so it cannot be given the router's own methods.
 
     def _on_disk(self, messages: Iterable[Message]) -> None:
         self._router.on_disk(messages)
+
+    def _message_damaged(self, damaged: Damaged) -> None:
+        self._router.events.tell(
+            Event(
+                type="store.damaged",
+                severity="critical",
+                destination=damaged.destination,
+                message_id=str(damaged.sequence),
+                reason=damaged.reason,
+            )
+        )
 
     def _store_troubled(self, trouble: bool) -> None:
         self._router.store_troubled(trouble)

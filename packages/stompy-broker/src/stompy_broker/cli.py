@@ -297,6 +297,8 @@ def _print_stats(stats: Stats) -> None:
         ("durable subscription", "topics"), [(s.name, s.pattern) for s in stats.subscriptions]
     )
     click.echo()
+    if stats.damaged:
+        click.echo(f"damaged messages that were set aside: {stats.damaged}\n")
     _print_table(("file", "bytes"), [(name, str(size)) for name, size in stats.files.items()])
 
 

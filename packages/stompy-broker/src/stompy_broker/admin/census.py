@@ -337,6 +337,7 @@ class Census:
             "commits": figures.commits,
             "fsync_per_s": rate,
             "fsync_avg_ms": round(figures.commit_seconds * 1000, 3),
+            "damaged": figures.damaged,
         }
 
     def _alarms(self) -> Iterator[Alarm]:

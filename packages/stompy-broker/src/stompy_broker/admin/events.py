@@ -42,6 +42,8 @@ EVENTS: Mapping[str, str] = {
     "queue.paused": "An operator paused a queue.",
     "queue.purged": "An operator purged a queue.",
     "queue.resumed": "An operator let a queue go on.",
+    "store.damaged": "A stored message is not what was written any more, and is given to nobody. "
+    "`reason` says what is wrong with it.",
     "subscription.closed": "A subscription ended.",
     "subscription.created": "A client has subscribed.",
     "transaction.aborted": "A client aborted a transaction.",

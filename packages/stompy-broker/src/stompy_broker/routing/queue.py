@@ -464,8 +464,8 @@ class Queue(Oversight):
         self._give_up(message, cause, reason)
 
     def _lose(self, message: Message) -> None:
-        """The disk has lost a body. There is nothing to deliver any more."""
-        log.error("%s: message %s has no body any more; dropped", self.destination, message)
+        """The disk has lost a body, or damaged it. There is nothing to deliver any more."""
+        log.error("%s: message %s cannot be delivered any more", self.destination, message)
         self.dropped += 1
         self._let_go(message)
 

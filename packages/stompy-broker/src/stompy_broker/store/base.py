@@ -72,6 +72,7 @@ class StoreStats:
         unwritten: changes that it was told and has not made safe yet.
         commits: how many it has made since the start.
         commit_seconds: how long one takes, a running average.
+        damaged: messages that are set aside, because they are not what was written any more.
     """
 
     trouble: str = ""
@@ -80,6 +81,7 @@ class StoreStats:
     unwritten: int = 0
     commits: int = 0
     commit_seconds: float = 0.0
+    damaged: int = 0
 
 
 class MessageStore(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Noted, StoredSubscription
@@ -12,6 +13,20 @@ _PAGE = 4096
 
 _CHANGE = 600
 """What a change weighs beside its bytes: its row takes as long to write as so many bytes do."""
+
+
+class Damaged(NamedTuple):
+    """A message that is not what was written any more.
+
+    Attributes:
+        sequence: its place.
+        destination: its queue, as far as that can be told.
+        reason: what is wrong with it.
+    """
+
+    sequence: int
+    destination: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -23,6 +38,7 @@ class Batch:
         bytes: the size of the new messages.
         noted: what became of messages, by sequence.
         removed: sequences of messages that may be on disk.
+        damaged: messages that were found to be.
         kept: durable subscriptions by name; None = it was deleted.
         settings: the set-up of queues by name; None = it ended.
         waiting: who is to be told.
@@ -33,6 +49,7 @@ class Batch:
     bytes: int = 0
     noted: dict[int, Noted] = field(default_factory=dict)
     removed: list[int] = field(default_factory=list)
+    damaged: list[Damaged] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     waiting: list[Done] = field(default_factory=list)
@@ -41,7 +58,7 @@ class Batch:
     @property
     def size(self) -> int:
         """How many changes there are."""
-        subscriptions_and_queues = len(self.kept) + len(self.settings)
+        subscriptions_and_queues = len(self.kept) + len(self.settings) + len(self.damaged)
         messages = len(self.appended) + len(self.noted) + len(self.removed)
         return messages + subscriptions_and_queues
 
@@ -61,7 +78,14 @@ class Batch:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.appended or self.noted or self.removed or self.kept or self.settings)
+        return not (
+            self.appended
+            or self.noted
+            or self.removed
+            or self.kept
+            or self.settings
+            or self.damaged
+        )
 
     def absorb(self, later: Batch) -> None:
         """Take in what came after this one, which could not be written."""
@@ -74,6 +98,7 @@ class Batch:
             self.noted.pop(sequence, None)
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed
+        self.damaged += later.damaged
         self.kept |= later.kept
         self.settings |= later.settings
         self.waiting += later.waiting

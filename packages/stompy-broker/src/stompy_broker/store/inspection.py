@@ -14,7 +14,7 @@ import sqlite3
 import sys
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from urllib.parse import quote
 from stompy.errors import ProtocolError
 from stompy_broker.store.base import StoredSubscription, StoreError
 from stompy_broker.store.directory import FILE, damage, lock_directory, translated
-from stompy_broker.store.rows import restored_head
+from stompy_broker.store.rows import CONTENT, check_content, restored_head
 from stompy_broker.store.schema import STEPS, check_ours
 
 _FINDINGS = 100
@@ -33,10 +33,7 @@ _INNER_PAGE = 5
 
 _WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
-_ROW = (
-    "SELECT sequence, queue, received, deliveries, expires, flags, message_id, head, body "
-    "FROM message"
-)
+_ROW = f"SELECT {CONTENT}, deliveries FROM message"
 
 
 _Row = tuple[Any, ...]
@@ -67,11 +64,13 @@ class Stats:
     Attributes:
         queues: by destination.
         subscriptions: the durable ones, by name.
+        damaged: messages that a broker has set aside; they are not counted in their queues.
         files: the length of each file of the database, by name.
     """
 
     queues: list[QueueCount]
     subscriptions: list[StoredSubscription]
+    damaged: int
     files: dict[str, int]
 
 
@@ -89,6 +88,7 @@ class Exported:
         priority: 0 to 9.
         headers: as they are passed on.
         body: the body.
+        damaged: in what way it is not what was written any more; empty = it is.
     """
 
     destination: str | None
@@ -100,6 +100,7 @@ class Exported:
     priority: int
     headers: dict[str, str]
     body: bytes
+    damaged: str
 
 
 class Inspection:
@@ -120,6 +121,7 @@ class Inspection:
         try:
             found = damage(self._connection, _FINDINGS, thorough=True)
             found += self._without_queue()
+            found += self._damaged_messages()
         except sqlite3.Error as error:
             return [f"{self._file}: cannot be looked through: {error}"]
         return found
@@ -127,12 +129,33 @@ class Inspection:
     def _without_queue(self) -> list[str]:
         rows = self._connection.execute(
             "SELECT queue, count(*), min(sequence) FROM message "
-            "WHERE queue NOT IN (SELECT id FROM queue) GROUP BY queue"
+            "WHERE queue NOT IN (SELECT id FROM queue) "
+            "AND sequence NOT IN (SELECT sequence FROM damaged) GROUP BY queue"
         )
         return [
             f"queue {queue} is missing, and has {count} messages; the first is {first}"
             for queue, count, first in rows
         ]
+
+    def _damaged_messages(self) -> list[str]:
+        """Those that a broker has set aside, and those that no broker has come across yet."""
+        aside = self._set_aside()
+        found = [
+            f"message {sequence} of {destination} is set aside: {reason}"
+            for sequence, (destination, reason) in aside.items()
+        ]
+        names = self._names()
+        for row in self._connection.execute(f"SELECT {CONTENT} FROM message"):
+            if len(found) > _FINDINGS:
+                found.append("there may be more of them")
+                break
+            if row[0] not in aside and (reason := check_content(row)):
+                found.append(f"message {row[0]} of {names.get(row[1])} is damaged: {reason}")
+        return found
+
+    def _set_aside(self) -> dict[int, tuple[str, str]]:
+        rows = self._connection.execute("SELECT sequence, destination, reason FROM damaged")
+        return {sequence: (destination, reason) for sequence, destination, reason in rows}
 
     def stats(self) -> Stats:
         """What there is.
@@ -144,9 +167,11 @@ class Inspection:
             queues = self._connection.execute(
                 "SELECT destination, count(sequence), "
                 "coalesce(sum(length(head) + length(body)), 0), min(received) "
-                "FROM queue LEFT JOIN message ON queue = id GROUP BY id "
+                "FROM queue LEFT JOIN message ON queue = id "
+                "AND sequence NOT IN (SELECT sequence FROM damaged) GROUP BY id "
                 "UNION ALL SELECT NULL, count(*), sum(length(head) + length(body)), min(received) "
-                "FROM message WHERE queue NOT IN (SELECT id FROM queue) HAVING count(*) > 0 "
+                "FROM message WHERE queue NOT IN (SELECT id FROM queue) "
+                "AND sequence NOT IN (SELECT sequence FROM damaged) HAVING count(*) > 0 "
                 "ORDER BY destination"
             )
             subscriptions = self._connection.execute(
@@ -155,6 +180,7 @@ class Inspection:
             return Stats(
                 [QueueCount(*row) for row in queues],
                 [StoredSubscription(*row) for row in subscriptions],
+                len(self._set_aside()),
                 {
                     file.name: file.stat().st_size
                     for file in sorted(self._file.parent.glob(f"{FILE}*"))
@@ -163,16 +189,28 @@ class Inspection:
 
     def export(self) -> Iterator[Exported]:
         """Every message that can be read, by sequence; the rest is told in `problems`."""
-        names = self._names()
+        names, aside = self._names(), self._set_aside_if_readable()
         for row in self._rows():
             try:
                 message = _exported(names, row)
             except (ProtocolError, TypeError, ValueError, OverflowError) as error:
                 self.problems.append(f"message {row[0]} cannot be read: {error}")
                 continue
-            if message.destination is None:
+            if message.sequence in aside:
+                destination, reason = aside[message.sequence]
+                message = replace(message, destination=destination, damaged=reason)
+            if message.damaged:
+                self.problems.append(f"message {message.sequence} is damaged: {message.damaged}")
+            elif message.destination is None:
                 self.problems.append(f"message {message.sequence} is in no queue that is known")
             yield message
+
+    def _set_aside_if_readable(self) -> dict[int, tuple[str, str]]:
+        try:
+            return self._set_aside()
+        except sqlite3.Error as error:
+            self.problems.append(f"it cannot be told which messages were set aside: {error}")
+            return {}
 
     def _names(self) -> dict[int, str]:
         names: dict[int, str] = {}
@@ -374,12 +412,16 @@ def _varint(data: bytes) -> int:
 
 
 def _exported(names: dict[int, str], row: _Row) -> Exported:
-    sequence, queue, received, deliveries, expires, flags, *rest = row
-    message_id, block, body = rest
+    sequence, queue, received, expires, flags, message_id, block, body, _, deliveries = row
     if not (isinstance(block, bytes) and isinstance(body, bytes)):
         raise TypeError("its row is garbled")
     shown = message_id if isinstance(message_id, bytes) else b"%d" % sequence
     head = restored_head(block, flags, shown)
+    damaged = check_content(row[:-1])
+    try:
+        headers = head.headers()
+    except (ProtocolError, ValueError):
+        headers, damaged = {}, damaged or "its headers cannot be read"
     return Exported(
         names.get(queue),
         shown.decode("utf-8", "surrogateescape"),
@@ -388,6 +430,7 @@ def _exported(names: dict[int, str], row: _Row) -> Exported:
         deliveries,
         expires,
         head.priority,
-        head.headers(),
+        headers,
         body,
+        damaged,
     )

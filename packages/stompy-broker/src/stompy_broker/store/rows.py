@@ -1,28 +1,68 @@
-"""Messages as rows of the database, read back."""
+"""Messages as rows of the database: how they are read back, and their checksums.
+
+SQLite does not notice when a disk gives back other bits than were written, unless they are its own.
+So each message has a checksum over all of its row that never changes. What does not fit is damaged:
+it is given to nobody, and its row stays where it is.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from zlib import crc32
 
 from stompy_broker.message import DoubtfulMessage, Message, MessageHead, stamp
 from stompy_broker.store.base import Restored
+from stompy_broker.store.batch import Damaged
 
 SIZED, STAMPED, PRIORITY = 1, 2, 2
 """The flags of a row: two bits, then the priority."""
+
+CONTENT = "sequence, queue, received, expires, flags, message_id, head, body, checksum"
+"""What `check_content` looks at."""
+
+UNKNOWN_QUEUE = "?"
+"""Instead of a destination, where it cannot be told any more."""
 
 _HEADS = 128
 """So many different heads are remembered while messages are restored."""
 
 
+def checksum_of_head(
+    queue: int, received: int, expires: int, flags: int, message_id: bytes | None, head: bytes
+) -> int:
+    """What the checksums of messages that differ in place and body only have in common."""
+    return crc32(
+        head, crc32(b"%d %d %d %d %b" % (queue, received, expires, flags, message_id or b""))
+    )
+
+
+def checksum(of_head: int, sequence: int, body: bytes) -> int:
+    """Of a message. A single bit that changes anywhere gives another one."""
+    return crc32(body, (of_head ^ sequence ^ sequence >> 32) & 0xFFFFFFFF)
+
+
+def check_content(row: Sequence[Any]) -> str:
+    """What is wrong with a row of `CONTENT`, as it came from the disk; empty = nothing."""
+    sequence, queue, received, expires, flags, message_id, head, body, expected = row
+    try:
+        of_head = checksum_of_head(queue, received, expires, flags, message_id, head)
+        found = checksum(of_head, sequence, body)
+    except (TypeError, ValueError, OverflowError) as error:
+        return f"its row is garbled: {error}"
+    return "" if expected in (None, found) else "its checksum does not fit"
+
+
 def restored_messages(
-    connection: sqlite3.Connection, queues: Mapping[str, int]
+    connection: sqlite3.Connection, queues: Mapping[str, int], damaged: dict[int, Damaged]
 ) -> Iterator[Restored]:
     """Every message on disk by sequence, without its body.
 
     Args:
         connection: an open database.
         queues: the numbers of the queues by destination.
+        damaged: messages that are passed over. Those whose row makes no sense are added.
 
     Raises:
         sqlite3.Error: the database is damaged.
@@ -36,21 +76,38 @@ def restored_messages(
         "message_id, head, length(body) FROM message ORDER BY sequence"
     )
     for sequence, queue, received, deliveries, failures, due, holder, expires, *others in rows:
+        if sequence in damaged:
+            continue
         flags, message_id, block, length = others
-        key = (block, flags, message_id)
-        head = heads.get(key)
-        if head is None:
-            if len(heads) > _HEADS:
-                heads.clear()
-            head = heads[key] = restored_head(block, flags, message_id)
-        if received != last_received:
-            at, last_received = stamp(received), received
-        kind = DoubtfulMessage if sequence <= doubtful else Message
-        message = kind(sequence, head, None, at, deliveries, failures, length=length)
-        message.expires = expires
-        if queue not in names:
-            raise sqlite3.DatabaseError(f"message {sequence} is in no queue")
-        yield Restored(names[queue], message, due, holder)
+        try:
+            key = (block, flags, message_id)
+            head = heads.get(key)
+            if head is None:
+                if len(heads) > _HEADS:
+                    heads.clear()
+                head = heads[key] = restored_head(block, flags, message_id)
+            if received != last_received:
+                at, last_received = stamp(received), received
+            kind = DoubtfulMessage if sequence <= doubtful else Message
+            message = kind(sequence, head, None, at, deliveries + 0, failures + 0, length=length)
+            message.expires = expires + 0
+            restored = Restored(names[queue], message, due + 0, holder + 0)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            known = names.get(queue, UNKNOWN_QUEUE) if isinstance(queue, int) else UNKNOWN_QUEUE
+            reason = _wrong_with(connection, sequence)
+            if not reason and known is UNKNOWN_QUEUE:
+                raise sqlite3.DatabaseError(f"message {sequence} is in no queue") from None
+            reason = reason or f"its row is garbled: {error}"
+            damaged[sequence] = Damaged(sequence, known, reason)
+            continue
+        yield restored
+
+
+def _wrong_with(connection: sqlite3.Connection, sequence: int) -> str:
+    row = connection.execute(
+        f"SELECT {CONTENT} FROM message WHERE sequence = ?", (sequence,)
+    ).fetchone()
+    return check_content(row)
 
 
 def restored_head(block: bytes, flags: int, message_id: bytes | None) -> MessageHead:

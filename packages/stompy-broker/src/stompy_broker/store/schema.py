@@ -60,6 +60,18 @@ STEPS: tuple[tuple[str, str], ...] = (
         ALTER TABLE message ADD COLUMN holder INTEGER NOT NULL DEFAULT 0;
         """,
     ),
+    (
+        "checksums of messages",
+        """
+        ALTER TABLE message ADD COLUMN checksum INTEGER;  -- NULL = it came before there were any
+        CREATE TABLE damaged (              -- messages that are not given to anybody any more
+            sequence INTEGER PRIMARY KEY,
+            destination TEXT NOT NULL,
+            found INTEGER NOT NULL,         -- milliseconds since the epoch
+            reason TEXT NOT NULL
+        );
+        """,
+    ),
 )
 
 

@@ -38,6 +38,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -45,7 +46,7 @@ from queue import SimpleQueue
 from stompy_broker.clock import Clock
 from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
-from stompy_broker.store.batch import Batch
+from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import FILE, lock_directory
 from stompy_broker.store.room import Room
 from stompy_broker.store.tables import Tables
@@ -79,6 +80,24 @@ _CROWDED = 4
 """At how many times the weight everybody waits who tells anything."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told what happens in a store.
+
+    Attributes:
+        written: told the messages that have reached the disk, so that bodies can be let go.
+        troubled: told whenever trouble begins and ends.
+        released: called when the only one who waited for a commit was told, so that the answer can
+            go out at once.
+        damaged: told of each message that turns out not to be what was written any more.
+    """
+
+    written: Callable[[Iterable[Message]], None] = lambda messages: None
+    troubled: Callable[[bool], None] = lambda trouble: None
+    released: Callable[[], None] = lambda: None
+    damaged: Callable[[Damaged], None] = lambda damaged: None
+
+
 class SQLiteStore:
     """Messages in ``messages.db`` of a directory.
 
@@ -87,11 +106,8 @@ class SQLiteStore:
         clock: for lazy writing and for trying again.
         soon: calls a function at the end of the present turn of the event loop.
         post: the same, from the writer's thread.
-        written: told the messages that have reached the disk, so that bodies can be let go.
-        troubled: told whenever trouble begins and ends.
         disk_free: bytes that must be left on the disk; 0 = no matter.
-        released: called when the only one who waited for a commit was told, so that the answer can
-            go out at once.
+        listeners: who is told what happens.
 
     Attributes:
         tables: what is in the file.
@@ -108,10 +124,8 @@ class SQLiteStore:
         clock: Clock,
         soon: Callable[[Callable[[], None]], object],
         post: Callable[[Callable[[], None]], object],
-        written: Callable[[Iterable[Message]], None] = lambda messages: None,
-        troubled: Callable[[bool], None] = lambda trouble: None,
         disk_free: int = 0,
-        released: Callable[[], None] = lambda: None,
+        listeners: Listeners | None = None,
     ) -> None:
         self.trouble = ""
         self._failure = ""  # of the last write
@@ -120,9 +134,7 @@ class SQLiteStore:
         self._file = directory / FILE
         self._soon = soon
         self._post = post
-        self._tell_written = written
-        self._tell_troubled = troubled
-        self._tell_released = released
+        self._tell = listeners or Listeners()
         self._clock = clock
         self._lock = lock_directory(directory)
         try:
@@ -162,6 +174,7 @@ class SQLiteStore:
             self._batch.size + (0 if self._writing is None else self._writing.size),
             self._commits,
             self._commit_seconds,
+            len(self.tables.damaged),
         )
 
     # -- what survived ------------------------------------------------------------------------
@@ -172,7 +185,26 @@ class SQLiteStore:
         Raises:
             StoreError: the file is damaged.
         """
-        return self.tables.restore()
+        known = set(self.tables.damaged)
+        yield from self.tables.restore()
+        for damaged in self.tables.damaged.values():
+            if damaged.sequence not in known:
+                self._say_damaged(damaged)
+        if self.tables.damaged:
+            log.warning(
+                "%s: %d damaged messages are set aside; `stompy-broker store check` lists them",
+                self._file,
+                len(self.tables.damaged),
+            )
+
+    def _say_damaged(self, damaged: Damaged) -> None:
+        log.error(
+            "%s: message %d of %s is damaged: %s; it is given to nobody, and stays in the file "
+            "for `stompy-broker store export`",
+            self._file,
+            *damaged,
+        )
+        self._tell.damaged(damaged)
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
         """The set-up of queues on disk."""
@@ -203,6 +235,8 @@ class SQLiteStore:
         batch, sequence = self._batch, message.sequence
         batch.noted.pop(sequence, None)
         if batch.appended.pop(sequence, None) is None:
+            if sequence in self.tables.damaged:
+                return
             batch.removed.append(sequence)
             if not self._flush_is_due:
                 self._flush_lazily()
@@ -363,7 +397,7 @@ class SQLiteStore:
             self._busy += 1
             self._jobs.put(self._checkpoint)
         self._release(batch)
-        self._tell_written(self._still_waiting(batch))
+        self._tell.written(self._still_waiting(batch))
         if self._batch.waiting or self._batch.weight >= _BATCH:
             self._flush()
         elif self._flush_is_due:
@@ -385,7 +419,7 @@ class SQLiteStore:
                 # The others are not to wait for ever because of one.
                 log.exception("fault in what was to follow a commit")
         if len(waiting) == 1:
-            self._tell_released()
+            self._tell.released()
 
     def _failed(self, error: Exception) -> None:
         if self._closed:
@@ -408,7 +442,7 @@ class SQLiteStore:
             # Who needs the disk waits for its recovery, the others for nobody.
             self._let_in()
         if bool(was) != bool(self.trouble):
-            self._tell_troubled(bool(self.trouble))
+            self._tell.troubled(bool(self.trouble))
 
     def _try_again(self) -> None:
         batch = self._writing
@@ -418,14 +452,25 @@ class SQLiteStore:
             self._jobs.put(partial(self._write_and_tell, batch))
 
     def _give(
-        self, wanted: Mapping[int, Message], rows: Sequence[tuple[int, bytes]], done: Done
+        self,
+        wanted: Mapping[int, Message],
+        bodies: Mapping[int, bytes],
+        damaged: Sequence[Damaged],
+        done: Done,
     ) -> None:
-        """The answer to `load`. A body that is not there stays None."""
+        """The answer to `load`. A body that is not there or damaged stays None."""
         self._busy -= 1
-        for sequence, body in rows:
+        for sequence, body in bodies.items():
             wanted[sequence].body = body
-        if len(rows) < len(wanted):
-            log.error("%s: %d bodies are not there", self._file, len(wanted) - len(rows))
+        for one in damaged:
+            if one.sequence not in self.tables.damaged:
+                self.tables.damaged[one.sequence] = one
+                self._batch.damaged.append(one)
+                self._say_damaged(one)
+                self._flush_lazily()
+        missing = len(wanted) - len(bodies) - len(damaged)
+        if missing:
+            log.error("%s: %d bodies are not there", self._file, missing)
         done()
 
     def _cannot_read(self, wanted: Mapping[int, Message], done: Done, error: Exception) -> None:
@@ -471,11 +516,11 @@ class SQLiteStore:
 
     def _read(self, wanted: Mapping[int, Message], done: Done) -> None:
         try:
-            rows = self.tables.bodies(list(wanted))
+            bodies, damaged = self.tables.bodies(list(wanted))
         except Exception as error:
             self._post(partial(self._cannot_read, wanted, done, error))
         else:
-            self._post(partial(self._give, wanted, rows, done))
+            self._post(partial(self._give, wanted, bodies, damaged, done))
 
     def _checkpoint(self) -> None:
         try:

@@ -16,22 +16,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from stompy_broker.destination import Kind
 from stompy_broker.store.base import Restored, StoredSubscription
-from stompy_broker.store.batch import Batch
+from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import open_database, translated
-from stompy_broker.store.rows import PRIORITY, restored_messages
+from stompy_broker.store.rows import (
+    CONTENT,
+    PRIORITY,
+    UNKNOWN_QUEUE,
+    check_content,
+    checksum,
+    checksum_of_head,
+    restored_messages,
+)
 
 _ROWS = 128
 """Rows to a statement."""
 
 _COLUMNS = (
     "sequence, queue, received, deliveries, failures, due, holder, expires, flags, message_id, "
-    "head, body"
+    "head, body, checksum"
 )
 
-Row = tuple[int, int, int, int, int, int, int, int, int, bytes | None, bytes, bytes]
+Row = tuple[int, int, int, int, int, int, int, int, int, bytes | None, bytes, bytes, int]
 
 
 class Tables:
@@ -43,6 +52,7 @@ class Tables:
     Attributes:
         connection: the only one that there is.
         queues: the numbers of the queues that have messages, by destination.
+        damaged: messages that are given to nobody, by sequence.
 
     Raises:
         StoreError: it is damaged, not ours, newer than this program, or cannot be opened.
@@ -54,6 +64,10 @@ class Tables:
         self.queues: dict[str, int] = dict(
             self.connection.execute("SELECT destination, id FROM queue")
         )
+        self.damaged = {
+            row[0]: Damaged(*row)
+            for row in self.connection.execute("SELECT sequence, destination, reason FROM damaged")
+        }
 
     # -- what survived ------------------------------------------------------------------------
 
@@ -63,12 +77,13 @@ class Tables:
         Raises:
             StoreError: the file is damaged.
         """
-        unused = set(self.queues)
+        unused, known = set(self.queues), set(self.damaged)
         with translated(self._file):
-            for restored in restored_messages(self.connection, self.queues):
+            for restored in restored_messages(self.connection, self.queues, self.damaged):
                 unused.discard(restored.destination)
                 yield restored
             self._forget_queues(unused)
+            self._set_aside([self.damaged[one] for one in self.damaged.keys() - known])
 
     def _forget_queues(self, destinations: Iterable[str]) -> None:
         """Take back the numbers of queues that have no message."""
@@ -86,20 +101,48 @@ class Tables:
         rows = self.connection.execute("SELECT name, pattern, settings FROM subscription")
         return [StoredSubscription(*row) for row in rows]
 
-    def bodies(self, sequences: Sequence[int]) -> list[tuple[int, bytes]]:
-        """The bodies of messages that are there, with their sequences.
+    def bodies(self, sequences: Sequence[int]) -> tuple[dict[int, bytes], list[Damaged]]:
+        """The bodies of messages that are there, by sequence, and those that are damaged.
 
         Raises:
-            sqlite3.Error: they cannot be read.
+            sqlite3.Error: they cannot be read just now.
         """
-        rows: list[tuple[int, bytes]] = []
+        bodies: dict[int, bytes] = {}
+        damaged: list[Damaged] = []
         for at in range(0, len(sequences), _ROWS):
             some = sequences[at : at + _ROWS]
-            marks = ",".join("?" * len(some))
-            rows += self.connection.execute(
-                f"SELECT sequence, body FROM message WHERE sequence IN ({marks})", some
-            )
-        return rows
+            try:
+                rows: Iterable[Sequence[Any]] = self._contents(some)
+            except sqlite3.DatabaseError as error:
+                _raise_unless_damage(error)
+                rows = self._one_by_one(some, damaged)
+            for row in rows:
+                if reason := check_content(row):
+                    damaged.append(Damaged(row[0], self._name(row[1]), reason))
+                else:
+                    bodies[row[0]] = row[7]
+        return bodies, damaged
+
+    def _contents(self, sequences: Sequence[int]) -> list[Sequence[Any]]:
+        marks = ",".join("?" * len(sequences))
+        return self.connection.execute(
+            f"SELECT {CONTENT} FROM message WHERE sequence IN ({marks})", sequences
+        ).fetchall()
+
+    def _one_by_one(
+        self, sequences: Sequence[int], damaged: list[Damaged]
+    ) -> Iterator[Sequence[Any]]:
+        """The rows among them that SQLite can read."""
+        for sequence in sequences:
+            try:
+                yield from self._contents([sequence])
+            except sqlite3.DatabaseError as error:
+                _raise_unless_damage(error)
+                damaged.append(Damaged(sequence, UNKNOWN_QUEUE, f"it cannot be read: {error}"))
+
+    def _name(self, number: object) -> str:
+        found = (name for name, queue in self.queues.items() if queue == number)
+        return next(found, UNKNOWN_QUEUE)
 
     # -- what comes in ------------------------------------------------------------------------
 
@@ -116,6 +159,7 @@ class Tables:
             self._name_queues(batch)
             self._write_messages(batch)
             self._write_settings(batch)
+            self._set_aside(batch.damaged)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -131,7 +175,7 @@ class Tables:
         _many(
             self.connection,
             f"INSERT OR REPLACE INTO message ({_COLUMNS}) VALUES {{}}",
-            "(?,?,?,?,?,?,?,?,?,?,?,?)",
+            "(?,?,?,?,?,?,?,?,?,?,?,?,?)",
             self._rows(batch),
         )
         _many(
@@ -167,6 +211,12 @@ class Tables:
                     "INSERT INTO subscription VALUES (?,?,?)", (name, kept.pattern, kept.settings)
                 )
 
+    def _set_aside(self, damaged: Sequence[Damaged]) -> None:
+        """From now on they are given to nobody."""
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO damaged VALUES (?,?,strftime('%s','now') * 1000,?)", damaged
+        )
+
     def _gone(self, batch: Batch) -> list[str]:
         """The destinations of queues that ended, and did not begin again in this batch."""
         gone = [name for name, headers in batch.settings.items() if headers is None]
@@ -189,27 +239,40 @@ class Tables:
     def _rows(self, batch: Batch) -> list[Row]:
         rows: list[Row] = []
         noted, queues = batch.noted.get, self.queues
-        received, last_stamp = 0, b""
+        received, flags, queue, of_head = 0, 0, 0, 0
+        last: tuple[object, ...] = ()
         for sequence, (destination, message) in batch.appended.items():
-            head = message.head
-            if message.stamp is not last_stamp:
-                received, last_stamp = message.received_at, message.stamp
+            head, expires = message.head, message.expires
+            alike = (head, message.stamp, destination, expires)
+            if alike != last:
+                last, received, queue = alike, message.received_at, queues[destination]
+                flags = head.sized | head.stamped << 1 | head.priority << PRIORITY
+                of_head = checksum_of_head(
+                    queue, received, expires, flags, head.message_id, head.block
+                )
             now = noted(sequence) or (message.deliveries, message.failures, 0, 0)
-            flags = head.sized | head.stamped << 1 | head.priority << PRIORITY
+            body = message.body or b""
             rows.append(
                 (
                     sequence,
-                    queues[destination],
+                    queue,
                     received,
                     *now,
-                    message.expires,
+                    expires,
                     flags,
                     head.message_id,
                     head.block,
-                    message.body or b"",
+                    body,
+                    checksum(of_head, sequence, body),
                 )
             )
         return rows
+
+
+def _raise_unless_damage(error: sqlite3.DatabaseError) -> None:
+    """Pass on what may be better in a while, and faults of ours."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
+        raise error
 
 
 def _many(

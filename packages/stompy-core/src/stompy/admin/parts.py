@@ -33,7 +33,7 @@ class StoreFigures(TypedDict):
 
     ``kind`` is ``memory`` or ``sqlite``; ``trouble`` says why nothing can be written, if so;
     ``unwritten`` changes are not safe yet; ``commits`` counts, each of them one ``fsync``, and
-    ``fsync_avg_ms`` is what a whole one takes.
+    ``fsync_avg_ms`` is what a whole one takes; ``damaged`` messages are given to nobody.
     """
 
     kind: str
@@ -43,6 +43,7 @@ class StoreFigures(TypedDict):
     commits: int
     fsync_per_s: float
     fsync_avg_ms: float
+    damaged: int
 
 
 class Alarm(TypedDict):

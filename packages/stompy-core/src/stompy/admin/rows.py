@@ -129,7 +129,7 @@ class BrokerRow(Shown):
         loop_lag_ms: by how much the event loop was late: ``avg``, ``p99``, ``max``.
         disk_free_bytes: on the store's disk; null without store.
         store: ``kind``, ``bytes`` on disk, ``trouble``, ``unwritten`` changes, ``commits``,
-            ``fsync_per_s``, ``fsync_avg_ms``.
+            ``fsync_per_s``, ``fsync_avg_ms``, ``damaged`` messages.
         alarms: what needs a person, each with ``name``, ``since`` and ``reason``.
         admin: what watching costs: ``watchers``, ``out_msgs``, ``out_bytes``, ``dropped``
             snapshots and events, ``commands``.
