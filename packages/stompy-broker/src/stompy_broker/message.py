@@ -466,9 +466,7 @@ class SharedMessage(Message):
 
     def charge(self, account: Account) -> None:
         """One more queue has it."""
-        common = self._common
-        if common is None:
-            common = self._common = Common(self.size + len(self.shared_tail))
+        common = self._common = self._common or self._new_common()
         account.used += REFERENCE
         common.charge(account)
 
@@ -478,12 +476,13 @@ class SharedMessage(Message):
         account.used -= REFERENCE
         self._common.discharge()
 
+    def _new_common(self) -> Common:
+        return Common(self.size + len(self.shared_tail))
+
     def returned(self, *, failed: bool) -> Message:
         """A message of its own for the subscriber that gave it back."""
-        assert self._common is not None
-        copy = CopiedMessage(
-            self.sequence, self.head, self.body, self.stamp, self._common, REFERENCE
-        )
+        common = self._common = self._common or self._new_common()
+        copy = CopiedMessage(self.sequence, self.head, self.body, self.stamp, common, REFERENCE)
         copy.deliveries, copy.failures = 1, int(failed)
         copy.expires = self.expires
         return copy

@@ -1,8 +1,7 @@
 """What a queue's messages cost: memory, disk, and the queue's own mark (**hot path**).
 
-What waits in a queue and what is with its consumers is added up in two places, because only the
-former is a reason to make producers wait (`stompy_broker.routing.pressure`). A queue that only one
-client can empty has everything in the latter.
+Consumers with acknowledgement move what they have from the queue's account to the loans, about, and
+back again. What is in a queue that only one client can empty is a loan from the beginning.
 """
 
 from __future__ import annotations
@@ -19,24 +18,26 @@ class Accounts:
     Attributes:
         destination: as clients write it.
         pressure: makes senders wait; None = nothing of its own does.
-        loans: where what is with consumers is added up.
+        account: where what is in it is added up.
+        loans: what single clients have.
         bytes: size of everything in it, also of what is with consumers.
     """
 
     destination: str
     pressure: Pressure | None
+    account: Pressure
     loans: Loans
     bytes: int
-    _account: Pressure
     _backlog: bool
     _disk: Pressure
     _reading: Reading
     _store: MessageStore | None
 
-    def _keep(self, message: Message, account: Pressure) -> None:
+    def _keep(self, message: Message) -> None:
         """Account for a message, and store it where it is to survive."""
         size = message.size
         self.bytes += size
+        account = self.account
         if self._backlog:
             message.charge(account)
         else:
@@ -52,29 +53,10 @@ class Accounts:
             self._disk.add(size)
 
     def _let_go(self, message: Message) -> None:
-        """Account no more for a message that waits."""
-        self._release(message, self._account)
-
-    def _move(self, message: Message, source: Pressure, target: Pressure) -> None:
-        """A message goes to a consumer, or comes back from one."""
-        if source is target:
-            return
-        if self._backlog:
-            message.discharge(source)
-            message.charge(target)
-        else:
-            size = message.size
-            source.used -= size
-            target.used += size
-        if target.used >= target.high:
-            target.reached()
-        if source.used <= source.floor:
-            source.relieved()
-
-    def _release(self, message: Message, account: Pressure) -> None:
         """Undo `_keep`."""
         size = message.size
         self.bytes -= size
+        account = self.account
         if self._backlog:
             message.discharge(account)
         else:
@@ -96,7 +78,7 @@ class Accounts:
 
     def _shed(self, message: Message) -> None:
         """What comes back leaves its body on disk where bodies stay there."""
-        account, store = self._account, self._store
+        account, store = self.account, self._store
         if store is None or account.used * 2 <= account.high:
             return
         if message.head.persistent and store.holds(message):

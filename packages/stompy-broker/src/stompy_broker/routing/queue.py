@@ -117,7 +117,7 @@ class Queue(Oversight):
         self._house = house
         self.loans, self._disk = house.loans, house.disk
         # Where what waits is added up. Only one client can empty what is volatile.
-        self._account: Pressure = house.loans if volatile else house.pressure
+        self.account: Pressure = house.loans if volatile else house.pressure
         house.loans.holders += volatile
         stored = house.store.durable and not volatile and policy.persistent
         self._store: MessageStore | None = house.store if stored else None
@@ -127,7 +127,7 @@ class Queue(Oversight):
         self._waiting: deque[Consumer] = deque()
         self._alarm = house.clock.alarm(self._release_delayed)
         self._expiry = Expiry(house.clock, house.wall, self._expire)
-        self._reading = Reading(self._account, house.store, self._have_read)
+        self._reading = Reading(self.account, house.store, self._have_read)
         self._departing = Departing(house.store, self._depart)
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = bool(policy.message_ttl) or (
@@ -171,7 +171,7 @@ class Queue(Oversight):
             self.delivered += 1
             if not consumer.auto:
                 self._unacked += 1
-                self._keep(message, self.loans)
+                self._keep(message)
                 self._note_delivery(message, consumer.number)
             if not consumer.deliver(message):
                 waiting.popleft()
@@ -179,7 +179,7 @@ class Queue(Oversight):
             elif len(waiting) > 1:
                 waiting.rotate(-1)
         else:
-            self._keep(message, self._account)
+            self._keep(message)
             self._put(message)
         if done is not None:
             when_safe(self._store, message, done)
@@ -212,11 +212,9 @@ class Queue(Oversight):
         failed = lost
         for message in messages:
             self._unacked -= 1
-            self._move(message, self.loans, self._account)
             self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
             failed = False
-        self.loans.sink()
-        self._account.sink()
+        self.account.sink()
         self._pump()
 
     def settle(
@@ -226,10 +224,9 @@ class Queue(Oversight):
         self._unacked -= 1
         if rejection is None:
             self.acked += 1
-            self._release(message, self.loans)
+            self._let_go(message)
         else:
             self.nacked += 1
-            self._move(message, self.loans, self._account)
             self._reject(message.returned(failed=True), rejection)
         if done is not None:
             when_safe(self._store if rejection is None else self._house.store, message, done)
@@ -311,7 +308,7 @@ class Queue(Oversight):
             self._store = self._house.store
         size = message.size
         self.bytes += size
-        message.charge(self._account)
+        message.charge(self.account)
         self._disk.used += size
         if self.pressure is not None:
             self.pressure.used += size
@@ -356,30 +353,22 @@ class Queue(Oversight):
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
         waiting, fresh, ordered = self._waiting, self._fresh, self._ordered
-        reading, account = self._reading, self._account
+        reading = self._reading
         while waiting and (fresh or ordered) and reading.wanted is None:
             message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
             if message.body is None:
                 self._line.put_back(message)
                 self._read_ahead()
                 break
-            if message.expires and message.expires <= self._house.wall():
-                self._give_up(message, "expired", "")
+            if (message.expires or message.deliveries) and self._ends(message):
                 continue
-            if message.deliveries:
-                if not self.final and self.policy.exhausted(message.failures):
-                    # A crash cut its last delivery short.
-                    self._give_up(message, "delivery_limit", "")
-                    continue
-                self.redelivered += 1
             consumer = waiting[0]
             self.delivered += 1
             more = consumer.deliver(message)
             if consumer.auto:
-                self._release(message, account)
+                self._let_go(message)
             else:
                 self._unacked += 1
-                self._move(message, account, self.loans)
                 self._note_delivery(message, consumer.number)
             if not more:
                 waiting.popleft()
@@ -388,6 +377,20 @@ class Queue(Oversight):
                 waiting.rotate(-1)
         if self._line.prioritized and not ordered:
             self._line.prioritized = False
+
+    def _ends(self, message: Message) -> bool:
+        """Give up a message whose turn comes too late, or once too often; say whether it was so."""
+        if message.expires and message.expires <= self._house.wall():
+            self._give_up(message, "expired", "")
+            return True
+        if not message.deliveries:
+            return False
+        if not self.final and self.policy.exhausted(message.failures):
+            # A crash cut its last delivery short.
+            self._give_up(message, "delivery_limit", "")
+            return True
+        self.redelivered += 1
+        return False
 
     def _note_delivery(self, message: Message, holder: int) -> None:
         """A delivery that a crash cuts short has to be seen afterwards."""
@@ -414,7 +417,7 @@ class Queue(Oversight):
         if delay is None:
             delay = self.policy.delay(message.failures)
         self._put_back(message, "nack", rejection.reason, delay)
-        self._account.sink()
+        self.account.sink()
         self._pump()
 
     def _put_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
@@ -460,7 +463,7 @@ class Queue(Oversight):
         if message.body is None:
             self._lose(message)
             return
-        self._account.used += message.size - message.ram_on_disk
+        self.account.used += message.size - message.ram_on_disk
         self._give_up(message, cause, reason)
 
     def _lose(self, message: Message) -> None:

@@ -11,6 +11,7 @@ a late ACK never hits a later subscription of the same id (1.2, *UNSUBSCRIBE*).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import AckMode
@@ -25,6 +26,13 @@ from stompy_broker.store.base import Done
 _UNLIMITED = 1 << 60
 
 _LONGEST_NUMBER = 20
+
+_LOOK_AGAIN = 64 * 1024
+"""What a client has is accounted for when it is so many bytes more or less.
+
+To do it for each message would cost a tenth of the rate (``benchmarks/run.py``,
+*client-individual*).
+"""
 
 _FIRST = b"redelivered:false\ndelivery-count:1\n"
 _MESSAGE_ID = b"message-id:"
@@ -199,11 +207,14 @@ class AckSubscription(Subscription):
     """
 
     __slots__ = (
+        "_accounted",
         "_ack_line",
         "_by_message_id",
         "_cumulative",
         "_first_ack",
+        "_high",
         "_loans",
+        "_low",
         "claimed",
         "credit",
         "highest",
@@ -234,6 +245,9 @@ class AckSubscription(Subscription):
         self.lent = 0
         self._loans = queue.loans
         self._loans.holders += 1
+        self._accounted = 0
+        self._low: float = 0
+        self._high = _LOOK_AGAIN
         self.nacked = 0
         self.unacked: dict[int, Message] = {}
         self.claimed: dict[int, Message] = {}
@@ -251,7 +265,7 @@ class AckSubscription(Subscription):
         number = self._delivered = self._delivered + 1
         self.unacked[number] = message
         self.credit -= 1
-        self.lent += message.size
+        lent = self.lent = self.lent + message.size
         if self._by_message_id is None:
             ack = self._first_ack
             if message.deliveries or message.doubtful:
@@ -262,24 +276,45 @@ class AckSubscription(Subscription):
             self.highest = max(self.highest, message.sequence)
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         room = self._outlet.put_message(prefix, message.tail(self._version))
-        if self._loans.full and self._has_too_much():
-            return False
+        if lent > self._high:
+            room = self._may_borrow() and room
         return room and self.credit > 0
 
     def resume(self) -> None:
         """The outlet or the credit has room again."""
-        if self.credit > 0 and not (self._loans.full and self._has_too_much()):
+        if self.credit > 0 and (self.lent >= self._low or self._may_borrow()):
             super().resume()
 
-    def _has_too_much(self) -> bool:
-        """Whether this one has to settle before it gets more, because clients hold too much."""
-        if self.lent <= self._loans.share:
+    def _move(self, more: int) -> None:
+        """From what makes producers wait to what does not, or back."""
+        account, loans = self.queue.account, self._loans
+        self._accounted += more
+        if account is loans:
+            return
+        loans.add(more)
+        account.add(-more)
+        loans.sink()
+        account.sink()
+
+    def _may_borrow(self) -> bool:
+        """Account for what the client has; say whether it may have more before it settles some.
+
+        The queue has accounted for it already, as for what nobody has.
+        """
+        if self.ended:
             return False
-        self._loans.wait(self.resume)
-        return True
+        loans, lent = self._loans, self.lent
+        self._move(lent - self._accounted)
+        self._low, self._high = lent - _LOOK_AGAIN, lent + _LOOK_AGAIN
+        if not loans.full or lent <= loans.share:
+            return True
+        loans.wait(self.resume)
+        self._low = inf  # so that it looks again
+        return False
 
     def end(self, *, lost: bool = False) -> None:
         """Take no more; what is neither settled nor claimed returns to its place."""
+        self._move(-self._accounted)
         super().end(lost=lost)
         self._loans.holders -= 1
         self._loans.forget(self.resume)
