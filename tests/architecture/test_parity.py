@@ -33,14 +33,9 @@ ASYNC_TWINS = {
 }
 
 INTERNAL = {
-    # What the machinery below a handle calls; it is not for applications.
-    "Subscription": {
-        "adopt", "after_fork", "connection_lost", "deliver", "drain", "end", "full", "lost", "put",
-        "subscribe",
-    },
-    "Message": {"delivered"},
+    # What the machinery calls; it is not for applications.
     "Confirmation": {"settle"},
-}  # fmt: skip
+}
 
 ONLY_ASYNCIO = {
     "Subscription": {"__anext__"},  # the handle is its own iterator

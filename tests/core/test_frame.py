@@ -94,7 +94,7 @@ def test_equality_is_that_of_the_contents(frame):
 
 def test_a_received_frame_takes_over_what_was_parsed():
     headers = {"a": "1"}
-    frame = STOMPFrame.received(Head("MESSAGE", headers, b"", -1), b"x")
+    frame = STOMPFrame._received(Head("MESSAGE", headers, b"", -1), b"x")
     assert (frame.Command, frame.Headers, frame.Body) == ("MESSAGE", headers, b"x")
     assert frame.Headers is headers
 

@@ -13,10 +13,10 @@ from stompy.mail import Mail, Mailroom
 
 class Box:
     def __init__(self) -> None:
-        self.full = False
+        self._full = False
         self.got: list[tuple[str, int]] = []
 
-    def put(self, frames: list[STOMPFrame], epoch: int) -> None:
+    def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
         self.got += [(frame["message-id"], epoch) for frame in frames]
 
 
@@ -128,7 +128,7 @@ def test_errors_are_kept_from_recv_where_connections_follow_each_other(room):
 def test_a_full_box_holds_up_the_reader_unless_somebody_waits_for_an_outcome(room):
     box, inbox = Box(), mail(room)
     room.open_box("s1", box)
-    box.full = True
+    box._full = True
     assert inbox.full
     mine = pending(room, "r1")
     waiting = threading.Thread(target=room.wait, args=(lambda: mine.done, 10, "nothing came"))

@@ -33,13 +33,13 @@ class Subscription:
     def _settle(self, message: Message, settlement: Settlement, *how: object) -> None:
         if self.failure is not None:
             raise self.failure
-        if message.claim(settlement):
+        if message._claim(settlement):
             self.calls.append((settlement.value, *how))
 
 
 def message(subscription: Subscription, **headers: str) -> Message:
     frame = STOMPFrame("MESSAGE", b"body", {"message-id": "m1", **headers})
-    return Message.delivered(frame, 3, subscription)
+    return Message._delivered(frame, 3, subscription)
 
 
 def test_it_is_the_frame_and_more():
@@ -49,7 +49,7 @@ def test_it_is_the_frame_and_more():
     assert (one.redelivered, one.reply_to, one.correlation_id) == (True, "/queue/r", "c")
     assert repr(one).startswith("<Message ")
     assert "unsettled" in repr(one)
-    bare = Message.delivered(STOMPFrame("MESSAGE"), 1, Subscription())
+    bare = Message._delivered(STOMPFrame("MESSAGE"), 1, Subscription())
     assert (bare.id, bare.redelivered, bare.reply_to, bare.correlation_id) == (
         "",
         False,

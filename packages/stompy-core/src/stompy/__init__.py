@@ -78,6 +78,13 @@ if TYPE_CHECKING:
     import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
 
 
+def __dir__() -> list[str]:
+    """The public names, and no module that stands behind one of them."""
+    return sorted(
+        [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"]
+    )
+
+
 def __getattr__(name: str) -> ModuleType:
     """Load `stompy.aio` when it is asked for, so that nobody else loads asyncio."""
     if name == "aio":

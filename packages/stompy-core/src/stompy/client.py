@@ -53,7 +53,7 @@ _CLOSE_SECONDS = 1.0
 
 
 class STOMPClient(FrameReceiver):
-    """A client of a STOMP broker (manual, section 1.2).
+    """A client of a STOMP broker.
 
     Use it in a ``with`` statement to be sure that it disconnects.
     """
@@ -257,6 +257,10 @@ class STOMPClient(FrameReceiver):
     def transaction(self, txn_id: str | None = None) -> STOMPTransaction:
         """Begin a transaction.
 
+        >>> with client.transaction() as transaction:  # doctest: +SKIP
+        ...     transaction.message("/queue/bills", "1 spoon")
+        ...     transaction.ack(message)
+
         Args:
             txn_id: its id; a new one by default.
 
@@ -313,12 +317,46 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     content_length: bool = True,
     **kv_headers: HeaderValue,
 ) -> STOMPClient:
-    """Make a client and connect it (manual, section 1.1.2).
+    """Make a client and connect it to the first broker of a list that answers.
 
-    Arguments and exceptions are those of `STOMPClient.connect`.
+    >>> with stompy.connect("stomp://ann:secret@127.0.0.1") as client:  # doctest: +SKIP
+    ...     client.message("/queue/hello", "world", confirm=True)
+
+    Args:
+        addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
+            or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
+            TLS, WebSocket, and the one over the other.
+        login: login id; one in the URL counts when this is None.
+        passcode: pass code; likewise.
+        headers: more headers for CONNECT.
+        timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
+            answer.
+        host: the virtual host; default: the path of the URL, or else ``/``.
+        versions: the STOMP versions to offer.
+        heart_beat: milliseconds between our beats, and between those that we want.
+        heart_beat_grace: after how many intervals of silence the broker counts as dead.
+        limits: how large a received frame may be.
+        send_timeout: seconds that sending may wait when the broker takes nothing, or while
+            the connection is made again.
+        tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
+            it the system's authorities are trusted.
+        reconnect: whether a connection that was lost is made again, and how. A ``failover:``
+            address brings a `Reconnect` of its own, which one given here overrules.
+        on_state: called with each `StateChange`, from a thread that does nothing else but
+            connect again. What it raises is logged and counted.
+        content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
+            make text messages of those that do not.
+        kv_headers: more headers for CONNECT.
 
     Returns:
-        The connected client.
+        The connected client. With ``with`` it disconnects at the end of the block.
+
+    Raises:
+        STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
+        STOMPConnectionError: no broker answered; the text says what happened at each address.
+        STOMPError: the broker refused, or this client is connected already.
+        ValueError: an address, a version, a header or options for TLS that cannot be.
+        ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
     """
     client = STOMPClient()
     client.connect(

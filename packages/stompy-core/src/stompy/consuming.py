@@ -188,6 +188,10 @@ class Subscription(Replier):
         then takes effect when all handlers have returned. After Ctrl-C here those at work are
         waited for, as by `unsubscribe`.
 
+        >>> def work(message: stompy.Message) -> None:  # doctest: +SKIP
+        ...     print(message.text)
+        >>> subscription.handle(work, concurrency=4)  # doctest: +SKIP
+
         Args:
             function: the handler.
             concurrency: how many run at once.
@@ -302,8 +306,8 @@ class Subscription(Replier):
                 self._leaves_for_good = for_good
             return
         try:
-            self.excuse()
-            self.drain(monotonic() + timeout)
+            self._excuse()
+            self._drain(monotonic() + timeout)
         finally:
             if not self._auto:
                 self._leave(for_good)
@@ -377,7 +381,7 @@ class Subscription(Replier):
 
     # -- for the lifeline and the mail room --------------------------------------------------
 
-    def subscribe(self, timeout: float) -> None:
+    def _subscribe(self, timeout: float) -> None:
         """Ask the broker, and wait for its word; without a connection the next one will do it.
 
         Raises:
@@ -416,15 +420,15 @@ class Subscription(Replier):
             return None
 
     @property
-    def full(self) -> bool:
+    def _full(self) -> bool:
         """Whether so much waits that the reader should."""
         return self._inbox.full
 
-    def put(self, frames: list[STOMPFrame], epoch: int) -> None:
+    def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take what the I/O thread has read."""
         if self._ended:
             return
-        messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        messages = [Message._delivered(frame, epoch, self) for frame in frames]
         if self._line.dialect.passed_on:
             strip(messages, self._line.dialect.passed_on)
         if self._auto:
@@ -433,18 +437,14 @@ class Subscription(Replier):
         self._received += len(messages)
         self._inbox.put(messages, sum([len(message.Body) for message in messages]))
 
-    def lost(self, reason: STOMPError | None) -> None:
+    def _lost(self, reason: STOMPError | None) -> None:
         """The connection was lost, and another one will follow."""
         if not self._auto:
             self._inbox.discard()
 
-    def put_off(self, reason: STOMPException) -> None:
+    def _put_off(self, reason: STOMPException) -> None:
         """The broker does not give the subscription back yet."""
         self._last_error = reason
-
-    def end(self, reason: STOMPException | None) -> None:
-        """The subscription has ended, for this reason or by our own wish."""
-        self._end(reason)
 
     def _end(self, reason: STOMPException | None) -> bool:
         """Give no more messages; false if that is so already."""
@@ -459,20 +459,20 @@ class Subscription(Replier):
         self._inbox.end()
         return True
 
-    def after_fork(self, reason: STOMPException) -> None:
+    def _after_fork(self, reason: STOMPException) -> None:
         """In a child process: the messages belong to the parent."""
         self._lock = threading.Lock()
         self._ended = True
         self._reason = reason
         self._inbox.after_fork()
 
-    def excuse(self) -> None:
+    def _excuse(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
         here = threading.current_thread()
         if isinstance(here, Worker):
             self._workers.discard(here)
 
-    def drain(self, deadline: float) -> None:
+    def _drain(self, deadline: float) -> None:
         """Wait for handlers that are at work, and say if there is no end to it."""
         workers = tuple(self._workers)
         for worker in workers:
@@ -493,7 +493,7 @@ class Subscription(Replier):
         if self._auto:
             return
         if message.settlement is not None:
-            message.claim(Settlement.ACKED)
+            message._claim(Settlement.ACKED)
             return
         epoch = self._epoch_of(message)
         epoch.dialect.check_settlement(transaction)
@@ -511,7 +511,7 @@ class Subscription(Replier):
         if self._auto:
             return
         if message.settlement is not None:
-            message.claim(Settlement.NACKED)
+            message._claim(Settlement.NACKED)
             return
         epoch = self._epoch_of(message)
         epoch.dialect.check_settlement(transaction)
@@ -529,7 +529,7 @@ class Subscription(Replier):
     def _stale(self, message: Message, why: str) -> StaleMessageError:
         with self._lock:
             self._settled[Settlement.STALE] += 1
-        return message.stale(why)
+        return message._stale(why)
 
     def _settle(
         self,

@@ -68,7 +68,7 @@ def as_body(body: object) -> bytes:
 
 
 class STOMPFrame:
-    """One frame (manual, section 1.4).
+    """One frame.
 
     Args:
         command: frame command.
@@ -96,7 +96,7 @@ class STOMPFrame:
         self.Body: bytes = as_body(body)
 
     @classmethod
-    def received(cls, head: Head, body: bytes) -> STOMPFrame:
+    def _received(cls, head: Head, body: bytes) -> STOMPFrame:
         """A frame from what the parser read. The head must not be shared: nothing is copied."""
         frame = cls.__new__(cls)
         frame.Command = head.command

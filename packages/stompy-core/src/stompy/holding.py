@@ -55,25 +55,25 @@ class ReceiptHabit:
 class Holder(Protocol):
     """What a lifeline needs of a subscription's handle."""
 
-    def lost(self, reason: STOMPError | None) -> None:
+    def _lost(self, reason: STOMPError | None) -> None:
         """The connection was lost, and another one will follow."""
 
-    def end(self, reason: STOMPException | None) -> None:
-        """The subscription has ended, for this reason or by our own wish."""
+    def _end(self, reason: STOMPException | None) -> bool:
+        """The subscription has ended, for this reason or by our own wish; false if it had."""
 
-    def put_off(self, reason: STOMPException) -> None:
+    def _put_off(self, reason: STOMPException) -> None:
         """The broker does not give the subscription back yet."""
 
     def unsubscribe(self) -> None:
         """End the subscription."""
 
-    def excuse(self) -> None:
+    def _excuse(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
 
-    def drain(self, deadline: float) -> None:
+    def _drain(self, deadline: float) -> None:
         """Wait for handlers that are at work."""
 
-    def after_fork(self, reason: STOMPException) -> None:
+    def _after_fork(self, reason: STOMPException) -> None:
         """In a child process: the subscription belongs to the parent."""
 
     def health(self) -> SubscriptionHealth:

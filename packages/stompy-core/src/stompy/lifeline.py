@@ -178,7 +178,7 @@ class Lifeline:
                 return
             self._move(ConnectionState.DISCONNECTED, error)
         for handle in self.handles().values():
-            handle.end(error)
+            handle._end(error)
 
     def rest(self, seconds: float) -> None:
         """Wait before the next round of the first connection, unless it is over."""
@@ -258,9 +258,9 @@ class Lifeline:
             handles = list(self._handles.values())
         for handle in handles:
             if goes_on:
-                handle.lost(reason)
+                handle._lost(reason)
             else:
-                handle.end(error)
+                handle._end(error)
         # Only now may the supervisor begin: what follows is not to be mixed up with this.
         with self._lock:
             if self.state is ConnectionState.CONNECTED:
@@ -479,7 +479,7 @@ class Lifeline:
         handle = self.handles().get(sub_id)
         logger.info("subscription %s is not back yet: %s", sub_id, error)
         if handle is not None:
-            handle.put_off(error)
+            handle._put_off(error)
 
     def refused(self, sub_id: str, error: STOMPException) -> None:
         """The broker refused a subscription, which is wanted no more."""
@@ -490,7 +490,7 @@ class Lifeline:
         destination = "" if wanted is None else wanted.destination
         logger.warning("subscription %s to %s ends: %s", sub_id, destination, error)
         if handle is not None:
-            handle.end(error)
+            handle._end(error)
 
     def asked(self, receipt_id: str, epoch: Epoch) -> None:
         """A receipt was asked for; where connections follow each other it matters on which."""
@@ -534,15 +534,15 @@ class Lifeline:
             handles = list(self._handles.values())
         self.signals.put(None)
         for handle in handles:
-            handle.end(None)
+            handle._end(None)
 
     def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work, but for those that wait here themselves."""
         working = tuple(self.working)
         for handle in working:
-            handle.excuse()
+            handle._excuse()
         for handle in working:
-            handle.drain(deadline)
+            handle._drain(deadline)
 
     def stop(self) -> None:
         """End everything. Takes no lock, so a finaliser may call it."""
@@ -571,7 +571,7 @@ class Lifeline:
         self._renew_lock()
         self.supervisor = None
         for handle in self._handles.values():
-            handle.after_fork(self.error())
+            handle._after_fork(self.error())
 
 
 _lifelines: weakref.WeakSet[Lifeline] = weakref.WeakSet()

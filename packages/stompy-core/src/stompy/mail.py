@@ -33,10 +33,10 @@ class Box(Protocol):
     """Takes the messages of one subscription."""
 
     @property
-    def full(self) -> bool:
+    def _full(self) -> bool:
         """Whether it should get no more for now."""
 
-    def put(self, frames: list[STOMPFrame], epoch: int) -> None:
+    def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take messages, from the I/O thread."""
 
 
@@ -123,7 +123,7 @@ class Mailroom:
     @property
     def full(self) -> bool:
         """Whether a box is full."""
-        return any(box.full for box in tuple(self._boxes.held.values()))
+        return any(box._full for box in tuple(self._boxes.held.values()))
 
     def opened(self, made_room: Callable[[], None]) -> None:
         """A connection begins; the function has its I/O thread look round."""
@@ -134,7 +134,7 @@ class Mailroom:
         """Hand out what is for somebody in particular; give the rest."""
         for_boxes, rest = self._boxes.sort(frames)
         for box, messages in for_boxes.items():
-            box.put(messages, epoch)
+            box._put(messages, epoch)
         if any(frame.Command != "MESSAGE" for frame in rest):
             rest = self._answered(rest, dialect)
         if for_boxes and self._waiting:

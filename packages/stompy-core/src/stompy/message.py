@@ -67,7 +67,7 @@ class Delivery(STOMPFrame):
         """The ``correlation-id`` header, which belongs into an answer, or None."""
         return self.Headers.get("correlation-id")
 
-    def claim(self, settlement: Settlement) -> bool:
+    def _claim(self, settlement: Settlement) -> bool:
         """Whether this settlement is to be sent: only the first one is."""
         if self.settlement is None:
             self.settlement = settlement
@@ -77,7 +77,7 @@ class Delivery(STOMPFrame):
         )
         return False
 
-    def stale(self, why: str) -> StaleMessageError:
+    def _stale(self, why: str) -> StaleMessageError:
         """It cannot be settled any more; the exception that says so."""
         self.settlement = Settlement.STALE
         return StaleMessageError(
@@ -129,7 +129,7 @@ class Message(Delivery):
     _settler: Settler
 
     @classmethod
-    def delivered(cls, frame: STOMPFrame, epoch: int, settler: Settler) -> Message:
+    def _delivered(cls, frame: STOMPFrame, epoch: int, settler: Settler) -> Message:
         """A message from the frame that was read. The frame is used up: nothing is copied."""
         message = cls.__new__(cls)
         message.Command = frame.Command
@@ -187,6 +187,8 @@ class Message(Delivery):
         """Answer the message: send to its ``reply-to``, with its ``correlation-id``.
 
         That settles nothing: acknowledge the message beside it, as any other.
+
+        >>> request.reply(request.text.upper())  # doctest: +SKIP
 
         Args:
             body: body of the answer; text is encoded as UTF-8.

@@ -31,7 +31,7 @@ class Replies(Replier):
         late: how many replies nobody waited for any more.
     """
 
-    full = False
+    _full = False
 
     def __init__(self, line: Lifeline) -> None:
         self._line = line
@@ -103,10 +103,10 @@ class Replies(Replier):
             self._queue = epoch.number, reply_to
             return reply_to
 
-    def put(self, frames: list[STOMPFrame], epoch: int) -> None:
+    def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take replies, from the I/O thread."""
         for frame in frames:
-            message = Message.delivered(frame, epoch, self)
+            message = Message._delivered(frame, epoch, self)
             message.settlement = Settlement.ACKED
             correlation_id = message.correlation_id or ""
             if self._waited_for.get(correlation_id, message) is None:
@@ -116,7 +116,7 @@ class Replies(Replier):
 
     def ack(self, message: Message, transaction: str | None) -> None:
         """A reply is settled already."""
-        message.claim(Settlement.ACKED)
+        message._claim(Settlement.ACKED)
 
     def nack(
         self,
@@ -127,4 +127,4 @@ class Replies(Replier):
         transaction: str | None,
     ) -> None:
         """A reply is settled already."""
-        message.claim(Settlement.NACKED)
+        message._claim(Settlement.NACKED)

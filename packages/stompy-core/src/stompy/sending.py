@@ -258,6 +258,9 @@ class FrameSender(Standing):
     ) -> str | None:
         """Send a message.
 
+        >>> client.message("/queue/orders", "1 spoon", confirm=True)  # doctest: +SKIP
+        >>> client.message("/queue/orders", json={"item": "spoon"})  # doctest: +SKIP
+
         Args:
             destination: where to.
             body: message body; text is encoded as UTF-8.
@@ -403,6 +406,8 @@ class FrameSender(Standing):
         json: Iterable[object] | None = None,
     ) -> int:
         """Send messages and wait until all of them are confirmed, many at a time.
+
+        >>> client.send_many("/queue/lines", ["a", "b", "c"])  # doctest: +SKIP
 
         Args:
             destination: where to.

@@ -167,7 +167,7 @@ class Subscriber(FrameSender):
                 raise
             return None
 
-    def subscription(
+    def subscription(  # noqa: PLR0913 -- what SUBSCRIBE may say
         self,
         destination: str,
         ack_mode: AckWord = "client-individual",
@@ -184,6 +184,11 @@ class Subscriber(FrameSender):
 
         It returns when the broker has confirmed the subscription; while the connection is being
         made again it returns at once, and the subscription comes with the connection.
+
+        >>> with client.subscription("/queue/orders") as orders:  # doctest: +SKIP
+        ...     for message in orders:
+        ...         with message:  # acknowledged in the end, refused by an exception
+        ...             print(message.json)
 
         Args:
             destination: destination.
@@ -224,7 +229,7 @@ class Subscriber(FrameSender):
         if wanted.id in line.wanted:
             raise ValueError(f"the subscription id {wanted.id!r} is in use")
         handle = Subscription(line, wanted)
-        handle.subscribe(timeout)
+        handle._subscribe(timeout)
         return handle
 
     def request(
@@ -239,6 +244,8 @@ class Subscriber(FrameSender):
         """Send a request and wait for its reply.
 
         Whoever answers sends to the request's ``reply-to`` with its ``correlation-id``.
+
+        >>> reply = client.request("/queue/stock", "spoon", timeout=5)  # doctest: +SKIP
 
         Args:
             destination: where to.

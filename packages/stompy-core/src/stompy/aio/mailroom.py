@@ -32,19 +32,19 @@ class Receiver(Protocol):
     """Who gets the messages of one subscription."""
 
     @property
-    def full(self) -> bool:
+    def _full(self) -> bool:
         """Whether it wants no more for the time being."""
 
-    def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+    def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Messages came over a connection."""
 
-    def connection_lost(self, reason: STOMPError | None) -> None:
+    def _connection_lost(self, reason: STOMPError | None) -> None:
         """What has come would be in vain to settle."""
 
-    def put_off(self, reason: STOMPError) -> None:
+    def _put_off(self, reason: STOMPError) -> None:
         """The broker does not give the subscription back yet."""
 
-    def end(self, reason: STOMPError | None) -> None:
+    def _end(self, reason: STOMPError | None) -> None:
         """Nothing more will come."""
 
 
@@ -103,7 +103,7 @@ class Mailroom:
         """Give each frame to whom it concerns; what is left is for the inbox."""
         batches, others = self._addressees.sort(frames)
         for receiver, batch in batches.items():
-            receiver.deliver(batch, self.epoch)
+            receiver._deliver(batch, self.epoch)
         return [frame for frame in others if not self._is_answer(frame)]
 
     def _is_answer(self, frame: STOMPFrame) -> bool:
@@ -137,7 +137,7 @@ class Mailroom:
 
     def regulate(self) -> None:
         """Read, unless something that nobody fetches has reached its bound."""
-        full = self.inbox.full or any(receiver.full for receiver in self.receivers.values())
+        full = self.inbox.full or any(receiver._full for receiver in self.receivers.values())
         self.link.read(self._urgent > 0 or not full)
 
     async def wait_settled(self, timeout: float | None) -> None:

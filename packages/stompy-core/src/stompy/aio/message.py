@@ -54,7 +54,7 @@ class Message(Delivery):
     _settler: Settler
 
     @classmethod
-    def delivered(cls, frame: STOMPFrame, epoch: int, settler: Settler) -> Message:
+    def _delivered(cls, frame: STOMPFrame, epoch: int, settler: Settler) -> Message:
         """A message from the frame that was read. The frame is used up: nothing is copied."""
         message = cls.__new__(cls)
         message.Command = frame.Command
@@ -112,6 +112,8 @@ class Message(Delivery):
         """Answer the message: send to its ``reply-to``, with its ``correlation-id``.
 
         That settles nothing: acknowledge the message beside it, as any other.
+
+        >>> await request.reply(request.text.upper())  # doctest: +SKIP
 
         Args:
             body: body of the answer; text is encoded as UTF-8.

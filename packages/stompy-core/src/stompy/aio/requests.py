@@ -110,11 +110,11 @@ class Requests(Replier):
     # -- what the session tells --------------------------------------------------------------
 
     @property
-    def full(self) -> bool:
+    def _full(self) -> bool:
         """Whether it wants no more: it keeps nothing."""
         return False
 
-    def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+    def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Replies came."""
         for frame in frames:
             waiting = self._pending.get(frame.Headers.get("correlation-id", ""))
@@ -122,23 +122,23 @@ class Requests(Replier):
                 self.late += 1
                 logger.info("a reply came too late: %s", frame)
             else:
-                reply = Message.delivered(frame, epoch, self)
+                reply = Message._delivered(frame, epoch, self)
                 reply.settlement = Settlement.ACKED
                 waiting.set_result(reply)
 
-    def connection_lost(self, reason: STOMPError | None) -> None:
+    def _connection_lost(self, reason: STOMPError | None) -> None:
         """The replies went to a destination that is gone."""
         error = self._session.link.error()
         for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_result(error)
 
-    def put_off(self, reason: STOMPError) -> None:
+    def _put_off(self, reason: STOMPError) -> None:
         """The broker does not give the subscription back yet."""
 
-    def end(self, reason: STOMPError | None) -> None:
+    def _end(self, reason: STOMPError | None) -> None:
         """Nothing more will come."""
-        self.connection_lost(reason)
+        self._connection_lost(reason)
 
     # -- what replies ask: they are settled already --------------------------------------------
 

@@ -285,7 +285,7 @@ class Session(Mailroom, Owner):
         logger.info("subscription %s is not back yet: %s", wanted.id, error)
         receiver = self.receivers.get(wanted.id)
         if receiver is not None:
-            receiver.put_off(error)
+            receiver._put_off(error)
         raise error
 
     def _refused(self, wanted: WantedSubscription, reason: STOMPError | None) -> None:
@@ -295,7 +295,7 @@ class Session(Mailroom, Owner):
         receiver = self.receivers.get(wanted.id)
         self.forget(wanted.id)
         if receiver is not None:
-            receiver.end(reason)
+            receiver._end(reason)
 
     async def _connect_again(self) -> None:
         """The one task of a session."""
@@ -343,7 +343,7 @@ class Session(Mailroom, Owner):
         self.confirmations.lost(reason)
         self._settled.wake()
         for receiver in list(self.receivers.values()):
-            receiver.connection_lost(reason)
+            receiver._connection_lost(reason)
         self.inbox.look_again()
         if self._leaving:
             self._end(None, by_us=True)
@@ -400,8 +400,8 @@ class Session(Mailroom, Owner):
         self.inbox.discard()
         self.inbox.end()
         for receiver in self.receivers.values():
-            receiver.connection_lost(reason)
-            receiver.end(reason)
+            receiver._connection_lost(reason)
+            receiver._end(reason)
 
     def _end(self, reason: STOMPError | None, *, by_us: bool) -> None:
         if self.ended:
@@ -413,7 +413,7 @@ class Session(Mailroom, Owner):
         receivers = list(self.receivers.values())
         self.receivers.clear()
         for receiver in receivers:
-            receiver.end(reason)
+            receiver._end(reason)
         self._changed.wake()
 
     def error(self) -> STOMPConnectionError:

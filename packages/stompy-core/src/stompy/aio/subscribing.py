@@ -118,7 +118,7 @@ class Subscriber(FrameSender):
             if confirmation.outcome is Outcome.REJECTED:
                 self._error_is_told = True
 
-    def subscription(
+    def subscription(  # noqa: PLR0913 -- what SUBSCRIBE may say
         self,
         destination: str,
         ack_mode: AckWord = "client-individual",
@@ -135,6 +135,11 @@ class Subscriber(FrameSender):
 
         It is there when the broker has confirmed the subscription; while the connection is being
         made again it is there at once, and the subscription comes with the connection.
+
+        >>> async with client.subscription("/queue/orders") as orders:  # doctest: +SKIP
+        ...     async for message in orders:
+        ...         async with message:  # acknowledged in the end, refused by an exception
+        ...             print(message.json)
 
         Args:
             destination: what to subscribe to.
@@ -272,6 +277,8 @@ class Subscriber(FrameSender):
         """Send a request and wait for its reply.
 
         Who replies sends to the ``reply-to`` of the message and repeats its ``correlation-id``.
+
+        >>> reply = await client.request("/queue/stock", "spoon", timeout=5)  # doctest: +SKIP
 
         Args:
             destination: where to.

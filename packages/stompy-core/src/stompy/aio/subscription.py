@@ -146,6 +146,10 @@ class Subscription(Replier):
         A message is acknowledged when the function has returned, unless the function has settled
         it. An exception of the function never ends the subscription by itself.
 
+        >>> async def work(message: aio.Message) -> None:  # doctest: +SKIP
+        ...     print(message.text)
+        >>> await subscription.handle(work, concurrency=4)  # doctest: +SKIP
+
         Args:
             function: gets each message; a coroutine function is awaited.
             concurrency: how many messages are handled at the same time.
@@ -259,8 +263,8 @@ class Subscription(Replier):
             self._stop_giving()
             return
         try:
-            self.excuse()
-            await self.drain(session.now() + timeout)
+            self._excuse()
+            await self._drain(session.now() + timeout)
         finally:
             self._leave(farewells)
 
@@ -269,7 +273,7 @@ class Subscription(Replier):
         self._farewells = None
         if self._ended:
             return
-        self.end(None)
+        self._end(None)
         self._session.forget(self.id)
         for farewell in farewells:
             self._session.unsubscribe(self.id, farewell)
@@ -371,11 +375,11 @@ class Subscription(Replier):
         if self._ended or message.epoch != session.epoch or not session.link.is_open:
             self._settlements[Settlement.STALE] += 1
             why = "its subscription has ended" if self._ended else "its connection is gone"
-            raise message.stale(why)
+            raise message._stale(why)
         return session.link
 
     def _claim(self, message: Message, settlement: Settlement) -> bool:
-        if not message.claim(settlement):
+        if not message._claim(settlement):
             return False
         self._settlements[settlement] += 1
         return True
@@ -383,16 +387,16 @@ class Subscription(Replier):
     # -- what the session tells --------------------------------------------------------------
 
     @property
-    def full(self) -> bool:
+    def _full(self) -> bool:
         """Whether it wants no more for the time being."""
         return self._inbox.full
 
-    def deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+    def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Messages came over a connection."""
         if self._draining or self._ended:
             return
         self._received += len(frames)
-        messages = [Message.delivered(frame, epoch, self) for frame in frames]
+        messages = [Message._delivered(frame, epoch, self) for frame in frames]
         if self._session.dialect.passed_on:
             strip(messages, self._session.dialect.passed_on)
         if not self._settles:
@@ -400,12 +404,12 @@ class Subscription(Replier):
                 message.settlement = Settlement.ACKED
         self._inbox.put(messages, sum(len(frame.Body) for frame in frames))
 
-    def excuse(self) -> None:
+    def _excuse(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
         here = _worker.get()
         self._workers = {worker for worker in self._workers if worker is not here}
 
-    async def drain(self, deadline: float) -> None:
+    async def _drain(self, deadline: float) -> None:
         """Give no more messages, and wait for handlers that are at work."""
         self._stop_giving()
         if not self._workers:
@@ -425,16 +429,16 @@ class Subscription(Replier):
         self._inbox.discard()
         self._inbox.look_again()
 
-    def connection_lost(self, reason: STOMPError | None) -> None:
+    def _connection_lost(self, reason: STOMPError | None) -> None:
         """What would have to be settled is in vain."""
         if self._settles:
             self._inbox.discard()
 
-    def put_off(self, reason: STOMPError) -> None:
+    def _put_off(self, reason: STOMPError) -> None:
         """The broker does not give the subscription back yet."""
         self._last_error = reason
 
-    def end(self, reason: STOMPError | None) -> None:
+    def _end(self, reason: STOMPError | None) -> None:
         """Nothing more will come."""
         if not self._ended:
             self._ended = True

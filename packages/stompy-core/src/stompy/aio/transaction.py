@@ -60,7 +60,7 @@ class TransactionClient(Protocol):
 
 
 class STOMPTransaction:
-    """A transaction that has begun (manual, section 1.3).
+    """A transaction that has begun.
 
     As a context manager it commits at the end and waits until the broker has confirmed that, or
     aborts when an exception leaves the block.

@@ -83,7 +83,7 @@ class ClientProtocol(ConnectionProtocol):
         if self.heart_beat is not None:
             self.heart_beat.received(now)
         parser = self._parser
-        received = STOMPFrame.received
+        received = STOMPFrame._received
         frames = [received(head, body) for head, body in parser.feed(data)]
         if frames and self._state is State.CONNECTING:
             self._answered(frames[0], now)
