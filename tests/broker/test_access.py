@@ -258,3 +258,15 @@ def test_rules_hold_for_operators_too() -> None:
             assert error_of(cmd, queue="other", **args) is None
         assert error_of("queue.get", queue="payroll") is None
         assert error_of("message.send", destination="/queue/payroll", body="x") == "forbidden"
+
+
+def test_a_name_that_is_not_proved_is_as_good_as_none() -> None:
+    """Without users a rule for who comes without login is not got round by any login."""
+    rules = [{"user": "anonymous", "match": "/queue/secret", "access": "deny"}]
+    with running_broker(acl=rules) as broker:
+        for login in ("", "login:joe\n", "login:anonymous\npasscode:x\n"):
+            with Peer(broker.port) as peer:
+                peer.send(f"CONNECT\naccept-version:1.2\nhost:x\n{login}\n\0")
+                peer.expect("CONNECTED")
+                peer.send("SEND\ndestination:/queue/secret\n\nx\0")
+                peer.expect_error("access-refused")

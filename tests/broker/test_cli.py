@@ -139,11 +139,13 @@ def test_check_explains_access(tmp_path: Path) -> None:
         user = "ann"
         match = "/queue/{user}.>"
         actions = ["send", "receive"]
+        [users]
         """
+        f"ann = '{cheap_hash('a')}'\n"
     )
     result = run("check", str(file), "--explain-access", "ann", "ann.inbox")
     assert result.stdout == (
-        "ann (role admin), /queue/ann.inbox:\n"
+        "ann (role monitor), /queue/ann.inbox:\n"
         "send = allow  # acl.0\n"
         "receive = allow  # acl.0\n"
         "browse = deny  # security.default_access\n"
@@ -152,6 +154,60 @@ def test_check_explains_access(tmp_path: Path) -> None:
     )
     result = run("check", str(file), "--explain-access", "ann", "/foo/bar")
     assert result.returncode == 2
+    nobody = run("check", str(file), "--explain-access", "nobody", "/queue/ann.inbox").stdout
+    assert "nobody (role none; there is no such user, so nobody can do this)" in nobody
+    anonymous = run("check", str(file), "--explain-access", "anonymous", "/queue/x").stdout
+    assert "nobody may come in without login" in anonymous
+
+
+def test_check_explains_that_rules_follow_dead_letters(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text("[[acl]]\nmatch = '/queue/secret.>'\naccess = 'deny'\n")
+    result = run("check", str(file), "--explain-access", "anonymous", "/queue/DLQ.secret.a")
+    lines = result.stdout.splitlines()
+    assert lines[1] == "send = allow  # security.default_access"
+    assert lines[2] == (
+        "receive = deny  # acl.0, about /queue/secret.a, whose messages may be in it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        ("user = 'boss'\nmatch = '/queue/>'", "acl.0.user: 'boss'"),
+        ("match = '/queue/{user}.>'", "acl.0.match: {user}"),
+    ],
+)
+def test_rules_for_names_that_nobody_proves_are_refused(
+    tmp_path: Path, rule: str, key: str
+) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text(f"[security]\ndefault_access = 'deny'\n[[acl]]\n{rule}\n")
+    for words in (("check", str(file)), ("--config", str(file), "--port", "0", "--memory")):
+        result = run(*words)
+        assert result.returncode == 2
+        assert f"{file}: {key} proves nothing without users" in result.stderr
+        assert "add [users]" in result.stderr
+        assert not result.stdout
+
+
+def test_check_warns_of_users_who_are_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text(
+        f"[users]\nann = '{cheap_hash('a')}'\n[roles]\nadmin = ['anne', 'ann', 'anonymous']\n"
+        "[[acl]]\nuser = 'bob'\naccess = 'deny'\n"
+    )
+    result = run("check", str(file))
+    assert result.returncode == 0
+    assert result.stdout == f"{file}: valid\n"
+    warnings = result.stderr.splitlines()
+    assert [line.partition("warning: ")[2] for line in warnings] == [
+        "acl.0.user: 'bob' is nobody: there is no such user so far",
+        "roles.admin: 'anne' is nobody: there is no such user so far",
+    ]
+    file.write_text("[roles]\nadmin = ['joe']\n")
+    result = run("check", str(file))
+    assert "roles.admin: 'joe' is nobody: without users there is none" in result.stderr
 
 
 def test_sighup_has_the_users_read_again(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.wire import cheap_hash
+
 from stompy_broker.auth import ANONYMOUS, Role, hash_password
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
 
@@ -105,3 +107,9 @@ def test_without_users_roles_depend_on_who_can_connect() -> None:
     assert load_config(overrides=wide).role_of("joe") is Role.NONE
     shown = {**wide, "roles": {"monitor": [ANONYMOUS], "admin": ["joe"]}}
     assert load_config(overrides=shown).role_of("joe") is Role.MONITOR
+
+
+@pytest.mark.parametrize("name", ["*", ANONYMOUS])
+def test_names_with_another_meaning_are_no_logins(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a login"):
+        load_config(overrides={"users": {name: cheap_hash("x")}})

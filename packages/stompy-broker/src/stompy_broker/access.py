@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.auth import Principal
+from stompy_broker.auth import ANONYMOUS, Principal
 from stompy_broker.destination import (
     RESERVED,
     Destination,
@@ -176,7 +176,7 @@ class Access:
             if (
                 rule_kind is not kind
                 or action not in rule.actions
-                or rule.user not in (EVERYBODY, principal.name)
+                or rule.user not in (EVERYBODY, principal.owner or ANONYMOUS)
             ):
                 continue
             pattern = _filled_in(rule.match, principal)

@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from stompy.frame import STOMPFrame
 from stompy.rows import Rows
 from stompy.transport.address import Scheme
 from stompy.transport.tls import TLSLayer
-from stompy_broker.access import Access
+from stompy_broker.access import EVERYBODY, Access
 from stompy_broker.admin.census import Census, Tally
 from stompy_broker.admin.desk import StaffedDesk
 from stompy_broker.admin.process import Process
@@ -421,10 +421,13 @@ class Broker:
 
     def _authenticator(self) -> Authenticator:
         config = self.config
+        users = users_of(config)
+        for problem in unknown_users(config, users):
+            log.warning("%s", problem)
         if not config.knows_users:
             return Anyone(config.role_of(ANONYMOUS))
         self._users = Users(
-            users_of(config),
+            users,
             anonymous=config.anonymous,
             role_of=config.role_of,
             beside=self._beside,
@@ -537,6 +540,15 @@ def users_of(config: BrokerConfig) -> dict[str, str]:
             f"security.users_file: {twice[0]!r} stands in [users] too; take one of them out"
         )
     return config.users | more
+
+
+def unknown_users(config: BrokerConfig, users: Mapping[str, str]) -> list[str]:
+    """The users whom rules and roles name, and who cannot log in by a password; for people."""
+    if config.tls.login_from:
+        return []
+    why = "there is no such user so far" if config.knows_users else "without users there is none"
+    known = {*users, ANONYMOUS, EVERYBODY}
+    return [f"{key} is nobody: {why}" for key, name in config.named_users() if name not in known]
 
 
 def _outcome(future: asyncio.Future[bool | None]) -> bool | None:

@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +21,8 @@ import click
 
 from stompy.errors import ProtocolError
 from stompy_broker.access import Access, Action
-from stompy_broker.auth import Principal, hash_password
-from stompy_broker.broker import Broker, users_of
+from stompy_broker.auth import ANONYMOUS, Principal, hash_password
+from stompy_broker.broker import Broker, unknown_users, users_of
 from stompy_broker.cli_users import user
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
 from stompy_broker.destination import Destination, parse_destination
@@ -142,16 +142,18 @@ def check(file: Path, explain: str | None, explain_access: tuple[str, str] | Non
     """Check a configuration FILE and the files it names; exit status 2 if it cannot be used."""
     config = _load(file, {})
     try:
-        users_of(config)
+        users = users_of(config)
         if config.tls.cert:
             Certificates(config.tls)
     except ConfigError as error:
         click.echo(f"stompy-broker: {file}: {error}", err=True)
         sys.exit(EXIT_USAGE)
+    for problem in unknown_users(config, users):
+        click.echo(f"stompy-broker: {file}: warning: {problem}", err=True)
     if explain is not None:
         _explain(config, explain)
     if explain_access is not None:
-        _explain_access(config, *explain_access)
+        _explain_access(config, users, *explain_access)
     if explain is None and explain_access is None:
         click.echo(f"{file}: valid")
 
@@ -164,14 +166,25 @@ def _destination(text: str) -> Destination:
         sys.exit(EXIT_USAGE)
 
 
-def _explain_access(config: BrokerConfig, user: str, text: str) -> None:
+def _explain_access(config: BrokerConfig, users: Mapping[str, str], user: str, text: str) -> None:
     origins = Policies(config.policy).origins
     access = Access(config.acl, config.security.default_access, origins)
     destination = _destination(text)
     role = config.role_of(user)
-    click.echo(f"{user} (role {role}), {destination}:")
+    principal = Principal(user, role, proved=config.knows_users)
+    if not config.knows_users:
+        known = "; there are no users, so that is anybody"
+    elif user == ANONYMOUS:
+        known = "" if config.anonymous else "; nobody may come in without login"
+    elif user in users:
+        known = ""
+    elif config.tls.login_from:
+        known = "; there is no such user but by a certificate"
+    else:
+        known = "; there is no such user, so nobody can do this"
+    click.echo(f"{user} (role {role}{known}), {destination}:")
     for action in Action:
-        decision = access.decide(Principal(user, role), action, destination)
+        decision = access.decide(principal, action, destination)
         by = "security.default_access" if decision.rule is None else f"acl.{decision.rule}"
         if decision.origin is not None:
             by += f", about {decision.origin}, whose messages may be in it"

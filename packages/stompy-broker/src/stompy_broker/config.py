@@ -7,7 +7,7 @@ made from this module.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,11 +25,13 @@ from pydantic import (
 )
 
 from stompy.limits import Limits
-from stompy_broker.access import Rule
+from stompy_broker.access import EVERYBODY, Rule
 from stompy_broker.auth import ANONYMOUS, Role, is_hash
 from stompy_broker.policy import Policy
 
 _MIB = 1024 * 1024
+
+_OTHERS = {EVERYBODY: "everybody", ANONYMOUS: "who comes without one"}
 
 
 class ConfigError(Exception):
@@ -300,6 +302,34 @@ class BrokerConfig(_Section):
                 'default_access = "deny"?'
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> BrokerConfig:
+        """Rules are for names that are proved."""
+        for name in (EVERYBODY, ANONYMOUS):
+            if name in self.users:
+                raise ValueError(
+                    f"users: {name!r} cannot be a login: it stands for {_OTHERS[name]}"
+                )
+        if self.knows_users:
+            return self
+        for number, rule in enumerate(self.acl):
+            named = f"user: {rule.user!r}" if rule.user not in _OTHERS else ""
+            if named or "{user}" in rule.match:
+                raise ValueError(
+                    f"acl.{number}.{named or 'match: {user}'} proves nothing without users, "
+                    "because anybody may log in under any name; add [users] or "
+                    'security.users_file, or make it a rule for "anonymous" or for everybody'
+                )
+        return self
+
+    def named_users(self) -> Iterator[tuple[str, str]]:
+        """Every user whom a rule or a role names: where, for people, and the name."""
+        for number, rule in enumerate(self.acl):
+            yield f"acl.{number}.user: {rule.user!r}", rule.user
+        for role, logins in self.roles.model_dump().items():
+            for login in logins:
+                yield f"roles.{role}: {login!r}", login
 
     @property
     def on_loopback(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from stompy_broker.auth import is_hash
+from stompy_broker.auth import ANONYMOUS, is_hash
 
 _HEADING = "# Users of stompy-broker; edit with `stompy-broker user`.\n"
 _MODE = 0o600
@@ -32,6 +32,8 @@ def check_login(login: str) -> None:
         raise UsersFileError(
             f"{login!r} cannot be a login: no colon, no control characters, no blanks at the ends"
         )
+    if login in (ANONYMOUS, "*"):
+        raise UsersFileError(f"{login!r} cannot be a login: rules have another meaning for it")
     if login.startswith("#"):
         raise UsersFileError(f"{login!r} cannot be a login: a line with '#' is a comment")
 
