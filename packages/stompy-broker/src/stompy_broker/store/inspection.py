@@ -22,7 +22,7 @@ from urllib.parse import quote
 from stompy.errors import ProtocolError
 from stompy_broker.store.base import StoredSubscription, StoreError
 from stompy_broker.store.directory import FILE, damage, lock_directory, translated
-from stompy_broker.store.rows import CONTENT, check_content, restored_head
+from stompy_broker.store.rows import BODY_LENGTH, CONTENT, check_content, restored_head
 from stompy_broker.store.schema import STEPS, check_ours
 
 _FINDINGS = 100
@@ -121,6 +121,7 @@ class Inspection:
         try:
             found = damage(self._connection, _FINDINGS, thorough=True)
             found += self._without_queue()
+            found += self._miscounted_bodies()
             found += self._damaged_messages()
         except sqlite3.Error as error:
             return [f"{self._file}: cannot be looked through: {error}"]
@@ -135,6 +136,17 @@ class Inspection:
         return [
             f"queue {queue} is missing, and has {count} messages; the first is {first}"
             for queue, count, first in rows
+        ]
+
+    def _miscounted_bodies(self) -> list[str]:
+        rows = self._connection.execute(
+            "SELECT id, messages, count(shared) FROM body LEFT JOIN "
+            "(SELECT body AS shared FROM message WHERE typeof(body) = 'integer') "
+            "ON shared = id GROUP BY id HAVING messages != count(shared)"
+        )
+        return [
+            f"body {number} is shared by {there} messages, and counts {counted}"
+            for number, counted, there in rows
         ]
 
     def _damaged_messages(self) -> list[str]:
@@ -166,10 +178,11 @@ class Inspection:
         with translated(self._file):
             queues = self._connection.execute(
                 "SELECT destination, count(sequence), "
-                "coalesce(sum(length(head) + length(body)), 0), min(received) "
+                f"coalesce(sum(length(head) + {BODY_LENGTH}), 0), min(received) "
                 "FROM queue LEFT JOIN message ON queue = id "
                 "AND sequence NOT IN (SELECT sequence FROM damaged) GROUP BY id "
-                "UNION ALL SELECT NULL, count(*), sum(length(head) + length(body)), min(received) "
+                f"UNION ALL SELECT NULL, count(*), sum(length(head) + {BODY_LENGTH}), "
+                "min(received) "
                 "FROM message WHERE queue NOT IN (SELECT id FROM queue) "
                 "AND sequence NOT IN (SELECT sequence FROM damaged) HAVING count(*) > 0 "
                 "ORDER BY destination"

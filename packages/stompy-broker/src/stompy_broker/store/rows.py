@@ -19,7 +19,23 @@ from stompy_broker.store.batch import Damaged
 SIZED, STAMPED, PRIORITY = 1, 2, 2
 """The flags of a row: two bits, then the priority."""
 
-CONTENT = "sequence, queue, received, expires, flags, message_id, head, body, checksum"
+
+def _of_body(what: str) -> str:
+    return (
+        "CASE typeof(message.body) WHEN 'integer' "
+        f"THEN (SELECT {what.format('shared.body')} FROM body AS shared "
+        "WHERE shared.id = message.body) "
+        f"ELSE {what.format('message.body')} END"
+    )
+
+
+BODY = _of_body("{}")
+"""The body of a row, wherever it is."""
+
+BODY_LENGTH = _of_body("length({})")
+"""Its length; written like this SQLite need not read the body."""
+
+CONTENT = f"sequence, queue, received, expires, flags, message_id, head, {BODY}, checksum"
 """What `check_content` looks at."""
 
 UNKNOWN_QUEUE = "?"
@@ -73,7 +89,8 @@ def restored_messages(
     (doubtful,) = connection.execute("SELECT doubtful FROM state").fetchone()
     rows = connection.execute(
         "SELECT sequence, queue, received, deliveries, failures, due, holder, expires, flags, "
-        "message_id, head, length(body) FROM message ORDER BY sequence"
+        "message_id, head, "
+        f"{BODY_LENGTH} FROM message ORDER BY sequence"
     )
     for sequence, queue, received, deliveries, failures, due, holder, expires, *others in rows:
         if sequence in damaged:

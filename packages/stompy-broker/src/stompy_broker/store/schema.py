@@ -72,6 +72,17 @@ STEPS: tuple[tuple[str, str], ...] = (
         );
         """,
     ),
+    (
+        "bodies that several messages share",
+        # A `message.body` that is an integer is the `id` of one of them.
+        """
+        CREATE TABLE body (
+            id INTEGER PRIMARY KEY,         -- the sequence of the first message that had it
+            messages INTEGER NOT NULL,      -- how many have it
+            body BLOB NOT NULL
+        );
+        """,
+    ),
 )
 
 

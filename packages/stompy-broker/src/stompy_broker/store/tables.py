@@ -3,6 +3,11 @@
 Whoever calls `Tables.write` is alone at that time: the writer's thread, or the event loop's while
 that one is idle.
 
+**A body is stored once.** Messages that came one after the other with the very same body, as those
+do that a topic gives to its durable subscribers, share it: their rows name a row of the table
+``body``, which counts them and goes with the last one. Rows of other messages are as they would be
+without that.
+
 **Few steps.** The interpreter's lock is given away at every step of a statement and taken again
 only some milliseconds later when the event loop is busy. So rows are written many to a statement.
 """
@@ -12,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -40,7 +46,13 @@ _COLUMNS = (
     "head, body, checksum"
 )
 
-Row = tuple[int, int, int, int, int, int, int, int, int, bytes | None, bytes, bytes, int]
+_SHARED_BYTES = 256
+"""Smaller bodies are not worth a row of their own."""
+
+_BODY = 11
+"""The place of the body in a row."""
+
+Row = tuple[object, ...]
 
 
 class Tables:
@@ -68,6 +80,8 @@ class Tables:
             row[0]: Damaged(*row)
             for row in self.connection.execute("SELECT sequence, destination, reason FROM damaged")
         }
+        (shares,) = self.connection.execute("SELECT EXISTS (SELECT 1 FROM body)").fetchone()
+        self._shares = bool(shares)
 
     # -- what survived ------------------------------------------------------------------------
 
@@ -158,6 +172,7 @@ class Tables:
             connection.execute("BEGIN IMMEDIATE")
             self._name_queues(batch)
             self._write_messages(batch)
+            self._remove(batch.removed)
             self._write_settings(batch)
             self._set_aside(batch.damaged)
             connection.execute("COMMIT")
@@ -189,11 +204,39 @@ class Tables:
                 if sequence not in batch.appended
             ],
         )
+
+    def _remove(self, sequences: Sequence[int]) -> None:
+        if self._shares:
+            self._let_go_of_bodies(sequences)
         _many(
             self.connection,
             "DELETE FROM message WHERE sequence IN ({})",
             "?",
-            [(sequence,) for sequence in batch.removed],
+            [(sequence,) for sequence in sequences],
+        )
+
+    def _let_go_of_bodies(self, sequences: Sequence[int]) -> None:
+        """Count off the messages that are about to go; a body that nobody has any more goes, too.
+
+        Messages may be named that are not there, or named twice.
+        """
+        connection, unique = self.connection, list(set(sequences))
+        gone: Counter[int] = Counter()
+        for at in range(0, len(unique), _ROWS):
+            some = unique[at : at + _ROWS]
+            marks = ",".join("?" * len(some))
+            rows = connection.execute(
+                f"SELECT body FROM message WHERE sequence IN ({marks}) "
+                "AND typeof(body) = 'integer'",
+                some,
+            )
+            gone.update(body for (body,) in rows)
+        connection.executemany(
+            "UPDATE body SET messages = messages - ? WHERE id = ?",
+            [(count, body) for body, count in gone.items()],
+        )
+        connection.executemany(
+            "DELETE FROM body WHERE id = ? AND messages <= 0", [(body,) for body in gone]
         )
 
     def _write_settings(self, batch: Batch) -> None:
@@ -241,6 +284,8 @@ class Tables:
         noted, queues = batch.noted.get, self.queues
         received, flags, queue, of_head = 0, 0, 0, 0
         last: tuple[object, ...] = ()
+        before, first = b"", 0  # the body of the message before, and the first one that had it
+        shared: dict[int, list[int]] = {}  # places in `rows`, by the first message with a body
         for sequence, (destination, message) in batch.appended.items():
             head, expires = message.head, message.expires
             alike = (head, message.stamp, destination, expires)
@@ -252,6 +297,10 @@ class Tables:
                 )
             now = noted(sequence) or (message.deliveries, message.failures, 0, 0)
             body = message.body or b""
+            if body is not before:
+                before, first = body, sequence
+            elif len(body) >= _SHARED_BYTES:
+                shared.setdefault(first, [len(rows) - 1]).append(len(rows))
             rows.append(
                 (
                     sequence,
@@ -266,7 +315,20 @@ class Tables:
                     checksum(of_head, sequence, body),
                 )
             )
+        if shared:
+            self._share(shared, rows)
         return rows
+
+    def _share(self, shared: Mapping[int, Sequence[int]], rows: list[Row]) -> None:
+        """Store bodies once, and have the rows at these places name them."""
+        self._shares = True
+        self.connection.executemany(
+            "INSERT INTO body VALUES (?,?,?)",
+            [(first, len(places), rows[places[0]][_BODY]) for first, places in shared.items()],
+        )
+        for first, places in shared.items():
+            for place in places:
+                rows[place] = (*rows[place][:_BODY], first, rows[place][-1])
 
 
 def _raise_unless_damage(error: sqlite3.DatabaseError) -> None:
