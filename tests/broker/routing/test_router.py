@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
 from tests.support.house import WALL, Taker, Time, make_head, make_router
 
 from stompy.errors import ProtocolError
@@ -9,6 +12,7 @@ from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.message import SharedMessage
 from stompy_broker.policy import Policy
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.router import Router
 from stompy_broker.store.memory import MemoryStore
 
 
@@ -230,6 +234,78 @@ def test_queues_that_push_into_each_other_come_to_an_end() -> None:
         for name in "abc":
             router.queues[name].attach(Taker(10, auto=True))
         assert router.pressure.used == 0
+
+
+def circle(time: Time, store: MemoryStore | None = None, **settings: object) -> Router:
+    """Queues whose messages go to the next one when their time is over."""
+    rings = [
+        Policy.model_validate(
+            {"match": f"/queue/{name}", "message_ttl": 1000, "expired_to": f"/queue/{other}"}
+            | settings
+        )
+        for name, other in ("ab", "bc", "ca")
+    ]
+    return make_router(time, *rings, store=store)
+
+
+def turn(time: Time, times: int = 1) -> None:
+    """Let messages expire that often."""
+    for _ in range(times):
+        time.advance(1.1)
+
+
+def test_what_comes_round_without_a_rejection_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    time = Time()
+    router = circle(time)
+    for number in range(3):
+        router.publish(to("/queue/b"), make_head("/queue/b"), b"%d" % number)
+    turn(time, 2)
+    (first, *_) = router.queues["a"].browse()
+    assert first.head.headers()["x-death-path"] == "/queue/b,/queue/c"
+    turn(time, 4)
+    assert [router.queues[name].ready for name in "abc"] == [0, 0, 0]
+    assert [router.queues[name].expired for name in "abc"] == [3, 3, 3]
+    assert router.pressure.used == 0
+    assert "/queue/a: it gives up messages to /queue/b" in caplog.text
+    assert [event.type for event in router.events.recent].count("queue.circle") == 1
+
+
+def test_a_circle_with_a_rejection_in_it_goes_on() -> None:
+    time, taker = Time(), Taker(100)
+    router = circle(time, dead_letter="/queue/c")
+    router.queue("b").attach(taker)
+    router.publish(to("/queue/a"), make_head("/queue/a"), b"x")
+    for deliveries in range(1, 6):
+        turn(time, 3)
+        assert len(taker.taken) == deliveries
+        router.queues["b"].settle(taker.taken[-1], Rejection(requeue=False))
+        assert "x-death-path" not in router.queues["c"].browse()[0].head.headers()
+
+
+def test_a_message_knows_its_way_after_a_restart() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    router = circle(time, store)
+    router.publish(to("/queue/a"), make_head("/queue/a"), b"x")
+    turn(time)
+    (waiting,) = router.queues["b"].browse()
+    path = waiting.head.headers()["x-death-path"]
+    router = circle(time)
+    router.publish(to("/queue/b"), waiting.head, b"x")
+    turn(time)
+    assert router.queues["c"].browse()[0].head.headers()["x-death-path"] == f"{path},/queue/b"
+    turn(time)
+    assert "a" not in router.queues
+
+
+def test_a_path_has_an_end() -> None:
+    """A chain of queues with long names must not make the headers too long for its consumer."""
+    time, names = Time(), [f"{number}{'x' * 200}" for number in range(40)]
+    router = make_router(time)
+    for name, other in pairwise(names):
+        router.queue(name, {"x-message-ttl": "1000", "x-dead-letter-routing-key": other})
+    router.publish(to(f"/queue/{names[0]}"), make_head(), b"x")
+    turn(time, 40)
+    assert all(not queue.ready for queue in router)
 
 
 def test_a_topic_s_messages_live_as_long_as_each_subscriber_s_policy_says() -> None:

@@ -60,6 +60,7 @@ DEATH_HEADERS = frozenset(
         "original-ttl",
         "x-death-count",
         "x-death-info",
+        "x-death-path",
         "x-death-time",
         "x-first-death-queue",
         "x-first-death-reason",

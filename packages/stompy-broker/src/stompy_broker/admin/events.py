@@ -37,6 +37,8 @@ EVENTS: Mapping[str, str] = {
     "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",
     "message.dropped": "A queue gave up a message, which is gone.",
     "message.expired": "The time of a message was over.",
+    "queue.circle": "Messages that queues gave up came round to a queue that they had passed, and "
+    "are dropped. At most once a minute.",
     "queue.created": "A queue was made.",
     "queue.deleted": "A queue was deleted; `reason` says why.",
     "queue.paused": "An operator paused a queue.",

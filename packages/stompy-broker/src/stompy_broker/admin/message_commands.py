@@ -473,6 +473,7 @@ def _head(
     if revives:
         headers = {name: value for name, value in headers.items() if name not in _OF_A_DEATH}
     headers["destination"] = str(destination)
+    headers.pop("x-death-path", None)  # somebody wants it where it goes now
     if message.expires:
         for name in ("ttl", "expiration"):
             headers.pop(name, None)

@@ -1,7 +1,14 @@
-"""Dead letters: where messages go that a queue gives up, and what is written on them."""
+"""Dead letters: where messages go that a queue gives up, and what is written on them.
+
+Queues may give up messages to each other in a circle. A message that has come round without being
+rejected by anybody would go on like that for ever, as fast as the broker can. So it carries the
+queues that it has passed since, and is dropped when it is to come to one of them again, as in
+RabbitMQ.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from stompy.admin.rows import Event
@@ -11,7 +18,21 @@ from stompy_broker.message import Message, MessageHead
 from stompy_broker.policy import DEAD_LETTER
 from stompy_broker.routing.queue import Queue
 
+log = logging.getLogger("stompy_broker.router")
+
 DEAD_LETTER_PREFIX = "DLQ."
+
+PATH = "x-death-path"
+"""The queues that a message has passed since somebody rejected it, with commas between."""
+
+_LONGEST_PATH = 4096
+"""Characters of it; then it is as good as a circle."""
+
+_BY_ITSELF = frozenset(("expired", "maxlen"))
+"""Causes that need no consumer."""
+
+_RETELL_MS = 60_000
+"""Circles are told of at most this often."""
 
 _NO_LONGER = frozenset(("expiration", "expires", "ttl"))
 """Headers that would end a dead letter as well."""
@@ -59,6 +80,8 @@ class Graves:
         self._events = events
         self._depth = 0
         self._pushing: set[str] = set()
+        self._circled = 0  # dropped since it was told
+        self._tell_at = 0
 
     def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
         """Move a message that a queue gives up to where its policy says, or drop it.
@@ -68,13 +91,17 @@ class Graves:
         if cause == "expired":
             queue.expired += 1
         target, name = self._target(queue, message, cause)
+        path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
+        if target in _passed(path) or len(path) > _LONGEST_PATH:
+            self._tell_of_circle(queue, target)
+            target = ""
         if "message" in self._events.detailed:
             self._tell(queue, message, cause, reason, is_kept=bool(target))
         if not target:
             queue.dropped += cause != "expired"
             return
         queue.dead_lettered += 1
-        head = self._head(message, target, name, cause, reason)
+        head = self._head(message, target, name, cause, reason, path)
         assert message.body is not None
         self._depth += 1
         if cause == "maxlen":
@@ -100,10 +127,35 @@ class Graves:
             return "", ""
         return target, name
 
+    def _path(self, queue: Queue, message: Message) -> str:
+        """The queues that a message has passed by itself, with this one."""
+        before = message.head.headers().get(PATH, "")
+        return f"{before},{queue.destination}" if before else queue.destination
+
+    def _tell_of_circle(self, queue: Queue, target: str) -> None:
+        now = self._wall()
+        self._circled += 1
+        if now < self._tell_at:
+            return
+        why = f"it gives up messages to {target}, where they have been before"
+        log.warning(
+            "%s: %s; %d dropped, because they would go round for ever",
+            queue.destination,
+            why,
+            self._circled,
+        )
+        self._events.tell(
+            Event(
+                type="queue.circle", severity="warning", destination=queue.destination, reason=why
+            )
+        )
+        self._circled, self._tell_at = 0, now + _RETELL_MS
+
     def _head(
-        self, message: Message, target: str, name: str, cause: str, reason: str
+        self, message: Message, target: str, name: str, cause: str, reason: str, path: str
     ) -> MessageHead:
         headers = message.head.headers()
+        headers.pop(PATH, None)
         origin = headers["destination"]
         for header in _NO_LONGER & headers.keys():
             headers[f"original-{header}"] = headers.pop(header)
@@ -119,6 +171,8 @@ class Graves:
         }
         if reason:
             headers["x-death-info"] = reason
+        if path:
+            headers[PATH] = path
         return MessageHead.from_headers(headers, message_id=message.message_id.encode())
 
     def _tell(
@@ -138,3 +192,8 @@ class Graves:
                 },
             )
         )
+
+
+def _passed(path: str) -> set[str]:
+    """The queues of a path. No name has a comma and a slash in it."""
+    return {f"/{part.removeprefix('/')}" for part in path.split(",/")} if path else set()
