@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.support.wire import cheap_hash
 
 from stompy_broker.auth import ANONYMOUS, Role, hash_password

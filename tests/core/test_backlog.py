@@ -33,6 +33,23 @@ def test_frames_come_out_in_the_order_in_which_they_came():
     assert not backlog.move()
 
 
+def test_it_is_overfull_with_four_times_as_much():
+    backlog = Backlog(max_frames=4, max_bytes=100)
+    for number in range(7):
+        backlog.put([message(number)], 1)
+        assert not backlog.overfull
+    backlog.put([message(7)], 1)
+    assert backlog.overfull
+    backlog.move()
+    assert not backlog.overfull
+    backlog.put([message(8)], 199)
+    assert not backlog.overfull
+    backlog.put([message(9)], 1)
+    assert backlog.overfull
+    backlog.discard()
+    assert not backlog.overfull
+
+
 def test_it_is_full_with_half_the_frames_or_half_the_bytes():
     backlog = Backlog(max_frames=4, max_bytes=100)
     backlog.put([message(1)], 10)

@@ -163,6 +163,38 @@ def test_a_handle_that_nobody_reads_holds_up_the_reader_and_nothing_is_lost():
         client.close()
 
 
+@pytest.mark.parametrize("in_hand", [False, True])
+def test_what_is_read_while_an_outcome_is_awaited_has_a_bound_too(in_hand):
+    count = 40_000
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        asked = peer.expect("SEND")
+        lines = "destination:/queue/q\nsubscription:s1\n"
+        for number in range(count):
+            peer.write(f"MESSAGE\n{lines}message-id:m{number}\n\n^@")
+        peer.receipt(asked)
+        peer.expect("DISCONNECT")
+
+    with ScriptedServer(script) as server, stompy.connect(server.address) as client:
+        if in_hand:
+            handle = client.subscription("/queue/q", "auto", id="s1")
+            take, crowd = handle.get, handle._inbox
+        else:
+            client.subscribe("/queue/q", "auto", id="s1", receipt=True)
+            take, crowd = client.recv, client._link.inbox
+        confirmation = client.post("/queue/q")
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(confirmation.result, 60)
+            eventually(lambda: crowd.overfull)
+            with pytest.raises(stompy.STOMPTimeout, match=r"\d+ frames .* are not fetched, and no"):
+                confirmation.result(0.05)
+            assert [take(10)["message-id"] for _ in range(count)][-1] == f"m{count - 1}"
+            assert waiting.result(30) == confirmation.receipt_id
+        client.close()
+
+
 def test_handlers_may_call_anything_while_the_socket_is_full():
     go_on = threading.Event()
     body = b"x" * 1024 * 1024

@@ -230,8 +230,10 @@ def test_a_full_inbox_opens_for_who_waits_for_a_receipt_behind_the_messages():
     waiter = Outcome(lambda: inbox.claim_receipt("r1", 10))
     eventually(lambda: inbox.asked == 1)
     assert not inbox.full
-    inbox.put([message(n) for n in range(3, 100)], 1)
+    inbox.put([message(n) for n in range(3, 8)], 1)
     assert not inbox.full
+    inbox.put([message(n) for n in range(8, 100)], 1)
+    assert inbox.full  # there is a bound to that, too
     assert waiter.pending
     inbox.put([receipt("r1")], 1)
     assert waiter.get() == receipt("r1")

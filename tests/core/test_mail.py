@@ -13,7 +13,8 @@ from stompy.mail import Mail, Mailroom
 
 class Box:
     def __init__(self) -> None:
-        self._full = False
+        self._full = self._overfull = False
+        self._waiting = 0
         self.got: list[tuple[str, int]] = []
 
     def _put(self, frames: list[STOMPFrame], epoch: int) -> None:

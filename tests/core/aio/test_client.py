@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from tests.support.looping import run
+from tests.support.looping import run, soon
 from tests.support.scripted_server import Peer, ScriptedServer, obedient
 
 import stompy
@@ -490,3 +490,38 @@ def test_asyncio_is_loaded_on_first_use():
     assert stompy.aio is aio
     with pytest.raises(AttributeError, match="no attribute 'oia'"):
         stompy.oia  # noqa: B018
+
+
+@pytest.mark.parametrize("in_hand", [False, True])
+def test_what_is_read_while_an_outcome_is_awaited_has_a_bound_too(in_hand):
+    count = 40_000
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.receipt(peer.expect("SUBSCRIBE"))
+        asked = peer.expect("SEND")
+        lines = "destination:/queue/q\nsubscription:s1\n"
+        for number in range(count):
+            peer.write(f"MESSAGE\n{lines}message-id:m{number}\n\n^@")
+        peer.receipt(asked)
+        peer.expect("DISCONNECT")
+
+    async def main() -> None:
+        async with aio.connect(server.address) as client:
+            if in_hand:
+                handle = await client.subscription("/queue/q", "auto", id="s1")
+                take, crowd = handle.get, handle._inbox
+            else:
+                await client.subscribe("/queue/q", "auto", id="s1", receipt=True)
+                take, crowd = client.recv, client._session.inbox
+            confirmation = await client.post("/queue/q")
+            waiting = asyncio.create_task(confirmation.result(60))
+            await soon(lambda: crowd.overfull)
+            with pytest.raises(STOMPTimeout, match=r"\d+ frames .* are not fetched, and no more"):
+                await confirmation.result(0.05)
+            assert [(await take(10))["message-id"] for _ in range(count)][-1] == f"m{count - 1}"
+            assert await waiting == confirmation.receipt_id
+            await client.close()
+
+    with ScriptedServer(script) as server:
+        run(main)

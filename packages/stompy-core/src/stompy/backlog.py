@@ -8,6 +8,8 @@ Both clients keep their frames in one. The invariants:
 * Each chamber takes half of the bound. When that of the arrivals has its half the backlog is full,
   which holds up the reader; the next move makes it not full again. What does not fit any more is
   what the last piece read brought beyond the mark.
+* Who waits for an answer that may stand behind frames has more read than that, up to `PATIENCE`
+  times as much (`Backlog.overfull`). Nothing has more read than that.
 * Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
   also stand among the frames, for who reads them there, but do not fill the backlog: those that
   were claimed are thrown out, and of the others a bounded number is kept.
@@ -22,6 +24,8 @@ from stompy.frame import STOMPFrame
 
 MAX_FRAMES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
+PATIENCE = 4
+"""How many times the bounds are read while somebody waits for an answer."""
 MAX_RECEIPTS = 50_000
 """How many receipts nobody asked about are remembered."""
 
@@ -58,6 +62,11 @@ class Backlog:
         self._arrived_receipts = 0
         self._sweep_at = _SWEEP_AT
         self._noted: dict[str, STOMPFrame] = {}
+
+    @property
+    def overfull(self) -> bool:
+        """Whether the reader should wait even if an answer may stand behind what is here."""
+        return self.full and self._is_over(PATIENCE)
 
     def __len__(self) -> int:
         """How many frames wait to be fetched, RECEIPTs included."""
@@ -119,9 +128,10 @@ class Backlog:
         """Take a receipt, if it has come; what was noted before under an id used again, too."""
         return self._noted.pop(receipt_id, None)
 
-    def _is_over(self) -> bool:
+    def _is_over(self, times: int = 1) -> bool:
         messages = len(self._arrived) - self._arrived_receipts
-        return messages >= self._half_frames or self._arrived_bytes >= self._half_bytes
+        most_frames, most_bytes = times * self._half_frames, times * self._half_bytes
+        return messages >= most_frames or self._arrived_bytes >= most_bytes
 
     def _note(self, receipts: Sequence[STOMPFrame]) -> None:
         noted = self._noted
@@ -148,3 +158,16 @@ class Backlog:
         self._arrived_receipts -= len(self._arrived) - len(kept)
         self._arrived = deque(kept)
         self._sweep_at = max(_SWEEP_AT, 2 * self._arrived_receipts)
+
+
+def within(timeout: float | None) -> str:
+    """How long somebody has waited, behind what for."""
+    return "" if timeout is None else f" within {timeout:g} s"
+
+
+def hindrance(unfetched: int) -> str:
+    """Why an answer is not read, behind that it did not come."""
+    return (
+        f": {unfetched} frames that came before it are not fetched, and no more are read until "
+        "some are (fetch in another thread, or subscribe with an ack mode and a prefetch)"
+    )

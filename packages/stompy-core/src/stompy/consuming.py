@@ -424,6 +424,16 @@ class Subscription(Replier):
         """Whether so much waits that the reader should."""
         return self._inbox.full
 
+    @property
+    def _overfull(self) -> bool:
+        """Whether the reader should even if somebody waits for an answer."""
+        return self._inbox.overfull
+
+    @property
+    def _waiting(self) -> int:
+        """How many messages came and were not fetched yet."""
+        return len(self._inbox)
+
     def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take what the I/O thread has read."""
         if self._ended:

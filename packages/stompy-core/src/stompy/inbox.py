@@ -7,7 +7,7 @@
   ``popleft`` needs none. Only who finds it empty takes the lock, and moves over everything that
   has arrived.
 * So a receiver takes one lock, and is woken at most once, for each batch and not for each frame.
-* The bound is lifted while somebody waits for a receipt, which may stand behind messages.
+* The bound is raised while somebody waits for a receipt, which may stand behind messages.
 * After `end` what is there can still be fetched. After `discard` nothing can.
 """
 
@@ -18,7 +18,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 
-from stompy.backlog import MAX_BYTES, MAX_FRAMES, MAX_RECEIPTS, Backlog
+from stompy.backlog import (
+    MAX_BYTES,
+    MAX_FRAMES,
+    MAX_RECEIPTS,
+    Backlog,
+    hindrance,
+    within,
+)
 from stompy.errors import STOMPTimeout
 from stompy.frame import STOMPFrame
 
@@ -60,7 +67,16 @@ class Inbox:
     @property
     def full(self) -> bool:
         """Whether the reader should wait."""
-        return self._full
+        return self._backlog.overfull if self._waiting_for_receipts else self._full
+
+    @property
+    def overfull(self) -> bool:
+        """Whether it should wait even if an answer may stand behind what is here."""
+        return self._backlog.overfull
+
+    @property
+    def _hindrance(self) -> str:
+        return hindrance(len(self)) if self.full else ""
 
     @property
     def ended(self) -> bool:
@@ -114,13 +130,18 @@ class Inbox:
                     if not self._move():
                         if self._ended:
                             return None
-                        self._wait(self._something_arrived, deadline, "no frame came in time")
+                        self._wait(
+                            self._something_arrived,
+                            deadline,
+                            lambda: f"no frame came{within(timeout)}",
+                        )
 
     def _move(self) -> bool:
         """Move what has arrived to where receivers take it; false if there was nothing."""
+        was_full = self._backlog.full
         if not self._backlog.move():
             return False
-        if self._full:
+        if was_full:
             self._full = False
             self._made_room()
         return True
@@ -141,8 +162,11 @@ class Inbox:
                 while (frame := self._backlog.claim_receipt(receipt_id)) is None:
                     if self._ended:
                         return None
-                    reason = f"no receipt {receipt_id!r} came in time"
-                    self._wait(self._receipt_arrived, deadline, reason)
+                    self._wait(
+                        self._receipt_arrived,
+                        deadline,
+                        lambda: f"no receipt {receipt_id!r} came{within(timeout)}{self._hindrance}",
+                    )
                 return frame
             finally:
                 self._waiting_for_receipts -= 1
@@ -188,9 +212,11 @@ class Inbox:
         self.end()
 
     @staticmethod
-    def _wait(condition: threading.Condition, deadline: float | None, reason: str) -> None:
+    def _wait(
+        condition: threading.Condition, deadline: float | None, reason: Callable[[], str]
+    ) -> None:
         """Wait for a sign, which may come for nothing."""
         remaining = None if deadline is None else deadline - monotonic()
         if remaining is not None and remaining <= 0:
-            raise STOMPTimeout(reason)
+            raise STOMPTimeout(reason())
         condition.wait(remaining)

@@ -8,8 +8,8 @@ while there is somebody to sort for. The invariants:
 * A MESSAGE finds its way by ``subscription`` alone. What still comes for a subscription that has
   ended is dropped: the broker has it back.
 * An outcome is settled under the lock, and who waits for one is woken once for each piece.
-* While somebody waits for an outcome reading goes on, however much was not fetched yet: what is
-  waited for may stand behind it.
+* While somebody waits for an outcome reading goes on beyond the bound of what was not fetched yet,
+  up to another one: what is waited for may stand behind it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Protocol
 
 from stompy.addressees import Addressees
+from stompy.backlog import hindrance, within
 from stompy.confirmations import Confirmation, Confirmations
 from stompy.dial import broker_error
 from stompy.dialect import Dialect
@@ -35,6 +36,14 @@ class Box(Protocol):
     @property
     def _full(self) -> bool:
         """Whether it should get no more for now."""
+
+    @property
+    def _overfull(self) -> bool:
+        """Whether it should not even if an answer may stand behind that."""
+
+    @property
+    def _waiting(self) -> int:
+        """How many messages wait to be fetched."""
 
     def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Take messages, from the I/O thread."""
@@ -55,6 +64,7 @@ class Mailroom:
         self._waiting = 0
         self._refusal: tuple[STOMPError, bool] | None = None
         self._made_room: Callable[[], None] = _nothing
+        self._inbox: Inbox | None = None
         self._renew_lock()
 
     def _renew_lock(self) -> None:
@@ -103,10 +113,18 @@ class Mailroom:
                 while not condition():
                     remaining = None if deadline is None else deadline - monotonic()
                     if remaining is not None and remaining <= 0:
-                        raise STOMPTimeout(f"{what} within {timeout:g} s")
+                        raise STOMPTimeout(f"{what}{within(timeout)}{self._hindrance()}")
                     self._settled.wait(remaining)
             finally:
                 self._waiting -= 1
+
+    def _hindrance(self) -> str:
+        """What keeps an answer from being read."""
+        inbox = self._inbox
+        if inbox is not None and inbox.overfull:
+            return hindrance(len(inbox))
+        crowds = [box._waiting for box in tuple(self._boxes.held.values()) if box._overfull]
+        return hindrance(sum(crowds)) if crowds else ""
 
     # -- the I/O thread ----------------------------------------------------------------------
 
@@ -125,8 +143,14 @@ class Mailroom:
         """Whether a box is full."""
         return any(box._full for box in tuple(self._boxes.held.values()))
 
-    def opened(self, made_room: Callable[[], None]) -> None:
+    @property
+    def overfull(self) -> bool:
+        """Whether a box is fuller than any wait is worth."""
+        return any(box._overfull for box in tuple(self._boxes.held.values()))
+
+    def opened(self, inbox: Inbox, made_room: Callable[[], None]) -> None:
         """A connection begins; the function has its I/O thread look round."""
+        self._inbox = inbox
         self._refusal = None
         self._made_room = made_room
 
@@ -214,13 +238,15 @@ class Mail(Inbox):
         self._dialect = dialect
         self._tell_end = ended
         self._keeps_errors = keeps_errors
-        room.opened(made_room)
+        room.opened(self, made_room)
 
     @property
     def full(self) -> bool:
         """Whether the reader should wait."""
         room = self._room
-        return room.patient and (self._full or room.full)
+        if room.patient and not self._waiting_for_receipts:
+            return self._full or room.full
+        return self.overfull or room.overfull
 
     def put(self, frames: Sequence[STOMPFrame], size: int) -> None:
         """Hand over what one read brought, oldest first."""

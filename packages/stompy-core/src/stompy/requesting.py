@@ -31,7 +31,8 @@ class Replies(Replier):
         late: how many replies nobody waited for any more.
     """
 
-    _full = False
+    _full = _overfull = False
+    _waiting = 0
 
     def __init__(self, line: Lifeline) -> None:
         self._line = line

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from stompy.aio.signal import Signal, deadline_after
+from stompy.backlog import within
 from stompy.confirmations import Confirmation as PureConfirmation
 from stompy.confirmations import Outcome
 from stompy.errors import STOMPError, STOMPTimeout
+
+
+class Room(Protocol):
+    """Where answers are sorted out."""
+
+    def urgently(self) -> AbstractContextManager[None]:
+        """Entered while somebody waits for one."""
+
+    def hindrance(self) -> str:
+        """What keeps one from being read."""
 
 
 class Confirmation(PureConfirmation):
@@ -16,17 +28,14 @@ class Confirmation(PureConfirmation):
 
     Args:
         receipt_id: the receipt that was asked for.
-        urgently: entered while somebody waits, so that the answer is read however many messages
-            stand before it.
+        room: where it is sorted out; has the answer read though many messages stand before it.
     """
 
-    __slots__ = ("_settled", "_urgently")
+    __slots__ = ("_room", "_settled")
 
-    def __init__(
-        self, receipt_id: str, urgently: Callable[[], AbstractContextManager[None]]
-    ) -> None:
+    def __init__(self, receipt_id: str, room: Room) -> None:
         super().__init__(receipt_id)
-        self._urgently = urgently
+        self._room = room
         self._settled = Signal()
 
     def settle(self, outcome: Outcome, error: STOMPError | None = None) -> None:
@@ -42,7 +51,7 @@ class Confirmation(PureConfirmation):
         """
         if not self.done:
             deadline = deadline_after(timeout)
-            with self._urgently():
+            with self._room.urgently():
                 while not self.done:
                     if not await self._settled.wait(deadline):
                         return False
@@ -63,7 +72,9 @@ class Confirmation(PureConfirmation):
             STOMPTimeout: it did not answer in time; that may come later.
         """
         if not await self.wait(timeout):
-            raise STOMPTimeout(f"no receipt {self.receipt_id!r} came in time")
+            raise STOMPTimeout(
+                f"no receipt {self.receipt_id!r} came{within(timeout)}{self._room.hindrance()}"
+            )
         return self.check()
 
     def __await__(self) -> Generator[object, None, str]:

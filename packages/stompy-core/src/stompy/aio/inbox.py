@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stompy.aio.signal import Signal, deadline_after
-from stompy.backlog import Backlog
+from stompy.backlog import Backlog, hindrance, within
 from stompy.errors import STOMPTimeout
 from stompy.frame import STOMPFrame
 
@@ -34,6 +34,11 @@ class Inbox:
     def full(self) -> bool:
         """Whether the reader should wait."""
         return self._backlog.full
+
+    @property
+    def overfull(self) -> bool:
+        """Whether it should wait even if an answer may stand behind what is here."""
+        return self._backlog.overfull
 
     @property
     def ended(self) -> bool:
@@ -116,7 +121,8 @@ class Inbox:
         deadline = deadline_after(timeout)
         while (frame := self._backlog.claim_receipt(receipt_id)) is None and not hopeless():
             if not await self._arrival.wait(deadline):
-                raise STOMPTimeout(f"no receipt {receipt_id!r} came in time")
+                hindered = hindrance(len(self)) if self.overfull else ""
+                raise STOMPTimeout(f"no receipt {receipt_id!r} came{within(timeout)}{hindered}")
         return frame
 
     def look_again(self) -> None:

@@ -5,8 +5,8 @@
 * A MESSAGE finds its way by ``subscription`` alone. What still comes for a subscription that has
   ended is dropped: the broker has it back.
 * Sorting is done once for each piece that was read, and only while there is somebody to sort for.
-* Nothing is read while something that nobody fetches is full, unless somebody waits for an answer,
-  which may stand behind it.
+* Nothing is read while something that nobody fetches is full. While somebody waits for an answer,
+  which may stand behind it, it may be overfull.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from stompy.aio.confirmation import Confirmation
 from stompy.aio.inbox import Inbox
 from stompy.aio.link import Link
 from stompy.aio.signal import Signal, deadline_after
+from stompy.backlog import hindrance, within
 from stompy.confirmations import Confirmations
 from stompy.dial import broker_error
 from stompy.dialect import UNKNOWN, Dialect
@@ -34,6 +35,14 @@ class Receiver(Protocol):
     @property
     def _full(self) -> bool:
         """Whether it wants no more for the time being."""
+
+    @property
+    def _overfull(self) -> bool:
+        """Whether it wants no more even if somebody waits for an answer."""
+
+    @property
+    def _waiting(self) -> int:
+        """How many messages it has that nobody has fetched."""
 
     def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Messages came over a connection."""
@@ -121,7 +130,7 @@ class Mailroom:
 
     def expect(self, receipt_id: str) -> Confirmation:
         """A frame with this receipt is about to be sent, and its outcome matters."""
-        confirmation = Confirmation(receipt_id, self.urgently)
+        confirmation = Confirmation(receipt_id, self)
         self.confirmations.expect(confirmation)
         return confirmation
 
@@ -137,8 +146,18 @@ class Mailroom:
 
     def regulate(self) -> None:
         """Read, unless something that nobody fetches has reached its bound."""
-        full = self.inbox.full or any(receiver._full for receiver in self.receivers.values())
-        self.link.read(self._urgent > 0 or not full)
+        if self._urgent:
+            full = self.inbox.overfull or any(one._overfull for one in self.receivers.values())
+        else:
+            full = self.inbox.full or any(one._full for one in self.receivers.values())
+        self.link.read(not full)
+
+    def hindrance(self) -> str:
+        """What keeps an answer from being read."""
+        crowds = [one._waiting for one in self.receivers.values() if one._overfull]
+        if self.inbox.overfull:
+            crowds.append(len(self.inbox))
+        return hindrance(sum(crowds)) if crowds else ""
 
     async def wait_settled(self, timeout: float | None) -> None:
         """Wait until no confirmation is pending.
@@ -150,4 +169,7 @@ class Mailroom:
         with self.urgently():
             while self.confirmations:
                 if not await self._settled.wait(deadline):
-                    raise STOMPTimeout(f"{len(self.confirmations)} receipts did not come in time")
+                    count = len(self.confirmations)
+                    raise STOMPTimeout(
+                        f"{count} receipts did not come{within(timeout)}{self.hindrance()}"
+                    )

@@ -114,6 +114,16 @@ class Requests(Replier):
         """Whether it wants no more: it keeps nothing."""
         return False
 
+    @property
+    def _overfull(self) -> bool:
+        """The same, if somebody waits for an answer."""
+        return False
+
+    @property
+    def _waiting(self) -> int:
+        """How many it has that nobody has fetched."""
+        return 0
+
     def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Replies came."""
         for frame in frames:

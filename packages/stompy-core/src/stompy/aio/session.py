@@ -245,7 +245,7 @@ class Session(Mailroom, Owner):
         if wanted.confirm:
             return self.ask(link, "SUBSCRIBE", headers, receipt_id)
         self.write(link, "SUBSCRIBE", headers)
-        told = Confirmation(receipt_id, self.urgently)
+        told = Confirmation(receipt_id, self)
         told.settle(Outcome.ACCEPTED)
         return told
 

@@ -391,6 +391,16 @@ class Subscription(Replier):
         """Whether it wants no more for the time being."""
         return self._inbox.full
 
+    @property
+    def _overfull(self) -> bool:
+        """Whether it wants no more even if somebody waits for an answer."""
+        return self._inbox.overfull
+
+    @property
+    def _waiting(self) -> int:
+        """How many messages came and were not fetched yet."""
+        return len(self._inbox)
+
     def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Messages came over a connection."""
         if self._draining or self._ended:
