@@ -19,7 +19,7 @@ from tests.support.secure import (
 
 import stompy
 from stompy.transport.layers import LayerError
-from stompy.transport.tls import TLSLayer
+from stompy.transport.tls import TLSLayer, _failure, as_options
 
 
 def tls_server(*scripts, context: ssl.SSLContext | None = None) -> ScriptedServer:
@@ -249,3 +249,12 @@ def test_bytes_that_were_changed_on_the_way(ends):
     record[-1] ^= 1
     with pytest.raises(LayerError, match=r"mac|decrypt"):
         server.receive(bytes(record))
+
+
+def test_what_a_certificate_error_advises_on_a_command_line():
+    error = ssl.SSLCertVerificationError()
+    error.reason = "CERTIFICATE_VERIFY_FAILED"
+    error.verify_message = "self-signed certificate"
+    advice = as_options(str(_failure(error)))
+    assert "as --ca-file, or the name in it as --server-hostname" in advice
+    assert "TLS(" not in advice

@@ -261,7 +261,8 @@ def test_tls(tmp_path) -> None:
     settings = {"listen": {"port": 0}, "store": {"data": ""}, "tls": {"cert": cert, "port": 0}}
     with running(load_config(overrides=settings)) as broker:
         (url,) = [url for url in broker.urls if url.startswith("stomps://")]
-        assert run(url, "--once", "--tls-ca", ca_file(tmp_path)).returncode == 0
+        assert run(url, "--once", "--ca-file", ca_file(tmp_path)).returncode == 0
+        assert run(url, "--once", "--tls-ca", ca_file(tmp_path)).returncode == 0  # as it was
         refused = run(url, "--once")
     assert refused.returncode == 3
     assert "certificate" in refused.stderr

@@ -13,6 +13,7 @@ import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, eventually, obedient
 from tests.support.secure import ca_file, server_context
 
+import stompy
 from stompy.cli import main, options
 
 COMMAND = [sys.executable, "-m", "stompy"]
@@ -461,3 +462,38 @@ def test_a_broker_with_a_certificate_of_its_own(tmp_path):
         url = server.url.replace("stomp://", "stomps://")
         arguments = ["--ca-file", ca_file(tmp_path), "--url", url]
         assert main(["send", "/queue/q", "x", *arguments]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--cert-file", "{ca}", "--key-file", "nowhere"], "--cert-file '{ca}', --key-file"),
+        (["--key-file", "{ca}"], "--key-file needs the certificate as well: --cert-file"),
+        (["--insecure", "--ca-file", "{ca}"], "--insecure verifies nothing, so --ca-file"),
+    ],
+)
+def test_errors_of_encryption_speak_of_options(tmp_path, capsys, arguments, advice):
+    ca = ca_file(tmp_path)
+    arguments = [one.format(ca=ca) for one in arguments]
+    assert main(["ping", *arguments, "--url", "stomps://127.0.0.1:1"]) == 2
+    err = capsys.readouterr().err
+    assert advice.format(ca=ca) in err
+    assert "TLS(" not in err
+    assert "_file" not in err
+
+
+def test_a_certificate_for_another_name(tmp_path):
+    context = server_context()
+    with ScriptedServer(
+        obedient, dress=lambda connection: context.wrap_socket(connection, server_side=True)
+    ) as server:
+        url = server.url.replace("stomp://", "stomps://")
+        arguments = ["--ca-file", ca_file(tmp_path), "--server-hostname", "localhost"]
+        assert main(["send", "/queue/q", "x", *arguments, "--url", url]) == 0
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"stompy {stompy.__version__}\n"

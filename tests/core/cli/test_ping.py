@@ -8,6 +8,7 @@ import pytest
 from tests.support.scripted_server import Peer, ScriptedServer
 
 from stompy.cli import main
+from stompy.cli.ping import _ms
 
 
 def test_for_people(broker, capsys):
@@ -64,3 +65,11 @@ def test_wrong_usage(arguments, capsys):
         main(["ping", *arguments])
     assert caught.value.code == 2
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0000123456, "0.0123 ms"), (0.1234, "123 ms"), (1.0, "1000 ms"), (12.3456, "12300 ms")],
+)
+def test_times_have_no_exponent(seconds, shown):
+    assert _ms(seconds) == shown

@@ -20,6 +20,7 @@ from click.core import ParameterSource
 
 import stompy
 from stompy.transport.address import parse_address
+from stompy.transport.tls import as_options
 from stompy_monitor import configuration, headless, views
 from stompy_monitor.alarms import Rule
 from stompy_monitor.columns import Column
@@ -125,7 +126,7 @@ def _configure(
     return value
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG, context_settings={"token_normalize_func": configuration.renamed})
 @click.argument("url", envvar="STOMPY_URL", default=DEFAULT_URL)
 @click.option(
     "--config",
@@ -157,9 +158,12 @@ def _configure(
     help="File whose first line is the passcode.",
 )
 @click.option("--vhost", metavar="V", help="Virtual host, unless the URL has one.")
-@click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust.")
-@click.option("--tls-cert", type=_FILE, help="PEM file of our own certificate.")
-@click.option("--tls-key", type=_FILE, help="PEM file of its key.")
+@click.option("--ca-file", type=_FILE, help="PEM file of the authorities to trust.")
+@click.option("--cert-file", type=_FILE, help="PEM file of our own certificate.")
+@click.option("--key-file", type=_FILE, help="PEM file of its key.")
+@click.option(
+    "--server-hostname", metavar="NAME", help="The name in the broker's certificate, if another."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1),
@@ -286,9 +290,10 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
     passcode: str | None,
     passcode_file: Path | None,
     vhost: str | None,
-    tls_ca: str | None,
-    tls_cert: str | None,
-    tls_key: str | None,
+    ca_file: str | None,
+    cert_file: str | None,
+    key_file: str | None,
+    server_hostname: str | None,
     timeout: float,
     interval: float,
     view: str | None,
@@ -334,7 +339,8 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         parse_address(url)
     except ValueError as error:
         raise click.UsageError(safe(str(error))) from error
-    tls = {} if tls_ca is tls_cert is None else {"tls": stompy.TLS(tls_ca, tls_cert, tls_key)}
+    options = stompy.TLS(ca_file, cert_file, key_file, server_hostname=server_hostname)
+    tls = {} if options == stompy.TLS() else {"tls": options}
     target = Target(url, login, passcode, vhost, timeout, tls)
     look = {
         "view": view or "overview",
@@ -509,14 +515,14 @@ def _run(task: Coroutine[None, None, Exit]) -> int:
     try:
         return asyncio.run(task)
     except Failure as failure:
-        say(safe(str(failure)))
+        say(safe(as_options(str(failure))))
         return failure.code
     except BrokenPipeError:
         # Nobody reads any more; the interpreter must not stumble over that at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FINE
     except OSError as error:
-        say(safe(str(error)))
+        say(safe(as_options(str(error))))
         return Exit.USAGE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
@@ -550,7 +556,7 @@ def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -
         else:
             source = Feed(target, model, interval_ms=wish.interval_ms)
     except ValueError as error:
-        say(safe(str(error)))
+        say(safe(as_options(str(error))))
         return Exit.USAGE
     app = MonitorApp(model, source, options)
     app.run(mouse=mouse)
@@ -584,5 +590,5 @@ def _serve(where: str, write: bool, target: Target, look: dict[str, object]) -> 
     try:
         return web.serve(where, target, look, write=write)
     except (OSError, ValueError) as error:
-        say(safe(str(error)))
+        say(safe(as_options(str(error))))
         return Exit.USAGE

@@ -23,14 +23,23 @@ from stompy_monitor.expression import number
 KEPT = frozenset(
     (
         *("url", "login", "passcode", "passcode-file", "vhost", "timeout", "interval"),
-        *("tls-ca", "tls-cert", "tls-key", "view", "filter", "sort", "read-only"),
+        *("ca-file", "cert-file", "key-file", "server-hostname"),
+        *("view", "filter", "sort", "read-only"),
         *("theme", "no-color", "ascii", "no-mouse", "fps", "slow-link", "bell", "log-file"),
     )
 )
 """What a file may say."""
 
+_RENAMED = {"tls-ca": "ca-file", "tls-cert": "cert-file", "tls-key": "key-file"}
+"""What options were called; the old names are still understood."""
+
 _SECRETS = frozenset(("passcode",))
 _UNITS = {"dead-letters": "a minute", "limit": "a share"}
+
+
+def renamed(name: str) -> str:
+    """What an option is called now."""
+    return _RENAMED.get(name, name)
 
 
 class ConfigurationError(ValueError):
@@ -145,7 +154,8 @@ def _values(
     told: Mapping[str, object], inside: str, context: click.Context
 ) -> Iterator[tuple[str, object]]:
     parameters = {name_of(parameter): parameter for parameter in context.command.params}
-    for key, value in told.items():
+    for said, value in told.items():
+        key = renamed(said)
         if key not in KEPT:
             why = "is for the command line only" if key in parameters else "is no option"
             raise ValueError(f"{inside}{key}: {why}")

@@ -29,6 +29,7 @@ from stompy.admin import (
     SchemaError,
     field_names,
 )
+from stompy.transport.tls import as_options
 from stompy_monitor.model import KINDS, Model
 from stompy_monitor.safe import safe
 from stompy_monitor.source import Link, OutcomeUnknown, Phase, Target
@@ -105,7 +106,7 @@ class Feed:
             except STOMPError as error:
                 self._failed(error)
             except (STOMPException, OSError) as error:
-                self._ended(str(error))
+                self._ended(as_options(str(error)))
             finally:
                 self._fail_waiting()
             self.arrived.set()
@@ -223,11 +224,11 @@ class Feed:
     def _failed(self, error: STOMPError) -> None:
         code = error.code
         if code == stompy.ErrorCode.AUTHENTICATION_FAILED:
-            self.link.phase, self.link.words = Phase.REFUSED, safe(str(error))
+            self.link.phase, self.link.words = Phase.REFUSED, safe(as_options(str(error)))
         elif code == stompy.ErrorCode.ACCESS_REFUSED:
             self.link.phase, self.link.words = Phase.FORBIDDEN, safe(str(error))
         else:
-            self._ended(str(error))
+            self._ended(as_options(str(error)))
 
     def _ended(self, words: str) -> None:
         link = self.link

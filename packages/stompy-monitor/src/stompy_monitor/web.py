@@ -192,5 +192,10 @@ def _tls_words(target: Target) -> str:
     tls = target.options.get("tls")
     if not isinstance(tls, stompy.TLS):
         return ""
-    files = {"--tls-ca": tls.ca_file, "--tls-cert": tls.cert_file, "--tls-key": tls.key_file}
+    files = {
+        "--ca-file": tls.ca_file,
+        "--cert-file": tls.cert_file,
+        "--key-file": tls.key_file,
+        "--server-hostname": tls.server_hostname,
+    }
     return "".join(f" {name} {shlex.quote(file)}" for name, file in files.items() if file)

@@ -12,12 +12,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from stompy import __version__
 from stompy.cli.bench import add_to as add_bench
 from stompy.cli.console import FAILED, INTERRUPTED, OK, USAGE, UsageError, say
 from stompy.cli.messages import add_to as add_messages
 from stompy.cli.options import EPILOG, Command
 from stompy.cli.ping import add_to as add_ping
 from stompy.errors import STOMPException
+from stompy.transport.tls import as_options
 
 _EXAMPLES = """\
 examples:
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except UsageError as error:
-        say(str(error))
+        say(as_options(str(error)))
         return USAGE
     except BrokenPipeError:
         # Nobody reads any more; the interpreter must not stumble over that at its end.
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except (STOMPException, OSError) as error:
-        say(str(error))
+        say(as_options(str(error)))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"{_EXAMPLES}\n{EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"stompy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add_to in (add_messages, add_ping, add_bench):
         add_to(commands)

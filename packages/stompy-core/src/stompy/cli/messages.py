@@ -187,7 +187,7 @@ def _listen(options: argparse.Namespace) -> int:
             if frame is None:
                 raise client.close_reason or STOMPConnectionError("the connection was closed")
             _write(write(frame))
-            if mode is not AckMode.AUTO:
+            if mode is not AckMode.AUTO and "ack" in frame:
                 client.ack(frame)
             count += 1
     return OK

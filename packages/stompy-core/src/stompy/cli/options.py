@@ -68,6 +68,11 @@ def add_command(
     encryption.add_argument("--cert-file", metavar="FILE", help="our certificate")
     encryption.add_argument("--key-file", metavar="FILE", help="its key, if it is not in there")
     encryption.add_argument(
+        "--server-hostname",
+        metavar="NAME",
+        help="the name in the broker's certificate, if it is not the host of the URL",
+    )
+    encryption.add_argument(
         "--insecure", action="store_true", help="trust anybody, who may then read everything"
     )
     command.add_argument("-q", "--quiet", action="store_true", help="only errors on stderr")
@@ -120,13 +125,14 @@ def open_client(options: argparse.Namespace, **headers: str) -> STOMPClient:
 
 def _tls(options: argparse.Namespace, addresses: Iterable[Address]) -> TLS | None:
     files = (options.ca_file, options.cert_file, options.key_file)
-    if not options.insecure and not any(files):
+    if not options.insecure and not options.server_hostname and not any(files):
         return None
     if not all(address.is_secure for address in addresses):
         raise UsageError("options for encryption need a URL with encryption: stomps:// or wss://")
     return TLS(
         *files,
         key_password=os.environ.get("STOMPY_KEY_PASSWORD"),
+        server_hostname=options.server_hostname,
         insecure=options.insecure,
     )
 

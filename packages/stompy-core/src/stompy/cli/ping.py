@@ -89,7 +89,8 @@ def _round_trip(client: STOMPClient, number: int, timeout: float) -> float:
 
 
 def _ms(time: float) -> str:
-    return f"{time * 1e3:.3g} ms"
+    """Milliseconds, three digits of them, and never with an exponent."""
+    return f"{float(f'{time * 1e3:.3g}'):g} ms"
 
 
 def _nothing(_: str) -> None:

@@ -256,6 +256,28 @@ def _failure(error: ssl.SSLError) -> LayerError:
     return LayerError(TLSLayer.name, _words(error))
 
 
+_OPTIONS = (
+    ("TLS(ca_file=…)", "--ca-file"),
+    ("TLS(server_hostname=…)", "--server-hostname"),
+    ("TLS(cert_file=…, key_file=…)", "--cert-file and --key-file"),
+    ("TLS(key_file=…)", "--key-file"),
+    ("TLS(insecure=True)", "--insecure"),
+    ("cert_file=…", "--cert-file"),
+    ("TLS ca_file", "--ca-file"),
+    ("TLS cert_file", "--cert-file"),
+    (", key_file", ", --key-file"),
+    ("so ca_file", "so --ca-file"),
+)
+"""What a program writes, and the option of the command lines that means the same."""
+
+
+def as_options(text: str) -> str:
+    """What an error says about `TLS`, for who has a command line and no program."""
+    for program, option in _OPTIONS:
+        text = text.replace(program, option)
+    return text
+
+
 def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
