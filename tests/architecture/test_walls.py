@@ -114,6 +114,7 @@ FLOORS: dict[str, list[set[str]]] = {
         },
         {"routing.accounts"},
         {"routing.oversight"},
+        {"routing.leaving"},
         {"routing.queue"},
         {"store.tables"},
         {"store.sqlite", "routing.topics", "routing.graves", "routing.recovery"},

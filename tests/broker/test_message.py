@@ -99,3 +99,39 @@ def test_a_shared_message_has_one_tail_for_all() -> None:
 def test_repr_shows_no_content() -> None:
     head = MessageHead.from_headers({"destination": "/queue/q", "secret": "canary"})
     assert "canary" not in repr(Message(1, head, b"canary", stamp(1)))
+
+
+@pytest.mark.parametrize("version", [Version.V1_1, Version.V1_2])
+def test_a_raw_colon_in_a_value_goes_out_escaped(version: Version) -> None:
+    """A reader that takes a line with two colons for none would lose the header."""
+    raw = b"SEND\ndestination:/queue/q\nurl:http://x:80/\nother:1\n\n\0"
+    head, _ = read_send(raw, version)
+    message = Message(1, MessageHead.from_send(head, version), b"", stamp(1))
+    for other, line in {
+        Version.V1_0: b"\nurl:http://x:80/\n",
+        Version.V1_1: b"\nurl:http\\c//x\\c80/\n",
+        Version.V1_2: b"\nurl:http\\c//x\\c80/\n",
+    }.items():
+        assert line in message.tail(other)
+    assert message.head.headers()["url"] == "http://x:80/"
+
+
+def test_octets_that_are_no_utf8_are_latin_1_to_later_versions() -> None:
+    raw = b"SEND\ndestination:/queue/q\nn\xe9:caf\xe9:\\n\nutf8:\xc3\xa9\n\n\0"
+    head, _ = read_send(raw, Version.V1_0)
+    message = Message(1, MessageHead.from_send(head, Version.V1_0), b"", stamp(1))
+    assert b"\nn\xe9:caf\xe9:\\n\nutf8:\xc3\xa9\n" in message.tail(Version.V1_0)
+    for version in (Version.V1_1, Version.V1_2):
+        assert "\nné:café\\c\\\\n\nutf8:é\n" in message.tail(version).decode()
+    assert message.head.text_headers()["né"] == "café:\\n"
+    assert message.frame("/queue/q").Headers["né"] == "café:\\n"
+    again = MessageHead.from_headers(message.head.headers())
+    assert again.block == message.head.block
+
+
+@pytest.mark.parametrize("block", [b"x:\\\n\n", b"x:\\t\n\n", b"x\n\n", b"\n", b":\n\n"])
+def test_reading_a_block_never_fails(block: bytes) -> None:
+    """It may come from an older broker, or from a damaged disk."""
+    head = MessageHead(block, sized=False)
+    for version in ALL_VERSIONS:
+        head.block_for(version).decode()

@@ -12,16 +12,13 @@ subscriber of one protocol version.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, TypedDict
 
-from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
-from stompy.headers import Version, header_lines
+from stompy.headers import RULES, Version, header_lines, unescape
 from stompy.heads import Head
-from stompy.limits import Limits
 
 BROKER_HEADERS = frozenset(
     (
@@ -96,8 +93,6 @@ _BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADE
 
 _SEND = len("SEND\n")
 
-# A block was measured when it came. Written for 1.2 it may be twice as long as it was then.
-_MEASURED = Limits(header_line=sys.maxsize, header_count=sys.maxsize, header_block=sys.maxsize)
 _CR, _BACKSLASH = 13, 92
 _LONGEST_NUMBER = 15
 
@@ -106,7 +101,8 @@ class MessageHead:
     """The headers that messages share.
 
     Attributes:
-        block: the header lines in STOMP 1.2's form with the blank line, as passed on.
+        block: the header lines in STOMP 1.2's form with the blank line, as passed on. Octets that
+            are no UTF-8, as 1.0 may send them, stand in it as they came.
         plain: whether the block reads the same in every version.
         sized: whether it holds ``content-length``.
         stamped: whether it holds ``timestamp``, so that ours is not added.
@@ -144,7 +140,9 @@ class MessageHead:
         message_id: bytes | None = None,
     ) -> None:
         self.block = block
-        self.plain = _BACKSLASH not in block and _CR not in block
+        self.plain = (
+            _BACKSLASH not in block and _CR not in block and (block.isascii() or _is_utf8(block))
+        )
         self.sized = sized
         self.stamped = stamped
         self.persistent = persistent
@@ -162,7 +160,8 @@ class MessageHead:
         that never repeats is not taken apart and put together again.
         """
         block, headers = head.block, head.headers
-        if version is Version.V1_0 or _CR in block:
+        # A colon in a value may come as it is; it is passed on as it has to be.
+        if version is Version.V1_0 or _CR in block or block.count(b":") > len(headers):
             return cls.from_client(headers)
         if _NOTABLE.isdisjoint(headers):
             return cls(block[_SEND:] + b"\n\n", sized=head.length >= 0)
@@ -204,20 +203,36 @@ class MessageHead:
         )
 
     def headers(self) -> dict[str, str]:
-        """The headers, decoded. Not for the hot path."""
-        parser = FrameParser(_MEASURED, version=Version.V1_2)
-        ((head, _),) = parser.feed(b"MESSAGE\n" + _without_length(self.block) + b"\0")
-        headers = dict(head.headers)
-        if self.sized:
-            headers["content-length"] = _content_length(self.block)
+        """The headers, decoded; octets that are no UTF-8 as surrogates. Not for the hot path.
+
+        Never fails: what cannot be decoded stands for itself.
+        """
+        headers: dict[str, str] = {}
+        for line in self.block.decode("utf-8", "surrogateescape").split("\n"):
+            name, colon, value = line.partition(":")
+            if colon:
+                headers.setdefault(_unescaped(name), _unescaped(value))
         return headers
+
+    def text_headers(self) -> dict[str, str]:
+        """The headers as text, for all that must be UTF-8."""
+        headers = self.headers()
+        if _is_utf8(self.block):
+            return headers
+        return {as_text(name): as_text(value) for name, value in headers.items()}
 
     def block_for(self, version: Version) -> bytes:
         """The block as a version writes it, as far as it can."""
-        if self.plain or version is Version.V1_2:
-            return self.block
-        lines = header_lines(self.headers(), version)
-        return lines.encode("utf-8", "surrogateescape") + b"\n"
+        block = self.block
+        if self.plain:
+            return block
+        if version is Version.V1_0:
+            headers = self.headers()
+        elif (version is Version.V1_2 or b"\\r" not in block) and _is_utf8(block):
+            return block  # 1.1 has all escapes but that one
+        else:
+            headers = self.text_headers()
+        return header_lines(headers, version).encode("utf-8", "surrogateescape") + b"\n"
 
 
 class Account(Protocol):
@@ -350,7 +365,7 @@ class Message:
             "delivery-count": str(self.deliveries + 1),
             "timestamp": str(self.received_at),
             "content-length": str(len(self.body)),
-            **self.head.headers(),
+            **self.head.text_headers(),
         }
         return STOMPFrame("MESSAGE", self.body, headers)
 
@@ -532,11 +547,30 @@ def _is_true(value: str) -> bool:
     return value.lower() not in ("false", "0", "no")
 
 
-def _without_length(block: bytes) -> bytes:
-    lines = block.split(b"\n")
-    return b"\n".join([line for line in lines if not line.startswith(b"content-length:")])
+def as_text(text: str) -> str:
+    """A header's name or value as UTF-8 can carry it.
+
+    1.0 does not say which encoding its headers have. What is no UTF-8 is read as Latin-1, in which
+    every octet is a character, and which is what most of those senders mean.
+    """
+    if text.isascii():
+        return text
+    octets = text.encode("utf-8", "surrogateescape")
+    return text if _is_utf8(octets) else octets.decode("latin-1")
 
 
-def _content_length(block: bytes) -> str:
-    start = (b"\n" + block).index(b"\ncontent-length:") + len(b"content-length:")
-    return block[start : block.index(b"\n", start)].decode()
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    try:
+        return unescape(text, RULES[Version.V1_2])
+    except ProtocolError:
+        return text

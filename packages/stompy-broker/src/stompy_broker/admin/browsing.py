@@ -15,7 +15,7 @@ from itertools import chain, islice
 from stompy.admin.command import CommandError, CommandErrorCode
 from stompy.headers import RULES, Version, escape, unescape
 from stompy_broker.admin.work import Steps
-from stompy_broker.message import Message
+from stompy_broker.message import Message, as_text
 from stompy_broker.routing.queue import Queue
 from stompy_broker.store.base import MessageStore
 
@@ -98,7 +98,7 @@ def _read_header(line: bytes, message: Message) -> str | None:
             return None
         start = at + 1 + len(line)
     value = block[start : block.index(b"\n", start)].decode("utf-8", "surrogateescape")
-    return unescape(value, RULES[Version.V1_2]) if "\\" in value else value
+    return as_text(unescape(value, RULES[Version.V1_2]) if "\\" in value else value)
 
 
 def in_order(queue: Queue, most: int) -> list[Message]:
@@ -162,7 +162,7 @@ def as_json(message: Message, state: str, most: int | None) -> dict[str, object]
     shown: dict[str, object] = {
         "message_id": message.message_id,
         "state": state,
-        "headers": message.head.headers(),
+        "headers": message.head.text_headers(),
         "received_at": message.received_at,
         "deliveries": message.deliveries,
         "failures": message.failures,

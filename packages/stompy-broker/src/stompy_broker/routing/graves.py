@@ -17,6 +17,7 @@ from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.policy import DEAD_LETTER
 from stompy_broker.routing.queue import Queue
+from stompy_broker.seldom import Seldom
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -77,19 +78,40 @@ class Graves:
     ) -> None:
         self._publish = publish
         self._wall = wall
+        self._seldom = Seldom(lambda: wall() / 1000)
         self._events = events
         self._depth = 0
         self._pushing: set[str] = set()
         self._circled = 0  # dropped since it was told
         self._tell_at = 0
 
-    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
+    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> bool:
         """Move a message that a queue gives up to where its policy says, or drop it.
 
         A topic's messages are filed under the topic, not under the pattern that was subscribed.
+
+        Returns:
+            Whether that was done. Whatever goes wrong with one message is said in the log, and
+            is nobody else's trouble: a timer may be behind this, or somebody else's SEND.
         """
-        if cause == "expired":
-            queue.expired += 1
+        try:
+            self._bury(queue, message, cause, reason)
+        except Exception as error:
+            suppressed = self._seldom.count(queue.destination)
+            if suppressed is not None:
+                log.exception(
+                    "%s: %s cannot become a dead letter (%s): %s; it stays (and %d more)",
+                    queue.destination,
+                    message,
+                    cause,
+                    error,
+                    suppressed,
+                )
+            return False
+        queue.expired += cause == "expired"
+        return True
+
+    def _bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
         target, name = self._target(queue, message, cause)
         path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
         if target in _passed(path) or len(path) > _LONGEST_PATH:
@@ -100,7 +122,6 @@ class Graves:
         if not target:
             queue.dropped += cause != "expired"
             return
-        queue.dead_lettered += 1
         head = self._head(message, target, name, cause, reason, path)
         assert message.body is not None
         self._depth += 1
@@ -112,6 +133,7 @@ class Graves:
             self._depth -= 1
             if cause == "maxlen":
                 self._pushing.discard(queue.destination)
+        queue.dead_lettered += 1
 
     def _target(self, queue: Queue, message: Message, cause: str) -> tuple[str, str]:
         """Where to, empty = nowhere; and the name to file it under."""

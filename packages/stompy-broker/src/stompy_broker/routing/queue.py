@@ -29,8 +29,8 @@ from stompy_broker.policy import Policy
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
+from stompy_broker.routing.leaving import Leaving
 from stompy_broker.routing.line import Line
-from stompy_broker.routing.oversight import Oversight
 from stompy_broker.routing.pressure import Loans, Pressure
 from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.rejection import Rejection
@@ -61,12 +61,12 @@ class House(Protocol):
         """Where messages go that this queue gives up; empty = they are dropped."""
         ...
 
-    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
-        """Take a message that this queue gives up: a dead letter, or dropped."""
+    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> bool:
+        """Take a message that this queue gives up: a dead letter, or dropped; false: it cannot."""
         ...
 
 
-class Queue(Oversight):
+class Queue(Leaving):
     """One queue, or the private backlog of one topic subscription.
 
     Args:
@@ -173,7 +173,16 @@ class Queue(Oversight):
                 self._unacked += 1
                 self._keep(message)
                 self._note_delivery(message, consumer.number)
-            if not consumer.deliver(message):
+            try:
+                more = consumer.deliver(message)
+            except Exception as error:
+                if consumer.auto:
+                    self._keep(message)
+                else:
+                    self._unacked -= 1
+                self._cannot_write(message, error)
+                more = True
+            if not more:
                 waiting.popleft()
                 consumer.waiting = False
             elif len(waiting) > 1:
@@ -364,7 +373,11 @@ class Queue(Oversight):
                 continue
             consumer = waiting[0]
             self.delivered += 1
-            more = consumer.deliver(message)
+            try:
+                more = consumer.deliver(message)
+            except Exception as error:
+                self._cannot_write(message, error)
+                continue
             if consumer.auto:
                 self._let_go(message)
             else:
@@ -448,29 +461,11 @@ class Queue(Oversight):
         if due is not None:
             self._alarm.set(due)
 
-    def _give_up(self, message: Message, cause: str, reason: str) -> None:
-        """Out of the queue: to the dead letters, or nowhere."""
-        if message.body is None and self._house.grave(self, cause):
-            if self._reading.wanted is not None:
-                self._reading.wanted.pop(message.sequence, None)
-            self._departing.add(message, cause, reason)
-            return
-        self._house.bury(self, message, cause, reason)
-        self._let_go(message)
+    def _grave(self, cause: str) -> str:
+        return self._house.grave(self, cause)
 
-    def _depart(self, message: Message, cause: str, reason: str) -> None:
-        """A message that is given up has its body now."""
-        if message.body is None:
-            self._lose(message)
-            return
-        self.account.used += message.size - message.ram_on_disk
-        self._give_up(message, cause, reason)
-
-    def _lose(self, message: Message) -> None:
-        """The disk has lost a body, or damaged it. There is nothing to deliver any more."""
-        log.error("%s: message %s cannot be delivered any more", self.destination, message)
-        self.dropped += 1
-        self._let_go(message)
+    def _bury(self, message: Message, cause: str, reason: str) -> bool:
+        return self._house.bury(self, message, cause, reason)
 
     def _release_delayed(self) -> None:
         self._line.release(self._house.clock.now())
@@ -497,7 +492,7 @@ class Queue(Oversight):
                 self._give_up(self._line.pop(), "maxlen", "")
             return True
         if policy.overflow == "reject-publish-dlx":
-            self._house.bury(self, message, "maxlen", "")
+            self.turn_away(message, "maxlen")
             return False
         if admit:
             self.admit()

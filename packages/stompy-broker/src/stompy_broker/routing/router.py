@@ -309,7 +309,7 @@ class Router:
             queue.publish(message, done, admit=admit)
             return
         queue.published += 1
-        self.bury(queue, message, "expired", "")
+        queue.turn_away(message, "expired")
         if done is not None:
             when_safe(self.store, message, done)
 
@@ -585,12 +585,12 @@ class Router:
         """Where messages go that a queue gives up; see `grave_of`."""
         return grave_of(queue, cause)
 
-    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
+    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> bool:
         """Take a message that a queue gives up; see `Graves.bury`."""
         # A timer may be behind this, long after anything was received; and a dead letter is not
         # older than its death.
         self.note_time()
-        self._graves.bury(queue, message, cause, reason)
+        return self._graves.bury(queue, message, cause, reason)
 
     def _publish_dead(self, destination: Destination, head: MessageHead, body: bytes) -> None:
         self.publish(destination, head, body, admit=False)

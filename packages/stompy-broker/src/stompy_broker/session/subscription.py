@@ -262,6 +262,7 @@ class AckSubscription(Subscription):
 
     def deliver(self, message: Message) -> bool:
         """Write a message and note that it is to be settled."""
+        tail = message.tail(self._version)  # before anything is noted: it may fail
         number = self._delivered = self._delivered + 1
         self.unacked[number] = message
         self.credit -= 1
@@ -275,7 +276,7 @@ class AckSubscription(Subscription):
             self._by_message_id[message.message_id] = number
             self.highest = max(self.highest, message.sequence)
             prefix = self._head + _delivery(message) + _MESSAGE_ID
-        room = self._outlet.put_message(prefix, message.tail(self._version))
+        room = self._outlet.put_message(prefix, tail)
         if lent > self._high:
             room = self._may_borrow() and room
         return room and self.credit > 0
