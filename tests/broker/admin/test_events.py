@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stompy.admin.rows import Event
-from stompy_broker.admin.events import EVENTS, KEPT, Events
+from stompy_broker.admin.events import EVENTS, KEPT, MOST_REFUSALS, MOST_REFUSALS_OF_ALL, Events
 
 
 def types(events: list[Event]) -> list[str]:
@@ -64,3 +64,45 @@ def test_numbers_have_no_gaps_for_who_sees_all_of_a_sort() -> None:
 def test_the_list_is_sorted_and_made_of_objects_and_actions() -> None:
     assert list(EVENTS) == sorted(EVENTS)
     assert all(len(name.split(".")) == 2 for name in EVENTS)
+
+
+def test_one_object_does_not_push_out_another() -> None:
+    events = Events(lambda: 0)
+    events.tell(Event(type="admin.command"))
+    for _ in range(KEPT + 10):
+        events.tell(Event(type="subscription.created"))
+        events.tell(Event(type="admin.command", reason="refused"), ring="auth")
+    assert events.recent[0] == Event(type="admin.command", id=1)
+    ids = [event.id for event in events.recent]
+    assert ids == sorted(ids)
+    assert len(events.watch(">", print)) == 1 + 2 * KEPT
+
+
+def test_refusals_are_told_so_many_times_a_second() -> None:
+    now = [1_000_000]
+    events, told = Events(lambda: now[0]), []
+    events.watch(">", told.append)
+    for _ in range(500):
+        events.refuse(Event(type="auth.failed"))
+    assert len(told) == MOST_REFUSALS
+    events.refuse(Event(type="auth.denied", user="somebody else"))
+    other = told.pop()
+    assert (other.user, other.detail) == ("somebody else", {"untold": 500 - MOST_REFUSALS})
+    for number in range(500):
+        events.refuse(Event(type="auth.failed", user=str(number)))
+    assert len(told) == MOST_REFUSALS_OF_ALL - 1
+    del told[MOST_REFUSALS:]
+    now[0] += 999
+    events.refuse(Event(type="auth.denied"))
+    assert len(told) == MOST_REFUSALS
+    now[0] += 1
+    events.refuse(Event(type="auth.denied", detail={"peer": "x"}))
+    events.refuse(Event(type="auth.denied"))
+    assert told[-2].detail == {
+        "peer": "x",
+        "untold": 501 - (MOST_REFUSALS_OF_ALL - MOST_REFUSALS - 1),
+    }
+    assert told[-1].detail is None
+    now[0] -= 5000  # the clock was put back
+    events.refuse(Event(type="auth.denied"))
+    assert len(told) == MOST_REFUSALS + 3

@@ -9,7 +9,17 @@ import pytest
 from tests.support.admin import Observer, data, observing
 from tests.support.wire import Peer, cheap_hash, running_broker, unique, until
 
-from stompy.admin import PAGE_ROWS, ROWS, SINGLE, VERSION, Kind, Page, Table, field_names
+from stompy.admin import (
+    PAGE_ROWS,
+    ROWS,
+    SINGLE,
+    VERSION,
+    CommandError,
+    Kind,
+    Page,
+    Table,
+    field_names,
+)
 from stompy_broker import RunningBroker
 
 SNAPSHOTS = [kind for kind in Kind if kind not in (Kind.QUEUE, Kind.EVENT)]
@@ -149,6 +159,29 @@ def test_projection_leaves_out_all_but_the_key_and_what_was_asked_for(admin: Obs
     admin.fill(unique(), "x")
     envelope = data(admin.frame(admin.subscribe("queues", fields="ready, unacked, nonsense")))
     assert set(envelope["data"][0]) == {"name", "ready", "unacked"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "note"),
+    [
+        ({"fields": "ready,nonsense,a:b"}, "there is no field a\\cb, nonsense"),
+        ({"interval": 50}, "the interval is 250 ms"),
+        ({"interval": "00", "fields": "x"}, "there is no field x; the interval is 250 ms"),
+        ({"interval": "0300", "fields": "name,,"}, None),
+        ({}, None),
+    ],
+)
+def test_what_has_no_effect_is_said(
+    admin: Observer, headers: dict[str, object], note: str | None
+) -> None:
+    assert admin.frame(admin.subscribe("queues", **headers)).get("note") == note
+
+
+def test_a_command_refuses_what_would_have_no_effect(admin: Observer) -> None:
+    for args in ({"fields": ["nonsense"]}, {"interval": 50}):
+        with pytest.raises(CommandError) as caught:
+            admin.ask("snapshot.get", kind="queues", **args)
+        assert caught.value.code == "bad_request"
 
 
 def test_a_wildcard_gives_all_kinds_and_life_events(admin: Observer) -> None:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from stompy.admin.rows import Kind, Role
-from stompy.admin.snapshot import TOPIC_PREFIX, VERSION, Format, Mode, aged, row_to_json
+from stompy.admin.snapshot import (
+    TOPIC_PREFIX,
+    VERSION,
+    Format,
+    Mode,
+    aged,
+    field_names,
+    row_to_json,
+)
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.admin.commands import Argument, Call, Command, Result, Rooms, bad, not_found
 from stompy_broker.admin.publisher import Publisher
@@ -18,7 +26,12 @@ from stompy_broker.admin.streams import Identity, Stream, Writer
 from stompy_broker.admin.work import Steps
 from stompy_broker.destination import parse_destination
 from stompy_broker.session.lobby import Lobby
-from stompy_broker.session.observation import read_wanted
+from stompy_broker.session.observation import (
+    LEAST_INTERVAL,
+    MOST_INTERVAL,
+    read_wanted,
+    remarks,
+)
 from stompy_broker.session.session import Session
 from stompy_broker.version import __version__
 
@@ -90,7 +103,14 @@ class ClientCommands:
                     Argument("name", "text", "of the queue, for the kind queue", default=""),
                     Argument("format", "text", "", words=tuple(Format), default="objects"),
                     Argument("mode", "text", "", words=tuple(Mode), default="full"),
-                    Argument("interval", "number", "of that stream", default=1000),
+                    Argument(
+                        "interval",
+                        "number",
+                        "of that stream",
+                        default=1000,
+                        least=LEAST_INTERVAL,
+                        most=MOST_INTERVAL,
+                    ),
                     Argument("fields", "list", "of that stream"),
                 ),
             ),
@@ -198,6 +218,9 @@ class ClientCommands:
         streams, _ = read_wanted(parse_destination(f"{TOPIC_PREFIX}{args['kind']}{name}"), headers)
         if len(streams) != 1:
             raise bad(f"{args['kind'][:60]!r} is not one kind of snapshot")
+        note = remarks(streams, headers)
+        if note:
+            raise bad(f"{note}; there are {', '.join(field_names(streams[0].kind))}")
         stream = self._frame.publisher.find(streams[0])
         if stream is None:
             # Nobody observes it, so it is made for this one.

@@ -7,6 +7,7 @@ function gets a `Call`, and gives a result or the steps that lead to one. What g
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -385,14 +386,12 @@ class Commands:
         self, errand: _Errand, error: CommandError | None, result: Result | None = None
     ) -> None:
         command, request, principal = errand.command, errand.request, errand.guest.principal
-        changes = command is None or command.changes or error is not None
-        detail: dict[str, object] = {"cmd": errand.cmd, "ok": error is None}
+        if error is None and command is not None and not command.changes:
+            return  # It only looked.
+        detail: dict[str, object] = {"cmd": errand.cmd[:_LONGEST_SHOWN], "ok": error is None}
         if request is not None:
-            detail |= {
-                "args": {name: _shown(name, value) for name, value in request.args.items()},
-                "dry_run": request.dry_run,
-            }
-        if result is not None and changes:
+            detail |= {"args": shown(request.args), "dry_run": request.dry_run}
+        if result is not None:
             detail["result"] = {n: v for n, v in result.items() if isinstance(v, int | str)}
         if error is not None:
             detail["code"] = error.code
@@ -401,12 +400,36 @@ class Commands:
             severity="info" if error is None else "warn",
             connection=errand.guest.key,
             user=principal.name if principal is not None else "",
+            destination=errand.destination,
             reason="" if error is None else error.message,
             detail=detail,
         )
-        self._rooms.events.tell(event, keep=changes)
-        if changes:
-            log.info("%s: command %s: %s", errand.guest.peer.address, errand.cmd, error or "done")
+        if principal is None or principal.role is Role.NONE:
+            self._rooms.events.refuse(event)
+        else:
+            self._rooms.events.tell(event)
+        log.info("%s: %s", errand.guest.peer.address, _sentence(event))
+
+
+def _sentence(event: Event) -> str:
+    """A command as the log has it: who, what, and what came of it."""
+    detail = event.detail or {}
+    words = [f"user {event.user[:60]!r} ({event.connection}): command {_word(detail['cmd'])}"]
+    args, result = detail.get("args"), detail.get("result")
+    if isinstance(args, dict):
+        words += [f"{name}={json.dumps(value)}" for name, value in args.items()]
+    if detail.get("dry_run"):
+        words.append("(dry run)")
+    if event.reason:
+        return f"{' '.join(words)}: {event.reason}"
+    counts = result.items() if isinstance(result, dict) else ()
+    told = [f"{value} {name}" for name, value in counts if isinstance(value, int)]
+    return f"{' '.join(words)}: done{', ' * bool(told)}{', '.join(told)}"
+
+
+def _word(text: object) -> str:
+    word = str(text)
+    return word if word.isprintable() and word and " " not in word else repr(word)
 
 
 @dataclass(eq=False, slots=True)
@@ -424,6 +447,15 @@ class _Errand:
     def cmd(self) -> str:
         return "" if self.request is None else self.request.cmd
 
+    @property
+    def destination(self) -> str:
+        """The queue or topic that it is about."""
+        args = {} if self.request is None else self.request.args
+        queue, destination = args.get("queue"), args.get("destination")
+        if isinstance(queue, str):
+            return f"/queue/{queue.removeprefix('/queue/')}"[:_LONGEST_SHOWN]
+        return destination[:_LONGEST_SHOWN] if isinstance(destination, str) else ""
+
     def part(self, result: Mapping[str, object]) -> None:
         self.reply(Reply(self.cmd, result, final=False))
 
@@ -432,11 +464,16 @@ class _Errand:
             self.answer(reply.to_json(), reply.ok, reply.final)
 
 
-_LONGEST_SHOWN = 200
+_LONGEST_SHOWN, _MOST_SHOWN = 200, 16
 
 
-def _shown(name: str, value: object) -> object:
-    """An argument as an audit event shows it: no bodies, nothing long."""
+def shown(args: Mapping[str, object]) -> dict[str, object]:
+    """Arguments as the log and an event show them: no bodies, no headers, nothing long."""
+    some = list(args.items())[:_MOST_SHOWN]
+    return {_word(name[:60]): _cut(name, value) for name, value in some}
+
+
+def _cut(name: str, value: object) -> object:
     if name in ("body", "headers"):
         return "..."
     text = str(value)

@@ -47,6 +47,7 @@ class StaffedDesk(Desk):
         clock, events = lobby.clock, lobby.router.events
         writer = Writer(identity, lambda: census.up_ms)
         self._events = events
+        self._wall = lobby.router.wall
         self._tally = tally
         self._sessions = register
         self._publisher = Publisher(census, events, writer, clock, soon, cpu)
@@ -79,11 +80,19 @@ class StaffedDesk(Desk):
             reason=reason,
             detail={"peer": guest.peer.address},
         )
-        self._events.tell(event)
+        self._events.refuse(event)
 
-    def denied(self, guest: Guest, destination: str) -> None:
+    def denied(self, guest: Guest, destination: str, reason: str) -> None:
         """A client may not do what it wanted with a destination."""
-        self._tell("auth.denied", guest, destination=destination, severity="warn")
+        event = Event(
+            type="auth.denied",
+            severity="warn",
+            connection=guest.key,
+            user=_user(guest),
+            destination=destination[:200],
+            reason=reason,
+        )
+        self._events.refuse(event)
 
     def left(self, guest: Guest, why: str) -> None:
         """A client that had logged in is gone."""
@@ -93,7 +102,7 @@ class StaffedDesk(Desk):
         self._commands.leave(guest)
         self._tell("connection.closed", guest, reason=why, detail=_about(guest))
         kept: dict[str, object] = {"id": guest.key, "user": _user(guest), "reason": why}
-        self._closed.append({**kept, **_about(guest), "at": self._events.recent[-1].at})
+        self._closed.append({**kept, **_about(guest), "at": self._wall()})
 
     def blocked(self, guest: Guest, blocked: bool) -> None:
         """A client has to wait before it may send more, or may go on."""

@@ -3,28 +3,41 @@
 Telling costs little while nobody listens. Events about single messages or transactions would be
 as many as the traffic, so they are made only while somebody asks for them by name: a pattern that
 begins with ``message.`` or ``transaction.``.
+
+The last events of each object are kept by themselves, and commands of those who have no role apart
+from the others. So nobody can push out what was done by making much of something else happen, and
+refusals, which anybody can bring about, are told so many times a second only.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from operator import attrgetter
 
 from stompy.admin.rows import Event
 from stompy_broker.routing.matcher import Matcher
 
 KEPT = 200
-"""How many events whoever comes later still gets."""
+"""How many events of one object whoever comes later still gets."""
+
+MOST_REFUSALS, MOST_REFUSALS_OF_ALL = 20, 100
+"""Refusals of a user, and of all together, that are told a second."""
+
+_REFUSALS = "auth"
 
 DETAILED = frozenset(("message", "transaction"))
 """Objects whose events are made only while somebody asks for them."""
 
 EVENTS: Mapping[str, str] = {
-    "admin.command": "A command was given. `detail` has its name, its arguments and what came of "
-    "it. Those that only look are told, but not kept for later.",
-    "auth.denied": "Somebody wanted to see a `$SYS` topic without the role for it.",
-    "auth.failed": "A login was refused.",
+    "admin.command": "A command was given that changes something, or one failed. `detail` has its "
+    "name, its arguments and what came of it.",
+    "auth.denied": "Somebody wanted what rules or roles do not allow: a destination, somebody "
+    "else's durable subscription, a `$SYS` topic. At most 20 of a user, and 100 in all, "
+    "are told a second; `untold` in `detail` counts those that were not, before this one.",
+    "auth.failed": "A login was refused. As with `auth.denied`, not all may be told.",
     "broker.alarm_cleared": "What `broker.alarm_set` told is over.",
     "broker.alarm_set": "`reason` is `memory`, `disk` or `store`: full, or in trouble.",
     "connection.blocked": "A client has to wait before it may send more.",
@@ -64,30 +77,54 @@ class Events:
         wall: gives the time in milliseconds since the epoch.
 
     Attributes:
-        recent: the last events, oldest first, none of `DETAILED` objects.
         detailed: the objects of `DETAILED` that somebody wants to know about.
     """
 
     def __init__(self, wall: Callable[[], int]) -> None:
-        self.recent: deque[Event] = deque(maxlen=KEPT)
         self.detailed: frozenset[str] = frozenset()
         self._wall = wall
+        self._rings: dict[str, deque[Event]] = {}
+        self._refusals: Counter[str] = Counter()  # those that were told, in the second since then
+        self._refusing_since, self._untold = 0, 0
         self._life: Matcher[Take] = Matcher()
         self._details: Matcher[Take] = Matcher()
         self._patterns: dict[Take, str] = {}
         self._count = 0
         self._detailed_count = 0
 
-    def tell(self, event: Event, *, keep: bool = True) -> None:
+    @property
+    def recent(self) -> list[Event]:
+        """The last events, oldest first, none of `DETAILED` objects."""
+        return list(heapq.merge(*self._rings.values(), key=attrgetter("id")))
+
+    def refuse(self, event: Event) -> None:
+        """Somebody was refused something, which may happen as often as that one wants."""
+        now = self._wall()
+        if not 0 <= now - self._refusing_since < 1000:  # noqa: PLR2004 -- ms
+            self._refusing_since = now
+            self._refusals.clear()
+        told = self._refusals
+        if told[event.user] >= MOST_REFUSALS or told.total() >= MOST_REFUSALS_OF_ALL:
+            self._untold += 1
+            return
+        told[event.user] += 1
+        if self._untold:
+            event = replace(event, detail={**(event.detail or {}), "untold": self._untold})
+            self._untold = 0
+        self.tell(event, ring=_REFUSALS)
+
+    def tell(self, event: Event, *, keep: bool = True, ring: str = "") -> None:
         """Something happened.
 
         Args:
             event: what; its number and time are added here. For an object of `DETAILED`, ask
                 first whether it is in `detailed`.
             keep: whether those who come later are to get it too.
+            ring: what it is kept with; empty = others of the same object.
         """
         kind = event.type
-        is_detail = kind.partition(".")[0] in DETAILED
+        about = kind.partition(".")[0]
+        is_detail = about in DETAILED
         if is_detail:
             self._detailed_count += 1
         else:
@@ -95,7 +132,8 @@ class Events:
         number = self._detailed_count if is_detail else self._count
         event = replace(event, id=number, at=self._wall())
         if keep and not is_detail:
-            self.recent.append(event)
+            kept = self._rings.setdefault(ring or about, deque(maxlen=KEPT))
+            kept.append(event)
         if self._patterns:
             for take in (self._details if is_detail else self._life).match(kind):
                 take(event)

@@ -12,7 +12,7 @@ from stompy_broker.destination import Destination
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.queue import Queue
 from stompy_broker.session.lobby import Guest, Lobby
-from stompy_broker.session.observation import Observation, read_wanted
+from stompy_broker.session.observation import Observation, read_wanted, remarks
 from stompy_broker.session.outlet import Outlet
 
 _MOST_OBSERVATIONS = 64
@@ -46,7 +46,6 @@ class Console:
         principal = self._guest.principal
         assert principal is not None
         if not principal.role.includes(Role.MONITOR):
-            self._lobby.desk.denied(self._guest, str(destination))
             raise ProtocolError(
                 ErrorCode.ACCESS_REFUSED,
                 f"{str(destination)[:200]} needs the role 'monitor'; the user "
@@ -59,7 +58,8 @@ class Console:
                 "limit",
             )
         streams, events = read_wanted(destination, headers)
-        observation = Observation(headers.get("id"), self._outlet, version, self._guest.key)
+        note = remarks(streams, headers)
+        observation = Observation(headers.get("id"), self._outlet, version, self._guest.key, note)
         self._observations[key] = observation
         self._lobby.desk.observe(observation, streams, events)
 

@@ -94,7 +94,7 @@ class Desk:
     def turned_away(self, guest: Guest, login: str, reason: str) -> None:
         """A client could not log in."""
 
-    def denied(self, guest: Guest, destination: str) -> None:
+    def denied(self, guest: Guest, destination: str, reason: str) -> None:
         """A client may not do what it wanted with a destination."""
 
     def left(self, guest: Guest, why: str) -> None:

@@ -73,6 +73,7 @@ class Observation:
         outlet: where to.
         version: how.
         own: id of the connection, told in the header ``self``.
+        note: what of its headers has no effect, told in the header ``note``; empty = nothing.
 
     Attributes:
         written: messages so far.
@@ -82,7 +83,12 @@ class Observation:
     """
 
     def __init__(
-        self, subscription_id: str | None, outlet: Outlet, version: Version, own: str
+        self,
+        subscription_id: str | None,
+        outlet: Outlet,
+        version: Version,
+        own: str,
+        note: str = "",
     ) -> None:
         self.written = 0
         self.octets = 0
@@ -97,6 +103,8 @@ class Observation:
         prefix = "MESSAGE\n"
         if subscription_id is not None:
             prefix += f"subscription:{escape(subscription_id, version)}\n"
+        if note:
+            prefix += f"note:{escape(note, version)}\n"
         prefix += f"self:{own}\nmessage-id:"
         self._prefix = prefix.encode("utf-8", "surrogateescape")
 
@@ -179,6 +187,23 @@ def read_wanted(
         )
     everything = name in ("$SYS.>", "$SYS.#")
     return [_stream(kind, "", headers) for kind in kinds], ">" if everything else None
+
+
+def remarks(streams: Sequence[Wanted], headers: Mapping[str, str]) -> str:
+    """What of the headers of a SUBSCRIBE has no effect; empty = nothing.
+
+    It is no error: a later version of the client may know fields that this one does not.
+    """
+    words = []
+    known = {name for stream in streams for name in field_names(stream.kind)}
+    asked = {word.strip() for word in headers.get("fields", "").split(",")} - {""}
+    unknown = sorted(asked - known) if streams else []
+    if unknown:
+        words.append(f"there is no field {', '.join(unknown)[:200]}")
+    given = headers.get("interval")
+    if streams and given is not None and given.lstrip("0") != str(streams[0].interval_ms):
+        words.append(f"the interval is {streams[0].interval_ms} ms")
+    return "; ".join(words)
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

@@ -445,6 +445,8 @@ class Session:
             answer["version"] = supported_versions()
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
         log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
+        if error.error_code is ErrorCode.ACCESS_REFUSED and self.principal is not None:
+            self._lobby.desk.denied(self, asked.get("destination", ""), error.Message)
         self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
         # That the broker stops says nothing about what the client was doing.
         lost = error.error_code is not ErrorCode.SHUTTING_DOWN
