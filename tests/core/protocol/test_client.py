@@ -223,3 +223,31 @@ def test_eof_may_come_at_any_time_and_again():
 def test_repr_shows_version_and_state():
     assert repr(ClientProtocol()) == "<ClientProtocol no version START>"
     assert repr(opened()) == "<ClientProtocol 1.2 OPEN>"
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+def test_it_takes_the_limits_that_the_server_tells():
+    protocol = opened("version:1.2\nlimits-body:100\nlimits-header-line:50\n")
+    (frame,) = protocol.receive_data(b"MESSAGE\na:" + b"x" * 90 + b"\n\n" + b"y" * 100 + b"\0", 0.0)
+    assert len(frame.Body) == 100
+    assert protocol.failure is None
+    protocol.receive_data(b"MESSAGE\n\n" + b"y" * 101 + b"\0", 0.0)
+    assert protocol.failure.error_code is ErrorCode.FRAME_TOO_LARGE
+    assert "body of 101 bytes or more is over the limit of 100 bytes" in protocol.failure.Message
+    assert "connect(limits=stompy.Limits(…)) sets others" in protocol.failure.Message
+
+
+def test_limits_that_were_asked_for_stay():
+    mine = Limits(body=10)
+    protocol = opened("version:1.2\nlimits-body:100\n", limits=mine)
+    assert protocol.limits is mine
+    assert not protocol.receive_data(b"MESSAGE\n\n" + b"y" * 11 + b"\0", 0.0)
+    assert protocol.failure is not None
+
+
+def test_headers_that_a_broker_adds_have_room():
+    protocol = opened()
+    lines = b"".join(b"h%d:x\n" % number for number in range(256 + 64))
+    assert protocol.receive_data(b"MESSAGE\n" + lines + b"\n\0", 0.0)

@@ -171,7 +171,7 @@ def layers_of(address: Address, settings: ConnectionSettings) -> list[Layer]:
     if address.is_websocket:
         from stompy.transport.websocket import WebSocketClient  # noqa: PLC0415 -- an extra
 
-        limits = settings.limits
+        limits = settings.limits.with_room()
         layers.append(WebSocketClient(address, limits.header_block + limits.body))
     return layers
 

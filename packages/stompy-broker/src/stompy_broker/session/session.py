@@ -333,6 +333,7 @@ class Session:
             "user-name": principal.name,
             "admin-role": principal.role.value,
             "admin-version": str(VERSION),
+            **self._lobby.settings.limits.told(),
         }
         if self._lobby.settings.server:
             answer["server"] = self._lobby.settings.server

@@ -105,7 +105,8 @@ class STOMPClient(Subscriber):
             versions: the STOMP versions to offer.
             heart_beat: milliseconds between our beats, and between those that we want.
             heart_beat_grace: after how many intervals of silence the broker counts as dead.
-            limits: how large a received frame may be.
+            limits: how large a received frame may be; by default what the broker tells, with
+                room for what it adds.
             send_timeout: seconds that sending may wait when the broker takes nothing, or while
                 the connection is made again.
             tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
@@ -539,7 +540,8 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
         versions: the STOMP versions to offer.
         heart_beat: milliseconds between our beats, and between those that we want.
         heart_beat_grace: after how many intervals of silence the broker counts as dead.
-        limits: how large a received frame may be.
+        limits: how large a received frame may be; by default what the broker tells, with
+            room for what it adds.
         send_timeout: seconds that sending may wait when the broker takes nothing, or while
             the connection is made again.
         tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without

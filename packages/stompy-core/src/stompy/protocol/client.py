@@ -27,7 +27,8 @@ class ClientProtocol(ConnectionProtocol):
     """Speaks STOMP to a server.
 
     Args:
-        limits: bounds for what the server may send.
+        limits: bounds for what the server may send; by default what it tells, or else usual ones,
+            with room for what a broker adds to a message.
         versions: the versions to offer.
         heart_beat: milliseconds (we can send, we want to receive).
         heart_beat_grace: after how many intervals of silence the server is dead.
@@ -47,6 +48,9 @@ class ClientProtocol(ConnectionProtocol):
         heart_beat_grace: float = 2.0,
         content_length: bool = True,
     ) -> None:
+        self._takes_limits = limits is DEFAULT_LIMITS
+        if self._takes_limits:
+            limits = limits.with_room()
         super().__init__(limits, FrameParser(limits))
         self.connected: STOMPFrame | None = None
         self._versions = tuple(versions)
@@ -89,8 +93,8 @@ class ClientProtocol(ConnectionProtocol):
             self._answered(frames[0], now)
             if self.connected is not None:
                 frames += self.receive_data(b"", now)
-        if self.failure is None:
-            self.failure = parser.failure
+        if self.failure is None and parser.failure is not None:
+            self.failure = _with_remedy(parser.failure)
         return frames
 
     def send(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
@@ -147,6 +151,19 @@ class ClientProtocol(ConnectionProtocol):
         self.connected = frame
         send, receive = negotiate(self._offer, theirs)
         self.heart_beat = HeartBeat(send, receive, now, self._grace)
+        if self._takes_limits:
+            self.limits = Limits.read(frame.Headers).with_room()
         memory = None if version is Version.V1_0 else MessageHeads()
         self._parser.proceed(version, self.limits, memory=memory)
         self._move(State.OPEN)
+
+
+def _with_remedy(failure: ProtocolError) -> ProtocolError:
+    """A frame beyond our own limits is nobody's fault but theirs; say how to have others."""
+    if failure.error_code is not ErrorCode.FRAME_TOO_LARGE:
+        return failure
+    return ProtocolError(
+        failure.error_code,
+        f"{failure.Message}, which is this client's; connect(limits=stompy.Limits(…)) sets others",
+        headers=failure.frame_headers,
+    )
