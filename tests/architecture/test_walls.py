@@ -118,7 +118,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"routing.queue"},
         {"store.tables"},
         {"store.sqlite", "routing.topics", "routing.graves", "routing.recovery"},
-        {"store.inspection"},
+        {"store.compaction", "store.inspection"},
         {"routing.router", "config"},
         {
             "session.outlet",

@@ -28,6 +28,7 @@ from stompy_broker.config import BrokerConfig, ConfigError, load_config
 from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.policy import Policies
 from stompy_broker.store.base import StoreError
+from stompy_broker.store.compaction import compact_directory
 from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected
 from stompy_broker.version import __version__
 from stompy_broker.wire.tls import Certificates
@@ -216,9 +217,9 @@ main.add_command(user)
 
 @main.group(epilog=_STORE_EPILOG)
 def store() -> None:
-    """Look into a data directory that no broker uses.
+    """Look into a data directory that no broker uses, or make it smaller.
 
-    Locks the directory meanwhile, and changes nothing in the database.
+    Locks the directory meanwhile. All but `compact` change nothing in the database.
     """
 
 
@@ -274,6 +275,25 @@ def store_export(directory: Path) -> None:
         click.echo(f"stompy-broker: {problem}", err=True)
     if problems:
         sys.exit(EXIT_NOT_SOUND)
+
+
+@store.command("compact", epilog=_STORE_EPILOG)
+@_DIRECTORY
+@click.option("--drop-damaged", is_flag=True, help="Delete damaged messages that were set aside.")
+def store_compact(directory: Path, drop_damaged: bool) -> None:
+    """Write the database in DIR anew, as short as it can be.
+
+    A database that was made by this release gives room back by itself; one of before does so once
+    it was compacted. Needs as much free disk as is in use, twice.
+    """
+    try:
+        done = compact_directory(directory, drop_damaged=drop_damaged)
+    except StoreError as error:
+        click.echo(f"stompy-broker: {error}", err=True)
+        sys.exit(EXIT_NOT_SOUND)
+    click.echo(f"{directory}: {done.before} bytes before, {done.after} after")
+    if drop_damaged:
+        click.echo(f"damaged messages deleted: {done.dropped}")
 
 
 @contextlib.contextmanager

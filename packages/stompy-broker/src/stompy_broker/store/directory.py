@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,11 @@ WAL_BYTES = 16 * 1024 * 1024
 
 _CHECK_BELOW = 1024**3
 """A database that was not closed properly is looked through for damage up to this size."""
+
+_COMPACT_BELOW = 64 * 1024**2
+"""A database that cannot shrink is written anew at the start up to this size."""
+
+_INCREMENTAL = 2
 
 _OLDEST_SQLITE = (3, 33, 0)
 """The first with UPDATE ... FROM."""
@@ -76,6 +82,8 @@ def open_database(file: Path) -> sqlite3.Connection:
     with translated(file):
         connection = connect(file)
         try:
+            # Of use in a new database only; see `compact`.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise StoreError(f"{file}: cannot be used: its file system cannot keep a WAL")
@@ -98,16 +106,54 @@ def open_database(file: Path) -> sqlite3.Connection:
                     "UPDATE state SET doubtful = coalesce((SELECT max(sequence) FROM message), -1)"
                 )
             connection.execute("UPDATE state SET clean = 0")
+            _learn_to_shrink(connection, file)
             # So that the file stands for itself, should the WAL be lost.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            _lay_out_wal(file)
+            lay_out_wal(file)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _lay_out_wal(file: Path) -> None:
+def _learn_to_shrink(connection: sqlite3.Connection, file: Path) -> None:
+    """Write a database anew that was made before pages could be given back, if that is quick."""
+    if can_shrink(connection):
+        return
+    size = file.stat().st_size
+    if size > _COMPACT_BELOW or shutil.disk_usage(file.parent).free < 4 * size:
+        log.info(
+            "%s: gives no room back to the disk; `stompy-broker store compact` mends that while no "
+            "broker runs",
+            file,
+        )
+        return
+    try:
+        compact(connection)
+    except sqlite3.OperationalError as error:
+        log.warning("%s: could not be written anew: %s", file, error)
+
+
+def can_shrink(connection: sqlite3.Connection) -> bool:
+    """Whether free pages can be given back to the disk a few at a time."""
+    (kind,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    return bool(kind == _INCREMENTAL)
+
+
+def compact(connection: sqlite3.Connection) -> None:
+    """Write a database anew, without free pages, and so that it can shrink from now on.
+
+    Needs as much room on the disk as there is in use, twice.
+
+    Raises:
+        sqlite3.Error: there is no room for it; then it is as it was.
+    """
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def lay_out_wal(file: Path) -> None:
     """Make the WAL as long as it is going to be, so that commits overwrite it.
 
     A commit that makes the file longer has the file system write its size as well. Measured with

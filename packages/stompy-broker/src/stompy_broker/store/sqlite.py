@@ -26,6 +26,9 @@ How it keeps its promises:
 * **The WAL stays short.** It is carried over to the database on the writer's thread after every
   16 MiB or so, not within a commit that somebody waits for.
 
+* **Room comes back.** When nothing was written for a moment, pages that are free are given back to
+  the disk, a few at a time, and a WAL that one large change has made long is cut.
+
 The file is locked for as long as the broker runs (`stompy_broker.store.directory`).
 """
 
@@ -60,6 +63,12 @@ RETRY_SECONDS = 1.0
 
 ROOM_SECONDS = 10.0
 """How often is looked whether others have filled the disk; after each checkpoint as well."""
+
+IDLE_SECONDS = 2.0
+"""After so long without a commit room is given back to the disk."""
+
+_TIDY_SECONDS = 0.02
+"""How long it pauses between two steps of that."""
 
 _SMALL, _SMALL_PAGES = 8, 64
 """Changes and pages in a batch that may be written in place."""
@@ -157,6 +166,8 @@ class SQLiteStore:
         self._lazily = clock.alarm(self._flush)
         self._again = clock.alarm(self._try_again)
         self._look_again = clock.alarm(self._have_looked)
+        self._idle = clock.alarm(self._have_tidied)
+        self._idle.set(clock.now() + IDLE_SECONDS)
         self._look_again.set(clock.now() if disk_free else None)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="stompy-store", daemon=True)
@@ -392,6 +403,7 @@ class SQLiteStore:
             self._review()
         self._writing = None
         self._commits += 1
+        self._idle.set(self._clock.now() + IDLE_SECONDS)
         if self._pages > _WAL_PAGES:
             self._pages = 0
             self._busy += 1
@@ -479,6 +491,18 @@ class SQLiteStore:
         retry = self._clock.alarm(lambda: self.load(list(wanted.values()), done))
         retry.set(self._clock.now() + RETRY_SECONDS)
 
+    def _have_tidied(self) -> None:
+        if self._writing is None and self._batch.empty and not self.trouble:
+            self._busy += 1
+            self._jobs.put(self._tidy)
+        else:
+            self._idle.set(self._clock.now() + IDLE_SECONDS)
+
+    def _tidied(self, more: bool) -> None:
+        self._busy -= 1
+        if more and not self._closed:
+            self._idle.set(self._clock.now() + _TIDY_SECONDS)
+
     def _have_looked(self) -> None:
         self._busy += 1
         self._jobs.put(self._look)
@@ -528,6 +552,16 @@ class SQLiteStore:
         except sqlite3.Error as error:
             log.warning("%s: the WAL could not be carried over: %s", self._file, error)
         self._look()
+
+    def _tidy(self) -> None:
+        more = False
+        try:
+            more = self.tables.give_back()
+            if not more:
+                self.tables.trim()
+        except (sqlite3.Error, OSError) as error:
+            log.warning("%s: no room could be given back to the disk: %s", self._file, error)
+        self._post(partial(self._tidied, more))
 
     def _look(self) -> None:
         try:

@@ -27,7 +27,7 @@ from typing import Any
 from stompy_broker.destination import Kind
 from stompy_broker.store.base import Restored, StoredSubscription
 from stompy_broker.store.batch import Batch, Damaged
-from stompy_broker.store.directory import open_database, translated
+from stompy_broker.store.directory import can_shrink, lay_out_wal, open_database, translated
 from stompy_broker.store.rows import (
     CONTENT,
     PRIORITY,
@@ -48,6 +48,12 @@ _COLUMNS = (
 
 _SHARED_BYTES = 256
 """Smaller bodies are not worth a row of their own."""
+
+_KEPT_PAGES, _GIVEN_PAGES = 1024, 512
+"""So many free pages are kept for what comes; so many are given back in one go."""
+
+_LONG_WAL = 20 * 1024 * 1024
+"""A WAL that is longer was needed for one large change, and is cut."""
 
 _BODY = 11
 """The place of the body in a row."""
@@ -82,6 +88,7 @@ class Tables:
         }
         (shares,) = self.connection.execute("SELECT EXISTS (SELECT 1 FROM body)").fetchone()
         self._shares = bool(shares)
+        self._can_shrink = can_shrink(self.connection)
 
     # -- what survived ------------------------------------------------------------------------
 
@@ -157,6 +164,38 @@ class Tables:
     def _name(self, number: object) -> str:
         found = (name for name, queue in self.queues.items() if queue == number)
         return next(found, UNKNOWN_QUEUE)
+
+    # -- room on the disk ---------------------------------------------------------------------
+
+    def give_back(self) -> bool:
+        """Give some free pages back to the disk, if there are many; whether there are more.
+
+        Raises:
+            sqlite3.Error: it cannot be written.
+        """
+        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+        if free <= _KEPT_PAGES or not self._can_shrink:
+            return False
+        step = min(_GIVEN_PAGES, free - _KEPT_PAGES)
+        # `execute` would make one step, which frees one page.
+        self.connection.executescript(f"PRAGMA incremental_vacuum({step})")
+        return True
+
+    def trim(self) -> bool:
+        """Carry the WAL over to the database and make both as short as they can be, if need be.
+
+        Raises:
+            sqlite3.Error: it cannot be written.
+            OSError: the files cannot be looked at.
+        """
+        wal = self._file.with_name(f"{self._file.name}-wal")
+        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+        (size,) = self.connection.execute("PRAGMA page_size").fetchone()
+        if wal.stat().st_size <= _LONG_WAL and self._file.stat().st_size <= pages * size:
+            return False
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        lay_out_wal(self._file)
+        return True
 
     # -- what comes in ------------------------------------------------------------------------
 
@@ -259,6 +298,20 @@ class Tables:
         self.connection.executemany(
             "INSERT OR IGNORE INTO damaged VALUES (?,?,strftime('%s','now') * 1000,?)", damaged
         )
+
+    def drop_damaged(self) -> int:
+        """Delete the messages that were set aside; says how many there were.
+
+        Raises:
+            sqlite3.Error: they cannot be deleted.
+        """
+        sequences = list(self.damaged)
+        with self.connection:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._remove(sequences)
+            self.connection.execute("DELETE FROM damaged")
+        self.damaged.clear()
+        return len(sequences)
 
     def _gone(self, batch: Batch) -> list[str]:
         """The destinations of queues that ended, and did not begin again in this batch."""
