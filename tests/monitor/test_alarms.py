@@ -1,9 +1,12 @@
 """When a row deserves a look."""
 
+import random
+
 import pytest
-from tests.support.envelopes import envelope, queue
+from tests.support.envelopes import START, envelope, queue
 
 from stompy_monitor.alarms import CRITICAL, JUDGED_AT_ONCE, RULES, WARN, Alarms, with_thresholds
+from stompy_monitor.model import Model
 from stompy_monitor.table import Table
 
 
@@ -51,11 +54,88 @@ def test_a_good_sample_in_between_does_not_let_it_flicker():
         assert watched.see(old, 2)[0] == WARN
 
 
-def test_growing():
+def levels_of_a_queue(levels, interval_ms=1000):
+    """How severe a queue is at each moment, given how much waits then."""
+    model, seen = Model(), []
+    for second, ready in enumerate(levels):
+        page = envelope("queues", second, [queue("a", ready=ready, in_msgs=second)])
+        model.apply({**page, "interval_ms": interval_ms})
+        row = model.tables["queues"].rows["a"]
+        seen.append("growing" in row.reason)
+    return seen
+
+
+def test_a_queue_that_grows():
+    assert any(levels_of_a_queue(range(150)))
+    assert not any(levels_of_a_queue([5] * 300))
+
+
+def test_a_queue_that_grows_in_bursts():
+    assert levels_of_a_queue([second // 10 * 200 for second in range(150)])[-1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_steady_queue_with_noise_does_not_grow(seed):
+    noise = random.Random(seed)
+    assert not any(levels_of_a_queue([noise.randint(950, 1050) for _ in range(1200)]))
+
+
+def test_what_grows_no_more_is_let_go():
+    seen = levels_of_a_queue([*range(150), *[150] * 120])
+    assert seen[149]
+    assert not seen[-1]
+    model = Model()
+    for second in range(150):
+        model.apply(envelope("queues", second, [queue("a", ready=second)]))
+    for second in range(150, 280):
+        model.apply(envelope("queues", second, [], base=second - 1))  # no word of it any more
+    assert "growing" not in model.tables["queues"].rows["a"].reason
+
+
+def test_dead_letters_are_counted_over_a_minute():
     watched = Watched("queues")
-    for second in range(62):
-        found = watched.see(queue("a", ready=second, in_msgs=second * 10, out_msgs=second))
-    assert found == (WARN, "growing")
+    row = queue("DLQ.a", dlq_of="a", ready=1000, in_msgs=1000)
+    assert watched.see(row, 5) == (0, "")  # they were there before
+    seen = []
+    for second in range(180):
+        row["in_msgs"] += second % 2
+        seen.append(watched.see(row))
+    assert seen[-1] == (WARN, "30 dead/min")
+    assert all(severity == WARN for severity, _ in seen[3:])
+    assert watched.see(row, 70) == (0, "")
+    row["in_msgs"] += 2
+    assert watched.see(row, 2) == (WARN, "2 dead/min")
+    row["in_msgs"] += 200
+    assert watched.see(row, 2) == (CRITICAL, "202 dead/min")
+
+
+def test_a_dead_letter_queue_that_is_young_counts_from_its_beginning():
+    watched = Watched("queues")
+    row = queue("DLQ.a", dlq_of="a", in_msgs=3, created_at=START - 10_000)
+    assert watched.see(row, 2) == (WARN, "3 dead/min")
+
+
+def test_what_the_broker_knows_since_when_is_told_at_once():
+    watched = Watched("queues")
+    since = {"idle_at": START - 400_000, "oldest_at": START - 600_000}
+    severity, reason = watched.see(queue("a", ready=3, consumers=0, **since), 2)
+    assert (severity, reason.split(" · ")[0]) == (CRITICAL, "no consumers")
+    young = {"idle_at": START - 400_000, "oldest_at": START - 10_000}
+    assert Watched("queues").see(queue("a", ready=3, consumers=0, **young), 2) == (0, "")
+
+
+def test_all_that_is_wrong_is_told_the_worst_first():
+    watched = Watched("queues")
+    row = queue("a", ready=99, max_length=100, oldest_ms=90_000, paused=True)
+    assert watched.see(row, 2) == (CRITICAL, "99 % full · waits 1m 30s")
+    assert watched.see(row, 61) == (CRITICAL, "99 % full · waits 1m 30s · paused, 99 wait")
+
+
+def test_a_sender_that_waits_is_not_one_that_does_not_read():
+    blocked = {"id": "c-1", "state": "blocked", "pending_bytes": 0}
+    assert Watched("connections").see(blocked, 12) == (WARN, "has to wait before it may send")
+    deaf = {"id": "c-1", "state": "running", "pending_bytes": 2**21}
+    assert Watched("connections").see(deaf, 12) == (WARN, "does not read")
 
 
 @pytest.mark.parametrize(
@@ -73,9 +153,9 @@ def test_measures_of_queues(row, expected):
 
 def test_subscriptions_that_do_not_settle():
     row = {"id": "s-1", "prefetch": 5, "unacked": 5, "oldest_unacked_ms": 40_000}
-    assert Watched("subscriptions").see(row, 2) == (WARN, "slow")
+    assert Watched("subscriptions").see(row, 2) == (WARN, "slow, holds 5")
     row |= {"oldest_unacked_ms": 400_000, "stuck": True}
-    assert Watched("subscriptions").see(row, 2) == (CRITICAL, "stuck")
+    assert Watched("subscriptions").see(row, 2) == (CRITICAL, "stuck, holds 5")
     assert Watched("subscriptions").see({**row, "unacked": 4}, 2) == (0, "")
 
 

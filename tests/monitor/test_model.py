@@ -65,8 +65,26 @@ def test_events():
     }
     model.apply(envelope("event", 1, data))
     (row,) = model.tables["events"].rows.values()
-    assert (row.value("who"), row.value("subject")) == ("c-1 ␛shop", "sent=3")
-    assert row.haystack == "connection.closed c-1 ␛shop sent=3"
+    assert (row.value("who"), row.value("subject")) == ("␛shop", "sent 3")
+    assert row.haystack == "connection.closed ␛shop c-1 ␛shop sent 3"
+    about = {"client_id": "reporter", "peer": "127.0.0.1:5"}
+    opened = {"type": "connection.opened", "connection": "c-2", "user": "shop", "detail": about}
+    assert model.add_event(opened).value("who") == "reporter"
+    row = {"id": "c-3", "client_id": "", "peer": "127.0.0.1:6"}
+    model.apply(envelope("connections", 1, [row]))
+    held = {"id": "s-1", "connection": "c-3", "destination": "/queue/a"}
+    model.apply(envelope("subscriptions", 1, [held]))
+    told = model.add_event({"type": "subscription.closed", "connection": "c-3"})
+    assert told.value("who") == "127.0.0.1:6"
+    subscription = model.tables["subscriptions"].rows["s-1"]
+    assert subscription.label == "/queue/a of 127.0.0.1:6"
+
+
+def test_a_command_is_told_in_words():
+    model = Model()
+    detail = {"cmd": "queue.purge", "ok": True, "args": {"queue": "a"}, "dry_run": False}
+    event = {"type": "admin.command", "user": "ops", "detail": {**detail, "result": {"purged": 3}}}
+    assert model.add_event(event).value("subject") == "queue.purge, queue a, purged 3"
     for _ in range(EVENTS):
         model.add_event({"type": "x.y"})
     assert len(model.tables["events"].rows) == EVENTS
@@ -85,6 +103,26 @@ def test_problems_stand_the_worst_first_after_what_the_broker_says():
     assert [row.text("name") for row in table.rows.values()] == ["broker", "b", "a"]
     assert [row.severity for row in table.rows.values()] == [2, 2, 1]
     assert model.alarms["queues"].counts(model.tables["queues"].rows) == (1, 1)
+
+
+def test_alarms_of_one_reason_are_told_together():
+    model = Model()
+    for second in range(3):
+        rows = [queue(f"q{n}", bytes=99, max_bytes=100) for n in range(40)]
+        model.apply(envelope("queues", second, [*rows, queue("z", bytes=85, max_bytes=100)]))
+    told = [(row.text("name"), row.text("reason")) for row in model.problem_table().rows.values()]
+    assert told == [("40 queues", "99 % full: q0, …"), ("z", "85 % full")]
+    assert model.problem_table() is model.problem_table()
+
+
+def test_the_broker_is_a_row_with_alarms_of_its_own():
+    model = Model()
+    for second in range(3):
+        model.apply(broker(second, name="dev", fds=90, fds_max=100, loop_lag_ms={"p99": 1500}))
+    (row,) = model.problem_table().rows.values()
+    assert (row.text("kind"), row.text("key")) == ("broker", "dev")
+    assert row.text("reason") == "its loop is 1500 ms late · 90 % of its descriptors in use"
+    assert model.tables["broker"].rows["dev"].value("loop_lag_ms.p99") == 1500
 
 
 def test_a_still_picture():

@@ -96,7 +96,7 @@ def test_it_is_typed_into_and_leaves_the_terminal_as_it_was(
         ("2", "UNACKED"),
         ("3", "CAUSE"),
         ("4", "SUBS"),
-        ("5", "PEER"),
+        ("5", "CLIENT"),
         ("6", "DESTINATION"),
         ("7", "ONLINE"),
         ("8", "DESTINATIONS"),

@@ -1,4 +1,4 @@
-"""Rates: over a second at least, and nothing moves at the first look."""
+"""Rates: over a second at least, and unknown at the first look."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from stompy_broker.admin.rates import STILL, Rates
 
 def test_a_rate_is_what_moved_since_the_last_look() -> None:
     rates: Rates[str] = Rates()
-    assert rates.look("a", 0.0, 1000, 500) is STILL
+    assert rates.look("a", 0.0, 1000, 500) is None
+    assert rates.look("a", 0.5, 1050, 500) is None
     assert rates.look("a", 2.0, 1100, 520, 10) == {"in": 50.0, "out": 10.0, "ack": 5.0}
 
 
@@ -24,5 +25,5 @@ def test_who_is_forgotten_begins_anew() -> None:
     rates.look("a", 0.0, 0, 0)
     rates.look("b", 0.0, 0, 0)
     rates.keep({"b"})
-    assert rates.look("a", 1.0, 10, 0) is STILL
+    assert rates.look("a", 1.0, 10, 0) is None
     assert rates.look("b", 1.0, 10, 0)["in"] == 10

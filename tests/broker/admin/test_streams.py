@@ -146,10 +146,11 @@ def test_a_row_is_not_repeated_for_its_age(broker: Broker) -> None:
     reader = Reader()
     broker.fill("a")
     broker.publisher.observe(reader.observation, [DELTAS], None)
-    for _ in range(3):
+    for _ in range(4):
         broker.pass_time(1)
-    first, *others = reader.read()
+    first, second, *others = reader.read()
     assert len(first["data"]) == 1
+    assert len(second["data"]) == 1  # its rate is known now
     assert [envelope["data"] for envelope in others] == [[]] * len(others)
 
 

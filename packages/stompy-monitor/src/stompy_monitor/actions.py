@@ -253,12 +253,12 @@ def name_of(row: Row) -> str:
     if kind == "dead":
         return f"{row.text('queue')} ({row.text('reason') or 'any cause'})"
     if kind == "connections":
-        who = row.text("user") or row.text("client_id") or row.text("peer")
+        who = " ".join(filter(None, (row.label, row.text("user"))))
         return f"{row.text('id')} {who}".strip()
     if kind == "subscriptions":
-        return f"{row.text('id')} of {row.text('connection')} to {row.text('destination')}"
+        return f"{row.text('id')} of {row.text('client')} to {row.text('destination')}"
     if kind == "transactions":
-        return f"{row.text('id')} of {row.text('connection')}"
+        return f"{row.text('id')} of {row.text('client')}"
     return row.text("name") or row.key
 
 

@@ -178,11 +178,7 @@ class MonitorApp(App[int]):
         self._ring()
 
     def _ring(self) -> None:
-        critical = (
-            sum(1 for row in self.session.model.problems() if row.severity > 1)
-            if self.options.bell
-            else 0
-        )
+        critical = self.session.model.criticals() if self.options.bell else 0
         if critical > self._bell_rung_at:
             self.bell()
         self._bell_rung_at = critical
@@ -257,9 +253,10 @@ class MonitorApp(App[int]):
         )
         here = self.screen
         if row is not None and isinstance(here, MonitorScreen):
-            name = row.text("destination") if kind == "topics" else row.text("name") or row.key
-            view = next(view for view in views.TABLES if view.kind == kind)
-            path = (*here.path, f"{view.title}: {name}" if here.tab != view.name else name)
+            view = next((view for view in views.TABLES if view.kind == kind), None)
+            title = "Broker" if view is None else view.title
+            here_already = view is not None and here.tab == view.name
+            path = (*here.path, row.label if here_already else f"{title}: {row.label}")
             self.push_screen(DetailScreen(self.session, kind, key, here.tab, path))
 
     def browse(self, queue: str, headers: Mapping[str, object]) -> None:

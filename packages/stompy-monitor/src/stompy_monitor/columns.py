@@ -1,7 +1,7 @@
 """What can be shown of a row: for each column its text, its order and its tone.
 
-Widths are fixed by the kind of value, so that numbers never make a table jump; one column of each
-view, of width 0, takes the rest.
+Widths are fixed by the kind of value, so that numbers never make a table jump; the columns of width
+0, one or two of each view, take the rest.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ class Column:
     Attributes:
         name: as in JSON; filters and sorting go by it.
         title: over the column.
-        width: in cells; 0 takes what is left.
+        width: in cells; 0 takes what is left, or half of it when there are two.
         rank: when it is shown.
         text: what a row shows.
         key: what it is ordered by.
         right: whether it stands at the right edge.
         tone: how it looks: a word that the theme has a colour for.
         trend: whether it is drawn from the history instead.
+        sentence: whether it is cut at its end, not in the middle as names are.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Column:
     right: bool = False
     tone: Callable[[Row], str] | None = None
     trend: bool = False
+    sentence: bool = False
 
 
 def _text_key(name: str) -> Callable[[Row], SortKey]:
@@ -92,6 +94,17 @@ def text(name: str, title: str, width: int, rank: Rank = Rank.NORMAL) -> Column:
         return "" if value is None else str(value)
 
     return Column(name, title, width, rank, show, _text_key(name))
+
+
+def ident(name: str, title: str, width: int, rank: Rank = Rank.NORMAL) -> Column:
+    """A name that ends in a number, by which it is ordered."""
+    column = text(name, title, width, rank)
+
+    def key(row: Row) -> SortKey:
+        head, _, number = row.text(name).rpartition("-")
+        return (1, int(number), head) if number.isdecimal() else (0, 0, head)
+
+    return replace(column, key=key)
 
 
 def _numeric(
@@ -154,6 +167,13 @@ def flag(name: str, title: str, rank: Rank = Rank.NORMAL, word: str = "yes") -> 
     return Column(name, title, max(len(word), len(title)) + 1, rank, show, _number_key(name))
 
 
+def _mark(row: Row) -> str:
+    """The alarm, or that the row does not run as usual."""
+    if row.severity:
+        return MARKS[row.severity]
+    return " =" if row.value("paused") or row.value("intake_paused") else MARKS[0]
+
+
 def mark() -> Column:
     """The alarm of the row: two cells at its beginning."""
     return Column(
@@ -161,22 +181,23 @@ def mark() -> Column:
         "",
         2,
         Rank.ALWAYS,
-        lambda row: MARKS[row.severity],
+        _mark,
         lambda row: (1, row.severity, ""),
         tone=tone_of_alarm,
     )
 
 
-def reason(rank: Rank = Rank.NORMAL, width: int = 14) -> Column:
-    """What is wrong, in words."""
+def reason(rank: Rank = Rank.NORMAL) -> Column:
+    """What is wrong, in words; it takes what is left, together with the name."""
     return Column(
         "reason",
         "ALARM",
-        width,
+        0,
         rank,
         lambda row: row.reason,
         lambda row: (1, row.severity, row.reason),
         tone=tone_of_alarm,
+        sentence=True,
     )
 
 
@@ -216,13 +237,28 @@ def drain(rank: Rank = Rank.NORMAL) -> Column:
     return Column("drain_eta_ms", "DRAIN", 8, rank, show, key, True)
 
 
+def state_of(row: Row) -> str:
+    """What of a queue an operator has stopped, in one word."""
+    if row.value("paused"):
+        return "paused"
+    return "no-intake" if row.value("intake_paused") else ""
+
+
+def queue_name() -> Column:
+    """The name of a queue, and behind it what is stopped."""
+
+    def show(row: Row) -> str:
+        state = state_of(row)
+        return row.text("name") + (f"  ({state})" if state else "")
+
+    return replace(text("name", "NAME", 0, Rank.ALWAYS), text=show)
+
+
 def queue_state(rank: Rank = Rank.WIDE) -> Column:
     """Whether a queue runs, in one word."""
 
     def show(row: Row) -> str:
-        if row.value("paused"):
-            return "paused"
-        return "no-intake" if row.value("intake_paused") else "run"
+        return state_of(row) or "run"
 
     tint = lambda row: "" if show(row) == "run" else "warn"  # noqa: E731 -- said once
     return Column("paused", "STATE", 10, rank, show, lambda row: (1, 0, show(row)), tone=tint)
@@ -275,11 +311,12 @@ def plain_reason() -> Column:
     return Column(
         "reason",
         "WHY",
-        15,
+        0,
         Rank.ALWAYS,
         lambda row: row.text("reason"),
         _text_key("reason"),
         tone=tone_of_alarm,
+        sentence=True,
     )
 
 

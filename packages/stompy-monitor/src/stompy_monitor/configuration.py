@@ -34,7 +34,12 @@ _RENAMED = {"tls-ca": "ca-file", "tls-cert": "cert-file", "tls-key": "key-file"}
 """What options were called; the old names are still understood."""
 
 _SECRETS = frozenset(("passcode",))
-_UNITS = {"dead-letters": "a minute", "limit": "a share"}
+_UNITS = {
+    "dead-letters": "a minute",
+    "logins": "a minute",
+    "limit": "a share",
+    "descriptors": "a share",
+}
 
 
 def renamed(name: str) -> str:

@@ -39,7 +39,9 @@ def _where(name: str, of: str) -> Callable[[Row], Callable[[Row], bool]]:
 
 def _event_about(row: Row) -> Callable[[Row], bool]:
     wanted = row.text("id") or row.text("destination")
-    return lambda event: wanted in (event.text("who").split() + event.text("subject").split())
+    return lambda event: (
+        wanted == event.text("connection") or wanted in event.text("subject").split()
+    )
 
 
 RELATED: dict[str, tuple[Related, ...]] = {

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import platform
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -139,6 +141,7 @@ class Feed:
                 host=self.target.vhost,
                 timeout=self.target.timeout,
                 heart_beat=HEART_BEAT,
+                headers={"client-id": f"stompy-monitor-{platform.node()}-{os.getpid()}"},
                 **self.target.options,  # type: ignore[arg-type]  # named by whoever made the target
             )
             self._client = client

@@ -7,11 +7,41 @@ with the same level and no traffic.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Sequence
+from math import sqrt
+from operator import mul
 
 SAMPLES = 120
 """Samples of a queue: two minutes at one each second."""
 LONG = 600
 """Samples of what somebody looks at."""
+
+
+_LEAST = 10
+_STEADY = 3.0
+
+
+def grows_steadily(values: Sequence[float]) -> bool:
+    """Whether a level rises through all its ups and downs.
+
+    The line that fits best has to rise by more than the level strays from it, several times over: a
+    level that is constant but for noise does not grow, and one that gains in bursts does.
+    """
+    count = len(values)
+    if count < _LEAST or values[-1] <= values[0]:
+        return False
+    middle, mean = (count - 1) / 2, sum(values) / count
+    spread = count * (count * count - 1) / 12
+    slope = (sumprod(range(count), values) - count * middle * mean) / spread
+    rise = slope * (count - 1)
+    squares = sumprod(values, values) - count * mean * mean - slope * slope * spread
+    stray = sqrt(max(squares, 0) / count)
+    return rise >= 1 and rise > _STEADY * stray
+
+
+def sumprod(first: Iterable[float], second: Iterable[float]) -> float:
+    """The sum of the products of two rows of numbers."""
+    return float(sum(map(mul, first, second)))
 
 
 class History:
@@ -61,6 +91,30 @@ class History:
         """All samples of one number, oldest first: the levels come first, then the flows."""
         at, every = self._at, self._count
         return [*self._values[at + which :: every], *self._values[which:at:every]]
+
+    def ends(self, which: int, samples: int) -> tuple[float, float, int]:
+        """The first and the last of the latest samples of one number, and their distance."""
+        kept = len(self._values) // self._count
+        if not kept:
+            return 0.0, 0.0, 0
+        apart = min(samples, kept) - 1
+        last = (self._at or len(self._values)) - self._count
+        first = (last - apart * self._count) % len(self._values)
+        return self._values[first + which], self._values[last + which], apart
+
+    def latest(self, which: int, samples: int) -> array[float]:
+        """The last samples of one number, oldest first."""
+        kept = len(self._values) // self._count
+        first = kept - min(samples, kept)
+        if not self._at:
+            return self._values[first * self._count + which :: self._count]
+        begin = (self._at + first * self._count) % len(self._values)
+        if begin < self._at:
+            return self._values[begin + which : self._at : self._count]
+        return (
+            self._values[begin + which :: self._count]
+            + self._values[which : self._at : self._count]
+        )
 
     def grow(self, size: int) -> None:
         """Remember more from now on."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from stompy_monitor.alarms import CRITICAL, RULES, Alarms, Rule
+from stompy_monitor.alarms import RULES, Alarms, Rule
 from stompy_monitor.history import LONG, History
+from stompy_monitor.problems import problem_table
 from stompy_monitor.safe import safe_value
 from stompy_monitor.table import LEVELS, RATES, Change, Envelope, Row, Table
 
@@ -40,11 +41,11 @@ BROKER_RATES = {
 """What the overview draws of the broker itself: levels as they are, counters as rates."""
 
 
-EVENT_FIELDS = ("number", "at", "severity", "type", "who", "subject", "reason", "detail")
+EVENT_FIELDS = (
+    *("number", "at", "severity", "type", "who", "connection", "user", "subject", "reason"),
+    "detail",
+)
 """The columns of an event; ``who`` and ``subject`` are put together from what the broker names."""
-
-PROBLEM_FIELDS = ("kind", "key", "name", "reason")
-"""The columns of an alarm: whose it is, and why."""
 
 _SUBJECTS = ("destination", "subscription", "message_id")
 
@@ -67,7 +68,7 @@ class Model:
         self._log = Table("events")
         self.version = 0
         self.gaps = 0
-        self._problems = (-1, Table("problems"))
+        self._problems: tuple[object, Table] = (None, Table("problems"))
         self.own = ""
         self._begin("")
 
@@ -79,7 +80,10 @@ class Model:
         self.tick = -1
         self.up_ms: float | None = None
         self.interval_ms: float = 1000
-        self.tables = {kind: Table(kind) for kind in (*KINDS, "dead")}
+        self.tables = {kind: Table(kind) for kind in ("broker", *KINDS, "dead")}
+        self.names: dict[str, str] = {}
+        for table in self.tables.values():
+            table.names = self.names
         self.tables["events"] = self._log  # what happened before stays true
         self.alarms = {kind: Alarms(kind, self.rules) for kind in self.tables}
         self.rates: dict[str, float | None] = dict.fromkeys(BROKER_RATES)
@@ -123,6 +127,8 @@ class Model:
             return None
         tick = table.version + 1
         change = table.apply(envelope)
+        if table.kind == "connections":
+            self._learn_names(table.page, change)
         # Page by page: at the end of a large set it would hold up everything else.
         self._remember(table, table.page, tick)
         if change is not None:
@@ -137,19 +143,29 @@ class Model:
         self.version += 1
         detail = record.get("detail")
         rest = detail if isinstance(detail, dict) else {}
-        who = " ".join(str(record[name]) for name in ("connection", "user") if record.get(name))
+        connection, user = (str(record.get(name) or "") for name in ("connection", "user"))
+        name = rest.get("client_id") or self.names.get(connection) or rest.get("peer")
         subject = " ".join(str(record[name]) for name in _SUBJECTS if record.get(name))
         values: list[object] = [
             self.events,
             record.get("at"),
             str(record.get("severity") or "info"),
             str(record.get("type") or "?"),
-            who,
-            subject or " ".join(f"{name}={value}" for name, value in rest.items()),
+            str(name or user or connection),
+            connection,
+            user,
+            subject or event_words({n: v for n, v in rest.items() if n != "client_id"}),
             str(record.get("reason") or ""),
             dict(record),
         ]
         return self._log.append(EVENT_FIELDS, values, EVENTS)
+
+    def _learn_names(self, rows: Iterable[Row], change: Change | None) -> None:
+        """What connections are called: what they call themselves, else where they come from."""
+        for row in rows:
+            self.names[row.key] = row.text("client_id") or row.text("peer")
+        for key in change.removed if change is not None else ():
+            self.names.pop(key, None)
 
     def _apply_broker(self, envelope: Envelope) -> None:
         data = envelope.get("data")
@@ -172,6 +188,11 @@ class Model:
         self.tick += 1
         levels = [self.broker_number(name) for name in BROKER_LEVELS]
         self.history.add(self.tick, levels, [rate or 0 for rate in self.rates.values()])
+        table = self.tables["broker"]
+        row = {"fields": list(broker), "data": [list(broker.values())], "page": 1, "pages": 1}
+        change = table.apply({**envelope, "base": None, **row})
+        if change is not None:
+            self.alarms["broker"].update(table.rows, change.rows, table.up_ms or table.at)
 
     def _remember(self, table: Table, rows: list[Row], tick: int) -> None:
         """Write the histories of rows."""
@@ -225,40 +246,55 @@ class Model:
             return row.history.values(names.index(name))
         return row.history.values(len(names) + row.table.rate_names[name])
 
-    def problems(self) -> list[Row]:
-        """All rows with an alarm, the worst first."""
-        rows = [row for kind, a in self.alarms.items() for row in a.alarmed(self.tables[kind].rows)]
-        return sorted(rows, key=lambda row: (-row.severity, row.table.kind, row.key))
+    def alarmed(self) -> list[Row]:
+        """All rows with an alarm."""
+        return [row for kind, a in self.alarms.items() for row in a.alarmed(self.tables[kind].rows)]
+
+    def criticals(self) -> int:
+        """How many rows have an alarm of the worst kind."""
+        return sum(a.counts(self.tables[kind].rows)[1] for kind, a in self.alarms.items())
 
     def problem_table(self) -> Table:
-        """The same as a table of its own; the broker's own alarms stand first."""
-        if self._problems[0] == self.version:
-            return self._problems[1]
-        table = Table("problems")
-        said = self.broker.get("alarms")
-        for alarm in said if isinstance(said, list) else []:
-            values: list[object] = [
-                "broker",
-                str(alarm.get("name")),
-                "broker",
-                str(alarm.get("reason")),
-            ]
-            table.append(PROBLEM_FIELDS, values, EVENTS).severity = CRITICAL
-        for row in self.problems():
-            name = row.text("name") or row.text("destination") or row.key
-            values = [row.table.kind, row.key, name, row.reason]
-            table.append(PROBLEM_FIELDS, values, EVENTS).severity = row.severity
-        self._problems = self.version, table
-        return table
+        """The alarms as rows; put together anew when a table is another one."""
+        stamp = tuple(table.version for table in self.tables.values())
+        if self._problems[0] != stamp:
+            self._problems = stamp, problem_table(self.broker, self.alarmed())
+        return self._problems[1]
 
     def still(self) -> Model:
         """A copy that stands still while this model goes on."""
         copy = Model(self.rules)
         copy.__dict__.update(self.__dict__)
         copy.tables = {kind: table.copy() for kind, table in self.tables.items()}
-        copy.rates = dict(self.rates)
+        copy.rates, copy.names = dict(self.rates), dict(self.names)
+        for table in copy.tables.values():
+            table.names = copy.names
         return copy
 
 
 def _number(value: object) -> float | None:
     return value if isinstance(value, (int, float)) else None
+
+
+def event_words(detail: Mapping[str, object]) -> str:
+    """What an event tells beside its usual fields, as a person would write it."""
+    cmd = detail.get("cmd")
+    told = detail if cmd is None else {**_dict(detail.get("args")), **_dict(detail.get("result"))}
+    parts = [str(cmd)] if cmd is not None else []
+    parts += ["dry run"] * bool(detail.get("dry_run"))
+    parts += [f"{name} {_plain(value)}" for name, value in told.items() if value not in ("", None)]
+    return ", ".join(parts)
+
+
+def _dict(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_plain, value))
+    return str(value)

@@ -38,7 +38,7 @@ _OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "dead": ("queue", "origin", "reason"),
     "events": ("number",),
     "messages": ("message_id",),
-    "problems": ("kind", "key"),
+    "problems": ("kind", "key", "name", "reason"),
 }
 """What tells rows apart, of the kinds that the monitor puts together itself."""
 
@@ -46,11 +46,11 @@ HAYSTACK = {
     "queues": ("name",),
     "topics": ("name",),
     "connections": ("id", "peer", "user", "client_id"),
-    "subscriptions": ("connection", "user", "destination", "id", "durable_name"),
-    "transactions": ("id", "transaction", "connection", "user"),
+    "subscriptions": ("connection", "client", "user", "destination", "id", "durable_name"),
+    "transactions": ("id", "transaction", "connection", "client", "user"),
     "durable": ("name", "destination"),
     "dead": ("queue", "origin", "reason"),
-    "events": ("type", "who", "subject", "reason"),
+    "events": ("type", "who", "connection", "user", "subject", "reason"),
     "messages": ("message_id", "preview", "words"),
     "problems": ("kind", "name", "reason"),
 }
@@ -67,6 +67,9 @@ _HARMLESS = {
 """The fields that can hold no text, by kind; all others, unknown ones as well, are made safe."""
 
 
+Reason = tuple[int, Callable[["Row", float], str], float]
+
+
 class Gap(Exception):  # noqa: N818 -- not an error: the next full set mends it
     """A delta to a snapshot that we do not have."""
 
@@ -80,7 +83,7 @@ class Row:
         rates: per second, by name; None while unknown.
         history: rings of levels and rates, for the kinds that have them.
         severity: 0, 1 for warn, 2 for critical.
-        words: what says why it is so severe.
+        said: the reasons, the worst first: how severe each is, its words, and what was measured.
         changed: the version of its table in which it last became another one; that its ages grow
             does not count.
     """
@@ -91,11 +94,11 @@ class Row:
         "history",
         "key",
         "rates",
+        "said",
         "seen",
         "severity",
         "table",
         "values",
-        "words",
     )
 
     def __init__(self, key: str, table: Table, values: list[object]) -> None:
@@ -105,7 +108,7 @@ class Row:
         self.rates: tuple[float | None, ...] = table.unknown_rates
         self.history: History | None = None
         self.severity = 0
-        self.words: Callable[[Row], str] | None = None
+        self.said: tuple[Reason, ...] = ()
         self.seen = 0
         self.changed = 0
         self._haystack = ""
@@ -128,16 +131,29 @@ class Row:
 
     @property
     def reason(self) -> str:
-        """In words, what is wrong; empty when nothing is."""
-        return self.words(self) if self.words is not None else ""
+        """In words, all that is wrong; empty when nothing is."""
+        return _JOINT.join([words(self, measure) for _, words, measure in self.said])
 
-    def judge(self, severity: int, words: Callable[[Row], str] | None) -> bool:
+    def judge(self, said: tuple[Reason, ...]) -> bool:
         """Take a judgement; whether it is another one than before."""
-        if severity == self.severity and words is self.words:
+        if said == self.said:
             return False
-        self.severity, self.words = severity, words
+        self.severity = said[0][0] if said else 0
+        self.said = said
         self.changed = self.table.version
         return True
+
+    @property
+    def label(self) -> str:
+        """The row as people call it."""
+        kind = self.table.kind
+        if kind == "connections":
+            return self.text("client")
+        if kind == "subscriptions":
+            return f"{self.text('destination')} of {self.text('client')}"
+        if kind == "transactions":
+            return f"{self.text('transaction') or self.key} of {self.text('client')}"
+        return self.text("name") or self.text("destination") or self.key
 
     @property
     def own(self) -> bool:
@@ -172,16 +188,36 @@ class Row:
         """The row as it is now, for a picture that stands still."""
         row = Row(self.key, table, self.values)
         row.rates, row.history = self.rates, self.history
-        row.severity, row.words = self.severity, self.words
+        row.severity, row.said = self.severity, self.said
         row._haystack = self._haystack
         return row
+
+
+_GROWTH_MS = 60_000
+
+
+def _growth(row: Row) -> float | None:
+    """By how much more waits each second, over the last minute."""
+    if row.history is None:
+        return None
+    row.history.fill(row.table.version)
+    samples = max(2, round(_GROWTH_MS / row.table.interval_ms))
+    before, now, apart = row.history.ends(0, samples)
+    return (now - before) * 1000 / (apart * row.table.interval_ms) if apart else None
+
+
+def _client(row: Row) -> str:
+    """The connection of a row as people call it."""
+    key = row.text("id") if row.table.kind == "connections" else row.text("connection")
+    return row.table.names.get(key, key)
 
 
 _COMPUTED = {
     "alarm": lambda row: row.severity,
     "reason": lambda row: row.reason,
     "key": lambda row: row.key,
-    "growth": lambda row: row.number("in") - row.number("out"),
+    "growth": _growth,
+    "client": _client,
 }
 """Columns that are not on the wire; a field of the same name comes first."""
 
@@ -208,6 +244,7 @@ class Table:
         complete: whether a set has come at all.
         own: the id of the monitor's connection.
         page: the rows of the page that came last.
+        names: what connections are called, by their ids.
     """
 
     def __init__(self, kind: str) -> None:
@@ -225,6 +262,7 @@ class Table:
         self.complete = False
         self.own = ""
         self.page: list[Row] = []
+        self.names: Mapping[str, str] = {}
         names = RATES.get(kind, {})
         self.counters = tuple(names.values())
         self.rate_names = {name: n for n, name in enumerate(names)}
@@ -383,7 +421,7 @@ class Table:
         table._learn(self.fields)
         table.seq, table.tick, table.at, table.up_ms = self.seq, self.tick, self.at, self.up_ms
         table.interval_ms, table.version = self.interval_ms, self.version
-        table.complete, table.own = self.complete, self.own
+        table.complete, table.own, table.names = self.complete, self.own, self.names
         table.rows = {key: row.copy(table) for key, row in self.rows.items()}
         return table
 

@@ -153,7 +153,7 @@ class Census:
         self._started = clock.now()
         self._started_at = router.wall()
         self._ticks = 0
-        self._traffic: tuple[float, tuple[int, ...], Traffic] | None = None
+        self._traffic: tuple[float, tuple[int, ...], Traffic | None] | None = None
         self._commits: tuple[float, int, float] | None = None
 
     def moment(self) -> Moment:
@@ -302,7 +302,7 @@ class Census:
             clients = sum(session.peer.listener == url for session in self._sessions.values())
             yield {"url": url, "clients": clients}
 
-    def _rate(self, moment: Moment, traffic: Mapping[str, int], acked: int) -> Traffic:
+    def _rate(self, moment: Moment, traffic: Mapping[str, int], acked: int) -> Traffic | None:
         counts = (
             traffic["in_msgs"],
             traffic["out_msgs"],
@@ -310,9 +310,8 @@ class Census:
             traffic["in_bytes"],
             traffic["out_bytes"],
         )
-        if self._traffic is None:
-            rate = _traffic((0,) * len(counts), 1.0)
-        else:
+        rate: Traffic | None = None
+        if self._traffic is not None:
             then, before, rate = self._traffic
             seconds = moment.now - then
             if seconds < WINDOW:

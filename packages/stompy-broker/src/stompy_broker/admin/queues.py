@@ -58,7 +58,7 @@ class _Memo:
         grave = "" if queue.final else queue.policy.dead_letter.replace("{name}", queue.name)
         self.grave = grave.removeprefix(Kind.QUEUE.value)
         self.state: tuple[object, ...] = ()
-        self.made_at = 0.0
+        self.made_at = -WINDOW
         self.published = queue.published
         self.came_at = newest(queue)
         self.row = QueueRow()
@@ -78,6 +78,7 @@ class QueueCensus:
         self._rates: Rates[str] = Rates()
         self._recorded_at = -STEP_SECONDS
         self._recorded_until = 0
+        self._epoch: int | None = None
 
     def rows(self, now: float) -> Steps[list[QueueRow]]:
         """All of them, in the order in which they came to be."""
@@ -129,6 +130,7 @@ class QueueCensus:
         self._memos.clear()
         self._rates.clear()
         self._recorded_at = -STEP_SECONDS
+        self._epoch = None
 
     def _look(self, queue: Queue, now: float) -> _Memo:
         memo = self._memos.get(queue.name)
@@ -143,8 +145,8 @@ class QueueCensus:
             memo.row = self._row(memo, rate)
         return memo
 
-    def _row(self, memo: _Memo, rate: Rate) -> QueueRow:
-        queue = memo.queue
+    def _row(self, memo: _Memo, rate: Rate | None) -> QueueRow:
+        queue, idle = memo.queue, memo.queue.idle_since
         policy, ready, delayed = queue.policy, queue.ready, queue.delayed
         return QueueRow(
             name=queue.name,
@@ -165,6 +167,7 @@ class QueueCensus:
             max_length_bytes=policy.max_length_bytes,
             max_bytes=policy.max_bytes,
             consumers=queue.consumers,
+            idle_at=None if idle is None else self._at(idle),
             in_msgs=queue.published,
             out_msgs=queue.delivered,
             acked=queue.acked,
@@ -181,6 +184,12 @@ class QueueCensus:
             dlq=memo.grave if memo.grave in self._router.queues else "",
             dlq_of=memo.dlq_of,
         )
+
+    def _at(self, then: float) -> int:
+        """A time of the broker's clock in milliseconds since the epoch; for one always the same."""
+        if self._epoch is None:
+            self._epoch = self._router.wall() - int(self._router.clock.now() * 1000)
+        return self._epoch + int(then * 1000)
 
     def _series(self, memo: _Memo) -> Series:
         history = memo.history or array("d", _figures(memo.queue))
@@ -225,8 +234,8 @@ def stamp_time(stamp: bytes) -> int | None:
     return int(stamp.partition(b":")[2]) if stamp else None
 
 
-def _drain_ms(ready: int, rate: Rate) -> int | None:
-    shrinks = rate["out"] - rate["in"]
+def _drain_ms(ready: int, rate: Rate | None) -> int | None:
+    shrinks = rate["out"] - rate["in"] if rate is not None else 0
     return int(1000 * ready / shrinks) if ready and shrinks > 0 else None
 
 

@@ -18,14 +18,14 @@ class Rates(Generic[K]):
     """The rates of many things."""
 
     def __init__(self) -> None:
-        self._looks: dict[K, tuple[float, int, int, int, Rate]] = {}
+        self._looks: dict[K, tuple[float, int, int, int, Rate | None]] = {}
 
-    def look(self, key: K, now: float, came: int, went: int, acked: int = 0) -> Rate:
-        """The rates of one of them, given its counters; nothing moves at the first look."""
+    def look(self, key: K, now: float, came: int, went: int, acked: int = 0) -> Rate | None:
+        """The rates of one of them, given its counters; None until there are two looks apart."""
         look = self._looks.get(key)
         if look is None:
-            self._looks[key] = (now, came, went, acked, STILL)
-            return STILL
+            self._looks[key] = (now, came, went, acked, None)
+            return None
         then, came_then, went_then, acked_then, rate = look
         seconds = now - then
         if seconds < WINDOW:

@@ -120,7 +120,8 @@ class BrokerRow(Shown):
         dead_lettered: messages that became dead letters.
         dropped: messages given up without a place for them.
         unroutable: messages to a topic without subscribers, or to a reply queue that is gone.
-        rate: messages and bytes a second: ``in``, ``out``, ``ack``, ``in_bytes``, ``out_bytes``.
+        rate: messages and bytes a second: ``in``, ``out``, ``ack``, ``in_bytes``, ``out_bytes``; null
+            until it is known.
         cpu_pct: processor time of the process, in percent of one core.
         rss_bytes: memory of the process; 0 = unknown.
         fds: open file descriptors; 0 = unknown.
@@ -209,6 +210,7 @@ class QueueRow(Shown):
         max_length_bytes: bytes that may wait; 0 = no limit.
         max_bytes: size at which senders wait; 0 = no limit of its own.
         consumers: subscriptions.
+        idle_at: since when it has none; null = it has one.
         in_msgs: messages that came in.
         out_msgs: deliveries, redeliveries included.
         acked: settled by ACK; what is delivered with ``ack:auto`` needs none.
@@ -218,7 +220,8 @@ class QueueRow(Shown):
         dead_lettered: messages that went on to another queue because it gave them up.
         dropped: messages given up without a place for them.
         removed: messages that operators purged, deleted or moved away.
-        rate: messages a second: ``in``, ``out``, ``ack``.
+        rate: messages a second: ``in``, ``out``, ``ack``; null until it is known, which takes a
+            second from when somebody begins to watch.
         oldest_at: when the message came that is next in line; null = none waits.
         oldest_ms: its age.
         drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
@@ -246,6 +249,7 @@ class QueueRow(Shown):
     max_length_bytes: int = 0
     max_bytes: int = 0
     consumers: int = 0
+    idle_at: int | None = None
     in_msgs: int = 0
     out_msgs: int = 0
     acked: int = 0
@@ -274,7 +278,7 @@ class TopicRow(Shown):
         durable_subscribers: durable ones among them, with or without subscriber.
         in_msgs: messages published.
         out_msgs: copies of them that subscriptions were given.
-        rate: messages a second: ``in``, ``out``; ``ack`` is always 0.
+        rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
         last_in_at: when the last one was published; null = none yet.
     """
 
@@ -316,7 +320,7 @@ class ConnectionRow(Shown):
         in_bytes: received.
         out_msgs: MESSAGE frames written.
         out_bytes: written.
-        rate: messages a second: ``in``, ``out``; ``ack`` is always 0.
+        rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
         self: whether it is the connection that asks. Told by the header ``self`` of a MESSAGE.
     """
 
@@ -368,7 +372,7 @@ class SubscriptionRow(Shown):
         acked: of these, settled by ACK; with ``auto`` none.
         nacked: of these, settled by NACK.
         dropped: messages that its full backlog could not take.
-        rate: messages a second: ``out``, ``ack``; ``in`` is always 0.
+        rate: messages a second: ``out``, ``ack``; ``in`` is always 0. Null until it is known.
         oldest_unacked_at: since when the oldest unsettled delivery was seen; null = none. Exact
             to one interval, and only as far back as somebody has been watching.
         oldest_unacked_ms: since then.

@@ -91,7 +91,7 @@ class OverviewScreen(MonitorScreen):
     def title_parts(self) -> list[Part]:
         """Where we are, and how many alarms there are."""
         model = self.session.picture
-        count = len(model.problems())
+        count = len(model.alarmed()) + len(_own_alarms(model))
         parts: list[Part] = [(" Overview ", "bold $primary")]
         if count:
             parts.append((f"  {count} alarm{'s' if count > 1 else ''}", "$warning"))
@@ -120,4 +120,13 @@ class OverviewScreen(MonitorScreen):
         kind, key = row.table.kind, row.key
         if kind == "problems":
             kind, key = row.text("kind"), row.text("key")
-        self.session.navigator.inspect(kind, key)
+        if key:
+            self.session.navigator.inspect(kind, key)
+        else:
+            self.session.navigator.go(f"{kind} alarm>0")
+
+
+def _own_alarms(model: Model) -> list[object]:
+    """What the broker itself calls an alarm."""
+    found = model.broker.get("alarms")
+    return found if isinstance(found, list) else []

@@ -119,6 +119,10 @@ class TableScreen(MonitorScreen):
         width = max(20, self.app.size.width - 4)
         lines: list[list[Part]] = [[]]
         used = 0
+        if row.severity:
+            words = f"{'!' * row.severity} {row.reason}   "
+            lines[0].append((words, ("", "$warning", "$error bold")[row.severity]))
+            used = len(words)
         for label, value in details.facts(row):
             if value in ("–", "", "0", "no", "none of its own") or label in _ON_THE_LINE:
                 continue
@@ -162,6 +166,10 @@ class TableScreen(MonitorScreen):
             parts.append((f"   by {listing.sorted_by.title.lower()}, {arrow}", MUTED))
         if listing.marks:
             parts.append((f"   {len(listing.marks)} marked", "$accent"))
+        row = self.rows.row()
+        if row is not None and row.severity and self.has_class("short"):
+            tone = ("", "$warning", "$error bold")[row.severity]
+            parts.append((f"   {'!' * row.severity} {row.reason}", tone))
         newer = self._newer()
         if newer:
             parts.append((f"   {newer:,} newer, home", "$accent"))
@@ -387,7 +395,7 @@ def _group_of(row: Row) -> dict[str, object]:
 def _heading(row: Row | None) -> str:
     if row is None:
         return ""
-    return row.text("destination") or row.text("peer") or row.text("name") or row.key
+    return row.text("destination") or row.label
 
 
 def jumps_from(row: Row | None) -> list[tuple[str, str]]:

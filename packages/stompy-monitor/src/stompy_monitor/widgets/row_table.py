@@ -23,12 +23,16 @@ from stompy_monitor import drawing, formats
 from stompy_monitor.columns import Column
 from stompy_monitor.listing import Listing
 from stompy_monitor.model import Model
+from stompy_monitor.safe import safe
 from stompy_monitor.table import Row, Table
 
 TREND_SAMPLES = 60
 _MARGIN = 1
 _NAME_CELLS = 13
 """The least that the column of names gets; columns of low rank go before that."""
+
+_REASON_CELLS, _REASON_SHARE = 44, 0.45
+"""The most that a second column without a width gets, and its part of what is free."""
 
 _MOST_SPANS = 5
 """A line of which more than so many spans changed is painted as a whole: that is fewer bytes."""
@@ -261,11 +265,16 @@ class RowTable(ScrollView, can_focus=True):
         free = width - _MARGIN - sum(column.width + 1 for column in columns)
         while not self.wide and free < _NAME_CELLS and len(columns) > 2:  # noqa: PLR2004 -- mark, name
             last = max(columns, key=lambda column: (column.rank, columns.index(column)))
-            if last.width == 0:
+            if last.width == 0 and last.rank == 0:
                 break
             columns.remove(last)
             free += last.width + 1
-        self._columns = [(column, column.width or max(free, _NAME_CELLS)) for column in columns]
+        stretched = [column for column in columns if column.width == 0]
+        each = max(int(free * _REASON_SHARE), _NAME_CELLS)
+        # Of two the first, which is the name, has what the other would hardly use.
+        widths = {column.name: min(each, _REASON_CELLS) for column in stretched[1:]}
+        first = max(free - sum(widths.values()), _NAME_CELLS)
+        self._columns = [(col, col.width or widths.get(col.name, first)) for col in columns]
 
     def _content_width(self) -> int:
         return max(self.size.width, _MARGIN + sum(width + 1 for _, width in self._columns))
@@ -322,6 +331,8 @@ class RowTable(ScrollView, can_focus=True):
         runs = [(glyph, self.style_of("glyph") + over)]
         for (column, width), (text, tone) in zip(self._columns, cells, strict=True):
             style = self.style_of(tone) + over if tone else plain
+            if column.sentence and len(text) > width:
+                text = safe(text, width)  # noqa: PLW2901 -- the beginning of the same
             runs.append((_pad(text, width, column.right) + " ", style))
         return _segments(runs)
 
