@@ -95,7 +95,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "routing.stats",
         },
         {"store", "policy", "access", "users", "turnstile", "admin", "admin.events"},
-        {"store.base", "cli_users", "routing.setup", "login"},
+        {"compat", "store.base", "cli_users", "routing.setup", "login"},
         {
             "store.memory",
             "store.schema",

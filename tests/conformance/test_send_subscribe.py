@@ -24,7 +24,7 @@ def test_headers_of_a_send_pass_through(connect: Connect, queue: str, version: s
     peer = connect(version)
     headers = (
         "x:1\nz:2\na:3\ncontent-type:text/plain\ncorrelation-id:c\nreply-to:/queue/r\n"
-        "priority:9\nexpires:0\ntype:t\nJMSXGroupID:g\ntimestamp:12345\npersistent:false\n"
+        "priority:9\nexpires:0\ntype:t\nJMSXAppID:g\ntimestamp:12345\npersistent:false\n"
     )
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
     peer.send(f"SEND\ndestination:{queue}\n{headers}\nbody\0")

@@ -24,6 +24,7 @@ import stompy_broker
 import stompy_broker.cli
 import stompy_monitor.cli
 from stompy.admin import ROWS, CommandErrorCode, Kind, Role
+from stompy_broker.compat import NAMES
 from stompy_broker.message import BROKER_HEADERS
 from stompy_broker.routing.stats import QueueStats
 from stompy_monitor.app import check_keys
@@ -199,6 +200,10 @@ def test_every_public_call_of_the_client_is_in_its_manual():
 
 def test_every_header_that_is_kept_back_is_listed():
     assert [name for name in BROKER_HEADERS if f"`{name}`" not in PAGES["docs/wire.md"]] == []
+
+
+def test_every_header_that_is_refused_is_listed():
+    assert [name for name in sorted(NAMES) if f"`{name}" not in PAGES["docs/wire.md"]] == []
 
 
 HEADER_LIKE = re.compile(r"[a-z]+(-[a-z]+)+|activemq\.\w+")

@@ -390,6 +390,7 @@ class Broker:
             max_transaction_bytes=config.limits.transaction_bytes,
             prefetch_client=config.prefetch.client,
             prefetch_individual=config.prefetch.client_individual,
+            ignored_headers=config.compat.ignore,
         )
 
     def _make_census(self) -> Census:

@@ -21,12 +21,14 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from stompy.limits import Limits
 from stompy_broker.access import EVERYBODY, Rule
 from stompy_broker.auth import ANONYMOUS, Role, is_hash
+from stompy_broker.compat import NAMES
 from stompy_broker.policy import Policy
 
 _MIB = 1024 * 1024
@@ -253,6 +255,25 @@ class PrefetchConfig(_Section):
     client_individual: int = Field(default=100, ge=0, description="For `ack:client-individual`.")
 
 
+class CompatConfig(_Section):
+    """What clients of other brokers ask for, and this one does not do."""
+
+    ignore: tuple[str, ...] = Field(
+        default=(),
+        description="Headers that are ignored rather than refused with `not-supported`; the log "
+        "tells of the first time.",
+    )
+
+    @field_validator("ignore")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in NAMES:
+                known = ", ".join(sorted(NAMES))
+                raise ValueError(f"{name!r} is no header that is refused; those are {known}")
+        return names
+
+
 def _check_hash(value: str) -> str:
     if not is_hash(value):
         raise ValueError("is not a password hash; make one with `stompy-broker hash-password`")
@@ -280,6 +301,7 @@ class BrokerConfig(_Section):
     limits: LimitsConfig = LimitsConfig()
     times: TimesConfig = TimesConfig()
     prefetch: PrefetchConfig = PrefetchConfig()
+    compat: CompatConfig = CompatConfig()
     policy: tuple[Policy, ...] = Field(
         default=(), description="How destinations behave; the first that matches wins."
     )

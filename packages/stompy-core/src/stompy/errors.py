@@ -48,6 +48,8 @@ class ErrorCode(StrEnum):
     """A header that the specification requires is not there."""
     BAD_HEADER = "bad-header"
     """A header value that does not mean anything for this frame."""
+    NOT_SUPPORTED = "not-supported"
+    """A header that asks for something that this broker does not do; the text says what."""
     UNSUPPORTED_VERSION = "unsupported-version"
     """No common protocol version."""
     AUTHENTICATION_FAILED = "authentication-failed"

@@ -47,6 +47,8 @@ EVENTS: Mapping[str, str] = {
     "durable.created": "A durable subscription was made.",
     "durable.deleted": "A durable subscription was deleted.",
     "durable.expired": "Nobody came back to a durable subscription; it is deleted.",
+    "header.ignored": "A client asked for what this broker does not do, by the header that "
+    "`reason` names, and `[compat]` has it ignored. Once for each header.",
     "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",
     "message.dropped": "A queue gave up a message, which is gone.",
     "message.expired": "The time of a message was over.",

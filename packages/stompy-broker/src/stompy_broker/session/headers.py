@@ -41,20 +41,6 @@ def prefetch(headers: Mapping[str, str], usual: int) -> int:
     return usual if name is None else whole_number(name, headers[name])
 
 
-def check_understood(headers: Mapping[str, str]) -> None:
-    """Refuse what would give the client other messages than it asked for.
-
-    Raises:
-        ProtocolError: it asks for that.
-    """
-    browses = headers.get("browser", "false").lower() not in _FALSE
-    if headers.get("selector") or browses:
-        name = "browser" if browses else "selector"
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, f"this broker does not have the {name!r} of a subscription"
-        )
-
-
 def whole_number(name: str, value: str) -> int:
     """The value of a header that is a number.
 

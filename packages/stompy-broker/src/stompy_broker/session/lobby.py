@@ -15,6 +15,7 @@ from stompy.limits import Limits
 from stompy_broker.access import Access
 from stompy_broker.auth import Principal
 from stompy_broker.clock import Clock
+from stompy_broker.compat import Compat
 from stompy_broker.login import Logins
 from stompy_broker.routing.router import Router
 from stompy_broker.session.observation import Observation, Wanted
@@ -39,6 +40,7 @@ class SessionSettings:
     max_transaction_bytes: int
     prefetch_client: int
     prefetch_individual: int
+    ignored_headers: tuple[str, ...] = ()
 
 
 class Guest(Protocol):
@@ -135,6 +137,7 @@ class Lobby:
     """What sessions of one broker share: settings, router, logins, access, parsed header blocks.
 
     Attributes:
+        compat: knows headers that are refused.
         desk: where the broker itself is asked; staffed once the broker is complete.
         draining: whether only operators may come in.
         tenants: who holds durable subscriptions.
@@ -156,6 +159,7 @@ class Lobby:
         self.access = access
         self.new_token = new_token
         self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
+        self.compat = Compat(settings.ignored_headers, router.events)
         self.desk = Desk()
         self.draining = False
         self.tenants = Tenants()

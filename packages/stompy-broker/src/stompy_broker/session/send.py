@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from stompy.headers import Version
 from stompy.heads import Head
+from stompy_broker.compat import OF_SEND, Compat
 from stompy_broker.destination import COMMANDS, Destination, Kind, sendable
 from stompy_broker.message import MessageHead
 from stompy_broker.policy import ARGUMENTS
@@ -26,6 +27,8 @@ _TEMPORARY = Kind.TEMPORARY.value
 _SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
 """Headers that make more of a SEND than a message to route."""
 
+_UNUSUAL = _SPECIAL | OF_SEND
+
 _ARGUMENTS = frozenset(ARGUMENTS)
 
 
@@ -38,15 +41,18 @@ class SendPlan:
         head: the headers that are passed on.
         sets_up: whether it sets up a queue, if that is its first frame.
         commands: whether it is a command to the broker itself.
+        foreign: whether it has headers of other brokers that may have to be refused.
     """
 
-    __slots__ = ("commands", "destination", "head", "sets_up", "simple")
+    __slots__ = ("commands", "destination", "foreign", "head", "sets_up", "simple")
 
     def __init__(self, head: Head, version: Version) -> None:
         headers = head.headers
         self.destination = destination = sendable(headers["destination"])
         self.head = MessageHead.from_send(head, version)
-        plain = _SPECIAL.isdisjoint(headers)
+        ordinary = _UNUSUAL.isdisjoint(headers)
+        plain = ordinary or _SPECIAL.isdisjoint(headers)
+        self.foreign = not ordinary and not OF_SEND.isdisjoint(headers)
         self.commands = destination.name == COMMANDS and destination.kind is Kind.QUEUE
         self.simple = plain and destination.kind is not Kind.TEMPORARY and not self.commands
         self.sets_up = (
@@ -64,6 +70,7 @@ class Sending:
         subscriptions: of that client.
         transactions: of that client.
         receipts: of that client.
+        compat: knows headers that are refused.
     """
 
     def __init__(
@@ -74,7 +81,9 @@ class Sending:
         subscriptions: Subscriptions,
         transactions: Transactions,
         receipts: Receipts,
+        compat: Compat,
     ) -> None:
+        self._compat = compat
         self._client = client
         self._router = router
         self._hold = hold
@@ -103,7 +112,10 @@ class Sending:
         if plan is None:
             # The pattern of a head with a receipt is the same without it.
             pattern = head.pattern or head
-            plan = head.note = pattern.note = SendPlan(pattern, self._client.version)
+            plan = SendPlan(pattern, self._client.version)
+            if plan.foreign:
+                self._compat.check("SEND", head.headers, plan.destination)
+            head.note = pattern.note = plan
         if plan.simple:
             done = None if head.receipt is None else self._receipts.when_done(head.receipt)
             pressure = self._router.publish(plan.destination, plan.head, body, done)

@@ -89,11 +89,17 @@ class Session:
             max_bytes=settings.max_transaction_bytes,
         )
         self._settling = Settling(
-            self, self._subscriptions.deliveries, self._transactions, receipts
+            self, self._subscriptions.deliveries, self._transactions, receipts, lobby.compat
         )
         self._hold = Hold(self._clock, peer, self._blocked)
         self._sending = Sending(
-            self, self._router, self._hold, self._subscriptions, self._transactions, receipts
+            self,
+            self._router,
+            self._hold,
+            self._subscriptions,
+            self._transactions,
+            receipts,
+            lobby.compat,
         )
         self._ended = False
         self._alarm = self._clock.alarm(self._time_passed)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from stompy.headers import Version
 from stompy.heads import ACK_RUN, Head, plain_acks
+from stompy_broker.compat import Compat
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.deliveries import Deliveries
 from stompy_broker.session.headers import boolean, whole_number
@@ -23,6 +24,7 @@ class Settling:
         deliveries: them.
         transactions: of that client.
         receipts: of that client.
+        compat: knows headers that are refused.
 
     Attributes:
         refilled: who got credit back in this read; see `go_on`.
@@ -34,7 +36,9 @@ class Settling:
         deliveries: Deliveries,
         transactions: Transactions,
         receipts: Receipts,
+        compat: Compat,
     ) -> None:
+        self._compat = compat
         self._client = client
         self._deliveries = deliveries
         self._transactions = transactions
@@ -67,6 +71,7 @@ class Settling:
         """
         self._client.others += 1
         headers = head.headers
+        self._compat.check("NACK", headers)
         delay = headers.get("delay")
         self._settle(
             headers,

@@ -22,7 +22,7 @@ from stompy_broker.destination import (
 from stompy_broker.routing.queue import Queue
 from stompy_broker.session.console import Console
 from stompy_broker.session.deliveries import Deliveries
-from stompy_broker.session.headers import ack_mode, check_understood, prefetch
+from stompy_broker.session.headers import ack_mode, prefetch
 from stompy_broker.session.lobby import Client, Lobby
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.sources import durable_to_delete, source_of
@@ -89,7 +89,7 @@ class Subscriptions:
             self._receipts.answer(headers.get("receipt"))
             return
         check_subscribable(destination)
-        check_understood(headers)
+        self._lobby.compat.check("SUBSCRIBE", headers, destination)
         settings = self._lobby.settings
         if len(self.by_key) >= settings.max_subscriptions:
             raise ProtocolError(

@@ -1,0 +1,316 @@
+"""Headers of other brokers that would change which messages come, or when, and are not done here.
+
+To ignore them would give a client other messages than it asked for, with a receipt. So they are
+refused by name, unless the configuration says that they may be ignored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from stompy.admin.rows import Event
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.admin.events import Events
+from stompy_broker.destination import Destination, Kind
+
+log = logging.getLogger("stompy_broker.session")
+
+_SEND, _SUBSCRIBE, _NACK = "SEND", "SUBSCRIBE", "NACK"
+
+_NO = frozenset(("", "false", "0", "no"))
+_NOTHING = frozenset(("",))
+_NONE = frozenset(("", "0"))
+_UNLIMITED = frozenset(("", "-1"))
+
+_QUEUES = frozenset((Kind.QUEUE,))
+_TOPICS = frozenset((Kind.TOPIC,))
+_SHARED = _QUEUES | _TOPICS
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Headers that mean one thing.
+
+    Attributes:
+        names: what they are called.
+        commands: where they mean it.
+        means: what they ask for.
+        kinds: of destinations for which they do.
+        idle: values that ask for nothing, in small letters.
+        asks: if not empty, the only values that ask for something.
+    """
+
+    names: tuple[str, ...]
+    commands: tuple[str, ...]
+    means: str
+    kinds: Collection[Kind] = _SHARED
+    idle: Collection[str] = _NOTHING
+    asks: Collection[str] = ()
+
+    def wanted(self, name: str, value: str, destination: Destination | None) -> bool:
+        """Whether a header asks for what is not done."""
+        if destination is not None and destination.kind not in self.kinds:
+            return False
+        if name == "x-queue-name" and destination is not None and destination.kind is Kind.QUEUE:
+            return value not in ("", destination.name)
+        value = value.strip().lower()
+        return value in self.asks if self.asks else value not in self.idle
+
+
+_BOTH = (_SEND, _SUBSCRIBE)
+
+FOREIGN: tuple[Foreign, ...] = (
+    Foreign(
+        ("selector",),
+        (_SUBSCRIBE,),
+        "only messages whose headers match it come",
+        kinds=tuple(Kind),
+    ),
+    Foreign(
+        ("browser",),
+        (_SUBSCRIBE,),
+        "messages are shown and stay in the queue",
+        kinds=tuple(Kind),
+        idle=_NO,
+    ),
+    Foreign(("x-queue-name",), (_SUBSCRIBE,), "a queue of that name gets the messages"),
+    Foreign(("share",), (_SUBSCRIBE,), "all who say the same share the messages", kinds=_TOPICS),
+    Foreign(
+        ("auto-delete",), _BOTH, "the queue ends with its last consumer", kinds=_QUEUES, idle=_NO
+    ),
+    Foreign(("exclusive",), _BOTH, "nobody else may subscribe", kinds=_QUEUES, idle=_NO),
+    Foreign(
+        ("x-single-active-consumer", "activemq.exclusive"),
+        (_SUBSCRIBE,),
+        "one consumer gets all the messages",
+        idle=_NO,
+    ),
+    Foreign(
+        ("x-priority", "activemq.priority"),
+        (_SUBSCRIBE,),
+        "consumers of a higher priority get the messages first",
+        idle=_NONE,
+    ),
+    Foreign(
+        ("no-local", "activemq.noLocal"),
+        (_SUBSCRIBE,),
+        "what the same connection sends does not come",
+        idle=_NO,
+    ),
+    Foreign(
+        ("consumer-window-size",),
+        (_SUBSCRIBE,),
+        "so many bytes may be unsettled",
+        idle=_UNLIMITED,
+    ),
+    Foreign(
+        ("pending-limit", "activemq.maximumPendingMessageLimit"),
+        (_SUBSCRIBE,),
+        "so many messages wait for a subscriber that is slow",
+        kinds=_TOPICS,
+        idle=_UNLIMITED,
+    ),
+    Foreign(
+        ("activemq.retroactive",), (_SUBSCRIBE,), "messages sent before come as well", idle=_NO
+    ),
+    Foreign(
+        (
+            "activemq.maximumRedeliveries",
+            "activemq.initialRedeliveryDelay",
+            "activemq.redeliveryDelay",
+            "activemq.useExponentialBackOff",
+            "activemq.backOffMultiplier",
+            "activemq.maximumRedeliveryDelay",
+        ),
+        (_SUBSCRIBE,),
+        "messages that are refused come back as it says; a [[policy]] can say that",
+    ),
+    Foreign(
+        ("x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max"),
+        _BOTH,
+        "messages that are refused come back as it says; a [[policy]] can say that",
+        kinds=_QUEUES,
+    ),
+    Foreign(
+        ("x-consumer-timeout",),
+        (_SUBSCRIBE,),
+        "what is not settled in time goes back",
+        idle=_NONE,
+    ),
+    Foreign(
+        ("x-stream-offset", "x-stream-consumer", "x-stream-filter"),
+        (_SUBSCRIBE,),
+        "messages of a stream come from there on",
+    ),
+    Foreign(
+        ("x-stream-automatic-offset-tracking", "x-stream-match-unfiltered"),
+        (_SUBSCRIBE,),
+        "messages of a stream come from there on",
+        idle=_NO,
+    ),
+    Foreign(("x-queue-type",), _BOTH, "the queue is a stream", kinds=_QUEUES, asks=("stream",)),
+    Foreign(("x-max-age",), _BOTH, "messages older than that go", kinds=_QUEUES),
+    Foreign(
+        ("x-last-value-key",),
+        _BOTH,
+        "a message takes the place of the one with the same key",
+        kinds=_QUEUES,
+    ),
+    Foreign(
+        ("x-dead-letter-exchange",),
+        _BOTH,
+        "dead letters go to that exchange; x-dead-letter-routing-key alone names a queue",
+        kinds=_QUEUES,
+        idle=("", "amq.direct"),
+    ),
+    Foreign(
+        ("x-delay", "AMQ_SCHEDULED_DELAY", "x-opt-delivery-delay"),
+        (_SEND,),
+        "the message comes so much later",
+        kinds=tuple(Kind),
+        idle=("", "0", "-1"),
+    ),
+    Foreign(
+        ("x-deliver-at", "AMQ_SCHEDULED_TIME", "_AMQ_SCHED_DELIVERY", "x-opt-delivery-time"),
+        (_SEND,),
+        "the message comes at that time",
+        kinds=tuple(Kind),
+        idle=_NONE,
+    ),
+    Foreign(
+        (
+            "AMQ_SCHEDULED_PERIOD",
+            "AMQ_SCHEDULED_REPEAT",
+            "AMQ_SCHEDULED_CRON",
+            "x-repeat-every",
+            "x-repeat-times",
+            "x-cron",
+            "x-cron-zone",
+        ),
+        (_SEND,),
+        "the message comes again and again",
+        kinds=tuple(Kind),
+        idle=_NONE,
+    ),
+    Foreign(
+        ("x-schedule-id", "x-schedule-cancel"),
+        (_SEND,),
+        "it changes or ends what is to come later",
+        kinds=tuple(Kind),
+        idle=_NO,
+    ),
+    Foreign(
+        ("JMSXGroupID", "_AMQ_GROUP_ID", "x-group-id"),
+        (_SEND,),
+        "one consumer gets all messages of the group, in order",
+    ),
+    Foreign(("JMSXGroupSeq",), (_SEND,), "the group ends with this message", asks=("-1",)),
+    Foreign(
+        (
+            "dedup-id",
+            "_AMQ_DUPL_ID",
+            "x-deduplication-header",
+            "Nats-Msg-Id",
+            "dedup-ttl",
+            "x-cache-ttl",
+            "dedup-mode",
+        ),
+        (_SEND,),
+        "a second message with the same value is dropped",
+    ),
+    Foreign(
+        ("x-retain", "ActiveMQ.Retain"),
+        (_SEND,),
+        "the message is kept for who subscribes later",
+        kinds=_TOPICS,
+        idle=_NO,
+    ),
+    Foreign(
+        ("retain",),
+        (_SEND,),
+        "the message is kept for who subscribes later",
+        kinds=_TOPICS,
+        asks=("true",),
+    ),
+    Foreign(
+        ("reply-timeout",), (_SEND,), "the broker answers if nobody else does in time", idle=_NONE
+    ),
+    Foreign(
+        ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES
+    ),
+    Foreign(
+        ("delivery-failed",),
+        (_NACK,),
+        "the delivery does not count as failed",
+        asks=("false", "0", "no"),
+    ),
+    Foreign(("scope",), (_NACK,), "the delay holds for the whole group", asks=("group",)),
+)
+"""All that are known. What an application may use for its own data is not among them."""
+
+NAMES = frozenset(name for foreign in FOREIGN for name in foreign.names)
+"""What may stand in ``[compat] ignore``."""
+
+
+def _by_name(command: str) -> dict[str, Foreign]:
+    found = [foreign for foreign in FOREIGN if command in foreign.commands]
+    return {name: foreign for foreign in found for name in foreign.names}
+
+
+_KNOWN = {command: _by_name(command) for command in (_SEND, _SUBSCRIBE, _NACK)}
+
+OF_SEND = frozenset(_KNOWN[_SEND])
+"""Those that a SEND may not have, at least not everywhere."""
+
+
+class Compat:
+    """What is refused, and what is ignored on purpose.
+
+    Args:
+        ignore: names of headers that are ignored.
+        events: told of the first time that one is.
+    """
+
+    def __init__(self, ignore: Collection[str], events: Events) -> None:
+        self._ignore = frozenset(ignore)
+        self._events = events
+        self._told: set[str] = set()
+
+    def check(
+        self, command: str, headers: Mapping[str, str], destination: Destination | None = None
+    ) -> None:
+        """Look through the headers of a frame.
+
+        Args:
+            command: of the frame.
+            headers: of the frame.
+            destination: of the frame; None if it has none.
+
+        Raises:
+            ProtocolError: one of them asks for something that is not done, and is not ignored.
+        """
+        known = _KNOWN[command]
+        for name in headers.keys() & known.keys():
+            foreign = known[name]
+            if not foreign.wanted(name, headers[name], destination):
+                continue
+            if name not in self._ignore:
+                raise ProtocolError(
+                    ErrorCode.NOT_SUPPORTED,
+                    f"this broker does not do the header {name!r} ({foreign.means}); "
+                    f'[compat] ignore = ["{name}"] in its configuration has it ignored',
+                )
+            if name not in self._told:
+                self._told.add(name)
+                self._tell(name, foreign, command, destination)
+
+    def _tell(
+        self, name: str, foreign: Foreign, command: str, destination: Destination | None
+    ) -> None:
+        where = "" if destination is None else str(destination)
+        log.warning("%s %s: header %r is ignored (%s)", command, where, name, foreign.means)
+        self._events.tell(
+            Event(type="header.ignored", severity="warning", destination=where, reason=name)
+        )
