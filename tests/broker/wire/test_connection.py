@@ -7,16 +7,18 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from tests.support.secure import certificate, client_context, key_and_cert_file
-from tests.support.wire import PATIENCE, running_broker, until
+from tests.support.wire import PATIENCE, Pair, cheap_hash, running_broker, until
 
 from stompy.codec import FrameParser
 from stompy.protocol import ServerProtocol
 from stompy.transport.tls import TLSLayer
 from stompy_broker import RunningBroker
+from stompy_broker.broker import Broker
 from stompy_broker.clock import Alarm
 from stompy_broker.routing.queue import Queue
 from stompy_broker.session.outlet import Outlet
@@ -27,6 +29,7 @@ from stompy_broker.wire.connection import Connection
 from stompy_broker.wire.listener import Opening
 from stompy_broker.wire.websocket import WebSocketServer
 
+MIB = 1024 * 1024
 CONNECT = b"CONNECT\naccept-version:1.2\nhost:/\n\n\0"
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -133,6 +136,13 @@ def encrypted(use: Callable[[socket.socket], None]) -> Callable[[socket.socket],
     return use_encrypted
 
 
+def break_the_websocket(sock: socket.socket) -> None:
+    sock.sendall(UPGRADE)
+    read_to(sock, b"\r\n\r\n")
+    sock.sendall(b"\x81\x01x")  # without a mask
+    read_to(sock, b"\x88")
+
+
 def greet_in_tls_only(sock: socket.socket) -> None:
     secure = client_context().wrap_bio(ssl.MemoryBIO(), out := ssl.MemoryBIO())
     with pytest.raises(ssl.SSLWantReadError):
@@ -150,6 +160,7 @@ WAYS = [
     (speak_http, 100),
     (upgrade_halfway, 100),
     (speak_websocket, 100),
+    (break_the_websocket, 100),
     (greet_in_tls_only, 30),
     (encrypted(be_busy), 30),
     (encrypted(be_refused), 30),
@@ -186,3 +197,137 @@ def test_a_closed_connection_is_free_at_once(
         until(lambda: sum((census() - before).values()) < times // 10, f"{census() - before}")
     finally:
         gc.enable()
+
+
+# -- what is held for a client ----------------------------------------------------------------
+
+
+def in_use(broker: RunningBroker) -> int:
+    """Bytes of unfinished input that the broker knows of."""
+    return broker._ask(lambda inner: inner._intake.held)
+
+
+def fill(sock: socket.socket, data: bytes, most: int) -> int:
+    """Write until nothing more is taken for a while, or so many bytes are; give how many were."""
+    sock.settimeout(0.3)
+    sent = 0
+    try:
+        while sent < most:
+            sent += sock.send(data)
+    except (TimeoutError, OSError):
+        pass
+    finally:
+        sock.settimeout(PATIENCE)
+    return sent
+
+
+HEADERS = b"".join(b"h%d:%s\n" % (number, b"v" * 16_000) for number in range(60))
+UNFINISHED = {
+    "body": CONNECT + b"SEND\ndestination:/queue/x\ncontent-length:9000000\n\n" + b"z" * 6_000_000,
+    "body without length": CONNECT + b"SEND\ndestination:/queue/x\n\n" + b"z" * 6_000_000,
+    "headers": CONNECT + b"SEND\n" + HEADERS,
+    "headers of CONNECT": b"CONNECT\n" + HEADERS[:60_000],
+    "body of CONNECT": b"CONNECT\ncontent-length:60000\n\n" + b"b" * 50_000,
+    "HTTP head": UPGRADE[:-2] + b"X: %s\r\n" % (b"v" * 16_000),
+    "fragment": UPGRADE + bytes([0x02, 0xFF]) + (150_000).to_bytes(8, "big") + bytes(4 + 140_000),
+}
+
+
+@pytest.mark.parametrize("what", UNFINISHED)
+def test_what_is_unfinished_counts_and_is_bounded(what: str) -> None:
+    """A quarter of the memory, one frame more, and what one read of each may bring."""
+    with running_broker(limits={"memory": "64MiB"}) as broker, ExitStack() as stack:
+        socks = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", broker.port)))
+            for _ in range(40)
+        ]
+        for sock in socks:
+            sock.settimeout(0.2)
+            with suppress(OSError):
+                sock.sendall(UNFINISHED[what])
+        until(lambda: in_use(broker) > 0, "something to be counted")
+        assert in_use(broker) < 16 * MIB + 6 * MIB + len(socks) * 256 * 1024
+        # Whoever sends whole frames is not concerned.
+        with Pair(broker.port) as pair:
+            pair.exchange()
+        for sock in socks:
+            sock.close()
+        until(lambda: in_use(broker) == 0, "nothing to be held any more")
+
+
+@pytest.mark.parametrize("login", [False, True], ids=["before login", "after it"])
+def test_pongs_for_a_client_that_does_not_read_are_bounded(login: bool) -> None:
+    ping = (bytes([0x89, 0xFD]) + bytes(4) + b"p" * 125) * 500
+    with running_broker(limits={"output": "64KiB"}) as broker:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", broker.port))
+            speak_websocket(sock) if login else sock.sendall(UPGRADE)
+            if not login:
+                read_to(sock, b"\r\n\r\n")
+            assert fill(sock, ping, 64 * MIB) < 32 * MIB, "it is not read any more"
+
+            def waiting(inner: Broker) -> int:
+                return max(one.unwritten for one in inner._connections if hasattr(one, "unwritten"))
+
+            assert broker._ask(waiting) < MIB
+
+
+def test_a_websocket_may_send_much_as_soon_as_it_is_logged_in() -> None:
+    """Also when the passcode is checked meanwhile."""
+    login = CONNECT.replace(b"host:/", b"host:/\nlogin:ann\npasscode:secret")
+    send = b"SEND\ndestination:/queue/big\ncontent-length:300000\nreceipt:big\n\n" + bytes(300_001)
+    with running_broker(users={"ann": cheap_hash("secret")}) as broker:
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=PATIENCE) as sock:
+            sock.sendall(UPGRADE)
+            read_to(sock, b"\r\n\r\n")
+            sock.sendall(in_a_message(login))
+            read_to(sock, b"CONNECTED")
+            sock.sendall(bytes([0x82, 0xFF]) + len(send).to_bytes(8, "big") + bytes(4) + send)
+            read_to(sock, b"receipt-id:big")
+
+
+def test_an_http_head_is_bounded(broker: RunningBroker) -> None:
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=PATIENCE) as sock:
+        with suppress(OSError):
+            sock.sendall(
+                UPGRADE[:-2] + b"".join(b"X%d: %s\r\n" % (i, b"v" * 8000) for i in range(9))
+            )
+        read_to(sock, b"431 Request Header Fields Too Large")
+
+
+def test_a_long_line_of_an_http_head_is_taken(broker: RunningBroker) -> None:
+    """Cookies and tokens that a gateway adds."""
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=PATIENCE) as sock:
+        sock.sendall(UPGRADE[:-2] + b"Cookie: %s\r\n\r\n" % (b"v" * 16_000))
+        read_to(sock, b"101 Switching Protocols")
+
+
+FLOODS = {
+    "SENDs": b"SEND\ndestination:/topic/nobody\n\nx\0" * 6000,
+    "subscriptions": b"".join(
+        b"SUBSCRIBE\nid:%d\ndestination:/topic/a\n\n\0UNSUBSCRIBE\nid:%d\n\n\0" % (n, n)
+        for n in range(3000)
+    ),
+    "ends of lines": b"\n" * 250_000,
+    "both ends of lines": b"\r\n" * 125_000,
+}
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_what_comes_in_slices_is_handled_whole_and_in_order(
+    broker: RunningBroker, what: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=PATIENCE) as sock:
+        sock.sendall(CONNECT + b"SUBSCRIBE\nid:all\ndestination:/topic/order\n\n\0")
+        for number in range(3):
+            mark = b"SEND\ndestination:/topic/order\n\nmark-%d\0" % number
+            sock.sendall(FLOODS[what] + mark)
+        sock.sendall(b"DISCONNECT\nreceipt:bye\n\n\0")
+        data = b""
+        while more := sock.recv(65536):
+            data += more
+        at = [data.index(b"mark-%d" % number) for number in range(3)]
+        assert at == sorted(at)
+        assert data.endswith(b"RECEIPT\nreceipt-id:bye\n\n\0\n")
+        assert b"ERROR" not in data

@@ -45,9 +45,11 @@ from stompy_broker.store.sqlite import Listeners, SQLiteStore
 from stompy_broker.users import UsersFileError, read_users
 from stompy_broker.version import __version__
 from stompy_broker.wire.connection import Connection, Flusher
+from stompy_broker.wire.intake import Intake
 from stompy_broker.wire.layered import LayeredConnection
 from stompy_broker.wire.listener import House, Opening, endpoints_of, listen
 from stompy_broker.wire.tls import Certificates, facts_of
+from stompy_broker.wire.turns import Turns
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
@@ -163,6 +165,7 @@ class Broker:
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
         self._flusher = Flusher(loop)
+        self._turns = Turns(loop.call_soon, time.perf_counter)
         self._store = self._open_store()
         self._router = Router(
             self._clock,
@@ -173,6 +176,7 @@ class Broker:
             disk_mark=config.limits.disk,
             idle_queue_seconds=config.times.idle_queue,
         )
+        self._intake = Intake(self._router.pressure, config.limits.memory, self._clock)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
         try:
@@ -212,6 +216,7 @@ class Broker:
         self._desk = self._staff()
         self._house = House(
             clock=self._clock,
+            intake=self._intake,
             login_timeout=config.times.login,
             linger=config.times.linger,
             certificates=self._certificates,
@@ -471,6 +476,8 @@ class Broker:
                 self._lobby,
                 self._flusher,
                 self._clock,
+                turns=self._turns,
+                intake=self._intake,
                 output_mark=config.limits.output,
                 linger=config.times.linger,
                 closed=self._gone,
@@ -481,6 +488,8 @@ class Broker:
                 self._lobby,
                 self._flusher,
                 self._clock,
+                turns=self._turns,
+                intake=self._intake,
                 tls=tls,
                 websocket=websocket,
                 ping=config.websocket.ping,

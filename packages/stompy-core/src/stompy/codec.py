@@ -93,13 +93,13 @@ class FrameParser:
         "_limits",
         "_lines",
         "_memory",
-        "_pending",
         "_rules",
         "_scan",
         "_simple_block",
         "_takes_ack_runs",
         "_unread",
         "failure",
+        "pending",
     )
 
     def __init__(
@@ -114,8 +114,8 @@ class FrameParser:
         self._set_rules(OPENING_RULES if version is None else RULES[version], limits)
         self._halted = False
         self._unread = b""
-        # The unfinished frame: bytes of its head while _head is None, of its body otherwise.
-        self._pending = bytearray()
+        self.pending = bytearray()
+        """The unfinished frame: bytes of its head while _head is None, of its body otherwise."""
         self._head: Head | None = None
         self._goal = 0  # octets of body and NUL still to be gathered; 0 = up to the next NUL
         self._scan = 0  # start of the line at which the search for the blank line goes on
@@ -159,7 +159,7 @@ class FrameParser:
     @property
     def buffered(self) -> int:
         """How many bytes are held that have not become a frame."""
-        return len(self._pending) + len(self._unread)
+        return len(self.pending) + len(self._unread)
 
     def feed(self, data: bytes) -> list[tuple[Head, bytes]]:
         """Take the next bytes; give the frames they complete, oldest first.
@@ -181,7 +181,7 @@ class FrameParser:
                 position = self._resume_body(data, frames)
                 if position < 0:
                     return frames
-            elif self._pending:
+            elif self.pending:
                 position = 0
                 data = self._resume_head(data)
             else:
@@ -191,35 +191,35 @@ class FrameParser:
             # Without its traceback, whose frames hold this parser.
             self.failure = failure.with_traceback(None)
             failure.__context__ = None
-            self._pending = bytearray()
+            self.pending = bytearray()
             self._head = None
         return frames
 
     def end(self) -> None:
         """Nothing more is to be read: forget what is unfinished, and who checks."""
-        self._pending = bytearray()
+        self.pending = bytearray()
         self._unread = b""
         self._head = None
         self._check = accept_any
 
     def _resume_head(self, data: bytes) -> bytes:
         """Add to an unfinished head; give everything once its blank line may be there."""
-        pending = self._pending
+        pending = self.pending
         if len(data) >= len(pending):
             # Copying at most as much as just arrived keeps the total linear.
-            self._pending = bytearray()
+            self.pending = bytearray()
             return bytes(pending) + data
         pending += data
         self._lines += data.count(b"\n")
         if self._blank_line(pending, self._scan) is None:
             self._check_partial_head(pending)
             return b""
-        self._pending = bytearray()
+        self.pending = bytearray()
         return bytes(pending)
 
     def _resume_body(self, data: bytes, frames: list[tuple[Head, bytes]]) -> int:
         """Add to an unfinished body; the place after its NUL, or -1 when it is still unfinished."""
-        pending, head = self._pending, self._head
+        pending, head = self.pending, self._head
         assert head is not None
         if self._goal:
             missing = self._goal - len(pending)
@@ -243,7 +243,7 @@ class FrameParser:
         if pending and head.command not in BODY_COMMANDS:
             del pending[self._without_body(head, 0) :]
         frames.append((head, bytes(pending)))
-        self._pending = bytearray()
+        self.pending = bytearray()
         self._head = None
         if self._rules.version is None:
             self._halted = True
@@ -444,17 +444,17 @@ class FrameParser:
         return length
 
     def _keep_partial_head(self, data: bytes, position: int) -> None:
-        self._pending = bytearray(data[position:])
+        self.pending = bytearray(data[position:])
         self._scan = max(0, self._scan - position)
-        self._lines = self._pending.count(b"\n")
-        self._check_partial_head(self._pending)
+        self._lines = self.pending.count(b"\n")
+        self._check_partial_head(self.pending)
 
     def _keep_partial_body(self, head: Head, data: bytes, start: int, goal: int) -> None:
         self._head = head
         self._goal = goal
-        self._pending = bytearray(data[start:])
-        if not goal and len(self._pending) > self._limits.body:
-            raise _body_too_large(len(self._pending), self._limits, head)
+        self.pending = bytearray(data[start:])
+        if not goal and len(self.pending) > self._limits.body:
+            raise _body_too_large(len(self.pending), self._limits, head)
 
     def _check_partial_head(self, pending: bytearray) -> None:
         """Refuse an endless head before its end has been seen."""

@@ -215,6 +215,15 @@ class Peer(Protocol):
         """Read again."""
         ...
 
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        ...
+
+    def welcome(self) -> None:
+        """The client has logged in: it may send more at once from now on."""
+        ...
+
     def close(self, reason: ErrorCode | None = None) -> None:
         """Write what waits, then close gracefully; the reason is None when all is well."""
         ...

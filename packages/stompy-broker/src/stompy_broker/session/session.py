@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stompy.admin.snapshot import VERSION
+from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.headers import Version
 from stompy.heads import Head
@@ -148,6 +149,11 @@ class Session:
     def ended(self) -> bool:
         """Whether nothing more comes of this session."""
         return self._ended
+
+    @property
+    def parser(self) -> FrameParser:
+        """What is made of the bytes that arrive."""
+        return self._protocol.parser
 
     def receive(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -347,6 +353,7 @@ class Session:
         if not principal.name.isprintable():
             del answer["user-name"]
         self._outlet.put(self._protocol.accept(answer, self._clock.now()))
+        self.peer.welcome()
         self._alarm.set(self._protocol.next_deadline())
         self.receive(b"")
 

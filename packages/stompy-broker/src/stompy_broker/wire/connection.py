@@ -1,8 +1,9 @@
 """One TCP connection: an `asyncio.Protocol` round a session (**hot path**).
 
-Reading: each chunk goes to the session at once. Writing: the session writes into its `Outlet`;
-all outlets that were written to in one turn of the event loop are emptied together at its end,
-each with one write. Nothing here awaits, and there is no task for a connection.
+Reading: each chunk goes to the session at once, or in slices if it is long (`Turns`). Writing: the
+session writes into its `Outlet`; all outlets that were written to in one turn of the event loop are
+emptied together at its end, each with one write. Nothing here awaits, and there is no task for a
+connection.
 
 Closing is gentle, or the ERROR that explains it would be lost: write what waits, end the write
 side, read and forget until the peer has ended its own, at most for the linger time (1.2,
@@ -20,12 +21,15 @@ from collections.abc import Callable
 from typing import cast
 
 from stompy.admin.parts import Tls
+from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.session import Session
+from stompy_broker.wire.intake import FREE, Intake
+from stompy_broker.wire.turns import FIRST, LEAST, MODEST, Turns, next_slice
 
 log = logging.getLogger("stompy_broker.connection")
 
@@ -33,6 +37,15 @@ _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A minute of silence, then three questions: how a client that is gone is noticed without beats."""
 _PROBE_MILLISECONDS = 10_000
 """For how long what is written to a client of whom there is doubt may stay without answer."""
+SMALL_READ = 4 * 1024
+"""Bytes of one read before the login."""
+_TURN, _ROOM, _ANSWERS, _SESSION = "turn", "room", "answers", "session"
+"""Why nothing is read: input waits for its turn, there is no room for more that is unfinished,
+answers are not taken, the session says so."""
+
+_OUT_OF_MEMORY = ProtocolError(
+    ErrorCode.LIMIT_EXCEEDED, "the broker has no memory left for what this connection sends"
+)
 _CLOSED_BY_PEER = (7, 8)  # Linux: TCP_CLOSE, TCP_CLOSE_WAIT
 
 
@@ -68,6 +81,8 @@ class Connection(asyncio.Protocol):
         lobby: what the session needs.
         flusher: shared by all connections of the broker.
         clock: for lingering.
+        turns: where its input waits when it is long; shared, too.
+        intake: counts what is unfinished; shared, too.
         output_mark: bytes that may wait for a client before its consumers wait.
         linger: seconds to wait for the client to close after we did.
         closed: called when the connection is gone.
@@ -82,12 +97,14 @@ class Connection(asyncio.Protocol):
 
     scheme = "stomp"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what all connections share, one by one
         self,
         lobby: Lobby,
         flusher: Flusher,
         clock: Clock,
         *,
+        turns: Turns,
+        intake: Intake,
         output_mark: int,
         linger: float,
         closed: Callable[[Connection], None],
@@ -102,12 +119,19 @@ class Connection(asyncio.Protocol):
         self.outlet = Outlet(lambda: flusher.add(self), self.pour)
         self._lobby = lobby
         self._clock = clock
+        self._turns = turns
+        self._intake = intake
         self._output_mark = output_mark
         self._linger = linger
         self._on_closed = closed
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
         self._unread_for: set[str] = set()  # why nothing is read just now
+        self._rest = b""  # what waits for its turn, from here on
+        self._at = 0
+        self._slice = FIRST
+        self._parser: FrameParser  # of the session
+        self._counted = False  # by the intake
         self._socket_full = False
         self._closing = False
         self._farewell: ErrorCode | None = None
@@ -123,21 +147,71 @@ class Connection(asyncio.Protocol):
         sock: socket.socket = transport.get_extra_info("socket")
         _keep_alive(sock)
         self._transport.set_write_buffer_limits(high=self._output_mark)
-        self._session = Session(self._lobby, self)
+        self._session = session = Session(self._lobby, self)
+        self._parser = session.parser
         log.debug("%s: connected by %s", self.address, self.scheme)
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
+        size = len(data)
+        if size <= LEAST and not self._rest:
+            self._take(data)
+        elif size <= self._slice and (size <= MODEST or not self._turns.busy) and not self._rest:
+            self._work(data)
+        else:
+            self._rest = self._rest[self._at :] + data
+            self._at = 0
+            self._stop_reading(_TURN)
+            self._turns.wait(self)
+
+    def take_turn(self) -> None:
+        """Work on a slice of what waits."""
+        if not self._rest or self._unread_for != {_TURN}:
+            return
+        piece = self._rest[self._at : self._at + self._slice]
+        self._at += len(piece)
+        if self._at >= len(self._rest):
+            self._rest, self._at = b"", 0
+        self._work(piece)
+        if not self._rest:
+            self._go_on_reading(_TURN)
+        elif self._unread_for == {_TURN}:
+            self._turns.wait(self)
+
+    def _work(self, data: bytes) -> None:
+        """Take bytes, and see how long that takes."""
+        now = self._turns.now
+        begun = now()
+        self._take(data)
+        self._slice = next_slice(self._slice, len(data), now() - begun)
+
+    def _take(self, data: bytes) -> None:
+        """Hand bytes to the session."""
         session = self._session
         if self._closing or session is None:
             return
         try:
             session.receive(data)
+        except MemoryError:
+            session.refuse(_OUT_OF_MEMORY)
         except Exception:
             self._fault()
+        if self._parser.pending or self._counted or self._socket_full:
+            self._look_after()
+
+    def _look_after(self) -> None:
+        """See to answers that are not taken, and to what is unfinished."""
         if self._socket_full and self.outlet.size > self._output_mark:
             # It asks for answers and does not take them.
-            self._stop_reading("answers")
+            self._stop_reading(_ANSWERS)
+        unfinished = self._unfinished
+        if unfinished > FREE or self._counted:
+            self._counted = unfinished > FREE and not self._closing
+            self._intake.note(self, unfinished if self._counted else 0)
+
+    @property
+    def _unfinished(self) -> int:
+        return self._parser.buffered
 
     def begin(self, first: bytes) -> None:
         """Take the STOMP that came before this was a connection."""
@@ -165,12 +239,17 @@ class Connection(asyncio.Protocol):
         while self.outlet.size and not self._socket_full:
             self.pour()
         if not self._socket_full:
-            self._go_on_reading("answers")
+            self._go_on_reading(_ANSWERS)
             self._after_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._cut.end()
+        if self._rest and self._unread_for == {_TURN}:
+            # It was read before the end.
+            self._take(self._rest[self._at :])
+        self._rest, self._at = b"", 0
+        self._intake.note(self, 0)
         transport, self._transport = self._transport, None
         session, self._session = self._session, None
         if session is not None:
@@ -206,7 +285,7 @@ class Connection(asyncio.Protocol):
     @property
     def has_input(self) -> bool:
         """Whether the client sent something, or left, and that was not read yet."""
-        return input_waits(self._transport)
+        return bool(self._rest) or input_waits(self._transport)
 
     @property
     def login(self) -> str | None:
@@ -248,15 +327,32 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more for now."""
-        self._stop_reading("session")
+        self._stop_reading(_SESSION)
 
     def resume(self) -> None:
         """Read again."""
-        self._go_on_reading("session")
+        self._go_on_reading(_SESSION)
+
+    def welcome(self) -> None:
+        """The client has logged in: from now on it may send much at once."""
+        if self._transport is not None:
+            read_much(self._transport)
+
+    # -- what the intake asks ---------------------------------------------------------------
+
+    def wait_for_room(self) -> None:
+        """Read no more of a frame."""
+        self._stop_reading(_ROOM)
+
+    def has_room(self) -> None:
+        """Read again."""
+        self._go_on_reading(_ROOM)
 
     def close(self, reason: ErrorCode | None = None) -> None:
         """Write what waits, then close gracefully."""
         self._closing = True
+        self._rest, self._at = b"", 0
+        self._intake.note(self, 0)
         self._farewell = reason
         self._cut.set(self._clock.now() + self._linger)
         if self.outlet.size == 0:
@@ -323,6 +419,8 @@ class Connection(asyncio.Protocol):
         if reason in self._unread_for:
             self._unread_for.discard(reason)
             transport = self._transport
+            if self._rest and self._unread_for == {_TURN}:
+                self._turns.wait(self)
             if not self._unread_for and transport is not None and not transport.is_closing():
                 transport.resume_reading()
 
@@ -360,6 +458,17 @@ def input_waits(transport: asyncio.BaseTransport | None) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
         return bool(selector.select(0))
+
+
+def read_little(transport: asyncio.BaseTransport) -> None:
+    """Have asyncio read little at once: who has not logged in is not to cost much."""
+    if hasattr(transport, "max_size"):
+        transport.max_size = SMALL_READ
+
+
+def read_much(transport: asyncio.BaseTransport) -> None:
+    """Have asyncio read as much as it likes."""
+    getattr(transport, "__dict__", {}).pop("max_size", None)
 
 
 def let_go(transport: asyncio.BaseTransport) -> None:

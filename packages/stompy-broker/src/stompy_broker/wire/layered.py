@@ -16,6 +16,8 @@ from stompy.transport.tls import TLSLayer
 from stompy_broker.clock import Clock
 from stompy_broker.session.lobby import Lobby
 from stompy_broker.wire.connection import Connection, Flusher
+from stompy_broker.wire.intake import Intake
+from stompy_broker.wire.turns import Turns
 from stompy_broker.wire.websocket import FramedOutlet, WebSocketServer
 
 log = logging.getLogger("stompy_broker.connection")
@@ -31,6 +33,8 @@ class LayeredConnection(Connection):
         lobby: as for `Connection`, like all that is not named here.
         flusher: likewise.
         clock: likewise.
+        turns: likewise.
+        intake: likewise.
         tls: the layer of TLS; None = none.
         websocket: the layer of the WebSocket; None = none.
         ping: seconds of silence after which a WebSocket is pinged; 0 = never.
@@ -46,6 +50,8 @@ class LayeredConnection(Connection):
         flusher: Flusher,
         clock: Clock,
         *,
+        turns: Turns,
+        intake: Intake,
         tls: TLSLayer | None,
         websocket: WebSocketServer | None,
         ping: float,
@@ -58,6 +64,8 @@ class LayeredConnection(Connection):
             lobby,
             flusher,
             clock,
+            turns=turns,
+            intake=intake,
             output_mark=output_mark,
             linger=linger,
             closed=closed,
@@ -88,8 +96,8 @@ class LayeredConnection(Connection):
         super().connection_made(transport)
         self._set_watch()
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the layers arrived."""
+    def _take(self, data: bytes) -> None:
+        """Take bytes of the layers."""
         self._silent = 0
         if self._closing:
             return
@@ -104,10 +112,22 @@ class LayeredConnection(Connection):
             return
         if self._tls is not None and self._tls.ended and not self._closing:
             self._give_up()
+        self._look_after()
 
     def begin(self, first: bytes) -> None:
         """Take the STOMP that the layers held already."""
-        super().data_received(first)
+        super()._take(first)
+
+    @property
+    def _unfinished(self) -> int:
+        held = super()._unfinished
+        return held if self._websocket is None else held + self._websocket.unfinished
+
+    def welcome(self) -> None:
+        """The client has logged in: from now on it may send large messages."""
+        super().welcome()
+        if self._websocket is not None:
+            self._websocket.expect(self._room)
 
     def _receive(self, data: bytes) -> None:
         """Take what TLS, if any, has decrypted.
@@ -123,12 +143,9 @@ class LayeredConnection(Connection):
                 assert self._framed is not None
                 self._framed.put_raw(websocket.take())
         if data:
-            super().data_received(data)
-        if websocket is not None:
-            if websocket.ended and not self._closing:
-                self._give_up()
-            elif self._session is not None and self._session.principal is not None:
-                websocket.expect(self._room)
+            super()._take(data)
+        if websocket is not None and websocket.ended and not self._closing:
+            self._give_up()
 
     def _give_up(self) -> None:
         """The client has left, or cannot be understood any more."""
@@ -177,7 +194,8 @@ class LayeredConnection(Connection):
         if self._transport is None or self._closing or self._websocket is None:
             return
         self._set_watch()
-        if self._unread_for:
+        if self._unread_for or self.has_input:
+            self._silent = 0
             return
         self._silent += 1
         if self._silent > _PATIENCE:

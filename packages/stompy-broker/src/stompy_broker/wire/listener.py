@@ -20,7 +20,8 @@ from stompy.transport.tls import TLSLayer
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.wire.connection import Connection, address_of, input_waits, let_go
+from stompy_broker.wire.connection import Connection, address_of, input_waits, let_go, read_little
+from stompy_broker.wire.intake import Intake
 from stompy_broker.wire.tls import Certificates, login_of
 from stompy_broker.wire.websocket import WebSocketServer
 
@@ -33,6 +34,12 @@ _HTTP_TEXT = b"This port speaks STOMP, not HTTP.\n"
 _HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
+)
+_LONGEST_HEAD = 32 * 1024
+"""Bytes of the HTTP request that opens a WebSocket; one line of it may have half of them."""
+_HEAD_ANSWER = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 )
 _WANTS_TLS = ProtocolError(ErrorCode.ACCESS_REFUSED, "this port is only for TLS")
 
@@ -100,6 +107,7 @@ class House:
 
     Attributes:
         clock: for time-outs.
+        intake: counts what is unfinished.
         login_timeout: seconds for everything up to the login.
         linger: seconds for a client to close after we did.
         certificates: for TLS; None = there is none.
@@ -111,6 +119,7 @@ class House:
     """
 
     clock: Clock
+    intake: Intake
     login_timeout: float
     linger: float
     certificates: Certificates | None
@@ -144,6 +153,7 @@ class Opening(asyncio.Protocol):
         self._tls: TLSLayer | None = None
         self._websocket: WebSocketServer | None = None
         self._first = b""
+        self._head = 0  # bytes of a request that is not complete
         self._handed_over = False
         self._ended = False
         self._alarm = house.clock.alarm(self._too_late)
@@ -154,6 +164,7 @@ class Opening(asyncio.Protocol):
         """The socket is open."""
         self._transport = cast(asyncio.Transport, transport)
         self.address, self.host = address_of(transport)
+        read_little(transport)
         self._refusal = self._house.admit(self)
         self._alarm.set(self.since + self._house.login_timeout)
         if self._refusal is not None and self._endpoint.schemes == {Scheme.STOMP}:
@@ -165,6 +176,7 @@ class Opening(asyncio.Protocol):
             return
         try:
             self._look_at(data)
+            self._house.intake.note(self, 0 if self._handed_over else self._head)
         except LayerError as error:
             log.warning("%s: %s: %s", self.address, error.layer, str(error))
             self._end()
@@ -172,6 +184,7 @@ class Opening(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone, and nothing has begun."""
         self._alarm.end()
+        self._house.intake.note(self, 0)
         transport, self._transport = self._transport, None
         if self._websocket is not None:
             self._websocket.release()
@@ -210,6 +223,18 @@ class Opening(asyncio.Protocol):
         """Cut it off."""
         if self._transport is not None:
             self._transport.abort()
+
+    # -- what the intake asks ---------------------------------------------------------------
+
+    def wait_for_room(self) -> None:
+        """Read no more of its request."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def has_room(self) -> None:
+        """Read again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     # -- finding out ------------------------------------------------------------------------
 
@@ -257,8 +282,12 @@ class Opening(asyncio.Protocol):
             rest = self._websocket.receive(data)
         finally:
             self._tell(self._wrapped(self._websocket.take()))
+        self._head += len(data)
         if self._websocket.ready:
             self._hand_over(rest)
+        elif self._head > _LONGEST_HEAD:
+            self._tell(self._wrapped(_HEAD_ANSWER))
+            raise LayerError("HTTP", f"its request has more than {_LONGEST_HEAD} bytes")
 
     def _begin_stomp(self, first: bytes) -> None:
         scheme = Scheme.STOMP if self._tls is None else Scheme.STOMPS

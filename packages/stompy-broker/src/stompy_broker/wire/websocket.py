@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
+from websockets import http11
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
@@ -19,8 +20,12 @@ from stompy.transport.layers import LayerError
 from stompy.transport.websocket import SUBPROTOCOLS, WebSocketLayer, is_text, silent
 from stompy_broker.session.outlet import Outlet
 
-_BEFORE_LOGIN = 256 * 1024
-"""The longest fragment of a message before login."""
+_BEFORE_LOGIN = 160 * 1024
+"""The longest fragment of a message before login: the largest CONNECT, and what lies round it."""
+
+# Cookies and tokens of gateways make long lines. The library takes 8 KiB, and has a variable of the
+# environment for it, but no argument.
+http11.MAX_LINE_LENGTH = max(http11.MAX_LINE_LENGTH, 16 * 1024 + 256)
 
 _CLOSE_CODES = {
     None: 1000,

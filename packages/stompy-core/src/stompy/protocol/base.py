@@ -16,6 +16,7 @@ class ConnectionProtocol:
     Attributes:
         version: what was negotiated; None before that.
         heart_beat: both directions, from the moment the connection is open.
+        parser: of what the peer sends.
         failure: the rule that the peer broke; nothing more is read after it.
     """
 
@@ -24,7 +25,7 @@ class ConnectionProtocol:
         self.version: Version | None = None
         self.heart_beat: HeartBeat | None = None
         self.failure: ProtocolError | None = None
-        self._parser = parser
+        self.parser = parser
         self._state = State.START
 
     @property
@@ -35,7 +36,7 @@ class ConnectionProtocol:
     def receive_eof(self) -> None:
         """The peer closed the connection, or it broke. Harmless when repeated."""
         self._move(State.CLOSED)
-        self._parser.end()
+        self.parser.end()
 
     def next_deadline(self) -> float | None:
         """When `tick` wants to be called; None when there is nothing to wait for."""

@@ -86,7 +86,7 @@ class ClientProtocol(ConnectionProtocol):
         """
         if self.heart_beat is not None:
             self.heart_beat.received(now)
-        parser = self._parser
+        parser = self.parser
         received = STOMPFrame._received
         frames = [received(head, body) for head, body in parser.feed(data)]
         if frames and self._state is State.CONNECTING:
@@ -154,7 +154,7 @@ class ClientProtocol(ConnectionProtocol):
         if self._takes_limits:
             self.limits = Limits.read(frame.Headers).with_room()
         memory = None if version is Version.V1_0 else MessageHeads()
-        self._parser.proceed(version, self.limits, memory=memory)
+        self.parser.proceed(version, self.limits, memory=memory)
         self._move(State.OPEN)
 
 

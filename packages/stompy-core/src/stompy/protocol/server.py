@@ -98,7 +98,7 @@ class ServerProtocol(ConnectionProtocol):
             self.heart_beat.received(now)
         if self._state is State.CLOSING or self._state is State.CLOSED:
             return []
-        parser = self._parser
+        parser = self.parser
         frames = parser.feed(data)
         if parser.failure is not None:
             self.failure = parser.failure
@@ -146,7 +146,7 @@ class ServerProtocol(ConnectionProtocol):
         send, receive = negotiate(offer, self._client_beat)
         self.heart_beat = HeartBeat(send, receive, now, self._grace)
         self._required = REQUIRED_HEADERS[self.version]
-        self._parser.proceed(
+        self.parser.proceed(
             self.version, self.limits, self._check_open, self._caches.get(self.version)
         )
         answer = {

@@ -137,6 +137,11 @@ class WebSocketLayer:
         """Handshake, pongs, closing."""
         return b"".join(self._protocol.data_to_send())
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes that were received and are no part of a message yet."""
+        return len(self._protocol.reader.buffer)
+
     def ping(self) -> bytes:
         """A ping for the peer, which must answer it."""
         self._protocol.send_ping(b"")
@@ -144,7 +149,9 @@ class WebSocketLayer:
 
     def release(self) -> None:
         """The socket is gone: break the circle that the library's parser makes, and free it."""
-        self._protocol.parser.close()
+        protocol = self._protocol
+        protocol.parser.close()
+        protocol.parser_exc = protocol.handshake_exc = None
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin or end the closing handshake; harmless when repeated."""
