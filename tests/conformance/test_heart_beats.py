@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -187,3 +188,30 @@ def test_the_offer_can_be_set():
     assert fast_config(times={"heart_beat": [0, 5000]}).times.heart_beat == (0, 5000)
     assert parse_heart_beat("0,5000") == (0, 5000)
     assert Version.V1_1 < Version.V1_2
+
+
+def test_a_broker_that_stood_still_throws_nobody_out(beating: RunningBroker):
+    """H5, 1.2 *Heart-beating*: beats that wait in the socket are read before anybody is dead."""
+    peers = [Peer.open(beating.port, "1.2", "heart-beat:100,0") for _ in range(5)]
+
+    def stand_still(_: object) -> None:
+        for peer in peers:
+            peer.send("\n")
+        time.sleep(1.5)  # longer than the grace: what SIGSTOP or a frozen container does
+
+    beating._ask(stand_still)
+    for peer in peers:
+        peer.send("SEND\ndestination:/topic/t\nreceipt:here\n\n\0")
+        assert peer.expect("RECEIPT")["receipt-id"] == "here"
+        peer.close()
+
+
+def test_who_looks_too_late_cannot_tell_who_slept():
+    """H5, 1.2 *Heart-beating*: a pause of ours is no silence of theirs."""
+    beat = HeartBeat(send=0.0, receive=10.0, now=0.0)
+    assert not beat.overslept(20.5)
+    assert beat.peer_is_dead(20.5)
+    assert beat.overslept(31.0)
+    beat.received(31.0)
+    assert not beat.peer_is_dead(50.0)
+    assert beat.peer_is_dead(51.5)

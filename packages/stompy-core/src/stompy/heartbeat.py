@@ -85,6 +85,10 @@ class HeartBeat:
         """Whether the peer was silent for too long."""
         return bool(self.receive) and not self.suspended and now > self._last_received + self._grace
 
+    def overslept(self, now: float) -> bool:
+        """Whether we look so late that we stood still ourselves; then silence proves nothing."""
+        return now > self._last_received + self._grace + max(self.receive, 1.0)
+
     def silence(self, now: float) -> float:
         """Seconds since the last byte from the peer."""
         return now - self._last_received

@@ -37,6 +37,9 @@ from stompy_broker.turnstile import Attempt
 
 log = logging.getLogger("stompy_broker.session")
 
+_PAUSE = 1.0
+"""Seconds by which an alarm of a broker that runs is never late."""
+
 Verb = Callable[[Head, bytes], bool | None]
 
 _WATCH_SECONDS = 1.0
@@ -104,7 +107,8 @@ class Session:
         )
         self._ended = False
         self._alarm = self._clock.alarm(self._time_passed)
-        self._alarm.set(peer.since + settings.login_timeout)
+        self._login_due = peer.since + settings.login_timeout
+        self._alarm.set(self._login_due)
         self.permit: Permit
         self._verbs: dict[str, Verb] = {
             "SEND": self._sending.send,
@@ -359,8 +363,10 @@ class Session:
 
     def _time_passed(self) -> None:
         protocol = self._protocol
+        now = self._clock.now()
         if protocol.state is State.OPEN:
-            beat = protocol.tick(self._clock.now())
+            self._forgive(now)
+            beat = protocol.tick(now)
             if protocol.failure is not None:
                 self._fail(protocol.failure)
                 return
@@ -374,6 +380,10 @@ class Session:
                 self.peer.close()
             else:
                 self._alarm.set(self._clock.now() + _WATCH_SECONDS)
+        elif now > self._login_due + _PAUSE:
+            # We stood still, not the client.
+            self._login_due = now + self._lobby.settings.login_timeout
+            self._alarm.set(self._login_due)
         elif protocol.state in (State.START, State.CONNECTING):
             self._fail(
                 ProtocolError(
@@ -381,6 +391,13 @@ class Session:
                     f"no complete CONNECT within {self._lobby.settings.login_timeout:g} s",
                 )
             )
+
+    def _forgive(self, now: float) -> None:
+        """Take no client for dead whose beats were not read, because we stood still."""
+        beat = self._protocol.heart_beat
+        dead = beat is not None and beat.peer_is_dead(now)
+        if beat is not None and dead and (self.peer.has_input or beat.overslept(now)):
+            beat.received(now)
 
     def _blocked(self, blocked: bool, tell: bool) -> None:
         """The client has to wait before it may send more, or may go on."""

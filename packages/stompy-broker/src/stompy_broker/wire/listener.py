@@ -35,6 +35,8 @@ _HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
 )
+_PAUSE = 1.0
+"""Seconds by which an alarm of a broker that runs is never late."""
 _LONGEST_HEAD = 32 * 1024
 """Bytes of the HTTP request that opens a WebSocket; one line of it may have half of them."""
 _HEAD_ANSWER = (
@@ -166,7 +168,8 @@ class Opening(asyncio.Protocol):
         self.address, self.host = address_of(transport)
         read_little(transport)
         self._refusal = self._house.admit(self)
-        self._alarm.set(self.since + self._house.login_timeout)
+        self._due = self.since + self._house.login_timeout
+        self._alarm.set(self._due)
         if self._refusal is not None and self._endpoint.schemes == {Scheme.STOMP}:
             self._hand_over(b"")
 
@@ -333,13 +336,18 @@ class Opening(asyncio.Protocol):
             self._transport.write_eof()
 
     def _too_late(self) -> None:
+        now, timeout = self._house.clock.now(), self._house.login_timeout
         if self._ended:
             self.abort()
+        elif now > self._due + _PAUSE:
+            # The broker stood still, not the client.
+            self._due = now + timeout
+            self._alarm.set(self._due)
         elif self._tls is None and self._websocket is None:
             self.refuse(
                 ProtocolError(
                     ErrorCode.LOGIN_TIMEOUT,
-                    f"no complete CONNECT within {self._house.login_timeout:g} s",
+                    f"no complete CONNECT within {timeout:g} s",
                 )
             )
         else:
