@@ -123,6 +123,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {
             "session.outlet",
             "session.receipts",
+            "session.recent",
             "session.permit",
             "session.headers",
             "session.tenants",

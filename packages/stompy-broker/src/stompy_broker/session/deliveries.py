@@ -1,10 +1,17 @@
-"""Which delivery an ACK or NACK names; each version has its own way (1.2, *ACK*)."""
+"""Which delivery an ACK or NACK names; each version has its own way (1.2, *ACK*).
+
+A delivery is known as long as its subscription stands, and the last ones of subscriptions that have
+ended stay known for a while. So an ACK that crossed an UNSUBSCRIBE, or settles twice, is no error,
+and one that names what this connection never got is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.session.recent import Recent
 from stompy_broker.session.subscription import AckSubscription, Subscription, is_number
 
 
@@ -18,24 +25,34 @@ class Deliveries:
     def __init__(self, subscriptions: Mapping[str, Subscription]) -> None:
         self._subscriptions = subscriptions
         self._by_tag: dict[bytes, AckSubscription] = {}
-        self._tags = 0
-        self._highest = -1  # sequence delivered on a subscription that has ended
+        self._ended: Recent[bytes, int] = Recent()  # how many deliveries each had, by tag
+        self._needless: Recent[str, bool] = Recent()  # keys of ended ones that needed no ACK
+        self._past: Recent[tuple[str, str], bool] = Recent()  # settled, by key and message-id
 
-    def next_tag(self) -> int:
-        """A tag that no subscription of this connection had before."""
-        self._tags += 1
-        return self._tags
-
-    def add(self, subscription: AckSubscription) -> None:
-        """Its deliveries can be settled from now on."""
-        # Under its id there may have been another one, whose late ACKs are to be ignored.
-        subscription.highest = self._highest
+    def add(self, key: str, subscription: AckSubscription) -> None:
+        """Its deliveries can be settled from now on; ``key`` is the client's id for it."""
         self._by_tag[b"%d" % subscription.tag] = subscription
+        subscription.settled = partial(self._note_settled, key)
 
-    def remove(self, subscription: AckSubscription) -> None:
-        """What is settled of it later is ignored."""
-        self._highest = max(self._highest, subscription.highest)
-        del self._by_tag[b"%d" % subscription.tag]
+    def _note_settled(self, key: str, message_id: str) -> None:
+        self._past.put((key, message_id), True)
+
+    def remove(self, key: str, subscription: Subscription, held: Iterable[str]) -> None:
+        """What is settled of it later is ignored.
+
+        Args:
+            key: the client's id for it.
+            subscription: it has ended.
+            held: ``message-id`` of what it had to settle.
+        """
+        if not isinstance(subscription, AckSubscription):
+            self._needless.put(key, True)
+            return
+        tag = b"%d" % subscription.tag
+        del self._by_tag[tag]
+        self._ended.put(tag, subscription.delivered)
+        for message_id in held:
+            self._note_settled(key, message_id)
 
     @property
     def outstanding(self) -> bool:
@@ -64,18 +81,17 @@ class Deliveries:
             Subscription and number; None if there is nothing to settle any more.
 
         Raises:
-            ProtocolError: no such delivery was made.
+            ProtocolError: no such delivery was made on this connection.
         """
         tag, _, number = ack_id.rpartition("-")
         if not (is_number(tag) and is_number(number)):
             raise _unknown(f"{ack_id[:60]!r} is not the ack header of a MESSAGE")
-        subscription = self._by_tag.get(tag.encode())
-        if subscription is None:
-            if not 0 < int(tag) <= self._tags:
-                raise _unknown(f"no delivery {ack_id[:60]!r} was made")
-            return None
-        subscription.check_number(int(number))
-        return subscription, int(number)
+        octets = tag.encode()
+        subscription = self._by_tag.get(octets)
+        delivered = self._ended.get(octets) if subscription is None else subscription.delivered
+        if not 0 < int(number) <= (delivered or 0):
+            raise _unknown(f"no delivery {ack_id[:60]!r} was made on this connection")
+        return None if subscription is None else (subscription, int(number))
 
     def by_message(self, headers: Mapping[str, str]) -> tuple[AckSubscription, int] | None:
         """1.1 names subscription and message; 1.0 the message, and perhaps the subscription.
@@ -84,22 +100,33 @@ class Deliveries:
             As `by_ack`.
 
         Raises:
-            ProtocolError: no such delivery was made.
+            ProtocolError: no such delivery was made on this connection.
         """
         message_id, key = headers["message-id"], headers.get("subscription")
-        if key is not None:
-            subscription = self._subscriptions.get(key)
-        else:
-            found = (sub for sub in self._by_tag.values() if message_id in sub)
-            subscription = next(found, None)
-        if isinstance(subscription, AckSubscription):
-            number = subscription.number_of(message_id)
-            return None if number is None else (subscription, number)
-        known = self._tags or (self._subscriptions and key is None)
-        if subscription is None and not known:
-            raise _unknown("nothing was delivered that could be acknowledged")
-        # Of a subscription that has ended, or settled already, or needs no acknowledgement.
+        keys: Iterable[str] = self._subscriptions if key is None else (key,)
+        for candidate in keys:
+            subscription = self._subscriptions.get(candidate)
+            if isinstance(subscription, AckSubscription):
+                number = subscription.number_of(message_id)
+                if number is not None:
+                    self._note_settled(candidate, message_id)
+                    return subscription, number
+        if not self._is_past(key, message_id) and not self._needs_none(key):
+            place = "" if key is None else f" on subscription {key[:60]!r}"
+            raise _unknown(f"no message {message_id[:60]!r} was delivered{place}")
         return None
+
+    def _is_past(self, key: str | None, message_id: str) -> bool:
+        """Whether a message was settled, or went back because its subscription ended."""
+        if key is not None:
+            return (key, message_id) in self._past
+        return any(past == message_id for _, past in self._past)
+
+    def _needs_none(self, key: str | None) -> bool:
+        """Whether there is or was such a subscription whose messages need no acknowledgement."""
+        there = self._subscriptions.items()
+        needless = [k for k, sub in there if not isinstance(sub, AckSubscription)]
+        return any(key in (None, each) for each in (*needless, *self._needless))
 
 
 def _unknown(why: str) -> ProtocolError:

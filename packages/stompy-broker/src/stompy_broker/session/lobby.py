@@ -24,6 +24,8 @@ from stompy_broker.session.permit import Permit
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.tenants import Tenant, Tenants
 
+_TAGS_PER_MS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
@@ -164,10 +166,17 @@ class Lobby:
         self.draining = False
         self.tenants = Tenants()
         self._numbers = count(1)
+        # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes
+        # that often.
+        self._tags = count(router.wall() * _TAGS_PER_MS)
 
     def next_number(self) -> int:
         """A number that nothing in this broker had before."""
         return next(self._numbers)
+
+    def next_tag(self) -> int:
+        """A number for the deliveries of a subscription that no subscription ever had."""
+        return next(self._tags)
 
 
 class Peer(Protocol):

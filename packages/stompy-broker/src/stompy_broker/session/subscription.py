@@ -4,8 +4,9 @@ Deliveries of a subscription with acknowledgement are numbered. ``unacked`` hold
 oldest first, which is what a cumulative ACK needs. An ACK inside a transaction moves them to
 ``claimed`` until COMMIT settles them or ABORT brings them back; both use up credit.
 
-In STOMP 1.2 a delivery's ``ack`` header is ``TAG-NUMBER``. The tag is new for every SUBSCRIBE, so
-a late ACK never hits a later subscription of the same id (1.2, *UNSUBSCRIBE*).
+In STOMP 1.2 a delivery's ``ack`` header is ``TAG-NUMBER``. The tag is new for every SUBSCRIBE in
+the broker's life, restarts included, so a late ACK settles nothing else: not of a later
+subscription of the same id (1.2, *UNSUBSCRIBE*), nor of another connection.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import inf
 
-from stompy.errors import ErrorCode, ProtocolError
+from stompy.errors import ProtocolError
 from stompy.frame import AckMode
 from stompy.headers import Version, escape
 from stompy_broker.message import Message
@@ -48,6 +49,10 @@ def _delivery(message: Message) -> bytes:
     if not message.deliveries and not message.doubtful:
         return _FIRST
     return b"redelivered:true\ndelivery-count:%d\n" % (message.deliveries + 1)
+
+
+def _forget(message_id: str) -> None:
+    """What is settled is not remembered unless somebody wants to."""
 
 
 class Subscription:
@@ -198,11 +203,12 @@ class AckSubscription(Subscription):
     """A subscription whose client settles each delivery.
 
     Args:
-        tag: number of this SUBSCRIBE on its connection.
+        tag: number of this SUBSCRIBE; never used again.
         mode: `AckMode.CLIENT` (cumulative) or `AckMode.CLIENT_INDIVIDUAL`.
         prefetch: how many deliveries may be unsettled at once; 0 = no limit.
 
     Attributes:
+        settled: told the ``message-id`` of what is settled, before 1.2.
         lent: size of the deliveries that are not settled, in bytes.
     """
 
@@ -217,9 +223,9 @@ class AckSubscription(Subscription):
         "_low",
         "claimed",
         "credit",
-        "highest",
         "lent",
         "nacked",
+        "settled",
         "tag",
         "unacked",
     )
@@ -249,9 +255,9 @@ class AckSubscription(Subscription):
         self._low: float = 0
         self._high = _LOOK_AGAIN
         self.nacked = 0
+        self.settled: Callable[[str], None] = _forget
         self.unacked: dict[int, Message] = {}
         self.claimed: dict[int, Message] = {}
-        self.highest = -1
         self._cumulative = mode is AckMode.CLIENT
         # `ack` and `message-id` stand together, after what messages have in common; that helps
         # clients that remember it (`stompy.heads.MessageHeads`).
@@ -274,7 +280,6 @@ class AckSubscription(Subscription):
             prefix = b"%b%d\nmessage-id:" % (ack, number)
         else:
             self._by_message_id[message.message_id] = number
-            self.highest = max(self.highest, message.sequence)
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         room = self._outlet.put_message(prefix, tail)
         if lent > self._high:
@@ -331,49 +336,12 @@ class AckSubscription(Subscription):
         unsettled = len(self.unacked) + len(self.claimed)
         return HeldSubscription(self.id or "", self.queue.destination, unsettled)
 
-    def __contains__(self, message_id: str) -> bool:
-        """Whether a message, named as 1.0 and 1.1 do, is to be settled."""
-        return self._by_message_id is not None and message_id in self._by_message_id
-
     def number_of(self, message_id: str) -> int | None:
-        """The delivery of a message; None if it is settled already.
-
-        Raises:
-            ProtocolError: no such message was delivered.
-        """
+        """The delivery of a message, named as 1.0 and 1.1 do; None if it is not to be settled."""
         if self._by_message_id is not None:
-            number = self._by_message_id.get(message_id)
-        else:
-            number = next(
-                (n for n, message in self.unacked.items() if message.message_id == message_id),
-                None,
-            )
-        if number is None and not self._was_delivered(message_id):
-            raise ProtocolError(
-                ErrorCode.UNKNOWN_ACK,
-                f"no message {message_id[:60]!r} was delivered on subscription {self.id!r}",
-            )
-        return number
-
-    def _was_delivered(self, message_id: str) -> bool:
-        """Whether a message that is not owed (any more) was delivered, as far as is known."""
-        if not is_number(message_id):
-            return False
-        if self._by_message_id is None:
-            # 1.2 names deliveries, so it does not remember which messages they were.
-            return self._delivered > 0
-        return int(message_id) <= self.highest
-
-    def check_number(self, number: int) -> None:
-        """Whether a delivery of that number was ever made.
-
-        Raises:
-            ProtocolError: it was not.
-        """
-        if not 0 < number <= self._delivered:
-            raise ProtocolError(
-                ErrorCode.UNKNOWN_ACK, f"no delivery '{self.tag}-{number}' was made"
-            )
+            return self._by_message_id.get(message_id)
+        owed = self.unacked.items()
+        return next((number for number, m in owed if m.message_id == message_id), None)
 
     def claim(self, number: int) -> list[int]:
         """Take out of ``unacked`` what an ACK or NACK of this delivery covers.
@@ -435,7 +403,9 @@ class AckSubscription(Subscription):
     def _forget(self, number: int) -> Message:
         message = self.claimed.pop(number)
         if self._by_message_id is not None:
-            self._by_message_id.pop(message.message_id, None)
+            message_id = message.message_id
+            self._by_message_id.pop(message_id, None)
+            self.settled(message_id)
         self.credit += 1
         self.lent -= message.size
         return message

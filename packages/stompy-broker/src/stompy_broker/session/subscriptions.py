@@ -25,6 +25,7 @@ from stompy_broker.session.deliveries import Deliveries
 from stompy_broker.session.headers import ack_mode, prefetch
 from stompy_broker.session.lobby import Client, Lobby
 from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.recent import REMEMBERED
 from stompy_broker.session.sources import durable_to_delete, source_of
 from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
 from stompy_broker.session.temporary import TemporaryQueues
@@ -103,6 +104,8 @@ class Subscriptions:
         queue = self._source(destination, headers)
         subscription = self._new(subscription_id, queue, mode, size)
         self.by_key[key] = subscription
+        if isinstance(subscription, AckSubscription):
+            self.deliveries.add(key, subscription)
         durable = self._router.durable_of(queue)
         if durable is not None and not durable.shared:
             self._lobby.tenants.moves_in(durable.queue, self._client)
@@ -180,9 +183,9 @@ class Subscriptions:
         subscription = self.by_key.pop(key)
         self._lobby.desk.unsubscribed(self._client, subscription)
         self.delivered += subscription.delivered
+        held = [message.message_id for message in list(subscription.unsettled())[-REMEMBERED:]]
         subscription.end(lost=lost)
-        if isinstance(subscription, AckSubscription):
-            self.deliveries.remove(subscription)
+        self.deliveries.remove(key, subscription, held)
         if subscription.queue.private:
             self._router.unsubscribe_topic(subscription.queue)
         self._lobby.tenants.moves_out(subscription.queue.name, self._client)
@@ -271,11 +274,10 @@ class Subscriptions:
                 outlet,
                 version,
                 self._fail,
-                tag=self.deliveries.next_tag(),
+                tag=self._lobby.next_tag(),
                 mode=mode,
                 prefetch=prefetch,
             )
-            self.deliveries.add(subscription)
             outlet.hasten()
         subscription.number = self._lobby.next_number()
         subscription.created_at = self._lobby.clock.now()
