@@ -35,6 +35,13 @@ def test_refused_names_say_what_is_valid(text: str) -> None:
     assert repr(text) in caught.value.Message
 
 
+def test_a_name_has_so_many_words_and_no_more() -> None:
+    parse_destination("/topic/" + "a." * 127 + "a")
+    for text in ("/topic/" + "a." * 128 + "a", "/topic/" + "*." * 5000 + ">"):
+        with pytest.raises(ProtocolError, match="128 are the most"):
+            parse_destination(text)
+
+
 @pytest.mark.parametrize("text", ["/topic/a.*", "/topic/>", "/queue/#", "/topic/$SYS.x", "$x"])
 def test_not_sendable(text: str) -> None:
     with pytest.raises(ProtocolError):

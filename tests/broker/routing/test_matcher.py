@@ -1,5 +1,7 @@
 """Wildcard matching, against examples and against a naive matcher."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +76,13 @@ patterns = st.builds(
 def test_agrees_with_a_naive_matcher(
     added: list[tuple[str, int]], removed: list[bool], asked: list[str]
 ) -> None:
-    matcher: Matcher[int] = Matcher()
+    for shapes in (64, 1, 0):
+        agree(Matcher(shapes=shapes, rows=2), added, removed, asked)
+
+
+def agree(
+    matcher: Matcher[int], added: list[tuple[str, int]], removed: list[bool], asked: list[str]
+) -> None:
     kept: set[tuple[str, int]] = set()
     for pattern, item in added:
         if (pattern, item) not in kept:
@@ -99,13 +107,43 @@ def test_an_item_is_found_once_and_in_order_of_arrival() -> None:
     assert matcher.match("a.b") == ("z", "y", "x")
 
 
-def test_removing_leaves_no_branches_behind() -> None:
-    matcher: Matcher[str] = Matcher()
-    for pattern in ("a.b.c", "a.*.>", "a.b"):
+@pytest.mark.parametrize("shapes", [64, 1])
+def test_removing_leaves_nothing_behind(shapes: int) -> None:
+    matcher: Matcher[str] = Matcher(shapes=shapes, rows=2)
+    patterns = ("a.b.c", "a.*.>", "a.b", "*.b", "*.c", "#", "x.*.y.*")
+    for pattern in patterns:
         matcher.add(pattern, pattern)
-    for pattern in ("a.b.c", "a.*.>", "a.b"):
+    for pattern in patterns:
         matcher.remove(pattern, pattern)
-    assert matcher._root.empty
+    assert not any((matcher._names, matcher._shapes, matcher._tables, matcher._in_table))
+
+
+def test_patterns_of_many_shapes_cost_a_match_little() -> None:
+    """4,096 ways to write twelve words with wildcards, none of which fits in the end."""
+    matcher: Matcher[int] = Matcher()
+    for number, words in enumerate(product("a*", repeat=12)):
+        matcher.add(".".join((*words, "never")), number)
+    assert (len(matcher._shapes), len(matcher._tables)) == (64, 4)
+    looked_at: list[int] = []
+
+    class Words(dict[tuple[int, str], int]):
+        def get(self, key: tuple[int, str], default: int | None = None) -> int | None:  # type: ignore[override]
+            looked_at.append(1)
+            return super().get(key, default)
+
+    for table in matcher._tables:
+        table._words = Words(table._words)
+    assert matcher.match(".".join("a" * 12) + ".x") == ()
+    assert len(looked_at) <= 4 * 13
+    assert len(matcher.match(".".join("a" * 12) + ".never")) == 4096
+
+
+def test_names_of_thousands_of_words() -> None:
+    for shapes in (64, 0):
+        matcher: Matcher[str] = Matcher(shapes=shapes)
+        for pattern in ("a.>", "a." * 5000 + "a", "a." * 5000 + "*", "*." * 5000 + "b"):
+            matcher.add(pattern, pattern)
+        assert len(matcher.match("a." * 5000 + "a")) == 3
 
 
 def test_memory_of_answers_is_bounded() -> None:

@@ -24,6 +24,9 @@ from functools import lru_cache
 
 from stompy.errors import ErrorCode, ProtocolError
 
+MOST_WORDS = 128
+"""In a name. What a subscription to a pattern costs grows with its words."""
+
 WILDCARDS = frozenset(("*", ">", "#"))
 RESERVED = "$"
 """Names beginning with this belong to the broker."""
@@ -70,7 +73,7 @@ def parse_destination(text: str) -> Destination:
     """Read a ``destination`` header. Recent answers are remembered.
 
     Raises:
-        ProtocolError: an unknown prefix, no name, or control characters.
+        ProtocolError: an unknown prefix, no name, too many words, or control characters.
     """
     if text.startswith("/"):
         slash = text.find("/", 1) + 1
@@ -86,7 +89,10 @@ def parse_destination(text: str) -> Destination:
         raise _bad(text, "names several; one frame goes to one destination")
     if not name.isprintable():
         raise _bad(text, "holds characters that cannot be printed")
-    return Destination(kind, name, not WILDCARDS.isdisjoint(name.split(".")))
+    words = name.split(".")
+    if len(words) > MOST_WORDS:
+        raise _bad(text, f"has {len(words)} words between dots; {MOST_WORDS} are the most")
+    return Destination(kind, name, not WILDCARDS.isdisjoint(words))
 
 
 @lru_cache(maxsize=4096)
