@@ -34,6 +34,8 @@ def modules() -> dict[str, str]:
     written: dict[str, list[str]] = {}
     for page in PAGES:
         for block in blocks(page, "python"):
+            if block.mark == "compile":
+                continue  # a part of something that is not there
             stem = page.removesuffix(".md").replace("/", "_").replace("-", "_")
             # Files of a page import each other by name.
             name = block.file.removesuffix(".py") or stem

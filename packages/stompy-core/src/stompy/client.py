@@ -82,6 +82,7 @@ class STOMPClient(FrameReceiver):
         reconnect: bool | Reconnect = False,
         on_state: Callable[[StateChange], object] | None = None,
         content_length: bool = True,
+        on_send: Callable[[STOMPFrame], object] | None = None,
         **kv_headers: HeaderValue,
     ) -> STOMPFrame:
         """Connect to the first broker of a list that answers.
@@ -111,6 +112,8 @@ class STOMPClient(FrameReceiver):
                 connect again. What it raises is logged and counted.
             content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
                 make text messages of those that do not.
+            on_send: called with each SEND before it is written, by who sends it; it may change the
+                frame's headers. What it raises comes out of the sending call, and nothing is sent.
             kv_headers: more headers for CONNECT.
 
         Returns:
@@ -128,6 +131,8 @@ class STOMPClient(FrameReceiver):
         if on_state is not None:
             check_plain(on_state, "on_state", "it runs on a thread, where nothing is awaited")
         CONNECT.check(kv_headers)
+        if on_send is not None:
+            check_plain(on_send, "on_send", "its caller awaits nothing")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
@@ -137,6 +142,7 @@ class STOMPClient(FrameReceiver):
             limits=limits,
             tls=tls,
             content_length=content_length,
+            on_send=on_send,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
         introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
@@ -316,6 +322,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     reconnect: bool | Reconnect = False,
     on_state: Callable[[StateChange], object] | None = None,
     content_length: bool = True,
+    on_send: Callable[[STOMPFrame], object] | None = None,
     **kv_headers: HeaderValue,
 ) -> STOMPClient:
     """Make a client and connect it to the first broker of a list that answers.
@@ -348,6 +355,8 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
             connect again. What it raises is logged and counted.
         content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
             make text messages of those that do not.
+        on_send: called with each SEND before it is written, by who sends it; it may change the
+            frame's headers. What it raises comes out of the sending call, and nothing is sent.
         kv_headers: more headers for CONNECT.
 
     Returns:
@@ -377,6 +386,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
         reconnect=reconnect,
         on_state=on_state,
         content_length=content_length,
+        on_send=on_send,
         **kv_headers,
     )
     return client

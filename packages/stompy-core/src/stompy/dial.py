@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from stompy.errors import (
@@ -23,9 +23,11 @@ from stompy.errors import (
 )
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
+from stompy.health import Traffic
 from stompy.heartbeat import DEFAULT_HEART_BEAT
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.client import ClientProtocol
+from stompy.trace import trace_for
 from stompy.transport.address import Address
 from stompy.transport.blocking import Stream, open_stream, remaining
 from stompy.transport.layers import Layer, LayerError
@@ -62,6 +64,10 @@ class ConnectionSettings:
     """How to speak TLS where the address says so; None = with the defaults."""
     content_length: bool = True
     """Whether SEND says how long its body is."""
+    on_send: Callable[[STOMPFrame], object] | None = None
+    """Gets each SEND before it is written."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """Counts what goes over all connections with these settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,8 @@ def new_protocol(settings: ConnectionSettings) -> ClientProtocol:
         heart_beat=settings.heart_beat,
         heart_beat_grace=settings.heart_beat_grace,
         content_length=settings.content_length,
+        trace=trace_for(settings.on_send),
+        traffic=settings.traffic,
     )
 
 

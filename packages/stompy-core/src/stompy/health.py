@@ -31,6 +31,18 @@ class SubscriptionHealth(Shown):
     """The last of those, or why the subscription has ended."""
 
 
+@dataclass(slots=True)
+class Traffic(Shown):
+    """What a client has sent and received since `connect`, on all its connections."""
+
+    frames_sent: int = 0
+    frames_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    heart_beat_timeouts: int = 0
+    """Connections that were given up because the broker was silent."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClientHealth(Shown):
     """How a client is."""
@@ -53,6 +65,9 @@ class ClientHealth(Shown):
     """Exceptions that came out of the state callback."""
     late_replies: int
     """Replies nobody waited for any more."""
+    traffic: Traffic
+    """What was sent and received since `connect`, CONNECT itself left out; `epoch` says over how
+    many connections."""
     subscriptions: tuple[SubscriptionHealth, ...]
 
     @property
@@ -73,6 +88,7 @@ NEVER_CONNECTED = ClientHealth(
     unconfirmed=0,
     observer_errors=0,
     late_replies=0,
+    traffic=Traffic(),
     subscriptions=(),
 )
 """How a client is before its first connection."""

@@ -23,7 +23,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from time import monotonic
 
@@ -32,7 +32,7 @@ from stompy.dial import Conversation
 from stompy.dialect import UNKNOWN, Dialect, dialect_of
 from stompy.errors import STOMPConnectionError, STOMPException, STOMPTimeout
 from stompy.frame import STOMPFrame
-from stompy.health import ClientHealth
+from stompy.health import ClientHealth, Traffic
 from stompy.holding import Holder, SubscriptionReceipt
 from stompy.inbox import Inbox
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
@@ -521,6 +521,7 @@ class Lifeline:
             unconfirmed=len(self.room.confirmations),
             observer_errors=self.observer_errors,
             late_replies=late_replies,
+            traffic=Traffic() if last is None else replace(last.link.protocol.traffic),
             subscriptions=tuple(handle.health() for handle in self.handles().values()),
         )
 

@@ -86,6 +86,7 @@ class Link:
         self.address = conversation.address
         self.protocol = conversation.protocol
         self.connected = conversation.connected
+        self._traffic = conversation.protocol.traffic
         self._first_frames = conversation.frames
         self.inbox = make_inbox(self._wake)
         self.close_reason: STOMPError | None = None
@@ -152,6 +153,7 @@ class Link:
             queued = self._open
             if queued:
                 self._outbox += data
+                self._traffic.frames_sent += 1
                 now = monotonic()
                 self._streak = self._streak + 1 if now - self._sent_at < QUICK else 0
                 self._sent_at = now
@@ -176,6 +178,7 @@ class Link:
                 return False
             self._open = False
             self._outbox += self.protocol.disconnect(receipt_id)
+            self._traffic.frames_sent += 1
             self._flush()
             self._room.notify_all()
         return True
@@ -275,6 +278,7 @@ class Link:
         else:
             with memoryview(outbox) as view, view[:WRITE_SIZE] as front:
                 written = self._socket.send(front)
+        self._traffic.bytes_sent += written
         if self.protocol.heart_beat is not None:
             self.protocol.heart_beat.sent(monotonic())
         return written

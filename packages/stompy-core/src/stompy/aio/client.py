@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Self
 
 from stompy.aio.dial import dial
+from stompy.aio.iteration import Messages
 from stompy.aio.link import Link, Owner
 from stompy.aio.opening import Opening
 from stompy.aio.session import Session, SessionSettings
@@ -88,6 +89,7 @@ class STOMPClient(Subscriber):
         reconnect: bool | Reconnect = False,
         on_state: Callable[[StateChange], object] | None = None,
         content_length: bool = True,
+        on_send: Callable[[STOMPFrame], object] | None = None,
         **kv_headers: HeaderValue,
     ) -> STOMPFrame:
         """Connect to the first broker of a list that answers.
@@ -117,6 +119,8 @@ class STOMPClient(Subscriber):
                 counted.
             content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
                 make text messages of those that do not.
+            on_send: called with each SEND before it is written, by who sends it; it may change the
+                frame's headers. What it raises comes out of the sending call, and nothing is sent.
             kv_headers: more headers for CONNECT.
 
         Returns:
@@ -136,6 +140,10 @@ class STOMPClient(Subscriber):
         if on_state is not None:
             check_plain(on_state, "on_state", "it may create a task")
         CONNECT.check(kv_headers)
+        if on_send is not None:
+            check_plain(
+                on_send, "on_send", "it is called in the middle of a send, where nothing is awaited"
+            )
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
@@ -145,6 +153,7 @@ class STOMPClient(Subscriber):
             limits=limits,
             tls=tls,
             content_length=content_length,
+            on_send=on_send,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
         introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
@@ -451,28 +460,6 @@ class STOMPClient(Subscriber):
         return f"<stompy.aio.STOMPClient {link.address} STOMP {self.version} {state}>"
 
 
-class Messages:
-    """What ``async for frame in client`` goes through."""
-
-    def __init__(self, client: STOMPClient) -> None:
-        self._client = client
-
-    def __aiter__(self) -> Messages:
-        """Itself."""
-        return self
-
-    async def __anext__(self) -> STOMPFrame:
-        """The next message.
-
-        Raises:
-            STOMPError: the broker sent ERROR.
-        """
-        frame = await self._client.recv()
-        if frame is None:
-            raise StopAsyncIteration
-        return frame
-
-
 def _forget(session: Session, loop: asyncio.AbstractEventLoop) -> None:
     """A client was forgotten; this may be any thread. A loop that is closed took all with it."""
     if not session.is_foreign:
@@ -520,6 +507,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
     reconnect: bool | Reconnect = False,
     on_state: Callable[[StateChange], object] | None = None,
     content_length: bool = True,
+    on_send: Callable[[STOMPFrame], object] | None = None,
     **kv_headers: HeaderValue,
 ) -> Opening[STOMPClient]:
     """Make a client and connect it to the first broker of a list that answers.
@@ -552,6 +540,8 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
             counted.
         content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
             make text messages of those that do not.
+        on_send: called with each SEND before it is written, by who sends it; it may change the
+            frame's headers. What it raises comes out of the sending call, and nothing is sent.
         kv_headers: more headers for CONNECT.
 
     Returns:
@@ -584,6 +574,7 @@ def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
             reconnect=reconnect,
             on_state=on_state,
             content_length=content_length,
+            on_send=on_send,
             **kv_headers,
         )
         return client

@@ -74,6 +74,7 @@ class Link(asyncio.Protocol):
     ) -> None:
         self.address = address
         self.protocol = protocol
+        self._traffic = protocol.traffic
         self.first = b""
         self.crowded = True
         self.close_reason: STOMPError | None = None
@@ -186,6 +187,7 @@ class Link(asyncio.Protocol):
             raise self.error()
         self._outbox.append(data)
         self._outbox_size += len(data)
+        self._traffic.frames_sent += 1
         if self._outbox_size >= GATHER_SIZE:
             # Who sends without end lets the loop turn now and then.
             self.crowded = True
@@ -225,6 +227,7 @@ class Link(asyncio.Protocol):
         self._outbox.clear()
         self._outbox_size = 0
         transport.write(data)
+        self._traffic.bytes_sent += len(data)
         if self.protocol.heart_beat is not None:
             self.protocol.heart_beat.sent(self._loop.time())
 
@@ -307,7 +310,10 @@ class Link(asyncio.Protocol):
         if self.protocol.failure is not None:
             return self._over(STOMPConnectionError(str(self.protocol.failure)))
         if beat and self._open and not self._outbox and not self._blocked:
-            self.write(beat)
+            # No frame, so it is not written as one.
+            self._outbox.append(beat)
+            self._outbox_size += len(beat)
+            self._flush()
         return self._set_alarm()
 
     # -- the end -----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import random
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.link import Link, Owner
@@ -37,7 +37,7 @@ from stompy.errors import (
     STOMPTimeout,
 )
 from stompy.frame import STOMPFrame, as_body
-from stompy.health import ClientHealth, SubscriptionHealth
+from stompy.health import ClientHealth, SubscriptionHealth, Traffic
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.retry import Backoff, Reconnect, is_passing
 from stompy.subscriptions import Duty, Subscriptions
@@ -546,6 +546,7 @@ class Session(Mailroom, Owner):
             unconfirmed=len(self.confirmations),
             observer_errors=self.observer_errors,
             late_replies=self.requests.late,
+            traffic=replace(self.link.protocol.traffic) if self.has_link else Traffic(),
             subscriptions=subscriptions,
         )
 

@@ -14,10 +14,12 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, Version, is_writable
 from stompy.heads import MessageHeads
+from stompy.health import Traffic
 from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
 from stompy.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.base import ConnectionProtocol
 from stompy.protocol.states import State
+from stompy.trace import Trace
 
 # Servers were seen to answer with negative numbers; they mean "none".
 _NEGATIVE = re.compile(r"-\s*\d+")
@@ -34,9 +36,12 @@ class ClientProtocol(ConnectionProtocol):
         heart_beat_grace: after how many intervals of silence the server is dead.
         content_length: whether SEND says how long its body is. ActiveMQ and Artemis make a text
             message of what does not say.
+        trace: looks at the frames.
+        traffic: counts what is received; who writes counts what is sent.
 
     Attributes:
         connected: the CONNECTED frame, once it came.
+        traffic: what goes over the connection.
     """
 
     def __init__(
@@ -47,11 +52,15 @@ class ClientProtocol(ConnectionProtocol):
         heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
         heart_beat_grace: float = 2.0,
         content_length: bool = True,
+        trace: Trace | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self._takes_limits = limits is DEFAULT_LIMITS
         if self._takes_limits:
             limits = limits.with_room()
         super().__init__(limits, FrameParser(limits))
+        self.traffic = Traffic() if traffic is None else traffic
+        self._trace = trace
         self.connected: STOMPFrame | None = None
         self._versions = tuple(versions)
         self._offer = heart_beat
@@ -75,6 +84,8 @@ class ClientProtocol(ConnectionProtocol):
             **headers,
         }
         self._offer = parse_heart_beat(all_headers["heart-beat"])
+        if self._trace is not None:
+            self._trace.sending("CONNECT", all_headers, b"")
         data = encode_frame("CONNECT", all_headers)
         self._move(State.CONNECTING)
         return data
@@ -89,6 +100,11 @@ class ClientProtocol(ConnectionProtocol):
         parser = self.parser
         received = STOMPFrame._received
         frames = [received(head, body) for head, body in parser.feed(data)]
+        traffic = self.traffic
+        traffic.bytes_received += len(data)
+        traffic.frames_received += len(frames)
+        if self._trace is not None:
+            self._trace.received(frames)
         if frames and self._state is State.CONNECTING:
             self._answered(frames[0], now)
             if self.connected is not None:
@@ -104,6 +120,8 @@ class ClientProtocol(ConnectionProtocol):
             ValueError: a header that this version cannot carry (1.0 has no line breaks); or a
                 body with a NUL that may not say how long it is.
         """
+        if self._trace is not None:
+            headers, body = self._trace.sending(command, headers, body)
         version = self.version or Version.V1_2
         if version is not Version.V1_2 and command not in UNESCAPED_COMMANDS:
             for name, value in headers.items():
@@ -116,6 +134,13 @@ class ClientProtocol(ConnectionProtocol):
                 "a body with a NUL needs a content-length: connect(content_length=True)"
             )
         return encode_frame(command, headers, body, version, content_length=False)
+
+    def tick(self, now: float) -> bytes:
+        """Time has passed: a beat to send, or ``b""``. A dead peer sets `failure`."""
+        before, beat = self.failure, super().tick(now)
+        if self.failure is not before:
+            self.traffic.heart_beat_timeouts += 1
+        return beat
 
     def disconnect(self, receipt_id: str) -> bytes:
         """The bytes of DISCONNECT; its receipt says that the server is done (*DISCONNECT*)."""
