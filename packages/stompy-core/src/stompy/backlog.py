@@ -158,16 +158,3 @@ class Backlog:
         self._arrived_receipts -= len(self._arrived) - len(kept)
         self._arrived = deque(kept)
         self._sweep_at = max(_SWEEP_AT, 2 * self._arrived_receipts)
-
-
-def within(timeout: float | None) -> str:
-    """How long somebody has waited, behind what for."""
-    return "" if timeout is None else f" within {timeout:g} s"
-
-
-def hindrance(unfetched: int) -> str:
-    """Why an answer is not read, behind that it did not come."""
-    return (
-        f": {unfetched} frames that came before it are not fetched, and no more are read until "
-        "some are (fetch in another thread, or subscribe with an ack mode and a prefetch)"
-    )

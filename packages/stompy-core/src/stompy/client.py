@@ -161,6 +161,10 @@ class STOMPClient(FrameReceiver):
         before, self._line = self._line, line
         try:
             epoch = supervisor.open()
+        except STOMPException as error:
+            self._line = before
+            # Its text says it all; the way down to the socket is of no use to who reads it.
+            raise error.with_traceback(None) from error.__cause__
         except BaseException:
             self._line = before
             raise

@@ -37,10 +37,14 @@ class Confirmation:
         error: what `check` raises, if it raises.
     """
 
-    __slots__ = ("error", "outcome", "receipt_id")
+    __slots__ = ("_command", "_destination", "error", "outcome", "receipt_id")
 
-    def __init__(self, receipt_id: str) -> None:
+    def __init__(
+        self, receipt_id: str, command: str | None = None, destination: object = None
+    ) -> None:
         self.receipt_id = receipt_id
+        self._command = command
+        self._destination = destination
         self.outcome = Outcome.PENDING
         self.error: STOMPError | None = None
 
@@ -48,6 +52,14 @@ class Confirmation:
     def done(self) -> bool:
         """Whether the outcome is settled."""
         return self.outcome is not Outcome.PENDING
+
+    @property
+    def missing(self) -> str:
+        """What did not come when it did not come."""
+        if self._command is None:
+            return f"no receipt {self.receipt_id!r} came"
+        to = "" if self._destination is None else f" to {self._destination}"
+        return f"the broker did not confirm the {self._command}{to} (receipt {self.receipt_id!r})"
 
     def check(self) -> str:
         """The receipt id, if the frame was accepted or is still pending.

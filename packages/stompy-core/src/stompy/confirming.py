@@ -24,8 +24,14 @@ class Confirmation(PureConfirmation):
 
     __slots__ = ("_room",)
 
-    def __init__(self, receipt_id: str, room: Mailroom) -> None:
-        super().__init__(receipt_id)
+    def __init__(
+        self,
+        receipt_id: str,
+        room: Mailroom,
+        command: str | None = None,
+        destination: object = None,
+    ) -> None:
+        super().__init__(receipt_id, command, destination)
         self._room = room
 
     def wait(self, timeout: float | None = 10.0) -> bool:
@@ -52,8 +58,7 @@ class Confirmation(PureConfirmation):
 
     def _wait(self, timeout: float | None) -> None:
         if not self.done:
-            what = f"no receipt {self.receipt_id!r} came"
-            self._room.wait(lambda: self.done, timeout, what)
+            self._room.wait(lambda: self.done, timeout, self.missing)
 
 
 def take(

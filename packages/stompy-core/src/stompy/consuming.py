@@ -40,6 +40,7 @@ from stompy.lifeline import Epoch, Lifeline
 from stompy.message import Message, Settlement, strip
 from stompy.replying import Replier
 from stompy.subscriptions import delivery_token, settlement_headers
+from stompy.timeouts import nothing_came
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
@@ -114,6 +115,7 @@ class Subscription(Replier):
         self._at_work = 0
         self._leaves_for_good: bool | None = None  # what the last handler is to say to the broker
         self._received = 0
+        self._of_before = 0  # of these, those of earlier connections that were not settled
         self._settled = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
         self._last_error: BaseException | None = None
@@ -131,10 +133,25 @@ class Subscription(Replier):
             STOMPError: the subscription has ended.
             STOMPTimeout: nothing came in time.
         """
-        frame = self._inbox.get(timeout)
+        try:
+            frame = self._inbox.get(timeout)
+        except STOMPTimeout:
+            raise STOMPTimeout(self._nothing_came(timeout)) from None
         if frame is None:
             raise self._why_ended()
         return cast("Message", frame)
+
+    def _nothing_came(self, timeout: float | None) -> str:
+        unsettled = 0
+        if self._wanted.mode is AckMode.CLIENT_INDIVIDUAL:
+            fetched = self._received - len(self._inbox)
+            unsettled = fetched - self._settled_once - self._of_before
+        prefetch = self._wanted.prefetch_on(self._line.dialect)
+        return nothing_came([self.destination], timeout, unsettled, prefetch)
+
+    @property
+    def _settled_once(self) -> int:
+        return self._settled[Settlement.ACKED] + self._settled[Settlement.NACKED]
 
     def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
         """Wait for a message, and take what else is there.
@@ -451,6 +468,7 @@ class Subscription(Replier):
         """The connection was lost, and another one will follow."""
         if not self._auto:
             self._inbox.discard()
+            self._of_before = self._received - self._settled_once
 
     def _put_off(self, reason: STOMPException) -> None:
         """The broker does not give the subscription back yet."""

@@ -120,7 +120,7 @@ class STOMPError(STOMPException):
         if self.Frame is None or not self.Frame.Body:
             return self.Message
         detail = self.Frame.Body.decode("utf-8", "replace").strip()
-        return f"{self.Message}: {detail}" if detail != self.Message else self.Message
+        return self.Message if self.Message.endswith(detail) else f"{self.Message}: {detail}"
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -23,11 +23,10 @@ from stompy.backlog import (
     MAX_FRAMES,
     MAX_RECEIPTS,
     Backlog,
-    hindrance,
-    within,
 )
 from stompy.errors import STOMPTimeout
 from stompy.frame import STOMPFrame
+from stompy.timeouts import hindrance, within
 
 
 class Inbox:
@@ -117,24 +116,24 @@ class Inbox:
         try:
             return self._current.popleft()
         except IndexError:
-            return self._get_waiting(timeout)
+            pass  # what is raised below is not to tell of this
+        return self._get_waiting(timeout)
 
     def _get_waiting(self, timeout: float | None) -> STOMPFrame | None:
         deadline = None if timeout is None else monotonic() + timeout
         with self._lock:
             while True:
-                try:
-                    # Another receiver may have moved the frames over meanwhile.
+                # Another receiver may have moved the frames over meanwhile, or taken the last one.
+                with suppress(IndexError):
                     return self._current.popleft()
-                except IndexError:
-                    if not self._move():
-                        if self._ended:
-                            return None
-                        self._wait(
-                            self._something_arrived,
-                            deadline,
-                            lambda: f"no frame came{within(timeout)}",
-                        )
+                if not self._move():
+                    if self._ended:
+                        return None
+                    self._wait(
+                        self._something_arrived,
+                        deadline,
+                        lambda: f"no frame came{within(timeout)}",
+                    )
 
     def _move(self) -> bool:
         """Move what has arrived to where receivers take it; false if there was nothing."""

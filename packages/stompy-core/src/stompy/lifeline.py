@@ -39,6 +39,7 @@ from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.link import Link
 from stompy.mail import Mail, Mailroom
 from stompy.subscriptions import Duty, Subscriptions
+from stompy.timeouts import within
 from stompy.transactions import OpenTransactions
 from stompy.verbs import as_text
 from stompy.wanted import WantedSubscription, WantedSubscriptions
@@ -367,7 +368,10 @@ class Lifeline:
                     raise self.error()
                 remaining = None if deadline is None else deadline - monotonic()
                 if remaining is not None and remaining <= 0:
-                    raise STOMPTimeout("no frame came in time: there is no connection")
+                    raise STOMPTimeout(
+                        f"nothing came{within(timeout)}: there is no connection; the last "
+                        f"attempt: {self._life.last_error}"
+                    )
                 self._changed.wait(remaining)
             return ready
 

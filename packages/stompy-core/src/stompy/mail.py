@@ -20,7 +20,6 @@ from time import monotonic
 from typing import Protocol
 
 from stompy.addressees import Addressees
-from stompy.backlog import hindrance, within
 from stompy.confirmations import Confirmation, Confirmations
 from stompy.dial import broker_error
 from stompy.dialect import Dialect
@@ -28,6 +27,7 @@ from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.holding import ReceiptHabit
 from stompy.inbox import Inbox
+from stompy.timeouts import hindrance, within
 
 
 class Box(Protocol):

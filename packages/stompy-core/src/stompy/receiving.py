@@ -12,11 +12,12 @@ from time import monotonic
 
 from stompy.callbacks import check_done, check_plain
 from stompy.dial import broker_error
-from stompy.errors import STOMPConnectionError, STOMPError, STOMPException
+from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.lifeline import Epoch
 from stompy.subscribing import Subscriber
 from stompy.subscriptions import Duty
+from stompy.timeouts import nothing_came
 
 
 class FrameReceiver(Subscriber):
@@ -46,7 +47,10 @@ class FrameReceiver(Subscriber):
         remaining = timeout
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            frame = epoch.link.inbox.get(remaining)
+            try:
+                frame = epoch.link.inbox.get(remaining)
+            except STOMPTimeout:
+                raise STOMPTimeout(self._nothing_came(timeout)) from None
             if frame is None:
                 following = self._following(epoch, remaining)
                 if following is None:
@@ -130,16 +134,28 @@ class FrameReceiver(Subscriber):
                 return answer
         return None
 
+    def _nothing_came(self, timeout: float | None) -> str:
+        line = self._last_line()
+        handles = line.handles()
+        ours = [wanted.destination for wanted in line.wanted if wanted.id not in handles]
+        return nothing_came(ours, timeout)
+
     def _frames(self, timeout: float | None) -> Iterator[tuple[Epoch, STOMPFrame]]:
         """Frames of every kind but ERROR, each with the connection that brought it."""
         following: Epoch | None = self._reading_epoch()
         while following is not None:
             epoch = following
-            while (frame := epoch.link.inbox.get(timeout)) is not None:
+            while (frame := self._next(epoch, timeout)) is not None:
                 if frame.Command == "ERROR":
                     raise self._told(frame)
                 yield epoch, frame
             following = self._following(epoch, timeout)
+
+    def _next(self, epoch: Epoch, timeout: float | None) -> STOMPFrame | None:
+        try:
+            return epoch.link.inbox.get(timeout)
+        except STOMPTimeout:
+            raise STOMPTimeout(self._nothing_came(timeout)) from None
 
     def _reading_epoch(self) -> Epoch:
         if self._reading is None:

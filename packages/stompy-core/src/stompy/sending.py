@@ -379,7 +379,7 @@ class FrameSender(Standing):
     ) -> Confirmation:
         room = self._last_line().room
         receipt_id = receipt if isinstance(receipt, str) else self._new_id("r")
-        confirmation = Confirmation(receipt_id, room)
+        confirmation = Confirmation(receipt_id, room, command, given.get("destination"))
         room.expect(confirmation)
         try:
             headers = {**given, "receipt": receipt_id}

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from stompy.dialect import Dialect
+from stompy.dialect import STOMPY, Dialect
 from stompy.frame import AckMode
 from stompy.verbs import HeaderValue, subscribe_headers
 
+USUAL_PREFETCH = 100
+"""How many messages our own broker has under way, unless it is told otherwise."""
 RESTORE_SECONDS = 10.0
 """How long a broker may take to confirm the subscriptions of a new connection."""
 
@@ -34,6 +36,12 @@ class WantedSubscription:
     """More headers, which win over those that follow from the rest."""
     confirm: bool = True
     """Whether the broker is asked to confirm it."""
+
+    def prefetch_on(self, dialect: Dialect) -> int | None:
+        """How many messages may be unsettled, as far as that is known; 0 for no limit."""
+        if self.prefetch is None and dialect is STOMPY and self.mode is AckMode.CLIENT_INDIVIDUAL:
+            return USUAL_PREFETCH
+        return self.prefetch
 
     def headers_for(self, dialect: Dialect, client_id: str | None) -> dict[str, HeaderValue]:
         """The headers of SUBSCRIBE for a broker.

@@ -40,7 +40,12 @@ from stompy.arguments import CONNECT
 from stompy.callbacks import check_callable, check_plain
 from stompy.confirmations import Outcome
 from stompy.dial import ConnectionSettings, broker_error
-from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError, STOMPException
+from stompy.errors import (
+    StaleMessageError,
+    STOMPConnectionError,
+    STOMPError,
+    STOMPException,
+)
 from stompy.frame import STOMPFrame
 from stompy.headers import ALL_VERSIONS, Version
 from stompy.health import NEVER_CONNECTED, ClientHealth
@@ -170,6 +175,9 @@ class STOMPClient(Subscriber):
         self._connecting = session
         try:
             await session.open()
+        except STOMPException as error:
+            # Its text says it all; the way down to the socket is of no use to who reads it.
+            raise error.with_traceback(None) from error.__cause__
         finally:
             self._connecting = None
         self._session = session
@@ -305,7 +313,7 @@ class STOMPClient(Subscriber):
                 if inbox.ended:
                     _check_owner(session)
                     return None
-                await inbox.wait(deadline)
+                await inbox.wait(deadline, lambda: session.nothing_came(timeout))
             elif frame.Command == "MESSAGE":
                 if session.subscriptions.carefree or self._accepted(session, frame, transaction):
                     return frame
@@ -352,7 +360,11 @@ class STOMPClient(Subscriber):
         given = _no_callback if callback is None else callback
         call = check_callable(given, "the callback of loop()")
         session = self._last_session()
-        while (frame := await session.inbox.get(timeout)) is not None:
+
+        def says() -> str:
+            return session.nothing_came(timeout)
+
+        while (frame := await session.inbox.get(timeout, says)) is not None:
             if frame.Command == "ERROR":
                 raise self._told(frame)
             duty = _duty(session, frame)

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from stompy.aio.signal import Signal, deadline_after
-from stompy.backlog import within
 from stompy.confirmations import Confirmation as PureConfirmation
 from stompy.confirmations import Outcome
 from stompy.errors import STOMPError, STOMPTimeout
+from stompy.timeouts import within
 
 
 class Room(Protocol):
@@ -33,8 +33,14 @@ class Confirmation(PureConfirmation):
 
     __slots__ = ("_room", "_settled")
 
-    def __init__(self, receipt_id: str, room: Room) -> None:
-        super().__init__(receipt_id)
+    def __init__(
+        self,
+        receipt_id: str,
+        room: Room,
+        command: str | None = None,
+        destination: object = None,
+    ) -> None:
+        super().__init__(receipt_id, command, destination)
         self._room = room
         self._settled = Signal()
 
@@ -72,9 +78,7 @@ class Confirmation(PureConfirmation):
             STOMPTimeout: it did not answer in time; that may come later.
         """
         if not await self.wait(timeout):
-            raise STOMPTimeout(
-                f"no receipt {self.receipt_id!r} came{within(timeout)}{self._room.hindrance()}"
-            )
+            raise STOMPTimeout(f"{self.missing}{within(timeout)}{self._room.hindrance()}")
         return self.check()
 
     def __await__(self) -> Generator[object, None, str]:

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stompy.aio.signal import Signal, deadline_after
-from stompy.backlog import Backlog, hindrance, within
+from stompy.backlog import Backlog
 from stompy.errors import STOMPTimeout
 from stompy.frame import STOMPFrame
+from stompy.timeouts import hindrance, within
+
+
+def _nothing_came() -> str:
+    return "no frame came in time"
 
 
 class Inbox:
@@ -72,7 +77,8 @@ class Inbox:
         try:
             return self._current.popleft()
         except IndexError:
-            return self._take_moved()
+            pass  # what is raised below is not to tell of this
+        return self._take_moved()
 
     def _take_moved(self) -> STOMPFrame | None:
         was_full = self._backlog.full
@@ -82,7 +88,9 @@ class Inbox:
             self._made_room()
         return self._current.popleft()
 
-    async def get(self, timeout: float | None = None) -> STOMPFrame | None:
+    async def get(
+        self, timeout: float | None = None, says: Callable[[], str] = _nothing_came
+    ) -> STOMPFrame | None:
         """The next frame, or None when there is none and none will come.
 
         Raises:
@@ -90,17 +98,17 @@ class Inbox:
         """
         deadline = deadline_after(timeout)
         while (frame := self.take()) is None and not self._ended:
-            await self.wait(deadline)
+            await self.wait(deadline, says)
         return frame
 
-    async def wait(self, deadline: float | None) -> None:
+    async def wait(self, deadline: float | None, says: Callable[[], str] = _nothing_came) -> None:
         """Wait for a sign that something came, until a time of the event loop.
 
         Raises:
-            STOMPTimeout: nothing came in time.
+            STOMPTimeout: nothing came in time; the text is what ``says`` gives.
         """
         if not await self._arrival.wait(deadline):
-            raise STOMPTimeout("no frame came in time")
+            raise STOMPTimeout(says())
 
     async def claim_receipt(
         self, receipt_id: str, timeout: float | None, hopeless: Callable[[], bool]

@@ -20,13 +20,13 @@ from stompy.aio.confirmation import Confirmation
 from stompy.aio.inbox import Inbox
 from stompy.aio.link import Link
 from stompy.aio.signal import Signal, deadline_after
-from stompy.backlog import hindrance, within
 from stompy.confirmations import Confirmations
 from stompy.dial import broker_error
 from stompy.dialect import UNKNOWN, Dialect
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.holding import ReceiptHabit
+from stompy.timeouts import hindrance, within
 
 
 class Receiver(Protocol):
@@ -128,9 +128,11 @@ class Mailroom:
             return not self._keeps_errors
         return False
 
-    def expect(self, receipt_id: str) -> Confirmation:
+    def expect(
+        self, receipt_id: str, command: str | None = None, destination: object = None
+    ) -> Confirmation:
         """A frame with this receipt is about to be sent, and its outcome matters."""
-        confirmation = Confirmation(receipt_id, self)
+        confirmation = Confirmation(receipt_id, self, command, destination)
         self.confirmations.expect(confirmation)
         return confirmation
 

@@ -13,6 +13,7 @@ from stompy.aio.replying import Replier, Writer
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import AckMode, STOMPFrame
 from stompy.message import Settlement
+from stompy.timeouts import within
 from stompy.verbs import subscribe_headers
 
 logger = logging.getLogger("stompy")
@@ -68,8 +69,10 @@ class Requests(Replier):
         self._pending[correlation_id] = asyncio.get_running_loop().create_future()
         return self._reply_to, correlation_id
 
-    async def reply(self, correlation_id: str, deadline: float) -> Message:
-        """Wait for a reply.
+    async def reply(
+        self, correlation_id: str, deadline: float, destination: str, timeout: float
+    ) -> Message:
+        """Wait for a reply; the last two are for the exception.
 
         Raises:
             STOMPTimeout: it did not come in time.
@@ -79,7 +82,7 @@ class Requests(Replier):
             async with asyncio.timeout_at(deadline):
                 answer = await self._pending[correlation_id]
         except TimeoutError:
-            raise STOMPTimeout("no reply came in time") from None
+            raise STOMPTimeout(f"no reply from {destination} came{within(timeout)}") from None
         finally:
             self.forget(correlation_id)
         if isinstance(answer, STOMPError):

@@ -41,6 +41,7 @@ from stompy.health import ClientHealth, SubscriptionHealth, Traffic
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.retry import Backoff, Reconnect, is_passing
 from stompy.subscriptions import Duty, Subscriptions
+from stompy.timeouts import nothing_came, within
 from stompy.transactions import OpenTransactions
 from stompy.transport.address import Address
 from stompy.verbs import HeaderValue, as_text, unsubscribe_headers
@@ -481,7 +482,7 @@ class Session(Mailroom, Owner):
         body: bytes | str = b"",
     ) -> Confirmation:
         """Queue a frame whose outcome matters; arguments and exceptions are those of `write`."""
-        confirmation = self.expect(receipt_id)
+        confirmation = self.expect(receipt_id, command, headers.get("destination"))
         try:
             self.write(link, command, {**headers, "receipt": receipt_id}, body)
         except BaseException:
@@ -529,7 +530,14 @@ class Session(Mailroom, Owner):
             if self.ended or self._leaving:
                 raise self.error()
             if not await self._changed.wait(deadline):
-                raise STOMPTimeout("no connection in time")
+                raise STOMPTimeout(
+                    f"no connection{within(timeout)}: {self.lifecycle.last_error or 'connecting'}"
+                )
+
+    def nothing_came(self, timeout: float | None) -> str:
+        """What to say when no frame came that is for nobody in particular."""
+        ours = [one.destination for one in self.wanted if one.id not in self.receivers]
+        return nothing_came(ours, timeout)
 
     def health(self, subscriptions: tuple[SubscriptionHealth, ...]) -> ClientHealth:
         """How the client is; its handles tell how they are."""

@@ -311,7 +311,7 @@ class Subscriber(FrameSender):
             requests.forget(correlation_id)
             raise
         with session.urgently():
-            return await requests.reply(correlation_id, deadline)
+            return await requests.reply(correlation_id, deadline, destination, timeout)
 
 
 class SubscriptionId(str):

@@ -40,6 +40,7 @@ from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
 from stompy.message import Settlement, strip
 from stompy.subscriptions import delivery_token, settlement_headers
+from stompy.timeouts import nothing_came
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
@@ -73,6 +74,7 @@ class Subscription(Replier):
         self._stopped_by: Exception | None = None  # what a handler raised, with ``stop``
         self._reason: Exception | None = None
         self._received = 0
+        self._of_before = 0  # of these, those of earlier connections that were not settled
         self._settlements = dict.fromkeys(Settlement, 0)
         self._handler_errors = 0
         self._last_error: BaseException | None = None
@@ -96,7 +98,18 @@ class Subscription(Replier):
                 return cast(Message, message)
             if self._ended or self._draining:
                 raise self._end_reason()
-            await self._inbox.wait(deadline)
+            await self._inbox.wait(deadline, lambda: self._nothing_came(timeout))
+
+    def _nothing_came(self, timeout: float | None) -> str:
+        unsettled = 0
+        if self._wanted.mode is AckMode.CLIENT_INDIVIDUAL:
+            unsettled = self._received - self._settled_once - self._of_before
+        prefetch = self._wanted.prefetch_on(self._session.dialect)
+        return nothing_came([self.destination], timeout, unsettled, prefetch)
+
+    @property
+    def _settled_once(self) -> int:
+        return self._settlements[Settlement.ACKED] + self._settlements[Settlement.NACKED]
 
     async def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
         """Wait for a message, and take what else is there.
@@ -443,6 +456,7 @@ class Subscription(Replier):
         """What would have to be settled is in vain."""
         if self._settles:
             self._inbox.discard()
+            self._of_before = self._received - self._settled_once
 
     def _put_off(self, reason: STOMPError) -> None:
         """The broker does not give the subscription back yet."""
