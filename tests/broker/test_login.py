@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -21,13 +22,27 @@ class Door:
     def __init__(self) -> None:
         self.time = Time()
         self.checks = 0
+        self._held: deque[Callable[[], None]] | None = None
         hashes = {"ann": cheap_hash("right"), "bob": cheap_hash("right")}
         users = Users(hashes, anonymous=False, beside=self._count)
         self.logins = Logins(users, self.time.clock, checks=2)
 
     def _count(self, work: Callable[[], bool | None], done: Callable[[bool | None], None]) -> None:
         self.checks += 1
-        done(work())
+        if self._held is None:
+            done(work())
+        else:
+            self._held.append(lambda: done(work()))
+
+    def hold(self) -> None:
+        """No check ends any more by itself."""
+        self._held = deque()
+
+    def let_go(self, count: int) -> None:
+        """So many checks end."""
+        for _ in range(count):
+            if self._held:
+                self._held.popleft()()
 
     def try_out(self, login: str | None, passcode: str | None, host: str) -> list[Principal | None]:
         answers: list[Principal | None] = []
@@ -104,6 +119,21 @@ def test_guessing_from_many_addresses_is_slow_for_each_of_them() -> None:
     assert guesses_in(door, 25, hosts) <= 50 * (25 // 4 + 3)
     # Whoever has not failed is not kept waiting by all that.
     assert door.try_out("ann", "right", "10.1.1.1") == [Principal("ann")]
+
+
+def test_who_is_known_or_not_guessed_at_goes_before_a_crowd() -> None:
+    door = Door()
+    assert door.try_out("ann", "right", "10.1.1.1") == [Principal("ann")]
+    door.hold()
+    for number in range(2000):
+        door.try_out("ann", "wrong", f"10.0.{number // 250}.{number % 250}")
+    known = door.try_out("ann", "right", "10.1.1.1")
+    other = door.try_out("bob", "right", "10.1.1.2")
+    fresh = door.try_out("ann", "right", "10.1.1.3")
+    door.let_go(8)
+    assert (known, other, fresh) == ([Principal("ann")], [Principal("bob")], [])
+    door.let_go(2000)
+    assert fresh == [Principal("ann")]
 
 
 def test_a_network_of_ipv6_is_one_address() -> None:

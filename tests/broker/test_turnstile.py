@@ -24,13 +24,14 @@ class Gate:
         self.checks: list[tuple[str, Callable[[Verdict], None]]] = []
         self.answers: list[tuple[str, Verdict]] = []
         self.gone: set[str] = set()
+        self.ranks: dict[str, int] = {}
         self.turnstile = Turnstile(self.time.clock, self._check, self, most)
 
     def _check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
         self.checks.append((credentials.login or "", done))
 
-    def failures(self, lane: str) -> int:
-        return self.failed[lane]
+    def rank(self, attempt: Attempt) -> int:
+        return self.ranks.get(attempt.lane, 3 if self.failed[attempt.lane] else 1)
 
     def is_slow(self, lane: str) -> bool:
         return self.failed[lane] >= 3
@@ -105,6 +106,18 @@ def test_who_has_not_failed_goes_first() -> None:
     gate.come("bob", "home")
     assert [gate.settle() for _ in range(3)] == ["first", "ann", "bob"]
     assert gate.under_way == ["guess0"]
+
+
+def test_ranks_are_looked_at_again_when_a_lane_has_its_turn() -> None:
+    gate = Gate()
+    gate.come("first", "other")
+    gate.come("guess", "there")
+    gate.come("again", "there")
+    gate.come("ann", "home")
+    gate.ranks["there"] = 2
+    gate.ranks["known"] = 0
+    gate.come("bob", "known")
+    assert [gate.settle() for _ in range(5)] == ["first", "bob", "ann", "guess", "again"]
 
 
 def test_the_same_question_is_asked_once() -> None:

@@ -153,9 +153,17 @@ class Logins:
         own = self._own_lane(credentials)
         return own if own in self._known else _source(credentials.host)
 
-    def failures(self, lane: str) -> int:
-        """How many there were lately in a lane."""
-        return self._by_lane.count(lane)
+    def rank(self, attempt: Attempt) -> int:
+        """How late its lane has its turn.
+
+        First who was let in there before, then who has not failed, then those with a name that
+        others are guessing at, and last who has failed.
+        """
+        if self._by_lane.count(attempt.lane):
+            return 3
+        if attempt.lane in self._known:
+            return 0
+        return 2 if self._by_name.are_many(self._name(attempt.credentials)) else 1
 
     def is_slow(self, lane: str) -> bool:
         """Whether they were too many."""

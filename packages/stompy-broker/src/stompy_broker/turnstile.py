@@ -1,13 +1,13 @@
 """Whose passcode is looked at next: few at once, and in turn by who asks.
 
 Who waits stands in a lane: that of an address, or of something finer that the owner names. Lanes
-have their turns one after the other, those without failures before the others. A lane with many
+have their turns one after the other, those of a better rank before the others. A lane with many
 failures has one check at a time, and rests after each that fails. What waits in a lane with the
 same question, as the connections of one program do, is answered by one check.
 
 What holds at all times:
 
-* A lane that may be served stands in one ring, once; one that may not stands in none.
+* A lane that may be served stands in the ring of one rank, once; one that may not stands in none.
 * A lane exists as long as somebody waits in it or is checked, or it rests.
 * Whoever has gone, or has been answered, waits no more.
 """
@@ -29,6 +29,8 @@ log = logging.getLogger("stompy_broker.login")
 
 MOST_IN_LANE, MOST_IN_SLOW_LANE = 2000, 64
 """So many may wait in a lane; the second for one that failed often."""
+
+LAST_RANK = 3
 
 _ANSWERED_AT_ONCE = 50
 """Logins that are answered before others have their turn at the event loop."""
@@ -56,12 +58,12 @@ class Attempt:
 class Judge(Protocol):
     """What a turnstile needs to know of failures."""
 
-    def failures(self, lane: str) -> int:
-        """How many there were lately."""
+    def rank(self, attempt: Attempt) -> int:
+        """How late its lane has its turn: 0 to `LAST_RANK`."""
         ...
 
     def is_slow(self, lane: str) -> bool:
-        """Whether they were too many."""
+        """Whether there were too many lately."""
         ...
 
     def judged(self, attempt: Attempt, verdict: Verdict) -> tuple[float, float]:
@@ -106,8 +108,7 @@ class Turnstile:
         self._most = most
         self._checks = 0
         self._lanes: dict[str, _Lane] = {}
-        self._clean: OrderedDict[str, _Lane] = OrderedDict()
-        self._failed: OrderedDict[str, _Lane] = OrderedDict()
+        self._rings = [OrderedDict[str, _Lane]() for _ in range(LAST_RANK + 1)]
         self._is_serving = False
         self._closed: ProtocolError | None = None
         self._answers: deque[tuple[Attempt, Verdict]] = deque()
@@ -155,17 +156,19 @@ class Turnstile:
         """Have a lane stand where it belongs; in its ring it goes behind the others."""
         key = lane.key
         alone = not lane.checks or not self._judge.is_slow(key)
-        if not lane.waiting or lane.rests is not None or not alone:
-            self._clean.pop(key, None)
-            self._failed.pop(key, None)
-            if not (lane.waiting or lane.checks or lane.rests is not None):
-                self._lanes.pop(key, None)
-        elif self._judge.failures(key):
-            self._clean.pop(key, None)
-            self._failed.setdefault(key, lane)
-        else:
-            self._failed.pop(key, None)
-            self._clean.setdefault(key, lane)
+        waits = bool(lane.waiting) and lane.rests is None and alone
+        place = self._rings[self._rank(lane)] if waits else None
+        for ring in self._rings:
+            if ring is not place:
+                ring.pop(key, None)
+        if place is not None:
+            place.setdefault(key, lane)
+        elif not (lane.waiting or lane.checks or lane.rests is not None):
+            self._lanes.pop(key, None)
+
+    def _rank(self, lane: _Lane) -> int:
+        """That of who waits longest in it."""
+        return self._judge.rank(next(iter(next(iter(lane.waiting.values())))))
 
     def _serve(self) -> None:
         """Begin as many checks as there may be. A check may be over at once."""
@@ -173,11 +176,21 @@ class Turnstile:
             return
         self._is_serving = True
         try:
-            while self._checks < self._most and (ring := self._clean or self._failed):
-                _, lane = ring.popitem(last=False)
+            while self._checks < self._most and (lane := self._next()) is not None:
                 self._begin(lane)
         finally:
             self._is_serving = False
+
+    def _next(self) -> _Lane | None:
+        for rank, ring in enumerate(self._rings):
+            while ring:
+                key, lane = ring.popitem(last=False)
+                now = self._rank(lane)
+                if now <= rank:
+                    return lane
+                # Others have failed since it was placed.
+                self._rings[now][key] = lane
+        return None
 
     def _begin(self, lane: _Lane) -> None:
         _, group = lane.waiting.popitem(last=False)
