@@ -9,7 +9,7 @@ import pytest
 from tests.support.wire import Peer, cheap_hash, fast_config
 
 import stompy_broker
-from stompy_broker.users import UsersFileError, check_login, read_users, write_users
+from stompy_broker.users import UsersFileError, check_login, exposed, read_users, write_users
 
 HASH = cheap_hash("a")
 
@@ -29,6 +29,27 @@ def test_permissions_that_were_given_stay(tmp_path: Path) -> None:
     file.chmod(0o640)
     write_users(file, {"ann": HASH})
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.touch(mode=0o600)
+    link.symlink_to(real)
+    write_users(link, {"ann": HASH})
+    assert link.is_symlink()
+    assert read_users(real) == {"ann": HASH}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_a_file_that_everybody_may_read_is_worth_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.touch()
+    for mode, words in ((0o600, 0), (0o640, 0), (0o644, 1), (0o666, 1)):
+        file.chmod(mode)
+        found = exposed("tls.key", str(file))
+        assert len(found) == words
+        assert all(f"mode {mode:04o}" in line and "tls.key" in line for line in found)
+    assert exposed("tls.key", str(tmp_path / "none")) == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +78,7 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
         write_users(tmp_path / "none" / "users", {})
 
 
-@pytest.mark.parametrize("login", ["", "a:b", "a\nb", " a", "a ", "#a"])
+@pytest.mark.parametrize("login", ["", "a:b", "a\nb", " a", "a ", "#a", "*", "anonymous"])
 def test_names_that_cannot_stand_there(login: str) -> None:
     with pytest.raises(UsersFileError, match="cannot be a login"):
         check_login(login)

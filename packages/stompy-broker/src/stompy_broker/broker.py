@@ -42,7 +42,7 @@ from stompy_broker.store.base import MessageStore
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import Listeners, SQLiteStore
-from stompy_broker.users import UsersFileError, read_users
+from stompy_broker.users import UsersFileError, exposed, read_users
 from stompy_broker.version import __version__
 from stompy_broker.wire.connection import Connection, Flusher
 from stompy_broker.wire.intake import Intake
@@ -428,7 +428,7 @@ class Broker:
     def _authenticator(self) -> Authenticator:
         config = self.config
         users = users_of(config)
-        for problem in unknown_users(config, users):
+        for problem in doubts(config, users):
             log.warning("%s", problem)
         if not config.knows_users:
             return Anyone(config.role_of(ANONYMOUS))
@@ -550,6 +550,16 @@ def users_of(config: BrokerConfig) -> dict[str, str]:
             f"security.users_file: {twice[0]!r} stands in [users] too; take one of them out"
         )
     return config.users | more
+
+
+def doubts(config: BrokerConfig, users: Mapping[str, str]) -> list[str]:
+    """What can be used, and is hardly meant; for people."""
+    security, tls = config.security, config.tls
+    return [
+        *unknown_users(config, users),
+        *(exposed("security.users_file", security.users_file) if security.users_file else ()),
+        *(exposed("tls.key", tls.key or tls.cert) if tls.cert else ()),
+    ]
 
 
 def unknown_users(config: BrokerConfig, users: Mapping[str, str]) -> list[str]:

@@ -22,7 +22,7 @@ import click
 from stompy.errors import ProtocolError
 from stompy_broker.access import Access, Action
 from stompy_broker.auth import ANONYMOUS, Principal, hash_password
-from stompy_broker.broker import Broker, unknown_users, users_of
+from stompy_broker.broker import Broker, doubts, users_of
 from stompy_broker.cli_users import user
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
 from stompy_broker.destination import Destination, parse_destination
@@ -149,7 +149,7 @@ def check(file: Path, explain: str | None, explain_access: tuple[str, str] | Non
     except ConfigError as error:
         click.echo(f"stompy-broker: {file}: {error}", err=True)
         sys.exit(EXIT_USAGE)
-    for problem in unknown_users(config, users):
+    for problem in doubts(config, users):
         click.echo(f"stompy-broker: {file}: warning: {problem}", err=True)
     if explain is not None:
         _explain(config, explain)

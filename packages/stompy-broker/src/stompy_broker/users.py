@@ -69,14 +69,26 @@ def read_users(file: Path) -> dict[str, str]:
     return users
 
 
+def exposed(key: str, file: str) -> list[str]:
+    """What to say of a file with secrets that everybody on the machine may read; for people."""
+    try:
+        mode = Path(file).stat().st_mode & 0o777
+    except OSError:
+        return []
+    if not mode & 0o007:
+        return []
+    return [f"{key} {file!r} is open to everybody on this machine (mode {mode:04o}); chmod o= it"]
+
+
 def write_users(file: Path, users: Mapping[str, str]) -> None:
-    """Replace the file, which only its owner may read.
+    """Replace the file, which only its owner may read. A link to it stays one.
 
     Raises:
         UsersFileError: it cannot be written.
     """
     text = _HEADING + "".join(f"{login}:{users[login]}\n" for login in sorted(users))
     try:
+        file = file.resolve()
         mode = file.stat().st_mode & 0o777 if file.exists() else _MODE
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
