@@ -94,6 +94,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "routing.pressure",
             "routing.rejection",
             "routing.stats",
+            "routing.turn",
         },
         {"store", "policy", "access", "users", "turnstile", "admin", "admin.events"},
         {"compat", "store.base", "cli_users", "routing.setup", "login"},

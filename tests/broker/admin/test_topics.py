@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 
 import pytest
 from tests.support.admin import Observer, data, observing
@@ -125,6 +126,23 @@ def test_the_rows_say_what_is_so(broker: RunningBroker, admin: Observer, queue: 
         assert brokers.store["kind"] == "memory"
         other.peer.send("UNSUBSCRIBE\nid:c\ndurable:true\nauto-delete:false\n\n\0")
         other.peer.sync()
+
+
+def test_how_long_a_delivery_waits_is_known_to_who_looks_first(
+    broker: RunningBroker, queue: str
+) -> None:
+    """Nobody was watching when it was made."""
+    before = int(time.time() * 1000)
+    with Peer.open(broker.port) as peer:
+        peer.send(f"SEND\ndestination:/queue/{queue}\n\nx\0")
+        peer.send(f"SUBSCRIBE\nid:0\ndestination:/queue/{queue}\nack:client\n\n\0")
+        peer.expect("MESSAGE")
+        after = int(time.time() * 1000)
+        until(lambda: time.time() * 1000 > after + 5, "some time to pass")
+        with observing(broker.port) as admin:
+            rows = admin.page(admin.subscribe("subscriptions")).rows
+            (row,) = [row for row in rows if queue in row.destination]
+            assert before - 2 <= row.oldest_unacked_at <= after + 2
 
 
 def test_many_rows_come_in_pages_and_deltas_hold_what_changed(

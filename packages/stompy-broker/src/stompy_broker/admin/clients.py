@@ -19,34 +19,6 @@ from stompy_broker.session.transactions import Publication, Transaction
 
 SLOW_SECONDS, STUCK_SECONDS = 30.0, 300.0
 
-_SIGHTINGS = 64
-
-
-class _Sightings:
-    """When deliveries of one subscription were first seen, so that old ones can be told.
-
-    Deliveries are numbered; at each look the highest number is noted with the time. A delivery
-    was made before the first look that knew a number as high.
-    """
-
-    __slots__ = ("_looks",)
-
-    def __init__(self) -> None:
-        self._looks: list[tuple[int, float]] = []
-
-    def look(self, oldest: int, highest: int, now: float) -> float:
-        """Since when the oldest one that is to be settled has been seen."""
-        looks = self._looks
-        if not looks or looks[-1][0] != highest:
-            looks.append((highest, now))
-        gone = 0
-        while gone < len(looks) - 1 and looks[gone][0] < oldest:
-            gone += 1
-        del looks[:gone]
-        if len(looks) > _SIGHTINGS:
-            del looks[1:-1:2]  # times in the middle become coarser
-        return looks[0][1]
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -80,7 +52,6 @@ class ClientCensus:
         self._sessions = sessions
         self._connection_rates: Rates[str] = Rates()
         self._subscription_rates: Rates[int] = Rates()
-        self._sightings: dict[int, _Sightings] = {}
 
     def connections(self, moment: Moment) -> Steps[list[ConnectionRow]]:
         """Who is logged in."""
@@ -137,7 +108,6 @@ class ClientCensus:
                 if number % AT_ONCE == 0:
                     yield None
         self._subscription_rates.keep(seen)
-        self._sightings = {n: s for n, s in self._sightings.items() if n in seen}
         return rows
 
     def subscription(
@@ -186,12 +156,8 @@ class ClientCensus:
             return None, 0.0
         owed = [next(iter(held)) for held in (subscription.unacked, subscription.claimed) if held]
         if not owed:
-            self._sightings.pop(subscription.number, None)
             return None, 0.0
-        sightings = self._sightings.get(subscription.number)
-        if sightings is None:
-            sightings = self._sightings[subscription.number] = _Sightings()
-        since = sightings.look(min(owed), subscription.delivered, moment.now)
+        since = subscription.marks.when(min(owed))
         return moment.when(since), moment.now - since
 
     def consumers_of(self, name: str, moment: Moment) -> list[SubscriptionRow]:
@@ -252,7 +218,6 @@ class ClientCensus:
         """Nobody looks any more."""
         self._connection_rates.clear()
         self._subscription_rates.clear()
-        self._sightings.clear()
 
 
 def _unsettled(subscription: Subscription) -> int:

@@ -36,6 +36,7 @@ from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.routing.turn import Turn
 from stompy_broker.store.base import Done, MessageStore, when_safe
 
 log = logging.getLogger("stompy_broker.queue")
@@ -52,6 +53,8 @@ class House(Protocol):
     loans: Loans
     disk: Pressure
     store: MessageStore
+
+    turn: Turn
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""
@@ -84,6 +87,7 @@ class Queue(Leaving):
         bytes: size of everything in it, also of what is with consumers.
         idle_since: since when nobody takes part; None while somebody does.
         setup: what is kept of it, and of what operators decided.
+        turn: the time of what is going on.
         created_at: when, in milliseconds since the epoch.
         removed: messages that operators took out.
     """
@@ -115,6 +119,7 @@ class Queue(Leaving):
         self.bytes = 0
         self.idle_since: float | None = house.clock.now()
         self._house = house
+        self.turn = house.turn
         self.loans, self._disk = house.loans, house.disk
         # Where what waits is added up. Only one client can empty what is volatile.
         self.account: Pressure = house.loans if volatile else house.pressure
@@ -363,6 +368,7 @@ class Queue(Leaving):
         """Hand out what is ready while somebody waits for it."""
         waiting, fresh, ordered = self._waiting, self._fresh, self._ordered
         reading = self._reading
+        self.turn.now = self._house.clock.now()
         while waiting and (fresh or ordered) and reading.wanted is None:
             message = heapq.heappop(ordered)[2] if ordered else fresh.popleft()
             if message.body is None:

@@ -34,6 +34,7 @@ from stompy_broker.routing.recovery import restore_messages
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import Totals
 from stompy_broker.routing.topics import Topics
+from stompy_broker.routing.turn import Turn
 from stompy_broker.store.base import Done, MessageStore, when_safe
 
 log = logging.getLogger("stompy_broker.router")
@@ -83,9 +84,7 @@ class Router:
         idle_queue_seconds: float,
         events: Events | None = None,
     ) -> None:
-        self.clock = clock
-        self.store = store
-        self.wall = wall
+        self.clock, self.store, self.wall = clock, store, wall
         self.events = events or Events(wall)
         self._marks = marks = Marks(clock, wall, self.events, memory_mark, disk_mark)
         self.pressure, self.loans, self.disk = marks.memory, marks.loans, marks.disk
@@ -96,6 +95,7 @@ class Router:
         self._refusing = 0  # how many of them may refuse a message
         self.unroutable = 0
         self.stamp = stamp(wall())
+        self.turn = Turn(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")
         self.policies = policies
         self.topics = Topics()

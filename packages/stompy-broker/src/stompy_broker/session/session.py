@@ -164,7 +164,7 @@ class Session:
         self._router.note_time()
         protocol, store = self._protocol, self._router.store
         gathered = store.gathered
-        now = self.received_at = self._clock.now()
+        now = self.received_at = self._router.turn.now = self._clock.now()
         frames = protocol.receive_data(data, now)
         self.in_bytes += len(data)
         self.in_frames += len(frames)

@@ -20,6 +20,7 @@ from stompy.headers import Version, escape
 from stompy_broker.message import Message
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.turn import Marks
 from stompy_broker.session.holdings import HeldSubscription
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.store.base import Done
@@ -208,6 +209,7 @@ class AckSubscription(Subscription):
         prefetch: how many deliveries may be unsettled at once; 0 = no limit.
 
     Attributes:
+        marks: when its deliveries were made.
         settled: told the ``message-id`` of what is settled, before 1.2.
         lent: size of the deliveries that are not settled, in bytes.
     """
@@ -221,9 +223,11 @@ class AckSubscription(Subscription):
         "_high",
         "_loans",
         "_low",
+        "_turn",
         "claimed",
         "credit",
         "lent",
+        "marks",
         "nacked",
         "settled",
         "tag",
@@ -249,6 +253,8 @@ class AckSubscription(Subscription):
         self.prefetch = prefetch
         self.credit = prefetch or _UNLIMITED
         self.lent = 0
+        self.marks = Marks()
+        self._turn = queue.turn
         self._loans = queue.loans
         self._loans.holders += 1
         self._accounted = 0
@@ -270,6 +276,9 @@ class AckSubscription(Subscription):
         """Write a message and note that it is to be settled."""
         tail = message.tail(self._version)  # before anything is noted: it may fail
         number = self._delivered = self._delivered + 1
+        now = self._turn.now
+        if now is not self.marks.last:
+            self.marks.add(number, now, next(iter(self.unacked), number))
         self.unacked[number] = message
         self.credit -= 1
         lent = self.lent = self.lent + message.size

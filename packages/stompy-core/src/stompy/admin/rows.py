@@ -120,8 +120,8 @@ class BrokerRow(Shown):
         dead_lettered: messages that became dead letters.
         dropped: messages given up without a place for them.
         unroutable: messages to a topic without subscribers, or to a reply queue that is gone.
-        rate: messages and bytes a second: ``in``, ``out``, ``ack``, ``in_bytes``, ``out_bytes``; null
-            until it is known.
+        rate: messages and bytes a second: ``in``, ``out``, ``ack``, ``in_bytes``, ``out_bytes``;
+            null until it is known.
         cpu_pct: processor time of the process, in percent of one core.
         rss_bytes: memory of the process; 0 = unknown.
         fds: open file descriptors; 0 = unknown.
@@ -373,8 +373,8 @@ class SubscriptionRow(Shown):
         nacked: of these, settled by NACK.
         dropped: messages that its full backlog could not take.
         rate: messages a second: ``out``, ``ack``; ``in`` is always 0. Null until it is known.
-        oldest_unacked_at: since when the oldest unsettled delivery was seen; null = none. Exact
-            to one interval, and only as far back as somebody has been watching.
+        oldest_unacked_at: when the oldest unsettled delivery was made; null = none. Exact, but
+            where a client settles slowly out of very many; then it is a little earlier.
         oldest_unacked_ms: since then.
         slow: it can take no more, and has not settled its oldest delivery for 30 seconds.
         stuck: the same for five minutes.
