@@ -22,7 +22,7 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"callbacks", "errors", "limits", "display", "timeouts"},
+        {"callbacks", "errors", "forks", "limits", "display", "timeouts"},
         {"rows"},
         {
             "dialect",

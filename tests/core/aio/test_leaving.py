@@ -70,6 +70,105 @@ def test_a_client_that_was_forgotten_takes_leave(server, heard, last):
     assert said == [("SEND", b"kept"), ("DISCONNECT", b"")]
 
 
+AFTER_CLOSING = """
+import asyncio, os, sys, warnings
+import stompy
+from stompy import aio
+
+warnings.simplefilter("ignore", DeprecationWarning)
+address = ("127.0.0.1", int(sys.argv[1]))
+
+async def told(client):
+    try:
+        await client.message("/queue/q", "child")
+    except stompy.STOMPConnectionError as error:
+        return "not to its fork" in str(error)
+
+async def main():
+    closed = await aio.connect(address)
+    await closed.disconnect()
+    others = [await aio.connect(address) for _ in range(2)]
+    blocking = [stompy.connect(address) for _ in range(2)]
+    pid = os.fork()
+    if pid == 0:
+        seen = [asyncio.run(told(client)) for client in others]
+        for client in blocking:
+            try:
+                client.message("/queue/q", "child")
+            except stompy.STOMPConnectionError as error:
+                seen.append("not to its fork" in str(error))
+        os._exit(0 if seen == [True] * 4 else 1)
+    _, status = os.waitpid(pid, 0)
+    for client in others:
+        await client.disconnect()
+    for client in blocking:
+        client.disconnect()
+    return os.waitstatus_to_exitcode(status)
+
+sys.exit(asyncio.run(main()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(sys, "getdlopenflags"), reason="needs fork")
+def test_every_client_is_told_of_a_fork_also_when_one_was_closed_before():
+    heard: list[str] = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        heard.extend(frame.command for frame in peer.serve())
+
+    with ScriptedServer(*[script] * 5) as server:
+        assert run_program(AFTER_CLOSING, server=server, last="") == (0, "")
+    assert heard == ["DISCONNECT"] * 5
+
+
+def test_another_event_loop_is_told_that_the_client_is_not_its_own():
+    heard: list[str] = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        heard.extend(frame.command for frame in peer.serve())
+
+    async def main() -> None:
+        client = await aio.connect(server.address)
+        handle = await client.subscription("/queue/q", "auto")
+        confirmation = await client.post("/queue/q")
+        calls = [
+            lambda: client.message("/queue/q", "x"),
+            lambda: client.message("/queue/q", "x", confirm=True),
+            client.recv,
+            lambda: client.subscription("/queue/q"),
+            lambda: client.request("/queue/q"),
+            client.transaction,
+            client.disconnect,
+            handle.get,
+            lambda: anext(handle),
+            handle.unsubscribe,
+            lambda: handle.handle(print),
+            client.wait_connected,
+            client.flush,
+        ]
+
+        async def use(call: object) -> None:
+            await call()
+
+        def elsewhere() -> list[str]:
+            seen = []
+            for call in calls:
+                with pytest.raises(RuntimeError, match="belongs to the event loop on which") as why:
+                    asyncio.run(use(call))
+                seen.append(str(why.value))
+            return seen
+
+        assert len(await asyncio.to_thread(elsewhere)) == len(calls)
+        await confirmation
+        await client.disconnect()
+
+    with ScriptedServer(script) as server:
+        run(main)
+    assert heard == ["SUBSCRIBE", "SEND", "DISCONNECT"]
+
+
 FORKING = """
 import asyncio, os, sys, warnings
 import stompy

@@ -19,7 +19,6 @@ The invariants:
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from stompy.confirmations import Outcome
 from stompy.dial import Conversation
 from stompy.dialect import UNKNOWN, Dialect, dialect_of
 from stompy.errors import STOMPConnectionError, STOMPException, STOMPTimeout
+from stompy.forks import tell_children
 from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, Traffic
 from stompy.holding import Holder, SubscriptionReceipt
@@ -581,11 +581,4 @@ class Lifeline:
 
 _lifelines: weakref.WeakSet[Lifeline] = weakref.WeakSet()
 
-
-def _after_fork() -> None:
-    for lifeline in list(_lifelines):
-        lifeline.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+tell_children(_lifelines)

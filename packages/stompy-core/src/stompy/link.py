@@ -30,6 +30,7 @@ from time import monotonic
 
 from stompy.dial import Conversation, broker_error, foreign_connection
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOMPTimeout
+from stompy.forks import tell_children
 from stompy.frame import STOMPFrame
 from stompy.inbox import Inbox
 from stompy.protocol.states import State
@@ -444,10 +445,4 @@ def _flush_all() -> None:
             )
 
 
-def _after_fork() -> None:
-    for link in list(_links):
-        link.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+tell_children(_links)

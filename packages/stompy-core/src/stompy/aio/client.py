@@ -243,7 +243,11 @@ class STOMPClient(Subscriber):
         if self._connecting is not None:
             self._connecting.give_up()
         session = self._session
-        return None if session is None or session.is_foreign else session
+        if session is None or session.is_foreign:
+            return None
+        if not session.ended:
+            session.check_loop()
+        return session
 
     async def _drop(self, session: Session) -> None:
         session.link.close()

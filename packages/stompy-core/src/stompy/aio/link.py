@@ -181,10 +181,14 @@ class Link(asyncio.Protocol):
         """Queue a frame.
 
         Raises:
+            RuntimeError: this is another event loop than that of the link.
             STOMPConnectionError: the link has ended.
         """
         if not self._open:
             raise self.error()
+        # Looked at once in each turn: it would cost every frame a hundredth.
+        if not self._flush_is_due and asyncio.get_running_loop() is not self._loop:
+            raise elsewhere(str(self.address))
         self._outbox.append(data)
         self._outbox_size += len(data)
         self._traffic.frames_sent += 1
@@ -362,6 +366,14 @@ class Link(asyncio.Protocol):
             logger.info("connection to %s closed", self.address)
         else:
             logger.warning("connection to %s lost: %s", self.address, reason)
+
+
+def elsewhere(address: str) -> RuntimeError:
+    """The exception for who uses a connection on another event loop than the one it was made on."""
+    return RuntimeError(
+        f"the client of {address} belongs to the event loop on which it was connected, and this "
+        "is another one: use asyncio.run_coroutine_threadsafe(…, loop), or connect in here"
+    )
 
 
 def _words(error: Exception) -> str:

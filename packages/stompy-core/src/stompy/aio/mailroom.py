@@ -136,9 +136,13 @@ class Mailroom:
         self.confirmations.expect(confirmation)
         return confirmation
 
+    def check_loop(self) -> None:
+        """See that it is used where it was made."""
+
     @contextmanager
     def urgently(self) -> Iterator[None]:
         """Somebody waits for an answer, which may stand behind messages that nobody fetches."""
+        self.check_loop()
         self._urgent += 1
         self.regulate()
         try:

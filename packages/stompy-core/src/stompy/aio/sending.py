@@ -544,6 +544,7 @@ class FrameSender(Standing):
     def _last_session(self) -> Session:
         if self._session is None:
             raise STOMPConnectionError("not connected: call connect() first")
+        self._session.check_loop()
         return self._session
 
 

@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from stompy.aio.confirmation import Confirmation
-from stompy.aio.link import Link, Owner
+from stompy.aio.link import Link, Owner, elsewhere
 from stompy.aio.mailroom import Mailroom
 from stompy.aio.requests import Requests
 from stompy.aio.signal import Signal, deadline_after
@@ -36,6 +36,7 @@ from stompy.errors import (
     STOMPException,
     STOMPTimeout,
 )
+from stompy.forks import tell_children
 from stompy.frame import STOMPFrame, as_body
 from stompy.health import ClientHealth, SubscriptionHealth, Traffic
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
@@ -88,6 +89,7 @@ class Session(Mailroom, Owner):
         # Where another connection follows, whom an ERROR concerns is told, and the others go on.
         super().__init__(keeps_errors=settings.policy is None)
         self.settings = settings
+        self._loop = asyncio.get_running_loop()
         self.lifecycle = Lifecycle(self.now())
         self.ready = False
         self.ended = False
@@ -393,6 +395,8 @@ class Session(Mailroom, Owner):
         if not self.has_link:
             return
         self.link.after_fork()
+        if self.ended:
+            return
         reason = self.link.error()
         self.ready = False
         self.ended = True
@@ -432,10 +436,12 @@ class Session(Mailroom, Owner):
         """The link, once a frame may be written to it.
 
         Raises:
+            RuntimeError: on another event loop.
             STOMPConnectionError: there is no connection, and none came in time; nothing was sent.
             TransactionLost: the transaction belongs to an earlier connection.
             STOMPTimeout: the broker takes nothing for too long; nothing was sent.
         """
+        self.check_loop()
         deadline: float | None = None
         while True:
             link = self.link
@@ -558,6 +564,15 @@ class Session(Mailroom, Owner):
             subscriptions=subscriptions,
         )
 
+    def check_loop(self) -> None:
+        """See that it is used where it was made. In a fork other exceptions say more.
+
+        Raises:
+            RuntimeError: on another event loop, perhaps in another thread.
+        """
+        if asyncio.get_running_loop() is not self._loop and not self.is_foreign:
+            raise elsewhere(str(self.lifecycle.address))
+
     def now(self) -> float:
         """The time of the event loop."""
         return asyncio.get_running_loop().time()
@@ -578,11 +593,4 @@ class Session(Mailroom, Owner):
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
-
-def _after_fork() -> None:
-    for session in list(_sessions):
-        session.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+tell_children(_sessions)

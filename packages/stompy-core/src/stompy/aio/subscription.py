@@ -92,6 +92,7 @@ class Subscription(Replier):
             STOMPError: the subscription has ended; the text says why.
         """
         deadline = deadline_after(timeout)
+        self._session.check_loop()
         while True:
             message = self._inbox.take()
             if message is not None:
@@ -145,6 +146,7 @@ class Subscription(Replier):
                 if self._reason is None:
                     raise StopAsyncIteration
                 raise self._reason
+            self._session.check_loop()
             await self._inbox.wait(None)
         return cast(Message, message)
 
@@ -265,6 +267,7 @@ class Subscription(Replier):
         session = self._session
         if self._ended or self._draining:
             return
+        session.check_loop()
         farewells = self._wanted.farewells_for(
             session.dialect, session.settings.client_id, for_good=for_good
         )
