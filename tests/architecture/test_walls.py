@@ -170,7 +170,10 @@ FLOORS: dict[str, list[set[str]]] = {
         {"session"},
         {"widgets", "widgets.bars"},
         {"widgets.charts", "widgets.row_table"},
-        {"screens", "screens.dialogs", "screens.help", "screens.compositor"},
+        {
+            *("screens", "screens.dialogs", "screens.help", "screens.compositor"),
+            "screens.palette",
+        },
         {"screens.acting"},
         {"screens.base"},
         {"screens.tables", "screens.overview"},

@@ -1,9 +1,10 @@
 """Curves made of characters."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy_monitor.drawing import curve, shrink, sparkline, steps
+from stompy_monitor.drawing import curve, curves, shrink, sparkline, steps
 
 VALUES = st.lists(st.floats(0, 1e9), max_size=300)
 
@@ -36,3 +37,24 @@ def test_everything_has_the_size_it_should_have(values, width, height, ascii_onl
     line = sparkline(values, width, ascii_only=ascii_only)
     assert len(line) == width
     assert not ascii_only or "".join((*lines, line)).isascii()
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_two_curves_have_one_scale(ascii_only):
+    high, low = [86.0] * 30, [43.0] * 30
+    same = curves([high, high], 15, 4, ascii_only=ascii_only)
+    assert {number for line in same for text, number in line if text.strip()} == {1}
+    assert curves([high, low], 15, 4, ascii_only=ascii_only) != same
+    one = curve(high, 15, 4, ascii_only=ascii_only)
+    both = ["".join(text for text, _ in line) for line in same]
+    assert both == [line.replace("#", "o") for line in one]
+    tones = [{n for text, n in line if text.strip()} for line in curves([high, low], 15, 4)]
+    assert tones[0] == {0}
+    assert {1} in tones[1:]
+
+
+@given(st.lists(VALUES, min_size=1, max_size=3), st.integers(1, 40), st.integers(1, 6))
+def test_several_curves_have_the_size_of_one(series, width, height):
+    for ascii_only in (False, True):
+        lines = curves(series, width, height, ascii_only=ascii_only)
+        assert [sum(len(text) for text, _ in line) for line in lines] == [width] * height

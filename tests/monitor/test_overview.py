@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 from tests.support.dashboard import Driver, dashboard, on_a_loop
+from tests.support.scripted_server import Peer, ScriptedServer
 
 import stompy
-from stompy_broker import running
+from stompy_broker import load_config, running
+from stompy_broker.auth import hash_password
+from stompy_monitor.screens.detail import DetailScreen
+from stompy_monitor.screens.dialogs import ConfirmDialog, TextDialog
 from stompy_monitor.session import Options
+from stompy_monitor.source import Phase
 from stompy_monitor.widgets.row_table import RowTable
 
 pytestmark = pytest.mark.timeout(60)
@@ -71,3 +76,108 @@ async def test_events_follow_until_somebody_reads() -> None:
             assert table.scroll_offset.y == 0
             await happen(1)
             await drive.until(lambda: table.row().key == str(drive.app.session.model.events))
+
+
+@on_a_loop
+async def test_without_a_broker_nothing_is_said_to_be_well() -> None:
+    def foreign(peer: Peer) -> None:
+        peer.welcome(server="RabbitMQ/3.10.8")
+        peer.until_closed()
+
+    with ScriptedServer(foreign) as server:
+        async with dashboard(server.url, size=(80, 24)) as drive:
+            await drive.see("connected to RabbitMQ/3.10.8; it offers no $SYS topics")
+            await drive.see("Only stompy-broker tells what this program shows.")
+            for key in "12345678":
+                await drive.press(key)
+                for lie in ("all is well", "no queues yet", "nobody is", "waiting for the broker"):
+                    assert lie not in drive.text()
+
+
+@on_a_loop
+async def test_who_has_no_role_reads_which_section_gives_one() -> None:
+    settings = {
+        "listen": {"port": 0},
+        "store": {"data": ""},
+        "users": {"shop": hash_password("wonder")},
+    }
+    with running(load_config(overrides=settings)) as broker:
+        login = {"login": "shop", "passcode": "wonder"}
+        async with dashboard(broker.url, size=(80, 24), **login) as drive:
+            await drive.until(lambda: drive.app.session.link.phase is Phase.FORBIDDEN)
+            await drive.see("operator or admin")
+            assert "all is well" not in drive.text()
+
+
+@on_a_loop
+async def test_below_a_dialog_time_goes_on() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/q", "x")
+        async with dashboard(broker.url, Options(view="queues")) as drive:
+            await drive.until(lambda: drive.keys == ["q"])
+            table, model = drive.table.rows, drive.app.session.model
+            await drive.press("P")
+            await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
+            for _ in range(3):
+                client.message("/queue/q", "x")
+            await drive.until(lambda: model.tables["queues"].rows["q"].value("ready") == 4)
+            drive.app.tick()
+            cells = table._painted[1][2] if 1 in table._painted else ()
+            assert ("4", "") in cells or table._line_at(1)[2][2][0] == "4"
+
+
+@on_a_loop
+async def test_a_page_for_the_broker_and_for_a_topic() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.subscribe("/topic/weather.*", id="w")
+        client.message("/topic/weather.oslo", "x")
+        async with dashboard(broker.url) as drive:
+            await drive.see("live")
+            await drive.press("b")
+            await drive.until(lambda: isinstance(drive.screen, DetailScreen))
+            for words in ("messages in it", "descriptors", "loop lag", "listeners", broker.url):
+                await drive.see(words)
+            await drive.press("escape", "4")
+            await drive.until(lambda: drive.keys == ["weather.oslo"])
+            await drive.press("enter")
+            await drive.see("Topics › weather.oslo")
+            await drive.see("of these durable")
+            await drive.until(lambda: len(drive.screen.query_one(RowTable).listing.keys) == 1)
+            assert "last_in_at" not in drive.text()
+
+
+@on_a_loop
+async def test_a_paused_queue_is_marked_at_any_width() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/q", "x")
+        async with dashboard(broker.url, Options(view="queues"), size=(80, 24)) as drive:
+            await drive.until(lambda: drive.keys == ["q"])
+            await drive.press("O")
+            await drive.see("q  (paused)")
+
+
+@on_a_loop
+async def test_the_palette_finds_views_and_names() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/some[/where]", "x")
+        async with dashboard(broker.url) as drive:
+            await drive.until(lambda: drive.app.session.model.tables["queues"].rows)
+            await drive.press("ctrl+p", *"some")
+            await drive.see("some[/where]")
+            await drive.press("down", "enter")
+            await drive.until(lambda: getattr(drive.screen, "key", "") == "some[/where]")
+            await drive.press("ctrl+p", *"transactions")
+            await drive.see("open the view transactions")
+
+
+@on_a_loop
+async def test_keys_that_only_a_recording_has_are_not_offered() -> None:
+    with running() as broker:
+        async with dashboard(broker.url) as drive:
+            await drive.see("live")
+            await drive.press("question_mark")
+            assert isinstance(drive.screen, TextDialog)
+            page = drive.screen._content.plain
+            assert "Freeze the picture" in page
+            assert "Thirty seconds back" not in page
+            assert "Purge" not in page  # nothing there to purge

@@ -62,6 +62,18 @@ def test_what_went_in_comes_out(tmp_path):
     assert replay.position == START + 2000
 
 
+def test_it_begins_with_the_first_snapshot_not_with_an_event_of_before(tmp_path):
+    old = envelope("event", -60, {"type": "queue.created", "at": START - 60_000})
+    recording = record(tmp_path / "r", [[old], second(0, {"a": 1}), second(1, {"a": 2}, base=0)])
+    model = Model()
+    replay = Replay(recording, model)
+    assert (recording.begin, replay.position) == (START, START)
+    assert ready(model) == {"a": 1}
+    assert len(model.tables["events"].rows) == 2
+    only = record(tmp_path / "e", [[old]])
+    assert only.begin == only.end == START - 60_000
+
+
 def test_a_row_carries_only_what_changed(tmp_path):
     path = tmp_path / "r"
     record(path, [second(0, {"a": 1}), second(1, {"a": 5}, base=0)])

@@ -19,6 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from stompy_monitor import themes, views
+from stompy_monitor.actions import ACTIONS
 from stompy_monitor.expression import Compare, Expression, ExpressionError, parse
 from stompy_monitor.model import Model
 from stompy_monitor.replay import Replay
@@ -28,6 +29,7 @@ from stompy_monitor.screens.dialogs import ChoiceDialog, ConfirmDialog, LoginDia
 from stompy_monitor.screens.help import help_page
 from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
 from stompy_monitor.screens.overview import OverviewScreen
+from stompy_monitor.screens.palette import RowsProvider
 from stompy_monitor.screens.tables import TableScreen
 from stompy_monitor.session import DEFAULT, Options, Session
 from stompy_monitor.source import Phase, Source
@@ -56,6 +58,7 @@ class MonitorApp(App[int]):
     CSS_PATH = Path(__file__).with_name("monitor.tcss")
     TITLE = "stompy-monitor"
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS = App.COMMANDS | {RowsProvider}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "view('overview')", "Overview", id="view.overview"),
         *(
@@ -66,6 +69,7 @@ class MonitorApp(App[int]):
             if view.key
         ),
         Binding("colon", "command", "Go by name", id="go.command"),
+        Binding("b", "broker", "The broker itself", id="go.broker"),
         Binding("f", "freeze", "Freeze the picture, or go on", id="time.freeze"),
         Binding("left_square_bracket", "step(-1)", "One second back", id="time.back"),
         Binding("right_square_bracket", "step(1)", "One second on", id="time.on"),
@@ -166,9 +170,10 @@ class MonitorApp(App[int]):
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGHUP)
         self.session.keep_dead_letters()
-        screen = self.screen
-        if isinstance(screen, MonitorScreen):
-            screen.tick()
+        # The one below a dialog goes on, too: its header says how old the picture is.
+        below = next((s for s in reversed(self.screen_stack) if isinstance(s, MonitorScreen)), None)
+        if below is not None:
+            below.tick()
         phase = self.session.link.phase
         if phase is Phase.REFUSED and not self._asked_for_login:
             self._asked_for_login = True
@@ -206,6 +211,10 @@ class MonitorApp(App[int]):
         else:
             self.switch_mode(name)
 
+    def action_broker(self) -> None:
+        """The broker itself in full."""
+        self.inspect("broker", next(iter(self.session.picture.tables["broker"].rows), ""))
+
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
         """A tab was clicked."""
         self.action_view(event.name)
@@ -222,7 +231,7 @@ class MonitorApp(App[int]):
         if word in ("q", "quit", "exit"):
             self.exit(0)
             return
-        names = ["overview", *views.BY_NAME]
+        names = ["overview", "broker", *views.BY_NAME]
         name = next((name for name in names if word and name.startswith(word)), None)
         if name is None:
             self.notify(
@@ -234,6 +243,9 @@ class MonitorApp(App[int]):
             expression = parse(rest, None if view is None else names_of(view))
         except ExpressionError as error:
             self.notify(str(error), severity="warning", markup=False)
+            return
+        if name == "broker":
+            self.action_broker()
             return
         self.action_view(name)
         if rest:
@@ -298,8 +310,13 @@ class MonitorApp(App[int]):
         source = self.session.source
         if isinstance(source, Replay):
             return source
-        self.notify("only a recording can be wound; f freezes the picture", markup=False)
         return None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only a recording can be wound: elsewhere these keys are not offered."""
+        if action in ("step", "speed"):
+            return isinstance(self.session.source, Replay)
+        return True
 
     def action_step(self, seconds: int) -> None:
         """Go back or forth in a recording."""
@@ -323,8 +340,11 @@ class MonitorApp(App[int]):
             replay.faster(steps)
 
     def action_retry(self) -> None:
-        """Connect now, or play on."""
-        self.session.source.retry_now()
+        """Connect now, or play on; with another login, where this one was refused."""
+        if self.session.link.phase is Phase.REFUSED:
+            self._ask_for_login()
+        else:
+            self.session.source.retry_now()
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -351,7 +371,9 @@ class MonitorApp(App[int]):
         screen = self.screen
         if isinstance(screen, MonitorScreen):
             title = f"stompy-monitor · {' › '.join(screen.path)}"
-            self.push_screen(TextDialog(help_page(screen, title)))
+            kinds = {row.table.kind for row in screen.rows_to_act_on()}
+            idle = {f"act.{a.name}" for a in ACTIONS if not any(map(a.applies_to, kinds))}
+            self.push_screen(TextDialog(help_page(screen, title, idle)))
 
     async def action_quit(self) -> None:
         """End the program."""
@@ -360,11 +382,15 @@ class MonitorApp(App[int]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: the views, and what can be done here."""
         yield SystemCommand("Overview", "all at one look", lambda: self.action_view("overview"))
+        yield SystemCommand("Broker", "memory, disk, listeners", self.action_broker)
         for view in views.TABLES:
             name = view.name
             yield SystemCommand(
-                view.title, f"open the view {name}", lambda name=name: self.action_view(name)
+                name.capitalize(), f"open the view {name}", lambda name=name: self.action_view(name)
             )
+        yield SystemCommand(
+            "Screenshot", "write what is seen to a file", lambda: self.set_timer(0.1, self._picture)
+        )
         for _, binding, enabled, _ in screen.active_bindings.values():
             if (
                 enabled
@@ -377,6 +403,14 @@ class MonitorApp(App[int]):
                     f"key {self.get_key_display(binding)}",
                     lambda action=action: self.call_later(screen.run_action, action),
                 )
+
+    def _picture(self) -> None:
+        try:
+            path = self.save_screenshot()
+        except OSError as error:
+            self.notify(f"no screenshot: {error.strerror}", severity="error", markup=False)
+            return
+        self.notify(f"written to {path}", markup=False)
 
     def export(self, view: View, rows: list[Row]) -> None:
         """Ask for a file and write the rows to it."""

@@ -44,12 +44,32 @@ def _event_about(row: Row) -> Callable[[Row], bool]:
     )
 
 
+def _of_topic(row: Row) -> Callable[[Row], bool]:
+    """The subscriptions that get what is published to a topic, by pattern too."""
+    words = row.key.split(".")
+    return lambda other: _fits(other.text("destination").removeprefix("/topic/").split("."), words)
+
+
+def _fits(pattern: list[str], words: list[str]) -> bool:
+    for number, part in enumerate(pattern):
+        if part in (">", "#"):
+            return True
+        if number >= len(words) or part not in ("*", words[number]):
+            return False
+    return len(pattern) == len(words)
+
+
+def _of_the_broker(event: Row) -> bool:
+    return event.text("type").startswith(("broker.", "auth.", "admin."))
+
+
 RELATED: dict[str, tuple[Related, ...]] = {
     "queues": (
         Related("Consumers", views.SUBSCRIPTIONS, _where("destination", "destination")),
         Related("Events", views.EVENTS, _event_about),
     ),
-    "topics": (Related("Subscribers", views.SUBSCRIPTIONS, _where("destination", "destination")),),
+    "topics": (Related("Subscribers", views.SUBSCRIPTIONS, _of_topic),),
+    "broker": (Related("Events", views.EVENTS, lambda row: _of_the_broker),),
     "connections": (
         Related("Subscriptions", views.SUBSCRIPTIONS, _where("connection", "id")),
         Related("Transactions", views.TRANSACTIONS, _where("connection", "id")),
@@ -122,6 +142,12 @@ def _drain(row: Row) -> str:
     return formats.drain(known, int(row.number("ready")))
 
 
+def _clients(row: Row) -> str:
+    found = row.value("connections")
+    keys = [str(key) for key in found] if isinstance(found, list) else []
+    return ", ".join(row.table.names.get(key, key) for key in keys) or formats.UNKNOWN
+
+
 def _queue_state(row: Row) -> str:
     words = [
         word
@@ -169,6 +195,65 @@ def _holdings(row: Row) -> str:
     return "\n".join(lines) or "nothing yet"
 
 
+def _share(used: str, most: str, show: Callable[[float], str]) -> Callable[[Row], str]:
+    """How much of what there is; a mark of 0 is none."""
+
+    def told(row: Row) -> str:
+        limit = row.number(most)
+        part = f" of {show(limit)}, {formats.share(row.number(used) / limit)}" if limit else ""
+        return f"{show(row.number(used))}{part}"
+
+    return told
+
+
+def _listeners(row: Row) -> str:
+    found = row.value("listeners")
+    told = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    return "\n".join(f"{item.get('url')}: {item.get('clients')} clients" for item in told) or "none"
+
+
+def _own_alarms(row: Row) -> str:
+    found = row.value("alarms")
+    told = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    return (
+        "\n".join(
+            f"{item.get('name')} since {formats.moment(item.get('since'))}: {item.get('reason')}"
+            for item in told
+        )
+        or "none"
+    )
+
+
+def _lag(row: Row) -> str:
+    names = ("avg", "p99", "max")
+    return ", ".join(f"{name} {row.number(f'loop_lag_ms.{name}'):.1f} ms" for name in names)
+
+
+def _store(row: Row) -> str:
+    if row.text("store.kind") == "memory":
+        return "in memory"
+    trouble = row.text("store.trouble")
+    return f"{row.text('store.kind')}, {formats.size(row.number('store.bytes'))}" + (
+        f": {trouble}" if trouble else ""
+    )
+
+
+def _fsync(row: Row) -> str:
+    each = row.number("store.fsync_avg_ms")
+    return f"{formats.rate(row.number('store.fsync_per_s'))}/s, {each:.1f} ms each"
+
+
+def _free(row: Row) -> str:
+    value = row.value("disk_free_bytes")
+    return formats.size(value) if isinstance(value, (int, float)) else "no store"
+
+
+def _event_detail(row: Row) -> str:
+    detail = row.value("detail.detail")
+    told = detail if isinstance(detail, dict) else {}
+    return "\n".join(f"{name}: {_plain(value)}" for name, value in told.items()) or formats.UNKNOWN
+
+
 _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
     "queues": (
         ("destination", _text("destination")),
@@ -181,6 +266,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("oldest", _age("oldest_ms")),
         ("drains in", _drain),
         ("consumers", _number("consumers")),
+        ("none since", _moment("idle_at")),
         ("came in", _number("in_msgs")),
         ("delivered", _number("out_msgs")),
         ("acked", _number("acked")),
@@ -224,6 +310,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
     "subscriptions": (
         ("id", _text("id")),
         ("client's id", _text("subscription")),
+        ("client", _text("client")),
         ("connection", _text("connection")),
         ("user", _text("user")),
         ("destination", _text("destination")),
@@ -242,6 +329,72 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("stuck", _text("stuck")),
         ("since", _moment("created_at")),
     ),
+    "topics": (
+        ("topic", _text("name")),
+        ("subscribers", _number("subscribers")),
+        ("of these durable", _number("durable_subscribers")),
+        ("per second", _rates),
+        ("came in", _number("in_msgs")),
+        ("copies out", _number("out_msgs")),
+        ("last in", _moment("last_in_at")),
+    ),
+    "durable": (
+        ("name", _text("name")),
+        ("destination", _text("destination")),
+        ("subscriber", lambda row: "there" if row.value("online") else "nobody"),
+        ("connections", _clients),
+        ("shared", _text("shared")),
+        ("pending", _number("pending")),
+        ("unacked", _number("unacked")),
+        ("size", _size("bytes")),
+        ("dropped", _number("dropped")),
+        ("backlog", _text("queue")),
+        ("offline since", _moment("last_online_at")),
+        ("expires", _moment("expires_at")),
+    ),
+    "events": (
+        ("what", _text("type")),
+        ("level", _text("severity")),
+        ("when", _moment("at")),
+        ("who", _text("who")),
+        ("user", _text("user")),
+        ("connection", _text("connection")),
+        ("about", _text("subject")),
+        ("reason", _text("reason")),
+        ("detail", _event_detail),
+    ),
+    "broker": (
+        ("name", _text("name")),
+        ("version", _text("version")),
+        ("python", _text("python")),
+        ("system", _text("os")),
+        ("process", _text("pid")),
+        ("started", _moment("started_at")),
+        ("state", lambda row: "draining" if row.value("draining") else "running"),
+        ("processor", lambda row: f"{row.number('cpu_pct'):.0f} %"),
+        ("memory", _size("rss_bytes")),
+        ("messages in it", _share("bytes_ram", "bytes_ram_mark", formats.size)),
+        ("messages stored", _share("bytes_stored", "bytes_stored_mark", formats.size)),
+        ("disk free", _free),
+        ("store", _store),
+        ("unwritten", _number("store.unwritten")),
+        ("fsync", _fsync),
+        ("descriptors", _share("fds", "fds_max", formats.number)),
+        ("threads", _number("threads")),
+        ("connections", _share("connections", "connections_max", formats.number)),
+        ("refused", _number("connections_refused")),
+        ("refused logins", _number("auth_failures")),
+        ("queues", _number("queues")),
+        ("topics", _number("topics")),
+        ("subscriptions", _number("subscriptions")),
+        ("unroutable", _number("unroutable")),
+        ("dead letters", _number("dead_lettered")),
+        ("expired", _number("expired")),
+        ("loop lag", _lag),
+        ("watching", lambda row: f"{int(row.number('admin.watchers')):,} subscriptions"),
+        ("listeners", _listeners),
+        ("alarms", _own_alarms),
+    ),
     "dead": (
         ("queue", _text("queue")),
         ("died in", _text("origin")),
@@ -254,6 +407,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
     "transactions": (
         ("id", _text("id")),
         ("client's id", _text("transaction")),
+        ("client", _text("client")),
         ("connection", _text("connection")),
         ("user", _text("user")),
         ("begun", _moment("begun_at")),

@@ -75,6 +75,84 @@ def curve(
     """
     if ascii_only:
         return _columns(values, width, height, top)
+    dots = _dots(values, width, height, top)
+    return ["".join(chr(_BRAILLE + cell) if cell else " " for cell in line) for line in dots]
+
+
+Run = tuple[str, int]
+"""Neighbouring cells that belong to the same curve, and its number."""
+
+
+def curves(
+    series: Sequence[Sequence[float]],
+    width: int,
+    height: int,
+    top: float = 0,
+    *,
+    ascii_only: bool = False,
+) -> list[list[Run]]:
+    """Lines with several curves over one another, all on one scale.
+
+    Where two meet, the cell shows the dots of both, and belongs to the later one.
+
+    Args:
+        series: the values of each, oldest first.
+        width: in cells.
+        height: in lines.
+        top: the value at the upper edge; the highest value, when that is more.
+        ascii_only: columns of signs instead of braille.
+    """
+    top = max([top, *(max(values, default=0) for values in series)])
+    lines: list[list[Run]] = []
+    if ascii_only:
+        drawn = [_columns(values, width, height, top) for values in series]
+        fills = [[sum(line[at] != " " for line in one) for at in range(width)] for one in drawn]
+        # The smaller one stands before the larger one, so that both are seen.
+        order = [
+            sorted(range(len(series)), key=lambda n: (fills[n][at], -n)) for at in range(width)
+        ]
+        return [
+            _runs([_front(drawn, order[at], line, at) for at in range(width)])
+            for line in range(height)
+        ]
+    grids = [_dots(values, width, height, top) for values in series]
+    for line in range(height):
+        cells = []
+        for at in range(width):
+            here = [grid[line][at] for grid in grids]
+            owner = max((number for number, dots in enumerate(here) if dots), default=0)
+            together = 0
+            for dots in here:
+                together |= dots
+            cells.append((chr(_BRAILLE + together) if together else " ", owner))
+        lines.append(_runs(cells))
+    return lines
+
+
+def _front(drawn: Sequence[Sequence[str]], order: Sequence[int], line: int, at: int) -> Run:
+    """The sign of the first curve in an order that reaches into a cell."""
+    for number in order:
+        char = drawn[number][line][at]
+        if char != " ":
+            return (_FILLS[number % len(_FILLS)] if char == "#" else char, number)
+    return (" ", 0)
+
+
+_FILLS = "#o+"
+
+
+def _runs(cells: Sequence[Run]) -> list[Run]:
+    runs: list[Run] = []
+    for char, number in cells:
+        if runs and (runs[-1][1] == number or char == " "):
+            runs[-1] = (runs[-1][0] + char, runs[-1][1])
+        else:
+            runs.append((char, number))
+    return runs
+
+
+def _dots(values: Sequence[float], width: int, height: int, top: float) -> list[list[int]]:
+    """The dots of a curve, as numbers in a grid of cells."""
     points = shrink(values, width * _DOT_COLUMNS)
     top = max([top, 1e-9, *points])
     rows = height * _DOT_ROWS
@@ -86,7 +164,7 @@ def curve(
         for row in _between(before, level):
             x, y = start + step, rows - 1 - row
             cells[y // _DOT_ROWS][x // _DOT_COLUMNS] |= _DOTS[y % _DOT_ROWS][x % _DOT_COLUMNS]
-    return ["".join(chr(_BRAILLE + cell) if cell else " " for cell in line) for line in cells]
+    return cells
 
 
 def _between(before: int, level: int) -> Iterable[int]:

@@ -20,6 +20,8 @@ from stompy_monitor.table import Envelope
 FORMAT = 1
 KEY_FRAME_MS = 300_000
 _CHUNK = 1 << 12
+_EVENT, _HEAD = b'"kind":"event"', 80
+"""What an event has near the beginning of its line."""
 
 
 class NoRecording(ValueError):  # noqa: N818 -- says what the file is not
@@ -210,14 +212,17 @@ class Recording:
                     self._learn(line, before)
         if not self.about:
             raise NoRecording(f"{self.path} is not a recording of stompy-monitor")
+        self.begin = self.begin or self.end
 
     def _learn(self, line: bytes, before: _Mark) -> None:
         if not self.about:
             self.about = _first_line(line, self.path)
             return
         at = float(line[len(b'{"t":') : line.index(b",")])
-        self.begin = self.begin or at
         self.end = max(self.end, at)
+        # What happened before is repeated by the broker; what it is like, is known from here on.
+        if not self.begin and _EVENT not in line[:_HEAD]:
+            self.begin = at
         if (
             line.startswith(b',"key"', line.index(b","))
             and self._marks[-1].position < before.position

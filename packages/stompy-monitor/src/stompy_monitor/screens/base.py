@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
@@ -22,8 +23,17 @@ from stompy_monitor.screens.acting import Acting, Hint
 from stompy_monitor.screens.compositor import SpanCompositor
 from stompy_monitor.screens.dialogs import JumpDialog, plain
 from stompy_monitor.session import Session
-from stompy_monitor.source import Phase
-from stompy_monitor.widgets.bars import Bar, Hints, Part, Tabs, identity, pulse
+from stompy_monitor.source import Link, Phase
+from stompy_monitor.widgets.bars import (
+    MUTED,
+    Bar,
+    Hints,
+    Part,
+    Tabs,
+    connection_words,
+    identity,
+    pulse,
+)
 
 SHORT_LINES = 30
 """Below that many lines the preview and the second line of the header go."""
@@ -111,6 +121,7 @@ class MonitorScreen(Acting, Screen[None]):
         self.tab = tab
         self.path = path
         self._identity_at: object = None
+        self._nobody_told: list[Part] = []
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -121,6 +132,7 @@ class MonitorScreen(Acting, Screen[None]):
         yield Tabs(id="tabs")
         yield Bar(id="title")
         yield from self.compose_body()
+        yield Static(id="nobody")
         yield Prompt()
         yield Hints(id="hints")
         yield Static("the terminal is too small: at least 60 × 15, please", id="too-small")
@@ -179,6 +191,7 @@ class MonitorScreen(Acting, Screen[None]):
         session = self.session
         now, model = session.clock(), session.picture
         self.set_class(session.link.phase is Phase.LOST, "lost")
+        self._tell_of_nobody(model, now)
         beat = (int(now), session.link.phase, session.badge, model.version)
         if beat != self._identity_at:
             self._identity_at = beat
@@ -186,6 +199,14 @@ class MonitorScreen(Acting, Screen[None]):
         self.draw(model, now)
         self.query_one("#title", Bar).show(self._as_of(self.title_parts()))
         self.query_one("#hints", Hints).show_keys([*self.hints(), *_ALWAYS], "^p palette")
+
+    def _tell_of_nobody(self, model: Model, now: float) -> None:
+        """Before anything is known there is nothing to show but why."""
+        words = nobody(self.session.link, now) if not model.broker else []
+        self.set_class(bool(words), "unknown")
+        if words != self._nobody_told:
+            self._nobody_told = words
+            self.query_one("#nobody", Static).update(Content.assemble(*words))
 
     def _as_of(self, parts: list[Part]) -> list[Part]:
         for batches in self.session.batches:
@@ -284,6 +305,26 @@ class MonitorScreen(Acting, Screen[None]):
             self.jump_to(key)
 
 
+_REMEDIES = {
+    Phase.CONNECTING: "It goes on trying; r tries now.",
+    Phase.LOST: "It goes on trying; r tries now.",
+    Phase.REFUSED: "r asks for another login; nothing is tried by itself, as that might lock it.",
+    Phase.FORBIDDEN: "r tries again, once the role is there.",
+    Phase.FOREIGN: "Only stompy-broker tells what this program shows. q ends it.",
+}
+
+
+def nobody(link: Link, now: float) -> list[Part]:
+    """Why there is nothing to be seen, in whole sentences."""
+    words, style = connection_words(link, Model(()), now)
+    parts: list[Part] = [(f"{link.url}\n\n", "bold"), (f"{words}\n", style)]
+    if link.phase in (Phase.LIVE, Phase.REPLAY):
+        return [*parts, ("\nwaiting for the first report", MUTED)]
+    if link.words:
+        parts.append((f"\n{link.words}\n", ""))
+    return [*parts, (f"\n{_REMEDIES[link.phase]}", MUTED)]
+
+
 _ALWAYS: list[Hint] = [(":", "go to", True), ("f", "freeze", True), ("?", "help", True)]
 
 
@@ -302,6 +343,6 @@ def tabs(model: Model) -> list[tuple[str, str, str, int, str]]:
         if view is views.DEAD:
             count = int(sum(row.number("count") for row in table.rows.values()))
             severity = WARN if count else 0
-        words = "" if view is views.EVENTS else f"{count:,}"
+        words = "" if view is views.EVENTS or not table.complete else f"{count:,}"
         found.append((view.key, view.name, view.title, severity, words))
     return found

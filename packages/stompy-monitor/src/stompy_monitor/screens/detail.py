@@ -65,9 +65,8 @@ class DetailScreen(MonitorScreen):
         if self.kind == "queues":
             names = ("in/s", "out/s")
             yield Chart("Messages", formats.rate, names, ascii_only=ascii_only, id="detail-chart")
-            waiting = Chart(
-                "Waiting", formats.number, ("ready",), ascii_only=ascii_only, id="waiting"
-            )
+            names = ("ready", "unacked")
+            waiting = Chart("Waiting", formats.number, names, ascii_only=ascii_only, id="waiting")
             yield waiting
         tables = []
         for number, related in enumerate(details.RELATED.get(self.kind, ())):
@@ -102,7 +101,8 @@ class DetailScreen(MonitorScreen):
                 values = model.row_values
                 chart = self.query_one("#detail-chart", Chart)
                 chart.draw(values(self._row, "in"), values(self._row, "out"))
-                self.query_one("#waiting", Chart).draw(values(self._row, "ready"))
+                waiting = self.query_one("#waiting", Chart)
+                waiting.draw(values(self._row, "ready"), values(self._row, "unacked"))
         for number, related in enumerate(details.RELATED.get(self.kind, ())):
             table = self.query_one(f"#related-{number}", RowTable)
             table.listing.show_own = True

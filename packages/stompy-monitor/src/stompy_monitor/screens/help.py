@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from textual.content import Content
 from textual.screen import Screen
 
@@ -9,21 +11,22 @@ _FILTER = (
     ("orders", "the name contains it"),
     ("ready>1k consumers=0", "both hold"),
     ("~^app\\. or !test", "a regular expression, or not this word"),
-    ("oldest_ms>5m", "units: k M G, KiB MiB GiB, ms s m h d"),
+    ("oldest>5m", "units: k M G, KiB MiB GiB, ms s m h d"),
 )
 
 
-def help_page(screen: Screen[None], title: str) -> Content:
+def help_page(screen: Screen[None], title: str, leave_out: Container[str] = ()) -> Content:
     """What each key does, grouped by where it is bound.
 
     Args:
         screen: below the help.
         title: of that screen.
+        leave_out: bindings that do nothing there.
     """
     parts: list[tuple[str, str]] = [(f"{title}\n", "bold $primary")]
     groups: dict[str, dict[str, list[str]]] = {group: {} for group in _GROUPS.values()}
-    for _, binding, _, _ in screen.active_bindings.values():
-        if binding.id and binding.description:
+    for _, binding, enabled, _ in screen.active_bindings.values():
+        if enabled and binding.id and binding.description and binding.id not in leave_out:
             group = _GROUPS.get(binding.id.partition(".")[0], "Program")
             keys = groups[group].setdefault(binding.description, [])
             shown = screen.app.get_key_display(binding)

@@ -97,8 +97,6 @@ class OverviewScreen(MonitorScreen):
             parts.append((f"  {count} alarm{'s' if count > 1 else ''}", "$warning"))
         elif model.broker:
             parts.append(("  all is well", "$success"))
-        if not model.broker:
-            parts.append((f"  {self.session.link.words}", "$warning"))
         return parts
 
     def hints(self) -> list[Hint]:

@@ -159,7 +159,7 @@ class TableScreen(MonitorScreen):
             parts.append((f" {len(listing.keys):,} of {listing.total:,}", ""))
             if not listing.keys and listing.total:
                 parts.append(("  nothing matches; esc clears", "$warning"))
-        else:
+        elif self.rows.table.complete:
             parts.append((f" {listing.total:,}", MUTED))
         if listing.sorted_by is not None:
             arrow = "descending" if listing.descending else "ascending"

@@ -66,10 +66,13 @@ def connection_words(link: Link, model: Model, now: float) -> Part:
     wait = max(0, round(link.retry_at - now))
     if link.phase is Phase.LOST:
         lost = formats.clock(link.lost_at)
-        return (f"● lost {lost} · retry in {wait} s (r now)", "$error bold")
+        when = f"retry in {wait} s (r now)" if wait else "trying"
+        return (f"● lost {lost} · {when}", "$error bold")
     if link.phase is Phase.CONNECTING:
-        again = f" (try {link.attempt}, next in {wait} s)" if link.words else ""
-        return (f"○ connecting{again}", "$warning")
+        if not link.words:
+            return ("○ connecting", "$warning")
+        when = f"next in {wait} s" if wait else "trying"
+        return (f"○ connecting (try {link.attempt}, {when})", "$warning")
     return (f"● {link.phase}", "$error bold")
 
 
@@ -111,7 +114,7 @@ def identity(
 def pulse(model: Model, width: int, *, ascii_only: bool, known: bool) -> list[Part]:
     """The second line: how much goes through."""
     if not model.broker:
-        return [(" waiting for the broker…", MUTED)]
+        return []
     parts: list[Part] = []
     for name in ("in", "out", "ack"):
         rate = formats.rate(model.rates[name] if known else None)
@@ -129,8 +132,18 @@ def pulse(model: Model, width: int, *, ascii_only: bool, known: bool) -> list[Pa
     if width >= _NARROW:
         cpu, lag = model.broker_number("cpu_pct"), model.broker_number("loop_lag_ms.p99")
         parts += [(" cpu ", MUTED), (f"{cpu:.0f} % ", "bold")]
-        parts += [(" lag ", MUTED), (f"{lag:.0f} ms", "bold")]
+        parts += [(" lag ", MUTED), (f"{lag:.0f} ms", "bold" if lag < _LATE else "$warning")]
+    while width >= _NARROW and sum(len(text) for text, _ in parts) > width:
+        # A spark goes rather than a number.
+        sparks = [n for n, (_, style) in enumerate(parts) if style == "$secondary"]
+        if not sparks:
+            break
+        parts[sparks[-1]] = (" ", "")
     return parts
+
+
+_LATE = 200
+"""Milliseconds of lag that deserve a look."""
 
 
 class Tabs(Bar):

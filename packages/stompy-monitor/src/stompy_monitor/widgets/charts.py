@@ -52,26 +52,24 @@ class Chart(Widget):
             self.refresh()
 
     def render(self) -> RenderResult:
-        """Title, newest values, and the curves one below the other."""
+        """Title, newest values, and the curves on one scale."""
         width, height = self.size.width, self.size.height
         if not self._series or width < 4 or height < 2:  # noqa: PLR2004 -- no room for a curve
             return Content(self.title)
-        parts: list[tuple[str, str]] = [(self.title, "bold")]
         top = max((max(values, default=0) for values in self._series), default=0)
+        parts: list[tuple[str, str]] = [(self.title, "bold")]
+        used = len(self.title)
         for number, values in enumerate(self._series):
             name = f" {self._names[number]}" if self._names else ""
-            parts.append((f"{name} {self._show(values[-1] if values else 0)}", self.TONES[number]))
+            words = f"{name} {self._show(values[-1] if values else 0)}"
+            if used + len(words) <= width:  # else it would wrap into the curve
+                parts.append((words, self.TONES[number]))
+                used += len(words)
         peak = f"max {self._show(top)}"
-        used = sum(len(text) for text, _ in parts)
         if used + len(peak) < width:
             parts.append((" " * (width - used - len(peak)) + peak, MUTED))
-        return Content.assemble(*parts, *self._curves(width, height - 1, top))
-
-    def _curves(self, width: int, height: int, top: float) -> list[tuple[str, str]]:
-        each = max(1, height // len(self._series))
-        parts: list[tuple[str, str]] = []
-        for number, values in enumerate(self._series):
-            lines = each if number else height - each * (len(self._series) - 1)
-            curve = drawing.curve(values, width, lines, top, ascii_only=self._ascii_only)
-            parts += [("\n" + text, self.TONES[number]) for text in curve]
-        return parts
+        lines = drawing.curves(self._series, width, height - 1, top, ascii_only=self._ascii_only)
+        for line in lines:
+            parts.append(("\n", ""))
+            parts += [(text, self.TONES[number]) for text, number in line]
+        return Content.assemble(*parts)
