@@ -89,6 +89,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"clock", "destination", "message", "auth", "session", "session.holdings"},
         {
             "routing",
+            "routing.caps",
             "routing.consumer",
             "routing.matcher",
             "routing.pressure",
@@ -119,7 +120,13 @@ FLOORS: dict[str, list[set[str]]] = {
         {"routing.leaving"},
         {"routing.queue"},
         {"store.tables"},
-        {"store.sqlite", "routing.topics", "routing.graves", "routing.recovery"},
+        {
+            "store.sqlite",
+            "routing.topics",
+            "routing.graves",
+            "routing.recovery",
+            "routing.retirement",
+        },
         {"store.compaction", "store.inspection"},
         {"routing.router", "config"},
         {

@@ -32,6 +32,7 @@ from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.login import Logins
 from stompy_broker.message import Message
 from stompy_broker.policy import Policies
+from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
@@ -176,6 +177,8 @@ class Broker:
             disk_mark=config.limits.disk,
             idle_queue_seconds=config.times.idle_queue,
         )
+        limits = config.limits
+        self._router.caps = Caps(limits.queues, limits.durables, limits.name)
         self._intake = Intake(self._router.pressure, config.limits.memory, self._clock)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
@@ -390,6 +393,7 @@ class Broker:
             heart_beat_grace=config.times.heart_beat_grace,
             login_timeout=config.times.login,
             max_subscriptions=config.limits.subscriptions,
+            max_temporary_queues=config.limits.temporary_queues,
             max_transactions=config.limits.transactions,
             max_transaction_frames=config.limits.transaction_frames,
             max_transaction_bytes=config.limits.transaction_bytes,

@@ -187,6 +187,21 @@ class LimitsConfig(_Section):
         default=0, ge=0, description="Connections of one login; 0 = no limit."
     )
     subscriptions: PositiveInt = Field(default=10_000, description="Subscriptions a connection.")
+    queues: PositiveInt = Field(
+        default=50_000, description="Queues in all, with those of durable subscriptions."
+    )
+    durables: PositiveInt = Field(
+        default=10_000,
+        description="Durable subscriptions in all; `expires` in a policy has those deleted that "
+        "nobody uses.",
+    )
+    temporary_queues: PositiveInt = Field(
+        default=1000, description="Temporary queues a connection."
+    )
+    name: PositiveInt = Field(
+        default=1024,
+        description="Length of the name of a destination or durable subscription, in bytes.",
+    )
     transactions: PositiveInt = Field(default=16, description="Open transactions a connection.")
     transaction_frames: PositiveInt = Field(default=10_000, description="Frames a transaction.")
     transaction_bytes: ByteSize = Field(

@@ -221,6 +221,13 @@ class MessageHead:
             return headers
         return {as_text(name): as_text(value) for name, value in headers.items()}
 
+    def ends_at(self, now: int) -> int:
+        """When a mortal message of now ends: at the earlier of its two ways to say so."""
+        ends = [self.expires] if self.expires else []
+        if self.ttl:
+            ends.append(now + self.ttl)
+        return min(ends)
+
     def block_for(self, version: Version) -> bytes:
         """The block as a version writes it, as far as it can."""
         block = self.block

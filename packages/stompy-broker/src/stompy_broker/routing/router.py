@@ -25,12 +25,14 @@ from stompy_broker.message import (
     stamp,
 )
 from stompy_broker.policy import Policies, Policy
+from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.marks import Marks
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.recovery import restore_messages
+from stompy_broker.routing.retirement import Retirement
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import Totals
 from stompy_broker.routing.topics import Topics
@@ -44,9 +46,6 @@ _QUEUE, _TOPIC = Kind.QUEUE, Kind.TOPIC
 _NO_HEADERS: Mapping[str, str] = {}
 
 _SEQUENCES_PER_MS = 2**20
-
-_RETIRE_SECONDS = 0.5
-"""Idle queues are looked for at most this often."""
 
 
 class Router:
@@ -63,6 +62,7 @@ class Router:
         events: told what happens to queues and messages.
 
     Attributes:
+        caps: how many queues there may be, and so on.
         pressure: memory in use, but for loans.
         loans: memory in use that only single clients can give back.
         disk: disk space in use.
@@ -84,6 +84,7 @@ class Router:
         idle_queue_seconds: float,
         events: Events | None = None,
     ) -> None:
+        self.caps = Caps()
         self.clock, self.store, self.wall = clock, store, wall
         self.events = events or Events(wall)
         self._marks = marks = Marks(clock, wall, self.events, memory_mark, disk_mark)
@@ -104,9 +105,7 @@ class Router:
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
         self._graves = Graves(self._publish_dead, wall, self.events)
-        self._retiring = clock.alarm(self._retire)
-        self._retire_at = clock.now() + idle_queue_seconds
-        self._retiring.set(self._retire_at)
+        self._retirement = Retirement(clock, self.queues, idle_queue_seconds, self._retire)
 
     def restore(self) -> int:
         """Take back what the store has kept; gives the number of messages.
@@ -136,7 +135,7 @@ class Router:
         name = destination.removeprefix(Kind.QUEUE.value)
         if name not in self.queues and name.startswith(BACKLOG):
             return None
-        return self.queue(name)
+        return self.queue(name, capped=False)
 
     def note_time(self) -> None:
         """Messages published from now on carry the present time."""
@@ -173,7 +172,8 @@ class Router:
         own: Pressure | None = None
         if destination.kind is _QUEUE:
             message = Message(next(self._sequences), head, body, self.stamp)
-            queue = self.queues.get(destination.name) or self.queue(destination.name)
+            name = destination.name
+            queue = self.queues.get(name) or self.queue(name, capped=admit)
             if head.mortal:
                 self._publish_mortal(queue, message, done, admit=admit)
             else:
@@ -201,6 +201,8 @@ class Router:
         queue = self.queues.get(destination.name) if destination.kind is _QUEUE else None
         if queue is not None:
             queue.admit()
+        elif destination.kind is _QUEUE:
+            self.caps.check_queues(len(self.queues))
 
     def _admit_to_topic(self, name: str) -> None:
         """Whether every durable subscription would take a message: all get it, or none."""
@@ -301,10 +303,7 @@ class Router:
     ) -> None:
         """Publish a message that ends some time: at the earlier of its two ways to say so."""
         head, now = message.head, self.wall()
-        ends = [head.expires] if head.expires else []
-        if head.ttl:
-            ends.append(now + head.ttl)
-        message.expires = min(ends)
+        message.expires = head.ends_at(now)
         if message.expires > now:
             queue.publish(message, done, admit=admit)
             return
@@ -359,18 +358,23 @@ class Router:
 
     # -- queues ---------------------------------------------------------------------------
 
-    def queue(self, name: str, headers: Mapping[str, str] = _NO_HEADERS) -> Queue:
+    def queue(
+        self, name: str, headers: Mapping[str, str] = _NO_HEADERS, *, capped: bool = True
+    ) -> Queue:
         """The queue of that name, made if need be.
 
         Args:
             name: without prefix.
             headers: of the SEND or SUBSCRIBE that wants it; a first one may set it up.
+            capped: whether it is refused when there are too many.
 
         Raises:
-            ProtocolError: a header for setting it up that cannot be.
+            ProtocolError: a header for setting it up that cannot be, or too many queues.
         """
         queue = self.queues.get(name)
         if queue is None:
+            if capped:
+                self.caps.check_queues(len(self.queues))
             try:
                 policy = self.policies.find(Kind.QUEUE, name).with_arguments(headers)
             except ValueError as error:
@@ -413,7 +417,7 @@ class Router:
         final = own_grave or name.startswith(DEAD_LETTER_PREFIX)
         queue = Queue(destination, name, policy, self, final=final)
         self.queues[name] = queue
-        self._retire_within(policy.expires)
+        self._retirement.within(policy.expires)
         return queue
 
     def temporary_queue(self, destination: str, name: str) -> Queue:
@@ -449,13 +453,16 @@ class Router:
         """The backlog of a durable subscription, made if need be.
 
         Raises:
-            ProtocolError: it has a subscriber already and is not shared.
+            ProtocolError: it has a subscriber already and is not shared, or there are too many.
         """
         known = self.durable.get(wanted.name)
         if known is not None and known.pattern != wanted.pattern:
             self.delete_durable(wanted.name)
             known = None
         if known is None:
+            self.caps.check_name(wanted.name, "name of a durable subscription")
+            self.caps.check_durables(len(self.durable))
+            self.caps.check_queues(len(self.queues))
             queue = self._bind(wanted)
             self.store.keep_subscription(wanted.to_stored())
             self._tell_durable("durable.created", wanted)
@@ -516,29 +523,29 @@ class Router:
         self.durable[subscription.name] = subscription
         self._refusing += policy.overflow == "reject-publish"
         self.topics.add(subscription.pattern, queue)
-        self._retire_within(subscription.expires or policy.expires)
+        self._retirement.within(subscription.expires or policy.expires)
         return queue
 
     # -- what nobody uses -----------------------------------------------------------------
 
-    def _retire(self) -> None:
-        """Forget queues and durable subscriptions that nobody used for a while."""
+    def _retire(self, queue: Queue) -> float | None:
+        """Forget a queue or durable subscription that nobody used for a while.
+
+        Returns:
+            In how many seconds that may be; None = never, as it stands.
+        """
+        patience = self._patience(queue)
+        if not patience or (queue.setup.created and not queue.policy.expires):
+            return None
         now = self.clock.now()
-        soonest = now + self._idle_seconds
-        for queue in list(self.queues.values()):
-            patience = self._patience(queue)
-            if not patience or (queue.setup.created and not queue.policy.expires):
-                continue
-            in_use = queue.subscribed if queue.durable else queue.in_use
-            since = now if in_use or queue.idle_since is None else queue.idle_since
-            if queue.durable:
-                self._keep_absence(queue, 0 if in_use else int((now - since) * 1000))
-            if since + patience <= now:
-                self._forget(queue)
-            else:
-                soonest = min(soonest, since + patience)
-        self._retire_at = max(soonest, now + _RETIRE_SECONDS)
-        self._retiring.set(self._retire_at)
+        in_use = queue.subscribed if queue.durable else queue.in_use
+        since = now if in_use or queue.idle_since is None else queue.idle_since
+        if queue.durable:
+            self._keep_absence(queue, 0 if in_use else int((now - since) * 1000))
+        if since + patience > now:
+            return since + patience - now
+        self._forget(queue)
+        return None
 
     def _keep_absence(self, queue: Queue, away: int) -> None:
         """Have the store know since when a subscriber is away, so that restarts do not count.
@@ -571,13 +578,6 @@ class Router:
             self.delete_durable(subscription.name)
         else:
             self.delete_queue(queue, "nobody used it")
-
-    def _retire_within(self, seconds: float) -> None:
-        """Look for idle queues that soon, if they are not looked for sooner; 0 = no matter."""
-        when = self.clock.now() + max(seconds, _RETIRE_SECONDS)
-        if seconds and when < self._retire_at:
-            self._retire_at = when
-            self._retiring.set(when)
 
     # -- dead letters ---------------------------------------------------------------------
 

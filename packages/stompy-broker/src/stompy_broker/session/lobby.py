@@ -37,6 +37,7 @@ class SessionSettings:
     heart_beat_grace: float
     login_timeout: float
     max_subscriptions: int
+    max_temporary_queues: int
     max_transactions: int
     max_transaction_frames: int
     max_transaction_bytes: int

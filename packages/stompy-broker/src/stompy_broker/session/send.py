@@ -113,6 +113,7 @@ class Sending:
             # The pattern of a head with a receipt is the same without it.
             pattern = head.pattern or head
             plan = SendPlan(pattern, self._client.version)
+            self._router.caps.check_name(plan.destination.name)
             if plan.foreign:
                 self._compat.check("SEND", head.headers, plan.destination)
             head.note = pattern.note = plan

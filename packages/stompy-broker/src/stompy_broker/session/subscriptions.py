@@ -90,12 +90,14 @@ class Subscriptions:
             self._receipts.answer(headers.get("receipt"))
             return
         check_subscribable(destination)
+        self._router.caps.check_name(destination.name)
         self._lobby.compat.check("SUBSCRIBE", headers, destination)
         settings = self._lobby.settings
         if len(self.by_key) >= settings.max_subscriptions:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"{len(self.by_key)} subscriptions on one connection are the limit",
+                f"{len(self.by_key)} subscriptions on one connection are the limit "
+                "(limits.subscriptions)",
             )
         mode = ack_mode(headers)
         usual = settings.prefetch_individual

@@ -17,7 +17,7 @@ class TemporaryQueues:
 
     def __init__(self, lobby: Lobby) -> None:
         self._router = lobby.router
-        self._most = lobby.settings.max_subscriptions
+        self._most = lobby.settings.max_temporary_queues
         self._new_token = lobby.new_token
         self._queues: dict[str, Queue] = {}
 
@@ -25,15 +25,17 @@ class TemporaryQueues:
         """The queue of that name, made if need be.
 
         Raises:
-            ProtocolError: the connection has as many as it may have subscriptions.
+            ProtocolError: the connection has as many as it may have, or the name is too long.
         """
         queue = self._queues.get(name)
         if queue is None:
             if len(self._queues) >= self._most:
                 raise ProtocolError(
                     ErrorCode.LIMIT_EXCEEDED,
-                    f"{len(self._queues)} temporary queues on one connection are the limit",
+                    f"{len(self._queues)} temporary queues on one connection are the limit "
+                    "(limits.temporary_queues)",
                 )
+            self._router.caps.check_name(name)
             destination = f"{Kind.TEMPORARY.value}{name}"
             queue = self._router.temporary_queue(destination, self._new_token())
             self._queues[name] = queue

@@ -120,7 +120,8 @@ class Transactions:
             )
         if len(self._open) >= self._max_open:
             raise ProtocolError(
-                ErrorCode.LIMIT_EXCEEDED, f"{self._max_open} transactions are open already"
+                ErrorCode.LIMIT_EXCEEDED,
+                f"{self._max_open} transactions are open already (limits.transactions)",
             )
         self._open[transaction_id] = Transaction(now, number)
         self._loans.holders += 1
@@ -150,7 +151,7 @@ class Transactions:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
                 f"transaction {transaction_id!r} is over {self.max_frames} frames "
-                f"or {self.max_bytes} bytes",
+                f"or {self.max_bytes} bytes (limits.transaction_frames, limits.transaction_bytes)",
             )
         if size and loans.full and self._size + size > loans.share:
             # To wait would be for ever if all that fills the memory waited for COMMIT like this.

@@ -1,0 +1,49 @@
+"""How many there may be of what clients make by naming it, and how long a name may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stompy.errors import ErrorCode, ProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The limits; each `check` raises `ProtocolError` with the setting that is reached.
+
+    Attributes:
+        queues: queues, with those of durable subscriptions.
+        durables: durable subscriptions.
+        name: bytes of a destination, and of the name of a durable subscription.
+    """
+
+    queues: int = 50_000
+    durables: int = 10_000
+    name: int = 1024
+
+    def check_name(self, name: str, what: str = "destination") -> None:
+        """Whether a name is short enough."""
+        size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
+        if size > self.name:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the {what} {name[:40]!r}... has {size} bytes; {self.name} are the limit "
+                "(limits.name)",
+            )
+
+    def check_queues(self, there: int) -> None:
+        """Whether there may be one more queue."""
+        if there >= self.queues:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the broker has {there} queues, and takes no new ones (limits.queues)",
+            )
+
+    def check_durables(self, there: int) -> None:
+        """Whether there may be one more durable subscription."""
+        if there >= self.durables:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the broker has {there} durable subscriptions, and takes no new ones "
+                "(limits.durables); `expires` in a [[policy]] has those deleted that nobody uses",
+            )
