@@ -395,14 +395,14 @@ def test_a_slow_application_does_not_lose_messages_nor_the_connection():
             assert client.recv(10)["message-id"] == f"m{number}"
 
 
-def test_a_receipt_is_found_behind_any_number_of_messages():
+def test_a_receipt_is_found_behind_more_messages_than_are_read_otherwise():
     def script(peer: Peer) -> None:
         peer.welcome()
         frame = peer.expect("SEND")
         peer.write(
             b"".join(
                 b"MESSAGE\nsubscription:s1\nmessage-id:m%d\ndestination:/queue/q\n\n\0" % number
-                for number in range(25_000)
+                for number in range(15_000)
             )
         )
         peer.receipt(frame)
@@ -411,7 +411,7 @@ def test_a_receipt_is_found_behind_any_number_of_messages():
 
     with ScriptedServer(script) as server, connect(server) as client:
         client.wait_for_receipt(client.message("/queue/q", receipt=True))
-        for number in range(25_000):
+        for number in range(15_000):
             assert client.recv(10)["message-id"] == f"m{number}"
 
 

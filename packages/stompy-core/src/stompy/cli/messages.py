@@ -20,6 +20,7 @@ from stompy.cli.options import (
     seconds,
     tell,
 )
+from stompy.cli.output import Output
 from stompy.client import STOMPClient
 from stompy.dialect import dialect_of
 from stompy.errors import STOMPConnectionError, STOMPTimeout
@@ -171,7 +172,8 @@ def _bodies(options: argparse.Namespace, *, lines: bool) -> Iterator[bytes]:
 def _listen(options: argparse.Namespace) -> int:
     write = _FORMATS[options.format]
     mode = AckMode(options.ack)
-    with open_client(options) as client:
+    output = Output()
+    with open_client(options) as client, output.watched(client.close):
         _subscribe(client, options, mode)
         host, port = client.broker_address or ("", 0)
         tell(options, f"listening to {options.destination} at {host}:{port}")
@@ -184,6 +186,8 @@ def _listen(options: argparse.Namespace) -> int:
                     break
                 say(f"{count} of {options.count} messages came, then none for {options.timeout} s")
                 return TIMED_OUT
+            if output.gone:
+                raise BrokenPipeError("nobody reads the output any more")
             if frame is None:
                 raise client.close_reason or STOMPConnectionError("the connection was closed")
             _write(write(frame))

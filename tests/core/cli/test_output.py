@@ -1,0 +1,70 @@
+"""Whether anybody still reads what a command writes."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from tests.support.scripted_server import Peer, ScriptedServer
+
+from stompy.cli.output import Output
+
+
+@pytest.fixture
+def pipe(monkeypatch):
+    reader, writer = os.pipe()
+    with open(writer, "w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        yield reader
+
+
+def test_a_reader_that_leaves_is_noticed(pipe):
+    told = threading.Event()
+    output = Output()
+    with output.watched(told.set):
+        assert not output.gone
+        os.close(pipe)
+        assert told.wait(10)
+    assert output.gone
+
+
+def test_a_reader_that_stays_is_no_event(pipe):
+    output = Output()
+    with output.watched(pytest.fail):
+        pass
+    assert not output.gone
+    os.close(pipe)
+
+
+def test_an_output_without_descriptor_is_not_watched(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with Output().watched(pytest.fail):
+        pass
+
+
+def test_listen_ends_when_nobody_reads_it_any_more():
+    heard = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        frame = peer.expect("SUBSCRIBE")
+        peer.receipt(frame)
+        peer.message(1, frame["id"], "one", ack="a1")
+        heard.extend(frame.command for frame in peer.serve())
+
+    with ScriptedServer(script) as server:
+        listen = subprocess.Popen(
+            [sys.executable, "-m", "stompy", "listen", "/queue/q", "-q", "--url", server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert listen.stdout.readline() == b"one\n"
+        listen.stdout.close()
+        assert listen.wait(30) == 0
+        assert listen.stderr.read() == b""
+        listen.stderr.close()
+    assert heard[0] == "ACK"
