@@ -170,10 +170,8 @@ class FrameSender(Standing):
         if receipt:
             receipt_id = self._receipt_id(epoch, receipt)
             all_headers["receipt"] = receipt_id
-        if isinstance(body, str):
-            body = body.encode()
-        elif body.__class__ is not bytes:
-            body = as_body(body)
+        if body.__class__ is not bytes:
+            body = body.encode() if isinstance(body, str) else as_body(body)
         link = epoch.link
         link.send(link.protocol.send(command, all_headers, body))
         return receipt_id
