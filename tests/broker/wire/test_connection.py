@@ -239,7 +239,7 @@ def test_what_is_unfinished_counts_and_is_bounded(what: str) -> None:
     with running_broker(limits={"memory": "64MiB"}) as broker, ExitStack() as stack:
         socks = [
             stack.enter_context(socket.create_connection(("127.0.0.1", broker.port)))
-            for _ in range(40)
+            for _ in range(12)
         ]
         for sock in socks:
             sock.settimeout(0.2)
@@ -331,3 +331,18 @@ def test_what_comes_in_slices_is_handled_whole_and_in_order(
         assert at == sorted(at)
         assert data.endswith(b"RECEIPT\nreceipt-id:bye\n\n\0\n")
         assert b"ERROR" not in data
+
+
+def test_half_open_connections_keep_nobody_out() -> None:
+    with running_broker(limits={"connections": 20}) as broker, ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", broker.port)))
+            for _ in range(20)
+        ]
+        until(lambda: broker.connections() == 20, "all to be there")
+        with Pair(broker.port) as pair:
+            pair.exchange()
+            silent[0].settimeout(PATIENCE)
+            read_to(silent[0], b"error-code:limit-exceeded")
+        for sock in silent:
+            sock.close()

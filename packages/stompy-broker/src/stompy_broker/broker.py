@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -45,10 +44,12 @@ from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import Listeners, SQLiteStore
 from stompy_broker.users import UsersFileError, exposed, read_users
 from stompy_broker.version import __version__
+from stompy_broker.wire.acceptor import Acceptor, room_for_connections
 from stompy_broker.wire.connection import Connection, Flusher
 from stompy_broker.wire.intake import Intake
 from stompy_broker.wire.layered import LayeredConnection
 from stompy_broker.wire.listener import House, Opening, endpoints_of, listen
+from stompy_broker.wire.places import Places
 from stompy_broker.wire.tls import Certificates, facts_of
 from stompy_broker.wire.turns import Turns
 from stompy_broker.wire.websocket import WebSocketServer
@@ -62,14 +63,10 @@ _MOST_CHECKS = 4
 """Passcodes that are checked at once; each takes 19 MiB."""
 
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
-_TOO_MANY = ProtocolError(ErrorCode.LIMIT_EXCEEDED, "the broker has all the connections it takes")
 _PATIENCE = 1.0
 """Seconds beyond the linger time until a connection that does not end is cut off."""
 _WITHDRAWN = ProtocolError(
     ErrorCode.AUTHENTICATION_FAILED, "the login was withdrawn, or has another passcode now"
-)
-_TOO_MANY_THERE = ProtocolError(
-    ErrorCode.LIMIT_EXCEEDED, "this address has all the connections it may have"
 )
 
 
@@ -94,9 +91,11 @@ class Broker:
         self.host = self.config.listen.host
         self.port = self.config.listen.port
         self.urls: tuple[str, ...] = ()
-        self._connections: dict[Guest, None] = {}
-        self._by_host: Counter[str] = Counter()
-        self._servers: list[asyncio.Server] = []
+        limits = self.config.limits
+        self._connections: Places[Guest] = Places(
+            limits.connections, limits.connections_per_address
+        )
+        self._servers: list[Acceptor] = []
         self._certificates: Certificates | None = None
         self._users: Users | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -166,6 +165,7 @@ class Broker:
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
         self._flusher = Flusher(loop)
+        self._connections.most = room_for_connections(config.limits.connections)
         self._turns = Turns(loop.call_soon, time.perf_counter)
         self._store = self._open_store()
         self._router = Router(
@@ -235,7 +235,7 @@ class Broker:
         for number, endpoint in enumerate(endpoints_of(self.config)):
             server = await listen(self._house, endpoint, self.config.listen.backlog)
             self._servers.append(server)
-            port = server.sockets[0].getsockname()[1]
+            port = server.port
             if number == 0:
                 self.port = port
             urls += endpoint.urls(port)
@@ -271,7 +271,7 @@ class Broker:
         return problems
 
     def _withdraw(self, logins: set[str]) -> None:
-        for connection in list(self._connections):
+        for connection in self._connections:
             if connection.login in logins:
                 connection.refuse(_WITHDRAWN)
 
@@ -302,7 +302,7 @@ class Broker:
 
     def _tell_all(self, what: Callable[[Guest], None]) -> None:
         """Each of them, whatever goes wrong with another."""
-        for guest in list(self._connections):
+        for guest in self._connections:
             try:
                 what(guest)
             except Exception:
@@ -331,7 +331,7 @@ class Broker:
 
     def abort(self) -> None:
         """Stop without waiting for anybody: the next `stop` finds nobody to wait for."""
-        for connection in list(self._connections):
+        for connection in self._connections:
             connection.abort()
 
     async def __aenter__(self) -> Self:
@@ -411,7 +411,7 @@ class Broker:
             self._tally,
             Process(Path(directory) if directory else None),
             listeners=lambda: self.urls,
-            connections=lambda: (self.connections, self.config.limits.connections),
+            connections=lambda: (self.connections, self._connections.most),
             door=lambda: (self._lobby.draining, self._logins.waiting),
         )
 
@@ -456,25 +456,15 @@ class Broker:
         future.add_done_callback(lambda f: None if f.cancelled() else done(_outcome(f)))
 
     def _admit(self, opening: Opening) -> ProtocolError | None:
-        most, most_there = (
-            self.config.limits.connections,
-            self.config.limits.connections_per_address,
-        )
-        there = self._by_host[opening.host]
-        full = self.connections >= most
-        self._connections[opening] = None
-        self._by_host[opening.host] += 1
-        full_there = bool(most_there) and there >= most_there
-        self._tally.refused += full or full_there
-        if full:
-            return _TOO_MANY
-        return _TOO_MANY_THERE if full_there else None
+        refused = self._connections.refused
+        refusal = self._connections.enter(opening)
+        self._tally.refused += self._connections.refused - refused
+        return refusal
 
     def _begin(
         self, opening: Opening, tls: TLSLayer | None, websocket: WebSocketServer | None
     ) -> Connection:
         config = self.config
-        del self._connections[opening]
         if tls is None and websocket is None:
             connection = Connection(
                 self._lobby,
@@ -506,14 +496,12 @@ class Broker:
         connection.listener = next((url for url in self.urls if url.startswith(own)), "")
         connection.tls = None if tls is None else facts_of(tls)
         connection.ws = websocket is not None
-        self._connections[connection] = None
+        connection.host = opening.host
+        self._connections.hand_over(opening, connection)
         return connection
 
     def _gone(self, guest: Guest) -> None:
-        self._connections.pop(guest, None)
-        self._by_host[guest.host] -= 1
-        if not self._by_host[guest.host]:
-            del self._by_host[guest.host]
+        self._connections.leave(guest)
         if not self._connections:
             self._all_gone.set()
 

@@ -179,7 +179,11 @@ class StoreConfig(_Section):
 class LimitsConfig(_Section):
     """What one client, or all together, may use."""
 
-    connections: PositiveInt = Field(default=10_000, description="Connections in all.")
+    connections: PositiveInt = Field(
+        default=10_000,
+        description="Connections in all, as far as the system's limit on open files allows. When "
+        "all are taken, who has not sent CONNECT makes way for who comes.",
+    )
     connections_per_address: int = Field(
         default=0, ge=0, description="Connections from one IP address; 0 = no limit."
     )

@@ -150,6 +150,11 @@ class Session:
         self._outlet.put(BEAT)
 
     @property
+    def is_stranger(self) -> bool:
+        """Whether there was no CONNECT yet."""
+        return self._protocol.state is State.START
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more comes of this session."""
         return self._ended

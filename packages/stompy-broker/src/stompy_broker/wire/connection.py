@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import selectors
+import select
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -293,6 +293,17 @@ class Connection(asyncio.Protocol):
         principal = None if self._session is None else self._session.principal
         return None if principal is None else principal.name
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether there was no CONNECT yet."""
+        return not self._closing and self._session is not None and self._session.is_stranger
+
+    def make_way(self, error: ProtocolError) -> None:
+        """Say why, and be gone at once."""
+        self.refuse(error)
+        self.flush()
+        self.abort()
+
     def refuse(self, error: ProtocolError) -> None:
         """Say why, and close."""
         if self._session is not None:
@@ -455,9 +466,10 @@ def input_waits(transport: asyncio.BaseTransport | None) -> bool:
     """Whether something came, or the peer left, and that was not read yet."""
     if transport is None or transport.is_closing():
         return False
-    with selectors.DefaultSelector() as selector:
-        selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
-        return bool(selector.select(0))
+    # Needs no descriptor of its own, of which there may be none left.
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def read_little(transport: asyncio.BaseTransport) -> None:

@@ -20,6 +20,7 @@ from stompy.transport.tls import TLSLayer
 from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.session.holdings import Holdings
+from stompy_broker.wire.acceptor import Acceptor, bind, last_words
 from stompy_broker.wire.connection import Connection, address_of, input_waits, let_go, read_little
 from stompy_broker.wire.intake import Intake
 from stompy_broker.wire.tls import Certificates, login_of
@@ -214,6 +215,16 @@ class Opening(asyncio.Protocol):
         """Whether the client sent something, or left, and that was not read yet."""
         return input_waits(self._transport)
 
+    is_stranger = True
+    """Nothing was said yet that could be understood."""
+
+    def make_way(self, error: ProtocolError) -> None:
+        """Say why, as far as the client would understand it, and be gone at once."""
+        if self._transport is not None:
+            if self._tls is None and self._websocket is None:
+                self._tell(last_words(error))
+            self.abort()
+
     def refuse(self, error: ProtocolError) -> None:
         """Say why, as far as the client would understand it, and close."""
         if self._tls is None and self._websocket is None:
@@ -355,12 +366,11 @@ class Opening(asyncio.Protocol):
             self.abort()
 
 
-async def listen(house: House, endpoint: Endpoint, backlog: int) -> asyncio.Server:
+async def listen(house: House, endpoint: Endpoint, backlog: int) -> Acceptor:
     """Take connections at an endpoint.
 
     Raises:
         OSError: the address cannot be bound to.
     """
-    return await asyncio.get_running_loop().create_server(
-        lambda: Opening(house, endpoint), endpoint.host, endpoint.port, backlog=backlog
-    )
+    sockets = await bind(endpoint.host, endpoint.port)
+    return Acceptor(sockets, backlog, lambda: Opening(house, endpoint))

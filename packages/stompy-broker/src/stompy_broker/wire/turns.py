@@ -16,7 +16,7 @@ BUDGET = 0.005
 """Seconds for all that wait, in one turn of the event loop."""
 _LONG, _SHORT = 0.002, 0.0005
 """Seconds: a slice that takes longer is too large, one that takes less could be larger."""
-LEAST, FIRST, MOST = 1024, 4 * 1024, 64 * 1024
+LEAST, FIRST, MOST = 1024, 4 * 1024, 256 * 1024
 """Bytes of a slice."""
 MODEST = 16 * 1024
 """Bytes of a read that need not wait behind others, unless the slice is smaller."""
