@@ -265,6 +265,8 @@ def test_commands_are_no_way_round(confined: RunningBroker) -> None:
             args = {"queue": "mallory.from", "to": "/queue/orders.paid"}
             assert refusal(mallory, cmd, **args) == "forbidden"
         assert refusal(mallory, "message.send", destination="/queue/orders.paid") == "forbidden"
+        asks = {"destination": "/queue/mallory.ask", "headers": {"reply-to": "/queue/orders.paid"}}
+        assert refusal(mallory, "message.send", **asks) == "forbidden"
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])

@@ -403,7 +403,10 @@ class MessageCommands:
         if any("\0" in text for pair in headers.items() for text in pair):
             raise bad("a header cannot hold a NUL")
         headers.pop("content-length", None)
-        self._rooms.permit(call).send(str(destination))
+        permit = self._rooms.permit(call)
+        permit.send(str(destination))
+        if "reply-to" in headers:
+            permit.reply_to(headers["reply-to"])
         head = MessageHead.from_client({"destination": str(destination), **headers})
         router = self._rooms.router
         router.admit(destination, head)

@@ -5,7 +5,7 @@ Three dialects name one thing (design, promise 14):
 * ``durable-subscription-name`` (or ``activemq.subscriptionName``) with a ``client-id`` from
   CONNECT: one subscriber at a time, as in ActiveMQ and Artemis;
 * ``durable:true`` (or ``persistent:true``) with ``auto-delete:false``: subscription id and
-  destination name it, and all who use both share it, as in RabbitMQ.
+  destination name it, and all connections of its owner that use both share it, as in RabbitMQ.
 
 It belongs to the login that made it: ``client-id`` and names are chosen freely. One that was made
 before logins were proved belongs to the first that comes.
