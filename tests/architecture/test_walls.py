@@ -103,6 +103,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "store.memory",
             "store.schema",
             "store.batch",
+            "routing.chores",
             "routing.departing",
             "routing.durable",
             "routing.line",

@@ -100,7 +100,17 @@ class Line:
 
     def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of where they wait, in order; nobody has them then."""
-        taken = sorted(filter(wanted, self), key=lambda message: message.sequence)
+        return self._without(list(filter(wanted, self)))
+
+    def take_out_expired(self, now: int) -> list[Message]:
+        """Take out those whose time is over, as `take_out` does."""
+        over = [message for message in self.fresh if 0 < message.expires <= now]
+        for heap in (self.ordered, self.delayed):
+            over += [entry[2] for entry in heap if 0 < entry[2].expires <= now]
+        return self._without(over)
+
+    def _without(self, taken: list[Message]) -> list[Message]:
+        taken.sort(key=lambda message: message.sequence)
         if taken:
             gone = {id(message) for message in taken}
             staying = [message for message in self.fresh if id(message) not in gone]

@@ -33,6 +33,7 @@ class Oversight(Accounts, ABC):
     _line: Line
     _consumers: dict[Consumer, None]
     _waiting: deque[Consumer]
+    _halts: set[str]
     _unacked: int
 
     @abstractmethod
@@ -82,13 +83,18 @@ class Oversight(Accounts, ABC):
 
     # -- doing ------------------------------------------------------------------------------
 
-    def pause(self) -> None:
-        """Deliver nothing until `proceed`."""
+    def pause(self, reason: str = "") -> None:
+        """Deliver nothing until `proceed` was called with the same reason, and every other one."""
+        self._halts.add(reason)
         if not isinstance(self._waiting, Halted):
-            self._waiting = Halted(self._waiting)
+            waiting, self._waiting = self._waiting, Halted(self._waiting)
+            waiting.clear()  # who is handing out stops
 
-    def proceed(self) -> None:
-        """Deliver again."""
+    def proceed(self, reason: str = "") -> None:
+        """Deliver again, if nothing else is in the way."""
+        self._halts.discard(reason)
+        if self._halts:
+            return
         self._waiting = deque(self._waiting)
         self._pump()
 

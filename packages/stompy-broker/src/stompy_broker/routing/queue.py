@@ -26,6 +26,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
+from stompy_broker.routing.chores import AT_ONCE, Chores
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
@@ -40,6 +41,8 @@ from stompy_broker.routing.turn import Turn
 from stompy_broker.store.base import Done, MessageStore, when_safe
 
 log = logging.getLogger("stompy_broker.queue")
+
+_COMES_BACK = "very many messages come back"
 
 _TOLD_MESSAGES = 10_000
 """So many messages for a durable subscriber who is away are worth a line in the log."""
@@ -130,6 +133,8 @@ class Queue(Leaving):
         self._fresh, self._ordered = line.fresh, line.ordered
         self._consumers: dict[Consumer, None] = {}
         self._waiting: deque[Consumer] = deque()
+        self._halts: set[str] = set()
+        self._chores, self._returning = Chores(house.clock), 0
         self._alarm = house.clock.alarm(self._release_delayed)
         self._expiry = Expiry(house.clock, house.wall, self._expire)
         self._reading = Reading(self.account, house.store, self._have_read)
@@ -223,13 +228,27 @@ class Queue(Leaving):
 
     def give_back(self, messages: Iterable[Message], *, lost: bool = False) -> None:
         """Deliveries came to nothing; of a lost consumer the first one counts as failed."""
-        failed = lost
-        for message in messages:
-            self._unacked -= 1
-            self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
-            failed = False
+        some = list(messages)
+        for message in some[:AT_ONCE]:
+            self._return(message, failed=lost)
+            lost = False
+        if len(some) > AT_ONCE:
+            # Others have their turn, but nothing of this queue overtakes what comes back.
+            self._returning += 1
+            self.pause(_COMES_BACK)
+            self._chores.do(some[AT_ONCE:], self._return, self._have_returned)
         self.account.sink()
         self._pump()
+
+    def _return(self, message: Message, *, failed: bool = False) -> None:
+        self._unacked -= 1
+        self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
+
+    def _have_returned(self) -> None:
+        self.account.sink()
+        self._returning -= 1
+        if not self._returning:
+            self.proceed(_COMES_BACK)
 
     def settle(
         self, message: Message, rejection: Rejection | None = None, done: Done | None = None
@@ -290,7 +309,9 @@ class Queue(Leaving):
     @property
     def in_use(self) -> bool:
         """Whether anybody consumes from it or is about to, or anything is in it."""
-        return bool(self.subscribed or self._unacked or self._line or self._departing)
+        return bool(
+            self.subscribed or self._unacked or self._line or self._departing or self._chores
+        )
 
     @property
     def is_stored(self) -> bool:
@@ -346,8 +367,7 @@ class Queue(Leaving):
         self._reading.close()
         for message in self._departing:
             message.body = None  # accounted for like that, also when it was read meanwhile
-        for message in [*self._line, *self._departing]:
-            self._let_go(message)
+        self._chores.do([*self._line, *self._departing], self._let_go)
         self._line.clear()
         self._departing.close()
 
@@ -567,10 +587,9 @@ class Queue(Leaving):
     def _expire(self) -> None:
         """Give up everything whose time is over, wherever it waits."""
         now = self._house.wall()
-        over = self._line.take_out(lambda message: 0 < message.expires <= now)
+        over = self._line.take_out_expired(now)
         self._expiry.look_again(self._line)
-        for message in over:
-            self._give_up(message, "expired", "")
+        self._chores.do(over, lambda message: self._give_up(message, "expired", ""))
 
     def __repr__(self) -> str:
         """Name and what is in it."""

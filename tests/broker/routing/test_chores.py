@@ -1,0 +1,75 @@
+"""Very many messages at once: in steps, and in order."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.house import Taker, Time, make_head, make_router
+
+from stompy_broker.destination import parse_destination
+from stompy_broker.policy import Policy
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def test_very_many_come_back_in_steps_and_nothing_overtakes_them(time: Time) -> None:
+    router = make_router(time)
+    queue, hoarder, other = router.queue("q"), Taker(10_000), Taker(10_000)
+    queue.attach(hoarder)
+    for number in range(5000):
+        router.publish(parse_destination("/queue/q"), make_head(), b"%d" % number)
+    queue.detach(hoarder, hoarder.taken, lost=True)
+    assert 0 < queue.ready < 5000
+    queue.attach(other)
+    router.publish(parse_destination("/queue/q"), make_head(), b"5000")
+    assert (other.taken, queue.in_use) == ([], True)
+    for _ in range(3):
+        time.advance(0.01)
+    assert [int(message.body or b"") for message in other.taken] == list(range(5001))
+    assert [message.failures for message in other.taken[:2]] == [1, 0]
+    assert queue.unacked == 5001
+
+
+def test_an_operator_s_pause_outlasts_what_comes_back(time: Time) -> None:
+    router = make_router(time)
+    queue, hoarder, other = router.queue("q"), Taker(10_000), Taker(10_000)
+    queue.attach(hoarder)
+    for _ in range(5000):
+        router.publish(parse_destination("/queue/q"), make_head(), b"x")
+    queue.attach(other)
+    queue.detach(hoarder, hoarder.taken)
+    queue.pause()
+    for _ in range(3):
+        time.advance(0.01)
+    assert (queue.ready, other.taken) == (5000, [])
+    queue.proceed()
+    assert len(other.taken) == 5000
+
+
+def test_very_many_expire_in_steps(time: Time) -> None:
+    router = make_router(time, Policy(match="/queue/q", expired_to="/queue/g"))
+    for number in range(10_000):
+        head = make_head(ttl="1000") if number % 2 else make_head()
+        router.publish(parse_destination("/queue/q"), head, b"x")
+    time.advance(1.1)
+    queue, grave = router.queues["q"], router.queues["g"]
+    assert (queue.ready, grave.ready) == (5000, 2000)
+    assert queue.bytes > sum(message.size for message in queue.browse())
+    for _ in range(3):
+        time.advance(0.01)
+    assert (queue.ready, grave.ready, queue.expired) == (5000, 5000, 5000)
+    assert queue.bytes == sum(message.size for message in queue.browse())
+
+
+def test_a_large_queue_ends_in_steps(time: Time) -> None:
+    router = make_router(time)
+    queue = router.subscribe_topic("t")
+    for _ in range(5000):
+        router.publish(parse_destination("/topic/t"), make_head("/topic/t"), b"x")
+    router.unsubscribe_topic(queue)
+    assert router.loans.used > 0
+    for _ in range(3):
+        time.advance(0.01)
+    assert (queue.bytes, router.loans.used) == (0, 0)
