@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stompy import STOMPFrame
 from stompy.admin import Kind, Page, QueueRow, Table
 from stompy.display import MAX_BODY, MAX_ROWS, record_html, table_html, visible
-from stompy.health import ClientHealth, ConnectionState, SubscriptionHealth
+from stompy.health import ClientHealth, ConnectionState, SubscriptionHealth, Traffic
 from stompy.rows import Rows
 
 HOSTILE = '</td><script>alert(1)</script><img src=x onerror="alert(1)">\'&amp; $\\alpha$'
@@ -176,7 +176,7 @@ def test_what_is_nested_is_told_in_words():
     assert "ratein 1.50, out 0.00, ack 0.00" in checked(record_html("x", row)).text
     health = SubscriptionHealth("s1", "/queue/q", True, 3, 0, 3, 0, 0, 0, None)
     nested = ClientHealth(
-        ConnectionState.CONNECTED, "a", 1.0, None, 1, 0, None, 0, 0, 0, (health, health)
+        ConnectionState.CONNECTED, "a", 1.0, None, 1, 0, None, 0, 0, 0, Traffic(), (health, health)
     )
     assert "id s1, destination /queue/q, active yes" in checked(nested._repr_html_()).text
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer
@@ -14,30 +15,32 @@ from tests.support.scripted_server import Peer, ScriptedServer
 from stompy.cli.output import Output
 
 
-@pytest.fixture
-def pipe(monkeypatch):
+@contextmanager
+def piped(monkeypatch):
     reader, writer = os.pipe()
     with open(writer, "w") as file:
         monkeypatch.setattr(sys, "stdout", file)
         yield reader
+        monkeypatch.undo()
 
 
-def test_a_reader_that_leaves_is_noticed(pipe):
+def test_a_reader_that_leaves_is_noticed(monkeypatch):
     told = threading.Event()
     output = Output()
-    with output.watched(told.set):
+    with piped(monkeypatch) as reader, output.watched(told.set):
         assert not output.gone
-        os.close(pipe)
+        os.close(reader)
         assert told.wait(10)
     assert output.gone
 
 
-def test_a_reader_that_stays_is_no_event(pipe):
+def test_a_reader_that_stays_is_no_event(monkeypatch):
     output = Output()
-    with output.watched(pytest.fail):
-        pass
-    assert not output.gone
-    os.close(pipe)
+    with piped(monkeypatch) as reader:
+        with output.watched(pytest.fail):
+            pass
+        assert not output.gone
+        os.close(reader)
 
 
 def test_an_output_without_descriptor_is_not_watched(monkeypatch):

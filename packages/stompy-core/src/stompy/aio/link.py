@@ -186,8 +186,7 @@ class Link(asyncio.Protocol):
         """
         if not self._open:
             raise self.error()
-        # Looked at once in each turn: it would cost every frame a hundredth.
-        if not self._flush_is_due and asyncio.get_running_loop() is not self._loop:
+        if asyncio.get_running_loop() is not self._loop:
             raise elsewhere(str(self.address))
         self._outbox.append(data)
         self._outbox_size += len(data)
