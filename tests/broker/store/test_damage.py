@@ -199,9 +199,15 @@ def old_directory(directory: Path, steps: int) -> Path:
 
 
 @pytest.mark.parametrize("steps", [1, 2])
-def test_messages_of_an_older_release_are_unchecked_and_go_on(tmp_path: Path, steps: int):
+def test_messages_of_an_older_release_are_unchecked_and_go_on(
+    tmp_path: Path, steps: int, caplog: pytest.LogCaptureFixture
+):
     directory = old_directory(tmp_path / "data", steps)
+    caplog.set_level("INFO")
     shelf = Shelf(directory)
+    for number, (name, _) in enumerate(STEPS, 1):
+        told = f"brought up to date, schema {number}: {name}"
+        assert caplog.text.count(told) == (number > steps)
     queue, taker = drained(shelf, len(BODIES))
     assert {m.sequence: m.body for m in taker.taken} == BODIES
     shelf.store.append("/queue/q", make_message(100, b"new"))

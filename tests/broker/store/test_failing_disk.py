@@ -5,12 +5,14 @@ The faults are SQLite's own where that is possible; the last tests use disks tha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ from tests.support.process import BrokerProcess
 from tests.support.storage import Tapped, short_wal
 from tests.support.wire import Peer, running_broker, stats, until
 
+import stompy
+import stompy.aio
 from stompy_broker import RunningBroker
 from stompy_broker.store.sqlite import SQLiteStore
 
@@ -265,6 +269,26 @@ def test_what_could_not_be_written_is_lost_with_the_broker_and_nothing_else(
         assert drained(broker.port, "/queue/q") == [b"0"]
 
 
+def test_who_comes_while_there_is_no_room_is_told_why_producers_wait(tmp_path: Path):
+    sections = {"store": {"data": str(tmp_path)}, "limits": {"disk_free": 2**60}}
+    with running_broker(**sections) as broker:
+        store = cast(SQLiteStore, broker._ask(lambda broker: broker._store))
+        until(lambda: bool(store.trouble), "the look at the disk")
+
+        async def asynchronous() -> None:
+            async with stompy.aio.connect(broker.url) as client:
+                await client.message("/queue/q", "x", confirm=True)
+                with pytest.raises(stompy.STOMPTimeout, match=r"left on its disk.*disk_free"):
+                    await client.message("/queue/q", "x", confirm=True, timeout=0.2)
+
+        # What is sent while it is full is taken yet, but the client is read no further.
+        with stompy.connect(broker.url) as client:
+            client.message("/queue/q", "x", confirm=True)
+            with pytest.raises(stompy.STOMPTimeout, match=r"left on its disk.*disk_free"):
+                client.message("/queue/q", "x", confirm=True, timeout=0.2)
+        asyncio.run(asynchronous())
+
+
 # -- the quota of the whole broker ---------------------------------------------------------------
 
 
@@ -395,6 +419,53 @@ def test_others_fill_the_disk_and_make_room_again(small_disk: Path):
         assert len(names) <= len(accepted) + len(more) + 2
         assert drained(broker.port, "/queue/before") == [b"before"]
         assert drained(broker.port, "/queue/after") == [b"after"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_start_on_a_full_disk_lets_consumers_drain(small_disk: Path, crash: bool):
+    settings = "[limits]\ndisk_free = 0\n"
+    ballast = small_disk / "ballast"
+    with BrokerProcess(small_disk / "data", settings) as broker:
+        with Peer.open(broker.port) as producer:
+            for name in ("0", "1", "2"):
+                send(producer, "/queue/q", name)
+            receipts(producer, "0", "1", "2")
+        broker.kill() if crash else broker.stop()
+    fill(ballast)
+    with BrokerProcess(small_disk / "data", settings) as broker:
+        with Peer.open(broker.port) as consumer, Peer.open(broker.port) as producer:
+            subscribe(consumer, "/queue/q", "ack:client-individual")
+            got = [consumer.expect("MESSAGE") for _ in range(3)]
+            assert [message.body for message in got] == [b"0", b"1", b"2"]
+            assert got[0]["redelivered"] == "true"  # nobody could write down that it was not
+            consumer.send(f"ACK\nid:{got[0]['ack']}\nreceipt:a\n\n\0")
+            assert crash or not consumer.hears(0.2)  # a crash leaves a log with room in it
+            send(producer, "/topic/t", "t")
+            receipts(producer, "t")
+            ballast.unlink()
+            receipts(consumer, "a")
+            send(producer, "/queue/q", "3")
+            receipts(producer, "3")
+        assert "Traceback" not in broker.log.read_text()
+    with BrokerProcess(small_disk / "data", settings) as broker:
+        assert drained(broker.port, "/queue/q") == [b"1", b"2", b"3"]
+
+
+@pytest.mark.slow
+def test_a_first_start_on_a_full_disk_says_so(small_disk: Path):
+    fill(small_disk / "ballast")
+    command = [sys.executable, "-m", "stompy_broker", "--port", "0"]
+    done = subprocess.run(
+        [*command, "--data", str(small_disk / "data")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "its disk is full, 0 KiB are left: make room" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def fill(ballast: Path) -> None:

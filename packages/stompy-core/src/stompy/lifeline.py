@@ -39,7 +39,7 @@ from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.link import Link
 from stompy.mail import Mail, Mailroom
 from stompy.subscriptions import Duty, Subscriptions
-from stompy.timeouts import within
+from stompy.timeouts import complaint, within
 from stompy.transactions import OpenTransactions
 from stompy.verbs import as_text
 from stompy.wanted import WantedSubscription, WantedSubscriptions
@@ -191,6 +191,7 @@ class Lifeline:
         with self._lock:
             number = self._life.opened(str(conversation.address))
             dialect = dialect_of(conversation.connected.get("server"))
+            self.room.complaint = complaint(conversation.connected.get("producers-wait"))
             version = conversation.protocol.version
             if self.last is not None:
                 subscriptions = self.last.subscriptions.on(version, number)

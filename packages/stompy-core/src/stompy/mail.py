@@ -55,11 +55,13 @@ class Mailroom:
     Attributes:
         confirmations: those that are pending; only to be touched with the lock.
         habit: whether the broker gives receipts.
+        complaint: what the broker has said about why it may not answer, when it let us in.
     """
 
     def __init__(self) -> None:
         self.confirmations = Confirmations()
         self.habit = ReceiptHabit()
+        self.complaint = ""
         self._boxes: Addressees[Box] = Addressees()
         self._waiting = 0
         self._refusal: tuple[STOMPError, bool] | None = None
@@ -124,7 +126,7 @@ class Mailroom:
         if inbox is not None and inbox.overfull:
             return hindrance(len(inbox))
         crowds = [box._waiting for box in tuple(self._boxes.held.values()) if box._overfull]
-        return hindrance(sum(crowds)) if crowds else ""
+        return hindrance(sum(crowds)) if crowds else self.complaint
 
     # -- the I/O thread ----------------------------------------------------------------------
 

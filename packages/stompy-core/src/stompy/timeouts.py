@@ -20,6 +20,11 @@ def hindrance(unfetched: int) -> str:
     )
 
 
+def complaint(reason: str | None) -> str:
+    """Why a broker may not answer, as it said itself when it let us in; empty = it said nothing."""
+    return f"; when we logged in the broker said that producers wait: {reason}" if reason else ""
+
+
 def nothing_came(
     destinations: Sequence[str],
     timeout: float | None,

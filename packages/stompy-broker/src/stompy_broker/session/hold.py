@@ -7,12 +7,24 @@ from collections.abc import Callable
 
 from stompy_broker.clock import Clock
 from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.router import Router
 from stompy_broker.session.lobby import Peer
 from stompy_broker.store.base import MessageStore
 
 log = logging.getLogger("stompy_broker.session")
 
 _WATCH_SECONDS = 1.0
+
+_FULL = {
+    "memory": "waiting messages have reached limits.memory",
+    "disk": "messages on disk have reached limits.disk",
+}
+
+
+def why_producers_wait(router: Router) -> str:
+    """What CONNECTED tells a client that comes while there is no room; empty while there is."""
+    reasons = (_FULL.get(name) or router.store.trouble for name in router.alarms)
+    return " and ".join(reason.replace("\n", " ") for reason in reasons if reason)
 
 
 class Hold:

@@ -22,7 +22,7 @@ from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
 from stompy_broker.auth import Credentials, Principal, Role, Verdict
 from stompy_broker.session.console import Console
-from stompy_broker.session.hold import Hold
+from stompy_broker.session.hold import Hold, why_producers_wait
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby, Peer
 from stompy_broker.session.permit import Permit
@@ -358,6 +358,8 @@ class Session:
         }
         if self._lobby.settings.server:
             answer["server"] = self._lobby.settings.server
+        if reason := why_producers_wait(self._router):
+            answer["producers-wait"] = reason
         # CONNECTED has no escapes, so a name that would need one is not echoed.
         if not principal.name.isprintable():
             del answer["user-name"]

@@ -11,6 +11,9 @@ from stompy_broker.store.base import Done, Noted, StoredSubscription
 
 _PAGE = 4096
 
+_MAPS = 12
+"""About so many pages say where pages belong that are free, so that the file can shrink."""
+
 _CHANGE = 600
 """What a change weighs beside its bytes: its row takes as long to write as so many bytes do."""
 
@@ -41,6 +44,7 @@ class Batch:
         damaged: messages that were found to be.
         kept: durable subscriptions by name; None = it was deleted.
         settings: the set-up of queues by name; None = it ended.
+        marks: whether the database is yet to be marked as being in use.
         waiting: who is to be told.
         safe: whether it was written.
     """
@@ -52,6 +56,7 @@ class Batch:
     damaged: list[Damaged] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
+    marks: bool = False
     waiting: list[Done] = field(default_factory=list)
     safe: bool = False
 
@@ -65,8 +70,9 @@ class Batch:
     @property
     def pages(self) -> int:
         """About how many pages are written for it."""
-        changed = (len(self.noted) + len(self.removed)) // 4
-        return 2 + changed + self.bytes // _PAGE
+        changed, filled = len(self.noted) + len(self.removed), self.bytes // _PAGE
+        maps = min(filled, _MAPS) + min(len(self.removed), _MAPS)
+        return 2 + changed // 4 + filled + maps
 
     @property
     def weight(self) -> int:
@@ -85,6 +91,7 @@ class Batch:
             or self.kept
             or self.settings
             or self.damaged
+            or self.marks
         )
 
     def absorb(self, later: Batch) -> None:
@@ -99,6 +106,7 @@ class Batch:
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed
         self.damaged += later.damaged
+        self.marks |= later.marks
         self.kept |= later.kept
         self.settings |= later.settings
         self.waiting += later.waiting

@@ -10,6 +10,7 @@ The directory and its files are made for their owner's eyes only, for they hold 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -73,8 +74,12 @@ def lock_directory(directory: Path) -> int:
     return descriptor
 
 
-def open_database(file: Path) -> sqlite3.Connection:
+def open_database(file: Path) -> tuple[sqlite3.Connection, bool]:
     """Open, bring up to date, and look for damage if it was not closed properly.
+
+    Returns:
+        The connection, and whether the database is marked as being in use. It is not where the disk
+        is full to the last byte: what is in it can be read, and `mark_in_use` has to follow.
 
     Raises:
         StoreError: it is damaged, not ours, newer than this program, or cannot be opened.
@@ -82,8 +87,9 @@ def open_database(file: Path) -> sqlite3.Connection:
     with translated(file):
         connection = connect(file)
         try:
-            # Of use in a new database only; see `compact`.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            (known,) = connection.execute("PRAGMA user_version").fetchone()
+            if not known:  # of use in a new database only; see `compact`
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise StoreError(f"{file}: cannot be used: its file system cannot keep a WAL")
@@ -91,29 +97,62 @@ def open_database(file: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA fullfsync = ON")
             connection.execute("PRAGMA checkpoint_fullfsync = ON")
             # The store carries the WAL over before it grows so far.
-            connection.execute("PRAGMA wal_autocheckpoint = 16384")
+            connection.execute("PRAGMA wal_autocheckpoint = 6144")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute("PRAGMA cache_size = -65536")
             # Some builds of SQLite overwrite what is deleted, and so write each body twice.
             connection.execute("PRAGMA secure_delete = OFF")
-            for step in migrate(connection):
-                log.info("%s: %s", file, step)
+            _bring_up_to_date(connection, file)
             (clean,) = connection.execute("SELECT clean FROM state").fetchone()
             if not clean:
                 _look_for_damage(connection, file)
-                # A delivery is noted some milliseconds later, so a crash may have hidden it.
-                connection.execute(
-                    "UPDATE state SET doubtful = coalesce((SELECT max(sequence) FROM message), -1)"
-                )
-            connection.execute("UPDATE state SET clean = 0")
-            _learn_to_shrink(connection, file)
-            # So that the file stands for itself, should the WAL be lost.
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            lay_out_wal(file)
+            try:
+                _begin(connection, file, crashed=not clean)
+            except sqlite3.OperationalError as error:
+                if not is_full(error):
+                    raise
+                return connection, False
         except BaseException:
             connection.close()
             raise
-    return connection
+    return connection, True
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, file: Path) -> None:
+    (known,) = connection.execute("PRAGMA user_version").fetchone()
+    steps = migrate(connection)
+    if not known:
+        log.info("%s: new database, schema %d", file, len(steps))
+        return
+    for number, step in enumerate(steps, known + 1):
+        log.info("%s: brought up to date, schema %d: %s", file, number, step)
+
+
+def _begin(connection: sqlite3.Connection, file: Path, *, crashed: bool) -> None:
+    mark_in_use(connection, crashed=crashed)
+    _learn_to_shrink(connection, file)
+    # So that the file stands for itself, should the WAL be lost.
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    lay_out_wal(file)
+
+
+def mark_in_use(connection: sqlite3.Connection, *, crashed: bool) -> None:
+    """Have a start after a crash see that this was one.
+
+    Raises:
+        sqlite3.Error: it cannot be written.
+    """
+    if crashed:
+        # A delivery is noted some milliseconds later, so a crash may have hidden it.
+        connection.execute(
+            "UPDATE state SET doubtful = coalesce((SELECT max(sequence) FROM message), -1)"
+        )
+    connection.execute("UPDATE state SET clean = 0")
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether it is for want of room on the disk."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _learn_to_shrink(connection: sqlite3.Connection, file: Path) -> None:
@@ -204,6 +243,14 @@ def translated(file: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:
+        if getattr(error, "errno", 0) == errno.ENOSPC or (
+            isinstance(error, sqlite3.Error) and is_full(error)
+        ):
+            free = shutil.disk_usage(file.parent).free // 1024
+            raise StoreError(
+                f"{file}: its disk is full, {free} KiB are left: make room, but do not touch the "
+                "files beside it, and try again"
+            ) from None
         raise StoreError(f"{file}: cannot be used: {error}") from None
     except sqlite3.Error as error:
         raise StoreError(f"{file}: damaged: {error}; {_WAY_OUT}") from None

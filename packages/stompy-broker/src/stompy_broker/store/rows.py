@@ -41,6 +41,8 @@ CONTENT = f"sequence, queue, received, expires, flags, message_id, head, {BODY},
 UNKNOWN_QUEUE = "?"
 """Instead of a destination, where it cannot be told any more."""
 
+_LAST = 2**63 - 1
+
 _HEADS = 128
 """So many different heads are remembered while messages are restored."""
 
@@ -71,7 +73,11 @@ def check_content(row: Sequence[Any]) -> str:
 
 
 def restored_messages(
-    connection: sqlite3.Connection, queues: Mapping[str, int], damaged: dict[int, Damaged]
+    connection: sqlite3.Connection,
+    queues: Mapping[str, int],
+    damaged: dict[int, Damaged],
+    *,
+    all_doubtful: bool = False,
 ) -> Iterator[Restored]:
     """Every message on disk by sequence, without its body.
 
@@ -79,6 +85,7 @@ def restored_messages(
         connection: an open database.
         queues: the numbers of the queues by destination.
         damaged: messages that are passed over. Those whose row makes no sense are added.
+        all_doubtful: whether each may have been delivered without a trace.
 
     Raises:
         sqlite3.Error: the database is damaged.
@@ -87,6 +94,8 @@ def restored_messages(
     heads: dict[tuple[object, ...], MessageHead] = {}
     at, last_received = b"", -1
     (doubtful,) = connection.execute("SELECT doubtful FROM state").fetchone()
+    if all_doubtful:
+        doubtful = _LAST
     rows = connection.execute(
         "SELECT sequence, queue, received, deliveries, failures, due, holder, expires, flags, "
         "message_id, head, "

@@ -172,6 +172,14 @@ class SQLiteStore:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="stompy-store", daemon=True)
         self._thread.start()
+        if not self.tables.marked:
+            log.error(
+                "%s: its disk is full; what waits can be consumed, and what is consumed is written "
+                "when there is room",
+                self._file,
+            )
+            self._batch.marks = True
+            self._soon(self._flush)
 
     def stats(self) -> StoreStats:
         """How it is doing."""

@@ -27,7 +27,13 @@ from typing import Any
 from stompy_broker.destination import Kind
 from stompy_broker.store.base import Restored, StoredSubscription
 from stompy_broker.store.batch import Batch, Damaged
-from stompy_broker.store.directory import can_shrink, lay_out_wal, open_database, translated
+from stompy_broker.store.directory import (
+    can_shrink,
+    lay_out_wal,
+    mark_in_use,
+    open_database,
+    translated,
+)
 from stompy_broker.store.rows import (
     CONTENT,
     PRIORITY,
@@ -71,6 +77,7 @@ class Tables:
         connection: the only one that there is.
         queues: the numbers of the queues that have messages, by destination.
         damaged: messages that are given to nobody, by sequence.
+        marked: whether the database could be marked as being in use; see `Batch.marks`.
 
     Raises:
         StoreError: it is damaged, not ours, newer than this program, or cannot be opened.
@@ -78,7 +85,7 @@ class Tables:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.connection = open_database(file)
+        self.connection, self.marked = open_database(file)
         self.queues: dict[str, int] = dict(
             self.connection.execute("SELECT destination, id FROM queue")
         )
@@ -100,11 +107,14 @@ class Tables:
         """
         unused, known = set(self.queues), set(self.damaged)
         with translated(self._file):
-            for restored in restored_messages(self.connection, self.queues, self.damaged):
+            for restored in restored_messages(
+                self.connection, self.queues, self.damaged, all_doubtful=not self.marked
+            ):
                 unused.discard(restored.destination)
                 yield restored
-            self._forget_queues(unused)
-            self._set_aside([self.damaged[one] for one in self.damaged.keys() - known])
+            if self.marked:
+                self._forget_queues(unused)
+                self._set_aside([self.damaged[one] for one in self.damaged.keys() - known])
 
     def _forget_queues(self, destinations: Iterable[str]) -> None:
         """Take back the numbers of queues that have no message."""
@@ -179,6 +189,8 @@ class Tables:
         step = min(_GIVEN_PAGES, free - _KEPT_PAGES)
         # `execute` would make one step, which frees one page.
         self.connection.executescript(f"PRAGMA incremental_vacuum({step})")
+        # Or the WAL would grow by all that moves.
+        self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         return True
 
     def trim(self) -> bool:
@@ -209,6 +221,8 @@ class Tables:
         known = len(self.queues)
         try:
             connection.execute("BEGIN IMMEDIATE")
+            if batch.marks:
+                mark_in_use(connection, crashed=True)
             self._name_queues(batch)
             self._write_messages(batch)
             self._remove(batch.removed)

@@ -71,6 +71,7 @@ class Mailroom:
         inbox: frames for nobody in particular.
         confirmations: those that are pending.
         habit: whether the broker gives receipts.
+        complaint: what the broker has said about why it may not answer, when it let us in.
         receivers: who gets the messages of a subscription, by its id.
     """
 
@@ -83,6 +84,7 @@ class Mailroom:
         self.inbox = Inbox(self.regulate)
         self.confirmations = Confirmations()
         self.habit = ReceiptHabit()
+        self.complaint = ""
         self._addressees: Addressees[Receiver] = Addressees()
         self.receivers = self._addressees.held
         self._keeps_errors = keeps_errors
@@ -163,7 +165,7 @@ class Mailroom:
         crowds = [one._waiting for one in self.receivers.values() if one._overfull]
         if self.inbox.overfull:
             crowds.append(len(self.inbox))
-        return hindrance(sum(crowds)) if crowds else ""
+        return hindrance(sum(crowds)) if crowds else self.complaint
 
     async def wait_settled(self, timeout: float | None) -> None:
         """Wait until no confirmation is pending.

@@ -42,7 +42,7 @@ from stompy.health import ClientHealth, SubscriptionHealth, Traffic
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.retry import Backoff, Reconnect, is_passing
 from stompy.subscriptions import Duty, Subscriptions
-from stompy.timeouts import nothing_came, within
+from stompy.timeouts import complaint, nothing_came, within
 from stompy.transactions import OpenTransactions
 from stompy.transport.address import Address
 from stompy.verbs import HeaderValue, as_text, unsubscribe_headers
@@ -327,6 +327,7 @@ class Session(Mailroom, Owner):
         self.has_link = True
         self.epoch = self.lifecycle.opened(str(link.address))
         self.dialect = dialect_of(link.connected.get("server"))
+        self.complaint = complaint(link.connected.get("producers-wait"))
         version = link.protocol.version
         if self.settings.policy is None:
             self.subscriptions = Subscriptions(version)
