@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
 CASES = [
     # 8.1 framing
-    Case("F2", ("1.1",), b"SEND\r\nreceipt:r\ndestination:{q}\n\n\0", "unknown-command", "r"),
+    Case("F2", ("1.1",), b"SEND\r\r\nreceipt:r\ndestination:{q}\n\n\0", "unknown-command", "r"),
     Case("F3", (None,), b"connect\naccept-version:1.2\n\n\0", "unknown-command"),
     Case("F3", ALL, b"send\nreceipt:r\ndestination:{q}\n\n\0", "unknown-command", "r"),
     Case("F4", ALL, b"SEND\nreceipt:r\ndestination:{q}\ncontent-length:1\n\nab\0",

@@ -20,6 +20,23 @@ def test_eols_may_stand_before_the_first_frame(connect: Connect):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_content_length_means_nothing_where_there_is_no_body(
+    connect: Connect, queue: str, version: str
+):
+    """F4, 1.2 *Header content-length*: some clients send back that of the MESSAGE with its ACK."""
+    peer = connect(version)
+    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\n\n\0")
+    peer.send(f"SEND\ndestination:{queue}\n\nhello\0")
+    message = peer.expect("MESSAGE")
+    names = f"id:{message.get('ack')}\nsubscription:0\nmessage-id:{message['message-id']}\n"
+    peer.send(f"ACK\n{names}content-length:5\n\n\0")
+    peer.sync()
+    peer.send("DISCONNECT\ncontent-length:100\nreceipt:bye\n\n\0")
+    peer.expect("RECEIPT")
+    peer.expect_eof()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_eols_may_stand_between_frames(connect: Connect, version: str):
     """F1, 1.2 *STOMP Frames*: any number of EOLs follows the NUL."""
     peer = connect(version)
@@ -77,11 +94,22 @@ def test_in_1_1_a_cr_before_lf_belongs_to_the_value(connect: Connect, queue: str
     assert new.expect("MESSAGE")["x"] == r"1\r"
 
 
-def test_in_1_1_a_command_does_not_end_with_cr(connect: Connect):
-    """F2, 1.1 *STOMP Frames*: ``SEND`` and CR is no command."""
-    peer = connect("1.1")
-    peer.send("SEND\r\ndestination:/queue/a\r\n\n\0")
-    peer.expect_error("unknown-command")
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_command_that_ends_with_cr_lf_has_a_head_that_does(
+    connect: Connect, queue: str, version: str
+):
+    """F2, 1.1 *STOMP Frames*: no command has a CR, so nothing else can be meant."""
+    peer, new = connect(version), connect("1.2")
+    new.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
+    new.sync()
+    for end in ("\r\n\r\n", "\r\n\n"):
+        frame = f"SEND\r\ndestination:{queue}\r\nx:1{end}body\r\n\n\0\r\n"
+        peer.send(frame)
+        peer.dribble(frame)
+        for _ in range(2):
+            message = new.expect("MESSAGE")
+            assert (message["x"], message.body) == ("1", b"body\r\n\n")
+    peer.sync()
 
 
 def test_cr_and_lf_may_arrive_apart():

@@ -337,9 +337,9 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_a_tls_client_that_says_no_more_is_cut_off(tmp_path: Path) -> None:
-    with secure_broker(tmp_path, times={"login": 0.2}) as broker:
-        with Peer(broker.port) as slow, WebPeer(broker.port, context=client_context()) as silent:
-            slow.send(b"\x16\x03\x01\x02")
+    with secure_broker(tmp_path, times={"login": 1.0}) as broker, Peer(broker.port) as slow:
+        slow.send(b"\x16\x03\x01\x02")
+        with WebPeer(broker.port, context=client_context()) as silent:
             with pytest.raises((EOFError, ConnectionError)):
                 slow.octets(1)
             assert silent.expect("ERROR")["error-code"] == "login-timeout"
@@ -562,3 +562,26 @@ def test_a_client_that_reads_nothing_does_not_stop_the_others(broker: RunningBro
             producer.send(b"SEND\ndestination:/queue/much\ncontent-length:100000\n\n", body, b"\0")
         producer.sync()
         assert lazy.bodies(200) == [body] * 200
+
+
+@pytest.mark.parametrize(
+    ("offered", "accepted", "version"),
+    [
+        (("v11.stomp",), "1.0,1.1,1.2", "1.1"),
+        (("v10.stomp",), "1.0,1.1,1.2", "1.0"),
+        (("v12.stomp", "v11.stomp"), "1.1", "1.1"),
+        ((), "1.0,1.1,1.2", "1.2"),
+    ],
+)
+def test_the_sub_protocol_bounds_the_version(
+    broker: RunningBroker, offered: tuple[str, ...], accepted: str, version: str
+) -> None:
+    with WebPeer(broker.port, versions=offered) as peer:
+        peer.send(f"CONNECT\naccept-version:{accepted}\nhost:/\n\n\0")
+        assert peer.expect("CONNECTED")["version"] == version
+
+
+def test_a_version_beyond_the_sub_protocol_is_refused(broker: RunningBroker) -> None:
+    with WebPeer(broker.port, versions=("v11.stomp",)) as peer:
+        peer.send("CONNECT\naccept-version:1.2\nhost:/\n\n\0")
+        assert peer.expect("ERROR")["version"] == "1.0,1.1"

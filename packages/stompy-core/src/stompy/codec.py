@@ -282,7 +282,7 @@ class FrameParser:
             head = known(block) or like(block)
             start = end + 2
             if head is None:
-                if end < 0 or (_CR in block and self._rules.crlf):
+                if end < 0 or _CR in block:
                     found = self._search_head(data, position)
                     if found is None:
                         self._keep_partial_head(data, position)
@@ -332,13 +332,12 @@ class FrameParser:
 
     def _blank_line(self, data: bytes | bytearray, start: int) -> tuple[int, int] | None:
         """Find the blank line from the start of a line on: (its start, where the body starts)."""
-        crlf = self._rules.crlf
         while True:
             newline = data.find(b"\n", start)
             if newline < 0:
                 self._scan = start
                 return None
-            if newline == start or (crlf and newline == start + 1 and data[start] == _CR):
+            if newline == start or (newline == start + 1 and data[start] == _CR):
                 return start, newline + 1
             start = newline + 1
 
@@ -383,6 +382,9 @@ class FrameParser:
             length = -1
             if "content-length" in headers:
                 length = self._content_length(headers["content-length"])
+                if command not in BODY_COMMANDS:
+                    # Clients are known that answer with the length of what they answer to.
+                    length = -1
             head = Head(command, headers, block, length)
             self._check(head)
         except UnicodeDecodeError:
@@ -410,7 +412,9 @@ class FrameParser:
     def _decode_lines(self, lines: list[str], headers: dict[str, str]) -> str:
         """The thorough way: CR LF, escapes, padding and long lines."""
         rules, limits = self._rules, self._limits
-        if rules.crlf:
+        if rules.crlf or lines[0].endswith("\r"):
+            # Before 1.2 a CR may be the end of a value. A frame whose command ends with one is
+            # written by somebody who ends all lines like that; no command has a CR.
             lines = [line.removesuffix("\r") for line in lines]
         command = lines[0]
         if len(command) > limits.command:

@@ -8,6 +8,8 @@ version     escape sequences            end of line
 1.2         ``\n`` ``\c`` ``\\`` ``\r``  LF or CR LF
 ==========  ==========================  ==========================================
 
+A frame of 1.0 or 1.1 that ends its command with CR LF is taken to end all its lines like that.
+
 STOMP 1.1 and 1.2, *Value Encoding*: an undefined sequence is a fatal protocol error; CONNECT and
 CONNECTED are never escaped.
 """
@@ -47,7 +49,7 @@ class WireRules:
     encode: Mapping[int, str]
     """Character to escape sequence, as a table for `str.translate`."""
     crlf: bool
-    """Whether CR LF ends a line."""
+    """Whether CR LF ends a line, whatever the others end with."""
     trims: bool
     """Whether blanks round names and values are dropped."""
 

@@ -192,6 +192,7 @@ class Peer(Protocol):
         listener: the URL that the client came in by.
         tls: its encryption, for reports; None = there is none.
         ws: whether it speaks STOMP over WebSocket.
+        best_version: none beyond this one was agreed on below STOMP.
     """
 
     address: str
@@ -202,6 +203,7 @@ class Peer(Protocol):
     listener: str
     tls: Tls | None
     ws: bool
+    best_version: Version
 
     @property
     def unwritten(self) -> int:

@@ -81,6 +81,7 @@ class Session:
             caches=lobby.caches,
             heart_beat=settings.heart_beat,
             heart_beat_grace=settings.heart_beat_grace,
+            best=peer.best_version,
         )
         self._login = ""
         self._attempt: Attempt | None = None
@@ -480,7 +481,7 @@ class Session:
         if head is not None:
             answer["failed-command"] = head.command
         if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
-            answer["version"] = supported_versions()
+            answer["version"] = supported_versions(self.peer.best_version)
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
         log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
         if error.error_code is ErrorCode.ACCESS_REFUSED and self.principal is not None:

@@ -23,6 +23,7 @@ from typing import cast
 from stompy.admin.parts import Tls
 from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.headers import Version
 from stompy_broker.clock import Clock
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby
@@ -116,6 +117,7 @@ class Connection(asyncio.Protocol):
         self.listener = ""
         self.tls: Tls | None = None
         self.ws = False
+        self.best_version = Version.V1_2
         self.outlet = Outlet(lambda: flusher.add(self), self.pour)
         self._lobby = lobby
         self._clock = clock

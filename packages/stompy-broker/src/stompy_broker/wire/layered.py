@@ -77,6 +77,7 @@ class LayeredConnection(Connection):
         if websocket is not None:
             self._framed = FramedOutlet(websocket, lambda: flusher.add(self), self.pour)
             self.outlet = self._framed
+            self.best_version = websocket.version
         self.scheme = {
             (True, False): "stomps",
             (False, True): "ws",

@@ -16,10 +16,12 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from stompy.errors import ErrorCode
+from stompy.headers import ALL_VERSIONS, Version
 from stompy.transport.layers import LayerError
 from stompy.transport.websocket import SUBPROTOCOLS, WebSocketLayer, is_text, silent
 from stompy_broker.session.outlet import Outlet
 
+_VERSIONS = dict(zip(SUBPROTOCOLS, ALL_VERSIONS, strict=True))
 _BEFORE_LOGIN = 160 * 1024
 """The longest fragment of a message before login: the largest CONNECT, and what lies round it."""
 
@@ -109,6 +111,12 @@ class WebSocketServer(WebSocketLayer):
         else:
             self._server.send_binary(frame)
         return self.take()
+
+    @property
+    def version(self) -> Version:
+        """The highest version that the sub-protocol allows; without one, any."""
+        agreed = self._server.subprotocol
+        return Version.V1_2 if agreed is None else _VERSIONS[agreed]
 
     @property
     def is_open(self) -> bool:

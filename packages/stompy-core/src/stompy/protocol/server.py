@@ -51,15 +51,19 @@ REQUIRED_HEADERS: Mapping[Version, Mapping[str, tuple[str, ...]]] = {
 _SERVER_COMMANDS = frozenset(("CONNECTED", "MESSAGE", "RECEIPT", "ERROR"))
 
 
-def choose_version(accept_version: str | None) -> Version | None:
+def choose_version(accept_version: str | None, best: Version = Version.V1_2) -> Version | None:
     """The highest common version for an ``accept-version`` header; blanks are tolerated.
 
     A missing header means 1.0 (1.2, *Protocol Negotiation*). None: there is no common version.
+
+    Args:
+        accept_version: the header.
+        best: none beyond this one.
     """
     if accept_version is None:
         return Version.V1_0
     offered = {part.strip() for part in accept_version.split(",")}
-    return next((version for version in ALL_VERSIONS if version in offered), None)
+    return next((v for v in ALL_VERSIONS if v in offered and v <= best), None)
 
 
 class ServerProtocol(ConnectionProtocol):
@@ -70,6 +74,7 @@ class ServerProtocol(ConnectionProtocol):
         caches: one `HeadCache` for each version, shared by all connections of a server.
         heart_beat: milliseconds (we can send, we want to receive).
         heart_beat_grace: after how many intervals of silence a client is dead.
+        best: the highest version to agree on.
     """
 
     def __init__(
@@ -79,11 +84,13 @@ class ServerProtocol(ConnectionProtocol):
         caches: Mapping[Version, HeadCache] | None = None,
         heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
         heart_beat_grace: float = 2.0,
+        best: Version = Version.V1_2,
     ) -> None:
         super().__init__(limits, FrameParser(limits.before_login(), self._check_opening))
         self._caches = caches or {}
         self._offer = heart_beat
         self._grace = heart_beat_grace
+        self._best = best
         self._client_beat = _NO_HEART_BEAT
         self._required: Mapping[str, tuple[str, ...]] = {}
 
@@ -112,11 +119,11 @@ class ServerProtocol(ConnectionProtocol):
         self._move(State.CONNECTING)
         headers = head.headers
         try:
-            version = choose_version(headers.get("accept-version"))
+            version = choose_version(headers.get("accept-version"), self._best)
             if version is None:
                 raise ProtocolError(
                     ErrorCode.UNSUPPORTED_VERSION,
-                    f"supported versions are {supported_versions()}, "
+                    f"supported versions are {supported_versions(self._best)}, "
                     f"not {headers['accept-version'][:60]!r}",
                 )
             if "heart-beat" in headers and version is not Version.V1_0:
@@ -220,6 +227,6 @@ class ServerProtocol(ConnectionProtocol):
         return ProtocolError(ErrorCode.UNKNOWN_COMMAND, f"there is no command {command[:32]!r}")
 
 
-def supported_versions() -> str:
-    """All versions as the ``version`` header of an ERROR lists them."""
-    return ",".join(version.value for version in reversed(ALL_VERSIONS))
+def supported_versions(best: Version = Version.V1_2) -> str:
+    """All versions up to one, as the ``version`` header of an ERROR lists them."""
+    return ",".join(version.value for version in reversed(ALL_VERSIONS) if version <= best)
