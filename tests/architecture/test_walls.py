@@ -131,6 +131,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"store.compaction", "store.inspection"},
         {"routing.router", "config"},
         {
+            "routing.intake",
             "session.outlet",
             "session.receipts",
             "session.recent",

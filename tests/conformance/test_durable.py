@@ -35,6 +35,8 @@ DIALECTS = {
     "artemis": Dialect(("client-id:CLIENT",), "durable-subscription-name:news\n"),
     "activemq": Dialect(("client-id:CLIENT",), "activemq.subscriptionName:news\n"),
     "rabbitmq": Dialect((), "durable:true\nauto-delete:false\n", shared=True),
+    "rabbitmq, short": Dialect((), "durable:true\n", shared=True),
+    "rabbitmq, persistent": Dialect((), "persistent:true\n", shared=True),
 }
 
 
@@ -219,12 +221,17 @@ def test_rabbitmq_s_form_is_shared(broker: RunningBroker, connect: Connect, topi
 
 
 @pytest.mark.parametrize(
-    "headers", ["durable:true\n", "auto-delete:false\n", "durable:false\nauto-delete:false\n"]
+    "headers",
+    [
+        "durable:true\nauto-delete:true\n",
+        "auto-delete:false\n",
+        "durable:false\nauto-delete:false\n",
+    ],
 )
-def test_half_of_rabbitmq_s_form_is_not_durable(
+def test_what_does_not_say_durable_is_not(
     broker: RunningBroker, connect: Connect, topic: str, headers: str
 ):
-    """14: both headers are needed."""
+    """14: nor what says that it ends with its subscriber."""
     peer = connect("1.2")
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{topic}\n{headers}\n\0UNSUBSCRIBE\nid:0\n\n\0")
     peer.sync()

@@ -265,19 +265,21 @@ def test_a_commit_that_overflows_is_applied(limited: RunningBroker, limit: str, 
         assert drain(peer, queue, 3) == ("234" if overflow == "drop-head" else "012")
 
 
-def test_one_transaction_may_go_beyond(limited: RunningBroker, limit: str):
-    """The length is looked at once, when COMMIT comes."""
+def test_one_transaction_cannot_go_beyond(limited: RunningBroker, limit: str):
+    """The length is looked at once, when COMMIT comes, for all of them."""
     queue, headers = set_up("policy", limit, "reject-publish")
+    for count in (5, 3):
+        with Peer.open(limited.port) as peer:
+            peer.send("BEGIN\ntransaction:t\n\n\0")
+            for number in range(count):
+                peer.send(message(queue, number, "transaction:t\n" + headers))
+            peer.send("COMMIT\ntransaction:t\nreceipt:r\n\n\0")
+            if count == 5:
+                peer.expect_error("queue-full", receipt="r")
+            else:
+                assert peer.expect("RECEIPT")["receipt-id"] == "r"
     with Peer.open(limited.port) as peer:
-        peer.send("BEGIN\ntransaction:t\n\n\0")
-        for number in range(5):
-            peer.send(message(queue, number, "transaction:t\n" + headers))
-        peer.send("COMMIT\ntransaction:t\nreceipt:r\n\n\0")
-        assert peer.expect("RECEIPT")["receipt-id"] == "r"
-        peer.send(message(queue, 5))
-        peer.expect_error("queue-full")
-    with Peer.open(limited.port) as peer:
-        assert drain(peer, queue, 5) == "01234"
+        assert drain(peer, queue, 3) == "012"
 
 
 # -- restarts -------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 from tests.conformance.conftest import Connect
+from tests.support.wire import Peer, running_broker
+
+from stompy_broker.policy import Policy
 
 VERSIONS = ("1.0", "1.1", "1.2")
 
@@ -95,6 +98,58 @@ def test_settling_waits_for_commit(connect: Connect, queue: str, version: str, c
     if command == "NACK":
         assert peer.expect("MESSAGE")["delivery-count"] == "2"
     peer.sync()
+
+
+@pytest.mark.parametrize("destination", ["/queue/{}", "/topic/{}"])
+@pytest.mark.parametrize(
+    ("limit", "body", "fits"),
+    [({"max_length": 3}, "x", 3), ({"max_length_bytes": 2000}, "x" * 600, 3)],
+)
+def test_a_full_queue_is_asked_for_all_together(
+    queue: str, destination: str, limit: dict[str, int], body: str, fits: int
+):
+    """T3, 1.2 *COMMIT*: what cannot be applied whole is refused whole."""
+    destination = destination.format(queue.removeprefix("/queue/"))
+    settings = {"match": destination, "overflow": "reject-publish", **limit}
+    policy = Policy.model_validate(settings)
+    with running_broker(policy=(policy,)) as broker:
+        backlog = queue
+        if destination.startswith("/topic/"):
+            backlog = f"/queue/durable.0@{queue.removeprefix('/queue/')}"
+            with Peer.open(broker.port) as peer:
+                peer.send(f"SUBSCRIBE\nid:0\ndestination:{destination}\ndurable:true\n\n\0")
+                peer.sync()
+        for count, taken in ((fits + 1, False), (fits, True), (1, False)):
+            with Peer.open(broker.port) as peer:
+                peer.send("BEGIN\ntransaction:t\n\n\0")
+                for _ in range(count):
+                    peer.send(f"SEND\ndestination:{destination}\ntransaction:t\n\n{body}\0")
+                peer.send("COMMIT\ntransaction:t\nreceipt:r\n\n\0")
+                if taken:
+                    assert peer.expect("RECEIPT")["receipt-id"] == "r"
+                else:
+                    peer.expect_error("queue-full", receipt="r")
+            ready = {row.name: row.ready for row in broker.queues()}
+            there = ready.get(backlog.removeprefix("/queue/"), 0)
+            assert there == (fits if taken or count == 1 else 0)
+
+
+def test_what_is_acknowledged_makes_room_for_what_is_sent(queue: str):
+    """T3, 1.2 *COMMIT*: in one change, so that a full queue can be worked on."""
+    policy = Policy(match=queue, overflow="reject-publish", max_length_bytes=1000)
+    with running_broker(policy=(policy,)) as broker, Peer.open(broker.port) as peer:
+        body = "x" * 900
+        peer.send(f"SEND\ndestination:{queue}\n\n{body}\0")
+        peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client-individual\n\n\0")
+        message = peer.expect("MESSAGE")
+        peer.send(
+            "BEGIN\ntransaction:t\n\n\0",
+            f"ACK\nid:{message['ack']}\ntransaction:t\n\n\0",
+            f"SEND\ndestination:{queue}\ntransaction:t\n\n{body}\0",
+            "COMMIT\ntransaction:t\n\n\0",
+        )
+        assert peer.expect("MESSAGE").body == body.encode()
+        peer.send("DISCONNECT\n\n\0")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -29,7 +29,9 @@ def test_limits(transactions: Transactions) -> None:
     with pytest.raises(ProtocolError, match="2 transactions"):
         transactions.begin("c", 0.0)
     for _ in range(3):
-        transactions.room("a", 10).operations.append(Publication(lambda done: done(), lambda: None))
+        transactions.room("a", 10).operations.append(
+            Publication(lambda done: done(), lambda intake: None)
+        )
     with pytest.raises(ProtocolError, match="3 frames"):
         transactions.room("a", 10)
     transactions.room("b", 100)
@@ -52,7 +54,7 @@ def test_commit_applies_in_order_and_is_done_when_all_is(transactions: Transacti
             applied.append(name)
             waiting.append(part_done)
 
-        transactions.room("t").operations.append(Publication(publish, lambda: None))
+        transactions.room("t").operations.append(Publication(publish, lambda intake: None))
     transactions.take("t").commit(lambda: done.append(True))
     assert applied == ["first", "second"]
     waiting[0]()

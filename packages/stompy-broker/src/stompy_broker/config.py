@@ -206,7 +206,7 @@ class LimitsConfig(_Section):
         default=1024,
         description="Length of the name of a destination or durable subscription, in bytes.",
     )
-    transactions: PositiveInt = Field(default=16, description="Open transactions a connection.")
+    transactions: PositiveInt = Field(default=1000, description="Open transactions a connection.")
     transaction_frames: PositiveInt = Field(default=10_000, description="Frames a transaction.")
     transaction_bytes: ByteSize = Field(
         default=ByteSize(64 * _MIB), gt=0, description="Size of the SENDs in a transaction."

@@ -192,6 +192,21 @@ class Policy(BaseModel):
             name = next((n for n, setting in ARGUMENTS.items() if setting == field), str(field))
             raise ValueError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
 
+    @property
+    def refuses(self) -> bool:
+        """Whether a full queue refuses messages."""
+        return self.overflow == "reject-publish"
+
+    def exceeded(self, count: int, before: int) -> bool:
+        """Whether a queue is too full for its last message.
+
+        Args:
+            count: messages that wait, the last one included.
+            before: bytes of the others.
+        """
+        too_long = bool(self.max_length) and count > self.max_length
+        return too_long or (bool(self.max_length_bytes) and before >= self.max_length_bytes)
+
     def delay(self, failures: int) -> float:
         """Seconds to wait after that many deliveries have failed."""
         later = failures - 2

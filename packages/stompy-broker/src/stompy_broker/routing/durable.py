@@ -4,7 +4,7 @@ Three dialects name one thing (design, promise 14):
 
 * ``durable-subscription-name`` (or ``activemq.subscriptionName``) with a ``client-id`` from
   CONNECT: one subscriber at a time, as in ActiveMQ and Artemis;
-* ``durable:true`` (or ``persistent:true``) with ``auto-delete:false``: subscription id and
+* ``durable:true`` (or ``persistent:true``) without ``auto-delete:true``: subscription id and
   destination name it, and all connections of its owner that use both share it, as in RabbitMQ.
 
 It belongs to the login that made it: ``client-id`` and names are chosen freely. One that was made
@@ -109,8 +109,8 @@ def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str
                 "a durable subscription by name needs a 'client-id' header in CONNECT",
             )
         return _checked(f"{client_id}.{given}"), False
-    wanted = headers.get("durable", headers.get("persistent", "false")).lower() in _TRUE
-    if wanted and headers.get("auto-delete", "true").lower() not in _TRUE:
+    words = {headers.get("durable", "").lower(), headers.get("persistent", "").lower()}
+    if words & _TRUE and headers.get("auto-delete", "false").lower() not in _TRUE:
         if "id" not in headers:
             raise ProtocolError(
                 ErrorCode.MISSING_HEADER, "a durable subscription needs an 'id' header"

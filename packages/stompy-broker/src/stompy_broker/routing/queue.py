@@ -323,17 +323,21 @@ class Queue(Leaving):
         """Whether anybody consumes from it or is about to."""
         return bool(self.subscriptions or self._consumers)
 
-    def admit(self) -> None:
-        """Whether one more message would be taken.
+    def admit(self, count: int = 1, before: int = 0) -> None:
+        """Whether so many more messages would be taken.
+
+        Args:
+            count: how many.
+            before: how many bytes all but the last of them have.
 
         Raises:
-            ProtocolError: the queue is full and its policy is to refuse.
+            ProtocolError: the queue is full, or would be, and its policy is to refuse.
         """
-        policy = self.policy
-        if policy.overflow == "reject-publish" and not self.private and self._overflows(1):
+        if self.policy.refuses and not self.private and self._overflows(count, before):
+            more = "no more" if count == 1 else f"not {count} more at once"
             raise ProtocolError(
                 ErrorCode.QUEUE_FULL,
-                f"{self.destination} holds {self.ready} messages and takes no more",
+                f"{self.destination} holds {self.ready} messages and takes {more}",
             )
 
     def restore(self, message: Message, due: int) -> None:
@@ -524,12 +528,9 @@ class Queue(Leaving):
             self.admit()
         return True
 
-    def _overflows(self, more: int) -> bool:
-        policy = self.policy
-        if policy.max_length and self.ready + more > policy.max_length:
-            return True
+    def _overflows(self, more: int, before: int = 0) -> bool:
         staying = self.bytes - self._departing.bytes
-        return bool(policy.max_length_bytes) and staying >= policy.max_length_bytes
+        return self.policy.exceeded(self.ready + more, staying + before)
 
     def _watch_backlog(self) -> None:
         """Say how many wait for a durable subscriber who is away; bound other backlogs."""

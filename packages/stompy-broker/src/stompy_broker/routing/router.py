@@ -85,7 +85,7 @@ class Router:
         events: Events | None = None,
     ) -> None:
         self.caps = Caps()
-        self.clock, self.store, self.wall = clock, store, wall
+        self.clock, self.store, self.wall, self.policies = clock, store, wall, policies
         self.events = events or Events(wall)
         self._marks = marks = Marks(clock, wall, self.events, memory_mark, disk_mark)
         self.pressure, self.loans, self.disk = marks.memory, marks.loans, marks.disk
@@ -95,12 +95,9 @@ class Router:
         self.durable: dict[str, DurableSubscription] = {}
         self._refusing = 0  # how many of them may refuse a message
         self.unroutable = 0
-        self.stamp = stamp(wall())
-        self.turn = Turn(clock.now())
+        self.stamp, self.turn = stamp(wall()), Turn(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")
-        self.policies = policies
-        self.topics = Topics()
-        self.gone = Totals()
+        self.topics, self.gone = Topics(), Totals()
         # Beginning with the time keeps sequences growing over restarts, without a file.
         self._sequences = count(wall() * _SEQUENCES_PER_MS)
         self._idle_seconds = idle_queue_seconds
@@ -193,22 +190,25 @@ class Router:
         Raises:
             ProtocolError: it would not.
         """
+        for queue in self.admitting(destination, head):
+            queue.admit()
+
+    def admitting(self, destination: Destination, head: MessageHead) -> list[Queue]:
+        """The queues that may refuse a message. All durable subscriptions get it, or none.
+
+        Raises:
+            ProtocolError: all of them would, because the store is in trouble.
+        """
         if self._marks.full is not None:
             self._refuse(destination, head)
         if destination.kind is _TOPIC:
-            self._admit_to_topic(destination.name)
-            return
-        queue = self.queues.get(destination.name) if destination.kind is _QUEUE else None
-        if queue is not None:
-            queue.admit()
-        elif destination.kind is _QUEUE:
-            self.caps.check_queues(len(self.queues))
-
-    def _admit_to_topic(self, name: str) -> None:
-        """Whether every durable subscription would take a message: all get it, or none."""
-        for queue in self.topics.match(name) if self._refusing else ():
-            if queue.durable:
-                queue.admit()
+            return self.topics.durables(destination.name) if self._refusing else []
+        if destination.kind is not _QUEUE:
+            return []
+        if destination.name in self.queues:
+            return [self.queues[destination.name]]
+        self.caps.check_queues(len(self.queues))
+        return []
 
     def republish(
         self, destination: Destination, head: MessageHead, body: bytes, deliveries: int
@@ -255,8 +255,8 @@ class Router:
         self, name: str, head: MessageHead, body: bytes, done: Done | None, *, admit: bool
     ) -> Pressure | None:
         """Give a message to all subscribers; gives what its sender has to wait for."""
-        if admit and self._refusing:
-            self._admit_to_topic(name)
+        for queue in self.topics.durables(name) if admit and self._refusing else ():
+            queue.admit()
         own: Pressure | None = None
         topic = self.topics.find(name)
         topic.published += 1

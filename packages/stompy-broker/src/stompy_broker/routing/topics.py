@@ -73,6 +73,10 @@ class Topics:
         """The backlogs of the subscriptions that a name matches."""
         return self._matcher.match(name)
 
+    def durables(self, name: str) -> list[Queue]:
+        """Of these, those of durable subscriptions, which may refuse a message."""
+        return [queue for queue in self._matcher.match(name) if queue.durable]
+
     def add(self, pattern: str, queue: Queue) -> None:
         """A new subscription."""
         self._matcher.add(pattern, queue)

@@ -173,7 +173,7 @@ class Sending:
         transaction.operations.append(
             Publication(
                 lambda done: self._publish(destination, head, body, done, admit=False),
-                lambda: self._router.admit(destination, head),
+                lambda intake: intake.add(destination, head, size),
                 str(destination),
                 size,
             )

@@ -21,6 +21,7 @@ from stompy.heartbeat import BEAT, HeartBeat
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.server import supported_versions
 from stompy_broker.auth import Credentials, Principal, Role, Verdict
+from stompy_broker.routing.intake import Intake
 from stompy_broker.session.console import Console
 from stompy_broker.session.hold import Hold, why_producers_wait
 from stompy_broker.session.holdings import Holdings
@@ -429,7 +430,7 @@ class Session:
     def _commit(self, head: Head, body: bytes) -> None:
         headers = head.headers
         # Refused, it is still open, and what it claimed is given back with the connection.
-        self._transactions.find(headers["transaction"]).admit()
+        self._transactions.find(headers["transaction"]).admit(Intake(self._router))
         transaction = self._transactions.take(headers["transaction"])
         receipt = headers.get("receipt")
         self._lobby.desk.transacted(self, "committed", headers["transaction"])

@@ -74,4 +74,9 @@ def durable_to_delete(
     if "destination" not in headers:
         headers = {**headers, "destination": ""}
     named = durable_name(headers, client_id)
-    return None if named is None else named[0]
+    if named is None:
+        return None
+    name, shared = named
+    if shared and subscription is not None and not subscription.queue.durable:
+        return None  # as on a SUBSCRIBE to a queue, where the header says nothing
+    return name

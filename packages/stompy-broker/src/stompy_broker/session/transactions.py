@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.routing.intake import Intake
 from stompy_broker.routing.pressure import Loans
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.receipts import when_all
@@ -23,13 +24,13 @@ class Publication:
 
     Attributes:
         publish: sends it; takes what to call when that is safe.
-        admit: raises `ProtocolError` if it would be refused.
+        admit: tells what comes in, and raises `ProtocolError` if it would be refused by itself.
         destination: where to.
         size: how large it is.
     """
 
     publish: Callable[[Done], None]
-    admit: Callable[[], None]
+    admit: Callable[[Intake], None]
     destination: str = ""
     size: int = 0
 
@@ -60,15 +61,20 @@ class Transaction:
         self.size = 0
         self.operations: list[Publication | Settlement] = []
 
-    def admit(self) -> None:
-        """Whether everything would be taken.
+    def admit(self, intake: Intake) -> None:
+        """Whether everything would be taken, together.
 
         Raises:
-            ProtocolError: a queue refuses a message.
+            ProtocolError: a queue refuses a message, or all that are for it.
         """
         for operation in self.operations:
             if isinstance(operation, Publication):
-                operation.admit()
+                operation.admit(intake)
+            elif operation.rejection is None:
+                claimed = operation.subscription.claimed
+                size = sum([claimed[number].size for number in operation.numbers])
+                intake.free(operation.subscription.queue, size)
+        intake.check()
 
     def commit(self, done: Done) -> None:
         """Apply everything, which was admitted; call ``done`` when all of it is safe."""

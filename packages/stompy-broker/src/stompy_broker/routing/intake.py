@@ -1,0 +1,74 @@
+"""Messages that are put into queues together: each queue is asked for all of its own at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destination import Destination, Kind
+from stompy_broker.message import OVERHEAD, MessageHead
+from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.router import Router
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one queue is to take: bytes without and with the last message."""
+
+    count: int = 0
+    before: int = 0
+    bytes: int = 0
+
+
+class Intake:
+    """What a COMMIT puts into queues.
+
+    Args:
+        router: knows the queues.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._shares: dict[Queue, _Share] = {}
+        self._new: dict[str, _Share] = {}  # for queues that there are not yet, by name
+
+    def add(self, destination: Destination, head: MessageHead, size: int) -> None:
+        """One more message, of so many bytes of headers and body.
+
+        Raises:
+            ProtocolError: it would be refused by itself.
+        """
+        router = self._router
+        shares = [
+            self._shares.setdefault(queue, _Share())
+            for queue in router.admitting(destination, head)
+        ]
+        if destination.kind is Kind.QUEUE and not shares:
+            shares.append(self._new.setdefault(destination.name, _Share()))
+        for share in shares:
+            share.count += 1
+            share.before = share.bytes
+            share.bytes += size + OVERHEAD
+
+    def free(self, queue: Queue, size: int) -> None:
+        """So many bytes leave a queue in the same change."""
+        share = self._shares.setdefault(queue, _Share())
+        share.before -= size
+        share.bytes -= size
+
+    def check(self) -> None:
+        """Whether each queue would take all that is for it.
+
+        Raises:
+            ProtocolError: one does not, and says why.
+        """
+        for queue, share in self._shares.items():
+            if share.count:
+                queue.admit(share.count, share.before)
+        for more, (name, share) in enumerate(self._new.items()):
+            self._router.caps.check_queues(len(self._router.queues) + more)
+            policy = self._router.policies.find(Kind.QUEUE, name)
+            if policy.refuses and policy.exceeded(share.count, share.before):
+                raise ProtocolError(
+                    ErrorCode.QUEUE_FULL, f"/queue/{name} takes not {share.count} messages at once"
+                )
