@@ -190,7 +190,7 @@ def test_a_bad_setting_is_told(run: PytestRun):
         """
     )
     assert outcome(done) == "1 error", done.stdout
-    assert "limits.bodyy: Extra inputs are not permitted" in done.stdout
+    assert "limits.bodyy: unknown key; did you mean body?" in done.stdout
 
 
 def test_a_bad_kind_of_leak_is_told(run: PytestRun):

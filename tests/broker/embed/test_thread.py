@@ -190,3 +190,41 @@ def test_stopping_waits_for_acknowledgements() -> None:
         assert [row.acked for row in broker.queues()] == [1]
 
     asyncio.run(main())
+
+
+def test_settings_by_section_and_policies() -> None:
+    quick = {"match": "/queue/>", "max_deliveries": 1, "redelivery_delay": 0}
+    with stompy_broker.running({"limits": {"body": 1000}}, policy=[quick]) as broker:
+        with stompy.connect(broker.url) as client:
+            client.message("/queue/q", "x", confirm=True)
+            client.subscription("/queue/q").get(timeout=5).nack()
+            broker.wait_for(lambda: broker.queue("DLQ.q").ready == 1)
+            with pytest.raises(stompy.STOMPError) as caught:
+                client.message("/queue/q", "x" * 1001, confirm=True)
+            assert caught.value.code == "body-too-large"
+
+
+def test_policies_beside_a_configuration() -> None:
+    config = load_config(overrides={"listen": {"port": 0}, "store": {"data": ""}})
+    rule = stompy_broker.Policy(match="/queue/>", max_length=1, overflow="reject-publish")
+    with (
+        stompy_broker.running(config, policy=[rule]) as broker,
+        stompy.connect(broker.url) as client,
+    ):
+        client.message("/queue/q", "1", confirm=True)
+        with pytest.raises(stompy.STOMPError):
+            client.message("/queue/q", "2", confirm=True)
+
+
+@pytest.mark.parametrize("wrong", ["broker.toml", 61613, [("listen", {})]])
+def test_what_is_no_configuration(wrong: object) -> None:
+    for start in (stompy_broker.running, stompy_broker.Broker):
+        with pytest.raises(TypeError, match=r"load_config"):
+            start(wrong)  # type: ignore[operator]
+
+
+def test_mistakes_in_settings_are_ours_to_tell() -> None:
+    with pytest.raises(
+        stompy_broker.ConfigError, match=r"^running\(\): limits\.memmory: unknown key"
+    ):
+        stompy_broker.running({"limits": {"memmory": 1}})

@@ -87,6 +87,11 @@ class Broker:
     """
 
     def __init__(self, config: BrokerConfig | None = None) -> None:
+        if config is not None and not isinstance(config, BrokerConfig):
+            raise TypeError(
+                "Broker() takes a BrokerConfig, such as load_config(overrides={…}) gives, "
+                f"not {type(config).__name__}"
+            )
         self.config = config or BrokerConfig()
         self.host = self.config.listen.host
         self.port = self.config.listen.port

@@ -29,6 +29,7 @@ from stompy.limits import Limits
 from stompy_broker.access import EVERYBODY, Rule
 from stompy_broker.auth import ANONYMOUS, Role, is_hash
 from stompy_broker.compat import NAMES
+from stompy_broker.complaints import complaints
 from stompy_broker.policy import Policy
 
 _MIB = 1024 * 1024
@@ -411,7 +412,10 @@ class BrokerConfig(_Section):
 
 
 def load_config(
-    file: Path | None = None, overrides: Mapping[str, object] | None = None
+    file: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    where: str = "command line",
 ) -> BrokerConfig:
     """Read a configuration.
 
@@ -419,11 +423,12 @@ def load_config(
         file: a TOML file; None for the defaults.
         overrides: settings by section that take the place of the file's; what is no section, as
             the list of policies, as a whole.
+        where: what a mistake is said to be in when there is no file.
 
     Raises:
         ConfigError: the file cannot be read, is no TOML, or holds something that is not valid.
     """
-    where = str(file) if file is not None else "command line"
+    where = where if file is None else str(file)
     try:
         content = {} if file is None else tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -439,13 +444,18 @@ def load_config(
     try:
         return BrokerConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(where, error))) from None
+        lines = [f"{where}: {line}" for line in complaints(BrokerConfig, error)]
+        raise ConfigError("\n".join(lines)) from None
 
 
-def _explain(where: str, error: ValidationError) -> list[str]:
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        reason = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {key}: {reason}" if key else f"{where}: {reason}")
-    return lines
+def layered(*layers: Mapping[str, object]) -> dict[str, object]:
+    """Settings by section laid over each other, the last ones on top."""
+    merged: dict[str, object] = {}
+    for layer in layers:
+        for name, section in layer.items():
+            known = merged.get(name)
+            if isinstance(known, Mapping) and isinstance(section, Mapping):
+                merged[name] = {**known, **section}
+            else:
+                merged[name] = section
+    return merged

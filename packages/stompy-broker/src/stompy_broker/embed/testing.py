@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import stompy
-from stompy_broker.config import BrokerConfig, load_config
+from stompy_broker.config import BrokerConfig, layered, load_config
 from stompy_broker.embed.inspect import BrokerTimeoutError
 from stompy_broker.embed.thread import RunningBroker, running
 from stompy_broker.session.holdings import Holdings
@@ -54,15 +54,7 @@ def configured(*layers: Sections) -> BrokerConfig:
     Raises:
         ConfigError: a setting that cannot be.
     """
-    merged: dict[str, object] = {}
-    for layer in (QUICK, *layers):
-        for name, section in layer.items():
-            known = merged.get(name)
-            if isinstance(known, Mapping) and isinstance(section, Mapping):
-                merged[name] = {**known, **section}
-            else:
-                merged[name] = section
-    return load_config(overrides=merged)
+    return load_config(overrides=layered(QUICK, *layers))
 
 
 @contextmanager

@@ -16,14 +16,15 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TypeVar
 
 from stompy_broker.broker import Broker
-from stompy_broker.config import BrokerConfig, load_config
+from stompy_broker.config import BrokerConfig, layered, load_config
 from stompy_broker.embed.inspect import Watched
+from stompy_broker.policy import Policy
 
 T = TypeVar("T")
 
@@ -182,17 +183,20 @@ class RunningBroker(Watched):
 
 
 def running(
-    config: BrokerConfig | None = None,
+    config: BrokerConfig | Mapping[str, object] | None = None,
     *,
     port: int = 0,
+    policy: Sequence[Policy | Mapping[str, object]] | None = None,
     name: str | None = None,
     restart: bool = False,
 ) -> RunningBroker:
     """Start a broker on a thread of its own.
 
     Args:
-        config: its settings; None for the defaults, with messages in memory only.
-        port: where to listen unless ``config`` is given; 0 picks a free port.
+        config: its settings: what `load_config` gives, or settings by section as in the TOML file,
+            laid over the defaults. Messages are in memory only unless they name a directory.
+        port: where to listen unless ``config`` says so; 0 picks a free port.
+        policy: its policies, as in the TOML file, in place of those in ``config``.
         name: while a broker of this name runs in this process, it is returned, and none is
             started: what a cell of a notebook wants that is run a second time.
         restart: stop that broker instead, and begin afresh.
@@ -201,28 +205,52 @@ def running(
         The running broker, which listens already. ``with`` stops it at the end of the block.
 
     Raises:
-        ConfigError: a file that the configuration names cannot be used.
+        ConfigError: a setting that cannot be, or a file that the configuration names cannot be
+            used.
         OSError: the address cannot be bound to.
         StoreError: the data directory cannot be used.
+        TypeError: ``config`` is neither settings nor a configuration.
         ValueError: a broker of this name runs with another ``config``.
     """
+    chosen = _config(config, port, policy)
     if name is None:
-        return _started(config, port)
+        return _started(chosen)
     with _naming:
         known = _named.get(name)
         if known is not None and restart:
             known.stop()
         if known is None or not known.is_running:
-            known = _named[name] = _started(config, port)
-        elif config is not None and config != known._host.broker.config:
+            known = _named[name] = _started(chosen)
+        elif (config is not None or policy) and chosen != known._host.broker.config:
             raise ValueError(
                 f"the broker {name!r} runs already, with other settings: call its stop() first"
             )
         return known
 
 
-def _started(config: BrokerConfig | None, port: int) -> RunningBroker:
-    settings: dict[str, dict[str, object]] = {"listen": {"port": port}, "store": {"data": ""}}
-    host = _Host(config or load_config(overrides=settings))
+def _config(
+    config: BrokerConfig | Mapping[str, object] | None,
+    port: int,
+    policy: Sequence[Policy | Mapping[str, object]] | None,
+) -> BrokerConfig:
+    policies: dict[str, object] = {} if policy is None else {"policy": policy}
+    if isinstance(config, BrokerConfig):
+        if policy is None:
+            return config
+        return config.model_copy(
+            update={"policy": load_config(overrides=policies, where="running()").policy}
+        )
+    if config is not None and not isinstance(config, Mapping):
+        raise TypeError(
+            "the settings of a broker are sections such as {'listen': {'port': 0}}, or what "
+            f"load_config(Path(…)) reads from a file, not {type(config).__name__}"
+        )
+    settings = {"listen": {"port": port}, "store": {"data": ""}}
+    merged = layered(settings, config or {}, policies)
+    return load_config(overrides=merged, where="running()")
+
+
+def _started(config: BrokerConfig) -> RunningBroker:
+    host = _Host(config)
     host.start()
     return RunningBroker(host)
