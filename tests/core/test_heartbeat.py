@@ -118,3 +118,15 @@ def test_at_its_deadline_there_is_something_to_do(send, receive):
     assert not beat.beat_is_due(deadline - 0.002)
     assert not beat.peer_is_dead(deadline - 0.002)
     assert beat.beat_is_due(deadline) or beat.peer_is_dead(deadline)
+
+
+def test_a_beat_that_is_late_by_an_interval_is_no_accident():
+    beat = HeartBeat(send=10, receive=0, now=0)
+    assert beat.lateness(7.5 + 10) == 0
+    assert beat.lateness(7.5 + 11) == pytest.approx(11)
+    beat.sent(18)
+    assert beat.lateness(18) == 0
+    quick = HeartBeat(send=0.1, receive=0, now=0)
+    assert quick.lateness(1.0) == 0  # a busy machine
+    assert quick.lateness(2.0) > 1
+    assert HeartBeat(send=0, receive=1, now=0).lateness(100) == 0

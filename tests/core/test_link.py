@@ -63,6 +63,23 @@ def test_a_broker_that_falls_silent_is_noticed():
             client.message("/queue/q")
 
 
+def test_a_program_that_stood_still_says_so_and_gives_up_nobody(caplog):
+    def script(peer: Peer) -> None:
+        peer.welcome(heart_beat="10000,10000")
+        for _ in peer.serve():
+            pass
+
+    with ScriptedServer(script) as server, connect(server, heart_beat=(10_000, 10_000)) as client:
+        link = client._link
+        beat = link.protocol.heart_beat
+        beat._last_received -= 1000
+        beat._last_sent -= 1000
+        link._wake()
+        eventually(lambda: not beat.peer_is_dead(monotonic()))
+        eventually(lambda: "the program stood still for 992." in caplog.text)
+        assert client.is_connected
+
+
 def test_beats_go_out_while_the_application_is_busy_or_silent():
     beats = []
 

@@ -11,6 +11,7 @@ from tests.support.scripted_server import Peer, ScriptedServer
 from stompy import aio
 from stompy.aio.link import GATHER_SIZE
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
+from stompy.transport.streams import input_waits
 
 
 def stuck(release: threading.Event):
@@ -26,6 +27,54 @@ def stuck(release: threading.Event):
 
 
 # -- heart-beats -----------------------------------------------------------------------------------
+
+
+def test_a_loop_that_stood_still_says_so_and_gives_up_nobody(caplog):
+    async def main() -> None:
+        async with aio.connect(server.address, heart_beat=(10_000, 10_000)) as client:
+            link = client._session.link
+            beat = link.protocol.heart_beat
+            beat._last_received -= 1000
+            beat._last_sent -= 1000
+            link._tick()
+            assert client.is_connected
+            assert not beat.peer_is_dead(link.now())
+
+    def script(peer: Peer) -> None:
+        peer.welcome(heart_beat="10000,10000")
+        for _ in peer.serve():
+            pass
+
+    with ScriptedServer(script) as server:
+        run(main)
+    assert "the event loop stood still for 992." in caplog.text
+
+
+def test_what_waits_is_read_before_the_broker_is_given_up():
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.welcome(heart_beat="10000,0")
+        assert go.wait(10)
+        peer.write("\n")
+        for _ in peer.serve():
+            pass
+
+    async def main() -> None:
+        async with aio.connect(server.address, heart_beat=(0, 10_000)) as client:
+            link = client._session.link
+            beat = link.protocol.heart_beat
+            beat._last_received -= 20.5
+            go.set()
+            while not input_waits(link._transport):
+                pass  # and the loop stands still
+            link._tick()
+            assert client.is_connected
+            await soon(lambda: beat.silence(link.now()) < 20)
+            assert client.is_connected
+
+    with ScriptedServer(script) as server:
+        run(main)
 
 
 def test_beats_go_out_while_nothing_is_sent():

@@ -89,6 +89,11 @@ class HeartBeat:
         """Whether we look so late that we stood still ourselves; then silence proves nothing."""
         return now > self._last_received + self._grace + max(self.receive, 1.0)
 
+    def lateness(self, now: float) -> float:
+        """By how many seconds we are late with a beat, if by more than an interval; else 0."""
+        late = now - self._last_sent - self.send * _EARLY
+        return late if self.send and late > max(self.send, 1.0) else 0.0
+
     def silence(self, now: float) -> float:
         """Seconds since the last byte from the peer."""
         return now - self._last_received

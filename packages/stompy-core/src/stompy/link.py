@@ -34,7 +34,7 @@ from stompy.forks import tell_children
 from stompy.frame import STOMPFrame
 from stompy.inbox import Inbox
 from stompy.protocol.states import State
-from stompy.standing import not_connected
+from stompy.standing import not_connected, stood_still
 
 logger = logging.getLogger("stompy")
 
@@ -325,7 +325,9 @@ class Link:
             if self._unwritten and not self._blocked:
                 with self._lock:
                     self._flush()
-            self._tick(monotonic())
+            now = monotonic()
+            if not self._has_unread(now):
+                self._tick(now)
 
     def _watch(self) -> None:
         """Tell the selector what to look for: no reading while the inbox is full."""
@@ -354,6 +356,16 @@ class Link:
         if due is None and self.protocol.state is State.OPEN:
             due = self.protocol.next_deadline()
         return None if due is None else max(0.0, due - monotonic())
+
+    def _has_unread(self, now: float) -> bool:
+        """Whether a broker that seems dead has spoken, which is to be read first."""
+        heart_beat = self.protocol.heart_beat
+        if heart_beat is None or not heart_beat.peer_is_dead(now):
+            return False
+        if heart_beat.overslept(now):
+            # We stood still, and perhaps it did, too: it gets another interval.
+            heart_beat.resume(now)
+        return any(key.fileobj is self._socket for key, _ in self._selector.select(0))
 
     def _silence_alarm(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -392,6 +404,7 @@ class Link:
             elif now >= self._give_up_at:
                 error = self._write_error
                 raise _Over(self._reason(error.strerror or str(error)))
+        stood_still(self.protocol.heart_beat, self.address, "the program", now)
         beat = self.protocol.tick(now)
         if beat:
             with self._lock:

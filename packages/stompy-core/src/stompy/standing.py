@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from typing import Protocol
 
 from stompy.errors import STOMPConnectionError, STOMPError
 from stompy.frame import STOMPFrame
 from stompy.headers import Version
+from stompy.heartbeat import HeartBeat
 from stompy.protocol.client import ClientProtocol
 from stompy.transport.address import Address
+
+logger = logging.getLogger("stompy")
 
 
 class AnyLink(Protocol):
@@ -46,6 +50,19 @@ def not_connected(link: AnyLink) -> STOMPConnectionError:
     )
     error.__cause__ = reason
     return error
+
+
+def stood_still(heart_beat: HeartBeat | None, address: Address, what: str, now: float) -> None:
+    """Say so if we ourselves could not keep the heart-beats that were agreed on."""
+    late = 0.0 if heart_beat is None else heart_beat.lateness(now)
+    if late:
+        logger.warning(
+            "%s stood still for %.1f s, and heart-beats to %s came late by as much: "
+            "the broker may take the connection for dead",
+            what,
+            late,
+            address,
+        )
 
 
 class Standing:

@@ -26,14 +26,15 @@ from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.states import State
-from stompy.standing import not_connected
+from stompy.standing import not_connected, stood_still
 from stompy.transport.address import Address
-from stompy.transport.streams import last_words
+from stompy.transport.streams import input_waits, last_words
 
 logger = logging.getLogger("stompy")
 
 GATHER_SIZE = 64 * 1024
 """So much is gathered before it is written within a turn of the loop."""
+_SOON = 0.01
 OUTBOX_MARK = 1024 * 1024
 """While so much is unwritten, senders wait."""
 
@@ -309,7 +310,13 @@ class Link(asyncio.Protocol):
 
     def _tick(self) -> None:
         """Beat, and notice a dead broker. What put the deadline off meanwhile is seen only now."""
-        beat = self.protocol.tick(self._loop.time())
+        now = self._loop.time()
+        stood_still(self.protocol.heart_beat, self.address, "the event loop", now)
+        if self._has_unread(now):
+            # It is read in this turn or the next.
+            self._alarm = self._loop.call_later(_SOON, self._tick)
+            return None
+        beat = self.protocol.tick(now)
         if self.protocol.failure is not None:
             return self._over(STOMPConnectionError(str(self.protocol.failure)))
         if beat and self._open and not self._outbox and not self._blocked:
@@ -318,6 +325,16 @@ class Link(asyncio.Protocol):
             self._outbox_size += len(beat)
             self._flush()
         return self._set_alarm()
+
+    def _has_unread(self, now: float) -> bool:
+        """Whether a broker that seems dead has spoken, which is to be read first."""
+        heart_beat = self.protocol.heart_beat
+        if heart_beat is None or self._transport is None or not heart_beat.peer_is_dead(now):
+            return False
+        if heart_beat.overslept(now):
+            # We stood still, and perhaps it did, too: it gets another interval.
+            heart_beat.resume(now)
+        return input_waits(self._transport)
 
     # -- the end -----------------------------------------------------------------------------
 

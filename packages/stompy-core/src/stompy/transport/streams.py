@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import selectors
 import socket
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
@@ -142,6 +143,17 @@ def last_words(transport: asyncio.BaseTransport) -> bytes:
         connection.setblocking(False)
         return connection.recv(_LAST_WORDS_SIZE)
     return b""
+
+
+def input_waits(transport: asyncio.BaseTransport) -> bool:
+    """Whether something came, or the peer left, and that was not read yet."""
+    shared = transport.get_extra_info("socket")
+    if shared is None or transport.is_closing():
+        return False
+    with contextlib.suppress(OSError, TypeError, ValueError), selectors.DefaultSelector() as look:
+        look.register(shared, selectors.EVENT_READ)
+        return bool(look.select(0))
+    return False
 
 
 class LayeredProtocol(asyncio.Protocol):
