@@ -156,6 +156,7 @@ class Subscriptions:
         """
         destination = f"{_TEMPORARY}{name}"
         queue = self.temporary.own(name)
+        self.temporary.give_address(name)
         if not any(sub.queue is queue for sub in self.by_key.values()):
             subscription = self._new(destination, queue, AckMode.AUTO, 0)
             self.by_key[destination] = subscription
@@ -190,6 +191,8 @@ class Subscriptions:
         self.deliveries.remove(key, subscription, held)
         if subscription.queue.private:
             self._router.unsubscribe_topic(subscription.queue)
+        elif subscription.queue.volatile:
+            self.temporary.leave(subscription.queue)
         self._lobby.tenants.moves_out(subscription.queue.name, self._client)
 
     def cancel(self, subscription: Subscription) -> bool:

@@ -1,4 +1,9 @@
-"""The temporary queues of one connection: its own, and gone with it."""
+"""The temporary queues of one connection: its own, and gone with it, or before.
+
+An empty one to which nobody subscribes any more goes at once, unless its address was given to
+others for replies: those may still come. When there are as many as there may be, such ones go as
+well if nothing came for a while.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,11 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destination import Kind
 from stompy_broker.routing.queue import Queue
 from stompy_broker.session.lobby import Lobby
+
+_PREFIX = Kind.TEMPORARY.value
+
+_PATIENCE = 60.0
+"""Seconds that an address is kept without subscriber, at least."""
 
 
 class TemporaryQueues:
@@ -20,6 +30,7 @@ class TemporaryQueues:
         self._most = lobby.settings.max_temporary_queues
         self._new_token = lobby.new_token
         self._queues: dict[str, Queue] = {}
+        self._addresses: set[str] = set()  # those that others may send to
 
     def own(self, name: str) -> Queue:
         """The queue of that name, made if need be.
@@ -30,13 +41,15 @@ class TemporaryQueues:
         queue = self._queues.get(name)
         if queue is None:
             if len(self._queues) >= self._most:
+                self._make_room()
+            if len(self._queues) >= self._most:
                 raise ProtocolError(
                     ErrorCode.LIMIT_EXCEEDED,
                     f"{len(self._queues)} temporary queues on one connection are the limit "
                     "(limits.temporary_queues)",
                 )
             self._router.caps.check_name(name)
-            destination = f"{Kind.TEMPORARY.value}{name}"
+            destination = f"{_PREFIX}{name}"
             queue = self._router.temporary_queue(destination, self._new_token())
             self._queues[name] = queue
         return queue
@@ -57,6 +70,26 @@ class TemporaryQueues:
                 "clients hold all the memory they may (half of limits.memory), and "
                 f"{own.bytes} bytes of it wait in {own.destination!r}",
             )
+
+    def give_address(self, name: str) -> None:
+        """Others may send to the queue of that name from now on."""
+        self._addresses.add(name)
+
+    def leave(self, queue: Queue) -> None:
+        """A subscription to a queue has ended; that may have been one of these."""
+        name = queue.destination.removeprefix(_PREFIX)
+        if self._queues.get(name) is queue and name not in self._addresses and not queue.in_use:
+            self._end(name)
+
+    def _make_room(self) -> None:
+        before = self._router.clock.now() - _PATIENCE
+        for name, queue in list(self._queues.items()):
+            if not queue.in_use and queue.idle_since is not None and queue.idle_since <= before:
+                self._end(name)
+
+    def _end(self, name: str) -> None:
+        self._addresses.discard(name)
+        self._router.close_temporary_queue(self._queues.pop(name))
 
     def close(self) -> None:
         """The connection is gone."""
