@@ -201,7 +201,7 @@ def test_settings_by_section_and_policies() -> None:
             broker.wait_for(lambda: broker.queue("DLQ.q").ready == 1)
             with pytest.raises(stompy.STOMPError) as caught:
                 client.message("/queue/q", "x" * 1001, confirm=True)
-            assert caught.value.code == "body-too-large"
+            assert caught.value.code == "frame-too-large"
 
 
 def test_policies_beside_a_configuration() -> None:
