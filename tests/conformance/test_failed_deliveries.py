@@ -270,7 +270,7 @@ class Operator:
         head = "SEND\ndestination:/queue/$SYS.command\nreply-to:/temp-queue/op\n\n"
         self._peer.send(f"{head}{request}\0")
         answer = json.loads(self._peer.expect("MESSAGE").body)
-        assert answer["ok"], answer
+        assert answer["ok"], json.dumps(answer)
         return answer["result"]
 
 
@@ -303,6 +303,37 @@ def test_moved_messages_stay_marked_and_begin_anew(connect: Connect, queue: str)
     (copy,) = take(third, f"{queue}-copy", 1)
     assert (copy["redelivered"], copy["delivery-count"]) == ("false", "1")
     assert copy["message-id"] != message["message-id"]
+
+
+def test_a_retry_reaches_the_durable_subscription_that_gave_it_up(connect: Connect, topic: str):
+    """And no other; where that is gone, nobody."""
+    names, operator = ("bill", "ship"), Operator(connect())
+    peers = {}
+    for name in names:
+        peers[name] = peer = connect("1.2", f"client-id:{name}-{topic}")
+        take(peer, topic, 0, "activemq.subscriptionName:orders")
+        peer.sync()
+    sender = connect()
+    sender.send(f"SEND\ndestination:{topic}\nx:1\n\norder\0")
+    first = {name: peers[name].expect("MESSAGE") for name in names}
+    peers["ship"].send(f"ACK\nid:{first['ship']['ack']}\nreceipt:a\n\n\0")
+    peers["ship"].expect("RECEIPT")
+    grave = topic.replace("/topic/", "DLQ.")
+    for gone in (False, True):
+        message = first["bill"]
+        peers["bill"].send(f"NACK\nid:{message['ack']}\nrequeue:false\nreceipt:n\n\n\0")
+        peers["bill"].expect("RECEIPT")
+        if gone:
+            peers["bill"].send("UNSUBSCRIBE\nid:0\nactivemq.subscriptionName:orders\n\n\0")
+            peers["bill"].sync()
+            with pytest.raises(AssertionError, match="which is gone"):
+                operator("message.retry", queue=grave)
+            continue
+        assert operator("message.retry", queue=grave)["retried"] == 1
+        first["bill"] = again = peers["bill"].expect("MESSAGE")
+        assert (again.body, again["destination"], again["redelivered"]) == (b"order", topic, "true")
+        assert "original-subscription" not in dict(again.headers)
+    peers["ship"].sync()
 
 
 def test_a_moved_message_keeps_its_place_over_a_restart(tmp_path: Path):

@@ -183,7 +183,7 @@ class Broker:
             idle_queue_seconds=config.times.idle_queue,
         )
         limits = config.limits
-        self._router.caps = Caps(limits.queues, limits.durables, limits.name)
+        self._router.caps = Caps(limits.queues, limits.durables, limits.name, config.frame_limits())
         self._intake = Intake(self._router.pressure, config.limits.memory, self._clock)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()

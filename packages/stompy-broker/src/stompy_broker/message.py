@@ -54,6 +54,7 @@ DEATH_HEADERS = frozenset(
         "original-destination",
         "original-expiration",
         "original-expires",
+        "original-subscription",
         "original-ttl",
         "x-death-count",
         "x-death-info",

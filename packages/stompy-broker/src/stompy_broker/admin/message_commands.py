@@ -73,6 +73,7 @@ _OF_A_DEATH = frozenset(
         "x-death-time",
         "x-death-info",
         "original-destination",
+        "original-subscription",
         "original-ttl",
         "original-expires",
         "original-expiration",
@@ -326,6 +327,8 @@ class MessageCommands:
         picked = yield from pick(queue, picker, limit)
         # Whatever is wrong with one is found before any is moved.
         targets = set() if target is None else {target(message) for message in picked}
+        for message in picked if target is _origin else ():
+            self._backlog(message)
         permit = self._rooms.permit(call)
         for destination in targets:
             permit.send(str(destination))
@@ -373,8 +376,9 @@ class MessageCommands:
             if target is not None:
                 destination = target(message)
                 head = _head(message, destination, is_copy=stays, revives=target is _origin)
-                router.admit(destination, head)
-                heads.append((destination, head))
+                backlog = self._backlog(message) if target is _origin else None
+                router.admit(backlog or destination, head)
+                heads.append((backlog or destination, head))
         waits = {
             message.sequence for message in batch if target is None or message.body is not None
         }
@@ -385,6 +389,23 @@ class MessageCommands:
                 before = 0 if stays else _deliveries(message, revived=target is _origin)
                 router.republish(destination, head, message.body, before)
         return len(gone)
+
+    def _backlog(self, message: Message) -> Destination | None:
+        """Where a dead letter goes that one durable subscription gave up: to that one only.
+
+        Raises:
+            CommandError: there is no such subscription any more.
+        """
+        name = _read_subscription(message)
+        if not name:
+            return None
+        known = self._rooms.router.durable.get(name)
+        if known is None:
+            raise conflict(
+                f"message {message.message_id} belongs to the durable subscription {name!r}, which "
+                "is gone; message.move sends it elsewhere, also to all subscribers of its topic"
+            )
+        return Destination(DestinationKind.QUEUE, known.queue, is_pattern=False)
 
     # -- sending ----------------------------------------------------------------------------
 
@@ -409,6 +430,7 @@ class MessageCommands:
             permit.reply_to(headers["reply-to"])
         head = MessageHead.from_client({"destination": str(destination), **headers})
         router = self._rooms.router
+        router.caps.check_headers(head.block)
         router.admit(destination, head)
         call.expect(args["count"])
         if not call.dry_run:
@@ -458,6 +480,7 @@ def _origin(message: Message) -> Destination:
     return sendable(origin)
 
 
+_read_subscription = header_reader("original-subscription")
 _read_deaths = header_reader("x-death-count")
 
 

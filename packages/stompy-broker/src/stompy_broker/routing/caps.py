@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,13 @@ class Caps:
         queues: queues, with those of durable subscriptions.
         durables: durable subscriptions.
         name: bytes of a destination, and of the name of a durable subscription.
+        headers: of one message.
     """
 
     queues: int = 50_000
     durables: int = 10_000
     name: int = 1024
+    headers: Limits = DEFAULT_LIMITS
 
     def check_name(self, name: str, what: str = "destination") -> None:
         """Whether a name is short enough."""
@@ -30,6 +33,24 @@ class Caps:
                 f"the {what} {name[:40]!r}... has {size} bytes; {self.name} are the limit "
                 "(limits.name)",
             )
+
+    def check_headers(self, block: bytes) -> None:
+        """Whether consumers can take a message with these header lines, as 1.2 writes them.
+
+        They make room for twice of what a SEND may have (`Limits.with_room`), because escapes
+        may double it. Half of what that adds is left for what the broker writes itself.
+        """
+        limits, lines = self.headers, block.split(b"\n")
+        count, longest = len(lines) - 2, max(map(len, lines))
+        for what, size, most in (
+            ("number of headers", count, limits.header_count),
+            ("header line", longest, 2 * limits.header_line),
+            ("header block, escaped,", len(block), limits.header_block * 3 // 2),
+        ):
+            if size > most:
+                raise ProtocolError(
+                    ErrorCode.FRAME_TOO_LARGE, f"{what} {size} is over the limit of {most}"
+                )
 
     def check_queues(self, there: int) -> None:
         """Whether there may be one more queue."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from stompy.admin.rows import Event
 from stompy_broker.admin.events import Events
-from stompy_broker.destination import Destination, parse_destination
+from stompy_broker.destination import BACKLOG, Destination, parse_destination
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.policy import DEAD_LETTER
 from stompy_broker.routing.queue import Queue
@@ -122,7 +122,7 @@ class Graves:
         if not target:
             queue.dropped += cause != "expired"
             return
-        head = self._head(message, target, name, cause, reason, path)
+        head = self._head(queue, message, target, name, cause, reason, path)
         assert message.body is not None
         self._depth += 1
         if cause == "maxlen":
@@ -174,7 +174,14 @@ class Graves:
         self._circled, self._tell_at = 0, now + _RETELL_MS
 
     def _head(
-        self, message: Message, target: str, name: str, cause: str, reason: str, path: str
+        self,
+        queue: Queue,
+        message: Message,
+        target: str,
+        name: str,
+        cause: str,
+        reason: str,
+        path: str,
     ) -> MessageHead:
         headers = message.head.headers()
         headers.pop(PATH, None)
@@ -184,6 +191,8 @@ class Graves:
         headers.setdefault("x-first-death-queue", name)
         headers.setdefault("x-first-death-reason", cause)
         headers.setdefault("original-destination", origin)
+        if queue.durable:
+            headers.setdefault("original-subscription", queue.name.removeprefix(BACKLOG))
         headers |= {
             "destination": target,
             "x-last-death-queue": name,

@@ -32,6 +32,10 @@ _UNUSUAL = _SPECIAL | OF_SEND
 _ARGUMENTS = frozenset(ARGUMENTS)
 
 
+_LARGE = 4096
+"""Bytes of a header block from which on it is measured as it will be delivered."""
+
+
 class SendPlan:
     """What a header block of SEND means; worked out once and kept with the parsed head.
 
@@ -114,6 +118,8 @@ class Sending:
             pattern = head.pattern or head
             plan = SendPlan(pattern, self._client.version)
             self._router.caps.check_name(plan.destination.name)
+            if len(plan.head.block) > _LARGE:
+                self._router.caps.check_headers(plan.head.block)
             if plan.foreign:
                 self._compat.check("SEND", head.headers, plan.destination)
             head.note = pattern.note = plan
