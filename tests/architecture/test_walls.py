@@ -132,6 +132,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"routing.router", "config"},
         {
             "routing.intake",
+            "ration",
             "session.outlet",
             "session.receipts",
             "session.recent",

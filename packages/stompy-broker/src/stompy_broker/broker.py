@@ -31,6 +31,7 @@ from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.login import Logins
 from stompy_broker.message import Message
 from stompy_broker.policy import Policies
+from stompy_broker.ration import memory_mark
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
@@ -172,19 +173,20 @@ class Broker:
         self._flusher = Flusher(loop)
         self._connections.most = room_for_connections(config.limits.connections)
         self._turns = Turns(loop.call_soon, time.perf_counter)
+        mark = memory_mark(config.limits)
         self._store = self._open_store()
         self._router = Router(
             self._clock,
             _wall_ms,
             self._store,
             Policies(config.policy),
-            memory_mark=config.limits.memory,
+            memory_mark=mark,
             disk_mark=config.limits.disk,
             idle_queue_seconds=config.times.idle_queue,
         )
         limits = config.limits
         self._router.caps = Caps(limits.queues, limits.durables, limits.name, config.frame_limits())
-        self._intake = Intake(self._router.pressure, config.limits.memory, self._clock)
+        self._intake = Intake(self._router.pressure, mark, self._clock)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
         try:

@@ -227,7 +227,8 @@ class LimitsConfig(_Section):
     memory: ByteSize = Field(
         default=ByteSize(1024 * _MIB),
         description="Waiting messages in all, at which producers are made to wait; half of it for "
-        "what clients hold beside that. 0 = no mark.",
+        "what clients hold beside that. 0 = no mark. Unless it is set, a third of the memory that "
+        "container, `ulimit` and machine allow, if that is less.",
     )
     disk: ByteSize = Field(
         default=ByteSize(0),

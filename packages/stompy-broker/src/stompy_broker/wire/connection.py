@@ -69,6 +69,9 @@ class Flusher:
         for connection in written:
             try:
                 connection.flush()
+            except MemoryError:
+                log.warning("%s: cut off, no memory is left to write", connection.address)
+                connection.abort()
             except Exception:
                 # The others are not to wait for ever because of one.
                 log.exception("%s: fault while it was written to", connection.address)
