@@ -148,6 +148,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"session.session"},
         {"admin.clearance", "admin.process", "admin.rates", "admin.work"},
         {"admin.browsing", "admin.queues"},
+        {"admin.groups"},
         {"admin.clients"},
         {"admin.census"},
         {"admin.streams"},

@@ -11,6 +11,7 @@ from stompy_broker import load_config, running
 from stompy_broker.auth import hash_password
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog, TextDialog
+from stompy_monitor.screens.tables import TableScreen
 from stompy_monitor.session import Options
 from stompy_monitor.source import Phase
 from stompy_monitor.widgets.row_table import RowTable
@@ -181,3 +182,28 @@ async def test_keys_that_only_a_recording_has_are_not_offered() -> None:
             assert "Freeze the picture" in page
             assert "Thirty seconds back" not in page
             assert "Purge" not in page  # nothing there to purge
+
+
+@on_a_loop
+async def test_small_things() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/q", "x")
+        options = Options(view="queues", keys={"act.purge": "f9"})
+        async with dashboard(broker.url, options, size=(80, 24)) as drive:
+            await drive.until(lambda: drive.keys == ["q"])
+            tabs, *_ = [line for line in drive.text().splitlines() if "Queues" in line]
+            assert "9 Events" in tabs
+            hints = drive.text().splitlines()[-1]
+            assert "f9 purge" in hints
+            assert "? help" in hints
+            await drive.press("slash")
+            await drive.type("nonsense")
+            await drive.see("nothing matches the filter; esc clears it")
+            await drive.press("escape", "c")
+            await drive.see("[x] ready")
+            await drive.press("space", "enter")
+            await drive.until(lambda: isinstance(drive.screen, TableScreen))
+            assert "name" not in drive.table.rows.chosen
+            await drive.press("5")
+            await drive.until(lambda: len(drive.keys) == 1)
+            await drive.see("5 Conns 1")  # as many as there are rows: not the monitor itself

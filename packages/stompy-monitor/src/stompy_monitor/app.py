@@ -151,7 +151,7 @@ class MonitorApp(App[int]):
         """The filter, order and columns of the command line are for the first view."""
         options, view = self.options, screen.view
         if options.filter:
-            screen.listing.filter_by(parse(options.filter, names_of(view)))
+            screen.listing.filter_by(parse(options.filter, names_of(view)), options.filter)
         if options.sort:
             column = view.column(options.sort.removeprefix("-"))
             screen.listing.sort(column, options.sort.startswith("-"))
@@ -198,7 +198,8 @@ class MonitorApp(App[int]):
 
     @work(group="dead", exclusive=True)
     async def _group_dead_letters(self) -> None:
-        if self.session.link.phase is Phase.LIVE:
+        # Only for who looks at them: the broker has to count.
+        if self.session.link.phase is Phase.LIVE and self.current_mode == "dead":
             await self.session.group_dead_letters()
 
     # -- where to --------------------------------------------------------------------------------
@@ -210,6 +211,8 @@ class MonitorApp(App[int]):
                 self.pop_screen()
         else:
             self.switch_mode(name)
+        if name == "dead" and not self._paused:
+            self._group_dead_letters()
 
     def action_broker(self) -> None:
         """The broker itself in full."""
@@ -249,11 +252,11 @@ class MonitorApp(App[int]):
             return
         self.action_view(name)
         if rest:
-            self.call_later(self._filter_here, expression)
+            self.call_later(self._filter_here, expression, rest.strip())
 
-    def _filter_here(self, expression: Expression) -> None:
+    def _filter_here(self, expression: Expression, typed: str) -> None:
         if isinstance(self.screen, TableScreen):
-            self.screen.listing.filter_by(expression)
+            self.screen.listing.filter_by(expression, typed)
             self.screen.tick()
 
     def inspect(self, kind: str, key: str) -> None:

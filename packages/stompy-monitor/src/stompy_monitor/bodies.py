@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stompy_monitor import formats
 from stompy_monitor.safe import safe, safe_lines
 
 PREVIEW_BYTES = 400
@@ -19,6 +20,8 @@ LINES = 5_000
 """More are not laid out: that would hold up the screen."""
 _LAID_OUT_BYTES = 16 * BODY_BYTES
 _HEX_WIDTH = 16
+_INSTANTS = frozenset(("x-death-time", "timestamp", "expires", "original-expires"))
+_DIGITS = 16
 
 
 class Kind(StrEnum):
@@ -70,6 +73,13 @@ class Message:
     def truncated(self) -> bool:
         """Whether only the beginning of the body is here."""
         return len(self.body) < self.body_bytes
+
+    def told(self, name: str) -> str:
+        """A header as a person reads it: beside an instant in milliseconds stands when that is."""
+        value = self.headers[name]
+        if name in _INSTANTS and value.isascii() and value.isdecimal() and len(value) <= _DIGITS:
+            return f"{value}  ({formats.moment(int(value))})"
+        return value
 
     def guess(self) -> Kind:
         """How to show it at first: by its content type, then by its bytes."""

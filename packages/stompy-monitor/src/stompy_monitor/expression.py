@@ -55,6 +55,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _BARE = re.compile(r"[A-Za-z0-9_./$*:-]+")
+_PLAIN_PATTERN = re.compile(r'[^\s()"]+')
 _WORDS = ("or", "and")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _FLAGS = (*_TRUE, *_FALSE)
@@ -152,7 +153,8 @@ class Matches:
         return text is not None and _fits(self.pattern, str(text))
 
     def __str__(self) -> str:
-        return f"{self.name}~{_quote(self.pattern)}"
+        plain = bool(self.name) and _PLAIN_PATTERN.fullmatch(self.pattern) is not None
+        return f"{self.name}~{self.pattern if plain else _quote(self.pattern)}"
 
 
 @dataclass(frozen=True)

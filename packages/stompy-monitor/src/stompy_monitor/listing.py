@@ -55,6 +55,7 @@ class Listing:
         view: what it is a table of.
         scope: which rows belong here at all; the filter is within them.
         filter: what the reader asked for.
+        typed: the same as it was written.
         sorted_by: a column, or None for the view's own order.
         descending: whether the largest come first, with ``sorted_by``.
         show_own: whether rows that belong to the monitor itself are shown.
@@ -69,6 +70,7 @@ class Listing:
     view: View
     scope: Scope = _all
     filter: Expression = field(default_factory=Everything)
+    typed: str = ""
     sorted_by: Column | None = None
     descending: bool = True
     show_own: bool = False
@@ -97,9 +99,9 @@ class Listing:
         self.sorted_by, self.descending = column, descending
         self.release()
 
-    def filter_by(self, expression: Expression) -> None:
-        """Show only the rows that match."""
-        self.filter = expression
+    def filter_by(self, expression: Expression, typed: str = "") -> None:
+        """Show only the rows that match; ``typed`` is how somebody wrote it."""
+        self.filter, self.typed = expression, typed or str(expression)
         self.release()
 
     def move_to(self, position: int, now: float) -> None:
@@ -149,6 +151,11 @@ class Listing:
             self.filter,
             self.touched,
         )
+
+    @property
+    def words(self) -> str:
+        """What stands there when there is no row."""
+        return "nothing matches the filter; esc clears it" if self.total else self.view.empty
 
     # -- what time does ------------------------------------------------------------------------
 

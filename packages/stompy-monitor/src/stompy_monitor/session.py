@@ -19,6 +19,8 @@ DEAD_FIELDS = ("queue", "origin", "reason", "count", "bytes", "oldest_at", "newe
 """A group of dead letters; ``headers`` is what its messages have in common."""
 
 _GROUPED_BY = ("origin", "reason")
+_MOVES = ("created_at", "total", "in_msgs", "out_msgs", "removed", "expired", "dropped")
+"""While these are the same, the same messages are in a queue."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class Session:
         self.batches: list[Batches] = []
         self.navigator: Navigator
         self._dead: dict[str, list[list[object]]] = {}
+        self._dead_asked: dict[str, object] = {}
         self._dead_seen: object = None
 
     @property
@@ -194,10 +197,15 @@ class Session:
     # -- dead letters ----------------------------------------------------------------------------
 
     async def group_dead_letters(self) -> None:
-        """Ask of each dead-letter queue how many died where and why."""
+        """Ask of each dead-letter queue that is another one how many died where and why."""
         queues = [row for row in self.model.tables["queues"].rows.values() if row.value("dlq_of")]
-        found: dict[str, list[list[object]]] = {}
+        asked = self._dead_asked
+        found = {row.key: self._dead[row.key] for row in queues if row.key in self._dead}
         for queue in queues:
+            stamp = tuple(queue.value(name) for name in _MOVES)
+            if queue.key in found and asked.get(queue.key) == stamp:
+                continue
+            asked[queue.key] = stamp
             args = {"queue": queue.text("destination"), "group_by": list(_GROUPED_BY)}
             try:
                 result = await self.command(Request("message.count", args))

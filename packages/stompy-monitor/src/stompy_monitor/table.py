@@ -275,6 +275,7 @@ class Table:
         self._keys: tuple[int, ...] = ()
         self._texts: tuple[int, ...] = ()
         self._removed: list[str] = []
+        self._others: tuple[object, int] = (None, 0)
 
     def clear(self) -> None:
         """Forget all rows: the broker is another one than before."""
@@ -403,6 +404,16 @@ class Table:
         self._moving = {
             row.key for row in change.rows if row.rates != idle and row.key in self.rows
         }
+
+    @property
+    def others(self) -> int:
+        """How many rows there are beside those of the monitor itself."""
+        if not self.own:
+            return len(self.rows)
+        if self._others[0] != (self.version, self.own):
+            count = sum(not row.own for row in self.rows.values())
+            self._others = (self.version, self.own), count
+        return self._others[1]
 
     def append(self, fields: tuple[str, ...], values: list[object], limit: int) -> Row:
         """Add one row that comes alone; the oldest one goes when there are too many."""

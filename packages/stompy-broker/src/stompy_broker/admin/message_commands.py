@@ -17,9 +17,7 @@ from stompy.admin.rows import Role
 from stompy.errors import ProtocolError
 from stompy_broker.admin.browsing import (
     ALIASES,
-    LOOKED_AT_ONCE,
     Picker,
-    all_in_order,
     as_json,
     first_bytes,
     header_reader,
@@ -38,6 +36,7 @@ from stompy_broker.admin.commands import (
     conflict,
     not_found,
 )
+from stompy_broker.admin.groups import MOST_GROUPS, Groups, counted
 from stompy_broker.admin.queue_commands import QUEUE, UP_TO
 from stompy_broker.admin.work import Steps
 from stompy_broker.destination import Destination, sendable
@@ -49,7 +48,6 @@ from stompy_broker.session.subscription import AckSubscription
 MOST_MOVED = 100_000
 MOST_SHOWN = 1000
 MOST_SENT = 1000
-MOST_GROUPS = 1000
 BATCH_MESSAGES, BATCH_BYTES = 500, 8 * 1024 * 1024
 SHOWN_BYTES = 16 * 1024 * 1024
 """An answer with messages is not larger than about this."""
@@ -95,6 +93,7 @@ class MessageCommands:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
+        self._groups = Groups()
 
     def table(self) -> list[Command]:
         """What there is."""
@@ -251,30 +250,23 @@ class MessageCommands:
         args, queue = call.args, self._rooms.queue(call.args["queue"])
         names = args["group_by"] or []
         names = [names] if isinstance(names, str) else [str(name) for name in names]
-        picker, readers = Picker(None, args["headers"]), [header_reader(name) for name in names]
-        groups: dict[tuple[str | None, ...], _Group] = {}
-        matched, everything = 0, all_in_order(queue)
-        for at in range(0, len(everything), LOOKED_AT_ONCE):
-            for message in filter(picker, everything[at : at + LOOKED_AT_ONCE]):
-                matched += 1
-                values = tuple([read(message) for read in readers])
-                group = groups.get(values)
-                if group is None:
-                    group = groups[values] = _Group(message.received_at)
-                group.add(message)
-            yield None
-        largest = sorted(groups.items(), key=lambda item: -item[1].count)
+        readers = [header_reader(name) for name in names]
+        if args["headers"]:
+            count = yield from counted(queue, readers, Picker(None, args["headers"]))
+        else:
+            count = yield from self._groups.count(queue, tuple(names), readers)
+        largest = sorted(count.groups.items(), key=lambda item: -item[1].count)
         rows = [
             {**dict(zip(names, values, strict=True)), **group.to_json()}
             for values, group in largest[:MOST_GROUPS]
         ]
         return {
             "queue": queue.name,
-            "count": matched,
-            "up_to": last_of(everything),
+            "count": count.matched,
+            "up_to": str(count.last),
             "unacked": queue.unacked,
             "groups": rows if names else [],
-            "groups_total": len(groups) if names else 0,
+            "groups_total": len(count.groups) if names else 0,
         }
 
     # -- moving -----------------------------------------------------------------------------
@@ -439,30 +431,6 @@ class MessageCommands:
             for _ in range(args["count"]):
                 router.publish(destination, head, body, admit=False)
         return {"sent": 0 if call.dry_run else args["count"], "destination": str(destination)}
-
-
-class _Group:
-    """Messages that have some headers in common."""
-
-    __slots__ = ("bytes", "count", "newest", "oldest")
-
-    def __init__(self, received_at: int) -> None:
-        self.count = self.bytes = 0
-        self.oldest = self.newest = received_at
-
-    def add(self, message: Message) -> None:
-        self.count += 1
-        self.bytes += message.size
-        self.oldest = min(self.oldest, message.received_at)
-        self.newest = max(self.newest, message.received_at)
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "count": self.count,
-            "bytes": self.bytes,
-            "oldest_at": self.oldest,
-            "newest_at": self.newest,
-        }
 
 
 _read_origin = header_reader("origin")

@@ -42,7 +42,11 @@ class Acting(Screen[None]):
             return []
         kind = rows[0].table.kind
         found = [acts.chosen(action, rows[0]) for action in ACTIONS if action.applies_to(kind)]
-        return [(a.key, a.title, not self.session.refusal(a, kind)) for a in found]
+        keys = self.session.options.keys
+        return [
+            (keys.get(f"act.{_bound(a)}", a.key), a.title, not self.session.refusal(a, kind))
+            for a in found
+        ]
 
     def tell(self, words: str, severity: str = "information") -> None:
         """A notice; errors stay until they are dismissed."""
@@ -166,6 +170,11 @@ class Acting(Screen[None]):
             batches.done += done
             if done < acts.BATCH:
                 break
+
+
+def _bound(action: Action) -> str:
+    """The name under which a key is bound to it: one key pauses and resumes."""
+    return acts.PAUSE.name if action is acts.RESUME else action.name
 
 
 _SELECTS = ("queue", "headers")

@@ -198,7 +198,7 @@ class MonitorScreen(Acting, Screen[None]):
             self._draw_bars(model, now)
         self.draw(model, now)
         self.query_one("#title", Bar).show(self._as_of(self.title_parts()))
-        self.query_one("#hints", Hints).show_keys([*self.hints(), *_ALWAYS], "^p palette")
+        self.query_one("#hints", Hints).show_keys([*self.hints(), *_ALWAYS], "? help  ^p palette")
 
     def _tell_of_nobody(self, model: Model, now: float) -> None:
         """Before anything is known there is nothing to show but why."""
@@ -325,7 +325,7 @@ def nobody(link: Link, now: float) -> list[Part]:
     return [*parts, (f"\n{_REMEDIES[link.phase]}", MUTED)]
 
 
-_ALWAYS: list[Hint] = [(":", "go to", True), ("f", "freeze", True), ("?", "help", True)]
+_ALWAYS: list[Hint] = [(":", "go to", True), ("f", "freeze", True)]
 
 
 def tabs(model: Model) -> list[tuple[str, str, str, int, str]]:
@@ -335,7 +335,7 @@ def tabs(model: Model) -> list[tuple[str, str, str, int, str]]:
         if not view.key:
             continue
         table = model.tables[view.kind]
-        count = len(table.rows)
+        count = table.others
         severity = 0
         if view.kind in model.alarms:
             warns, criticals = model.alarms[view.kind].counts(table.rows)

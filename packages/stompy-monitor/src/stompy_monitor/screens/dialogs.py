@@ -12,9 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, OptionList, SelectionList, Static
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
-from textual.widgets.selection_list import Selection
 
 from stompy_monitor.widgets.bars import MUTED
 
@@ -45,6 +44,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         asks: the name of a text that is needed as well.
         must_type: what must be typed to be sure.
         needs_text: whether it cannot go on without the text.
+        text: what stands in its field at first.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,6 +61,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         asks: str = "",
         must_type: str = "",
         needs_text: bool = False,
+        text: str = "",
     ) -> None:
         super().__init__()
         self._title = title
@@ -69,6 +70,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         self._asks = asks
         self._must_type = must_type
         self._needs_text = needs_text
+        self._text = text
 
     def compose(self) -> ComposeResult:
         """A box in the middle."""
@@ -76,7 +78,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
             yield Static(plain(self._title, "bold"), classes="dialog-title")
             yield Static(plain(self._words), classes="dialog-words")
             if self._asks:
-                yield Input(placeholder=self._asks, id="text", compact=True)
+                yield Input(self._text, placeholder=self._asks, id="text", compact=True)
             if self._must_type:
                 yield Static(plain(f"To be sure, type: {self._must_type}", "$warning"))
                 yield Input(placeholder=self._must_type, id="sure", compact=True)
@@ -96,6 +98,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         self.query_one(first or "#cancel").focus()
         for field in self.query(Input):
             field.cursor_blink = False
+        self.query_one("#do", Button).disabled = self._blocked
 
     @property
     def _blocked(self) -> bool:
@@ -179,29 +182,47 @@ class ColumnsDialog(ModalScreen[frozenset[str] | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="columns.back"),
+        Binding("space", "toggle", "Choose", id="columns.toggle"),
         Binding("enter", "take", "Show these", priority=True, id="columns.take"),
     ]
 
     def __init__(self, columns: Sequence[tuple[str, str]], shown: frozenset[str]) -> None:
         super().__init__()
         self._columns = columns
-        self._shown = shown
+        self._shown = set(shown)
 
     def compose(self) -> ComposeResult:
-        """A list with a mark for each."""
+        """A list with a mark for each: a sign, as colours are not everybody's."""
         with Vertical(classes="dialog narrow"):
             words = "Columns: space chooses, enter shows"
             yield Static(plain(words, "bold"), classes="dialog-title")
-            yield SelectionList[str](
-                *(
-                    Selection(plain(title), name, name in self._shown)
-                    for name, title in self._columns
-                )
-            )
+            yield OptionList(*(Option(self._line(name), id=name) for name, _ in self._columns))
+
+    def _line(self, name: str) -> Content:
+        title = dict(self._columns)[name]
+        return plain(f"[x] {title}" if name in self._shown else f"[ ] {title}")
+
+    def on_mount(self) -> None:
+        """The first one takes the keys."""
+        options = self.query_one(OptionList)
+        options.highlighted = 0
+        options.focus()
+
+    def action_toggle(self) -> None:
+        """Show the column, or not."""
+        options = self.query_one(OptionList)
+        if options.highlighted is not None:
+            name = self._columns[options.highlighted][0]
+            self._shown ^= {name}
+            options.replace_option_prompt(name, self._line(name))
+
+    def on_option_list_option_selected(self) -> None:
+        """A click does the same."""
+        self.action_toggle()
 
     def action_take(self) -> None:
         """Show the chosen ones."""
-        self.dismiss(frozenset(self.query_one(SelectionList).selected))
+        self.dismiss(frozenset(self._shown))
 
 
 class JumpDialog(ModalScreen[str | None]):

@@ -23,6 +23,7 @@ from stompy_monitor.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
 from stompy_monitor.model import Model
 from stompy_monitor.screens.acting import Hint
 from stompy_monitor.screens.base import MonitorScreen
+from stompy_monitor.screens.dialogs import ConfirmDialog
 from stompy_monitor.screens.tables import TableScreen
 from stompy_monitor.session import Session
 from stompy_monitor.source import OutcomeUnknown
@@ -102,7 +103,7 @@ class MessagesScreen(TableScreen):
             result = await self.session.command(request)
             self._take(result)
             self.more = bool(result.get("more"))
-            if not self.more and not self.headers:
+            if not offset and not self.headers:
                 held = Request(request.cmd, {**request.args, "offset": 0, "state": "unacked"})
                 self._take(await self.session.command(held))
             self.trouble = ""
@@ -244,8 +245,8 @@ class MessageScreen(MonitorScreen):
         names = self.message.headers
         width = min(32, max((len(name) for name in names), default=0) + 2)
         parts: list[tuple[str, str]] = []
-        for name, value in names.items():
-            parts += [(f"{name:<{width}}", "$primary"), (f"{value}\n", "")]
+        for name in names:
+            parts += [(f"{name:<{width}}", "$primary"), (f"{self.message.told(name)}\n", "")]
         return Content.assemble(*parts)
 
     def _show_body(self) -> None:
@@ -327,18 +328,30 @@ class MessageScreen(MonitorScreen):
 
     @work(group="body", exclusive=True)
     async def action_fetch(self) -> None:
-        """Fetch the whole body to a file in the working directory."""
+        """Ask for a file, and write the whole body to it; an existing one is not replaced."""
+        kept = "".join(
+            char if char.isalnum() or char in "-_." else "_" for char in self.message.message_id
+        )
+        suggestion = f"{kept[:80] or 'message'}.body"
+        dialog = ConfirmDialog(
+            "The whole body to a file",
+            f"{formats.size(self.message.body_bytes)}, as it is.",
+            "Write",
+            asks="file",
+            needs_text=True,
+            text=suggestion,
+        )
+        answer = await self.app.push_screen_wait(dialog)
+        if answer is None:
+            return
         try:
             message = await self._whole(None)
         except (CommandError, OutcomeUnknown) as error:
             self.tell(str(error), "error")
             return
-        kept = "".join(
-            char if char.isalnum() or char in "-_." else "_" for char in message.message_id
-        )
-        path = Path(f"{kept[:80] or 'message'}.body")
+        path = answer.text
         try:
-            await asyncio.to_thread(path.write_bytes, message.body)
+            await asyncio.to_thread(_write_new, path, message.body)
         except OSError as error:
             self.tell(f"{path}: {error.strerror}", "error")
             return
@@ -379,3 +392,8 @@ class MessageScreen(MonitorScreen):
             *self.action_hints(),
             ("F", "to file", True),
         ]
+
+
+def _write_new(path: str, body: bytes) -> None:
+    with Path(path).expanduser().open("xb") as file:
+        file.write(body)

@@ -81,6 +81,7 @@ class TableScreen(MonitorScreen):
         self._previewed: object = ()
         self._newest = 0
         self._filter_before: Expression = self.listing.filter
+        self._typed_before = self.listing.typed
 
     def compose_body(self) -> Iterable[Widget]:
         """The table, and what there is to say about the row in hand."""
@@ -153,12 +154,10 @@ class TableScreen(MonitorScreen):
         """Where we are, what is shown of how many, and in which order."""
         listing = self.listing
         parts: list[Part] = [(f" {' › '.join(self.path)} ", "bold $primary")]
-        expression = str(listing.filter)
+        expression = listing.typed
         if expression:
             parts += [(f" / {expression} ", "reverse $accent"), (" ", "")]
             parts.append((f" {len(listing.keys):,} of {listing.total:,}", ""))
-            if not listing.keys and listing.total:
-                parts.append(("  nothing matches; esc clears", "$warning"))
         elif self.rows.table.complete:
             parts.append((f" {listing.total:,}", MUTED))
         if listing.sorted_by is not None:
@@ -202,7 +201,8 @@ class TableScreen(MonitorScreen):
     def action_filter(self) -> None:
         """Type a filter."""
         self._filter_before = self.listing.filter
-        self.prompt.open("/", str(self.listing.filter))
+        self._typed_before = self.listing.typed
+        self.prompt.open("/", self.listing.typed)
 
     def filter_typed(self, text: str) -> None:
         """Filter as it is typed; what is not understood keeps the former filter."""
@@ -212,12 +212,12 @@ class TableScreen(MonitorScreen):
             self.prompt.complain(str(error), error.position)
             return
         self.prompt.complain("")
-        self.listing.filter_by(expression)
+        self.listing.filter_by(expression, text.strip())
         self.tick()
 
     def filter_given_up(self) -> None:
         """Back to the filter that was there before."""
-        self.listing.filter_by(self._filter_before)
+        self.listing.filter_by(self._filter_before, self._typed_before)
 
     def focus_body(self) -> None:
         """The table takes the keys."""

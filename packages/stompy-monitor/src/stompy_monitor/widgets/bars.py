@@ -146,6 +146,10 @@ _LATE = 200
 """Milliseconds of lag that deserve a look."""
 
 
+_SHORT = {"Overview": "All", "Queues": "Queue", "Topics": "Topic", "Durable": "Dur"}
+"""Titles where there is little room."""
+
+
 class Tabs(Bar):
     """The views by number, each with how many rows and how many alarms it has."""
 
@@ -175,8 +179,9 @@ class Tabs(Bar):
             here = name == active
             style = "bold reverse $primary" if here else ""
             tint = (MUTED, "$warning", "$error bold")[severity]
-            shown = title[: 4 if not here else None] if short else title
-            pieces: list[Part] = [(f" {key} ", style or "$primary"), (shown, style)]
+            shown = _SHORT.get(title, title) if short and not here else title
+            number = f"{key} " if short else f" {key} "
+            pieces: list[Part] = [(number, style or "$primary"), (shown, style)]
             if count and not (short and not severity and not here):
                 pieces.append((f" {count}{'!' * severity}", style or tint))
             pieces.append((" ", style))

@@ -228,7 +228,7 @@ class RowTable(ScrollView, can_focus=True):
         row = self.table.rows.get(keys[position]) if position < len(keys) else None
         if row is None:
             empty = not keys and y == 2  # noqa: PLR2004 -- a line below the header
-            return (("words", top.x), self.listing.view.empty if empty else "", ())
+            return (("words", top.x), self.listing.words if empty else "", ())
         # Not in lists that nobody has to do with: many cursors are none.
         shows = self.listing.touched or self.has_focus
         here = shows and row.key == self.listing.cursor
