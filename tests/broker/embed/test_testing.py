@@ -180,6 +180,42 @@ def test_what_is_left_open_is_a_failure(run: PytestRun):
         assert f"ERROR test_it.py::test_{name} - Failed: left open" in done.stdout
 
 
+def test_asyncio_clients(run: PytestRun):
+    done = run(
+        """
+        import asyncio
+
+        import pytest
+        import stompy_broker
+
+        async def use(connect, settle):
+            async with connect() as client, connect(login="second") as other:
+                await other.message("/queue/orders", "one", confirm=True)
+                async with client.subscription("/queue/orders") as orders:
+                    message = await orders.get(timeout=5)
+                    if settle:
+                        await message.ack()
+                    else:
+                        await client.transaction("left")
+                        await client.send("BEGIN", transaction="t", receipt=True, confirm=True)
+
+        def test_settled(stompy_own_broker, stompy_broker, stompy_aio_connect):
+            assert stompy_broker is stompy_own_broker
+            asyncio.run(use(stompy_aio_connect, True))
+            assert stompy_own_broker.queue("orders").stats.acked == 1
+
+        def test_left_open(stompy_aio_connect):
+            asyncio.run(use(stompy_aio_connect, False))
+
+        @pytest.mark.stompy_leaks_allowed
+        def test_allowed(stompy_aio_connect):
+            asyncio.run(use(stompy_aio_connect, False))
+        """
+    )
+    assert outcome(done) == "3 passed, 1 error", done.stdout
+    assert "neither committed nor aborted left" in done.stdout
+
+
 def test_a_bad_setting_is_told(run: PytestRun):
     done = run(
         """

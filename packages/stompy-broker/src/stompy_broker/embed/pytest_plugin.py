@@ -3,8 +3,9 @@
 It is loaded in every test run of an environment where ``stompy-broker`` is installed. So it
 imports the broker only when a fixture is used, and does nothing to tests that use none.
 
-Fixtures: ``stompy_broker``, ``stompy_shared_broker``, ``stompy_connect``, ``stompy_client``,
-``stompy_start_broker`` and ``stompy_settings``. Marks: ``stompy_settings(**sections)`` and
+Fixtures: ``stompy_broker``, which is also called ``stompy_own_broker``, ``stompy_shared_broker``,
+``stompy_connect``, ``stompy_client``, ``stompy_aio_connect``, ``stompy_start_broker`` and
+``stompy_settings``. Marks: ``stompy_settings(**sections)`` and
 ``stompy_leaks_allowed(*kinds)``. They are explained in the manual, *Test your application*.
 """
 
@@ -16,7 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     import stompy
+    from stompy import aio
     from stompy_broker import RunningBroker
     from stompy_broker.embed.testing import Brokers, Leak
 
@@ -48,7 +52,7 @@ def stompy_settings() -> Mapping[str, object]:
 
 
 @pytest.fixture
-def stompy_broker(
+def stompy_own_broker(
     request: pytest.FixtureRequest, stompy_settings: Mapping[str, object]
 ) -> Iterator[RunningBroker]:
     """A broker for this test alone, on a free port, in memory."""
@@ -59,6 +63,12 @@ def stompy_broker(
     config = configured(stompy_settings, *reversed(marks))
     with checked(config, lambda found: _tell(request, found)) as broker:
         yield broker
+
+
+@pytest.fixture
+def stompy_broker(stompy_own_broker: RunningBroker) -> RunningBroker:
+    """The same; as an argument the name hides a module that is imported."""
+    return stompy_own_broker
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +95,12 @@ def stompy_start_broker(
 
 @pytest.fixture
 def stompy_connect(
-    request: pytest.FixtureRequest, stompy_broker: RunningBroker
+    request: pytest.FixtureRequest, stompy_own_broker: RunningBroker
 ) -> Iterator[Callable[..., stompy.STOMPClient]]:
     """Connects blocking clients to ``stompy_broker``; takes the arguments of `stompy.connect`."""
     from stompy_broker.embed.testing import Clients  # noqa: PLC0415 -- see the module
 
-    clients = Clients(stompy_broker, lambda found: _tell(request, found))
+    clients = Clients(stompy_own_broker, lambda found: _tell(request, found))
     yield clients.connect
     clients.close()
 
@@ -99,6 +109,21 @@ def stompy_connect(
 def stompy_client(stompy_connect: Callable[..., stompy.STOMPClient]) -> stompy.STOMPClient:
     """A blocking client that is connected to ``stompy_broker``."""
     return stompy_connect()
+
+
+@pytest.fixture
+def stompy_aio_connect(
+    request: pytest.FixtureRequest, stompy_own_broker: RunningBroker
+) -> Iterator[Callable[..., AbstractAsyncContextManager[aio.STOMPClient]]]:
+    """Connects asyncio clients to ``stompy_broker``, each for an ``async with``.
+
+    It takes the arguments of `stompy.aio.connect`; the clients belong to the loop of the test.
+    """
+    from stompy_broker.embed.testing import AsyncioClients  # noqa: PLC0415 -- see the module
+
+    clients = AsyncioClients(stompy_own_broker, lambda found: _tell(request, found))
+    yield clients.connect
+    clients.close()
 
 
 def _tell(request: pytest.FixtureRequest, found: list[Leak]) -> None:

@@ -6,12 +6,13 @@ other test runs do not pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
 import stompy
+from stompy import aio
 from stompy_broker.config import BrokerConfig, layered, load_config
 from stompy_broker.embed.inspect import BrokerTimeoutError
 from stompy_broker.embed.thread import RunningBroker, running
@@ -154,6 +155,45 @@ class Clients:
             found = leaks(self._broker.holdings(), connections=False)
         if found:
             self._tell(found)
+
+
+class AsyncioClients:
+    """Asyncio clients for one test, each closed at the end of its ``async with``.
+
+    Args:
+        broker: whose clients they are.
+        tell: called at the end with what they left open, if there is anything.
+    """
+
+    def __init__(self, broker: RunningBroker, tell: Callable[[list[Leak]], None]) -> None:
+        self._broker = broker
+        self._tell = tell
+        self._found: list[Leak] = []
+
+    @asynccontextmanager
+    async def connect(self, **arguments: object) -> AsyncIterator[aio.STOMPClient]:
+        """One more client, connected to the test's broker.
+
+        Args:
+            arguments: those of `stompy.aio.connect`.
+        """
+        before = self._addresses()
+        async with aio.connect(self._broker.url, **arguments) as client:  # type: ignore[arg-type]
+            ours = self._addresses() - before
+            yield client
+            # It looks now, because what is unsettled ends with the connection; who else connected
+            # at that very moment cannot be told from this client, and is not blamed for it.
+            if len(ours) == 1:
+                mine = [held for held in self._broker.holdings() if held.address in ours]
+                self._found += leaks(mine, connections=False)
+
+    def _addresses(self) -> set[str]:
+        return {held.address for held in self._broker.holdings()}
+
+    def close(self) -> None:
+        """Tell what was found."""
+        if self._found:
+            self._tell(self._found)
 
 
 def leaks(clients: Iterable[Holdings], *, connections: bool) -> list[Leak]:
