@@ -162,6 +162,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "wire.acceptor",
             "wire.intake",
             "wire.places",
+            "wire.proxy",
             "wire.tls",
             "wire.turns",
             "wire.websocket",

@@ -503,7 +503,7 @@ class Broker:
         connection.listener = next((url for url in self.urls if url.startswith(own)), "")
         connection.tls = None if tls is None else facts_of(tls)
         connection.ws = websocket is not None
-        connection.host = opening.host
+        connection.address, connection.host = opening.address, opening.host
         self._connections.hand_over(opening, connection)
         return connection
 

@@ -53,6 +53,12 @@ class ListenConfig(_Section):
     backlog: PositiveInt = Field(
         default=1024, description="Connections that may wait to be accepted."
     )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Connections to this port begin with a PROXY header (version 1 or 2), which "
+        "tells the client's address. Only where nobody but the load balancer can connect: the "
+        "header is believed.",
+    )
 
 
 class TLSConfig(_Section):
@@ -68,6 +74,12 @@ class TLSConfig(_Section):
         le=65535,
         description="A port for TLS alone; 0 picks a free one, -1 = TLS comes to `listen.port`, "
         "told apart by its first byte.",
+    )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Connections to `port` begin with a PROXY header (version 1 or 2), which "
+        "tells the client's address. Only where nobody but the load balancer can connect: the "
+        "header is believed.",
     )
     required: bool = Field(default=False, description="Refuse clients that do not speak TLS.")
     client_ca: str = Field(
@@ -103,6 +115,12 @@ class WebSocketConfig(_Section):
         le=65535,
         description="A port for WebSockets alone; 0 picks a free one, -1 = they come to the other "
         "ports, told apart by their first bytes.",
+    )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Connections to `port` begin with a PROXY header (version 1 or 2), which "
+        "tells the client's address. Only where nobody but the load balancer can connect: the "
+        "header is believed.",
     )
     allowed_origins: tuple[str, ...] = Field(
         default=("http://localhost:*", "http://127.0.0.1:*"),

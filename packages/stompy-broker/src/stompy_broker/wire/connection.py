@@ -148,7 +148,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
         self._transport = cast(asyncio.Transport, transport)
-        self.address, self.host = address_of(transport)
+        if self.address == "?":  # nobody has told it, as a load balancer does
+            self.address, self.host = address_of(transport)
         sock: socket.socket = transport.get_extra_info("socket")
         _keep_alive(sock)
         self._transport.set_write_buffer_limits(high=self._output_mark)

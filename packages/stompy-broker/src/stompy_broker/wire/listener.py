@@ -23,6 +23,7 @@ from stompy_broker.session.holdings import Holdings
 from stompy_broker.wire.acceptor import Acceptor, bind, last_words
 from stompy_broker.wire.connection import Connection, address_of, input_waits, let_go, read_little
 from stompy_broker.wire.intake import Intake
+from stompy_broker.wire.proxy import is_proxied, read_proxy_header
 from stompy_broker.wire.tls import Certificates, login_of
 from stompy_broker.wire.websocket import WebSocketServer
 
@@ -44,6 +45,10 @@ _HEAD_ANSWER = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 )
+_PROXIED = ProtocolError(
+    ErrorCode.ACCESS_REFUSED,
+    "this begins with a PROXY header; listen.proxy_protocol = true lets a load balancer send one",
+)
 _WANTS_TLS = ProtocolError(ErrorCode.ACCESS_REFUSED, "this port is only for TLS")
 
 
@@ -55,11 +60,13 @@ class Endpoint:
         host: to bind to.
         port: to bind to; 0 = a free one.
         schemes: what may be spoken.
+        proxied: whether a PROXY header comes first.
     """
 
     host: str
     port: int
     schemes: frozenset[Scheme]
+    proxied: bool = False
 
     @property
     def takes_tls(self) -> bool:
@@ -89,13 +96,16 @@ def endpoints_of(config: BrokerConfig) -> list[Endpoint]:
     found = []
     if web.port >= 0:
         shared -= _WEB
-        found.append((web.port, offered & _WEB))
+        found.append((web.port, offered & _WEB, web.proxy_protocol))
     if tls.port >= 0:
-        found.append((tls.port, shared & _SECURE))
+        found.append((tls.port, shared & _SECURE, tls.proxy_protocol))
         shared -= _SECURE
-    ports = [(config.listen.port, shared), *reversed(found)]
+    listen = config.listen
+    ports = [(listen.port, shared, listen.proxy_protocol), *reversed(found)]
     return [
-        Endpoint(config.listen.host, port, frozenset(schemes)) for port, schemes in ports if schemes
+        Endpoint(listen.host, port, frozenset(schemes), proxied)
+        for port, schemes, proxied in ports
+        if schemes
     ]
 
 
@@ -156,6 +166,7 @@ class Opening(asyncio.Protocol):
         self._tls: TLSLayer | None = None
         self._websocket: WebSocketServer | None = None
         self._first = b""
+        self._proxied = endpoint.proxied  # and the header has not come yet
         self._head = 0  # bytes of a request that is not complete
         self._handed_over = False
         self._ended = False
@@ -167,6 +178,10 @@ class Opening(asyncio.Protocol):
         """The socket is open."""
         self._transport = cast(asyncio.Transport, transport)
         self.address, self.host = address_of(transport)
+        if self._proxied:
+            # All come from the load balancer, so until it has told whom it speaks for each is
+            # somebody else.
+            self.host = self.address
         read_little(transport)
         self._refusal = self._house.admit(self)
         self._due = self.since + self._house.login_timeout
@@ -252,7 +267,37 @@ class Opening(asyncio.Protocol):
 
     # -- finding out ------------------------------------------------------------------------
 
+    def _read_proxy_header(self, data: bytes) -> bytes:
+        """Learn who the client is; give what comes behind the header."""
+        self._first += data
+        try:
+            header = read_proxy_header(self._first)
+        except ValueError as error:
+            self._refusal = ProtocolError(
+                ErrorCode.ACCESS_REFUSED, f"{error}, as this port is for a load balancer"
+            )
+            self._hand_over(b"")
+            return b""
+        if header is None:
+            return b""
+        self._proxied = False
+        rest, self._first = self._first[header.size :], b""
+        self._house.gone(self)
+        if header.host:
+            self.host = header.host
+            shown = f"[{header.host}]" if ":" in header.host else header.host
+            self.address = f"{shown}:{header.port}"
+        else:
+            assert self._transport is not None
+            self.address, self.host = address_of(self._transport)
+        self._refusal = self._house.admit(self)
+        return rest
+
     def _look_at(self, data: bytes) -> None:
+        if self._proxied:
+            data = self._read_proxy_header(data)
+            if not data:
+                return
         if self._tls is None and not self._first and data[0] == _TLS_HANDSHAKE:
             self._begin_tls()
         if self._tls is not None:
@@ -304,6 +349,8 @@ class Opening(asyncio.Protocol):
             raise LayerError("HTTP", f"its request has more than {_LONGEST_HEAD} bytes")
 
     def _begin_stomp(self, first: bytes) -> None:
+        if is_proxied(first) and self._refusal is None:
+            self._refusal = _PROXIED
         scheme = Scheme.STOMP if self._tls is None else Scheme.STOMPS
         if scheme not in self._endpoint.schemes and self._refusal is None:
             if self._tls is not None or Scheme.STOMPS not in self._endpoint.schemes:
