@@ -8,6 +8,7 @@ import pytest
 from tests.support.client_adapter import ClientAdapter
 from tests.support.wire import running_broker, stats, unique
 
+import stompy
 from stompy_broker import RunningBroker
 
 
@@ -172,3 +173,63 @@ def test_a_destination_is_no_command(client, destination):
     with pytest.raises(TypeError, match="the command must be text"):
         client.call("send", None)
     is_well(client, destination)
+
+
+@pytest.mark.parametrize("headers", ["a:b", 5, [("a", 1)]])
+def test_headers_of_the_wrong_kind(make, broker, client, destination, headers):
+    told = "headers must be a mapping"
+    for name in ("message", "post"):
+        with pytest.raises(TypeError, match=told):
+            client.call(name, destination, "x", headers=headers)
+    for name, arguments in (("send", ["SEND"]), ("subscribe", [destination])):
+        with pytest.raises(TypeError, match=told):
+            client.call(name, *arguments, headers=headers)
+    with pytest.raises(TypeError, match=told):
+        client.subscription(destination, headers=headers)
+    with pytest.raises(TypeError, match=told):
+        make().connect(broker.url, headers=headers)
+    is_well(client, destination)
+
+
+def test_a_transaction_is_named_by_its_id(client, destination):
+    transaction = client.call("transaction")
+    with pytest.raises(TypeError, match=r"it is txn\.id"):
+        client.message(destination, "x", transaction=transaction)
+    client.message(destination, "right", transaction=transaction.id)
+    with pytest.raises(TypeError, match="text, not int"):
+        client.call("transaction", 5)
+
+
+@pytest.mark.parametrize("receipt", [None, True, 5])
+def test_receipts_of_the_wrong_kind(client, receipt):
+    with pytest.raises(TypeError, match="takes the receipt id"):
+        client.call("wait_for_receipt", receipt)
+
+
+def test_what_a_subscription_cannot_settle(client, destination):
+    subscription = client.call("subscription", destination)
+    client.message(destination, "x")
+    frame = stompy.STOMPFrame("MESSAGE")
+    for wrong in (frame, "a1", None):
+        for settle in (subscription.ack, subscription.nack):
+            with pytest.raises(TypeError, match=r"client\.ack\(\) takes the ack header"):
+                client.run(settle, wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"versions": ["1.3"]}, ValueError, "there are '1.0', '1.1', '1.2'"),
+        ({"heart_beat": 10000}, TypeError, r"\(10000, 10000\), not 10000"),
+        ({"heart_beat": (1, 2, 3)}, TypeError, "two whole numbers"),
+    ],
+)
+def test_options_of_connect(make, broker, options, error, told):
+    with pytest.raises(error, match=told):
+        make().connect(broker.url, **options)
+
+
+def test_one_version_may_stand_by_itself(make, broker):
+    client = make()
+    client.connect(broker.url, versions="1.1")
+    assert client.client.version == "1.1"

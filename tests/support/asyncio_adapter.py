@@ -236,6 +236,9 @@ class AsyncioAdapter:
 
         return AsyncioTransaction(self._runner, self.client, self._runner.run(begun()))
 
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self._runner.run(function(*arguments))
+
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         async def called() -> Any:
             return await getattr(self.client, name)(*arguments, **options)

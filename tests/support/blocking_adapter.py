@@ -165,5 +165,8 @@ class BlockingAdapter:
     def transaction(self) -> BlockingTransaction:
         return BlockingTransaction(self.client, self.client.transaction())
 
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         return getattr(self.client, name)(*arguments, **options)

@@ -117,5 +117,8 @@ class ClientAdapter(Protocol):
 
     def transaction(self) -> TransactionAdapter: ...
 
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A call of something that the client gave."""
+
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Any call, as an application writes it; mistaken ones too."""

@@ -8,12 +8,13 @@ possible: in ``headers``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final, TypeVar
 
 from stompy.frame import AckMode, STOMPFrame
+from stompy.headers import Version
 from stompy.verbs import HeaderValue
 
 _REMEMBERED = 1000
@@ -276,6 +277,55 @@ def check_subscription_id(sub_id: object) -> None:
         raise TypeError(
             "unsubscribe() takes what subscribe() or subscription() returned, "
             f"not {type(sub_id).__name__}"
+        )
+
+
+def check_message(message: object) -> None:
+    """Whether a subscription can settle this.
+
+    Raises:
+        TypeError: it is no message that a subscription has given.
+    """
+    if not isinstance(message, STOMPFrame) or not hasattr(message, "settlement"):
+        raise TypeError(
+            "a subscription settles messages that it has given, "
+            f"not {type(message).__name__}; client.ack() takes the ack header"
+        )
+
+
+def check_receipt_id(receipt_id: object) -> None:
+    """Whether this can be the id of a receipt.
+
+    Raises:
+        TypeError: it is no text.
+    """
+    if not isinstance(receipt_id, str):
+        raise TypeError(
+            "wait_for_receipt() takes the receipt id that message(receipt=True) gave, "
+            f"not {type(receipt_id).__name__}"
+        )
+
+
+def versions_of(given: Sequence[Version | str] | Version | str) -> tuple[Version, ...]:
+    """Versions of STOMP to offer; a single one may stand by itself.
+
+    Raises:
+        ValueError: there is no such version; the text lists them.
+    """
+    several = (given,) if isinstance(given, str) else tuple(given)
+    return tuple(word_of(Version, one, "version of STOMP") for one in several)
+
+
+def check_heart_beat(given: object) -> None:
+    """Whether these are two intervals.
+
+    Raises:
+        TypeError: they are not.
+    """
+    if not (isinstance(given, tuple | list) and [type(one) for one in given] == [int, int]):
+        raise TypeError(
+            "heart_beat= takes two whole numbers of milliseconds, what we send and what we want: "
+            f"(10000, 10000), not {given!r}"
         )
 
 

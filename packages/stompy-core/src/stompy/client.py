@@ -26,7 +26,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from stompy.arguments import CONNECT
+from stompy.arguments import CONNECT, check_heart_beat, versions_of
 from stompy.callbacks import check_plain
 from stompy.dial import ConnectionSettings, dial
 from stompy.errors import STOMPError, STOMPException, STOMPTimeout
@@ -45,7 +45,7 @@ from stompy.transaction import STOMPTransaction
 from stompy.transport.address import AddressLike
 from stompy.transport.failover import read_addresses
 from stompy.transport.tls import TLS
-from stompy.verbs import HeaderValue, Introduction
+from stompy.verbs import HeaderValue, Introduction, merged
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
 
@@ -131,12 +131,13 @@ class STOMPClient(FrameReceiver):
         if on_state is not None:
             check_plain(on_state, "on_state", "it runs on a thread, where nothing is awaited")
         CONNECT.check(kv_headers)
+        check_heart_beat(heart_beat)
         if on_send is not None:
             check_plain(on_send, "on_send", "its caller awaits nothing")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
-            versions=tuple(Version(version) for version in versions),
+            versions=versions_of(versions),
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
@@ -145,7 +146,7 @@ class STOMPClient(FrameReceiver):
             on_send=on_send,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
-        introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
+        introduction = Introduction(login, passcode, host, merged(headers, kv_headers))
         line = Lifeline(
             supervised=policy is not None,
             send_timeout=send_timeout,

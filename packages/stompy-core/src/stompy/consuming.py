@@ -22,7 +22,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Literal, Self, cast
 
-from stompy.arguments import word_of
+from stompy.arguments import check_message, word_of
 from stompy.callbacks import check_done, check_plain
 from stompy.confirmations import Outcome
 from stompy.errors import (
@@ -520,6 +520,7 @@ class Subscription(Replier):
         """Acknowledge a message; see `Message.ack`."""
         if self._auto:
             return
+        check_message(message)
         if message.settlement is not None:
             message._claim(Settlement.ACKED)
             return
@@ -538,6 +539,7 @@ class Subscription(Replier):
         """Refuse a message; see `Message.nack`."""
         if self._auto:
             return
+        check_message(message)
         if message.settlement is not None:
             message._claim(Settlement.NACKED)
             return

@@ -19,6 +19,7 @@ from stompy.arguments import (
     check_bodies,
     check_command,
     check_destination,
+    check_receipt_id,
     json_body,
     json_bytes,
     json_headers,
@@ -35,7 +36,7 @@ from stompy.lifeline import Epoch, Lifeline
 from stompy.link import Link
 from stompy.message import Message
 from stompy.standing import Standing
-from stompy.verbs import HeaderValue, as_text, message_headers
+from stompy.verbs import HeaderValue, as_text, merged, message_headers
 
 
 class FrameSender(Standing):
@@ -146,7 +147,7 @@ class FrameSender(Standing):
         check_command(command)
         if kv_headers:
             SEND.check(kv_headers)
-        given = {**headers, **kv_headers}
+        given = merged(headers, kv_headers)
         if confirm:
             return self._confirmed(command, given, body, transaction, receipt, timeout)
         epoch = self._sending(transaction)
@@ -518,7 +519,9 @@ class FrameSender(Standing):
             STOMPError: the broker answered that frame with ERROR.
             OutcomeUnknown: the connection ended first; whether the frame took effect is not
                 known.
+            TypeError: this is no receipt id.
         """
+        check_receipt_id(receipt_id)
         line = self._last_line()
         asked_on = line.asked_on(receipt_id)
         if asked_on is None:

@@ -23,7 +23,7 @@ from stompy.message import Message
 from stompy.requesting import Replies
 from stompy.sending import FrameSender
 from stompy.subscriptions import SubscriptionId
-from stompy.verbs import HeaderValue, unsubscribe_headers
+from stompy.verbs import HeaderValue, merged, unsubscribe_headers
 from stompy.wanted import WantedSubscription
 
 _RECEIPT_SECONDS = 10.0
@@ -76,7 +76,7 @@ class Subscriber(FrameSender):
         mode = ack_mode_of(ack_mode)
         check_destination(dest)
         SUBSCRIBE.check(kv_headers)
-        wanted = WantedSubscription(sub_id, dest, mode, headers={**headers, **kv_headers})
+        wanted = WantedSubscription(sub_id, dest, mode, headers=merged(headers, kv_headers))
         epoch = line.want(wanted, send_acks)
         if epoch is not None:
             self._subscribe_on(epoch, wanted, receipt)
@@ -158,7 +158,7 @@ class Subscriber(FrameSender):
             if line.supervised:
                 return None  # the next connection will not have it
             raise line.error()
-        all_headers = unsubscribe_headers(sub_id, {**headers, **kv_headers})
+        all_headers = unsubscribe_headers(sub_id, merged(headers, kv_headers))
         try:
             # On no other connection: the next one does not know this subscription.
             return self._transmit(epoch, "UNSUBSCRIBE", all_headers, b"", None, receipt)
@@ -223,7 +223,7 @@ class Subscriber(FrameSender):
             prefetch=prefetch,
             durable=durable,
             selector=selector,
-            headers=dict(headers),
+            headers=merged(headers, {}),
             confirm=confirm,
         )
         if wanted.id in line.wanted:

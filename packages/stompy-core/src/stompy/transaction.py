@@ -13,7 +13,7 @@ from typing import Literal, Protocol, Self, overload
 from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError, STOMPException
 from stompy.frame import STOMPFrame
-from stompy.verbs import HeaderValue
+from stompy.verbs import HeaderValue, merged
 
 
 class TransactionClient(Protocol):
@@ -129,7 +129,7 @@ class STOMPTransaction:
         """
         self._check_open()
         TRANSACTION_MESSAGE.check(kv_headers)
-        all_headers = {**headers, **kv_headers}
+        all_headers = merged(headers, kv_headers)
         return self._client.message(destination, body, id, all_headers, receipt, self.id, json=json)
 
     @overload
@@ -178,7 +178,7 @@ class STOMPTransaction:
         """
         self._check_open()
         TRANSACTION_SEND.check(kv_headers)
-        return self._client.send(command, {**headers, **kv_headers}, body, self.id, receipt)
+        return self._client.send(command, merged(headers, kv_headers), body, self.id, receipt)
 
     def recv(self, timeout: float | None = None) -> STOMPFrame | None:
         """Receive the next message; an automatic ACK becomes part of the transaction.

@@ -31,7 +31,7 @@ class OpenTransactions:
         """A transaction begins on a connection."""
         self._open[txn_id] = OpenTransaction(epoch)
 
-    def check(self, txn_id: str, epoch: int, reason: STOMPError | None = None) -> None:
+    def check(self, txn_id: object, epoch: int, reason: STOMPError | None = None) -> None:
         """Whether a frame of this transaction may be sent on a connection.
 
         Args:
@@ -41,7 +41,13 @@ class OpenTransactions:
 
         Raises:
             TransactionLost: it belongs to a connection that has ended.
+            TypeError: this is no id.
         """
+        if not isinstance(txn_id, str):
+            raise TypeError(
+                f"transaction= takes the id of a transaction, which is text, not "
+                f"{type(txn_id).__name__}; with client.transaction() as txn it is txn.id"
+            )
         known = self._open.get(txn_id)
         if known is not None and known.epoch != epoch:
             raise lost_transaction(txn_id, reason)

@@ -70,6 +70,26 @@ class Introduction:
         return None if client_id is None else str(client_id)
 
 
+def merged(
+    headers: Mapping[str, HeaderValue], more: Mapping[str, HeaderValue]
+) -> dict[str, HeaderValue]:
+    """Headers, and those that were given as keywords.
+
+    Raises:
+        TypeError: ``headers`` is no mapping.
+    """
+    try:
+        return {**headers, **more}
+    except TypeError:
+        raise _no_headers(headers) from None
+
+
+def _no_headers(headers: object) -> TypeError:
+    return TypeError(
+        f"headers must be a mapping such as {{'priority': 9}}, not {type(headers).__name__}"
+    )
+
+
 def message_headers(
     destination: str,
     message_id: str | None,
@@ -77,8 +97,15 @@ def message_headers(
     more: Mapping[str, HeaderValue],
     dialect: Dialect,
 ) -> dict[str, HeaderValue]:
-    """Of SEND."""
-    all_headers: dict[str, HeaderValue] = {"destination": destination, **headers, **more}
+    """Of SEND.
+
+    Raises:
+        TypeError: ``headers`` is no mapping.
+    """
+    try:
+        all_headers: dict[str, HeaderValue] = {"destination": destination, **headers, **more}
+    except TypeError:
+        raise _no_headers(headers) from None
     if message_id is not None:
         all_headers[dialect.message_id_header] = message_id
     if dialect.routing:

@@ -36,7 +36,7 @@ from stompy.aio.signal import deadline_after
 from stompy.aio.subscribing import Subscriber
 from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
-from stompy.arguments import CONNECT
+from stompy.arguments import CONNECT, check_heart_beat, versions_of
 from stompy.callbacks import check_callable, check_plain
 from stompy.confirmations import Outcome
 from stompy.dial import ConnectionSettings, broker_error
@@ -57,7 +57,7 @@ from stompy.subscriptions import Duty
 from stompy.transport.address import Address, AddressLike
 from stompy.transport.failover import read_addresses
 from stompy.transport.tls import TLS
-from stompy.verbs import HeaderValue, Introduction
+from stompy.verbs import HeaderValue, Introduction, merged
 
 _CLOSE_SECONDS = 1.0
 
@@ -145,6 +145,7 @@ class STOMPClient(Subscriber):
         if on_state is not None:
             check_plain(on_state, "on_state", "it may create a task")
         CONNECT.check(kv_headers)
+        check_heart_beat(heart_beat)
         if on_send is not None:
             check_plain(
                 on_send, "on_send", "it is called in the middle of a send, where nothing is awaited"
@@ -152,7 +153,7 @@ class STOMPClient(Subscriber):
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
-            versions=tuple(Version(version) for version in versions),
+            versions=versions_of(versions),
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
@@ -161,7 +162,7 @@ class STOMPClient(Subscriber):
             on_send=on_send,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
-        introduction = Introduction(login, passcode, host, {**headers, **kv_headers})
+        introduction = Introduction(login, passcode, host, merged(headers, kv_headers))
 
         def one_round(owner: Owner, round: Sequence[Address]) -> Awaitable[Link]:
             return dial(round, introduction.to, settings, owner)

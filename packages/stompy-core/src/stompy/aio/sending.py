@@ -25,6 +25,7 @@ from stompy.arguments import (
     check_bodies,
     check_command,
     check_destination,
+    check_receipt_id,
     json_body,
     json_bytes,
     json_headers,
@@ -33,7 +34,7 @@ from stompy.confirmations import Outcome
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
 from stompy.frame import STOMPFrame, as_body
 from stompy.standing import Standing
-from stompy.verbs import HeaderValue, as_text, message_headers
+from stompy.verbs import HeaderValue, as_text, merged, message_headers
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ class FrameSender(Standing):
         check_command(command)
         if kv_headers:
             SEND.check(kv_headers)
-        given = {**headers, **kv_headers}
+        given = merged(headers, kv_headers)
         if confirm:
             return await self._confirmed(command, given, body, transaction, receipt, timeout)
         return await self._transmit(command, given, body, transaction, receipt)
@@ -507,7 +508,9 @@ class FrameSender(Standing):
             STOMPError: the broker answered that frame with ERROR.
             OutcomeUnknown: the connection ended first; whether the frame took effect is not
                 known.
+            TypeError: this is no receipt id.
         """
+        check_receipt_id(receipt_id)
         session = self._last_session()
         link = session.asked_on(receipt_id)
         with session.urgently():

@@ -25,7 +25,7 @@ from stompy.arguments import (
 from stompy.confirmations import Outcome
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPTimeout
 from stompy.frame import AckWord
-from stompy.verbs import HeaderValue, request_headers, unsubscribe_headers
+from stompy.verbs import HeaderValue, merged, request_headers, unsubscribe_headers
 from stompy.wanted import WantedSubscription
 
 _RECEIPT_SECONDS = 10.0
@@ -71,7 +71,7 @@ class Subscriber(FrameSender):
         check_destination(dest)
         SUBSCRIBE.check(kv_headers)
         wanted = WantedSubscription(
-            id or self._new_id("s"), dest, mode, headers={**headers, **kv_headers}
+            id or self._new_id("s"), dest, mode, headers=merged(headers, kv_headers)
         )
         return Opening(self._subscribe(wanted, send_acks, receipt))
 
@@ -172,7 +172,7 @@ class Subscriber(FrameSender):
             prefetch,
             durable,
             selector,
-            dict(headers),
+            merged(headers, {}),
             confirm,
         )
         return Opening(self._hold(wanted, timeout))
@@ -262,7 +262,7 @@ class Subscriber(FrameSender):
         session.wanted.remove(sub_id)
         if session.is_between:
             return None  # the next connection will not have it
-        given = unsubscribe_headers(sub_id, {**headers, **kv_headers})
+        given = unsubscribe_headers(sub_id, merged(headers, kv_headers))
         return await self._transmit("UNSUBSCRIBE", given, b"", None, receipt)
 
     async def request(

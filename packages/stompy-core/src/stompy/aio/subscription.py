@@ -28,7 +28,7 @@ from stompy.aio.message import Message
 from stompy.aio.replying import Replier
 from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
-from stompy.arguments import word_of
+from stompy.arguments import check_message, word_of
 from stompy.callbacks import check_callable, check_done
 from stompy.consuming import DRAIN_SECONDS, OnError, OnErrorWord
 from stompy.errors import (
@@ -339,6 +339,7 @@ class Subscription(Replier):
 
     async def ack(self, message: Message, transaction: str | None = None) -> None:
         """Acknowledge a message; see `stompy.aio.Message.ack`."""
+        check_message(message)
         await self._settle(message, Settlement.ACKED, "ACK", {}, transaction)
 
     async def nack(
@@ -350,6 +351,7 @@ class Subscription(Replier):
         transaction: str | None = None,
     ) -> None:
         """Refuse a message; see `stompy.aio.Message.nack`."""
+        check_message(message)
         headers: dict[str, str] = {}
         if self._settles and message.settlement is None:
             headers = self._session.dialect.nack_headers(requeue, delay, reason)
