@@ -22,7 +22,7 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"callbacks", "errors", "forks", "limits", "display", "timeouts"},
+        {"callbacks", "errors", "forks", "limits", "display", "timeouts", "worker"},
         {"rows"},
         {
             "dialect",
@@ -212,6 +212,7 @@ IMPURE = {
         "transport.streams",
         "transport.tls",
         "inbox",
+        "worker",
         "dial",
         "link",
         "mail",

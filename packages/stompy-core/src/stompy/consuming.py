@@ -42,6 +42,7 @@ from stompy.replying import Replier
 from stompy.subscriptions import delivery_token, settlement_headers
 from stompy.timeouts import nothing_came
 from stompy.wanted import WantedSubscription
+from stompy.worker import Worker
 
 logger = logging.getLogger("stompy")
 
@@ -62,35 +63,6 @@ class OnError(StrEnum):
 
 OnErrorWord = OnError | Literal["nack", "dead-letter", "stop"]
 """The same as callers write it."""
-
-
-class Worker(threading.Thread):
-    """Runs handlers. Its end can be waited for again where that was interrupted.
-
-    Before Python 3.13 a `join` that is interrupted takes the thread for ended.
-    """
-
-    def __init__(self, work: Callable[[], None], name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self._work = work
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Work until there is nothing more to do."""
-        try:
-            self._work()
-        finally:
-            self._over.set()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return self._over.is_set()
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
-        if self._over.wait(timeout):
-            self.join()
 
 
 class Subscription(Replier):
@@ -202,8 +174,8 @@ class Subscription(Replier):
 
         A message that the function has not settled is acknowledged when it returns, whatever it
         returns. It runs on threads of its own and may call anything, also `unsubscribe`, which
-        then takes effect when all handlers have returned. After Ctrl-C here those at work are
-        waited for, as by `unsubscribe`.
+        then takes effect when all handlers have returned. Ctrl-C here ends the handlers, having
+        waited for those at work, and not the subscription: it can be handled again.
 
         >>> def work(message: stompy.Message) -> None:  # doctest: +SKIP
         ...     print(message.text)
@@ -231,8 +203,12 @@ class Subscription(Replier):
         policy = word_of(OnError, on_error, "on_error")
         if self._ended:
             raise self._why_ended()
+        interrupted = threading.Event()
         workers = [
-            Worker(lambda: self._work(function, policy), f"stompy handler {number} of {self.id}")
+            Worker(
+                lambda: self._work(function, policy, interrupted),
+                f"stompy handler {number} of {self.id}",
+            )
             for number in range(concurrency)
         ]
         self._line.working.add(self)
@@ -248,12 +224,24 @@ class Subscription(Replier):
             self._line.working.discard(self)
         except BaseException:
             # Ctrl-C here is not to leave handlers at work behind.
-            self.unsubscribe()
+            interrupted.set()
+            self._inbox.look_again()
+            deadline = monotonic() + DRAIN_SECONDS
+            for worker in workers:
+                worker.wait(max(0.0, deadline - monotonic()))
             raise
         self._check_reason()
 
-    def _work(self, function: Callable[[Message], object], policy: OnError) -> None:
-        while (frame := self._inbox.get()) is not None:
+    def _work(
+        self,
+        function: Callable[[Message], object],
+        policy: OnError,
+        interrupted: threading.Event,
+    ) -> None:
+        def goes_on() -> bool:
+            return not interrupted.is_set()
+
+        while (frame := self._inbox.get_while(goes_on)) is not None:
             message = cast("Message", frame)
             try:
                 check_done(function(message), function)
@@ -276,7 +264,7 @@ class Subscription(Replier):
         if message.settlement is None:
             try:
                 message.ack()
-            except STOMPException as error:
+            except (STOMPException, ValueError) as error:  # the latter: it names no delivery
                 logger.warning("message %s was not acknowledged: %s", message.id, error)
 
     def _failed(self, message: Message, error: BaseException, policy: OnError) -> None:
@@ -289,7 +277,7 @@ class Subscription(Replier):
         if message.settlement is None:
             try:
                 message.nack(requeue=policy is not OnError.DEAD_LETTER, reason=type(error).__name__)
-            except STOMPException as failure:
+            except (STOMPException, ValueError) as failure:
                 logger.warning("message %s was not refused: %s", message.id, failure)
         if policy is OnError.STOP:
             self._reason = error

@@ -119,6 +119,28 @@ class Inbox:
             pass  # what is raised below is not to tell of this
         return self._get_waiting(timeout)
 
+    def get_while(self, wanted: Callable[[], bool]) -> STOMPFrame | None:
+        """The next frame, or None when none will come or is wanted; `look_again` says so."""
+        if wanted():
+            try:
+                return self._current.popleft()
+            except IndexError:
+                pass
+        with self._lock:
+            while wanted():
+                with suppress(IndexError):
+                    return self._current.popleft()
+                if not self._move():
+                    if self._ended:
+                        break
+                    self._something_arrived.wait()
+        return None
+
+    def look_again(self) -> None:
+        """What `get_while` was told has changed."""
+        with self._lock:
+            self._something_arrived.notify_all()
+
     def _get_waiting(self, timeout: float | None) -> STOMPFrame | None:
         deadline = None if timeout is None else monotonic() + timeout
         with self._lock:

@@ -212,7 +212,7 @@ class Subscription(Replier):
                     await self._refuse(message, error, requeue=policy is not OnError.DEAD_LETTER)
                 elif message.settlement is None:
                     await message.ack()
-            except STOMPException as failure:
+            except (STOMPException, ValueError) as failure:  # the latter: it names no delivery
                 logger.warning("message %s was not settled: %s", message.id, failure)
             if error is not None and policy is OnError.STOP:
                 self._stopped_by = self._stopped_by or error
