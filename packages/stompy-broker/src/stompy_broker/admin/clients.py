@@ -154,10 +154,10 @@ class ClientCensus:
         """Since when the oldest delivery waits to be settled, and for how many seconds."""
         if not isinstance(subscription, AckSubscription):
             return None, 0.0
-        owed = [next(iter(held)) for held in (subscription.unacked, subscription.claimed) if held]
-        if not owed:
+        oldest = subscription.oldest
+        if oldest is None:
             return None, 0.0
-        since = subscription.marks.when(min(owed))
+        since = subscription.marks.when(oldest)
         return moment.when(since), moment.now - since
 
     def consumers_of(self, name: str, moment: Moment) -> list[SubscriptionRow]:

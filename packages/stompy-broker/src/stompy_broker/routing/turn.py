@@ -34,21 +34,18 @@ class Marks:
         self._marks: list[tuple[int, float]] = []
         self.last: float | None = None
 
-    def add(self, number: int, now: float, oldest: int) -> None:
-        """The first delivery of a moment.
-
-        Args:
-            number: its number.
-            now: the moment.
-            oldest: the lowest number that matters.
-        """
+    def add(self, number: int, now: float) -> bool:
+        """The first delivery of a moment, and the moment; say whether `trim` has to follow."""
         self.last = now
+        self._marks.append((number, now))
+        return len(self._marks) > self.MOST
+
+    def trim(self, oldest: int) -> None:
+        """Become fewer; ``oldest`` is the lowest number that matters."""
         marks = self._marks
-        marks.append((number, now))
-        if len(marks) > self.MOST:
-            del marks[: self._place(oldest)]
-            if len(marks) > self.MOST // 2:
-                del marks[1:-1:2]
+        del marks[: self._place(oldest)]
+        if len(marks) > self.MOST // 2:
+            del marks[1:-1:2]
 
     def when(self, number: int) -> float:
         """When a delivery was made that matters."""

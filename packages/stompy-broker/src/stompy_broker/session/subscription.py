@@ -277,8 +277,8 @@ class AckSubscription(Subscription):
         tail = message.tail(self._version)  # before anything is noted: it may fail
         number = self._delivered = self._delivered + 1
         now = self._turn.now
-        if now is not self.marks.last:
-            self.marks.add(number, now, next(iter(self.unacked), number))
+        if now is not self.marks.last and self.marks.add(number, now):
+            self.marks.trim(self.oldest or number)
         self.unacked[number] = message
         self.credit -= 1
         lent = self.lent = self.lent + message.size
@@ -334,6 +334,12 @@ class AckSubscription(Subscription):
         self._loans.holders -= 1
         self._loans.forget(self.resume)
         self.unacked.clear()
+
+    @property
+    def oldest(self) -> int | None:
+        """The number of the oldest delivery that is not settled; None = all are."""
+        firsts = [next(iter(held)) for held in (self.unacked, self.claimed) if held]
+        return min(firsts, default=None)
 
     def unsettled(self) -> Iterable[Message]:
         """What was delivered and neither settled nor claimed by a transaction."""

@@ -86,7 +86,7 @@ def add_to(commands: Commands) -> None:
         "--count",
         metavar="COUNT",
         type=at_least(1, _MOST, "messages"),
-        help="end after so many",
+        help="end after so many, and ask for no more at once",
     )
     _add_timeout(listen, "end when nothing came for S seconds", None)
     _add_format(listen)
