@@ -123,8 +123,8 @@ def test_more_connections_than_allowed():
         "BEGIN\ntransaction:{n}\n\n\0SEND\ntransaction:{n}\ndestination:/temp-queue/{n}\n{more}\n\0",
     ],
 )
-def test_more_temporary_queues_than_subscriptions(frame: str):
-    with running_broker(limits={"subscriptions": 3}) as broker, Pair(broker.port) as pair:
+def test_more_temporary_queues_than_allowed(frame: str):
+    with running_broker(limits={"temporary_queues": 3}) as broker, Pair(broker.port) as pair:
         with Peer.open(broker.port) as peer:
             for n in range(3):
                 peer.send(frame.format(n=n, more=""))
