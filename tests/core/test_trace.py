@@ -23,6 +23,14 @@ def test_frames_are_one_line_each_without_secrets_and_bodies(frames):
     ]
 
 
+def test_what_an_application_calls_a_secret_is_none_of_the_logs(frames):
+    trace = trace_for(None)
+    names = ("api_key", "X-Auth-Token", "client.secret", "keyboard", "x-dead-letter-routing-key")
+    trace.sending("SEND", dict.fromkeys(names, "canary"), b"")
+    shown = frames.messages[0].split()[2:-1]
+    assert [header.partition(":")[2] for header in shown] == ["***"] * 3 + ["canary"] * 2
+
+
 def test_nobody_looks_where_nobody_wants_to():
     assert trace_for(None) is None
 

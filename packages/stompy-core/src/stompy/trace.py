@@ -16,6 +16,24 @@ from stompy.verbs import as_text
 
 logger = logging.getLogger("stompy.frames")
 
+_SECRETS = frozenset(
+    (
+        "auth",
+        "authorization",
+        "cookie",
+        "credentials",
+        "key",
+        "login",
+        "passcode",
+        "password",
+        "secret",
+        "token",
+    )
+)
+"""Words in the name of a header whose value stays out of logs, the application's own included."""
+
+_NO_SECRETS = frozenset(("x-dead-letter-routing-key",))
+
 
 class Trace:
     """Looks at the frames of one connection.
@@ -63,6 +81,13 @@ def _line(frame: STOMPFrame) -> str:
     """One line, whatever is in the frame."""
     headers = "".join(
         f" {name}:{value}" if (name + value).isprintable() else f" {name!r}:{value!r}"
-        for name, value in frame._shown_headers().items()
+        for name, value in _shown(frame._shown_headers())
     )
     return f"{frame.Command}{headers} body:{len(frame.Body)}B"
+
+
+def _shown(headers: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    for name, value in headers.items():
+        words = name.lower().replace("_", "-").replace(".", "-").split("-")
+        hidden = not _SECRETS.isdisjoint(words) and name not in _NO_SECRETS
+        yield name, "***" if hidden else value
