@@ -85,7 +85,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "stompy_broker": [
-        {"complaints", "version", "seldom"},
+        {"complaints", "posix", "version", "seldom"},
         {"clock", "destination", "message", "auth", "session", "session.holdings"},
         {
             "routing",

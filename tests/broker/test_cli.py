@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.secure import authority, certificate
 from tests.support.wire import cheap_hash, until
 
 import stompy
 from stompy_broker.auth import matches
 from stompy_broker.users import write_users
+from stompy_broker.wire.tls import doubts_of
 
 COMMAND = [sys.executable, "-m", "stompy_broker"]
 
@@ -114,6 +118,43 @@ def test_check(tmp_path: Path) -> None:
     file.write_text("[listen]\nport = 1234\n")
     result = run("check", str(file))
     assert (result.returncode, result.stdout) == (0, f"{file}: valid\n")
+
+
+def test_a_configuration_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_bytes(b"\xef\xbb\xbf[listen]\r\nport = 1234\r\n")
+    result = run("check", str(file))
+    assert (result.returncode, result.stdout) == (0, f"{file}: valid\n")
+
+
+def test_check_warns_of_certificates_that_are_not_valid_now(tmp_path: Path) -> None:
+    file, now = tmp_path / "broker.toml", datetime.now(UTC)
+    for name, ends in (("old", now - timedelta(days=1)), ("good", now + timedelta(days=1))):
+        issued = authority().issue_cert("localhost", not_before=now - timedelta(9), not_after=ends)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+        (tmp_path / f"{name}.pem").chmod(0o600)
+        file.write_text(f"[tls]\ncert = '{tmp_path / name}.pem'\n")
+        result = run("check", str(file))
+        assert result.returncode == 0
+        told = f"tls.cert '{tmp_path / name}.pem' has expired on {ends:%Y-%m-%d %H:%M} UTC"
+        assert (told in result.stderr + result.stdout) == (name == "old")
+    (cert,) = certificate("localhost").cert_chain_pems
+    cert.write_to_path(str(tmp_path / "cert.pem"))
+    before = doubts_of(str(tmp_path / "cert.pem"), datetime(1990, 1, 1, tzinfo=UTC))
+    assert "is not valid before 2000-01-01" in before[0]
+    (tmp_path / "odd.pem").write_text(f"{ssl.PEM_HEADER}\nMAA=\n{ssl.PEM_FOOTER}\n")
+    assert doubts_of(str(tmp_path / "odd.pem"), now) == []
+
+
+@pytest.mark.parametrize("missing", ["fcntl", "resource"])
+@pytest.mark.parametrize("use", ["stompy_broker.running", "from stompy_broker.cli import main"])
+def test_elsewhere_than_on_posix_it_says_so(missing: str, use: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import stompy_broker; {use}"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: stompy-broker needs a POSIX system, such as Linux")
 
 
 def test_check_looks_at_the_files_that_are_named(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_one_set_as_text(broker: RunningBroker) -> None:
     assert row[1:4] == ["3", "0", "0"]
 
 
+def test_a_locale_that_has_not_all_letters_replaces_them(broker: RunningBroker) -> None:
+    result = run(broker.url, "--once", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0
+    assert "?" in result.stdout
+
+
 def test_csv_of_one_kind(broker: RunningBroker) -> None:
     result = run(broker.url, "--csv", "--kind", "queues")
     (row,) = csv.DictReader(result.stdout.splitlines())

@@ -62,6 +62,11 @@ def test_what_went_in_comes_out(tmp_path):
     assert replay.position == START + 2000
 
 
+def test_it_is_for_its_owner_alone(tmp_path):
+    record(tmp_path / "r", [second(0, {"a": 1})])
+    assert (tmp_path / "r").stat().st_mode & 0o777 == 0o600
+
+
 def test_it_begins_with_the_first_snapshot_not_with_an_event_of_before(tmp_path):
     old = envelope("event", -60, {"type": "queue.created", "at": START - 60_000})
     recording = record(tmp_path / "r", [[old], second(0, {"a": 1}), second(1, {"a": 2}, base=0)])

@@ -9,6 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +52,7 @@ from stompy_broker.wire.intake import Intake
 from stompy_broker.wire.layered import LayeredConnection
 from stompy_broker.wire.listener import House, Opening, endpoints_of, listen
 from stompy_broker.wire.places import Places
-from stompy_broker.wire.tls import Certificates, facts_of
+from stompy_broker.wire.tls import Certificates, doubts_of, facts_of
 from stompy_broker.wire.turns import Turns
 from stompy_broker.wire.websocket import WebSocketServer
 
@@ -558,6 +559,7 @@ def doubts(config: BrokerConfig, users: Mapping[str, str]) -> list[str]:
         *unknown_users(config, users),
         *(exposed("security.users_file", security.users_file) if security.users_file else ()),
         *(exposed("tls.key", tls.key or tls.cert) if tls.cert else ()),
+        *(doubts_of(tls.cert, datetime.now(UTC)) if tls.cert else ()),
     ]
 
 

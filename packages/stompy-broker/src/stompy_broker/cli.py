@@ -9,7 +9,6 @@ import gc
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from stompy_broker.cli_users import user
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
 from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.policy import Policies
+from stompy_broker.posix import resource
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.compaction import compact_directory
 from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected

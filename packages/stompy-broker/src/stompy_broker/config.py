@@ -449,7 +449,7 @@ def load_config(
     """
     where = where if file is None else str(file)
     try:
-        content = {} if file is None else tomllib.loads(file.read_text(encoding="utf-8"))
+        content = {} if file is None else tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -45,7 +45,7 @@ def read_users(file: Path) -> dict[str, str]:
         UsersFileError: the file cannot be read, or a line of it is not right.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8"
         raise UsersFileError(f"{file}: cannot be read: {reason}") from None

@@ -100,7 +100,7 @@ def read(path: Path | None, profile: str | None, context: click.Context) -> Conf
 
 def _load(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
     except ValueError as error:

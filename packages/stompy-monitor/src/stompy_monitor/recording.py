@@ -9,6 +9,7 @@ crash leaves behind plays up to the cut. Bodies and secrets never come here.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ _EVENT, _HEAD = b'"kind":"event"', 80
 
 class NoRecording(ValueError):  # noqa: N818 -- says what the file is not
     """A file that is no recording, or of a later format."""
+
+
+def _for_its_owner(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
 class Recorder:
@@ -47,7 +52,8 @@ class Recorder:
         self._begin()
 
     def _begin(self) -> None:
-        self._file: BinaryIO = self.path.open("wb")
+        # It holds what the broker shows to operators only.
+        self._file: BinaryIO = os.fdopen(_for_its_owner(self.path), "wb")
         self._zlib = zlib.compressobj(6)
         self.written = 0
         self._key_at: float | None = None

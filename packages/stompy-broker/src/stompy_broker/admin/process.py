@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from stompy_broker.posix import resource
 
 _SLOW_SECONDS = 5.0
 """What takes longer to find out is found out this often."""

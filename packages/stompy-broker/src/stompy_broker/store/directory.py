@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from stompy_broker.posix import fcntl
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.schema import check_ours, migrate
 
@@ -26,6 +27,8 @@ log = logging.getLogger("stompy_broker.store")
 
 FILE = "messages.db"
 LOCK = "lock"
+
+_FILE_MODE = 0o600
 
 WAL_BYTES = 16 * 1024 * 1024
 """Length of the WAL from the start; the store carries it over before it grows longer."""
@@ -53,11 +56,19 @@ def lock_directory(directory: Path) -> int:
     Raises:
         StoreError: another process has it, or it cannot be written to.
     """
+    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         _make(directory)
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _check_rights(directory)
+        descriptor = os.open(directory / LOCK, how, _FILE_MODE)
     except OSError as error:
-        raise StoreError(f"{directory}: cannot be used: {error.strerror}") from None
+        raise StoreError(f"{directory}: cannot be used: {_reason(directory, error)}") from None
+    if not _is_ours(descriptor):
+        os.close(descriptor)
+        raise StoreError(
+            f"{directory / LOCK}: is no plain file of its own, and may lead to a file of somebody "
+            "else; remove it"
+        )
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -72,6 +83,42 @@ def lock_directory(directory: Path) -> int:
         # On a full disk the lock holds, and names nobody.
         log.warning("%s: the process id could not be written", directory / LOCK)
     return descriptor
+
+
+def _reason(directory: Path, error: OSError) -> str:
+    if error.errno == errno.ELOOP and (directory / LOCK).is_symlink():
+        return f"{LOCK} is a symbolic link, which the broker does not follow; remove it"
+    return str(error.strerror)
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Whether an open file is one of which nothing else is known by another name."""
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+
+
+def _check_rights(directory: Path) -> None:
+    """Who else may write to a directory may have the broker read and overwrite what they want.
+
+    Raises:
+        StoreError: everybody may, or somebody else owns it.
+        OSError: it cannot be looked at.
+    """
+    status = directory.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    owner, us = status.st_uid, os.geteuid()
+    if owner not in (us, 0):
+        foreign = f"{directory}: belongs to user id {owner}, and this is {us}; `chown` it"
+        if us:
+            raise StoreError(f"{foreign}, or use a directory of your own")
+        log.warning("%s", foreign)
+    if mode & stat.S_IWOTH:
+        raise StoreError(
+            f"{directory}: others may write to it (mode {mode:04o}), and could have the broker "
+            f"overwrite files of yours; `chmod 700 {directory}`"
+        )
+    if mode & stat.S_IWGRP:
+        log.warning("%s: its group may write to it (mode %04o); chmod g-w it", directory, mode)
 
 
 def open_database(file: Path) -> tuple[sqlite3.Connection, bool]:
@@ -221,7 +268,13 @@ def connect(file: Path) -> sqlite3.Connection:
         oldest = ".".join(map(str, _OLDEST_SQLITE))
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; {oldest} is needed")
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
+    for one in (file, file.with_name(f"{file.name}-wal")):
+        if one.is_symlink():
+            raise StoreError(
+                f"{one}: is a symbolic link, which the broker does not follow; remove it, or give "
+                "the directory that it leads to"
+            )
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     try:
         # One connection only, so that there is no shared memory beside the WAL.
@@ -287,6 +340,7 @@ def _make(directory: Path) -> None:
     if directory.is_dir():
         return
     directory.mkdir(parents=True, mode=0o700)
+    directory.chmod(0o700)  # whatever the umask, and whatever the directory above hands down
     descriptor = os.open(directory.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

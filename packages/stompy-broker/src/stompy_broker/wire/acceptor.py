@@ -12,12 +12,12 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import socket
 from collections.abc import Callable
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol import ServerProtocol
+from stompy_broker.posix import resource
 from stompy_broker.seldom import Seldom
 
 log = logging.getLogger("stompy_broker.connection")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 from stompy.admin.parts import Tls
@@ -68,6 +70,63 @@ def _words(error: Exception) -> str:
         reason = (error.reason or "").replace("_", " ").lower()
         return reason or "holds no PEM certificate or key that fits"
     return getattr(error, "strerror", None) or str(error)
+
+
+def doubts_of(file: str, now: datetime) -> list[str]:
+    """What to say of the time for which a certificate is valid; for people.
+
+    Args:
+        file: its PEM file, which can be used.
+        now: what time it is, with time zone.
+    """
+    try:
+        pem = Path(file).read_text(encoding="ascii", errors="replace")
+        end = pem.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)
+        begins, ends = _validity(ssl.PEM_cert_to_DER_cert(pem[pem.index(ssl.PEM_HEADER) : end]))
+    except (OSError, ValueError, IndexError):  # OpenSSL can use it, and knows more forms than we
+        return []
+    if ends < now:
+        return [f"tls.cert {file!r} has expired on {ends:%Y-%m-%d %H:%M} UTC; clients refuse it"]
+    if begins > now:
+        return [f"tls.cert {file!r} is not valid before {begins:%Y-%m-%d %H:%M} UTC"]
+    return []
+
+
+def _validity(certificate: bytes) -> tuple[datetime, datetime]:
+    """From when to when a certificate is valid (RFC 5280, 4.1)."""
+    _, body = _element(certificate)
+    fields = _elements(_element(body)[1])
+    if fields[0][0] == _VERSION:
+        del fields[0]
+    _serial, _signature, _issuer, (_, validity), *_ = fields
+    begins, ends = (_time(*element) for element in _elements(validity))
+    return begins, ends
+
+
+_VERSION, _UTC_TIME = 0xA0, 0x17
+
+
+def _element(data: bytes) -> tuple[int, bytes]:
+    """Tag and content of the first DER element."""
+    return _elements(data)[0]
+
+
+def _elements(data: bytes) -> list[tuple[int, bytes]]:
+    found, at = [], 0
+    while at < len(data):
+        tag, length, at = data[at], data[at + 1], at + 2
+        if length & 0x80:
+            octets = length & 0x7F
+            length, at = int.from_bytes(data[at : at + octets], "big"), at + octets
+        found.append((tag, data[at : at + length]))
+        at += length
+    return found
+
+
+def _time(tag: int, content: bytes) -> datetime:
+    text = content.decode("ascii")
+    form = "%y%m%d%H%M%SZ" if tag == _UTC_TIME else "%Y%m%d%H%M%SZ"
+    return datetime.strptime(text, form).replace(tzinfo=UTC)
 
 
 def login_of(connection: ssl.SSLObject, source: str) -> str | None:
