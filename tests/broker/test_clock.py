@@ -7,7 +7,7 @@ import weakref
 import pytest
 from tests.support.house import Time
 
-from stompy_broker.clock import Clock
+from stompy_broker.clock import Clock, Wall
 
 
 def test_rings_in_order_and_once() -> None:
@@ -164,3 +164,18 @@ def test_an_alarm_that_has_ended_cannot_be_set() -> None:
     alarm.set(1.0)
     time.advance(2.0)
     assert rung == []
+
+
+def test_the_wall_follows_small_corrections_and_no_steps(caplog: pytest.LogCaptureFixture) -> None:
+    real, now = 1_000_000, 0.0
+    wall = Wall(lambda: real, lambda: now)
+    assert wall() == 1_000_000
+    real, now = 1_010_400, 10.0
+    assert wall() == 1_010_400, "slewed by 400 ms"
+    for _ in range(3):
+        real, now = real + 1000 + 3_600_000 * (now == 10.0), now + 1.0
+        assert wall() == 1_010_400 + int((now - 10.0) * 1000), "set forward by an hour"
+    assert len(caplog.records) == 1
+    assert "forward by 3600 s" in caplog.text
+    real -= 3_600_000
+    assert wall() == real, "and back"

@@ -585,3 +585,19 @@ def test_a_version_beyond_the_sub_protocol_is_refused(broker: RunningBroker) -> 
     with WebPeer(broker.port, versions=("v11.stomp",)) as peer:
         peer.send("CONNECT\naccept-version:1.2\nhost:/\n\n\0")
         assert peer.expect("ERROR")["version"] == "1.0,1.1"
+
+
+def test_nothing_is_written_to_who_was_told_off_and_stays(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The goodbye of a broker that stops is not for those to whom it has said all."""
+    with stompy_broker.running(fast_config(times={"linger": 5.0})) as broker:
+        with Peer(broker.port) as http, WebPeer(broker.port) as web, Peer(broker.port) as stomp:
+            http.send("POST / HTTP/1.1\r\n\r\n")
+            assert http.octets(12) == b"HTTP/1.1 400"
+            stomp.send("NONSENSE\n\n\0")
+            stomp.expect("ERROR")
+            web.send("NONSENSE\n\n\0")
+            web.expect("ERROR")
+            broker.stop()
+    assert not [r for r in caplog.records if r.levelname == "ERROR" or r.exc_info]

@@ -27,7 +27,7 @@ from stompy_broker.admin.desk import StaffedDesk
 from stompy_broker.admin.process import Process
 from stompy_broker.admin.streams import Identity
 from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Memory, Users
-from stompy_broker.clock import Clock
+from stompy_broker.clock import Clock, Wall
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.login import Logins
 from stompy_broker.message import Message
@@ -178,7 +178,7 @@ class Broker:
         self._store = self._open_store()
         self._router = Router(
             self._clock,
-            _wall_ms,
+            Wall(_wall_ms, loop.time),
             self._store,
             Policies(config.policy),
             memory_mark=mark,

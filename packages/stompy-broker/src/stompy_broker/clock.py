@@ -167,4 +167,43 @@ class Clock:
             )
 
 
+class Wall:
+    """Milliseconds since the epoch, that go on evenly while somebody sets the system's clock.
+
+    What has a time to live, or is to come back after a while, must not end or wait because of that.
+    Small corrections are followed; a step counts after a restart only, which the log says.
+
+    Args:
+        real: gives the time of the system's clock in milliseconds since the epoch.
+        now: gives the time in seconds; it only goes forward.
+    """
+
+    __slots__ = ("_base", "_now", "_real", "_told")
+
+    def __init__(self, real: Callable[[], int], now: Callable[[], float]) -> None:
+        self._real = real
+        self._now = now
+        self._base = real() - int(now() * 1000)
+        self._told = 0
+
+    def __call__(self) -> int:
+        """The time."""
+        real, even = self._real(), self._base + int(self._now() * 1000)
+        step = real - even
+        if -_SMALL < step < _SMALL:
+            self._base += step
+            return real
+        if not -_SMALL < step - self._told < _SMALL:
+            self._told = step
+            log.warning(
+                "the system's clock was set %s by %.0f s: times of messages, and how long they "
+                "live, go on by the old one until the broker starts again",
+                "forward" if step > 0 else "back",
+                abs(step) / 1000,
+            )
+        return even
+
+
+_SMALL = 1000
+"""Milliseconds by which a clock may be corrected without anybody's noticing."""
 _NEVER = float("inf")

@@ -141,6 +141,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._farewell: ErrorCode | None = None
         self._finished = False  # the client has closed its side
+        self._wrote_last = False
         self._cut = clock.alarm(self.abort)
 
     # -- asyncio.Protocol -------------------------------------------------------------------
@@ -381,7 +382,9 @@ class Connection(asyncio.Protocol):
         """Write what waits."""
         transport, session = self._transport, self._session
         data = self.outlet.take()
-        if data and transport is not None and session is not None and not transport.is_closing():
+        if self._wrote_last or transport is None or transport.is_closing():
+            return
+        if data and session is not None:
             transport.write(data)
             if session.heart_beat is not None:
                 session.heart_beat.sent(self._clock.now())
@@ -411,8 +414,9 @@ class Connection(asyncio.Protocol):
 
     def _end_writing(self) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._wrote_last:
             return
+        self._wrote_last = True
         if self._finished:
             # Closed within `resume_writing`, asyncio's transport would end twice.
             asyncio.get_running_loop().call_soon(transport.close)

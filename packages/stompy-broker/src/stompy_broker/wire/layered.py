@@ -159,12 +159,14 @@ class LayeredConnection(Connection):
     def pour(self) -> None:
         """Encrypt and write what waits."""
         data = self.outlet.take()
-        if data:
+        if data and not self._wrote_last:
             self._tell(data if self._tls is None else self._tls.send(data))
 
     def _tell(self, data: bytes) -> None:
         transport, session = self._transport, self._session
-        if data and transport is not None and not transport.is_closing():
+        if self._wrote_last or transport is None or transport.is_closing():
+            return
+        if data:
             transport.write(data)
             if session is not None and session.heart_beat is not None:
                 session.heart_beat.sent(self._clock.now())

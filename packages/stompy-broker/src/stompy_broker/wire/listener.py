@@ -236,13 +236,13 @@ class Opening(asyncio.Protocol):
     def make_way(self, error: ProtocolError) -> None:
         """Say why, as far as the client would understand it, and be gone at once."""
         if self._transport is not None:
-            if self._tls is None and self._websocket is None:
+            if self._tls is None and self._websocket is None and not self._ended:
                 self._tell(last_words(error))
             self.abort()
 
     def refuse(self, error: ProtocolError) -> None:
         """Say why, as far as the client would understand it, and close."""
-        if self._tls is None and self._websocket is None:
+        if self._tls is None and self._websocket is None and not self._ended:
             self._refusal = error
             self._hand_over(b"")
         else:
