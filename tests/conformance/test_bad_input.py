@@ -113,7 +113,7 @@ CASES = [
     Case("T1", ALL, b"COMMIT\nreceipt:r\n\n\0", "missing-header", "r"),
     Case("T2", ALL, b"BEGIN\ntransaction:t\n\n\0BEGIN\nreceipt:r\ntransaction:t\n\n\0",
          "duplicate-transaction", "r"),
-    Case("T2", ALL, b"".join(b"BEGIN\ntransaction:%d\n\n\0" % n for n in range(17)),
+    Case("T2", ALL, b"".join(b"BEGIN\ntransaction:%d\n\n\0" % n for n in range(1001)),
          "limit-exceeded"),
     Case("T4", ALL, b"SEND\nreceipt:r\ntransaction:t\ndestination:{q}\n\n\0",
          "unknown-transaction", "r"),

@@ -536,9 +536,9 @@ def test_limits_of_transactions():
 
 
 def test_default_limits_of_transactions():
-    """9: 16 open, 10,000 frames, 64 MiB."""
+    """9: 1,000 open, 10,000 frames, 64 MiB."""
     limits = fast_config().limits
-    assert limits.transactions == 16
+    assert limits.transactions == 1000
     assert limits.transaction_frames == 10_000
     assert limits.transaction_bytes == 64 * 1024 * 1024
 
