@@ -8,7 +8,7 @@ import pytest
 from tests.support.wire import cheap_hash
 
 from stompy_broker.auth import ANONYMOUS, Role, hash_password
-from stompy_broker.config import BrokerConfig, ConfigError, load_config
+from stompy_broker.config import BrokerConfig, ConfigError, LimitsConfig, load_config
 
 
 def write(folder: Path, text: str) -> Path:
@@ -112,3 +112,10 @@ def test_without_users_roles_depend_on_who_can_connect() -> None:
 def test_names_with_another_meaning_are_no_logins(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a login"):
         load_config(overrides={"users": {name: cheap_hash("x")}})
+
+
+@pytest.mark.parametrize("key", LimitsConfig.model_fields)
+@pytest.mark.parametrize("value", [-1, "-1MiB", "lots", 1.5, [1]])
+def test_a_limit_that_is_none_is_refused_by_name(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"limits\.{key}"):
+        load_config(overrides={"limits": {key: value}})

@@ -11,6 +11,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.destination import Destination, parse_destination
 from stompy_broker.message import SharedMessage
 from stompy_broker.policy import Policy
+from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.store.memory import MemoryStore
@@ -356,3 +357,31 @@ def test_a_subscriber_that_is_cut_off_gets_nothing_more_anywhere() -> None:
     assert (router.pressure.used, router.loans.used > 0) == (0, True)
     queues[0].settle(cut.taken[0])
     assert router.loans.used == 0
+
+
+def test_a_body_counts_once_however_many_backlogs_hold_it() -> None:
+    """Also when some of them leave it on disk, reject it or settle it, in any order."""
+    time, store = Time(), MemoryStore(durable=True)
+    router = make_router(time, store=store)
+    durable = [
+        router.subscribe_durably(DurableSubscription(f"c.{n}", "t", shared=False)) for n in range(4)
+    ]
+    private = [router.subscribe_topic("t") for _ in range(3)]
+    body = b"x" * 100_000
+    router.publish(to("/topic/t"), make_head("/topic/t"), body)
+    assert len(body) < router.pressure.used < len(body) + 4 * 1000
+    # With the frame that is made once for all.
+    assert len(body) < router.loans.used < 2 * len(body) + 3 * 1000
+    (on_disk,) = durable[0].browse()
+    on_disk.leave_body(router.pressure)
+    assert len(body) < router.pressure.used < len(body) + 4 * 1000
+    on_disk.body = body  # read again, it is another one
+    router.pressure.add(on_disk.size - on_disk.ram_on_disk)
+    takers = []
+    for queue in (*durable, *private):
+        queue.attach(taker := Taker(2))
+        takers.append(taker)
+    for queue, taker in zip((*durable, *private), takers, strict=True):
+        queue.settle(taker.taken[0], Rejection(delay=0.0))
+        queue.settle(taker.taken[1])
+    assert (router.pressure.used, router.loans.used) == (0, 0)
