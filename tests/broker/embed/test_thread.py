@@ -178,10 +178,11 @@ def test_stopping_waits_for_acknowledgements() -> None:
             b"SUBSCRIBE\nid:0\ndestination:/queue/q\nack:client\n\n\0"
             b"SEND\ndestination:/queue/q\n\nx\0"
         )
-        await reader.readuntil(b"\n\nx\0")
+        message = await reader.readuntil(b"\n\nx\0")
+        (ack,) = (line[4:] for line in message.split(b"\n") if line.startswith(b"ack:"))
         stopping = asyncio.create_task(broker.stop())
         await asyncio.sleep(0)
-        writer.write(b"ACK\nid:1-1\nreceipt:r\n\n\0")
+        writer.write(b"ACK\nid:%b\nreceipt:r\n\n\0" % ack)
         rest = await reader.read()
         assert rest.lstrip(b"\n").startswith(b"RECEIPT\nreceipt-id:r\n")
         assert b"error-code:shutting-down" in rest
