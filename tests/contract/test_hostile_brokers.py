@@ -36,7 +36,6 @@ CONVERSATIONS = {
     "two GiB": (MESSAGE + b"content-length:2147483648\n\n" + b"z" * MIB, "limits=stompy.Limits"),
     "a length that is wrong": (MESSAGE + b"content-length:1\n\nxx\0", "NUL"),
     "headers without number": (MESSAGE + b"h:v\n" * MIB, "limits=stompy.Limits"),
-    "octets that are no text": (MESSAGE + b"a:\xff\xfe\n\nhi\0", "must be UTF-8"),
     "an ERROR, and no end": (b"ERROR\nmessage:no more\n\n\0", "no more"),
     "an end": (b"", "closed the connection"),
 }
@@ -49,6 +48,8 @@ HARMLESS = {
     ),
     "messages for nobody": (MESSAGE.replace(b"s1", b"nope") + b"\nx\0") * 1000,
     "line ends": b"\n" * MIB,
+    "octets that are no text": MESSAGE + b"a:\xff\xfe\n\nhi\0",
+    "octets and escapes": MESSAGE + b"a:\xff\\n\n\nhi\0",
 }
 
 

@@ -251,3 +251,12 @@ def test_headers_that_a_broker_adds_have_room():
     protocol = opened()
     lines = b"".join(b"h%d:x\n" % number for number in range(256 + 64))
     assert protocol.receive_data(b"MESSAGE\n" + lines + b"\n\0", 0.0)
+
+
+def test_octets_that_are_no_text_cost_nobody_the_connection():
+    protocol = opened()
+    for block in (b"a:caf\xe9\n", b"a:caf\xe9\\c\n", b"message-id:\xff\ndestination:/queue/q\n"):
+        (frame,) = protocol.receive_data(b"MESSAGE\n" + block + b"\n\0", 0.0)
+        assert frame.Command == "MESSAGE"
+    assert frame.Headers["message-id"].encode("utf-8", "surrogateescape") == b"\xff"
+    assert protocol.failure is None

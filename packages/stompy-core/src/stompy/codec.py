@@ -97,6 +97,7 @@ class FrameParser:
         "_scan",
         "_simple_block",
         "_takes_ack_runs",
+        "_tolerant",
         "_unread",
         "failure",
         "pending",
@@ -111,6 +112,7 @@ class FrameParser:
         self._check = check
         self._memory: HeadMemory | None = None
         self._takes_ack_runs = False
+        self._tolerant = False
         self._set_rules(OPENING_RULES if version is None else RULES[version], limits)
         self._halted = False
         self._unread = b""
@@ -129,6 +131,8 @@ class FrameParser:
         limits: Limits,
         check: Callable[[Head], None] = accept_any,
         memory: HeadMemory | None = None,
+        *,
+        tolerant: bool = False,
     ) -> None:
         """Go on after CONNECT or CONNECTED with the version that was settled.
 
@@ -138,7 +142,9 @@ class FrameParser:
             check: as for the constructor.
             memory: heads that are known need not be parsed. With a `HeadCache`, runs of plain
                 ACKs are handed out together, as `ACK_RUN`.
+            tolerant: whether octets in headers that are no UTF-8 pass through, as they do in 1.0.
         """
+        self._tolerant = tolerant
         self._set_rules(RULES[version], limits)
         self._check = check
         self._memory = memory
@@ -353,7 +359,7 @@ class FrameParser:
         blank, start = found
         return self._parse_head(data[position : blank - 1], intricate=True), start
 
-    def _parse_head(  # noqa: C901  # the common case is written out
+    def _parse_head(  # noqa: C901, PLR0912  # the common case is written out
         self, block: bytes, *, intricate: bool = False
     ) -> Head:
         """Decode command and headers, and have the head checked."""
@@ -388,6 +394,8 @@ class FrameParser:
             head = Head(command, headers, block, length)
             self._check(head)
         except UnicodeDecodeError:
+            if self._tolerant:
+                return self._parse_head(block, intricate=True)
             raise ProtocolError(
                 ErrorCode.BAD_ENCODING, "command and headers must be UTF-8"
             ) from None
@@ -403,7 +411,7 @@ class FrameParser:
         if len(block) > limits.header_block:
             raise _too_large("header block", len(block), limits.header_block)
         # 1.0 does not say which encoding; its bytes pass through unharmed.
-        tolerant = rules.version is Version.V1_0
+        tolerant = self._tolerant or rules.version is Version.V1_0
         lines = block.decode("utf-8", "surrogateescape" if tolerant else "strict").split("\n")
         if len(lines) > limits.header_count + 1:
             raise _too_large("number of headers", len(lines) - 1, limits.header_count)

@@ -179,7 +179,8 @@ class ClientProtocol(ConnectionProtocol):
         if self._takes_limits:
             self.limits = Limits.read(frame.Headers).with_room()
         memory = None if version is Version.V1_0 else MessageHeads()
-        self.parser.proceed(version, self.limits, memory=memory)
+        # What one message says in its headers is to cost nobody the connection.
+        self.parser.proceed(version, self.limits, memory=memory, tolerant=True)
         self._move(State.OPEN)
 
 
