@@ -273,6 +273,33 @@ def test_a_consumer_that_settles_nothing_holds_up_nobody():
             assert stats(broker, "q").ready > 5
 
 
+@pytest.mark.parametrize("mode", ["client", "client-individual"])
+def test_who_settles_goes_on_beside_who_does_not(mode: str):
+    """However little is left of what may be lent, there is always one message for everybody."""
+    with running_broker(limits={"memory": MIB}) as broker, Pair(broker.port) as pair:
+        with ExitStack() as stack:
+            hoarders = [stack.enter_context(Peer.open(broker.port)) for _ in range(3)]
+            busy = stack.enter_context(Peer.open(broker.port))
+            producer = stack.enter_context(Peer.open(broker.port))
+            for number, hoarder in enumerate(hoarders):
+                hoarder.send(
+                    f"SUBSCRIBE\nid:0\ndestination:/queue/h{number}\nack:{mode}\nprefetch-count:0\n\n\0"
+                )
+                hoarder.sync()
+                for _ in range(4):
+                    producer.send(f"SEND\ndestination:/queue/h{number}\n\n{'x' * 100_000}\0")
+                hoarder.expect("MESSAGE")
+            busy.send(f"SUBSCRIBE\nid:0\ndestination:/queue/busy\nack:{mode}\n\n\0")
+            busy.sync()
+            for number in range(40):
+                producer.send(f"SEND\ndestination:/queue/busy\n\n{str(number).ljust(50_000)}\0")
+                message = busy.expect("MESSAGE")
+                assert int(message.body) == number
+                busy.send(f"ACK\nid:{message['ack']}\n\n\0")
+            pair.exchange()
+            producer.sync()
+
+
 def test_a_reply_queue_that_is_not_read_costs_its_owner():
     """Who answers many is not held up by one that does not take its answers."""
     settings = {"output": 64 * KIB, "memory": 4 * MIB}
