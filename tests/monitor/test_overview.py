@@ -207,3 +207,17 @@ async def test_small_things() -> None:
             await drive.press("5")
             await drive.until(lambda: len(drive.keys) == 1)
             await drive.see("5 Conns 1")  # as many as there are rows: not the monitor itself
+
+
+@on_a_loop
+async def test_over_a_slow_link_the_overview_is_drawn_now_and_then() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/q", "x")
+        async with dashboard(broker.url, Options(slow_link=True)) as drive:
+            await drive.until(lambda: rows(drive, "deepest") == ["q"])
+            screen, model = drive.screen, drive.app.session.model
+            drawn_at = screen._drawn_at
+            screen.draw(model, drawn_at + 4)
+            assert screen._drawn_at == drawn_at
+            screen.draw(model, drawn_at + 5)
+            assert screen._drawn_at == drawn_at + 5

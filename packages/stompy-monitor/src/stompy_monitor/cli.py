@@ -42,6 +42,7 @@ from stompy_monitor.vocabulary import names_of
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"
 _MIB = 2**20
+_SLOW_INTERVAL = 3.0
 _FILE = click.Path(dir_okay=False, exists=True)
 
 EPILOG = """\b
@@ -213,7 +214,9 @@ def _configure(
     help="Repaints per second, at most.",
 )
 @click.option(
-    "--slow-link", is_flag=True, help="Fewer bytes: 2 repaints per second, calmer order, no trends."
+    "--slow-link",
+    is_flag=True,
+    help="Fewer bytes: a report each 3 seconds, calmer order, no trends.",
 )
 @click.option("--bell", is_flag=True, help="Ring when something becomes critical.")
 @click.option("--once", is_flag=True, help="Print one set and end.")
@@ -369,7 +372,7 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         fail_if=fail_if,
         wait=wait,
         timeout=timeout,
-        interval_ms=round(interval * 1000),
+        interval_ms=round(max(interval, _SLOW_INTERVAL if slow_link else 0) * 1000),
         record=record,
         record_max=(record_max or 0) * _MIB,
         replay=replay,

@@ -299,7 +299,7 @@ PROBLEMS: Final = _top(
     "problems",
     (c.text("name", "ALARM", 0, _A), c.plain_reason()),
     "alarm",
-    "all is well",
+    "no alarm",
 )
 DEEPEST: Final = _top(
     "deepest",

@@ -321,7 +321,8 @@ class ConnectionRow(Shown):
         out_msgs: MESSAGE frames written.
         out_bytes: written.
         rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
-        self: whether it is the connection that asks. Told by the header ``self`` of a MESSAGE.
+        self: whether it is the connection that asks. In rows of commands only; of snapshots the
+            header ``self`` of the MESSAGE tells.
     """
 
     id: str = ""
@@ -379,7 +380,8 @@ class SubscriptionRow(Shown):
         slow: it can take no more, and has not settled its oldest delivery for 30 seconds.
         stuck: the same for five minutes.
         created_at: when.
-        self: whether it belongs to the connection that asks.
+        self: whether it belongs to the connection that asks. In rows of commands only; of snapshots
+            the header ``self`` of the MESSAGE tells.
     """
 
     id: str = ""
@@ -459,7 +461,8 @@ class TransactionRow(Shown):
         bytes: size of the SEND frames.
         destinations: what it holds for each: ``name``, ``sends``, ``acks``, ``nacks``, ``bytes``.
         limits: how large it may become: ``frames``, ``bytes``.
-        self: whether it belongs to the connection that asks.
+        self: whether it belongs to the connection that asks. In rows of commands only; of snapshots
+            the header ``self`` of the MESSAGE tells.
     """
 
     id: str = ""

@@ -10,6 +10,7 @@ from textual.containers import Grid
 from textual.widget import Widget
 
 from stompy_monitor import formats, views
+from stompy_monitor.alarms import RAISED_AFTER
 from stompy_monitor.listing import Listing
 from stompy_monitor.model import Model
 from stompy_monitor.screens.acting import Hint
@@ -37,6 +38,7 @@ _CHARTS = (
 """For each its id, title, how values are written, the values, and their names."""
 
 _SECOND_ROW = 3
+_SLOW_SECONDS = 5.0
 
 
 class OverviewScreen(MonitorScreen):
@@ -48,6 +50,7 @@ class OverviewScreen(MonitorScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, "overview", ("Overview",))
+        self._drawn_at = float("-inf")
 
     def compose_body(self) -> Iterable[Widget]:
         """Six charts, six lists."""
@@ -62,6 +65,7 @@ class OverviewScreen(MonitorScreen):
         lists = []
         for view in views.TOPS:
             table = RowTable(Listing(view), ascii_only=ascii_only, id=f"top-{view.name}")
+            table.trends = not self.session.options.slow_link
             table.border_title = view.title
             table.add_class("boxed")
             lists.append(table)
@@ -78,8 +82,12 @@ class OverviewScreen(MonitorScreen):
         self.set_focus(self.query_one("#top-problems", RowTable))
 
     def draw(self, model: Model, now: float) -> None:
-        """Renew curves and lists."""
+        """Renew curves and lists; over a slow link now and then."""
+        slow = self.session.options.slow_link
+        if slow and now - self._drawn_at < _SLOW_SECONDS:
+            return
         if model.broker:
+            self._drawn_at = now
             for name, _, _, values, _ in _CHARTS:
                 chart = self.query_one(f"#chart-{name}", Chart)
                 chart.draw(*(model.broker_values(value) for value in values))
@@ -95,7 +103,8 @@ class OverviewScreen(MonitorScreen):
         parts: list[Part] = [(" Overview ", "bold $primary")]
         if count:
             parts.append((f"  {count} alarm{'s' if count > 1 else ''}", "$warning"))
-        elif model.broker:
+        elif model.tick >= RAISED_AFTER:
+            # Not at the first look: an alarm takes two.
             parts.append(("  all is well", "$success"))
         return parts
 
