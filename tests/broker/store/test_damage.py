@@ -220,3 +220,14 @@ def test_messages_of_an_older_release_are_unchecked_and_go_on(
     with inspected(directory) as inspection:
         (finding,) = inspection.check()
         assert "message 100 of /queue/q is damaged" in finding
+
+
+@pytest.mark.parametrize("text", ["{broken", "[1, 2]"])
+def test_garbled_settings_are_found(tmp_path: Path, text: str):
+    directory = filled(tmp_path / "data")
+    change(directory, f"INSERT INTO settings VALUES ('orders', '{text}')")
+    change(directory, f"INSERT INTO subscription VALUES ('ann', 'news', '{text}')")
+    with inspected(directory) as inspection:
+        queue, subscription = inspection.check()
+    assert "queue orders is garbled" in queue
+    assert "durable subscription ann is garbled" in subscription

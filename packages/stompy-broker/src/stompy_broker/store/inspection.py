@@ -9,6 +9,7 @@ write to; its changes are read from the WAL, and stay there.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import sys
@@ -121,6 +122,7 @@ class Inspection:
         try:
             found = damage(self._connection, _FINDINGS, thorough=True)
             found += self._without_queue()
+            found += self._garbled_settings()
             found += self._miscounted_bodies()
             found += self._damaged_messages()
         except sqlite3.Error as error:
@@ -137,6 +139,21 @@ class Inspection:
             f"queue {queue} is missing, and has {count} messages; the first is {first}"
             for queue, count, first in rows
         ]
+
+    def _garbled_settings(self) -> list[str]:
+        rows = self._connection.execute(
+            "SELECT 'the set-up of queue ' || queue, headers FROM settings UNION ALL "
+            "SELECT 'the durable subscription ' || name, settings FROM subscription"
+        )
+        found = []
+        for what, text in rows:
+            try:
+                garbled = not isinstance(json.loads(text), dict)
+            except (TypeError, ValueError):
+                garbled = True
+            if garbled:
+                found.append(f"{what} is garbled: no broker starts on it")
+        return found
 
     def _miscounted_bodies(self) -> list[str]:
         rows = self._connection.execute(
