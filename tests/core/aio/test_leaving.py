@@ -133,6 +133,7 @@ def test_another_event_loop_is_told_that_the_client_is_not_its_own():
         client = await aio.connect(server.address)
         handle = await client.subscription("/queue/q", "auto")
         confirmation = await client.post("/queue/q")
+        await soon(lambda: not client._session.link._flush_is_due)
         calls = [
             lambda: client.message("/queue/q", "x"),
             lambda: client.message("/queue/q", "x", confirm=True),

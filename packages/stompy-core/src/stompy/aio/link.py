@@ -187,7 +187,9 @@ class Link(asyncio.Protocol):
         """
         if not self._open:
             raise self.error()
-        if asyncio.get_running_loop() is not self._loop:
+        # Once in each turn, since with every frame it costs a tenth of all. What another thread
+        # writes while the loop has something to write is gathered with that, and leaves.
+        if not self._flush_is_due and asyncio.get_running_loop() is not self._loop:
             raise elsewhere(str(self.address))
         self._outbox.append(data)
         self._outbox_size += len(data)

@@ -92,13 +92,13 @@ class Subscription(Replier):
             STOMPError: the subscription has ended; the text says why.
         """
         deadline = deadline_after(timeout)
-        self._session.check_loop()
         while True:
             message = self._inbox.take()
             if message is not None:
                 return cast(Message, message)
             if self._ended or self._draining:
                 raise self._end_reason()
+            self._session.check_loop()
             await self._inbox.wait(deadline, lambda: self._nothing_came(timeout))
 
     def _nothing_came(self, timeout: float | None) -> str:
