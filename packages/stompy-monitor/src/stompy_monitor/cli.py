@@ -7,7 +7,6 @@ screen: that is a quarter of a second which scripts need not wait.
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import os
 import sys
@@ -337,10 +336,7 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         click.echo(configuration.show(context, chosen))
         return
     _log_to(log_file)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A locale that has not all letters is no reason to end.
-            stream.reconfigure(errors="replace")
+    headless.replace_what_cannot_be_shown()
     if passcode_file is not None:
         passcode = passcode_file.read_text("utf-8").partition("\n")[0]
     try:

@@ -6,6 +6,7 @@ Standard output is data and nothing else; words go to standard error. Textual is
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -143,6 +144,13 @@ async def once(
             await _second_set(feed, model, seconds)
         print(report.write(model))
     return _judged(model, conditions)
+
+
+def replace_what_cannot_be_shown() -> None:
+    """A locale that has not all letters is no reason to end."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 async def _second_set(feed: Feed, model: Model, seconds: float) -> None:
