@@ -43,6 +43,17 @@ def test_a_reader_that_stays_is_no_event(monkeypatch):
         os.close(reader)
 
 
+def test_who_writes_is_told_afterwards(monkeypatch):
+    told = threading.Event()
+    output = Output()
+    with piped(monkeypatch) as reader, output.watched(told.set):
+        with output.busy:
+            os.close(reader)
+            assert not told.wait(0.05)
+            assert not output.gone
+        assert told.wait(10)
+
+
 def test_an_output_without_descriptor_is_not_watched(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with Output().watched(pytest.fail):

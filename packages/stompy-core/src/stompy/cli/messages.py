@@ -190,9 +190,10 @@ def _listen(options: argparse.Namespace) -> int:
                 raise BrokenPipeError("nobody reads the output any more")
             if frame is None:
                 raise client.close_reason or STOMPConnectionError("the connection was closed")
-            _write(write(frame))
-            if mode is not AckMode.AUTO and "ack" in frame:
-                client.ack(frame)
+            with output.busy:
+                _write(write(frame))
+                if mode is not AckMode.AUTO and "ack" in frame:
+                    client.ack(frame)
             count += 1
     return OK
 

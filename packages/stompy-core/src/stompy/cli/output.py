@@ -15,10 +15,12 @@ class Output:
 
     Attributes:
         gone: whether its reader has left.
+        busy: held while something is written, and for what belongs to that: nothing is told then.
     """
 
     def __init__(self) -> None:
         self.gone = False
+        self.busy = threading.Lock()
 
     @contextlib.contextmanager
     def watched(self, tell: Callable[[], None]) -> Iterator[None]:
@@ -39,8 +41,9 @@ class Output:
 
         def watch() -> None:
             if all(found != over for found, _ in poll.poll()):
-                self.gone = True
-                tell()
+                with self.busy:
+                    self.gone = True
+                    tell()
 
         watcher = threading.Thread(target=watch, name="stompy output")
         watcher.start()
