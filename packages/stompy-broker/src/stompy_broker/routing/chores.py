@@ -25,12 +25,11 @@ class Chores:
         clock: goes on with it.
     """
 
-    __slots__ = ("_alarm", "_at_it", "_clock", "_waiting")
+    __slots__ = ("_at_it", "_clock", "_waiting")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: deque[tuple[Iterator[Message], Act, Callable[[], None] | None]] = deque()
-        self._alarm = clock.alarm(self._go_on)
         self._at_it = False
 
     def do(
@@ -58,7 +57,8 @@ class Chores:
         finally:
             self._at_it = False
             if self._waiting:
-                self._alarm.set(self._clock.now() + _PAUSE)
+                # Kept by the clock alone, so that a queue that has ended is free at once.
+                self._clock.alarm(self._go_on).set(self._clock.now() + _PAUSE)
 
     def __bool__(self) -> bool:
         """Whether there is anything left to do."""
