@@ -162,9 +162,7 @@ def _configure(
 @click.option("--ca-file", type=_FILE, help="PEM file of the authorities to trust.")
 @click.option("--cert-file", type=_FILE, help="PEM file of our own certificate.")
 @click.option("--key-file", type=_FILE, help="PEM file of its key.")
-@click.option(
-    "--server-hostname", metavar="NAME", help="The name in the broker's certificate, if another."
-)
+@click.option("--server-hostname", metavar="NAME", help="The name in its certificate, if another.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1),
@@ -343,9 +341,9 @@ def main(  # noqa: PLR0913, PLR0917 -- one argument for each option
         parse_address(url)
     except ValueError as error:
         raise click.UsageError(safe(str(error))) from error
-    options = stompy.TLS(ca_file, cert_file, key_file, server_hostname=server_hostname)
-    tls = {} if options == stompy.TLS() else {"tls": options}
-    target = Target(url, login, passcode, vhost, timeout, tls)
+    tls = stompy.TLS(ca_file, cert_file, key_file, server_hostname=server_hostname)
+    options = {} if tls == stompy.TLS() else {"tls": tls}
+    target = Target(url, login, passcode, vhost, timeout, options)
     look = {
         "view": view or "overview",
         "filter": expression,
