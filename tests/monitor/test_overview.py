@@ -7,6 +7,7 @@ from tests.support.dashboard import Driver, dashboard, on_a_loop
 from tests.support.scripted_server import Peer, ScriptedServer
 
 import stompy
+from stompy.admin import Reply, Request
 from stompy_broker import load_config, running
 from stompy_broker.auth import hash_password
 from stompy_monitor.screens.detail import DetailScreen
@@ -221,3 +222,31 @@ async def test_over_a_slow_link_the_overview_is_drawn_now_and_then() -> None:
             assert screen._drawn_at == drawn_at
             screen.draw(model, drawn_at + 5)
             assert screen._drawn_at == drawn_at + 5
+
+
+@on_a_loop
+async def test_dead_letters_are_asked_about_only_where_they_are_seen() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/DLQ.a", "x")
+        async with dashboard(broker.url) as drive:
+            session, asked = drive.app.session, []
+            ask = session.source.ask
+
+            async def listen(request: Request, seconds: float = 10.0) -> Reply:
+                asked.append(request.cmd)
+                return await ask(request, seconds)
+
+            session.source.ask = listen  # type: ignore[method-assign]
+            queues = session.model.tables["queues"].rows
+            await drive.until(lambda: "DLQ.a" in queues)
+            drive.app._group_dead_letters()
+            await drive.pilot.pause()
+            assert asked == []
+            await drive.press("3")
+            await drive.until(lambda: asked == ["message.count"])
+            await session.group_dead_letters()
+            assert asked == ["message.count"]  # nothing has changed
+            client.message("/queue/DLQ.a", "y")
+            await drive.until(lambda: queues["DLQ.a"].value("ready") == 2)
+            await session.group_dead_letters()
+            assert asked == ["message.count"] * 2

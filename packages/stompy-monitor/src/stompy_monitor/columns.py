@@ -124,7 +124,8 @@ def _numeric(
 
 def count(name: str, title: str, rank: Rank = Rank.NORMAL, width: int = 7) -> Column:
     """How many."""
-    return _numeric(name, title, max(width, len(title) + 1), rank, formats.number)
+    tint = lambda row: "" if row.number(name) else "dim"  # noqa: E731 -- said once
+    return _numeric(name, title, max(width, len(title) + 1), rank, formats.number, tint)
 
 
 def trouble(name: str, title: str, rank: Rank = Rank.NORMAL, tone: str = "warn") -> Column:

@@ -38,7 +38,7 @@ _CHARTS = (
 """For each its id, title, how values are written, the values, and their names."""
 
 _SECOND_ROW = 3
-_SLOW_SECONDS = 5.0
+_SLOW_SECONDS, _GROWTH_SECONDS = 5.0, 3.0
 
 
 class OverviewScreen(MonitorScreen):
@@ -50,7 +50,7 @@ class OverviewScreen(MonitorScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, "overview", ("Overview",))
-        self._drawn_at = float("-inf")
+        self._drawn_at = self._grown_at = float("-inf")
 
     def compose_body(self) -> Iterable[Widget]:
         """Six charts, six lists."""
@@ -92,7 +92,14 @@ class OverviewScreen(MonitorScreen):
                 chart = self.query_one(f"#chart-{name}", Chart)
                 chart.draw(*(model.broker_values(value) for value in values))
         problems = model.problem_table()
+        grows = now - self._grown_at >= _GROWTH_SECONDS
         for view in views.TOPS:
+            if view is views.GROWING and model.broker:
+                # Growth changes while rows do not, so all of them have to be looked at.
+                if not grows:
+                    continue
+                self._grown_at = now
+                self.query_one(f"#top-{view.name}", RowTable).listing.release()
             table = problems if view is views.PROBLEMS else model.tables[view.kind]
             self.query_one(f"#top-{view.name}", RowTable).show(model, table, now)
 
