@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -567,20 +566,15 @@ def _show(target: Target, wish: Wish, look: dict[str, object], *, mouse: bool) -
 
 
 def _moment(text: str | None, recording: Recording) -> float | None:
-    """A time of day as the moment at which the recording shows it.
+    """Where a recording is to begin.
 
     Raises:
-        click.UsageError: it is no time of day.
+        click.UsageError: that is no time of day.
     """
-    if text is None:
-        return None
-    begin = datetime.fromtimestamp(recording.begin / 1000)
     try:
-        time = datetime.strptime(text, "%H:%M:%S").time()
+        return None if text is None else recording.moment(text)
     except ValueError as error:
         raise click.UsageError(f"--at: {text!r} is no time of day, such as 03:10:00") from error
-    moment = datetime.combine(begin.date(), time).timestamp() * 1000
-    return moment if moment >= recording.begin - 1000 else moment + 86_400_000
 
 
 def _serve(where: str, write: bool, target: Target, look: dict[str, object]) -> int:

@@ -13,6 +13,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -182,6 +183,17 @@ class Recording:
         self.end: float = 0
         self._marks: list[_Mark] = []
         self._scan()
+
+    def moment(self, time_of_day: str) -> float:
+        """When it first shows a time of day, such as ``03:10:00``.
+
+        Raises:
+            ValueError: that is none.
+        """
+        begin = datetime.fromtimestamp(self.begin / 1000)
+        time = datetime.strptime(time_of_day, "%H:%M:%S").time()
+        moment = datetime.combine(begin.date(), time).timestamp() * 1000
+        return moment if moment >= self.begin - 1000 else moment + 86_400_000
 
     def records(self, at: float) -> Iterator[tuple[float, list[dict[str, Any]]]]:
         """Times and envelopes, from the last key frame before ``at`` on."""
