@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
+from tests.support.house import Time, make_message, make_router
 
 from stompy.errors import ProtocolError
+from stompy.frame import AckMode
+from stompy.headers import Version
+from stompy_broker.message import Message
 from stompy_broker.routing.pressure import Loans
-from stompy_broker.session.transactions import Publication, Transactions
+from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.subscription import AckSubscription
+from stompy_broker.session.transactions import Publication, Settlement, Transactions
 
 
 @pytest.fixture
@@ -97,3 +105,68 @@ def test_what_they_gather_is_a_loan() -> None:
     greedy.abort_all()
     modest.abort_all()
     assert (loans.used, loans.holders) == (0, 0)
+
+
+class Holder(AckSubscription):
+    """Counts how often it takes deliveries back."""
+
+    taken_back = 0
+
+    def disclaim(self, numbers: list[int]) -> None:
+        self.taken_back += 1
+        super().disclaim(numbers)
+
+
+def make_holder(mode: AckMode, messages: int) -> Holder:
+    """A subscription that has got so many messages."""
+    queue = make_router(Time()).queue("q")
+    outlet = Outlet(lambda: None, lambda: None)
+    holder = Holder("0", queue, outlet, Version.V1_2, print, tag=7, mode=mode, prefetch=0)
+    queue.attach(holder)
+    for sequence in range(1, messages + 1):
+        queue.publish(make_message(sequence))
+    return holder
+
+
+def owed(holder: AckSubscription) -> list[int]:
+    """What it still has to settle, by place in the queue."""
+    return [message.sequence for message in holder.unsettled()]
+
+
+def test_abort_gives_back_all_that_a_subscription_claimed_at_once(
+    transactions: Transactions,
+) -> None:
+    """One by one they were put in order among all others each time: 10,000 took 23 s."""
+    holder = make_holder(AckMode.CLIENT_INDIVIDUAL, 5)
+    transactions.begin("t", 0.0)
+    for number in (4, 2, 1):
+        settlement = Settlement(holder, holder.claim(number), None)
+        transactions.room("t").operations.append(settlement)
+    assert owed(holder) == [3, 5]
+    transactions.take("t").abort()
+    assert (owed(holder), holder.taken_back) == ([1, 2, 3, 4, 5], 1)
+    assert holder.oldest == 1
+
+
+def test_a_cumulative_ack_takes_what_abort_has_brought_back() -> None:
+    holder = make_holder(AckMode.CLIENT, 6)
+    claimed = holder.claim(2)
+    assert (claimed, holder.accept(2), holder.accept(3)) == ([1, 2], False, True)
+    holder.disclaim(claimed)
+    assert (holder.accept(4), owed(holder)) == (False, [1, 2, 4, 5, 6])
+    assert holder.accept(1)
+    holder.settle(holder.claim(4), None, None)
+    assert (owed(holder), holder.claim(4), holder.accept(5)) == ([5, 6], [], True)
+
+
+def test_cumulative_acks_look_at_what_they_settle_only() -> None:
+    """From the beginning of a dictionary on they passed over all that had been there before."""
+
+    class Untraversed(dict[int, Message]):
+        def __iter__(self) -> NoReturn:
+            pytest.fail("it was gone through")
+
+    holder = make_holder(AckMode.CLIENT, 6)
+    holder.unacked = Untraversed(holder.unacked)
+    assert all(holder.accept(number) for number in (1, 2, 3))
+    assert holder.claim(5) == [4, 5]

@@ -1,8 +1,10 @@
 """What one subscription gets, owes and may still get. **Hot path** (`deliver`).
 
 Deliveries of a subscription with acknowledgement are numbered. ``unacked`` holds them by number,
-oldest first, which is what a cumulative ACK needs. An ACK inside a transaction moves them to
-``claimed`` until COMMIT settles them or ABORT brings them back; both use up credit.
+oldest first. An ACK inside a transaction moves them to ``claimed`` until COMMIT settles them or
+ABORT brings them back; both use up credit. What came back is behind the others until somebody asks
+for the order. A cumulative ACK goes by the lowest number, not by looking from the beginning: what
+was taken out of the front of a dictionary is passed over again and again.
 
 In STOMP 1.2 a delivery's ``ack`` header is ``TAG-NUMBER``. The tag is new for every SUBSCRIBE in
 the broker's life, restarts included, so a late ACK settles nothing else: not of a later
@@ -223,6 +225,8 @@ class AckSubscription(Subscription):
         "_high",
         "_loans",
         "_low",
+        "_lowest",
+        "_mixed",
         "_turn",
         "claimed",
         "credit",
@@ -265,6 +269,8 @@ class AckSubscription(Subscription):
         self.unacked: dict[int, Message] = {}
         self.claimed: dict[int, Message] = {}
         self._cumulative = mode is AckMode.CLIENT
+        self._lowest = 1  # for a cumulative ACK: no number below is in `unacked`
+        self._mixed = False  # whether `unacked` is out of order
         # `ack` and `message-id` stand together, after what messages have in common; that helps
         # clients that remember it (`stompy.heads.MessageHeads`).
         self._ack_line = b"ack:%d-" % tag
@@ -338,12 +344,19 @@ class AckSubscription(Subscription):
     @property
     def oldest(self) -> int | None:
         """The number of the oldest delivery that is not settled; None = all are."""
+        self._put_in_order()
         firsts = [next(iter(held)) for held in (self.unacked, self.claimed) if held]
         return min(firsts, default=None)
 
     def unsettled(self) -> Iterable[Message]:
         """What was delivered and neither settled nor claimed by a transaction."""
+        self._put_in_order()
         return self.unacked.values()
+
+    def _put_in_order(self) -> None:
+        if self._mixed:
+            self._mixed = False
+            self.unacked = dict(sorted(self.unacked.items()))
 
     @property
     def held(self) -> HeldSubscription:
@@ -366,11 +379,8 @@ class AckSubscription(Subscription):
         """
         unacked = self.unacked
         if self._cumulative:
-            numbers = []
-            for candidate in unacked:
-                if candidate > number:
-                    break
-                numbers.append(candidate)
+            numbers = [n for n in range(self._lowest, number + 1) if n in unacked]
+            self._lowest = max(self._lowest, number + 1)
         else:
             numbers = [number] if number in unacked else []
         for claimed in numbers:
@@ -395,8 +405,12 @@ class AckSubscription(Subscription):
             Whether that was the case. If not, nothing was done.
         """
         unacked = self.unacked
-        if number not in unacked or (self._cumulative and number != next(iter(unacked))):
+        if number not in unacked:
             return False
+        if self._cumulative:
+            if number != self._lowest:
+                return False
+            self._lowest = number + 1
         message = unacked.pop(number)
         self.credit += 1
         self.lent -= message.size
@@ -404,7 +418,7 @@ class AckSubscription(Subscription):
         return True
 
     def disclaim(self, numbers: list[int]) -> None:
-        """The transaction was aborted: the deliveries may be settled again.
+        """A transaction was aborted: all that it claimed here may be settled again.
 
         If the subscription has ended, they return to the queue instead.
         """
@@ -413,7 +427,8 @@ class AckSubscription(Subscription):
             return
         for number in numbers:
             self.unacked[number] = self.claimed.pop(number)
-        self.unacked = dict(sorted(self.unacked.items()))
+        self._mixed = True
+        self._lowest = min(self._lowest, *numbers)
 
     def _forget(self, number: int) -> Message:
         message = self.claimed.pop(number)

@@ -90,10 +90,13 @@ class Transaction:
         part_done()
 
     def abort(self) -> None:
-        """Undo the claims; forget the rest."""
+        """Undo the claims, once for each subscription; forget the rest."""
+        claims: dict[AckSubscription, list[int]] = {}
         for operation in self.operations:
             if isinstance(operation, Settlement):
-                operation.subscription.disclaim(operation.numbers)
+                claims.setdefault(operation.subscription, []).extend(operation.numbers)
+        for subscription, numbers in claims.items():
+            subscription.disclaim(numbers)
 
 
 class Transactions:
