@@ -182,7 +182,7 @@ class ColumnsDialog(ModalScreen[frozenset[str] | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="columns.back"),
-        Binding("space", "toggle", "Choose", id="columns.toggle"),
+        Binding("space", "choose", "Choose", id="columns.toggle"),
         Binding("enter", "take", "Show these", priority=True, id="columns.take"),
     ]
 
@@ -208,7 +208,7 @@ class ColumnsDialog(ModalScreen[frozenset[str] | None]):
         options.highlighted = 0
         options.focus()
 
-    def action_toggle(self) -> None:
+    def action_choose(self) -> None:
         """Show the column, or not."""
         options = self.query_one(OptionList)
         if options.highlighted is not None:
@@ -218,7 +218,7 @@ class ColumnsDialog(ModalScreen[frozenset[str] | None]):
 
     def on_option_list_option_selected(self) -> None:
         """A click does the same."""
-        self.action_toggle()
+        self.action_choose()
 
     def action_take(self) -> None:
         """Show the chosen ones."""
