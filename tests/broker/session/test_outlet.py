@@ -1,6 +1,6 @@
 """Gathering, pouring, shutting."""
 
-from stompy_broker.session.outlet import HASTY_POUR, POUR, Outlet
+from stompy_broker.session.outlet import BURST, HASTY_POUR, POUR, Outlet
 
 
 class Sink:
@@ -74,3 +74,14 @@ def test_a_sealed_outlet_stays_shut_for_messages() -> None:
     assert not sink.outlet.put_message(b"p", b"x")
     sink.outlet.put(b"ERROR")
     assert sink.outlet.take() == b"pxERROR"
+
+
+def test_after_a_burst_consumers_wait_however_much_the_socket_takes() -> None:
+    """A client that read as fast as it was written to had a whole queue in one go."""
+    sink = Sink()
+    while sink.outlet.put_message(b"p", b"x" * 1000):
+        pass
+    assert BURST <= sum(map(len, sink.written)) < BURST + 2 * POUR
+    assert sink.outlet.choked
+    sink.outlet.burst, sink.outlet.choked = 0, False  # the turn is over
+    assert sink.outlet.put_message(b"p", b"x" * POUR)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.secure import certificate, client_context, key_and_cert_file
-from tests.support.wire import PATIENCE, Pair, cheap_hash, running_broker, until
+from tests.support.wire import PATIENCE, Pair, Peer, cheap_hash, running_broker, until
 
 from stompy.codec import FrameParser
 from stompy.protocol import ServerProtocol
@@ -21,10 +21,12 @@ from stompy_broker import RunningBroker
 from stompy_broker.broker import Broker
 from stompy_broker.clock import Alarm
 from stompy_broker.routing.queue import Queue
+from stompy_broker.session import outlet
 from stompy_broker.session.outlet import Outlet
 from stompy_broker.session.session import Session
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.subscriptions import Subscriptions
+from stompy_broker.wire import connection
 from stompy_broker.wire.connection import Connection
 from stompy_broker.wire.listener import Opening
 from stompy_broker.wire.websocket import WebSocketServer
@@ -346,3 +348,27 @@ def test_half_open_connections_keep_nobody_out() -> None:
             read_to(silent[0], b"error-code:limit-exceeded")
         for sock in silent:
             sock.close()
+
+
+def test_a_fast_reader_lets_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it gets is written in bursts, with turns between them, in order and complete."""
+    monkeypatch.setattr(connection, "BURST", 64 * 1024)
+    monkeypatch.setattr(outlet, "BURST", 64 * 1024)
+    turns: list[int] = []
+    deliver_more = Connection.deliver_more
+
+    def count(self: Connection) -> None:
+        turns.append(1)
+        deliver_more(self)
+
+    monkeypatch.setattr(Connection, "deliver_more", count)
+    with running_broker() as broker, Peer.open(broker.port) as peer:
+        for number in range(5000):
+            peer.send(f"SEND\ndestination:/queue/a\n\n{number:0200}\0")
+        peer.sync()
+        peer.send("SUBSCRIBE\nid:0\ndestination:/queue/a\n\n\0")
+        assert peer.bodies(5000) == [b"%0200d" % number for number in range(5000)]
+        peer.sync()
+    assert len(turns) >= 3

@@ -7,7 +7,8 @@ while the broker goes on; that overlap is worth a sixth of the rate (``benchmark
 *client-individual*).
 
 While the socket takes no more, the outlet is shut: consumers have to wait, and only what is not a
-message is still taken.
+message is still taken. A client that reads as fast as the broker writes could have a whole queue
+written to it in one go; so consumers also have to wait when there was much in one turn.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ POUR = 256 * 1024
 """Bytes that are written at once rather than at the end of the turn."""
 HASTY_POUR = 16 * 1024
 """The same for a client that has to acknowledge."""
+BURST = 512 * 1024
+"""Bytes of messages in one turn, after which others have theirs."""
 
 
 class Outlet:
@@ -30,6 +33,7 @@ class Outlet:
 
     Attributes:
         size: bytes that wait.
+        burst: bytes that were poured out in this turn, which its owner sets back.
         choked: whether a consumer was told to wait.
         written: bytes that `take` has given so far.
     """
@@ -41,6 +45,7 @@ class Outlet:
         "_sealed",
         "_usual",
         "_wake",
+        "burst",
         "choked",
         "size",
         "written",
@@ -52,7 +57,7 @@ class Outlet:
         self._pour = pour
         self._limit = self._usual = POUR
         self._sealed = False
-        self.size = 0
+        self.size = self.burst = 0
         self.choked = False
         self.written = 0
 
@@ -118,10 +123,11 @@ class Outlet:
         self._wake = self._pour = _nothing
 
     def _poured(self) -> bool:
-        """Write what has come together; say whether the socket took it."""
+        """Write what has come together; say whether the socket took it, and it was not much."""
         if self._limit:
+            self.burst += self.size
             self._pour()
-        if self._limit:
+        if self._limit and self.burst < BURST:
             return True
         self.choked = True
         return False

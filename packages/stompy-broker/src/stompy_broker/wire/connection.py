@@ -27,7 +27,7 @@ from stompy.headers import Version
 from stompy_broker.clock import Clock
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.lobby import Lobby
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.outlet import BURST, Outlet
 from stompy_broker.session.session import Session
 from stompy_broker.wire.intake import FREE, Intake
 from stompy_broker.wire.turns import FIRST, LEAST, MODEST, Turns, next_slice
@@ -76,6 +76,18 @@ class Flusher:
                 # The others are not to wait for ever because of one.
                 log.exception("%s: fault while it was written to", connection.address)
                 connection.abort()
+
+
+class _Reader:
+    """A client that reads as fast as the broker writes, and waits for its turn."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def take_turn(self) -> None:
+        self._connection.deliver_more()
 
 
 class Connection(asyncio.Protocol):
@@ -395,16 +407,25 @@ class Connection(asyncio.Protocol):
         While the socket is full it stays in the outlet, where messages that several
         subscriptions get are there once.
         """
+        burst, self.outlet.burst = self.outlet.burst, 0
         if not self._socket_full:
             while self.outlet.size and not self._socket_full:
                 self.pour()
-            self._after_flush()
+            self._after_flush(is_long=burst >= BURST)
 
-    def _after_flush(self) -> None:
+    def _after_flush(self, *, is_long: bool = False) -> None:
         if self._closing:
             if not self.outlet.size:
                 self._end_writing()
         elif self.outlet.choked and not self._socket_full:
+            if is_long or self._turns.busy:
+                self._turns.wait(_Reader(self))
+            else:
+                self.deliver_more()
+
+    def deliver_more(self) -> None:
+        """Let consumers go on that were told to wait."""
+        if self.outlet.choked and not self._socket_full:
             self.outlet.choked = False
             if self._session is not None and not self._session.ended:
                 try:

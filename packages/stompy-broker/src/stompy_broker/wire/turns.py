@@ -2,8 +2,9 @@
 
 One read may bring 256 KiB, and what these cost is the client's choice: a thousand messages, or
 forty thousand pongs. So a connection works on slices that take about a millisecond each, and what
-is left of its read waits here. One turn of the event loop gives all that wait together a few
-milliseconds, in their order; between two turns everybody else is served.
+is left of its read waits here. So do clients that are written to as fast as they read, for more.
+One turn of the event loop gives all that wait together a few milliseconds, in their order; between
+two turns everybody else is served.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MODEST = 16 * 1024
 
 
 class Waiting(Protocol):
-    """Somebody whose input waits."""
+    """Somebody whose input waits, or who waits for more."""
 
     def take_turn(self) -> None:
         """Work on a slice; `Turns.wait` again if there is more."""
