@@ -7,6 +7,7 @@ back again. What is in a queue that only one client can empty is a loan from the
 from __future__ import annotations
 
 from stompy_broker.message import Message
+from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.pressure import Loans, Pressure
 from stompy_broker.routing.reading import Reading
 from stompy_broker.store.base import MessageStore
@@ -29,6 +30,7 @@ class Accounts:
     loans: Loans
     bytes: int
     _backlog: bool
+    _unacked: int
     _disk: Pressure
     _reading: Reading
     _store: MessageStore | None
@@ -75,6 +77,18 @@ class Accounts:
             if self._reading.wanted is not None:
                 # Its body is not to be accounted for any more.
                 self._reading.wanted.pop(message.sequence, None)
+
+    def _take_back(self, message: Message, consumer: Consumer) -> None:
+        """A message on its way through could not be handed out: it is in the queue now."""
+        if consumer.auto:
+            self._keep(message)
+        else:
+            self._unacked -= 1
+
+    def _note_delivery(self, message: Message, holder: int) -> None:
+        """A delivery that a crash cuts short has to be seen afterwards."""
+        if self._store is not None and message.head.persistent:
+            self._store.note(message, message.deliveries + 1, 0, holder)
 
     def _shed(self, message: Message) -> None:
         """What comes back leaves its body on disk where bodies stay there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.limits import DEFAULT_LIMITS, Limits
@@ -17,12 +17,18 @@ class Caps:
         durables: durable subscriptions.
         name: bytes of a destination, and of the name of a durable subscription.
         headers: of one message.
+        short: characters of a name that need not be checked.
     """
 
     queues: int = 50_000
     durables: int = 10_000
     name: int = 1024
     headers: Limits = DEFAULT_LIMITS
+    short: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """A character has at most four bytes."""
+        object.__setattr__(self, "short", self.name // 4)
 
     def check_name(self, name: str, what: str = "destination") -> None:
         """Whether a name is short enough."""

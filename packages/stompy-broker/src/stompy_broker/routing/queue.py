@@ -182,14 +182,12 @@ class Queue(Leaving):
             if not consumer.auto:
                 self._unacked += 1
                 self._keep(message)
-                self._note_delivery(message, consumer.number)
+                if self._store is not None:
+                    self._note_delivery(message, consumer.number)
             try:
                 more = consumer.deliver(message)
             except Exception as error:
-                if consumer.auto:
-                    self._keep(message)
-                else:
-                    self._unacked -= 1
+                self._take_back(message, consumer)
                 self._cannot_write(message, error)
                 more = True
             if not more:
@@ -412,7 +410,8 @@ class Queue(Leaving):
                 self._let_go(message)
             else:
                 self._unacked += 1
-                self._note_delivery(message, consumer.number)
+                if self._store is not None:
+                    self._note_delivery(message, consumer.number)
             if not more:
                 waiting.popleft()
                 consumer.waiting = False
@@ -434,11 +433,6 @@ class Queue(Leaving):
             return True
         self.redelivered += 1
         return False
-
-    def _note_delivery(self, message: Message, holder: int) -> None:
-        """A delivery that a crash cuts short has to be seen afterwards."""
-        if self._store is not None and message.head.persistent:
-            self._store.note(message, message.deliveries + 1, 0, holder)
 
     def _read_ahead(self) -> None:
         """Have the next bodies read from disk; go on when they are there."""

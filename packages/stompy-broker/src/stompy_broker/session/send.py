@@ -117,9 +117,11 @@ class Sending:
             # The pattern of a head with a receipt is the same without it.
             pattern = head.pattern or head
             plan = SendPlan(pattern, self._client.version)
-            self._router.caps.check_name(plan.destination.name)
+            caps = self._router.caps
+            if len(plan.destination.name) > caps.short:
+                caps.check_name(plan.destination.name)
             if len(plan.head.block) > _LARGE:
-                self._router.caps.check_headers(plan.head.block)
+                caps.check_headers(plan.head.block)
             if plan.foreign:
                 self._compat.check("SEND", head.headers, plan.destination)
             head.note = pattern.note = plan

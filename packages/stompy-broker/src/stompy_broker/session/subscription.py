@@ -405,13 +405,13 @@ class AckSubscription(Subscription):
             Whether that was the case. If not, nothing was done.
         """
         unacked = self.unacked
-        if number not in unacked:
-            return False
         if self._cumulative:
-            if number != self._lowest:
+            if number != self._lowest or number not in unacked:
                 return False
             self._lowest = number + 1
-        message = unacked.pop(number)
+        message = unacked.pop(number, None)
+        if message is None:
+            return False
         self.credit += 1
         self.lent -= message.size
         self.queue.settle(message)
