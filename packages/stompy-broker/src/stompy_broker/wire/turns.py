@@ -17,8 +17,9 @@ BUDGET = 0.005
 """Seconds for all that wait, in one turn of the event loop."""
 _LONG, _SHORT = 0.002, 0.0005
 """Seconds: a slice that takes longer is too large, one that takes less could be larger."""
-LEAST, FIRST, MOST = 1024, 4 * 1024, 256 * 1024
-"""Bytes of a slice."""
+LEAST, FIRST, MOST = 128, 512, 256 * 1024
+"""Bytes of a slice. Few frames fit into the least, because one alone may be dear: a SEND to a topic
+that has ten thousand subscriptions. A read that is as short is not measured."""
 MODEST = 16 * 1024
 """Bytes of a read that need not wait behind others, unless the slice is smaller."""
 
