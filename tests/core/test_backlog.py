@@ -5,6 +5,7 @@
 
 from stompy.backlog import Backlog
 from stompy.frame import STOMPFrame
+from stompy.message import Message
 
 
 def message(number: int, body: bytes = b"") -> STOMPFrame:
@@ -33,21 +34,65 @@ def test_frames_come_out_in_the_order_in_which_they_came():
     assert not backlog.move()
 
 
-def test_it_is_overfull_with_four_times_as_much():
-    backlog = Backlog(max_frames=4, max_bytes=100)
-    for number in range(7):
+def test_what_has_no_room_in_memory_comes_back_from_disk_in_order():
+    backlog = Backlog(max_frames=8, max_bytes=1000)
+    for number in range(20):
+        backlog.put([message(2 * number), message(2 * number + 1)], 20)
+    assert (len(backlog), backlog.full, backlog.overfull) == (40, True, False)
+    backlog.put([receipt("r")], 10)
+    assert backlog.claim_receipt("r") == receipt("r")
+    assert backlog.move()
+    assert backlog.full
+    backlog.put([message(40)], 10)  # and not before the others
+    assert fetched(backlog) == [*map(str, range(40)), "r", "40"]
+    assert not backlog.full
+
+
+def test_it_is_overfull_with_what_may_be_on_disk():
+    backlog = Backlog(max_frames=4, max_spilled=3000)
+    for number in range(12):
         backlog.put([message(number)], 1)
-        assert not backlog.overfull
-    backlog.put([message(7)], 1)
-    assert backlog.overfull
-    backlog.move()
     assert not backlog.overfull
-    backlog.put([message(8)], 199)
+    while not backlog.overfull:
+        backlog.put([message(12)], 1)
+    assert len(backlog) < 1000
+    backlog.put([message(13)], 1)  # what was read before that was known
+    assert fetched(backlog)[-1] == "13"
     assert not backlog.overfull
-    backlog.put([message(9)], 1)
+
+
+def test_it_is_overfull_when_nothing_can_be_on_disk(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    backlog = Backlog(max_frames=4)
+    for number in range(5):
+        backlog.put([message(number)], 1)
     assert backlog.overfull
+    assert "none in the directory for temporary files" in caplog.text
+    assert fetched(backlog) == ["0", "1", "2", "3", "4"]
+    assert not backlog.overfull
+
+
+def test_what_is_on_disk_is_dropped_and_discarded_too():
+    backlog = Backlog(max_frames=4)
+    for number in range(12):
+        backlog.put([message(number)], 1)
+    backlog.drop(lambda frame: int(frame["message-id"]) < 10)
+    assert fetched(backlog) == ["10", "11"]
+    for number in range(12):
+        backlog.put([message(number)], 1)
     backlog.discard()
-    assert not backlog.overfull
+    assert (len(backlog), backlog.full, backlog.move()) == (0, False, False)
+
+
+def test_messages_of_a_handle_know_it_when_they_come_back_from_disk():
+    backlog, handle = Backlog(max_frames=4), object()
+    for number in range(8):
+        backlog.put([Message._delivered(message(number, b"x"), 3, handle)], 1)  # type: ignore[arg-type]
+    backlog.move()
+    backlog.move()
+    last = backlog.current[-1]
+    assert isinstance(last, Message)
+    assert (last.id, last.Body, last.epoch, last._settler) == ("3", b"x", 3, handle)
 
 
 def test_it_is_full_with_half_the_frames_or_half_the_bytes():

@@ -162,7 +162,7 @@ class Inbox:
         was_full = self._backlog.full
         if not self._backlog.move():
             return False
-        if was_full:
+        if was_full and not self._backlog.full:
             self._full = False
             self._made_room()
         return True
@@ -201,11 +201,11 @@ class Inbox:
         """Take everything that was not fetched, for another inbox."""
         frames: list[STOMPFrame] = []
         with self._lock:
-            self._move()
-            # A receiver may be at it, too; each frame goes to one of us.
-            with suppress(IndexError):
-                while True:
-                    frames.append(self._current.popleft())
+            while self._move() or self._current:
+                # A receiver may be at it, too; each frame goes to one of us.
+                with suppress(IndexError):
+                    while True:
+                        frames.append(self._current.popleft())
         return frames
 
     def put_first(self, frames: Sequence[STOMPFrame]) -> None:

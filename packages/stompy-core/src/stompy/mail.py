@@ -9,7 +9,7 @@ while there is somebody to sort for. The invariants:
   ended is dropped: the broker has it back.
 * An outcome is settled under the lock, and who waits for one is woken once for each piece.
 * While somebody waits for an outcome reading goes on beyond the bound of what was not fetched yet,
-  up to another one: what is waited for may stand behind it.
+  to disk: what is waited for may stand behind it.
 """
 
 from __future__ import annotations

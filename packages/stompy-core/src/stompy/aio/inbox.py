@@ -84,7 +84,7 @@ class Inbox:
         was_full = self._backlog.full
         if not self._backlog.move():
             return None
-        if was_full:
+        if was_full and not self._backlog.full:
             self._made_room()
         return self._current.popleft()
 
