@@ -468,3 +468,21 @@ def test_what_passes_through_is_never_stored(time: Time, slow: SlowStore) -> Non
     queue.attach(Taker(1, auto=True))
     queue.publish(make_message(1))
     assert slow.bodies == {}
+
+
+def test_many_that_step_out_together_leave_the_others_in_their_order(time: Time) -> None:
+    """One by one each was looked for among all that wait."""
+    queue = make_router(time).queue("q")
+    takers = [Taker(9) for _ in range(6)]
+    for taker in takers:
+        queue.attach(taker)
+    queue.publish(make_message(1))
+    queue.step_out(*takers[1:4], takers[2])
+    assert [taker.waiting for taker in takers] == [True, False, False, False, True, True]
+    for sequence in (2, 3, 4):
+        queue.publish(make_message(sequence))
+    assert [len(taker.taken) for taker in takers] == [2, 0, 0, 0, 1, 1]
+    queue.resume(takers[2])
+    queue.step_out(takers[0], takers[4], takers[5])
+    queue.publish(make_message(5))
+    assert len(takers[2].taken) == 1

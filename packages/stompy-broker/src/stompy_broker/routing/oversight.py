@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
@@ -12,22 +12,37 @@ from stompy_broker.routing.consumer import Consumer, Halted
 from stompy_broker.routing.line import Line
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.setup import Setup
+from stompy_broker.routing.stats import QueueStats
 
 
 class Oversight(Accounts, ABC):
     """A queue as operators have to do with it.
 
     Attributes:
+        name: without prefix.
         subscriptions: how many subscriptions want to take part or do.
         published: messages that came in.
         delivered: deliveries, redeliveries included.
+        acked: deliveries that were accepted.
+        nacked: deliveries that were rejected.
+        redelivered: deliveries of what came back.
+        expired: messages whose time was over.
+        dead_lettered: messages that were given up, and kept elsewhere.
+        dropped: messages that were given up, and went nowhere.
         removed: messages that operators took out.
         setup: what is kept of it, and of what operators decided.
     """
 
+    name: str
     subscriptions: int
     published: int
     delivered: int
+    acked: int
+    nacked: int
+    redelivered: int
+    expired: int
+    dead_lettered: int
+    dropped: int
     removed: int
     setup: Setup
     _line: Line
@@ -41,6 +56,32 @@ class Oversight(Accounts, ABC):
         """Hand out what is ready while somebody waits for it."""
 
     # -- looking ----------------------------------------------------------------------------
+
+    def stats(self, done: Callable[[QueueStats], None]) -> None:
+        """Give the counters."""
+        done(
+            QueueStats(
+                name=self.name,
+                ready=self.ready,
+                delayed=len(self._line.delayed),
+                unacked=self._unacked,
+                consumers=len(self._consumers),
+                bytes=self.bytes,
+                published=self.published,
+                delivered=self.delivered,
+                acked=self.acked,
+                nacked=self.nacked,
+                redelivered=self.redelivered,
+                expired=self.expired,
+                dead_lettered=self.dead_lettered,
+                dropped=self.dropped,
+            )
+        )
+
+    @property
+    def ready(self) -> int:
+        """How many messages wait for a consumer."""
+        return self._line.ready
 
     def browse(self) -> list[Message]:
         """What waits, next one first, and then what is delayed. Not for the hot path."""

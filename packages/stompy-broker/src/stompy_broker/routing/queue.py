@@ -19,7 +19,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -36,7 +36,6 @@ from stompy_broker.routing.pressure import Loans, Pressure
 from stompy_broker.routing.reading import Reading
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.setup import Setup
-from stompy_broker.routing.stats import QueueStats
 from stompy_broker.routing.turn import Turn
 from stompy_broker.store.base import Done, MessageStore, when_safe
 
@@ -262,27 +261,6 @@ class Queue(Leaving):
         if done is not None:
             when_safe(self._store if rejection is None else self._house.store, message, done)
 
-    def stats(self, done: Callable[[QueueStats], None]) -> None:
-        """Give the counters."""
-        done(
-            QueueStats(
-                name=self.name,
-                ready=self.ready,
-                delayed=len(self._line.delayed),
-                unacked=self._unacked,
-                consumers=len(self._consumers),
-                bytes=self.bytes,
-                published=self.published,
-                delivered=self.delivered,
-                acked=self.acked,
-                nacked=self.nacked,
-                redelivered=self.redelivered,
-                expired=self.expired,
-                dead_lettered=self.dead_lettered,
-                dropped=self.dropped,
-            )
-        )
-
     # -- consumers and life ---------------------------------------------------------------
 
     def resume(self, consumer: Consumer) -> None:
@@ -293,16 +271,17 @@ class Queue(Leaving):
             if self._fresh or self._ordered:
                 self._pump()
 
-    def step_out(self, consumer: Consumer) -> None:
-        """A consumer wants nothing for now."""
-        if consumer.waiting:
+    def step_out(self, *consumers: Consumer) -> None:
+        """Consumers want nothing for now. Those of many that do are best told together."""
+        leaving = [consumer for consumer in consumers if consumer.waiting]
+        for consumer in leaving:
             consumer.waiting = False
-            self._waiting.remove(consumer)
-
-    @property
-    def ready(self) -> int:
-        """How many messages wait for a consumer."""
-        return len(self._fresh) + len(self._ordered)
+        if len(leaving) == 1:
+            self._waiting.remove(leaving[0])
+        elif leaving:
+            staying = [consumer for consumer in self._waiting if consumer.waiting]
+            self._waiting.clear()
+            self._waiting.extend(staying)
 
     @property
     def in_use(self) -> bool:

@@ -150,11 +150,6 @@ class Subscription:
         if not self.waiting and not self.ended:
             self.queue.resume(self)
 
-    def stop(self) -> None:
-        """Take no more. `end` follows."""
-        self.ended = True
-        self.queue.step_out(self)
-
     def end(self, *, lost: bool = False) -> None:
         """Take no more; what is not settled returns to its place.
 

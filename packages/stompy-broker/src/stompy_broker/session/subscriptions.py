@@ -173,8 +173,12 @@ class Subscriptions:
 
     def stop(self) -> None:
         """What was not delivered yet stays in its queue."""
+        by_queue: dict[Queue, list[Subscription]] = {}
         for subscription in self.by_key.values():
-            subscription.stop()
+            subscription.ended = True
+            by_queue.setdefault(subscription.queue, []).append(subscription)
+        for queue, subscriptions in by_queue.items():
+            queue.step_out(*subscriptions)
 
     def end(self, key: str, *, lost: bool = False) -> None:
         """End one: what is not settled of it returns to its place.
