@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer
 
+import stompy
 from stompy.cli.output import Output
 
 
@@ -82,3 +83,27 @@ def test_listen_ends_when_nobody_reads_it_any_more():
         assert listen.stderr.read() == b""
         listen.stderr.close()
     assert heard[0] == "ACK"
+
+
+@pytest.mark.parametrize(
+    ("closed", "command", "said"),
+    [
+        (0, "send", "stompy: standard input is closed, so there is nothing to send; give a BODY"),
+        (1, "listen", "stompy: standard output is closed, so there is no place for messages"),
+    ],
+)
+def test_a_stream_that_is_closed_is_said(closed, command, said):
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        assert [frame.command for frame in peer.serve()] == ["DISCONNECT"]
+
+    with ScriptedServer(script) as server:
+        ended = subprocess.run(
+            [sys.executable, "-m", "stompy", command, "/queue/q", "-q", "--url", server.url],
+            preexec_fn=lambda: os.close(closed),
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if command == "listen":  # which looks before it connects
+            stompy.connect(server.address).disconnect()
+    assert (ended.returncode, ended.stderr.decode().strip()) == (2, said)

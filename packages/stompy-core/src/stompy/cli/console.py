@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
+from typing import BinaryIO
 
 OK, FAILED, USAGE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -20,6 +21,28 @@ class UsageError(Exception):
     """What was asked for cannot be, and the parser could not see it."""
 
 
+def given_input() -> BinaryIO:
+    """Standard input.
+
+    Raises:
+        UsageError: it is closed.
+    """
+    if sys.stdin is None:
+        raise UsageError("standard input is closed, so there is nothing to send; give a BODY")
+    return sys.stdin.buffer
+
+
+def given_output() -> BinaryIO:
+    """Standard output.
+
+    Raises:
+        UsageError: it is closed.
+    """
+    if sys.stdout is None:
+        raise UsageError("standard output is closed, so there is no place for messages")
+    return sys.stdout.buffer
+
+
 def put(text: str) -> None:
     """One line on standard output."""
     print(text, flush=True)
@@ -27,7 +50,8 @@ def put(text: str) -> None:
 
 def say(text: str) -> None:
     """One line on standard error."""
-    print("stompy:", harmless(" ".join(text.split())), file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # else this would be among the results
+        print("stompy:", harmless(" ".join(text.split())), file=sys.stderr, flush=True)
 
 
 def harmless(text: str, keep: str = "") -> str:
@@ -50,7 +74,7 @@ class Progress:
         self._label = label
         self._drawn = False
         self._due = 0.0
-        self._silent = quiet or not sys.stderr.isatty()
+        self._silent = quiet or sys.stderr is None or not sys.stderr.isatty()
 
     def show(self, share: float, text: str) -> None:
         """Draw, if it is time to.

@@ -10,7 +10,15 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from stompy.cli.console import OK, TIMED_OUT, UsageError, harmless, say
+from stompy.cli.console import (
+    OK,
+    TIMED_OUT,
+    UsageError,
+    given_input,
+    given_output,
+    harmless,
+    say,
+)
 from stompy.cli.options import (
     Commands,
     add_command,
@@ -156,7 +164,7 @@ def _bodies(options: argparse.Namespace, *, lines: bool) -> Iterator[bytes]:
     if options.body is not None:
         yield os.fsencode(options.body)
         return
-    source = sys.stdin.buffer
+    source = given_input()
     if source.isatty():
         tell(options, "reading from the terminal; end with Ctrl-D")
     if lines:
@@ -172,6 +180,7 @@ def _bodies(options: argparse.Namespace, *, lines: bool) -> Iterator[bytes]:
 def _listen(options: argparse.Namespace) -> int:
     write = _FORMATS[options.format]
     mode = AckMode(options.ack)
+    given_output()  # before a message comes for which there is none
     output = Output()
     with open_client(options) as client, output.watched(client.close):
         _subscribe(client, options, mode)
@@ -216,6 +225,7 @@ def _subscribe(client: STOMPClient, options: argparse.Namespace, mode: AckMode) 
 
 def _request(options: argparse.Namespace) -> int:
     (body,) = _bodies(options, lines=False)
+    given_output()
     with open_client(options) as client:
         try:
             reply = client.request(
@@ -234,8 +244,9 @@ def _request(options: argparse.Namespace) -> int:
 
 
 def _write(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    output = given_output()
+    output.write(data)
+    output.flush()
 
 
 def _as_body(frame: STOMPFrame) -> bytes:
