@@ -347,3 +347,16 @@ def test_the_receipt_comes_before_the_first_message(
     peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:{mode}\nreceipt:r\n\n\0")
     assert peer.read().raw == b"RECEIPT\nreceipt-id:r\n\n\0"
     assert peer.bodies(3) == [b"1", b"2", b"3"]
+
+
+def test_disconnect_waits_for_what_a_single_ack_has_to_settle(connect: Connect, queue: str):
+    """M7, 1.2 *DISCONNECT*: its receipt tells that all frames before it were processed."""
+    peer, count = connect("1.2"), 5000
+    fill(peer, queue, count)
+    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\nack:client\nprefetch-count:0\n\n\0")
+    *_, last = [peer.expect("MESSAGE") for _ in range(count)]
+    peer.send(settle("ACK", "1.2", last), "DISCONNECT\nreceipt:bye\n\n\0")
+    assert peer.expect("RECEIPT")["receipt-id"] == "bye"
+    other = connect("1.2")
+    other.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
+    other.sync()

@@ -73,3 +73,38 @@ def test_a_large_queue_ends_in_steps(time: Time) -> None:
     for _ in range(3):
         time.advance(0.01)
     assert (queue.bytes, router.loans.used) == (0, 0)
+
+
+def test_many_queues_that_end_share_the_steps(time: Time) -> None:
+    """A client may leave thousands of backlogs, each of which is short."""
+    router = make_router(time)
+    queues = [router.subscribe_topic("t") for _ in range(100)]
+    for _ in range(100):
+        router.publish(parse_destination("/topic/t"), make_head("/topic/t"), b"x")
+    everything = router.loans.used
+    for queue in queues:
+        router.unsubscribe_topic(queue)
+    assert router.loans.used > everything / 2
+    time.advance(0.01)
+    assert 0 < router.loans.used < everything * 0.8
+    for _ in range(4):
+        time.advance(0.01)
+    assert router.loans.used == 0
+    assert not any(queue.in_use for queue in queues)
+
+
+def test_what_many_queues_get_back_shares_the_steps(time: Time) -> None:
+    router = make_router(time)
+    queues, hoarder = [router.queue(f"q{number}") for number in range(4)], Taker(10_000)
+    for queue in queues:
+        queue.attach(taker := Taker(1500))
+        for _ in range(1500):
+            router.publish(parse_destination(queue.destination), make_head(), b"x")
+        queue.detach(taker, taker.taken, lost=True)
+    assert sum(queue.ready for queue in queues) < 2010
+    queues[3].attach(hoarder)
+    assert not hoarder.taken
+    for _ in range(3):
+        time.advance(0.01)
+    assert [queue.unacked for queue in queues] == [0, 0, 0, 1500]
+    assert [message.failures for message in hoarder.taken[:2]] == [1, 0]

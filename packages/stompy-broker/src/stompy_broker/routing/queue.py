@@ -19,14 +19,14 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.clock import Clock
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.policy import Policy
-from stompy_broker.routing.chores import AT_ONCE, Chores
+from stompy_broker.routing.chores import Chores, Shift
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
@@ -57,6 +57,7 @@ class House(Protocol):
     store: MessageStore
 
     turn: Turn
+    shift: Shift
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""
@@ -133,7 +134,7 @@ class Queue(Leaving):
         self._consumers: dict[Consumer, None] = {}
         self._waiting: deque[Consumer] = deque()
         self._halts: set[str] = set()
-        self._chores, self._returning = Chores(house.clock), 0
+        self._chores, self._returning = Chores(house.shift), 0
         self._alarm = house.clock.alarm(self._release_delayed)
         self._expiry = Expiry(house.clock, house.wall, self._expire)
         self._reading = Reading(self.account, house.store, self._have_read)
@@ -225,21 +226,27 @@ class Queue(Leaving):
 
     def give_back(self, messages: Iterable[Message], *, lost: bool = False) -> None:
         """Deliveries came to nothing; of a lost consumer the first one counts as failed."""
-        some = list(messages)
-        for message in some[:AT_ONCE]:
+        some, shift = list(messages), self._house.shift
+        at_once = some[: max(1, shift.left)]
+        for message in at_once:
             self._return(message, failed=lost)
             lost = False
-        if len(some) > AT_ONCE:
-            # Others have their turn, but nothing of this queue overtakes what comes back.
-            self._returning += 1
-            self.pause(_COMES_BACK)
-            self._chores.do(some[AT_ONCE:], self._return, self._have_returned)
+        if len(at_once) > 1:
+            shift.spend(len(at_once))
+        if len(some) > len(at_once):
+            self._hold_back()
+            self._chores.do(some[len(at_once) :], self._return, self._have_returned)
         self.account.sink()
         self._pump()
 
     def _return(self, message: Message, *, failed: bool = False) -> None:
         self._unacked -= 1
         self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
+
+    def _hold_back(self) -> None:
+        """Others have their turn, but nothing of this queue overtakes what comes back."""
+        self._returning += 1
+        self.pause(_COMES_BACK)
 
     def _have_returned(self) -> None:
         self.account.sink()
@@ -260,6 +267,24 @@ class Queue(Leaving):
             self._reject(message.returned(failed=True), rejection)
         if done is not None:
             when_safe(self._store if rejection is None else self._house.store, message, done)
+
+    def settle_many(
+        self,
+        messages: Iterable[Message],
+        rejection: Rejection | None,
+        done: Done | None,
+        then: Callable[[], None],
+    ) -> None:
+        """As `settle`, of very many deliveries: in steps, and then ``then``."""
+
+        def end() -> None:
+            if rejection is not None:
+                self._have_returned()
+            then()
+
+        if rejection is not None:
+            self._hold_back()
+        self._chores.do(messages, lambda message: self.settle(message, rejection, done), end)
 
     # -- consumers and life ---------------------------------------------------------------
 
@@ -348,7 +373,8 @@ class Queue(Leaving):
         self._reading.close()
         for message in self._departing:
             message.body = None  # accounted for like that, also when it was read meanwhile
-        self._chores.do([*self._line, *self._departing], self._let_go)
+        if waiting := [*self._line, *self._departing]:
+            self._chores.do(waiting, self._let_go)
         self._line.clear()
         self._departing.close()
 

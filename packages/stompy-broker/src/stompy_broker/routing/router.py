@@ -26,6 +26,7 @@ from stompy_broker.message import (
 )
 from stompy_broker.policy import Policies, Policy
 from stompy_broker.routing.caps import Caps
+from stompy_broker.routing.chores import Shift
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.marks import Marks
@@ -84,7 +85,7 @@ class Router:
         idle_queue_seconds: float,
         events: Events | None = None,
     ) -> None:
-        self.caps = Caps()
+        self.caps, self.shift = Caps(), Shift(clock)
         self.clock, self.store, self.wall, self.policies = clock, store, wall, policies
         self.events = events or Events(wall)
         self._marks = marks = Marks(clock, wall, self.events, memory_mark, disk_mark)
@@ -93,8 +94,7 @@ class Router:
         self.queues: dict[str, Queue] = {}
         self.replies: dict[str, Queue] = {}
         self.durable: dict[str, DurableSubscription] = {}
-        self._refusing = 0  # how many of them may refuse a message
-        self.unroutable = 0
+        self.unroutable = self._refusing = 0  # the latter: how many of them may refuse a message
         self.stamp, self.turn = stamp(wall()), Turn(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")
         self.topics, self.gone = Topics(), Totals()

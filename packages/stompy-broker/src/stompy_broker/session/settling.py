@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from stompy.headers import Version
 from stompy.heads import ACK_RUN, Head, plain_acks
 from stompy_broker.compat import Compat
+from stompy_broker.routing.chores import AT_ONCE
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.deliveries import Deliveries
 from stompy_broker.session.headers import boolean, whole_number
 from stompy_broker.session.lobby import Client
-from stompy_broker.session.receipts import Receipts, when_all
+from stompy_broker.session.receipts import Receipts, nothing_owed, when_all
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.session.transactions import Settlement, Transactions
 
@@ -112,4 +113,7 @@ class Settling:
             done = None
             if receipt is not None:
                 done = when_all(len(numbers), self._receipts.when_done(receipt))
-            found[0].settle(numbers, rejection, done)
+            elif len(numbers) > AT_ONCE:
+                # Later receipts, also that of DISCONNECT, wait until it is done.
+                done = when_all(len(numbers), self._receipts.after(nothing_owed))
+            found[0].settle_in_steps(numbers, rejection, done)

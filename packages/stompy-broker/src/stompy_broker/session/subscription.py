@@ -20,6 +20,7 @@ from stompy.errors import ProtocolError
 from stompy.frame import AckMode
 from stompy.headers import Version, escape
 from stompy_broker.message import Message
+from stompy_broker.routing.chores import AT_ONCE
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.turn import Marks
@@ -390,6 +391,17 @@ class AckSubscription(Subscription):
             message = self._forget(number)
             self.queue.settle(message, rejection, done)
         self.resume()
+
+    def settle_in_steps(
+        self, numbers: list[int], rejection: Rejection | None, done: Done | None
+    ) -> None:
+        """As `settle`, for what a single frame covers; it may be a whole queue."""
+        if len(numbers) <= AT_ONCE:
+            self.settle(numbers, rejection, done)
+            return
+        if rejection is not None:
+            self.nacked += len(numbers)
+        self.queue.settle_many(map(self._forget, numbers), rejection, done, self.resume)
 
     def accept(self, number: int) -> bool:
         """Settle one delivery, in the common case: the short way of claim and settle.
