@@ -54,6 +54,9 @@ _OTHER_WORDS = {
 
 _PREFIXES = ("/queue/", "/topic/", "/temp-queue/", "/temp-topic/", "/exchange/", "/amq/queue/")
 
+_COMMANDS = frozenset(("SEND", "BEGIN", "COMMIT", "ABORT", "ACK", "NACK"))
+"""What is mostly sent, and needs no closer look."""
+
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -87,8 +90,9 @@ class FreeKeywords:
         Raises:
             TypeError: one looks like a mistake; the text says what to write instead.
         """
+        harmless = self._harmless
         for name, value in given.items():
-            if name not in self._harmless or value.__class__ is bool:
+            if name not in harmless or value is True or value is False:
                 self._examine(name, value)
 
     def _examine(self, name: str, value: HeaderValue) -> None:
@@ -256,6 +260,8 @@ def check_command(command: object) -> None:
         TypeError: it is no text.
         ValueError: it is a destination, or no word at all.
     """
+    if command.__class__ is str and command in _COMMANDS:
+        return
     if not isinstance(command, str):
         raise TypeError(f"the command must be text such as 'SEND', not {type(command).__name__}")
     if command.startswith("/"):

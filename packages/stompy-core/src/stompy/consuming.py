@@ -238,13 +238,12 @@ class Subscription(Replier):
         policy: OnError,
         interrupted: threading.Event,
     ) -> None:
-        def goes_on() -> bool:
-            return not interrupted.is_set()
-
-        while (frame := self._inbox.get_while(goes_on)) is not None:
+        while (frame := self._inbox.get_unless(interrupted.is_set)) is not None:
             message = cast("Message", frame)
             try:
-                check_done(function(message), function)
+                answer = function(message)
+                if answer is not None:
+                    check_done(answer, function)
             except BaseException as error:
                 self._failed(message, error, policy)
             else:
@@ -508,7 +507,8 @@ class Subscription(Replier):
         """Acknowledge a message; see `Message.ack`."""
         if self._auto:
             return
-        check_message(message)
+        if message.__class__ is not Message:
+            check_message(message)
         if message.settlement is not None:
             message._claim(Settlement.ACKED)
             return

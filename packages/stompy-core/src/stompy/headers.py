@@ -32,6 +32,9 @@ class Version(StrEnum):
     V1_2 = "1.2"
 
 
+# Before Python 3.12 looking a member up in its class costs a tenth of all there is to a frame.
+V1_0, V1_1, V1_2 = Version.V1_0, Version.V1_1, Version.V1_2
+
 ALL_VERSIONS = (Version.V1_2, Version.V1_1, Version.V1_0)
 """What this library speaks, best first."""
 
@@ -110,14 +113,14 @@ def escape(text: str, version: Version) -> str:
     A CR at the end of a 1.1 value would join the LF that ends the line, so it is dropped.
     """
     escaped = text.translate(RULES[version].encode)
-    return escaped.rstrip("\r") if version is Version.V1_1 else escaped
+    return escaped.rstrip("\r") if version is V1_1 else escaped
 
 
 def is_writable(name: str, value: str, version: Version) -> bool:
     """Whether a version can carry this header so that the reader gets the same text back."""
-    if version is Version.V1_2:
+    if version is V1_2:
         return bool(name)
-    if version is Version.V1_1:
+    if version is V1_1:
         return bool(name) and not (name + value).endswith("\r") and not name.endswith("\r")
     plain = not any(mark in name or mark in value for mark in "\r\n")
     return plain and ":" not in name and name == name.strip() != "" and value == value.strip()
@@ -129,7 +132,7 @@ def header_lines(headers: Mapping[str, str], version: Version) -> str:
     Headers that the version cannot name are left out: 1.0 has no colons or line breaks in names
     and trims them, 1.1 loses the CR at the end of one, and nothing is no name.
     """
-    if version is Version.V1_0:
+    if version is V1_0:
         return "".join(
             f"{name}:{escape(value, version)}\n"
             for name, value in headers.items()
@@ -144,6 +147,6 @@ def header_lines(headers: Mapping[str, str], version: Version) -> str:
         [
             f"{escape(name, version)}:{escape(value, version)}\n"
             for name, value in headers.items()
-            if name.strip("\r") or version is Version.V1_2
+            if name.strip("\r") or version is V1_2
         ]
     )

@@ -119,15 +119,15 @@ class Inbox:
             pass  # what is raised below is not to tell of this
         return self._get_waiting(timeout)
 
-    def get_while(self, wanted: Callable[[], bool]) -> STOMPFrame | None:
+    def get_unless(self, unwanted: Callable[[], bool]) -> STOMPFrame | None:
         """The next frame, or None when none will come or is wanted; `look_again` says so."""
-        if wanted():
+        if not unwanted():
             try:
                 return self._current.popleft()
             except IndexError:
                 pass
         with self._lock:
-            while wanted():
+            while not unwanted():
                 with suppress(IndexError):
                     return self._current.popleft()
                 if not self._move():
@@ -137,7 +137,7 @@ class Inbox:
         return None
 
     def look_again(self) -> None:
-        """What `get_while` was told has changed."""
+        """What `get_unless` was told has changed."""
         with self._lock:
             self._something_arrived.notify_all()
 

@@ -102,7 +102,7 @@ class Link:
         self._writing = False
         self._write_error: OSError | None = None
         self._sent_at = 0.0
-        self._streak = 0
+        self._paused_at = 0  # the number of the last frame that did not follow another quickly
         self._give_up_at: float | None = None
         self._unaccounted = 0
         self._woken = False
@@ -154,11 +154,12 @@ class Link:
             queued = self._open
             if queued:
                 self._outbox += data
-                self._traffic.frames_sent += 1
+                number = self._traffic.frames_sent = self._traffic.frames_sent + 1
                 now = monotonic()
-                self._streak = self._streak + 1 if now - self._sent_at < QUICK else 0
+                if now - self._sent_at >= QUICK:
+                    self._paused_at = number
                 self._sent_at = now
-                if self._streak > GATHER_AFTER and len(self._outbox) < GATHER_SIZE:
+                if number - self._paused_at > GATHER_AFTER and len(self._outbox) < GATHER_SIZE:
                     self._wake()
                 else:
                     self._flush()

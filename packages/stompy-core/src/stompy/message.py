@@ -28,6 +28,8 @@ class Settlement(StrEnum):
     STALE = "stale"
     """It could not be settled any more; the broker delivers it again."""
 
+    __hash__ = str.__hash__  # else in Python, and each message is counted
+
 
 class Delivery(STOMPFrame):
     """A MESSAGE together with what is needed to settle it.

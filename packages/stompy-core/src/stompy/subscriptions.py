@@ -18,7 +18,7 @@ from typing import NoReturn, Self
 
 from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError
 from stompy.frame import AckMode, STOMPFrame
-from stompy.headers import Version
+from stompy.headers import V1_0, V1_2, Version
 
 _REMEMBERED = 1000
 
@@ -153,7 +153,7 @@ class Subscriptions:
             return Duty.NONE
         if self._lost:
             return Duty.STALE
-        if self._version is not Version.V1_2:
+        if self._version is not V1_2:
             headers["ack"] = delivery_token(self._version, headers) or ""
         elif "ack" not in headers:
             # The broker wants no answer, unless there is none to be given any more.
@@ -190,7 +190,7 @@ class Subscriptions:
 
 def delivery_token(version: Version | None, headers: Mapping[str, str]) -> str | None:
     """What names a delivery: its ``ack`` header, or what stands for it in 1.0 and 1.1."""
-    if version is Version.V1_2:
+    if version is V1_2:
         return headers.get("ack")
     return f"{headers.get('subscription', '')}\n{headers.get('message-id', '')}"
 
@@ -202,16 +202,16 @@ def settlement_headers(version: Version | None, command: str, token: str | None)
         STOMPError: the version has no NACK.
         ValueError: this does not say which message is meant.
     """
-    if version is Version.V1_0 and command == "NACK":
+    if version is V1_0 and command == "NACK":
         raise STOMPError("STOMP 1.0 has no NACK; connect with 1.1 or 1.2")
     if not token:
         raise ValueError("this message has no ack header: nobody waits for it to be settled")
-    if version is Version.V1_2:
+    if version is V1_2:
         return {"id": str(token)}
     subscription, separator, message_id = token.partition("\n")
     if separator:
         return {"subscription": subscription, "message-id": message_id}
-    if version is Version.V1_0:
+    if version is V1_0:
         return {"message-id": token}
     raise ValueError(
         "in STOMP 1.1 a message-id alone does not name a message: "

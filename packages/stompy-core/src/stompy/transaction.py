@@ -128,9 +128,10 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
-        TRANSACTION_MESSAGE.check(kv_headers)
-        all_headers = merged(headers, kv_headers)
-        return self._client.message(destination, body, id, all_headers, receipt, self.id, json=json)
+        if kv_headers:
+            TRANSACTION_MESSAGE.check(kv_headers)
+            headers = merged(headers, kv_headers)
+        return self._client.message(destination, body, id, headers, receipt, self.id, json=json)
 
     @overload
     def send(
@@ -177,8 +178,10 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
-        TRANSACTION_SEND.check(kv_headers)
-        return self._client.send(command, merged(headers, kv_headers), body, self.id, receipt)
+        if kv_headers:
+            TRANSACTION_SEND.check(kv_headers)
+            headers = merged(headers, kv_headers)
+        return self._client.send(command, headers, body, self.id, receipt)
 
     def recv(self, timeout: float | None = None) -> STOMPFrame | None:
         """Receive the next message; an automatic ACK becomes part of the transaction.

@@ -26,12 +26,15 @@ def as_text(headers: dict[str, HeaderValue]) -> dict[str, str]:
     """
     for value in headers.values():
         if value.__class__ is not str:
-            return {name: _text(name, value) for name, value in headers.items()}
+            return {
+                name: value if value.__class__ is str else _text(name, value)
+                for name, value in headers.items()
+            }
     return cast("dict[str, str]", headers)
 
 
 def _text(name: str, value: object) -> str:
-    if isinstance(value, str):
+    if value.__class__ is int or isinstance(value, str):
         return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -24,6 +24,7 @@ import ssl
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -308,7 +309,7 @@ class STOMPClient(Subscriber):
             STOMPTimeout: nothing came in time.
             STOMPError: the broker sent ERROR; the connection is closed.
         """
-        session = self._last_session()
+        session = self._session or self._last_session()
         inbox = session.inbox
         deadline = deadline_after(timeout)
         # Once a frame was taken nothing is awaited, so that cancelling never loses one.
@@ -318,7 +319,8 @@ class STOMPClient(Subscriber):
                 if inbox.ended:
                     _check_owner(session)
                     return None
-                await inbox.wait(deadline, lambda: session.nothing_came(timeout))
+                session.check_loop()  # only here: it costs as much as all the rest
+                await inbox.wait(deadline, partial(session.nothing_came, timeout))
             elif frame.Command == "MESSAGE":
                 if session.subscriptions.carefree or self._accepted(session, frame, transaction):
                     return frame
@@ -365,10 +367,7 @@ class STOMPClient(Subscriber):
         given = _no_callback if callback is None else callback
         call = check_callable(given, "the callback of loop()")
         session = self._last_session()
-
-        def says() -> str:
-            return session.nothing_came(timeout)
-
+        says = partial(session.nothing_came, timeout)
         while (frame := await session.inbox.get(timeout, says)) is not None:
             if frame.Command == "ERROR":
                 raise self._told(frame)

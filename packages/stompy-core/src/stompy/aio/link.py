@@ -193,7 +193,6 @@ class Link(asyncio.Protocol):
             raise elsewhere(str(self.address))
         self._outbox.append(data)
         self._outbox_size += len(data)
-        self._traffic.frames_sent += 1
         if self._outbox_size >= GATHER_SIZE:
             # Who sends without end lets the loop turn now and then.
             self.crowded = True
@@ -230,8 +229,12 @@ class Link(asyncio.Protocol):
         if self._blocked and not to_the_end:
             return
         data = b"".join(self._outbox)
+        self._traffic.frames_sent += len(self._outbox)
         self._outbox.clear()
         self._outbox_size = 0
+        self._hand_over(transport, data)
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         transport.write(data)
         self._traffic.bytes_sent += len(data)
         if self.protocol.heart_beat is not None:
@@ -321,11 +324,10 @@ class Link(asyncio.Protocol):
         beat = self.protocol.tick(now)
         if self.protocol.failure is not None:
             return self._over(STOMPConnectionError(str(self.protocol.failure)))
-        if beat and self._open and not self._outbox and not self._blocked:
-            # No frame, so it is not written as one.
-            self._outbox.append(beat)
-            self._outbox_size += len(beat)
-            self._flush()
+        transport = self._transport
+        idle = self._open and not self._outbox and not self._blocked
+        if beat and idle and transport is not None and not transport.is_closing():
+            self._hand_over(transport, beat)
         return self._set_alarm()
 
     def _has_unread(self, now: float) -> bool:

@@ -442,7 +442,8 @@ class Session(Mailroom, Owner):
             TransactionLost: the transaction belongs to an earlier connection.
             STOMPTimeout: the broker takes nothing for too long; nothing was sent.
         """
-        self.check_loop()
+        if transaction is None or not self.ready or self.link.crowded:
+            self.check_loop()  # else left to `Link.write` and `follow`, since it takes long
         deadline: float | None = None
         while True:
             link = self.link
@@ -508,8 +509,10 @@ class Session(Mailroom, Owner):
     def follow(self, command: str, txn_id: str) -> None:
         """A frame of a transaction is about to be written."""
         if command == "BEGIN":
+            self.check_loop()
             self.transactions.begin(txn_id, self.epoch)
         elif command in ("COMMIT", "ABORT"):
+            self.check_loop()
             self.transactions.end(txn_id, aborted=command == "ABORT")
 
     def asked(self, receipt_id: str) -> None:

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
@@ -99,7 +100,7 @@ class Subscription(Replier):
             if self._ended or self._draining:
                 raise self._end_reason()
             self._session.check_loop()
-            await self._inbox.wait(deadline, lambda: self._nothing_came(timeout))
+            await self._inbox.wait(deadline, partial(self._nothing_came, timeout))
 
     def _nothing_came(self, timeout: float | None) -> str:
         unsettled = 0
@@ -226,7 +227,8 @@ class Subscription(Replier):
             answer = function(message)
             if inspect.isawaitable(answer):
                 answer = await answer
-            check_done(answer, function)
+            if answer is not None:
+                check_done(answer, function)
         except Exception as error:
             self._handler_errors += 1
             self._last_error = error
@@ -339,7 +341,8 @@ class Subscription(Replier):
 
     async def ack(self, message: Message, transaction: str | None = None) -> None:
         """Acknowledge a message; see `stompy.aio.Message.ack`."""
-        check_message(message)
+        if message.__class__ is not Message:
+            check_message(message)
         await self._settle(message, Settlement.ACKED, "ACK", {}, transaction)
 
     async def nack(

@@ -130,10 +130,11 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
-        TRANSACTION_MESSAGE.check(kv_headers)
-        all_headers = merged(headers, kv_headers)
+        if kv_headers:
+            TRANSACTION_MESSAGE.check(kv_headers)
+            headers = merged(headers, kv_headers)
         return await self._client.message(
-            destination, body, id, all_headers, receipt, self.id, json=json
+            destination, body, id, headers, receipt, self.id, json=json
         )
 
     @overload
@@ -181,8 +182,10 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
-        TRANSACTION_SEND.check(kv_headers)
-        return await self._client.send(command, merged(headers, kv_headers), body, self.id, receipt)
+        if kv_headers:
+            TRANSACTION_SEND.check(kv_headers)
+            headers = merged(headers, kv_headers)
+        return await self._client.send(command, headers, body, self.id, receipt)
 
     async def recv(self, timeout: float | None = None) -> STOMPFrame | None:
         """Receive the next message; an automatic ACK becomes part of the transaction.

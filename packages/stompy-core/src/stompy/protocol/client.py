@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from stompy.codec import FrameParser, encode_frame
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.frame import STOMPFrame
-from stompy.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, Version, is_writable
+from stompy.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, V1_2, Version, is_writable
 from stompy.heads import MessageHeads
 from stompy.health import Traffic
 from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
@@ -122,8 +122,8 @@ class ClientProtocol(ConnectionProtocol):
         """
         if self._trace is not None:
             headers, body = self._trace.sending(command, headers, body)
-        version = self.version or Version.V1_2
-        if version is not Version.V1_2 and command not in UNESCAPED_COMMANDS:
+        version = self.version or V1_2
+        if version is not V1_2 and command not in UNESCAPED_COMMANDS:
             for name, value in headers.items():
                 if not is_writable(name, value, version):
                     raise ValueError(f"STOMP {version} cannot carry the header {name!r}: {value!r}")
