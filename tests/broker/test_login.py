@@ -283,6 +283,9 @@ def test_who_has_gone_is_not_checked_and_takes_no_place(checks: Checks) -> None:
         until(lambda: checks.begun, "a check to begin")
         for number in range(40):
             knock(broker.port, f"flood{number}", "wrong").close()
+        with Peer(broker.port) as last:  # whoever came before has been let in by now
+            last.send("NONSENSE\n\n\0")
+            last.expect_error("unknown-command")
         until(lambda: broker.connections() == 1, "the flood to be forgotten", 30)
         with knock(broker.port, "ann", "wrong") as wrong:
             checks.go_on.set()

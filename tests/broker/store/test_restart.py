@@ -177,7 +177,11 @@ def hoarder_of(queue: Queue, mode: AckMode = AckMode.CLIENT_INDIVIDUAL) -> AckSu
     def refuse(reason: ProtocolError) -> None:
         raise reason
 
-    outlet = Outlet(lambda: None, lambda: outlet.take() and None)
+    def pour() -> None:
+        outlet.take()
+        outlet.burst = 0  # each time in another turn
+
+    outlet = Outlet(lambda: None, pour)
     hoarder = AckSubscription(
         "h", queue, outlet, Version.V1_2, refuse, tag=1, mode=mode, prefetch=0
     )
