@@ -104,3 +104,35 @@ async def test_names_and_numbers_that_are_markup_or_beyond_the_calendar() -> Non
                             row.changed = table.version
                     for key in "2678":
                         await drive.press(key, "w", "enter", "escape", "w")
+
+
+@on_a_loop
+async def test_queues_that_look_alike_are_two_and_each_is_purged_alone() -> None:
+    names = ["orders", "orders\ufe0f", "a" + "\u0301" * 5, "a" + "\u0301" * 6]
+    with running() as broker, stompy.connect(broker.url) as client:
+
+        def waiting() -> set[str]:
+            return {row.name for row in broker.queues() if row.ready}
+
+        for name in names:
+            client.message(f"/queue/{name}", "x", confirm=True)
+        async with dashboard(broker.url, Options(view="queues")) as drive:
+            await drive.until(lambda: sorted(drive.keys) == sorted(names))
+            await drive.see("orders‹U+FE0F›")
+            for name in names[1::2]:
+                drive.table.listing.cursor = name
+                await drive.press("P")
+                await drive.see("Cancel")
+                await drive.press("y")
+                await drive.until(lambda name=name: name not in waiting())
+            assert waiting() == set(names[::2])
+
+
+@on_a_loop
+async def test_a_queue_with_a_blank_in_its_name_has_events() -> None:
+    with running() as broker, stompy.connect(broker.url) as client:
+        client.message("/queue/a b", "x", confirm=True)
+        async with dashboard(broker.url, Options(view="queues")) as drive:
+            await drive.until(lambda: drive.keys == ["a b"])
+            await drive.press("enter")
+            await drive.see("queue.created")

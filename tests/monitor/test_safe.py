@@ -44,6 +44,9 @@ def test_marks_do_not_pile_up(text):
         ("\udc80", "\ufffd"),
         ("[/bold]", "[/bold]"),
         ("a\u00a0b", "a b"),
+        ("orders\ufe0f", "orders‹U+FE0F›"),
+        ("\N{BLACK HEART SUIT}\ufe0f", "\N{BLACK HEART SUIT}"),
+        ("a" + 4 * "\u0301", "a" + 3 * "\u0301" + "‹U+0301›"),
     ],
 )
 def test_what_becomes_of_it(text, shown):

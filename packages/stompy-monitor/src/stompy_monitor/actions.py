@@ -102,12 +102,16 @@ def _queue(row: Row, _: str) -> dict[str, object]:
     return {"queue": queue_of(row)}
 
 
+QUEUE = "/queue/"
+"""Before the name of a queue, in a destination."""
+
+
 def queue_of(row: Row) -> str:
-    """The queue that a row is, or is in."""
-    for name in ("destination", "queue", "name"):
-        found = row.text(name)
-        if found:
-            return found if found.startswith("/") else f"/queue/{found}"
+    """The destination of the queue that a row is, is in, or goes to; as the broker told it."""
+    for name in ("queue", "destination", "name"):
+        found = row.told(name)
+        if isinstance(found, str) and found:
+            return found if found.startswith("/") else QUEUE + found
     return ""
 
 
@@ -118,8 +122,8 @@ def _dead(row: Row, _: str) -> dict[str, object]:
 def _selection(row: Row) -> dict[str, object]:
     """Which messages of the queue are meant: one, a group of dead letters, or all."""
     if row.table.kind == "messages":
-        return {"ids": [row.text("message_id")]}
-    headers = row.value("headers")
+        return {"ids": [row.told("message_id")]}
+    headers = row.told("headers")
     return {"headers": headers} if row.table.kind == "dead" and headers else {}
 
 
@@ -159,7 +163,7 @@ DELETE = Action(
     "Delete",
     {
         "queues": ("queue.delete", _queue),
-        "durable": ("durable.delete", lambda row, _: {"name": row.text("name")}),
+        "durable": ("durable.delete", lambda row, _: {"name": row.told("name")}),
         "messages": ("message.delete", _gone),
         "dead": ("message.delete", _gone),
     },

@@ -19,10 +19,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from stompy_monitor import themes, views
-from stompy_monitor.actions import ACTIONS
+from stompy_monitor.actions import ACTIONS, QUEUE, queue_of
 from stompy_monitor.expression import Compare, Expression, ExpressionError, parse
 from stompy_monitor.model import Model
 from stompy_monitor.replay import Replay
+from stompy_monitor.safe import safe
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ChoiceDialog, ConfirmDialog, LoginDialog, TextDialog
@@ -278,7 +279,8 @@ class MonitorApp(App[int]):
         """Show the messages of a queue, or some of them."""
         here = self.screen
         if isinstance(here, MonitorScreen):
-            path = here.path if here.path[-1] == queue else (*here.path, queue)
+            name = safe(queue.removeprefix(QUEUE))
+            path = here.path if here.path[-1] == name else (*here.path, name)
             screen = MessagesScreen(self.session, queue, headers, here.tab, (*path, "messages"))
             self.push_screen(screen)
 
@@ -289,12 +291,11 @@ class MonitorApp(App[int]):
         if row is None or not isinstance(here, MonitorScreen):
             return
         if to == "q":
-            queue = (row.text("destination") or row.text("queue")).removeprefix("/queue/")
-            self.inspect("queues", queue)
+            self.inspect("queues", queue_of(row).removeprefix(QUEUE))
         elif to == "c":
             self.inspect("connections", row.text("connection"))
         elif to == "d":
-            self.inspect("queues", row.text("dlq"))
+            self.inspect("queues", str(row.told("dlq")))
         elif to in ("s", "t"):
             view = views.SUBSCRIPTIONS if to == "s" else views.TRANSACTIONS
             field, value = _belonging(row)

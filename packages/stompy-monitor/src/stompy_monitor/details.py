@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stompy_monitor import formats, views
+from stompy_monitor.model import SUBJECTS
 from stompy_monitor.table import Row
 from stompy_monitor.views import View
 
@@ -39,9 +40,13 @@ def _where(name: str, of: str) -> Callable[[Row], Callable[[Row], bool]]:
 
 def _event_about(row: Row) -> Callable[[Row], bool]:
     wanted = row.text("id") or row.text("destination")
-    return lambda event: (
-        wanted == event.text("connection") or wanted in event.text("subject").split()
-    )
+
+    def names_it(event: Row) -> bool:
+        whole = event.value("detail")
+        subjects = [whole.get(name) for name in SUBJECTS] if isinstance(whole, dict) else []
+        return wanted == event.text("connection") or wanted in subjects
+
+    return names_it
 
 
 def _of_topic(row: Row) -> Callable[[Row], bool]:

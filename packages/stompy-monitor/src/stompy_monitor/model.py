@@ -47,7 +47,8 @@ EVENT_FIELDS = (
 )
 """The columns of an event; ``who`` and ``subject`` are put together from what the broker names."""
 
-_SUBJECTS = ("destination", "subscription", "message_id")
+SUBJECTS = ("destination", "subscription", "message_id")
+"""The fields of an event that say what it is about."""
 
 
 class Model:
@@ -145,7 +146,7 @@ class Model:
         rest = detail if isinstance(detail, dict) else {}
         connection, user = (str(record.get(name) or "") for name in ("connection", "user"))
         name = rest.get("client_id") or self.names.get(connection) or rest.get("peer")
-        subject = " ".join(str(record[name]) for name in _SUBJECTS if record.get(name))
+        subject = " ".join(str(record[name]) for name in SUBJECTS if record.get(name))
         values: list[object] = [
             self.events,
             record.get("at"),

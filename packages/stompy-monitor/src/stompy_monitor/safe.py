@@ -33,7 +33,7 @@ def safe(text: str, cells: int = NAME_CELLS) -> str:
     """
     if text.isascii() and text.isprintable():
         return text if len(text) <= cells else _cut(text, cells)
-    shown = "".join(map(_visible, _VARIATION.sub("", text)))
+    shown = "".join(map(_visible, _VARIATION.sub(_varied, text)))
     return _cut(_without_towers(shown), cells)
 
 
@@ -65,17 +65,26 @@ def _visible(char: str) -> str:
         return "\N{REPLACEMENT CHARACTER}"
     if unicodedata.category(char) == "Zs":
         return " "
-    return f"‹U+{code:04X}›"
+    return _code(char)
+
+
+def _code(char: str) -> str:
+    return f"‹U+{ord(char):04X}›"
+
+
+def _varied(found: re.Match[str]) -> str:
+    """A variation selector: signs such as ♥ look alike with and without; a name must not."""
+    before = found.string[found.start() - 1 : found.start()]
+    return "" if before and unicodedata.category(before).startswith("S") else _code(found[0])
 
 
 def _without_towers(text: str) -> str:
-    """At most a few combining marks on one character: more would climb into other lines."""
+    """A few combining marks on one character: more would climb into other lines, and are told."""
     kept: list[str] = []
     marks = 0
     for char in text:
         marks = marks + 1 if unicodedata.category(char).startswith("M") else 0
-        if marks <= _MARKS_IN_A_ROW:
-            kept.append(char)
+        kept.append(char if marks <= _MARKS_IN_A_ROW else _code(char))
     return "".join(kept)
 
 

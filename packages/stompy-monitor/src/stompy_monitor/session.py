@@ -206,7 +206,7 @@ class Session:
             if queue.key in found and asked.get(queue.key) == stamp:
                 continue
             asked[queue.key] = stamp
-            args = {"queue": queue.text("destination"), "group_by": list(_GROUPED_BY)}
+            args = {"queue": queue.told("destination"), "group_by": list(_GROUPED_BY)}
             try:
                 result = await self.command(Request("message.count", args))
             except OutcomeUnknown:

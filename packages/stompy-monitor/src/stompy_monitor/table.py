@@ -4,7 +4,8 @@ Rows keep the values as they came, a list beside one index of the fields: thousa
 each second and a dozen are looked at, so the dataclasses of `stompy.admin`, which say what the
 fields mean, are not built here. What holds:
 
-* Foreign text is made safe here, once.
+* Foreign text is made safe here, once. What it was tells rows apart, and goes into commands: two
+  names may look alike.
 * Rates are differences of counters over the broker's own running time (``up_ms``), which no
   change of the wall clock disturbs. A counter that fell has no rate for that tick.
 * A delta applies to the snapshot that it names; any other is a `Gap`.
@@ -67,6 +68,8 @@ _HARMLESS = {
 """The fields that can hold no text, by kind; all others, unknown ones as well, are made safe."""
 
 
+_NOTHING: Mapping[str, object] = {}
+
 Reason = tuple[int, Callable[["Row", float], str], float]
 
 
@@ -80,6 +83,7 @@ class Row:
     Attributes:
         key: what tells it from others; never reused while the broker runs.
         values: as they came, made safe.
+        raw: those that were others before they were made safe, by name.
         rates: per second, by name; None while unknown.
         history: rings of levels and rates, for the kinds that have them.
         severity: 0, 1 for warn, 2 for critical.
@@ -94,6 +98,7 @@ class Row:
         "history",
         "key",
         "rates",
+        "raw",
         "said",
         "seen",
         "severity",
@@ -105,6 +110,7 @@ class Row:
         self.key = key
         self.table = table
         self.values = values
+        self.raw: Mapping[str, object] = _NOTHING
         self.rates: tuple[float | None, ...] = table.unknown_rates
         self.history: History | None = None
         self.severity = 0
@@ -167,6 +173,10 @@ class Row:
         found = self.values[where] if where is not None else self.value(name)
         return found if isinstance(found, (int, float)) else 0
 
+    def told(self, name: str) -> object:
+        """A column as the broker told it, for commands; never for a screen."""
+        return self.raw[name] if name in self.raw else self.value(name)
+
     def text(self, name: str) -> str:
         """A column as text; empty when there is none."""
         found = self.value(name)
@@ -187,7 +197,7 @@ class Row:
     def copy(self, table: Table) -> Row:
         """The row as it is now, for a picture that stands still."""
         row = Row(self.key, table, self.values)
-        row.rates, row.history = self.rates, self.history
+        row.raw, row.rates, row.history = self.raw, self.rates, self.history
         row.severity, row.said = self.severity, self.said
         row._haystack = self._haystack
         return row
@@ -298,7 +308,7 @@ class Table:
         if _page(envelope) == 1:
             self._change = Change()
             removed = envelope.get("removed")
-            self._removed = [safe(str(key)) for key in removed] if isinstance(removed, list) else []
+            self._removed = [str(key) for key in removed] if isinstance(removed, list) else []
         taken = len(self._change.rows)
         for values in self._decoded(envelope):
             self._take(values, elapsed)
@@ -337,14 +347,20 @@ class Table:
         self._texts = tuple(n for n, name in enumerate(fields) if name not in harmless)
 
     def _take(self, values: list[object], elapsed: float | None) -> None:
+        keys = self._keys
+        key = str(values[keys[0]]) if len(keys) == 1 else _JOINT.join(str(values[w]) for w in keys)
+        raw: Mapping[str, object] = _NOTHING
         for where in self._texts:
             value = values[where]
             if value.__class__ is str:
-                values[where] = safe(value)
+                shown: object = safe(value)
             elif value:
-                values[where] = safe_value(value)
-        keys = self._keys
-        key = str(values[keys[0]]) if len(keys) == 1 else _JOINT.join(str(values[w]) for w in keys)
+                shown = safe_value(value)
+            else:
+                continue
+            if shown != value:
+                raw = {**raw, self.fields[where]: value}
+                values[where] = shown
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = Row(key, self, values)
@@ -354,6 +370,7 @@ class Table:
             if values != row.values or rates != row.rates:
                 row.changed = self.version + 1
             row.rates, row.values = rates, values
+        row.raw = raw
         row.seen = self.version + 1
         self._change.rows.append(row)
 
@@ -384,7 +401,9 @@ class Table:
         if full:
             change.removed = [key for key, row in self.rows.items() if row.seen != self.version]
         else:
-            change.removed = [key for key in self._removed if key in self.rows]
+            # A recording has the rows as they were shown.
+            gone = (key if key in self.rows else safe(key) for key in self._removed)
+            change.removed = [key for key in gone if key in self.rows]
         for key in change.removed:
             del self.rows[key]
             self._moving.discard(key)

@@ -19,8 +19,10 @@ from textual.widgets import Static
 
 from stompy.admin import CommandError, Request
 from stompy_monitor import formats, views
+from stompy_monitor.actions import QUEUE
 from stompy_monitor.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
 from stompy_monitor.model import Model
+from stompy_monitor.safe import safe
 from stompy_monitor.screens.acting import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog
@@ -67,7 +69,7 @@ class MessagesScreen(TableScreen):
     ) -> None:
         super().__init__(session, views.MESSAGES, path)
         self.tab = tab
-        self.queue = queue if queue.startswith("/") else f"/queue/{queue}"
+        self.queue = queue if queue.startswith("/") else QUEUE + queue
         self.headers = headers
         self.messages: dict[str, Message] = {}
         self.found = Table("messages")
@@ -160,7 +162,7 @@ class MessagesScreen(TableScreen):
         row = self.rows.row()
         message = self.messages.get(row.key) if row is not None else None
         preview = self.query_one("#preview", Bar)
-        preview.head(formats.middle_cut(self.queue, 80))
+        preview.head(formats.middle_cut(safe(self.queue), 80))
         if message is not None:
             lines = message.lines(message.guess())[:4]
             preview.show([("\n".join(lines), "")])

@@ -133,7 +133,7 @@ class OverviewScreen(MonitorScreen):
         row = event.row
         kind, key = row.table.kind, row.key
         if kind == "problems":
-            kind, key = row.text("kind"), row.text("key")
+            kind, key = row.text("kind"), str(row.told("key"))
         if key:
             self.session.navigator.inspect(kind, key)
         else:

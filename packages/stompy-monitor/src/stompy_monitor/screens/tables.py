@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from stompy_monitor import details, drawing, formats
+from stompy_monitor.actions import QUEUE, queue_of
 from stompy_monitor.columns import Column
 from stompy_monitor.expression import Everything, Expression, ExpressionError, parse
 from stompy_monitor.listing import Listing
@@ -330,7 +331,7 @@ class TableScreen(MonitorScreen):
         event.stop()
         row = event.row
         if row.table.kind == "dead":
-            self.session.navigator.browse(row.text("queue"), _group_of(row))
+            self.session.navigator.browse(queue_of(row), _group_of(row))
         else:
             self.session.navigator.inspect(row.table.kind, row.key)
 
@@ -338,8 +339,7 @@ class TableScreen(MonitorScreen):
         """Look at the messages of the queue."""
         row = self.rows.row()
         if row is not None and row.table.kind in ("queues", "dead"):
-            name = row.text("name") or row.text("queue")
-            self.session.navigator.browse(name, _group_of(row))
+            self.session.navigator.browse(queue_of(row), _group_of(row))
 
     def jumps(self) -> list[tuple[str, str]]:
         """Where ``g`` leads to from this row."""
@@ -388,7 +388,7 @@ _ON_THE_LINE = frozenset(("id", "destination", "ready", "unacked", "oldest", "dr
 
 def _group_of(row: Row) -> dict[str, object]:
     """What the messages of a row have in common; empty for a whole queue."""
-    headers = row.value("headers")
+    headers = row.told("headers")
     return headers if isinstance(headers, dict) else {}
 
 
@@ -403,7 +403,7 @@ def jumps_from(row: Row | None) -> list[tuple[str, str]]:
     if row is None:
         return []
     found = []
-    if row.table.kind != "queues" and (row.text("destination") or row.text("queue")):
+    if row.table.kind not in ("queues", "topics") and queue_of(row).startswith(QUEUE):
         found.append(("q", "its queue"))
     if row.table.kind != "connections" and row.text("connection"):
         found.append(("c", "its connection"))
