@@ -72,3 +72,28 @@ def test_they_are_kept_in_order_and_by_id():
     wanted.add(PLAIN)
     assert "s1" in wanted
     assert "s2" not in wanted
+
+
+def test_what_was_put_off_is_due_ever_more_seldom():
+    subscriptions = WantedSubscriptions()
+    subscriptions.add(WantedSubscription("s1", "/topic/t", AckMode.AUTO))
+    subscriptions.add(WantedSubscription("s2", "/topic/t", AckMode.AUTO))
+    assert subscriptions.next_due() is None
+    for pause in (1, 2, 4, 8, 16, 32, 60, 60):
+        subscriptions.put_off("s1", 100.0)
+        assert subscriptions.next_due() == 100.0 + pause
+    assert [one.id for one in subscriptions.at_once()] == ["s2"]
+    assert subscriptions.due(159.0) == []
+    assert [one.id for one in subscriptions.due(160.0)] == ["s1"]
+    assert subscriptions.is_back("s1")
+    assert (subscriptions.is_put_off("s1"), subscriptions.next_due()) == (False, None)
+
+
+def test_what_was_put_off_and_is_wanted_no_more_is_not_due():
+    subscriptions = WantedSubscriptions()
+    subscriptions.add(WantedSubscription("s1", "/topic/t", AckMode.AUTO))
+    subscriptions.put_off("s1", 100.0)
+    subscriptions.remove("s1")
+    assert (subscriptions.due(1000.0), subscriptions.next_due()) == ([], None)
+    assert subscriptions.is_put_off("s1")  # so nothing is said to the broker
+    assert not subscriptions.is_back("s1")

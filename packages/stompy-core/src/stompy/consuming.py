@@ -369,7 +369,9 @@ class Subscription(Replier):
         return SubscriptionHealth(
             id=self.id,
             destination=self.destination,
-            active=not self._ended and self._line.is_ready,
+            active=not self._ended
+            and self._line.is_ready
+            and not self._line.wanted.is_put_off(self.id),
             received=self._received,
             waiting=len(self._inbox),
             acked=settled[Settlement.ACKED],

@@ -37,7 +37,7 @@ class ConnectionState(StrEnum):
     CONNECTING = "connecting"
     """The first connection is being made."""
     CONNECTED = "connected"
-    """The broker has answered, and all subscriptions are back."""
+    """The broker has answered, and all subscriptions are back that it gives for now."""
     RECONNECTING = "reconnecting"
     """The connection was lost and is being made again."""
     CLOSED = "closed"

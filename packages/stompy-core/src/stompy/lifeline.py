@@ -150,6 +150,11 @@ class Lifeline:
         """Whether there is no connection and nobody makes one."""
         return self.state in (ConnectionState.CLOSED, ConnectionState.DISCONNECTED)
 
+    @property
+    def ready(self) -> Epoch | None:
+        """The connection to send over, if there is one."""
+        return self._ready
+
     def handles(self) -> dict[str, Holder]:
         """A snapshot of the handles by their ids."""
         with self._lock:
@@ -230,7 +235,7 @@ class Lifeline:
         with self._lock:
             if self._ended == epoch.number:
                 raise epoch.link.error()
-            if restored is not None and restored != {wanted.id for wanted in self.wanted}:
+            if restored is not None and restored != {one.id for one in self.wanted.at_once()}:
                 return False
             if self.state is ConnectionState.CLOSED:
                 return True
@@ -477,10 +482,17 @@ class Lifeline:
             self._handles.pop(sub_id, None)
             if self.last is not None:
                 self.last.subscriptions.remove(sub_id)
-            return self._ready
+            # If it was put off there is nothing to end.
+            return None if self.wanted.is_put_off(sub_id) else self._ready
+
+    def is_back(self, sub_id: str) -> bool:
+        """The broker has given a subscription that was put off; whether it is still wanted."""
+        with self._lock:
+            return self.wanted.is_back(sub_id)
 
     def put_off(self, sub_id: str, error: STOMPException) -> None:
-        """The broker does not give a subscription back yet; the next connection asks again."""
+        """The broker does not give a subscription back yet; it is asked again later."""
+        self.wanted.put_off(sub_id, monotonic())
         handle = self.handles().get(sub_id)
         logger.info("subscription %s is not back yet: %s", sub_id, error)
         if handle is not None:

@@ -261,7 +261,8 @@ class Subscriber(FrameSender):
             STOMPTimeout: no reply came in time.
         """
         check_destination(destination, body)
-        assert self._replies is not None
+        self._last_line()
+        assert self._replies is not None  # since there is a line
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
         return self._replies.request(destination, body, headers, timeout, self._post_request)

@@ -3,7 +3,8 @@
 The one place that tries again. The first connection is made in the thread of who calls `connect`,
 the later ones in a thread of the supervisor's own, which ends with the client. The order of things
 after a loss: a random pause; a round over the addresses; all subscriptions, confirmed by the
-broker; and only then is the connection given to the application.
+broker; and only then is the connection given to the application. What the broker refuses for a time
+is asked for again from time to time, while the application has the connection.
 """
 
 from __future__ import annotations
@@ -119,7 +120,12 @@ class Supervisor:
     def _run(self) -> None:
         try:
             while not self._over:
-                self._attend(self._lifeline.signals.get())
+                try:
+                    change = self._lifeline.signals.get(timeout=self._until_retry())
+                except Empty:
+                    self._ask_again()
+                else:
+                    self._attend(change)
         except Exception as fault:
             logger.exception("fault in the supervisor")
             self._lifeline.gave_up(STOMPError(f"internal fault: {fault!r}"))
@@ -235,10 +241,9 @@ class Supervisor:
         restored: set[str] = set()
         try:
             while not lifeline.publish(epoch, restored):
-                wanted = {one.id: one for one in lifeline.wanted}
+                wanted = {one.id: one for one in lifeline.wanted.at_once()}
                 for sub_id in restored - wanted.keys():
-                    headers = as_text(unsubscribe_headers(sub_id, {}))
-                    epoch.link.send(epoch.link.protocol.send("UNSUBSCRIBE", headers))
+                    _unsubscribe(epoch, sub_id)
                 missing = [one for sub_id, one in wanted.items() if sub_id not in restored]
                 if not self._subscribe(epoch, missing):
                     _end(epoch)
@@ -250,6 +255,30 @@ class Supervisor:
         if lifeline.stopping or lifeline.is_over:
             epoch.link.stop()
         return True
+
+    def _until_retry(self) -> float | None:
+        """Seconds until a subscription that was put off is to be asked for, if there is one."""
+        lifeline = self._lifeline
+        due = lifeline.wanted.next_due()
+        return None if due is None or not lifeline.is_ready else max(0.0, due - monotonic())
+
+    def _ask_again(self) -> None:
+        """Ask for subscriptions that were put off, one by one: a refusal costs the connection."""
+        lifeline = self._lifeline
+        epoch = lifeline.ready
+        if epoch is None or self._stopped:
+            return
+        for wanted in lifeline.wanted.due(monotonic()):
+            try:
+                if not self._subscribe(epoch, [wanted]):
+                    return
+                if not lifeline.is_back(wanted.id):
+                    _unsubscribe(epoch, wanted.id)
+            except STOMPException as error:
+                logger.warning("subscription %s is not back: %s", wanted.id, error)
+                _end(epoch)
+                return
+            logger.info("subscription %s to %s is back", wanted.id, wanted.destination)
 
     def _subscribe(self, epoch: Epoch, wanted: Sequence[WantedSubscription]) -> bool:
         """Ask for subscriptions and wait for the broker's word on them.
@@ -290,7 +319,13 @@ def _closed_early() -> STOMPConnectionError:
     return STOMPConnectionError("closed before a connection was made")
 
 
+def _unsubscribe(epoch: Epoch, sub_id: str) -> None:
+    """End what was restored and is not wanted any more."""
+    headers = as_text(unsubscribe_headers(sub_id, {}))
+    epoch.link.send(epoch.link.protocol.send("UNSUBSCRIBE", headers))
+
+
 def _end(epoch: Epoch) -> None:
-    """End a connection that was not published, and have its end told before the next one begins."""
+    """End a connection that cannot be used, and have its end told before the next one begins."""
     epoch.link.stop()
     epoch.link.join(RESTORE_SECONDS)

@@ -4,7 +4,8 @@ The invariants:
 
 * There is one link at a time. `Session.link` is the newest; it is `ready` for senders once all
   subscriptions that are wanted are back on it.
-* There is no task, but for one while the connection is being made again.
+* There is no task, but for one while the connection is being made again, or while a subscription
+  that was put off is asked for.
 * What was begun on one connection ends with it: pending confirmations become unknown, open
   transactions are lost, messages that would have to be settled are dropped.
 * The session ends once: by our own wish, with its only connection, or when making it again has
@@ -18,17 +19,14 @@ import logging
 import os
 import random
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stompy.aio.confirmation import Confirmation
 from stompy.aio.link import Link, Owner, elsewhere
-from stompy.aio.mailroom import Mailroom
 from stompy.aio.requests import Requests
+from stompy.aio.restoring import Restorer
 from stompy.aio.signal import Signal, deadline_after
 from stompy.backlog import MAX_RECEIPTS
-from stompy.confirmations import Outcome
 from stompy.dialect import dialect_of
 from stompy.errors import (
     STOMPConnectionError,
@@ -37,16 +35,14 @@ from stompy.errors import (
     STOMPTimeout,
 )
 from stompy.forks import tell_children
-from stompy.frame import STOMPFrame, as_body
+from stompy.frame import STOMPFrame
 from stompy.health import ClientHealth, SubscriptionHealth, Traffic
 from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
-from stompy.retry import Backoff, Reconnect, is_passing
+from stompy.retry import Backoff, Reconnect
 from stompy.subscriptions import Duty, Subscriptions
 from stompy.timeouts import complaint, nothing_came, within
 from stompy.transactions import OpenTransactions
 from stompy.transport.address import Address
-from stompy.verbs import HeaderValue, as_text, unsubscribe_headers
-from stompy.wanted import RESTORE_SECONDS, WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
 
@@ -63,7 +59,7 @@ class SessionSettings:
     """The ``client-id`` that CONNECT says."""
 
 
-class Session(Mailroom, Owner):
+class Session(Restorer, Owner):
     """Connections, one after the other, and what lives on them.
 
     Args:
@@ -73,7 +69,6 @@ class Session(Mailroom, Owner):
         observer: is told the changes of state.
 
     Attributes:
-        ready: whether senders may use it.
         ended: whether nothing more will come.
         reason: why it ended; None for our own wish.
         observer_errors: exceptions that came out of the observer.
@@ -87,16 +82,13 @@ class Session(Mailroom, Owner):
         observer: Callable[[StateChange], object] | None = None,
     ) -> None:
         # Where another connection follows, whom an ERROR concerns is told, and the others go on.
-        super().__init__(keeps_errors=settings.policy is None)
+        super().__init__(keeps_errors=settings.policy is None, client_id=settings.client_id)
         self.settings = settings
         self._loop = asyncio.get_running_loop()
         self.lifecycle = Lifecycle(self.now())
-        self.ready = False
         self.ended = False
         self.reason: STOMPError | None = None
-        self.subscriptions = Subscriptions(None)
         self.transactions = OpenTransactions()
-        self.wanted = WantedSubscriptions()
         self.requests = Requests(self)
         self.observer_errors = 0
         self._asked: dict[str, Link] = {}
@@ -179,6 +171,7 @@ class Session(Mailroom, Owner):
         self.ready = True
         link.crowded = False
         self._move(ConnectionState.CONNECTED)
+        self._plan()
         self._changed.wake()
 
     async def _round(self) -> Link:
@@ -187,118 +180,6 @@ class Session(Mailroom, Owner):
         if policy is not None and policy.shuffle:
             random.shuffle(addresses)
         return await self._dial(self, addresses)
-
-    async def _resume(self, link: Link) -> None:
-        """Subscribe to all that is wanted, and wait until that is confirmed.
-
-        A broker that does not say which frame it refuses gets them one by one.
-        """
-        deadline = deadline_after(RESTORE_SECONDS)
-        asked: set[str] = set()
-        restored: list[str] = []
-        try:
-            while missing := [one for one in self.wanted if one.id not in asked]:
-                asked |= {one.id for one in missing}
-                restored += await self._subscribe_all(link, missing, deadline)
-            for sub_id in restored:
-                if sub_id not in self.wanted:  # it was ended meanwhile
-                    self.write(link, "UNSUBSCRIBE", unsubscribe_headers(sub_id, {}))
-            if not link.is_open:
-                raise link.error()
-        except BaseException:
-            link.abort()
-            await link.wait_closed(0)
-            raise
-
-    async def _subscribe_all(
-        self, link: Link, missing: list[WantedSubscription], deadline: float | None
-    ) -> list[str]:
-        """Subscribe, and give the ids of those that the broker has confirmed."""
-        asked = []
-        for wanted in missing:
-            confirmation = self._subscribe_again(link, wanted)
-            if confirmation is not None:
-                asked.append((wanted, confirmation))
-                if not self.dialect.error_names_receipt:
-                    await self._confirmed(wanted, confirmation, deadline)
-        for wanted, confirmation in asked:
-            await self._confirmed(wanted, confirmation, deadline)
-        if not link.is_open:
-            raise link.error()
-        return [wanted.id for wanted, _ in asked]
-
-    def _subscribe_again(self, link: Link, wanted: WantedSubscription) -> Confirmation | None:
-        try:
-            headers = wanted.headers_for(self.dialect, self.settings.client_id)
-        except (STOMPError, ValueError) as error:
-            # Another broker than the first one, and it has no such thing.
-            reason = error if isinstance(error, STOMPError) else STOMPError(str(error))
-            self._refused(wanted, reason)
-            return None
-        return self.subscribe(link, wanted, headers, f"resume-{self.epoch}-{wanted.id}")
-
-    def subscribe(
-        self,
-        link: Link,
-        wanted: WantedSubscription,
-        headers: Mapping[str, HeaderValue],
-        receipt_id: str,
-    ) -> Confirmation:
-        """Queue a SUBSCRIBE; its outcome is asked for where it is to be confirmed."""
-        if wanted.confirm:
-            return self.ask(link, "SUBSCRIBE", headers, receipt_id)
-        self.write(link, "SUBSCRIBE", headers)
-        told = Confirmation(receipt_id, self)
-        told.settle(Outcome.ACCEPTED)
-        return told
-
-    async def answered(
-        self, wanted: WantedSubscription, confirmation: Confirmation, timeout: float | None
-    ) -> bool:
-        """Wait for the outcome of a SUBSCRIBE, or until it is plain that none will be told.
-
-        Returns:
-            False if the broker did not answer in time, as it should have.
-        """
-        patience = self.habit.patience(timeout, self.dialect)
-        if await confirmation.wait(patience):
-            return True
-        if patience == timeout or not self.link.is_open:
-            return False
-        # An ERROR that names no frame is not to be taken for an answer to this one.
-        self.confirmations.forget(confirmation)
-        self.habit.misses(wanted.destination)
-        confirmation.settle(Outcome.ACCEPTED)
-        return True
-
-    async def _confirmed(
-        self, wanted: WantedSubscription, confirmation: Confirmation, deadline: float | None
-    ) -> None:
-        left = None if deadline is None else deadline - self.now()
-        if not await self.answered(wanted, confirmation, left):
-            raise STOMPTimeout(
-                f"the broker did not confirm the subscription to {wanted.destination}"
-            )
-        error = confirmation.error
-        if confirmation.outcome is not Outcome.REJECTED or error is None:
-            return
-        if not is_passing(error):
-            self._refused(wanted, error)
-            return
-        logger.info("subscription %s is not back yet: %s", wanted.id, error)
-        receiver = self.receivers.get(wanted.id)
-        if receiver is not None:
-            receiver._put_off(error)
-        raise error
-
-    def _refused(self, wanted: WantedSubscription, reason: STOMPError | None) -> None:
-        logger.warning("subscription %s to %s ends: %s", wanted.id, wanted.destination, reason)
-        self.wanted.remove(wanted.id)
-        self.subscriptions.remove(wanted.id)
-        receiver = self.receivers.get(wanted.id)
-        self.forget(wanted.id)
-        if receiver is not None:
-            receiver._end(reason)
 
     async def _connect_again(self) -> None:
         """The one task of a session."""
@@ -334,7 +215,7 @@ class Session(Mailroom, Owner):
         else:
             self.subscriptions = self.subscriptions.on(version, self.epoch)
         self.regulate()
-        if not self.wanted:
+        if not self.wanted.at_once():
             # At once, since what follows CONNECTED may already end the link.
             self._publish(link)
 
@@ -372,6 +253,7 @@ class Session(Mailroom, Owner):
     async def leave(self) -> None:
         """From now on the end of the connection is our own wish, and no other is made."""
         self._leaving = True
+        self._ask_no_more()
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel()
@@ -414,6 +296,7 @@ class Session(Mailroom, Owner):
             return
         self.ended = True
         self.reason = reason
+        self._ask_no_more()
         self._move(ConnectionState.CLOSED if by_us else ConnectionState.DISCONNECTED, reason)
         self.inbox.end()
         receivers = list(self.receivers.values())
@@ -463,48 +346,6 @@ class Session(Mailroom, Owner):
                         f"no connection within {self.settings.send_timeout:g} s, and nothing was "
                         f"sent: {self.lifecycle.last_error or 'connecting'}"
                     )
-
-    def write(
-        self,
-        link: Link,
-        command: str,
-        headers: Mapping[str, HeaderValue],
-        body: bytes | str = b"",
-    ) -> None:
-        """Queue a frame, at this moment and whole.
-
-        Raises:
-            STOMPConnectionError: the link has ended.
-            ValueError: a header that the version in use cannot carry.
-        """
-        if body.__class__ is not bytes:
-            body = as_body(body)
-        link.write(link.protocol.send(command, as_text(dict(headers)), body))
-
-    def ask(
-        self,
-        link: Link,
-        command: str,
-        headers: Mapping[str, HeaderValue],
-        receipt_id: str,
-        body: bytes | str = b"",
-    ) -> Confirmation:
-        """Queue a frame whose outcome matters; arguments and exceptions are those of `write`."""
-        confirmation = self.expect(receipt_id, command, headers.get("destination"))
-        try:
-            self.write(link, command, {**headers, "receipt": receipt_id}, body)
-        except BaseException:
-            self.confirmations.forget(confirmation)
-            raise
-        return confirmation
-
-    def unsubscribe(self, sub_id: str, more: Mapping[str, HeaderValue] = {}) -> None:
-        """End a subscription at this moment, without a wait for room."""
-        self.subscriptions.remove(sub_id)
-        self.wanted.remove(sub_id)
-        if self.ready:
-            with suppress(STOMPConnectionError):
-                self.write(self.link, "UNSUBSCRIBE", unsubscribe_headers(sub_id, more))
 
     def follow(self, command: str, txn_id: str) -> None:
         """A frame of a transaction is about to be written."""
@@ -576,10 +417,6 @@ class Session(Mailroom, Owner):
         """
         if asyncio.get_running_loop() is not self._loop and not self.is_foreign:
             raise elsewhere(str(self.lifecycle.address))
-
-    def now(self) -> float:
-        """The time of the event loop."""
-        return asyncio.get_running_loop().time()
 
     def _move(self, state: ConnectionState, error: STOMPError | None = None) -> StateChange | None:
         change = self.lifecycle.move(state, self.now(), error)

@@ -260,8 +260,8 @@ class Subscriber(FrameSender):
             return None
         session.subscriptions.remove(sub_id)
         session.wanted.remove(sub_id)
-        if session.is_between:
-            return None  # the next connection will not have it
+        if session.is_between or session.wanted.is_put_off(sub_id):
+            return None  # the connection, or the next one, does not have it
         given = unsubscribe_headers(sub_id, merged(headers, kv_headers))
         return await self._transmit("UNSUBSCRIBE", given, b"", None, receipt)
 

@@ -322,7 +322,9 @@ class Subscription(Replier):
         return SubscriptionHealth(
             id=self.id,
             destination=self.destination,
-            active=self._session.ready and not (self._ended or self._draining),
+            active=self._session.ready
+            and not (self._ended or self._draining)
+            and not self._session.wanted.is_put_off(self.id),
             received=self._received,
             waiting=len(self._inbox),
             acked=counts[Settlement.ACKED],
