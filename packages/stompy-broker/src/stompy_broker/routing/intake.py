@@ -10,6 +10,10 @@ from stompy_broker.message import OVERHEAD, MessageHead
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
 
+MOST_AT_ONCE = 1_000_000
+"""Messages that one COMMIT may put into queues and take out. It is one change, in which nobody
+else is served; so many take about a second."""
+
 
 @dataclass(slots=True)
 class _Share:
@@ -31,6 +35,7 @@ class Intake:
         self._router = router
         self._shares: dict[Queue, _Share] = {}
         self._new: dict[str, _Share] = {}  # for queues that there are not yet, by name
+        self._moves = 0  # messages that it puts into queues and takes out
 
     def add(self, destination: Destination, head: MessageHead, size: int) -> None:
         """One more message, of so many bytes of headers and body.
@@ -39,6 +44,8 @@ class Intake:
             ProtocolError: it would be refused by itself.
         """
         router = self._router
+        is_topic = destination.kind is Kind.TOPIC
+        self._moves += len(router.topics.match(destination.name)) if is_topic else 1
         shares = [
             self._shares.setdefault(queue, _Share())
             for queue in router.admitting(destination, head)
@@ -50,6 +57,10 @@ class Intake:
             share.before = share.bytes
             share.bytes += size + OVERHEAD
 
+    def settle(self, count: int) -> None:
+        """So many deliveries are settled in the same change."""
+        self._moves += count
+
     def free(self, queue: Queue, size: int) -> None:
         """So many bytes leave a queue in the same change."""
         share = self._shares.setdefault(queue, _Share())
@@ -60,8 +71,14 @@ class Intake:
         """Whether each queue would take all that is for it.
 
         Raises:
-            ProtocolError: one does not, and says why.
+            ProtocolError: one does not, and says why; or it is too much for one change.
         """
+        if self._moves > MOST_AT_ONCE:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"the transaction would deliver or settle {self._moves} messages at once, with "
+                f"each subscription to a topic counted; {MOST_AT_ONCE} are the limit",
+            )
         for queue, share in self._shares.items():
             if share.count:
                 queue.admit(share.count, share.before)

@@ -70,7 +70,9 @@ class Transaction:
         for operation in self.operations:
             if isinstance(operation, Publication):
                 operation.admit(intake)
-            elif operation.rejection is None:
+                continue
+            intake.settle(len(operation.numbers))
+            if operation.rejection is None:
                 claimed = operation.subscription.claimed
                 size = sum([claimed[number].size for number in operation.numbers])
                 intake.free(operation.subscription.queue, size)

@@ -1,0 +1,28 @@
+"""What a COMMIT puts into queues and takes out, together."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.house import Time, make_head, make_router
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destination import parse_destination
+from stompy_broker.routing import intake
+from stompy_broker.routing.intake import Intake
+
+
+def test_one_change_has_an_upper_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 SENDs to a topic with as many subscriptions would take minutes."""
+    monkeypatch.setattr(intake, "MOST_AT_ONCE", 10)
+    router = make_router(Time())
+    for _ in range(3):
+        router.subscribe_topic("t.*")
+    together = Intake(router)
+    for _ in range(3):
+        together.add(parse_destination("/topic/t.a"), make_head("/topic/t.a"), 1)
+    together.settle(1)
+    together.check()
+    together.add(parse_destination("/queue/q"), make_head(), 1)
+    with pytest.raises(ProtocolError, match="11 messages at once") as raised:
+        together.check()
+    assert raised.value.error_code is ErrorCode.LIMIT_EXCEEDED
