@@ -163,6 +163,8 @@ async def test_purging_many_needs_the_name(broker: RunningBroker) -> None:
         await drive.until(lambda: isinstance(drive.screen, TableScreen))
         await drive.press("P")
         await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
+        await drive.type("y")
+        await drive.press("enter")  # it is not the name: asked for again
         await drive.type("many")
         await drive.press("enter", "enter")
         await drive.see("many: purged 1,001")

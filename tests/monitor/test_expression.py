@@ -75,6 +75,10 @@ def test_what_holds(text, holds):
         ("~[", 1),
         ("ready>many", 6),
         ("nonsense=1", 0),
+        ("ready>1 && consumers=0", 8),
+        ("ready>1 || ready=0", 8),
+        ("ready>1 AND consumers=0", 8),
+        ("not ready=1", 0),
     ],
 )
 def test_where_it_breaks(text, position):

@@ -287,7 +287,8 @@ def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
     unacked = sum(int(row.number("unacked")) for row in rows)
     if action is PURGE:
         stay = f" {unacked:,} unacked stay with their consumers." if unacked else ""
-        return f"{messages} that wait{here} will be destroyed.{stay}"
+        wait = "waits" if count == 1 else "wait"
+        return f"{messages} that {wait}{here} will be destroyed.{stay}"
     if action is DELETE:
         if kind in ("messages", "dead"):
             return f"{messages}{here} will be destroyed. This cannot be undone."

@@ -57,6 +57,17 @@ _TOKEN = re.compile(
 _BARE = re.compile(r"[A-Za-z0-9_./$*:-]+")
 _PLAIN_PATTERN = re.compile(r'[^\s()"]+')
 _WORDS = ("or", "and")
+_FOREIGN = {
+    "&&": "“and”",
+    "&": "“and”",
+    "||": "“or”",
+    "|": "“or”",
+    "and": "“and”",
+    "or": "“or”",
+    "not": "“!”",
+    ",": "“and”",
+}
+"""What other languages join and turn with; a name that is just that stands in quotes."""
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _FLAGS = (*_TRUE, *_FALSE)
 _HAYSTACKS = 100_000
@@ -326,6 +337,9 @@ class _Parser:
             pattern = token.text[1:].lstrip()
             return Matches(_pattern(_unquote(pattern), token.at + 1))
         if token.kind != "compare":
+            here = _FOREIGN.get(token.text.lower())
+            if token.kind == "word" and here is not None:
+                raise ExpressionError(f"“{token.text}” is written {here} here", token.at)
             return Contains(_unquote(token.text))
         meant, value = self.meant(token), _unquote(token.value)
         if token.op == "~":
@@ -394,7 +408,7 @@ def _fits(pattern: str, text: str) -> bool:
 
 
 def _is_bare(text: str) -> bool:
-    return _BARE.fullmatch(text) is not None and text not in _WORDS
+    return _BARE.fullmatch(text) is not None and text.lower() not in _FOREIGN
 
 
 def _quote(text: str) -> str:

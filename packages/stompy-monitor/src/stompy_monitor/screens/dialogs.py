@@ -114,12 +114,18 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         """The button works when everything was typed."""
         self.query_one("#do", Button).disabled = self._blocked
 
-    def on_input_submitted(self) -> None:
-        """Enter in a field goes on to the next one, or to the button."""
-        if self._blocked:
-            self.focus_next()
-        else:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter goes on to the button, or to the field that is not right yet, never to Cancel."""
+        if not self._blocked:
             self.query_one("#do").focus()
+            return
+        sure = self.query("#sure")
+        if self._needs_text and not self.query_one("#text", Input).value.strip():
+            self.query_one("#text").focus()
+        else:
+            if event.input.id == "sure":
+                event.input.value = ""  # what is to be typed shows in its place
+            sure.only_one().focus()
 
     def action_yes(self) -> None:
         """Do it."""
