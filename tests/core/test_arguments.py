@@ -8,6 +8,10 @@ from stompy.arguments import (
     MESSAGE,
     SUBSCRIBE,
     check_destination,
+    check_prefetch,
+    check_refusal,
+    check_subscription_id,
+    check_times,
     json_bytes,
     slips,
 )
@@ -70,6 +74,7 @@ def test_what_looks_like_a_mistyped_argument_of_message(name, meant):
         ("heartbeat", "heart_beat="),
         ("client_id", "headers={'client-id': …}"),
         ("time_out", "timeout="),
+        ("port", "addr_list="),
     ],
 )
 def test_what_looks_like_a_mistyped_argument_of_connect(name, meant):
@@ -141,3 +146,37 @@ def test_a_destination_without_a_slash_can_be_meant():
     check_destination("hello", "world")
     check_destination("/queue/hello", "/queue/hello")
     check_destination("hello")
+
+
+@pytest.mark.parametrize("seconds", ["5", None, True, [1]])
+def test_a_time_to_wait_is_a_number(seconds):
+    with pytest.raises(TypeError, match="send_timeout= is a number of seconds, not"):
+        check_times((1, 1), timeout=1, send_timeout=seconds)
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan])
+def test_a_time_to_wait_is_not_over_before_it_begins(seconds):
+    with pytest.raises(ValueError, match="timeout= is 0 seconds or more"):
+        check_times((1, 1), timeout=seconds)
+
+
+def test_a_reason_in_the_place_of_requeue():
+    with pytest.raises(TypeError, match=r"requeue= is True or False, not 'too big'.*reason="):
+        check_refusal("too big", None)
+
+
+@pytest.mark.parametrize("delay", ["5", True])
+def test_a_delay_is_a_number(delay):
+    with pytest.raises(TypeError, match="delay= is a number of seconds"):
+        check_refusal(True, delay)
+
+
+@pytest.mark.parametrize("prefetch", ["10", True, 1.5])
+def test_a_prefetch_is_a_whole_number(prefetch):
+    with pytest.raises(TypeError, match="prefetch= is a whole number of messages"):
+        check_prefetch(prefetch)
+
+
+def test_an_unsubscription_goes_by_the_id():
+    with pytest.raises(ValueError, match="not the destination '/queue/a'"):
+        check_subscription_id("/queue/a")

@@ -96,3 +96,9 @@ def test_bounds_that_cannot_be(wrong):
 def test_what_ends_trying_unless_one_keeps_trying(error, final):
     assert Backoff(POLICY, lambda: 0.0).is_final(error) == final
     assert not Backoff(Reconnect(keep_trying=True), lambda: 0.0).is_final(error)
+
+
+@pytest.mark.parametrize("given", [5, "yes", {"delay": 1}, None])
+def test_what_is_no_policy(given):
+    with pytest.raises(TypeError, match=r"reconnect= is True, False or a stompy\.Reconnect"):
+        Reconnect.of(given)

@@ -1,6 +1,8 @@
 """What a time-out says."""
 
-from stompy.timeouts import nothing_came, within
+import pytest
+
+from stompy.timeouts import nothing_came, until, within
 
 
 def test_how_long():
@@ -22,3 +24,10 @@ def test_what_stands_in_the_way():
     assert some.endswith("; 2 messages of it are not settled")
     assert "which is its prefetch" in nothing_came(["/queue/a"], 1, unsettled=3, prefetch=3)
     assert "prefetch" not in nothing_came(["/queue/a"], 1, unsettled=300, prefetch=0)
+
+
+def test_when_it_is_over():
+    assert until(3.0, 2) == 5.0
+    assert until(3.0, None) is None
+    with pytest.raises(TypeError, match="a time-out is a number of seconds, not '5'"):
+        until(3.0, "5")

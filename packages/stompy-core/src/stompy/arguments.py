@@ -43,6 +43,7 @@ _OTHER_WORDS = {
     "password": "passcode",
     "passwd": "passcode",
     "payload": "body",
+    "port": "addr_list",
     "prefetch": "headers={'prefetch-count': …}",
     "ssl": "tls",
     "ssl_context": "tls",
@@ -278,12 +279,13 @@ def check_subscription_id(sub_id: object) -> None:
 
     Raises:
         TypeError: it is no text.
+        ValueError: it is a destination.
     """
+    returned = "unsubscribe() takes what subscribe() or subscription() returned, not"
     if not isinstance(sub_id, str):
-        raise TypeError(
-            "unsubscribe() takes what subscribe() or subscription() returned, "
-            f"not {type(sub_id).__name__}"
-        )
+        raise TypeError(f"{returned} {type(sub_id).__name__}")
+    if sub_id.startswith(_PREFIXES):
+        raise ValueError(f"{returned} the destination {sub_id!r}")
 
 
 def check_message(message: object) -> None:
@@ -322,17 +324,49 @@ def versions_of(given: Sequence[Version | str] | Version | str) -> tuple[Version
     return tuple(word_of(Version, one, "version of STOMP") for one in several)
 
 
-def check_heart_beat(given: object) -> None:
-    """Whether these are two intervals.
+def check_times(heart_beat: object, **patience: object) -> None:
+    """Whether these are two intervals, and times to wait.
 
     Raises:
         TypeError: they are not.
+        ValueError: a time is over before it begins.
     """
-    if not (isinstance(given, tuple | list) and [type(one) for one in given] == [int, int]):
+    if not (
+        isinstance(heart_beat, tuple | list) and [type(one) for one in heart_beat] == [int, int]
+    ):
         raise TypeError(
             "heart_beat= takes two whole numbers of milliseconds, what we send and what we want: "
-            f"(10000, 10000), not {given!r}"
+            f"(10000, 10000), not {heart_beat!r}"
         )
+    for name, seconds in patience.items():
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"{name}= is a number of seconds, not {seconds!r}")
+        if not seconds >= 0:
+            raise ValueError(f"{name}= is 0 seconds or more, not {seconds!r}")
+
+
+def check_refusal(requeue: object, delay: object) -> None:
+    """Whether these say what becomes of a message that is refused.
+
+    Raises:
+        TypeError: they are of the wrong kind.
+    """
+    if not isinstance(requeue, bool):
+        raise TypeError(
+            f"requeue= is True or False, not {requeue!r}; why a message is refused is reason="
+        )
+    if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int | float)):
+        raise TypeError(f"delay= is a number of seconds, not {delay!r}")
+
+
+def check_prefetch(prefetch: object) -> None:
+    """Whether this is a number of messages, or None.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if prefetch is not None and (isinstance(prefetch, bool) or not isinstance(prefetch, int)):
+        raise TypeError(f"prefetch= is a whole number of messages, not {prefetch!r}")
 
 
 def check_ack(ack: object) -> None:

@@ -26,7 +26,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from stompy.arguments import CONNECT, check_heart_beat, versions_of
+from stompy.arguments import CONNECT, check_times, versions_of
 from stompy.callbacks import check_plain
 from stompy.dial import ConnectionSettings, dial
 from stompy.errors import STOMPError, STOMPException, STOMPTimeout
@@ -131,7 +131,7 @@ class STOMPClient(FrameReceiver):
         if on_state is not None:
             check_plain(on_state, "on_state", "it runs on a thread, where nothing is awaited")
         CONNECT.check(kv_headers)
-        check_heart_beat(heart_beat)
+        check_times(heart_beat, timeout=timeout, send_timeout=send_timeout)
         if on_send is not None:
             check_plain(on_send, "on_send", "its caller awaits nothing")
         settings = ConnectionSettings(

@@ -22,7 +22,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Literal, Self, cast
 
-from stompy.arguments import check_message, word_of
+from stompy.arguments import check_message, check_refusal, word_of
 from stompy.callbacks import check_done, check_plain
 from stompy.confirmations import Outcome
 from stompy.errors import (
@@ -530,6 +530,7 @@ class Subscription(Replier):
         if self._auto:
             return
         check_message(message)
+        check_refusal(requeue, delay)
         if message.settlement is not None:
             message._claim(Settlement.NACKED)
             return

@@ -10,6 +10,7 @@ The table is documented, broker by broker, in the manual's page on dialects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -177,9 +178,9 @@ class Dialect:
 
         Raises:
             UnsupportedByBroker: the message would be lost.
-            ValueError: a negative delay.
+            ValueError: a delay that cannot be.
         """
-        if delay is not None and delay < 0:
+        if delay is not None and not 0 <= delay < math.inf:
             raise ValueError(f"a delay is a number of seconds, not {delay}")
         if self.nack is Nack.LOSES:
             raise UnsupportedByBroker(

@@ -26,7 +26,7 @@ from stompy.backlog import (
 )
 from stompy.errors import STOMPTimeout
 from stompy.frame import STOMPFrame
-from stompy.timeouts import hindrance, within
+from stompy.timeouts import hindrance, until, within
 
 
 class Inbox:
@@ -142,7 +142,7 @@ class Inbox:
             self._something_arrived.notify_all()
 
     def _get_waiting(self, timeout: float | None) -> STOMPFrame | None:
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = until(monotonic(), timeout)
         with self._lock:
             while True:
                 # Another receiver may have moved the frames over meanwhile, or taken the last one.
@@ -173,7 +173,7 @@ class Inbox:
         Raises:
             STOMPTimeout: it did not come within ``timeout`` seconds.
         """
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = until(monotonic(), timeout)
         with self._lock:
             self._waiting_for_receipts += 1
             if self._full:

@@ -39,7 +39,7 @@ from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.link import Link
 from stompy.mail import Mail, Mailroom
 from stompy.subscriptions import Duty, Subscriptions
-from stompy.timeouts import complaint, within
+from stompy.timeouts import complaint, until, within
 from stompy.transactions import OpenTransactions
 from stompy.verbs import as_text
 from stompy.wanted import WantedSubscription, WantedSubscriptions
@@ -333,7 +333,7 @@ class Lifeline:
         """
         if self.last is not None and self.last.link.is_foreign:
             raise self.error()
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = until(monotonic(), timeout)
         with self._lock:
             while (ready := self._ready) is None or not ready.link.is_open:
                 if self.is_over:
@@ -365,7 +365,7 @@ class Lifeline:
         """
         if not self.supervised:
             return None
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = until(monotonic(), timeout)
         with self._lock:
             while (ready := self._ready) is None or ready.number <= old.number:
                 if self.state is ConnectionState.CLOSED:

@@ -27,7 +27,7 @@ from stompy.errors import STOMPError, STOMPTimeout
 from stompy.frame import STOMPFrame
 from stompy.holding import ReceiptHabit
 from stompy.inbox import Inbox
-from stompy.timeouts import hindrance, within
+from stompy.timeouts import hindrance, until, within
 
 
 class Box(Protocol):
@@ -105,7 +105,7 @@ class Mailroom:
         Raises:
             STOMPTimeout: it did not come in time.
         """
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = until(monotonic(), timeout)
         with self._lock:
             if condition():
                 return

@@ -17,7 +17,7 @@ from stompy.frame import STOMPFrame
 from stompy.lifeline import Epoch
 from stompy.subscribing import Subscriber
 from stompy.subscriptions import Duty
-from stompy.timeouts import nothing_came
+from stompy.timeouts import nothing_came, until
 
 
 class FrameReceiver(Subscriber):
@@ -45,7 +45,7 @@ class FrameReceiver(Subscriber):
         """
         epoch = self._reading or self._reading_epoch()
         remaining = timeout
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = until(monotonic(), timeout)
         while True:
             try:
                 frame = epoch.link.inbox.get(remaining)

@@ -62,9 +62,17 @@ class Reconnect:
 
     @classmethod
     def of(cls, given: bool | Reconnect) -> Reconnect | None:
-        """What the argument ``reconnect`` of `connect` means."""
+        """What the argument ``reconnect`` of `connect` means.
+
+        Raises:
+            TypeError: it is something else.
+        """
         if isinstance(given, Reconnect):
             return given
+        if not isinstance(given, bool):
+            raise TypeError(
+                f"reconnect= is True, False or a stompy.Reconnect(attempts=…, …), not {given!r}"
+            )
         return cls() if given else None
 
 

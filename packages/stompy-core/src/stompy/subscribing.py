@@ -11,6 +11,7 @@ from stompy.arguments import (
     UNSUBSCRIBE,
     ack_mode_of,
     check_destination,
+    check_prefetch,
     check_subscription_id,
     json_body,
 )
@@ -216,6 +217,7 @@ class Subscriber(FrameSender):
         """
         line = self._last_line()
         check_destination(destination)
+        check_prefetch(prefetch)
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,

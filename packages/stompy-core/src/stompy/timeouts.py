@@ -7,6 +7,20 @@ from collections.abc import Sequence
 _NAMED = 3
 
 
+def until(now: float, timeout: float | None) -> float | None:
+    """When a time-out will be over; None for never.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    if timeout is None:
+        return None
+    try:
+        return now + timeout
+    except TypeError:
+        raise TypeError(f"a time-out is a number of seconds, not {timeout!r}") from None
+
+
 def within(timeout: float | None) -> str:
     """How long somebody has waited, behind what for."""
     return "" if timeout is None else f" within {timeout:g} s"

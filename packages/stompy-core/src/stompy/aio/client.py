@@ -37,7 +37,7 @@ from stompy.aio.signal import deadline_after
 from stompy.aio.subscribing import Subscriber
 from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
-from stompy.arguments import CONNECT, check_heart_beat, versions_of
+from stompy.arguments import CONNECT, check_times, versions_of
 from stompy.callbacks import check_callable, check_plain
 from stompy.confirmations import Outcome
 from stompy.dial import ConnectionSettings, broker_error
@@ -146,7 +146,7 @@ class STOMPClient(Subscriber):
         if on_state is not None:
             check_plain(on_state, "on_state", "it may create a task")
         CONNECT.check(kv_headers)
-        check_heart_beat(heart_beat)
+        check_times(heart_beat, timeout=timeout, send_timeout=send_timeout)
         if on_send is not None:
             check_plain(
                 on_send, "on_send", "it is called in the middle of a send, where nothing is awaited"

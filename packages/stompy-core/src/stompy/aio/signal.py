@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from stompy.timeouts import until
+
 
 class Signal:
     """Wakes whoever waits for something to happen; they look for themselves what it was."""
@@ -33,4 +35,4 @@ class Signal:
 
 def deadline_after(seconds: float | None) -> float | None:
     """The time of the event loop that a time-out stands for; None for no end."""
-    return None if seconds is None else asyncio.get_running_loop().time() + seconds
+    return until(asyncio.get_running_loop().time(), seconds)

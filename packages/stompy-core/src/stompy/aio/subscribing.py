@@ -19,6 +19,7 @@ from stompy.arguments import (
     UNSUBSCRIBE,
     ack_mode_of,
     check_destination,
+    check_prefetch,
     check_subscription_id,
     json_body,
 )
@@ -165,6 +166,7 @@ class Subscriber(FrameSender):
             ValueError: there is no such ack mode, or the id is in use.
         """
         check_destination(destination)
+        check_prefetch(prefetch)
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,

@@ -29,7 +29,7 @@ from stompy.aio.message import Message
 from stompy.aio.replying import Replier
 from stompy.aio.session import Session
 from stompy.aio.signal import deadline_after
-from stompy.arguments import check_message, word_of
+from stompy.arguments import check_message, check_refusal, word_of
 from stompy.callbacks import check_callable, check_done
 from stompy.consuming import DRAIN_SECONDS, OnError, OnErrorWord
 from stompy.errors import (
@@ -357,6 +357,7 @@ class Subscription(Replier):
     ) -> None:
         """Refuse a message; see `stompy.aio.Message.nack`."""
         check_message(message)
+        check_refusal(requeue, delay)
         headers: dict[str, str] = {}
         if self._settles and message.settlement is None:
             headers = self._session.dialect.nack_headers(requeue, delay, reason)
