@@ -87,7 +87,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "stompy_broker": [
-        {"complaints", "posix", "version", "seldom"},
+        {"complaints", "posix", "section", "version", "seldom"},
         {"clock", "destination", "message", "auth", "session", "session.holdings"},
         {
             "routing",

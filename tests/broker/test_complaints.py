@@ -18,7 +18,17 @@ from stompy_broker.config import ConfigError, load_config
         ({"limits": {"memory": "lots"}}, "limits.memory: must be a size, such as"),
         ({"store": {"data": 5}}, "store.data: must be text, in quotes, not 5"),
         ({"times": {"heart_beat": [1]}}, "times.heart_beat.1: is missing"),
-        ({"policy": {"match": "x"}}, "policy: must be a list, in [ ]"),
+        ({"policy": {"match": "x"}}, "policy: is a list of sections: write [[policy]] above each"),
+        ({"acl": {"match": "x"}}, "acl: is a list of sections: write [[acl]] above each"),
+        ({"max_deliveries": 1}, "max_deliveries: unknown section"),
+        ({"users_file": "x"}, "users_file: is a key of [security], and stands outside it"),
+        ({"listen": {"port": True}}, "listen.port: must be a number, not True"),
+        ({"limits": {"body": True}}, "limits.body: must be a number, not True"),
+        ({"times": {"login": True}}, "times.login: must be a number, not True"),
+        (
+            {"policy": [{"match": "/queue/x", "max_deliveries": True}]},
+            "policy.0.max_deliveries: must be a number, not True",
+        ),
         (
             {"policy": [{"match": "/queue/x", "max_deliverys": 1}]},
             "policy.0.max_deliverys: unknown key; did you mean max_deliveries?",

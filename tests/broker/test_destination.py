@@ -13,6 +13,8 @@ from stompy_broker.destination import Kind, check_subscribable, parse_destinatio
         ("a", Kind.QUEUE, "a"),
         ("a.b", Kind.QUEUE, "a.b"),
         ("/queue/a/b", Kind.QUEUE, "a/b"),
+        ("/queue/a b", Kind.QUEUE, "a b"),
+        ("/queue/queue/a", Kind.QUEUE, "queue/a"),
         ("/topic/a.b", Kind.TOPIC, "a.b"),
         ("/temp-queue/x", Kind.TEMPORARY, "x"),
         ("/reply-queue/x", Kind.REPLY, "x"),
@@ -33,6 +35,23 @@ def test_refused_names_say_what_is_valid(text: str) -> None:
         parse_destination(text)
     assert caught.value.error_code is ErrorCode.BAD_DESTINATION
     assert repr(text) in caught.value.Message
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("queue/a", "no slash before its prefix; write '/queue/a'"),
+        ("topic/a.>", "no slash before its prefix; write '/topic/a.>'"),
+        (" /queue/a", "a blank before or behind it"),
+        ("/queue/a ", "a blank before or behind it"),
+        ("/topic/ a", "a blank before or behind it"),
+        ("a ", "a blank before or behind it"),
+    ],
+)
+def test_what_would_be_a_queue_by_mistake(text: str, why: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_destination(text)
+    assert why in caught.value.Message
 
 
 def test_a_name_has_so_many_words_and_no_more() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.wire import running_broker, unique
 
 import stompy
+from stompy.errors import ProtocolError
 from stompy_broker import BrokerTimeoutError, RunningBroker
 
 
@@ -250,3 +251,13 @@ class TestCoroutines:
                 await broker.aio.wait_for(lambda: 0, timeout=0, what="a word")
 
         asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("/topic/a", "is no queue"), ("queue/a", "write '/queue/a'"), ("a ", "blank")]
+)
+def test_what_no_queue_can_be_called(broker: RunningBroker, name: str, why: str) -> None:
+    with pytest.raises((ValueError, ProtocolError), match=why):
+        broker.queue(name)
+    with pytest.raises((ValueError, ProtocolError), match=why):
+        broker.join(name)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.auth import ANONYMOUS, Principal
@@ -29,6 +29,7 @@ from stompy_broker.destination import (
     check_pattern,
     parse_destination,
 )
+from stompy_broker.section import Section
 
 EVERYBODY = "*"
 
@@ -64,10 +65,8 @@ def _check_match(value: str) -> str:
     return value
 
 
-class Rule(BaseModel):
+class Rule(Section):
     """One ``[[acl]]``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     user: str = Field(
         default=EVERYBODY,

@@ -14,6 +14,7 @@ _WORDS: Mapping[str, str] = {
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "no_number": "must be a number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "finite_number": "must be a number, not an infinite one",
@@ -56,6 +57,10 @@ def complaints(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
             reason = problem["msg"].removeprefix("Value error, ")
         else:
             reason = words.format_map(problem.get("ctx", {})) + _instead(place, problem["input"])
+            if problem["type"] in ("list_type", "tuple_type") and isinstance(
+                problem["input"], dict
+            ):
+                reason = f"is a list of sections: write [[{key}]] above each"
         yield f"{key}: {reason}" if key else reason
 
 
@@ -66,8 +71,24 @@ def _unknown(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
             field = inside.model_fields.get(part) if inside is not None else None
             inside = None if field is None else _model_in(field.annotation)
     noun = "section" if len(place) == 1 else "key"
+    home = _home(model, str(place[0])) if len(place) == 1 else None
+    if home is not None:
+        return f"is a key of [{home}], and stands outside it"
     near = get_close_matches(str(place[-1]), inside.model_fields if inside is not None else (), n=1)
     return f"unknown {noun}; did you mean {near[0]}?" if near else f"unknown {noun}"
+
+
+def _home(model: type[BaseModel], key: str) -> str | None:
+    """The one section that has such a key."""
+    homes = [
+        name
+        for name, field in model.model_fields.items()
+        if (section := field.annotation) is not None
+        and isinstance(section, type)
+        and issubclass(section, BaseModel)
+        and key in section.model_fields
+    ]
+    return homes[0] if len(homes) == 1 else None
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -13,9 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ByteSize,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -31,6 +29,7 @@ from stompy_broker.auth import ANONYMOUS, Role, is_hash
 from stompy_broker.compat import NAMES
 from stompy_broker.complaints import complaints
 from stompy_broker.policy import Policy
+from stompy_broker.section import Section
 
 _MIB = 1024 * 1024
 
@@ -41,11 +40,7 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the text names file, key and reason, a line each."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ListenConfig(_Section):
+class ListenConfig(Section):
     """Where clients connect."""
 
     host: str = Field(default="127.0.0.1", description="Address or host name to bind to.")
@@ -61,7 +56,7 @@ class ListenConfig(_Section):
     )
 
 
-class TLSConfig(_Section):
+class TLSConfig(Section):
     """TLS, and clients that log in by certificate. Files are PEM; SIGHUP has them read again."""
 
     cert: str = Field(
@@ -105,7 +100,7 @@ class TLSConfig(_Section):
         return self
 
 
-class WebSocketConfig(_Section):
+class WebSocketConfig(Section):
     """STOMP over WebSocket, for web pages."""
 
     enabled: bool = Field(default=True, description="Let WebSockets in.")
@@ -135,7 +130,7 @@ class WebSocketConfig(_Section):
     )
 
 
-class SecurityConfig(_Section):
+class SecurityConfig(Section):
     """Who may come in."""
 
     allow_anonymous: bool = Field(
@@ -161,7 +156,7 @@ class SecurityConfig(_Section):
     )
 
 
-class RolesConfig(_Section):
+class RolesConfig(Section):
     """Who may see and change the broker itself, by login; `anonymous` is who comes without one."""
 
     monitor: tuple[str, ...] = Field(
@@ -181,7 +176,7 @@ class RolesConfig(_Section):
         return Role.NONE
 
 
-class StoreConfig(_Section):
+class StoreConfig(Section):
     """Where messages survive."""
 
     data: str = Field(
@@ -195,7 +190,7 @@ class StoreConfig(_Section):
     )
 
 
-class LimitsConfig(_Section):
+class LimitsConfig(Section):
     """What one client, or all together, may use."""
 
     connections: PositiveInt = Field(
@@ -264,7 +259,7 @@ class LimitsConfig(_Section):
     )
 
 
-class TimesConfig(_Section):
+class TimesConfig(Section):
     """Intervals and time-outs, in seconds unless said otherwise."""
 
     login: PositiveFloat = Field(default=10.0, description="Until CONNECT must be complete.")
@@ -287,14 +282,14 @@ class TimesConfig(_Section):
     )
 
 
-class PrefetchConfig(_Section):
+class PrefetchConfig(Section):
     """Deliveries that may be unacknowledged when SUBSCRIBE does not say; 0 = no limit."""
 
     client: int = Field(default=1000, ge=0, description="For `ack:client`.")
     client_individual: int = Field(default=100, ge=0, description="For `ack:client-individual`.")
 
 
-class CompatConfig(_Section):
+class CompatConfig(Section):
     """What clients of other brokers ask for, and this one does not do."""
 
     ignore: tuple[str, ...] = Field(
@@ -319,7 +314,7 @@ def _check_hash(value: str) -> str:
     return value
 
 
-class BrokerConfig(_Section):
+class BrokerConfig(Section):
     """All settings of a broker."""
 
     listen: ListenConfig = ListenConfig()

@@ -46,6 +46,8 @@ class Kind(Enum):
 
 
 _PREFIXES = {kind.value: kind for kind in Kind} | {"/remote-temp-queue/": Kind.REPLY}
+_UNSLASHED = tuple(prefix[1:] for prefix in _PREFIXES)
+"""What was meant for a prefix, and would be the beginning of the name of a queue."""
 _VALID = "/queue/, /topic/, /temp-queue/, /reply-queue/"
 
 
@@ -81,10 +83,14 @@ def parse_destination(text: str) -> Destination:
         if kind is None:
             raise _bad(text, f"has none of the prefixes {_VALID}")
         name = text[slash:]
+    elif text.startswith(_UNSLASHED):
+        raise _bad(text, f"has no slash before its prefix; write '/{text}'")
     else:
         kind, name = Kind.QUEUE, text
     if not name:
         raise _bad(text, "has no name after its prefix")
+    if name != name.strip():
+        raise _bad(text, "has a blank before or behind it")
     if ",/" in name:
         raise _bad(text, "names several; one frame goes to one destination")
     if not name.isprintable():

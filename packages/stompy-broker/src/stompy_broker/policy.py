@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator
 
 from stompy.errors import ProtocolError
 from stompy_broker.destination import Destination, Kind, check_pattern, parse_destination, sendable
 from stompy_broker.routing.matcher import Matcher
+from stompy_broker.section import Section
 
 DEAD_LETTER = "dead-letter"
 
@@ -41,10 +42,8 @@ def grave_in(headers: Mapping[str, str]) -> Destination | None:
         return None
 
 
-class Policy(BaseModel):
+class Policy(Section):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     match: str = Field(
         default="/queue/>",

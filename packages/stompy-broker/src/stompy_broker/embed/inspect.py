@@ -31,6 +31,7 @@ from stompy.admin.rows import (
 from stompy.frame import STOMPFrame
 from stompy.rows import Rows
 from stompy_broker.broker import Broker
+from stompy_broker.destination import parse_destination
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
 
@@ -135,6 +136,10 @@ class Watched(ABC):
 
         Args:
             name: its name, with or without ``/queue/``.
+
+        Raises:
+            ProtocolError: no queue can have such a name.
+            ValueError: it is no queue.
         """
         return QueueView(self, name)
 
@@ -257,7 +262,7 @@ class QueueView:
     """
 
     def __init__(self, watched: Watched, name: str) -> None:
-        self.name = name.removeprefix(_QUEUE)
+        self.name = _name_of(name)
         self._watched = watched
 
     @property
@@ -315,6 +320,18 @@ class QueueView:
         return f"<QueueView {_QUEUE}{self.name} {inside}>"
 
 
+def _name_of(queue: str) -> str:
+    """The name of a queue, which may be given with its prefix.
+
+    Raises:
+        ValueError: it is no queue.
+    """
+    whole = str(parse_destination(queue))
+    if not whole.startswith(_QUEUE):
+        raise ValueError(f"{queue!r} is no queue, and only queues can be looked into")
+    return whole.removeprefix(_QUEUE)
+
+
 # -- on the broker's thread ------------------------------------------------------------------------
 
 
@@ -324,7 +341,7 @@ def _joined(
     """Work that waits for some queues; it gives the error instead of raising it over there."""
     if not queues:
         raise ValueError("name a queue to wait for")
-    names = [queue.removeprefix(_QUEUE) for queue in queues]
+    names = [_name_of(queue) for queue in queues]
 
     async def wait(broker: Broker) -> BrokerTimeoutError | None:
         deadline = time.monotonic() + timeout

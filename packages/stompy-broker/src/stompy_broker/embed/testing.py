@@ -55,7 +55,7 @@ def configured(*layers: Sections) -> BrokerConfig:
     Raises:
         ConfigError: a setting that cannot be.
     """
-    return load_config(overrides=layered(QUICK, *layers))
+    return load_config(overrides=layered(QUICK, *layers), where="settings of the test broker")
 
 
 @contextmanager
