@@ -160,6 +160,7 @@ def test_a_client_that_never_connected_says_so():
         lambda: list(client),
         client.loop,
         client.transaction,
+        lambda: client.request("/queue/q"),
         lambda: client.wait_for_receipt("r1"),
     ):
         with pytest.raises(STOMPConnectionError, match=r"connect\(\) first"):

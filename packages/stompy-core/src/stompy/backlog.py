@@ -1,4 +1,4 @@
-"""What arrived and was not fetched yet: the bounds, and the receipts among it. Pure.
+"""What arrived and was not fetched yet: the bounds, and the receipts among it.
 
 Both clients keep their frames in one. The invariants:
 
