@@ -83,6 +83,21 @@ def test_send_sends_its_argument_and_waits_for_the_receipt(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-H", "k:v", "a body"],
+        ["-H", "k:v", "a body", "-q"],
+        ["-H", "k:v", "--", "a body"],
+    ],
+)
+def test_the_body_may_stand_behind_options(arguments):
+    recorder = Recorder()
+    with ScriptedServer(recorder) as server:
+        assert main(["send", "/queue/q", "--url", server.url, *arguments]) == 0
+    assert recorder.bodies == [b"a body"]
+
+
 def test_send_reads_standard_input(stdin):
     record = Recorder()
     stdin(b"\0binary\nlines\n")

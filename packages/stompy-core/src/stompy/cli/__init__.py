@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # What goes wrong ends in the one line below; the library is not to say it, too.
     logging.getLogger("stompy").addHandler(logging.NullHandler())
-    options = _parser().parse_args(argv)
+    options = _parsed(argv)
     command: Command = options.command
     try:
         return command(options)
@@ -54,6 +54,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options, wherever BODY stands: argparse takes it for missing behind ``DEST --option``."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    plain = rest[:1] == ["--"]
+    if plain:
+        rest = rest[1:]
+    if (
+        len(rest) == 1
+        and (plain or not rest[0].startswith("-"))
+        and getattr(options, "body", "") is None
+    ):
+        options.body = rest[0]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
