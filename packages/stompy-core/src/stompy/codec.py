@@ -511,11 +511,12 @@ def encode_frame(
         lines = header_lines(headers, version)
     if body and content_length and "content-length" not in headers:
         lines += f"content-length:{len(body)}\n"
-    return b"%b\n%b\n%b\0" % (
-        command.encode(),
-        lines.encode("utf-8", "surrogateescape"),
-        body,
-    )
+    head = f"{command}\n{lines}\n"
+    try:
+        encoded = head.encode()  # in half the time of the other
+    except UnicodeEncodeError:
+        encoded = head.encode("utf-8", "surrogateescape")
+    return b"%b%b\0" % (encoded, body)
 
 
 def _missing_nul(head: Head) -> ProtocolError:

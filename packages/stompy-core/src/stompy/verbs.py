@@ -17,6 +17,9 @@ from stompy.transport.address import Address
 HeaderValue = str | int | float
 """What a header may be given as; numbers are written as text, booleans as true and false."""
 
+_PLAIN = (str, int, float)
+"""The types of most values, whose text is what is sent."""
+
 
 def as_text(headers: dict[str, HeaderValue]) -> dict[str, str]:
     """Headers as they are written; the same dictionary if they are text already.
@@ -27,14 +30,14 @@ def as_text(headers: dict[str, HeaderValue]) -> dict[str, str]:
     for value in headers.values():
         if value.__class__ is not str:
             return {
-                name: value if value.__class__ is str else _text(name, value)
+                name: str(value) if value.__class__ in _PLAIN else _text(name, value)
                 for name, value in headers.items()
             }
     return cast("dict[str, str]", headers)
 
 
 def _text(name: str, value: object) -> str:
-    if value.__class__ is int or isinstance(value, str):
+    if isinstance(value, str):
         return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
