@@ -16,6 +16,7 @@ from stompy_monitor.expression import (
     number,
     parse,
 )
+from stompy_monitor.vocabulary import condition_names
 
 
 class Thing:
@@ -95,6 +96,33 @@ def test_units():
         None,
         -1,
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "queue.bytes>5m",
+        "queue.ready>1m",
+        "queue.ready>1%",
+        "queue.oldest>5M",
+        "broker.cpu_pct>1k",
+        "broker.alarms>0",
+        "broker.loop_lag_ms>1",
+        "transaction.destinations=/queue/a",
+        "durable.connections=c-1",
+    ],
+)
+def test_what_could_never_be_meant_is_refused(text):
+    with pytest.raises(ExpressionError, match=r"does not go with|no single value"):
+        parse(text, condition_names())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["queue.bytes>5M", "queue.oldest>5m", "broker.cpu_pct>80%", "transaction.destinations~a"],
+)
+def test_units_that_go_with_a_column(text):
+    parse(text, condition_names())
 
 
 WORDS = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=8)

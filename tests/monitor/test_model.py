@@ -80,6 +80,22 @@ def test_events():
     assert subscription.label == "/queue/a of 127.0.0.1:6"
 
 
+def test_an_event_gets_the_name_of_its_connection_as_soon_as_it_is_known():
+    model = Model()
+    model.apply(broker(0))
+    early = model.add_event({"type": "subscription.created", "connection": "c-1", "user": "shop"})
+    opened = {"type": "connection.opened", "connection": "c-2", "detail": {"client_id": "rep\x1b"}}
+    model.add_event(opened)
+    close = {"type": "subscription.created", "connection": "c-2", "user": "shop"}
+    assert model.add_event(close).value("who") == "rep␛"
+    assert (early.value("who"), "shop" in early.haystack) == ("shop", True)
+    model.apply(envelope("connections", 1, [{"id": "c-1", "client_id": "till", "peer": "1.2.3.4"}]))
+    assert early.value("who") == "till"
+    assert "till" in early.haystack
+    model.add_event({"type": "connection.closed", "connection": "c-2"})
+    assert "c-2" not in model.names
+
+
 def test_a_command_is_told_in_words():
     model = Model()
     detail = {"cmd": "queue.purge", "ok": True, "args": {"queue": "a"}, "dry_run": False}

@@ -143,7 +143,7 @@ async def test_a_page_for_the_broker_and_for_a_topic() -> None:
             await drive.until(lambda: drive.keys == ["weather.oslo"])
             await drive.press("enter")
             await drive.see("Topics › weather.oslo")
-            await drive.see("of these durable")
+            await drive.see("durable ones")
             await drive.until(lambda: len(drive.screen.query_one(RowTable).listing.keys) == 1)
             assert "last_in_at" not in drive.text()
 

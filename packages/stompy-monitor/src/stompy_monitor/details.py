@@ -73,7 +73,10 @@ RELATED: dict[str, tuple[Related, ...]] = {
         Related("Consumers", views.SUBSCRIPTIONS, _where("destination", "destination")),
         Related("Events", views.EVENTS, _event_about),
     ),
-    "topics": (Related("Subscribers", views.SUBSCRIPTIONS, _of_topic),),
+    "topics": (
+        Related("Subscribers", views.SUBSCRIPTIONS, _of_topic),
+        Related("Durable subscriptions", views.DURABLE, _of_topic),
+    ),
     "broker": (Related("Events", views.EVENTS, lambda row: _of_the_broker),),
     "connections": (
         Related("Subscriptions", views.SUBSCRIPTIONS, _where("connection", "id")),
@@ -337,7 +340,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
     "topics": (
         ("topic", _text("name")),
         ("subscribers", _number("subscribers")),
-        ("of these durable", _number("durable_subscribers")),
+        ("durable ones", _number("durable_subscribers")),
         ("per second", _rates),
         ("came in", _number("in_msgs")),
         ("copies out", _number("out_msgs")),

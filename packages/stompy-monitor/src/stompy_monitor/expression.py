@@ -86,7 +86,13 @@ class Sort(StrEnum):
     NUMBER = "number"
     FLAG = "flag"
     TEXT = "text"
+    WHOLE = "whole"
+    """Several values in one."""
     OTHER = "other"
+
+
+TIMES, SIZES, COUNTS = "ms s m h d", "k M G KiB MiB GiB", "k M G"
+"""The units that go with numbers."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,12 @@ class Name:
     Attributes:
         name: of the column.
         sort: of its values.
+        units: those that may stand behind a number; empty = any.
     """
 
     name: str
     sort: Sort = Sort.OTHER
+    units: str = ""
 
 
 class Subject(Protocol):
@@ -349,6 +357,12 @@ class _Parser:
             raise ExpressionError(f"“{value}” is not a number", token.value_at)
         if ordered and meant.sort in (Sort.FLAG, Sort.TEXT):
             raise ExpressionError(f"“{token.text}” is no number: it can be = or !=", token.at)
+        if meant.sort is Sort.WHOLE:
+            parts = [name for name in self.known or () if name.startswith(f"{token.text}.")]
+            hint = f"; there is {', '.join(parts)}" if parts else f"; {token.text}~… looks into it"
+            raise ExpressionError(f"“{token.text}” is no single value{hint}", token.at)
+        if meant.sort is Sort.NUMBER:
+            self.check_unit(meant, value, token.value_at)
         if meant.sort is Sort.FLAG and value.lower() not in _FLAGS:
             raise ExpressionError(f"“{value}” is neither true nor false", token.value_at)
         return Compare(meant.name, token.op, value)
@@ -362,6 +376,13 @@ class _Parser:
             hint = f"; “{near[0]}” perhaps?" if near else ""
             raise ExpressionError(f"there is no column “{token.text}”{hint}", token.at)
         return found
+
+    def check_unit(self, meant: Name, value: str, at: int) -> None:
+        """Minutes are no bytes, and “1m” is no million."""
+        found = _NUMBER.fullmatch(value)
+        unit = found[2] if found is not None else ""
+        if unit and meant.units and unit not in meant.units.split():
+            raise ExpressionError(f"“{unit}” does not go with it, but {meant.units}", at)
 
     def peek(self) -> _Token | None:
         return self.tokens[self.next] if self.next < len(self.tokens) else None

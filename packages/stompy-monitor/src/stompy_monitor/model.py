@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from stompy_monitor.alarms import RULES, Alarms, Rule
 from stompy_monitor.history import LONG, History
 from stompy_monitor.problems import problem_table
-from stompy_monitor.safe import safe_value
+from stompy_monitor.safe import safe, safe_value
 from stompy_monitor.table import LEVELS, RATES, Change, Envelope, Row, Table
 
 KINDS = ("queues", "topics", "connections", "subscriptions", "durable", "transactions")
 """The kinds that come as rows."""
 
 EVENTS = 10_000
+_MOST_NAMELESS = 1000
+"""Connections that had events and are not known by name."""
 
 BROKER_LEVELS = (
     "messages_ready",
@@ -83,6 +85,7 @@ class Model:
         self.interval_ms: float = 1000
         self.tables = {kind: Table(kind) for kind in ("broker", *KINDS, "dead")}
         self.names: dict[str, str] = {}
+        self._nameless: dict[str, list[Row]] = {}
         for table in self.tables.values():
             table.names = self.names
         self.tables["events"] = self._log  # what happened before stays true
@@ -145,6 +148,9 @@ class Model:
         detail = record.get("detail")
         rest = detail if isinstance(detail, dict) else {}
         connection, user = (str(record.get(name) or "") for name in ("connection", "user"))
+        told = rest.get("client_id") or rest.get("peer")
+        if told and record.get("type") == "connection.opened":
+            self._call(connection, safe(str(told)))
         name = rest.get("client_id") or self.names.get(connection) or rest.get("peer")
         subject = " ".join(str(record[name]) for name in SUBJECTS if record.get(name))
         values: list[object] = [
@@ -159,12 +165,30 @@ class Model:
             str(record.get("reason") or ""),
             dict(record),
         ]
-        return self._log.append(EVENT_FIELDS, values, EVENTS)
+        row = self._log.append(EVENT_FIELDS, values, EVENTS)
+        if connection and not name:
+            self._nameless.setdefault(connection, []).append(row)
+            if len(self._nameless) > _MOST_NAMELESS:
+                del self._nameless[next(iter(self._nameless))]
+        if record.get("type") == "connection.closed":
+            self._nameless.pop(connection, None)
+            if connection not in self.tables["connections"].rows:
+                self.names.pop(connection, None)
+        return row
+
+    def _call(self, connection: str, name: str) -> None:
+        """Learn what a connection is called; events that came before are its own as well."""
+        self.names[connection] = name
+        for row in self._nameless.pop(connection, ()):
+            row.rename("who", name)
+            self._log.version += 1
 
     def _learn_names(self, rows: Iterable[Row], change: Change | None) -> None:
         """What connections are called: what they call themselves, else where they come from."""
         for row in rows:
-            self.names[row.key] = row.text("client_id") or row.text("peer")
+            name = row.text("client_id") or row.text("peer")
+            if self.names.get(row.key) != name or row.key in self._nameless:
+                self._call(row.key, name)
         for key in change.removed if change is not None else ():
             self.names.pop(key, None)
 

@@ -159,6 +159,9 @@ class Row:
             return f"{self.text('destination')} of {self.text('client')}"
         if kind == "transactions":
             return f"{self.text('transaction') or self.key} of {self.text('client')}"
+        if kind == "dead":
+            names = ("queue", "origin", "reason")
+            return _JOINT.join(filter(None, map(self.text, names)))
         return self.text("name") or self.text("destination") or self.key
 
     @property
@@ -181,6 +184,12 @@ class Row:
         """A column as text; empty when there is none."""
         found = self.value(name)
         return "" if found is None else str(found)
+
+    def rename(self, name: str, value: str) -> None:
+        """Put a better word into a column."""
+        self.values[self.table.index[name]] = value
+        self._haystack = ""
+        self.changed = self.table.version + 1
 
     @property
     def haystack(self) -> str:

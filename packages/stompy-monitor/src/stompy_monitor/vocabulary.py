@@ -6,13 +6,14 @@ of numbers, and a name without its unit, so that ``oldest>5m`` is ``oldest_ms>5m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from typing import get_args, get_type_hints, is_typeddict
+from dataclasses import fields, replace
+from typing import get_args, get_origin, get_type_hints, is_typeddict
 
 from stompy.admin import ROWS, Kind
 from stompy_monitor import views
-from stompy_monitor.expression import Name, Sort
+from stompy_monitor.expression import COUNTS, SIZES, TIMES, Name, Sort
 from stompy_monitor.model import BROKER_RATES
 from stompy_monitor.table import RATES
 from stompy_monitor.views import View
@@ -29,6 +30,8 @@ KINDS = {
 """What stands before a name in a condition, and the kind that it means."""
 
 _UNITS = ("_ms", "_msgs")
+_UNITS_BY_WORD = {"ms": TIMES, "at": TIMES, "bytes": SIZES, "pct": "%"}
+"""What goes with a number, by a word in its name; else it is a count."""
 
 
 def names_of(view: View) -> dict[str, Name]:
@@ -36,10 +39,9 @@ def names_of(view: View) -> dict[str, Name]:
     known: dict[str, Name] = {}
     for column in view.columns:
         if not column.trend:
-            sort = Sort.NUMBER if column.right else Sort.TEXT
-            known[column.name] = Name(column.name, sort)
+            known[column.name] = _number(column.name) if column.right else _text(column.name)
     known |= _of_kind(view.kind)
-    known |= {name: Name(name, Sort.NUMBER) for name in ("alarm", "growth")}
+    known |= {name: _number(name) for name in ("alarm", "growth")}
     for column in view.columns:
         title = column.title.lower()
         if column.right and title.isidentifier():
@@ -55,7 +57,7 @@ def condition_names() -> dict[str, Name]:
         view = by_kind.get(kind)
         known = _without_units(_of_kind(kind)) if view is None else names_of(view)
         for name, meant in known.items():
-            found[f"{prefix}.{name}"] = Name(f"{prefix}.{meant.name}", meant.sort)
+            found[f"{prefix}.{name}"] = replace(meant, name=f"{prefix}.{meant.name}")
     return found
 
 
@@ -69,9 +71,9 @@ def _without_units(known: dict[str, Name]) -> dict[str, Name]:
 
 def _of_kind(kind: str) -> dict[str, Name]:
     """The fields of the broker's rows, those within them, and the rates."""
-    known = {name: Name(name, Sort.NUMBER) for name in RATES.get(kind, {})}
+    known = {name: _number(name) for name in RATES.get(kind, {})}
     if kind == "broker":
-        known = {name: Name(name, Sort.NUMBER) for name in BROKER_RATES}
+        known = {name: _number(name) for name in BROKER_RATES}
     if kind in list(Kind):
         row = ROWS[Kind(kind)]
         hints = get_type_hints(row)
@@ -81,16 +83,29 @@ def _of_kind(kind: str) -> dict[str, Name]:
 
 
 def _fields(name: str, hint: object) -> Iterator[tuple[str, Name]]:
+    if get_origin(hint) in (list, tuple):
+        yield name, Name(name, Sort.WHOLE)
+        return
     types = [part for part in (get_args(hint) or (hint,)) if part is not type(None)]
     inner = next((part for part in types if is_typeddict(part)), None)
     if inner is not None:
         told: Mapping[str, object] = get_type_hints(inner)
         for key, of in told.items():
             yield from _fields(f"{name}.{key}", of)
-        yield name, Name(name, Sort.OTHER)
+        yield name, Name(name, Sort.WHOLE)
     elif bool in types:
         yield name, Name(name, Sort.FLAG)
     elif int in types or float in types:
-        yield name, Name(name, Sort.NUMBER)
+        yield name, _number(name)
     else:
         yield name, Name(name, Sort.TEXT if str in types else Sort.OTHER)
+
+
+def _number(name: str) -> Name:
+    words = re.split(r"[._]", name)
+    units = next((units for word, units in _UNITS_BY_WORD.items() if word in words), COUNTS)
+    return Name(name, Sort.NUMBER, units)
+
+
+def _text(name: str) -> Name:
+    return Name(name, Sort.TEXT)

@@ -98,7 +98,8 @@ class OverviewScreen(MonitorScreen):
                 # Growth changes while rows do not, so all of them have to be looked at.
                 if not grows:
                     continue
-                self._grown_at = now
+                if model.tables["queues"].version > 1:  # before that nobody knows what grows
+                    self._grown_at = now
                 self.query_one(f"#top-{view.name}", RowTable).listing.release()
             table = problems if view is views.PROBLEMS else model.tables[view.kind]
             self.query_one(f"#top-{view.name}", RowTable).show(model, table, now)
