@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.wire import running_broker, unique
@@ -33,6 +34,40 @@ def test_a_time_out_says_what_was_waited_for_and_that_the_prefetch_is_used_up(ma
         subscription.get(0.01)
     client.ack(first)
     assert subscription.get().text == "c"
+
+
+@pytest.mark.parametrize("by", ["get", "iteration"])
+def test_who_waits_without_end_behind_its_own_prefetch_is_told(
+    make, broker, caplog, monkeypatch, by
+):
+    for module in ("stompy.consuming", "stompy.aio.subscription"):
+        monkeypatch.setattr(f"{module}.STARVING_SECONDS", 0.01)
+    client = make()
+    client.connect(broker.url)
+    destination = f"/queue/{unique()}"
+    subscription = client.subscription(destination, prefetch=2)
+    client.send_many(destination, list("abc"))
+    taken = []
+
+    def take(message) -> bool:
+        taken.append(message)
+        return len(taken) == 3
+
+    def get_three() -> None:
+        while not take(subscription.get(None)):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        consuming = (
+            pool.submit(get_three) if by == "get" else pool.submit(subscription.iterate, take)
+        )
+        try:
+            broker.wait_for(lambda: "which is its prefetch" in caplog.text)
+        finally:
+            client.ack(taken[0])
+        consuming.result(timeout=30)
+    assert [message.text for message in taken] == ["a", "b", "c"]
+    assert caplog.text.count("which is its prefetch") == 1
 
 
 def test_no_exception_shows_how_the_library_looked_before(make, broker):

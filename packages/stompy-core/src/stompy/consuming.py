@@ -40,7 +40,7 @@ from stompy.lifeline import Epoch, Lifeline
 from stompy.message import Message, Settlement, strip
 from stompy.replying import Replier
 from stompy.subscriptions import delivery_token, settlement_headers
-from stompy.timeouts import nothing_came
+from stompy.timeouts import STARVING_SECONDS, nothing_came
 from stompy.wanted import WantedSubscription
 from stompy.worker import Worker
 
@@ -80,6 +80,7 @@ class Subscription(Replier):
         self._auto = wanted.mode is AckMode.AUTO
         self._line = line
         self._inbox = Inbox(line.room.made_room)
+        self._patience: float | None = STARVING_SECONDS
         self._lock = threading.Lock()
         self._ended = False
         self._reason: BaseException | None = None
@@ -105,21 +106,34 @@ class Subscription(Replier):
             STOMPError: the subscription has ended.
             STOMPTimeout: nothing came in time.
         """
-        try:
-            frame = self._inbox.get(timeout)
-        except STOMPTimeout:
-            raise STOMPTimeout(self._nothing_came(timeout)) from None
+        while True:
+            try:
+                frame = self._inbox.get(self._patience if timeout is None else timeout)
+                break
+            except STOMPTimeout:
+                if timeout is not None:
+                    raise STOMPTimeout(self._nothing_came(timeout)) from None
+                self._mind_credit()
         if frame is None:
             raise self._why_ended()
         return cast("Message", frame)
 
-    def _nothing_came(self, timeout: float | None) -> str:
-        unsettled = 0
-        if self._wanted.mode is AckMode.CLIENT_INDIVIDUAL:
-            fetched = self._received - len(self._inbox)
-            unsettled = fetched - self._settled_once - self._of_before
+    def _mind_credit(self) -> None:
+        """Who waits without end behind its own prefetch is told of it, once."""
         prefetch = self._wanted.prefetch_on(self._line.dialect)
-        return nothing_came([self.destination], timeout, unsettled, prefetch)
+        if prefetch and self._unsettled() >= prefetch:
+            logger.warning("%s", self._nothing_came(self._patience))
+            self._patience = None
+
+    def _unsettled(self) -> int:
+        """How many messages were fetched and not settled, where each is settled by itself."""
+        if self._wanted.mode is not AckMode.CLIENT_INDIVIDUAL:
+            return 0
+        return self._received - len(self._inbox) - self._settled_once - self._of_before
+
+    def _nothing_came(self, timeout: float | None) -> str:
+        prefetch = self._wanted.prefetch_on(self._line.dialect)
+        return nothing_came([self.destination], timeout, self._unsettled(), prefetch)
 
     @property
     def _settled_once(self) -> int:
@@ -160,8 +174,13 @@ class Subscription(Replier):
         Raises:
             STOMPError: the subscription has ended for another reason.
         """
-        while (frame := self._inbox.get()) is not None:
-            yield cast("Message", frame)
+        while True:
+            try:
+                while (frame := self._inbox.get(self._patience)) is not None:
+                    yield cast("Message", frame)
+                break
+            except STOMPTimeout:
+                self._mind_credit()
         self._check_reason()
 
     def handle(

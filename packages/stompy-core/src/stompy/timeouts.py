@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+STARVING_SECONDS = 30.0
+"""After so long who waits for messages without end is told if it has used up its own prefetch."""
+
 _NAMED = 3
 
 

@@ -36,12 +36,13 @@ from stompy.errors import (
     STOMPConnectionError,
     STOMPError,
     STOMPException,
+    STOMPTimeout,
 )
 from stompy.frame import AckMode, STOMPFrame
 from stompy.health import SubscriptionHealth
 from stompy.message import Settlement, strip
 from stompy.subscriptions import delivery_token, settlement_headers
-from stompy.timeouts import nothing_came
+from stompy.timeouts import STARVING_SECONDS, nothing_came
 from stompy.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
@@ -67,6 +68,7 @@ class Subscription(Replier):
         self._wanted = wanted
         self._session: Session = session
         self._inbox = Inbox(session.regulate)
+        self._patience: float | None = STARVING_SECONDS
         self._settles = wanted.mode is not AckMode.AUTO
         self._ended = False
         self._draining = False
@@ -100,12 +102,30 @@ class Subscription(Replier):
             if self._ended or self._draining:
                 raise self._end_reason()
             self._session.check_loop()
-            await self._inbox.wait(deadline, partial(self._nothing_came, timeout))
+            if deadline is None:
+                await self._wait_without_end()
+            else:
+                await self._inbox.wait(deadline, partial(self._nothing_came, timeout))
+
+    async def _wait_without_end(self) -> None:
+        """Wait until something has come. Who waits behind its own prefetch is told of it, once."""
+        try:
+            await self._inbox.wait(deadline_after(self._patience))
+        except STOMPTimeout:
+            prefetch = self._wanted.prefetch_on(self._session.dialect)
+            if prefetch and self._unsettled >= prefetch:
+                logger.warning("%s", self._nothing_came(self._patience))
+                self._patience = None
+
+    @property
+    def _unsettled(self) -> int:
+        """How many messages were fetched and not settled, where each is settled by itself."""
+        if self._wanted.mode is not AckMode.CLIENT_INDIVIDUAL:
+            return 0
+        return self._received - self._settled_once - self._of_before
 
     def _nothing_came(self, timeout: float | None) -> str:
-        unsettled = 0
-        if self._wanted.mode is AckMode.CLIENT_INDIVIDUAL:
-            unsettled = self._received - self._settled_once - self._of_before
+        unsettled = self._unsettled
         prefetch = self._wanted.prefetch_on(self._session.dialect)
         return nothing_came([self.destination], timeout, unsettled, prefetch)
 
@@ -148,7 +168,7 @@ class Subscription(Replier):
                     raise StopAsyncIteration
                 raise self._reason
             self._session.check_loop()
-            await self._inbox.wait(None)
+            await self._wait_without_end()
         return cast(Message, message)
 
     async def handle(
