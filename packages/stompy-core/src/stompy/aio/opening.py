@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 
 class Closing(Protocol):
@@ -23,6 +23,8 @@ class Closing(Protocol):
 
 
 T = TypeVar("T", bound=Closing)
+
+_REMEDY = "write `await` or `async with` before it"
 
 
 class Opening(Generic[T]):
@@ -56,6 +58,27 @@ class Opening(Generic[T]):
         if self._opened is not None:
             await self._opened.__aexit__(kind, error, traceback)
 
+    if not TYPE_CHECKING:  # which finds these mistakes by itself, and not if such names exist
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Nothing is there before it is open."""
+            raise AttributeError(f"there is no {name!r} before it is open: {_REMEDY}")
+
+        def __enter__(self) -> NoReturn:
+            """Refused: to open it takes waiting."""
+            raise self._misused("with")
+
+        def __exit__(self, *_: object) -> None:
+            """What has an entry has an exit."""
+
+        def __aiter__(self) -> NoReturn:
+            """Refused: it is not open."""
+            raise self._misused("async for")
+
+    def _misused(self, by: str) -> TypeError:
+        self._coroutine.close()  # its own warning, that nobody awaited it, would say less
+        return TypeError(f"`{by}` cannot be used with what is not open: {_REMEDY}")
+
     def __repr__(self) -> str:
         """What to do with it, for whoever has forgotten to."""
-        return "<to be opened: write `await` or `async with` before it>"
+        return f"<to be opened: {_REMEDY}>"
