@@ -21,7 +21,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import BACKLOG, Destination, Kind, parse_destination
+from stompy_broker.destination import (
+    BACKLOG,
+    Destination,
+    Kind,
+    check_subscribable,
+    parse_destination,
+)
 from stompy_broker.store.base import StoredSubscription
 
 NAME_HEADERS = (
@@ -82,9 +88,16 @@ class DurableSubscription:
 
     @classmethod
     def from_stored(cls, stored: StoredSubscription) -> DurableSubscription:
-        """From what a store has kept."""
+        """From what a store has kept.
+
+        Raises:
+            ProtocolError: it is not what was written any more.
+            KeyError: likewise, as the next ones.
+            TypeError: likewise.
+            ValueError: likewise.
+        """
         settings = json.loads(stored.settings)
-        return cls(
+        found = cls(
             stored.name,
             stored.pattern,
             settings["shared"],
@@ -92,6 +105,15 @@ class DurableSubscription:
             settings.get("left", 0),
             settings.get("owner", ""),
         )
+        texts, numbers = (found.name, found.pattern, found.owner), (found.expires, found.left)
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a name is no text")
+        if not (
+            isinstance(found.shared, bool) and all(isinstance(n, int | float) for n in numbers)
+        ):
+            raise TypeError("a setting is something else")
+        check_subscribable(found.topics)
+        return found
 
 
 def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str, bool] | None:

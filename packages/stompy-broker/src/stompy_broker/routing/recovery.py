@@ -5,15 +5,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from stompy.errors import ProtocolError
 from stompy_broker.message import Message
+from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.queue import Queue
 from stompy_broker.store.base import MessageStore
 
 log = logging.getLogger("stompy_broker.router")
 
 
+def restore_subscriptions(store: MessageStore) -> tuple[list[DurableSubscription], bool]:
+    """The durable subscriptions that a store has kept, and whether all of them can be read.
+
+    One that the disk has damaged is passed over: nobody can tell whose it is.
+
+    Raises:
+        StoreError: the store is damaged.
+    """
+    stored, found = store.subscriptions(), []
+    for one in stored:
+        try:
+            found.append(DurableSubscription.from_stored(one))
+        except (ProtocolError, KeyError, TypeError, ValueError) as error:
+            log.error(
+                "the durable subscription %r is damaged (%r): it gets nothing until somebody "
+                "subscribes anew; what waited for it stays in the data directory, for "
+                "`stompy-broker store export`",
+                one.name,
+                error,
+            )
+    return found, len(found) == len(stored)
+
+
 def restore_messages(
-    store: MessageStore, queue_of: Callable[[str], Queue | None]
+    store: MessageStore, queue_of: Callable[[str], Queue | None], *, drop_orphans: bool = True
 ) -> tuple[int, int]:
     """Put every message that a store has kept where it was.
 
@@ -21,6 +46,7 @@ def restore_messages(
         store: it.
         queue_of: gives the queue of a destination; None: it belonged to a durable subscription
             that was deleted.
+        drop_orphans: whether such messages are dropped; else they stay in the store.
 
     Returns:
         How many there are, and the sequence of the last.
@@ -44,7 +70,7 @@ def restore_messages(
             held.setdefault(holder, []).append(message)
         queue.restore(message, due)
         restored += 1
-    _drop(store, orphans)
+    _drop(store, orphans if drop_orphans else ())
     for messages in held.values():
         _take_back(store, messages)
     return restored, last

@@ -32,7 +32,7 @@ from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.marks import Marks
 from stompy_broker.routing.pressure import Pressure
 from stompy_broker.routing.queue import Queue
-from stompy_broker.routing.recovery import restore_messages
+from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
 from stompy_broker.routing.retirement import Retirement
 from stompy_broker.routing.setup import Setup
 from stompy_broker.routing.stats import Totals
@@ -117,13 +117,13 @@ class Router:
             except ValueError as error:
                 log.warning("%s: is not set up as it was: %s", name, error)
             self._apply(self._add_queue(name, policy), setup)
-        for stored in self.store.subscriptions():
-            subscription = DurableSubscription.from_stored(stored)
+        subscriptions, all_known = restore_subscriptions(self.store)
+        for subscription in subscriptions:
             backlog = self._bind(subscription)
             if subscription.left:
                 away = max(0, self.wall() - subscription.left)
                 backlog.idle_since = self.clock.now() - away / 1000
-        restored, last = restore_messages(self.store, self._queue_of)
+        restored, last = restore_messages(self.store, self._queue_of, drop_orphans=all_known)
         self._sequences = count(max(self.wall() * _SEQUENCES_PER_MS, last + 1))
         return restored
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ _SHARED_BYTES = 256
 _KEPT_PAGES, _GIVEN_PAGES = 1024, 512
 """So many free pages are kept for what comes; so many are given back in one go."""
 
+log = logging.getLogger("stompy_broker.store")
+
 _LONG_WAL = 20 * 1024 * 1024
 """A WAL that is longer was needed for one large change, and is cut."""
 
@@ -65,6 +68,24 @@ _BODY = 11
 """The place of the body in a row."""
 
 Row = tuple[object, ...]
+
+
+def _is_name(value: object) -> bool:
+    """Whether it is text. One flipped bit makes another type of it."""
+    return isinstance(value, str)
+
+
+def _read_setup(name: object, headers: str) -> Mapping[str, str]:
+    """The set-up of a queue as a row tells it.
+
+    Raises:
+        ValueError: it cannot be read.
+        TypeError: it is something else.
+    """
+    setup: object = json.loads(headers)
+    if not (_is_name(name) and isinstance(setup, dict) and all(map(_is_name, setup.values()))):
+        raise TypeError("it is something else")
+    return setup
 
 
 class Tables:
@@ -86,9 +107,9 @@ class Tables:
     def __init__(self, file: Path) -> None:
         self._file = file
         self.connection, self.marked = open_database(file)
-        self.queues: dict[str, int] = dict(
-            self.connection.execute("SELECT destination, id FROM queue")
-        )
+        with translated(file):
+            rows = self.connection.execute("SELECT destination, id FROM queue")
+            self.queues: dict[str, int] = {name: number for name, number in rows if _is_name(name)}
         self.damaged = {
             row[0]: Damaged(*row)
             for row in self.connection.execute("SELECT sequence, destination, reason FROM damaged")
@@ -124,13 +145,25 @@ class Tables:
 
     def set_up_queues(self) -> Mapping[str, Mapping[str, str]]:
         """The set-up of queues on disk."""
-        rows = self.connection.execute("SELECT queue, headers FROM settings")
-        return {name: json.loads(headers) for name, headers in rows}
+        found: dict[str, Mapping[str, str]] = {}
+        with translated(self._file):
+            for name, headers in self.connection.execute("SELECT queue, headers FROM settings"):
+                try:
+                    found[name] = _read_setup(name, headers)
+                except (TypeError, ValueError) as error:
+                    log.error(
+                        "%s: the set-up of queue %r is damaged: %s; it goes by its policy",
+                        self._file,
+                        name,
+                        error,
+                    )
+        return found
 
     def subscriptions(self) -> list[StoredSubscription]:
         """Every durable subscription on disk."""
-        rows = self.connection.execute("SELECT name, pattern, settings FROM subscription")
-        return [StoredSubscription(*row) for row in rows]
+        with translated(self._file):
+            rows = self.connection.execute("SELECT name, pattern, settings FROM subscription")
+            return [StoredSubscription(*row) for row in rows]
 
     def bodies(self, sequences: Sequence[int]) -> tuple[dict[int, bytes], list[Damaged]]:
         """The bodies of messages that are there, by sequence, and those that are damaged.
