@@ -45,7 +45,7 @@ class FrameReceiver(Subscriber):
         """
         epoch = self._reading or self._reading_epoch()
         remaining = timeout
-        deadline = until(monotonic(), timeout)
+        deadline = None if timeout is None else until(monotonic(), timeout)
         while True:
             try:
                 frame = epoch.link.inbox.get(remaining)

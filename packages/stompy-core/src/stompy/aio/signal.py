@@ -24,8 +24,11 @@ class Signal:
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            async with asyncio.timeout_at(deadline):
-                await waiter
+            if deadline is None:
+                await waiter  # who takes what comes, batch by batch, waits often
+            else:
+                async with asyncio.timeout_at(deadline):
+                    await waiter
         except TimeoutError:
             return False
         finally:
@@ -35,4 +38,6 @@ class Signal:
 
 def deadline_after(seconds: float | None) -> float | None:
     """The time of the event loop that a time-out stands for; None for no end."""
+    if seconds is None:
+        return None
     return until(asyncio.get_running_loop().time(), seconds)
