@@ -260,3 +260,22 @@ def test_octets_that_are_no_text_cost_nobody_the_connection():
         assert frame.Command == "MESSAGE"
     assert frame.Headers["message-id"].encode("utf-8", "surrogateescape") == b"\xff"
     assert protocol.failure is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"destination": "/queue/q", "k": "a\0b"}, "no frame can carry the NUL in 'k'"),
+        ({"destination": "/queue/q", "content-length": "9"}, "the body has 4 bytes, and not the 9"),
+    ],
+)
+def test_what_would_cost_the_connection_is_refused(headers, said):
+    with pytest.raises(ValueError, match=said):
+        opened().send("SEND", headers, b"a\0bc")
+
+
+def test_a_body_may_have_nul_and_say_how_long_it_is():
+    headers = {"destination": "/queue/q", "content-length": "3"}
+    assert opened().send("SEND", headers, b"a\0b") == (
+        b"SEND\ndestination:/queue/q\ncontent-length:3\n\na\0b\0"
+    )

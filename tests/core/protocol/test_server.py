@@ -290,3 +290,10 @@ def test_without_heart_beats_there_is_nothing_to_wait_for(version: str):
 def test_it_tells_where_it_stands():
     assert repr(ServerProtocol()) == "<ServerProtocol no version START>"
     assert repr(connected("1.1")) == "<ServerProtocol 1.1 OPEN>"
+
+
+def test_an_error_repeats_no_nul() -> None:
+    error = connected().error({"message": "m", "receipt-id": "a\0b"}, "text")
+    head, _, body = error.partition(b"\n\n")
+    assert b"receipt-id:a?b" in head
+    assert body == b"text\0\n"

@@ -497,7 +497,7 @@ def encode_frame(
 
     Raises:
         ValueError: a header of CONNECT, STOMP or CONNECTED with a line break, or a colon in its
-            name.
+            name; a NUL; or a ``content-length`` that the body of a SEND does not have.
     """
     if command in UNESCAPED_COMMANDS:
         for name, value in headers.items():
@@ -509,9 +509,19 @@ def encode_frame(
         lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
     else:
         lines = header_lines(headers, version)
-    if body and content_length and "content-length" not in headers:
-        lines += f"content-length:{len(body)}\n"
+    if body and content_length:
+        length = headers.get("content-length")
+        if length is None:
+            lines += f"content-length:{len(body)}\n"
+        elif command == "SEND" and length != str(len(body)):
+            raise ValueError(
+                f"the body has {len(body)} bytes, and not the {length} that the header "
+                "content-length says; leave it out, and it is added"
+            )
     head = f"{command}\n{lines}\n"
+    if "\0" in head:
+        where = [repr(name) for name, value in headers.items() if "\0" in name or "\0" in value]
+        raise ValueError(f"no frame can carry the NUL in {', '.join(where) or 'its command'}")
     try:
         encoded = head.encode()  # in half the time of the other
     except UnicodeEncodeError:

@@ -180,7 +180,10 @@ class ServerProtocol(ConnectionProtocol):
                 name: " ".join(value.replace("\\", "/").replace(":", " ").split())
                 for name, value in headers.items()
             }
-        content = {"content-type": "text/plain;charset=utf-8", **headers}
+        content = {"content-type": "text/plain;charset=utf-8"}
+        for name, value in headers.items():
+            # What is repeated of a frame that had a NUL among its headers would end this one.
+            content[name] = value.replace("\0", "?")
         return encode_frame("ERROR", content, body.encode(), self.version or Version.V1_2) + EOL
 
     def stop_reading(self) -> None:
