@@ -117,6 +117,10 @@ def test_the_file_of_the_user_is_found(file: Path, monkeypatch: pytest.MonkeyPat
         ("[alarm]\nage = { warn = '1s' }", "alarm.age: warn and critical are wanted"),
         ("[alarm]\nage = { warn = 1, critical = 2 }", "alarm.age.warn: a time with its unit"),
         ("[alarm]\nage = { warn = '9s', critical = '2s' }", "alarm.age: warn comes before"),
+        ("[alarm]\nage = { warn = '5k', critical = '9k' }", "alarm.age.warn: a time with its unit"),
+        ("[alarm]\nlimit = { warn = 80, critical = 95 }", "alarm.limit.warn: a share, such as"),
+        ("[alarm]\nlogins = { warn = '1m', critical = '2m' }", "alarm.logins.warn: how many a min"),
+        ("interval = nan", "interval: nan is not a number"),
     ],
 )
 def test_what_is_wrong_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:

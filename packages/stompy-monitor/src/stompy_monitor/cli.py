@@ -24,7 +24,7 @@ from stompy_monitor import configuration, headless, views
 from stompy_monitor.alarms import Rule
 from stompy_monitor.columns import Column
 from stompy_monitor.conditions import Condition
-from stompy_monitor.configuration import Configuration
+from stompy_monitor.configuration import Configuration, NumberRange
 from stompy_monitor.expression import ExpressionError, parse
 from stompy_monitor.feed import Feed
 from stompy_monitor.headless import Exit, Failure, say
@@ -164,7 +164,7 @@ def _configure(
 @click.option("--server-hostname", metavar="NAME", help="The name in its certificate, if another.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1),
+    type=NumberRange(0.1),
     default=10.0,
     show_default=True,
     metavar="S",
@@ -172,7 +172,7 @@ def _configure(
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(0.25, 30),
+    type=NumberRange(0.25, 30),
     default=1.0,
     show_default=True,
     metavar="S",
@@ -204,7 +204,7 @@ def _configure(
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 @click.option(
     "--fps",
-    type=click.FloatRange(0.2, 10),
+    type=NumberRange(0.2, 10),
     default=4.0,
     show_default=True,
     help="Repaints per second, at most.",
@@ -491,9 +491,10 @@ def _without_screen(target: Target, wish: Wish) -> Coroutine[None, None, Exit] |
     if wish.record is not None:
         return headless.record(target, wish.record, wish.interval_ms, wish.record_max)
     if wish.wait is not None:
-        return headless.wait(target, wish.wait, wish.timeout)
+        return headless.wait(target, wish.wait, wish.timeout, wish.rules)
     if wish.watch is not None:
-        return headless.watch(target, wish.report, wish.fail_if, wish.interval_ms, wish.watch)
+        how = wish.report, wish.fail_if, wish.interval_ms, wish.watch, wish.rules
+        return headless.watch(target, *how)
     if wish.needs_no_screen:
         return headless.once(target, wish.report, wish.fail_if, wish.rules)
     return None

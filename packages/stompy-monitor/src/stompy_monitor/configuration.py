@@ -6,10 +6,12 @@ command is to do, such as ``--once`` or ``--web``, is said there only.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -18,7 +20,7 @@ from click.core import ParameterSource
 
 from stompy_monitor import views
 from stompy_monitor.alarms import RULES, Rule, with_thresholds
-from stompy_monitor.expression import number
+from stompy_monitor.expression import COUNTS, TIMES, number
 
 KEPT = frozenset(
     (
@@ -34,12 +36,8 @@ _RENAMED = {"tls-ca": "ca-file", "tls-cert": "cert-file", "tls-key": "key-file"}
 """What options were called; the old names are still understood."""
 
 _SECRETS = frozenset(("passcode",))
-_UNITS = {
-    "dead-letters": "a minute",
-    "logins": "a minute",
-    "limit": "a share",
-    "descriptors": "a share",
-}
+_A_MINUTE, _SHARES = frozenset(("dead-letters", "logins")), frozenset(("limit", "descriptors"))
+"""The alarms whose limits are no times."""
 
 
 def renamed(name: str) -> str:
@@ -173,6 +171,37 @@ def _values(
         yield str(parameter.name), given
 
 
+def _limit(name: str, level: str, text: str) -> float:
+    """One limit, as its alarm counts."""
+    limit, unit = number(text), text.lstrip("-.0123456789")
+    wanted, units, most = 'a time with its unit, such as "90s"', TIMES.split(), math.inf
+    if name in _SHARES:
+        wanted, units, most = 'a share, such as 0.8 or "80%"', ["", "%"], 1.0
+        limit = limit / 100 if limit is not None and unit else limit
+    elif name in _A_MINUTE:
+        wanted, units = "how many a minute", ["", *COUNTS.split()]
+    if limit is None or unit not in units or not 0 <= limit <= most:
+        raise ValueError(f"alarm.{name}.{level}: {wanted} is wanted, not {text!r}")
+    return limit
+
+
+class NumberRange(click.FloatRange):
+    """Numbers within bounds; NaN, which every comparison lets pass, is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number.
+
+        Raises:
+            click.BadParameter: it is none, or out of bounds.
+        """
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
 def name_of(parameter: click.Parameter) -> str:
     """A parameter as people write it, without dashes before it."""
     if isinstance(parameter, click.Argument):
@@ -182,18 +211,16 @@ def name_of(parameter: click.Parameter) -> str:
 
 def _thresholds(told: Mapping[str, object], name: str) -> tuple[float, float]:
     """The two limits of an alarm, in the unit of its rule: numbers, or text with a unit."""
+    known = [rule.name for rule in RULES]
+    if name not in known:
+        raise ValueError(f"there is no alarm “{name}”: {', '.join(known)}")
     limits = _table(_table(told, "alarm"), name, "alarm.")
     if limits.keys() != {"warn", "critical"}:
         raise ValueError(f"alarm.{name}: warn and critical are wanted, both")
     found = []
     for level in ("warn", "critical"):
         value = limits[level]
-        plain = isinstance(value, (int, float)) and name in _UNITS
-        limit = number(str(value)) if plain or isinstance(value, str) else None
-        if limit is None or limit < 0:
-            wanted = _UNITS.get(name, 'a time with its unit, such as "90s"')
-            raise ValueError(f"alarm.{name}.{level}: {wanted} is wanted, not {value!r}")
-        found.append(limit)
+        found.append(_limit(name, level, str(value)))
     if found[0] > found[1]:
         raise ValueError(f"alarm.{name}: warn comes before critical")
     return found[0], found[1]

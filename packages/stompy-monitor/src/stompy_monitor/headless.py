@@ -188,14 +188,19 @@ def _judged(model: Model, conditions: Iterable[Condition]) -> Exit:
 
 
 async def watch(
-    target: Target, report: Report, conditions: Sequence[Condition], interval_ms: int, rounds: int
+    target: Target,
+    report: Report,
+    conditions: Sequence[Condition],
+    interval_ms: int,
+    rounds: int,
+    rules: Iterable[Rule] = RULES,
 ) -> Exit:
     """Print a set each interval, so many times, or for ever (0).
 
     Raises:
         Failure: the broker is gone.
     """
-    model = Model()
+    model = Model(rules)
     async with connected(target, model, interval_ms) as feed:
         await first_set(feed, model, SNAPSHOT_SECONDS)
         done, tick = 0, -1
@@ -211,13 +216,15 @@ async def watch(
             await arrival(feed, asyncio.get_running_loop().time() + seconds)
 
 
-async def wait(target: Target, condition: Condition, seconds: float) -> Exit:
+async def wait(
+    target: Target, condition: Condition, seconds: float, rules: Iterable[Rule] = RULES
+) -> Exit:
     """Come back when a condition holds for some row.
 
     Raises:
         Failure: the broker is gone.
     """
-    model = Model()
+    model = Model(rules)
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     async with connected(target, model, 250) as feed:
