@@ -170,6 +170,28 @@ def test_another_event_loop_is_told_that_the_client_is_not_its_own():
     assert heard == ["SUBSCRIBE", "SEND", "DISCONNECT"]
 
 
+def test_a_message_that_is_there_costs_no_look_at_the_event_loop(monkeypatch):
+    looks = []
+
+    async def main() -> None:
+        client = await aio.connect(server.address)
+        await client.subscribe("/queue/q")
+        await client.message("/queue/q", "first in this turn")
+        message = b"MESSAGE\nsubscription:s1\nmessage-id:%d\ndestination:/queue/q\n\n\0"
+        client._session.link.data_received(b"".join(message % number for number in range(10)))
+        the_loop = asyncio.get_running_loop
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: looks.append(1) or the_loop())
+        for number in range(10):
+            assert (await client.recv())["message-id"] == str(number)
+            await client.message("/queue/q", "x")
+        monkeypatch.undo()
+        await client.disconnect()
+
+    with ScriptedServer(lambda peer: (peer.welcome(), list(peer.serve()))) as server:
+        run(main)
+    assert not looks
+
+
 FORKING = """
 import asyncio, os, sys, warnings
 import stompy
