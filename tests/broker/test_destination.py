@@ -37,21 +37,22 @@ def test_refused_names_say_what_is_valid(text: str) -> None:
     assert repr(text) in caught.value.Message
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("queue/a", "no slash before its prefix; write '/queue/a'"),
-        ("topic/a.>", "no slash before its prefix; write '/topic/a.>'"),
-        (" /queue/a", "a blank before or behind it"),
-        ("/queue/a ", "a blank before or behind it"),
-        ("/topic/ a", "a blank before or behind it"),
-        ("a ", "a blank before or behind it"),
-    ],
-)
-def test_what_would_be_a_queue_by_mistake(text: str, why: str) -> None:
-    with pytest.raises(ProtocolError) as caught:
-        parse_destination(text)
-    assert why in caught.value.Message
+@pytest.mark.parametrize("name", ["a", "a.>", "a/b"])
+def test_a_prefix_without_its_slash_would_be_a_queue_by_mistake(name: str) -> None:
+    for prefix in ("queue/", "topic/"):
+        with pytest.raises(ProtocolError) as caught:
+            parse_destination(prefix + name)
+        assert f"no slash before its prefix; write '/{prefix}{name}'" in caught.value.Message
+
+
+@pytest.mark.parametrize("text", [" /queue/a", "/queue/a ", "/topic/ a", "a "])
+def test_blanks_around_a_name_are_refused_where_clients_name_it(text: str) -> None:
+    with pytest.raises(ProtocolError) as sent:
+        sendable(text)
+    with pytest.raises(ProtocolError) as subscribed:
+        check_subscribable(parse_destination(text))
+    for caught in (sent, subscribed):
+        assert "a blank before or behind its name" in caught.value.Message
 
 
 def test_a_name_has_so_many_words_and_no_more() -> None:

@@ -89,8 +89,6 @@ def parse_destination(text: str) -> Destination:
         kind, name = Kind.QUEUE, text
     if not name:
         raise _bad(text, "has no name after its prefix")
-    if name != name.strip():
-        raise _bad(text, "has a blank before or behind it")
     if ",/" in name:
         raise _bad(text, "names several; one frame goes to one destination")
     if not name.isprintable():
@@ -113,6 +111,7 @@ def sendable(text: str) -> Destination:
         return destination
     if destination.is_pattern:
         raise _bad(text, "has a wildcard, and a message needs one destination")
+    _check_blanks(destination)
     _check_not_reserved(destination)
     return destination
 
@@ -126,6 +125,7 @@ def check_subscribable(destination: Destination) -> None:
     """
     if destination.kind is Kind.REPLY:
         raise _bad(str(destination), "belongs to the connection that made it")
+    _check_blanks(destination)
     if destination.kind is not Kind.TOPIC:
         if destination.is_pattern:
             raise _bad(str(destination), "has a wildcard; only topics can be subscribed by one")
@@ -142,6 +142,12 @@ def check_pattern(name: str) -> None:
     for word in name.split(".")[:-1]:
         if word in (">", "#"):
             raise _bad(name, f"has {word!r} before its last word")
+
+
+def _check_blanks(destination: Destination) -> None:
+    # Only where clients name it: an operator can still purge and delete what has such a name.
+    if destination.name != destination.name.strip():
+        raise _bad(str(destination), "has a blank before or behind its name")
 
 
 def _check_not_reserved(destination: Destination) -> None:
