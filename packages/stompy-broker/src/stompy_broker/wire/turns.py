@@ -84,7 +84,8 @@ def next_slice(size: int, worked: int, seconds: float) -> int:
         seconds: that they took.
     """
     if seconds > _LONG:
-        return max(LEAST, min(size, int(worked * (_LONG / 2) / seconds)))
+        # Not all the way at once: the machine may have stood still, not the slice been dear.
+        return max(LEAST, size // 4, min(size, int(worked * (_LONG / 2) / seconds)))
     if seconds < _SHORT and worked >= size:
         return min(MOST, size * 2)
     return size
