@@ -369,6 +369,17 @@ def test_handlers_that_come_to_no_end_are_named(client, caplog):
     assert "cannot be settled, because its subscription has ended" in caplog.text
 
 
+def test_nobody_refuses_in_secret_what_is_settled_on_its_way(client, caplog):
+    destination = queue()
+    subscription = client.subscription(destination, "auto")
+    client.message(destination, "x")
+    message = subscription.get()
+    message.ack()
+    assert caplog.text == ""
+    message.nack()
+    assert "is acked already, so it is not nacked" in caplog.text
+
+
 def test_a_subscription_that_has_ended_takes_no_handler(client):
     subscription = client.subscription(queue())
     subscription.unsubscribe()

@@ -546,11 +546,9 @@ class Subscription(Replier):
         transaction: str | None = None,
     ) -> None:
         """Refuse a message; see `Message.nack`."""
-        if self._auto:
-            return
         check_message(message)
         check_refusal(requeue, delay)
-        if message.settlement is not None:
+        if message.settlement is not None:  # in mode ``auto`` it always is
             message._claim(Settlement.NACKED)
             return
         epoch = self._epoch_of(message)

@@ -391,9 +391,9 @@ class Subscription(Replier):
         more: Mapping[str, str],
         transaction: str | None,
     ) -> None:
-        if not self._settles:
+        if not self._settles and settlement is Settlement.ACKED:
             return
-        if message.settlement is not None:
+        if message.settlement is not None:  # in mode ``auto`` it always is
             self._claim(message, settlement)
             return
         session = self._session
