@@ -371,12 +371,12 @@ def test_handlers_that_come_to_no_end_are_named(client, caplog):
 
 def test_nobody_refuses_in_secret_what_is_settled_on_its_way(client, caplog):
     destination = queue()
-    subscription = client.subscription(destination, "auto")
+    subscription = client.subscription(destination, ack_mode="auto")
     client.message(destination, "x")
     message = subscription.get()
-    message.ack()
+    client.ack(message)
     assert caplog.text == ""
-    message.nack()
+    client.nack(message)
     assert "is acked already, so it is not nacked" in caplog.text
 
 
