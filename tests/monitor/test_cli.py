@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.docs.blocks import DOCS
@@ -272,3 +273,11 @@ def test_tls(tmp_path) -> None:
         refused = run(url, "--once")
     assert refused.returncode == 3
     assert "certificate" in refused.stderr
+
+
+def test_a_file_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
+    with running() as broker:
+        path = tmp_path / "absent" / "r"
+        result = run(broker.url, "--record", str(path))
+    assert result.returncode == 2
+    assert result.stderr == f"stompy-monitor: {path}: No such file or directory\n"

@@ -149,6 +149,23 @@ async def test_a_page_for_the_broker_and_for_a_topic() -> None:
 
 
 @on_a_loop
+async def test_a_durable_subscription_leads_to_its_backlog_and_a_topic_to_it() -> None:
+    with running() as broker, stompy.connect(broker.url, headers={"client-id": "till"}) as client:
+        headers = {"durable": "true", "durable-subscription-name": "n"}
+        client.subscribe("/topic/news.>", id="d", headers=headers)
+        client.message("/topic/news.x", "x", confirm=True)
+        client.disconnect()
+        async with dashboard(broker.url, Options(view="durable")) as drive:
+            await drive.until(lambda: drive.keys == ["till.n"])
+            await drive.press("g", "q")
+            await drive.until(lambda: getattr(drive.screen, "key", "") == "durable.till.n")
+            await drive.press("escape", "4")
+            await drive.until(lambda: drive.keys == ["news.x"])
+            await drive.press("enter")
+            await drive.see("till.n")
+
+
+@on_a_loop
 async def test_a_paused_queue_is_marked_at_any_width() -> None:
     with running() as broker, stompy.connect(broker.url) as client:
         client.message("/queue/q", "x")

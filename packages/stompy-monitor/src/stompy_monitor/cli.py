@@ -524,7 +524,8 @@ def _run(task: Coroutine[None, None, Exit]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FINE
     except OSError as error:
-        say(safe(as_options(str(error))))
+        words = f"{error.filename}: {error.strerror}" if error.filename else as_options(str(error))
+        say(safe(words))
         return Exit.USAGE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED

@@ -110,7 +110,7 @@ class OverviewScreen(MonitorScreen):
         count = len(model.alarmed()) + len(_own_alarms(model))
         parts: list[Part] = [(" Overview ", "bold $primary")]
         if count:
-            parts.append((f"  {count} alarm{'s' if count > 1 else ''}", "$warning"))
+            parts.append((f"  {count:,} alarm{'s' if count > 1 else ''}", "$warning"))
         elif model.tick >= RAISED_AFTER:
             # Not at the first look: an alarm takes two.
             parts.append(("  all is well", "$success"))
