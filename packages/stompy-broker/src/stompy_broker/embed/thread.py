@@ -17,7 +17,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
@@ -37,6 +37,8 @@ class _Host:
     def __init__(self, config: BrokerConfig) -> None:
         self.broker = Broker(config)
         self.loop = asyncio.new_event_loop()
+        self._workers = ThreadPoolExecutor()
+        self.loop.set_default_executor(self._workers)
         self._stop = asyncio.Event()
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -86,7 +88,9 @@ class _Host:
             self._failure = error
             log.debug("the broker's thread ends by an exception", exc_info=True)
         finally:
-            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            # The loop's own way would begin a thread, which Python 3.12 does not let it when the
+            # program ends.
+            self._workers.shutdown()
             self.loop.close()
             self._started.set()
             self._ended.set()
