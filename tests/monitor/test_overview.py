@@ -134,7 +134,8 @@ async def test_a_page_for_the_broker_and_for_a_topic() -> None:
         client.subscribe("/topic/weather.*", id="w")
         client.message("/topic/weather.oslo", "x")
         async with dashboard(broker.url) as drive:
-            await drive.see("live")
+            session = drive.app.session
+            await drive.until(lambda: bool(session.picture.tables["broker"].rows))
             await drive.press("b")
             await drive.until(lambda: isinstance(drive.screen, DetailScreen))
             for words in ("messages in it", "descriptors", "loop lag", "listeners", broker.url):
@@ -254,8 +255,7 @@ async def test_dead_letters_are_asked_about_only_where_they_are_seen() -> None:
                 return await ask(request, seconds)
 
             session.source.ask = listen  # type: ignore[method-assign]
-            queues = session.model.tables["queues"].rows
-            await drive.until(lambda: "DLQ.a" in queues)
+            await drive.until(lambda: "DLQ.a" in session.model.tables["queues"].rows)
             drive.app._group_dead_letters()
             await drive.pilot.pause()
             assert asked == []
@@ -264,6 +264,7 @@ async def test_dead_letters_are_asked_about_only_where_they_are_seen() -> None:
             await session.group_dead_letters()
             assert asked == ["message.count"]  # nothing has changed
             client.message("/queue/DLQ.a", "y")
+            queues = session.model.tables["queues"].rows
             await drive.until(lambda: queues["DLQ.a"].value("ready") == 2)
             await session.group_dead_letters()
             assert asked == ["message.count"] * 2

@@ -217,7 +217,11 @@ class MonitorApp(App[int]):
 
     def action_broker(self) -> None:
         """The broker itself in full."""
-        self.inspect("broker", next(iter(self.session.picture.tables["broker"].rows), ""))
+        names = self.session.picture.tables["broker"].rows
+        if names:
+            self.inspect("broker", next(iter(names)))
+        else:
+            self.notify("The broker has not told of itself yet.")
 
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
         """A tab was clicked."""
