@@ -291,7 +291,8 @@ def test_who_has_gone_is_not_checked_and_takes_no_place(checks: Checks) -> None:
             checks.go_on.set()
             ann.expect("CONNECTED")
             wrong.expect_error("authentication-failed")
-        assert checks.begun == ["right", "wrong"]
+        # One of them may have been looked at before its end was seen.
+        assert checks.begun in (["right", "wrong"], ["right", "wrong", "wrong"])
 
 
 def test_the_broker_stops_without_looking_at_those_who_wait(checks: Checks) -> None:
