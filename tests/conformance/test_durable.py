@@ -420,7 +420,9 @@ def test_producers_may_wait_for_a_subscriber():
         with reader.open(broker.port) as peer, Peer.open(broker.port) as producer:
             reader.subscribe(peer)
             reader.leave(peer)
-            publish(producer, reader.topic, "x" * 20_000)
+            # A frame behind it need not be read any more, so the SEND asks for its own receipt.
+            producer.send(f"SEND\ndestination:{reader.topic}\nreceipt:0\n\n{'x' * 20_000}\0")
+            assert producer.expect("RECEIPT")["receipt-id"] == "0"
             producer.send(f"SEND\ndestination:{reader.topic}\nreceipt:r\n\nmore\0")
             assert not producer.hears(0.2)
             reader.subscribe(peer)
