@@ -37,18 +37,20 @@ def options_of(command: click.Command) -> set[str]:
 
 @pytest.fixture(scope="module")
 def etc(tmp_path_factory) -> Path:
-    """What the samples expect in /etc/stompy-broker."""
+    """The samples, and what they expect in /etc/stompy-broker."""
     folder = tmp_path_factory.mktemp("etc")
     certificate = trustme.CA().issue_cert("broker.example.org")
     certificate.private_key_and_cert_chain_pem.write_to_path(folder / "tls.pem")
     run(BIN / "stompy-broker", "user", "add", folder / "users.txt", "shop", said="open sesame\n")
+    for sample in SAMPLES:
+        text = sample.read_text().replace("/etc/stompy-broker", str(folder))
+        (folder / sample.name).write_text(text)
     return folder
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
 def test_the_samples_are_valid(sample, etc):
     here = etc / sample.name
-    here.write_text(sample.read_text().replace("/etc/stompy-broker", str(etc)))
     assert run(BIN / "stompy-broker", "check", here).stdout == f"{here}: valid\n"
 
 
