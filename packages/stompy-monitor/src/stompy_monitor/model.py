@@ -29,7 +29,6 @@ BROKER_LEVELS = (
     "loop_lag_ms.p99",
     "bytes_stored",
     "rss_bytes",
-    "store.fsync_p99_ms",
     "bytes_ram",
 )
 BROKER_RATES = {
