@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from stompy.codec import FrameParser
-from stompy.headers import Version
-from stompy.heads import ACK_RUN, HeadCache, HeadMemory, MessageHeads, plain_acks
-from stompy.limits import DEFAULT_LIMITS
+from stompy.protocol.codec import FrameParser
+from stompy.protocol.header_cache import ACK_RUN, HeadCache, HeadMemory, MessageHeads, plain_acks
+from stompy.protocol.headers import Version
+from stompy.protocol.limits import DEFAULT_LIMITS
 
 COUNT = 50_000
 CHUNK = 256 * 1024

@@ -31,10 +31,10 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from stompy.admin import Kind, Request, Role, field_names
 from stompy_monitor.app import MonitorApp
-from stompy_monitor.model import Model
-from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import Options
-from stompy_monitor.source import Link, OutcomeUnknown, Phase
+from stompy_monitor.dashboard import Options
+from stompy_monitor.model.model import Model
+from stompy_monitor.screens.table import TableScreen
+from stompy_monitor.sources.base import Link, OutcomeUnknown, Phase
 
 FIELDS = [name for name in field_names(Kind.QUEUES) if name != "rate"]
 PAGE = 200

@@ -11,10 +11,10 @@ import sys
 from collections import defaultdict
 from itertools import count
 
-from stompy.codec import FrameParser
-from stompy.headers import Version
-from stompy.heads import HeadCache
-from stompy.limits import DEFAULT_LIMITS
+from stompy.protocol.codec import FrameParser
+from stompy.protocol.header_cache import HeadCache
+from stompy.protocol.headers import Version
+from stompy.protocol.limits import DEFAULT_LIMITS
 
 CACHE = HeadCache()
 SUBSCRIBERS: defaultdict[str, list[asyncio.Transport]] = defaultdict(list)

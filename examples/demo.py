@@ -22,7 +22,7 @@ from contextlib import suppress
 
 import stompy
 from stompy_broker import BrokerConfig, Policy, load_config, running
-from stompy_broker.auth import hash_password
+from stompy_broker.security.auth import hash_password
 
 ORDERS, BILLS, WEATHER = "/queue/orders", "/queue/bills", "/topic/weather"
 CITIES = ("geneva", "lagos", "lima", "oslo")

@@ -38,9 +38,9 @@ from sphinx.util.typing import OptionSpec
 
 from stompy.admin import ROWS, Kind, QueueRow
 from stompy.errors import ErrorCode
-from stompy_broker.admin.desk import command_table
-from stompy_broker.admin.events import EVENTS
+from stompy_broker.admin.service import command_table
 from stompy_broker.config import BrokerConfig
+from stompy_broker.events import EVENTS
 
 _UNITS = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 _WORDS = {

@@ -21,11 +21,11 @@ from textual.pilot import Pilot  # noqa: E402 -- after the time zone
 
 from stompy.admin import Reply, Request, Role  # noqa: E402
 from stompy_monitor.app import MonitorApp  # noqa: E402
-from stompy_monitor.model import Model  # noqa: E402
-from stompy_monitor.recording import Recording  # noqa: E402
-from stompy_monitor.replay import Replay  # noqa: E402
-from stompy_monitor.session import Options  # noqa: E402
-from stompy_monitor.source import Link, Phase  # noqa: E402
+from stompy_monitor.dashboard import Options  # noqa: E402
+from stompy_monitor.model.model import Model  # noqa: E402
+from stompy_monitor.sources.base import Link, Phase  # noqa: E402
+from stompy_monitor.sources.recording import Recording  # noqa: E402
+from stompy_monitor.sources.replay import Replay  # noqa: E402
 
 HERE = Path(__file__).parent
 RECORDING = HERE / "demo.recording"

@@ -11,19 +11,19 @@ import pytest
 
 import stompy
 import stompy.aio
-import stompy.confirming
-import stompy.consuming
-import stompy.message
-import stompy.subscriptions
+import stompy.session.subscriptions
+import stompy.sync.confirmation
+import stompy.sync.message
+import stompy.sync.subscription
 from stompy.aio import subscribing
 
 PAIRS = {
     "STOMPClient": (stompy.STOMPClient, stompy.aio.STOMPClient),
     "STOMPTransaction": (stompy.STOMPTransaction, stompy.aio.STOMPTransaction),
-    "Subscription": (stompy.consuming.Subscription, stompy.aio.Subscription),
+    "Subscription": (stompy.sync.subscription.Subscription, stompy.aio.Subscription),
     "SubscriptionId": (stompy.subscriptions.SubscriptionId, subscribing.SubscriptionId),
     "Message": (stompy.Message, stompy.aio.Message),
-    "Confirmation": (stompy.confirming.Confirmation, stompy.aio.Confirmation),
+    "Confirmation": (stompy.sync.confirmation.Confirmation, stompy.aio.Confirmation),
 }
 
 ASYNC_TWINS = {

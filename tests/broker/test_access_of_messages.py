@@ -10,10 +10,10 @@ from tests.support.wire import Peer, cheap_hash, running_broker, until
 
 from stompy.admin import CommandError, CommandErrorCode
 from stompy_broker import RunningBroker
-from stompy_broker.access import Access, Action, Rule
-from stompy_broker.auth import Principal
-from stompy_broker.destination import parse_destination
-from stompy_broker.policy import Policies, Policy
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policies, Policy
+from stompy_broker.security.access import Access, Action, Rule
+from stompy_broker.security.auth import Principal
 
 DENIED = [
     {"user": "mallory", "match": "/queue/secret.>", "access": "deny"},

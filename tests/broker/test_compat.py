@@ -9,7 +9,7 @@ from tests.support.wire import Peer, running_broker, unique
 
 from stompy_broker.compat import FOREIGN, NAMES
 from stompy_broker.config import ConfigError, load_config
-from stompy_broker.destination import Kind
+from stompy_broker.destinations.names import Kind
 
 _PLACES = {Kind.QUEUE: "/queue/", Kind.TOPIC: "/topic/"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.wire import cheap_hash
 
-from stompy_broker.auth import ANONYMOUS, Role, hash_password
 from stompy_broker.config import BrokerConfig, ConfigError, LimitsConfig, load_config
+from stompy_broker.security.auth import ANONYMOUS, Role, hash_password
 
 
 def write(folder: Path, text: str) -> Path:

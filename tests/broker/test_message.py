@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy.codec import FrameParser, Head
-from stompy.headers import ALL_VERSIONS, Version
+from stompy.protocol.codec import FrameParser, Head
+from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy_broker.message import BROKER_HEADERS, Message, MessageHead, SharedMessage, stamp
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

@@ -14,8 +14,8 @@ from tests.support.wire import Peer, cheap_hash
 
 import stompy
 import stompy_broker
-from stompy_broker.auth import Credentials
-from stompy_broker.users import write_users
+from stompy_broker.security.auth import Credentials
+from stompy_broker.security.users import write_users
 
 CANARY = "canary-8f3a"
 """Stands in every passcode, body and token."""

@@ -22,7 +22,7 @@ from tests.support.wire import Frame, Peer, running_broker, stats, until
 import stompy
 from stompy import aio
 from stompy_broker import RunningBroker
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.policy import Policy
 
 OUT = "/queue/any.out"
 POLICIES = (

@@ -12,7 +12,7 @@ import pytest
 from tests.support.wire import Peer, running_broker, stats, until
 
 from stompy_broker import RunningBroker
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.policy import Policy
 
 Connect = Callable[..., Peer]
 

@@ -17,7 +17,7 @@ from tests.support.process import BrokerProcess
 from tests.support.wire import Frame, Peer, running_broker, stats, unique, until
 
 from stompy_broker import RunningBroker
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.policy import Policy
 
 LIMIT = 3
 POLICIES = (

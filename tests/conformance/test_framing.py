@@ -6,8 +6,8 @@ import pytest
 from tests.conformance.conftest import Connect
 from tests.support.wire import Pair, unique
 
-from stompy.codec import FrameParser
-from stompy.headers import Version
+from stompy.protocol.codec import FrameParser
+from stompy.protocol.headers import Version
 
 VERSIONS = ("1.0", "1.1", "1.2")
 

@@ -9,9 +9,9 @@ import pytest
 from tests.conformance.conftest import Connect
 from tests.support.wire import Peer, fast_config, running_broker
 
-from stompy.headers import Version
-from stompy.heartbeat import HeartBeat, negotiate, parse_heart_beat
 from stompy.protocol import ServerProtocol
+from stompy.protocol.headers import Version
+from stompy.protocol.heartbeat import HeartBeat, negotiate, parse_heart_beat
 from stompy_broker import RunningBroker
 
 

@@ -10,7 +10,7 @@ from tests.conformance.conftest import Connect
 from tests.support.wire import Peer, running_broker, stats, unique
 
 from stompy_broker import RunningBroker
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.policy import Policy
 
 VERSIONS = ("1.0", "1.1", "1.2")
 OVERFLOWS = ("drop-head", "reject-publish", "reject-publish-dlx")

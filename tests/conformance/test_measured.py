@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.conftest import Connect
 from tests.support.wire import Frame
 
-from stompy.limits import Limits
+from stompy.protocol.limits import Limits
 
 LIMITS = Limits()
 ROOM = (LIMITS.header_count + 64, 2 * LIMITS.header_line, 2 * LIMITS.header_block)

@@ -26,9 +26,9 @@ from tests.support.wire import (
 )
 
 from stompy_broker import RunningBroker
-from stompy_broker.auth import hash_password
 from stompy_broker.config import BrokerConfig
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.policy import Policy
+from stompy_broker.security.auth import hash_password
 
 VERSIONS = ("1.0", "1.1", "1.2")
 MODES = ("client", "client-individual")

@@ -8,8 +8,8 @@ import pytest
 from tests.conformance.conftest import Connect
 from tests.support.wire import Pair, Peer, running_broker, until
 
-from stompy.headers import Version
 from stompy.protocol import ClientProtocol
+from stompy.protocol.headers import Version
 from stompy_broker import RunningBroker
 
 VERSIONS = ("1.0", "1.1", "1.2")

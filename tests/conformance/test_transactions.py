@@ -6,7 +6,7 @@ import pytest
 from tests.conformance.conftest import Connect
 from tests.support.wire import Peer, running_broker
 
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.policy import Policy
 
 VERSIONS = ("1.0", "1.1", "1.2")
 

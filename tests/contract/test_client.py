@@ -16,9 +16,9 @@ from tests.support.scripted_server import Peer, ScriptedServer
 from tests.support.wire import running_broker, stats, unique, until
 
 import stompy
-from stompy.confirmations import Outcome
-from stompy.lifecycle import ConnectionState
-from stompy.message import Delivery, Settlement
+from stompy.session.confirmations import Outcome
+from stompy.session.state import ConnectionState
+from stompy.sync.message import Delivery, Settlement
 from stompy_broker import RunningBroker
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)

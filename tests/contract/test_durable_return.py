@@ -10,8 +10,8 @@ from tests.support.scripted_server import Heard, Peer, ScriptedServer
 from tests.support.wire import running_broker, unique, until
 
 import stompy
-from stompy import wanted
-from stompy.lifecycle import ConnectionState
+from stompy.session import wanted
+from stompy.session.state import ConnectionState
 from stompy_broker.session import session
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)

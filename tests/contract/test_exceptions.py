@@ -40,7 +40,7 @@ def test_a_time_out_says_what_was_waited_for_and_that_the_prefetch_is_used_up(ma
 def test_who_waits_without_end_behind_its_own_prefetch_is_told(
     make, broker, caplog, monkeypatch, by
 ):
-    for module in ("stompy.consuming", "stompy.aio.subscription"):
+    for module in ("stompy.sync.subscription", "stompy.aio.subscription"):
         monkeypatch.setattr(f"{module}.STARVING_SECONDS", 0.01)
     client = make()
     client.connect(broker.url)

@@ -7,7 +7,7 @@ from tests.support.scripted_server import Heard, Peer, ScriptedServer
 from tests.support.wire import until
 
 import stompy
-from stompy import holding
+from stompy.session import holding
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)
 

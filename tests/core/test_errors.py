@@ -15,7 +15,7 @@ from stompy.errors import (
     STOMPException,
     STOMPTimeout,
 )
-from stompy.frame import STOMPFrame
+from stompy.protocol.frame import STOMPFrame
 
 
 def test_the_tree():

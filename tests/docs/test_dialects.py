@@ -7,8 +7,17 @@ from collections.abc import Callable, Mapping
 import pytest
 from tests.docs.blocks import PAGES
 
-from stompy.dialect import ACTIVEMQ, ARTEMIS, DIALECTS, RABBITMQ, STOMPY, UNKNOWN, Dialect, Nack
 from stompy.errors import UnsupportedByBroker
+from stompy.session.dialects import (
+    ACTIVEMQ,
+    ARTEMIS,
+    DIALECTS,
+    RABBITMQ,
+    STOMPY,
+    UNKNOWN,
+    Dialect,
+    Nack,
+)
 
 PAGE = PAGES["docs/dialects.md"]
 

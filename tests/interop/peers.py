@@ -13,7 +13,7 @@ from benchmarks import foreign
 
 import stompy
 import stompy_broker
-from stompy.dialect import DIALECTS, Dialect, dialect_of
+from stompy.session.dialects import DIALECTS, Dialect, dialect_of
 
 OURS = "stompy-broker"
 

@@ -17,7 +17,7 @@ from tests.interop.samples import BINARY, HEADERS, TEXT, VERSIONS
 import stompy
 from stompy.cli import main
 from stompy.cli.plan import Kind
-from stompy.dialect import UNLIMITED, Nack, dialect_of
+from stompy.session.dialects import UNLIMITED, Nack, dialect_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

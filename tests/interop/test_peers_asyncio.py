@@ -15,7 +15,7 @@ from tests.support.looping import run, soon
 
 import stompy
 from stompy import aio
-from stompy.transport.address import parse_address
+from stompy.session.address import parse_address
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -16,7 +16,7 @@ from tests.interop.peers import OURS, SETTLED, PeerBroker, running_peer, unique
 from tests.support.client_adapter import ClientAdapter
 
 import stompy
-from stompy.dialect import Nack
+from stompy.session.dialects import Nack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -11,8 +11,8 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.wire import until
 
 import stompy
-from stompy.dialect import Nack
-from stompy.transport.address import parse_address
+from stompy.session.address import parse_address
+from stompy.session.dialects import Nack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

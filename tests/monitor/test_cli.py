@@ -19,8 +19,8 @@ from tests.support.secure import ca_file, certificate, key_and_cert_file
 import stompy
 from stompy.admin import Kind, page_from
 from stompy_broker import RunningBroker, load_config, running
-from stompy_broker.auth import hash_password
-from stompy_monitor.recording import Recording
+from stompy_broker.security.auth import hash_password
+from stompy_monitor.sources.recording import Recording
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

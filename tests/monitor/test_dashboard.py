@@ -12,18 +12,19 @@ from tests.support.dashboard import Driver, dashboard, on_a_loop
 import stompy
 from stompy.admin import Reply, Request
 from stompy_broker import RunningBroker, running
-from stompy_monitor import actions, views
+from stompy_monitor import actions
 from stompy_monitor.app import MonitorApp
-from stompy_monitor.bodies import Message
-from stompy_monitor.model import Model
-from stompy_monitor.recording import Recording
-from stompy_monitor.replay import Replay
+from stompy_monitor.dashboard import Options
+from stompy_monitor.model.model import Model
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog, TextDialog
 from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
 from stompy_monitor.screens.overview import OverviewScreen
-from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import Options
+from stompy_monitor.screens.table import TableScreen
+from stompy_monitor.sources.recording import Recording
+from stompy_monitor.sources.replay import Replay
+from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables.bodies import Message
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,9 +9,9 @@ from tests.support.dashboard import dashboard, on_a_loop
 
 import stompy
 from stompy_broker import running
-from stompy_monitor.bodies import Kind, Message
+from stompy_monitor.dashboard import Options
 from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
-from stompy_monitor.session import Options
+from stompy_monitor.tables.bodies import Kind, Message
 
 pytestmark = pytest.mark.timeout(60)
 

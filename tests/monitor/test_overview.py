@@ -9,12 +9,12 @@ from tests.support.scripted_server import Peer, ScriptedServer
 import stompy
 from stompy.admin import Reply, Request
 from stompy_broker import load_config, running
-from stompy_broker.auth import hash_password
+from stompy_broker.security.auth import hash_password
+from stompy_monitor.dashboard import Options
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog, TextDialog
-from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import Options
-from stompy_monitor.source import Phase
+from stompy_monitor.screens.table import TableScreen
+from stompy_monitor.sources.base import Phase
 from stompy_monitor.widgets.row_table import RowTable
 
 pytestmark = pytest.mark.timeout(60)

@@ -8,10 +8,10 @@ from tests.support.dashboard import Driver, on_a_loop
 
 from stompy_monitor import themes
 from stompy_monitor.app import MonitorApp
-from stompy_monitor.model import Model
-from stompy_monitor.recording import Recording
-from stompy_monitor.replay import Replay
-from stompy_monitor.session import Options
+from stompy_monitor.dashboard import Options
+from stompy_monitor.model.model import Model
+from stompy_monitor.sources.recording import Recording
+from stompy_monitor.sources.replay import Replay
 
 pytestmark = pytest.mark.timeout(60)
 SHORT = [theme.name.removeprefix("stompy-") for theme in themes.THEMES]

@@ -16,11 +16,11 @@ from tests.support.client_adapter import PATIENCE
 
 import stompy.aio
 from stompy.aio import Confirmation, Message, STOMPTransaction, Subscription
-from stompy.confirmations import Outcome
-from stompy.consuming import OnError
-from stompy.health import ClientHealth, SubscriptionHealth
-from stompy.lifecycle import ConnectionState, StateChange
-from stompy.message import Delivery
+from stompy.session.confirmations import Outcome
+from stompy.session.health import ClientHealth, SubscriptionHealth
+from stompy.session.state import ConnectionState, StateChange
+from stompy.sync.message import Delivery
+from stompy.sync.subscription import OnError
 
 logger = logging.getLogger("tests")
 

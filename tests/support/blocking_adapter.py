@@ -10,13 +10,13 @@ from typing import Any
 from tests.support.client_adapter import PATIENCE
 
 import stompy
-from stompy.confirmations import Outcome
-from stompy.confirming import Confirmation
-from stompy.consuming import OnError, Subscription
-from stompy.health import ClientHealth, SubscriptionHealth
-from stompy.lifecycle import ConnectionState, StateChange
-from stompy.message import Delivery, Message
-from stompy.transaction import STOMPTransaction
+from stompy.session.confirmations import Outcome
+from stompy.session.health import ClientHealth, SubscriptionHealth
+from stompy.session.state import ConnectionState, StateChange
+from stompy.sync.confirmation import Confirmation
+from stompy.sync.message import Delivery, Message
+from stompy.sync.subscription import OnError, Subscription
+from stompy.sync.transaction import STOMPTransaction
 
 logger = logging.getLogger("tests")
 

@@ -12,10 +12,10 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from stompy.confirmations import Outcome
-from stompy.health import ClientHealth, SubscriptionHealth
-from stompy.lifecycle import ConnectionState, StateChange
-from stompy.message import Delivery
+from stompy.session.confirmations import Outcome
+from stompy.session.health import ClientHealth, SubscriptionHealth
+from stompy.session.state import ConnectionState, StateChange
+from stompy.sync.message import Delivery
 
 PATIENCE = 10.0
 """Seconds after which something that should have happened counts as not happening."""

@@ -12,11 +12,11 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from stompy_monitor.app import MonitorApp
-from stompy_monitor.feed import Feed
-from stompy_monitor.model import Model
-from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import DEFAULT, Options
-from stompy_monitor.source import Target
+from stompy_monitor.dashboard import DEFAULT, Options
+from stompy_monitor.model.model import Model
+from stompy_monitor.screens.table import TableScreen
+from stompy_monitor.sources.base import Target
+from stompy_monitor.sources.feed import Feed
 
 P = ParamSpec("P")
 SECONDS = 8.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import count
 
 from stompy.errors import ProtocolError
-from stompy_broker.clock import Clock
+from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.policy import Policies, Policy
 from stompy_broker.routing.router import Router
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
+from stompy_broker.timers import Clock
 
 WALL = 1_700_000_000_000
 

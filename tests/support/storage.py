@@ -14,8 +14,8 @@ from typing import Any, cast
 
 from tests.support.house import Time, make_router
 
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
-from stompy_broker.policy import Policy
 from stompy_broker.routing.router import Router
 from stompy_broker.store import directory
 from stompy_broker.store.base import MessageStore, StoredSubscription

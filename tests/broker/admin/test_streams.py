@@ -14,15 +14,15 @@ from tests.support.house import Time, make_head, make_router
 from stompy.admin import Kind, Table, field_names, read_page
 from stompy.admin.rows import Event
 from stompy.admin.snapshot import Format, Mode
-from stompy.headers import Version
-from stompy_broker.admin.census import Census, Tally
-from stompy_broker.admin.process import Process
+from stompy.protocol.headers import Version
 from stompy_broker.admin.publisher import Publisher
+from stompy_broker.admin.snapshots.broker import Census, Tally
+from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.streams import Identity, Writer
 from stompy_broker.message import Message
 from stompy_broker.routing.router import Router
-from stompy_broker.session.observation import EVENTS_WAITING, Observation, Wanted
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.output import Outlet
+from stompy_broker.session.sys_subscription import EVENTS_WAITING, Observation, Wanted
 
 DELTAS = Wanted(Kind.QUEUES, "", Format.COLUMNS, Mode.DELTA, 1000, field_names(Kind.QUEUES))
 

@@ -7,7 +7,7 @@ from tests.support.house import Taker, Time, make_head, make_router
 from tests.support.wire import Peer, running_broker
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import parse_destination
+from stompy_broker.destinations.names import parse_destination
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.rejection import Rejection
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.support.house import Taker, Time, make_head, make_router
 
-from stompy_broker.destination import parse_destination
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policy
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from tests.support.house import WALL, Taker, Time, make_head, make_router
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import parse_destination
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.durable import (
     NAME_HEADERS,
     DurableSubscription,

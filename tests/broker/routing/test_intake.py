@@ -6,7 +6,7 @@ import pytest
 from tests.support.house import Time, make_head, make_router
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import parse_destination
+from stompy_broker.destinations.names import parse_destination
 from stompy_broker.routing import intake
 from stompy_broker.routing.intake import Intake
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.support.house import Taker, Time, make_head, make_message, make_router
 
-from stompy_broker.destination import parse_destination
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
-from stompy_broker.policy import Policy
-from stompy_broker.routing.graves import Graves
+from stompy_broker.routing.dead_letters import Graves
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.store.memory import MemoryStore

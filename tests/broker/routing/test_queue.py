@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.support.house import Taker, Time, make_message, make_router
 
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
-from stompy_broker.policy import Policy
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router

@@ -8,9 +8,9 @@ import pytest
 from tests.support.house import WALL, Taker, Time, make_head, make_router
 
 from stompy.errors import ProtocolError
-from stompy_broker.destination import Destination, parse_destination
+from stompy_broker.destinations.names import Destination, parse_destination
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import SharedMessage
-from stompy_broker.policy import Policy
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router

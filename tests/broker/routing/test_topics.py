@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.house import Time, make_head, make_router
 
-from stompy_broker.destination import parse_destination
+from stompy_broker.destinations.names import parse_destination
 from stompy_broker.routing.topics import REMEMBERED, Topics
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stompy.errors import ProtocolError
-from stompy_broker.auth import Principal
+from stompy_broker.security.auth import Principal
 from stompy_broker.session.tenants import Tenants
 
 

@@ -8,11 +8,11 @@ import pytest
 from tests.support.house import Time, make_message, make_router
 
 from stompy.errors import ProtocolError
-from stompy.frame import AckMode
-from stompy.headers import Version
+from stompy.protocol.frame import AckMode
+from stompy.protocol.headers import Version
 from stompy_broker.message import Message
-from stompy_broker.routing.pressure import Loans
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.routing.flow_control import Loans
+from stompy_broker.session.output import Outlet
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.session.transactions import Publication, Settlement, Transactions
 

@@ -18,15 +18,15 @@ from tests.support.storage import Shelf, contents, contents_of, short_wal
 
 import stompy
 from stompy.errors import ProtocolError
-from stompy.frame import AckMode
-from stompy.headers import Version
-from stompy_broker.destination import parse_destination
+from stompy.protocol.frame import AckMode
+from stompy.protocol.headers import Version
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, stamp
-from stompy_broker.policy import Policy
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.output import Outlet
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.store import sqlite
 from stompy_broker.store.base import StoredSubscription

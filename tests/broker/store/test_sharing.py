@@ -11,7 +11,7 @@ import pytest
 from tests.support.house import Taker, make_head
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
-from stompy_broker.destination import sendable
+from stompy_broker.destinations.names import sendable
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.router import Router
 from stompy_broker.store.directory import FILE

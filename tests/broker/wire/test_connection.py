@@ -14,18 +14,18 @@ import pytest
 from tests.support.secure import certificate, client_context, key_and_cert_file
 from tests.support.wire import PATIENCE, Pair, Peer, cheap_hash, running_broker, until
 
-from stompy.codec import FrameParser
 from stompy.protocol import ServerProtocol
+from stompy.protocol.codec import FrameParser
 from stompy.transport.tls import TLSLayer
 from stompy_broker import RunningBroker
 from stompy_broker.broker import Broker
-from stompy_broker.clock import Alarm
 from stompy_broker.routing.queue import Queue
-from stompy_broker.session import outlet
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.session import output as outlet
+from stompy_broker.session.output import Outlet
 from stompy_broker.session.session import Session
+from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
-from stompy_broker.session.subscriptions import Subscriptions
+from stompy_broker.timers import Alarm
 from stompy_broker.wire import connection
 from stompy_broker.wire.connection import Connection
 from stompy_broker.wire.listener import Opening

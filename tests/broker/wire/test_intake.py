@@ -6,7 +6,7 @@ import pytest
 from tests.support.house import Time
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.flow_control import Pressure
 from stompy_broker.wire.intake import FREE, Intake
 
 MIB = 1024 * 1024

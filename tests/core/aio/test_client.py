@@ -10,8 +10,8 @@ from tests.support.scripted_server import Peer, ScriptedServer, obedient
 import stompy
 from stompy import aio
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
-from stompy.lifecycle import ConnectionState
-from stompy.spill import Spill
+from stompy.session.spill import Spill
+from stompy.session.state import ConnectionState
 
 
 def messages(count: int, **headers: str):

@@ -12,7 +12,7 @@ from tests.support.scripted_server import Heard, Peer, ScriptedServer
 
 import stompy
 from stompy import aio
-from stompy.lifecycle import ConnectionState
+from stompy.session.state import ConnectionState
 
 SWIFT = stompy.Reconnect(delay=0.0)
 

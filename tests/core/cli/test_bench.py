@@ -13,7 +13,7 @@ from tests.support.scripted_server import Peer, ScriptedServer, obedient
 from stompy.cli import main
 from stompy.cli.bench import is_loopback, title
 from stompy.cli.plan import Kind, Plan
-from stompy.frame import AckMode
+from stompy.protocol.frame import AckMode
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pytest
 
 from stompy.errors import ErrorCode
-from stompy.headers import Version
-from stompy.heartbeat import BEAT
-from stompy.limits import Limits
 from stompy.protocol.client import ClientProtocol
+from stompy.protocol.headers import Version
+from stompy.protocol.heartbeat import BEAT
+from stompy.protocol.limits import Limits
 from stompy.protocol.states import State
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy.codec import ACK_RUN, HeadCache
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.headers import Version
-from stompy.limits import Limits
 from stompy.protocol import ServerProtocol, State
+from stompy.protocol.codec import ACK_RUN, HeadCache
+from stompy.protocol.headers import Version
+from stompy.protocol.limits import Limits
 from stompy.protocol.server import REQUIRED_HEADERS, choose_version, supported_versions
 
 CONNECT = b"CONNECT\naccept-version:%b\nhost:x\n%b\n\0"

@@ -18,11 +18,11 @@ from stompy_broker.version import __version__
 if TYPE_CHECKING:
     from stompy_broker.broker import Broker
     from stompy_broker.config import BrokerConfig, ConfigError, load_config
+    from stompy_broker.destinations.policy import Policy
     from stompy_broker.embed.inspect import BrokerTimeoutError, QueueView
     from stompy_broker.embed.notebook import LiveView, live
     from stompy_broker.embed.process import BrokerProcess, spawn
     from stompy_broker.embed.thread import RunningBroker, running
-    from stompy_broker.policy import Policy
 
 __all__ = [
     "Broker",
@@ -48,7 +48,7 @@ _PLACES = {
     "BrokerTimeoutError": "embed.inspect",
     "ConfigError": "config",
     "LiveView": "embed.notebook",
-    "Policy": "policy",
+    "Policy": "destinations.policy",
     "QueueView": "embed.inspect",
     "RunningBroker": "embed.thread",
     "live": "embed.notebook",

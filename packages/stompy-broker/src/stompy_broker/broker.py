@@ -17,34 +17,34 @@ from typing import Self
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.frame import STOMPFrame
+from stompy.protocol.frame import STOMPFrame
 from stompy.rows import Rows
-from stompy.transport.address import Scheme
+from stompy.session.address import Scheme
 from stompy.transport.tls import TLSLayer
-from stompy_broker.access import EVERYBODY, Access
-from stompy_broker.admin.census import Census, Tally
-from stompy_broker.admin.desk import StaffedDesk
-from stompy_broker.admin.process import Process
+from stompy_broker.admin.service import StaffedDesk
+from stompy_broker.admin.snapshots.broker import Census, Tally
+from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.streams import Identity
-from stompy_broker.auth import ANONYMOUS, Anyone, Authenticator, Memory, Users
-from stompy_broker.clock import Clock, Wall
 from stompy_broker.config import BrokerConfig, ConfigError
-from stompy_broker.login import Logins
+from stompy_broker.destinations.policy import Policies
 from stompy_broker.message import Message
-from stompy_broker.policy import Policies
 from stompy_broker.ration import memory_mark
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.security.access import EVERYBODY, Access
+from stompy_broker.security.auth import ANONYMOUS, Anyone, Authenticator, Memory, Users
+from stompy_broker.security.login import Logins
+from stompy_broker.security.users import UsersFileError, exposed, read_users
+from stompy_broker.session.context import Lobby, SessionSettings
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.session.lobby import Lobby, SessionSettings
 from stompy_broker.session.session import Session
 from stompy_broker.session.sources import origins_of
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import Listeners, SQLiteStore
-from stompy_broker.users import UsersFileError, exposed, read_users
+from stompy_broker.timers import Clock, Wall
 from stompy_broker.version import __version__
 from stompy_broker.wire.acceptor import Acceptor, room_for_connections
 from stompy_broker.wire.connection import Connection, Flusher

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.admin.events import Events
-from stompy_broker.destination import Destination, Kind
+from stompy_broker.destinations.names import Destination, Kind
+from stompy_broker.events import Events
 
 log = logging.getLogger("stompy_broker.session")
 

@@ -23,13 +23,13 @@ from pydantic import (
     model_validator,
 )
 
-from stompy.limits import Limits
-from stompy_broker.access import EVERYBODY, Rule
-from stompy_broker.auth import ANONYMOUS, Role, is_hash
+from stompy.protocol.limits import Limits
 from stompy_broker.compat import NAMES
 from stompy_broker.complaints import complaints
-from stompy_broker.policy import Policy
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.section import Section
+from stompy_broker.security.access import EVERYBODY, Rule
+from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
 
 _MIB = 1024 * 1024
 

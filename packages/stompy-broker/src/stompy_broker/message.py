@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol, TypedDict
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.frame import STOMPFrame
-from stompy.headers import RULES, Version, header_lines, unescape
-from stompy.heads import Head
+from stompy.protocol.frame import STOMPFrame
+from stompy.protocol.header_cache import Head
+from stompy.protocol.headers import RULES, Version, header_lines, unescape
 
 BROKER_HEADERS = frozenset(
     (

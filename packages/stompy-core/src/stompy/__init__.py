@@ -9,11 +9,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from stompy.client import STOMPClient, STOMPTransaction, connect
-from stompy.confirmations import Outcome
-from stompy.confirming import Confirmation
-from stompy.consuming import OnError, Subscription
-from stompy.dialect import Dialect
 from stompy.errors import (
     ConnectionImpossible,
     ErrorCode,
@@ -28,13 +23,18 @@ from stompy.errors import (
     TransactionLost,
     UnsupportedByBroker,
 )
-from stompy.frame import AckMode, STOMPFrame
-from stompy.headers import Version
-from stompy.health import ClientHealth, SubscriptionHealth
-from stompy.lifecycle import ConnectionState, StateChange
-from stompy.limits import Limits
-from stompy.message import Message
-from stompy.retry import Reconnect
+from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.protocol.headers import Version
+from stompy.protocol.limits import Limits
+from stompy.session.confirmations import Outcome
+from stompy.session.dialects import Dialect
+from stompy.session.health import ClientHealth, SubscriptionHealth
+from stompy.session.reconnect import Reconnect
+from stompy.session.state import ConnectionState, StateChange
+from stompy.sync.client import STOMPClient, STOMPTransaction, connect
+from stompy.sync.confirmation import Confirmation
+from stompy.sync.message import Message
+from stompy.sync.subscription import OnError, Subscription
 from stompy.transport.tls import TLS
 
 __all__ = [
@@ -85,8 +85,25 @@ def __dir__() -> list[str]:
     )
 
 
+# Modules that stand behind `stompy` as documented names. Nobody who does not ask for `stompy.aio`
+# loads asyncio.
+_DOORS = frozenset(
+    (
+        "aio",
+        "client",
+        "codec",
+        "dialect",
+        "frame",
+        "health",
+        "heartbeat",
+        "message",
+        "subscriptions",
+    )
+)
+
+
 def __getattr__(name: str) -> ModuleType:
-    """Load `stompy.aio` when it is asked for, so that nobody else loads asyncio."""
-    if name == "aio":
-        return import_module("stompy.aio")
+    """Load a module of the package when it is asked for by ``stompy.name``."""
+    if name in _DOORS:
+        return import_module(f"stompy.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from stompy.admin import Request, Role
-from stompy_monitor.table import Row
+from stompy_monitor.model.rows import Row
 
 TYPE_ABOVE = 1000
 """Destroying more messages than that is confirmed by typing."""

@@ -18,12 +18,13 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from stompy_monitor import themes, views
+from stompy_monitor import themes
 from stompy_monitor.actions import ACTIONS, QUEUE, queue_of
-from stompy_monitor.expression import Compare, Expression, ExpressionError, parse
-from stompy_monitor.model import Model
-from stompy_monitor.replay import Replay
-from stompy_monitor.safe import safe
+from stompy_monitor.dashboard import DEFAULT, Options, Session
+from stompy_monitor.model.escape import safe
+from stompy_monitor.model.filter import Compare, Expression, ExpressionError, parse
+from stompy_monitor.model.model import Model
+from stompy_monitor.model.rows import Row
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ChoiceDialog, ConfirmDialog, LoginDialog, TextDialog
@@ -31,12 +32,12 @@ from stompy_monitor.screens.help import help_page
 from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
 from stompy_monitor.screens.overview import OverviewScreen
 from stompy_monitor.screens.palette import RowsProvider
-from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import DEFAULT, Options, Session
-from stompy_monitor.source import Phase, Source
-from stompy_monitor.table import Row
-from stompy_monitor.views import View
-from stompy_monitor.vocabulary import names_of
+from stompy_monitor.screens.table import TableScreen
+from stompy_monitor.sources.base import Phase, Source
+from stompy_monitor.sources.replay import Replay
+from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables.definitions import View
+from stompy_monitor.tables.vocabulary import names_of
 from stompy_monitor.widgets.bars import Tabs
 from stompy_monitor.widgets.row_table import RowTable
 

@@ -18,25 +18,27 @@ import click
 from click.core import ParameterSource
 
 import stompy
-from stompy.transport.address import parse_address
+from stompy.session.address import parse_address
 from stompy.transport.tls import as_options
-from stompy_monitor import configuration, headless, views
-from stompy_monitor.alarms import Rule
-from stompy_monitor.columns import Column
+from stompy_monitor import config as configuration
+from stompy_monitor import headless
 from stompy_monitor.conditions import Condition
-from stompy_monitor.configuration import Configuration, NumberRange
-from stompy_monitor.expression import ExpressionError, parse
-from stompy_monitor.feed import Feed
+from stompy_monitor.config import Configuration, NumberRange
+from stompy_monitor.dashboard import Options
 from stompy_monitor.headless import Exit, Failure, say
-from stompy_monitor.model import KINDS, Model
-from stompy_monitor.recording import NoRecording, Recording
-from stompy_monitor.replay import Replay
+from stompy_monitor.model.alarms import Rule
+from stompy_monitor.model.escape import safe
+from stompy_monitor.model.filter import ExpressionError, parse
+from stompy_monitor.model.model import KINDS, Model
 from stompy_monitor.report import Form, Report
-from stompy_monitor.safe import safe
-from stompy_monitor.session import Options
-from stompy_monitor.source import Target
-from stompy_monitor.views import View
-from stompy_monitor.vocabulary import names_of
+from stompy_monitor.sources.base import Target
+from stompy_monitor.sources.feed import Feed
+from stompy_monitor.sources.recording import NoRecording, Recording
+from stompy_monitor.sources.replay import Replay
+from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables.columns import Column
+from stompy_monitor.tables.definitions import View
+from stompy_monitor.tables.vocabulary import names_of
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"
 _MIB = 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from stompy_monitor.expression import (
+from stompy_monitor.model.filter import (
     And,
     Compare,
     Expression,
@@ -15,9 +15,9 @@ from stompy_monitor.expression import (
     names_in,
     parse,
 )
-from stompy_monitor.model import Model
-from stompy_monitor.table import Row
-from stompy_monitor.vocabulary import KINDS, condition_names
+from stompy_monitor.model.model import Model
+from stompy_monitor.model.rows import Row
+from stompy_monitor.tables.vocabulary import KINDS, condition_names
 
 
 @dataclass(frozen=True)

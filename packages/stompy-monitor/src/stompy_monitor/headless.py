@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 
-from stompy_monitor.alarms import RULES, Rule
 from stompy_monitor.conditions import Condition
-from stompy_monitor.feed import Feed, Tap, complete
-from stompy_monitor.model import KINDS, Model
-from stompy_monitor.recording import Recorder, Recording
-from stompy_monitor.replay import Replay
+from stompy_monitor.model.alarms import RULES, Rule
+from stompy_monitor.model.model import KINDS, Model
 from stompy_monitor.report import Report
-from stompy_monitor.source import Phase, Target
+from stompy_monitor.sources.base import Phase, Target
+from stompy_monitor.sources.feed import Feed, Tap, complete
+from stompy_monitor.sources.recording import Recorder, Recording
+from stompy_monitor.sources.replay import Replay
 
 SNAPSHOT_SECONDS = 5.0
 _SAME_TICK_SECONDS = 1.5

@@ -12,15 +12,16 @@ from enum import StrEnum
 
 from rich.cells import cell_len
 
-from stompy_monitor import formats, views
-from stompy_monitor.alarms import WORDS
-from stompy_monitor.columns import Column
-from stompy_monitor.expression import Everything, Expression
-from stompy_monitor.feed import as_snapshot
-from stompy_monitor.listing import Listing
-from stompy_monitor.model import KINDS, Model
-from stompy_monitor.table import Row
-from stompy_monitor.views import View
+from stompy_monitor import formats
+from stompy_monitor.model.alarms import WORDS
+from stompy_monitor.model.filter import Everything, Expression
+from stompy_monitor.model.model import KINDS, Model
+from stompy_monitor.model.rows import Row
+from stompy_monitor.sources.feed import as_snapshot
+from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables.columns import Column
+from stompy_monitor.tables.definitions import View
+from stompy_monitor.tables.view_state import Listing
 
 _PROPORTION = 120
 _WIDEST = 60

@@ -22,7 +22,7 @@ from aiohttp import web
 from textual_serve.server import Server
 
 import stompy
-from stompy_monitor.source import Target
+from stompy_monitor.sources.base import Target
 
 SESSIONS = 8
 """Browsers at a time; each has a program of its own, of some 50 MB."""

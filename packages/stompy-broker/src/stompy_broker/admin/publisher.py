@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from stompy.admin.rows import Event, Kind
 from stompy.admin.snapshot import row_to_json
-from stompy_broker.admin.census import Census
-from stompy_broker.admin.events import Events, Take
+from stompy_broker.admin.snapshots.broker import Census
 from stompy_broker.admin.streams import BUSY, Stream, Writer
-from stompy_broker.admin.work import Steps, Work
-from stompy_broker.clock import Clock
+from stompy_broker.admin.tasks import Steps, Work
+from stompy_broker.events import Events, Take
 from stompy_broker.message import Message
-from stompy_broker.session.observation import Observation, Wanted
+from stompy_broker.session.sys_subscription import Observation, Wanted
+from stompy_broker.timers import Clock
 
 GATHER_SECONDS = 0.02
 

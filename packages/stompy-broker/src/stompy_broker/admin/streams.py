@@ -22,10 +22,10 @@ from stompy.admin.snapshot import (
     Format,
     Mode,
 )
-from stompy_broker.admin.clients import Moment
-from stompy_broker.admin.work import Steps
+from stompy_broker.admin.snapshots.clients import Moment
+from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.session.observation import Observation, Wanted
+from stompy_broker.session.sys_subscription import Observation, Wanted
 
 FULL_SECONDS = 60.0
 """A stream of changes repeats everything this often."""

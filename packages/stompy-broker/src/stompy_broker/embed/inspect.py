@@ -28,10 +28,10 @@ from stompy.admin.rows import (
     TopicRow,
     TransactionRow,
 )
-from stompy.frame import STOMPFrame
+from stompy.protocol.frame import STOMPFrame
 from stompy.rows import Rows
 from stompy_broker.broker import Broker
-from stompy_broker.destination import parse_destination
+from stompy_broker.destinations.names import parse_destination
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
 

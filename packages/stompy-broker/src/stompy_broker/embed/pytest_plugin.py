@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import stompy
     from stompy import aio
-    from stompy_broker import RunningBroker
     from stompy_broker.embed.testing import Brokers, Leak
+    from stompy_broker.embed.thread import RunningBroker
 
 _MARKS = (
     "stompy_settings(**sections): settings of this test's broker, by section as in its TOML file",

@@ -23,8 +23,8 @@ from typing import TypeVar
 
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, layered, load_config
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.embed.inspect import Watched
-from stompy_broker.policy import Policy
 
 T = TypeVar("T")
 

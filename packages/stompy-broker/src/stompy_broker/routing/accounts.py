@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.pressure import Loans, Pressure
-from stompy_broker.routing.reading import Reading
+from stompy_broker.routing.flow_control import Loans, Pressure
+from stompy_broker.routing.paging import Reading
 from stompy_broker.store.base import MessageStore
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.limits import DEFAULT_LIMITS, Limits
+from stompy.protocol.limits import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from stompy_broker.clock import Clock
 from stompy_broker.message import Message
+from stompy_broker.timers import Clock
 
 AT_ONCE = 2000
 """Messages at a time, of all queues together, ..."""

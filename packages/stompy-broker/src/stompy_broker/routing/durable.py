@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import (
+from stompy_broker.destinations.names import (
     BACKLOG,
     Destination,
     Kind,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stompy_broker.clock import Clock
-from stompy_broker.routing.line import Line
+from stompy_broker.routing.ready_list import Line
+from stompy_broker.timers import Clock
 
 _SECONDS = 1.0
 """Expired messages in the middle of a queue are looked for at most this often, ..."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import Destination, Kind
+from stompy_broker.destinations.names import Destination, Kind
 from stompy_broker.message import OVERHEAD, MessageHead
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router

@@ -9,9 +9,9 @@ from collections.abc import Callable, Set
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.consumer import Consumer, Halted
-from stompy_broker.routing.line import Line
-from stompy_broker.routing.pressure import Pressure
-from stompy_broker.routing.setup import Setup
+from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.routing.ready_list import Line
+from stompy_broker.routing.settings import Setup
 from stompy_broker.routing.stats import QueueStats
 
 

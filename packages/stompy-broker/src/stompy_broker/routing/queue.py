@@ -23,21 +23,21 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.clock import Clock
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import DEFAULT_PRIORITY, Message
-from stompy_broker.policy import Policy
 from stompy_broker.routing.chores import Chores, Shift
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
+from stompy_broker.routing.flow_control import Loans, Pressure
 from stompy_broker.routing.leaving import Leaving
-from stompy_broker.routing.line import Line
-from stompy_broker.routing.pressure import Loans, Pressure
-from stompy_broker.routing.reading import Reading
+from stompy_broker.routing.paging import Reading
+from stompy_broker.routing.ready_list import Line
 from stompy_broker.routing.rejection import Rejection
-from stompy_broker.routing.setup import Setup
+from stompy_broker.routing.settings import Setup
 from stompy_broker.routing.turn import Turn
 from stompy_broker.store.base import Done, MessageStore, when_safe
+from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.queue")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from stompy_broker.clock import Clock
 from stompy_broker.routing.queue import Queue
+from stompy_broker.timers import Clock
 
 _SECONDS = 0.5
 """They are looked for at most this often, ..."""

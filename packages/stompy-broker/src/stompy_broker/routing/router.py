@@ -13,9 +13,9 @@ from itertools import count
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.admin.events import Events
-from stompy_broker.clock import Clock
-from stompy_broker.destination import BACKLOG, Destination, Kind
+from stompy_broker.destinations.names import BACKLOG, Destination, Kind
+from stompy_broker.destinations.policy import Policies, Policy
+from stompy_broker.events import Events
 from stompy_broker.message import (
     Common,
     CopiedMessage,
@@ -24,21 +24,21 @@ from stompy_broker.message import (
     SharedMessage,
     stamp,
 )
-from stompy_broker.policy import Policies, Policy
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.chores import Shift
+from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.durable import DurableSubscription
-from stompy_broker.routing.graves import DEAD_LETTER_PREFIX, Graves, grave_of
-from stompy_broker.routing.marks import Marks
-from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.flow_control import Pressure
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
 from stompy_broker.routing.retirement import Retirement
-from stompy_broker.routing.setup import Setup
+from stompy_broker.routing.settings import Setup
 from stompy_broker.routing.stats import Totals
 from stompy_broker.routing.topics import Topics
 from stompy_broker.routing.turn import Turn
+from stompy_broker.routing.watermarks import Marks
 from stompy_broker.store.base import Done, MessageStore, when_safe
+from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.router")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stompy_broker.routing.matcher import Matcher
+from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.routing.queue import Queue
 
 REMEMBERED = 4096

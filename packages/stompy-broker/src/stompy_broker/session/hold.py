@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from stompy_broker.clock import Clock
-from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.flow_control import Pressure
 from stompy_broker.routing.router import Router
-from stompy_broker.session.lobby import Peer
+from stompy_broker.session.context import Peer
 from stompy_broker.store.base import MessageStore
+from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.session")
 

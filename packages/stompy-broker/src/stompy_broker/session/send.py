@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stompy.headers import Version
-from stompy.heads import Head
+from stompy.protocol.header_cache import Head
+from stompy.protocol.headers import Version
 from stompy_broker.compat import OF_SEND, Compat
-from stompy_broker.destination import COMMANDS, Destination, Kind, sendable
+from stompy_broker.destinations.names import COMMANDS, Destination, Kind, sendable
+from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.message import MessageHead
-from stompy_broker.policy import ARGUMENTS
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
+from stompy_broker.session.context import Client
 from stompy_broker.session.hold import Hold
-from stompy_broker.session.lobby import Client
 from stompy_broker.session.receipts import Receipts
-from stompy_broker.session.subscriptions import Subscriptions
+from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
 from stompy_broker.store.base import Done
 

@@ -13,28 +13,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stompy.admin.snapshot import VERSION
-from stompy.codec import FrameParser
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.headers import Version
-from stompy.heads import Head
-from stompy.heartbeat import BEAT, HeartBeat
 from stompy.protocol import ServerProtocol, State
+from stompy.protocol.codec import FrameParser
+from stompy.protocol.header_cache import Head
+from stompy.protocol.headers import Version
+from stompy.protocol.heartbeat import BEAT, HeartBeat
 from stompy.protocol.server import supported_versions
-from stompy_broker.auth import Credentials, Principal, Role, Verdict
 from stompy_broker.routing.intake import Intake
-from stompy_broker.session.console import Console
+from stompy_broker.security.auth import Credentials, Principal, Role, Verdict
+from stompy_broker.security.turnstile import Attempt
+from stompy_broker.session.acks import Settling
+from stompy_broker.session.context import Lobby, Peer
 from stompy_broker.session.hold import Hold, why_producers_wait
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.session.lobby import Lobby, Peer
-from stompy_broker.session.permit import Permit
+from stompy_broker.session.permissions import Permit
 from stompy_broker.session.receipts import Receipts, nothing_owed
 from stompy_broker.session.send import Sending
-from stompy_broker.session.settling import Settling
+from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
-from stompy_broker.session.subscriptions import Subscriptions
+from stompy_broker.session.sys_commands import Console
 from stompy_broker.session.tenants import IDLE_SECONDS, LATE
 from stompy_broker.session.transactions import Transactions
-from stompy_broker.turnstile import Attempt
 
 log = logging.getLogger("stompy_broker.session")
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.auth import Principal
-from stompy_broker.destination import BACKLOG, Destination, Kind
+from stompy_broker.destinations.names import BACKLOG, Destination, Kind
 from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
-from stompy_broker.session.headers import whole_number
+from stompy_broker.security.auth import Principal
+from stompy_broker.session.header_values import whole_number
 from stompy_broker.session.subscription import Subscription
 
 

@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterable
 from math import inf
 
 from stompy.errors import ProtocolError
-from stompy.frame import AckMode
-from stompy.headers import Version, escape
+from stompy.protocol.frame import AckMode
+from stompy.protocol.headers import Version, escape
 from stompy_broker.message import Message
 from stompy_broker.routing.chores import AT_ONCE
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.turn import Marks
 from stompy_broker.session.holdings import HeldSubscription
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.output import Outlet
 from stompy_broker.store.base import Done
 
 _UNLIMITED = 1 << 60
@@ -268,7 +268,7 @@ class AckSubscription(Subscription):
         self._lowest = 1  # for a cumulative ACK: no number below is in `unacked`
         self._mixed = False  # whether `unacked` is out of order
         # `ack` and `message-id` stand together, after what messages have in common; that helps
-        # clients that remember it (`stompy.heads.MessageHeads`).
+        # clients that remember it (`stompy.protocol.header_cache.MessageHeads`).
         self._ack_line = b"ack:%d-" % tag
         self._first_ack = self._head + _FIRST + self._ack_line
         # Before 1.2 a client names a delivery by its message-id.

@@ -8,9 +8,9 @@ well if nothing came for a while.
 from __future__ import annotations
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destination import Kind
+from stompy_broker.destinations.names import Kind
 from stompy_broker.routing.queue import Queue
-from stompy_broker.session.lobby import Lobby
+from stompy_broker.session.context import Lobby
 
 _PREFIX = Kind.TEMPORARY.value
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.auth import Principal
+from stompy_broker.security.auth import Principal
 
 IDLE_SECONDS = 60.0
 """For how long who agreed on no heart-beats may be silent."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.routing.flow_control import Loans
 from stompy_broker.routing.intake import Intake
-from stompy_broker.routing.pressure import Loans
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.receipts import when_all
 from stompy_broker.session.subscription import AckSubscription

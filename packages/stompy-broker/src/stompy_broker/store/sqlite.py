@@ -22,7 +22,7 @@ How it keeps its promises:
   until it can, together with what came after it: what was consumed meanwhile needs no room any
   more. Until then nobody is told that anything is safe.
 * **Producers stop before the disk is full**, or nothing could be settled any more
-  (`stompy_broker.store.room`). That is trouble, too.
+  (`stompy_broker.store.disk_space`). That is trouble, too.
 * **The WAL stays short.** It is carried over to the database on the writer's thread after every
   16 MiB or so, not within a commit that somebody waits for.
 
@@ -46,13 +46,13 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from stompy_broker.clock import Clock
 from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import FILE, lock_directory
-from stompy_broker.store.room import Room
+from stompy_broker.store.disk_space import Room
 from stompy_broker.store.tables import Tables
+from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.store")
 

@@ -25,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stompy_broker.destination import Kind
+from stompy_broker.destinations.names import Kind
 from stompy_broker.store.base import Restored, StoredSubscription
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import (

@@ -20,15 +20,15 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from stompy.admin.parts import Tls
-from stompy.codec import FrameParser
+from stompy.admin.json_types import Tls
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.headers import Version
-from stompy_broker.clock import Clock
+from stompy.protocol.codec import FrameParser
+from stompy.protocol.headers import Version
+from stompy_broker.session.context import Lobby
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.session.lobby import Lobby
-from stompy_broker.session.outlet import BURST, Outlet
+from stompy_broker.session.output import BURST, Outlet
 from stompy_broker.session.session import Session
+from stompy_broker.timers import Clock
 from stompy_broker.wire.intake import FREE, Intake
 from stompy_broker.wire.turns import FIRST, LEAST, MODEST, Turns, next_slice
 

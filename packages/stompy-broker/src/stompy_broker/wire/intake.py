@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.clock import Clock
-from stompy_broker.routing.pressure import Pressure
+from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.timers import Clock
 
 FREE = 4 * 1024
 """Bytes of a connection that do not count."""

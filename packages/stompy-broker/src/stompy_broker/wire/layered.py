@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
-from stompy_broker.clock import Clock
-from stompy_broker.session.lobby import Lobby
+from stompy_broker.session.context import Lobby
+from stompy_broker.timers import Clock
 from stompy_broker.wire.connection import Connection, Flusher
 from stompy_broker.wire.intake import Intake
 from stompy_broker.wire.turns import Turns

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.transport.address import Scheme
+from stompy.session.address import Scheme
 from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
-from stompy_broker.clock import Clock
 from stompy_broker.config import BrokerConfig
 from stompy_broker.session.holdings import Holdings
+from stompy_broker.timers import Clock
 from stompy_broker.wire.acceptor import Acceptor, bind, last_words
 from stompy_broker.wire.connection import Connection, address_of, input_waits, let_go, read_little
 from stompy_broker.wire.intake import Intake

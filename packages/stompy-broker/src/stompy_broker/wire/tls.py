@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from stompy.admin.parts import Tls
+from stompy.admin.json_types import Tls
 from stompy.transport.tls import TLSLayer
 from stompy_broker.config import ConfigError, TLSConfig
 

@@ -16,10 +16,10 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from stompy.errors import ErrorCode
-from stompy.headers import ALL_VERSIONS, Version
+from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.transport.layers import LayerError
 from stompy.transport.websocket import SUBPROTOCOLS, WebSocketLayer, is_text, silent
-from stompy_broker.session.outlet import Outlet
+from stompy_broker.session.output import Outlet
 
 _VERSIONS = dict(zip(SUBPROTOCOLS, ALL_VERSIONS, strict=True))
 _BEFORE_LOGIN = 160 * 1024

@@ -10,7 +10,7 @@ True
 """
 
 from stompy.admin.command import CommandError, CommandErrorCode, Reply, Request
-from stompy.admin.parts import (
+from stompy.admin.json_types import (
     Alarm,
     Beat,
     Holding,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stompy.admin.parts import (
+from stompy.admin.json_types import (
     Alarm,
     Beat,
     Holding,

@@ -28,37 +28,37 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from stompy.aio.dial import dial
+from stompy.aio.connection import Link, Owner
+from stompy.aio.connector import dial
 from stompy.aio.iteration import Messages
-from stompy.aio.link import Link, Owner
 from stompy.aio.opening import Opening
 from stompy.aio.session import Session, SessionSettings
-from stompy.aio.signal import deadline_after
 from stompy.aio.subscribing import Subscriber
 from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
-from stompy.arguments import CONNECT, check_times, versions_of
-from stompy.callbacks import check_callable, check_plain
-from stompy.confirmations import Outcome
-from stompy.dial import ConnectionSettings, broker_error
+from stompy.aio.waiting import deadline_after
 from stompy.errors import (
     StaleMessageError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
 )
-from stompy.frame import STOMPFrame
-from stompy.headers import ALL_VERSIONS, Version
-from stompy.health import NEVER_CONNECTED, ClientHealth
-from stompy.heartbeat import DEFAULT_HEART_BEAT
-from stompy.lifecycle import ConnectionState, StateChange
-from stompy.limits import DEFAULT_LIMITS, Limits
-from stompy.retry import Reconnect
-from stompy.subscriptions import Duty
-from stompy.transport.address import Address, AddressLike
-from stompy.transport.failover import read_addresses
+from stompy.protocol.frame import STOMPFrame
+from stompy.protocol.headers import ALL_VERSIONS, Version
+from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT
+from stompy.protocol.limits import DEFAULT_LIMITS, Limits
+from stompy.session.address import Address, AddressLike
+from stompy.session.arguments import CONNECT, check_times, versions_of
+from stompy.session.callbacks import check_callable, check_plain
+from stompy.session.commands import HeaderValue, Introduction, merged
+from stompy.session.confirmations import Outcome
+from stompy.session.failover import read_addresses
+from stompy.session.health import NEVER_CONNECTED, ClientHealth
+from stompy.session.reconnect import Reconnect
+from stompy.session.state import ConnectionState, StateChange
+from stompy.session.subscriptions import Duty
+from stompy.sync.connector import ConnectionSettings, broker_error
 from stompy.transport.tls import TLS
-from stompy.verbs import HeaderValue, Introduction, merged
 
 _CLOSE_SECONDS = 1.0
 

@@ -6,11 +6,11 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from stompy.aio.signal import Signal, deadline_after
-from stompy.confirmations import Confirmation as PureConfirmation
-from stompy.confirmations import Outcome
+from stompy.aio.waiting import Signal, deadline_after
 from stompy.errors import STOMPError, STOMPTimeout
-from stompy.timeouts import within
+from stompy.session.confirmations import Confirmation as PureConfirmation
+from stompy.session.confirmations import Outcome
+from stompy.session.timeouts import within
 
 
 class Room(Protocol):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from stompy.aio.signal import Signal, deadline_after
-from stompy.backlog import Backlog
+from stompy.aio.waiting import Signal, deadline_after
 from stompy.errors import STOMPTimeout
-from stompy.frame import STOMPFrame
-from stompy.timeouts import hindrance, within
+from stompy.protocol.frame import STOMPFrame
+from stompy.session.frame_buffer import Backlog
+from stompy.session.timeouts import hindrance, within
 
 
 def _nothing_came() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stompy.frame import STOMPFrame
+from stompy.protocol.frame import STOMPFrame
 
 
 class Receiving(Protocol):

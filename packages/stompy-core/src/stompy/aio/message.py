@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
-from stompy.arguments import NOTHING, json_body
 from stompy.errors import StaleMessageError, STOMPException
-from stompy.frame import STOMPFrame, as_body
-from stompy.message import Delivery
-from stompy.verbs import HeaderValue
+from stompy.protocol.frame import STOMPFrame, as_body
+from stompy.session.arguments import NOTHING, json_body
+from stompy.session.commands import HeaderValue
+from stompy.sync.message import Delivery
 
 logger = logging.getLogger("stompy")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from stompy.aio.link import Link
+from stompy.aio.connection import Link
 from stompy.aio.message import Message
-from stompy.dialect import Dialect
-from stompy.verbs import HeaderValue, reply_headers
+from stompy.session.commands import HeaderValue, reply_headers
+from stompy.session.dialects import Dialect
 
 
 class Writer(Protocol):

@@ -7,14 +7,14 @@ import logging
 import secrets
 from typing import Protocol
 
-from stompy.aio.link import Link
+from stompy.aio.connection import Link
 from stompy.aio.message import Message
 from stompy.aio.replying import Replier, Writer
 from stompy.errors import STOMPError, STOMPTimeout
-from stompy.frame import AckMode, STOMPFrame
-from stompy.message import Settlement
-from stompy.timeouts import within
-from stompy.verbs import subscribe_headers
+from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.session.commands import subscribe_headers
+from stompy.session.timeouts import within
+from stompy.sync.message import Settlement
 
 logger = logging.getLogger("stompy")
 

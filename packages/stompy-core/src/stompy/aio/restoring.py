@@ -16,21 +16,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from stompy.aio.confirmation import Confirmation
-from stompy.aio.link import Link
-from stompy.aio.mailroom import Mailroom
-from stompy.aio.signal import deadline_after
-from stompy.confirmations import Outcome
+from stompy.aio.connection import Link
+from stompy.aio.dispatcher import Mailroom
+from stompy.aio.waiting import deadline_after
 from stompy.errors import (
     STOMPConnectionError,
     STOMPError,
     STOMPException,
     STOMPTimeout,
 )
-from stompy.frame import as_body
-from stompy.retry import is_passing
-from stompy.subscriptions import Subscriptions
-from stompy.verbs import HeaderValue, as_text, unsubscribe_headers
-from stompy.wanted import RESTORE_SECONDS, WantedSubscription, WantedSubscriptions
+from stompy.protocol.frame import as_body
+from stompy.session.commands import HeaderValue, as_text, unsubscribe_headers
+from stompy.session.confirmations import Outcome
+from stompy.session.reconnect import is_passing
+from stompy.session.subscriptions import Subscriptions
+from stompy.session.wanted import RESTORE_SECONDS, WantedSubscription, WantedSubscriptions
 
 logger = logging.getLogger("stompy")
 

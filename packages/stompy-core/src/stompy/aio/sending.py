@@ -14,10 +14,12 @@ from contextlib import suppress
 from typing import Literal, TypeVar, overload
 
 from stompy.aio.confirmation import Confirmation
-from stompy.aio.link import Link
+from stompy.aio.connection import Link
 from stompy.aio.message import Message
 from stompy.aio.session import Session
-from stompy.arguments import (
+from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
+from stompy.protocol.frame import STOMPFrame, as_body
+from stompy.session.arguments import (
     MESSAGE,
     NOTHING,
     SEND,
@@ -30,11 +32,9 @@ from stompy.arguments import (
     json_bytes,
     json_headers,
 )
-from stompy.confirmations import Outcome
-from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
-from stompy.frame import STOMPFrame, as_body
-from stompy.standing import Standing
-from stompy.verbs import HeaderValue, as_text, merged, message_headers
+from stompy.session.commands import HeaderValue, as_text, merged, message_headers
+from stompy.session.confirmations import Outcome
+from stompy.session.standing import Standing
 
 T = TypeVar("T")
 

@@ -22,27 +22,27 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stompy.aio.link import Link, Owner, elsewhere
+from stompy.aio.connection import Link, Owner, elsewhere
 from stompy.aio.requests import Requests
 from stompy.aio.restoring import Restorer
-from stompy.aio.signal import Signal, deadline_after
-from stompy.backlog import MAX_RECEIPTS
-from stompy.dialect import dialect_of
+from stompy.aio.waiting import Signal, deadline_after
 from stompy.errors import (
     STOMPConnectionError,
     STOMPError,
     STOMPException,
     STOMPTimeout,
 )
-from stompy.forks import tell_children
-from stompy.frame import STOMPFrame
-from stompy.health import ClientHealth, SubscriptionHealth, Traffic
-from stompy.lifecycle import FORGOTTEN, ConnectionState, Lifecycle, StateChange
-from stompy.retry import Backoff, Reconnect
-from stompy.subscriptions import Duty, Subscriptions
-from stompy.timeouts import complaint, nothing_came, within
-from stompy.transactions import OpenTransactions
-from stompy.transport.address import Address
+from stompy.protocol.frame import STOMPFrame
+from stompy.session.address import Address
+from stompy.session.dialects import dialect_of
+from stompy.session.frame_buffer import MAX_RECEIPTS
+from stompy.session.health import ClientHealth, SubscriptionHealth, Traffic
+from stompy.session.reconnect import Backoff, Reconnect
+from stompy.session.state import FORGOTTEN, ConnectionState, Lifecycle, StateChange
+from stompy.session.subscriptions import Duty, Subscriptions
+from stompy.session.timeouts import complaint, nothing_came, within
+from stompy.session.transactions import OpenTransactions
+from stompy.transport.forks import tell_children
 
 logger = logging.getLogger("stompy")
 

@@ -13,7 +13,9 @@ from stompy.aio.opening import Opening
 from stompy.aio.sending import FrameSender
 from stompy.aio.session import Session
 from stompy.aio.subscription import Subscription
-from stompy.arguments import (
+from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPTimeout
+from stompy.protocol.frame import AckWord
+from stompy.session.arguments import (
     NOTHING,
     SUBSCRIBE,
     UNSUBSCRIBE,
@@ -23,11 +25,9 @@ from stompy.arguments import (
     check_subscription_id,
     json_body,
 )
-from stompy.confirmations import Outcome
-from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPTimeout
-from stompy.frame import AckWord
-from stompy.verbs import HeaderValue, merged, request_headers, unsubscribe_headers
-from stompy.wanted import WantedSubscription
+from stompy.session.commands import HeaderValue, merged, request_headers, unsubscribe_headers
+from stompy.session.confirmations import Outcome
+from stompy.session.wanted import WantedSubscription
 
 _RECEIPT_SECONDS = 10.0
 

@@ -23,27 +23,27 @@ from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
+from stompy.aio.connection import Link
 from stompy.aio.inbox import Inbox
-from stompy.aio.link import Link
 from stompy.aio.message import Message
 from stompy.aio.replying import Replier
 from stompy.aio.session import Session
-from stompy.aio.signal import deadline_after
-from stompy.arguments import check_message, check_refusal, word_of
-from stompy.callbacks import check_callable, check_done
-from stompy.consuming import DRAIN_SECONDS, OnError, OnErrorWord
+from stompy.aio.waiting import deadline_after
 from stompy.errors import (
     STOMPConnectionError,
     STOMPError,
     STOMPException,
     STOMPTimeout,
 )
-from stompy.frame import AckMode, STOMPFrame
-from stompy.health import SubscriptionHealth
-from stompy.message import Settlement, strip
-from stompy.subscriptions import delivery_token, settlement_headers
-from stompy.timeouts import STARVING_SECONDS, nothing_came
-from stompy.wanted import WantedSubscription
+from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.session.arguments import check_message, check_refusal, word_of
+from stompy.session.callbacks import check_callable, check_done
+from stompy.session.health import SubscriptionHealth
+from stompy.session.subscriptions import delivery_token, settlement_headers
+from stompy.session.timeouts import STARVING_SECONDS, nothing_came
+from stompy.session.wanted import WantedSubscription
+from stompy.sync.message import Settlement, strip
+from stompy.sync.subscription import DRAIN_SECONDS, OnError, OnErrorWord
 
 logger = logging.getLogger("stompy")
 

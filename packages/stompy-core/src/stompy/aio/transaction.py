@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Literal, Protocol, Self, overload
 
-from stompy.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.errors import STOMPError
-from stompy.frame import STOMPFrame
-from stompy.verbs import HeaderValue, merged
+from stompy.protocol.frame import STOMPFrame
+from stompy.session.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
+from stompy.session.commands import HeaderValue, merged
 
 
 class TransactionClient(Protocol):

@@ -13,9 +13,9 @@ from stompy.cli.console import OK, Progress, UsageError, put, say
 from stompy.cli.load import STAMP, Load
 from stompy.cli.options import Commands, add_command, at_least, open_client, seconds, url_of
 from stompy.cli.plan import Flow, Kind, Outcome, Plan
-from stompy.client import STOMPClient
-from stompy.frame import AckMode
-from stompy.transport.failover import read_addresses
+from stompy.protocol.frame import AckMode
+from stompy.session.failover import read_addresses
+from stompy.sync.client import STOMPClient
 
 ALL = "all"
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)

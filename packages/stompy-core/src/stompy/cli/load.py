@@ -19,10 +19,10 @@ from time import perf_counter, perf_counter_ns
 
 from stompy.cli.histogram import Histogram
 from stompy.cli.plan import Flow, Kind, Outcome, Plan, Tally
-from stompy.client import STOMPClient
-from stompy.dialect import Dialect, dialect_of
 from stompy.errors import STOMPConnectionError, STOMPTimeout
-from stompy.frame import AckMode, STOMPFrame
+from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.session.dialects import Dialect, dialect_of
+from stompy.sync.client import STOMPClient
 
 STAMP = struct.Struct(">Q")
 """How a message says when it was sent: the beginning of its body."""

@@ -29,11 +29,11 @@ from stompy.cli.options import (
     tell,
 )
 from stompy.cli.output import Output
-from stompy.client import STOMPClient
-from stompy.dialect import dialect_of
 from stompy.errors import STOMPConnectionError, STOMPTimeout
-from stompy.frame import AckMode, STOMPFrame
-from stompy.headers import Version
+from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.protocol.headers import Version
+from stompy.session.dialects import dialect_of
+from stompy.sync.client import STOMPClient
 
 _WINDOW = 1000
 """How many receipts may be outstanding while lines are sent."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from stompy.cli.console import UsageError, say
-from stompy.client import STOMPClient, connect
-from stompy.transport.address import Address
-from stompy.transport.failover import read_addresses
+from stompy.session.address import Address
+from stompy.session.failover import read_addresses
+from stompy.sync.client import STOMPClient, connect
 from stompy.transport.tls import TLS
 
 DEFAULT_URL = "stomp://127.0.0.1:61613"

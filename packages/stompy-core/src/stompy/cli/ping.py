@@ -9,8 +9,8 @@ from time import perf_counter, sleep
 
 from stompy.cli.console import OK, TIMED_OUT, put, say
 from stompy.cli.options import Commands, add_command, at_least, open_client, seconds
-from stompy.client import STOMPClient
 from stompy.errors import STOMPTimeout
+from stompy.sync.client import STOMPClient
 
 _DETAILS = """\
 examples:

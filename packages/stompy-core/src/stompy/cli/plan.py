@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stompy.cli.histogram import Histogram
-from stompy.frame import AckMode
+from stompy.protocol.frame import AckMode
 
 _ACK_EVERY = 20
 """In mode ``client`` so many messages are acknowledged at once."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from stompy.codec import FrameParser, encode_frame
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.frame import STOMPFrame
-from stompy.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, V1_2, Version, is_writable
-from stompy.heads import MessageHeads
-from stompy.health import Traffic
-from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
-from stompy.limits import DEFAULT_LIMITS, Limits
-from stompy.protocol.base import ConnectionProtocol
+from stompy.protocol.codec import FrameParser, encode_frame
+from stompy.protocol.connection import ConnectionProtocol
+from stompy.protocol.frame import STOMPFrame
+from stompy.protocol.header_cache import MessageHeads
+from stompy.protocol.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, V1_2, Version, is_writable
+from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
+from stompy.protocol.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.states import State
-from stompy.trace import Trace
+from stompy.session.health import Traffic
+from stompy.session.trace import Trace
 
 # Servers were seen to answer with negative numbers; they mean "none".
 _NEGATIVE = re.compile(r"-\s*\d+")

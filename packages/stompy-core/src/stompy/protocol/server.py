@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stompy.codec import FrameParser, encode_frame
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.headers import ALL_VERSIONS, Version
-from stompy.heads import Head, HeadCache
-from stompy.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
-from stompy.limits import DEFAULT_LIMITS, Limits
-from stompy.protocol.base import ConnectionProtocol
+from stompy.protocol.codec import FrameParser, encode_frame
+from stompy.protocol.connection import ConnectionProtocol
+from stompy.protocol.header_cache import Head, HeadCache
+from stompy.protocol.headers import ALL_VERSIONS, Version
+from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
+from stompy.protocol.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.states import State
 
 EOL = b"\n"

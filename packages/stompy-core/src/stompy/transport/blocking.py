@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import ClassVar, Protocol
 
-from stompy.transport.address import Address
+from stompy.session.address import Address
 from stompy.transport.layers import Layer, LayerError, Layers
 from stompy.transport.lookup import (
     TIMED_OUT,

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stompy.transport.address import Address
+from stompy.session.address import Address
 
 TIMED_OUT = "no answer within the time-out"
 

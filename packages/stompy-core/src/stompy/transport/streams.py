@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
-from stompy.transport.address import Address
+from stompy.session.address import Address
 from stompy.transport.layers import Layer, LayerError, Layers
 from stompy.transport.lookup import (
     TIMED_OUT,

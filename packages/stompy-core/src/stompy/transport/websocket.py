@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 
-from stompy.transport.address import Address
+from stompy.session.address import Address
 from stompy.transport.layers import LayerError
 
 try:

@@ -15,15 +15,16 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
-from stompy_monitor import formats, views
+from stompy_monitor import formats
 from stompy_monitor.actions import ACTIONS
-from stompy_monitor.alarms import CRITICAL, WARN
-from stompy_monitor.model import Model
-from stompy_monitor.screens.acting import Acting, Hint
+from stompy_monitor.dashboard import Session
+from stompy_monitor.model.alarms import CRITICAL, WARN
+from stompy_monitor.model.model import Model
+from stompy_monitor.screens.actions import Acting, Hint
 from stompy_monitor.screens.compositor import SpanCompositor
 from stompy_monitor.screens.dialogs import JumpDialog, plain
-from stompy_monitor.session import Session
-from stompy_monitor.source import Link, Phase
+from stompy_monitor.sources.base import Link, Phase
+from stompy_monitor.tables import definitions as views
 from stompy_monitor.widgets.bars import (
     MUTED,
     Bar,

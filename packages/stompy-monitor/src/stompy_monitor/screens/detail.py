@@ -13,14 +13,15 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from stompy_monitor import details, formats
-from stompy_monitor.listing import Listing
-from stompy_monitor.model import Model
-from stompy_monitor.screens.acting import Hint
+from stompy_monitor import formats
+from stompy_monitor.dashboard import Session
+from stompy_monitor.model.model import Model
+from stompy_monitor.model.rows import Row
+from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
-from stompy_monitor.screens.tables import jumps_from
-from stompy_monitor.session import Session
-from stompy_monitor.table import Row
+from stompy_monitor.screens.table import jumps_from
+from stompy_monitor.tables import details
+from stompy_monitor.tables.view_state import Listing
 from stompy_monitor.widgets.bars import MUTED, Part
 from stompy_monitor.widgets.charts import Chart
 from stompy_monitor.widgets.row_table import RowTable

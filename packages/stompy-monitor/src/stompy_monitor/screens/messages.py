@@ -18,18 +18,19 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from stompy.admin import CommandError, Request
-from stompy_monitor import formats, views
+from stompy_monitor import formats
 from stompy_monitor.actions import QUEUE
-from stompy_monitor.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
-from stompy_monitor.model import Model
-from stompy_monitor.safe import safe
-from stompy_monitor.screens.acting import Hint
+from stompy_monitor.dashboard import Session
+from stompy_monitor.model.escape import safe
+from stompy_monitor.model.model import Model
+from stompy_monitor.model.rows import Row, Table
+from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog
-from stompy_monitor.screens.tables import TableScreen
-from stompy_monitor.session import Session
-from stompy_monitor.source import OutcomeUnknown
-from stompy_monitor.table import Row, Table
+from stompy_monitor.screens.table import TableScreen
+from stompy_monitor.sources.base import OutcomeUnknown
+from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
 from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
 

@@ -9,14 +9,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.widget import Widget
 
-from stompy_monitor import formats, views
-from stompy_monitor.alarms import RAISED_AFTER
-from stompy_monitor.listing import Listing
-from stompy_monitor.model import Model
-from stompy_monitor.screens.acting import Hint
+from stompy_monitor import formats
+from stompy_monitor.dashboard import Session
+from stompy_monitor.model.alarms import RAISED_AFTER
+from stompy_monitor.model.model import Model
+from stompy_monitor.model.rows import Row
+from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
-from stompy_monitor.session import Session
-from stompy_monitor.table import Row
+from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables.view_state import Listing
 from stompy_monitor.widgets.bars import Part
 from stompy_monitor.widgets.charts import Chart
 from stompy_monitor.widgets.row_table import RowTable

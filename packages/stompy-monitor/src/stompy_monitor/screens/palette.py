@@ -9,7 +9,7 @@ from textual.command import Hit, Hits, Provider
 from textual.content import Content
 
 if TYPE_CHECKING:
-    from stompy_monitor.session import Session
+    from stompy_monitor.dashboard import Session
 
 KINDS = ("queues", "topics", "connections", "durable")
 _MOST = 50

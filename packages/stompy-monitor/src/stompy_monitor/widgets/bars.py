@@ -10,9 +10,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from stompy_monitor import drawing, formats
-from stompy_monitor.model import Model
-from stompy_monitor.source import Link, Phase
+from stompy_monitor import formats
+from stompy_monitor.model.model import Model
+from stompy_monitor.sources.base import Link, Phase
+from stompy_monitor.tables import sparkline as drawing
 
 Part = tuple[str, str]
 """Text and its style. Text in here is never read as markup."""

@@ -8,7 +8,7 @@ from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
 
-from stompy_monitor import drawing
+from stompy_monitor.tables import sparkline as drawing
 from stompy_monitor.widgets.bars import MUTED
 
 _MOST_POINTS = 300

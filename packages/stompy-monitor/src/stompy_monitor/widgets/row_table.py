@@ -19,12 +19,13 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from stompy_monitor import drawing, formats
-from stompy_monitor.columns import Column
-from stompy_monitor.listing import Listing
-from stompy_monitor.model import Model
-from stompy_monitor.safe import safe
-from stompy_monitor.table import Row, Table
+from stompy_monitor import formats
+from stompy_monitor.model.escape import safe
+from stompy_monitor.model.model import Model
+from stompy_monitor.model.rows import Row, Table
+from stompy_monitor.tables import sparkline as drawing
+from stompy_monitor.tables.columns import Column
+from stompy_monitor.tables.view_state import Listing
 
 TREND_SAMPLES = 60
 _MARGIN = 1

@@ -1,0 +1,1 @@
+"""What operators can order, and how each order is carried out."""

@@ -1,0 +1,476 @@
+"""Commands about the messages that wait in a queue.
+
+Looking changes nothing. Moving is one change in the store for each batch: a message is in the one
+queue or in the other, whenever the broker may end. Between two batches other work goes on, and
+what was consumed meanwhile is not moved.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from stompy.admin.rows import Role
+from stompy.errors import ProtocolError
+from stompy_broker.admin.commands.base import (
+    Argument,
+    Call,
+    Command,
+    Result,
+    Rooms,
+    bad,
+    conflict,
+    not_found,
+)
+from stompy_broker.admin.commands.groups import MOST_GROUPS, Groups, counted
+from stompy_broker.admin.commands.queues import QUEUE, UP_TO
+from stompy_broker.admin.commands.selection import (
+    ALIASES,
+    Picker,
+    as_json,
+    first_bytes,
+    header_reader,
+    last_of,
+    pick,
+    states,
+    with_bodies,
+)
+from stompy_broker.admin.tasks import Steps
+from stompy_broker.destinations.names import Destination, sendable
+from stompy_broker.destinations.names import Kind as DestinationKind
+from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.queue import Queue
+from stompy_broker.session.subscription import AckSubscription
+
+MOST_MOVED = 100_000
+MOST_SHOWN = 1000
+MOST_SENT = 1000
+BATCH_MESSAGES, BATCH_BYTES = 500, 8 * 1024 * 1024
+SHOWN_BYTES = 16 * 1024 * 1024
+"""An answer with messages is not larger than about this."""
+
+_IDS = Argument("ids", "list", "message-ids; all if left out")
+_HEADERS = Argument(
+    "headers",
+    "object",
+    f"headers and their values, null = not there; short names: {', '.join(ALIASES)}",
+)
+_LIMIT = Argument("limit", "number", "messages at most", default=MOST_MOVED, most=MOST_MOVED)
+_PICKING = (QUEUE, _IDS, _HEADERS, UP_TO, _LIMIT)
+_TO = Argument("to", "text", "where to: a queue or topic", required=True)
+_MOST_BYTES = Argument("max_bytes", "number", "of a body", default=4096, most=SHOWN_BYTES)
+
+_OF_A_DEATH = frozenset(
+    (
+        "x-last-death-queue",
+        "x-last-death-reason",
+        "x-death-count",
+        "x-death-time",
+        "x-death-info",
+        "original-destination",
+        "original-subscription",
+        "original-ttl",
+        "original-expires",
+        "original-expiration",
+    )
+)
+"""Headers that a message loses when it is tried again."""
+
+_LONGEST_COUNT = 9
+
+Target = Callable[[Message], Destination]
+
+
+class MessageCommands:
+    """Commands about the messages that wait in a queue.
+
+    Args:
+        rooms: what they have to do with.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._groups = Groups()
+
+    def table(self) -> list[Command]:
+        """What there is."""
+        return [*self._that_look(), *self._that_change()]
+
+    def _that_look(self) -> list[Command]:
+        operator = Role.OPERATOR
+        peeking = (
+            QUEUE,
+            _IDS,
+            _HEADERS,
+            Argument("offset", "number", "messages to leave out", default=0),
+            Argument("limit", "number", "messages at most", default=20, most=MOST_SHOWN),
+            Argument("state", "text", "", words=("waiting", "unacked"), default="waiting"),
+            Argument("body", "text", "how much", words=("none", "head", "full"), default="head"),
+            _MOST_BYTES,
+        )
+        return [
+            Command(
+                "message.peek",
+                operator,
+                "Look at messages, in order; nothing about them changes.",
+                self._peek,
+                peeking,
+            ),
+            Command(
+                "message.get",
+                operator,
+                "Look at one message.",
+                self._get,
+                (
+                    QUEUE,
+                    Argument("id", "text", "its message-id", required=True),
+                    replace(_MOST_BYTES, default=SHOWN_BYTES // 2),
+                ),
+            ),
+            Command(
+                "message.count",
+                Role.MONITOR,
+                "Count the messages that wait, all or by headers.",
+                self._count,
+                (
+                    QUEUE,
+                    _HEADERS,
+                    Argument("group_by", "text or list", "header names; short names hold"),
+                ),
+            ),
+        ]
+
+    def _that_change(self) -> list[Command]:
+        operator = Role.OPERATOR
+        return [
+            Command(
+                "message.move",
+                operator,
+                "Move messages to another destination.",
+                self._move,
+                (*_PICKING, _TO),
+                changes=True,
+            ),
+            Command(
+                "message.copy",
+                operator,
+                "Send copies of messages to another destination.",
+                self._copy,
+                (*_PICKING, _TO),
+                changes=True,
+            ),
+            Command(
+                "message.retry",
+                operator,
+                "Send dead letters back to where they came from.",
+                self._retry,
+                _PICKING,
+                changes=True,
+            ),
+            Command(
+                "message.delete",
+                operator,
+                "Destroy messages. One of ids, headers, limit has to be given.",
+                self._delete,
+                (QUEUE, _IDS, _HEADERS, UP_TO, replace(_LIMIT, default=None)),
+                changes=True,
+            ),
+            Command(
+                "message.send",
+                Role.ADMIN,
+                "Send messages.",
+                self._send,
+                (
+                    Argument("destination", "text", "a queue or topic", required=True),
+                    Argument("headers", "object", "of the message"),
+                    Argument("body", "text", "of the message", default=""),
+                    Argument("encoding", "text", "of body", words=("utf8", "base64")),
+                    Argument("count", "number", "how many", default=1, least=1, most=MOST_SENT),
+                ),
+                changes=True,
+            ),
+        ]
+
+    # -- looking ----------------------------------------------------------------------------
+
+    def _peek(self, call: Call) -> Steps[Result]:
+        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        offset, limit, picker = args["offset"], args["limit"], Picker(args["ids"], args["headers"])
+        if args["state"] == "unacked":
+            held = self._held(queue)
+            found = [(message, f"unacked by {key}") for message, key in held if picker(message)]
+            some, more = found[offset : offset + limit], len(found) > offset + limit
+        else:
+            messages = yield from pick(queue, picker, offset + limit + 1)
+            some = list(states(messages[offset : offset + limit], queue))
+            more = len(messages) > offset + limit
+        if args["body"] != "none":
+            fit = first_bytes([message for message, _ in some], SHOWN_BYTES)
+            some, more = some[:fit], more or fit < len(some)
+            copies = yield from with_bodies(self._rooms.router.store, [m for m, _ in some])
+            some = [(copy, state) for copy, (_, state) in zip(copies, some, strict=True)]
+        most = {"none": None, "head": args["max_bytes"], "full": SHOWN_BYTES}[args["body"]]
+        return {
+            "queue": queue.name,
+            "offset": offset,
+            "ready": queue.ready,
+            "delayed": queue.delayed,
+            "unacked": queue.unacked,
+            "more": more,
+            "messages": [as_json(message, state, most) for message, state in some],
+        }
+
+    def _held(self, queue: Queue) -> list[tuple[Message, str]]:
+        """The messages that are with consumers, and with whom."""
+        held = [
+            (message, session.key)
+            for session in self._rooms.sessions.values()
+            for subscription in session.subscriptions.values()
+            if subscription.queue is queue and isinstance(subscription, AckSubscription)
+            for message in (*subscription.claimed.values(), *subscription.unacked.values())
+        ]
+        return sorted(held, key=lambda entry: entry[0].sequence)
+
+    def _get(self, call: Call) -> Steps[Result]:
+        queue, wanted = self._rooms.queue(call.args["queue"]), call.args["id"]
+        found = list(states((yield from pick(queue, Picker([wanted]), 1)), queue))
+        if not found:
+            held = self._held(queue)
+            found = [(m, f"unacked by {key}") for m, key in held if m.message_id == wanted]
+        if not found:
+            raise not_found(f"there is no message {wanted[:60]!r} in {queue.name}")
+        message, state = found[0]
+        (copy,) = yield from with_bodies(self._rooms.router.store, [message])
+        return as_json(copy, state, call.args["max_bytes"])
+
+    def _count(self, call: Call) -> Steps[Result]:
+        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        names = args["group_by"] or []
+        names = [names] if isinstance(names, str) else [str(name) for name in names]
+        readers = [header_reader(name) for name in names]
+        if args["headers"]:
+            count = yield from counted(queue, readers, Picker(None, args["headers"]))
+        else:
+            count = yield from self._groups.count(queue, tuple(names), readers)
+        largest = sorted(count.groups.items(), key=lambda item: -item[1].count)
+        rows = [
+            {**dict(zip(names, values, strict=True)), **group.to_json()}
+            for values, group in largest[:MOST_GROUPS]
+        ]
+        return {
+            "queue": queue.name,
+            "count": count.matched,
+            "up_to": str(count.last),
+            "unacked": queue.unacked,
+            "groups": rows if names else [],
+            "groups_total": len(count.groups) if names else 0,
+        }
+
+    # -- moving -----------------------------------------------------------------------------
+
+    def _move(self, call: Call) -> Steps[Result]:
+        target = self._target(call)
+        return self._take(call, "moved", lambda message: target)
+
+    def _copy(self, call: Call) -> Steps[Result]:
+        target = self._target(call)
+        return self._take(call, "copied", lambda message: target, stays=True)
+
+    def _retry(self, call: Call) -> Steps[Result]:
+        queue = self._rooms.queue(call.args["queue"])
+        if not queue.final:
+            raise conflict(f"{queue.name} is no dead-letter queue; use message.move")
+        return self._take(call, "retried", _origin)
+
+    def _delete(self, call: Call) -> Steps[Result]:
+        args = call.args
+        chosen = (args["ids"], args["headers"] or None, args["up_to"], args["limit"])
+        if not any(choice is not None for choice in chosen):
+            raise bad("message.delete needs 'ids', 'headers' or 'limit'; queue.purge destroys all")
+        return self._take(call, "deleted", None)
+
+    def _target(self, call: Call) -> Destination:
+        destination = sendable(call.args["to"])
+        allowed = (DestinationKind.QUEUE, DestinationKind.TOPIC)
+        if destination.kind not in allowed or destination.name.startswith("$"):
+            raise bad("'to' must be a /queue/ or /topic/")
+        queue = self._rooms.queue(call.args["queue"])
+        if str(destination) == queue.destination:
+            raise bad(f"the messages are in {destination} already")
+        return destination
+
+    def _take(
+        self, call: Call, done: str, target: Target | None, *, stays: bool = False
+    ) -> Steps[Result]:
+        """Take messages out of a queue, batch by batch, and send them on.
+
+        Args:
+            call: what is wanted.
+            done: the word for it.
+            target: where each goes; None = nowhere.
+            stays: whether it stays in its queue as well.
+        """
+        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        limit = MOST_MOVED if args["limit"] is None else args["limit"]
+        picker = Picker(args["ids"], args["headers"], args["up_to"])
+        picked = yield from pick(queue, picker, limit)
+        # Whatever is wrong with one is found before any is moved.
+        targets = set() if target is None else {target(message) for message in picked}
+        for message in picked if target is _origin else ():
+            self._backlog(message)
+        permit = self._rooms.permit(call)
+        for destination in targets:
+            permit.send(str(destination))
+        most = 1 if any(map(self._may_refuse, targets)) else BATCH_MESSAGES
+        call.expect(len(picked))
+        result: Result = {"queue": queue.name, "matched": len(picked)}
+        if call.dry_run:
+            return {**result, "up_to": last_of(picked)}
+        taken = 0
+        while picked:
+            size = min(first_bytes(picked[:most], BATCH_BYTES), most)
+            batch, picked = picked[:size], picked[size:]
+            if target is not None:
+                batch = yield from with_bodies(self._rooms.router.store, batch)
+            try:
+                taken += self._take_batch(queue, batch, target, stays)
+            except ProtocolError as error:
+                raise conflict(f"{taken} {done}, then: {error.Message}") from None
+            yield self._rooms.router.store.sync
+        return {**result, done: taken}
+
+    def _may_refuse(self, target: Destination) -> bool:
+        """Whether a target has to be asked before each message."""
+        router = self._rooms.router
+        if target.kind is not DestinationKind.QUEUE:
+            return True  # a backlog of a durable subscription may refuse
+        queue = router.queues.get(target.name)
+        policy = router.policies.find(target.kind, target.name) if queue is None else queue.policy
+        limited = policy.max_length or policy.max_length_bytes
+        return policy.overflow == "reject-publish" and bool(limited)
+
+    def _take_batch(
+        self, queue: Queue, batch: Sequence[Message], target: Target | None, stays: bool
+    ) -> int:
+        """Everything here is within one turn of the event loop, so one change in the store.
+
+        Raises:
+            ProtocolError: the target refuses; nothing was changed then.
+        """
+        router = self._rooms.router
+        if self._rooms.router.queues.get(queue.name) is not queue:
+            return 0  # deleted meanwhile
+        heads = []
+        for message in batch:
+            if target is not None:
+                destination = target(message)
+                head = _head(message, destination, is_copy=stays, revives=target is _origin)
+                backlog = self._backlog(message) if target is _origin else None
+                router.admit(backlog or destination, head)
+                heads.append((backlog or destination, head))
+        waits = {
+            message.sequence for message in batch if target is None or message.body is not None
+        }
+        gone = waits if stays else {message.sequence for message in queue.take_out(waits)}
+        router.note_time()
+        for message, (destination, head) in zip(batch, heads, strict=False):
+            if message.sequence in gone and message.body is not None:
+                before = 0 if stays else _deliveries(message, revived=target is _origin)
+                router.republish(destination, head, message.body, before)
+        return len(gone)
+
+    def _backlog(self, message: Message) -> Destination | None:
+        """Where a dead letter goes that one durable subscription gave up: to that one only.
+
+        Raises:
+            CommandError: there is no such subscription any more.
+        """
+        name = _read_subscription(message)
+        if not name:
+            return None
+        known = self._rooms.router.durable.get(name)
+        if known is None:
+            raise conflict(
+                f"message {message.message_id} belongs to the durable subscription {name!r}, which "
+                "is gone; message.move sends it elsewhere, also to all subscribers of its topic"
+            )
+        return Destination(DestinationKind.QUEUE, known.queue, is_pattern=False)
+
+    # -- sending ----------------------------------------------------------------------------
+
+    def _send(self, call: Call) -> Result:
+        args = call.args
+        destination = sendable(args["destination"])
+        allowed = (DestinationKind.QUEUE, DestinationKind.TOPIC)
+        if destination.kind not in allowed or destination.name.startswith("$"):
+            raise bad("'destination' must be a /queue/ or /topic/")
+        try:
+            body = b64decode(args["body"], validate=True) if args["encoding"] == "base64" else None
+        except binascii.Error as error:
+            raise bad(f"'body' is not base64: {error}") from None
+        given: dict[str, Any] = args["headers"] or {}
+        headers = {str(name): str(value) for name, value in given.items()}
+        if any("\0" in text for pair in headers.items() for text in pair):
+            raise bad("a header cannot hold a NUL")
+        headers.pop("content-length", None)
+        permit = self._rooms.permit(call)
+        permit.send(str(destination))
+        if "reply-to" in headers:
+            permit.reply_to(headers["reply-to"])
+        head = MessageHead.from_client({"destination": str(destination), **headers})
+        router = self._rooms.router
+        router.caps.check_headers(head.block)
+        router.admit(destination, head)
+        call.expect(args["count"])
+        if not call.dry_run:
+            router.note_time()
+            body = args["body"].encode("utf-8", "surrogatepass") if body is None else body
+            for _ in range(args["count"]):
+                router.publish(destination, head, body, admit=False)
+        return {"sent": 0 if call.dry_run else args["count"], "destination": str(destination)}
+
+
+_read_origin = header_reader("origin")
+
+
+def _origin(message: Message) -> Destination:
+    """Where a dead letter came from.
+
+    Raises:
+        CommandError: it does not say.
+    """
+    origin = _read_origin(message)
+    if not origin:
+        raise conflict(f"message {message.message_id} does not say where it came from")
+    return sendable(origin)
+
+
+_read_subscription = header_reader("original-subscription")
+_read_deaths = header_reader("x-death-count")
+
+
+def _deliveries(message: Message, *, revived: bool) -> int:
+    """How often a message was delivered, also before it became the dead letter that is revived."""
+    deaths = (_read_deaths(message) or "") if revived else ""
+    known = deaths.isascii() and deaths.isdigit() and len(deaths) <= _LONGEST_COUNT
+    return message.deliveries + (int(deaths) if known else 0)
+
+
+def _head(
+    message: Message, destination: Destination, *, is_copy: bool, revives: bool
+) -> MessageHead:
+    """The head of a message at its new place. A copy is another message, with its own id."""
+    headers = message.head.headers()
+    if revives:
+        headers = {name: value for name, value in headers.items() if name not in _OF_A_DEATH}
+    headers["destination"] = str(destination)
+    headers.pop("x-death-path", None)  # somebody wants it where it goes now
+    if message.expires:
+        for name in ("ttl", "expiration"):
+            headers.pop(name, None)
+        headers["expires"] = str(message.expires)
+    message_id = None if is_copy else message.message_id.encode()
+    return MessageHead.from_headers(headers, message_id=message_id)

@@ -1,0 +1,1 @@
+"""What the broker is at one moment, as rows of `stompy.admin`."""

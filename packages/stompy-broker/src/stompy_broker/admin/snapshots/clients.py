@@ -1,0 +1,273 @@
+"""The rows of connections, subscriptions, durable subscriptions and transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stompy.admin.json_types import Holding
+from stompy.admin.rows import ConnectionRow, DurableRow, SubscriptionRow, TransactionRow
+from stompy_broker.admin.snapshots.queues import AT_ONCE
+from stompy_broker.admin.snapshots.rates import Rates
+from stompy_broker.admin.tasks import Steps
+from stompy_broker.destinations.names import Kind
+from stompy_broker.routing.durable import DurableSubscription
+from stompy_broker.routing.router import Router
+from stompy_broker.session.session import Session
+from stompy_broker.session.subscription import AckSubscription, Subscription
+from stompy_broker.session.transactions import Publication, Transaction
+
+SLOW_SECONDS, STUCK_SECONDS = 30.0, 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a look is taken, on both clocks.
+
+    Attributes:
+        now: on the broker's clock, in seconds.
+        at: in milliseconds since the epoch.
+        tick: its number.
+    """
+
+    now: float
+    at: int
+    tick: int
+
+    def when(self, then: float) -> int:
+        """A time of the broker's clock in milliseconds since the epoch."""
+        return self.at - int((self.now - then) * 1000)
+
+
+class ClientCensus:
+    """Rows about clients.
+
+    Args:
+        router: where durable subscriptions are.
+        sessions: who is connected, by key.
+    """
+
+    def __init__(self, router: Router, sessions: Mapping[str, Session]) -> None:
+        self._router = router
+        self._sessions = sessions
+        self._connection_rates: Rates[str] = Rates()
+        self._subscription_rates: Rates[int] = Rates()
+
+    def connections(self, moment: Moment) -> Steps[list[ConnectionRow]]:
+        """Who is logged in."""
+        rows = []
+        for number, session in enumerate(list(self._sessions.values()), 1):
+            rows.append(self.connection(session, moment))
+            if number % AT_ONCE == 0:
+                yield None
+        self._connection_rates.keep({row.id for row in rows})
+        return rows
+
+    def connection(self, session: Session, moment: Moment) -> ConnectionRow:
+        """One client."""
+        principal, peer, beat = session.principal, session.peer, session.heart_beat
+        subscriptions = session.subscriptions.values()
+        out = session.delivered + sum(subscription.delivered for subscription in subscriptions)
+        return ConnectionRow(
+            id=session.key,
+            session=session.id,
+            peer=peer.address,
+            user=principal.name if principal else "",
+            role=principal.role.value if principal else "",
+            client_id=session.client_id or "",
+            listener=peer.listener,
+            tls=peer.tls,
+            ws=peer.ws,
+            protocol=session.version.value,
+            state="blocked" if session.held else "running",
+            connected_at=moment.when(session.connected_at),
+            last_in_at=moment.when(session.received_at),
+            heart_beat=None
+            if beat is None
+            else {"in_ms": int(beat.receive * 1000), "out_ms": int(beat.send * 1000)},
+            subscriptions=len(subscriptions),
+            transactions=len(session.transactions),
+            unacked=sum(_unsettled(subscription) for subscription in subscriptions),
+            pending_bytes=peer.unwritten,
+            in_frames=session.in_frames,
+            in_msgs=session.in_msgs,
+            in_bytes=session.in_bytes,
+            out_msgs=out,
+            out_bytes=peer.outlet.written,
+            rate=self._connection_rates.look(session.key, moment.now, session.in_msgs, out),
+        )
+
+    def subscriptions(self, moment: Moment) -> Steps[list[SubscriptionRow]]:
+        """Who gets what."""
+        rows, number, seen = [], 0, set()
+        for session in list(self._sessions.values()):
+            for subscription in list(session.subscriptions.values()):
+                number += 1
+                seen.add(subscription.number)
+                rows.append(self.subscription(session, subscription, moment))
+                if number % AT_ONCE == 0:
+                    yield None
+        self._subscription_rates.keep(seen)
+        return rows
+
+    def subscription(
+        self, session: Session, subscription: Subscription, moment: Moment
+    ) -> SubscriptionRow:
+        """One subscription."""
+        queue, unacked = subscription.queue, _unsettled(subscription)
+        durable = self._router.durable_of(queue)
+        acked = nacked = 0
+        if isinstance(subscription, AckSubscription):
+            nacked = subscription.nacked
+            acked = subscription.delivered - unacked - nacked
+        oldest_at, waits = self._oldest(subscription, moment)
+        stopped = not subscription.auto and not subscription.waiting
+        destination = queue.destination
+        if durable is not None:
+            destination = f"{Kind.TOPIC.value}{durable.pattern}"
+        return SubscriptionRow(
+            id=f"s-{subscription.number}",
+            connection=session.key,
+            user=session.principal.name if session.principal else "",
+            subscription=subscription.id or "",
+            destination=destination,
+            ack=subscription.mode.value,
+            prefetch=subscription.prefetch,
+            durable_name="" if durable is None else durable.name,
+            blocked=session.peer.outlet.choked,
+            pending=queue.ready if queue.private or queue.durable else 0,
+            unacked=unacked,
+            delivered=subscription.delivered,
+            acked=acked,
+            nacked=nacked,
+            dropped=queue.dropped if queue.private else 0,
+            rate=self._subscription_rates.look(
+                subscription.number, moment.now, 0, subscription.delivered, acked
+            ),
+            oldest_unacked_at=oldest_at,
+            slow=stopped and waits >= SLOW_SECONDS,
+            stuck=stopped and waits >= STUCK_SECONDS,
+            created_at=moment.when(subscription.created_at),
+        )
+
+    def _oldest(self, subscription: Subscription, moment: Moment) -> tuple[int | None, float]:
+        """Since when the oldest delivery waits to be settled, and for how many seconds."""
+        if not isinstance(subscription, AckSubscription):
+            return None, 0.0
+        oldest = subscription.oldest
+        if oldest is None:
+            return None, 0.0
+        since = subscription.marks.when(oldest)
+        return moment.when(since), moment.now - since
+
+    def consumers_of(self, name: str, moment: Moment) -> list[SubscriptionRow]:
+        """The subscriptions to one queue."""
+        queue = self._router.queues.get(name)
+        return [
+            self.subscription(session, subscription, moment)
+            for session in self._sessions.values()
+            for subscription in session.subscriptions.values()
+            if subscription.queue is queue
+        ]
+
+    def durable(self, moment: Moment) -> Steps[list[DurableRow]]:
+        """The durable subscriptions, with or without subscriber."""
+        yield None
+        online: dict[str, list[str]] = {}
+        for session in self._sessions.values():
+            for subscription in session.subscriptions.values():
+                if subscription.queue.durable:
+                    online.setdefault(subscription.queue.name, []).append(session.key)
+        return [
+            self._durable(known, tuple(online.get(known.queue, ())), moment)
+            for known in self._router.durable.values()
+        ]
+
+    def _durable(
+        self, known: DurableSubscription, connections: tuple[str, ...], moment: Moment
+    ) -> DurableRow:
+        queue = self._router.queues[known.queue]
+        patience = known.expires or queue.policy.expires
+        idle = queue.idle_since
+        return DurableRow(
+            name=known.name,
+            destination=f"{Kind.TOPIC.value}{known.pattern}",
+            queue=queue.name,
+            shared=known.shared,
+            owner=known.owner,
+            online=bool(connections),
+            connections=connections,
+            pending=queue.ready + queue.delayed,
+            unacked=queue.unacked,
+            bytes=queue.bytes,
+            dropped=queue.dropped,
+            last_online_at=None if idle is None else moment.when(idle),
+            expires_at=moment.when(idle + patience) if patience and idle is not None else None,
+        )
+
+    def transactions(self, moment: Moment) -> Steps[list[TransactionRow]]:
+        """Every transaction that is open."""
+        yield None
+        return [
+            _transaction(session, name, transaction, moment)
+            for session in self._sessions.values()
+            for name, transaction in session.transactions.items()
+        ]
+
+    def clear(self) -> None:
+        """Nobody looks any more."""
+        self._connection_rates.clear()
+        self._subscription_rates.clear()
+
+
+def _unsettled(subscription: Subscription) -> int:
+    if isinstance(subscription, AckSubscription):
+        return len(subscription.unacked) + len(subscription.claimed)
+    return 0
+
+
+def _transaction(
+    session: Session, name: str, transaction: Transaction, moment: Moment
+) -> TransactionRow:
+    holdings: dict[str, Holding] = {}
+    sends = acks = nacks = 0
+    for operation in transaction.operations:
+        if isinstance(operation, Publication):
+            sends += 1
+            holding = _holding(holdings, operation.destination)
+            holding["sends"] += 1
+            holding["bytes"] += operation.size
+        else:
+            holding = _holding(holdings, operation.subscription.queue.destination)
+            number = len(operation.numbers)
+            if operation.rejection is None:
+                acks += number
+                holding["acks"] += number
+            else:
+                nacks += number
+                holding["nacks"] += number
+    return TransactionRow(
+        id=f"t-{transaction.number}",
+        transaction=name,
+        connection=session.key,
+        user=session.principal.name if session.principal else "",
+        begun_at=moment.when(transaction.begun_at),
+        last_frame_at=moment.when(transaction.touched_at),
+        sends=sends,
+        acks=acks,
+        nacks=nacks,
+        bytes=transaction.size,
+        destinations=tuple(holdings.values()),
+        limits={
+            "frames": session.transactions.max_frames,
+            "bytes": session.transactions.max_bytes,
+        },
+    )
+
+
+def _holding(holdings: dict[str, Holding], name: str) -> Holding:
+    holding = holdings.get(name)
+    if holding is None:
+        holding = {"name": name, "sends": 0, "acks": 0, "nacks": 0, "bytes": 0}
+        holdings[name] = holding
+    return holding

@@ -1,0 +1,310 @@
+"""How a destination behaves: redelivery, dead letters, backlog. Chosen by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from pydantic import ByteSize, Field, ValidationError, field_validator
+
+from stompy.errors import ProtocolError
+from stompy_broker.destinations.matcher import Matcher
+from stompy_broker.destinations.names import (
+    Destination,
+    Kind,
+    check_pattern,
+    parse_destination,
+    sendable,
+)
+from stompy_broker.section import Section
+
+DEAD_LETTER = "dead-letter"
+
+ARGUMENTS: Mapping[str, str] = {
+    "x-max-length": "max_length",
+    "x-max-length-bytes": "max_length_bytes",
+    "x-overflow": "overflow",
+    "x-message-ttl": "message_ttl",
+    "x-expires": "expires",
+    "x-dead-letter-routing-key": "dead_letter",  # `_GRAVE`
+}
+"""Headers by which the first SEND or SUBSCRIBE sets up a queue, as RabbitMQ's do."""
+
+
+_GRAVE = "x-dead-letter-routing-key"
+
+
+def grave_in(headers: Mapping[str, str]) -> Destination | None:
+    """The queue that arguments name for dead letters; None = none, or no queue, as will be told.
+
+    Args:
+        headers: of the SEND or SUBSCRIBE that sets up a queue.
+    """
+    text = headers.get(_GRAVE)
+    try:
+        return None if text is None else sendable(f"{Kind.QUEUE.value}{text}")
+    except ProtocolError:
+        return None
+
+
+class Policy(Section):
+    """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
+
+    match: str = Field(
+        default="/queue/>",
+        description="Destination or pattern, such as `/queue/orders.>` or `/topic/*.log`.",
+    )
+    max_deliveries: int = Field(
+        default=10,
+        ge=-1,
+        description="How many deliveries of a message may fail; then it becomes a dead letter. "
+        "-1 = without end.",
+    )
+    redelivery_delay: float = Field(
+        default=1.0,
+        ge=0,
+        description="Seconds before the second redelivery after a NACK; the first is at once.",
+    )
+    redelivery_multiplier: float = Field(
+        default=2.0, ge=1, description="Each further delay is this many times the one before."
+    )
+    redelivery_delay_max: float = Field(
+        default=60.0, ge=0, description="No delay is longer than this; seconds."
+    )
+    dead_letter: str = Field(
+        default="/queue/DLQ.{name}",
+        description="Where dead letters go; `{name}` stands for the queue's name. "
+        "Empty = they are dropped.",
+    )
+    max_length: int = Field(
+        default=0,
+        ge=0,
+        description="How many messages may wait in a queue, or for a durable subscription; "
+        "0 = no limit.",
+    )
+    max_length_bytes: ByteSize = Field(
+        default=ByteSize(0),
+        description="How many bytes may wait in a queue, or for a durable subscription; "
+        "0 = no limit.",
+    )
+    overflow: Literal["drop-head", "reject-publish", "reject-publish-dlx"] = Field(
+        default="drop-head",
+        description="What happens when a queue has reached its length: the oldest message has to "
+        "go, the new one is refused with ERROR, or the new one becomes a dead letter.",
+    )
+    overflow_to: str = Field(
+        default="",
+        description="Where messages go that `drop-head` pushes out; `dead-letter` = where dead "
+        "letters go; empty = they are dropped.",
+    )
+    message_ttl: int = Field(
+        default=0,
+        ge=0,
+        le=10**15,
+        description="Milliseconds that a message may wait; 0 = for ever.",
+    )
+    expired_to: str = Field(
+        default="",
+        description="Where expired messages go; `dead-letter` = where dead letters go; "
+        "empty = they are dropped.",
+    )
+    persistent: bool = Field(
+        default=True, description="Whether messages survive a restart unless they say otherwise."
+    )
+    expires: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds after which an unused empty queue, or a durable subscription "
+        "without subscriber, is deleted; 0 = the broker's `times.idle_queue`, or never for a "
+        "durable subscription.",
+    )
+    max_bytes: ByteSize = Field(
+        default=ByteSize(0),
+        description="Size of a queue, or of the backlog of a durable subscription, at which "
+        "its producers are made to wait; "
+        "0 = only the broker's own mark counts.",
+    )
+    backlog_messages: int = Field(
+        default=10_000,
+        ge=1,
+        description="How many messages wait for a topic subscriber that does not keep up. Not for "
+        "durable subscriptions, which are bounded as queues are.",
+    )
+    backlog_bytes: ByteSize = Field(
+        default=ByteSize(64 * 1024 * 1024),
+        description="How many bytes wait for a topic subscriber that does not keep up.",
+    )
+    backlog_overflow: Literal["drop-oldest", "disconnect"] = Field(
+        default="drop-oldest",
+        description="What happens when that backlog is full: the oldest message goes, or the "
+        "subscriber is disconnected.",
+    )
+
+    @field_validator("match")
+    @classmethod
+    def _check_match(cls, value: str) -> str:
+        destination = _read(value)
+        if destination.kind not in (Kind.QUEUE, Kind.TOPIC):
+            raise ValueError("a policy is for /queue/... or /topic/...")
+        with _as_value_error():
+            check_pattern(destination.name)
+        return value
+
+    @field_validator("dead_letter")
+    @classmethod
+    def _check_dead_letter(cls, value: str) -> str:
+        example = value.replace("{name}", "x")
+        if "{" in example or "}" in example:
+            raise ValueError("only {name} may stand in braces")
+        if value and not _is_queue(example):
+            raise ValueError("dead letters must go to one /queue/...")
+        return value
+
+    @field_validator("expired_to", "overflow_to")
+    @classmethod
+    def _check_target(cls, value: str) -> str:
+        if value and value != DEAD_LETTER and not _is_queue(value):
+            raise ValueError("these messages must go to one /queue/... or to dead-letter")
+        return value
+
+    def with_arguments(self, headers: Mapping[str, str]) -> Policy:
+        """This policy under the queue arguments of a first SEND or SUBSCRIBE (`ARGUMENTS`).
+
+        Who names a queue for dead letters that way expects expired and pushed out messages there,
+        too, as with RabbitMQ.
+
+        Raises:
+            ValueError: an argument that cannot be; the text names header and reason.
+        """
+        given = {name: headers[name] for name in ARGUMENTS if name in headers}
+        if not given:
+            return self
+        settings: dict[str, object] = {}
+        for name, text in given.items():
+            value: object = text
+            if name == "x-expires":
+                value = float(text) / 1000 if text.isdigit() else text
+            elif name == _GRAVE:
+                value = f"{Kind.QUEUE.value}{text}"
+                settings |= {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER}
+            settings[ARGUMENTS[name]] = value
+        try:
+            return Policy.model_validate(self.model_dump() | settings)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = problem["loc"][0] if problem["loc"] else ""
+            name = next((n for n, setting in ARGUMENTS.items() if setting == field), str(field))
+            raise ValueError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a full queue refuses messages."""
+        return self.overflow == "reject-publish"
+
+    def exceeded(self, count: int, before: int) -> bool:
+        """Whether a queue is too full for its last message.
+
+        Args:
+            count: messages that wait, the last one included.
+            before: bytes of the others.
+        """
+        too_long = bool(self.max_length) and count > self.max_length
+        return too_long or (bool(self.max_length_bytes) and before >= self.max_length_bytes)
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after that many deliveries have failed."""
+        later = failures - 2
+        if later < 0:
+            return 0.0
+        factor = self.redelivery_multiplier ** min(later, 64)
+        return min(self.redelivery_delay * factor, self.redelivery_delay_max)
+
+    def exhausted(self, failures: int) -> bool:
+        """Whether delivering a message has failed often enough."""
+        return 0 <= self.max_deliveries <= failures
+
+    @property
+    def graves(self) -> frozenset[str]:
+        """Where it sends what a destination gives up, `{name}` in it."""
+        return frozenset((self.dead_letter, self.expired_to, self.overflow_to)) - {"", DEAD_LETTER}
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """What is wrong with a name in a setting is a wrong setting."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise ValueError(error.Message) from None
+
+
+def _read(text: str) -> Destination:
+    with _as_value_error():
+        return parse_destination(text)
+
+
+def _is_queue(text: str) -> bool:
+    """Whether it is a queue that messages can be sent to."""
+    with _as_value_error():
+        return sendable(text).kind is Kind.QUEUE
+
+
+class Policies:
+    """Finds the policy for a destination."""
+
+    def __init__(self, policies: Sequence[Policy] = ()) -> None:
+        self._by_kind: dict[Kind, Matcher[int]] = {kind: Matcher() for kind in Kind}
+        self._policies = tuple(policies)
+        for index, policy in enumerate(policies):
+            pattern = parse_destination(policy.match)
+            self._by_kind[pattern.kind].add(pattern.name, index)
+
+    def __iter__(self) -> Iterator[Policy]:
+        """In their order."""
+        return iter(self._policies)
+
+    def find(self, kind: Kind, name: str) -> Policy:
+        """The first policy that matches, or the defaults."""
+        index = self.index(kind, name)
+        return _DEFAULT if index is None else self._policies[index]
+
+    def index(self, kind: Kind, name: str) -> int | None:
+        """The place of the first policy that matches, from 0; None: the defaults hold."""
+        return min(self._by_kind[kind].match(name), default=None)
+
+    def origins(self, queue: Destination) -> list[Destination]:
+        """What messages in a queue were sent to, if they were given up elsewhere.
+
+        Going by what policies say, not by what is in the queue: one that several destinations
+        give their dead letters to has the patterns of all of them.
+        """
+        everything = [
+            (index, policy, (parse_destination(policy.match).kind,))
+            for index, policy in enumerate(self._policies)
+        ]
+        found: dict[Destination, None] = {}
+        for index, policy, kinds in (*everything, (None, _DEFAULT, (Kind.QUEUE, Kind.TOPIC))):
+            for grave in policy.graves:
+                name = _name_in(grave, str(queue))
+                if name is None:
+                    continue
+                if "{name}" not in grave:
+                    found[parse_destination(policy.match)] = None
+                elif name:
+                    own = [kind for kind in kinds if self.index(kind, name) == index]
+                    found |= {Destination(kind, name, is_pattern=False): None for kind in own}
+        found.pop(queue, None)
+        return list(found)
+
+
+def _name_in(template: str, text: str) -> str | None:
+    """What `{name}` in a template stands for, if it gives this text; None if it cannot."""
+    places = template.count("{name}")
+    start = template.find("{name}")
+    length = (len(text) - len(template) + places * len("{name}")) // max(places, 1)
+    name = text[start : start + length] if places and length > 0 else ""
+    return name if template.replace("{name}", name) == text else None
+
+
+_DEFAULT = Policy()

@@ -1,0 +1,163 @@
+"""Things that happened: told in a few words, kept for a while, passed on to who wants them.
+
+Telling costs little while nobody listens. Events about single messages or transactions would be
+as many as the traffic, so they are made only while somebody asks for them by name: a pattern that
+begins with ``message.`` or ``transaction.``.
+
+The last events of each object are kept by themselves, and commands of those who have no role apart
+from the others. So nobody can push out what was done by making much of something else happen, and
+refusals, which anybody can bring about, are told so many times a second only.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from operator import attrgetter
+
+from stompy.admin.rows import Event
+from stompy_broker.destinations.matcher import Matcher
+
+KEPT = 200
+"""How many events of one object whoever comes later still gets."""
+
+MOST_REFUSALS, MOST_REFUSALS_OF_ALL = 20, 100
+"""Refusals of a user, and of all together, that are told a second."""
+
+_REFUSALS = "auth"
+
+DETAILED = frozenset(("message", "transaction"))
+"""Objects whose events are made only while somebody asks for them."""
+
+EVENTS: Mapping[str, str] = {
+    "admin.command": "A command was given that changes something, or one failed. `detail` has its "
+    "name, its arguments and what came of it.",
+    "auth.denied": "Somebody wanted what rules or roles do not allow: a destination, somebody "
+    "else's durable subscription, a `$SYS` topic. At most 20 of a user, and 100 in all, "
+    "are told a second; `untold` in `detail` counts those that were not, before this one.",
+    "auth.failed": "A login was refused. As with `auth.denied`, not all may be told.",
+    "broker.alarm_cleared": "What `broker.alarm_set` told is over.",
+    "broker.alarm_set": "`reason` is `memory`, `disk` or `store`: full, or in trouble.",
+    "connection.blocked": "A client has to wait before it may send more.",
+    "connection.closed": "A client is gone; `reason` says why.",
+    "connection.opened": "A client has logged in.",
+    "connection.unblocked": "A client may send again.",
+    "durable.created": "A durable subscription was made.",
+    "durable.deleted": "A durable subscription was deleted.",
+    "durable.expired": "Nobody came back to a durable subscription; it is deleted.",
+    "header.ignored": "A client asked for what this broker does not do, by the header that "
+    "`reason` names, and `[compat]` has it ignored. Once for each header.",
+    "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",
+    "message.dropped": "A queue gave up a message, which is gone.",
+    "message.expired": "The time of a message was over.",
+    "queue.circle": "Messages that queues gave up came round to a queue that they had passed, and "
+    "are dropped. At most once a minute.",
+    "queue.created": "A queue was made.",
+    "queue.deleted": "A queue was deleted; `reason` says why.",
+    "queue.paused": "An operator paused a queue.",
+    "queue.purged": "An operator purged a queue.",
+    "queue.resumed": "An operator let a queue go on.",
+    "store.damaged": "A stored message is not what was written any more, and is given to nobody. "
+    "`reason` says what is wrong with it.",
+    "subscription.closed": "A subscription ended.",
+    "subscription.created": "A client has subscribed.",
+    "transaction.aborted": "A client aborted a transaction.",
+    "transaction.begun": "A client began a transaction.",
+    "transaction.committed": "A client committed a transaction.",
+}
+"""What can happen; the manual's table."""
+
+Take = Callable[[Event], None]
+
+
+class Events:
+    """What happened lately, and who wants to know.
+
+    Args:
+        wall: gives the time in milliseconds since the epoch.
+
+    Attributes:
+        detailed: the objects of `DETAILED` that somebody wants to know about.
+    """
+
+    def __init__(self, wall: Callable[[], int]) -> None:
+        self.detailed: frozenset[str] = frozenset()
+        self._wall = wall
+        self._rings: dict[str, deque[Event]] = {}
+        self._refusals: Counter[str] = Counter()  # those that were told, in the second since then
+        self._refusing_since, self._untold = 0, 0
+        self._life: Matcher[Take] = Matcher()
+        self._details: Matcher[Take] = Matcher()
+        self._patterns: dict[Take, str] = {}
+        self._count = 0
+        self._detailed_count = 0
+
+    @property
+    def recent(self) -> list[Event]:
+        """The last events, oldest first, none of `DETAILED` objects."""
+        return list(heapq.merge(*self._rings.values(), key=attrgetter("id")))
+
+    def refuse(self, event: Event) -> None:
+        """Somebody was refused something, which may happen as often as that one wants."""
+        now = self._wall()
+        if not 0 <= now - self._refusing_since < 1000:  # noqa: PLR2004 -- ms
+            self._refusing_since = now
+            self._refusals.clear()
+        told = self._refusals
+        if told[event.user] >= MOST_REFUSALS or told.total() >= MOST_REFUSALS_OF_ALL:
+            self._untold += 1
+            return
+        told[event.user] += 1
+        if self._untold:
+            event = replace(event, detail={**(event.detail or {}), "untold": self._untold})
+            self._untold = 0
+        self.tell(event, ring=_REFUSALS)
+
+    def tell(self, event: Event, *, keep: bool = True, ring: str = "") -> None:
+        """Something happened.
+
+        Args:
+            event: what; its number and time are added here. For an object of `DETAILED`, ask
+                first whether it is in `detailed`.
+            keep: whether those who come later are to get it too.
+            ring: what it is kept with; empty = others of the same object.
+        """
+        kind = event.type
+        about = kind.partition(".")[0]
+        is_detail = about in DETAILED
+        if is_detail:
+            self._detailed_count += 1
+        else:
+            self._count += 1
+        number = self._detailed_count if is_detail else self._count
+        event = replace(event, id=number, at=self._wall())
+        if keep and not is_detail:
+            kept = self._rings.setdefault(ring or about, deque(maxlen=KEPT))
+            kept.append(event)
+        if self._patterns:
+            for take in (self._details if is_detail else self._life).match(kind):
+                take(event)
+
+    def watch(self, pattern: str, take: Take) -> list[Event]:
+        """Pass on what matches a pattern from now on; gives what matched lately."""
+        self._patterns[take] = pattern
+        self._matcher(pattern).add(pattern, take)
+        self._note_detailed()
+        found: Matcher[str] = Matcher()
+        found.add(pattern, "")
+        return [event for event in self.recent if found.match(event.type)]
+
+    def unwatch(self, take: Take) -> None:
+        """Undo `watch`."""
+        pattern = self._patterns.pop(take)
+        self._matcher(pattern).remove(pattern, take)
+        self._note_detailed()
+
+    def _matcher(self, pattern: str) -> Matcher[Take]:
+        return self._details if pattern.partition(".")[0] in DETAILED else self._life
+
+    def _note_detailed(self) -> None:
+        firsts: Iterable[str] = (pattern.partition(".")[0] for pattern in self._patterns.values())
+        self.detailed = DETAILED.intersection(firsts)

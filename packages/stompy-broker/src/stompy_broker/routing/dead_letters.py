@@ -1,0 +1,230 @@
+"""Dead letters: where messages go that a queue gives up, and what is written on them.
+
+Queues may give up messages to each other in a circle. A message that has come round without being
+rejected by anybody would go on like that for ever, as fast as the broker can. So it carries the
+queues that it has passed since, and is dropped when it is to come to one of them again, as in
+RabbitMQ.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from stompy.admin.rows import Event
+from stompy_broker.destinations.names import BACKLOG, Destination, parse_destination
+from stompy_broker.destinations.policy import DEAD_LETTER
+from stompy_broker.events import Events
+from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.queue import Queue
+from stompy_broker.seldom import Seldom
+
+log = logging.getLogger("stompy_broker.router")
+
+DEAD_LETTER_PREFIX = "DLQ."
+
+PATH = "x-death-path"
+"""The queues that a message has passed since somebody rejected it, with commas between."""
+
+_LONGEST_PATH = 4096
+"""Characters of it; then it is as good as a circle."""
+
+_BY_ITSELF = frozenset(("expired", "maxlen"))
+"""Causes that need no consumer."""
+
+_RETELL_MS = 60_000
+"""Circles are told of at most this often."""
+
+_NO_LONGER = frozenset(("expiration", "expires", "ttl"))
+"""Headers that would end a dead letter as well."""
+
+_DEEPEST = 16
+"""Queues that push out each other's messages may do so in a circle; so far it is followed."""
+
+
+def grave_of(queue: Queue, cause: str) -> str:
+    """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
+
+    What a connection rejects of its own temporary queue is dropped, and what a dead-letter queue
+    gives up, unless its policy names another place for it.
+    """
+    policy = queue.policy
+    if queue.volatile and not queue.private:
+        return ""
+    target = DEAD_LETTER
+    if cause == "expired":
+        target = policy.expired_to
+    elif cause == "maxlen" and policy.overflow == "drop-head":
+        target = policy.overflow_to
+    if target == DEAD_LETTER:
+        return "" if queue.final else policy.dead_letter
+    return target
+
+
+class Graves:
+    """Buries messages.
+
+    Args:
+        publish: sends a dead letter on.
+        wall: gives the time in milliseconds since the epoch.
+        events: told of each message, if somebody wants to know.
+    """
+
+    def __init__(
+        self,
+        publish: Callable[[Destination, MessageHead, bytes], None],
+        wall: Callable[[], int],
+        events: Events,
+    ) -> None:
+        self._publish = publish
+        self._wall = wall
+        self._seldom = Seldom(lambda: wall() / 1000)
+        self._events = events
+        self._depth = 0
+        self._pushing: set[str] = set()
+        self._circled = 0  # dropped since it was told
+        self._tell_at = 0
+
+    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> bool:
+        """Move a message that a queue gives up to where its policy says, or drop it.
+
+        A topic's messages are filed under the topic, not under the pattern that was subscribed.
+
+        Returns:
+            Whether that was done. Whatever goes wrong with one message is said in the log, and
+            is nobody else's trouble: a timer may be behind this, or somebody else's SEND.
+        """
+        try:
+            self._bury(queue, message, cause, reason)
+        except Exception as error:
+            suppressed = self._seldom.count(queue.destination)
+            if suppressed is not None:
+                log.exception(
+                    "%s: %s cannot become a dead letter (%s): %s; it stays (and %d more)",
+                    queue.destination,
+                    message,
+                    cause,
+                    error,
+                    suppressed,
+                )
+            return False
+        queue.expired += cause == "expired"
+        return True
+
+    def _bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
+        target, name = self._target(queue, message, cause)
+        path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
+        if target in _passed(path) or len(path) > _LONGEST_PATH:
+            self._tell_of_circle(queue, target)
+            target = ""
+        if "message" in self._events.detailed:
+            self._tell(queue, message, cause, reason, is_kept=bool(target))
+        if not target:
+            queue.dropped += cause != "expired"
+            return
+        head = self._head(queue, message, target, name, cause, reason, path)
+        assert message.body is not None
+        self._depth += 1
+        if cause == "maxlen":
+            self._pushing.add(queue.destination)
+        try:
+            self._publish(parse_destination(target), head, message.body)
+        finally:
+            self._depth -= 1
+            if cause == "maxlen":
+                self._pushing.discard(queue.destination)
+        queue.dead_lettered += 1
+
+    def _target(self, queue: Queue, message: Message, cause: str) -> tuple[str, str]:
+        """Where to, empty = nowhere; and the name to file it under."""
+        grave = grave_of(queue, cause)
+        if not grave or self._depth >= _DEEPEST:
+            return "", ""
+        name = queue.name
+        if queue.private or queue.durable:
+            name = parse_destination(message.head.headers()["destination"]).name
+        target = grave.replace("{name}", name)
+        if target == queue.destination or target in self._pushing:
+            # A queue that just makes room cannot take what another one pushes out for that.
+            return "", ""
+        return target, name
+
+    def _path(self, queue: Queue, message: Message) -> str:
+        """The queues that a message has passed by itself, with this one."""
+        before = message.head.headers().get(PATH, "")
+        return f"{before},{queue.destination}" if before else queue.destination
+
+    def _tell_of_circle(self, queue: Queue, target: str) -> None:
+        now = self._wall()
+        self._circled += 1
+        if now < self._tell_at:
+            return
+        why = f"it gives up messages to {target}, where they have been before"
+        log.warning(
+            "%s: %s; %d dropped, because they would go round for ever",
+            queue.destination,
+            why,
+            self._circled,
+        )
+        self._events.tell(
+            Event(
+                type="queue.circle", severity="warning", destination=queue.destination, reason=why
+            )
+        )
+        self._circled, self._tell_at = 0, now + _RETELL_MS
+
+    def _head(
+        self,
+        queue: Queue,
+        message: Message,
+        target: str,
+        name: str,
+        cause: str,
+        reason: str,
+        path: str,
+    ) -> MessageHead:
+        headers = message.head.headers()
+        headers.pop(PATH, None)
+        origin = headers["destination"]
+        for header in _NO_LONGER & headers.keys():
+            headers[f"original-{header}"] = headers.pop(header)
+        headers.setdefault("x-first-death-queue", name)
+        headers.setdefault("x-first-death-reason", cause)
+        headers.setdefault("original-destination", origin)
+        if queue.durable:
+            headers.setdefault("original-subscription", queue.name.removeprefix(BACKLOG))
+        headers |= {
+            "destination": target,
+            "x-last-death-queue": name,
+            "x-last-death-reason": cause,
+            "x-death-count": str(message.deliveries),
+            "x-death-time": str(self._wall()),
+        }
+        if reason:
+            headers["x-death-info"] = reason
+        if path:
+            headers[PATH] = path
+        return MessageHead.from_headers(headers, message_id=message.message_id.encode())
+
+    def _tell(
+        self, queue: Queue, message: Message, cause: str, reason: str, *, is_kept: bool
+    ) -> None:
+        happened = "dead_lettered" if is_kept else "dropped"
+        self._events.tell(
+            Event(
+                type=f"message.{'expired' if cause == 'expired' else happened}",
+                destination=queue.destination,
+                message_id=message.message_id,
+                reason=reason or cause,
+                detail={
+                    "cause": cause,
+                    "deliveries": message.deliveries,
+                    "failures": message.failures,
+                },
+            )
+        )
+
+
+def _passed(path: str) -> set[str]:
+    """The queues of a path. No name has a comma and a slash in it."""
+    return {f"/{part.removeprefix('/')}" for part in path.split(",/")} if path else set()

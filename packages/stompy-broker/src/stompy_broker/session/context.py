@@ -1,0 +1,241 @@
+"""What the sessions of one broker share, and what a session needs from its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+from stompy.admin.json_types import Tls
+from stompy.errors import ErrorCode
+from stompy.protocol.header_cache import HeadCache
+from stompy.protocol.headers import ALL_VERSIONS, Version
+from stompy.protocol.limits import Limits
+from stompy_broker.compat import Compat
+from stompy_broker.routing.router import Router
+from stompy_broker.security.access import Access
+from stompy_broker.security.auth import Principal
+from stompy_broker.security.login import Logins
+from stompy_broker.session.output import Outlet
+from stompy_broker.session.permissions import Permit
+from stompy_broker.session.subscription import Subscription
+from stompy_broker.session.sys_subscription import Observation, Wanted
+from stompy_broker.session.tenants import Tenant, Tenants
+from stompy_broker.timers import Clock
+
+_TAGS_PER_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What all sessions of a broker have in common; times in seconds, sizes in bytes."""
+
+    server: str
+    limits: Limits
+    heart_beat: tuple[int, int]
+    heart_beat_grace: float
+    login_timeout: float
+    max_subscriptions: int
+    max_temporary_queues: int
+    max_transactions: int
+    max_transaction_frames: int
+    max_transaction_bytes: int
+    prefetch_client: int
+    prefetch_individual: int
+    ignored_headers: tuple[str, ...] = ()
+
+
+class Guest(Protocol):
+    """A client as the desk knows it.
+
+    Attributes:
+        key: what it is called in reports.
+        principal: who logged in; None before that.
+        client_id: header ``client-id`` of CONNECT.
+        peer: its connection.
+    """
+
+    key: str
+    principal: Principal | None
+    client_id: str | None
+    peer: Peer
+
+
+class Client(Guest, Tenant, Protocol):
+    """A client as the parts of its session know it.
+
+    Attributes:
+        permit: what it may do, once it has logged in.
+        received_at: when something was received last, on the clock.
+        others: frames received that are no messages.
+    """
+
+    permit: Permit
+    received_at: float
+    others: int
+
+    @property
+    def version(self) -> Version:
+        """The protocol version that was settled."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        ...
+
+
+Answer = Callable[[bytes, bool, bool], None]
+"""Takes an answer to a command: body, whether it succeeded, and whether it is the last one."""
+
+
+class Desk:
+    """Where the broker itself is asked, and told who comes and goes. This one is not staffed."""
+
+    def arrived(self, guest: Guest) -> None:
+        """A client has logged in."""
+
+    def turned_away(self, guest: Guest, login: str, reason: str) -> None:
+        """A client could not log in."""
+
+    def denied(self, guest: Guest, destination: str, reason: str) -> None:
+        """A client may not do what it wanted with a destination."""
+
+    def left(self, guest: Guest, why: str) -> None:
+        """A client that had logged in is gone."""
+
+    def blocked(self, guest: Guest, blocked: bool) -> None:
+        """A client has to wait before it may send more, or may go on."""
+
+    def subscribed(self, guest: Guest, subscription: Subscription) -> None:
+        """A client has a new subscription."""
+
+    def unsubscribed(self, guest: Guest, subscription: Subscription) -> None:
+        """A subscription of a client ends."""
+
+    def transacted(self, guest: Guest, action: str, transaction_id: str) -> None:
+        """A client began, committed or aborted a transaction."""
+
+    def observe(
+        self, observation: Observation, streams: Sequence[Wanted], events: str | None
+    ) -> None:
+        """Begin to offer these streams, and the events that match a pattern."""
+
+    def forget(self, observation: Observation) -> None:
+        """Offer it nothing more."""
+
+    def command(self, guest: Guest, body: bytes, answer: Answer | None, problem: str) -> None:
+        """Carry out a command.
+
+        Args:
+            guest: who wants it.
+            body: the request.
+            answer: takes the answers; None = nobody wants any.
+            problem: why it cannot be; empty = it may.
+        """
+
+
+class Lobby:
+    """What sessions of one broker share: settings, router, logins, access, parsed header blocks.
+
+    Attributes:
+        compat: knows headers that are refused.
+        desk: where the broker itself is asked; staffed once the broker is complete.
+        draining: whether only operators may come in.
+        tenants: who holds durable subscriptions.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        router: Router,
+        clock: Clock,
+        logins: Logins,
+        access: Access,
+        new_token: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.router = router
+        self.clock = clock
+        self.logins = logins
+        self.access = access
+        self.new_token = new_token
+        self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
+        self.compat = Compat(settings.ignored_headers, router.events)
+        self.desk = Desk()
+        self.draining = False
+        self.tenants = Tenants()
+        self._numbers = count(1)
+        # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes
+        # that often.
+        self._tags = count(router.wall() * _TAGS_PER_MS)
+
+    def next_number(self) -> int:
+        """A number that nothing in this broker had before."""
+        return next(self._numbers)
+
+    def next_tag(self) -> int:
+        """A number for the deliveries of a subscription that no subscription ever had."""
+        return next(self._tags)
+
+
+class Peer(Protocol):
+    """What a session needs from its connection.
+
+    Attributes:
+        address: who is there, for the log.
+        host: the IP address.
+        certificate: the login that the client's certificate stands for.
+        since: when it connected.
+        outlet: where the session writes.
+        listener: the URL that the client came in by.
+        tls: its encryption, for reports; None = there is none.
+        ws: whether it speaks STOMP over WebSocket.
+        best_version: none beyond this one was agreed on below STOMP.
+    """
+
+    address: str
+    host: str
+    certificate: str | None
+    since: float
+    outlet: Outlet
+    listener: str
+    tls: Tls | None
+    ws: bool
+    best_version: Version
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        ...
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has closed its side, as far as that can be seen without reading."""
+        ...
+
+    def probe(self) -> None:
+        """Let what is written next show soon whether anybody is there."""
+        ...
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the client sent something, or left, and that was not read yet."""
+        ...
+
+    def welcome(self) -> None:
+        """The client has logged in: it may send more at once from now on."""
+        ...
+
+    def close(self, reason: ErrorCode | None = None) -> None:
+        """Write what waits, then close gracefully; the reason is None when all is well."""
+        ...

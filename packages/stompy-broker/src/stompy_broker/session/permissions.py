@@ -1,0 +1,127 @@
+"""What one client may do; asked once for each destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.names import (
+    RESERVED,
+    Destination,
+    Kind,
+    parse_destination,
+    sendable,
+)
+from stompy_broker.destinations.policy import ARGUMENTS, grave_in
+from stompy_broker.security.access import Access, Action
+from stompy_broker.security.auth import Principal
+
+_REMEMBERED = 10_000
+"""Destinations; then it begins anew."""
+
+
+class Permit:
+    """What a client may do.
+
+    Args:
+        access: the rules.
+        principal: the client.
+        has_queue: tells whether there is a queue of that name.
+
+    Attributes:
+        cleared: destinations that it may send to, as it wrote them.
+    """
+
+    def __init__(
+        self, access: Access, principal: Principal, has_queue: Callable[[str], bool]
+    ) -> None:
+        self._access = access
+        self._principal = principal
+        self._has_queue = has_queue
+        self.cleared: set[str] = set()
+
+    def send(self, text: str) -> None:
+        """Whether it may SEND to a destination; if so, that is remembered.
+
+        Raises:
+            ProtocolError: no, or it is no destination.
+        """
+        destination = sendable(text)
+        self._access.check(self._principal, Action.SEND, destination)
+        if self.create(destination):
+            if len(self.cleared) >= _REMEMBERED:
+                self.cleared.clear()
+            self.cleared.add(text)
+
+    def receive(self, destination: Destination, headers: Mapping[str, str]) -> None:
+        """Whether it may SUBSCRIBE to a destination, with these headers.
+
+        Raises:
+            ProtocolError: no.
+        """
+        self._access.check(self._principal, Action.RECEIVE, destination)
+        if ARGUMENTS.keys().isdisjoint(headers):
+            self.create(destination)
+        else:
+            self.set_up(destination, headers)
+
+    def set_up(self, destination: Destination, headers: Mapping[str, str]) -> None:
+        """Whether it may set up a queue by these headers.
+
+        Who names a queue for dead letters takes messages out of the one and puts them into the
+        other, so that takes the rights for both.
+
+        Raises:
+            ProtocolError: no.
+        """
+        self.create(destination, must=True)
+        grave = grave_in(headers)
+        if grave is not None and destination.kind is Kind.QUEUE:
+            self._access.check(self._principal, Action.RECEIVE, destination)
+            self._access.check(self._principal, Action.SEND, grave)
+            self.create(grave)
+
+    def reply_to(self, text: str) -> None:
+        """Whether it may have others send to a destination, who may perhaps do more than it.
+
+        What it may receive from is its own matter; what cannot be read is nothing to this broker.
+
+        Raises:
+            ProtocolError: no.
+        """
+        try:
+            destination = parse_destination(text)
+        except ProtocolError:
+            return
+        if destination.name.startswith(RESERVED):
+            raise ProtocolError(
+                ErrorCode.ACCESS_REFUSED,
+                f"reply-to cannot be {text[:200]!r}, which belongs to the broker",
+            )
+        try:
+            self._access.check(self._principal, Action.RECEIVE, destination)
+        except ProtocolError:
+            self._access.check(self._principal, Action.SEND, destination)
+
+    def create(self, destination: Destination, *, must: bool = False) -> bool:
+        """Whether it may set up a queue; asked for when there is none yet.
+
+        Args:
+            destination: any; only a queue is set up.
+            must: it brings arguments for the queue, so that it has to be allowed.
+
+        Returns:
+            False when it may not, and need not, because the queue is there.
+
+        Raises:
+            ProtocolError: it may not, and has to.
+        """
+        if destination.kind is not Kind.QUEUE:
+            return True
+        try:
+            self._access.check(self._principal, Action.CREATE, destination)
+        except ProtocolError:
+            if must or not self._has_queue(destination.name):
+                raise
+            return False
+        return True

@@ -1,0 +1,314 @@
+"""The subscriptions of one client: SUBSCRIBE, UNSUBSCRIBE, and where messages come from.
+
+A client names its subscriptions by ids of its own. An id stands for a subscription to a queue or
+topic, or for an observation of the broker itself, which the `Console` holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy.protocol.frame import AckMode
+from stompy.protocol.header_cache import Head
+from stompy_broker.destinations.names import (
+    RESERVED,
+    Destination,
+    Kind,
+    check_subscribable,
+    parse_destination,
+)
+from stompy_broker.routing.queue import Queue
+from stompy_broker.security.auth import Principal
+from stompy_broker.session.context import Client, Lobby
+from stompy_broker.session.deliveries import Deliveries
+from stompy_broker.session.header_values import ack_mode, prefetch
+from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.recent import REMEMBERED
+from stompy_broker.session.sources import durable_to_delete, source_of
+from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
+from stompy_broker.session.sys_commands import Console
+from stompy_broker.session.temporary import TemporaryQueues
+
+_TEMPORARY = Kind.TEMPORARY.value
+
+
+class Subscriptions:
+    """What one client takes messages from.
+
+    Args:
+        lobby: where router and desk are.
+        client: whose they are.
+        receipts: of that client.
+        fail: ends the client, when a queue gives up on one of them.
+
+    Attributes:
+        by_key: the subscriptions to queues and topics, by the client's ids.
+        deliveries: what the client has to settle.
+        console: what it has of the broker itself.
+        temporary: its temporary queues.
+        delivered: messages written for subscriptions that have ended.
+    """
+
+    def __init__(
+        self,
+        lobby: Lobby,
+        client: Client,
+        receipts: Receipts,
+        fail: Callable[[ProtocolError], None],
+    ) -> None:
+        self._lobby = lobby
+        self._router = lobby.router
+        self._client = client
+        self._outlet = client.peer.outlet
+        self._receipts = receipts
+        self._fail = fail
+        self.by_key: dict[str, Subscription] = {}
+        self.deliveries = Deliveries(self.by_key)
+        self.console = Console(lobby, client, self._outlet)
+        self.temporary = TemporaryQueues(lobby)
+        self.delivered = 0
+        self._cancelled: set[str] = set()  # ended by an operator
+
+    # -- frames -----------------------------------------------------------------------------
+
+    def subscribe(self, head: Head, body: bytes) -> None:
+        """A SUBSCRIBE.
+
+        Raises:
+            ProtocolError: it is not allowed, or one of its headers does not fit.
+        """
+        headers = head.headers
+        destination = parse_destination(headers["destination"])
+        subscription_id = headers.get("id")
+        # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
+        key = subscription_id if subscription_id is not None else headers["destination"]
+        if key in self.by_key or key in self.console:
+            self._give_way(key)
+        if destination.kind is Kind.TOPIC and destination.name.startswith(RESERVED):
+            self.console.observe(key, destination, headers, self._client.version)
+            self._receipts.answer(headers.get("receipt"))
+            return
+        check_subscribable(destination)
+        self._router.caps.check_name(destination.name)
+        self._lobby.compat.check("SUBSCRIBE", headers, destination)
+        settings = self._lobby.settings
+        if len(self.by_key) >= settings.max_subscriptions:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"{len(self.by_key)} subscriptions on one connection are the limit "
+                "(limits.subscriptions)",
+            )
+        mode = ack_mode(headers)
+        usual = settings.prefetch_individual
+        size = prefetch(headers, settings.prefetch_client if mode is AckMode.CLIENT else usual)
+        self._client.permit.receive(destination, headers)
+        queue = self._source(destination, headers)
+        subscription = self._new(subscription_id, queue, mode, size)
+        self.by_key[key] = subscription
+        if isinstance(subscription, AckSubscription):
+            self.deliveries.add(key, subscription)
+        durable = self._router.durable_of(queue)
+        if durable is not None and not durable.shared:
+            self._lobby.tenants.moves_in(durable.queue, self._client)
+        self._begin(subscription, headers.get("receipt"))
+
+    def unsubscribe(self, head: Head, body: bytes) -> None:
+        """An UNSUBSCRIBE, which may end a durable subscription for good.
+
+        Raises:
+            ProtocolError: there is no such subscription, or it is not the client's to end.
+        """
+        headers = head.headers
+        key = headers.get("id") or headers["destination"]
+        durable = durable_to_delete(
+            self._router, self.by_key.get(key), headers, self._client.client_id
+        )
+        if key in self.by_key:
+            self.end(key)
+        elif key in self.console:
+            self.console.end(key)
+        elif key in self._cancelled:
+            self._cancelled.discard(key)
+        elif durable is None:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
+            )
+        if durable is not None:
+            self._check_durable(durable)
+            self._router.delete_durable(durable)
+        receipt = headers.get("receipt")
+        if durable is None:
+            self._receipts.answer(receipt)
+        elif receipt is not None:
+            self._router.store.sync(self._receipts.when_done(receipt))
+
+    # -- what a SEND may need ---------------------------------------------------------------
+
+    def reply_queue(self, name: str) -> Queue:
+        """The queue of a ``reply-to``. A client that has not subscribed to it is subscribed.
+
+        RabbitMQ's clients expect that: auto acknowledgement, the destination as id. ActiveMQ's
+        subscribe first, and then have their own subscription.
+
+        Raises:
+            ProtocolError: the client has as many temporary queues as it may have.
+        """
+        destination = f"{_TEMPORARY}{name}"
+        queue = self.temporary.own(name)
+        self.temporary.give_address(name)
+        if not any(sub.queue is queue for sub in self.by_key.values()):
+            subscription = self._new(destination, queue, AckMode.AUTO, 0)
+            self.by_key[destination] = subscription
+            subscription.attach()
+        return queue
+
+    # -- the connection ---------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """The outlet has room again."""
+        for subscription in list(self.by_key.values()):
+            subscription.resume()
+        self.console.resume()
+
+    def stop(self) -> None:
+        """What was not delivered yet stays in its queue."""
+        by_queue: dict[Queue, list[Subscription]] = {}
+        for subscription in self.by_key.values():
+            subscription.ended = True
+            by_queue.setdefault(subscription.queue, []).append(subscription)
+        for queue, subscriptions in by_queue.items():
+            queue.step_out(*subscriptions)
+
+    def end(self, key: str, *, lost: bool = False) -> None:
+        """End one: what is not settled of it returns to its place.
+
+        Args:
+            key: which.
+            lost: whether the connection was lost.
+        """
+        subscription = self.by_key.pop(key)
+        self._lobby.desk.unsubscribed(self._client, subscription)
+        self.delivered += subscription.delivered
+        held = [message.message_id for message in list(subscription.unsettled())[-REMEMBERED:]]
+        subscription.end(lost=lost)
+        self.deliveries.remove(key, subscription, held)
+        if subscription.queue.private:
+            self._router.unsubscribe_topic(subscription.queue)
+        elif subscription.queue.volatile:
+            self.temporary.leave(subscription.queue)
+        self._lobby.tenants.moves_out(subscription.queue.name, self._client)
+
+    def cancel(self, subscription: Subscription) -> bool:
+        """End one, as an operator wants; say whether it was there.
+
+        The client is not told: STOMP has no frame for that. So its UNSUBSCRIBE is no error.
+        """
+        for key, candidate in list(self.by_key.items()):
+            if candidate is subscription:
+                self.end(key)
+                self._cancelled.add(key)
+                return True
+        return False
+
+    def close(self, *, lost: bool) -> None:
+        """The client has gone: end all of them, and its temporary queues.
+
+        Args:
+            lost: whether its connection was lost, so that it may have died on what it had.
+        """
+        # None of them is to be given what another one leaves behind.
+        self.stop()
+        for key in list(self.by_key):
+            self.end(key, lost=lost)
+        self.temporary.close()
+
+    # -- making one -------------------------------------------------------------------------
+
+    def _give_way(self, key: str) -> None:
+        """An id in use is an error, except that of a reply queue subscribed for the client."""
+        if key in self.console or not key.startswith(_TEMPORARY):
+            raise ProtocolError(
+                ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
+            )
+        self.end(key)
+
+    def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
+        if destination.kind is not Kind.TEMPORARY:
+            return source_of(
+                self._router, destination, headers, self._principal, self._check_durable
+            )
+        # The client's own subscription takes the place of the automatic one.
+        automatic = self.by_key.get(str(destination))
+        if automatic is not None and automatic.id == str(destination):
+            self.end(str(destination))
+        return self.temporary.own(destination.name)
+
+    def _check_durable(self, name: str) -> None:
+        """Whether a durable subscription of that name, if there is one, is the client's.
+
+        Raises:
+            ProtocolError: it belongs to somebody else, or the client may not receive its topics.
+        """
+        known = self._router.durable.get(name)
+        if known is None:
+            return
+        if not known.is_for(self._principal.owner):
+            raise ProtocolError(
+                ErrorCode.ACCESS_REFUSED,
+                f"the durable subscription {name[:200]!r} belongs to another user; "
+                "choose another name, id or client-id",
+            )
+        self._client.permit.receive(known.topics, {})
+        self._lobby.tenants.make_room(known.queue, self._client)
+
+    @property
+    def _principal(self) -> Principal:
+        principal = self._client.principal
+        assert principal is not None
+        return principal
+
+    def _new(
+        self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int
+    ) -> Subscription:
+        subscription: Subscription
+        outlet, version = self._outlet, self._client.version
+        if mode is AckMode.AUTO:
+            kind = TopicSubscription if queue.private else Subscription
+            subscription = kind(subscription_id, queue, outlet, version, self._fail)
+        else:
+            subscription = AckSubscription(
+                subscription_id,
+                queue,
+                outlet,
+                version,
+                self._fail,
+                tag=self._lobby.next_tag(),
+                mode=mode,
+                prefetch=prefetch,
+            )
+            outlet.hasten()
+        subscription.number = self._lobby.next_number()
+        subscription.created_at = self._lobby.clock.now()
+        self._lobby.desk.subscribed(self._client, subscription)
+        return subscription
+
+    def _begin(self, subscription: Subscription, receipt: str | None) -> None:
+        if receipt is None:
+            subscription.attach()
+            return
+
+        def begin() -> None:
+            # The receipt comes before the first message.
+            self._receipts.write(receipt)
+            subscription.attach()
+
+        if subscription.queue.durable:
+            # It has to be on disk first.
+            self._router.store.sync(self._receipts.after(begin))
+        else:
+            # Waits for no disk, so that consumers help while that is full.
+            self._receipts.now(begin)
+
+    def __len__(self) -> int:
+        return len(self.by_key)

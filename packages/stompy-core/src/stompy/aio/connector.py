@@ -1,0 +1,96 @@
+"""From broker addresses to an open link: look-up, TCP, TLS, CONNECT, CONNECTED. For asyncio.
+
+The rules are those of `stompy.sync.connector`: one deadline for each address over all phases, the
+next address after a failure, and a refusal in answer to CONNECT is final.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from stompy.aio.connection import Link, Owner
+from stompy.errors import ErrorCode, ProtocolError, STOMPError
+from stompy.session.address import Address
+from stompy.sync.connector import (
+    ConnectionSettings,
+    broker_error,
+    check_refusal,
+    foreign_service,
+    layer_failed,
+    layers_of,
+    new_protocol,
+    nobody_answered,
+)
+from stompy.transport.layers import LayerError
+from stompy.transport.lookup import TIMED_OUT, AttemptFailed
+from stompy.transport.streams import open_connection
+
+
+async def dial(
+    addresses: Sequence[Address],
+    headers_for: Callable[[Address], Mapping[str, str]],
+    settings: ConnectionSettings,
+    owner: Owner,
+) -> Link:
+    """Open a link to the first broker that answers.
+
+    Raises:
+        STOMPCertificateError: a certificate was not accepted.
+        STOMPConnectionError: none did; the text names each address with phase and reason.
+        ConnectionImpossible: none did, and for reasons that will not go away.
+        STOMPError: the broker refused, in its own words.
+        ValueError: a header that CONNECT cannot carry.
+    """
+    failures = []
+    for address in addresses:
+        try:
+            return await _attempt(address, headers_for(address), settings, owner)
+        except AttemptFailed as failure:
+            failures.append((address, failure))
+    raise nobody_answered(failures)
+
+
+async def _attempt(
+    address: Address, headers: Mapping[str, str], settings: ConnectionSettings, owner: Owner
+) -> Link:
+    protocol = new_protocol(settings)
+    opening = protocol.connect(headers)
+    layers = layers_of(address, settings)
+    deadline = asyncio.get_running_loop().time() + settings.timeout
+    try:
+        link = await open_connection(
+            address, lambda: Link(address, protocol, owner, settings.send_timeout), deadline, layers
+        )
+        try:
+            await _shake_hands(link, opening, deadline)
+        except BaseException:
+            link.abort()
+            await link.wait_closed(0)
+            raise
+    except LayerError as failure:
+        raise layer_failed(address, failure) from failure
+    return link
+
+
+async def _shake_hands(link: Link, opening: bytes, deadline: float) -> None:
+    """Send CONNECT, and wait for CONNECTED."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            answer = await link.shake_hands(opening)
+    except TimeoutError:
+        raise AttemptFailed("handshake", foreign_service(link.first) or TIMED_OUT) from None
+    except STOMPError as error:
+        if isinstance(error.__cause__, LayerError):
+            raise error.__cause__ from None
+        raise AttemptFailed(
+            "handshake",
+            foreign_service(link.first) or str(error),
+            is_final=_is_of_no_version(error),
+        ) from None
+    if answer.Command == "ERROR":
+        check_refusal(link.address, broker_error(answer))
+
+
+def _is_of_no_version(error: STOMPError) -> bool:
+    return isinstance(error, ProtocolError) and error.error_code is ErrorCode.UNSUPPORTED_VERSION

@@ -1,0 +1,1 @@
+"""The life of a client over all its connections, without input and output. Pure."""

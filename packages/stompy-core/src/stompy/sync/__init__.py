@@ -1,0 +1,1 @@
+"""The blocking client: one I/O thread for each connection, and callers that wait."""

@@ -1,0 +1,79 @@
+"""Waiting, in a thread, for what a broker made of a message.
+
+A message that is *confirmed* has one of three outcomes: accepted, rejected with the broker's
+reason, or unknown, when the connection ended first. Nothing is sent twice on its own account.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from stompy.errors import STOMPTimeout
+from stompy.session.confirmations import Confirmation as PureConfirmation
+from stompy.sync.mail import Mailroom
+
+
+class Confirmation(PureConfirmation):
+    """What the broker says, some time, about one message that was posted.
+
+    Attributes:
+        receipt_id: the receipt that was asked for.
+        outcome: what is known now, an `Outcome`.
+    """
+
+    __slots__ = ("_room",)
+
+    def __init__(
+        self,
+        receipt_id: str,
+        room: Mailroom,
+        command: str | None = None,
+        destination: object = None,
+    ) -> None:
+        super().__init__(receipt_id, command, destination)
+        self._room = room
+
+    def wait(self, timeout: float | None = 10.0) -> bool:
+        """Wait until the outcome is settled; false when that did not happen in time."""
+        try:
+            self._wait(timeout)
+        except STOMPTimeout:
+            return False
+        return True
+
+    def result(self, timeout: float | None = 10.0) -> str:
+        """Wait for the outcome.
+
+        Returns:
+            The receipt id: the message was accepted.
+
+        Raises:
+            OutcomeUnknown: the connection ended first.
+            STOMPError: the broker rejected the message, or another one before it.
+            STOMPTimeout: it did not answer in time.
+        """
+        self._wait(timeout)
+        return self.check()
+
+    def _wait(self, timeout: float | None) -> None:
+        if not self.done:
+            self._room.wait(lambda: self.done, timeout, self.missing)
+
+
+def take(
+    unconfirmed: deque[Confirmation], keep: int, timeout: float | None
+) -> Iterator[Confirmation]:
+    """Take the oldest ones until so many are left, and wait for each.
+
+    Raises:
+        OutcomeUnknown: the connection ended; the one in question stays.
+        STOMPError: the broker rejected one; likewise.
+        STOMPTimeout: it did not answer in time; likewise.
+    """
+    if len(unconfirmed) > keep:
+        # Our broker answers in the order of the frames, so this is mostly the only wait.
+        unconfirmed[len(unconfirmed) - keep - 1].wait(timeout)
+    while len(unconfirmed) > keep:
+        unconfirmed[0].result(timeout)
+        yield unconfirmed.popleft()

@@ -1,0 +1,242 @@
+"""Messages that settle themselves: they know the subscription and the connection they came over.
+
+Pure. `Delivery` is what the messages of all clients have in common; `Message` is the blocking
+client's. What a subscription does to settle one is its own business (`Settler`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol, Self
+
+from stompy.errors import StaleMessageError, STOMPException
+from stompy.protocol.frame import STOMPFrame, as_body
+from stompy.session.arguments import NOTHING, json_body
+from stompy.session.commands import HeaderValue
+
+logger = logging.getLogger("stompy")
+
+
+class Settlement(StrEnum):
+    """What became of a message on our side."""
+
+    ACKED = "acked"
+    NACKED = "nacked"
+    STALE = "stale"
+    """It could not be settled any more; the broker delivers it again."""
+
+    __hash__ = str.__hash__  # else in Python, and each message is counted
+
+
+class Delivery(STOMPFrame):
+    """A MESSAGE together with what is needed to settle it.
+
+    Attributes:
+        epoch: the number of the connection it came over.
+        settlement: what became of it; None until then.
+    """
+
+    __slots__ = ("epoch", "settlement")
+
+    epoch: int
+    settlement: Settlement | None
+
+    @property
+    def id(self) -> str:
+        """The ``message-id`` header."""
+        return self.Headers.get("message-id", "")
+
+    @property
+    def destination(self) -> str:
+        """The ``destination`` header: where the message was sent."""
+        return self.Headers.get("destination", "")
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker says that it delivered this message before."""
+        return self.Headers.get("redelivered") == "true"
+
+    @property
+    def reply_to(self) -> str | None:
+        """Where an answer is expected, or None."""
+        return self.Headers.get("reply-to")
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The ``correlation-id`` header, which belongs into an answer, or None."""
+        return self.Headers.get("correlation-id")
+
+    def _claim(self, settlement: Settlement) -> bool:
+        """Whether this settlement is to be sent: only the first one is."""
+        if self.settlement is None:
+            self.settlement = settlement
+            return True
+        logger.warning(
+            "message %s is %s already, so it is not %s too", self.id, self.settlement, settlement
+        )
+        return False
+
+    def _stale(self, why: str) -> StaleMessageError:
+        """It cannot be settled any more; the exception that says so."""
+        self.settlement = Settlement.STALE
+        return StaleMessageError(
+            f"message {self.id} of {self.destination} cannot be settled, because {why}: "
+            "the broker delivers it again"
+        )
+
+    def __repr__(self) -> str:
+        """The frame, and what became of it."""
+        shown = super().__repr__().removeprefix("<STOMPFrame MESSAGE").removesuffix(">")
+        return f"<Message{shown} {self.settlement or 'unsettled'}>"
+
+
+class Settler(Protocol):
+    """What a message needs of the subscription it came from."""
+
+    def ack(self, message: Message, transaction: str | None) -> None:
+        """Acknowledge a message."""
+
+    def nack(
+        self,
+        message: Message,
+        requeue: bool,
+        delay: float | None,
+        reason: str | None,
+        transaction: str | None,
+    ) -> None:
+        """Refuse a message."""
+
+    def _reply(
+        self,
+        message: Message,
+        body: bytes,
+        headers: Mapping[str, HeaderValue],
+        transaction: str | None,
+    ) -> None:
+        """Answer a message."""
+
+
+class Message(Delivery):
+    """A message of a subscription's handle.
+
+    As a context manager it is acknowledged at the end of the block, and refused when an exception
+    leaves it. One that is settled inside the block is left alone.
+    """
+
+    __slots__ = ("_settler",)
+
+    _settler: Settler
+
+    @classmethod
+    def _delivered(cls, frame: STOMPFrame, epoch: int, settler: Settler) -> Message:
+        """A message from the frame that was read. The frame is used up: nothing is copied."""
+        message = cls.__new__(cls)
+        message.Command = frame.Command
+        message.Headers = frame.Headers
+        message.Body = frame.Body
+        message.epoch = epoch
+        message.settlement = None
+        message._settler = settler
+        return message
+
+    def ack(self, transaction: str | None = None) -> None:
+        """Acknowledge the message. Once it is settled this does nothing but log a warning.
+
+        Args:
+            transaction: id of the transaction that the ACK belongs to.
+
+        Raises:
+            StaleMessageError: its connection or subscription has ended; nothing was sent.
+            STOMPTimeout: the broker takes nothing; nothing was sent.
+            UnsupportedByBroker: the broker would ignore the transaction.
+        """
+        self._settler.ack(self, transaction)
+
+    def nack(
+        self,
+        requeue: bool = True,
+        delay: float | None = None,
+        reason: str | None = None,
+        transaction: str | None = None,
+    ) -> None:
+        """Refuse the message. Once it is settled this does nothing but log a warning.
+
+        Args:
+            requeue: whether it is to be delivered again; if not, it is for the dead letters.
+            delay: seconds until then, where the broker knows such a thing.
+            reason: why, likewise.
+            transaction: id of the transaction that the NACK belongs to.
+
+        Raises:
+            StaleMessageError: its connection or subscription has ended; nothing was sent.
+            STOMPError: STOMP 1.0 has no NACK.
+            STOMPTimeout: the broker takes nothing; nothing was sent.
+            UnsupportedByBroker: this broker would lose the message, or ignore the transaction.
+        """
+        self._settler.nack(self, requeue, delay, reason, transaction)
+
+    def reply(
+        self,
+        body: bytes | str = b"",
+        headers: Mapping[str, HeaderValue] = {},
+        transaction: str | None = None,
+        *,
+        json: object = NOTHING,
+    ) -> None:
+        """Answer the message: send to its ``reply-to``, with its ``correlation-id``.
+
+        That settles nothing: acknowledge the message beside it, as any other.
+
+        >>> request.reply(request.text.upper())  # doctest: +SKIP
+
+        Args:
+            body: body of the answer; text is encoded as UTF-8.
+            headers: more headers.
+            transaction: id of the transaction that the answer belongs to.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+
+        Raises:
+            STOMPConnectionError: there is no connection; nothing was sent.
+            STOMPTimeout: the broker takes nothing; nothing was sent.
+            TypeError: the body is of the wrong kind.
+            ValueError: the message asks for no reply, or a header cannot be sent.
+        """
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        self._settler._reply(self, as_body(body), headers, transaction)
+
+    def __enter__(self) -> Self:
+        """The message itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Acknowledge; after an exception refuse, with its type as the reason."""
+        if self.settlement is not None:
+            return
+        try:
+            if kind is None:
+                self.ack()
+            else:
+                self.nack(reason=kind.__name__)
+        except StaleMessageError as stale:
+            # The broker has it back already, and there is nothing that the block could do now.
+            logger.warning("%s", stale)
+        except STOMPException as failure:
+            if error is None:
+                raise
+            logger.warning("message %s was not refused: %s", self.id, failure)
+
+
+def strip(messages: Iterable[Delivery], names: Iterable[str]) -> None:
+    """Take headers away that say nothing to a consumer, and would do harm if sent on."""
+    for message in messages:
+        for name in names:
+            message.Headers.pop(name, None)

@@ -1,0 +1,598 @@
+"""A subscription in hand: its messages one by one, in batches, or given to handlers.
+
+The invariants:
+
+* A handle lasts as long as it is wanted, over any number of connections, with one id.
+* Its messages wait in an inbox of its own. When a connection is lost, those that would have to be
+  settled leave it, because the broker has them back; those of mode ``auto`` stay.
+* A message is settled on the connection that brought it, or not at all.
+* Handlers run on worker threads of the handle. What one raises concerns its message only, unless
+  ``on_error`` says otherwise.
+* It ends in two steps: it gives no more messages; and, when handlers that are at work have settled
+  theirs, it says so to the broker. Else their messages would be done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from time import monotonic
+from types import TracebackType
+from typing import Literal, Self, cast
+
+from stompy.errors import (
+    StaleMessageError,
+    STOMPConnectionError,
+    STOMPError,
+    STOMPException,
+    STOMPTimeout,
+)
+from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.session.arguments import check_message, check_refusal, word_of
+from stompy.session.callbacks import check_done, check_plain
+from stompy.session.confirmations import Outcome
+from stompy.session.health import SubscriptionHealth
+from stompy.session.holding import SubscriptionReceipt
+from stompy.session.subscriptions import delivery_token, settlement_headers
+from stompy.session.timeouts import STARVING_SECONDS, nothing_came
+from stompy.session.wanted import WantedSubscription
+from stompy.sync.inbox import Inbox
+from stompy.sync.lifeline import Epoch, Lifeline
+from stompy.sync.message import Message, Settlement, strip
+from stompy.sync.replying import Replier
+from stompy.sync.worker import Worker
+
+logger = logging.getLogger("stompy")
+
+DRAIN_SECONDS = 5.0
+"""How long the end of a subscription waits for handlers that are at work."""
+
+
+class OnError(StrEnum):
+    """What becomes of a message whose handler raised."""
+
+    NACK = "nack"
+    """It is refused and delivered again."""
+    DEAD_LETTER = "dead-letter"
+    """It is refused for good."""
+    STOP = "stop"
+    """It is refused, and the subscription ends with the exception."""
+
+
+OnErrorWord = OnError | Literal["nack", "dead-letter", "stop"]
+"""The same as callers write it."""
+
+
+class Subscription(Replier):
+    """One subscription, as `STOMPClient.subscription` gives it. With ``with`` it ends there.
+
+    Attributes:
+        id: its id, the same on every connection.
+        destination: what it subscribes to.
+    """
+
+    def __init__(self, line: Lifeline, wanted: WantedSubscription) -> None:
+        self.id = wanted.id
+        self.destination = wanted.destination
+        self._wanted = wanted
+        self._auto = wanted.mode is AckMode.AUTO
+        self._line = line
+        self._inbox = Inbox(line.room.made_room)
+        self._patience: float | None = STARVING_SECONDS
+        self._lock = threading.Lock()
+        self._ended = False
+        self._reason: BaseException | None = None
+        self._workers: set[Worker] = set()
+        self._at_work = 0
+        self._leaves_for_good: bool | None = None  # what the last handler is to say to the broker
+        self._received = 0
+        self._of_before = 0  # of these, those of earlier connections that were not settled
+        self._settled = dict.fromkeys(Settlement, 0)
+        self._handler_errors = 0
+        self._last_error: BaseException | None = None
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    def get(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Args:
+            timeout: seconds; None waits for as long as the subscription lasts.
+
+        Raises:
+            STOMPConnectionError: the connection was lost, and nobody makes it again.
+            STOMPError: the subscription has ended.
+            STOMPTimeout: nothing came in time.
+        """
+        while True:
+            try:
+                frame = self._inbox.get(self._patience if timeout is None else timeout)
+                break
+            except STOMPTimeout:
+                if timeout is not None:
+                    raise STOMPTimeout(self._nothing_came(timeout)) from None
+                self._mind_credit()
+        if frame is None:
+            raise self._why_ended()
+        return cast("Message", frame)
+
+    def _mind_credit(self) -> None:
+        """Who waits without end behind its own prefetch is told of it, once."""
+        prefetch = self._wanted.prefetch_on(self._line.dialect)
+        if prefetch and self._unsettled() >= prefetch:
+            logger.warning("%s", self._nothing_came(self._patience))
+            self._patience = None
+
+    def _unsettled(self) -> int:
+        """How many messages were fetched and not settled, where each is settled by itself."""
+        if self._wanted.mode is not AckMode.CLIENT_INDIVIDUAL:
+            return 0
+        return self._received - len(self._inbox) - self._settled_once - self._of_before
+
+    def _nothing_came(self, timeout: float | None) -> str:
+        prefetch = self._wanted.prefetch_on(self._line.dialect)
+        return nothing_came([self.destination], timeout, self._unsettled(), prefetch)
+
+    @property
+    def _settled_once(self) -> int:
+        return self._settled[Settlement.ACKED] + self._settled[Settlement.NACKED]
+
+    def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
+        """Wait for a message, and take what else is there.
+
+        Args:
+            n: how many at most.
+            timeout: seconds to wait for the first one.
+
+        Returns:
+            From one to ``n`` messages.
+
+        Raises:
+            STOMPConnectionError: the connection was lost, and nobody makes it again.
+            STOMPError: the subscription has ended.
+            STOMPTimeout: nothing came in time.
+            ValueError: a batch of nothing.
+        """
+        if n < 1:
+            raise ValueError(f"a batch has one message or more, not {n}")
+        batch = [self.get(timeout)]
+        while len(batch) < n:
+            try:
+                frame = self._inbox.get(0)
+            except STOMPTimeout:
+                break
+            if frame is None:
+                break
+            batch.append(cast("Message", frame))
+        return batch
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages as they come, until `unsubscribe` or the client's end.
+
+        Raises:
+            STOMPError: the subscription has ended for another reason.
+        """
+        while True:
+            try:
+                while (frame := self._inbox.get(self._patience)) is not None:
+                    yield cast("Message", frame)
+                break
+            except STOMPTimeout:
+                self._mind_credit()
+        self._check_reason()
+
+    def handle(
+        self,
+        function: Callable[[Message], None],
+        concurrency: int = 1,
+        on_error: OnErrorWord = OnError.NACK,
+    ) -> None:
+        """Give each message to a function, until the subscription ends.
+
+        A message that the function has not settled is acknowledged when it returns, whatever it
+        returns. It runs on threads of its own and may call anything, also `unsubscribe`, which
+        then takes effect when all handlers have returned. Ctrl-C here ends the handlers, having
+        waited for those at work, and not the subscription: it can be handled again.
+
+        >>> def work(message: stompy.Message) -> None:  # doctest: +SKIP
+        ...     print(message.text)
+        >>> subscription.handle(work, concurrency=4)  # doctest: +SKIP
+
+        Args:
+            function: the handler.
+            concurrency: how many run at once.
+            on_error: what happens when it raises: ``nack`` refuses the message, with the name of
+                the exception as reason; ``dead-letter`` refuses it for good; ``stop`` refuses
+                it and ends the subscription.
+
+        Raises:
+            STOMPError: the subscription has ended before, or for a reason of its own.
+            TypeError: the function cannot be called, or would do nothing: one with ``async`` or
+                ``yield``.
+            ValueError: no such ``on_error``, or a concurrency below 1.
+            BaseException: with ``stop``: what the handler raised.
+        """
+        check_plain(
+            function, "a handler of the blocking client", "stompy.aio has a client that does"
+        )
+        if concurrency < 1:
+            raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
+        policy = word_of(OnError, on_error, "on_error")
+        if self._ended:
+            raise self._why_ended()
+        interrupted = threading.Event()
+        workers = [
+            Worker(
+                lambda: self._work(function, policy, interrupted),
+                f"stompy handler {number} of {self.id}",
+            )
+            for number in range(concurrency)
+        ]
+        self._line.working.add(self)
+        # Before they start: nobody must miss a handler that is quick.
+        self._workers.update(workers)
+        with self._lock:
+            self._at_work += concurrency
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.wait()
+            self._line.working.discard(self)
+        except BaseException:
+            # Ctrl-C here is not to leave handlers at work behind.
+            interrupted.set()
+            self._inbox.look_again()
+            deadline = monotonic() + DRAIN_SECONDS
+            for worker in workers:
+                worker.wait(max(0.0, deadline - monotonic()))
+            raise
+        self._check_reason()
+
+    def _work(
+        self,
+        function: Callable[[Message], object],
+        policy: OnError,
+        interrupted: threading.Event,
+    ) -> None:
+        while (frame := self._inbox.get_unless(interrupted.is_set)) is not None:
+            message = cast("Message", frame)
+            try:
+                answer = function(message)
+                if answer is not None:
+                    check_done(answer, function)
+            except BaseException as error:
+                self._failed(message, error, policy)
+            else:
+                self._finish(message)
+        with self._lock:
+            self._at_work -= 1
+            for_good = None
+            if not self._at_work:
+                for_good, self._leaves_for_good = self._leaves_for_good, None
+        if for_good is not None:
+            try:
+                self._leave(for_good)
+            except STOMPException as failure:
+                logger.warning("the broker was not told of the end of %s: %s", self, failure)
+
+    def _finish(self, message: Message) -> None:
+        if message.settlement is None:
+            try:
+                message.ack()
+            except (STOMPException, ValueError) as error:  # the latter: it names no delivery
+                logger.warning("message %s was not acknowledged: %s", message.id, error)
+
+    def _failed(self, message: Message, error: BaseException, policy: OnError) -> None:
+        with self._lock:
+            self._handler_errors += 1
+            self._last_error = error
+        logger.error(
+            "a handler of %s failed with message %s", self.destination, message.id, exc_info=error
+        )
+        if message.settlement is None:
+            try:
+                message.nack(requeue=policy is not OnError.DEAD_LETTER, reason=type(error).__name__)
+            except (STOMPException, ValueError) as failure:
+                logger.warning("message %s was not refused: %s", message.id, failure)
+        if policy is OnError.STOP:
+            self._reason = error
+            self.unsubscribe()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def unsubscribe(self, *, for_good: bool = False, timeout: float = DRAIN_SECONDS) -> None:
+        """End the subscription; harmless when repeated.
+
+        Handlers that are at work are waited for, so that what they do is acknowledged; called
+        by one of them, it takes effect when all have returned. What was not settled then goes back
+        to the broker, and what was not fetched is dropped here.
+
+        Args:
+            for_good: whether a durable subscription ends at the broker, too, instead of gathering
+                messages until somebody comes back to it.
+            timeout: seconds to wait for handlers. Those that take longer are named in the log.
+
+        Raises:
+            STOMPTimeout: the broker takes nothing.
+            UnsupportedByBroker: it has no durable subscriptions.
+        """
+        if not self._end(None):
+            return
+        if self._auto:
+            # Nothing will be settled, and what still comes would be lost.
+            self._leave(for_good)
+        elif threading.current_thread() in self._workers:
+            with self._lock:
+                self._leaves_for_good = for_good
+            return
+        try:
+            self._excuse()
+            self._drain(monotonic() + timeout)
+        finally:
+            if not self._auto:
+                self._leave(for_good)
+
+    def _leave(self, for_good: bool) -> None:
+        """Say to the broker that it has ended."""
+        line = self._line
+        epoch = line.unwant(self.id)
+        line.room.close_box(self.id)
+        if epoch is None or not epoch.link.is_open:
+            return
+        link = epoch.link
+        farewells = self._wanted.farewells_for(epoch.dialect, line.client_id, for_good=for_good)
+        try:
+            for headers in farewells:
+                link.send(link.protocol.send("UNSUBSCRIBE", headers))
+        except STOMPConnectionError:
+            logger.debug("subscription %s ended with its connection", self.id)
+
+    def _withdraw(self) -> None:
+        """End what the broker was never told of."""
+        self._end(None)
+        self._line.unwant(self.id)
+        self._line.room.close_box(self.id)
+
+    def __enter__(self) -> Self:
+        """The handle itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unsubscribe."""
+        try:
+            self.unsubscribe()
+        except STOMPException:
+            if error is None:
+                raise
+
+    def _why_ended(self) -> BaseException:
+        if self._reason is not None:
+            return self._reason
+        return STOMPError(f"the subscription to {self.destination} has ended")
+
+    def _check_reason(self) -> None:
+        if self._reason is not None:
+            raise self._reason
+
+    def health(self) -> SubscriptionHealth:
+        """How the subscription is."""
+        settled = self._settled
+        return SubscriptionHealth(
+            id=self.id,
+            destination=self.destination,
+            active=not self._ended
+            and self._line.is_ready
+            and not self._line.wanted.is_put_off(self.id),
+            received=self._received,
+            waiting=len(self._inbox),
+            acked=settled[Settlement.ACKED],
+            nacked=settled[Settlement.NACKED],
+            stale=settled[Settlement.STALE],
+            handler_errors=self._handler_errors,
+            last_error=self._last_error,
+        )
+
+    def __repr__(self) -> str:
+        """Id, destination and state."""
+        return f"<Subscription {self.id} {self.destination} {'ended' if self._ended else 'open'}>"
+
+    # -- for the lifeline and the mail room --------------------------------------------------
+
+    def _subscribe(self, timeout: float) -> None:
+        """Ask the broker, and wait for its word; without a connection the next one will do it.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it has no such subscriptions.
+            ValueError: a header that cannot be sent.
+        """
+        line = self._line
+        line.room.open_box(self.id, self)
+        try:
+            epoch = line.want(self._wanted, None, self)
+            receipt = None if epoch is None else self._ask(epoch)
+        except BaseException:
+            self._withdraw()
+            raise
+        if receipt is None or epoch is None:
+            return
+        try:
+            what = f"the broker did not confirm the subscription to {self.destination}"
+            line.confirmed(epoch, [receipt], timeout, what)
+            if receipt.outcome is Outcome.REJECTED or not line.supervised:
+                receipt.check()
+        except BaseException:
+            self.unsubscribe()
+            raise
+
+    def _ask(self, epoch: Epoch) -> SubscriptionReceipt | None:
+        """Send SUBSCRIBE; None when the next connection will."""
+        try:
+            return self._line.ask(epoch, self._wanted)
+        except STOMPConnectionError:
+            if not self._line.supervised:
+                raise
+            return None
+
+    @property
+    def _full(self) -> bool:
+        """Whether so much waits that the reader should."""
+        return self._inbox.full
+
+    @property
+    def _overfull(self) -> bool:
+        """Whether the reader should even if somebody waits for an answer."""
+        return self._inbox.overfull
+
+    @property
+    def _waiting(self) -> int:
+        """How many messages came and were not fetched yet."""
+        return len(self._inbox)
+
+    def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
+        """Take what the I/O thread has read."""
+        if self._ended:
+            return
+        messages = [Message._delivered(frame, epoch, self) for frame in frames]
+        if self._line.dialect.passed_on:
+            strip(messages, self._line.dialect.passed_on)
+        if self._auto:
+            for message in messages:
+                message.settlement = Settlement.ACKED
+        self._received += len(messages)
+        self._inbox.put(messages, sum([len(message.Body) for message in messages]))
+
+    def _lost(self, reason: STOMPError | None) -> None:
+        """The connection was lost, and another one will follow."""
+        if not self._auto:
+            self._inbox.discard()
+            self._of_before = self._received - self._settled_once
+
+    def _put_off(self, reason: STOMPException) -> None:
+        """The broker does not give the subscription back yet."""
+        self._last_error = reason
+
+    def _end(self, reason: STOMPException | None) -> bool:
+        """Give no more messages; false if that is so already."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+            if reason is not None and self._reason is None:
+                self._reason = self._last_error = reason
+        if reason is None or not self._auto:
+            self._inbox.discard()
+        self._inbox.end()
+        return True
+
+    def _after_fork(self, reason: STOMPException) -> None:
+        """In a child process: the messages belong to the parent."""
+        self._lock = threading.Lock()
+        self._ended = True
+        self._reason = reason
+        self._inbox.after_fork()
+
+    def _excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+        here = threading.current_thread()
+        if isinstance(here, Worker):
+            self._workers.discard(here)
+
+    def _drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work, and say if there is no end to it."""
+        workers = tuple(self._workers)
+        for worker in workers:
+            worker.wait(max(0.0, deadline - monotonic()))
+        late = sum(not worker.is_over for worker in workers)
+        if late:
+            logger.warning(
+                "%d of the handlers of %s did not come to an end in time; what they are doing "
+                "will not be acknowledged, and is done again",
+                late,
+                self.destination,
+            )
+
+    # -- settling ----------------------------------------------------------------------------
+
+    def ack(self, message: Message, transaction: str | None = None) -> None:
+        """Acknowledge a message; see `Message.ack`."""
+        if self._auto:
+            return
+        if message.__class__ is not Message:
+            check_message(message)
+        if message.settlement is not None:
+            message._claim(Settlement.ACKED)
+            return
+        epoch = self._epoch_of(message)
+        epoch.dialect.check_settlement(transaction)
+        self._settle(epoch, message, "ACK", Settlement.ACKED, {}, transaction)
+
+    def nack(
+        self,
+        message: Message,
+        requeue: bool = True,
+        delay: float | None = None,
+        reason: str | None = None,
+        transaction: str | None = None,
+    ) -> None:
+        """Refuse a message; see `Message.nack`."""
+        check_message(message)
+        check_refusal(requeue, delay)
+        if message.settlement is not None:  # in mode ``auto`` it always is
+            message._claim(Settlement.NACKED)
+            return
+        epoch = self._epoch_of(message)
+        epoch.dialect.check_settlement(transaction)
+        more = epoch.dialect.nack_headers(requeue, delay, reason)
+        self._settle(epoch, message, "NACK", Settlement.NACKED, more, transaction)
+
+    def _epoch_of(self, message: Message) -> Epoch:
+        epoch = self._line.current(message.epoch)
+        if epoch is None:
+            raise self._stale(message, "its connection is gone")
+        if self.id not in self._line.wanted:
+            raise self._stale(message, "its subscription has ended")
+        return epoch
+
+    def _stale(self, message: Message, why: str) -> StaleMessageError:
+        with self._lock:
+            self._settled[Settlement.STALE] += 1
+        return message._stale(why)
+
+    def _settle(
+        self,
+        epoch: Epoch,
+        message: Message,
+        command: str,
+        settlement: Settlement,
+        more: dict[str, str],
+        transaction: str | None,
+    ) -> None:
+        link = epoch.link
+        version = link.protocol.version
+        headers = settlement_headers(version, command, delivery_token(version, message.Headers))
+        if transaction is not None:
+            self._line.sending_in(transaction)
+            headers["transaction"] = transaction
+        message.settlement = settlement
+        try:
+            link.send(link.protocol.send(command, headers | more))
+        except STOMPConnectionError as error:
+            raise self._stale(message, "its connection is gone") from error
+        except BaseException:
+            message.settlement = None
+            raise
+        with self._lock:
+            self._settled[settlement] += 1
+        if transaction is not None:
+            self._line.transactions.settled(transaction, message)

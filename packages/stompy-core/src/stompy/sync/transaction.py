@@ -1,0 +1,319 @@
+"""A transaction: what is sent through it takes effect at COMMIT, or never.
+
+It begins with `stompy.client.STOMPClient.transaction` and ends once, by commit or abort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Literal, Protocol, Self, overload
+
+from stompy.errors import STOMPError, STOMPException
+from stompy.protocol.frame import STOMPFrame
+from stompy.session.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
+from stompy.session.commands import HeaderValue, merged
+
+
+class TransactionClient(Protocol):
+    """What a transaction needs of its client."""
+
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        transaction: str | None = None,
+        receipt: bool | str = False,
+    ) -> str | None:
+        """Send a frame."""
+
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = False,
+        transaction: str | None = None,
+        *,
+        json: object = NOTHING,
+    ) -> str | None:
+        """Send a message."""
+
+    def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Acknowledge a message."""
+
+    def nack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Refuse a message."""
+
+    def recv(
+        self, timeout: float | None = None, transaction: str | None = None
+    ) -> STOMPFrame | None:
+        """Receive a message."""
+
+    def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
+        """Wait for a receipt."""
+
+
+class STOMPTransaction:
+    """A transaction that has begun.
+
+    As a context manager it commits at the end and waits until the broker has confirmed that, or
+    aborts when an exception leaves the block.
+
+    Attributes:
+        id: the transaction id.
+    """
+
+    def __init__(self, client: TransactionClient, txn_id: str) -> None:
+        self.id = txn_id
+        self._client = client
+        self._outcome: str | None = None
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: Literal[False] = ...,
+        *,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        *,
+        receipt: Literal[True] | str,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = ...,
+        id: str | None = ...,
+        headers: Mapping[str, HeaderValue] = ...,
+        receipt: bool | str = ...,
+        *,
+        json: object = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
+
+    def message(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        *,
+        json: object = NOTHING,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a message within the transaction; arguments as for `STOMPClient.message`.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        self._check_open()
+        if kv_headers:
+            TRANSACTION_MESSAGE.check(kv_headers)
+            headers = merged(headers, kv_headers)
+        return self._client.message(destination, body, id, headers, receipt, self.id, json=json)
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        receipt: Literal[False] = ...,
+        **kv_headers: HeaderValue,
+    ) -> None: ...
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        *,
+        receipt: Literal[True] | str,
+        **kv_headers: HeaderValue,
+    ) -> str: ...
+
+    @overload
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = ...,
+        body: bytes | str = ...,
+        receipt: bool | str = ...,
+        **kv_headers: HeaderValue,
+    ) -> str | None: ...
+
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = {},
+        body: bytes | str = b"",
+        receipt: bool | str = False,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a frame within the transaction; arguments as for `STOMPClient.send`.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        self._check_open()
+        if kv_headers:
+            TRANSACTION_SEND.check(kv_headers)
+            headers = merged(headers, kv_headers)
+        return self._client.send(command, headers, body, self.id, receipt)
+
+    def recv(self, timeout: float | None = None) -> STOMPFrame | None:
+        """Receive the next message; an automatic ACK becomes part of the transaction.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the transaction has ended, or the broker sent ERROR.
+        """
+        self._check_open()
+        return self._client.recv(timeout, self.id)
+
+    def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Acknowledge a message within the transaction.
+
+        Args:
+            ack_id: the message, or its ``ack`` header.
+            transaction: may only be this transaction's id.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+            ValueError: it is another one's id.
+        """
+        self._check_open()
+        if transaction not in (None, self.id):
+            raise ValueError(f"this is transaction {self.id!r}, not {transaction!r}")
+        self._client.ack(ack_id, self.id)
+
+    def nack(self, ack_id: str | STOMPFrame) -> None:
+        """Refuse a message within the transaction.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        self._check_open()
+        self._client.nack(ack_id, self.id)
+
+    @overload
+    def commit(
+        self,
+        receipt: Literal[False] | None = ...,
+    ) -> None: ...
+
+    @overload
+    def commit(
+        self,
+        receipt: Literal[True] | str,
+    ) -> str: ...
+
+    @overload
+    def commit(
+        self,
+        receipt: bool | str | None,
+    ) -> str | None: ...
+
+    def commit(self, receipt: bool | str | None = None) -> str | None:
+        """Make everything take effect at once.
+
+        Args:
+            receipt: a receipt id to ask for, or True for a new one.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        return self._end("COMMIT", receipt)
+
+    @overload
+    def abort(
+        self,
+        receipt: Literal[False] | None = ...,
+    ) -> None: ...
+
+    @overload
+    def abort(
+        self,
+        receipt: Literal[True] | str,
+    ) -> str: ...
+
+    @overload
+    def abort(
+        self,
+        receipt: bool | str | None,
+    ) -> str | None: ...
+
+    def abort(self, receipt: bool | str | None = None) -> str | None:
+        """Undo everything; messages acknowledged in the transaction are delivered again.
+
+        Args:
+            receipt: a receipt id to ask for, or True for a new one.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            STOMPError: the transaction has ended, or there is no connection.
+        """
+        return self._end("ABORT", receipt)
+
+    def _end(self, command: str, receipt: bool | str | None) -> str | None:
+        self._check_open()
+        asked = self._client.send(command, {}, b"", self.id, receipt or False)
+        self._outcome = command
+        return asked
+
+    def _check_open(self) -> None:
+        if self._outcome is not None:
+            raise STOMPError(f"transaction {self.id!r} has ended with {self._outcome}")
+
+    def __enter__(self) -> Self:
+        """The transaction itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Commit and wait for the receipt; abort after an exception."""
+        if self._outcome is not None:
+            return
+        if error is None:
+            receipt = self.commit(receipt=True)
+            assert receipt is not None
+            self._client.wait_for_receipt(receipt)
+            return
+        # Without a connection the broker has undone it already.
+        with suppress(STOMPException):
+            self.abort()
+
+    def __repr__(self) -> str:
+        """Id and state."""
+        return f"<STOMPTransaction {self.id} {self._outcome or 'open'}>"

@@ -1,0 +1,1 @@
+"""Where data comes from: a broker, or a recording of one."""

@@ -1,0 +1,1 @@
+"""What is shown of a row, and how: columns, order, words. Pure."""

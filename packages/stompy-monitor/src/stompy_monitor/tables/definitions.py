@@ -1,0 +1,371 @@
+"""The tables: their columns, the order of their rows, and what they say when empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from stompy_monitor.model.rows import Row
+from stompy_monitor.tables import columns as c
+from stompy_monitor.tables.columns import Column, Rank
+
+_A, _N, _W, _C = Rank.ALWAYS, Rank.NORMAL, Rank.WIDE, Rank.CHOSEN
+
+
+@dataclass(frozen=True)
+class View:
+    """One table.
+
+    Attributes:
+        name: for ``:name`` and ``--view``.
+        title: on its tab.
+        kind: which rows of the model.
+        key: the number key that opens it; nothing for those that go by name only.
+        columns: all that it can show, in their order.
+        order: names of columns, each with whether the largest come first.
+        empty: what stands there when there is no row.
+        only: which rows belong here at all; None = all.
+        follows: whether its top is what is read, so that a cursor there stays there.
+    """
+
+    name: str
+    title: str
+    kind: str
+    key: str
+    columns: tuple[Column, ...]
+    order: tuple[tuple[str, bool], ...]
+    empty: str
+    only: Callable[[Row], bool] | None = None
+    follows: bool = False
+
+    def column(self, name: str) -> Column | None:
+        """A column by its name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def shown(self, width: int, chosen: frozenset[str] | None = None) -> tuple[Column, ...]:
+        """The columns for a terminal of some width, or those that were chosen."""
+        if chosen is not None:
+            return tuple(col for col in self.columns if col.name in chosen or col.name == "alarm")
+        return tuple(column for column in self.columns if column.rank <= width)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that a filter may use."""
+        return frozenset(column.name for column in self.columns)
+
+
+QUEUES: Final = View(
+    "queues",
+    "Queues",
+    "queues",
+    "2",
+    (
+        c.mark(),
+        c.queue_name(),
+        c.count("ready", "READY", _A),
+        c.count("unacked", "UNACKED", _A),
+        c.count("consumers", "CONS", _A, 5),
+        c.rate("in", "IN/s", _A),
+        c.rate("out", "OUT/s", _N),
+        c.rate("ack", "ACK/s", _W),
+        c.age("oldest_ms", "OLDEST", _A),
+        c.drain(_N),
+        c.trouble("redelivered", "REDEL", _W),
+        c.trouble("dead_lettered", "DEAD", _N),
+        c.count("expired", "EXP", _C, 6),
+        c.size("bytes", "BYTES", _W),
+        c.queue_state(_W),
+        c.count("delayed", "DELAYED", _W),
+        c.trouble("dropped", "DROPPED", _C),
+        c.count("removed", "REMOVED", _C),
+        c.flag("durable", "DURABLE", _C),
+        c.text("backlog_of", "BACKLOG OF", 18, _C),
+        c.text("policy", "POLICY", 12, _C),
+        c.instant("last_in_at", "LAST IN"),
+        c.instant("created_at", "CREATED"),
+        c.trend("trend", "TREND", _N),
+        c.reason(_N),
+    ),
+    (("alarm", True), ("ready", True)),
+    "no queues yet; try: stompy send /queue/hello hi",
+)
+
+DEAD: Final = View(
+    "dead",
+    "Dead",
+    "dead",
+    "3",
+    (
+        c.mark(),
+        c.text("queue", "DEAD-LETTER QUEUE", 0, _A),
+        c.text("origin", "ORIGIN", 24, _A),
+        c.text("reason", "CAUSE", 22, _A),
+        c.count("count", "COUNT", _A),
+        c.age("oldest_ms", "OLDEST", _N),
+        c.instant("newest_at", "NEWEST", _W),
+        c.size("bytes", "BYTES", _W),
+    ),
+    (("count", True),),
+    "no dead letters",
+)
+
+TOPICS: Final = View(
+    "topics",
+    "Topics",
+    "topics",
+    "4",
+    (
+        c.mark(),
+        c.text("name", "NAME", 0, _A),
+        c.count("subscribers", "SUBS", _A, 6),
+        c.count("durable_subscribers", "DURABLE", _A),
+        c.rate("in", "IN/s", _A),
+        c.rate("out", "OUT/s", _A),
+        c.count("in_msgs", "IN", _N, 8),
+        c.count("out_msgs", "OUT", _N, 8),
+        c.instant("last_in_at", "LAST IN", _N),
+    ),
+    (("in", True),),
+    "no topics yet; try: stompy listen '/topic/>'",
+)
+
+CONNECTIONS: Final = View(
+    "connections",
+    "Conns",
+    "connections",
+    "5",
+    (
+        c.mark(),
+        c.ident("id", "ID", 7, _A),
+        c.text("client", "CLIENT", 0, _A),
+        c.text("user", "USER", 12, _A),
+        c.text("client_id", "CLIENT-ID", 14, _C),
+        c.text("peer", "PEER", 21, _W),
+        c.text("protocol", "VER", 4, _N),
+        c.flag("tls", "TLS", _N),
+        c.flag("ws", "WS", _C),
+        c.text("state", "STATE", 9, _A),
+        c.count("subscriptions", "SUBS", _N, 5),
+        c.count("transactions", "TX", _N, 4),
+        c.count("unacked", "UNACKED", _N),
+        c.rate("in", "IN/s", _A),
+        c.rate("out", "OUT/s", _A),
+        c.size("pending_bytes", "PENDING", _N),
+        c.age("idle_ms", "IDLE", _N),
+        c.instant("connected_at", "SINCE", _W),
+        c.text("listener", "LISTENER", 22, _C),
+        c.reason(_W),
+    ),
+    (("alarm", True), ("pending_bytes", True), ("out", True)),
+    "nobody is connected but us (H shows us)",
+)
+
+SUBSCRIPTIONS: Final = View(
+    "subscriptions",
+    "Subs",
+    "subscriptions",
+    "6",
+    (
+        c.mark(),
+        c.ident("id", "ID", 10, _W),
+        c.text("client", "CLIENT", 16, _A),
+        c.ident("connection", "CONN", 8, _C),
+        c.text("user", "USER", 10, _N),
+        c.text("destination", "DESTINATION", 0, _A),
+        c.ack_mode(),
+        c.count("prefetch", "PREF", _N, 6),
+        c.count("pending", "PENDING", _A),
+        c.count("unacked", "UNACKED", _A),
+        c.rate("out", "OUT/s", _A),
+        c.rate("rate.ack", "ACK/s", _W),
+        c.age("oldest_unacked_ms", "OLDEST", _A),
+        c.standing(_A),
+        c.text("durable_name", "DURABLE", 12, _W),
+        c.trouble("dropped", "DROPPED", _W),
+        c.trouble("nacked", "NACKED", _W),
+        c.instant("created_at", "SINCE"),
+    ),
+    (("stuck", True), ("alarm", True), ("oldest_unacked_ms", True)),
+    "nobody is subscribed",
+)
+
+DURABLE: Final = View(
+    "durable",
+    "Durable",
+    "durable",
+    "7",
+    (
+        c.mark(),
+        c.text("name", "NAME", 26, _A),
+        c.text("destination", "DESTINATION", 0, _A),
+        c.flag("online", "ONLINE", _A),
+        c.flag("shared", "SHARED", _W),
+        c.count("pending", "PENDING", _A),
+        c.count("unacked", "UNACKED", _N),
+        c.trouble("dropped", "DROPPED", _N),
+        c.text("queue", "BACKLOG", 24, _C),
+        c.size("bytes", "BYTES", _N),
+        c.instant("last_online_at", "OFFLINE SINCE", _N),
+        c.instant("expires_at", "EXPIRES", _W),
+    ),
+    (("pending", True),),
+    "no durable subscriptions",
+)
+
+TRANSACTIONS: Final = View(
+    "transactions",
+    "Tx",
+    "transactions",
+    "8",
+    (
+        c.mark(),
+        c.ident("id", "ID", 7, _N),
+        c.text("transaction", "NAME", 14, _A),
+        c.text("client", "CLIENT", 16, _A),
+        c.ident("connection", "CONN", 8, _C),
+        c.text("user", "USER", 10, _N),
+        c.age("age_ms", "AGE", _A),
+        c.count("sends", "SENDS", _A),
+        c.count("acks", "ACKS", _A),
+        c.count("nacks", "NACKS", _W),
+        c.size("bytes", "BYTES", _N),
+        c.destinations(),
+        c.instant("last_frame_at", "LAST FRAME", _W),
+        c.reason(_N),
+    ),
+    (("age_ms", True),),
+    "no transaction is open",
+)
+
+EVENTS: Final = View(
+    "events",
+    "Events",
+    "events",
+    "9",
+    (
+        c.instant("at", "TIME", _A),
+        c.severity(),
+        c.text("who", "WHO", 18, _A),
+        c.text("type", "EVENT", 22, _A),
+        c.text("user", "USER", 10, _W),
+        c.ident("connection", "CONN", 8, _W),
+        c.text("subject", "WHAT", 0, _A),
+        c.text("reason", "REASON", 28, _N),
+        c.count("number", "#", _C),
+    ),
+    (("number", True),),
+    "nothing has happened yet",
+    follows=True,
+)
+
+MESSAGES: Final = View(
+    "messages",
+    "Messages",
+    "messages",
+    "",
+    (
+        c.count("position", "#", _A, 6),
+        c.text("message_id", "ID", 22, _N),
+        c.text("state", "STATE", 10, _A),
+        c.age("age_ms", "AGE", _A),
+        c.size("size", "SIZE", _A),
+        c.count("deliveries", "DELIV", _A),
+        c.text("content_type", "TYPE", 18, _N),
+        c.text("preview", "BODY", 0, _A),
+    ),
+    (("position", False),),
+    "no messages here",
+)
+
+
+def _top(
+    name: str,
+    title: str,
+    kind: str,
+    cols: tuple[Column, ...],
+    by: str,
+    empty: str,
+    only: Callable[[Row], bool] | None = None,
+) -> View:
+    """A short list for the overview."""
+    order = ((by, True),)
+    return View(name, title, kind, "", (c.mark(), *cols), order, empty, only, follows=True)
+
+
+PROBLEMS: Final = _top(
+    "problems",
+    "Alarms",
+    "problems",
+    (c.text("name", "ALARM", 0, _A), c.plain_reason()),
+    "alarm",
+    "no alarm",
+)
+DEEPEST: Final = _top(
+    "deepest",
+    "Deepest queues",
+    "queues",
+    (
+        c.text("name", "QUEUE", 0, _A),
+        c.count("ready", "READY", _A),
+        c.trend("trend", "TREND", _A, 8),
+    ),
+    "ready",
+    "no queues yet",
+)
+GROWING: Final = _top(
+    "growing",
+    "Fastest growing",
+    "queues",
+    (c.text("name", "QUEUE", 0, _A), c.rate("growth", "+/s", _A), c.age("oldest_ms", "OLDEST", _A)),
+    "growth",
+    "no queue grows",
+    only=lambda row: row.number("growth") > 0,
+)
+SLOWEST: Final = _top(
+    "slowest",
+    "Slowest subscriptions",
+    "subscriptions",
+    (
+        c.text("destination", "SUBSCRIPTION", 0, _A),
+        c.text("client", "CLIENT", 12, _A),
+        c.count("unacked", "UNACKED", _A),
+        c.age("oldest_unacked_ms", "OLDEST", _A),
+    ),
+    "oldest_unacked_ms",
+    "nobody is subscribed",
+)
+OPEN: Final = _top(
+    "open",
+    "Oldest transactions",
+    "transactions",
+    (
+        c.text("transaction", "TRANSACTION", 0, _A),
+        c.text("client", "CLIENT", 14, _A),
+        c.age("age_ms", "AGE", _A),
+    ),
+    "age_ms",
+    "no transaction is open",
+)
+LATEST: Final = _top(
+    "latest",
+    "Events",
+    "events",
+    (c.instant("at", "TIME", _A), c.text("who", "WHO", 16, _A), c.text("type", "EVENT", 0, _A)),
+    "at",
+    "nothing has happened yet",
+)
+TOPS: Final = (PROBLEMS, DEEPEST, GROWING, SLOWEST, OPEN, LATEST)
+"""The lists of the overview."""
+
+TABLES: Final = (
+    QUEUES,
+    DEAD,
+    TOPICS,
+    CONNECTIONS,
+    SUBSCRIPTIONS,
+    DURABLE,
+    TRANSACTIONS,
+    EVENTS,
+)
+BY_NAME: Final = {view.name: view for view in TABLES}

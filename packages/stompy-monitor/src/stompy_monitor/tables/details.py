@@ -1,0 +1,432 @@
+"""One row in full: its facts in words, and the rows that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stompy_monitor import formats
+from stompy_monitor.model.model import SUBJECTS
+from stompy_monitor.model.rows import Row
+from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables.definitions import View
+
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Related:
+    """A table beside the facts.
+
+    Attributes:
+        title: over it.
+        view: its columns.
+        belongs: given the row, which others belong to it.
+    """
+
+    title: str
+    view: View
+    belongs: Callable[[Row], Callable[[Row], bool]]
+
+
+def _where(name: str, of: str) -> Callable[[Row], Callable[[Row], bool]]:
+    """The rows whose field ``name`` is the ``of`` of this one."""
+
+    def belongs(row: Row) -> Callable[[Row], bool]:
+        wanted = row.value(of)
+        return lambda other: other.value(name) == wanted
+
+    return belongs
+
+
+def _event_about(row: Row) -> Callable[[Row], bool]:
+    wanted = row.text("id") or row.text("destination")
+
+    def names_it(event: Row) -> bool:
+        whole = event.value("detail")
+        subjects = [whole.get(name) for name in SUBJECTS] if isinstance(whole, dict) else []
+        return wanted == event.text("connection") or wanted in subjects
+
+    return names_it
+
+
+def _of_topic(row: Row) -> Callable[[Row], bool]:
+    """The subscriptions that get what is published to a topic, by pattern too."""
+    words = row.key.split(".")
+    return lambda other: _fits(other.text("destination").removeprefix("/topic/").split("."), words)
+
+
+def _fits(pattern: list[str], words: list[str]) -> bool:
+    for number, part in enumerate(pattern):
+        if part in (">", "#"):
+            return True
+        if number >= len(words) or part not in ("*", words[number]):
+            return False
+    return len(pattern) == len(words)
+
+
+def _of_the_broker(event: Row) -> bool:
+    return event.text("type").startswith(("broker.", "auth.", "admin."))
+
+
+RELATED: dict[str, tuple[Related, ...]] = {
+    "queues": (
+        Related("Consumers", views.SUBSCRIPTIONS, _where("destination", "destination")),
+        Related("Events", views.EVENTS, _event_about),
+    ),
+    "topics": (
+        Related("Subscribers", views.SUBSCRIPTIONS, _of_topic),
+        Related("Durable subscriptions", views.DURABLE, _of_topic),
+    ),
+    "broker": (Related("Events", views.EVENTS, lambda row: _of_the_broker),),
+    "connections": (
+        Related("Subscriptions", views.SUBSCRIPTIONS, _where("connection", "id")),
+        Related("Transactions", views.TRANSACTIONS, _where("connection", "id")),
+        Related("Events", views.EVENTS, _event_about),
+    ),
+    "subscriptions": (Related("Events", views.EVENTS, _event_about),),
+    "durable": (Related("Subscribers", views.SUBSCRIPTIONS, _where("durable_name", "name")),),
+    "transactions": (Related("Events", views.EVENTS, _event_about),),
+}
+"""The tables of each kind of detail."""
+
+
+def facts(row: Row) -> list[Fact]:
+    """What there is to say about a row, in the order in which it is read."""
+    told = _FACTS.get(row.table.kind)
+    if told is None:
+        return [(name, _plain(value)) for name, value in row.as_dict().items() if name != "detail"]
+    return [(label, show(row)) for label, show in told]
+
+
+def _plain(value: object) -> str:
+    if value is None or value in ("", [], {}):
+        return formats.UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "  ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    return str(value)
+
+
+def _number(name: str) -> Callable[[Row], str]:
+    return lambda row: f"{int(row.number(name)):,}"
+
+
+def _text(name: str) -> Callable[[Row], str]:
+    return lambda row: _plain(row.value(name))
+
+
+def _size(name: str) -> Callable[[Row], str]:
+    return lambda row: formats.size(row.number(name))
+
+
+def _age(name: str) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        value = row.value(name)
+        return formats.duration(value if isinstance(value, (int, float)) else None)
+
+    return show
+
+
+def _moment(name: str) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        value = row.value(name)
+        return formats.moment(value) if isinstance(value, (int, float)) and value else "–"
+
+    return show
+
+
+def _rates(row: Row) -> str:
+    names = [name for name in row.table.rate_names if "." not in name]
+    shown = [f"{name} {formats.rate(row.rates[row.table.rate_names[name]])}" for name in names]
+    return " ".join(shown)
+
+
+def _drain(row: Row) -> str:
+    value = row.value("drain_eta_ms")
+    known = value if isinstance(value, (int, float)) else None
+    return formats.drain(known, int(row.number("ready")))
+
+
+def _clients(row: Row) -> str:
+    found = row.value("connections")
+    keys = [str(key) for key in found] if isinstance(found, list) else []
+    return ", ".join(row.table.names.get(key, key) for key in keys) or formats.UNKNOWN
+
+
+def _queue_state(row: Row) -> str:
+    words = [
+        word
+        for name, word in (
+            ("paused", "deliveries paused"),
+            ("intake_paused", "takes nothing in"),
+            ("full", "full: senders wait"),
+        )
+        if row.value(name)
+    ]
+    return ", ".join(words) or "running"
+
+
+def _limits(row: Row) -> str:
+    parts = []
+    if row.number("max_length"):
+        parts.append(f"{int(row.number('max_length')):,} messages")
+    sizes = (row.number(name) for name in ("max_length_bytes", "max_bytes"))
+    parts += [formats.size(size) for size in sizes if size]
+    return ", ".join(parts) or "none of its own"
+
+
+def _beats(row: Row) -> str:
+    beat = row.value("heart_beat")
+    if not isinstance(beat, dict):
+        return formats.UNKNOWN
+    return f"in {formats.duration(beat.get('in_ms'))}, out {formats.duration(beat.get('out_ms'))}"
+
+
+def _most(row: Row) -> str:
+    limits = row.value("limits")
+    if not isinstance(limits, dict):
+        return formats.UNKNOWN
+    return f"{formats.number(limits.get('frames'))}, {formats.size(limits.get('bytes'))}"
+
+
+def _holdings(row: Row) -> str:
+    found = row.value("destinations")
+    held = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    lines = [
+        f"{item.get('name')}: {item.get('sends', 0)} sends, {item.get('acks', 0)} acks, "
+        f"{item.get('nacks', 0)} nacks, {formats.size(item.get('bytes', 0))}"
+        for item in held
+    ]
+    return "\n".join(lines) or "nothing yet"
+
+
+def _share(used: str, most: str, show: Callable[[float], str]) -> Callable[[Row], str]:
+    """How much of what there is; a mark of 0 is none."""
+
+    def told(row: Row) -> str:
+        limit = row.number(most)
+        part = f" of {show(limit)}, {formats.share(row.number(used) / limit)}" if limit else ""
+        return f"{show(row.number(used))}{part}"
+
+    return told
+
+
+def _listeners(row: Row) -> str:
+    found = row.value("listeners")
+    told = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    return "\n".join(f"{item.get('url')}: {item.get('clients')} clients" for item in told) or "none"
+
+
+def _own_alarms(row: Row) -> str:
+    found = row.value("alarms")
+    told = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    return (
+        "\n".join(
+            f"{item.get('name')} since {formats.moment(item.get('since'))}: {item.get('reason')}"
+            for item in told
+        )
+        or "none"
+    )
+
+
+def _lag(row: Row) -> str:
+    names = ("avg", "p99", "max")
+    return ", ".join(f"{name} {row.number(f'loop_lag_ms.{name}'):.1f} ms" for name in names)
+
+
+def _store(row: Row) -> str:
+    if row.text("store.kind") == "memory":
+        return "in memory"
+    trouble = row.text("store.trouble")
+    return f"{row.text('store.kind')}, {formats.size(row.number('store.bytes'))}" + (
+        f": {trouble}" if trouble else ""
+    )
+
+
+def _fsync(row: Row) -> str:
+    each = row.number("store.fsync_avg_ms")
+    return f"{formats.rate(row.number('store.fsync_per_s'))}/s, {each:.1f} ms each"
+
+
+def _free(row: Row) -> str:
+    value = row.value("disk_free_bytes")
+    return formats.size(value) if isinstance(value, (int, float)) else "no store"
+
+
+def _event_detail(row: Row) -> str:
+    detail = row.value("detail.detail")
+    told = detail if isinstance(detail, dict) else {}
+    return "\n".join(f"{name}: {_plain(value)}" for name, value in told.items()) or formats.UNKNOWN
+
+
+_FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
+    "queues": (
+        ("destination", _text("destination")),
+        ("state", _queue_state),
+        ("ready", _number("ready")),
+        ("unacked", _number("unacked")),
+        ("delayed", _number("delayed")),
+        ("size", _size("bytes")),
+        ("per second", _rates),
+        ("oldest", _age("oldest_ms")),
+        ("drains in", _drain),
+        ("consumers", _number("consumers")),
+        ("none since", _moment("idle_at")),
+        ("came in", _number("in_msgs")),
+        ("delivered", _number("out_msgs")),
+        ("acked", _number("acked")),
+        ("nacked", _number("nacked")),
+        ("redelivered", _number("redelivered")),
+        ("dead letters", _number("dead_lettered")),
+        ("expired", _number("expired")),
+        ("dropped", _number("dropped")),
+        ("taken out", _number("removed")),
+        ("durable", _text("durable")),
+        ("policy", _text("policy")),
+        ("limits", _limits),
+        ("dead letters in", _text("dlq")),
+        ("dead letters of", _text("dlq_of")),
+        ("backlog of", _text("backlog_of")),
+        ("created", _moment("created_at")),
+        ("last in", _moment("last_in_at")),
+    ),
+    "connections": (
+        ("id", _text("id")),
+        ("state", _text("state")),
+        ("peer", _text("peer")),
+        ("user", _text("user")),
+        ("role", _text("role")),
+        ("client-id", _text("client_id")),
+        ("version", _text("protocol")),
+        ("listener", _text("listener")),
+        ("tls", _text("tls")),
+        ("websocket", _text("ws")),
+        ("connected", _moment("connected_at")),
+        ("idle", _age("idle_ms")),
+        ("heart-beat", _beats),
+        ("per second", _rates),
+        ("messages in", _number("in_msgs")),
+        ("messages out", _number("out_msgs")),
+        ("bytes in", _size("in_bytes")),
+        ("bytes out", _size("out_bytes")),
+        ("unacked", _number("unacked")),
+        ("not yet written", _size("pending_bytes")),
+    ),
+    "subscriptions": (
+        ("id", _text("id")),
+        ("client's id", _text("subscription")),
+        ("client", _text("client")),
+        ("connection", _text("connection")),
+        ("user", _text("user")),
+        ("destination", _text("destination")),
+        ("ack", _text("ack")),
+        ("prefetch", _number("prefetch")),
+        ("pending", _number("pending")),
+        ("unacked", _number("unacked")),
+        ("oldest unacked", _age("oldest_unacked_ms")),
+        ("per second", _rates),
+        ("delivered", _number("delivered")),
+        ("acked", _number("acked")),
+        ("nacked", _number("nacked")),
+        ("dropped", _number("dropped")),
+        ("durable name", _text("durable_name")),
+        ("slow", _text("slow")),
+        ("stuck", _text("stuck")),
+        ("since", _moment("created_at")),
+    ),
+    "topics": (
+        ("topic", _text("name")),
+        ("subscribers", _number("subscribers")),
+        ("durable ones", _number("durable_subscribers")),
+        ("per second", _rates),
+        ("came in", _number("in_msgs")),
+        ("copies out", _number("out_msgs")),
+        ("last in", _moment("last_in_at")),
+    ),
+    "durable": (
+        ("name", _text("name")),
+        ("destination", _text("destination")),
+        ("subscriber", lambda row: "there" if row.value("online") else "nobody"),
+        ("connections", _clients),
+        ("shared", _text("shared")),
+        ("pending", _number("pending")),
+        ("unacked", _number("unacked")),
+        ("size", _size("bytes")),
+        ("dropped", _number("dropped")),
+        ("backlog", _text("queue")),
+        ("offline since", _moment("last_online_at")),
+        ("expires", _moment("expires_at")),
+    ),
+    "events": (
+        ("what", _text("type")),
+        ("level", _text("severity")),
+        ("when", _moment("at")),
+        ("who", _text("who")),
+        ("user", _text("user")),
+        ("connection", _text("connection")),
+        ("about", _text("subject")),
+        ("reason", _text("reason")),
+        ("detail", _event_detail),
+    ),
+    "broker": (
+        ("name", _text("name")),
+        ("version", _text("version")),
+        ("python", _text("python")),
+        ("system", _text("os")),
+        ("process", _text("pid")),
+        ("started", _moment("started_at")),
+        ("state", lambda row: "draining" if row.value("draining") else "running"),
+        ("processor", lambda row: f"{row.number('cpu_pct'):.0f} %"),
+        ("memory", _size("rss_bytes")),
+        ("messages in it", _share("bytes_ram", "bytes_ram_mark", formats.size)),
+        ("messages stored", _share("bytes_stored", "bytes_stored_mark", formats.size)),
+        ("disk free", _free),
+        ("store", _store),
+        ("unwritten", _number("store.unwritten")),
+        ("fsync", _fsync),
+        ("descriptors", _share("fds", "fds_max", formats.number)),
+        ("threads", _number("threads")),
+        ("connections", _share("connections", "connections_max", formats.number)),
+        ("refused", _number("connections_refused")),
+        ("refused logins", _number("auth_failures")),
+        ("queues", _number("queues")),
+        ("topics", _number("topics")),
+        ("subscriptions", _number("subscriptions")),
+        ("unroutable", _number("unroutable")),
+        ("dead letters", _number("dead_lettered")),
+        ("expired", _number("expired")),
+        ("loop lag", _lag),
+        ("watching", lambda row: f"{int(row.number('admin.watchers')):,} subscriptions"),
+        ("listeners", _listeners),
+        ("alarms", _own_alarms),
+    ),
+    "dead": (
+        ("queue", _text("queue")),
+        ("died in", _text("origin")),
+        ("cause", _text("reason")),
+        ("count", _number("count")),
+        ("size", _size("bytes")),
+        ("oldest", _moment("oldest_at")),
+        ("newest", _moment("newest_at")),
+    ),
+    "transactions": (
+        ("id", _text("id")),
+        ("client's id", _text("transaction")),
+        ("client", _text("client")),
+        ("connection", _text("connection")),
+        ("user", _text("user")),
+        ("begun", _moment("begun_at")),
+        ("age", _age("age_ms")),
+        ("last frame", _moment("last_frame_at")),
+        ("sends", _number("sends")),
+        ("acks", _number("acks")),
+        ("nacks", _number("nacks")),
+        ("size", _size("bytes")),
+        ("may hold", _most),
+        ("holds", _holdings),
+    ),
+}

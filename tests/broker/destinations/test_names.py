@@ -1,0 +1,86 @@
+"""Names of destinations."""
+
+import pytest
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.names import Kind, check_subscribable, parse_destination, sendable
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("/queue/a", Kind.QUEUE, "a"),
+        ("a", Kind.QUEUE, "a"),
+        ("a.b", Kind.QUEUE, "a.b"),
+        ("/queue/a/b", Kind.QUEUE, "a/b"),
+        ("/queue/a b", Kind.QUEUE, "a b"),
+        ("/queue/queue/a", Kind.QUEUE, "queue/a"),
+        ("/topic/a.b", Kind.TOPIC, "a.b"),
+        ("/temp-queue/x", Kind.TEMPORARY, "x"),
+        ("/reply-queue/x", Kind.REPLY, "x"),
+        ("/remote-temp-queue/x", Kind.REPLY, "x"),
+        ("/queue/größe", Kind.QUEUE, "größe"),
+    ],
+)
+def test_kinds(text: str, kind: Kind, name: str) -> None:
+    destination = parse_destination(text)
+    assert (destination.kind, destination.name) == (kind, name)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "/queue/a,/queue/b", "/queue/", "/queue", "/exchange/a", "/queue/a\nb", "//a"]
+)
+def test_refused_names_say_what_is_valid(text: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_destination(text)
+    assert caught.value.error_code is ErrorCode.BAD_DESTINATION
+    assert repr(text) in caught.value.Message
+
+
+@pytest.mark.parametrize("name", ["a", "a.>", "a/b"])
+def test_a_prefix_without_its_slash_would_be_a_queue_by_mistake(name: str) -> None:
+    for prefix in ("queue/", "topic/"):
+        with pytest.raises(ProtocolError) as caught:
+            parse_destination(prefix + name)
+        assert f"no slash before its prefix; write '/{prefix}{name}'" in caught.value.Message
+
+
+@pytest.mark.parametrize("text", [" /queue/a", "/queue/a ", "/topic/ a", "a "])
+def test_blanks_around_a_name_are_refused_where_clients_name_it(text: str) -> None:
+    with pytest.raises(ProtocolError) as sent:
+        sendable(text)
+    with pytest.raises(ProtocolError) as subscribed:
+        check_subscribable(parse_destination(text))
+    for caught in (sent, subscribed):
+        assert "a blank before or behind its name" in caught.value.Message
+
+
+def test_a_name_has_so_many_words_and_no_more() -> None:
+    parse_destination("/topic/" + "a." * 127 + "a")
+    for text in ("/topic/" + "a." * 128 + "a", "/topic/" + "*." * 5000 + ">"):
+        with pytest.raises(ProtocolError, match="128 are the most"):
+            parse_destination(text)
+
+
+@pytest.mark.parametrize("text", ["/topic/a.*", "/topic/>", "/queue/#", "/topic/$SYS.x", "$x"])
+def test_not_sendable(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        sendable(text)
+
+
+@pytest.mark.parametrize("text", ["/topic/a*b", "/queue/a>b", "/topic/a", "/reply-queue/x"])
+def test_sendable(text: str) -> None:
+    assert str(sendable(text)) == text
+
+
+@pytest.mark.parametrize("text", ["/topic/a.*", "/topic/>", "/topic/a.#", "/topic/$SYS.>"])
+def test_subscribable(text: str) -> None:
+    check_subscribable(parse_destination(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["/topic/a.>.b", "/topic/#.b", "/queue/a.*", "/reply-queue/x", "/queue/$SYS.command"]
+)
+def test_not_subscribable(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        check_subscribable(parse_destination(text))

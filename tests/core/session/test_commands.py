@@ -1,0 +1,89 @@
+"""The headers of every verb."""
+
+import pytest
+
+from stompy.protocol.frame import AckMode
+from stompy.session.address import Address
+from stompy.session.commands import (
+    Introduction,
+    as_text,
+    message_headers,
+    request_headers,
+    subscribe_headers,
+    unsubscribe_headers,
+)
+from stompy.session.dialects import ARTEMIS, RABBITMQ, STOMPY
+
+
+def test_numbers_and_booleans_are_written_as_text_and_nothing_else_is_taken():
+    text = {"a": "1"}
+    assert as_text(text) is text
+    assert as_text({"a": 1, "b": True, "c": 1.5, "d": AckMode.AUTO}) == {
+        "a": "1",
+        "b": "true",
+        "c": "1.5",
+        "d": "auto",
+    }
+    with pytest.raises(TypeError, match="'a' must be text or a number, not bytes"):
+        as_text({"a": b"x"})
+
+
+def test_connect_leaves_out_what_is_not_known():
+    known = Address("b", 1, login="url", passcode="url-pw", vhost="path")
+    assert Introduction(None, None, None, {"n": 1}).to(Address("b", 1)) == {"host": "/", "n": "1"}
+    assert Introduction(None, None, None, {}).to(known) == {
+        "host": "path",
+        "login": "url",
+        "passcode": "url-pw",
+    }
+    assert Introduction("me", "pw", "v", {"host": "w"}).to(known) == {
+        "host": "w",
+        "login": "me",
+        "passcode": "pw",
+    }
+
+
+def test_an_introduction_shows_no_passcode():
+    introduction = Introduction("me", "secret", None, {"client-id": 7})
+    assert "secret" not in repr(introduction)
+    assert introduction.client_id == "7"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        (STOMPY, {"destination": "/queue/q", "message-id": "m", "a": "1", "b": 2}),
+        (RABBITMQ, {"destination": "/queue/q", "amqp-message-id": "m", "a": "1", "b": 2}),
+        (
+            ARTEMIS,
+            {
+                "destination-type": "ANYCAST",
+                "destination": "/queue/q",
+                "message-id": "m",
+                "a": "1",
+                "b": 2,
+            },
+        ),
+    ],
+)
+def test_a_message_for_each_broker(dialect, expected):
+    assert message_headers("/queue/q", "m", {"a": "1"}, {"b": 2}, dialect) == expected
+
+
+def test_subscriptions():
+    assert subscribe_headers("/queue/q", "s", AckMode.AUTO, {"ack": "client"}) == {
+        "destination": "/queue/q",
+        "id": "s",
+        "ack": "client",
+    }
+    assert unsubscribe_headers("s", {"x": 1}) == {"id": "s", "x": 1}
+
+
+def test_a_request_names_where_and_how_to_answer():
+    given = {"correlation-id": "mine", "x": 1}
+    assert request_headers("/queue/q", "/temp-queue/r", "c", given, STOMPY) == {
+        "destination": "/queue/q",
+        "x": 1,
+        "reply-to": "/temp-queue/r",
+        "correlation-id": "c",
+    }

@@ -1,0 +1,104 @@
+"""When to try again; randomness is handed in, so every pause is exact."""
+
+import pytest
+
+from stompy.errors import ConnectionImpossible, STOMPConnectionError, STOMPError, STOMPTimeout
+from stompy.protocol.frame import STOMPFrame
+from stompy.session.reconnect import STABLE, Backoff, Reconnect
+
+
+def refusal(code: str | None, message: str = "no") -> STOMPError:
+    headers = {"message": message} if code is None else {"error-code": code}
+    return STOMPError(message, STOMPFrame("ERROR", headers=headers))
+
+
+POLICY = Reconnect(delay=1.0, max_delay=10.0)
+
+
+def test_pauses_are_drawn_evenly_below_a_bound_that_doubles():
+    drawn = iter([0.0, 0.5, 0.999, 0.5, 0.5, 0.5])
+    backoff = Backoff(POLICY, lambda: next(drawn))
+    pauses = []
+    for _ in range(6):
+        pauses.append(backoff.pause())
+        backoff.failed(None)
+    assert pauses == [0.0, 1.0, 0.999 * 4, 4.0, 5.0, 5.0]
+
+
+def test_the_first_pause_is_random_already():
+    assert Backoff(POLICY, lambda: 0.25).pause() == 0.25
+
+
+def test_no_pause_overflows():
+    backoff = Backoff(POLICY, lambda: 1.0)
+    for _ in range(5000):
+        backoff.failed(None)
+    assert backoff.pause() == 10.0
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_so_many_rounds_may_fail_and_no_more(attempts):
+    backoff = Backoff(POLICY, lambda: 0.0)
+    assert [backoff.failed(attempts) for _ in range(attempts)] == [True] * (attempts - 1) + [False]
+
+
+def test_a_connection_that_lasted_makes_pauses_short_again_and_one_that_did_not_makes_none():
+    backoff = Backoff(POLICY, lambda: 1.0)
+    backoff.failed(None)
+    backoff.failed(None)
+    backoff.lost(lasted=STABLE)
+    assert (backoff.pause(), backoff.failures) == (1.0, 0)
+    backoff.lost(lasted=0.01)
+    assert (backoff.pause(), backoff.failures) == (2.0, 0)
+    backoff.lost(lasted=0.01)
+    assert backoff.pause() == 4.0
+
+
+def test_what_the_argument_means():
+    mine = Reconnect(attempts=7)
+    assert Reconnect.of(False) is None
+    assert Reconnect.of(True) == Reconnect()
+    assert Reconnect.of(mine) is mine
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"delay": -1.0},
+        {"delay": 2.0, "max_delay": 1.0},
+        {"multiplier": 0.5},
+        {"attempts": 0},
+        {"startup_attempts": 0},
+    ],
+)
+def test_bounds_that_cannot_be(wrong):
+    with pytest.raises(ValueError, match=r"grow|or more"):
+        Reconnect(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (STOMPConnectionError("nobody answered"), False),
+        (STOMPTimeout("no confirmation"), False),
+        (ConnectionImpossible("no common version"), True),
+        (STOMPError("wrong passcode"), True),
+        (refusal("subscription-in-use"), False),
+        (refusal("store-unavailable"), False),
+        (refusal("limit-exceeded"), False),
+        (refusal("shutting-down"), False),
+        (refusal("access-refused", "who is in use"), True),
+        (refusal(None, "Broker: localhost - Client: laptop already connected from tcp://"), False),
+        (refusal(None, "Durable consumer is in use for client: laptop"), False),
+        (refusal(None, "no such destination"), True),
+    ],
+)
+def test_what_ends_trying_unless_one_keeps_trying(error, final):
+    assert Backoff(POLICY, lambda: 0.0).is_final(error) == final
+    assert not Backoff(Reconnect(keep_trying=True), lambda: 0.0).is_final(error)
+
+
+@pytest.mark.parametrize("given", [5, "yes", {"delay": 1}, None])
+def test_what_is_no_policy(given):
+    with pytest.raises(TypeError, match=r"reconnect= is True, False or a stompy\.Reconnect"):
+        Reconnect.of(given)
