@@ -1,4 +1,4 @@
-"""What a connection leaves behind when it ends in the middle of things (design, promises 5 and 10).
+"""What a connection leaves behind when it ends in the middle of things (promises 5 and 10).
 
 Its subscriptions end together: what one of them gives back is not given to another one of the same
 dying connection.

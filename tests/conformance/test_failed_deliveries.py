@@ -1,4 +1,4 @@
-"""What counts as a failed delivery (design, promise 6), in every way of leaving a queue's messages.
+"""What counts as a failed delivery (promise 6), in every way of leaving a queue's messages.
 
 A NACK does; and of a connection that was lost, the oldest message that each of its subscriptions
 had not settled. What merely lay in a prefetch comes back marked, and never counts.

@@ -76,7 +76,7 @@ def test_the_broker_says_what_it_wants(beating: RunningBroker):
 
 
 def test_who_asks_for_a_tenth_of_a_second_gets_it_by_default(connect: Connect):
-    """H2, 1.2 *Heart-beating*: on by default, both ways (design, promise 15)."""
+    """H2, 1.2 *Heart-beating*: on by default, both ways (promise 15)."""
     assert connect("1.1").connected["heart-beat"] == "100,100"
 
 

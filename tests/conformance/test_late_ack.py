@@ -1,4 +1,4 @@
-"""An ACK settles what its own connection got, or it is an error (design, promise 8)."""
+"""An ACK settles what its own connection got, or it is an error (promise 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the broker takes, a consumer can take that makes room for what is added (design, 4).
+"""What the broker takes, a consumer can take that makes room for what is added (promise 4).
 
 A consumer that knows the limits makes room for twice of each, and for 64 more headers.
 """

@@ -1,4 +1,4 @@
-"""What the broker promises where the specification leaves a choice (the manual, *Delivery*).
+"""What the broker promises where the specification leaves a choice (`docs/wire.md`, *Promises*).
 
 The numbers at the beginning of the docstrings are those of the promises.
 """

@@ -1,4 +1,4 @@
-"""A real broker process, killed at random moments under load (design, promises 1, 2, 5, 9 and 12).
+"""A real broker process, killed at random moments under load (promises 1, 2, 5, 9 and 12).
 
 Whatever was promised before a kill has to hold after all of them.
 """

@@ -1,4 +1,4 @@
-"""A running broker whose disk fails it, and then does not any more (design, promises 1, 2 and 11).
+"""A running broker whose disk fails it, and then does not any more (promises 1, 2 and 11).
 
 The faults are SQLite's own where that is possible; the last tests use disks that are really full.
 """

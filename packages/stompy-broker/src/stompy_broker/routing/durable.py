@@ -1,6 +1,6 @@
 """Durable topic subscriptions: what identifies one, and how it is kept.
 
-Three dialects name one thing (design, promise 14):
+Three dialects name one thing (promise 14):
 
 * ``durable-subscription-name`` (or ``activemq.subscriptionName``) with a ``client-id`` from
   CONNECT: one subscriber at a time, as in ActiveMQ and Artemis;

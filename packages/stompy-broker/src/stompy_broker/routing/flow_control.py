@@ -1,6 +1,6 @@
 """How full the broker or one queue is, and who waits for room.
 
-Producers are made to wait, not refused (design: *back-pressure, never by dropping*). A mark has
+Producers are made to wait, not refused (promises 10 and 11). A mark has
 two levels: at the *high* one producers stop, at three quarters of it they go on. A connection
 that also consumes may be what drains the queue, so it stops only at twice the mark; otherwise a
 full broker whose consumers all produce as well could never empty itself.

@@ -1,4 +1,4 @@
-"""A client that has to wait before it may send more (design, promise 11)."""
+"""A client that has to wait before it may send more (promise 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receipts leave in the order of their frames, each when its work is done (design, promise 1)."""
+"""Receipts leave in the order of their frames, each when its work is done (promise 1)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A session reads frames from its `ServerProtocol` and hands each to who carries it out: `Sending`,
 `Subscriptions` and `Settling`, or a method here. Whatever breaks a rule raises `ProtocolError`,
-which ends the session with one ERROR frame (design, promise 3). There is one way out, `_end`,
+which ends the session with one ERROR frame (promise 3). There is one way out, `_end`,
 whatever the reason.
 """
 
@@ -468,7 +468,7 @@ class Session:
         return True
 
     def _fail(self, error: ProtocolError, head: Head | None = None) -> None:
-        """Tell the client what it did, and close (design, promise 3)."""
+        """Tell the client what it did, and close (promise 3)."""
         if self._ended:
             return
         asked = error.frame_headers if head is None else head.headers
