@@ -75,7 +75,6 @@ FLOORS: dict[str, list[set[str]]] = {
 PENDING = {
     ("protocol.client", "session.health"),
     ("protocol.client", "session.trace"),
-    ("session.transactions", "sync.message"),
 }
 
 IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "sqlite3", "ssl", "threading", "time"}

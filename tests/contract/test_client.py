@@ -17,8 +17,8 @@ from tests.support.wire import running_broker, stats, unique, until
 
 import stompy
 from stompy.session.confirmations import Outcome
+from stompy.session.delivery import Delivery, Settlement
 from stompy.session.state import ConnectionState
-from stompy.sync.message import Delivery, Settlement
 from stompy_broker import RunningBroker
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)

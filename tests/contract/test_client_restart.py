@@ -18,7 +18,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.wire import until
 
 import stompy
-from stompy.sync.message import Delivery
+from stompy.session.delivery import Delivery
 
 WORK = "/queue/work"
 SWIFT = stompy.Reconnect(delay=0.02, max_delay=0.1)

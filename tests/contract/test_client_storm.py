@@ -13,7 +13,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.wire import running_broker, until
 
 import stompy
-from stompy.sync.message import Delivery
+from stompy.session.delivery import Delivery
 
 WORK, ASK = "/queue/work", "/queue/ask"
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.1)

@@ -17,10 +17,9 @@ from tests.support.client_adapter import PATIENCE
 import stompy.aio
 from stompy.aio import Confirmation, Message, STOMPTransaction, Subscription
 from stompy.session.confirmations import Outcome
+from stompy.session.delivery import Delivery, OnError
 from stompy.session.health import ClientHealth, SubscriptionHealth
 from stompy.session.state import ConnectionState, StateChange
-from stompy.sync.message import Delivery
-from stompy.sync.subscription import OnError
 
 logger = logging.getLogger("tests")
 

@@ -11,11 +11,12 @@ from tests.support.client_adapter import PATIENCE
 
 import stompy
 from stompy.session.confirmations import Outcome
+from stompy.session.delivery import Delivery, OnError
 from stompy.session.health import ClientHealth, SubscriptionHealth
 from stompy.session.state import ConnectionState, StateChange
 from stompy.sync.confirmation import Confirmation
-from stompy.sync.message import Delivery, Message
-from stompy.sync.subscription import OnError, Subscription
+from stompy.sync.message import Message
+from stompy.sync.subscription import Subscription
 from stompy.sync.transaction import STOMPTransaction
 
 logger = logging.getLogger("tests")

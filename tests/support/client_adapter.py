@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from stompy.session.confirmations import Outcome
+from stompy.session.delivery import Delivery
 from stompy.session.health import ClientHealth, SubscriptionHealth
 from stompy.session.state import ConnectionState, StateChange
-from stompy.sync.message import Delivery
 
 PATIENCE = 10.0
 """Seconds after which something that should have happened counts as not happening."""

@@ -6,8 +6,9 @@ import pytest
 
 from stompy.errors import StaleMessageError, STOMPTimeout, TransactionLost, UnsupportedByBroker
 from stompy.protocol.frame import STOMPFrame
+from stompy.session.delivery import Settlement
 from stompy.session.transactions import OpenTransactions
-from stompy.sync.message import Message, Settlement
+from stompy.sync.message import Message
 
 
 class Subscription:

@@ -27,6 +27,7 @@ from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import Version
 from stompy.protocol.limits import Limits
 from stompy.session.confirmations import Outcome
+from stompy.session.delivery import OnError
 from stompy.session.dialects import Dialect
 from stompy.session.health import ClientHealth, SubscriptionHealth
 from stompy.session.reconnect import Reconnect
@@ -34,7 +35,7 @@ from stompy.session.state import ConnectionState, StateChange
 from stompy.sync.client import STOMPClient, STOMPTransaction, connect
 from stompy.sync.confirmation import Confirmation
 from stompy.sync.message import Message
-from stompy.sync.subscription import OnError, Subscription
+from stompy.sync.subscription import Subscription
 from stompy.transport.tls import TLS
 
 __all__ = [

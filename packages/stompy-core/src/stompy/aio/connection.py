@@ -26,7 +26,7 @@ from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
 from stompy.session.address import Address
-from stompy.session.standing import not_connected, stood_still
+from stompy.session.client_info import not_connected, stood_still
 from stompy.sync.connector import broker_error, foreign_connection
 from stompy.transport.streams import input_waits, last_words
 

@@ -11,7 +11,7 @@ from stompy.errors import StaleMessageError, STOMPException
 from stompy.protocol.frame import STOMPFrame, as_body
 from stompy.session.arguments import NOTHING, json_body
 from stompy.session.commands import HeaderValue
-from stompy.sync.message import Delivery
+from stompy.session.delivery import Delivery
 
 logger = logging.getLogger("stompy")
 

@@ -13,8 +13,8 @@ from stompy.aio.replying import Replier, Writer
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.commands import subscribe_headers
+from stompy.session.delivery import Settlement
 from stompy.session.timeouts import within
-from stompy.sync.message import Settlement
 
 logger = logging.getLogger("stompy")
 

@@ -32,9 +32,9 @@ from stompy.session.arguments import (
     json_bytes,
     json_headers,
 )
+from stompy.session.client_info import Standing
 from stompy.session.commands import HeaderValue, as_text, merged, message_headers
 from stompy.session.confirmations import Outcome
-from stompy.session.standing import Standing
 
 T = TypeVar("T")
 

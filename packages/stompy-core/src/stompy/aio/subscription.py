@@ -38,12 +38,11 @@ from stompy.errors import (
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.arguments import check_message, check_refusal, word_of
 from stompy.session.callbacks import check_callable, check_done
+from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
 from stompy.session.health import SubscriptionHealth
 from stompy.session.subscriptions import delivery_token, settlement_headers
 from stompy.session.timeouts import STARVING_SECONDS, nothing_came
 from stompy.session.wanted import WantedSubscription
-from stompy.sync.message import Settlement, strip
-from stompy.sync.subscription import DRAIN_SECONDS, OnError, OnErrorWord
 
 logger = logging.getLogger("stompy")
 

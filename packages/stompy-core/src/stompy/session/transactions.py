@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stompy.errors import STOMPError, TransactionLost
-from stompy.sync.message import Delivery
+from stompy.session.delivery import Delivery
 
 
 @dataclass(slots=True)

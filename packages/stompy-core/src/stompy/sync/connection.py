@@ -31,7 +31,7 @@ from time import monotonic
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
-from stompy.session.standing import not_connected, stood_still
+from stompy.session.client_info import not_connected, stood_still
 from stompy.sync.connector import Conversation, broker_error, foreign_connection
 from stompy.sync.inbox import Inbox
 from stompy.transport.forks import tell_children

@@ -1,14 +1,9 @@
-"""Messages that settle themselves: they know the subscription and the connection they came over.
-
-Pure. `Delivery` is what the messages of all clients have in common; `Message` is the blocking
-client's. What a subscription does to settle one is its own business (`Settler`).
-"""
+"""Messages that settle themselves: they know the subscription and the connection they came over."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from enum import StrEnum
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,81 +11,9 @@ from stompy.errors import StaleMessageError, STOMPException
 from stompy.protocol.frame import STOMPFrame, as_body
 from stompy.session.arguments import NOTHING, json_body
 from stompy.session.commands import HeaderValue
+from stompy.session.delivery import Delivery
 
 logger = logging.getLogger("stompy")
-
-
-class Settlement(StrEnum):
-    """What became of a message on our side."""
-
-    ACKED = "acked"
-    NACKED = "nacked"
-    STALE = "stale"
-    """It could not be settled any more; the broker delivers it again."""
-
-    __hash__ = str.__hash__  # else in Python, and each message is counted
-
-
-class Delivery(STOMPFrame):
-    """A MESSAGE together with what is needed to settle it.
-
-    Attributes:
-        epoch: the number of the connection it came over.
-        settlement: what became of it; None until then.
-    """
-
-    __slots__ = ("epoch", "settlement")
-
-    epoch: int
-    settlement: Settlement | None
-
-    @property
-    def id(self) -> str:
-        """The ``message-id`` header."""
-        return self.Headers.get("message-id", "")
-
-    @property
-    def destination(self) -> str:
-        """The ``destination`` header: where the message was sent."""
-        return self.Headers.get("destination", "")
-
-    @property
-    def redelivered(self) -> bool:
-        """Whether the broker says that it delivered this message before."""
-        return self.Headers.get("redelivered") == "true"
-
-    @property
-    def reply_to(self) -> str | None:
-        """Where an answer is expected, or None."""
-        return self.Headers.get("reply-to")
-
-    @property
-    def correlation_id(self) -> str | None:
-        """The ``correlation-id`` header, which belongs into an answer, or None."""
-        return self.Headers.get("correlation-id")
-
-    def _claim(self, settlement: Settlement) -> bool:
-        """Whether this settlement is to be sent: only the first one is."""
-        if self.settlement is None:
-            self.settlement = settlement
-            return True
-        logger.warning(
-            "message %s is %s already, so it is not %s too", self.id, self.settlement, settlement
-        )
-        return False
-
-    def _stale(self, why: str) -> StaleMessageError:
-        """It cannot be settled any more; the exception that says so."""
-        self.settlement = Settlement.STALE
-        return StaleMessageError(
-            f"message {self.id} of {self.destination} cannot be settled, because {why}: "
-            "the broker delivers it again"
-        )
-
-    def __repr__(self) -> str:
-        """The frame, and what became of it."""
-        shown = super().__repr__().removeprefix("<STOMPFrame MESSAGE").removesuffix(">")
-        return f"<Message{shown} {self.settlement or 'unsettled'}>"
 
 
 class Settler(Protocol):
@@ -233,10 +156,3 @@ class Message(Delivery):
             if error is None:
                 raise
             logger.warning("message %s was not refused: %s", self.id, failure)
-
-
-def strip(messages: Iterable[Delivery], names: Iterable[str]) -> None:
-    """Take headers away that say nothing to a consumer, and would do harm if sent on."""
-    for message in messages:
-        for name in names:
-            message.Headers.pop(name, None)

@@ -14,10 +14,11 @@ from stompy.errors import STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.commands import HeaderValue, as_text, request_headers
 from stompy.session.confirmations import Outcome, unknown_outcome
+from stompy.session.delivery import Settlement
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.confirmation import Confirmation
 from stompy.sync.lifeline import Epoch, Lifeline
-from stompy.sync.message import Message, Settlement
+from stompy.sync.message import Message
 from stompy.sync.replying import Replier
 
 

@@ -30,9 +30,9 @@ from stompy.session.arguments import (
     json_bytes,
     json_headers,
 )
+from stompy.session.client_info import Standing
 from stompy.session.commands import HeaderValue, as_text, merged, message_headers
 from stompy.session.confirmations import Outcome, unknown_outcome
-from stompy.session.standing import Standing
 from stompy.sync.confirmation import Confirmation, take
 from stompy.sync.connection import Link
 from stompy.sync.lifeline import Epoch, Lifeline

@@ -17,10 +17,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from time import monotonic
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Self, cast
 
 from stompy.errors import (
     StaleMessageError,
@@ -33,6 +32,7 @@ from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.arguments import check_message, check_refusal, word_of
 from stompy.session.callbacks import check_done, check_plain
 from stompy.session.confirmations import Outcome
+from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
 from stompy.session.health import SubscriptionHealth
 from stompy.session.holding import SubscriptionReceipt
 from stompy.session.subscriptions import delivery_token, settlement_headers
@@ -40,29 +40,11 @@ from stompy.session.timeouts import STARVING_SECONDS, nothing_came
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.inbox import Inbox
 from stompy.sync.lifeline import Epoch, Lifeline
-from stompy.sync.message import Message, Settlement, strip
+from stompy.sync.message import Message
 from stompy.sync.replying import Replier
 from stompy.sync.worker import Worker
 
 logger = logging.getLogger("stompy")
-
-DRAIN_SECONDS = 5.0
-"""How long the end of a subscription waits for handlers that are at work."""
-
-
-class OnError(StrEnum):
-    """What becomes of a message whose handler raised."""
-
-    NACK = "nack"
-    """It is refused and delivered again."""
-    DEAD_LETTER = "dead-letter"
-    """It is refused for good."""
-    STOP = "stop"
-    """It is refused, and the subscription ends with the exception."""
-
-
-OnErrorWord = OnError | Literal["nack", "dead-letter", "stop"]
-"""The same as callers write it."""
 
 
 class Subscription(Replier):
