@@ -17,8 +17,10 @@ from stompy.admin import (
     QueueRow,
     SchemaError,
     Table,
+    age_fields,
     aged,
     field_names,
+    moving_fields,
     read_page,
     row_from,
     row_to_json,
@@ -89,8 +91,10 @@ def test_every_kind_has_its_key_and_every_age_its_time() -> None:
         names = field_names(kind)
         if kind is not Kind.EVENT:
             assert KEYS[kind] in names
-        for age, since in AGES.items():
-            assert age not in names or since in names
+        for age, since in age_fields(kind).items():
+            assert since in names
+            assert AGES[age] == since
+        assert set(age_fields(kind)) <= moving_fields(kind) <= set(names)
 
 
 def test_ages_follow_the_clock() -> None:

@@ -13,7 +13,6 @@ from operator import attrgetter
 
 from stompy.admin.rows import Kind, Row
 from stompy.admin.snapshot import (
-    AGES,
     KEYS,
     PAGE_ROWS,
     SINGLE,
@@ -21,6 +20,7 @@ from stompy.admin.snapshot import (
     VERSION,
     Format,
     Mode,
+    age_fields,
 )
 from stompy_broker.admin.snapshots.clients import Moment
 from stompy_broker.admin.tasks import Steps
@@ -121,9 +121,13 @@ class Stream:
         self._writer = writer
         self._key = attrgetter(KEYS[wanted.kind])
         self._values = _getter(wanted.fields)
-        ages = [name for name in wanted.fields if name in AGES]
-        self._ages = [(wanted.fields.index(name), attrgetter(AGES[name])) for name in ages]
-        self._lasting = _getter([name for name in wanted.fields if name not in AGES])
+        ages = age_fields(wanted.kind)
+        self._ages = [
+            (place, attrgetter(ages[name]))
+            for place, name in enumerate(wanted.fields)
+            if name in ages
+        ]
+        self._lasting = _getter([name for name in wanted.fields if name not in ages])
         self._seq = 0
         self._rows: dict[str, Row] = {}
         self._moment: Moment | None = None

@@ -5,6 +5,9 @@ fields that it does not know, and every field has a default for brokers that do 
 that end in ``_at`` are milliseconds since the epoch, ``_ms`` are durations; counters only grow
 within one ``boot`` of the broker. Sizes of messages count headers and what the broker adds.
 
+A field that may change although nothing has happened says so in its metadata: it is the age of
+another field (``age_of``), or ``moving`` as a rate is. Deltas, the monitor and tests go by that.
+
 Nobody changes a row once it is made. Rows are not frozen, because making a frozen one of thirty
 fields takes five times as long, and a busy broker makes thousands a second.
 
@@ -14,7 +17,7 @@ The reference page of the manual is made from the docstrings here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stompy.admin.json_types import (
@@ -75,6 +78,9 @@ class Role(StrEnum):
 
 
 _RANKS = tuple(Role)
+
+
+_MOVING = {"moving": True}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,7 +148,7 @@ class BrokerRow(Shown):
     os: str = ""
     pid: int = 0
     started_at: int = 0
-    uptime_ms: int = 0
+    uptime_ms: int = field(default=0, metadata={"age_of": "started_at"})
     listeners: tuple[Listener, ...] = ()
     draining: bool = False
     connections: int = 0
@@ -174,14 +180,14 @@ class BrokerRow(Shown):
     dead_lettered: int = 0
     dropped: int = 0
     unroutable: int = 0
-    rate: Traffic | None = None
-    cpu_pct: float = 0.0
-    rss_bytes: int = 0
-    fds: int = 0
+    rate: Traffic | None = field(default=None, metadata=_MOVING)
+    cpu_pct: float = field(default=0.0, metadata=_MOVING)
+    rss_bytes: int = field(default=0, metadata=_MOVING)
+    fds: int = field(default=0, metadata=_MOVING)
     fds_max: int = 0
-    threads: int = 0
-    loop_lag_ms: Lag | None = None
-    disk_free_bytes: int | None = None
+    threads: int = field(default=0, metadata=_MOVING)
+    loop_lag_ms: Lag | None = field(default=None, metadata=_MOVING)
+    disk_free_bytes: int | None = field(default=None, metadata=_MOVING)
     store: StoreFigures | None = None
     alarms: tuple[Alarm, ...] = ()
     admin: Watching | None = None
@@ -259,10 +265,10 @@ class QueueRow(Shown):
     dead_lettered: int = 0
     dropped: int = 0
     removed: int = 0
-    rate: Rate | None = None
+    rate: Rate | None = field(default=None, metadata=_MOVING)
     oldest_at: int | None = None
-    oldest_ms: int | None = None
-    drain_eta_ms: int | None = None
+    oldest_ms: int | None = field(default=None, metadata={"age_of": "oldest_at"})
+    drain_eta_ms: int | None = field(default=None, metadata=_MOVING)
     last_in_at: int | None = None
     dlq: str = ""
     dlq_of: str = ""
@@ -287,7 +293,7 @@ class TopicRow(Shown):
     durable_subscribers: int = 0
     in_msgs: int = 0
     out_msgs: int = 0
-    rate: Rate | None = None
+    rate: Rate | None = field(default=None, metadata=_MOVING)
     last_in_at: int | None = None
 
 
@@ -338,7 +344,7 @@ class ConnectionRow(Shown):
     state: str = ""
     connected_at: int = 0
     last_in_at: int = 0
-    idle_ms: int = 0
+    idle_ms: int = field(default=0, metadata={"age_of": "last_in_at"})
     heart_beat: Beat | None = None
     subscriptions: int = 0
     transactions: int = 0
@@ -349,7 +355,7 @@ class ConnectionRow(Shown):
     in_bytes: int = 0
     out_msgs: int = 0
     out_bytes: int = 0
-    rate: Rate | None = None
+    rate: Rate | None = field(default=None, metadata=_MOVING)
     self: bool = False
 
 
@@ -399,11 +405,11 @@ class SubscriptionRow(Shown):
     acked: int = 0
     nacked: int = 0
     dropped: int = 0
-    rate: Rate | None = None
+    rate: Rate | None = field(default=None, metadata=_MOVING)
     oldest_unacked_at: int | None = None
-    oldest_unacked_ms: int | None = None
-    slow: bool = False
-    stuck: bool = False
+    oldest_unacked_ms: int | None = field(default=None, metadata={"age_of": "oldest_unacked_at"})
+    slow: bool = field(default=False, metadata=_MOVING)
+    stuck: bool = field(default=False, metadata=_MOVING)
     created_at: int = 0
     self: bool = False
 
@@ -470,7 +476,7 @@ class TransactionRow(Shown):
     connection: str = ""
     user: str = ""
     begun_at: int = 0
-    age_ms: int = 0
+    age_ms: int = field(default=0, metadata={"age_of": "begun_at"})
     last_frame_at: int = 0
     sends: int = 0
     acks: int = 0
@@ -492,7 +498,7 @@ class QueueDetail(QueueRow):
     """
 
     consumers_detail: tuple[Mapping[str, object], ...] = ()
-    series: Series | None = None
+    series: Series | None = field(default=None, metadata=_MOVING)
 
 
 @dataclass(slots=True, kw_only=True)

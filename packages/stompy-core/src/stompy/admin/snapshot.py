@@ -63,14 +63,14 @@ KEYS: Mapping[Kind, str] = dict.fromkeys(Kind, "id") | {
 }
 """The field that tells the rows of a kind apart; it never changes within one boot."""
 
-AGES: Mapping[str, str] = {
-    "oldest_ms": "oldest_at",
-    "idle_ms": "last_in_at",
-    "age_ms": "begun_at",
-    "oldest_unacked_ms": "oldest_unacked_at",
-    "uptime_ms": "started_at",
+
+_AGES: Mapping[type[Row], Mapping[str, str]] = {
+    cls: {one.name: one.metadata["age_of"] for one in fields(cls) if "age_of" in one.metadata}
+    for cls in ROWS.values()
 }
-"""Fields that say how long ago another one is. A delta does not repeat a row because of them."""
+
+AGES: Mapping[str, str] = {age: since for ages in _AGES.values() for age, since in ages.items()}
+"""`age_fields` of all kinds together."""
 
 
 class Mode(StrEnum):
@@ -140,6 +140,21 @@ class Page:
 def field_names(kind: Kind) -> tuple[str, ...]:
     """The fields of a kind in the order of the schema, without ``self``."""
     return tuple(field.name for field in fields(ROWS[kind]) if field.name != "self")
+
+
+def age_fields(kind: Kind) -> Mapping[str, str]:
+    """The fields of a kind that say how long ago another one is, and which one that is.
+
+    A delta does not repeat a row because of them.
+    """
+    return _AGES[ROWS[kind]]
+
+
+@cache
+def moving_fields(kind: Kind) -> frozenset[str]:
+    """The fields of a kind that may change although nothing has happened, ages included."""
+    moving = (field.name for field in fields(ROWS[kind]) if field.metadata.get("moving"))
+    return frozenset((*age_fields(kind), *moving))
 
 
 def read_page(body: bytes | str, headers: Mapping[str, str] | None = None) -> Page:
@@ -247,9 +262,9 @@ def key_of(kind: Kind, row: Row) -> str:
 def aged(row: Row, at: int) -> Row:
     """The row with its ages as they are at another time, in milliseconds since the epoch."""
     changed = {}
-    for age, since in AGES.items():
-        then = getattr(row, since, None)
-        if then is not None and hasattr(row, age):
+    for age, since in _AGES[type(row)].items():
+        then = getattr(row, since)
+        if then is not None:
             changed[age] = max(0, at - then)
     return replace(row, **changed) if changed else row
 
