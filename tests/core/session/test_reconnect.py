@@ -4,7 +4,7 @@ import pytest
 
 from stompy.errors import ConnectionImpossible, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.reconnect import STABLE, Backoff, Reconnect
+from stompy.session.reconnect import STABLE, Backoff, FailedRound, Reconnect
 
 
 def refusal(code: str | None, message: str = "no") -> STOMPError:
@@ -96,6 +96,26 @@ def test_bounds_that_cannot_be(wrong):
 def test_what_ends_trying_unless_one_keeps_trying(error, final):
     assert Backoff(POLICY, lambda: 0.0).is_final(error) == final
     assert not Backoff(Reconnect(keep_trying=True), lambda: 0.0).is_final(error)
+
+
+def test_a_function_decides_about_each_round_that_failed_once_and_knows_the_pause():
+    told: list[FailedRound] = []
+
+    def go_on(failed: FailedRound) -> bool:
+        told.append(failed)
+        return failed.attempts < 2
+
+    backoff = Backoff(Reconnect(delay=1.0, keep_trying=go_on), lambda: 0.5)
+    first, second = STOMPError("wrong passcode"), STOMPConnectionError("no broker")
+    assert not backoff.is_final(first)
+    assert backoff.failed(None)
+    assert backoff.pause() == told[0].pause == 1.0
+    assert backoff.is_final(second)
+    assert backoff.is_final(second)
+    assert [(one.error, one.attempts, one.hopeless) for one in told] == [
+        (first, 1, True),
+        (second, 2, False),
+    ]
 
 
 @pytest.mark.parametrize("given", [5, "yes", {"delay": 1}, None])

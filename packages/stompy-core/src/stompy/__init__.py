@@ -30,7 +30,7 @@ from stompy.session.confirmations import Outcome
 from stompy.session.delivery import OnError
 from stompy.session.dialects import Dialect
 from stompy.session.health import ClientHealth, SubscriptionHealth
-from stompy.session.reconnect import Reconnect
+from stompy.session.reconnect import FailedRound, Reconnect
 from stompy.session.state import ConnectionState, StateChange
 from stompy.sync.client import STOMPClient, STOMPTransaction, connect
 from stompy.sync.confirmation import Confirmation
@@ -47,6 +47,7 @@ __all__ = [
     "ConnectionState",
     "Dialect",
     "ErrorCode",
+    "FailedRound",
     "Limits",
     "Message",
     "OnError",

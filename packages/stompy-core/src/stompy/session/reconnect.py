@@ -21,6 +21,20 @@ from stompy.errors import (
 
 
 @dataclass(frozen=True, slots=True)
+class FailedRound:
+    """A round that failed, as `Reconnect.keep_trying` is told of it."""
+
+    error: STOMPException
+    """What the broker said, or what happened at each address."""
+    attempts: int
+    """How many rounds have failed in a row."""
+    pause: float
+    """Seconds until the next one, if there is to be one."""
+    hopeless: bool
+    """Whether trying again seems hopeless."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnect:
     """How a client connects again when its connection was lost.
 
@@ -43,9 +57,10 @@ class Reconnect:
     """The same for the first connection: `connect` raises when so many rounds have failed."""
     shuffle: bool = False
     """Whether each round tries the addresses in a new random order."""
-    keep_trying: bool = False
+    keep_trying: bool | Callable[[FailedRound], bool] = False
     """Whether also to go on when trying again seems hopeless: wrong credentials, no common
-    version, a certificate that cannot be trusted."""
+    version, a certificate that cannot be trusted. Or a function that is told of each round that
+    failed and says whether to go on; what it raises is the end of trying."""
 
     def __post_init__(self) -> None:
         """Check the bounds."""
@@ -97,6 +112,14 @@ def is_passing(error: STOMPException | None) -> bool:
     return _PASSING_WORDS.search(str(error)) is not None
 
 
+def is_hopeless(error: STOMPException) -> bool:
+    """Whether trying again seems useless: refused for good, no common version, no trust."""
+    if is_passing(error):
+        return False
+    hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
+    return isinstance(error, ConnectionImpossible) or not hopeful
+
+
 STABLE = 5.0
 """A connection that lasted so many seconds was a good one: the next pauses start small again."""
 
@@ -116,13 +139,19 @@ class Backoff:
         self._policy = policy
         self._random = random
         self._growth = 0
+        self._announced: float | None = None
+        self._judged: tuple[STOMPException | None, bool] = (None, False)
         self.failures = 0
 
     def pause(self) -> float:
         """Seconds to wait before the next round."""
+        announced, self._announced = self._announced, None
+        return self._draw(self._growth) if announced is None else announced
+
+    def _draw(self, growth: int) -> float:
         policy = self._policy
         # Beyond 64 doublings every bound is reached, and floats would overflow some day.
-        bound = policy.delay * policy.multiplier ** min(self._growth, 64)
+        bound = policy.delay * policy.multiplier ** min(growth, 64)
         return self._random() * min(policy.max_delay, bound)
 
     def failed(self, attempts: int | None) -> bool:
@@ -136,13 +165,22 @@ class Backoff:
         return attempts is None or self.failures < attempts
 
     def is_final(self, error: STOMPException) -> bool:
-        """Whether trying again seems hopeless: refused for good, no version, no trust."""
-        if self._policy.keep_trying or is_passing(error):
-            return False
-        hopeful = isinstance(error, STOMPConnectionError | STOMPTimeout)
-        return isinstance(error, ConnectionImpossible) or not hopeful
+        """Whether a round that failed is the last: trying again is hopeless, or not wanted.
+
+        It comes before `failed`. Asked twice about one error, it gives the same answer.
+        """
+        keep_trying = self._policy.keep_trying
+        if isinstance(keep_trying, bool):
+            return not keep_trying and is_hopeless(error)
+        if error is not self._judged[0]:
+            # Drawn now, since whoever is asked is told how long the pause will be.
+            self._announced = self._draw(self._growth + 1)
+            failed = FailedRound(error, self.failures + 1, self._announced, is_hopeless(error))
+            self._judged = error, not keep_trying(failed)
+        return self._judged[1]
 
     def lost(self, lasted: float) -> None:
         """A connection was lost that lasted so many seconds."""
         self.failures = 0
+        self._announced, self._judged = None, (None, False)
         self._growth = 0 if lasted >= STABLE else self._growth + 1
