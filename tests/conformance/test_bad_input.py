@@ -1,4 +1,4 @@
-"""Each rule of the checklist, broken: ERROR with its code, then close, and nobody else suffers.
+"""Each rule of `docs/conformance.md`, broken: ERROR with its code, then close, nobody else suffers.
 
 A case is what a client sends after it is connected, or instead of connecting. ``{q}`` stands for
 a queue of the test's own.
@@ -29,7 +29,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    # 8.1 framing
+    # Framing
     Case("F2", ("1.1",), b"SEND\r\r\nreceipt:r\ndestination:{q}\n\n\0", "unknown-command", "r"),
     Case("F3", (None,), b"connect\naccept-version:1.2\n\n\0", "unknown-command"),
     Case("F3", ALL, b"send\nreceipt:r\ndestination:{q}\n\n\0", "unknown-command", "r"),
@@ -57,22 +57,22 @@ CASES = [
     Case("F12", ALL, b"SEND\n" + b"x:1\n" * 300 + b"\n\0", "frame-too-large"),
     Case("F12", ALL, b"SEND\n" + b"x:1\n" * 300, "frame-too-large"),
     Case("F12", (None,), b"CONNECT\n" + b"x:%b\n" % LONG[:16_000] * 5, "frame-too-large"),
-    # 8.2 escaping
+    # Escaping
     Case("E2", ("1.1",), b"SEND\nreceipt:r\nx:\\r\n\n\0", "bad-escape", "r"),
     Case("E4", NEW, b"SEND\nreceipt:r\nx:\\t\n\n\0", "bad-escape", "r"),
     Case("E4", NEW, b"SEND\nreceipt:r\nx:1\\\n\n\0", "bad-escape", "r"),
     Case("E6", NEW, b"SEND\nreceipt:r\nx\\y:1\n\n\0", "bad-escape", "r"),
-    # 8.4 connecting
+    # Connecting
     Case("N6", (None,), b"CONNECT\naccept-version:2.0\n\n\0", "unsupported-version"),
     Case("N6", (None,), b"STOMP\naccept-version:\n\n\0", "unsupported-version"),
     Case("N12", (None,), b"SEND\nreceipt:r\ndestination:{q}\n\nbody\0", "unexpected-frame", "r"),
     Case("N12", (None,), b"MESSAGE\n\n\0", "unexpected-frame"),
     Case("N12", ALL, b"CONNECT\naccept-version:1.2\n\n\0", "unexpected-frame"),
     Case("N12", ALL, b"STOMP\naccept-version:1.2\nreceipt:r\n\n\0", "unexpected-frame", "r"),
-    # 8.5 heart-beats
+    # Heart-beats
     Case("H1", (None,), b"CONNECT\naccept-version:1.1\nheart-beat:1\n\n\0", "bad-header"),
     Case("H1", (None,), b"CONNECT\naccept-version:1.2\nheart-beat:-1,0\n\n\0", "bad-header"),
-    # 8.6 SEND, SUBSCRIBE, UNSUBSCRIBE
+    # SEND, SUBSCRIBE, UNSUBSCRIBE
     Case("S1", ALL, b"SEND\nreceipt:r\n\nbody\0", "missing-header", "r"),
     Case("S3", ALL, b"SEND\nreceipt:r\ndestination:/exchange/x\n\nbody\0", "bad-destination", "r"),
     Case("S3", ALL, b"SEND\nreceipt:r\ndestination:/topic/a.*\n\nbody\0", "bad-destination", "r"),
@@ -95,7 +95,7 @@ CASES = [
          "bad-destination", "r"),
     Case("S8", ALL, b"UNSUBSCRIBE\nreceipt:r\n\n\0", "missing-header", "r"),
     Case("S8", ALL, b"UNSUBSCRIBE\nreceipt:r\nid:0\n\n\0", "unknown-subscription", "r"),
-    # 8.7 ACK, NACK
+    # MESSAGE, ACK, NACK
     Case("M4", ("1.2",), b"ACK\nreceipt:r\n\n\0", "missing-header", "r"),
     Case("M4", ("1.1",), b"ACK\nreceipt:r\nmessage-id:1\n\n\0", "missing-header", "r"),
     Case("M4", ("1.0",), b"ACK\nreceipt:r\n\n\0", "missing-header", "r"),
@@ -108,7 +108,7 @@ CASES = [
          "bad-header", "r"),
     Case("M5", ("1.2",), SUBSCRIBED + b"NACK\nreceipt:r\nid:1-1\ndelay:-5\n\n\0",
          "bad-header", "r"),
-    # 8.8 transactions
+    # Transactions
     Case("T1", ALL, b"BEGIN\nreceipt:r\n\n\0", "missing-header", "r"),
     Case("T1", ALL, b"COMMIT\nreceipt:r\n\n\0", "missing-header", "r"),
     Case("T2", ALL, b"BEGIN\ntransaction:t\n\n\0BEGIN\nreceipt:r\ntransaction:t\n\n\0",
@@ -118,7 +118,7 @@ CASES = [
     Case("T4", ALL, b"SEND\nreceipt:r\ntransaction:t\ndestination:{q}\n\n\0",
          "unknown-transaction", "r"),
     Case("T4", ALL, b"ABORT\nreceipt:r\ntransaction:t\n\n\0", "unknown-transaction", "r"),
-    # 8.9 receipts, errors
+    # Receipts, ERROR, DISCONNECT
     Case("R12", ALL, b"NONSENSE\nreceipt:r\n\n\0", "unknown-command", "r"),
     Case("R12", ALL, b"MESSAGE\nreceipt:r\n\n\0", "unexpected-frame", "r"),
     Case("R12", (None,), b"\x00\x00\x00\x00\n\n\0\n\n\0", "malformed-frame"),

@@ -1,4 +1,4 @@
-"""Checklist 8.4: from the first octet to CONNECTED."""
+"""`docs/conformance.md`, *Connecting*: from the first octet to CONNECTED."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checklist 8.3: a message sent in one version and delivered in another.
+"""`docs/conformance.md`, *From one version to another*: each side has its own words.
 
 The specification does not say what happens to a header that the consumer's version cannot carry.
 Here: a line break never becomes a line break on the wire, and nothing else is lost without need.
@@ -28,7 +28,7 @@ LINES = {
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 @pytest.mark.parametrize("line", LINES)
 def test_what_a_1_2_sender_writes(connect: Connect, queue: str, line: str, version: str):
-    """8.3: decoded as the sender's version says, encoded as the consumer's version can."""
+    """X1: decoded as the sender's version says, encoded as the consumer's version can."""
     sender, receiver = connect("1.2"), connect(version)
     receiver.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
     receiver.sync()
@@ -43,7 +43,7 @@ def test_what_a_1_2_sender_writes(connect: Connect, queue: str, line: str, versi
 
 
 def test_a_line_break_never_makes_a_header(connect: Connect, queue: str):
-    """8.3: a value cannot smuggle a header, a body or a frame to a 1.0 consumer."""
+    """X2: a value cannot smuggle a header, a body or a frame to a 1.0 consumer."""
     sender, receiver = connect("1.2"), connect("1.0")
     receiver.send(f"SUBSCRIBE\ndestination:{queue}\n\n\0")
     receiver.sync()
@@ -60,7 +60,7 @@ def test_a_line_break_never_makes_a_header(connect: Connect, queue: str):
 def test_a_name_that_cannot_be_written_is_left_out(
     connect: Connect, queue: str, name: str, version: str
 ):
-    """8.3: what is left of a name must be a name."""
+    """X3: what is left of a name must be a name."""
     sender, receiver = connect("1.2"), connect(version)
     receiver.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
     receiver.sync()
@@ -71,7 +71,7 @@ def test_a_name_that_cannot_be_written_is_left_out(
 
 
 def test_a_long_header_full_of_colons_reaches_every_version(connect: Connect, queue: str):
-    """8.3: a header within the limits stays deliverable where escapes make it longer."""
+    """X4: a header within the limits stays deliverable where escapes make it longer."""
     colons = ":" * 12_000
     receivers = [connect(version) for version in ("1.0", "1.1", "1.2")]
     topic = queue.replace("/queue/", "/topic/")

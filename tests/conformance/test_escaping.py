@@ -1,4 +1,4 @@
-r"""Checklist 8.2: what ``\n``, ``\c``, ``\\`` and ``\r`` mean, and where."""
+r"""`docs/conformance.md`, *Escaping*: what ``\n``, ``\c``, ``\\`` and ``\r`` mean, and where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that end, and messages that go first (the manual, *Expiration* and *Priority*)."""
+"""Messages that end, and messages that go first (the manual, *Expiry* and *Priority*)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checklist 8.1: how bytes become frames."""
+"""`docs/conformance.md`, *Framing*: how bytes become frames."""
 
 from __future__ import annotations
 

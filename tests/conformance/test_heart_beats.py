@@ -1,4 +1,4 @@
-"""Checklist 8.5: who beats how often, and what silence means."""
+"""`docs/conformance.md`, *Heart-beats*: who beats how often, and what silence means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checklist 8.7: MESSAGE, ACK, NACK."""
+"""`docs/conformance.md`, *MESSAGE, ACK, NACK*: what names a message, and what settles it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checklist 8.9: RECEIPT, ERROR, DISCONNECT, and how connections end."""
+"""`docs/conformance.md`, *Receipts, ERROR, DISCONNECT*: and how connections end."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_client_that_does_not_close_is_cut_off():
 @pytest.mark.parametrize("end", ["close", "finish"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_was_received_is_done(connect: Connect, queue: str, version: str, end: str):
-    """R10, 1.2 *DISCONNECT*: also when the client has gone in the meantime."""
+    """R10, 1.2 *RECEIPT*: also when the client has gone in the meantime."""
     peer = connect(version)
     peer.send("".join(f"SEND\ndestination:{queue}\n\n{n}\0" for n in range(1000)))
     getattr(peer, end)()

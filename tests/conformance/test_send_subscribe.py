@@ -1,4 +1,4 @@
-"""Checklist 8.6: SEND, SUBSCRIBE, UNSUBSCRIBE."""
+"""`docs/conformance.md`, *SEND, SUBSCRIBE, UNSUBSCRIBE*: what goes in, and who gets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checklist 8.8: BEGIN, COMMIT, ABORT."""
+"""`docs/conformance.md`, *Transactions*: BEGIN, COMMIT, ABORT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Connections break one after the other while everything is used: nothing hangs or is lost."""
+"""Connections break one after the other while everything is used (promise 17).
+
+Nothing hangs or is lost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an exception shows: what was waited for, what is in the way, and nothing else."""
+"""What an exception shows: what was waited for, what is in the way, and no more (promise 17)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exceptions: who is whose child, and what they say."""
+"""The exceptions: who is whose child, and what they say (promise 18)."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class ClientProtocol(ConnectionProtocol):
         self._content_length = content_length
 
     def connect(self, headers: Mapping[str, str]) -> bytes:
-        """The bytes of CONNECT (1.2, *CONNECT Frame*).
+        """The bytes of CONNECT (1.2, *CONNECT or STOMP Frame*).
 
         Args:
             headers: ``host``, ``login`` and the like; ``accept-version`` and ``heart-beat`` are

@@ -323,7 +323,7 @@ class FrameParser:
                 return
 
     def _without_body(self, head: Head, start: int) -> int:
-        """Refuse a body on a command that must not have one (1.1 and 1.2, *Body*).
+        """Refuse a body on a command that must not have one (1.1 *Value Encoding*, 1.2 *Body*).
 
         1.0 says nothing of the kind, and CONNECT comes before the version is known; there the
         body is ignored.
