@@ -69,7 +69,7 @@ def held_bytes(running: RunningBroker) -> int:
         parts: dict[int, int] = {}
         total = 0
         for connection in broker._connections:
-            parts |= {id(part): len(part) for part in connection.outlet._parts}
+            parts |= {id(part): len(part) for part in connection.output._parts}
             if connection._transport is not None:
                 total += connection._transport.get_write_buffer_size()
         return total + sum(parts.values())

@@ -21,7 +21,7 @@ from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.streams import Identity, Writer
 from stompy_broker.message import Message
 from stompy_broker.routing.router import Router
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.sys_subscription import EVENTS_WAITING, Observation, Wanted
 
 DELTAS = Wanted(Kind.QUEUES, "", Format.COLUMNS, Mode.DELTA, 1000, field_names(Kind.QUEUES))
@@ -67,18 +67,18 @@ class Reader:
     """An observation and what was written for it."""
 
     def __init__(self) -> None:
-        self.outlet = Outlet(lambda: None, lambda: None)
-        self.observation = Observation("1", self.outlet, Version.V1_2, "c-1")
+        self.output = OutputBuffer(lambda: None, lambda: None)
+        self.observation = Observation("1", self.output, Version.V1_2, "c-1")
 
     def stop(self) -> None:
-        self.outlet.shut()
+        self.output.pause()
 
     def go_on(self) -> None:
-        self.outlet.open()
+        self.output.resume()
         self.observation.resume()
 
     def read(self) -> list[Any]:
-        frames = self.outlet.take().split(b"\0")[:-1]
+        frames = self.output.take().split(b"\0")[:-1]
         return [json.loads(frame.partition(b"\n\n")[2]) for frame in frames]
 
 
@@ -114,7 +114,7 @@ def test_bytes_are_shared(broker: Broker) -> None:
             offered.append(pages)
 
     for _ in range(2):
-        reader = Offered("1", Outlet(lambda: None, lambda: None), Version.V1_2, "c")
+        reader = Offered("1", OutputBuffer(lambda: None, lambda: None), Version.V1_2, "c")
         broker.publisher.observe(reader, [DELTAS], None)
     broker.pass_time(0.05)
     assert offered[0] is offered[1]
@@ -206,7 +206,7 @@ def test_who_leaves_while_a_round_is_made_is_forgotten(broker: Broker) -> None:
     reader.observation.clear()
     broker.pass_time(0)
     assert broker.publisher._streams == {}
-    assert reader.outlet.size == 0
+    assert reader.output.size == 0
 
 
 def test_a_fault_in_a_round_ends_that_round_only(

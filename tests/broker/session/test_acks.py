@@ -9,7 +9,7 @@ from stompy.protocol.frame import AckMode
 from stompy.protocol.headers import Version
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.subscription import AckSubscription
 
 MANY = 5000
@@ -28,7 +28,7 @@ def queue(time: Time) -> Queue:
     return queue
 
 
-class Sink(Outlet):
+class Sink(OutputBuffer):
     """Has room for everything."""
 
     def put_message(self, prefix: bytes, tail: bytes) -> bool:
@@ -36,9 +36,9 @@ class Sink(Outlet):
 
 
 def subscribe(queue: Queue) -> AckSubscription:
-    outlet, mode = Sink(lambda: None, lambda: None), AckMode.CLIENT
+    output, mode = Sink(lambda: None, lambda: None), AckMode.CLIENT
     subscription = AckSubscription(
-        "0", queue, outlet, Version.V1_2, print, tag=7, mode=mode, prefetch=MANY
+        "0", queue, output, Version.V1_2, print, tag=7, mode=mode, prefetch=MANY
     )
     subscription.attach()
     return subscription

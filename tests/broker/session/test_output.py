@@ -1,87 +1,87 @@
-"""Gathering, pouring, shutting."""
+"""Gathering, writing, pausing."""
 
-from stompy_broker.session.output import BURST, HASTY_POUR, POUR, Outlet
+from stompy_broker.session.output import BURST, SMALL_WRITE_SIZE, WRITE_SIZE, OutputBuffer
 
 
 class Sink:
     def __init__(self) -> None:
         self.woken = 0
         self.written: list[bytes] = []
-        self.outlet = Outlet(self.wake, self.pour)
+        self.output = OutputBuffer(self.wake, self.write)
 
     def wake(self) -> None:
         self.woken += 1
 
-    def pour(self) -> None:
-        self.written.append(self.outlet.take())
+    def write(self) -> None:
+        self.written.append(self.output.take())
 
 
 def test_wakes_once_until_emptied() -> None:
     sink = Sink()
-    sink.outlet.put(b"a")
-    assert sink.outlet.put_message(b"b", b"c")
+    sink.output.put(b"a")
+    assert sink.output.put_message(b"b", b"c")
     assert sink.woken == 1
-    assert sink.outlet.take() == b"abc"
-    assert sink.outlet.take() == b""
-    sink.outlet.put(b"d")
+    assert sink.output.take() == b"abc"
+    assert sink.output.take() == b""
+    sink.output.put(b"d")
     assert sink.woken == 2
 
 
-def test_pours_when_much_has_come_together() -> None:
+def test_writes_when_much_has_come_together() -> None:
     sink = Sink()
-    assert sink.outlet.put_message(b"p", b"x" * POUR)
-    assert sink.written == [b"p" + b"x" * POUR]
-    assert sink.outlet.size == 0
+    assert sink.output.put_message(b"p", b"x" * WRITE_SIZE)
+    assert sink.written == [b"p" + b"x" * WRITE_SIZE]
+    assert sink.output.size == 0
 
 
-def test_a_client_that_acknowledges_gets_smaller_pours() -> None:
+def test_a_client_that_acknowledges_gets_smaller_writes() -> None:
     sink = Sink()
-    sink.outlet.hasten()
-    assert sink.outlet.put_message(b"p", b"x" * HASTY_POUR)
+    sink.output.use_small_writes()
+    assert sink.output.put_message(b"p", b"x" * SMALL_WRITE_SIZE)
     assert len(sink.written) == 1
-    sink.outlet.shut()
-    sink.outlet.open()
-    assert sink.outlet.put_message(b"p", b"x" * HASTY_POUR)
+    sink.output.pause()
+    sink.output.resume()
+    assert sink.output.put_message(b"p", b"x" * SMALL_WRITE_SIZE)
     assert len(sink.written) == 2
 
 
-def test_a_shut_outlet_takes_the_message_and_refuses_the_next() -> None:
+def test_a_paused_buffer_takes_the_message_and_refuses_the_next() -> None:
     sink = Sink()
-    sink.outlet.shut()
-    assert not sink.outlet.put_message(b"p", b"x")
-    assert sink.outlet.choked
+    sink.output.pause()
+    assert not sink.output.put_message(b"p", b"x")
+    assert sink.output.was_full
     assert sink.written == []
-    sink.outlet.open()
-    assert sink.outlet.put_message(b"p", b"x")
+    sink.output.resume()
+    assert sink.output.put_message(b"p", b"x")
 
 
-def test_the_pour_itself_may_find_the_socket_full() -> None:
+def test_the_write_itself_may_find_the_socket_full() -> None:
     sink = Sink()
 
-    def pour() -> None:
-        sink.pour()
-        sink.outlet.shut()
+    def write() -> None:
+        sink.write()
+        sink.output.pause()
 
-    sink.outlet = Outlet(sink.wake, pour)
-    assert not sink.outlet.put_message(b"p", b"x" * POUR)
-    assert sink.outlet.choked
+    sink.output = OutputBuffer(sink.wake, write)
+    assert not sink.output.put_message(b"p", b"x" * WRITE_SIZE)
+    assert sink.output.was_full
 
 
-def test_a_sealed_outlet_stays_shut_for_messages() -> None:
+def test_a_stopped_buffer_stays_paused_for_messages() -> None:
     sink = Sink()
-    sink.outlet.seal()
-    sink.outlet.open()
-    assert not sink.outlet.put_message(b"p", b"x")
-    sink.outlet.put(b"ERROR")
-    assert sink.outlet.take() == b"pxERROR"
+    sink.output.stop()
+    sink.output.resume()
+    assert not sink.output.put_message(b"p", b"x")
+    sink.output.put(b"ERROR")
+    assert sink.output.take() == b"pxERROR"
 
 
 def test_after_a_burst_consumers_wait_however_much_the_socket_takes() -> None:
     """A client that read as fast as it was written to had a whole queue in one go."""
     sink = Sink()
-    while sink.outlet.put_message(b"p", b"x" * 1000):
+    while sink.output.put_message(b"p", b"x" * 1000):
         pass
-    assert BURST <= sum(map(len, sink.written)) < BURST + 2 * POUR
-    assert sink.outlet.choked
-    sink.outlet.burst, sink.outlet.choked = 0, False  # the turn is over
-    assert sink.outlet.put_message(b"p", b"x" * POUR)
+    assert BURST <= sum(map(len, sink.written)) < BURST + 2 * WRITE_SIZE
+    assert sink.output.was_full
+    sink.output.burst, sink.output.was_full = 0, False  # the turn is over
+    assert sink.output.put_message(b"p", b"x" * WRITE_SIZE)

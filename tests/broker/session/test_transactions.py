@@ -12,7 +12,7 @@ from stompy.protocol.frame import AckMode
 from stompy.protocol.headers import Version
 from stompy_broker.message import Message
 from stompy_broker.routing.flow_control import Loans
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.session.transactions import Publication, Settlement, Transactions
 
@@ -112,16 +112,16 @@ class Holder(AckSubscription):
 
     taken_back = 0
 
-    def disclaim(self, numbers: list[int]) -> None:
+    def unclaim(self, numbers: list[int]) -> None:
         self.taken_back += 1
-        super().disclaim(numbers)
+        super().unclaim(numbers)
 
 
 def make_holder(mode: AckMode, messages: int) -> Holder:
     """A subscription that has got so many messages."""
     queue = make_router(Time()).queue("q")
-    outlet = Outlet(lambda: None, lambda: None)
-    holder = Holder("0", queue, outlet, Version.V1_2, print, tag=7, mode=mode, prefetch=0)
+    output = OutputBuffer(lambda: None, lambda: None)
+    holder = Holder("0", queue, output, Version.V1_2, print, tag=7, mode=mode, prefetch=0)
     queue.attach(holder)
     for sequence in range(1, messages + 1):
         queue.publish(make_message(sequence))
@@ -152,7 +152,7 @@ def test_a_cumulative_ack_takes_what_abort_has_brought_back() -> None:
     holder = make_holder(AckMode.CLIENT, 6)
     claimed = holder.claim(2)
     assert (claimed, holder.accept(2), holder.accept(3)) == ([1, 2], False, True)
-    holder.disclaim(claimed)
+    holder.unclaim(claimed)
     assert (holder.accept(4), owed(holder)) == (False, [1, 2, 4, 5, 6])
     assert holder.accept(1)
     holder.settle(holder.claim(4), None, None)

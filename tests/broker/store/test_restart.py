@@ -26,7 +26,7 @@ from stompy_broker.message import Message, stamp
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.store import sqlite
 from stompy_broker.store.base import StoredSubscription
@@ -178,12 +178,12 @@ def hoarder_of(queue: Queue, mode: AckMode = AckMode.CLIENT_INDIVIDUAL) -> AckSu
         raise reason
 
     def pour() -> None:
-        outlet.take()
-        outlet.burst = 0  # each time in another turn
+        output.take()
+        output.burst = 0  # each time in another turn
 
-    outlet = Outlet(lambda: None, pour)
+    output = OutputBuffer(lambda: None, pour)
     hoarder = AckSubscription(
-        "h", queue, outlet, Version.V1_2, refuse, tag=1, mode=mode, prefetch=0
+        "h", queue, output, Version.V1_2, refuse, tag=1, mode=mode, prefetch=0
     )
     hoarder.attach()
     return hoarder

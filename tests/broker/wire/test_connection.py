@@ -20,8 +20,8 @@ from stompy.transport.tls import TLSLayer
 from stompy_broker import RunningBroker
 from stompy_broker.broker import Broker
 from stompy_broker.routing.queue import Queue
-from stompy_broker.session import output as outlet
-from stompy_broker.session.output import Outlet
+from stompy_broker.session import output as output_module
+from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.session import Session
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
@@ -49,7 +49,7 @@ KINDS = (
     Connection,
     Opening,
     Session,
-    Outlet,
+    OutputBuffer,
     ServerProtocol,
     FrameParser,
     Subscriptions,
@@ -355,7 +355,7 @@ def test_a_fast_reader_lets_others_have_their_turn(
 ) -> None:
     """What it gets is written in bursts, with turns between them, in order and complete."""
     monkeypatch.setattr(connection, "BURST", 64 * 1024)
-    monkeypatch.setattr(outlet, "BURST", 64 * 1024)
+    monkeypatch.setattr(output_module, "BURST", 64 * 1024)
     turns: list[int] = []
     deliver_more = Connection.deliver_more
 

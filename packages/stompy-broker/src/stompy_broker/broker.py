@@ -36,10 +36,10 @@ from stompy_broker.security.access import EVERYBODY, Access
 from stompy_broker.security.auth import ANONYMOUS, Anyone, Authenticator, Memory, Users
 from stompy_broker.security.login import Logins
 from stompy_broker.security.users import UsersFileError, exposed, read_users
-from stompy_broker.session.context import Lobby, SessionSettings
+from stompy_broker.session.context import BrokerContext, SessionSettings
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.session import Session
-from stompy_broker.session.sources import origins_of
+from stompy_broker.session.subscribe import origins_of
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.memory import MemoryStore
@@ -220,7 +220,7 @@ class Broker:
         access = Access(
             config.acl, config.security.default_access, partial(origins_of, self._router)
         )
-        self._lobby = Lobby(
+        self._context = BrokerContext(
             self._session_settings(), self._router, self._clock, logins, access, _token
         )
         self.census = self._make_census()
@@ -327,7 +327,7 @@ class Broker:
         return not self._connections
 
     async def _all_settled(self) -> None:
-        # Settling a message need not know that somebody waits for the last one.
+        # AckHandler a message need not know that somebody waits for the last one.
         while any(one.owes for one in self._connections):  # noqa: ASYNC110 -- polls on purpose
             await asyncio.sleep(0.02)
 
@@ -420,21 +420,21 @@ class Broker:
             Process(Path(directory) if directory else None),
             listeners=lambda: self.urls,
             connections=lambda: (self.connections, self._connections.most),
-            door=lambda: (self._lobby.draining, self._logins.waiting),
+            door=lambda: (self._context.draining, self._logins.waiting),
         )
 
     def _staff(self) -> StaffedDesk:
         """Have the broker answer for itself."""
         desk = StaffedDesk(
             Identity(Process.name, _token()),
-            self._lobby,
+            self._context,
             self.census,
             self._sessions,
             self._tally,
             self._loop.call_soon,
             time.thread_time,
         )
-        self._lobby.desk = desk
+        self._context.desk = desk
         return desk
 
     def _authenticator(self) -> Authenticator:
@@ -475,7 +475,7 @@ class Broker:
         config = self.config
         if tls is None and websocket is None:
             connection = Connection(
-                self._lobby,
+                self._context,
                 self._flusher,
                 self._clock,
                 turns=self._turns,
@@ -487,7 +487,7 @@ class Broker:
             )
         else:
             connection = LayeredConnection(
-                self._lobby,
+                self._context,
                 self._flusher,
                 self._clock,
                 turns=self._turns,

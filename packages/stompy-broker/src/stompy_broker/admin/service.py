@@ -13,7 +13,7 @@ from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.publisher import Publisher
 from stompy_broker.admin.snapshots.broker import Census, Tally
 from stompy_broker.admin.streams import Identity, Writer
-from stompy_broker.session.context import Answer, Desk, Guest, Lobby
+from stompy_broker.session.context import Answer, BrokerContext, Client, Desk
 from stompy_broker.session.session import Session
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import Observation, Wanted
@@ -26,7 +26,7 @@ class StaffedDesk(Desk):
 
     Args:
         identity: who the broker is.
-        lobby: where clients come in.
+        context: where clients come in.
         census: knows everything.
         register: who is logged in, by key; kept here.
         tally: what is counted here.
@@ -37,23 +37,23 @@ class StaffedDesk(Desk):
     def __init__(
         self,
         identity: Identity,
-        lobby: Lobby,
+        context: BrokerContext,
         census: Census,
         register: dict[str, Session],
         tally: Tally,
         soon: Soon,
         cpu: Callable[[], float],
     ) -> None:
-        clock, events = lobby.clock, lobby.router.events
+        clock, events = context.clock, context.router.events
         writer = Writer(identity, lambda: census.up_ms)
         self._events = events
-        self._wall = lobby.router.wall
+        self._wall = context.router.wall
         self._tally = tally
         self._sessions = register
         self._publisher = Publisher(census, events, writer, clock, soon, cpu)
         self._closed: deque[dict[str, object]] = deque(maxlen=CLOSED_KEPT)
-        rooms = Rooms(lobby.router, register, census, events, clock, lobby.access)
-        frame = Frame(lobby, identity, self._publisher, writer, self._closed, lambda: self._table)
+        rooms = Rooms(context.router, register, census, events, clock, context.access)
+        frame = Frame(context, identity, self._publisher, writer, self._closed, lambda: self._table)
         self._table = command_table(rooms, frame)
         self._commands = Commands(self._table, rooms, soon, cpu)
 
@@ -63,14 +63,14 @@ class StaffedDesk(Desk):
 
     # -- who comes and goes -------------------------------------------------------------------
 
-    def arrived(self, guest: Guest) -> None:
+    def arrived(self, guest: Client) -> None:
         """A client has logged in."""
         assert isinstance(guest, Session)
         self._sessions[guest.key] = guest
         self._tally.connections += 1
         self._tell("connection.opened", guest, detail=_about(guest))
 
-    def turned_away(self, guest: Guest, login: str, reason: str) -> None:
+    def turned_away(self, guest: Client, login: str, reason: str) -> None:
         """A client could not log in."""
         self._tally.auth_failures += 1
         event = Event(
@@ -82,7 +82,7 @@ class StaffedDesk(Desk):
         )
         self._events.refuse(event)
 
-    def denied(self, guest: Guest, destination: str, reason: str) -> None:
+    def denied(self, guest: Client, destination: str, reason: str) -> None:
         """A client may not do what it wanted with a destination."""
         event = Event(
             type="auth.denied",
@@ -94,7 +94,7 @@ class StaffedDesk(Desk):
         )
         self._events.refuse(event)
 
-    def left(self, guest: Guest, why: str) -> None:
+    def left(self, guest: Client, why: str) -> None:
         """A client that had logged in is gone."""
         assert isinstance(guest, Session)
         self._sessions.pop(guest.key, None)
@@ -104,27 +104,27 @@ class StaffedDesk(Desk):
         kept: dict[str, object] = {"id": guest.key, "user": _user(guest), "reason": why}
         self._closed.append({**kept, **_about(guest), "at": self._wall()})
 
-    def blocked(self, guest: Guest, blocked: bool) -> None:
+    def blocked(self, guest: Client, blocked: bool) -> None:
         """A client has to wait before it may send more, or may go on."""
         if blocked:
             self._tell("connection.blocked", guest, severity="warn")
         else:
             self._tell("connection.unblocked", guest)
 
-    def subscribed(self, guest: Guest, subscription: Subscription) -> None:
+    def subscribed(self, guest: Client, subscription: Subscription) -> None:
         """A client has a new subscription."""
         self._tell_subscription("subscription.created", guest, subscription)
 
-    def unsubscribed(self, guest: Guest, subscription: Subscription) -> None:
+    def unsubscribed(self, guest: Client, subscription: Subscription) -> None:
         """A subscription of a client ends."""
         self._tell_subscription("subscription.closed", guest, subscription)
 
-    def transacted(self, guest: Guest, action: str, transaction_id: str) -> None:
+    def transacted(self, guest: Client, action: str, transaction_id: str) -> None:
         """A client began, committed or aborted a transaction."""
         if "transaction" in self._events.detailed:
             self._tell(f"transaction.{action}", guest, detail={"transaction": transaction_id})
 
-    def _tell_subscription(self, what: str, guest: Guest, subscription: Subscription) -> None:
+    def _tell_subscription(self, what: str, guest: Client, subscription: Subscription) -> None:
         self._tell(
             what,
             guest,
@@ -135,7 +135,7 @@ class StaffedDesk(Desk):
     def _tell(
         self,
         what: str,
-        guest: Guest,
+        guest: Client,
         *,
         severity: str = "info",
         destination: str = "",
@@ -170,7 +170,7 @@ class StaffedDesk(Desk):
         self._tally.watched_bytes += observation.octets
         self._tally.watched_dropped += observation.dropped
 
-    def command(self, guest: Guest, body: bytes, answer: Answer | None, problem: str) -> None:
+    def command(self, guest: Client, body: bytes, answer: Answer | None, problem: str) -> None:
         """Carry out a command."""
         self._tally.commands += 1
         self._commands.execute(guest, body, answer, problem)
@@ -185,11 +185,11 @@ def command_table(rooms: Rooms, frame: Frame) -> list[Command]:
     ]
 
 
-def _user(guest: Guest) -> str:
+def _user(guest: Client) -> str:
     return guest.principal.name if guest.principal is not None else ""
 
 
-def _about(guest: Guest) -> dict[str, object]:
+def _about(guest: Client) -> dict[str, object]:
     return {
         "peer": guest.peer.address,
         "client_id": guest.client_id or "",

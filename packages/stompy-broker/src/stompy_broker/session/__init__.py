@@ -1,4 +1,4 @@
 """One client's life: its frames become calls to the router, its deliveries become frames.
 
-No I/O: a session is handed bytes, and writes into an `Outlet` that its connection empties.
+No I/O: a session is handed bytes, and writes into an `OutputBuffer` that its connection empties.
 """

@@ -1,23 +1,152 @@
-"""ACK and NACK of one client, with whatever comes with them (**hot path**: `Settling.ack`)."""
+"""ACK and NACK of one client, and which delivery each names. **Hot path** (`AckHandler.ack`).
+
+Each version of STOMP names deliveries in its own way (1.2, *ACK*). A delivery is known as long as
+its subscription stands, and the last ones of subscriptions that have ended stay known for a while.
+So an ACK that crossed an UNSUBSCRIBE, or settles twice, is no error, and one that names what this
+connection never got is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 
+from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import ACK_RUN, Head, plain_acks
 from stompy.protocol.headers import Version
 from stompy_broker.compat import Compat
 from stompy_broker.routing.chores import AT_ONCE
 from stompy_broker.routing.rejection import Rejection
-from stompy_broker.session.context import Client
-from stompy_broker.session.deliveries import Deliveries
+from stompy_broker.session.bounded_dict import BoundedDict
+from stompy_broker.session.context import ClientState
 from stompy_broker.session.header_values import boolean, whole_number
 from stompy_broker.session.receipts import Receipts, nothing_owed, when_all
-from stompy_broker.session.subscription import AckSubscription
+from stompy_broker.session.subscription import AckSubscription, Subscription, is_number
 from stompy_broker.session.transactions import Settlement, Transactions
 
 
-class Settling:
+class Deliveries:
+    """The subscriptions of one connection whose deliveries are to be settled, by tag.
+
+    Args:
+        subscriptions: all subscriptions of the connection by id.
+    """
+
+    def __init__(self, subscriptions: Mapping[str, Subscription]) -> None:
+        self._subscriptions = subscriptions
+        self._by_tag: dict[bytes, AckSubscription] = {}
+        # How many deliveries each subscription that has ended had, by tag.
+        self._ended: BoundedDict[bytes, int] = BoundedDict()
+        # Keys of those that have ended and needed no ACK.
+        self._needless: BoundedDict[str, bool] = BoundedDict()
+        # What was settled, by key and message-id.
+        self._past: BoundedDict[tuple[str, str], bool] = BoundedDict()
+
+    def add(self, key: str, subscription: AckSubscription) -> None:
+        """Its deliveries can be settled from now on; ``key`` is the client's id for it."""
+        self._by_tag[b"%d" % subscription.tag] = subscription
+        subscription.settled = partial(self._note_settled, key)
+
+    def _note_settled(self, key: str, message_id: str) -> None:
+        self._past.put((key, message_id), True)
+
+    def remove(self, key: str, subscription: Subscription, held: Iterable[str]) -> None:
+        """What is settled of it later is ignored.
+
+        Args:
+            key: the client's id for it.
+            subscription: it has ended.
+            held: ``message-id`` of what it had to settle.
+        """
+        if not isinstance(subscription, AckSubscription):
+            self._needless.put(key, True)
+            return
+        tag = b"%d" % subscription.tag
+        del self._by_tag[tag]
+        self._ended.put(tag, subscription.delivered)
+        for message_id in held:
+            self._note_settled(key, message_id)
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether anything is to be settled."""
+        return any(subscription.unacked for subscription in self._by_tag.values())
+
+    def accept(self, tag: bytes, number: bytes) -> AckSubscription | None:
+        """Settle one delivery, in the common case (**hot path**: `AckSubscription.accept`).
+
+        Args:
+            tag: first part of the ``ack`` header, digits.
+            number: second part, digits.
+
+        Returns:
+            Its subscription; None if this was not the common case, and nothing was done.
+        """
+        subscription = self._by_tag.get(tag)
+        if subscription is None or not subscription.accept(int(number)):
+            return None
+        return subscription
+
+    def by_ack(self, ack_id: str) -> tuple[AckSubscription, int] | None:
+        """1.2 names a delivery by its ``ack`` header.
+
+        Returns:
+            Subscription and number; None if there is nothing to settle any more.
+
+        Raises:
+            ProtocolError: no such delivery was made on this connection.
+        """
+        tag, _, number = ack_id.rpartition("-")
+        if not (is_number(tag) and is_number(number)):
+            raise _unknown(f"{ack_id[:60]!r} is not the ack header of a MESSAGE")
+        octets = tag.encode()
+        subscription = self._by_tag.get(octets)
+        delivered = self._ended.get(octets) if subscription is None else subscription.delivered
+        if not 0 < int(number) <= (delivered or 0):
+            raise _unknown(f"no delivery {ack_id[:60]!r} was made on this connection")
+        return None if subscription is None else (subscription, int(number))
+
+    def by_message(self, headers: Mapping[str, str]) -> tuple[AckSubscription, int] | None:
+        """1.1 names subscription and message; 1.0 the message, and perhaps the subscription.
+
+        Returns:
+            As `by_ack`.
+
+        Raises:
+            ProtocolError: no such delivery was made on this connection.
+        """
+        message_id, key = headers["message-id"], headers.get("subscription")
+        keys: Iterable[str] = self._subscriptions if key is None else (key,)
+        for candidate in keys:
+            subscription = self._subscriptions.get(candidate)
+            if isinstance(subscription, AckSubscription):
+                number = subscription.number_of(message_id)
+                if number is not None:
+                    self._note_settled(candidate, message_id)
+                    return subscription, number
+        if not self._is_past(key, message_id) and not self._needs_none(key):
+            place = "" if key is None else f" on subscription {key[:60]!r}"
+            raise _unknown(f"no message {message_id[:60]!r} was delivered{place}")
+        return None
+
+    def _is_past(self, key: str | None, message_id: str) -> bool:
+        """Whether a message was settled, or went back because its subscription ended."""
+        if key is not None:
+            return (key, message_id) in self._past
+        return any(past == message_id for _, past in self._past)
+
+    def _needs_none(self, key: str | None) -> bool:
+        """Whether there is or was such a subscription whose messages need no acknowledgement."""
+        there = self._subscriptions.items()
+        needless = [k for k, sub in there if not isinstance(sub, AckSubscription)]
+        return any(key in (None, each) for each in (*needless, *self._needless))
+
+
+def _unknown(why: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.UNKNOWN_ACK, why)
+
+
+class AckHandler:
     """Settles deliveries, at once or at COMMIT.
 
     Args:
@@ -33,7 +162,7 @@ class Settling:
 
     def __init__(
         self,
-        client: Client,
+        client: ClientState,
         deliveries: Deliveries,
         transactions: Transactions,
         receipts: Receipts,

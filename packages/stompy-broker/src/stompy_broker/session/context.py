@@ -17,11 +17,11 @@ from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
 from stompy_broker.security.login import Logins
-from stompy_broker.session.output import Outlet
-from stompy_broker.session.permissions import Permit
+from stompy_broker.session.active_subscribers import ActiveSubscriber, ActiveSubscribers
+from stompy_broker.session.output import OutputBuffer
+from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import Observation, Wanted
-from stompy_broker.session.tenants import Tenant, Tenants
 from stompy_broker.timers import Clock
 
 _TAGS_PER_MS = 100
@@ -46,7 +46,7 @@ class SessionSettings:
     ignored_headers: tuple[str, ...] = ()
 
 
-class Guest(Protocol):
+class Client(Protocol):
     """A client as the desk knows it.
 
     Attributes:
@@ -62,16 +62,16 @@ class Guest(Protocol):
     peer: Peer
 
 
-class Client(Guest, Tenant, Protocol):
+class ClientState(Client, ActiveSubscriber, Protocol):
     """A client as the parts of its session know it.
 
     Attributes:
-        permit: what it may do, once it has logged in.
+        permissions: what it may do, once it has logged in.
         received_at: when something was received last, on the clock.
         others: frames received that are no messages.
     """
 
-    permit: Permit
+    permissions: Permissions
     received_at: float
     others: int
 
@@ -93,28 +93,28 @@ Answer = Callable[[bytes, bool, bool], None]
 class Desk:
     """Where the broker itself is asked, and told who comes and goes. This one is not staffed."""
 
-    def arrived(self, guest: Guest) -> None:
+    def arrived(self, client: Client) -> None:
         """A client has logged in."""
 
-    def turned_away(self, guest: Guest, login: str, reason: str) -> None:
+    def turned_away(self, client: Client, login: str, reason: str) -> None:
         """A client could not log in."""
 
-    def denied(self, guest: Guest, destination: str, reason: str) -> None:
+    def denied(self, client: Client, destination: str, reason: str) -> None:
         """A client may not do what it wanted with a destination."""
 
-    def left(self, guest: Guest, why: str) -> None:
+    def left(self, client: Client, why: str) -> None:
         """A client that had logged in is gone."""
 
-    def blocked(self, guest: Guest, blocked: bool) -> None:
+    def blocked(self, client: Client, blocked: bool) -> None:
         """A client has to wait before it may send more, or may go on."""
 
-    def subscribed(self, guest: Guest, subscription: Subscription) -> None:
+    def subscribed(self, client: Client, subscription: Subscription) -> None:
         """A client has a new subscription."""
 
-    def unsubscribed(self, guest: Guest, subscription: Subscription) -> None:
+    def unsubscribed(self, client: Client, subscription: Subscription) -> None:
         """A subscription of a client ends."""
 
-    def transacted(self, guest: Guest, action: str, transaction_id: str) -> None:
+    def transacted(self, client: Client, action: str, transaction_id: str) -> None:
         """A client began, committed or aborted a transaction."""
 
     def observe(
@@ -125,25 +125,25 @@ class Desk:
     def forget(self, observation: Observation) -> None:
         """Offer it nothing more."""
 
-    def command(self, guest: Guest, body: bytes, answer: Answer | None, problem: str) -> None:
+    def command(self, client: Client, body: bytes, answer: Answer | None, problem: str) -> None:
         """Carry out a command.
 
         Args:
-            guest: who wants it.
+            client: who wants it.
             body: the request.
             answer: takes the answers; None = nobody wants any.
             problem: why it cannot be; empty = it may.
         """
 
 
-class Lobby:
+class BrokerContext:
     """What sessions of one broker share: settings, router, logins, access, parsed header blocks.
 
     Attributes:
         compat: knows headers that are refused.
         desk: where the broker itself is asked; staffed once the broker is complete.
         draining: whether only operators may come in.
-        tenants: who holds durable subscriptions.
+        active_subscribers: who holds durable subscriptions.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Lobby:
         self.compat = Compat(settings.ignored_headers, router.events)
         self.desk = Desk()
         self.draining = False
-        self.tenants = Tenants()
+        self.active_subscribers = ActiveSubscribers()
         self._numbers = count(1)
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes
         # that often.
@@ -188,7 +188,7 @@ class Peer(Protocol):
         host: the IP address.
         certificate: the login that the client's certificate stands for.
         since: when it connected.
-        outlet: where the session writes.
+        output: where the session writes.
         listener: the URL that the client came in by.
         tls: its encryption, for reports; None = there is none.
         ws: whether it speaks STOMP over WebSocket.
@@ -199,7 +199,7 @@ class Peer(Protocol):
     host: str
     certificate: str | None
     since: float
-    outlet: Outlet
+    output: OutputBuffer
     listener: str
     tls: Tls | None
     ws: bool

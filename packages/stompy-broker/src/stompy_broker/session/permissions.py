@@ -20,7 +20,7 @@ _REMEMBERED = 10_000
 """Destinations; then it begins anew."""
 
 
-class Permit:
+class Permissions:
     """What a client may do.
 
     Args:
@@ -29,7 +29,7 @@ class Permit:
         has_queue: tells whether there is a queue of that name.
 
     Attributes:
-        cleared: destinations that it may send to, as it wrote them.
+        may_send_to: destinations that it may send to, as it wrote them.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Permit:
         self._access = access
         self._principal = principal
         self._has_queue = has_queue
-        self.cleared: set[str] = set()
+        self.may_send_to: set[str] = set()
 
-    def send(self, text: str) -> None:
+    def check_send(self, text: str) -> None:
         """Whether it may SEND to a destination; if so, that is remembered.
 
         Raises:
@@ -48,12 +48,12 @@ class Permit:
         """
         destination = sendable(text)
         self._access.check(self._principal, Action.SEND, destination)
-        if self.create(destination):
-            if len(self.cleared) >= _REMEMBERED:
-                self.cleared.clear()
-            self.cleared.add(text)
+        if self.may_create(destination):
+            if len(self.may_send_to) >= _REMEMBERED:
+                self.may_send_to.clear()
+            self.may_send_to.add(text)
 
-    def receive(self, destination: Destination, headers: Mapping[str, str]) -> None:
+    def check_receive(self, destination: Destination, headers: Mapping[str, str]) -> None:
         """Whether it may SUBSCRIBE to a destination, with these headers.
 
         Raises:
@@ -61,11 +61,11 @@ class Permit:
         """
         self._access.check(self._principal, Action.RECEIVE, destination)
         if ARGUMENTS.keys().isdisjoint(headers):
-            self.create(destination)
+            self.may_create(destination)
         else:
-            self.set_up(destination, headers)
+            self.check_set_up(destination, headers)
 
-    def set_up(self, destination: Destination, headers: Mapping[str, str]) -> None:
+    def check_set_up(self, destination: Destination, headers: Mapping[str, str]) -> None:
         """Whether it may set up a queue by these headers.
 
         Who names a queue for dead letters takes messages out of the one and puts them into the
@@ -74,14 +74,14 @@ class Permit:
         Raises:
             ProtocolError: no.
         """
-        self.create(destination, must=True)
+        self.may_create(destination, must=True)
         grave = grave_in(headers)
         if grave is not None and destination.kind is Kind.QUEUE:
             self._access.check(self._principal, Action.RECEIVE, destination)
             self._access.check(self._principal, Action.SEND, grave)
-            self.create(grave)
+            self.may_create(grave)
 
-    def reply_to(self, text: str) -> None:
+    def check_reply_to(self, text: str) -> None:
         """Whether it may have others send to a destination, who may perhaps do more than it.
 
         What it may receive from is its own matter; what cannot be read is nothing to this broker.
@@ -103,7 +103,7 @@ class Permit:
         except ProtocolError:
             self._access.check(self._principal, Action.SEND, destination)
 
-    def create(self, destination: Destination, *, must: bool = False) -> bool:
+    def may_create(self, destination: Destination, *, must: bool = False) -> bool:
         """Whether it may set up a queue; asked for when there is none yet.
 
         Args:

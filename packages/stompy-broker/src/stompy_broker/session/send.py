@@ -1,11 +1,12 @@
-"""SEND of one client. **Hot path** (`Sending.send`).
+"""SEND of one client, and its having to wait before the next. **Hot path** (`SendHandler.send`).
 
 What a SEND asks for is worked out once for each header block, and kept with the parsed head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
@@ -13,14 +14,117 @@ from stompy_broker.compat import OF_SEND, Compat
 from stompy_broker.destinations.names import COMMANDS, Destination, Kind, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.message import MessageHead
+from stompy_broker.routing.flow_control import Pressure
 from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
-from stompy_broker.session.context import Client
-from stompy_broker.session.hold import Hold
+from stompy_broker.session.context import ClientState, Peer
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
-from stompy_broker.store.base import Done
+from stompy_broker.store.base import Done, MessageStore
+from stompy_broker.timers import Clock
+
+log = logging.getLogger("stompy_broker.session")
+
+_WATCH_SECONDS = 1.0
+
+_FULL = {
+    "memory": "waiting messages have reached limits.memory",
+    "disk": "messages on disk have reached limits.disk",
+}
+
+
+def why_producers_wait(router: Router) -> str:
+    """What CONNECTED tells a client that comes while there is no room; empty while there is."""
+    reasons = (_FULL.get(name) or router.store.trouble for name in router.alarms)
+    return " and ".join(reason.replace("\n", " ") for reason in reasons if reason)
+
+
+class ProducerFlowControl:
+    """Reads no more from a client while there is no room for what it sends (promise 11).
+
+    It may be a matter of milliseconds, until the store has taken over what the client sent
+    (`pause_briefly`). Only when that takes longer it is worth telling.
+
+    Args:
+        clock: for looking whether it has left meanwhile.
+        peer: its connection.
+        changed: told whether it has to wait from now on, and whether that is worth telling.
+    """
+
+    def __init__(self, clock: Clock, peer: Peer, changed: Callable[[bool, bool], None]) -> None:
+        self._clock = clock
+        self._peer = peer
+        self._changed = changed
+        self._waiting_for: Pressure | MessageStore | None = None
+        self._is_brief = False
+        self._leaving = False
+        self._ended = False
+        self._watch = clock.alarm(self._check_if_left)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the client has to wait."""
+        return self._waiting_for is not None and not self._is_brief
+
+    def pause_for(self, pressure: Pressure, *, consumes: bool) -> None:
+        """Stop reading from the client until there is room, if it has to wait for that.
+
+        Args:
+            pressure: what is full.
+            consumes: whether it has subscriptions.
+        """
+        if self._waiting_for is not None or self._leaving or not pressure.stops(consumes=consumes):
+            return
+        self._wait_for(pressure)
+        self._changed(True, True)
+        log.info("%s: waits for room before it may send more", self._peer.address)
+
+    def pause_briefly(self, store: MessageStore) -> None:
+        """Stop reading from the client until the store, which is behind, takes more."""
+        if self._waiting_for is None and not self._leaving and not self._ended:
+            self._is_brief = True
+            self._wait_for(store)
+            self._changed(True, False)
+
+    def _wait_for(self, what: Pressure | MessageStore) -> None:
+        self._waiting_for = what
+        what.wait(self._resume)
+        self._watch.set(self._clock.now() + _WATCH_SECONDS)
+        self._peer.pause()
+
+    def close(self) -> None:
+        """The session is over."""
+        self._ended = True
+        self._watch.end()
+        if self._waiting_for is not None:
+            self._waiting_for.forget(self._resume)
+
+    def _check_if_left(self) -> None:
+        """Read on to the end of a client that has gone: it may hold what keeps the broker full."""
+        if self._waiting_for is None or self._ended:
+            return
+        if self._peer.has_left:
+            self._waiting_for.forget(self._resume)
+            self._leaving = True
+            self._resume()
+            return
+        if self._is_brief:
+            self._is_brief = False
+            self._changed(True, True)
+            log.info("%s: waits for the disk before it may send more", self._peer.address)
+        self._watch.set(self._clock.now() + _WATCH_SECONDS)
+
+    def _resume(self) -> None:
+        brief, self._is_brief = self._is_brief, False
+        self._waiting_for = None
+        if self._ended:
+            return
+        self._changed(False, not brief)
+        self._peer.resume()
+        if not brief:
+            log.info("%s: may send again", self._peer.address)
+
 
 _TEMPORARY = Kind.TEMPORARY.value
 
@@ -64,13 +168,13 @@ class SendPlan:
         )
 
 
-class Sending:
+class SendHandler:
     """Routes what a client sends, at once or at COMMIT.
 
     Args:
         client: who sends.
         router: where to.
-        hold: makes the client wait where there is no room.
+        flow_control: makes the client wait where there is no room.
         subscriptions: of that client.
         transactions: of that client.
         receipts: of that client.
@@ -79,9 +183,9 @@ class Sending:
 
     def __init__(
         self,
-        client: Client,
+        client: ClientState,
         router: Router,
-        hold: Hold,
+        flow_control: ProducerFlowControl,
         subscriptions: Subscriptions,
         transactions: Transactions,
         receipts: Receipts,
@@ -90,7 +194,7 @@ class Sending:
         self._compat = compat
         self._client = client
         self._router = router
-        self._hold = hold
+        self._flow_control = flow_control
         self._subscriptions = subscriptions
         self._transactions = transactions
         self._receipts = receipts
@@ -101,9 +205,9 @@ class Sending:
         Raises:
             ProtocolError: it is not allowed, or as `send`.
         """
-        permit, destination = self._client.permit, head.headers["destination"]
-        if destination not in permit.cleared:
-            permit.send(destination)
+        permissions, destination = self._client.permissions, head.headers["destination"]
+        if destination not in permissions.may_send_to:
+            permissions.check_send(destination)
         self.send(head, body)
 
     def send(self, head: Head, body: bytes) -> None:
@@ -129,7 +233,7 @@ class Sending:
             done = None if head.receipt is None else self._receipts.when_done(head.receipt)
             pressure = self._router.publish(plan.destination, plan.head, body, done)
             if pressure is not None:
-                self._hold.begin(pressure, consumes=bool(self._subscriptions))
+                self._flow_control.pause_for(pressure, consumes=bool(self._subscriptions))
         else:
             self._send_special(plan, head, body)
 
@@ -150,7 +254,7 @@ class Sending:
             # Checked now, because COMMIT must not fail.
             self._subscriptions.temporary.check_room(destination.name)
         if plan.sets_up:
-            self._client.permit.set_up(destination, headers)
+            self._client.permissions.check_set_up(destination, headers)
             self._router.queue(destination.name, headers)
         if "transaction" in headers:
             self._keep(headers["transaction"], destination, message_head, body)
@@ -168,7 +272,7 @@ class Sending:
         reply_to = headers.get("reply-to", "")
         if not reply_to.startswith(_TEMPORARY):
             if reply_to:
-                self._client.permit.reply_to(reply_to)
+                self._client.permissions.check_reply_to(reply_to)
             return None
         return self._subscriptions.reply_queue(reply_to.removeprefix(_TEMPORARY))
 
@@ -208,4 +312,4 @@ class Sending:
             return
         pressure = self._router.publish(destination, head, body, done, admit=admit)
         if pressure is not None:
-            self._hold.begin(pressure, consumes=bool(self._subscriptions))
+            self._flow_control.pause_for(pressure, consumes=bool(self._subscriptions))

@@ -1,9 +1,9 @@
 """One client's life, from CONNECT to the end (**hot path**: `Session.receive`).
 
-A session reads frames from its `ServerProtocol` and hands each to who carries it out: `Sending`,
-`Subscriptions` and `Settling`, or a method here. Whatever breaks a rule raises `ProtocolError`,
-which ends the session with one ERROR frame (promise 3). There is one way out, `_end`,
-whatever the reason.
+A session reads frames from its `ServerProtocol` and hands each to who carries it out:
+`SendHandler`, `Subscriptions` and `AckHandler`, or a method here. Whatever breaks a rule raises
+`ProtocolError`, which ends the session with one ERROR frame (promise 3). There is one way out,
+`_end`, whatever the reason.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ from stompy.protocol.server import supported_versions
 from stompy_broker.routing.intake import Intake
 from stompy_broker.security.auth import Credentials, Principal, Role, Verdict
 from stompy_broker.security.turnstile import Attempt
-from stompy_broker.session.acks import Settling
-from stompy_broker.session.context import Lobby, Peer
-from stompy_broker.session.hold import Hold, why_producers_wait
+from stompy_broker.session.acks import AckHandler
+from stompy_broker.session.active_subscribers import IDLE_SECONDS, LATE
+from stompy_broker.session.context import BrokerContext, Peer
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.session.permissions import Permit
+from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.receipts import Receipts, nothing_owed
-from stompy_broker.session.send import Sending
+from stompy_broker.session.send import ProducerFlowControl, SendHandler, why_producers_wait
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_commands import Console
-from stompy_broker.session.tenants import IDLE_SECONDS, LATE
 from stompy_broker.session.transactions import Transactions
 
 log = logging.getLogger("stompy_broker.session")
@@ -61,25 +60,25 @@ class Session:
         in_frames: frames received; a run of ACKs counts once.
         in_bytes: bytes received.
         others: those of the frames that are no messages.
-        permit: what the client may do, once it has logged in.
+        permissions: what the client may do, once it has logged in.
     """
 
-    def __init__(self, lobby: Lobby, peer: Peer) -> None:
-        settings = lobby.settings
-        self.id = lobby.new_token()
-        self.key = f"c-{lobby.next_number()}"
+    def __init__(self, context: BrokerContext, peer: Peer) -> None:
+        settings = context.settings
+        self.id = context.new_token()
+        self.key = f"c-{context.next_number()}"
         self.principal: Principal | None = None
         self.client_id: str | None = None
         self.peer = peer
-        self.connected_at = self.received_at = lobby.clock.now()
+        self.connected_at = self.received_at = context.clock.now()
         self.in_frames = self.in_bytes = self.others = 0
-        self._lobby = lobby
-        self._router = lobby.router
-        self._clock = lobby.clock
-        self._outlet = peer.outlet
+        self._context = context
+        self._router = context.router
+        self._clock = context.clock
+        self._output = peer.output
         self._protocol = ServerProtocol(
             settings.limits,
-            caches=lobby.caches,
+            caches=context.caches,
             heart_beat=settings.heart_beat,
             heart_beat_grace=settings.heart_beat_grace,
             best=peer.best_version,
@@ -87,35 +86,35 @@ class Session:
         self._login = ""
         self._attempt: Attempt | None = None
         self._receipts = receipts = Receipts(self._write_receipt)
-        self._subscriptions = Subscriptions(lobby, self, receipts, self._fail)
+        self._subscriptions = Subscriptions(context, self, receipts, self._fail)
         self._transactions = Transactions(
             self._router.loans,
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,
         )
-        self._settling = Settling(
-            self, self._subscriptions.deliveries, self._transactions, receipts, lobby.compat
+        self._ack_handler = AckHandler(
+            self, self._subscriptions.deliveries, self._transactions, receipts, context.compat
         )
-        self._hold = Hold(self._clock, peer, self._blocked)
-        self._sending = Sending(
+        self._flow_control = ProducerFlowControl(self._clock, peer, self._blocked)
+        self._send_handler = SendHandler(
             self,
             self._router,
-            self._hold,
+            self._flow_control,
             self._subscriptions,
             self._transactions,
             receipts,
-            lobby.compat,
+            context.compat,
         )
         self._ended = False
         self._alarm = self._clock.alarm(self._time_passed)
         self._login_due = peer.since + settings.login_timeout
         self._alarm.set(self._login_due)
-        self.permit: Permit
+        self.permissions: Permissions
         self._verbs: dict[str, Verb] = {
-            "SEND": self._sending.send,
-            "ACK": self._settling.ack,
-            "NACK": self._settling.nack,
+            "SEND": self._send_handler.send,
+            "ACK": self._ack_handler.ack,
+            "NACK": self._ack_handler.nack,
             "SUBSCRIBE": self._counted(self._subscriptions.subscribe),
             "UNSUBSCRIBE": self._counted(self._subscriptions.unsubscribe),
             "BEGIN": self._counted(self._begin),
@@ -149,7 +148,7 @@ class Session:
     def probe(self) -> None:
         """Have the network find out whether the client is there."""
         self.peer.probe()
-        self._outlet.put(BEAT)
+        self._output.put(BEAT)
 
     @property
     def is_stranger(self) -> bool:
@@ -183,15 +182,15 @@ class Session:
             except ProtocolError as error:
                 self._fail(error, head)
                 return
-        if self._settling.refilled:
-            self._settling.go_on()
+        if self._ack_handler.refilled:
+            self._ack_handler.go_on()
         if protocol.failure is not None:
             self._fail(protocol.failure)
         if store.heard(gathered):
-            self._hold.briefly(store)
+            self._flow_control.pause_briefly(store)
 
     def writable(self) -> None:
-        """The outlet has room again."""
+        """The output has room again."""
         self._subscriptions.resume()
 
     def closed(self) -> None:
@@ -209,8 +208,8 @@ class Session:
         self._receipts.forget()
         self._verbs.clear()
         self._alarm.end()
-        self._hold.end()
-        del self._sending, self._settling, self._hold, self._receipts
+        self._flow_control.close()
+        del self._send_handler, self._ack_handler, self._flow_control, self._receipts
         del self._subscriptions, self._transactions, self._protocol
 
     def refuse(self, error: ProtocolError) -> None:
@@ -263,7 +262,7 @@ class Session:
     @property
     def held(self) -> bool:
         """Whether the client has to wait before it may send more."""
-        return self._hold.holds
+        return self._flow_control.is_paused
 
     def end_subscription(self, subscription: Subscription) -> bool:
         """End one of its subscriptions, as an operator wants; say whether it was there.
@@ -313,7 +312,7 @@ class Session:
         # The time for CONNECT is over for the client; what follows takes as long as it takes.
         self._alarm.cancel()
         peer = self.peer
-        attempt = self._lobby.logins.authenticate(
+        attempt = self._context.logins.authenticate(
             credentials, self._answered, lambda: peer.has_left
         )
         if self.principal is None and not self._ended:
@@ -333,39 +332,39 @@ class Session:
             self._logged_in(verdict)
             return
         if verdict.error_code is ErrorCode.AUTHENTICATION_FAILED:
-            self._lobby.desk.turned_away(self, self._login, verdict.Message)
+            self._context.desk.turned_away(self, self._login, verdict.Message)
         self._fail(verdict)
 
     def _logged_in(self, principal: Principal) -> None:
-        if self._lobby.draining and not principal.role.includes(Role.OPERATOR):
+        if self._context.draining and not principal.role.includes(Role.OPERATOR):
             self._fail(ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker takes no new clients"))
             return
         try:
-            self._lobby.logins.enter(principal)
+            self._context.logins.enter(principal)
         except ProtocolError as error:
             self._fail(error)
             return
         self.principal = principal = replace(principal, client_id=self.client_id)
-        access = self._lobby.access
-        self.permit = Permit(access, principal, self._router.queues.__contains__)
+        access = self._context.access
+        self.permissions = Permissions(access, principal, self._router.queues.__contains__)
         if not access.is_open:
-            self._verbs["SEND"] = self._sending.send_if_allowed
-        self._lobby.desk.arrived(self)
+            self._verbs["SEND"] = self._send_handler.send_if_allowed
+        self._context.desk.arrived(self)
         answer = {
             "session": self.id,
             "user-name": principal.name,
             "admin-role": principal.role.value,
             "admin-version": str(VERSION),
-            **self._lobby.settings.limits.told(),
+            **self._context.settings.limits.told(),
         }
-        if self._lobby.settings.server:
-            answer["server"] = self._lobby.settings.server
+        if self._context.settings.server:
+            answer["server"] = self._context.settings.server
         if reason := why_producers_wait(self._router):
             answer["producers-wait"] = reason
         # CONNECTED has no escapes, so a name that would need one is not echoed.
         if not principal.name.isprintable():
             del answer["user-name"]
-        self._outlet.put(self._protocol.accept(answer, self._clock.now()))
+        self._output.put(self._protocol.accept(answer, self._clock.now()))
         self.peer.welcome()
         self._alarm.set(self._protocol.next_deadline())
         self.receive(b"")
@@ -380,7 +379,7 @@ class Session:
                 self._fail(protocol.failure)
                 return
             if beat:
-                self._outlet.put(beat)
+                self._output.put(beat)
             self._alarm.set(protocol.next_deadline())
         elif self._attempt is not None:
             # Nothing is read meanwhile, so nobody else notices.
@@ -391,13 +390,13 @@ class Session:
                 self._alarm.set(self._clock.now() + _WATCH_SECONDS)
         elif now > self._login_due + _PAUSE:
             # We stood still, not the client.
-            self._login_due = now + self._lobby.settings.login_timeout
+            self._login_due = now + self._context.settings.login_timeout
             self._alarm.set(self._login_due)
         elif protocol.state in (State.START, State.CONNECTING):
             self._fail(
                 ProtocolError(
                     ErrorCode.LOGIN_TIMEOUT,
-                    f"no complete CONNECT within {self._lobby.settings.login_timeout:g} s",
+                    f"no complete CONNECT within {self._context.settings.login_timeout:g} s",
                 )
             )
 
@@ -411,7 +410,7 @@ class Session:
     def _blocked(self, blocked: bool, tell: bool) -> None:
         """The client has to wait before it may send more, or may go on."""
         if tell:
-            self._lobby.desk.blocked(self, blocked)
+            self._context.desk.blocked(self, blocked)
         beat = self._protocol.heart_beat
         if beat is not None and blocked:
             beat.suspended = True
@@ -422,9 +421,9 @@ class Session:
     # -- transactions -----------------------------------------------------------------------
 
     def _begin(self, head: Head, body: bytes) -> None:
-        number = self._lobby.next_number()
+        number = self._context.next_number()
         self._transactions.begin(head.headers["transaction"], self._clock.now(), number)
-        self._lobby.desk.transacted(self, "begun", head.headers["transaction"])
+        self._context.desk.transacted(self, "begun", head.headers["transaction"])
         self._receipts.answer(head.headers.get("receipt"))
 
     def _commit(self, head: Head, body: bytes) -> None:
@@ -433,20 +432,20 @@ class Session:
         self._transactions.find(headers["transaction"]).admit(Intake(self._router))
         transaction = self._transactions.take(headers["transaction"])
         receipt = headers.get("receipt")
-        self._lobby.desk.transacted(self, "committed", headers["transaction"])
+        self._context.desk.transacted(self, "committed", headers["transaction"])
         transaction.commit(nothing_owed if receipt is None else self._receipts.when_done(receipt))
         self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
         self._transactions.take(head.headers["transaction"]).abort()
         self._transactions.release()
-        self._lobby.desk.transacted(self, "aborted", head.headers["transaction"])
+        self._context.desk.transacted(self, "aborted", head.headers["transaction"])
         self._receipts.answer(head.headers.get("receipt"))
 
     # -- receipts and the end ---------------------------------------------------------------
 
     def _write_receipt(self, receipt: str) -> None:
-        self._outlet.put(self._protocol.receipt(receipt))
+        self._output.put(self._protocol.receipt(receipt))
 
     def _disconnect(self, head: Head, body: bytes) -> bool:
         receipt = head.headers.get("receipt")
@@ -486,8 +485,8 @@ class Session:
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
         log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
         if error.error_code is ErrorCode.ACCESS_REFUSED and self.principal is not None:
-            self._lobby.desk.denied(self, asked.get("destination", ""), error.Message)
-        self._outlet.put(self._protocol.error(answer, error.Message + "\n"))
+            self._context.desk.denied(self, asked.get("destination", ""), error.Message)
+        self._output.put(self._protocol.error(answer, error.Message + "\n"))
         # That the broker stops says nothing about what the client was doing.
         lost = error.error_code is not ErrorCode.SHUTTING_DOWN
         self._end(f"{error.code}: {error.Message}", lost=lost)
@@ -506,18 +505,18 @@ class Session:
         self._ended = True
         self.console.close()
         if self.principal is not None:
-            self._lobby.logins.leave(self.principal)
+            self._context.logins.leave(self.principal)
         self._alarm.cancel()
         if self._attempt is not None:
-            self._lobby.logins.give_up(self._attempt)
+            self._context.logins.give_up(self._attempt)
             self._attempt = None
-        self._hold.end()
+        self._flow_control.close()
         if forget:
             self._receipts.forget()
         self._transactions.abort_all()
         self._subscriptions.close(lost=lost)
         if self.principal is not None:
-            self._lobby.desk.left(self, why)
+            self._context.desk.left(self, why)
 
     def __repr__(self) -> str:
         """Who, where from, and how much is going on."""

@@ -7,28 +7,31 @@ topic, or for an observation of the broker itself, which the `Console` holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import AckMode
 from stompy.protocol.header_cache import Head
 from stompy_broker.destinations.names import (
+    BACKLOG,
     RESERVED,
     Destination,
     Kind,
     check_subscribable,
     parse_destination,
 )
+from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
 from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.router import Router
 from stompy_broker.security.auth import Principal
-from stompy_broker.session.context import Client, Lobby
-from stompy_broker.session.deliveries import Deliveries
-from stompy_broker.session.header_values import ack_mode, prefetch
+from stompy_broker.session.acks import Deliveries
+from stompy_broker.session.bounded_dict import REMEMBERED
+from stompy_broker.session.context import BrokerContext, ClientState
+from stompy_broker.session.header_values import ack_mode, prefetch, whole_number
 from stompy_broker.session.receipts import Receipts
-from stompy_broker.session.recent import REMEMBERED
-from stompy_broker.session.sources import durable_to_delete, source_of
 from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
 from stompy_broker.session.sys_commands import Console
-from stompy_broker.session.temporary import TemporaryQueues
+from stompy_broker.session.temporary_queues import TemporaryQueues
 
 _TEMPORARY = Kind.TEMPORARY.value
 
@@ -37,7 +40,7 @@ class Subscriptions:
     """What one client takes messages from.
 
     Args:
-        lobby: where router and desk are.
+        context: where router and desk are.
         client: whose they are.
         receipts: of that client.
         fail: ends the client, when a queue gives up on one of them.
@@ -52,21 +55,21 @@ class Subscriptions:
 
     def __init__(
         self,
-        lobby: Lobby,
-        client: Client,
+        context: BrokerContext,
+        client: ClientState,
         receipts: Receipts,
         fail: Callable[[ProtocolError], None],
     ) -> None:
-        self._lobby = lobby
-        self._router = lobby.router
+        self._context = context
+        self._router = context.router
         self._client = client
-        self._outlet = client.peer.outlet
+        self._output = client.peer.output
         self._receipts = receipts
         self._fail = fail
         self.by_key: dict[str, Subscription] = {}
         self.deliveries = Deliveries(self.by_key)
-        self.console = Console(lobby, client, self._outlet)
-        self.temporary = TemporaryQueues(lobby)
+        self.console = Console(context, client, self._output)
+        self.temporary = TemporaryQueues(context)
         self.delivered = 0
         self._cancelled: set[str] = set()  # ended by an operator
 
@@ -91,8 +94,8 @@ class Subscriptions:
             return
         check_subscribable(destination)
         self._router.caps.check_name(destination.name)
-        self._lobby.compat.check("SUBSCRIBE", headers, destination)
-        settings = self._lobby.settings
+        self._context.compat.check("SUBSCRIBE", headers, destination)
+        settings = self._context.settings
         if len(self.by_key) >= settings.max_subscriptions:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
@@ -102,7 +105,7 @@ class Subscriptions:
         mode = ack_mode(headers)
         usual = settings.prefetch_individual
         size = prefetch(headers, settings.prefetch_client if mode is AckMode.CLIENT else usual)
-        self._client.permit.receive(destination, headers)
+        self._client.permissions.check_receive(destination, headers)
         queue = self._source(destination, headers)
         subscription = self._new(subscription_id, queue, mode, size)
         self.by_key[key] = subscription
@@ -110,7 +113,7 @@ class Subscriptions:
             self.deliveries.add(key, subscription)
         durable = self._router.durable_of(queue)
         if durable is not None and not durable.shared:
-            self._lobby.tenants.moves_in(durable.queue, self._client)
+            self._context.active_subscribers.activate(durable.queue, self._client)
         self._begin(subscription, headers.get("receipt"))
 
     def unsubscribe(self, head: Head, body: bytes) -> None:
@@ -166,7 +169,7 @@ class Subscriptions:
     # -- the connection ---------------------------------------------------------------------
 
     def resume(self) -> None:
-        """The outlet has room again."""
+        """The output has room again."""
         for subscription in list(self.by_key.values()):
             subscription.resume()
         self.console.resume()
@@ -188,7 +191,7 @@ class Subscriptions:
             lost: whether the connection was lost.
         """
         subscription = self.by_key.pop(key)
-        self._lobby.desk.unsubscribed(self._client, subscription)
+        self._context.desk.unsubscribed(self._client, subscription)
         self.delivered += subscription.delivered
         held = [message.message_id for message in list(subscription.unsettled())[-REMEMBERED:]]
         subscription.end(lost=lost)
@@ -197,7 +200,7 @@ class Subscriptions:
             self._router.unsubscribe_topic(subscription.queue)
         elif subscription.queue.volatile:
             self.temporary.leave(subscription.queue)
-        self._lobby.tenants.moves_out(subscription.queue.name, self._client)
+        self._context.active_subscribers.deactivate(subscription.queue.name, self._client)
 
     def cancel(self, subscription: Subscription) -> bool:
         """End one, as an operator wants; say whether it was there.
@@ -259,8 +262,8 @@ class Subscriptions:
                 f"the durable subscription {name[:200]!r} belongs to another user; "
                 "choose another name, id or client-id",
             )
-        self._client.permit.receive(known.topics, {})
-        self._lobby.tenants.make_room(known.queue, self._client)
+        self._client.permissions.check_receive(known.topics, {})
+        self._context.active_subscribers.take_over(known.queue, self._client)
 
     @property
     def _principal(self) -> Principal:
@@ -272,25 +275,25 @@ class Subscriptions:
         self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int
     ) -> Subscription:
         subscription: Subscription
-        outlet, version = self._outlet, self._client.version
+        output, version = self._output, self._client.version
         if mode is AckMode.AUTO:
             kind = TopicSubscription if queue.private else Subscription
-            subscription = kind(subscription_id, queue, outlet, version, self._fail)
+            subscription = kind(subscription_id, queue, output, version, self._fail)
         else:
             subscription = AckSubscription(
                 subscription_id,
                 queue,
-                outlet,
+                output,
                 version,
                 self._fail,
-                tag=self._lobby.next_tag(),
+                tag=self._context.next_tag(),
                 mode=mode,
                 prefetch=prefetch,
             )
-            outlet.hasten()
-        subscription.number = self._lobby.next_number()
-        subscription.created_at = self._lobby.clock.now()
-        self._lobby.desk.subscribed(self._client, subscription)
+            output.use_small_writes()
+        subscription.number = self._context.next_number()
+        subscription.created_at = self._context.clock.now()
+        self._context.desk.subscribed(self._client, subscription)
         return subscription
 
     def _begin(self, subscription: Subscription, receipt: str | None) -> None:
@@ -312,3 +315,70 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self.by_key)
+
+
+def source_of(
+    router: Router,
+    destination: Destination,
+    headers: Mapping[str, str],
+    principal: Principal,
+    check_durable: Callable[[str], None],
+) -> Queue:
+    """The queue that a SUBSCRIBE to a queue or topic takes messages from, made if need be.
+
+    Args:
+        router: knows the queues.
+        destination: the queue or topic.
+        headers: of the SUBSCRIBE.
+        principal: whose connection it is.
+        check_durable: raises if the durable subscription of that name is not for this client.
+
+    Raises:
+        ProtocolError: a header does not fit, or a durable subscription is in use or refused.
+    """
+    if destination.kind is Kind.QUEUE:
+        if any(name in headers for name in NAME_HEADERS):
+            raise ProtocolError(
+                ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
+            )
+        return router.queue(destination.name, headers)
+    expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
+    durable = durable_subscription(headers, destination, principal.client_id, expires)
+    if durable is not None:
+        check_durable(durable.name)
+        return router.subscribe_durably(replace(durable, owner=principal.owner))
+    return router.subscribe_topic(destination.name)
+
+
+def origins_of(router: Router, queue: Destination) -> list[Destination]:
+    """What messages in a queue may have been sent to, if it was not that queue."""
+    if queue.name.startswith(BACKLOG):
+        known = router.durable.get(queue.name.removeprefix(BACKLOG))
+        return [] if known is None else [known.topics]
+    return router.policies.origins(queue)
+
+
+def durable_to_delete(
+    router: Router,
+    subscription: Subscription | None,
+    headers: Mapping[str, str],
+    client_id: str | None,
+) -> str | None:
+    """The durable subscription that an UNSUBSCRIBE ends for good; None if it only leaves.
+
+    In RabbitMQ's dialect the frame repeats ``durable`` and ``auto-delete`` but perhaps not the
+    destination, which is then that of the subscription.
+    """
+    if subscription is not None and "destination" not in headers:
+        bound = router.durable_of(subscription.queue)
+        if bound is not None:
+            headers = {**headers, "destination": f"{Kind.TOPIC.value}{bound.pattern}"}
+    if "destination" not in headers:
+        headers = {**headers, "destination": ""}
+    named = durable_name(headers, client_id)
+    if named is None:
+        return None
+    name, shared = named
+    if shared and subscription is not None and not subscription.queue.durable:
+        return None  # as on a SUBSCRIBE to a queue, where the header says nothing
+    return name

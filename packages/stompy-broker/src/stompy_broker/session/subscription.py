@@ -25,7 +25,7 @@ from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.turn import Marks
 from stompy_broker.session.holdings import HeldSubscription
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.output import OutputBuffer
 from stompy_broker.store.base import Done
 
 _UNLIMITED = 1 << 60
@@ -65,7 +65,7 @@ class Subscription:
     Args:
         subscription_id: the client's id; None for a 1.0 client that gave none.
         queue: where its messages come from.
-        outlet: where they go.
+        output: where they go.
         version: how they are written.
         fail: what to do when the queue gives up on this subscription.
 
@@ -81,7 +81,7 @@ class Subscription:
         "_fail",
         "_first_prefix",
         "_head",
-        "_outlet",
+        "_output",
         "_version",
         "auto",
         "created_at",
@@ -98,7 +98,7 @@ class Subscription:
         self,
         subscription_id: str | None,
         queue: Queue,
-        outlet: Outlet,
+        output: OutputBuffer,
         version: Version,
         fail: Callable[[ProtocolError], None],
     ) -> None:
@@ -114,7 +114,7 @@ class Subscription:
         self.created_at = 0.0
         self.waiting = False
         self.ended = False
-        self._outlet = outlet
+        self._output = output
         self._version = version
         self._fail = fail
         self._head = b"MESSAGE\n"
@@ -130,7 +130,7 @@ class Subscription:
         prefix = self._first_prefix
         if message.deliveries or message.doubtful:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
-        return self._outlet.put_message(prefix, message.tail(self._version))
+        return self._output.put_message(prefix, message.tail(self._version))
 
     @property
     def delivered(self) -> int:
@@ -147,7 +147,7 @@ class Subscription:
             self.queue.attach(self)
 
     def resume(self) -> None:
-        """The outlet has room again."""
+        """The output has room again."""
         if not self.waiting and not self.ended:
             self.queue.resume(self)
 
@@ -190,7 +190,7 @@ class TopicSubscription(Subscription):
         if message.deliveries:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         tail = message.shared_tail or message.tail(self._version)
-        return self._outlet.put_message(prefix, tail)
+        return self._output.put_message(prefix, tail)
 
     @property
     def delivered(self) -> int:
@@ -238,7 +238,7 @@ class AckSubscription(Subscription):
         self,
         subscription_id: str | None,
         queue: Queue,
-        outlet: Outlet,
+        output: OutputBuffer,
         version: Version,
         fail: Callable[[ProtocolError], None],
         *,
@@ -246,7 +246,7 @@ class AckSubscription(Subscription):
         mode: AckMode,
         prefetch: int,
     ) -> None:
-        super().__init__(subscription_id, queue, outlet, version, fail)
+        super().__init__(subscription_id, queue, output, version, fail)
         self.auto = False
         self.tag = tag
         self.mode = mode
@@ -292,13 +292,13 @@ class AckSubscription(Subscription):
         else:
             self._by_message_id[message.message_id] = number
             prefix = self._head + _delivery(message) + _MESSAGE_ID
-        room = self._outlet.put_message(prefix, tail)
+        room = self._output.put_message(prefix, tail)
         if lent > self._high:
             room = self._may_borrow() and room
         return room and self.credit > 0
 
     def resume(self) -> None:
-        """The outlet or the credit has room again."""
+        """The output or the credit has room again."""
         if self.credit > 0 and (self.lent >= self._low or self._may_borrow()):
             super().resume()
 
@@ -424,7 +424,7 @@ class AckSubscription(Subscription):
         self.queue.settle(message)
         return True
 
-    def disclaim(self, numbers: list[int]) -> None:
+    def unclaim(self, numbers: list[int]) -> None:
         """A transaction was aborted: all that it claimed here may be settled again.
 
         If the subscription has ended, they return to the queue instead.

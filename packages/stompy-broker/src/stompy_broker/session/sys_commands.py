@@ -11,8 +11,8 @@ from stompy_broker.destinations.names import Destination
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.queue import Queue
 from stompy_broker.security.auth import Role
-from stompy_broker.session.context import Guest, Lobby
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.context import BrokerContext, Client
+from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.sys_subscription import Observation, read_wanted, remarks
 
 _MOST_OBSERVATIONS = 64
@@ -22,15 +22,15 @@ class Console:
     """The observations of one client, by the client's ids, and the way to the broker's desk.
 
     Args:
-        lobby: where the desk is.
-        guest: the client.
-        outlet: where snapshots and events are written.
+        context: where the desk is.
+        client: the client.
+        output: where snapshots and events are written.
     """
 
-    def __init__(self, lobby: Lobby, guest: Guest, outlet: Outlet) -> None:
-        self._lobby = lobby
-        self._guest = guest
-        self._outlet = outlet
+    def __init__(self, context: BrokerContext, client: Client, output: OutputBuffer) -> None:
+        self._context = context
+        self._client = client
+        self._output = output
         self._observations: dict[str, Observation] = {}
         self._closed = False
 
@@ -43,7 +43,7 @@ class Console:
             ProtocolError: the role does not allow it, there is no such topic, or a header does
                 not fit.
         """
-        principal = self._guest.principal
+        principal = self._client.principal
         assert principal is not None
         if not principal.role.includes(Role.MONITOR):
             raise ProtocolError(
@@ -59,18 +59,18 @@ class Console:
             )
         streams, events = read_wanted(destination, headers)
         note = remarks(streams, headers)
-        observation = Observation(headers.get("id"), self._outlet, version, self._guest.key, note)
+        observation = Observation(headers.get("id"), self._output, version, self._client.key, note)
         self._observations[key] = observation
-        self._lobby.desk.observe(observation, streams, events)
+        self._context.desk.observe(observation, streams, events)
 
     def end(self, key: str) -> None:
         """Observe no more under this id."""
         observation = self._observations.pop(key)
-        self._lobby.desk.forget(observation)
+        self._context.desk.forget(observation)
         observation.clear()
 
     def resume(self) -> None:
-        """The outlet has room again."""
+        """The output has room again."""
         for observation in list(self._observations.values()):
             observation.resume()
 
@@ -98,7 +98,7 @@ class Console:
             problem = "reply-to must be a /temp-queue/ of this connection"
         if "transaction" in headers:
             problem = "a command cannot be part of a transaction"
-        self._lobby.desk.command(self._guest, body, answer, problem)
+        self._context.desk.command(self._client, body, answer, problem)
 
     def _answer(
         self, replies: Queue, about: Mapping[str, str], body: bytes, ok: bool, final: bool
@@ -106,7 +106,7 @@ class Console:
         """An answer to a command, unless the client has gone meanwhile."""
         if not self._closed:
             told = {"status": "ok" if ok else "error", "final": "true" if final else "false"}
-            router = self._lobby.router
+            router = self._context.router
             router.note_time()
             router.publish_to(replies, MessageHead.from_headers({**about, **told}), body)
 

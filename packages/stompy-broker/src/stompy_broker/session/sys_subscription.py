@@ -19,7 +19,7 @@ from stompy.protocol.headers import Version, escape
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import Destination, check_pattern
 from stompy_broker.message import Message
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.output import OutputBuffer
 
 SYSTEM = "$SYS."
 _EVENTS = "$SYS.event."
@@ -70,7 +70,7 @@ class Observation:
 
     Args:
         subscription_id: the client's id; None for a 1.0 client that gave none.
-        outlet: where to.
+        output: where to.
         version: how.
         own: id of the connection, told in the header ``self``.
         note: what of its headers has no effect, told in the header ``note``; empty = nothing.
@@ -85,7 +85,7 @@ class Observation:
     def __init__(
         self,
         subscription_id: str | None,
-        outlet: Outlet,
+        output: OutputBuffer,
         version: Version,
         own: str,
         note: str = "",
@@ -94,7 +94,7 @@ class Observation:
         self.octets = 0
         self.dropped = 0
         self.closed = False
-        self._outlet = outlet
+        self._output = output
         self._version = version
         self._room = True
         self._writing: deque[Message] = deque()
@@ -125,7 +125,7 @@ class Observation:
         self._write()
 
     def resume(self) -> None:
-        """The outlet has room again."""
+        """The output has room again."""
         self._room = not self.closed
         self._write()
 
@@ -145,7 +145,7 @@ class Observation:
             message = writing.popleft()
             self.written += 1
             self.octets += len(message.body or b"")
-            self._room = self._outlet.put_message(self._prefix, message.tail(self._version))
+            self._room = self._output.put_message(self._prefix, message.tail(self._version))
 
     def _take_next(self) -> bool:
         """What to write next: events in their order, then the snapshot that waits longest."""

@@ -98,7 +98,7 @@ class Transaction:
             if isinstance(operation, Settlement):
                 claims.setdefault(operation.subscription, []).extend(operation.numbers)
         for subscription, numbers in claims.items():
-            subscription.disclaim(numbers)
+            subscription.unclaim(numbers)
 
 
 class Transactions:

@@ -1,9 +1,9 @@
 """One TCP connection: an `asyncio.Protocol` round a session (**hot path**).
 
 Reading: each chunk goes to the session at once, or in slices if it is long (`Turns`). Writing: the
-session writes into its `Outlet`; all outlets that were written to in one turn of the event loop are
-emptied together at its end, each with one write. Nothing here awaits, and there is no task for a
-connection.
+session writes into its `OutputBuffer`; all buffers that were written to in one turn of the event
+loop are emptied together at its end, each with one write. Nothing here awaits, and there is no task
+for a connection.
 
 Closing is gentle, or the ERROR that explains it would be lost: write what waits, end the write
 side, read and forget until the peer has ended its own, at most for the linger time (1.2,
@@ -24,9 +24,9 @@ from stompy.admin.json_types import Tls
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.codec import FrameParser
 from stompy.protocol.headers import Version
-from stompy_broker.session.context import Lobby
+from stompy_broker.session.context import BrokerContext
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.session.output import BURST, Outlet
+from stompy_broker.session.output import BURST, OutputBuffer
 from stompy_broker.session.session import Session
 from stompy_broker.timers import Clock
 from stompy_broker.wire.intake import FREE, Intake
@@ -51,14 +51,14 @@ _CLOSED_BY_PEER = (7, 8)  # Linux: TCP_CLOSE, TCP_CLOSE_WAIT
 
 
 class Flusher:
-    """Empties the outlets that were written to, once per turn of the event loop."""
+    """Empties the output buffers that were written to, once per turn of the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._written: list[Connection] = []
 
     def add(self, connection: Connection) -> None:
-        """A connection's outlet is not empty any more."""
+        """Write out a connection's buffer at the end of this turn: it is not empty any more."""
         if not self._written:
             self._loop.call_soon(self.flush)
         self._written.append(connection)
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
     """One client's socket.
 
     Args:
-        lobby: what the session needs.
+        context: what the session needs.
         flusher: shared by all connections of the broker.
         clock: for lingering.
         turns: where its input waits when it is long; shared, too.
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(  # noqa: PLR0913 -- what all connections share, one by one
         self,
-        lobby: Lobby,
+        context: BrokerContext,
         flusher: Flusher,
         clock: Clock,
         *,
@@ -133,8 +133,8 @@ class Connection(asyncio.Protocol):
         self.tls: Tls | None = None
         self.ws = False
         self.best_version = Version.V1_2
-        self.outlet = Outlet(lambda: flusher.add(self), self.pour)
-        self._lobby = lobby
+        self.output = OutputBuffer(lambda: flusher.add(self), self.write_output)
+        self._context = context
         self._clock = clock
         self._turns = turns
         self._intake = intake
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
         sock: socket.socket = transport.get_extra_info("socket")
         _keep_alive(sock)
         self._transport.set_write_buffer_limits(high=self._output_mark)
-        self._session = session = Session(self._lobby, self)
+        self._session = session = Session(self._context, self)
         self._parser = session.parser
         log.debug("%s: connected by %s", self.address, self.scheme)
 
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
 
     def _look_after(self) -> None:
         """See to answers that are not taken, and to what is unfinished."""
-        if self._socket_full and self.outlet.size > self._output_mark:
+        if self._socket_full and self.output.size > self._output_mark:
             # It asks for answers and does not take them.
             self._stop_reading(_ANSWERS)
         unfinished = self._unfinished
@@ -238,7 +238,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; what waits for it is still written."""
-        if self._session is None or not self.outlet.size:
+        if self._session is None or not self.output.size:
             return False
         self._finished = True
         if not self._closing:
@@ -249,14 +249,14 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The socket takes no more."""
         self._socket_full = True
-        self.outlet.shut()
+        self.output.pause()
 
     def resume_writing(self) -> None:
         """The socket takes more again."""
         self._socket_full = False
-        self.outlet.open()
-        while self.outlet.size and not self._socket_full:
-            self.pour()
+        self.output.resume()
+        while self.output.size and not self._socket_full:
+            self.write_output()
         if not self._socket_full:
             self._go_on_reading(_ANSWERS)
             self._after_flush()
@@ -277,7 +277,7 @@ class Connection(asyncio.Protocol):
                 session.release()
             except Exception:
                 log.exception("%s: fault while its session ended", self.address)
-        self.outlet.end()
+        self.output.close()
         if transport is not None:
             let_go(transport)
         log.debug("%s: gone", self.address)
@@ -287,7 +287,7 @@ class Connection(asyncio.Protocol):
 
     def stop_deliveries(self) -> None:
         """What is not on its way yet stays in its queue."""
-        self.outlet.seal()
+        self.output.stop()
         if self._session is not None:
             self._session.stop_deliveries()
 
@@ -346,7 +346,7 @@ class Connection(asyncio.Protocol):
     def unwritten(self) -> int:
         """Bytes that the socket has not taken yet."""
         buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
-        return self.outlet.size + buffered
+        return self.output.size + buffered
 
     def probe(self) -> None:
         """Let what is written next show soon whether anybody is there."""
@@ -385,15 +385,15 @@ class Connection(asyncio.Protocol):
         self._intake.note(self, 0)
         self._farewell = reason
         self._cut.set(self._clock.now() + self._linger)
-        if self.outlet.size == 0:
+        if self.output.size == 0:
             self._end_writing()
 
     # -- writing ----------------------------------------------------------------------------
 
-    def pour(self) -> None:
+    def write_output(self) -> None:
         """Write what waits."""
         transport, session = self._transport, self._session
-        data = self.outlet.take()
+        data = self.output.take()
         if self._wrote_last or transport is None or transport.is_closing():
             return
         if data and session is not None:
@@ -404,20 +404,20 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what waits, at the end of a turn.
 
-        While the socket is full it stays in the outlet, where messages that several
+        While the socket is full it stays in the buffer, where messages that several
         subscriptions get are there once.
         """
-        burst, self.outlet.burst = self.outlet.burst, 0
+        burst, self.output.burst = self.output.burst, 0
         if not self._socket_full:
-            while self.outlet.size and not self._socket_full:
-                self.pour()
+            while self.output.size and not self._socket_full:
+                self.write_output()
             self._after_flush(is_long=burst >= BURST)
 
     def _after_flush(self, *, is_long: bool = False) -> None:
         if self._closing:
-            if not self.outlet.size:
+            if not self.output.size:
                 self._end_writing()
-        elif self.outlet.choked and not self._socket_full:
+        elif self.output.was_full and not self._socket_full:
             if is_long or self._turns.busy:
                 self._turns.wait(_Reader(self))
             else:
@@ -425,8 +425,8 @@ class Connection(asyncio.Protocol):
 
     def deliver_more(self) -> None:
         """Let consumers go on that were told to wait."""
-        if self.outlet.choked and not self._socket_full:
-            self.outlet.choked = False
+        if self.output.was_full and not self._socket_full:
+            self.output.was_full = False
             if self._session is not None and not self._session.ended:
                 try:
                     self._session.writable()
@@ -483,7 +483,7 @@ class Connection(asyncio.Protocol):
 
     def __repr__(self) -> str:
         """Address and what waits."""
-        return f"<Connection {self.address} waiting:{self.outlet.size}B>"
+        return f"<Connection {self.address} waiting:{self.output.size}B>"
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -1,8 +1,8 @@
 """A connection with TLS or a WebSocket, or both, between the socket and STOMP.
 
-Frames become messages of the WebSocket as they enter the outlet; everything is encrypted when it is
-poured out. Closing is as gentle as without: the last frame, the close frame, TLS's goodbye, the end
-of the write side, and then the peer has its time to do the same.
+Frames become messages of the WebSocket as they enter the output buffer; everything is encrypted
+when it is written. Closing is as gentle as without: the last frame, the close frame, TLS's goodbye,
+the end of the write side, and then the peer has its time to do the same.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
-from stompy_broker.session.context import Lobby
+from stompy_broker.session.context import BrokerContext
 from stompy_broker.timers import Clock
 from stompy_broker.wire.connection import Connection, Flusher
 from stompy_broker.wire.intake import Intake
 from stompy_broker.wire.turns import Turns
-from stompy_broker.wire.websocket import FramedOutlet, WebSocketServer
+from stompy_broker.wire.websocket import WebSocketOutputBuffer, WebSocketServer
 
 log = logging.getLogger("stompy_broker.connection")
 
@@ -30,7 +30,7 @@ class LayeredConnection(Connection):
     """One client's socket with layers upon it, whose handshakes are done.
 
     Args:
-        lobby: as for `Connection`, like all that is not named here.
+        context: as for `Connection`, like all that is not named here.
         flusher: likewise.
         clock: likewise.
         turns: likewise.
@@ -46,7 +46,7 @@ class LayeredConnection(Connection):
 
     def __init__(  # noqa: PLR0913 -- those of `Connection`, and the layers
         self,
-        lobby: Lobby,
+        context: BrokerContext,
         flusher: Flusher,
         clock: Clock,
         *,
@@ -61,7 +61,7 @@ class LayeredConnection(Connection):
         since: float | None = None,
     ) -> None:
         super().__init__(
-            lobby,
+            context,
             flusher,
             clock,
             turns=turns,
@@ -73,17 +73,19 @@ class LayeredConnection(Connection):
         )
         self._tls = tls
         self._websocket = websocket
-        self._framed: FramedOutlet | None = None
+        self._framed: WebSocketOutputBuffer | None = None
         if websocket is not None:
-            self._framed = FramedOutlet(websocket, lambda: flusher.add(self), self.pour)
-            self.outlet = self._framed
+            self._framed = WebSocketOutputBuffer(
+                websocket, lambda: flusher.add(self), self.write_output
+            )
+            self.output = self._framed
             self.best_version = websocket.version
         self.scheme = {
             (True, False): "stomps",
             (False, True): "ws",
             (True, True): "wss",
         }[tls is not None, websocket is not None]
-        limits = lobby.settings.limits
+        limits = context.settings.limits
         self._room = limits.header_block + limits.body + _MESSAGE_ROOM
         self._ping = ping if websocket is not None else 0.0
         self._said_goodbye = False
@@ -156,9 +158,9 @@ class LayeredConnection(Connection):
 
     # -- writing ----------------------------------------------------------------------------
 
-    def pour(self) -> None:
+    def write_output(self) -> None:
         """Encrypt and write what waits."""
-        data = self.outlet.take()
+        data = self.output.take()
         if data and not self._wrote_last:
             self._tell(data if self._tls is None else self._tls.send(data))
 

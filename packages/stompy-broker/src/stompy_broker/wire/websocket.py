@@ -19,7 +19,7 @@ from stompy.errors import ErrorCode
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.transport.layers import LayerError
 from stompy.transport.websocket import SUBPROTOCOLS, WebSocketLayer, is_text, silent
-from stompy_broker.session.output import Outlet
+from stompy_broker.session.output import OutputBuffer
 
 _VERSIONS = dict(zip(SUBPROTOCOLS, ALL_VERSIONS, strict=True))
 _BEFORE_LOGIN = 160 * 1024
@@ -134,21 +134,21 @@ class WebSocketServer(WebSocketLayer):
         self.close(_CLOSE_CODES.get(reason, _PROTOCOL_ERROR), reason.value if reason else "")
 
 
-class FramedOutlet(Outlet):
-    """An outlet in which each STOMP frame becomes a message of a WebSocket.
+class WebSocketOutputBuffer(OutputBuffer):
+    """An output buffer in which each STOMP frame becomes a message of a WebSocket.
 
     Args:
         websocket: whose.
-        wake: as for `Outlet`.
-        pour: as for `Outlet`.
+        schedule: as for `OutputBuffer`.
+        write: as for `OutputBuffer`.
     """
 
     __slots__ = ("_websocket",)
 
     def __init__(
-        self, websocket: WebSocketServer, wake: Callable[[], None], pour: Callable[[], None]
+        self, websocket: WebSocketServer, schedule: Callable[[], None], write: Callable[[], None]
     ) -> None:
-        super().__init__(wake, pour)
+        super().__init__(schedule, write)
         self._websocket = websocket
 
     def put(self, data: bytes) -> None:

@@ -24,8 +24,8 @@ from stompy_broker.routing.queue import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
-from stompy_broker.session.context import Answer, Guest
-from stompy_broker.session.permissions import Permit
+from stompy_broker.session.context import Answer, Client
+from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.session import Session
 from stompy_broker.timers import Clock
 
@@ -102,7 +102,7 @@ class Call:
 
     request: Request
     args: Mapping[str, Any]
-    guest: Guest | None
+    guest: Client | None
     role: Role
     part: Callable[[Mapping[str, object]], None]
 
@@ -230,11 +230,11 @@ class Rooms:
             raise not_found(f"there is no queue {name[:200]!r}")
         return queue
 
-    def permit(self, call: Call) -> Permit:
+    def permissions(self, call: Call) -> Permissions:
         """What somebody may do by the rules."""
         principal = call.principal or Principal("", call.role)
         access = self.access if call.principal is not None else Access()
-        return Permit(access, principal, self.router.queues.__contains__)
+        return Permissions(access, principal, self.router.queues.__contains__)
 
 
 class Commands:
@@ -263,9 +263,9 @@ class Commands:
         self._rooms = rooms
         self._soon = soon
         self._cpu = cpu
-        self._under_way: dict[Guest, dict[_Errand, None]] = {}
+        self._under_way: dict[Client, dict[_Errand, None]] = {}
 
-    def execute(self, guest: Guest, body: bytes, answer: Answer | None, problem: str) -> None:
+    def execute(self, guest: Client, body: bytes, answer: Answer | None, problem: str) -> None:
         """Carry out a request, and answer it.
 
         Args:
@@ -341,7 +341,7 @@ class Commands:
                 changes=command.changes,
             )
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, guest: Client) -> None:
         """Somebody has gone: what is under way for that one goes no further."""
         for errand in self._under_way.pop(guest, {}):
             if errand.work is not None:
@@ -436,7 +436,7 @@ def _word(text: object) -> str:
 class _Errand:
     """A request and who waits for its answers."""
 
-    guest: Guest
+    guest: Client
     answer: Answer | None
     begun: float
     request: Request | None = None

@@ -25,7 +25,7 @@ from stompy_broker.admin.publisher import Publisher
 from stompy_broker.admin.streams import Identity, Stream, Writer
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import parse_destination
-from stompy_broker.session.context import Lobby
+from stompy_broker.session.context import BrokerContext
 from stompy_broker.session.session import Session
 from stompy_broker.session.sys_subscription import (
     LEAST_INTERVAL,
@@ -46,7 +46,7 @@ class Frame:
     """What these commands have to do with beside the rooms.
 
     Attributes:
-        lobby: where clients come in.
+        context: where clients come in.
         identity: who the broker is.
         publisher: the streams that are observed.
         writer: makes the messages.
@@ -54,7 +54,7 @@ class Frame:
         table: gives all commands there are.
     """
 
-    lobby: Lobby
+    context: BrokerContext
     identity: Identity
     publisher: Publisher
     writer: Writer
@@ -182,7 +182,7 @@ class ClientCommands:
             "role": call.role,
             "user": call.user,
             "connection": call.guest.key if call.guest is not None else "",
-            "draining": self._frame.lobby.draining,
+            "draining": self._frame.context.draining,
             "alarms": list(router.alarms),
         }
 
@@ -201,9 +201,9 @@ class ClientCommands:
         }
 
     def _drain(self, call: Call) -> Result:
-        lobby, enable = self._frame.lobby, call.args["enable"]
+        context, enable = self._frame.context, call.args["enable"]
         if not call.dry_run:
-            lobby.draining = enable
+            context.draining = enable
         return {"draining": enable, "connections": len(self._rooms.sessions)}
 
     def _snapshot(self, call: Call) -> Steps[Result]:

@@ -321,9 +321,9 @@ class MessageCommands:
         targets = set() if target is None else {target(message) for message in picked}
         for message in picked if target is _origin else ():
             self._backlog(message)
-        permit = self._rooms.permit(call)
+        permissions = self._rooms.permissions(call)
         for destination in targets:
-            permit.send(str(destination))
+            permissions.check_send(str(destination))
         most = 1 if any(map(self._may_refuse, targets)) else BATCH_MESSAGES
         call.expect(len(picked))
         result: Result = {"queue": queue.name, "matched": len(picked)}
@@ -416,10 +416,10 @@ class MessageCommands:
         if any("\0" in text for pair in headers.items() for text in pair):
             raise bad("a header cannot hold a NUL")
         headers.pop("content-length", None)
-        permit = self._rooms.permit(call)
-        permit.send(str(destination))
+        permissions = self._rooms.permissions(call)
+        permissions.check_send(str(destination))
         if "reply-to" in headers:
-            permit.reply_to(headers["reply-to"])
+            permissions.check_reply_to(headers["reply-to"])
         head = MessageHead.from_client({"destination": str(destination), **headers})
         router = self._rooms.router
         router.caps.check_headers(head.block)

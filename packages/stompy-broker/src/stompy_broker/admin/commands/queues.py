@@ -193,7 +193,7 @@ class QueueCommands:
             router.policies.find(DestinationKind.QUEUE, destination.name).with_arguments(headers)
         except ValueError as error:
             raise bad(str(error)) from None
-        self._rooms.permit(call).set_up(destination, headers)
+        self._rooms.permissions(call).check_set_up(destination, headers)
         call.expect(0)
         if not call.dry_run:
             queue = router.queue(destination.name, headers)

@@ -104,7 +104,7 @@ class Tally:
         self.in_msgs += session.in_msgs
         self.in_bytes += session.in_bytes
         self.out_msgs += session.delivered
-        self.out_bytes += session.peer.outlet.written
+        self.out_bytes += session.peer.output.written
 
 
 class Census:
@@ -247,7 +247,7 @@ class Census:
             "in_msgs": tally.in_msgs + sum(session.in_msgs for session in sessions),
             "in_bytes": tally.in_bytes + sum(session.in_bytes for session in sessions),
             "out_msgs": tally.out_msgs + sum(_delivered(session) for session in sessions),
-            "out_bytes": tally.out_bytes + sum(s.peer.outlet.written for s in sessions),
+            "out_bytes": tally.out_bytes + sum(s.peer.output.written for s in sessions),
         }
         return BrokerRow(
             name=self._process.name,

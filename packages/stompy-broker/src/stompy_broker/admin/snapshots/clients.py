@@ -93,7 +93,7 @@ class ClientCensus:
             in_msgs=session.in_msgs,
             in_bytes=session.in_bytes,
             out_msgs=out,
-            out_bytes=peer.outlet.written,
+            out_bytes=peer.output.written,
             rate=self._connection_rates.look(session.key, moment.now, session.in_msgs, out),
         )
 
@@ -134,7 +134,7 @@ class ClientCensus:
             ack=subscription.mode.value,
             prefetch=subscription.prefetch,
             durable_name="" if durable is None else durable.name,
-            blocked=session.peer.outlet.choked,
+            blocked=session.peer.output.was_full,
             pending=queue.ready if queue.private or queue.durable else 0,
             unacked=unacked,
             delivered=subscription.delivered,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from stompy_broker.session.recent import REMEMBERED, Recent
+from stompy_broker.session.bounded_dict import REMEMBERED, BoundedDict
 
 
 def test_the_last_entries_are_known_and_few_others() -> None:
-    recent: Recent[int, str] = Recent()
+    recent: BoundedDict[int, str] = BoundedDict()
     for number in range(10 * REMEMBERED):
         recent.put(number, str(number))
         assert number in recent

@@ -1,4 +1,4 @@
-"""What happened lately; older things are forgotten, so that it stays small."""
+"""A dictionary that keeps the entries that were put into it last."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ V = TypeVar("V")
 REMEMBERED = 1000
 
 
-class Recent(Generic[K, V]):
-    """The last entries: at least `REMEMBERED`, at most twice as many."""
+class BoundedDict(Generic[K, V]):
+    """The last entries: at least `REMEMBERED`, at most twice as many; older ones are forgotten."""
 
     __slots__ = ("_new", "_old")
 
@@ -22,7 +22,7 @@ class Recent(Generic[K, V]):
         self._old: dict[K, V] = {}
 
     def put(self, key: K, value: V) -> None:
-        """Remember an entry."""
+        """Add an entry, and forget the oldest ones if there are too many."""
         if len(self._new) >= REMEMBERED:
             self._old, self._new = self._new, {}
         self._new[key] = value

@@ -10,7 +10,7 @@ from __future__ import annotations
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Kind
 from stompy_broker.routing.queue import Queue
-from stompy_broker.session.context import Lobby
+from stompy_broker.session.context import BrokerContext
 
 _PREFIX = Kind.TEMPORARY.value
 
@@ -22,13 +22,13 @@ class TemporaryQueues:
     """Makes them when they are first named.
 
     Args:
-        lobby: where the router is.
+        context: where the router is.
     """
 
-    def __init__(self, lobby: Lobby) -> None:
-        self._router = lobby.router
-        self._most = lobby.settings.max_temporary_queues
-        self._new_token = lobby.new_token
+    def __init__(self, context: BrokerContext) -> None:
+        self._router = context.router
+        self._most = context.settings.max_temporary_queues
+        self._new_token = context.new_token
         self._queues: dict[str, Queue] = {}
         self._addresses: set[str] = set()  # those that others may send to
 

@@ -1,8 +1,8 @@
-"""Who holds each durable subscription, and whether they are still there.
+"""The active subscriber of each durable subscription, and when another one may take over.
 
 A client whose network has changed comes again while the broker still holds its former connection,
-which nothing has ended. A tenant of the same ``client-id`` and login that is silent gives way. One
-that spoke lately is asked for a sign of life, for who tries again.
+which nothing has ended. A subscriber of the same ``client-id`` and login that is silent gives way.
+One that spoke lately is asked for a sign of life, for who tries again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ LATE = 1.5
 """After how many intervals a client's heart-beat is late."""
 
 
-class Tenant(Protocol):
-    """A client that holds durable subscriptions.
+class ActiveSubscriber(Protocol):
+    """A client that subscribes to durable subscriptions.
 
     Attributes:
         principal: who logged in.
@@ -44,39 +44,39 @@ class Tenant(Protocol):
         """End it with an ERROR frame."""
 
 
-class Tenants:
-    """The holders of durable subscriptions that have one subscriber at a time, by their backlog."""
+class ActiveSubscribers:
+    """The subscribers of durable subscriptions that have one at a time, by the backlog's name."""
 
     def __init__(self) -> None:
-        self._by_queue: dict[str, Tenant] = {}
+        self._by_queue: dict[str, ActiveSubscriber] = {}
 
-    def moves_in(self, queue: str, tenant: Tenant) -> None:
-        """A client has subscribed."""
-        self._by_queue[queue] = tenant
+    def activate(self, queue: str, subscriber: ActiveSubscriber) -> None:
+        """Note that a client has subscribed to the backlog of that name."""
+        self._by_queue[queue] = subscriber
 
-    def moves_out(self, queue: str, tenant: Tenant) -> None:
-        """Its subscription has ended; harmless if it was not there."""
-        if self._by_queue.get(queue) is tenant:
+    def deactivate(self, queue: str, subscriber: ActiveSubscriber) -> None:
+        """Note that its subscription has ended; harmless if it was not there."""
+        if self._by_queue.get(queue) is subscriber:
             del self._by_queue[queue]
 
-    def make_room(self, queue: str, newcomer: Tenant) -> None:
-        """The same client may have come again over another connection: end the former one.
+    def take_over(self, queue: str, newcomer: ActiveSubscriber) -> None:
+        """End the former connection of a client that has come again over another one.
 
         Raises:
             ProtocolError: that one is alive.
         """
-        tenant = self._by_queue.get(queue)
-        if tenant is None or tenant is newcomer or not _same_login(tenant, newcomer):
+        subscriber = self._by_queue.get(queue)
+        if subscriber is None or subscriber is newcomer or not _same_login(subscriber, newcomer):
             return  # free, or the router says that it is in use
-        silence = tenant.silence
-        if not tenant.is_silent:
-            tenant.probe()
+        silence = subscriber.silence
+        if not subscriber.is_silent:
+            subscriber.probe()
             raise ProtocolError(
                 ErrorCode.SUBSCRIPTION_IN_USE,
                 "the durable subscription has a subscriber with this client-id, heard "
                 f"{silence:.1f} s ago on another connection",
             )
-        tenant.refuse(
+        subscriber.refuse(
             ProtocolError(
                 ErrorCode.SUBSCRIPTION_IN_USE,
                 f"this client has come again, and here it was silent for {silence:.0f} s",
@@ -84,6 +84,6 @@ class Tenants:
         )
 
 
-def _same_login(one: Tenant, other: Tenant) -> bool:
-    names = [tenant.principal and tenant.principal.name for tenant in (one, other)]
+def _same_login(one: ActiveSubscriber, other: ActiveSubscriber) -> bool:
+    names = [subscriber.principal and subscriber.principal.name for subscriber in (one, other)]
     return names[0] == names[1]
