@@ -13,9 +13,11 @@ from stompy.admin import (
     AGES,
     KEYS,
     ROWS,
+    Fit,
     Kind,
     QueueRow,
     SchemaError,
+    SnapshotSequence,
     Table,
     age_fields,
     aged,
@@ -155,3 +157,35 @@ class TestTable:
             page([], seq=2, base=1, at=61_000),
         )
         assert [row.oldest_ms for row in table.now()] == [60_000]
+
+
+class TestSequence:
+    def test_a_page_that_is_missing_makes_the_rest_of_the_snapshot_mean_nothing(self) -> None:
+        sequence = SnapshotSequence()
+        assert sequence.take("b", 1, None, page=1, pages=3) is Fit.PART
+        assert sequence.take("b", 1, None, page=3, pages=3) is Fit.MISFIT
+        assert not sequence.lost  # the next full one mends it, and nothing was known before
+        assert sequence.take("b", 2, None) is Fit.WHOLE
+        assert sequence.take("b", 3, 2, page=2, pages=2) is Fit.MISFIT
+        assert sequence.lost
+
+    def test_once_lost_no_change_fits_until_a_full_one_came(self) -> None:
+        sequence = SnapshotSequence()
+        assert sequence.take("b", 1, None) is Fit.WHOLE
+        assert sequence.take("b", 3, 2) is Fit.MISFIT
+        assert sequence.take("b", 4, 3) is Fit.MISFIT
+        assert sequence.take("b", 5, None) is Fit.WHOLE
+        assert sequence.take("b", 6, 5) is Fit.WHOLE
+        assert (sequence.lost, sequence.gaps, sequence.seq) == (False, 3, 6)
+
+    def test_pages_of_two_snapshots_make_none(self) -> None:
+        sequence = SnapshotSequence()
+        assert sequence.take("b", 1, None, page=1, pages=2) is Fit.PART
+        assert sequence.take("b", 2, None, page=2, pages=2) is Fit.MISFIT
+        assert sequence.take("c", 1, None, page=2, pages=2) is Fit.MISFIT
+
+    def test_a_start_of_the_broker_is_no_gap(self) -> None:
+        sequence = SnapshotSequence()
+        assert sequence.take("b", 1, None) is Fit.WHOLE
+        assert sequence.take("c", 9, None) is Fit.WHOLE
+        assert sequence.gaps == 0

@@ -2,7 +2,8 @@
 
 A snapshot comes in pages of at most `PAGE_ROWS` rows: several MESSAGE frames with one ``seq`` and
 rising ``page``. It is the full set, or (``mode:delta``) what changed since the snapshot ``base``.
-`read_page` reads one page; a `Table` gathers pages and gives the rows as they are now.
+`read_page` reads one page; a `Table` gathers pages and gives the rows as they are now. Which pages
+fit together, a `SnapshotSequence` knows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
+from enum import Enum, StrEnum
 from functools import cache
 from typing import Any, cast
 
@@ -269,6 +270,59 @@ def aged(row: Row, at: int) -> Row:
     return replace(row, **changed) if changed else row
 
 
+class Fit(Enum):
+    """How a page fits to those before it."""
+
+    PART = "part"
+    """It is the next one of its snapshot, and more are to come."""
+    WHOLE = "whole"
+    """With it the snapshot is complete."""
+    MISFIT = "misfit"
+    """Something before it is missing: it means nothing."""
+
+
+class SnapshotSequence:
+    """Whether the pages of one subscription fit together; what is in them is the reader's business.
+
+    `Table` keeps rows by it. A reader with rows of another form can do the same, page by page.
+
+    Attributes:
+        boot, seq: of the last complete snapshot; `seq` is None before the first.
+        lost: whether something is missing, so that the next full snapshot has to be waited for,
+            or asked for.
+        gaps: how many snapshots never came, or not as a whole, so far.
+    """
+
+    def __init__(self) -> None:
+        self.boot = ""
+        self.seq: int | None = None
+        self.lost = False
+        self.gaps = 0
+        self._begun: tuple[str, int] | None = None
+        self._pages = 0
+
+    def take(self, boot: str, seq: int, base: int | None, page: int = 1, pages: int = 1) -> Fit:
+        """Take the head of the next page, as `Page` has it."""
+        if page == 1:
+            # A page 1 always begins anew: what the one before had begun was given up.
+            known = base is None or (base == self.seq and boot == self.boot)
+            self._begun = (boot, seq) if known else None
+        else:
+            known = page == self._pages + 1 and (boot, seq) == self._begun
+        if not known:
+            self._begun = None
+            # After a full snapshot that broke off, what was there before is still true.
+            self.lost = self.lost or base is not None
+            return Fit.MISFIT
+        self._pages = page
+        if page < pages:
+            return Fit.PART
+        if self.seq is not None and boot == self.boot:
+            self.gaps += max(0, seq - self.seq - 1)
+        self.boot, self.seq, self.lost, self._begun = boot, seq, False, None
+        return Fit.WHOLE
+
+
 class Table:
     """The rows of one subscription as they are now, put together from pages.
 
@@ -278,52 +332,51 @@ class Table:
     Attributes:
         rows: by key, in the order of their first coming; as of the last complete snapshot.
         page: the last page of that snapshot; None before the first.
-        lost: whether something is missing, so that the next full snapshot has to be waited for,
-            or asked for (command ``snapshot.get``).
-        gaps: how many snapshots never came, so far.
     """
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.rows: dict[str, Row] = {}
         self.page: Page | None = None
-        self.lost = False
-        self.gaps = 0
+        self._sequence = SnapshotSequence()
         self._gathered: list[Page] = []
+
+    @property
+    def lost(self) -> bool:
+        """Whether something is missing, so that the next full snapshot has to be waited for.
+
+        The command ``snapshot.get`` asks for one.
+        """
+        return self._sequence.lost
+
+    @property
+    def gaps(self) -> int:
+        """How many snapshots never came, or not as a whole, so far."""
+        return self._sequence.gaps
 
     def add(self, page: Page) -> bool:
         """Take a page; say whether it completes a snapshot, so that `rows` has changed."""
-        gathered = self._gathered
-        if gathered and (gathered[0].seq != page.seq or gathered[0].boot != page.boot):
-            gathered.clear()
-        if page.page != len(gathered) + 1:
-            gathered.clear()
-            self.lost = self.lost or page.base is not None
+        fit = self._sequence.take(page.boot, page.seq, page.base, page.page, page.pages)
+        if page.page == 1 or fit is Fit.MISFIT:
+            self._gathered = []
+        if fit is Fit.MISFIT:
             return False
-        gathered.append(page)
-        if page.page < page.pages:
+        self._gathered.append(page)
+        if fit is Fit.PART:
             return False
-        self._gathered = []
-        return self._complete(gathered)
+        pages, self._gathered = self._gathered, []
+        self._complete(pages)
+        return True
 
-    def _complete(self, pages: list[Page]) -> bool:
-        first, before = pages[0], self.page
-        same_boot = before is not None and before.boot == first.boot
-        if before is not None and same_boot and first.seq > before.seq + 1:
-            self.gaps += first.seq - before.seq - 1
-        if first.base is None:
+    def _complete(self, pages: list[Page]) -> None:
+        if pages[0].base is None:
             self.rows = {}
-        elif before is None or not same_boot or before.seq != first.base:
-            self.lost = True
-            return False
-        for key in first.removed:
+        for key in pages[0].removed:
             self.rows.pop(key, None)
         for page in pages:
             for row in page.rows:
                 self.rows[key_of(self.kind, row)] = row
-        self.lost = False
         self.page = pages[-1]
-        return True
 
     def now(self) -> Rows[Row]:
         """All rows, with their ages as of the last snapshot."""
