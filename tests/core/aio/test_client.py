@@ -10,8 +10,8 @@ from tests.support.scripted_server import Peer, ScriptedServer, obedient
 import stompy
 from stompy import aio
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
-from stompy.session.spill import Spill
 from stompy.session.state import ConnectionState
+from stompy.transport.spill import Spill
 
 
 def messages(count: int, **headers: str):

@@ -4,8 +4,9 @@
 """
 
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.frame_buffer import Backlog
+from stompy.session.frame_buffer import FrameBuffer
 from stompy.sync.message import Message
+from stompy.transport.spill import Spill
 
 
 def message(number: int, body: bytes = b"") -> STOMPFrame:
@@ -16,7 +17,7 @@ def receipt(receipt_id: str) -> STOMPFrame:
     return STOMPFrame("RECEIPT", b"", {"receipt-id": receipt_id})
 
 
-def fetched(backlog: Backlog) -> list[str]:
+def fetched(backlog: FrameBuffer) -> list[str]:
     names = []
     while backlog.current or backlog.move():
         frame = backlog.current.popleft()
@@ -25,7 +26,7 @@ def fetched(backlog: Backlog) -> list[str]:
 
 
 def test_frames_come_out_in_the_order_in_which_they_came():
-    backlog = Backlog()
+    backlog = FrameBuffer(Spill())
     backlog.put([message(1), receipt("r1")], 10)
     assert backlog.move()
     backlog.put([message(2)], 10)
@@ -35,7 +36,7 @@ def test_frames_come_out_in_the_order_in_which_they_came():
 
 
 def test_what_has_no_room_in_memory_comes_back_from_disk_in_order():
-    backlog = Backlog(max_frames=8, max_bytes=1000)
+    backlog = FrameBuffer(Spill(), max_frames=8, max_bytes=1000)
     for number in range(20):
         backlog.put([message(2 * number), message(2 * number + 1)], 20)
     assert (len(backlog), backlog.full, backlog.overfull) == (40, True, False)
@@ -49,7 +50,7 @@ def test_what_has_no_room_in_memory_comes_back_from_disk_in_order():
 
 
 def test_it_is_overfull_with_what_may_be_on_disk():
-    backlog = Backlog(max_frames=4, max_spilled=3000)
+    backlog = FrameBuffer(Spill(3000), max_frames=4)
     for number in range(12):
         backlog.put([message(number)], 1)
     assert not backlog.overfull
@@ -63,7 +64,7 @@ def test_it_is_overfull_with_what_may_be_on_disk():
 
 def test_it_is_overfull_when_nothing_can_be_on_disk(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    backlog = Backlog(max_frames=4)
+    backlog = FrameBuffer(Spill(), max_frames=4)
     for number in range(5):
         backlog.put([message(number)], 1)
     assert backlog.overfull
@@ -73,7 +74,7 @@ def test_it_is_overfull_when_nothing_can_be_on_disk(monkeypatch, tmp_path, caplo
 
 
 def test_what_is_on_disk_is_dropped_and_discarded_too():
-    backlog = Backlog(max_frames=4)
+    backlog = FrameBuffer(Spill(), max_frames=4)
     for number in range(12):
         backlog.put([message(number)], 1)
     backlog.drop(lambda frame: int(frame["message-id"]) < 10)
@@ -85,7 +86,7 @@ def test_what_is_on_disk_is_dropped_and_discarded_too():
 
 
 def test_messages_of_a_handle_know_it_when_they_come_back_from_disk():
-    backlog, handle = Backlog(max_frames=4), object()
+    backlog, handle = FrameBuffer(Spill(), max_frames=4), object()
     for number in range(8):
         backlog.put([Message._delivered(message(number, b"x"), 3, handle)], 1)  # type: ignore[arg-type]
     backlog.move()
@@ -96,7 +97,7 @@ def test_messages_of_a_handle_know_it_when_they_come_back_from_disk():
 
 
 def test_it_is_full_with_half_the_frames_or_half_the_bytes():
-    backlog = Backlog(max_frames=4, max_bytes=100)
+    backlog = FrameBuffer(Spill(), max_frames=4, max_bytes=100)
     backlog.put([message(1)], 10)
     assert not backlog.full
     backlog.put([message(2)], 10)
@@ -110,7 +111,7 @@ def test_it_is_full_with_half_the_frames_or_half_the_bytes():
 
 
 def test_receipts_do_not_fill_it_and_are_noted():
-    backlog = Backlog(max_frames=4, max_bytes=100, max_receipts=2)
+    backlog = FrameBuffer(Spill(), max_frames=4, max_bytes=100, max_receipts=2)
     backlog.put([receipt(str(number)) for number in range(50)], 5000)
     assert not backlog.full
     assert backlog.claim_receipt("0") is None  # two are remembered
@@ -119,7 +120,7 @@ def test_receipts_do_not_fill_it_and_are_noted():
 
 
 def test_claimed_receipts_are_thrown_out_some_time():
-    backlog = Backlog()
+    backlog = FrameBuffer(Spill())
     for number in range(5000):
         backlog.put([receipt(str(number))], 30)
         assert backlog.claim_receipt(str(number))
@@ -129,7 +130,7 @@ def test_claimed_receipts_are_thrown_out_some_time():
 
 
 def test_what_is_unwanted_is_dropped_in_both_chambers():
-    backlog = Backlog()
+    backlog = FrameBuffer(Spill())
     backlog.put([message(number) for number in range(4)], 40)
     backlog.move()
     backlog.put([message(number) for number in range(4, 8)], 40)
@@ -138,7 +139,7 @@ def test_what_is_unwanted_is_dropped_in_both_chambers():
 
 
 def test_what_was_dropped_does_not_fill_it():
-    backlog = Backlog(max_frames=4, max_bytes=100)
+    backlog = FrameBuffer(Spill(), max_frames=4, max_bytes=100)
     backlog.put([message(number) for number in range(4)], 40)
     assert backlog.full
     backlog.drop(lambda frame: True)
@@ -146,7 +147,7 @@ def test_what_was_dropped_does_not_fill_it():
 
 
 def test_what_another_one_held_stands_before_the_rest_and_counts():
-    backlog = Backlog(max_frames=6)
+    backlog = FrameBuffer(Spill(), max_frames=6)
     backlog.put([message(3)], 1)
     backlog.put_first([message(1), message(2)])
     assert backlog.full

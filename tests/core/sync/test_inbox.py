@@ -6,8 +6,8 @@ from tests.support.scripted_server import eventually
 
 from stompy.errors import STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.spill import Spill
 from stompy.sync.inbox import Inbox
+from stompy.transport.spill import Spill
 
 
 def message(number: int, body: bytes = b"") -> STOMPFrame:

@@ -11,8 +11,9 @@ from stompy.protocol.frame import AckMode
 from stompy.session.address import parse_addresses
 from stompy.session.state import ConnectionState
 from stompy.session.wanted import WantedSubscription
-from stompy.sync.connector import ConnectionSettings, dial
+from stompy.sync.connector import dial
 from stompy.sync.lifeline import Lifeline
+from stompy.transport.settings import ConnectionSettings
 
 WANTED = WantedSubscription("s1", "/queue/q", AckMode.AUTO)
 

@@ -9,9 +9,9 @@ import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, eventually, heard_by, obedient
 
 import stompy
-from stompy.session.spill import Spill
 from stompy.sync.connection import OUTBOX_MARK
 from stompy.sync.inbox import MAX_FRAMES
+from stompy.transport.spill import Spill
 
 
 def test_a_handle_says_what_it_wants():

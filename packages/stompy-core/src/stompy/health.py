@@ -1,5 +1,6 @@
 """What a client tells about itself, under its public name."""
 
-from stompy.session.health import ClientHealth, SubscriptionHealth, Traffic
+from stompy.protocol.traffic import Traffic
+from stompy.session.health import ClientHealth, SubscriptionHealth
 
 __all__ = ["ClientHealth", "SubscriptionHealth", "Traffic"]

@@ -53,11 +53,12 @@ from stompy.session.callbacks import check_callable, check_plain
 from stompy.session.commands import HeaderValue, Introduction, merged
 from stompy.session.confirmations import Outcome
 from stompy.session.failover import read_addresses
+from stompy.session.handshake import broker_error
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
 from stompy.session.state import ConnectionState, StateChange
 from stompy.session.subscriptions import Duty
-from stompy.sync.connector import ConnectionSettings, broker_error
+from stompy.transport.settings import ConnectionSettings
 from stompy.transport.tls import TLS
 
 _CLOSE_SECONDS = 1.0

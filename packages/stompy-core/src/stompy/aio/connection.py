@@ -27,7 +27,7 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
 from stompy.session.address import Address
 from stompy.session.client_info import not_connected, stood_still
-from stompy.sync.connector import broker_error, foreign_connection
+from stompy.session.handshake import broker_error, foreign_connection, other_loop
 from stompy.transport.streams import input_waits, last_words
 
 logger = logging.getLogger("stompy")
@@ -190,7 +190,7 @@ class Link(asyncio.Protocol):
         # Once in each turn, since with every frame it costs a tenth of all. What another thread
         # writes while the loop has something to write is gathered with that, and leaves.
         if not self._flush_is_due and asyncio.get_running_loop() is not self._loop:
-            raise elsewhere(str(self.address))
+            raise other_loop(str(self.address))
         self._outbox.append(data)
         self._outbox_size += len(data)
         if self._outbox_size >= GATHER_SIZE:
@@ -386,14 +386,6 @@ class Link(asyncio.Protocol):
             logger.info("connection to %s closed", self.address)
         else:
             logger.warning("connection to %s lost: %s", self.address, reason)
-
-
-def elsewhere(address: str) -> RuntimeError:
-    """The exception for who uses a connection on another event loop than the one it was made on."""
-    return RuntimeError(
-        f"the client of {address} belongs to the event loop on which it was connected, and this "
-        "is another one: use asyncio.run_coroutine_threadsafe(…, loop), or connect in here"
-    )
 
 
 def _words(error: Exception) -> str:

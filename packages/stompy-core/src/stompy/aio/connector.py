@@ -1,7 +1,7 @@
 """From broker addresses to an open link: look-up, TCP, TLS, CONNECT, CONNECTED. For asyncio.
 
-The rules are those of `stompy.sync.connector`: one deadline for each address over all phases, the
-next address after a failure, and a refusal in answer to CONNECT is final.
+Each address gets one deadline over all its phases. Connected means that CONNECTED came. What an
+answer is worth, `stompy.session.handshake` says.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from stompy.aio.connection import Link, Owner
 from stompy.errors import ErrorCode, ProtocolError, STOMPError
 from stompy.session.address import Address
-from stompy.sync.connector import (
-    ConnectionSettings,
+from stompy.session.handshake import (
+    TIMED_OUT,
+    AttemptFailed,
     broker_error,
     check_refusal,
     foreign_service,
-    layer_failed,
-    layers_of,
-    new_protocol,
     nobody_answered,
 )
 from stompy.transport.layers import LayerError
-from stompy.transport.lookup import TIMED_OUT, AttemptFailed
+from stompy.transport.settings import ConnectionSettings, layer_failed
 from stompy.transport.streams import open_connection
 
 
@@ -54,9 +52,9 @@ async def dial(
 async def _attempt(
     address: Address, headers: Mapping[str, str], settings: ConnectionSettings, owner: Owner
 ) -> Link:
-    protocol = new_protocol(settings)
+    protocol = settings.new_protocol()
     opening = protocol.connect(headers)
-    layers = layers_of(address, settings)
+    layers = settings.layers_to(address)
     deadline = asyncio.get_running_loop().time() + settings.timeout
     try:
         link = await open_connection(

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from stompy.aio.waiting import Signal, deadline_after
 from stompy.errors import STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.frame_buffer import Backlog
+from stompy.session.frame_buffer import FrameBuffer
 from stompy.session.timeouts import hindrance, within
+from stompy.transport.spill import Spill
 
 
 def _nothing_came() -> str:
@@ -28,9 +29,9 @@ class Inbox:
         backlog: keeps the frames.
     """
 
-    def __init__(self, made_room: Callable[[], None], backlog: Backlog | None = None) -> None:
+    def __init__(self, made_room: Callable[[], None], backlog: FrameBuffer | None = None) -> None:
         self._made_room = made_room
-        self._backlog = backlog or Backlog()
+        self._backlog = backlog or FrameBuffer(Spill())
         self._current = self._backlog.current
         self._arrival = Signal()
         self._ended = False

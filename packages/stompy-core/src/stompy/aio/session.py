@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stompy.aio.connection import Link, Owner, elsewhere
+from stompy.aio.connection import Link, Owner
 from stompy.aio.requests import Requests
 from stompy.aio.restoring import Restorer
 from stompy.aio.waiting import Signal, deadline_after
@@ -33,10 +33,12 @@ from stompy.errors import (
     STOMPTimeout,
 )
 from stompy.protocol.frame import STOMPFrame
+from stompy.protocol.traffic import Traffic
 from stompy.session.address import Address
 from stompy.session.dialects import dialect_of
 from stompy.session.frame_buffer import MAX_RECEIPTS
-from stompy.session.health import ClientHealth, SubscriptionHealth, Traffic
+from stompy.session.handshake import other_loop
+from stompy.session.health import ClientHealth, SubscriptionHealth
 from stompy.session.reconnect import Backoff, Reconnect
 from stompy.session.state import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.session.subscriptions import Duty, Subscriptions
@@ -416,7 +418,7 @@ class Session(Restorer, Owner):
             RuntimeError: on another event loop, perhaps in another thread.
         """
         if asyncio.get_running_loop() is not self._loop and not self.is_foreign:
-            raise elsewhere(str(self.lifecycle.address))
+            raise other_loop(self.lifecycle.address)
 
     def _move(self, state: ConnectionState, error: STOMPError | None = None) -> StateChange | None:
         change = self.lifecycle.move(state, self.now(), error)

@@ -7,7 +7,8 @@ bytes for the version that was settled. Receipts, subscriptions and waiting belo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.codec import FrameParser, encode_frame
@@ -18,11 +19,22 @@ from stompy.protocol.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, V1_2, Vers
 from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.states import State
-from stompy.session.health import Traffic
-from stompy.session.trace import Trace
+from stompy.protocol.traffic import Traffic
 
 # Servers were seen to answer with negative numbers; they mean "none".
 _NEGATIVE = re.compile(r"-\s*\d+")
+
+
+class Trace(Protocol):
+    """Who looks at the frames of one connection."""
+
+    def sending(
+        self, command: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Mapping[str, str], bytes]:
+        """See a frame before it is written; give its headers and body as they are then."""
+
+    def received(self, frames: Iterable[STOMPFrame]) -> None:
+        """See frames that were read."""
 
 
 class ClientProtocol(ConnectionProtocol):

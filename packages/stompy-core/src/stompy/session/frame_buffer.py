@@ -3,14 +3,14 @@
 Both clients keep their frames in one. The invariants:
 
 * There are two chambers. What is read goes to the one, once for each piece; what is fetched
-  comes from the other, `Backlog.current`, and when that is empty everything that has arrived moves
-  over. So sizes are counted for each piece, never for each frame.
+  comes from the other, `FrameBuffer.current`, and when that is empty everything that has arrived
+  moves over. So sizes are counted for each piece, never for each frame.
 * Each chamber takes half of the bound. When that of the arrivals has its half the backlog is full,
   which holds up the reader; the next move makes it not full again. What does not fit any more is
   what the last piece read brought beyond the mark.
 * Who waits for an answer that may stand behind frames has more read than that. It goes to disk (see
-  `stompy.session.spill`), and comes back when there is room. Nothing has more read than that takes
-  (`Backlog.overfull`).
+  `stompy.transport.spill`), and comes back when there is room. Nothing has more read than that
+  takes (`FrameBuffer.overfull`).
 * Receipts are noted when they arrive, so that nobody has to fetch frames to learn of them. They
   also stand among the frames, for who reads them there, but do not fill the backlog: those that
   were claimed are thrown out, and of the others a bounded number is kept.
@@ -19,10 +19,10 @@ Both clients keep their frames in one. The invariants:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.spill import MOST, Spill
 
 MAX_FRAMES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
@@ -32,14 +32,37 @@ MAX_RECEIPTS = 50_000
 _SWEEP_AT = 1000
 
 
-class Backlog:
+class Overflow(Protocol):
+    """Takes what has no room in memory, first in, first out."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more can be put."""
+
+    def __len__(self) -> int:
+        """How many frames are here."""
+
+    def put(self, frames: Sequence[STOMPFrame]) -> None:
+        """Take what one read brought."""
+
+    def take(self) -> list[STOMPFrame]:
+        """Give the oldest of what was put; there must be something."""
+
+    def drain(self) -> Iterator[list[STOMPFrame]]:
+        """Take all that is there now; more may be put meanwhile."""
+
+    def clear(self) -> None:
+        """Throw away everything."""
+
+
+class FrameBuffer:
     """Frames on their way from a connection to the application.
 
     Args:
+        spill: takes what has no room in memory.
         max_frames: bound for frames that are not RECEIPTs.
         max_bytes: bound for their size.
         max_receipts: bound for receipts that nobody asked about.
-        max_spilled: bound for the bytes on disk.
 
     Attributes:
         full: whether the reader should wait.
@@ -48,11 +71,11 @@ class Backlog:
 
     def __init__(
         self,
+        spill: Overflow,
         *,
         max_frames: int = MAX_FRAMES,
         max_bytes: int = MAX_BYTES,
         max_receipts: int = MAX_RECEIPTS,
-        max_spilled: int = MOST,
     ) -> None:
         self.full = False
         self._half_frames = max_frames // 2
@@ -60,7 +83,7 @@ class Backlog:
         self._max_receipts = max_receipts
         self.current: deque[STOMPFrame] = deque()
         self._arrived: deque[STOMPFrame] = deque()
-        self._spill = Spill(max_spilled)
+        self._spill = spill
         self._arrived_bytes = 0
         self._arrived_receipts = 0
         self._sweep_at = _SWEEP_AT

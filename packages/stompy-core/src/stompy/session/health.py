@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stompy.errors import STOMPException
+from stompy.protocol.traffic import Traffic
 from stompy.rows import Shown
 from stompy.session.state import ConnectionState
 
@@ -29,18 +30,6 @@ class SubscriptionHealth(Shown):
     """Exceptions that came out of handlers."""
     last_error: BaseException | None
     """The last of those, or why the subscription has ended."""
-
-
-@dataclass(slots=True)
-class Traffic(Shown):
-    """What a client has sent and received since `connect`, on all its connections."""
-
-    frames_sent: int = 0
-    frames_received: int = 0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    heart_beat_timeouts: int = 0
-    """Connections that were given up because the broker was silent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,13 @@ from stompy.session.failover import read_addresses
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
 from stompy.session.state import ConnectionState, StateChange
-from stompy.sync.connector import ConnectionSettings, dial
+from stompy.sync.connector import dial
 from stompy.sync.lifeline import Lifeline
 from stompy.sync.receiving import FrameReceiver
 from stompy.sync.requests import Replies
 from stompy.sync.supervisor import Route, Supervisor
 from stompy.sync.transaction import STOMPTransaction
+from stompy.transport.settings import ConnectionSettings
 from stompy.transport.tls import TLS
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]

@@ -32,7 +32,8 @@ from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOM
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
 from stompy.session.client_info import not_connected, stood_still
-from stompy.sync.connector import Conversation, broker_error, foreign_connection
+from stompy.session.handshake import broker_error, foreign_connection
+from stompy.sync.connector import Conversation
 from stompy.sync.inbox import Inbox
 from stompy.transport.forks import tell_children
 

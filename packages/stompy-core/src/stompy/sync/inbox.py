@@ -2,10 +2,10 @@
 
 **Hot path** (`Inbox.get`). One thread puts, any number of threads get. The invariants:
 
-* The frames are in the two chambers of a `Backlog`. The I/O thread fills the one, under the lock,
-  once for each piece that it read. Receivers empty the other without a lock, because a deque's
-  ``popleft`` needs none. Only who finds it empty takes the lock, and moves over everything that
-  has arrived.
+* The frames are in the two chambers of a `FrameBuffer`. The I/O thread fills the one, under the
+  lock, once for each piece that it read. Receivers empty the other without a lock, because a
+  deque's ``popleft`` needs none. Only who finds it empty takes the lock, and moves over everything
+  that has arrived.
 * So a receiver takes one lock, and is woken at most once, for each batch and not for each frame.
 * The bound is raised while somebody waits for a receipt, which may stand behind messages.
 * After `end` what is there can still be fetched. After `discard` nothing can.
@@ -24,9 +24,10 @@ from stompy.session.frame_buffer import (
     MAX_BYTES,
     MAX_FRAMES,
     MAX_RECEIPTS,
-    Backlog,
+    FrameBuffer,
 )
 from stompy.session.timeouts import hindrance, until, within
+from stompy.transport.spill import Spill
 
 
 class Inbox:
@@ -48,8 +49,8 @@ class Inbox:
         max_receipts: int = MAX_RECEIPTS,
     ) -> None:
         self._made_room = made_room
-        self._backlog = Backlog(
-            max_frames=max_frames, max_bytes=max_bytes, max_receipts=max_receipts
+        self._backlog = FrameBuffer(
+            Spill(), max_frames=max_frames, max_bytes=max_bytes, max_receipts=max_receipts
         )
         self._current = self._backlog.current
         self._waiting_for_receipts = 0

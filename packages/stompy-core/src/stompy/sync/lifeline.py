@@ -28,10 +28,11 @@ from time import monotonic
 
 from stompy.errors import STOMPConnectionError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
+from stompy.protocol.traffic import Traffic
 from stompy.session.commands import as_text
 from stompy.session.confirmations import Outcome
 from stompy.session.dialects import UNKNOWN, Dialect, dialect_of
-from stompy.session.health import ClientHealth, Traffic
+from stompy.session.health import ClientHealth
 from stompy.session.holding import Holder, SubscriptionReceipt
 from stompy.session.state import FORGOTTEN, ConnectionState, Lifecycle, StateChange
 from stompy.session.subscriptions import Duty, Subscriptions

@@ -24,9 +24,9 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.session.addressees import Addressees
 from stompy.session.confirmations import Confirmation, Confirmations
 from stompy.session.dialects import Dialect
+from stompy.session.handshake import broker_error
 from stompy.session.holding import ReceiptHabit
 from stompy.session.timeouts import hindrance, until, within
-from stompy.sync.connector import broker_error
 from stompy.sync.inbox import Inbox
 
 

@@ -13,9 +13,9 @@ from time import monotonic
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.callbacks import check_done, check_plain
+from stompy.session.handshake import broker_error
 from stompy.session.subscriptions import Duty
 from stompy.session.timeouts import nothing_came, until
-from stompy.sync.connector import broker_error
 from stompy.sync.lifeline import Epoch
 from stompy.sync.subscribing import Subscriber
 

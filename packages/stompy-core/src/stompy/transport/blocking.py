@@ -15,15 +15,9 @@ from time import monotonic
 from typing import ClassVar, Protocol
 
 from stompy.session.address import Address
+from stompy.session.handshake import TIMED_OUT, AttemptFailed
 from stompy.transport.layers import Layer, LayerError, Layers
-from stompy.transport.lookup import (
-    TIMED_OUT,
-    AttemptFailed,
-    Place,
-    is_numeric,
-    resolve,
-    resolve_aside,
-)
+from stompy.transport.lookup import Place, is_numeric, resolve, resolve_aside
 
 _CHUNK = 256 * 1024
 

@@ -1,4 +1,4 @@
-"""From a host name to the places where it may listen, and the word for an attempt that failed.
+"""From a host name to the places where it may listen.
 
 The resolver of the operating system knows no time-out and cannot be interrupted, so whoever has
 a deadline asks it on a daemon thread. Both clients do.
@@ -13,24 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stompy.session.address import Address
-
-TIMED_OUT = "no answer within the time-out"
-
-
-class AttemptFailed(Exception):  # noqa: N818 -- an outcome to collect, not an error to show
-    """One address could not be connected to.
-
-    Attributes:
-        phase: ``DNS``, ``TCP``, ``TLS``, ``WebSocket`` or ``handshake``.
-        reason: why, in words.
-        is_final: whether trying again seems hopeless.
-    """
-
-    def __init__(self, phase: str, reason: str, *, is_final: bool = False) -> None:
-        super().__init__(f"{phase}: {reason}")
-        self.phase = phase
-        self.reason = reason
-        self.is_final = is_final
+from stompy.session.handshake import AttemptFailed
 
 
 class Place(NamedTuple):

@@ -16,15 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from stompy.session.address import Address
+from stompy.session.handshake import TIMED_OUT, AttemptFailed
 from stompy.transport.layers import Layer, LayerError, Layers
-from stompy.transport.lookup import (
-    TIMED_OUT,
-    AttemptFailed,
-    Place,
-    is_numeric,
-    resolve,
-    resolve_aside,
-)
+from stompy.transport.lookup import Place, is_numeric, resolve, resolve_aside
 
 _LAST_WORDS_SIZE = 256 * 1024
 
