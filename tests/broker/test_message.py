@@ -50,7 +50,7 @@ def test_a_raw_block_is_passed_on_as_it_came(version: Version) -> None:
     message_head = MessageHead.from_send(head, version)
     assert message_head.block == b"destination:/queue/q\ncontent-length:2\nx:a\n\n"
     assert message_head.sized
-    assert message_head.plain
+    assert message_head.version_neutral
     assert body == b"hi"
 
 

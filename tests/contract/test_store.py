@@ -118,7 +118,7 @@ def test_many_messages_in_one_turn(shelf: Shelf):
     for sequence in range(1, 1000):
         shelf.store.append(f"/queue/{sequence % 7}", make_message(sequence, b"%d" % sequence))
     for sequence in range(1, 1000, 2):
-        shelf.store.note(make_message(sequence), 3, WALL)
+        shelf.store.mark_delivered(make_message(sequence), 3, WALL)
     shelf.sync()
     for sequence in range(1, 1000, 5):
         shelf.store.remove(make_message(sequence))
@@ -135,13 +135,13 @@ def test_a_note_is_kept_and_the_last_one_counts(shelf: Shelf, between: Callable[
     message = make_message(1)
     shelf.store.append("/queue/q", message)
     between(shelf)
-    shelf.store.note(message, 1)
+    shelf.store.mark_delivered(message, 1)
     between(shelf)
-    shelf.store.note(message, 2, WALL + 1000)
+    shelf.store.mark_delivered(message, 2, WALL + 1000)
     shelf.reopen()
     (kept,) = contents(shelf).messages
     assert (kept.deliveries, kept.due, kept.body) == (2, WALL + 1000, b"body")
-    shelf.store.note(message, 3)
+    shelf.store.mark_delivered(message, 3)
     shelf.reopen()
     (kept,) = contents(shelf).messages
     assert (kept.deliveries, kept.due) == (3, 0)
@@ -160,7 +160,7 @@ def test_what_is_removed_does_not_come_back(shelf: Shelf, between: Callable[[She
     for sequence in (1, 2, 3):
         shelf.store.append("/queue/q", make_message(sequence))
     between(shelf)
-    shelf.store.note(make_message(2), 1)
+    shelf.store.mark_delivered(make_message(2), 1)
     shelf.store.remove(make_message(2))
     shelf.reopen()
     assert sequences(shelf) == [1, 3]
@@ -368,7 +368,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 999), deliveries=st.integers(1, 9), due=st.sampled_from([0, WALL]))
     def note(self, number: int, deliveries: int, due: int) -> None:
         message = self.pick(number)
-        self.tell(lambda shelf: shelf.store.note(message, deliveries, due))
+        self.tell(lambda shelf: shelf.store.mark_delivered(message, deliveries, due))
 
     @precondition(lambda self: self.alive)
     @rule(number=st.integers(0, 999), count=st.sampled_from([1, 1, 3, 200]))

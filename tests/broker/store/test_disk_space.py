@@ -12,7 +12,7 @@ from tests.support.house import make_message
 from tests.support.storage import Shelf, short_wal
 
 from stompy_broker.store import sqlite
-from stompy_broker.store.disk_space import SPARE, Room
+from stompy_broker.store.disk_space import SPARE, DiskSpace
 from stompy_broker.store.sqlite import Listeners, SQLiteStore
 
 MIB = 1024 * 1024
@@ -70,7 +70,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelved]:
 
 
 def test_the_mark_has_two_levels(shelf: Shelved, disk: Disk, tmp_path: Path):
-    room, connection = Room(tmp_path, 64 * MIB), shelf.sqlite.tables.connection
+    room, connection = DiskSpace(tmp_path, 64 * MIB), shelf.sqlite.tables.connection
     for free, short in [
         (64 * MIB, False),
         (64 * MIB - 1, True),
@@ -88,7 +88,7 @@ def test_the_mark_has_two_levels(shelf: Shelved, disk: Disk, tmp_path: Path):
 
 def test_without_a_mark_nobody_looks(shelf: Shelved, disk: Disk, tmp_path: Path):
     disk.free = 0
-    assert Room(tmp_path, 0).look(shelf.sqlite.tables.connection) == ""
+    assert DiskSpace(tmp_path, 0).look(shelf.sqlite.tables.connection) == ""
     assert disk.looks == 0
 
 
@@ -97,7 +97,7 @@ def test_what_was_settled_makes_room(shelf: Shelved, disk: Disk, tmp_path: Path)
     message = make_message(1, b"x" * 20 * MIB)
     shelf.store.append("/queue/q", message)
     shelf.sync()
-    room, disk.free = Room(tmp_path, 64 * MIB), 63 * MIB
+    room, disk.free = DiskSpace(tmp_path, 64 * MIB), 63 * MIB
     assert room.look(shelf.sqlite.tables.connection)
     shelf.store.remove(message)
     shelf.sync()

@@ -66,7 +66,7 @@ class Teller:
         before = store.gathered
         while store.gathered - before < weight:
             store.append("/queue/q", make_message(next(self.numbers), BODY))
-        if store.heard(before):
+        if store.end_of_read(before):
             self.waits = True
             store.wait(self.go_on)
 

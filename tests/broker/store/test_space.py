@@ -1,4 +1,4 @@
-"""Room on the disk comes back when messages were settled."""
+"""DiskSpace on the disk comes back when messages were settled."""
 
 from __future__ import annotations
 

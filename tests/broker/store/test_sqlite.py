@@ -285,7 +285,7 @@ def test_what_is_settled_in_time_leaves_no_trace(shelf: Shelf):
     statements = Statements(shelf)
     message = make_message(1)
     shelf.store.append("/queue/q", message)
-    shelf.store.note(message, 1)
+    shelf.store.mark_delivered(message, 1)
     shelf.turns.end()
     shelf.store.remove(message)
     shelf.sync()

@@ -104,28 +104,28 @@ class MessageHead:
     Attributes:
         block: the header lines in STOMP 1.2's form with the blank line, as passed on. Octets that
             are no UTF-8, as 1.0 may send them, stand in it as they came.
-        plain: whether the block reads the same in every version.
+        version_neutral: whether the block reads the same in every version of STOMP.
         sized: whether it holds ``content-length``.
         stamped: whether it holds ``timestamp``, so that ours is not added.
         persistent: whether the message is to be kept on disk.
         priority: 0 to 9; higher goes first.
         ttl: milliseconds that the message lives, or 0.
         expires: milliseconds since the epoch at which it ends, or 0.
-        mortal: whether it has either.
+        can_expire: whether it has either.
         message_id: the ``message-id`` to show; None = the message's sequence.
     """
 
     __slots__ = (
         "block",
+        "can_expire",
         "expires",
         "message_id",
-        "mortal",
         "persistent",
-        "plain",
         "priority",
         "sized",
         "stamped",
         "ttl",
+        "version_neutral",
     )
 
     def __init__(
@@ -141,7 +141,7 @@ class MessageHead:
         message_id: bytes | None = None,
     ) -> None:
         self.block = block
-        self.plain = (
+        self.version_neutral = (
             _BACKSLASH not in block and _CR not in block and (block.isascii() or _is_utf8(block))
         )
         self.sized = sized
@@ -150,7 +150,7 @@ class MessageHead:
         self.priority = priority
         self.ttl = ttl
         self.expires = expires
-        self.mortal = bool(ttl or expires)
+        self.can_expire = bool(ttl or expires)
         self.message_id = message_id
 
     @classmethod
@@ -223,7 +223,7 @@ class MessageHead:
         return {as_text(name): as_text(value) for name, value in headers.items()}
 
     def ends_at(self, now: int) -> int:
-        """When a mortal message of now ends: at the earlier of its two ways to say so."""
+        """When a message of now that can expire ends: at the earlier of its two ways to say so."""
         ends = [self.expires] if self.expires else []
         if self.ttl:
             ends.append(now + self.ttl)
@@ -232,7 +232,7 @@ class MessageHead:
     def block_for(self, version: Version) -> bytes:
         """The block as a version writes it, as far as it can."""
         block = self.block
-        if self.plain:
+        if self.version_neutral:
             return block
         if version is Version.V1_0:
             headers = self.headers()
@@ -269,11 +269,11 @@ class Message:
             over it. The limit and the delays of redelivery go by these.
         expires: milliseconds since the epoch at which it ends, or 0.
         size: what it counts for in quotas, in bytes.
-        doubtful: whether it may have been delivered more often than is known.
+        maybe_redelivered: whether it may have been delivered more often than is known.
         shared_tail: what `tail` gives, for any version, if that is at hand (`SharedMessage`).
     """
 
-    doubtful: ClassVar[bool] = False
+    maybe_redelivered: ClassVar[bool] = False
     shared_tail: bytes | None = None
 
     __slots__ = ("body", "deliveries", "expires", "failures", "head", "sequence", "size", "stamp")
@@ -309,7 +309,7 @@ class Message:
         return len(self.head.block) + OVERHEAD
 
     def charge(self, account: Account) -> None:
-        """It is in memory. Queues that have plain messages only add up `size` themselves."""
+        """Count it as being in memory; a queue that has only such messages adds up `size`."""
         account.used += self.ram
 
     def discharge(self, account: Account) -> None:
@@ -348,7 +348,7 @@ class Message:
         """The wire form from the value of ``message-id`` on, to the LF behind the NUL."""
         head, body = self.head, self.body
         assert body is not None
-        block = head.block if head.plain else head.block_for(version)
+        block = head.block if head.version_neutral else head.block_for(version)
         if head.sized and not head.stamped and head.message_id is None:
             return b"%d%b%b%b\0\n" % (self.sequence, self.stamp, block, body)
         return b"%b%b%b%b%b\0\n" % (
@@ -369,7 +369,7 @@ class Message:
         headers = {
             "destination": destination,
             "message-id": self.message_id,
-            "redelivered": "true" if self.deliveries or self.doubtful else "false",
+            "redelivered": "true" if self.deliveries or self.maybe_redelivered else "false",
             "delivery-count": str(self.deliveries + 1),
             "timestamp": str(self.received_at),
             "content-length": str(len(self.body)),
@@ -382,7 +382,7 @@ class Message:
         return f"<Message {self.message_id} {self.size}B deliveries:{self.deliveries}>"
 
 
-class DoubtfulMessage(Message):
+class MaybeRedelivered(Message):
     """A message that was in its queue when the broker crashed.
 
     It may have been delivered in the last moments without a trace on disk. So it is marked as
@@ -390,7 +390,7 @@ class DoubtfulMessage(Message):
     """
 
     __slots__ = ()
-    doubtful = True
+    maybe_redelivered = True
 
 
 class Common:
@@ -478,7 +478,7 @@ class CopiedMessage(Message):
 class SharedMessage(Message):
     """A message that several subscribers will get: its tail is made once.
 
-    Only for heads that are `MessageHead.plain`, whose tail is the same in every version.
+    Only for heads that are `MessageHead.version_neutral`, whose tail is the same in every version.
     """
 
     __slots__ = ("_common", "shared_tail")

@@ -88,12 +88,12 @@ class Accounts:
     def _note_delivery(self, message: Message, holder: int) -> None:
         """A delivery that a crash cuts short has to be seen afterwards."""
         if self._store is not None and message.head.persistent:
-            self._store.note(message, message.deliveries + 1, 0, holder)
+            self._store.mark_delivered(message, message.deliveries + 1, 0, holder)
 
     def _shed(self, message: Message) -> None:
         """What comes back leaves its body on disk where bodies stay there."""
         account, store = self.account, self._store
         if store is None or account.used * 2 <= account.high:
             return
-        if message.head.persistent and store.holds(message):
+        if message.head.persistent and store.is_written(message):
             message.leave_body(account)

@@ -473,7 +473,7 @@ class Queue(Leaving):
         self._shed(message)
         due = self._house.wall() + int(delay * 1000) if delay > 0 else 0
         if self._store is not None and message.head.persistent:
-            self._store.note(message, message.deliveries, due)
+            self._store.mark_delivered(message, message.deliveries, due)
         if delay > 0:
             self._delay(message, delay)
         else:

@@ -88,4 +88,4 @@ def _take_back(store: MessageStore, messages: list[Message]) -> None:
     first = min(messages, key=lambda message: (-message.head.priority, message.sequence))
     first.failures += 1
     for message in messages:
-        store.note(message, message.deliveries)
+        store.mark_delivered(message, message.deliveries)

@@ -171,7 +171,7 @@ class Router:
             message = Message(next(self._sequences), head, body, self.stamp)
             name = destination.name
             queue = self.queues.get(name) or self.queue(name, capped=admit)
-            if head.mortal:
+            if head.can_expire:
                 self._publish_mortal(queue, message, done, admit=admit)
             else:
                 queue.publish(message, done, admit=admit)
@@ -222,7 +222,7 @@ class Router:
             return
         message = Message(next(self._sequences), head, body, self.stamp, deliveries)
         queue = self.queue(destination.name)
-        if head.mortal:
+        if head.can_expire:
             self._publish_mortal(queue, message, None, admit=False)
         else:
             queue.publish(message, admit=False)
@@ -246,7 +246,7 @@ class Router:
             message = Message(sequence, head, body, self.stamp)
         else:
             message = CopiedMessage(sequence, head, body, self.stamp, common)
-        if head.mortal:
+        if head.can_expire:
             self._publish_mortal(queue, message, done, admit=admit)
         else:
             queue.publish(message, done, admit=admit)
@@ -270,7 +270,7 @@ class Router:
         else:
             # What may be stored, or end, has a place of its own in each queue.
             shared = common = None
-            if head.plain and not head.mortal:
+            if head.version_neutral and not head.can_expire:
                 shared = SharedMessage(next(self._sequences), head, body, self.stamp)
             for queue in queues:
                 if shared is not None and not queue.unshared:

@@ -216,7 +216,7 @@ class SendHandler:
         Raises:
             ProtocolError: a header does not fit, or there is no room for it.
         """
-        plan: SendPlan | None = head.note  # type: ignore[assignment]  # nobody else writes notes
+        plan: SendPlan | None = head.plan  # type: ignore[assignment]  # nobody else writes plans
         if plan is None:
             # The pattern of a head with a receipt is the same without it.
             pattern = head.pattern or head
@@ -228,7 +228,7 @@ class SendHandler:
                 caps.check_headers(plan.head.block)
             if plan.foreign:
                 self._compat.check("SEND", head.headers, plan.destination)
-            head.note = pattern.note = plan
+            head.plan = pattern.plan = plan
         if plan.simple:
             done = None if head.receipt is None else self._receipts.when_done(head.receipt)
             pressure = self._router.publish(plan.destination, plan.head, body, done)

@@ -186,7 +186,7 @@ class Session:
             self._ack_handler.go_on()
         if protocol.failure is not None:
             self._fail(protocol.failure)
-        if store.heard(gathered):
+        if store.end_of_read(gathered):
             self._flow_control.pause_briefly(store)
 
     def writable(self) -> None:

@@ -22,7 +22,7 @@ from stompy_broker.message import Message
 
 Done = Callable[[], None]
 
-Noted = tuple[int, int, int, int]
+DeliveryState = tuple[int, int, int, int]
 """Deliveries, failures, not before, and who holds it."""
 
 
@@ -122,7 +122,9 @@ class MessageStore(Protocol):
         """A persistent message came into a queue."""
         ...
 
-    def note(self, message: Message, deliveries: int, due: int = 0, holder: int = 0) -> None:
+    def mark_delivered(
+        self, message: Message, deliveries: int, due: int = 0, holder: int = 0
+    ) -> None:
         """A message was delivered to ``holder`` for the so-manieth time, or came back.
 
         Then nobody holds it, and it may not be delivered again before ``due``. How often that
@@ -134,7 +136,7 @@ class MessageStore(Protocol):
         """A message left its queue for good."""
         ...
 
-    def holds(self, message: Message) -> bool:
+    def is_written(self, message: Message) -> bool:
         """Whether it is written, so that its body may be let go and loaded again."""
         ...
 
@@ -161,7 +163,7 @@ class MessageStore(Protocol):
         """Call ``done`` once everything told so far is safe; at once where it is already."""
         ...
 
-    def heard(self, before: int) -> bool:
+    def end_of_read(self, before: int) -> bool:
         """What one client sent was worked through; what it waits for may be made safe now.
 
         Args:

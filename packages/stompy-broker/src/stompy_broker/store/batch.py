@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Noted, StoredSubscription
+from stompy_broker.store.base import DeliveryState, Done, StoredSubscription
 
 _PAGE = 4096
 
@@ -39,7 +39,7 @@ class Batch:
     Attributes:
         appended: new messages and their queues, by sequence.
         bytes: the size of the new messages.
-        noted: what became of messages, by sequence.
+        delivery_states: what became of messages, by sequence.
         removed: sequences of messages that may be on disk.
         damaged: messages that were found to be.
         kept: durable subscriptions by name; None = it was deleted.
@@ -51,7 +51,7 @@ class Batch:
 
     appended: dict[int, tuple[str, Message]] = field(default_factory=dict)
     bytes: int = 0
-    noted: dict[int, Noted] = field(default_factory=dict)
+    delivery_states: dict[int, DeliveryState] = field(default_factory=dict)
     removed: list[int] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
@@ -64,13 +64,13 @@ class Batch:
     def size(self) -> int:
         """How many changes there are."""
         subscriptions_and_queues = len(self.kept) + len(self.settings) + len(self.damaged)
-        messages = len(self.appended) + len(self.noted) + len(self.removed)
+        messages = len(self.appended) + len(self.delivery_states) + len(self.removed)
         return messages + subscriptions_and_queues
 
     @property
     def pages(self) -> int:
         """About how many pages are written for it."""
-        changed, filled = len(self.noted) + len(self.removed), self.bytes // _PAGE
+        changed, filled = len(self.delivery_states) + len(self.removed), self.bytes // _PAGE
         maps = min(filled, _MAPS) + min(len(self.removed), _MAPS)
         return 2 + changed // 4 + filled + maps
 
@@ -78,7 +78,7 @@ class Batch:
     def weight(self) -> int:
         """How long it takes to write, by a rough count, in bytes."""
         return self.bytes + _CHANGE * (
-            len(self.appended) + len(self.noted) + len(self.removed) + len(self.kept)
+            len(self.appended) + len(self.delivery_states) + len(self.removed) + len(self.kept)
         )
 
     @property
@@ -86,7 +86,7 @@ class Batch:
         """Whether there is nothing to write."""
         return not (
             self.appended
-            or self.noted
+            or self.delivery_states
             or self.removed
             or self.kept
             or self.settings
@@ -98,11 +98,11 @@ class Batch:
         """Take in what came after this one, which could not be written."""
         self.appended |= later.appended
         self.bytes += later.bytes
-        self.noted |= later.noted
+        self.delivery_states |= later.delivery_states
         for sequence in later.removed:
             if (taken_back := self.appended.pop(sequence, None)) is not None:
                 self.bytes -= taken_back[1].size
-            self.noted.pop(sequence, None)
+            self.delivery_states.pop(sequence, None)
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed
         self.damaged += later.damaged

@@ -190,7 +190,7 @@ def mark_in_use(connection: sqlite3.Connection, *, crashed: bool) -> None:
         sqlite3.Error: it cannot be written.
     """
     if crashed:
-        # A delivery is noted some milliseconds later, so a crash may have hidden it.
+        # A delivery is written some milliseconds later, so a crash may have hidden it.
         connection.execute(
             "UPDATE state SET doubtful = coalesce((SELECT max(sequence) FROM message), -1)"
         )

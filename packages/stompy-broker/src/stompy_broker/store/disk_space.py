@@ -20,7 +20,7 @@ SPARE = 16 * 1024 * 1024
 _MIB = 1024 * 1024
 
 
-class Room:
+class DiskSpace:
     """The room in one data directory, against a mark.
 
     Args:

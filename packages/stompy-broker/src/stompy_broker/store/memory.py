@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Noted, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.base import DeliveryState, Done, Restored, StoredSubscription, StoreStats
 
 
 class MemoryStore:
@@ -22,7 +22,7 @@ class MemoryStore:
     def __init__(self, *, durable: bool = False) -> None:
         self.durable = durable
         self.trouble = ""
-        self._messages: dict[int, tuple[str, Message, Noted]] = {}
+        self._messages: dict[int, tuple[str, Message, DeliveryState]] = {}
         self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
 
@@ -48,20 +48,22 @@ class MemoryStore:
 
     def append(self, destination: str, message: Message) -> None:
         """Remember it."""
-        noted = (message.deliveries, message.failures, 0, 0)
-        self._messages[message.sequence] = (destination, message, noted)
+        state = (message.deliveries, message.failures, 0, 0)
+        self._messages[message.sequence] = (destination, message, state)
 
-    def note(self, message: Message, deliveries: int, due: int = 0, holder: int = 0) -> None:
+    def mark_delivered(
+        self, message: Message, deliveries: int, due: int = 0, holder: int = 0
+    ) -> None:
         """Remember the counts."""
         destination, kept, _ = self._messages[message.sequence]
-        noted = (deliveries, message.failures, due, holder)
-        self._messages[message.sequence] = (destination, kept, noted)
+        state = (deliveries, message.failures, due, holder)
+        self._messages[message.sequence] = (destination, kept, state)
 
     def remove(self, message: Message) -> None:
         """Forget it."""
         del self._messages[message.sequence]
 
-    def holds(self, message: Message) -> bool:
+    def is_written(self, message: Message) -> bool:
         """There is no second copy of a body."""
         return False
 
@@ -94,7 +96,7 @@ class MemoryStore:
 
     gathered = 0
 
-    def heard(self, before: int) -> bool:
+    def end_of_read(self, before: int) -> bool:
         """There is nothing to write."""
         return False
 

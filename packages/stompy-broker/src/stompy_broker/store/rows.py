@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
-from stompy_broker.message import DoubtfulMessage, Message, MessageHead, stamp
+from stompy_broker.message import MaybeRedelivered, Message, MessageHead, stamp
 from stompy_broker.store.base import Restored
 from stompy_broker.store.batch import Damaged
 
@@ -77,7 +77,7 @@ def restored_messages(
     queues: Mapping[str, int],
     damaged: dict[int, Damaged],
     *,
-    all_doubtful: bool = False,
+    all_maybe_redelivered: bool = False,
 ) -> Iterator[Restored]:
     """Every message on disk by sequence, without its body.
 
@@ -85,7 +85,7 @@ def restored_messages(
         connection: an open database.
         queues: the numbers of the queues by destination.
         damaged: messages that are passed over. Those whose row makes no sense are added.
-        all_doubtful: whether each may have been delivered without a trace.
+        all_maybe_redelivered: whether each may have been delivered without a trace.
 
     Raises:
         sqlite3.Error: the database is damaged.
@@ -94,7 +94,7 @@ def restored_messages(
     heads: dict[tuple[object, ...], MessageHead] = {}
     at, last_received = b"", -1
     (doubtful,) = connection.execute("SELECT doubtful FROM state").fetchone()
-    if all_doubtful:
+    if all_maybe_redelivered:
         doubtful = _LAST
     rows = connection.execute(
         "SELECT sequence, queue, received, deliveries, failures, due, holder, expires, flags, "
@@ -114,7 +114,7 @@ def restored_messages(
                 head = heads[key] = restored_head(block, flags, message_id)
             if received != last_received:
                 at, last_received = stamp(received), received
-            kind = DoubtfulMessage if sequence <= doubtful else Message
+            kind = MaybeRedelivered if sequence <= doubtful else Message
             message = kind(sequence, head, None, at, deliveries + 0, failures + 0, length=length)
             message.expires = expires + 0
             restored = Restored(names[queue], message, due + 0, holder + 0)

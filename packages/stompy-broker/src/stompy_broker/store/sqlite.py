@@ -25,9 +25,8 @@ How it keeps its promises:
   (`stompy_broker.store.disk_space`). That is trouble, too.
 * **The WAL stays short.** It is carried over to the database on the writer's thread after every
   16 MiB or so, not within a commit that somebody waits for.
-
-* **Room comes back.** When nothing was written for a moment, pages that are free are given back to
-  the disk, a few at a time, and a WAL that one large change has made long is cut.
+* **Disk space comes back.** When nothing was written for a moment, pages that are free are given
+  back to the disk, a few at a time, and a WAL that one large change has made long is cut.
 
 The file is locked for as long as the broker runs (`stompy_broker.store.directory`).
 """
@@ -50,7 +49,7 @@ from stompy_broker.message import Message
 from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import FILE, lock_directory
-from stompy_broker.store.disk_space import Room
+from stompy_broker.store.disk_space import DiskSpace
 from stompy_broker.store.tables import Tables
 from stompy_broker.timers import Clock
 
@@ -139,7 +138,7 @@ class SQLiteStore:
         self.trouble = ""
         self._failure = ""  # of the last write
         self._shortage = ""  # of room
-        self._room = Room(directory, disk_free)
+        self._disk_space = DiskSpace(directory, disk_free)
         self._file = directory / FILE
         self._soon = soon
         self._post = post
@@ -185,7 +184,7 @@ class SQLiteStore:
         """How it is doing."""
         size = free = 0
         with contextlib.suppress(OSError):  # a lost volume; `trouble` will say so
-            size, free = self._room.used(), self._room.free()
+            size, free = self._disk_space.used(), self._disk_space.free()
         return StoreStats(
             self.trouble,
             size,
@@ -243,16 +242,18 @@ class SQLiteStore:
         if not self._flush_is_due:
             self._flush_lazily()
 
-    def note(self, message: Message, deliveries: int, due: int = 0, holder: int = 0) -> None:
+    def mark_delivered(
+        self, message: Message, deliveries: int, due: int = 0, holder: int = 0
+    ) -> None:
         """To be written, unless it is removed soon."""
-        self._batch.noted[message.sequence] = (deliveries, message.failures, due, holder)
+        self._batch.delivery_states[message.sequence] = (deliveries, message.failures, due, holder)
         if not self._flush_is_due:
             self._flush_lazily()
 
     def remove(self, message: Message) -> None:
         """Taken back if it was not written yet; to be deleted otherwise."""
         batch, sequence = self._batch, message.sequence
-        batch.noted.pop(sequence, None)
+        batch.delivery_states.pop(sequence, None)
         if batch.appended.pop(sequence, None) is None:
             if sequence in self.tables.damaged:
                 return
@@ -262,8 +263,8 @@ class SQLiteStore:
         else:
             batch.bytes -= message.size
 
-    def holds(self, message: Message) -> bool:
-        """Unless it is still in a batch."""
+    def is_written(self, message: Message) -> bool:
+        """Whether it is in no batch any more."""
         sequence, writing = message.sequence, self._writing
         if sequence in self._batch.appended:
             return False
@@ -303,7 +304,7 @@ class SQLiteStore:
         """The weight of the batch."""
         return self._batch.weight
 
-    def heard(self, before: int) -> bool:
+    def end_of_read(self, before: int) -> bool:
         """A sender who was alone in the turn before need not wait for others to join in."""
         if self._alone and self._asked == 1 and self._batch.waiting:
             self._flush()
@@ -425,7 +426,7 @@ class SQLiteStore:
 
     def _still_waiting(self, batch: Batch) -> Iterator[Message]:
         """The messages of a batch that nobody was given meanwhile."""
-        moved = {*batch.noted, *self._batch.noted, *self._batch.removed}
+        moved = {*batch.delivery_states, *self._batch.delivery_states, *self._batch.removed}
         for sequence, (_, message) in batch.appended.items():
             if sequence not in moved:
                 yield message
@@ -525,7 +526,7 @@ class SQLiteStore:
             log.warning("%s: takes messages again: there is room", self._file)
         self._shortage = shortage
         self._review()
-        if self._room.mark:
+        if self._disk_space.mark:
             wait = RETRY_SECONDS if shortage else ROOM_SECONDS
             self._look_again.set(self._clock.now() + wait)
 
@@ -573,7 +574,7 @@ class SQLiteStore:
 
     def _look(self) -> None:
         try:
-            shortage = self._room.look(self.tables.connection)
+            shortage = self._disk_space.look(self.tables.connection)
         except (sqlite3.Error, OSError) as error:
             shortage = f"it cannot be told how much room is left: {error}"
         self._post(partial(self._looked, shortage))

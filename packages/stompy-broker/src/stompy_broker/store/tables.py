@@ -129,7 +129,7 @@ class Tables:
         unused, known = set(self.queues), set(self.damaged)
         with translated(self._file):
             for restored in restored_messages(
-                self.connection, self.queues, self.damaged, all_doubtful=not self.marked
+                self.connection, self.queues, self.damaged, all_maybe_redelivered=not self.marked
             ):
                 unused.discard(restored.destination)
                 yield restored
@@ -285,8 +285,8 @@ class Tables:
             "holder = n.column5 FROM (VALUES {}) AS n WHERE sequence = n.column1",
             "(?,?,?,?,?)",
             [
-                (sequence, *noted)
-                for sequence, noted in batch.noted.items()
+                (sequence, *state)
+                for sequence, state in batch.delivery_states.items()
                 if sequence not in batch.appended
             ],
         )
@@ -381,7 +381,7 @@ class Tables:
 
     def _rows(self, batch: Batch) -> list[Row]:
         rows: list[Row] = []
-        noted, queues = batch.noted.get, self.queues
+        state_of, queues = batch.delivery_states.get, self.queues
         received, flags, queue, of_head = 0, 0, 0, 0
         last: tuple[object, ...] = ()
         before, first = b"", 0  # the body of the message before, and the first one that had it
@@ -395,7 +395,7 @@ class Tables:
                 of_head = checksum_of_head(
                     queue, received, expires, flags, head.message_id, head.block
                 )
-            now = noted(sequence) or (message.deliveries, message.failures, 0, 0)
+            now = state_of(sequence) or (message.deliveries, message.failures, 0, 0)
             body = message.body or b""
             if body is not before:
                 before, first = body, sequence

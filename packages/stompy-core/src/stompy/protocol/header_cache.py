@@ -41,12 +41,12 @@ class Head:
             Header Entries*). Never changed after parsing, because heads are shared.
         block: the raw bytes of command and header lines, without the blank line.
         length: the ``content-length``, or -1 where none was given.
-        note: free for the owner of the connection: what it worked out from this head.
+        plan: free for the owner of the connection: what it worked out from this head.
         receipt: the ``receipt`` where that is not in ``headers`` (`PatternedHead`).
-        pattern: the head that headers and note are shared with (`PatternedHead`).
+        pattern: the head that headers and plan are shared with (`PatternedHead`).
     """
 
-    __slots__ = ("block", "command", "headers", "length", "note")
+    __slots__ = ("block", "command", "headers", "length", "plan")
 
     receipt: str | None = None
     pattern: Head | None = None
@@ -56,7 +56,7 @@ class Head:
         self.headers = headers
         self.block = block
         self.length = length
-        self.note: object = None
+        self.plan: object = None
 
     def __repr__(self) -> str:
         return f"<Head {self.command} {len(self.headers)} headers>"
@@ -69,7 +69,7 @@ class PatternedHead(Head):
 
     def __init__(self, pattern: Head, receipt: str, block: bytes) -> None:
         super().__init__(pattern.command, pattern.headers, block, pattern.length)
-        self.note = pattern.note
+        self.plan = pattern.plan
         self.pattern = pattern
         self.receipt = receipt
 
@@ -117,7 +117,7 @@ class HeadCache:
         self._capacity = capacity
 
     def like(self, block: bytes) -> Head | None:
-        """A head known but for its receipt. It shares headers and note with that one."""
+        """A head known but for its receipt. It shares headers and plan with that one."""
         start = block.find(b"\nreceipt:")
         if start < 0:
             return None
