@@ -7,6 +7,7 @@ from itertools import count
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.routing.interface import Browse, Browsed, Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -81,3 +82,10 @@ def make_head(destination: str = "/queue/q", **headers: str) -> MessageHead:
 def make_message(sequence: int, body: bytes = b"body", **headers: str) -> Message:
     """A message that was just received."""
     return Message(sequence, make_head(**headers), body, stamp(WALL))
+
+
+def browsed(queue: Queue) -> list[Message]:
+    """What waits in a queue that answers at once, next one first, and then what is delayed."""
+    found: list[Browsed] = []
+    queue.browse(Browse(), found.append)
+    return found[0].messages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.house import Taker, Time, make_head, make_router
+from tests.support.house import Taker, Time, browsed, make_head, make_router
 
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
@@ -56,11 +56,11 @@ def test_very_many_expire_in_steps(time: Time) -> None:
     time.advance(1.1)
     queue, grave = router.queues["q"], router.queues["g"]
     assert (queue.ready, grave.ready) == (5000, 2000)
-    assert queue.bytes > sum(message.size for message in queue.browse())
+    assert queue.bytes > sum(message.size for message in browsed(queue))
     for _ in range(3):
         time.advance(0.01)
     assert (queue.ready, grave.ready, queue.expired) == (5000, 5000, 5000)
-    assert queue.bytes == sum(message.size for message in queue.browse())
+    assert queue.bytes == sum(message.size for message in browsed(queue))
 
 
 def test_a_large_queue_ends_in_steps(time: Time) -> None:

@@ -9,7 +9,7 @@ from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.dead_letters import Graves
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.store.memory import MemoryStore
 

@@ -12,16 +12,16 @@ from tests.support.house import Taker, Time, make_message, make_router
 
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.interface import QueueFigures
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
-from stompy_broker.routing.stats import QueueStats
 from stompy_broker.store.base import Done
 from stompy_broker.store.memory import MemoryStore
 
 
-def stats(queue: Queue) -> QueueStats:
-    rows: list[QueueStats] = []
+def stats(queue: Queue) -> QueueFigures:
+    rows: list[QueueFigures] = []
     queue.stats(rows.append)
     return rows[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from tests.support.house import WALL, Taker, Time, make_head, make_router
+from tests.support.house import WALL, Taker, Time, browsed, make_head, make_router
 
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.names import Destination, parse_destination
@@ -261,7 +261,7 @@ def test_what_comes_round_without_a_rejection_is_dropped(caplog: pytest.LogCaptu
     for number in range(3):
         router.publish(to("/queue/b"), make_head("/queue/b"), b"%d" % number)
     turn(time, 2)
-    (first, *_) = router.queues["a"].browse()
+    (first, *_) = browsed(router.queues["a"])
     assert first.head.headers()["x-death-path"] == "/queue/b,/queue/c"
     turn(time, 4)
     assert [router.queues[name].ready for name in "abc"] == [0, 0, 0]
@@ -280,7 +280,7 @@ def test_a_circle_with_a_rejection_in_it_goes_on() -> None:
         turn(time, 3)
         assert len(taker.taken) == deliveries
         router.queues["b"].settle(taker.taken[-1], Rejection(requeue=False))
-        assert "x-death-path" not in router.queues["c"].browse()[0].head.headers()
+        assert "x-death-path" not in browsed(router.queues["c"])[0].head.headers()
 
 
 def test_a_message_knows_its_way_after_a_restart() -> None:
@@ -288,12 +288,12 @@ def test_a_message_knows_its_way_after_a_restart() -> None:
     router = circle(time, store)
     router.publish(to("/queue/a"), make_head("/queue/a"), b"x")
     turn(time)
-    (waiting,) = router.queues["b"].browse()
+    (waiting,) = browsed(router.queues["b"])
     path = waiting.head.headers()["x-death-path"]
     router = circle(time)
     router.publish(to("/queue/b"), waiting.head, b"x")
     turn(time)
-    assert router.queues["c"].browse()[0].head.headers()["x-death-path"] == f"{path},/queue/b"
+    assert browsed(router.queues["c"])[0].head.headers()["x-death-path"] == f"{path},/queue/b"
     turn(time)
     assert "a" not in router.queues
 
@@ -372,7 +372,7 @@ def test_a_body_counts_once_however_many_backlogs_hold_it() -> None:
     assert len(body) < router.pressure.used < len(body) + 4 * 1000
     # With the frame that is made once for all.
     assert len(body) < router.loans.used < 2 * len(body) + 3 * 1000
-    (on_disk,) = durable[0].browse()
+    (on_disk,) = browsed(durable[0])
     on_disk.leave_body(router.pressure)
     assert len(body) < router.pressure.used < len(body) + 4 * 1000
     on_disk.body = body  # read again, it is another one

@@ -7,7 +7,7 @@ from tests.support.house import Taker, Time, make_message, make_router
 
 from stompy.protocol.frame import AckMode
 from stompy.protocol.headers import Version
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.subscription import AckSubscription

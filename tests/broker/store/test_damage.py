@@ -11,7 +11,7 @@ import pytest
 from tests.support.house import Taker, make_message
 from tests.support.storage import Shelf, contents, short_wal
 
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.directory import FILE
 from stompy_broker.store.inspection import inspected

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.house import WALL, Taker, make_head, make_message
+from tests.support.house import WALL, Taker, browsed, make_head, make_message
 from tests.support.process import BrokerProcess
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
@@ -23,7 +23,7 @@ from stompy.protocol.headers import Version
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, stamp
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.session.output import OutputBuffer
@@ -312,7 +312,7 @@ def test_a_crash_counts_against_the_first_of_each_consumer_and_once(shelf: Shelf
     for _ in range(3):
         shelf.reopen()
         router = shelf.route()
-        waiting = router.queue("q").browse()
+        waiting = browsed(router.queue("q"))
         firsts = {min(numbers(taker)) for taker in takers}
         bodies = {m.sequence: n for n, m in enumerate(waiting)}
         assert {bodies[m.sequence] for m in waiting if m.failures} == firsts

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from stompy_broker.destinations.policy import Policies
 from stompy_broker.message import Message
 from stompy_broker.ration import memory_mark
 from stompy_broker.routing.caps import Caps
+from stompy_broker.routing.interface import Browse, Browsed, QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.security.access import EVERYBODY, Access
@@ -124,7 +126,7 @@ class Broker:
         """The counters of all queues, by name."""
         rows: Rows[QueueStats] = Rows()
         for queue in sorted(self._router, key=lambda queue: queue.name):
-            queue.stats(rows.append)
+            queue.stats(partial(_add_row, rows, queue.name))
         return rows
 
     def holdings(self) -> list[Holdings]:
@@ -148,16 +150,11 @@ class Broker:
         found = self._router.queues.get(queue.removeprefix("/queue/"))
         if found is None:
             return []
-        copies = [
-            message.restored(message.deliveries, message.failures) for message in found.browse()
-        ]
-        unread = [copy for copy in copies if copy.body is None]
-        if unread:
-            read = asyncio.Event()
-            self._store.load(unread, read.set)
-            await read.wait()
+        browsed: asyncio.Future[Browsed] = self._loop.create_future()
+        found.browse(Browse(bodies=sys.maxsize), browsed.set_result)
+        messages = (await browsed).messages
         # What has no body now was settled meanwhile.
-        return [copy.frame(found.destination) for copy in copies if copy.body is not None]
+        return [one.frame(found.destination) for one in messages if one.body is not None]
 
     async def start(self) -> None:
         """Listen.
@@ -578,6 +575,10 @@ def _outcome(future: asyncio.Future[bool | None]) -> bool | None:
         log.error("fault in a thread for logins", exc_info=error)
         return None
     return future.result()
+
+
+def _add_row(rows: Rows[QueueStats], name: str, figures: QueueFigures) -> None:
+    rows.append(QueueStats.of(name, figures))
 
 
 def _wall_ms() -> int:

@@ -16,7 +16,7 @@ from stompy_broker.destinations.names import BACKLOG, Destination, parse_destina
 from stompy_broker.destinations.policy import DEAD_LETTER
 from stompy_broker.events import Events
 from stompy_broker.message import Message, MessageHead
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.services import GivesUp
 from stompy_broker.seldom import Seldom
 
 log = logging.getLogger("stompy_broker.router")
@@ -42,7 +42,7 @@ _DEEPEST = 16
 """Queues that push out each other's messages may do so in a circle; so far it is followed."""
 
 
-def grave_of(queue: Queue, cause: str) -> str:
+def grave_of(queue: GivesUp, cause: str) -> str:
     """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
 
     What a connection rejects of its own temporary queue is dropped, and what a dead-letter queue
@@ -85,7 +85,7 @@ class Graves:
         self._circled = 0  # dropped since it was told
         self._tell_at = 0
 
-    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> bool:
+    def bury(self, queue: GivesUp, message: Message, cause: str, reason: str) -> bool:
         """Move a message that a queue gives up to where its policy says, or drop it.
 
         A topic's messages are filed under the topic, not under the pattern that was subscribed.
@@ -111,7 +111,7 @@ class Graves:
         queue.expired += cause == "expired"
         return True
 
-    def _bury(self, queue: Queue, message: Message, cause: str, reason: str) -> None:
+    def _bury(self, queue: GivesUp, message: Message, cause: str, reason: str) -> None:
         target, name = self._target(queue, message, cause)
         path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
         if target in _passed(path) or len(path) > _LONGEST_PATH:
@@ -135,7 +135,7 @@ class Graves:
                 self._pushing.discard(queue.destination)
         queue.dead_lettered += 1
 
-    def _target(self, queue: Queue, message: Message, cause: str) -> tuple[str, str]:
+    def _target(self, queue: GivesUp, message: Message, cause: str) -> tuple[str, str]:
         """Where to, empty = nowhere; and the name to file it under."""
         grave = grave_of(queue, cause)
         if not grave or self._depth >= _DEEPEST:
@@ -149,12 +149,12 @@ class Graves:
             return "", ""
         return target, name
 
-    def _path(self, queue: Queue, message: Message) -> str:
+    def _path(self, queue: GivesUp, message: Message) -> str:
         """The queues that a message has passed by itself, with this one."""
         before = message.head.headers().get(PATH, "")
         return f"{before},{queue.destination}" if before else queue.destination
 
-    def _tell_of_circle(self, queue: Queue, target: str) -> None:
+    def _tell_of_circle(self, queue: GivesUp, target: str) -> None:
         now = self._wall()
         self._circled += 1
         if now < self._tell_at:
@@ -175,7 +175,7 @@ class Graves:
 
     def _head(
         self,
-        queue: Queue,
+        queue: GivesUp,
         message: Message,
         target: str,
         name: str,
@@ -207,7 +207,7 @@ class Graves:
         return MessageHead.from_headers(headers, message_id=message.message_id.encode())
 
     def _tell(
-        self, queue: Queue, message: Message, cause: str, reason: str, *, is_kept: bool
+        self, queue: GivesUp, message: Message, cause: str, reason: str, *, is_kept: bool
     ) -> None:
         happened = "dead_lettered" if is_kept else "dropped"
         self._events.tell(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, Kind
 from stompy_broker.message import OVERHEAD, MessageHead
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.router import Router
 
 MOST_AT_ONCE = 1_000_000

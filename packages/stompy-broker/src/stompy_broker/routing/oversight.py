@@ -6,13 +6,26 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Set
 
+from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
+from stompy_broker.routing.browsing import browse, copies_to_read, read_bodies
 from stompy_broker.routing.consumer import Consumer, Halted
 from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.routing.interface import (
+    Browse,
+    Browsed,
+    Configure,
+    Move,
+    Order,
+    Outcome,
+    QueueFigures,
+    Remove,
+    Withdraw,
+)
 from stompy_broker.routing.ready_list import Line
+from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import Setup
-from stompy_broker.routing.stats import QueueStats
 
 
 class Oversight(Accounts, ABC):
@@ -50,31 +63,69 @@ class Oversight(Accounts, ABC):
     _waiting: deque[Consumer]
     _halts: set[str]
     _unacked: int
+    durable: bool
+    created_at: int
+    idle_since: float | None
+    _house: Services
+
+    @property
+    @abstractmethod
+    def in_use(self) -> bool:
+        """Whether anybody consumes from it or is about to, or anything is in it."""
+
+    @property
+    @abstractmethod
+    def subscribed(self) -> bool:
+        """Whether anybody consumes from it or is about to."""
 
     @abstractmethod
     def _pump(self) -> None:
         """Hand out what is ready while somebody waits for it."""
 
+    @abstractmethod
+    def step_out(self, *consumers: Consumer) -> None:
+        """Consumers want nothing for now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """The queue ends, and what is in it."""
+
     # -- looking ----------------------------------------------------------------------------
 
-    def stats(self, done: Callable[[QueueStats], None]) -> None:
-        """Give the counters."""
+    def stats(
+        self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
+    ) -> None:
+        """Give the counters, or what is known already."""
+        state = self.state
+        if known is not None and known.state == state:
+            done(known)
+            return
+        line = self._line
+        first, last = line.first, line.fresh[-1] if line.fresh else line.first
         done(
-            QueueStats(
-                name=self.name,
-                ready=self.ready,
-                delayed=len(self._line.delayed),
-                unacked=self._unacked,
-                consumers=len(self._consumers),
-                bytes=self.bytes,
-                published=self.published,
-                delivered=self.delivered,
-                acked=self.acked,
-                nacked=self.nacked,
-                redelivered=self.redelivered,
-                expired=self.expired,
-                dead_lettered=self.dead_lettered,
-                dropped=self.dropped,
+            QueueFigures(
+                state,
+                self.setup,
+                line.ready,
+                len(line.delayed),
+                self._unacked,
+                len(self._consumers),
+                self.bytes,
+                self.subscribed if self.durable else self.in_use,
+                self.pressure is not None and self.pressure.full,
+                self.published,
+                self.delivered,
+                self.acked,
+                self.nacked,
+                self.redelivered,
+                self.expired,
+                self.dead_lettered,
+                self.dropped,
+                self.removed,
+                self.created_at,
+                self.idle_since,
+                None if first is None else _came_at(first),
+                None if last is None else _came_at(last),
             )
         )
 
@@ -83,9 +134,9 @@ class Oversight(Accounts, ABC):
         """How many messages wait for a consumer."""
         return self._line.ready
 
-    def browse(self) -> list[Message]:
-        """What waits, next one first, and then what is delayed. Not for the hot path."""
-        return self._line.sorted_messages()
+    def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
+        """Look at what waits. Not for the hot path."""
+        browse(self._line, wanted, self._house.shift, self._house.store, done)
 
     @property
     def state(self) -> tuple[object, ...]:
@@ -121,6 +172,69 @@ class Oversight(Accounts, ABC):
     def line(self) -> Line:
         """Who waits; to look at, not to change."""
         return self._line
+
+    def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
+        """Carry out an order."""
+        told = done or _nobody_asks
+        if isinstance(order, Remove):
+            told(len(self.take_out(order.sequences)))
+        elif isinstance(order, Move):
+            self._move(order, told)
+        elif isinstance(order, Configure):
+            self._house.store.keep_queue(self.name, order.settings.to_stored())
+            self.configure(order.settings)
+            told(0)
+        elif isinstance(order, Withdraw):
+            self.step_out(*order.consumers)
+            told(0)
+        elif order.unused is not None and self._was_used(order.unused):
+            told(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, f"{self.destination} is in use"))
+        else:
+            waiting = len(self._line)
+            self.close()
+            told(waiting)
+
+    def configure(self, settings: Setup) -> None:
+        """Have these settings from now on."""
+        before, self.setup = self.setup, settings
+        if settings.paused:
+            self.pause()
+        elif before.paused:
+            self.proceed()
+        if settings.intake_paused != before.intake_paused:
+            self.hold_intake(settings.intake_paused)
+
+    def _was_used(self, seconds: float) -> bool:
+        in_use = self.subscribed if self.durable else self.in_use
+        since = self.idle_since
+        return in_use or since is None or since + seconds > self._house.clock.now()
+
+    def _move(self, order: Move, done: Callable[[Outcome], None]) -> None:
+        copies = copies_to_read(self._line.find({t.sequence for t in order.transfers}))
+        bodies = {message.sequence: message for message in copies}
+
+        def move() -> None:
+            house, transfers = self._house, []
+            for transfer in order.transfers:
+                message = bodies.get(transfer.sequence)
+                if message is not None and message.body is not None:
+                    transfers.append((transfer, message.body))
+            try:
+                for transfer, _ in transfers:
+                    house.admit(transfer.destination, transfer.head)
+            except ProtocolError as error:
+                done(error)
+                return
+            gone = {transfer.sequence for transfer, _ in transfers}
+            if not order.copies:
+                gone = {message.sequence for message in self.take_out(gone)}
+            house.note_time()
+            for transfer, body in transfers:
+                if transfer.sequence in gone:
+                    house.republish(transfer.destination, transfer.head, body, transfer.deliveries)
+            done(len(gone))
+
+        read_bodies(self._house.store, copies, move)
 
     # -- doing ------------------------------------------------------------------------------
 
@@ -162,3 +276,12 @@ class Oversight(Accounts, ABC):
         line.prioritized = line.prioritized and bool(line.ordered)
         self.removed += len(taken)
         return taken
+
+
+def _nobody_asks(outcome: Outcome) -> None:
+    """An order whose outcome is of no interest."""
+
+
+def _came_at(message: Message) -> int | None:
+    """When a message came; None if nobody wrote that down."""
+    return message.received_at if message.stamp else None

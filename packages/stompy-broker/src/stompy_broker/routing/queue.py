@@ -20,24 +20,22 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import DEFAULT_PRIORITY, Message
-from stompy_broker.routing.chores import Chores, Shift
+from stompy_broker.routing.chores import Chores
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.departing import Departing, first_of
 from stompy_broker.routing.expiry import Expiry
-from stompy_broker.routing.flow_control import Loans, Pressure
+from stompy_broker.routing.flow_control import Pressure
 from stompy_broker.routing.leaving import Leaving
 from stompy_broker.routing.paging import Reading
 from stompy_broker.routing.ready_list import Line
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import Setup
-from stompy_broker.routing.turn import Turn
 from stompy_broker.store.base import Done, MessageStore, when_safe
-from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.queue")
 
@@ -47,32 +45,7 @@ _TOLD_MESSAGES = 10_000
 """So many messages for a durable subscriber who is away are worth a line in the log."""
 
 
-class House(Protocol):
-    """What a queue needs from the broker around it."""
-
-    clock: Clock
-    pressure: Pressure
-    loans: Loans
-    disk: Pressure
-    store: MessageStore
-
-    turn: Turn
-    shift: Shift
-
-    def wall(self) -> int:
-        """Milliseconds since the epoch."""
-        ...
-
-    def grave(self, queue: Queue, cause: str) -> str:
-        """Where messages go that this queue gives up; empty = they are dropped."""
-        ...
-
-    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> bool:
-        """Take a message that this queue gives up: a dead letter, or dropped; false: it cannot."""
-        ...
-
-
-class Queue(Leaving):
+class LocalQueue(Leaving):
     """One queue, or the private backlog of one topic subscription.
 
     Args:
@@ -100,7 +73,7 @@ class Queue(Leaving):
         destination: str,
         name: str,
         policy: Policy,
-        house: House,
+        house: Services,
         *,
         private: bool = False,
         durable: bool = False,
@@ -594,6 +567,6 @@ class Queue(Leaving):
     def __repr__(self) -> str:
         """Name and what is in it."""
         return (
-            f"<Queue {self.destination} ready:{self.ready} unacked:{self._unacked} "
+            f"<LocalQueue {self.destination} ready:{self.ready} unacked:{self._unacked} "
             f"consumers:{len(self._consumers)}>"
         )

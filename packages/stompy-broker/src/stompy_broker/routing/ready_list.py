@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from itertools import chain
 
 from stompy_broker.message import DEFAULT_PRIORITY, Message
@@ -97,6 +97,16 @@ class Line:
         """Everything: what may be delivered, next one first, then what is delayed. Slow."""
         ready = sorted(self.next_messages(), key=lambda m: (-m.head.priority, m.sequence))
         return ready + [entry[2] for entry in sorted(self.delayed)]
+
+    def find(self, sequences: Set[int]) -> list[Message]:
+        """Those of these sequences that wait; quick when they are first in line."""
+        found: list[Message] = []
+        for message in self:
+            if message.sequence in sequences:
+                found.append(message)
+                if len(found) == len(sequences):
+                    break
+        return found
 
     def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of where they wait, in order; nobody has them then."""

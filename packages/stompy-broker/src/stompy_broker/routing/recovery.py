@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
 from stompy_broker.routing.durable import DurableSubscription
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.store.base import MessageStore
 
 log = logging.getLogger("stompy_broker.router")

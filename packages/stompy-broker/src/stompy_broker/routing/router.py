@@ -29,9 +29,11 @@ from stompy_broker.routing.chores import Shift
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX, Graves, grave_of
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.flow_control import Pressure
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.interface import Configure
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
 from stompy_broker.routing.retirement import Retirement
+from stompy_broker.routing.services import GivesUp
 from stompy_broker.routing.settings import Setup
 from stompy_broker.routing.stats import Totals
 from stompy_broker.routing.topics import Topics
@@ -116,7 +118,7 @@ class Router:
                 policy = policy.with_arguments(setup.arguments)
             except ValueError as error:
                 log.warning("%s: is not set up as it was: %s", name, error)
-            self._apply(self._add_queue(name, policy), setup)
+            self._add_queue(name, policy).configure(setup)
         subscriptions, all_known = restore_subscriptions(self.store)
         for subscription in subscriptions:
             backlog = self._bind(subscription)
@@ -382,23 +384,9 @@ class Router:
             queue = self._add_queue(name, policy)
             setup = Setup.from_headers(headers)
             if setup.arguments:
-                self.decide(queue, setup)
+                queue.control(Configure(setup))
             self.events.tell(Event(type="queue.created", destination=queue.destination))
         return queue
-
-    def decide(self, queue: Queue, setup: Setup) -> None:
-        """Set up a queue as a frame or an operator says, and keep that."""
-        self.store.keep_queue(queue.name, setup.to_stored())
-        self._apply(queue, setup)
-
-    def _apply(self, queue: Queue, setup: Setup) -> None:
-        before, queue.setup = queue.setup, setup
-        if setup.paused:
-            queue.pause()
-        elif before.paused:
-            queue.proceed()
-        if setup.intake_paused != before.intake_paused:
-            queue.hold_intake(setup.intake_paused)
 
     def delete_queue(self, queue: Queue, reason: str, user: str = "") -> None:
         """Forget a queue that nobody uses, and what waits in it."""
@@ -581,11 +569,11 @@ class Router:
 
     # -- dead letters ---------------------------------------------------------------------
 
-    def grave(self, queue: Queue, cause: str) -> str:
+    def grave(self, queue: GivesUp, cause: str) -> str:
         """Where messages go that a queue gives up; see `grave_of`."""
         return grave_of(queue, cause)
 
-    def bury(self, queue: Queue, message: Message, cause: str, reason: str) -> bool:
+    def bury(self, queue: GivesUp, message: Message, cause: str, reason: str) -> bool:
         """Take a message that a queue gives up; see `Graves.bury`."""
         # A timer may be behind this, long after anything was received; and a dead letter is not
         # older than its death.

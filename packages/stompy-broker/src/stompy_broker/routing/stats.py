@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
+
+from stompy_broker.routing.interface import QueueFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class QueueStats:
     expired: int
     dead_lettered: int
     dropped: int
+
+    @classmethod
+    def of(cls, name: str, figures: QueueFigures) -> QueueStats:
+        """Those of a queue, from its figures."""
+        return cls(name, *map(figures.__getattribute__, (field.name for field in fields(cls)[1:])))
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

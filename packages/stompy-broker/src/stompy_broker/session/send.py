@@ -15,7 +15,7 @@ from stompy_broker.destinations.names import COMMANDS, Destination, Kind, sendab
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.flow_control import Pressure
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import ClientState, Peer
 from stompy_broker.session.receipts import Receipts

@@ -21,7 +21,7 @@ from stompy_broker.destinations.names import (
     parse_destination,
 )
 from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.security.auth import Principal
 from stompy_broker.session.acks import Deliveries

@@ -21,7 +21,7 @@ from stompy.protocol.frame import AckMode
 from stompy.protocol.headers import Version, escape
 from stompy_broker.message import Message
 from stompy_broker.routing.chores import AT_ONCE
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.turn import Marks
 from stompy_broker.session.holdings import HeldSubscription

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Kind
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.session.context import BrokerContext
 
 _PREFIX = Kind.TEMPORARY.value

@@ -20,7 +20,7 @@ from stompy_broker.admin.commands.clearance import check_clearance
 from stompy_broker.admin.snapshots.broker import Census
 from stompy_broker.admin.tasks import Steps, Work
 from stompy_broker.events import Events
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from stompy_broker.admin.commands.selection import LOOKED_AT_ONCE, Picker, all_in_order
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 
 MOST_GROUPS = 1000
 """More groups are neither told nor kept."""

@@ -42,7 +42,7 @@ from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Destination, sendable
 from stompy_broker.destinations.names import Kind as DestinationKind
 from stompy_broker.message import Message, MessageHead
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.session.subscription import AckSubscription
 
 MOST_MOVED = 100_000

@@ -25,6 +25,7 @@ from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Kind as DestinationKind
 from stompy_broker.destinations.names import parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
+from stompy_broker.routing.interface import Configure
 
 MOST_ROWS = 10_000
 PURGED_AT_ONCE = 1000
@@ -197,7 +198,7 @@ class QueueCommands:
         call.expect(0)
         if not call.dry_run:
             queue = router.queue(destination.name, headers)
-            router.decide(queue, replace(queue.setup, created=True))
+            queue.control(Configure(replace(queue.setup, created=True)))
         return {"created": int(not call.dry_run), "queue": destination.name}
 
     def _delete(self, call: Call) -> Result:
@@ -246,7 +247,7 @@ class QueueCommands:
         if call.args["intake"]:
             setup = replace(setup, intake_paused=paused)
         if setup != queue.setup and not call.dry_run:
-            self._rooms.router.decide(queue, setup)
+            queue.control(Configure(setup))
             what = "queue.paused" if paused else "queue.resumed"
             state = {"paused": setup.paused, "intake_paused": setup.intake_paused}
             self._tell(what, queue.destination, call, state)

@@ -16,7 +16,7 @@ from stompy.admin.command import CommandError, CommandErrorCode
 from stompy.protocol.headers import RULES, Version, escape, unescape
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message, as_text
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.store.base import MessageStore
 
 LOOKED_AT_ONCE = 500

@@ -18,7 +18,7 @@ from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.queues import AT_ONCE, QueueCensus, TopicCensus
 from stompy_broker.admin.snapshots.rates import WINDOW
 from stompy_broker.admin.tasks import Steps, Wait
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import Totals
 from stompy_broker.session.session import Session

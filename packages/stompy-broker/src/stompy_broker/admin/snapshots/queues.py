@@ -17,7 +17,7 @@ from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Kind
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
-from stompy_broker.routing.queue import Queue
+from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.routing.router import Router
 
 AT_ONCE = 200

@@ -1,0 +1,132 @@
+"""Looking at the messages that wait in a queue, without touching them.
+
+There may be very many, so they are looked through in steps. Bodies that are on disk only are read
+into copies, so that nothing about the queue changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from stompy_broker.message import Message
+from stompy_broker.routing.chores import Chores, Shift
+from stompy_broker.routing.interface import Browse, Browsed
+from stompy_broker.routing.ready_list import Line
+from stompy_broker.store.base import Done, MessageStore
+
+
+def browse(
+    line: Line, wanted: Browse, shift: Shift, store: MessageStore, done: Callable[[Browsed], None]
+) -> None:
+    """Look at what waits.
+
+    Args:
+        line: the messages.
+        wanted: which of them.
+        shift: says how many may be looked at in one step.
+        store: reads bodies.
+        done: takes what was found.
+    """
+    most = None if wanted.most is None else wanted.skip + wanted.most + 1
+    delayed = {id(entry[2]) for entry in line.delayed}
+
+    def finish() -> None:
+        _answer(wanted, found, delayed, store, done)
+
+    selection = wanted.selection
+    if selection.is_everything and (most is None or most <= line.ready):
+        found = _all_in_order(line) if most is None else _first_in_order(line, most)
+        finish()
+        return
+    if selection.after and not line.ordered and not line.delayed:
+        everything = _later_than(line, selection.after)
+    else:
+        everything = _all_in_order(line)
+    found = []
+    is_meant = selection.test()
+
+    def look(message: Message) -> None:
+        if is_meant(message):
+            found.append(message)
+
+    def until_enough() -> Iterator[Message]:
+        for message in everything:
+            if most is not None and len(found) >= most:
+                return
+            yield message
+
+    Chores(shift).do(until_enough(), look, finish)
+
+
+def _answer(
+    wanted: Browse,
+    found: list[Message],
+    delayed: set[int],
+    store: MessageStore,
+    done: Callable[[Browsed], None],
+) -> None:
+    end = None if wanted.most is None else wanted.skip + wanted.most
+    some = found[wanted.skip : end]
+    if wanted.bodies:
+        some = some[: first_bytes(some, wanted.bodies)]
+    more = wanted.skip + len(some) < len(found)
+    late = sum(id(message) in delayed for message in some) if delayed else 0
+    if wanted.bodies:
+        copies = copies_to_read(some)
+        read_bodies(store, copies, lambda: done(Browsed(copies, late, more)))
+    else:
+        done(Browsed(some, late, more))
+
+
+def copies_to_read(messages: Sequence[Message]) -> list[Message]:
+    """The same messages; copies of those whose bodies are on disk only."""
+    return [_copy(message) if message.body is None else message for message in messages]
+
+
+def read_bodies(store: MessageStore, messages: Sequence[Message], done: Done) -> None:
+    """Give messages their bodies, and call ``done``; one that is gone meanwhile stays None."""
+    missing = [message for message in messages if message.body is None]
+    if missing:
+        store.load(missing, done)
+    else:
+        done()
+
+
+def first_bytes(messages: Sequence[Message], most: int) -> int:
+    """How many of the first messages are not larger than so many bytes together; at least one."""
+    size = 0
+    for number, message in enumerate(messages):
+        size += message.size
+        if size > most:
+            return max(1, number)
+    return len(messages)
+
+
+def _copy(message: Message) -> Message:
+    copy = message.restored(message.deliveries, message.failures)
+    copy.body = None
+    return copy
+
+
+def _first_in_order(line: Line, most: int) -> list[Message]:
+    ordered = heapq.nsmallest(most, line.ordered)
+    return [*(entry[2] for entry in ordered), *islice(line.fresh, most - len(ordered))]
+
+
+def _all_in_order(line: Line) -> list[Message]:
+    return [
+        *(entry[2] for entry in sorted(line.ordered)),
+        *line.fresh,
+        *(entry[2] for entry in sorted(line.delayed)),
+    ]
+
+
+def _later_than(line: Line, sequence: int) -> list[Message]:
+    new = []
+    for message in reversed(line.fresh):
+        if message.sequence <= sequence:
+            break
+        new.append(message)
+    return new[::-1]

@@ -1,0 +1,281 @@
+"""What the broker knows of a queue: ten verbs, all of them answered by callback.
+
+A queue may live in this process or elsewhere. So whoever uses one names nothing but what stands
+here, and takes every answer as it comes: before the verb returns, or many turns of the event loop
+later. Answers to one queue's verbs come in the order in which the verbs were called.
+
+* `Queue.publish`, `Queue.settle`, `Queue.attach` and `Queue.detach` take effect in the order in
+  which they were called, whenever they are answered.
+* Within one turn of the event loop, everything that is told to the queues of one group is one
+  change of that group's store.
+* What is refused had no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from stompy.errors import ProtocolError
+from stompy_broker.destinations.names import Destination
+from stompy_broker.destinations.policy import Policy
+from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.selection import EVERYTHING, Selection
+from stompy_broker.routing.settings import Setup
+from stompy_broker.store.base import Done
+
+
+class QueueFigures(NamedTuple):
+    """A queue at one moment.
+
+    Attributes:
+        state: while this is the same, nothing has happened to the queue.
+        settings: what is kept of it, and of what operators decided.
+        ready: messages that wait for a consumer.
+        delayed: messages that wait out a redelivery delay.
+        unacked: messages that are with consumers.
+        consumers: how many consumers there are.
+        bytes: size of everything in it, also of what is with consumers.
+        in_use: whether anybody consumes from it or is about to, or anything is in it; of a durable
+            subscription's backlog, only whether anybody does.
+        full: whether its producers have to wait.
+        published: messages that came in.
+        delivered: deliveries, redeliveries included.
+        acked: deliveries that were accepted.
+        nacked: deliveries that were rejected.
+        redelivered: deliveries of what came back.
+        expired: messages whose time was over.
+        dead_lettered: messages that were given up, and kept elsewhere.
+        dropped: messages that were given up, and went nowhere.
+        removed: messages that operators took out.
+        created_at: since when there is this queue, in milliseconds since the epoch.
+        idle_since: since when nobody takes part, on the clock; None while somebody does.
+        oldest_at: when the message came that is next in line; None if none is.
+        newest_at: when the message came that is last in line.
+    """
+
+    state: tuple[object, ...]
+    settings: Setup
+    ready: int
+    delayed: int
+    unacked: int
+    consumers: int
+    bytes: int
+    in_use: bool
+    full: bool
+    published: int
+    delivered: int
+    acked: int
+    nacked: int
+    redelivered: int
+    expired: int
+    dead_lettered: int
+    dropped: int
+    removed: int
+    created_at: int
+    idle_since: float | None
+    oldest_at: int | None
+    newest_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Browse:
+    """A look at messages that wait; nothing about them changes.
+
+    Attributes:
+        selection: which are meant.
+        skip: how many of those to leave out first.
+        most: how many to give; None = all.
+        bodies: give no more messages than have so many bytes together, but at least one, and give
+            them with their bodies; 0 = no bodies are asked for, and those on disk stay there.
+    """
+
+    selection: Selection = EVERYTHING
+    skip: int = 0
+    most: int | None = None
+    bodies: int = 0
+
+
+class Browsed(NamedTuple):
+    """What a `Browse` found.
+
+    Attributes:
+        messages: to look at, not to change: those that are ready, next one first, then those that
+            are delayed. A body that was asked for is None if its message was settled meanwhile.
+        delayed: how many of them, at the end, are delayed.
+        more: whether more are meant than these and those that were left out.
+    """
+
+    messages: list[Message]
+    delayed: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Forget messages that wait, by sequence. The answer is how many did."""
+
+    sequences: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Where one message goes, and as what.
+
+    Attributes:
+        sequence: of the message that waits.
+        destination: a queue or topic.
+        head: its headers there.
+        deliveries: how often it counts as delivered there.
+    """
+
+    sequence: int
+    destination: Destination
+    head: MessageHead
+    deliveries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Send messages that wait elsewhere, in one change. The answer is how many went.
+
+    It is refused, and nothing moves, if one of the destinations refuses a message.
+
+    Attributes:
+        transfers: which, and where to.
+        copies: whether they stay as well.
+    """
+
+    transfers: Sequence[Transfer]
+    copies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Have other settings from now on, and keep them: paused or not, for instance."""
+
+    settings: Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Give these consumers nothing for now. Those of many that want nothing are told together."""
+
+    consumers: Sequence[Consumer]
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End, with everything that waits. What is with consumers ends when it is settled.
+
+    Attributes:
+        unused: for how many seconds it must not have been in use, or it is refused; a queue that
+            was told anything since it was asked is in use. None = end whatever it is used for.
+    """
+
+    unused: float | None = None
+
+
+Order = Remove | Move | Configure | Withdraw | Close
+"""What is asked of a queue now and then."""
+
+Outcome = int | ProtocolError
+"""How many messages an order concerned, or why it was refused."""
+
+
+class Queue(Protocol):
+    """Where messages wait for consumers.
+
+    What stands beside the verbs never changes, except where it says so.
+
+    Attributes:
+        destination: as clients write it.
+        name: without prefix.
+        policy: how it behaves.
+        private: whether it is the backlog of a topic subscription that ends with its connection.
+        durable: whether it is the backlog of a durable topic subscription.
+        volatile: whether it ends with its connection, so that nothing is stored.
+        final: whether it is a dead-letter queue, which a message leaves by an ACK only.
+        unshared: whether its messages must be its own; else a topic's message may be one object for
+            all subscribers.
+        is_stored: whether persistent messages in it survive. May change while a broker starts.
+        pressure: makes producers wait, None = nothing of its own does. May come to be when an
+            operator wants producers to wait.
+        delivered: deliveries so far. A topic subscription reads its own here, rather than
+            count each delivery twice.
+    """
+
+    destination: str
+    name: str
+    policy: Policy
+    private: bool
+    durable: bool
+    volatile: bool
+    final: bool
+    unshared: bool
+    pressure: Pressure | None
+    delivered: int
+
+    @property
+    def is_stored(self) -> bool: ...  # noqa: D102
+
+    def publish(self, message: Message, done: Done | None = None, *, admit: bool = True) -> None:
+        """Take a message: to a consumer that waits for one, or to the end of the queue."""
+        ...
+
+    def admit(self, count: int = 1, before: int = 0) -> None:
+        """Whether so many more messages would be taken."""
+        ...
+
+    def attach(self, consumer: Consumer) -> None:
+        """Let a consumer take part, last in line."""
+        ...
+
+    def detach(
+        self, consumer: Consumer, unsettled: Iterable[Message] = (), *, lost: bool = False
+    ) -> None:
+        """Let a consumer go; what it did not settle returns to its place."""
+        ...
+
+    def resume(self, consumer: Consumer) -> None:
+        """Go on: a consumer has room again."""
+        ...
+
+    def settle(
+        self, message: Message, rejection: Rejection | None = None, done: Done | None = None
+    ) -> None:
+        """End a delivery: it was accepted, or rejected in some way."""
+        ...
+
+    def settle_many(
+        self,
+        messages: Iterable[Message],
+        rejection: Rejection | None,
+        done: Done | None,
+        then: Callable[[], None],
+    ) -> None:
+        """End very many deliveries as `settle` does, in steps, and then call ``then``."""
+        ...
+
+    def stats(
+        self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
+    ) -> None:
+        """Give the counters.
+
+        Args:
+            done: takes them.
+            known: what was given before; the same object is given if nothing has happened since.
+        """
+        ...
+
+    def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
+        """Look at messages that wait."""
+        ...
+
+    def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
+        """Carry out an order."""
+        ...

@@ -1,0 +1,72 @@
+"""Which messages of a queue are meant: data, so that a question can be asked from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from stompy.protocol.headers import RULES, Version, escape, unescape
+from stompy_broker.message import Message, as_text
+
+HeaderReader = Callable[[Message], str | None]
+"""Gives the value of one header; None where it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Messages by their ids, by headers that have certain values, and by when they came.
+
+    Attributes:
+        ids: message-ids; None = any.
+        headers: names and values; None stands for a header that is not there.
+        after: the sequence of the last one that is not meant; 0 = also the first.
+        up_to: the sequence of the last one that is meant; None = also those that come later.
+    """
+
+    ids: frozenset[str] | None = None
+    headers: tuple[tuple[str, str | None], ...] = ()
+    after: int = 0
+    up_to: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every message is meant."""
+        return self.ids is None and not self.headers and not self.after and self.up_to is None
+
+    def test(self) -> Callable[[Message], bool]:
+        """Whether a message is meant, to be asked many times."""
+        readers = [(header_reader(name), value) for name, value in self.headers]
+        ids, after, up_to = self.ids, self.after, self.up_to
+
+        def is_meant(message: Message) -> bool:
+            if ids is not None and message.message_id not in ids:
+                return False
+            sequence = message.sequence
+            if sequence <= after or (up_to is not None and sequence > up_to):
+                return False
+            return all(read(message) == value for read, value in readers)
+
+        return is_meant
+
+
+EVERYTHING = Selection()
+
+
+def header_reader(name: str) -> HeaderReader:
+    """Find one header in messages, without taking all of them apart."""
+    line = escape(name, Version.V1_2).encode("utf-8", "surrogateescape") + b":"
+    return partial(_read_header, line)
+
+
+def _read_header(line: bytes, message: Message) -> str | None:
+    block = message.head.block
+    if block.startswith(line):
+        start = len(line)
+    else:
+        at = block.find(b"\n" + line)
+        if at < 0:
+            return None
+        start = at + 1 + len(line)
+    value = block[start : block.index(b"\n", start)].decode("utf-8", "surrogateescape")
+    return as_text(unescape(value, RULES[Version.V1_2]) if "\\" in value else value)
