@@ -188,7 +188,7 @@ def _markdown(text: str) -> str:
 def admin_commands_table() -> str:
     """All commands as a Markdown table."""
     # The table is made by bound methods that are not called here.
-    commands = command_table(cast(Any, None), cast(Any, None))
+    commands = command_table(cast(Any, None))
     rows = []
     for command in sorted(commands, key=lambda command: command.name):
         args = [

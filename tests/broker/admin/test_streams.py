@@ -16,42 +16,41 @@ from stompy.admin.rows import Event
 from stompy.admin.snapshot import Format, Mode
 from stompy.protocol.headers import Version
 from stompy_broker.admin.publisher import Publisher
-from stompy_broker.admin.snapshots.broker import Census, Tally
 from stompy_broker.admin.snapshots.process import Process
-from stompy_broker.admin.streams import Identity, Writer
+from stompy_broker.admin.snapshots.snapshots import Snapshots
+from stompy_broker.admin.snapshots.totals import ClientTotals
+from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
+from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.message import Message
 from stompy_broker.routing.router import Router
+from stompy_broker.security.auth import Anyone
+from stompy_broker.security.login import Logins
 from stompy_broker.session.output import OutputBuffer
-from stompy_broker.session.sys_subscription import EVENTS_WAITING, Observation, Wanted
+from stompy_broker.session.sys_subscription import EVENTS_WAITING, StreamSpec, SysSubscription
 
-DELTAS = Wanted(Kind.QUEUES, "", Format.COLUMNS, Mode.DELTA, 1000, field_names(Kind.QUEUES))
+DELTAS = StreamSpec(Kind.QUEUES, "", Format.COLUMNS, Mode.DELTA, 1000, field_names(Kind.QUEUES))
 
 
 class Broker:
     """All that publishing needs, in one place."""
+
+    urls: tuple[str, ...] = ()
+    connections = connections_max = connections_refused = 0
 
     def __init__(self) -> None:
         self.time = Time()
         self.router: Router = make_router(self.time)
         self.cpu = 0.0
         self._soon: deque[Callable[[], None]] = deque()
-        self.census = Census(
-            self.router,
-            {},
-            self.time.clock,
-            Tally(),
-            Process(None),
-            listeners=lambda: (),
-            connections=lambda: (0, 0),
-            door=lambda: (False, 0),
+        self.snapshots = Snapshots(
+            self.router, {}, Logins(Anyone(), self.time.clock), self, ClientTotals(), Process(None)
         )
         self.publisher = Publisher(
-            self.census,
+            self.snapshots,
             self.router.events,
-            Writer(Identity("box", "boot"), lambda: self.census.up_ms),
+            EnvelopeWriter(BrokerIdentity("box", "boot"), lambda: self.snapshots.up_ms),
             self.time.clock,
-            self._soon.append,
-            lambda: self.cpu,
+            Scheduler(self._soon.append, lambda: self.cpu),
         )
 
     def pass_time(self, seconds: float) -> None:
@@ -64,18 +63,18 @@ class Broker:
 
 
 class Reader:
-    """An observation and what was written for it."""
+    """An subscription and what was written for it."""
 
     def __init__(self) -> None:
         self.output = OutputBuffer(lambda: None, lambda: None)
-        self.observation = Observation("1", self.output, Version.V1_2, "c-1")
+        self.subscription = SysSubscription("1", self.output, Version.V1_2, "c-1")
 
     def stop(self) -> None:
         self.output.pause()
 
     def go_on(self) -> None:
         self.output.resume()
-        self.observation.resume()
+        self.subscription.resume()
 
     def read(self) -> list[Any]:
         frames = self.output.take().split(b"\0")[:-1]
@@ -94,11 +93,11 @@ def seqs(envelopes: Sequence[Any]) -> list[tuple[int, int | None]]:
 def test_who_comes_later_joins_the_stream(broker: Broker) -> None:
     first, second = Reader(), Reader()
     broker.fill("a")
-    broker.publisher.observe(first.observation, [DELTAS], None)
+    broker.publisher.subscribe(first.subscription, [DELTAS], None)
     broker.pass_time(0.05)
     broker.pass_time(1)
     assert seqs(first.read()) == [(1, None), (2, 1)]
-    broker.publisher.observe(second.observation, [DELTAS], None)
+    broker.publisher.subscribe(second.subscription, [DELTAS], None)
     broker.pass_time(0.05)
     assert seqs(second.read()) == [(2, None)]
     broker.fill("b")
@@ -109,13 +108,13 @@ def test_who_comes_later_joins_the_stream(broker: Broker) -> None:
 def test_bytes_are_shared(broker: Broker) -> None:
     offered: list[Sequence[Message]] = []
 
-    class Offered(Observation):
-        def offer(self, stream: Wanted, pages: Sequence[Message]) -> None:
+    class Offered(SysSubscription):
+        def offer(self, stream: StreamSpec, pages: Sequence[Message]) -> None:
             offered.append(pages)
 
     for _ in range(2):
         reader = Offered("1", OutputBuffer(lambda: None, lambda: None), Version.V1_2, "c")
-        broker.publisher.observe(reader, [DELTAS], None)
+        broker.publisher.subscribe(reader, [DELTAS], None)
     broker.pass_time(0.05)
     assert offered[0] is offered[1]
 
@@ -123,7 +122,7 @@ def test_bytes_are_shared(broker: Broker) -> None:
 def test_who_falls_behind_gets_everything_as_it_is_then(broker: Broker) -> None:
     reader = Reader()
     broker.fill("a")
-    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.publisher.subscribe(reader.subscription, [DELTAS], None)
     broker.pass_time(0.05)
     reader.stop()
     for name in "bcde":
@@ -133,7 +132,7 @@ def test_who_falls_behind_gets_everything_as_it_is_then(broker: Broker) -> None:
     got = reader.read()
     # The second was on its way already when the socket was full.
     assert seqs(got) == [(1, None), (2, 1), (5, None)]
-    assert reader.observation.dropped == 2
+    assert reader.subscription.dropped == 2
     table = Table(Kind.QUEUES)
     for envelope in got:
         table.add(read_page(json.dumps(envelope)))
@@ -145,7 +144,7 @@ def test_who_falls_behind_gets_everything_as_it_is_then(broker: Broker) -> None:
 def test_a_row_is_not_repeated_for_its_age(broker: Broker) -> None:
     reader = Reader()
     broker.fill("a")
-    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.publisher.subscribe(reader.subscription, [DELTAS], None)
     for _ in range(4):
         broker.pass_time(1)
     first, second, *others = reader.read()
@@ -156,7 +155,7 @@ def test_a_row_is_not_repeated_for_its_age(broker: Broker) -> None:
 
 def test_everything_is_repeated_once_a_minute(broker: Broker) -> None:
     reader = Reader()
-    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.publisher.subscribe(reader.subscription, [DELTAS], None)
     broker.pass_time(0.05)
     for _ in range(65):
         broker.pass_time(1)
@@ -166,14 +165,14 @@ def test_everything_is_repeated_once_a_minute(broker: Broker) -> None:
 def test_a_stream_that_takes_too_long_comes_less_often_and_says_so(broker: Broker) -> None:
     reader = Reader()
     broker.fill("a")
-    broker.publisher.observe(reader.observation, [DELTAS], None)
-    rows = broker.census.rows
+    broker.publisher.subscribe(reader.subscription, [DELTAS], None)
+    rows = broker.snapshots.rows
 
     def slowly(*args: Any) -> Any:
         broker.cpu += 0.25
         return (yield from rows(*args))
 
-    broker.census.rows = slowly  # type: ignore[method-assign]
+    broker.snapshots.rows = slowly  # type: ignore[method-assign]
     broker.pass_time(0.05)
     for _ in range(9):
         broker.pass_time(1)
@@ -184,15 +183,15 @@ def test_a_stream_that_takes_too_long_comes_less_often_and_says_so(broker: Broke
 
 def test_many_streams_together_are_bounded_too(broker: Broker) -> None:
     reader = Reader()
-    rows = broker.census.rows
+    rows = broker.snapshots.rows
 
     def slowly(*args: Any) -> Any:
         broker.cpu += 0.1
         return (yield from rows(*args))
 
-    broker.census.rows = slowly  # type: ignore[method-assign]
+    broker.snapshots.rows = slowly  # type: ignore[method-assign]
     streams = [replace(DELTAS, kind=Kind.QUEUE, name=str(n), fields=("name",)) for n in range(20)]
-    broker.publisher.observe(reader.observation, streams, None)
+    broker.publisher.subscribe(reader.subscription, streams, None)
     for _ in range(200):
         broker.pass_time(0.25)
     assert 4 <= broker.cpu <= 50 / 10 + 2
@@ -200,10 +199,10 @@ def test_many_streams_together_are_bounded_too(broker: Broker) -> None:
 
 def test_who_leaves_while_a_round_is_made_is_forgotten(broker: Broker) -> None:
     reader = Reader()
-    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.publisher.subscribe(reader.subscription, [DELTAS], None)
     broker.time.advance(0.05)
-    broker.publisher.forget(reader.observation)
-    reader.observation.clear()
+    broker.publisher.unsubscribe(reader.subscription)
+    reader.subscription.clear()
     broker.pass_time(0)
     assert broker.publisher._streams == {}
     assert reader.output.size == 0
@@ -213,23 +212,23 @@ def test_a_fault_in_a_round_ends_that_round_only(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader = Reader()
-    rows = broker.census.rows
+    rows = broker.snapshots.rows
 
     def fails(*args: Any) -> Any:
         raise RuntimeError("oops")
 
-    broker.census.rows = fails  # type: ignore[method-assign]
-    broker.publisher.observe(reader.observation, [DELTAS], None)
+    broker.snapshots.rows = fails  # type: ignore[method-assign]
+    broker.publisher.subscribe(reader.subscription, [DELTAS], None)
     broker.pass_time(0.05)
     assert "fault while snapshots were made" in caplog.text
-    broker.census.rows = rows  # type: ignore[method-assign]
+    broker.snapshots.rows = rows  # type: ignore[method-assign]
     broker.pass_time(1)
     assert seqs(reader.read()) == [(1, None)]
 
 
 def test_events_are_bounded_and_the_oldest_go(broker: Broker) -> None:
     reader = Reader()
-    broker.publisher.observe(reader.observation, [], "queue.*")
+    broker.publisher.subscribe(reader.subscription, [], "queue.*")
     reader.stop()
     for number in range(EVENTS_WAITING + 11):
         broker.router.events.tell(Event(type="queue.created", destination=str(number)))
@@ -237,7 +236,7 @@ def test_events_are_bounded_and_the_oldest_go(broker: Broker) -> None:
     told = [envelope["data"]["destination"] for envelope in reader.read()]
     # One was written before it was known that the socket takes no more.
     assert told == ["0", *map(str, range(11, EVENTS_WAITING + 11))]
-    assert reader.observation.dropped == 10
+    assert reader.subscription.dropped == 10
 
 
 @pytest.mark.parametrize("steps", range(12))
@@ -247,15 +246,15 @@ def test_a_reader_may_leave_at_any_step_of_a_round(
     """A monitor that goes while it is welcomed costs nobody else the snapshot."""
     broker.fill("a")
     leaver, stayer = Reader(), Reader()
-    broker.publisher.observe(leaver.observation, [DELTAS], None)
-    broker.publisher.observe(stayer.observation, [DELTAS], None)
+    broker.publisher.subscribe(leaver.subscription, [DELTAS], None)
+    broker.publisher.subscribe(stayer.subscription, [DELTAS], None)
     broker.time.advance(0.1)
     for _ in range(steps):
         if broker._soon:
             broker._soon.popleft()()
-    broker.publisher.forget(leaver.observation)
-    leaver.observation.clear()
+    broker.publisher.unsubscribe(leaver.subscription)
+    leaver.subscription.clear()
     for _ in range(5):
         broker.pass_time(1.0)
-    assert stayer.observation.written
+    assert stayer.subscription.written
     assert not [r for r in caplog.records if r.levelname == "ERROR"]

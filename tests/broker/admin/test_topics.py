@@ -315,13 +315,15 @@ def test_a_slow_monitor_gets_gaps_and_not_memory(broker: RunningBroker, admin: O
 
     def dropped() -> int:
         return sum(
-            observation.dropped
-            for session in broker._ask(lambda broker: list(broker._sessions.values()))
-            for observation in session.console
+            subscription.dropped
+            for session in broker._ask(lambda broker: list(broker._admin._sessions.values()))
+            for subscription in session.sys_subscriptions
         )
 
     until(lambda: dropped() >= 3, "snapshots to be dropped")
-    waiting = broker._ask(lambda broker: max(s.peer.unwritten for s in broker._sessions.values()))
+    waiting = broker._ask(
+        lambda broker: max(s.peer.unwritten for s in broker._admin._sessions.values())
+    )
     assert waiting < 4 * 1024 * 1024
     table = Table(Kind.QUEUES)
     while table.gaps < 3:

@@ -22,10 +22,10 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.rows import Rows
 from stompy.session.address import Scheme
 from stompy.transport.tls import TLSLayer
-from stompy_broker.admin.service import StaffedDesk
-from stompy_broker.admin.snapshots.broker import Census, Tally
+from stompy_broker.admin.service import AdminService
 from stompy_broker.admin.snapshots.process import Process
-from stompy_broker.admin.streams import Identity
+from stompy_broker.admin.streams import BrokerIdentity
+from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.message import Message
@@ -40,7 +40,6 @@ from stompy_broker.security.login import Logins
 from stompy_broker.security.users import UsersFileError, exposed, read_users
 from stompy_broker.session.context import BrokerContext, SessionSettings
 from stompy_broker.session.holdings import Holdings
-from stompy_broker.session.session import Session
 from stompy_broker.session.subscribe import origins_of
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.batch import Damaged
@@ -87,7 +86,7 @@ class Broker:
         host: where it listens.
         port: where it listens, once started.
         urls: all that clients may connect to, once started.
-        census: knows everything about it, once started.
+        census: makes rows of everything there is, once started.
     """
 
     def __init__(self, config: BrokerConfig | None = None) -> None:
@@ -109,8 +108,6 @@ class Broker:
         self._users: Users | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._all_gone = asyncio.Event()
-        self._sessions: dict[str, Session] = {}
-        self._tally = Tally()
 
     @property
     def url(self) -> str:
@@ -121,6 +118,16 @@ class Broker:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
+
+    @property
+    def connections_max(self) -> int:
+        """How many clients may be connected."""
+        return self._connections.most
+
+    @property
+    def connections_refused(self) -> int:
+        """How many clients were turned away because there were too many."""
+        return self._connections.refused
 
     def queues(self) -> Rows[QueueStats]:
         """The counters of all queues, by name."""
@@ -217,11 +224,18 @@ class Broker:
         access = Access(
             config.acl, config.security.default_access, partial(origins_of, self._router)
         )
+        self._admin = self._admin_service(logins, access)
+        self.census = self._admin.snapshots
         self._context = BrokerContext(
-            self._session_settings(), self._router, self._clock, logins, access, _token
+            self._session_settings(),
+            self._router,
+            self._clock,
+            logins,
+            access,
+            observer=self._admin,
+            service=self._admin,
+            new_token=_token,
         )
-        self.census = self._make_census()
-        self._desk = self._staff()
         self._house = House(
             clock=self._clock,
             intake=self._intake,
@@ -299,7 +313,7 @@ class Broker:
             # Every connection cuts itself off after its linger time; should one fail to, it is cut.
             self.abort()
             await self._all_left(_PATIENCE)
-        self._desk.close()
+        self._admin.close()
         self._store.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -407,32 +421,17 @@ class Broker:
             ignored_headers=config.compat.ignore,
         )
 
-    def _make_census(self) -> Census:
+    def _admin_service(self, logins: Logins, access: Access) -> AdminService:
         directory = self.config.store.data
-        return Census(
+        return AdminService(
+            BrokerIdentity(Process.name, _token()),
             self._router,
-            self._sessions,
-            self._clock,
-            self._tally,
+            logins,
+            access,
+            self,
             Process(Path(directory) if directory else None),
-            listeners=lambda: self.urls,
-            connections=lambda: (self.connections, self._connections.most),
-            door=lambda: (self._context.draining, self._logins.waiting),
+            Scheduler(self._loop.call_soon, time.thread_time),
         )
-
-    def _staff(self) -> StaffedDesk:
-        """Have the broker answer for itself."""
-        desk = StaffedDesk(
-            Identity(Process.name, _token()),
-            self._context,
-            self.census,
-            self._sessions,
-            self._tally,
-            self._loop.call_soon,
-            time.thread_time,
-        )
-        self._context.desk = desk
-        return desk
 
     def _authenticator(self) -> Authenticator:
         config = self.config
@@ -461,10 +460,7 @@ class Broker:
         future.add_done_callback(lambda f: None if f.cancelled() else done(_outcome(f)))
 
     def _admit(self, opening: Opening) -> ProtocolError | None:
-        refused = self._connections.refused
-        refusal = self._connections.enter(opening)
-        self._tally.refused += self._connections.refused - refused
-        return refusal
+        return self._connections.enter(opening)
 
     def _begin(
         self, opening: Opening, tls: TLSLayer | None, websocket: WebSocketServer | None

@@ -7,17 +7,17 @@ in small steps between which messages flow, and share its ``tick``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from stompy.admin.rows import Event, Kind
 from stompy.admin.snapshot import row_to_json
-from stompy_broker.admin.snapshots.broker import Census
-from stompy_broker.admin.streams import BUSY, Stream, Writer
-from stompy_broker.admin.tasks import Steps, Work
+from stompy_broker.admin.snapshots.snapshots import Snapshots
+from stompy_broker.admin.streams import BUSY, EnvelopeWriter, Stream
+from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.events import Events, Take
 from stompy_broker.message import Message
-from stompy_broker.session.sys_subscription import Observation, Wanted
+from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 from stompy_broker.timers import Clock
 
 GATHER_SECONDS = 0.02
@@ -26,54 +26,51 @@ log = logging.getLogger("stompy_broker.admin")
 
 
 class Publisher:
-    """The streams and who observes them.
+    """The streams, and who has subscribed to them.
 
     Args:
-        census: knows everything.
+        snapshots: makes the rows.
         events: what happens.
         writer: makes the messages.
         clock: says when.
-        soon: calls a function at the next turn of the event loop.
-        cpu: gives the processor time of this thread, in seconds.
+        scheduler: for the steps of a round.
     """
 
     def __init__(
         self,
-        census: Census,
+        snapshots: Snapshots,
         events: Events,
-        writer: Writer,
+        writer: EnvelopeWriter,
         clock: Clock,
-        soon: Callable[[Callable[[], None]], object],
-        cpu: Callable[[], float],
+        scheduler: Scheduler,
     ) -> None:
-        self._census = census
+        self._snapshots = snapshots
         self._events = events
         self._writer = writer
         self._clock = clock
-        self._soon = soon
-        self._cpu = cpu
-        self._streams: dict[Wanted, Stream] = {}
-        self._newcomers: list[tuple[Stream, Observation]] = []
-        self._round: Work[None] | None = None
+        self._scheduler = scheduler
+        self._streams: dict[StreamSpec, Stream] = {}
+        self._newcomers: list[tuple[Stream, SysSubscription]] = []
+        self._round: Task[None] | None = None
         self._alarm = clock.alarm(self._begin_round)
         self._rests_until = 0.0
-        self._takes: dict[Observation, Take] = {}
+        self._takes: dict[SysSubscription, Take] = {}
         self._last: tuple[Event | None, Message | None] = (None, None)
 
-    def observe(
-        self, observation: Observation, streams: Sequence[Wanted], events: str | None
+    def subscribe(
+        self, subscription: SysSubscription, streams: Sequence[StreamSpec], events: str | None
     ) -> None:
         """Begin to offer these streams, and the events that match a pattern."""
         for wanted in streams:
             stream = self._streams.get(wanted)
             if stream is None:
                 stream = self._streams[wanted] = Stream(wanted, self._writer)
-            self._newcomers.append((stream, observation))
+            self._newcomers.append((stream, subscription))
         if streams:
-            self._census.quiet(self._kinds())
+            self._snapshots.watch(self._kinds())
             self._gather()
         if events is not None:
-            self._pass_on(observation, events)
+            self._pass_on(subscription, events)
 
     def _gather(self) -> None:
         """Wait a moment for others that belong together, so that one round serves them all."""
@@ -85,36 +82,36 @@ class Publisher:
         if when or due:
             self._alarm.set(max(min([*when, *due]), self._rests_until))
 
-    def forget(self, observation: Observation) -> None:
+    def unsubscribe(self, subscription: SysSubscription) -> None:
         """Offer it nothing more."""
-        self._newcomers = [new for new in self._newcomers if new[1] is not observation]
+        self._newcomers = [new for new in self._newcomers if new[1] is not subscription]
         wanted = {stream for stream, _ in self._newcomers}
         for name, stream in list(self._streams.items()):
-            stream.observations.pop(observation, None)
-            if not stream.observations and stream not in wanted:
+            stream.subscriptions.pop(subscription, None)
+            if not stream.subscriptions and stream not in wanted:
                 del self._streams[name]
-        take = self._takes.pop(observation, None)
+        take = self._takes.pop(subscription, None)
         if take is not None:
             self._events.unwatch(take)
-        self._census.quiet(self._kinds())
+        self._snapshots.watch(self._kinds())
         if not self._streams:
             self._alarm.cancel()
 
-    def find(self, wanted: Wanted) -> Stream | None:
+    def find(self, wanted: StreamSpec) -> Stream | None:
         """A stream that somebody observes."""
         stream = self._streams.get(wanted)
         return stream if stream is not None and stream.fresh else None
 
-    def tidy(self) -> None:
-        """Somebody else has asked the census: forget what was remembered for that."""
-        self._census.quiet(self._kinds())
+    def forget_unwatched(self) -> None:
+        """Forget what was remembered for rows that nobody has subscribed to."""
+        self._snapshots.watch(self._kinds())
 
     def close(self) -> None:
         """Make no more snapshots."""
         self._alarm.cancel()
         self._streams.clear()
         self._newcomers.clear()
-        self._census.quiet(())
+        self._snapshots.watch(())
 
     def _kinds(self) -> Iterable[Kind]:
         return {wanted.kind for wanted in self._streams}
@@ -124,7 +121,7 @@ class Publisher:
     def _begin_round(self) -> None:
         if self._round is None and self._streams:
             steps = self._make_round()
-            self._round = Work(steps, self._soon, self._end_round, self._failed, self._cpu)
+            self._round = Task(self._scheduler, steps, self._end_round, self._failed)
             self._round.step()
 
     def _make_round(self) -> Steps[None]:
@@ -136,10 +133,10 @@ class Publisher:
             for stream in self._streams.values()
             if stream in fresh or (stream.due is not None and stream.due <= now)
         ]
-        moment = self._census.moment()
+        moment = self._snapshots.moment()
         for kind, name in {(stream.wanted.kind, stream.wanted.name): None for stream in due}:
             before = self._spent
-            rows = yield from self._census.rows(kind, name, moment)
+            rows = yield from self._snapshots.rows(kind, name, moment)
             counting = self._spent - before
             for stream in due:
                 if (stream.wanted.kind, stream.wanted.name) == (kind, name):
@@ -149,8 +146,8 @@ class Publisher:
         for newcomer in newcomers:
             # It may have gone meanwhile, also while it is welcomed.
             if newcomer in self._newcomers:
-                stream, observation = newcomer
-                yield from stream.welcome(observation)
+                stream, subscription = newcomer
+                yield from stream.welcome(subscription)
                 if newcomer in self._newcomers:
                     self._newcomers.remove(newcomer)
 
@@ -176,13 +173,13 @@ class Publisher:
 
     # -- events -------------------------------------------------------------------------------
 
-    def _pass_on(self, observation: Observation, pattern: str) -> None:
+    def _pass_on(self, subscription: SysSubscription, pattern: str) -> None:
         def take(event: Event) -> None:
-            observation.tell(self._event_message(event))
+            subscription.tell(self._event_message(event))
 
-        self._takes[observation] = take
+        self._takes[subscription] = take
         for event in self._events.watch(pattern, take):
-            observation.tell(self._message(replace(event, replayed=True)))
+            subscription.tell(self._message(replace(event, replayed=True)))
 
     def _event_message(self, event: Event) -> Message:
         """One message for all who get an event."""

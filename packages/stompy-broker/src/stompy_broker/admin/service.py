@@ -1,61 +1,82 @@
-"""The staffed desk: clients come and go, observe, and give commands."""
+"""The broker's answer for itself: it is told what becomes of clients, and is asked by them."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from stompy.admin.rows import Event
-from stompy_broker.admin.commands.base import Command, Commands, Rooms
-from stompy_broker.admin.commands.clients import CLOSED_KEPT, ClientCommands, Frame
+from stompy_broker.admin.commands.base import Command, CommandContext
+from stompy_broker.admin.commands.broker import BrokerCommands
+from stompy_broker.admin.commands.clients import ClientCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
+from stompy_broker.admin.commands.runner import CommandRunner
 from stompy_broker.admin.publisher import Publisher
-from stompy_broker.admin.snapshots.broker import Census, Tally
-from stompy_broker.admin.streams import Identity, Writer
-from stompy_broker.session.context import Answer, BrokerContext, Client, Desk
-from stompy_broker.session.session import Session
+from stompy_broker.admin.snapshots.broker import Listening
+from stompy_broker.admin.snapshots.process import Process
+from stompy_broker.admin.snapshots.snapshots import Snapshots
+from stompy_broker.admin.snapshots.totals import ClientTotals
+from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
+from stompy_broker.admin.tasks import Scheduler
+from stompy_broker.routing.router import Router
+from stompy_broker.security.access import Access
+from stompy_broker.security.login import Logins
+from stompy_broker.session.context import AdminClient, Answer, Client, SessionObserver
 from stompy_broker.session.subscription import Subscription
-from stompy_broker.session.sys_subscription import Observation, Wanted
+from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 
-Soon = Callable[[Callable[[], None]], object]
+CLOSED_KEPT = 200
+"""Connections whose ends are remembered."""
 
 
-class StaffedDesk(Desk):
-    """Keeps the register of who is there, and knows whom to ask.
+class AdminService(SessionObserver):
+    """Keeps the register of who is logged in, and knows whom to ask.
 
     Args:
         identity: who the broker is.
-        context: where clients come in.
-        census: knows everything.
-        register: who is logged in, by key; kept here.
-        tally: what is counted here.
-        soon: calls a function at the next turn of the event loop.
-        cpu: gives the processor time of this thread, in seconds.
+        router: queues, topics and durable subscriptions.
+        logins: who may come in.
+        access: the rules of the configuration.
+        listening: where connections are taken.
+        process: what the operating system says.
+        scheduler: for work that takes many steps.
+
+    Attributes:
+        snapshots: makes the rows of everything.
     """
 
     def __init__(
         self,
-        identity: Identity,
-        context: BrokerContext,
-        census: Census,
-        register: dict[str, Session],
-        tally: Tally,
-        soon: Soon,
-        cpu: Callable[[], float],
+        identity: BrokerIdentity,
+        router: Router,
+        logins: Logins,
+        access: Access,
+        listening: Listening,
+        process: Process,
+        scheduler: Scheduler,
     ) -> None:
-        clock, events = context.clock, context.router.events
-        writer = Writer(identity, lambda: census.up_ms)
-        self._events = events
-        self._wall = context.router.wall
-        self._tally = tally
-        self._sessions = register
-        self._publisher = Publisher(census, events, writer, clock, soon, cpu)
+        self._events = events = router.events
+        self._wall = router.wall
+        self._totals = totals = ClientTotals()
+        self._sessions: dict[str, AdminClient] = {}
         self._closed: deque[dict[str, object]] = deque(maxlen=CLOSED_KEPT)
-        rooms = Rooms(context.router, register, census, events, clock, context.access)
-        frame = Frame(context, identity, self._publisher, writer, self._closed, lambda: self._table)
-        self._table = command_table(rooms, frame)
-        self._commands = Commands(self._table, rooms, soon, cpu)
+        self.snapshots = Snapshots(router, self._sessions, logins, listening, totals, process)
+        writer = EnvelopeWriter(identity, lambda: self.snapshots.up_ms)
+        self._publisher = Publisher(self.snapshots, events, writer, router.clock, scheduler)
+        context = CommandContext(
+            router=router,
+            sessions=self._sessions,
+            snapshots=self.snapshots,
+            events=events,
+            access=access,
+            logins=logins,
+            identity=identity,
+            publisher=self._publisher,
+            writer=writer,
+            closed=self._closed,
+        )
+        self._commands = CommandRunner(command_table(context), context, scheduler)
 
     def close(self) -> None:
         """Make no more snapshots."""
@@ -63,71 +84,69 @@ class StaffedDesk(Desk):
 
     # -- who comes and goes -------------------------------------------------------------------
 
-    def arrived(self, guest: Client) -> None:
-        """A client has logged in."""
-        assert isinstance(guest, Session)
-        self._sessions[guest.key] = guest
-        self._tally.connections += 1
-        self._tell("connection.opened", guest, detail=_about(guest))
+    def logged_in(self, client: AdminClient) -> None:
+        """Count the client, and tell who watches."""
+        self._sessions[client.key] = client
+        self._totals.connections += 1
+        self._tell("connection.opened", client, detail=_about(client))
 
-    def turned_away(self, guest: Client, login: str, reason: str) -> None:
-        """A client could not log in."""
-        self._tally.auth_failures += 1
+    def login_refused(self, client: Client, login: str, reason: str) -> None:
+        """Count the failure, and tell who watches."""
+        self._totals.auth_failures += 1
         event = Event(
             type="auth.failed",
             severity="warn",
             user=login[:200],
             reason=reason,
-            detail={"peer": guest.peer.address},
+            detail={"peer": client.peer.address},
         )
         self._events.refuse(event)
 
-    def denied(self, guest: Client, destination: str, reason: str) -> None:
-        """A client may not do what it wanted with a destination."""
+    def access_refused(self, client: Client, destination: str, reason: str) -> None:
+        """Tell who watches, as often as refusals may be told."""
         event = Event(
             type="auth.denied",
             severity="warn",
-            connection=guest.key,
-            user=_user(guest),
+            connection=client.key,
+            user=_user(client),
             destination=destination[:200],
             reason=reason,
         )
         self._events.refuse(event)
 
-    def left(self, guest: Client, why: str) -> None:
-        """A client that had logged in is gone."""
-        assert isinstance(guest, Session)
-        self._sessions.pop(guest.key, None)
-        self._tally.leave(guest)
-        self._commands.leave(guest)
-        self._tell("connection.closed", guest, reason=why, detail=_about(guest))
-        kept: dict[str, object] = {"id": guest.key, "user": _user(guest), "reason": why}
-        self._closed.append({**kept, **_about(guest), "at": self._wall()})
+    def left(self, client: AdminClient, why: str) -> None:
+        """Keep the client's counters, stop its commands, and tell who watches."""
+        self._sessions.pop(client.key, None)
+        self._totals.leave(client)
+        self._commands.leave(client)
+        self._tell("connection.closed", client, reason=why, detail=_about(client))
+        kept: dict[str, object] = {"id": client.key, "user": _user(client), "reason": why}
+        self._closed.append({**kept, **_about(client), "at": self._wall()})
 
-    def blocked(self, guest: Client, blocked: bool) -> None:
-        """A client has to wait before it may send more, or may go on."""
+    def blocked(self, client: Client, blocked: bool) -> None:
+        """Tell who watches that a client must wait before it may send more, or need not."""
         if blocked:
-            self._tell("connection.blocked", guest, severity="warn")
+            self._tell("connection.blocked", client, severity="warn")
         else:
-            self._tell("connection.unblocked", guest)
+            self._tell("connection.unblocked", client)
 
-    def subscribed(self, guest: Client, subscription: Subscription) -> None:
-        """A client has a new subscription."""
-        self._tell_subscription("subscription.created", guest, subscription)
+    def subscribed(self, client: Client, subscription: Subscription) -> None:
+        """Tell who watches."""
+        self._tell_subscription("subscription.created", client, subscription)
 
-    def unsubscribed(self, guest: Client, subscription: Subscription) -> None:
-        """A subscription of a client ends."""
-        self._tell_subscription("subscription.closed", guest, subscription)
+    def unsubscribed(self, client: Client, subscription: Subscription) -> None:
+        """Tell who watches."""
+        self._tell_subscription("subscription.closed", client, subscription)
 
-    def transacted(self, guest: Client, action: str, transaction_id: str) -> None:
-        """A client began, committed or aborted a transaction."""
+    def transacted(self, client: Client, action: str, transaction_id: str) -> None:
+        """Tell who watches, if anybody asked for transactions by name."""
         if "transaction" in self._events.detailed:
-            self._tell(f"transaction.{action}", guest, detail={"transaction": transaction_id})
+            self._tell(f"transaction.{action}", client, detail={"transaction": transaction_id})
 
-    def _tell_subscription(self, what: str, guest: Client, subscription: Subscription) -> None:
+    def _tell_subscription(self, what: str, client: Client, subscription: Subscription) -> None:
         self._tell(
             what,
-            guest,
+            client,
             destination=subscription.queue.destination,
             subscription=f"s-{subscription.number}",
         )
@@ -135,7 +154,7 @@ class StaffedDesk(Desk):
     def _tell(
         self,
         what: str,
-        guest: Client,
+        client: Client,
         *,
         severity: str = "info",
         destination: str = "",
@@ -146,8 +165,8 @@ class StaffedDesk(Desk):
         event = Event(
             type=what,
             severity=severity,
-            connection=guest.key,
-            user=_user(guest),
+            connection=client.key,
+            user=_user(client),
             destination=destination,
             subscription=subscription,
             reason=reason,
@@ -155,43 +174,44 @@ class StaffedDesk(Desk):
         )
         self._events.tell(event)
 
-    # -- what is wanted -----------------------------------------------------------------------
+    # -- what is asked ------------------------------------------------------------------------
 
-    def observe(
-        self, observation: Observation, streams: Sequence[Wanted], events: str | None
+    def subscribe(
+        self, subscription: SysSubscription, streams: Sequence[StreamSpec], events: str | None
     ) -> None:
         """Begin to offer these streams, and the events that match a pattern."""
-        self._publisher.observe(observation, streams, events)
+        self._publisher.subscribe(subscription, streams, events)
 
-    def forget(self, observation: Observation) -> None:
+    def unsubscribe(self, subscription: SysSubscription) -> None:
         """Offer it nothing more."""
-        self._publisher.forget(observation)
-        self._tally.watched_msgs += observation.written
-        self._tally.watched_bytes += observation.octets
-        self._tally.watched_dropped += observation.dropped
+        self._publisher.unsubscribe(subscription)
+        self._totals.watched_msgs += subscription.written
+        self._totals.watched_bytes += subscription.octets
+        self._totals.watched_dropped += subscription.dropped
 
-    def command(self, guest: Client, body: bytes, answer: Answer | None, problem: str) -> None:
+    def execute(self, client: Client, body: bytes, answer: Answer | None, problem: str) -> None:
         """Carry out a command."""
-        self._tally.commands += 1
-        self._commands.execute(guest, body, answer, problem)
+        self._totals.commands += 1
+        self._commands.execute(client, body, answer, problem)
 
 
-def command_table(rooms: Rooms, frame: Frame) -> list[Command]:
-    """All commands there are."""
-    return [
-        *ClientCommands(rooms, frame).table(),
-        *QueueCommands(rooms).table(),
-        *MessageCommands(rooms).table(),
-    ]
+def command_table(context: CommandContext) -> list[Command]:
+    """Make the table of all commands."""
+    table: list[Command] = []
+    table += BrokerCommands(context, table).table()
+    table += ClientCommands(context).table()
+    table += QueueCommands(context).table()
+    table += MessageCommands(context).table()
+    return table
 
 
-def _user(guest: Client) -> str:
-    return guest.principal.name if guest.principal is not None else ""
+def _user(client: Client) -> str:
+    return client.principal.name if client.principal is not None else ""
 
 
-def _about(guest: Client) -> dict[str, object]:
+def _about(client: Client) -> dict[str, object]:
     return {
-        "peer": guest.peer.address,
-        "client_id": guest.client_id or "",
-        "listener": guest.peer.listener,
+        "peer": client.peer.address,
+        "client_id": client.client_id or "",
+        "listener": client.peer.listener,
     }

@@ -22,10 +22,10 @@ from stompy.admin.snapshot import (
     Mode,
     age_fields,
 )
-from stompy_broker.admin.snapshots.clients import Moment
+from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.session.sys_subscription import Observation, Wanted
+from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 
 FULL_SECONDS = 60.0
 """A stream of changes repeats everything this often."""
@@ -37,7 +37,7 @@ Values = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class BrokerIdentity:
     """Who makes snapshots.
 
     Attributes:
@@ -49,15 +49,15 @@ class Identity:
     boot: str
 
 
-class Writer:
+class EnvelopeWriter:
     """Makes MESSAGEs of JSON.
 
     Args:
         identity: who speaks.
-        up_ms: for how long the broker has been running.
+        up_ms: tells for how long the broker has been running.
     """
 
-    def __init__(self, identity: Identity, up_ms: Callable[[], int]) -> None:
+    def __init__(self, identity: BrokerIdentity, up_ms: Callable[[], int]) -> None:
         self._identity = identity
         self._up_ms = up_ms
         self._numbers = 0
@@ -108,14 +108,14 @@ class Stream:
         writer: makes the messages.
 
     Attributes:
-        observations: who gets it.
+        subscriptions: who gets it.
         due: when the next snapshot is, on the clock; None = as soon as possible.
         interval_ms: until the next one; grows when the work takes too long.
     """
 
-    def __init__(self, wanted: Wanted, writer: Writer) -> None:
+    def __init__(self, wanted: StreamSpec, writer: EnvelopeWriter) -> None:
         self.wanted = wanted
-        self.observations: dict[Observation, None] = {}
+        self.subscriptions: dict[SysSubscription, None] = {}
         self.due: float | None = None
         self.interval_ms = wanted.interval_ms
         self._writer = writer
@@ -130,7 +130,7 @@ class Stream:
         self._lasting = _getter([name for name in wanted.fields if name not in ages])
         self._seq = 0
         self._rows: dict[str, Row] = {}
-        self._moment: Moment | None = None
+        self._moment: SnapshotTime | None = None
         self._full: list[Message] | None = None
         self._full_at = 0.0
 
@@ -139,7 +139,7 @@ class Stream:
         """Whether there is a snapshot already."""
         return self._moment is not None
 
-    def publish(self, rows: Sequence[Row], moment: Moment) -> Steps[None]:
+    def publish(self, rows: Sequence[Row], moment: SnapshotTime) -> Steps[None]:
         """The next snapshot, to everybody."""
         before, key = self._rows, self._key
         is_delta = (
@@ -150,7 +150,7 @@ class Stream:
         after = {key(row): row for row in rows}
         self._seq += 1
         self._moment, self._rows, self._full = moment, after, None
-        if not self.observations:
+        if not self.subscriptions:
             return
         if not is_delta:
             pages = yield from self.everything()
@@ -163,21 +163,21 @@ class Stream:
                     changed.append(row)
             removed = [name for name in before if name not in after]
             pages = yield from self._pages(changed, self._seq - 1, removed)
-        for observation in list(self.observations):
-            if observation.behind(self.wanted) and is_delta:
+        for subscription in list(self.subscriptions):
+            if subscription.behind(self.wanted) and is_delta:
                 # What waits there is replaced, so that changes would have nothing to build on.
                 full = yield from self.everything()
-                if observation in self.observations:
-                    observation.offer(self.wanted, full)
-            elif observation in self.observations:
-                observation.offer(self.wanted, pages)
+                if subscription in self.subscriptions:
+                    subscription.offer(self.wanted, full)
+            elif subscription in self.subscriptions:
+                subscription.offer(self.wanted, pages)
 
-    def welcome(self, observation: Observation) -> Steps[None]:
+    def welcome(self, subscription: SysSubscription) -> Steps[None]:
         """The last snapshot, in full, to one who is new; from now on it gets the others too."""
         pages = yield from self.everything()
-        if not observation.closed:
-            self.observations[observation] = None
-            observation.offer(self.wanted, pages)
+        if not subscription.closed:
+            self.subscriptions[subscription] = None
+            subscription.offer(self.wanted, pages)
 
     def schedule(self, now: float, spent: float) -> None:
         """Choose when the next snapshot is due.

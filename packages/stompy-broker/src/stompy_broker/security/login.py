@@ -17,7 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.security.auth import Authenticator, Credentials, Principal, Sealer, Verdict
+from stompy_broker.security.auth import Authenticator, Credentials, Principal, Role, Sealer, Verdict
 from stompy_broker.security.turnstile import Attempt, Turnstile
 from stompy_broker.timers import Clock
 
@@ -83,6 +83,9 @@ class Logins:
         clock: for waiting.
         connections_per_user: how often one login may be connected at once; 0 = without limit.
         checks: how many passcodes are checked at once.
+
+    Attributes:
+        draining: whether only operators may come in.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Logins:
         connections_per_user: int = 0,
         checks: int = 1,
     ) -> None:
+        self.draining = False
         self._authenticator = authenticator
         self._most = connections_per_user
         self._sealer = Sealer()
@@ -195,8 +199,10 @@ class Logins:
         """Count a connection of somebody who was let in; `leave` has to follow.
 
         Raises:
-            ProtocolError: there are as many as may be.
+            ProtocolError: only operators may come in now, or there are as many as may be.
         """
+        if self.draining and not principal.role.includes(Role.OPERATOR):
+            raise ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker takes no new clients")
         name = principal.name
         if self._most and self._connected[name] >= self._most:
             raise ProtocolError(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
 from stompy.admin.json_types import Tls
-from stompy.errors import ErrorCode
+from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import HeadCache
 from stompy.protocol.headers import ALL_VERSIONS, Version
+from stompy.protocol.heartbeat import HeartBeat
 from stompy.protocol.limits import Limits
 from stompy_broker.compat import Compat
 from stompy_broker.routing.router import Router
@@ -21,7 +22,8 @@ from stompy_broker.session.active_subscribers import ActiveSubscriber, ActiveSub
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.subscription import Subscription
-from stompy_broker.session.sys_subscription import Observation, Wanted
+from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
+from stompy_broker.session.transactions import Transactions
 from stompy_broker.timers import Clock
 
 _TAGS_PER_MS = 100
@@ -47,7 +49,7 @@ class SessionSettings:
 
 
 class Client(Protocol):
-    """A client as the desk knows it.
+    """A client as reports name it.
 
     Attributes:
         key: what it is called in reports.
@@ -86,46 +88,127 @@ class ClientState(Client, ActiveSubscriber, Protocol):
         ...
 
 
+class AdminClient(ClientState, Protocol):
+    """A client as the broker's own service knows it: what is told of it, and done to it."""
+
+    @property
+    def id(self) -> str:
+        """Header ``session`` of its CONNECTED."""
+        ...
+
+    @property
+    def heart_beat(self) -> HeartBeat | None:
+        """What was agreed; None = nothing yet."""
+        ...
+
+    @property
+    def connected_at(self) -> float:
+        """When it connected, on the clock."""
+        ...
+
+    @property
+    def in_frames(self) -> int:
+        """Frames received; a run of ACKs counts once."""
+        ...
+
+    @property
+    def in_msgs(self) -> int:
+        """SEND frames received."""
+        ...
+
+    @property
+    def in_bytes(self) -> int:
+        """Bytes received."""
+        ...
+
+    @property
+    def delivered(self) -> int:
+        """Messages written for subscriptions that have ended."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """Whether the client has to wait before it may send more."""
+        ...
+
+    @property
+    def subscriptions(self) -> Mapping[str, Subscription]:
+        """The subscriptions to queues and topics, by the client's ids."""
+        ...
+
+    @property
+    def transactions(self) -> Transactions:
+        """The transactions that are open."""
+        ...
+
+    @property
+    def sys_subscriptions(self) -> Collection[SysSubscription]:
+        """The subscriptions to ``$SYS`` topics."""
+        ...
+
+    def refuse(self, error: ProtocolError) -> None:
+        """End the session with an ERROR frame."""
+        ...
+
+    def end_subscription(self, subscription: Subscription) -> bool:
+        """End one of its subscriptions; say whether it was there."""
+        ...
+
+    def abort_transaction(self, transaction_id: str) -> None:
+        """Abort one of its transactions.
+
+        Raises:
+            ProtocolError: there is none of that id.
+        """
+        ...
+
+
+class SessionObserver:
+    """Is told what becomes of sessions. This one does nothing with it."""
+
+    def logged_in(self, client: AdminClient) -> None:
+        """Take note of a client that has logged in."""
+
+    def login_refused(self, client: Client, login: str, reason: str) -> None:
+        """Take note of a client that could not log in."""
+
+    def access_refused(self, client: Client, destination: str, reason: str) -> None:
+        """Take note of a client that may not do what it wanted with a destination."""
+
+    def left(self, client: AdminClient, why: str) -> None:
+        """Take note of a client that had logged in and is gone."""
+
+    def blocked(self, client: Client, blocked: bool) -> None:
+        """Take note of a client that has to wait before it may send more, or may go on."""
+
+    def subscribed(self, client: Client, subscription: Subscription) -> None:
+        """Take note of a new subscription."""
+
+    def unsubscribed(self, client: Client, subscription: Subscription) -> None:
+        """Take note of a subscription that ends."""
+
+    def transacted(self, client: Client, action: str, transaction_id: str) -> None:
+        """Take note of a transaction that was begun, committed or aborted."""
+
+
 Answer = Callable[[bytes, bool, bool], None]
 """Takes an answer to a command: body, whether it succeeded, and whether it is the last one."""
 
 
-class Desk:
-    """Where the broker itself is asked, and told who comes and goes. This one is not staffed."""
+class SysService(Protocol):
+    """The broker itself, as clients ask it: the ``$SYS`` topics, and commands."""
 
-    def arrived(self, client: Client) -> None:
-        """A client has logged in."""
-
-    def turned_away(self, client: Client, login: str, reason: str) -> None:
-        """A client could not log in."""
-
-    def denied(self, client: Client, destination: str, reason: str) -> None:
-        """A client may not do what it wanted with a destination."""
-
-    def left(self, client: Client, why: str) -> None:
-        """A client that had logged in is gone."""
-
-    def blocked(self, client: Client, blocked: bool) -> None:
-        """A client has to wait before it may send more, or may go on."""
-
-    def subscribed(self, client: Client, subscription: Subscription) -> None:
-        """A client has a new subscription."""
-
-    def unsubscribed(self, client: Client, subscription: Subscription) -> None:
-        """A subscription of a client ends."""
-
-    def transacted(self, client: Client, action: str, transaction_id: str) -> None:
-        """A client began, committed or aborted a transaction."""
-
-    def observe(
-        self, observation: Observation, streams: Sequence[Wanted], events: str | None
+    def subscribe(
+        self, subscription: SysSubscription, streams: Sequence[StreamSpec], events: str | None
     ) -> None:
         """Begin to offer these streams, and the events that match a pattern."""
+        ...
 
-    def forget(self, observation: Observation) -> None:
+    def unsubscribe(self, subscription: SysSubscription) -> None:
         """Offer it nothing more."""
+        ...
 
-    def command(self, client: Client, body: bytes, answer: Answer | None, problem: str) -> None:
+    def execute(self, client: Client, body: bytes, answer: Answer | None, problem: str) -> None:
         """Carry out a command.
 
         Args:
@@ -134,6 +217,7 @@ class Desk:
             answer: takes the answers; None = nobody wants any.
             problem: why it cannot be; empty = it may.
         """
+        ...
 
 
 class BrokerContext:
@@ -141,8 +225,8 @@ class BrokerContext:
 
     Attributes:
         compat: knows headers that are refused.
-        desk: where the broker itself is asked; staffed once the broker is complete.
-        draining: whether only operators may come in.
+        observer: is told what becomes of sessions.
+        service: answers for the broker itself.
         active_subscribers: who holds durable subscriptions.
     """
 
@@ -153,6 +237,8 @@ class BrokerContext:
         clock: Clock,
         logins: Logins,
         access: Access,
+        observer: SessionObserver,
+        service: SysService,
         new_token: Callable[[], str],
     ) -> None:
         self.settings = settings
@@ -163,8 +249,8 @@ class BrokerContext:
         self.new_token = new_token
         self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
         self.compat = Compat(settings.ignored_headers, router.events)
-        self.desk = Desk()
-        self.draining = False
+        self.observer = observer
+        self.service = service
         self.active_subscribers = ActiveSubscribers()
         self._numbers = count(1)
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes

@@ -245,7 +245,7 @@ class SendHandler:
         if plan.commands:
             self._client.others += 1
             self._receipts.answer(receipt)
-            self._subscriptions.console.command(headers, body, replies)
+            self._subscriptions.sys_client.command(headers, body, replies)
             return
         if replies is not None:
             address = f"{Kind.REPLY.value}{replies.name}"

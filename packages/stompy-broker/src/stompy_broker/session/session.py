@@ -9,7 +9,7 @@ A session reads frames from its `ServerProtocol` and hands each to who carries i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from stompy.admin.snapshot import VERSION
@@ -21,7 +21,7 @@ from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import BEAT, HeartBeat
 from stompy.protocol.server import supported_versions
 from stompy_broker.routing.intake import Intake
-from stompy_broker.security.auth import Credentials, Principal, Role, Verdict
+from stompy_broker.security.auth import Credentials, Principal, Verdict
 from stompy_broker.security.turnstile import Attempt
 from stompy_broker.session.acks import AckHandler
 from stompy_broker.session.active_subscribers import IDLE_SECONDS, LATE
@@ -32,7 +32,7 @@ from stompy_broker.session.receipts import Receipts, nothing_owed
 from stompy_broker.session.send import ProducerFlowControl, SendHandler, why_producers_wait
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
-from stompy_broker.session.sys_commands import Console
+from stompy_broker.session.sys_subscription import SysSubscription
 from stompy_broker.session.transactions import Transactions
 
 log = logging.getLogger("stompy_broker.session")
@@ -231,9 +231,9 @@ class Session:
         return self._subscriptions.delivered
 
     @property
-    def console(self) -> Console:
-        """What the client has of the broker itself."""
-        return self._subscriptions.console
+    def sys_subscriptions(self) -> Collection[SysSubscription]:
+        """The subscriptions to ``$SYS`` topics."""
+        return self._subscriptions.sys_client.subscriptions
 
     @property
     def transactions(self) -> Transactions:
@@ -332,13 +332,10 @@ class Session:
             self._logged_in(verdict)
             return
         if verdict.error_code is ErrorCode.AUTHENTICATION_FAILED:
-            self._context.desk.turned_away(self, self._login, verdict.Message)
+            self._context.observer.login_refused(self, self._login, verdict.Message)
         self._fail(verdict)
 
     def _logged_in(self, principal: Principal) -> None:
-        if self._context.draining and not principal.role.includes(Role.OPERATOR):
-            self._fail(ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker takes no new clients"))
-            return
         try:
             self._context.logins.enter(principal)
         except ProtocolError as error:
@@ -349,7 +346,7 @@ class Session:
         self.permissions = Permissions(access, principal, self._router.queues.__contains__)
         if not access.is_open:
             self._verbs["SEND"] = self._send_handler.send_if_allowed
-        self._context.desk.arrived(self)
+        self._context.observer.logged_in(self)
         answer = {
             "session": self.id,
             "user-name": principal.name,
@@ -410,7 +407,7 @@ class Session:
     def _blocked(self, blocked: bool, tell: bool) -> None:
         """The client has to wait before it may send more, or may go on."""
         if tell:
-            self._context.desk.blocked(self, blocked)
+            self._context.observer.blocked(self, blocked)
         beat = self._protocol.heart_beat
         if beat is not None and blocked:
             beat.suspended = True
@@ -423,7 +420,7 @@ class Session:
     def _begin(self, head: Head, body: bytes) -> None:
         number = self._context.next_number()
         self._transactions.begin(head.headers["transaction"], self._clock.now(), number)
-        self._context.desk.transacted(self, "begun", head.headers["transaction"])
+        self._context.observer.transacted(self, "begun", head.headers["transaction"])
         self._receipts.answer(head.headers.get("receipt"))
 
     def _commit(self, head: Head, body: bytes) -> None:
@@ -432,14 +429,14 @@ class Session:
         self._transactions.find(headers["transaction"]).admit(Intake(self._router))
         transaction = self._transactions.take(headers["transaction"])
         receipt = headers.get("receipt")
-        self._context.desk.transacted(self, "committed", headers["transaction"])
+        self._context.observer.transacted(self, "committed", headers["transaction"])
         transaction.commit(nothing_owed if receipt is None else self._receipts.when_done(receipt))
         self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
         self._transactions.take(head.headers["transaction"]).abort()
         self._transactions.release()
-        self._context.desk.transacted(self, "aborted", head.headers["transaction"])
+        self._context.observer.transacted(self, "aborted", head.headers["transaction"])
         self._receipts.answer(head.headers.get("receipt"))
 
     # -- receipts and the end ---------------------------------------------------------------
@@ -485,7 +482,7 @@ class Session:
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
         log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
         if error.error_code is ErrorCode.ACCESS_REFUSED and self.principal is not None:
-            self._context.desk.denied(self, asked.get("destination", ""), error.Message)
+            self._context.observer.access_refused(self, asked.get("destination", ""), error.Message)
         self._output.put(self._protocol.error(answer, error.Message + "\n"))
         # That the broker stops says nothing about what the client was doing.
         lost = error.error_code is not ErrorCode.SHUTTING_DOWN
@@ -503,7 +500,7 @@ class Session:
         if self._ended:
             return
         self._ended = True
-        self.console.close()
+        self._subscriptions.sys_client.close()
         if self.principal is not None:
             self._context.logins.leave(self.principal)
         self._alarm.cancel()
@@ -516,7 +513,7 @@ class Session:
         self._transactions.abort_all()
         self._subscriptions.close(lost=lost)
         if self.principal is not None:
-            self._context.desk.left(self, why)
+            self._context.observer.left(self, why)
 
     def __repr__(self) -> str:
         """Who, where from, and how much is going on."""

@@ -1,7 +1,7 @@
 """The subscriptions of one client: SUBSCRIBE, UNSUBSCRIBE, and where messages come from.
 
 A client names its subscriptions by ids of its own. An id stands for a subscription to a queue or
-topic, or for an observation of the broker itself, which the `Console` holds.
+topic, or for a topic of the broker itself, which the `SysClient` holds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.header_values import ack_mode, prefetch, whole_number
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
-from stompy_broker.session.sys_commands import Console
+from stompy_broker.session.sys_client import SysClient
 from stompy_broker.session.temporary_queues import TemporaryQueues
 
 _TEMPORARY = Kind.TEMPORARY.value
@@ -40,7 +40,7 @@ class Subscriptions:
     """What one client takes messages from.
 
     Args:
-        context: where router and desk are.
+        context: what sessions share.
         client: whose they are.
         receipts: of that client.
         fail: ends the client, when a queue gives up on one of them.
@@ -48,7 +48,7 @@ class Subscriptions:
     Attributes:
         by_key: the subscriptions to queues and topics, by the client's ids.
         deliveries: what the client has to settle.
-        console: what it has of the broker itself.
+        sys_client: what it has of the broker itself.
         temporary: its temporary queues.
         delivered: messages written for subscriptions that have ended.
     """
@@ -68,7 +68,7 @@ class Subscriptions:
         self._fail = fail
         self.by_key: dict[str, Subscription] = {}
         self.deliveries = Deliveries(self.by_key)
-        self.console = Console(context, client, self._output)
+        self.sys_client = SysClient(context, client, self._output)
         self.temporary = TemporaryQueues(context)
         self.delivered = 0
         self._cancelled: set[str] = set()  # ended by an operator
@@ -86,10 +86,10 @@ class Subscriptions:
         subscription_id = headers.get("id")
         # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
         key = subscription_id if subscription_id is not None else headers["destination"]
-        if key in self.by_key or key in self.console:
+        if key in self.by_key or key in self.sys_client:
             self._give_way(key)
         if destination.kind is Kind.TOPIC and destination.name.startswith(RESERVED):
-            self.console.observe(key, destination, headers, self._client.version)
+            self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
             return
         check_subscribable(destination)
@@ -129,8 +129,8 @@ class Subscriptions:
         )
         if key in self.by_key:
             self.end(key)
-        elif key in self.console:
-            self.console.end(key)
+        elif key in self.sys_client:
+            self.sys_client.end(key)
         elif key in self._cancelled:
             self._cancelled.discard(key)
         elif durable is None:
@@ -172,7 +172,7 @@ class Subscriptions:
         """The output has room again."""
         for subscription in list(self.by_key.values()):
             subscription.resume()
-        self.console.resume()
+        self.sys_client.resume()
 
     def stop(self) -> None:
         """What was not delivered yet stays in its queue."""
@@ -191,7 +191,7 @@ class Subscriptions:
             lost: whether the connection was lost.
         """
         subscription = self.by_key.pop(key)
-        self._context.desk.unsubscribed(self._client, subscription)
+        self._context.observer.unsubscribed(self._client, subscription)
         self.delivered += subscription.delivered
         held = [message.message_id for message in list(subscription.unsettled())[-REMEMBERED:]]
         subscription.end(lost=lost)
@@ -230,7 +230,7 @@ class Subscriptions:
 
     def _give_way(self, key: str) -> None:
         """An id in use is an error, except that of a reply queue subscribed for the client."""
-        if key in self.console or not key.startswith(_TEMPORARY):
+        if key in self.sys_client or not key.startswith(_TEMPORARY):
             raise ProtocolError(
                 ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
             )
@@ -293,7 +293,7 @@ class Subscriptions:
             output.use_small_writes()
         subscription.number = self._context.next_number()
         subscription.created_at = self._context.clock.now()
-        self._context.desk.subscribed(self._client, subscription)
+        self._context.observer.subscribed(self._client, subscription)
         return subscription
 
     def _begin(self, subscription: Subscription, receipt: str | None) -> None:

@@ -40,7 +40,7 @@ _REFUSED = ("selector", "durable", "durable-subscription-name", "activemq.subscr
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class StreamSpec:
     """What one stream of snapshots holds; whoever asks for the same shares it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Wanted:
         return f"{SYSTEM}{self.kind}.{self.name}" if self.name else f"{SYSTEM}{self.kind}"
 
 
-class Observation:
+class SysSubscription:
     """Writes what it is offered while there is room.
 
     Args:
@@ -98,7 +98,7 @@ class Observation:
         self._version = version
         self._room = True
         self._writing: deque[Message] = deque()
-        self._newest: dict[Wanted, Sequence[Message]] = {}
+        self._newest: dict[StreamSpec, Sequence[Message]] = {}
         self._events: deque[Message] = deque(maxlen=EVENTS_WAITING)
         prefix = "MESSAGE\n"
         if subscription_id is not None:
@@ -108,11 +108,11 @@ class Observation:
         prefix += f"self:{own}\nmessage-id:"
         self._prefix = prefix.encode("utf-8", "surrogateescape")
 
-    def behind(self, stream: Wanted) -> bool:
+    def behind(self, stream: StreamSpec) -> bool:
         """Whether a snapshot of a stream still waits, so that the next takes its place."""
         return stream in self._newest
 
-    def offer(self, stream: Wanted, pages: Sequence[Message]) -> None:
+    def offer(self, stream: StreamSpec, pages: Sequence[Message]) -> None:
         """Write a snapshot, now or when there is room; it takes the place of one that waits."""
         self.dropped += stream in self._newest
         self._newest[stream] = pages
@@ -125,7 +125,7 @@ class Observation:
         self._write()
 
     def resume(self) -> None:
-        """The output has room again."""
+        """Write what waits, now that the output has room again."""
         self._room = not self.closed
         self._write()
 
@@ -157,9 +157,9 @@ class Observation:
         return bool(self._writing)
 
 
-def read_wanted(
+def read_streams(
     destination: Destination, headers: Mapping[str, str]
-) -> tuple[list[Wanted], str | None]:
+) -> tuple[list[StreamSpec], str | None]:
     """What a SUBSCRIBE to ``/topic/$SYS.…`` asks for.
 
     Returns:
@@ -189,7 +189,7 @@ def read_wanted(
     return [_stream(kind, "", headers) for kind in kinds], ">" if everything else None
 
 
-def remarks(streams: Sequence[Wanted], headers: Mapping[str, str]) -> str:
+def remarks(streams: Sequence[StreamSpec], headers: Mapping[str, str]) -> str:
     """What of the headers of a SUBSCRIBE has no effect; empty = nothing.
 
     It is no error: a later version of the client may know fields that this one does not.
@@ -214,7 +214,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
         raise ProtocolError(ErrorCode.BAD_HEADER, f"$SYS topics do not have {found!r}")
 
 
-def _stream(kind: Kind, name: str, headers: Mapping[str, str]) -> Wanted:
+def _stream(kind: Kind, name: str, headers: Mapping[str, str]) -> StreamSpec:
     names = field_names(kind)
     asked = headers.get("fields", "")
     if asked:
@@ -223,7 +223,7 @@ def _stream(kind: Kind, name: str, headers: Mapping[str, str]) -> Wanted:
         # Others belong to kinds that were asked for together, or to later versions.
         names = tuple(field for field in names if field in some or field == key)
     single = kind in SINGLE
-    return Wanted(
+    return StreamSpec(
         kind,
         name,
         Format.OBJECTS if single else _one_of(Format, "format", headers, Format.OBJECTS),

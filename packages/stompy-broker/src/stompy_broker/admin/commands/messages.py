@@ -19,8 +19,8 @@ from stompy_broker.admin.commands.base import (
     Argument,
     Call,
     Command,
+    CommandContext,
     Result,
-    Rooms,
     bad,
     conflict,
     not_found,
@@ -43,6 +43,7 @@ from stompy_broker.destinations.names import Destination, sendable
 from stompy_broker.destinations.names import Kind as DestinationKind
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.security.access import Action
 from stompy_broker.session.subscription import AckSubscription
 
 MOST_MOVED = 100_000
@@ -60,8 +61,10 @@ _HEADERS = Argument(
 )
 _LIMIT = Argument("limit", "number", "messages at most", default=MOST_MOVED, most=MOST_MOVED)
 _PICKING = (QUEUE, _IDS, _HEADERS, UP_TO, _LIMIT)
-_TO = Argument("to", "text", "where to: a queue or topic", required=True)
+_TO = Argument("to", "text", "where to: a queue or topic", required=True, names="destination")
 _MOST_BYTES = Argument("max_bytes", "number", "of a body", default=4096, most=SHOWN_BYTES)
+
+_BROWSE = (Action.BROWSE,)
 
 _OF_A_DEATH = frozenset(
     (
@@ -88,11 +91,11 @@ class MessageCommands:
     """Commands about the messages that wait in a queue.
 
     Args:
-        rooms: what they have to do with.
+        context: what they have to do with.
     """
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, context: CommandContext) -> None:
+        self._context = context
         self._groups = Groups()
 
     def table(self) -> list[Command]:
@@ -118,6 +121,7 @@ class MessageCommands:
                 "Look at messages, in order; nothing about them changes.",
                 self._peek,
                 peeking,
+                needs=_BROWSE,
             ),
             Command(
                 "message.get",
@@ -129,6 +133,7 @@ class MessageCommands:
                     Argument("id", "text", "its message-id", required=True),
                     replace(_MOST_BYTES, default=SHOWN_BYTES // 2),
                 ),
+                needs=_BROWSE,
             ),
             Command(
                 "message.count",
@@ -140,6 +145,7 @@ class MessageCommands:
                     _HEADERS,
                     Argument("group_by", "text or list", "header names; short names hold"),
                 ),
+                needs=_BROWSE,
             ),
         ]
 
@@ -153,6 +159,8 @@ class MessageCommands:
                 self._move,
                 (*_PICKING, _TO),
                 changes=True,
+                # It hands messages to another destination, where others may read them.
+                needs=(Action.RECEIVE,),
             ),
             Command(
                 "message.copy",
@@ -161,6 +169,7 @@ class MessageCommands:
                 self._copy,
                 (*_PICKING, _TO),
                 changes=True,
+                needs=_BROWSE,
             ),
             Command(
                 "message.retry",
@@ -184,7 +193,13 @@ class MessageCommands:
                 "Send messages.",
                 self._send,
                 (
-                    Argument("destination", "text", "a queue or topic", required=True),
+                    Argument(
+                        "destination",
+                        "text",
+                        "a queue or topic",
+                        required=True,
+                        names="destination",
+                    ),
                     Argument("headers", "object", "of the message"),
                     Argument("body", "text", "of the message", default=""),
                     Argument("encoding", "text", "of body", words=("utf8", "base64")),
@@ -197,7 +212,7 @@ class MessageCommands:
     # -- looking ----------------------------------------------------------------------------
 
     def _peek(self, call: Call) -> Steps[Result]:
-        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        args, queue = call.args, self._context.queue(call.args["queue"])
         offset, limit, picker = args["offset"], args["limit"], Picker(args["ids"], args["headers"])
         if args["state"] == "unacked":
             held = self._held(queue)
@@ -210,7 +225,7 @@ class MessageCommands:
         if args["body"] != "none":
             fit = first_bytes([message for message, _ in some], SHOWN_BYTES)
             some, more = some[:fit], more or fit < len(some)
-            copies = yield from with_bodies(self._rooms.router.store, [m for m, _ in some])
+            copies = yield from with_bodies(self._context.router.store, [m for m, _ in some])
             some = [(copy, state) for copy, (_, state) in zip(copies, some, strict=True)]
         most = {"none": None, "head": args["max_bytes"], "full": SHOWN_BYTES}[args["body"]]
         return {
@@ -227,7 +242,7 @@ class MessageCommands:
         """The messages that are with consumers, and with whom."""
         held = [
             (message, session.key)
-            for session in self._rooms.sessions.values()
+            for session in self._context.sessions.values()
             for subscription in session.subscriptions.values()
             if subscription.queue is queue and isinstance(subscription, AckSubscription)
             for message in (*subscription.claimed.values(), *subscription.unacked.values())
@@ -235,7 +250,7 @@ class MessageCommands:
         return sorted(held, key=lambda entry: entry[0].sequence)
 
     def _get(self, call: Call) -> Steps[Result]:
-        queue, wanted = self._rooms.queue(call.args["queue"]), call.args["id"]
+        queue, wanted = self._context.queue(call.args["queue"]), call.args["id"]
         found = list(states((yield from pick(queue, Picker([wanted]), 1)), queue))
         if not found:
             held = self._held(queue)
@@ -243,11 +258,11 @@ class MessageCommands:
         if not found:
             raise not_found(f"there is no message {wanted[:60]!r} in {queue.name}")
         message, state = found[0]
-        (copy,) = yield from with_bodies(self._rooms.router.store, [message])
+        (copy,) = yield from with_bodies(self._context.router.store, [message])
         return as_json(copy, state, call.args["max_bytes"])
 
     def _count(self, call: Call) -> Steps[Result]:
-        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        args, queue = call.args, self._context.queue(call.args["queue"])
         names = args["group_by"] or []
         names = [names] if isinstance(names, str) else [str(name) for name in names]
         readers = [header_reader(name) for name in names]
@@ -280,7 +295,7 @@ class MessageCommands:
         return self._take(call, "copied", lambda message: target, stays=True)
 
     def _retry(self, call: Call) -> Steps[Result]:
-        queue = self._rooms.queue(call.args["queue"])
+        queue = self._context.queue(call.args["queue"])
         if not queue.final:
             raise conflict(f"{queue.name} is no dead-letter queue; use message.move")
         return self._take(call, "retried", _origin)
@@ -297,7 +312,7 @@ class MessageCommands:
         allowed = (DestinationKind.QUEUE, DestinationKind.TOPIC)
         if destination.kind not in allowed or destination.name.startswith("$"):
             raise bad("'to' must be a /queue/ or /topic/")
-        queue = self._rooms.queue(call.args["queue"])
+        queue = self._context.queue(call.args["queue"])
         if str(destination) == queue.destination:
             raise bad(f"the messages are in {destination} already")
         return destination
@@ -313,7 +328,7 @@ class MessageCommands:
             target: where each goes; None = nowhere.
             stays: whether it stays in its queue as well.
         """
-        args, queue = call.args, self._rooms.queue(call.args["queue"])
+        args, queue = call.args, self._context.queue(call.args["queue"])
         limit = MOST_MOVED if args["limit"] is None else args["limit"]
         picker = Picker(args["ids"], args["headers"], args["up_to"])
         picked = yield from pick(queue, picker, limit)
@@ -321,7 +336,7 @@ class MessageCommands:
         targets = set() if target is None else {target(message) for message in picked}
         for message in picked if target is _origin else ():
             self._backlog(message)
-        permissions = self._rooms.permissions(call)
+        permissions = self._context.permissions(call)
         for destination in targets:
             permissions.check_send(str(destination))
         most = 1 if any(map(self._may_refuse, targets)) else BATCH_MESSAGES
@@ -334,17 +349,17 @@ class MessageCommands:
             size = min(first_bytes(picked[:most], BATCH_BYTES), most)
             batch, picked = picked[:size], picked[size:]
             if target is not None:
-                batch = yield from with_bodies(self._rooms.router.store, batch)
+                batch = yield from with_bodies(self._context.router.store, batch)
             try:
                 taken += self._take_batch(queue, batch, target, stays)
             except ProtocolError as error:
                 raise conflict(f"{taken} {done}, then: {error.Message}") from None
-            yield self._rooms.router.store.sync
+            yield self._context.router.store.sync
         return {**result, done: taken}
 
     def _may_refuse(self, target: Destination) -> bool:
         """Whether a target has to be asked before each message."""
-        router = self._rooms.router
+        router = self._context.router
         if target.kind is not DestinationKind.QUEUE:
             return True  # a backlog of a durable subscription may refuse
         queue = router.queues.get(target.name)
@@ -360,8 +375,8 @@ class MessageCommands:
         Raises:
             ProtocolError: the target refuses; nothing was changed then.
         """
-        router = self._rooms.router
-        if self._rooms.router.queues.get(queue.name) is not queue:
+        router = self._context.router
+        if self._context.router.queues.get(queue.name) is not queue:
             return 0  # deleted meanwhile
         heads = []
         for message in batch:
@@ -391,7 +406,7 @@ class MessageCommands:
         name = _read_subscription(message)
         if not name:
             return None
-        known = self._rooms.router.durable.get(name)
+        known = self._context.router.durable.get(name)
         if known is None:
             raise conflict(
                 f"message {message.message_id} belongs to the durable subscription {name!r}, which "
@@ -416,12 +431,12 @@ class MessageCommands:
         if any("\0" in text for pair in headers.items() for text in pair):
             raise bad("a header cannot hold a NUL")
         headers.pop("content-length", None)
-        permissions = self._rooms.permissions(call)
+        permissions = self._context.permissions(call)
         permissions.check_send(str(destination))
         if "reply-to" in headers:
             permissions.check_reply_to(headers["reply-to"])
         head = MessageHead.from_client({"destination": str(destination), **headers})
-        router = self._rooms.router
+        router = self._context.router
         router.caps.check_headers(head.block)
         router.admit(destination, head)
         call.expect(args["count"])

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
-from stompy.admin.rows import Event, Kind, Role, Row
-from stompy.admin.snapshot import aged, field_names, row_to_json
+from stompy.admin.rows import Event, Kind, Role
+from stompy.admin.snapshot import aged, row_to_json
 from stompy.errors import ProtocolError
 from stompy_broker.admin.commands.base import (
     Argument,
     Call,
     Command,
+    CommandContext,
     Result,
-    Rooms,
     bad,
     conflict,
     not_found,
 )
+from stompy_broker.admin.commands.listing import LISTING, listing
 from stompy_broker.admin.commands.selection import Picker, all_in_order
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Kind as DestinationKind
@@ -27,80 +26,25 @@ from stompy_broker.destinations.names import parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.routing.interface import Configure
 
-MOST_ROWS = 10_000
 PURGED_AT_ONCE = 1000
-
-MATCH = Argument("match", "text", "part of the name, or a pattern with * and ?", default="")
-SORT = Argument("sort", "text", "field to sort by; with - before it, falling", default="")
-LIMIT = Argument("limit", "number", "rows to give at most", default=200, most=MOST_ROWS)
-OFFSET = Argument("offset", "number", "rows to leave out", default=0)
-FIELDS = Argument("fields", "list", "fields to give; all if left out")
-LISTING = (MATCH, SORT, LIMIT, OFFSET, FIELDS)
 
 UP_TO = Argument(
     "up_to", "text", "the last one that is meant, as a dry run or message.count told it"
 )
-QUEUE = Argument("queue", "text", "its name, with or without /queue/", required=True)
+QUEUE = Argument("queue", "text", "its name, with or without /queue/", required=True, names="queue")
 _DELIVERY = Argument("delivery", "true or false", "deliveries to consumers", default=True)
 _INTAKE = Argument("intake", "true or false", "what comes in; senders wait", default=False)
-
-
-def listing(kind: Kind, rows: Sequence[Row], call: Call, at: int) -> Result:
-    """The rows that a listing asks for: matched by their keys, sorted, cut, as JSON.
-
-    Raises:
-        CommandError: a field that there is not.
-    """
-    args, names = call.args, field_names(kind)
-    key = "name" if "name" in names else "id"
-    match = args["match"]
-    if match:
-        pattern = match if any(c in match for c in "*?[") else f"*{match}*"
-        rows = [row for row in rows if fnmatchcase(str(getattr(row, key)), pattern)]
-    sort = args["sort"] or key
-    column = sort.removeprefix("-")
-    wanted = args["fields"] or list(names)
-    unknown = next((name for name in (column, *wanted) if name not in names), None)
-    if unknown is not None:
-        raise bad(f"there is no field {unknown!r}; there are {', '.join(names)}")
-    rows = sorted(rows, key=lambda row: _sortable(getattr(row, column)))
-    if sort.startswith("-"):
-        rows = rows[::-1]
-    cut = rows[args["offset"] : args["offset"] + args["limit"]]
-    own = call.guest.key if call.guest is not None else ""
-    return {
-        "total": len(rows),
-        "offset": args["offset"],
-        "rows": [_chosen(aged(row, at), wanted, own) for row in cut],
-    }
-
-
-def _chosen(row: Row, wanted: Sequence[str], own: str) -> dict[str, object]:
-    everything = row_to_json(row)
-    chosen = {name: everything[name] for name in wanted}
-    if "self" in everything and own in (everything["id"], everything.get("connection")):
-        chosen["self"] = True
-    return chosen
-
-
-def _sortable(value: object) -> tuple[int, Any]:
-    """What is not known comes first, then numbers, then the rest."""
-    if value is None:
-        return (0, 0)
-    if isinstance(value, int | float):
-        return (1, value)
-    return (2, str(value))
 
 
 class QueueCommands:
     """Commands about queues, durable subscriptions and policies.
 
     Args:
-        rooms: what they have to do with.
+        context: what they have to do with.
     """
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, context: CommandContext) -> None:
+        self._context = context
 
     def table(self) -> list[Command]:
         """What there is."""
@@ -150,7 +94,11 @@ class QueueCommands:
                 admin,
                 "Delete a durable subscription without subscriber, with its backlog.",
                 self._delete_durable,
-                (Argument("name", "text", "as durable.list gives it", required=True),),
+                (
+                    Argument(
+                        "name", "text", "as durable.list gives it", required=True, names="durable"
+                    ),
+                ),
                 changes=True,
             ),
             Command("policy.list", monitor, "The policies, in their order.", self._policies),
@@ -166,20 +114,20 @@ class QueueCommands:
     # -- queues -----------------------------------------------------------------------------
 
     def _list(self, call: Call) -> Steps[Result]:
-        census = self._rooms.census
-        moment = census.moment()
-        rows = yield from census.queues.rows(moment.now)
+        snapshots = self._context.snapshots
+        moment = snapshots.moment()
+        rows = yield from snapshots.queues.rows(moment.now)
         return listing(Kind.QUEUES, rows, call, moment.at)
 
     def _get(self, call: Call) -> Result:
-        queue, census = self._rooms.queue(call.args["queue"]), self._rooms.census
-        moment = census.moment()
-        detail = census.detail(queue.name, moment)
+        queue, snapshots = self._context.queue(call.args["queue"]), self._context.snapshots
+        moment = snapshots.moment()
+        detail = snapshots.detail(queue.name, moment)
         assert detail is not None
         return row_to_json(aged(detail, moment.at))
 
     def _create(self, call: Call) -> Result:
-        router, text = self._rooms.router, call.args["queue"]
+        router, text = self._context.router, call.args["queue"]
         destination = sendable(text)
         if destination.kind is not DestinationKind.QUEUE or destination.name.startswith("$"):
             raise bad(f"{text[:200]!r} is no name of a queue")
@@ -194,7 +142,7 @@ class QueueCommands:
             router.policies.find(DestinationKind.QUEUE, destination.name).with_arguments(headers)
         except ValueError as error:
             raise bad(str(error)) from None
-        self._rooms.permissions(call).check_set_up(destination, headers)
+        self._context.permissions(call).check_set_up(destination, headers)
         call.expect(0)
         if not call.dry_run:
             queue = router.queue(destination.name, headers)
@@ -202,7 +150,7 @@ class QueueCommands:
         return {"created": int(not call.dry_run), "queue": destination.name}
 
     def _delete(self, call: Call) -> Result:
-        queue = self._rooms.queue(call.args["queue"])
+        queue = self._context.queue(call.args["queue"])
         if queue.durable:
             raise conflict("it belongs to a durable subscription; use durable.delete")
         if queue.subscribed:
@@ -214,11 +162,11 @@ class QueueCommands:
             raise conflict(f"{waiting} messages wait in it")
         call.expect(waiting)
         if not call.dry_run:
-            self._rooms.router.delete_queue(queue, "an operator deleted it", call.user)
+            self._context.router.delete_queue(queue, "an operator deleted it", call.user)
         return {"deleted": int(not call.dry_run), "queue": queue.name, "messages": waiting}
 
     def _purge(self, call: Call) -> Steps[Result]:
-        queue = self._rooms.queue(call.args["queue"])
+        queue = self._context.queue(call.args["queue"])
         picker = Picker(up_to=call.args["up_to"])
         # Those that wait now: what comes in meanwhile is not meant.
         meant = [message.sequence for message in all_in_order(queue) if picker(message)]
@@ -240,7 +188,7 @@ class QueueCommands:
         return self._decide(call, paused=False)
 
     def _decide(self, call: Call, *, paused: bool) -> Result:
-        queue = self._rooms.queue(call.args["queue"])
+        queue = self._context.queue(call.args["queue"])
         setup = queue.setup
         if call.args["delivery"]:
             setup = replace(setup, paused=paused)
@@ -258,11 +206,11 @@ class QueueCommands:
         }
 
     def _tell(self, what: str, destination: str, call: Call, detail: dict[str, Any]) -> None:
-        guest = call.guest
-        self._rooms.events.tell(
+        client = call.client
+        self._context.events.tell(
             Event(
                 type=what,
-                connection=guest.key if guest is not None else "",
+                connection=client.key if client is not None else "",
                 user=call.user,
                 destination=destination,
                 detail=detail,
@@ -272,13 +220,13 @@ class QueueCommands:
     # -- durable subscriptions and policies ---------------------------------------------------
 
     def _list_durable(self, call: Call) -> Steps[Result]:
-        census = self._rooms.census
-        moment = census.moment()
-        rows = yield from census.clients.durable(moment)
+        snapshots = self._context.snapshots
+        moment = snapshots.moment()
+        rows = yield from snapshots.clients.durable(moment)
         return listing(Kind.DURABLE, rows, call, moment.at)
 
     def _delete_durable(self, call: Call) -> Result:
-        router, name = self._rooms.router, call.args["name"]
+        router, name = self._context.router, call.args["name"]
         known = router.durable.get(name)
         if known is None:
             raise not_found(f"there is no durable subscription {name[:200]!r}")
@@ -294,7 +242,7 @@ class QueueCommands:
         return {"deleted": int(not call.dry_run), "name": name, "messages": waiting}
 
     def _policies(self, call: Call) -> Result:
-        policies = [policy.model_dump(mode="json") for policy in self._rooms.router.policies]
+        policies = [policy.model_dump(mode="json") for policy in self._context.router.policies]
         return {"total": len(policies), "rows": policies}
 
     def _explain(self, call: Call) -> Result:
@@ -302,7 +250,7 @@ class QueueCommands:
             destination = parse_destination(call.args["destination"])
         except ProtocolError as error:
             raise bad(error.Message) from None
-        policies, router = self._rooms.router.policies, self._rooms.router
+        policies, router = self._context.router.policies, self._context.router
         index = policies.index(destination.kind, destination.name)
         policy = policies.find(destination.kind, destination.name)
         queue = router.queues.get(destination.name)

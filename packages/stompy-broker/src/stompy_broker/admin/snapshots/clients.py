@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from stompy.admin.json_types import Holding
 from stompy.admin.rows import ConnectionRow, DurableRow, SubscriptionRow, TransactionRow
 from stompy_broker.admin.snapshots.queues import AT_ONCE
 from stompy_broker.admin.snapshots.rates import Rates
+from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Kind
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.router import Router
-from stompy_broker.session.session import Session
+from stompy_broker.session.context import AdminClient
 from stompy_broker.session.subscription import AckSubscription, Subscription
 from stompy_broker.session.transactions import Publication, Transaction
 
 SLOW_SECONDS, STUCK_SECONDS = 30.0, 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a look is taken, on both clocks.
-
-    Attributes:
-        now: on the broker's clock, in seconds.
-        at: in milliseconds since the epoch.
-        tick: its number.
-    """
-
-    now: float
-    at: int
-    tick: int
-
-    def when(self, then: float) -> int:
-        """A time of the broker's clock in milliseconds since the epoch."""
-        return self.at - int((self.now - then) * 1000)
-
-
-class ClientCensus:
+class ClientSnapshots:
     """Rows about clients.
 
     Args:
@@ -47,13 +28,13 @@ class ClientCensus:
         sessions: who is connected, by key.
     """
 
-    def __init__(self, router: Router, sessions: Mapping[str, Session]) -> None:
+    def __init__(self, router: Router, sessions: Mapping[str, AdminClient]) -> None:
         self._router = router
         self._sessions = sessions
         self._connection_rates: Rates[str] = Rates()
         self._subscription_rates: Rates[int] = Rates()
 
-    def connections(self, moment: Moment) -> Steps[list[ConnectionRow]]:
+    def connections(self, moment: SnapshotTime) -> Steps[list[ConnectionRow]]:
         """Who is logged in."""
         rows = []
         for number, session in enumerate(list(self._sessions.values()), 1):
@@ -63,7 +44,7 @@ class ClientCensus:
         self._connection_rates.keep({row.id for row in rows})
         return rows
 
-    def connection(self, session: Session, moment: Moment) -> ConnectionRow:
+    def connection(self, session: AdminClient, moment: SnapshotTime) -> ConnectionRow:
         """One client."""
         principal, peer, beat = session.principal, session.peer, session.heart_beat
         subscriptions = session.subscriptions.values()
@@ -97,7 +78,7 @@ class ClientCensus:
             rate=self._connection_rates.look(session.key, moment.now, session.in_msgs, out),
         )
 
-    def subscriptions(self, moment: Moment) -> Steps[list[SubscriptionRow]]:
+    def subscriptions(self, moment: SnapshotTime) -> Steps[list[SubscriptionRow]]:
         """Who gets what."""
         rows, number, seen = [], 0, set()
         for session in list(self._sessions.values()):
@@ -111,7 +92,7 @@ class ClientCensus:
         return rows
 
     def subscription(
-        self, session: Session, subscription: Subscription, moment: Moment
+        self, session: AdminClient, subscription: Subscription, moment: SnapshotTime
     ) -> SubscriptionRow:
         """One subscription."""
         queue, unacked = subscription.queue, _unsettled(subscription)
@@ -150,7 +131,7 @@ class ClientCensus:
             created_at=moment.when(subscription.created_at),
         )
 
-    def _oldest(self, subscription: Subscription, moment: Moment) -> tuple[int | None, float]:
+    def _oldest(self, subscription: Subscription, moment: SnapshotTime) -> tuple[int | None, float]:
         """Since when the oldest delivery waits to be settled, and for how many seconds."""
         if not isinstance(subscription, AckSubscription):
             return None, 0.0
@@ -160,7 +141,7 @@ class ClientCensus:
         since = subscription.marks.when(oldest)
         return moment.when(since), moment.now - since
 
-    def consumers_of(self, name: str, moment: Moment) -> list[SubscriptionRow]:
+    def consumers_of(self, name: str, moment: SnapshotTime) -> list[SubscriptionRow]:
         """The subscriptions to one queue."""
         queue = self._router.queues.get(name)
         return [
@@ -170,7 +151,7 @@ class ClientCensus:
             if subscription.queue is queue
         ]
 
-    def durable(self, moment: Moment) -> Steps[list[DurableRow]]:
+    def durable(self, moment: SnapshotTime) -> Steps[list[DurableRow]]:
         """The durable subscriptions, with or without subscriber."""
         yield None
         online: dict[str, list[str]] = {}
@@ -184,7 +165,7 @@ class ClientCensus:
         ]
 
     def _durable(
-        self, known: DurableSubscription, connections: tuple[str, ...], moment: Moment
+        self, known: DurableSubscription, connections: tuple[str, ...], moment: SnapshotTime
     ) -> DurableRow:
         queue = self._router.queues[known.queue]
         patience = known.expires or queue.policy.expires
@@ -205,7 +186,7 @@ class ClientCensus:
             expires_at=moment.when(idle + patience) if patience and idle is not None else None,
         )
 
-    def transactions(self, moment: Moment) -> Steps[list[TransactionRow]]:
+    def transactions(self, moment: SnapshotTime) -> Steps[list[TransactionRow]]:
         """Every transaction that is open."""
         yield None
         return [
@@ -227,7 +208,7 @@ def _unsettled(subscription: Subscription) -> int:
 
 
 def _transaction(
-    session: Session, name: str, transaction: Transaction, moment: Moment
+    session: AdminClient, name: str, transaction: Transaction, moment: SnapshotTime
 ) -> TransactionRow:
     holdings: dict[str, Holding] = {}
     sends = acks = nacks = 0

@@ -11,7 +11,7 @@ from array import array
 from dataclasses import fields
 
 from stompy.admin.json_types import Rate, Series
-from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow, TopicRow
+from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow
 from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.tasks import Steps
@@ -30,7 +30,7 @@ _PER_STEP = 3
 _MOST = STEPS * _PER_STEP
 
 
-class _Memo:
+class CachedRow:
     """What was seen of a queue when its row was made, and what never changes about it."""
 
     __slots__ = (
@@ -65,7 +65,7 @@ class _Memo:
         self.history: array[float] | None = None
 
 
-class QueueCensus:
+class QueueSnapshots:
     """Rows of queues.
 
     Args:
@@ -74,7 +74,7 @@ class QueueCensus:
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._memos: dict[str, _Memo] = {}
+        self._cached_rows: dict[str, CachedRow] = {}
         self._rates: Rates[str] = Rates()
         self._recorded_at = -STEP_SECONDS
         self._recorded_until = 0
@@ -85,27 +85,29 @@ class QueueCensus:
         queues = list(self._router.queues.values())
         records = now - self._recorded_at >= STEP_SECONDS
         rows = []
-        memos = self._memos
+        cached_rows = self._cached_rows
         for number, queue in enumerate(queues, 1):
-            memo = memos.get(queue.name)
+            cached = cached_rows.get(queue.name)
             state = queue.state
             if (
-                memo is None
-                or state != memo.state
-                or memo.row.rate is not STILL
-                or memo.queue is not queue
+                cached is None
+                or state != cached.state
+                or cached.row.rate is not STILL
+                or cached.queue is not queue
             ):
-                memo = self._look(queue, now)
-            rows.append(memo.row)
+                cached = self._look(queue, now)
+            rows.append(cached.row)
             if records:
-                _record(memo)
+                _record(cached)
             if number % AT_ONCE == 0:
                 yield None
         if records:
             self._recorded_at, self._recorded_until = now, self._router.wall()
-        if len(self._memos) > len(self._router.queues):
-            self._memos = {n: m for n, m in self._memos.items() if n in self._router.queues}
-            self._rates.keep(set(self._memos))
+        if len(self._cached_rows) > len(self._router.queues):
+            self._cached_rows = {
+                n: m for n, m in self._cached_rows.items() if n in self._router.queues
+            }
+            self._rates.keep(set(self._cached_rows))
         return rows
 
     def row(self, queue: Queue, now: float) -> QueueRow:
@@ -114,49 +116,51 @@ class QueueCensus:
 
     def detail(self, queue: Queue, consumers: list[SubscriptionRow], now: float) -> QueueDetail:
         """One of them, with all there is to know about it."""
-        memo = self._look(queue, now)
-        if memo.history is None and now - self._recorded_at >= STEP_SECONDS:
-            _record(memo)
+        cached = self._look(queue, now)
+        if cached.history is None and now - self._recorded_at >= STEP_SECONDS:
+            _record(cached)
             self._recorded_until = self._router.wall()
-        values = {field.name: getattr(memo.row, field.name) for field in fields(QueueRow)}
+        values = {field.name: getattr(cached.row, field.name) for field in fields(QueueRow)}
         return QueueDetail(
             **values,
             consumers_detail=tuple(row_to_json(row) for row in consumers),
-            series=self._series(memo),
+            series=self._series(cached),
         )
 
     def clear(self) -> None:
         """Nobody looks any more."""
-        self._memos.clear()
+        self._cached_rows.clear()
         self._rates.clear()
         self._recorded_at = -STEP_SECONDS
         self._epoch = None
 
-    def _look(self, queue: Queue, now: float) -> _Memo:
-        memo = self._memos.get(queue.name)
-        if memo is None or memo.queue is not queue:
-            memo = self._memos[queue.name] = _Memo(queue, self._router)
+    def _look(self, queue: Queue, now: float) -> CachedRow:
+        cached = self._cached_rows.get(queue.name)
+        if cached is None or cached.queue is not queue:
+            cached = self._cached_rows[queue.name] = CachedRow(queue, self._router)
         state = queue.state
-        if state != memo.state or (memo.row.rate is not STILL and now - memo.made_at >= WINDOW):
-            memo.state, memo.made_at = state, now
+        if state != cached.state or (
+            cached.row.rate is not STILL and now - cached.made_at >= WINDOW
+        ):
+            cached.state, cached.made_at = state, now
             rate = self._rates.look(queue.name, now, queue.published, queue.delivered, queue.acked)
-            if queue.published != memo.published:
-                memo.published, memo.came_at = queue.published, self._router.wall()
-            memo.row = self._row(memo, rate)
-        return memo
+            if queue.published != cached.published:
+                cached.published, cached.came_at = queue.published, self._router.wall()
+            cached.row = self._row(cached, rate)
+        return cached
 
-    def _row(self, memo: _Memo, rate: Rate | None) -> QueueRow:
-        queue, idle = memo.queue, memo.queue.idle_since
+    def _row(self, cached: CachedRow, rate: Rate | None) -> QueueRow:
+        queue, idle = cached.queue, cached.queue.idle_since
         policy, ready, delayed = queue.policy, queue.ready, queue.delayed
         return QueueRow(
             name=queue.name,
             destination=queue.destination,
             durable=queue.is_stored,
-            backlog_of=memo.backlog_of,
+            backlog_of=cached.backlog_of,
             paused=queue.setup.paused,
             intake_paused=queue.setup.intake_paused,
             full=queue.pressure is not None and queue.pressure.full,
-            policy=memo.policy,
+            policy=cached.policy,
             created_at=queue.created_at,
             ready=ready,
             delayed=delayed,
@@ -180,9 +184,9 @@ class QueueCensus:
             rate=rate,
             oldest_at=oldest(queue),
             drain_eta_ms=_drain_ms(ready, rate),
-            last_in_at=memo.came_at,
-            dlq=memo.grave if memo.grave in self._router.queues else "",
-            dlq_of=memo.dlq_of,
+            last_in_at=cached.came_at,
+            dlq=cached.grave if cached.grave in self._router.queues else "",
+            dlq_of=cached.dlq_of,
         )
 
     def _at(self, then: float) -> int:
@@ -191,8 +195,8 @@ class QueueCensus:
             self._epoch = self._router.wall() - int(self._router.clock.now() * 1000)
         return self._epoch + int(then * 1000)
 
-    def _series(self, memo: _Memo) -> Series:
-        history = memo.history or array("d", _figures(memo.queue))
+    def _series(self, cached: CachedRow) -> Series:
+        history = cached.history or array("d", _figures(cached.queue))
         return {
             "step_ms": int(STEP_SECONDS * 1000),
             "until": self._recorded_until or self._router.wall(),
@@ -206,16 +210,16 @@ def _figures(queue: Queue) -> tuple[int, int, int]:
     return queue.published, queue.delivered, queue.ready
 
 
-def _record(memo: _Memo) -> None:
+def _record(cached: CachedRow) -> None:
     """Add a step to the history; of a queue that never moved there is none."""
-    figures = _figures(memo.queue)
-    if memo.history is None:
+    figures = _figures(cached.queue)
+    if cached.history is None:
         if not any(figures):
             return
-        memo.history = array("d")
-    memo.history.extend(figures)
-    if len(memo.history) > _MOST:
-        del memo.history[:_PER_STEP]
+        cached.history = array("d")
+    cached.history.extend(figures)
+    if len(cached.history) > _MOST:
+        del cached.history[:_PER_STEP]
 
 
 def oldest(queue: Queue) -> int | None:
@@ -237,39 +241,3 @@ def stamp_time(stamp: bytes) -> int | None:
 def _drain_ms(ready: int, rate: Rate | None) -> int | None:
     shrinks = rate["out"] - rate["in"] if rate is not None else 0
     return int(1000 * ready / shrinks) if ready and shrinks > 0 else None
-
-
-class TopicCensus:
-    """Rows of topics.
-
-    Args:
-        router: where they are.
-    """
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._rows: dict[str, TopicRow] = {}
-        self._rates: Rates[str] = Rates()
-
-    def rows(self, now: float) -> Steps[list[TopicRow]]:
-        """All of them that were published to lately."""
-        rows: dict[str, TopicRow] = {}
-        for number, topic in enumerate(self._router.topics, 1):
-            row = TopicRow(
-                name=topic.name,
-                subscribers=len(topic.queues),
-                durable_subscribers=sum(queue.durable for queue in topic.queues),
-                in_msgs=topic.published,
-                out_msgs=topic.copies,
-                rate=self._rates.look(topic.name, now, topic.published, topic.copies),
-                last_in_at=stamp_time(topic.came),
-            )
-            rows[topic.name] = row
-            if number % AT_ONCE == 0:
-                yield None
-        self._rates.keep(set(rows))
-        return list(rows.values())
-
-    def clear(self) -> None:
-        """Nobody looks any more."""
-        self._rates.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -13,16 +13,16 @@ from stompy_broker.routing.queue import LocalQueue as Queue
 from stompy_broker.security.auth import Role
 from stompy_broker.session.context import BrokerContext, Client
 from stompy_broker.session.output import OutputBuffer
-from stompy_broker.session.sys_subscription import Observation, read_wanted, remarks
+from stompy_broker.session.sys_subscription import SysSubscription, read_streams, remarks
 
-_MOST_OBSERVATIONS = 64
+_MOST_SUBSCRIPTIONS = 64
 
 
-class Console:
-    """The observations of one client, by the client's ids, and the way to the broker's desk.
+class SysClient:
+    """One client towards the broker itself: its ``$SYS`` subscriptions, by the client's ids.
 
     Args:
-        context: where the desk is.
+        context: what sessions share.
         client: the client.
         output: where snapshots and events are written.
     """
@@ -31,13 +31,13 @@ class Console:
         self._context = context
         self._client = client
         self._output = output
-        self._observations: dict[str, Observation] = {}
+        self._subscriptions: dict[str, SysSubscription] = {}
         self._closed = False
 
-    def observe(
+    def subscribe(
         self, key: str, destination: Destination, headers: Mapping[str, str], version: Version
     ) -> None:
-        """A SUBSCRIBE to one of the broker's own topics.
+        """Subscribe to one of the broker's own topics.
 
         Raises:
             ProtocolError: the role does not allow it, there is no such topic, or a header does
@@ -51,37 +51,39 @@ class Console:
                 f"{str(destination)[:200]} needs the role 'monitor'; the user "
                 f"{principal.name[:60]!r} has the role {principal.role.value!r}",
             )
-        if len(self._observations) >= _MOST_OBSERVATIONS:
+        if len(self._subscriptions) >= _MOST_SUBSCRIPTIONS:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
-                f"{_MOST_OBSERVATIONS} subscriptions to $SYS topics on one connection are the "
+                f"{_MOST_SUBSCRIPTIONS} subscriptions to $SYS topics on one connection are the "
                 "limit",
             )
-        streams, events = read_wanted(destination, headers)
+        streams, events = read_streams(destination, headers)
         note = remarks(streams, headers)
-        observation = Observation(headers.get("id"), self._output, version, self._client.key, note)
-        self._observations[key] = observation
-        self._context.desk.observe(observation, streams, events)
+        subscription = SysSubscription(
+            headers.get("id"), self._output, version, self._client.key, note
+        )
+        self._subscriptions[key] = subscription
+        self._context.service.subscribe(subscription, streams, events)
 
     def end(self, key: str) -> None:
-        """Observe no more under this id."""
-        observation = self._observations.pop(key)
-        self._context.desk.forget(observation)
-        observation.clear()
+        """End the subscription of this id."""
+        subscription = self._subscriptions.pop(key)
+        self._context.service.unsubscribe(subscription)
+        subscription.clear()
 
     def resume(self) -> None:
-        """The output has room again."""
-        for observation in list(self._observations.values()):
-            observation.resume()
+        """Write what waits, now that the output has room again."""
+        for subscription in list(self._subscriptions.values()):
+            subscription.resume()
 
     def close(self) -> None:
-        """The client has gone."""
+        """End everything: the client has gone."""
         self._closed = True
-        for key in list(self._observations):
+        for key in list(self._subscriptions):
             self.end(key)
 
     def command(self, headers: Mapping[str, str], body: bytes, replies: Queue | None) -> None:
-        """A SEND to ``/queue/$SYS.command``: answered whatever it is, never with ERROR.
+        """Carry out a SEND to ``/queue/$SYS.command``: answered whatever it is, never with ERROR.
 
         Args:
             headers: of the SEND.
@@ -98,12 +100,12 @@ class Console:
             problem = "reply-to must be a /temp-queue/ of this connection"
         if "transaction" in headers:
             problem = "a command cannot be part of a transaction"
-        self._context.desk.command(self._client, body, answer, problem)
+        self._context.service.execute(self._client, body, answer, problem)
 
     def _answer(
         self, replies: Queue, about: Mapping[str, str], body: bytes, ok: bool, final: bool
     ) -> None:
-        """An answer to a command, unless the client has gone meanwhile."""
+        """Send an answer to a command, unless the client has gone meanwhile."""
         if not self._closed:
             told = {"status": "ok" if ok else "error", "final": "true" if final else "false"}
             router = self._context.router
@@ -111,7 +113,9 @@ class Console:
             router.publish_to(replies, MessageHead.from_headers({**about, **told}), body)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._observations
+        return key in self._subscriptions
 
-    def __iter__(self) -> Iterator[Observation]:
-        return iter(self._observations.values())
+    @property
+    def subscriptions(self) -> Collection[SysSubscription]:
+        """The subscriptions that it has."""
+        return self._subscriptions.values()

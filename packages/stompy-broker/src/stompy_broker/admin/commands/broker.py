@@ -1,0 +1,151 @@
+"""Commands about the broker itself and its snapshots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from stompy.admin.rows import Kind, Role
+from stompy.admin.snapshot import (
+    TOPIC_PREFIX,
+    VERSION,
+    Format,
+    Mode,
+    aged,
+    field_names,
+    row_to_json,
+)
+from stompy_broker.admin.commands.base import Argument, Call, Command, CommandContext, Result, bad
+from stompy_broker.admin.streams import Stream
+from stompy_broker.admin.tasks import Steps
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.session.sys_subscription import (
+    LEAST_INTERVAL,
+    MOST_INTERVAL,
+    read_streams,
+    remarks,
+)
+from stompy_broker.version import __version__
+
+_NAMED = (Kind.QUEUE, Kind.EVENT)
+"""Kinds whose topics have a name of their own."""
+
+
+class BrokerCommands:
+    """Commands about the broker itself and its snapshots.
+
+    Args:
+        context: the broker.
+        table: all commands there are, for who asks for help.
+    """
+
+    def __init__(self, context: CommandContext, table: Sequence[Command]) -> None:
+        self._context = context
+        self._table = table
+
+    def table(self) -> list[Command]:
+        """Give the rows of these commands."""
+        monitor = Role.MONITOR
+        return [
+            Command("ping", monitor, "Whether the broker answers.", self._ping),
+            Command("broker.info", monitor, "Who the broker is, and who you are.", self._info),
+            Command("broker.stats", monitor, "As on $SYS.broker.", self._stats),
+            Command("broker.help", monitor, "What commands there are.", self._help),
+            Command(
+                "broker.drain",
+                Role.ADMIN,
+                "Let in operators only; who is there may stay.",
+                self._drain,
+                (Argument("enable", "true or false", "false = let all in again", default=True),),
+                changes=True,
+            ),
+            Command(
+                "snapshot.get",
+                monitor,
+                "What the last snapshot of a stream said, in full, a page an answer.",
+                self._snapshot,
+                (
+                    Argument("kind", "text", "queues, connections, ...", required=True),
+                    Argument("name", "text", "of the queue, for the kind queue", default=""),
+                    Argument("format", "text", "", words=tuple(Format), default="objects"),
+                    Argument("mode", "text", "", words=tuple(Mode), default="full"),
+                    Argument(
+                        "interval",
+                        "number",
+                        "of that stream",
+                        default=1000,
+                        least=LEAST_INTERVAL,
+                        most=MOST_INTERVAL,
+                    ),
+                    Argument("fields", "list", "of that stream"),
+                ),
+            ),
+        ]
+
+    def _ping(self, call: Call) -> Result:
+        return {"at": self._context.router.wall(), "up_ms": self._context.snapshots.up_ms}
+
+    def _info(self, call: Call) -> Result:
+        identity, router = self._context.identity, self._context.router
+        return {
+            "name": identity.name,
+            "boot": identity.boot,
+            "version": __version__,
+            "admin_version": VERSION,
+            "up_ms": self._context.snapshots.up_ms,
+            "role": call.role,
+            "user": call.user,
+            "connection": call.client.key if call.client is not None else "",
+            "draining": self._context.logins.draining,
+            "alarms": list(router.alarms),
+        }
+
+    def _stats(self, call: Call) -> Steps[Result]:
+        moment = self._context.snapshots.moment()
+        row = yield from self._context.snapshots.broker.row(moment)
+        return row_to_json(aged(row, moment.at))
+
+    def _help(self, call: Call) -> Result:
+        commands = sorted(self._table, key=lambda command: command.name)
+        return {
+            "role": call.role,
+            "topics": [f"{TOPIC_PREFIX}{kind}" for kind in Kind if kind not in _NAMED]
+            + [f"{TOPIC_PREFIX}queue.<name>", f"{TOPIC_PREFIX}event.<object>.<action>"],
+            "commands": [command.describe(call.role) for command in commands],
+        }
+
+    def _drain(self, call: Call) -> Result:
+        enable = call.args["enable"]
+        if not call.dry_run:
+            self._context.logins.draining = enable
+        return {"draining": enable, "connections": len(self._context.sessions)}
+
+    def _snapshot(self, call: Call) -> Steps[Result]:
+        args = call.args
+        name = f".{args['name']}" if args["name"] else ""
+        headers = {
+            "format": args["format"],
+            "mode": args["mode"],
+            "interval": str(args["interval"]),
+            "fields": ",".join(map(str, args["fields"] or ())),
+        }
+        streams, _ = read_streams(parse_destination(f"{TOPIC_PREFIX}{args['kind']}{name}"), headers)
+        if len(streams) != 1:
+            raise bad(f"{args['kind'][:60]!r} is not one kind of snapshot")
+        note = remarks(streams, headers)
+        if note:
+            raise bad(f"{note}; there are {', '.join(field_names(streams[0].kind))}")
+        stream = self._context.publisher.find(streams[0])
+        if stream is None:
+            # Nobody observes it, so it is made for this one.
+            stream = Stream(streams[0], self._context.writer)
+            moment = self._context.snapshots.moment()
+            rows = yield from self._context.snapshots.rows(streams[0].kind, streams[0].name, moment)
+            yield from stream.publish(rows, moment)
+            self._context.publisher.forget_unwatched()
+        *pages, last = yield from stream.everything()
+        for page in pages:
+            call.part(json.loads(page.body or b""))
+            yield None
+        result: Result = json.loads(last.body or b"")
+        return result

@@ -1,0 +1,67 @@
+"""Listings: rows matched, sorted and cut, as all commands that end in ``.list`` give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from stompy.admin.rows import Kind, Row
+from stompy.admin.snapshot import KEYS, aged, field_names, row_to_json
+from stompy_broker.admin.commands.base import Argument, Call, Result, bad
+
+MOST_ROWS = 10_000
+
+MATCH = Argument("match", "text", "part of the name, or a pattern with * and ?", default="")
+SORT = Argument("sort", "text", "field to sort by; with - before it, falling", default="")
+LIMIT = Argument("limit", "number", "rows to give at most", default=200, most=MOST_ROWS)
+OFFSET = Argument("offset", "number", "rows to leave out", default=0)
+FIELDS = Argument("fields", "list", "fields to give; all if left out")
+LISTING = (MATCH, SORT, LIMIT, OFFSET, FIELDS)
+
+
+def listing(kind: Kind, rows: Sequence[Row], call: Call, at: int) -> Result:
+    """Give the rows that a listing asks for: matched by their keys, sorted, cut, as JSON.
+
+    Raises:
+        CommandError: a field that there is not.
+    """
+    args, names = call.args, field_names(kind)
+    key = KEYS[kind]
+    match = args["match"]
+    if match:
+        pattern = match if any(c in match for c in "*?[") else f"*{match}*"
+        rows = [row for row in rows if fnmatchcase(str(getattr(row, key)), pattern)]
+    sort = args["sort"] or key
+    column = sort.removeprefix("-")
+    wanted = args["fields"] or list(names)
+    unknown = next((name for name in (column, *wanted) if name not in names), None)
+    if unknown is not None:
+        raise bad(f"there is no field {unknown!r}; there are {', '.join(names)}")
+    rows = sorted(rows, key=lambda row: _sortable(getattr(row, column)))
+    if sort.startswith("-"):
+        rows = rows[::-1]
+    cut = rows[args["offset"] : args["offset"] + args["limit"]]
+    own = call.client.key if call.client is not None else ""
+    return {
+        "total": len(rows),
+        "offset": args["offset"],
+        "rows": [_chosen(aged(row, at), wanted, own) for row in cut],
+    }
+
+
+def _chosen(row: Row, wanted: Sequence[str], own: str) -> dict[str, object]:
+    everything = row_to_json(row)
+    chosen = {name: everything[name] for name in wanted}
+    if "self" in everything and own in (everything["id"], everything.get("connection")):
+        chosen["self"] = True
+    return chosen
+
+
+def _sortable(value: object) -> tuple[int, Any]:
+    """What is not known comes first, then numbers, then the rest."""
+    if value is None:
+        return (0, 0)
+    if isinstance(value, int | float):
+        return (1, value)
+    return (2, str(value))

@@ -1,0 +1,129 @@
+"""Everything there is to know about the broker at one moment, as rows of `stompy.admin`.
+
+This is what the ``$SYS`` topics are made of, and what the broker's own Python interface gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+
+from stompy.admin.rows import Kind, QueueDetail, Row
+from stompy_broker.admin.snapshots.broker import BrokerSnapshots, Listening
+from stompy_broker.admin.snapshots.clients import ClientSnapshots
+from stompy_broker.admin.snapshots.process import Process
+from stompy_broker.admin.snapshots.queues import QueueSnapshots
+from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
+from stompy_broker.admin.snapshots.topics import TopicSnapshots
+from stompy_broker.admin.snapshots.totals import ClientTotals
+from stompy_broker.admin.tasks import Steps, Wait
+from stompy_broker.routing.router import Router
+from stompy_broker.security.login import Logins
+from stompy_broker.session.context import AdminClient
+
+
+class Snapshots:
+    """Makes the rows of every kind, when asked.
+
+    Args:
+        router: queues, topics and durable subscriptions.
+        sessions: who is logged in, by key.
+        logins: who may come in.
+        listening: where connections are taken.
+        totals: what was counted of clients that are gone.
+        process: what the operating system says.
+
+    Attributes:
+        broker: makes the row of the broker itself.
+        queues: makes rows of queues.
+        topics: makes rows of topics.
+        clients: makes rows of clients and of what they hold.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        sessions: Mapping[str, AdminClient],
+        logins: Logins,
+        listening: Listening,
+        totals: ClientTotals,
+        process: Process,
+    ) -> None:
+        self.broker = BrokerSnapshots(router, sessions, logins, listening, totals, process)
+        self.queues = QueueSnapshots(router)
+        self.topics = TopicSnapshots(router)
+        self.clients = ClientSnapshots(router, sessions)
+        self._router = router
+        self._started = router.clock.now()
+        self._ticks = 0
+
+    def moment(self) -> SnapshotTime:
+        """Give the present time, with a number of its own."""
+        self._ticks += 1
+        return SnapshotTime(self._router.clock.now(), self._router.wall(), self._ticks)
+
+    @property
+    def up_ms(self) -> int:
+        """For how long the broker has been running."""
+        return int((self._router.clock.now() - self._started) * 1000)
+
+    def rows(self, kind: Kind, name: str, moment: SnapshotTime) -> Steps[Sequence[Row]]:
+        """Make the rows of one kind, in small steps.
+
+        Args:
+            kind: not `Kind.EVENT`.
+            name: of the queue, for `Kind.QUEUE`, which gives one row or none.
+            moment: when it is.
+        """
+        now, clients = moment.now, self.clients
+        if kind is Kind.BROKER:
+            return [(yield from self.broker.row(moment))]
+        if kind is Kind.QUEUES:
+            return (yield from self.queues.rows(now))
+        if kind is Kind.TOPICS:
+            return (yield from self.topics.rows(now))
+        if kind is Kind.CONNECTIONS:
+            return (yield from clients.connections(moment))
+        if kind is Kind.SUBSCRIPTIONS:
+            return (yield from clients.subscriptions(moment))
+        if kind is Kind.DURABLE:
+            return (yield from clients.durable(moment))
+        if kind is Kind.TRANSACTIONS:
+            return (yield from clients.transactions(moment))
+        yield None
+        detail = self.detail(name, moment)
+        return [] if detail is None else [detail]
+
+    def now(self, kind: Kind, name: str = "") -> Sequence[Row]:
+        """Make the rows of one kind all at once, for whoever may keep the event loop waiting."""
+        return finished(self.rows(kind, name, self.moment()))
+
+    def detail(self, name: str, moment: SnapshotTime) -> QueueDetail | None:
+        """Make the row of one queue with all there is to know; None = there is no such queue."""
+        queue = self._router.queues.get(name)
+        if queue is None:
+            return None
+        return self.queues.detail(queue, self.clients.consumers_of(name, moment), moment.now)
+
+    def watch(self, kinds: Iterable[Kind]) -> None:
+        """Remember what is needed for rows of these kinds, and forget everything else."""
+        watched = set(kinds)
+        if not watched & {Kind.QUEUES, Kind.QUEUE}:
+            self.queues.clear()
+        if Kind.TOPICS not in watched:
+            self.topics.clear()
+        if not watched & {Kind.CONNECTIONS, Kind.SUBSCRIPTIONS, Kind.QUEUE}:
+            self.clients.clear()
+        if Kind.BROKER in watched:
+            self.broker.watch()
+        else:
+            self.broker.clear()
+
+
+def finished(steps: Generator[Wait | None, None, Sequence[Row]]) -> Sequence[Row]:
+    """Take steps that wait for nothing all at once, and give their result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Sequence[Row] = end.value
+            return result

@@ -1,0 +1,45 @@
+"""The rows of topics."""
+
+from __future__ import annotations
+
+from stompy.admin.rows import TopicRow
+from stompy_broker.admin.snapshots.queues import AT_ONCE, stamp_time
+from stompy_broker.admin.snapshots.rates import Rates
+from stompy_broker.admin.tasks import Steps
+from stompy_broker.routing.router import Router
+
+
+class TopicSnapshots:
+    """Rows of topics.
+
+    Args:
+        router: where they are.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._rows: dict[str, TopicRow] = {}
+        self._rates: Rates[str] = Rates()
+
+    def rows(self, now: float) -> Steps[list[TopicRow]]:
+        """All of them that were published to lately."""
+        rows: dict[str, TopicRow] = {}
+        for number, topic in enumerate(self._router.topics, 1):
+            row = TopicRow(
+                name=topic.name,
+                subscribers=len(topic.queues),
+                durable_subscribers=sum(queue.durable for queue in topic.queues),
+                in_msgs=topic.published,
+                out_msgs=topic.copies,
+                rate=self._rates.look(topic.name, now, topic.published, topic.copies),
+                last_in_at=stamp_time(topic.came),
+            )
+            rows[topic.name] = row
+            if number % AT_ONCE == 0:
+                yield None
+        self._rates.keep(set(rows))
+        return list(rows.values())
+
+    def clear(self) -> None:
+        """Nobody looks any more."""
+        self._rates.clear()
