@@ -148,8 +148,7 @@ def test_a_note_is_kept_and_the_last_one_counts(shelf: Shelf, between: Callable[
 
 
 def test_a_message_that_was_delivered_before_it_came_keeps_its_count(shelf: Shelf):
-    message = make_message(1)
-    message.deliveries = 4
+    message = make_message(1).restored(4, 0)
     shelf.store.append("/queue/q", message)
     shelf.reopen()
     assert contents(shelf).messages[0].deliveries == 4

@@ -13,7 +13,8 @@ subscriber of one protocol version.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, TypedDict
+from functools import lru_cache
+from typing import NamedTuple, Protocol, TypedDict
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
@@ -253,6 +254,42 @@ class Account(Protocol):
         ...
 
 
+class Redelivery(NamedTuple):
+    """What is known of earlier deliveries of a message.
+
+    Attributes:
+        deliveries: how often it was delivered and came back; 0 = it was in its queue when the
+            broker crashed, and may have been delivered in the last moments without a trace on disk.
+            So it is marked as redelivered, which makes ``redelivered:false`` a promise.
+        failures: how many of those deliveries count as failed: a NACK, or a client that was lost
+            over it. The limit and the delays of redelivery go by these.
+    """
+
+    deliveries: int
+    failures: int
+
+
+@lru_cache(maxsize=1024)
+def _redelivery(deliveries: int, failures: int) -> Redelivery:
+    # All the messages that a lost client had, a million perhaps, share a few of them.
+    return Redelivery(deliveries, failures)
+
+
+def earlier_deliveries(
+    deliveries: int, failures: int, *, perhaps_more: bool = False
+) -> Redelivery | None:
+    """What `Message.redelivery` holds.
+
+    Args:
+        deliveries: how many are known.
+        failures: how many of those failed.
+        perhaps_more: whether there may have been one that nobody knows of.
+    """
+    if deliveries or failures or perhaps_more:
+        return _redelivery(deliveries, failures)
+    return None
+
+
 class Message:
     """One message in one place of one destination.
 
@@ -264,19 +301,23 @@ class Message:
         stamp: the end of the ``message-id`` line and the ``timestamp`` line. One object for all
             messages of one read from a socket, because formatting the time for each would cost
             more than the rest of the message.
-        deliveries: how often it was delivered and came back.
-        failures: how many of those deliveries count as failed: a NACK, or a client that was lost
-            over it. The limit and the delays of redelivery go by these.
+        redelivery: earlier deliveries of it; None = this would be the first, for certain.
         expires: milliseconds since the epoch at which it ends, or 0.
         size: what it counts for in quotas, in bytes.
-        maybe_redelivered: whether it may have been delivered more often than is known.
         shared_tail: what `tail` gives, for any version, if that is at hand (`SharedMessage`).
     """
 
-    maybe_redelivered: ClassVar[bool] = False
-    shared_tail: bytes | None = None
-
-    __slots__ = ("body", "deliveries", "expires", "failures", "head", "sequence", "size", "stamp")
+    # There may be millions. One attribute more makes each 16 bytes larger.
+    __slots__ = (
+        "body",
+        "expires",
+        "head",
+        "redelivery",
+        "sequence",
+        "shared_tail",
+        "size",
+        "stamp",
+    )
 
     def __init__(
         self,
@@ -284,8 +325,7 @@ class Message:
         head: MessageHead,
         body: bytes | None,
         stamp: bytes,
-        deliveries: int = 0,
-        failures: int = 0,
+        redelivery: Redelivery | None = None,
         *,
         length: int = 0,
     ) -> None:
@@ -293,10 +333,20 @@ class Message:
         self.head = head
         self.body = body
         self.stamp = stamp
-        self.deliveries = deliveries
-        self.failures = failures
+        self.redelivery = redelivery
+        self.shared_tail: bytes | None = None
         self.expires = 0
         self.size = (length if body is None else len(body)) + len(head.block) + OVERHEAD
+
+    @property
+    def deliveries(self) -> int:
+        """How often it was delivered and came back. Not for the hot path, as `failures`."""
+        return 0 if self.redelivery is None else self.redelivery.deliveries
+
+    @property
+    def failures(self) -> int:
+        """How many of those deliveries count as failed."""
+        return 0 if self.redelivery is None else self.redelivery.failures
 
     @property
     def ram(self) -> int:
@@ -333,13 +383,17 @@ class Message:
 
     def returned(self, *, failed: bool) -> Message:
         """The message to put back after one more delivery."""
-        self.deliveries += 1
-        self.failures += failed
+        self.redelivery = _redelivery(self.deliveries + 1, self.failures + failed)
         return self
+
+    def count_failure(self) -> None:
+        """Have one more of its known deliveries count as failed."""
+        self.redelivery = _redelivery(self.deliveries, self.failures + 1)
 
     def restored(self, deliveries: int, failures: int) -> Message:
         """A message like this one, after so many deliveries, of which so many failed."""
-        message = Message(self.sequence, self.head, self.body, self.stamp, deliveries, failures)
+        redelivery = earlier_deliveries(deliveries, failures)
+        message = Message(self.sequence, self.head, self.body, self.stamp, redelivery)
         message.expires = self.expires
         message.size = self.size
         return message
@@ -369,7 +423,7 @@ class Message:
         headers = {
             "destination": destination,
             "message-id": self.message_id,
-            "redelivered": "true" if self.deliveries or self.maybe_redelivered else "false",
+            "redelivered": "false" if self.redelivery is None else "true",
             "delivery-count": str(self.deliveries + 1),
             "timestamp": str(self.received_at),
             "content-length": str(len(self.body)),
@@ -380,17 +434,6 @@ class Message:
     def __repr__(self) -> str:
         """Identity and size, never the content."""
         return f"<Message {self.message_id} {self.size}B deliveries:{self.deliveries}>"
-
-
-class MaybeRedelivered(Message):
-    """A message that was in its queue when the broker crashed.
-
-    It may have been delivered in the last moments without a trace on disk. So it is marked as
-    redelivered, which makes ``redelivered:false`` a promise.
-    """
-
-    __slots__ = ()
-    maybe_redelivered = True
 
 
 class Common:
@@ -481,11 +524,11 @@ class SharedMessage(Message):
     Only for heads that are `MessageHead.version_neutral`, whose tail is the same in every version.
     """
 
-    __slots__ = ("_common", "shared_tail")
+    __slots__ = ("_common",)
 
     def __init__(self, sequence: int, head: MessageHead, body: bytes, stamp: bytes) -> None:
         super().__init__(sequence, head, body, stamp)
-        self.shared_tail: bytes = super().tail(Version.V1_2)
+        self.shared_tail = super().tail(Version.V1_2)
         self._common: Common | None = None  # until it has to wait somewhere
 
     def charge(self, account: Account) -> None:
@@ -501,18 +544,19 @@ class SharedMessage(Message):
         self._common.discharge()
 
     def _new_common(self) -> Common:
-        return Common(self.size + len(self.shared_tail))
+        return Common(self.size + len(self.tail(Version.V1_2)))
 
     def returned(self, *, failed: bool) -> Message:
         """A message of its own for the subscriber that gave it back."""
         common = self._common = self._common or self._new_common()
         copy = CopiedMessage(self.sequence, self.head, self.body, self.stamp, common, REFERENCE)
-        copy.deliveries, copy.failures = 1, int(failed)
+        copy.redelivery = _redelivery(1, int(failed))
         copy.expires = self.expires
         return copy
 
     def tail(self, version: Version) -> bytes:
         """The wire form from the value of ``message-id`` on."""
+        assert self.shared_tail is not None
         return self.shared_tail
 
 

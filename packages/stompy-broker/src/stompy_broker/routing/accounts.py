@@ -88,7 +88,8 @@ class Accounts:
     def _note_delivery(self, message: Message, holder: int) -> None:
         """A delivery that a crash cuts short has to be seen afterwards."""
         if self._store is not None and message.head.persistent:
-            self._store.mark_delivered(message, message.deliveries + 1, 0, holder)
+            known = 0 if message.redelivery is None else message.redelivery.deliveries
+            self._store.mark_delivered(message, known + 1, 0, holder)
 
     def _shed(self, message: Message) -> None:
         """What comes back leaves its body on disk where bodies stay there."""

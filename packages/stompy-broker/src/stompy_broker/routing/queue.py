@@ -375,7 +375,7 @@ class LocalQueue(Leaving):
                 self._line.put_back(message)
                 self._read_ahead()
                 break
-            if (message.expires or message.deliveries) and self._ends(message):
+            if (message.expires or message.redelivery) and self._ends(message):
                 continue
             consumer = waiting[0]
             self.delivered += 1

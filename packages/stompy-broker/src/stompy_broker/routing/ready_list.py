@@ -58,7 +58,7 @@ class Line:
 
     def put_back(self, message: Message) -> None:
         """Back to where it was just taken from."""
-        if self.prioritized or self.ordered or message.deliveries:
+        if self.prioritized or self.ordered or (message.redelivery and message.deliveries):
             heapq.heappush(self.ordered, (-message.head.priority, message.sequence, message))
         else:
             self.fresh.appendleft(message)

@@ -86,6 +86,6 @@ def _drop(store: MessageStore, orphans: Sequence[Message]) -> None:
 def _take_back(store: MessageStore, messages: list[Message]) -> None:
     """A crash cut off a consumer who had these: the first in line counts as failed."""
     first = min(messages, key=lambda message: (-message.head.priority, message.sequence))
-    first.failures += 1
+    first.count_failure()
     for message in messages:
         store.mark_delivered(message, message.deliveries)

@@ -22,6 +22,7 @@ from stompy_broker.message import (
     Message,
     MessageHead,
     SharedMessage,
+    earlier_deliveries,
     stamp,
 )
 from stompy_broker.routing.caps import Caps
@@ -222,7 +223,9 @@ class Router:
         if destination.kind is not _QUEUE:
             self.publish(destination, head, body, admit=False)
             return
-        message = Message(next(self._sequences), head, body, self.stamp, deliveries)
+        message = Message(
+            next(self._sequences), head, body, self.stamp, earlier_deliveries(deliveries, 0)
+        )
         queue = self.queue(destination.name)
         if head.can_expire:
             self._publish_mortal(queue, message, None, admit=False)

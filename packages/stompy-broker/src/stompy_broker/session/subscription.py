@@ -50,7 +50,7 @@ def is_number(text: str) -> bool:
 
 def _delivery(message: Message) -> bytes:
     """The header lines about this delivery."""
-    if not message.deliveries and not message.maybe_redelivered:
+    if message.redelivery is None:
         return _FIRST
     return b"redelivered:true\ndelivery-count:%d\n" % (message.deliveries + 1)
 
@@ -128,7 +128,7 @@ class Subscription:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
         self._delivered += 1
         prefix = self._first_prefix
-        if message.deliveries or message.maybe_redelivered:
+        if message.redelivery is not None:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         return self._output.put_message(prefix, message.tail(self._version))
 
@@ -187,7 +187,7 @@ class TopicSubscription(Subscription):
     def deliver(self, message: Message) -> bool:
         """Write a message; see `stompy_broker.routing.consumer.Consumer`."""
         prefix = self._first_prefix
-        if message.deliveries:
+        if message.redelivery is not None:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
         tail = message.shared_tail or message.tail(self._version)
         return self._output.put_message(prefix, tail)
@@ -286,7 +286,7 @@ class AckSubscription(Subscription):
         lent = self.lent = self.lent + message.size
         if self._by_message_id is None:
             ack = self._first_ack
-            if message.deliveries or message.maybe_redelivered:
+            if message.redelivery is not None:
                 ack = self._head + _delivery(message) + self._ack_line
             prefix = b"%b%d\nmessage-id:" % (ack, number)
         else:

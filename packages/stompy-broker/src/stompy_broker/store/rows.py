@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
-from stompy_broker.message import MaybeRedelivered, Message, MessageHead, stamp
+from stompy_broker.message import Message, MessageHead, earlier_deliveries, stamp
 from stompy_broker.store.base import Restored
 from stompy_broker.store.batch import Damaged
 
@@ -114,8 +114,10 @@ def restored_messages(
                 head = heads[key] = restored_head(block, flags, message_id)
             if received != last_received:
                 at, last_received = stamp(received), received
-            kind = MaybeRedelivered if sequence <= doubtful else Message
-            message = kind(sequence, head, None, at, deliveries + 0, failures + 0, length=length)
+            past = earlier_deliveries(
+                deliveries + 0, failures + 0, perhaps_more=sequence <= doubtful
+            )
+            message = Message(sequence, head, None, at, past, length=length)
             message.expires = expires + 0
             restored = Restored(names[queue], message, due + 0, holder + 0)
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -246,7 +246,8 @@ class SQLiteStore:
         self, message: Message, deliveries: int, due: int = 0, holder: int = 0
     ) -> None:
         """To be written, unless it is removed soon."""
-        self._batch.delivery_states[message.sequence] = (deliveries, message.failures, due, holder)
+        failures = 0 if message.redelivery is None else message.redelivery.failures
+        self._batch.delivery_states[message.sequence] = (deliveries, failures, due, holder)
         if not self._flush_is_due:
             self._flush_lazily()
 

@@ -67,6 +67,9 @@ _LONG_WAL = 20 * 1024 * 1024
 _BODY = 11
 """The place of the body in a row."""
 
+_NEW = (0, 0, 0, 0)
+"""The counts of a message that was never delivered: see `DeliveryState`."""
+
 Row = tuple[object, ...]
 
 
@@ -395,7 +398,9 @@ class Tables:
                 of_head = checksum_of_head(
                     queue, received, expires, flags, head.message_id, head.block
                 )
-            now = state_of(sequence) or (message.deliveries, message.failures, 0, 0)
+            now = state_of(sequence) or (
+                _NEW if message.redelivery is None else (*message.redelivery, 0, 0)
+            )
             body = message.body or b""
             if body is not before:
                 before, first = body, sequence
