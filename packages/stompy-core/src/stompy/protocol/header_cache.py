@@ -46,10 +46,7 @@ class Head:
         pattern: the head that headers and plan are shared with (`PatternedHead`).
     """
 
-    __slots__ = ("block", "command", "headers", "length", "plan")
-
-    receipt: str | None = None
-    pattern: Head | None = None
+    __slots__ = ("block", "command", "headers", "length", "pattern", "plan", "receipt")
 
     def __init__(self, command: str, headers: dict[str, str], block: bytes, length: int) -> None:
         self.command = command
@@ -57,6 +54,8 @@ class Head:
         self.block = block
         self.length = length
         self.plan: object = None
+        self.receipt: str | None = None
+        self.pattern: Head | None = None
 
     def __repr__(self) -> str:
         return f"<Head {self.command} {len(self.headers)} headers>"
@@ -65,7 +64,7 @@ class Head:
 class PatternedHead(Head):
     """A head that is the same as another one but for its receipt (`HeadCache.like`)."""
 
-    __slots__ = ("pattern", "receipt")
+    __slots__ = ()
 
     def __init__(self, pattern: Head, receipt: str, block: bytes) -> None:
         super().__init__(pattern.command, pattern.headers, block, pattern.length)
