@@ -34,7 +34,7 @@ from stompy_monitor.app import MonitorApp
 from stompy_monitor.dashboard import Options
 from stompy_monitor.model.model import Model
 from stompy_monitor.screens.table import TableScreen
-from stompy_monitor.sources.base import Link, OutcomeUnknown, Phase
+from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase
 
 FIELDS = [name for name in field_names(Kind.QUEUES) if name != "rate"]
 PAGE = 200
@@ -56,7 +56,7 @@ class Load:
         self.model = model
         self.share, self._ages = share or 0.0, share is not None
         self.ticks = ticks
-        self.link = Link(url="made up", phase=Phase.LIVE, role=Role.MONITOR)
+        self.status = ConnectionStatus(url="made up", phase=Phase.LIVE, role=Role.MONITOR)
         self.cpu: list[float] = []
         self.bytes: list[int] = []
         self.quiet = True
@@ -107,7 +107,7 @@ class Load:
             self.quiet, self._stall = tick % 2 == 0, 0.0
             written = Counting.written
             began, due = time.process_time(), loop.time() + 1
-            self.link.latest_at = loop.time()
+            self.status.latest_at = loop.time()
             for page in pages:
                 self.model.apply(json.loads(page))
                 await asyncio.sleep(0)
@@ -168,7 +168,7 @@ class Measured(MonitorApp):
         self.run_worker(self._measure())
 
     async def _measure(self) -> None:
-        load = self.session.source
+        load = self.dashboard.source
         assert isinstance(load, Load)
         while not load.done.is_set():
             await asyncio.sleep(0.37)

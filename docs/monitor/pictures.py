@@ -23,7 +23,7 @@ from stompy.admin import Reply, Request, Role  # noqa: E402
 from stompy_monitor.app import MonitorApp  # noqa: E402
 from stompy_monitor.dashboard import Options  # noqa: E402
 from stompy_monitor.model.model import Model  # noqa: E402
-from stompy_monitor.sources.base import Link, Phase  # noqa: E402
+from stompy_monitor.sources.base import ConnectionStatus, Phase  # noqa: E402
 from stompy_monitor.sources.recording import Recording  # noqa: E402
 from stompy_monitor.sources.replay import Replay  # noqa: E402
 
@@ -98,7 +98,7 @@ class Past:
         self.model = model
         self.recording = Recording(RECORDING)
         Replay(self.recording, model, at=self.recording.end - 5_000, playing=False)
-        self.link = Link()
+        self.status = ConnectionStatus()
 
     async def run(self) -> None:
         """Nothing more comes."""
@@ -155,7 +155,7 @@ class Scene:
         model = Model()
         past = Past(model)
         recording = past.recording
-        past.link = Link(
+        past.status = ConnectionStatus(
             url="stomp://127.0.0.1:61613",
             phase=picture.phase,
             role=Role.ADMIN,
@@ -176,7 +176,7 @@ class Scene:
     async def draw(self, picture: Picture) -> tuple[str, str]:
         """The picture, and its text."""
         async with self.app.run_test(size=picture.size) as pilot:
-            await self.app.session.group_dead_letters()
+            await self.app.dashboard.group_dead_letters()
             await self._settle(pilot)
             for key in picture.keys:
                 await pilot.press(key)

@@ -23,7 +23,7 @@ from stompy_monitor.screens.overview import OverviewScreen
 from stompy_monitor.screens.table import TableScreen
 from stompy_monitor.sources.recording import Recording
 from stompy_monitor.sources.replay import Replay
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables import definitions
 from stompy_monitor.tables.bodies import Message
 
 pytestmark = pytest.mark.timeout(60)
@@ -66,7 +66,7 @@ async def test_every_view_opens_and_is_left_as_it_was(broker: RunningBroker) -> 
         await drive.see("live")
         assert isinstance(drive.screen, OverviewScreen)
         await drive.see("Deepest queues")
-        for view in views.TABLES:
+        for view in definitions.TABLES:
             if view.key:
                 await drive.press(view.key)
                 assert isinstance(drive.screen, TableScreen)
@@ -102,7 +102,9 @@ async def test_filtering_sorting_and_the_way_back(broker: RunningBroker) -> None
         await drive.until(lambda: drive.keys == ["a.one", "a.two"])
         await drive.press("s")
         await drive.press("down", "enter")
-        await drive.until(lambda: drive.table.listing.sorted_by is views.QUEUES.column("name"))
+        await drive.until(
+            lambda: drive.table.view_state.sorted_by is definitions.QUEUES.column("name")
+        )
         await drive.press("escape")
         await drive.until(lambda: "b.three" in drive.keys)
 
@@ -215,7 +217,7 @@ async def test_pausing_is_done_at_once_and_undone(broker: RunningBroker) -> None
         await drive.until(lambda: drive.keys == ["steady"])
         await drive.press("O")
         await drive.see("steady: paused")
-        row = drive.app.session.model.tables["queues"].rows["steady"]
+        row = drive.app.dashboard.model.row_sets["queues"].rows["steady"]
         await drive.until(lambda: row.value("paused") is True)
         await drive.press("O")
         await drive.see("steady: resumed")
@@ -283,8 +285,8 @@ async def test_a_long_move_is_stopped_between_two_batches(
     fill(broker, "long", *(str(number) for number in range(60)))
     async with dashboard(broker.url, Options(view="queues", filter="long")) as drive:
         await drive.until(lambda: drive.keys == ["long"])
-        session = drive.app.session
-        ask_broker, gate, moves = session.source.ask, asyncio.Event(), []
+        board = drive.app.dashboard
+        ask_broker, gate, moves = board.source.ask, asyncio.Event(), []
 
         async def slow_ask(request: Request, seconds: float = 10.0) -> Reply:
             if request.cmd == "message.move" and not request.dry_run:
@@ -293,7 +295,7 @@ async def test_a_long_move_is_stopped_between_two_batches(
                     await gate.wait()
             return await ask_broker(request, seconds)
 
-        monkeypatch.setattr(session.source, "ask", slow_ask)
+        monkeypatch.setattr(board.source, "ask", slow_ask)
         await drive.press("M")
         await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
         await drive.type("/queue/elsewhere")
@@ -307,11 +309,11 @@ async def test_a_long_move_is_stopped_between_two_batches(
         bodies = []
         for queue in ("elsewhere", "long"):
             peek = Request("message.peek", {"queue": queue, "limit": 100, "body": "head"})
-            found = await session.command(peek)
+            found = await board.command(peek)
             bodies += [Message.read(item).body.decode() for item in found["messages"]]
         assert bodies == [str(number) for number in range(60)]
         assert len(moves) == 3
-        assert session.batches == []
+        assert board.batches == []
 
 
 @on_a_loop
@@ -395,7 +397,7 @@ async def test_several_rows_are_confirmed_by_their_number(broker: RunningBroker)
         await drive.see("Purge 2 queues")
         await drive.press("2", "enter", "enter")
         await drive.see("2 queues: purged 2")
-        assert drive.table.listing.marks == set()
+        assert drive.table.view_state.marks == set()
 
 
 @on_a_loop
@@ -404,7 +406,7 @@ async def test_the_cursor_stays_on_its_row_while_the_order_changes(broker: Runni
     fill(broker, "r.two", "1")
     async with dashboard(broker.url, Options(view="queues", filter="r.")) as drive:
         await drive.until(lambda: drive.keys == ["r.one", "r.two"])
-        drive.table.listing.select("r.two")
+        drive.table.view_state.select("r.two")
         fill(broker, "r.two", *"12345")
         await drive.until(lambda: drive.keys == ["r.two", "r.one"])
         assert drive.table.rows.row().key == "r.two"
@@ -418,8 +420,8 @@ async def test_freezing(broker: RunningBroker) -> None:
         await drive.press("f")
         await drive.see("FROZEN")
         fill(broker, "ice", "2")
-        model = drive.app.session.model
-        await drive.until(lambda: model.tables["queues"].rows["ice"].value("ready") == 2)
+        model = drive.app.dashboard.model
+        await drive.until(lambda: model.row_sets["queues"].rows["ice"].value("ready") == 2)
         assert drive.table.rows.row().value("ready") == 1
         await drive.press("f")
         await drive.until(lambda: drive.table.rows.row().value("ready") == 2)
@@ -501,10 +503,10 @@ async def test_a_recording_is_wound_and_nothing_is_done_in_it() -> None:
         drive = Driver(app, pilot)
         await drive.see("REPLAY")
         await drive.until(lambda: "orders" in drive.keys)
-        late = model.tables["queues"].rows["orders"].number("in_msgs")
+        late = model.row_sets["queues"].rows["orders"].number("in_msgs")
         await drive.press("left_curly_bracket", "left_square_bracket")
         assert recording.end - replay.position == 31_000
-        assert model.tables["queues"].rows["orders"].number("in_msgs") < late
+        assert model.row_sets["queues"].rows["orders"].number("in_msgs") < late
         await drive.press("plus", "r")
         await drive.see("2x")
         await drive.press("P")

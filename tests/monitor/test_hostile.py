@@ -93,9 +93,9 @@ async def test_names_and_numbers_that_are_markup_or_beyond_the_calendar() -> Non
                     await drive.until(lambda: bool(drive.keys))
                     await drive.press("enter", "question_mark", "escape", "escape")
                 await drive.press("2", "P", "escape", "M", "escape", "T", "escape")
-                model = drive.app.session.model
+                model = drive.app.dashboard.model
                 for number in (10**18, -(10**18)):
-                    for table in model.tables.values():
+                    for table in model.row_sets.values():
                         for row in table.rows.values():
                             row.values = [
                                 number if isinstance(value, int | float) else value
@@ -120,7 +120,7 @@ async def test_queues_that_look_alike_are_two_and_each_is_purged_alone() -> None
             await drive.until(lambda: sorted(drive.keys) == sorted(names))
             await drive.see("orders‹U+FE0F›")
             for name in names[1::2]:
-                drive.table.listing.cursor = name
+                drive.table.view_state.cursor = name
                 await drive.press("P")
                 await drive.see("Cancel")
                 await drive.press("y")

@@ -24,7 +24,7 @@ def rows(drive: Driver, name: str) -> list[str]:
     """The first cells of the lines of a list that are seen."""
     table = drive.screen.query_one(f"#top-{name}", RowTable)
     top, height = table.scroll_offset.y, table.size.height - 1
-    return table.listing.keys[top : top + height]
+    return table.view_state.keys[top : top + height]
 
 
 @on_a_loop
@@ -46,7 +46,7 @@ async def test_untouched_lists_show_their_top() -> None:
             await drive.until(lambda: table.row().key == "bdeep")
             for _ in range(9):
                 client.message("/queue/hdeep", "x")
-            await drive.until(lambda: table.listing.keys[0] == "hdeep")
+            await drive.until(lambda: table.view_state.keys[0] == "hdeep")
             assert table.row().key == "bdeep"
             await drive.press("home")
             assert table.row().key == "hdeep"
@@ -65,7 +65,7 @@ async def test_events_follow_until_somebody_reads() -> None:
 
             await happen(30)
             await drive.until(lambda: len(drive.keys) > 60)
-            await drive.until(lambda: drive.keys[0] == str(drive.app.session.model.events))
+            await drive.until(lambda: drive.keys[0] == str(drive.app.dashboard.model.events))
             table = drive.table.rows
             assert (table.scroll_offset.y, table.row().key) == (0, drive.keys[0])
             await drive.press("down", "down")
@@ -77,7 +77,7 @@ async def test_events_follow_until_somebody_reads() -> None:
             await drive.until(lambda: "newer" not in drive.text())
             assert table.scroll_offset.y == 0
             await happen(1)
-            await drive.until(lambda: table.row().key == str(drive.app.session.model.events))
+            await drive.until(lambda: table.row().key == str(drive.app.dashboard.model.events))
 
 
 @on_a_loop
@@ -106,7 +106,7 @@ async def test_who_has_no_role_reads_which_section_gives_one() -> None:
     with running(load_config(overrides=settings)) as broker:
         login = {"login": "shop", "passcode": "wonder"}
         async with dashboard(broker.url, size=(80, 24), **login) as drive:
-            await drive.until(lambda: drive.app.session.link.phase is Phase.FORBIDDEN)
+            await drive.until(lambda: drive.app.dashboard.status.phase is Phase.FORBIDDEN)
             await drive.see("operator or admin")
             assert "all is well" not in drive.text()
 
@@ -117,12 +117,12 @@ async def test_below_a_dialog_time_goes_on() -> None:
         client.message("/queue/q", "x")
         async with dashboard(broker.url, Options(view="queues")) as drive:
             await drive.until(lambda: drive.keys == ["q"])
-            table, model = drive.table.rows, drive.app.session.model
+            table, model = drive.table.rows, drive.app.dashboard.model
             await drive.press("P")
             await drive.until(lambda: isinstance(drive.screen, ConfirmDialog))
             for _ in range(3):
                 client.message("/queue/q", "x")
-            await drive.until(lambda: model.tables["queues"].rows["q"].value("ready") == 4)
+            await drive.until(lambda: model.row_sets["queues"].rows["q"].value("ready") == 4)
             drive.app.tick()
             cells = table._painted[1][2] if 1 in table._painted else ()
             assert ("4", "") in cells or table._line_at(1)[2][2][0] == "4"
@@ -134,8 +134,8 @@ async def test_a_page_for_the_broker_and_for_a_topic() -> None:
         client.subscribe("/topic/weather.*", id="w")
         client.message("/topic/weather.oslo", "x")
         async with dashboard(broker.url) as drive:
-            session = drive.app.session
-            await drive.until(lambda: bool(session.picture.tables["broker"].rows))
+            board = drive.app.dashboard
+            await drive.until(lambda: bool(board.picture.row_sets["broker"].rows))
             await drive.press("b")
             await drive.until(lambda: isinstance(drive.screen, DetailScreen))
             for words in ("messages in it", "descriptors", "loop lag", "listeners", broker.url):
@@ -145,7 +145,7 @@ async def test_a_page_for_the_broker_and_for_a_topic() -> None:
             await drive.press("enter")
             await drive.see("Topics › weather.oslo")
             await drive.see("durable ones")
-            await drive.until(lambda: len(drive.screen.query_one(RowTable).listing.keys) == 1)
+            await drive.until(lambda: len(drive.screen.query_one(RowTable).view_state.keys) == 1)
             assert "last_in_at" not in drive.text()
 
 
@@ -181,7 +181,7 @@ async def test_the_palette_finds_views_and_names() -> None:
     with running() as broker, stompy.connect(broker.url) as client:
         client.message("/queue/some[/where]", "x")
         async with dashboard(broker.url) as drive:
-            await drive.until(lambda: drive.app.session.model.tables["queues"].rows)
+            await drive.until(lambda: drive.app.dashboard.model.row_sets["queues"].rows)
             await drive.press("ctrl+p", *"some")
             await drive.see("some[/where]")
             await drive.press("down", "enter")
@@ -234,7 +234,7 @@ async def test_over_a_slow_link_the_overview_is_drawn_now_and_then() -> None:
         client.message("/queue/q", "x")
         async with dashboard(broker.url, Options(slow_link=True)) as drive:
             await drive.until(lambda: rows(drive, "deepest") == ["q"])
-            screen, model = drive.screen, drive.app.session.model
+            screen, model = drive.screen, drive.app.dashboard.model
             drawn_at = screen._drawn_at
             screen.draw(model, drawn_at + 4)
             assert screen._drawn_at == drawn_at
@@ -247,24 +247,24 @@ async def test_dead_letters_are_asked_about_only_where_they_are_seen() -> None:
     with running() as broker, stompy.connect(broker.url) as client:
         client.message("/queue/DLQ.a", "x")
         async with dashboard(broker.url) as drive:
-            session, asked = drive.app.session, []
-            ask = session.source.ask
+            board, asked = drive.app.dashboard, []
+            ask = board.source.ask
 
             async def listen(request: Request, seconds: float = 10.0) -> Reply:
                 asked.append(request.cmd)
                 return await ask(request, seconds)
 
-            session.source.ask = listen  # type: ignore[method-assign]
-            await drive.until(lambda: "DLQ.a" in session.model.tables["queues"].rows)
+            board.source.ask = listen  # type: ignore[method-assign]
+            await drive.until(lambda: "DLQ.a" in board.model.row_sets["queues"].rows)
             drive.app._group_dead_letters()
             await drive.pilot.pause()
             assert asked == []
             await drive.press("3")
             await drive.until(lambda: asked == ["message.count"])
-            await session.group_dead_letters()
+            await board.group_dead_letters()
             assert asked == ["message.count"]  # nothing has changed
             client.message("/queue/DLQ.a", "y")
-            queues = session.model.tables["queues"].rows
+            queues = board.model.row_sets["queues"].rows
             await drive.until(lambda: queues["DLQ.a"].value("ready") == 2)
-            await session.group_dead_letters()
+            await board.group_dead_letters()
             assert asked == ["message.count"] * 2

@@ -84,7 +84,7 @@ class Driver:
     @property
     def keys(self) -> list[str]:
         """The rows of the table on top."""
-        return self.table.listing.keys
+        return self.table.view_state.keys
 
     def text(self) -> str:
         """What stands on the screen."""

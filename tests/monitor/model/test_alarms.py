@@ -14,23 +14,23 @@ from stompy_monitor.model.alarms import (
     with_thresholds,
 )
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Table
+from stompy_monitor.model.row_set import RowSet
 
 
 class Watched:
     """One kind of rows and its alarms, second by second."""
 
     def __init__(self, kind):
-        self.table = Table(kind)
+        self.row_set = RowSet(kind)
         self.alarms = Alarms(kind)
         self.second = -1
 
     def see(self, row, seconds=1):
         for _ in range(seconds):
             self.second += 1
-            change = self.table.apply(envelope(self.table.kind, self.second, [dict(row)]))
-            self.alarms.update(self.table.rows, change.rows, self.table.up_ms)
-        (found,) = self.table.rows.values()
+            change = self.row_set.apply(envelope(self.row_set.kind, self.second, [dict(row)]))
+            self.alarms.update(self.row_set.rows, change.rows, self.row_set.up_ms)
+        (found,) = self.row_set.rows.values()
         return found.severity, found.reason
 
 
@@ -67,7 +67,7 @@ def levels_of_a_queue(levels, interval_ms=1000):
     for second, ready in enumerate(levels):
         page = envelope("queues", second, [queue("a", ready=ready, in_msgs=second)])
         model.apply({**page, "interval_ms": interval_ms})
-        row = model.tables["queues"].rows["a"]
+        row = model.row_sets["queues"].rows["a"]
         seen.append("growing" in row.reason)
     return seen
 
@@ -96,7 +96,7 @@ def test_what_grows_no_more_is_let_go():
         model.apply(envelope("queues", second, [queue("a", ready=second)]))
     for second in range(150, 280):
         model.apply(envelope("queues", second, [], base=second - 1))  # no word of it any more
-    assert "growing" not in model.tables["queues"].rows["a"].reason
+    assert "growing" not in model.row_sets["queues"].rows["a"].reason
 
 
 def test_dead_letters_are_counted_over_a_minute():
@@ -170,33 +170,33 @@ def test_a_row_that_went_takes_its_case_along():
     watched = Watched("transactions")
     watched.see({"id": "t-1", "age_ms": 40_000}, 2)
     watched.see({"id": "t-2", "age_ms": 1})
-    assert watched.alarms.counts(watched.table.rows) == (0, 0)
-    assert watched.alarms.alarmed(watched.table.rows) == []
+    assert watched.alarms.counts(watched.row_set.rows) == (0, 0)
+    assert watched.alarms.alarmed(watched.row_set.rows) == []
 
 
 def test_an_age_that_grows_while_the_row_stays_as_it_is():
-    table, alarms = Table("queues"), Alarms("queues")
+    row_set, alarms = RowSet("queues"), Alarms("queues")
     first = envelope("queues", 0, [])
     first["data"] = [queue("a", ready=1, oldest_at=first["at"]), queue("b")]
     seen = []
     for second in range(603):
         page = first if second == 0 else envelope("queues", second, [], base=second - 1)
-        alarms.update(table.rows, table.apply(page).rows, table.up_ms)
-        row = table.rows["a"]
+        alarms.update(row_set.rows, row_set.apply(page).rows, row_set.up_ms)
+        row = row_set.rows["a"]
         if not seen or seen[-1][1] != row.severity:
-            seen.append((second, row.severity, row.changed == table.version))
+            seen.append((second, row.severity, row.changed == row_set.version))
     assert seen == [(0, 0, True), (61, WARN, True), (600, CRITICAL, True)]
     assert row.reason == "waits 10m 02s"
-    assert table.rows["b"].severity == 0
+    assert row_set.rows["b"].severity == 0
 
 
 def test_of_very_many_rows_each_has_its_turn():
-    table, alarms = Table("queues"), Alarms("queues")
+    row_set, alarms = RowSet("queues"), Alarms("queues")
     rows = [queue(f"q{number}", bytes=99, max_bytes=100) for number in range(3 * JUDGED_AT_ONCE)]
     for second in range(12):
-        change = table.apply(envelope("queues", second, [dict(row) for row in rows]))
-        alarms.update(table.rows, change.rows, table.up_ms)
-    assert alarms.counts(table.rows) == (0, len(rows))
+        change = row_set.apply(envelope("queues", second, [dict(row) for row in rows]))
+        alarms.update(row_set.rows, change.rows, row_set.up_ms)
+    assert alarms.counts(row_set.rows) == (0, len(rows))
 
 
 def test_other_thresholds():

@@ -26,9 +26,9 @@ def test_another_boot_is_another_broker():
     model.apply(envelope("queues", 0, [queue("a", in_msgs=100)]))
     model.add_event({"type": "queue.created", "at": 1})
     model.apply(envelope("queues", 0, [queue("a", in_msgs=3)], boot="b-2"))
-    assert model.tables["queues"].rows["a"].value("in") is None
-    assert model.tables["queues"].own == "c-1"
-    assert len(model.tables["events"].rows) == 1
+    assert model.row_sets["queues"].rows["a"].value("in") is None
+    assert model.row_sets["queues"].own == "c-1"
+    assert len(model.row_sets["events"].rows) == 1
 
 
 def test_histories_are_filled_where_nothing_changed():
@@ -37,7 +37,7 @@ def test_histories_are_filled_where_nothing_changed():
     for second, rows in enumerate([[["a", 5, 0, 0, 0, 0]], [], [], [["a", 7, 0, 6, 0, 0]]]):
         base = {"base": second - 1} if second else {}
         model.apply(envelope("queues", second, rows, fields=fields, **base))
-    row = model.tables["queues"].rows["a"]
+    row = model.row_sets["queues"].rows["a"]
     assert model.row_values(row, "ready") == [5, 5, 5, 7]
     assert model.row_values(row, "in") == [0, 0, 0, 6]
 
@@ -48,7 +48,7 @@ def test_what_is_looked_at_is_remembered_longer():
     model.watch("a")
     for second in range(1, 200):
         model.apply(envelope("queues", second, [queue("a", ready=second)]))
-    row = model.tables["queues"].rows["a"]
+    row = model.row_sets["queues"].rows["a"]
     assert model.row_values(row, "ready") == list(range(200))
 
 
@@ -64,7 +64,7 @@ def test_events():
         "detail": {"sent": 3},
     }
     model.apply(envelope("event", 1, data))
-    (row,) = model.tables["events"].rows.values()
+    (row,) = model.row_sets["events"].rows.values()
     assert (row.value("who"), row.value("subject")) == ("␛shop", "sent 3")
     assert row.haystack == "connection.closed ␛shop c-1 ␛shop sent 3"
     about = {"client_id": "reporter", "peer": "127.0.0.1:5"}
@@ -76,7 +76,7 @@ def test_events():
     model.apply(envelope("subscriptions", 1, [held]))
     told = model.add_event({"type": "subscription.closed", "connection": "c-3"})
     assert told.value("who") == "127.0.0.1:6"
-    subscription = model.tables["subscriptions"].rows["s-1"]
+    subscription = model.row_sets["subscriptions"].rows["s-1"]
     assert subscription.label == "/queue/a of 127.0.0.1:6"
 
 
@@ -103,7 +103,7 @@ def test_a_command_is_told_in_words():
     assert model.add_event(event).value("subject") == "queue.purge, queue a, purged 3"
     for _ in range(EVENTS):
         model.add_event({"type": "x.y"})
-    assert len(model.tables["events"].rows) == EVENTS
+    assert len(model.row_sets["events"].rows) == EVENTS
 
 
 def test_problems_stand_the_worst_first_after_what_the_broker_says():
@@ -115,10 +115,10 @@ def test_problems_stand_the_worst_first_after_what_the_broker_says():
         young = old + 9 * 60_000
         rows = [queue("a", ready=1, oldest_at=young), queue("b", ready=1, oldest_at=old)]
         model.apply(envelope("queues", second, rows))
-    table = model.problem_table()
-    assert [row.text("name") for row in table.rows.values()] == ["broker", "b", "a"]
-    assert [row.severity for row in table.rows.values()] == [2, 2, 1]
-    assert model.alarms["queues"].counts(model.tables["queues"].rows) == (1, 1)
+    row_set = model.problem_rows()
+    assert [row.text("name") for row in row_set.rows.values()] == ["broker", "b", "a"]
+    assert [row.severity for row in row_set.rows.values()] == [2, 2, 1]
+    assert model.alarms["queues"].counts(model.row_sets["queues"].rows) == (1, 1)
 
 
 def test_alarms_of_one_reason_are_told_together():
@@ -126,19 +126,19 @@ def test_alarms_of_one_reason_are_told_together():
     for second in range(3):
         rows = [queue(f"q{n}", bytes=99, max_bytes=100) for n in range(40)]
         model.apply(envelope("queues", second, [*rows, queue("z", bytes=85, max_bytes=100)]))
-    told = [(row.text("name"), row.text("reason")) for row in model.problem_table().rows.values()]
+    told = [(row.text("name"), row.text("reason")) for row in model.problem_rows().rows.values()]
     assert told == [("40 queues", "99 % full: q0, …"), ("z", "85 % full")]
-    assert model.problem_table() is model.problem_table()
+    assert model.problem_rows() is model.problem_rows()
 
 
 def test_the_broker_is_a_row_with_alarms_of_its_own():
     model = Model()
     for second in range(3):
         model.apply(broker(second, name="dev", fds=90, fds_max=100, loop_lag_ms={"p99": 1500}))
-    (row,) = model.problem_table().rows.values()
+    (row,) = model.problem_rows().rows.values()
     assert (row.text("kind"), row.text("key")) == ("broker", "dev")
     assert row.text("reason") == "its loop is 1500 ms late · 90 % of its descriptors in use"
-    assert model.tables["broker"].rows["dev"].value("loop_lag_ms.p99") == 1500
+    assert model.row_sets["broker"].rows["dev"].value("loop_lag_ms.p99") == 1500
 
 
 def test_a_still_picture():
@@ -149,7 +149,7 @@ def test_a_still_picture():
     model.apply(broker(1, messages_ready=2))
     model.apply(envelope("queues", 1, [queue("a", ready=2)]))
     assert still.broker_number("messages_ready") == 1
-    assert still.tables["queues"].rows["a"].value("ready") == 1
+    assert still.row_sets["queues"].rows["a"].value("ready") == 1
 
 
 def test_kinds_that_are_not_known_change_nothing():

@@ -45,16 +45,18 @@ async def test_it_starts_without_a_broker_loses_one_and_finds_the_next() -> None
                     client.wait_for_receipt(client.message(f"/queue/q{number}", "x", receipt=True))
                 await drive.press("r")
                 await drive.until(lambda number=number: drive.keys == [f"q{number}"])
-                assert drive.app.session.link.phase is Phase.LIVE
-                boot = drive.app.session.model.boot
+                assert drive.app.dashboard.status.phase is Phase.LIVE
+                boot = drive.app.dashboard.model.boot
             await drive.see("lost ")
             await drive.see("as of ")
             assert drive.keys == [f"q{number}"]  # the last picture stays
             assert drive.screen.has_class("lost")
             await drive.press("P")
             await drive.see("there is no connection")
-        assert drive.app.session.model.boot == boot
-        types = [row.text("type") for row in drive.app.session.model.tables["events"].rows.values()]
+        assert drive.app.dashboard.model.boot == boot
+        types = [
+            row.text("type") for row in drive.app.dashboard.model.row_sets["events"].rows.values()
+        ]
         assert types.count("monitor.lost") == 2
         assert types.count("monitor.reconnected") == 1
 
@@ -72,11 +74,11 @@ async def test_a_refused_login_is_asked_for_and_not_tried_again() -> None:
         async with dashboard(broker.url, login="ops", passcode="canary") as drive:
             await drive.until(lambda: isinstance(drive.screen, LoginDialog))
             await drive.see("The broker refused the login")
-            assert drive.app.session.link.attempt == 1
+            assert drive.app.dashboard.status.attempt == 1
             assert "canary" not in drive.text()
             await drive.type("wonder")
             await drive.press("enter")
-            await drive.until(lambda: drive.app.session.link.phase is Phase.LIVE)
+            await drive.until(lambda: drive.app.dashboard.status.phase is Phase.LIVE)
             await drive.see("ops (monitor)")
 
 
@@ -112,7 +114,7 @@ async def test_a_command_whose_answer_does_not_come() -> None:
     with ScriptedServer(silent) as server:
         model = Model()
         async with connected(Target(server.url), model, 1000) as feed:
-            while feed.link.phase is not Phase.LIVE:  # noqa: ASYNC110 -- nothing tells of it
+            while feed.status.phase is not Phase.LIVE:  # noqa: ASYNC110 -- nothing tells of it
                 await asyncio.sleep(0)
             with pytest.raises(OutcomeUnknown, match="connection ended"):
                 await feed.ask(Request("queue.purge", {"queue": "x"}))
@@ -123,13 +125,13 @@ async def test_a_gap_is_mended_by_subscribing_anew() -> None:
     with running() as broker:
         model = Model()
         async with connected(Target(broker.url), model, 250) as feed:
-            while not model.tables["queues"].complete:
+            while not model.row_sets["queues"].complete:
                 await feed.arrived.wait()
                 feed.arrived.clear()
-            model.tables["queues"].seq = -5  # as if messages had been lost
+            model.row_sets["queues"].seq = -5  # as if messages had been lost
             with stompy.connect(broker.url) as client:
                 client.wait_for_receipt(client.message("/queue/new", "x", receipt=True))
-            while "new" not in model.tables["queues"].rows:
+            while "new" not in model.row_sets["queues"].rows:
                 await feed.arrived.wait()
                 feed.arrived.clear()
         assert model.gaps >= 1
@@ -146,4 +148,4 @@ async def test_a_gap_is_mended_by_subscribing_anew() -> None:
 def test_secrets_are_not_shown(url: str, shown: str) -> None:
     assert without_secret(url) == shown
     assert "secret" not in repr(Target(url, passcode="secret")).replace(url, "")
-    assert Feed(Target(url), Model()).link.url == shown
+    assert Feed(Target(url), Model()).status.url == shown

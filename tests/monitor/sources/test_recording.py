@@ -34,7 +34,7 @@ def record(path, seconds, **options):
 
 
 def ready(model):
-    return {key: row.value("ready") for key, row in model.tables["queues"].rows.items()}
+    return {key: row.value("ready") for key, row in model.row_sets["queues"].rows.items()}
 
 
 def test_what_went_in_comes_out(tmp_path):
@@ -52,7 +52,7 @@ def test_what_went_in_comes_out(tmp_path):
     assert ready(model) == {"a": 1, "b": 2}
     replay.seek(START + 2000)
     assert ready(model) == {"a": 5, "c": 7}
-    assert len(model.tables["events"].rows) == 3
+    assert len(model.row_sets["events"].rows) == 3
     replay.step(-1)
     assert ready(model) == {"a": 5, "b": 2}
     assert not replay.playing
@@ -74,7 +74,7 @@ def test_it_begins_with_the_first_snapshot_not_with_an_event_of_before(tmp_path)
     replay = Replay(recording, model)
     assert (recording.begin, replay.position) == (START, START)
     assert ready(model) == {"a": 1}
-    assert len(model.tables["events"].rows) == 2
+    assert len(model.row_sets["events"].rows) == 2
     only = record(tmp_path / "e", [[old]])
     assert only.begin == only.end == START - 60_000
 
@@ -104,7 +104,7 @@ def test_reading_begins_at_key_frames(tmp_path):
     Replay(recording, part, at=recording.end)
     assert ready(part) == ready(whole)
     # It did not begin at the beginning: the first events are not there.
-    assert len(part.tables["events"].rows) < len(whole.tables["events"].rows)
+    assert len(part.row_sets["events"].rows) < len(whole.row_sets["events"].rows)
 
 
 def test_a_file_that_was_cut_off_plays_up_to_the_cut(tmp_path):

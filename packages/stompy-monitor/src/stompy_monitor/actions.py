@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from stompy.admin import Request, Role
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 
 TYPE_ABOVE = 1000
 """Destroying more messages than that is confirmed by typing."""
@@ -87,7 +87,7 @@ class Action:
 
     def request(self, row: Row, text: str, *, dry_run: bool = False, up_to: str = "") -> Request:
         """The command for one row; ``up_to`` is the last message that was seen."""
-        name, arguments = self.command[row.table.kind]
+        name, arguments = self.command[row.kind]
         args = {key: value for key, value in arguments(row, text).items() if value != ""}
         if up_to and "ids" not in args:
             args["up_to"] = up_to
@@ -121,10 +121,10 @@ def _dead(row: Row, _: str) -> dict[str, object]:
 
 def _selection(row: Row) -> dict[str, object]:
     """Which messages of the queue are meant: one, a group of dead letters, or all."""
-    if row.table.kind == "messages":
+    if row.kind == "messages":
         return {"ids": [row.told("message_id")]}
     headers = row.told("headers")
-    return {"headers": headers} if row.table.kind == "dead" and headers else {}
+    return {"headers": headers} if row.kind == "dead" and headers else {}
 
 
 def _gone(row: Row, _: str) -> dict[str, object]:
@@ -243,7 +243,7 @@ def tier(action: Action, rows: Sequence[Row], count: int | None) -> Tier:
         return Tier.AT_ONCE
     if len(rows) > 1:
         return Tier.TYPE
-    kind = rows[0].table.kind
+    kind = rows[0].kind
     many = count is not None and count > TYPE_ABOVE
     whole_queue = action is DELETE and kind in ("queues", "durable") and bool(count)
     return Tier.TYPE if action.destroys and (many or whole_queue) else Tier.ASK
@@ -251,7 +251,7 @@ def tier(action: Action, rows: Sequence[Row], count: int | None) -> Tier:
 
 def name_of(row: Row) -> str:
     """A row as people call it."""
-    kind = row.table.kind
+    kind = row.kind
     if kind in ("queues", "messages"):
         return row.text("name") or row.text("message_id")
     if kind == "dead":
@@ -273,15 +273,15 @@ def to_type(rows: Sequence[Row]) -> str:
 
 def title(action: Action, rows: Sequence[Row]) -> str:
     """The heading of the dialog."""
-    verb = "Abort" if action is CLOSE and rows[0].table.kind == "transactions" else action.verb
+    verb = "Abort" if action is CLOSE and rows[0].kind == "transactions" else action.verb
     if len(rows) == 1:
-        return f"{verb} {_NOUNS[rows[0].table.kind]} {name_of(rows[0])}"
-    return f"{verb} {len(rows)} {_NOUNS[rows[0].table.kind]}s"
+        return f"{verb} {_NOUNS[rows[0].kind]} {name_of(rows[0])}"
+    return f"{verb} {len(rows)} {_NOUNS[rows[0].kind]}s"
 
 
 def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
     """What would happen, in words."""
-    kind = rows[0].table.kind
+    kind = rows[0].kind
     here = "" if len(rows) == 1 else f" in {len(rows)} {_NOUNS[kind]}s"
     messages = "1 message" if count == 1 else f"{count:,} messages" if count is not None else "all"
     unacked = sum(int(row.number("unacked")) for row in rows)
@@ -314,20 +314,20 @@ def past(action: Action, rows: Sequence[Row]) -> str:
         DELETE.name: "deleted",
         MOVE.name: "moved",
         RETRY.name: "retried",
-        CLOSE.name: "aborted" if rows[0].table.kind == "transactions" else "closed",
+        CLOSE.name: "aborted" if rows[0].kind == "transactions" else "closed",
     }[action.name]
 
 
 def subject(rows: Sequence[Row]) -> str:
     """The rows as people call them."""
-    return name_of(rows[0]) if len(rows) == 1 else f"{len(rows)} {_NOUNS[rows[0].table.kind]}s"
+    return name_of(rows[0]) if len(rows) == 1 else f"{len(rows)} {_NOUNS[rows[0].kind]}s"
 
 
 def outcome(action: Action, rows: Sequence[Row], result: Mapping[str, object]) -> str:
     """What has happened, in words."""
     done, what = past(action, rows), subject(rows)
     number = matched(result)
-    whole = action is DELETE and rows[0].table.kind in ("queues", "durable")
+    whole = action is DELETE and rows[0].kind in ("queues", "durable")
     counted = action.name in (PURGE.name, DELETE.name, MOVE.name, RETRY.name) and not whole
     if number == 0 and counted:
         return f"{what}: {done} none: what was seen is not there any more"

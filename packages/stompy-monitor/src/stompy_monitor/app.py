@@ -20,11 +20,11 @@ from textual.screen import Screen
 
 from stompy_monitor import themes
 from stompy_monitor.actions import ACTIONS, QUEUE, queue_of
-from stompy_monitor.dashboard import DEFAULT, Options, Session
+from stompy_monitor.dashboard import DEFAULT, Dashboard, Options
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.filter import Compare, Expression, ExpressionError, parse
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ChoiceDialog, ConfirmDialog, LoginDialog, TextDialog
@@ -35,7 +35,7 @@ from stompy_monitor.screens.palette import RowsProvider
 from stompy_monitor.screens.table import TableScreen
 from stompy_monitor.sources.base import Phase, Source
 from stompy_monitor.sources.replay import Replay
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables import definitions
 from stompy_monitor.tables.definitions import View
 from stompy_monitor.tables.vocabulary import names_of
 from stompy_monitor.widgets.bars import Tabs
@@ -67,7 +67,7 @@ class MonitorApp(App[int]):
             Binding(
                 view.key, f"view('{view.name}')", view.name.capitalize(), id=f"view.{view.name}"
             )
-            for view in views.TABLES
+            for view in definitions.TABLES
             if view.key
         ),
         Binding("colon", "command", "Go by name", id="go.command"),
@@ -97,14 +97,14 @@ class MonitorApp(App[int]):
     ) -> None:
         super().__init__()
         self.options = options
-        self.session = Session(
+        self.dashboard = Dashboard(
             model,
             source,
             options,
             clock or (lambda: asyncio.get_running_loop().time()),
             wall or (lambda: time.time() * 1000),
         )
-        self.session.navigator = self
+        self.dashboard.navigator = self
         self._paused = clock is not None
         self._asked_for_login = False
         self._bell_rung_at = 0
@@ -134,13 +134,13 @@ class MonitorApp(App[int]):
 
     def _install(self) -> None:
         """Each view is a mode: it has a stack of screens of its own, as it was left."""
-        self.add_mode("overview", lambda: OverviewScreen(self.session))
-        for view in views.TABLES:
+        self.add_mode("overview", lambda: OverviewScreen(self.dashboard))
+        for view in definitions.TABLES:
             self.add_mode(view.name, self._maker(view))
 
     def _maker(self, view: View) -> Callable[[], Screen[None]]:
         def make() -> Screen[None]:
-            screen = TableScreen(self.session, view)
+            screen = TableScreen(self.dashboard, view)
             columns = self.options.columns_of.get(view.name)
             screen.first_columns = frozenset(columns) if columns else None
             if view.name == self.options.view:
@@ -153,16 +153,16 @@ class MonitorApp(App[int]):
         """The filter, order and columns of the command line are for the first view."""
         options, view = self.options, screen.view
         if options.filter:
-            screen.listing.filter_by(parse(options.filter, names_of(view)), options.filter)
+            screen.view_state.filter_by(parse(options.filter, names_of(view)), options.filter)
         if options.sort:
             column = view.column(options.sort.removeprefix("-"))
-            screen.listing.sort(column, options.sort.startswith("-"))
+            screen.view_state.sort(column, options.sort.startswith("-"))
         if options.columns:
             screen.first_columns = frozenset(options.columns)
 
     @work(group="source", exit_on_error=True)
     async def _run_source(self) -> None:
-        await self.session.source.run()
+        await self.dashboard.source.run()
 
     def tick(self) -> None:
         """Paint what has changed: the clock of the program."""
@@ -171,12 +171,12 @@ class MonitorApp(App[int]):
             # loses its terminal is sent this signal.
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGHUP)
-        self.session.keep_dead_letters()
+        self.dashboard.keep_dead_letters()
         # The one below a dialog goes on, too: its header says how old the picture is.
         below = next((s for s in reversed(self.screen_stack) if isinstance(s, MonitorScreen)), None)
         if below is not None:
             below.tick()
-        phase = self.session.link.phase
+        phase = self.dashboard.status.phase
         if phase is Phase.REFUSED and not self._asked_for_login:
             self._asked_for_login = True
             self._ask_for_login()
@@ -185,24 +185,24 @@ class MonitorApp(App[int]):
         self._ring()
 
     def _ring(self) -> None:
-        critical = self.session.model.criticals() if self.options.bell else 0
+        critical = self.dashboard.model.criticals() if self.options.bell else 0
         if critical > self._bell_rung_at:
             self.bell()
         self._bell_rung_at = critical
 
     @work(group="login")
     async def _ask_for_login(self) -> None:
-        link = self.session.link
-        answer = await self.push_screen_wait(LoginDialog(link.words, link.user))
+        status = self.dashboard.status
+        answer = await self.push_screen_wait(LoginDialog(status.words, status.user))
         if answer is not None:
-            self.session.source.log_in(*answer)
+            self.dashboard.source.log_in(*answer)
             self._asked_for_login = False
 
     @work(group="dead", exclusive=True)
     async def _group_dead_letters(self) -> None:
         # Only for who looks at them: the broker has to count.
-        if self.session.link.phase is Phase.LIVE and self.current_mode == "dead":
-            await self.session.group_dead_letters()
+        if self.dashboard.status.phase is Phase.LIVE and self.current_mode == "dead":
+            await self.dashboard.group_dead_letters()
 
     # -- where to --------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class MonitorApp(App[int]):
 
     def action_broker(self) -> None:
         """The broker itself in full."""
-        names = self.session.picture.tables["broker"].rows
+        names = self.dashboard.picture.row_sets["broker"].rows
         if names:
             self.inspect("broker", next(iter(names)))
         else:
@@ -240,14 +240,14 @@ class MonitorApp(App[int]):
         if word in ("q", "quit", "exit"):
             self.exit(0)
             return
-        names = ["overview", "broker", *views.BY_NAME]
+        names = ["overview", "broker", *definitions.BY_NAME]
         name = next((name for name in names if word and name.startswith(word)), None)
         if name is None:
             self.notify(
                 f"there is no view “{word}”: {', '.join(names)}", severity="warning", markup=False
             )
             return
-        view = views.BY_NAME.get(name)
+        view = definitions.BY_NAME.get(name)
         try:
             expression = parse(rest, None if view is None else names_of(view))
         except ExpressionError as error:
@@ -262,23 +262,23 @@ class MonitorApp(App[int]):
 
     def _filter_here(self, expression: Expression, typed: str) -> None:
         if isinstance(self.screen, TableScreen):
-            self.screen.listing.filter_by(expression, typed)
+            self.screen.view_state.filter_by(expression, typed)
             self.screen.tick()
 
     def inspect(self, kind: str, key: str) -> None:
         """Show one row in full."""
         row = (
-            self.session.picture.tables[kind].rows.get(key)
-            if kind in self.session.picture.tables
+            self.dashboard.picture.row_sets[kind].rows.get(key)
+            if kind in self.dashboard.picture.row_sets
             else None
         )
         here = self.screen
         if row is not None and isinstance(here, MonitorScreen):
-            view = next((view for view in views.TABLES if view.kind == kind), None)
+            view = next((view for view in definitions.TABLES if view.kind == kind), None)
             title = "Broker" if view is None else view.title
             here_already = view is not None and here.tab == view.name
             path = (*here.path, row.label if here_already else f"{title}: {row.label}")
-            self.push_screen(DetailScreen(self.session, kind, key, here.tab, path))
+            self.push_screen(DetailScreen(self.dashboard, kind, key, here.tab, path))
 
     def browse(self, queue: str, headers: Mapping[str, object]) -> None:
         """Show the messages of a queue, or some of them."""
@@ -286,12 +286,12 @@ class MonitorApp(App[int]):
         if isinstance(here, MonitorScreen):
             name = safe(queue.removeprefix(QUEUE))
             path = here.path if here.path[-1] == name else (*here.path, name)
-            screen = MessagesScreen(self.session, queue, headers, here.tab, (*path, "messages"))
+            screen = MessagesScreen(self.dashboard, queue, headers, here.tab, (*path, "messages"))
             self.push_screen(screen)
 
     def jump(self, to: str, kind: str, key: str) -> None:
         """Show what belongs to a row."""
-        row = self.session.picture.tables[kind].rows.get(key)
+        row = self.dashboard.picture.row_sets[kind].rows.get(key)
         here = self.screen
         if row is None or not isinstance(here, MonitorScreen):
             return
@@ -302,21 +302,21 @@ class MonitorApp(App[int]):
         elif to == "d":
             self.inspect("queues", str(row.told("dlq")))
         elif to in ("s", "t"):
-            view = views.SUBSCRIPTIONS if to == "s" else views.TRANSACTIONS
+            view = definitions.SUBSCRIPTIONS if to == "s" else definitions.TRANSACTIONS
             field, value = _belonging(row)
             scope = Compare(field, "=", value).matches
             path = (*here.path, row.text("name") or row.key, view.title)
-            self.push_screen(TableScreen(self.session, view, path, scope))
+            self.push_screen(TableScreen(self.dashboard, view, path, scope))
 
     # -- time ------------------------------------------------------------------------------------
 
     def action_freeze(self) -> None:
         """Let the picture stand still, or go on."""
-        self.session.freeze()
+        self.dashboard.freeze()
         self.tick()
 
     def _replay(self) -> Replay | None:
-        source = self.session.source
+        source = self.dashboard.source
         if isinstance(source, Replay):
             return source
         return None
@@ -324,7 +324,7 @@ class MonitorApp(App[int]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only a recording can be wound: elsewhere these keys are not offered."""
         if action in ("step", "speed"):
-            return isinstance(self.session.source, Replay)
+            return isinstance(self.dashboard.source, Replay)
         return True
 
     def action_step(self, seconds: int) -> None:
@@ -336,10 +336,10 @@ class MonitorApp(App[int]):
 
     def action_present(self) -> None:
         """To the end of a recording; or let a frozen picture go on."""
-        if isinstance(self.session.source, Replay):
-            self.session.source.seek(self.session.source.recording.end)
-        elif self.session.frozen_at is not None:
-            self.session.freeze()
+        if isinstance(self.dashboard.source, Replay):
+            self.dashboard.source.seek(self.dashboard.source.recording.end)
+        elif self.dashboard.frozen_at is not None:
+            self.dashboard.freeze()
         self.tick()
 
     def action_speed(self, steps: int) -> None:
@@ -350,10 +350,10 @@ class MonitorApp(App[int]):
 
     def action_retry(self) -> None:
         """Connect now, or play on; with another login, where this one was refused."""
-        if self.session.link.phase is Phase.REFUSED:
+        if self.dashboard.status.phase is Phase.REFUSED:
             self._ask_for_login()
         else:
-            self.session.source.retry_now()
+            self.dashboard.source.retry_now()
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -380,7 +380,7 @@ class MonitorApp(App[int]):
         screen = self.screen
         if isinstance(screen, MonitorScreen):
             title = f"stompy-monitor · {' › '.join(screen.path)}"
-            kinds = {row.table.kind for row in screen.rows_to_act_on()}
+            kinds = {row.kind for row in screen.rows_to_act_on()}
             idle = {f"act.{a.name}" for a in ACTIONS if not any(map(a.applies_to, kinds))}
             self.push_screen(TextDialog(help_page(screen, title, idle)))
 
@@ -392,7 +392,7 @@ class MonitorApp(App[int]):
         """What the palette offers: the views, and what can be done here."""
         yield SystemCommand("Overview", "all at one look", lambda: self.action_view("overview"))
         yield SystemCommand("Broker", "memory, disk, listeners", self.action_broker)
-        for view in views.TABLES:
+        for view in definitions.TABLES:
             name = view.name
             yield SystemCommand(
                 name.capitalize(), f"open the view {name}", lambda name=name: self.action_view(name)
@@ -484,9 +484,9 @@ def write_rows(name: str, view: View, rows: list[Row]) -> None:
 
 def _belonging(row: Row) -> tuple[str, str]:
     """The field by which rows of other tables name this one, and what it says."""
-    if row.table.kind == "connections":
+    if row.kind == "connections":
         return "connection", row.text("id")
-    if row.table.kind == "durable":
+    if row.kind == "durable":
         return "durable_name", row.text("name")
     return "destination", row.text("destination") or f"/topic/{row.text('name')}"
 

@@ -35,7 +35,7 @@ from stompy_monitor.sources.base import Target
 from stompy_monitor.sources.feed import Feed
 from stompy_monitor.sources.recording import NoRecording, Recording
 from stompy_monitor.sources.replay import Replay
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables import definitions
 from stompy_monitor.tables.columns import Column
 from stompy_monitor.tables.definitions import View
 from stompy_monitor.tables.vocabulary import names_of
@@ -182,7 +182,7 @@ def _configure(
 )
 @click.option(
     "--view",
-    type=click.Choice(("overview", *views.BY_NAME)),
+    type=click.Choice(("overview", *definitions.BY_NAME)),
     default=None,
     help="The view to begin with.",
 )
@@ -422,7 +422,7 @@ def _check_look(look: dict[str, object]) -> None:
     columns: Mapping[str, tuple[str, ...]] = look["columns_of"]  # type: ignore[assignment]
     for name, chosen in columns.items():
         for column in chosen:
-            _column(views.BY_NAME[name], column, f"columns.{name}")
+            _column(definitions.BY_NAME[name], column, f"columns.{name}")
 
 
 def _with_report(wish: Wish, look: dict[str, object], context: click.Context) -> Wish:
@@ -437,8 +437,8 @@ def _with_report(wish: Wish, look: dict[str, object], context: click.Context) ->
     screen = not wish.needs_no_screen
     kinds = () if screen else report.kinds
     (kind,) = kinds if len(kinds) == 1 else ("",)
-    by_kind = next((view for view in views.TABLES if view.kind == kind), None)
-    view = by_kind or views.BY_NAME.get(str(look["view"]))
+    by_kind = next((view for view in definitions.TABLES if view.kind == kind), None)
+    view = by_kind or definitions.BY_NAME.get(str(look["view"]))
     sort, names = str(look["sort"]), look["columns"]
     asked = [name for name in ("filter", "sort", "columns") if look[name]]
     said = [name for name in asked if _said(context, "expression" if name == "filter" else name)]

@@ -16,7 +16,7 @@ from stompy_monitor.model.filter import (
     parse,
 )
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 from stompy_monitor.tables.vocabulary import KINDS, condition_names
 
 
@@ -57,7 +57,7 @@ class Condition:
         if self.kind == "broker":
             holds = self.expression.matches(_BrokerSubject(model))
             return [model.name or "broker"] if holds else []
-        rows = model.tables[self.kind].rows.values()
+        rows = model.row_sets[self.kind].rows.values()
         return [_label(row) for row in rows if not row.own and self.expression.matches(row)]
 
 

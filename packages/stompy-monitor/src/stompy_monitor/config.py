@@ -20,7 +20,7 @@ from click.core import ParameterSource
 
 from stompy_monitor.model.alarms import RULES, Rule, with_thresholds
 from stompy_monitor.model.filter import COUNTS, TIMES, number
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables import definitions
 
 KEPT = frozenset(
     (
@@ -136,8 +136,8 @@ _TABLES = ("alarm", "columns", "keys", "profile")
 
 def _columns(told: Mapping[str, object], name: str) -> tuple[str, ...]:
     """The columns of one view."""
-    if name not in views.BY_NAME:
-        raise ValueError(f"columns.{name}: there is no such view: {', '.join(views.BY_NAME)}")
+    if name not in definitions.BY_NAME:
+        raise ValueError(f"columns.{name}: there is no such view: {', '.join(definitions.BY_NAME)}")
     found = _table(told, "columns")[name]
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise ValueError(f"columns.{name}: a list of names is wanted, not {found!r}")

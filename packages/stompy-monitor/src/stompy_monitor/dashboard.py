@@ -10,8 +10,8 @@ from stompy.admin import CommandError, Request, Role
 from stompy_monitor import formats
 from stompy_monitor.actions import Action
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row
-from stompy_monitor.sources.base import Link, OutcomeUnknown, Phase, Source
+from stompy_monitor.model.row_set import Row
+from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase, Source
 from stompy_monitor.sources.replay import Replay
 from stompy_monitor.tables.definitions import View
 
@@ -86,7 +86,7 @@ class Navigator(Protocol):
         """Ask for a file and write the rows to it."""
 
 
-class Session:
+class Dashboard:
     """One run of the dashboard.
 
     Args:
@@ -126,9 +126,9 @@ class Session:
         self._dead_seen: object = None
 
     @property
-    def link(self) -> Link:
+    def status(self) -> ConnectionStatus:
         """The connection."""
-        return self.source.link
+        return self.source.status
 
     def freeze(self) -> None:
         """Let the picture stand still, or go on."""
@@ -157,28 +157,28 @@ class Session:
     @property
     def rates_known(self) -> bool:
         """Whether the last rates are still true enough to show."""
-        link = self.link
-        if link.phase is Phase.LIVE and link.latest_at is not None:
-            return (self.clock() - link.latest_at) * 1000 <= 3 * self.model.interval_ms
-        return link.phase is Phase.REPLAY
+        status = self.status
+        if status.phase is Phase.LIVE and status.latest_at is not None:
+            return (self.clock() - status.latest_at) * 1000 <= 3 * self.model.interval_ms
+        return status.phase is Phase.REPLAY
 
     def refusal(self, action: Action, kind: str) -> str:
         """Why an action cannot be done now; empty when it can."""
-        link = self.link
-        if link.phase is Phase.REPLAY:
+        status = self.status
+        if status.phase is Phase.REPLAY:
             return "this is a recording"
         if self.options.read_only:
             return "--read-only is on"
-        if link.phase is not Phase.LIVE:
+        if status.phase is not Phase.LIVE:
             return "there is no connection"
         needed = action.role(kind)
-        if not link.role.includes(needed):
-            return f"the role {needed} is needed; {link.user or 'anonymous'} has {link.role}"
+        if not status.role.includes(needed):
+            return f"the role {needed} is needed; {status.user or 'anonymous'} has {status.role}"
         return ""
 
     def may_see_bodies(self) -> bool:
         """Whether the broker shows us bodies of messages."""
-        return self.link.role.includes(Role.OPERATOR)
+        return self.status.role.includes(Role.OPERATOR)
 
     async def command(
         self,
@@ -198,7 +198,7 @@ class Session:
 
     async def group_dead_letters(self) -> None:
         """Ask of each dead-letter queue that is another one how many died where and why."""
-        queues = [row for row in self.model.tables["queues"].rows.values() if row.value("dlq_of")]
+        queues = [row for row in self.model.row_sets["queues"].rows.values() if row.value("dlq_of")]
         asked = self._dead_asked
         found = {row.key: self._dead[row.key] for row in queues if row.key in self._dead}
         for queue in queues:
@@ -220,7 +220,7 @@ class Session:
 
     def keep_dead_letters(self) -> None:
         """Renew the rows of dead letters when the queues are others."""
-        stamp = (self.picture, self.picture.tables["queues"].version, self._dead)
+        stamp = (self.picture, self.picture.row_sets["queues"].version, self._dead)
         if stamp != self._dead_seen:
             self._dead_seen = stamp
             self._put_dead_letters(self.picture)
@@ -228,7 +228,7 @@ class Session:
     def _put_dead_letters(self, model: Model) -> None:
         """Grouped where the broker has told, else by queue."""
         rows: list[list[object]] = []
-        queues = model.tables["queues"]
+        queues = model.row_sets["queues"]
         where = queues.index.get("dlq_of")
         dead = [row for row in queues.rows.values() if where is not None and row.values[where]]
         for row in dead:
@@ -238,10 +238,10 @@ class Session:
             whole += [row.value("bytes"), row.value("oldest_at"), None, {}]
             grouped = self._dead.get(row.key)
             rows += [list(group) for group in grouped] if grouped else [whole]
-        table = model.tables["dead"]
+        row_set = model.row_sets["dead"]
         at = queues.at
-        head = {"kind": "dead", "seq": table.seq + 1, "at": at, "fields": list(DEAD_FIELDS)}
-        table.apply({**head, "data": rows})
+        head = {"kind": "dead", "seq": row_set.seq + 1, "at": at, "fields": list(DEAD_FIELDS)}
+        row_set.apply({**head, "data": rows})
 
 
 def _group(queue: str, told: Mapping[str, object]) -> list[object]:

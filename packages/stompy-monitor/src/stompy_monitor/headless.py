@@ -90,15 +90,15 @@ async def arrival(feed: Feed, until: float) -> None:
     try:
         await asyncio.wait_for(feed.arrived.wait(), max(0.0, left))
     except TimeoutError:
-        if feed.link.phase is Phase.LIVE:
+        if feed.status.phase is Phase.LIVE:
             raise Failure(Exit.UNREACHABLE, "the broker did not report in time") from None
-        raise Failure(Exit.UNREACHABLE, feed.link.words or "no connection in time") from None
+        raise Failure(Exit.UNREACHABLE, feed.status.words or "no connection in time") from None
     feed.arrived.clear()
-    link = feed.link
-    if link.phase in _ENDS:
-        raise Failure(_ENDS[link.phase], link.words)
-    if link.phase is Phase.CONNECTING and link.words:
-        raise Failure(Exit.UNREACHABLE, link.words)
+    status = feed.status
+    if status.phase in _ENDS:
+        raise Failure(_ENDS[status.phase], status.words)
+    if status.phase is Phase.CONNECTING and status.words:
+        raise Failure(Exit.UNREACHABLE, status.words)
 
 
 async def first_set(feed: Feed, model: Model, seconds: float) -> None:
@@ -111,7 +111,7 @@ async def first_set(feed: Feed, model: Model, seconds: float) -> None:
     until = loop.time() + seconds
     patient = loop.time() + min(_SAME_TICK_SECONDS, seconds)
     while not complete(model):
-        here = bool(model.broker) and all(model.tables[kind].complete for kind in KINDS)
+        here = bool(model.broker) and all(model.row_sets[kind].complete for kind in KINDS)
         if here and loop.time() > patient:
             return
         await arrival(feed, until)
@@ -155,11 +155,11 @@ def replace_what_cannot_be_shown() -> None:
 
 async def _second_set(feed: Feed, model: Model, seconds: float) -> None:
     until = asyncio.get_running_loop().time() + seconds
-    tables = [model.tables[kind] for kind in KINDS]
-    first = {table.kind: table.up_ms or 0 for table in tables}
+    row_sets = [model.row_sets[kind] for kind in KINDS]
+    first = {row_set.kind: row_set.up_ms or 0 for row_set in row_sets}
     while not (
         complete(model)
-        and all((table.up_ms or 0) - first[table.kind] >= _APART_MS for table in tables)
+        and all((row_set.up_ms or 0) - first[row_set.kind] >= _APART_MS for row_set in row_sets)
     ):
         await arrival(feed, until)
 
@@ -248,18 +248,20 @@ async def record(target: Target, path: Path, interval_ms: int, max_bytes: int) -
         OSError: the file cannot be written.
     """
     model = Model()
-    recorder = Recorder(path, {"url": Feed(target, model).link.url}, max_bytes)
+    recorder = Recorder(path, {"url": Feed(target, model).status.url}, max_bytes)
     try:
         async with connected(target, model, interval_ms, recorder.add) as feed:
             said = None
             while True:
                 await feed.arrived.wait()
                 feed.arrived.clear()
-                link = feed.link
-                if link.phase in _ENDS and link.phase is not Phase.LOST:
-                    raise Failure(_ENDS[link.phase], link.words)
-                if link.phase != said:
-                    said = link.phase
-                    say(f"{link.phase}, recording to {path}" if not link.words else link.words)
+                status = feed.status
+                if status.phase in _ENDS and status.phase is not Phase.LOST:
+                    raise Failure(_ENDS[status.phase], status.words)
+                if status.phase != said:
+                    said = status.phase
+                    say(
+                        f"{status.phase}, recording to {path}" if not status.words else status.words
+                    )
     finally:
         recorder.close()

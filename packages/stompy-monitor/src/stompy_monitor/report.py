@@ -16,18 +16,18 @@ from stompy_monitor import formats
 from stompy_monitor.model.alarms import WORDS
 from stompy_monitor.model.filter import Everything, Expression
 from stompy_monitor.model.model import KINDS, Model
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 from stompy_monitor.sources.feed import as_snapshot
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables import definitions
 from stompy_monitor.tables.columns import Column
 from stompy_monitor.tables.definitions import View
-from stompy_monitor.tables.view_state import Listing
+from stompy_monitor.tables.view_state import ViewState
 
 _PROPORTION = 120
 _WIDEST = 60
 """A longer cell does not push the others of its column away."""
 
-_BY_KIND = {view.kind: view for view in views.TABLES}
+_BY_KIND = {view.kind: view for view in definitions.TABLES}
 
 
 class Form(StrEnum):
@@ -66,14 +66,16 @@ class Report:
 
     def rows(self, model: Model, kind: str) -> list[Row]:
         """The rows of a kind, in their order."""
-        table = model.tables[kind]
+        row_set = model.row_sets[kind]
         if self.sort is None:
-            found = [row for row in table.rows.values() if not row.own and self.filter.matches(row)]
+            found = [
+                row for row in row_set.rows.values() if not row.own and self.filter.matches(row)
+            ]
             return sorted(found, key=lambda row: in_order_of_numbers(row.key))
-        listing = Listing(_BY_KIND[kind], filter=self.filter)
-        listing.sort(self.sort, self.descending)
-        listing.refresh(table, 0.0)
-        return [table.rows[key] for key in listing.keys]
+        view_state = ViewState(_BY_KIND[kind], filter=self.filter)
+        view_state.sort(self.sort, self.descending)
+        view_state.refresh(row_set, 0.0)
+        return [row_set.rows[key] for key in view_state.keys]
 
     def _json(self, model: Model) -> str:
         snapshot: Mapping[str, object] = as_snapshot(model)
@@ -95,7 +97,7 @@ class Report:
 
     def _csv(self, model: Model) -> str:
         (kind,) = self.kinds
-        names = [column.name for column in self.columns] or model.tables[kind].fields
+        names = [column.name for column in self.columns] or model.row_sets[kind].fields
         target = io.StringIO()
         writer = csv.writer(target, lineterminator="\n")
         writer.writerow(names)
@@ -108,7 +110,7 @@ class Report:
             parts.append(_broker_text(model))
         if not self.kinds:
             parts += _alarms_text(model)
-        for view in views.TABLES:
+        for view in definitions.TABLES:
             shown = view.kind in self.kinds if self.kinds else view.kind in KINDS
             rows = self.rows(model, view.kind) if shown else []
             if shown and (self.kinds or rows):
@@ -142,13 +144,13 @@ def _broker_text(model: Model) -> str:
         ("in", f"{formats.rate(rate['in'])}/s"),
         ("out", f"{formats.rate(rate['out'])}/s"),
         ("ack", f"{formats.rate(rate['ack'])}/s"),
-        ("alarms", formats.number(len(model.problem_table().rows)) if model.broker else "?"),
+        ("alarms", formats.number(len(model.problem_rows().rows)) if model.broker else "?"),
     )
     return "\n".join(f"{label:<14}{value}" for label, value in facts)
 
 
 def _alarms_text(model: Model) -> list[str]:
-    problems = model.problem_table().rows.values()
+    problems = model.problem_rows().rows.values()
     lines = [[row.text("name"), WORDS[row.severity], row.text("reason")] for row in problems]
     return [_aligned("ALARMS", ["NAME", "LEVEL", "WHY"], lines)] if lines else []
 

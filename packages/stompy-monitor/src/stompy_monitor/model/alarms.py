@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from stompy_monitor import formats
 from stompy_monitor.model.history import grows_steadily
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 
 T = TypeVar("T")
 
@@ -93,13 +93,13 @@ def _dead_letters(row: Row) -> float:
 def _growing(row: Row) -> float:
     if row.history is None or row.value("dlq_of") or not row.number("ready"):
         return 0
-    row.history.fill(row.table.version)
+    row.history.fill(row.row_set.version)
     return grows_steadily(row.history.latest(0, samples_of(row, _MINUTE)))
 
 
 def samples_of(row: Row, ms: float) -> int:
     """How many samples of a history there are in so many milliseconds."""
-    return max(1, round(ms / row.table.interval_ms))
+    return max(1, round(ms / row.row_set.interval_ms))
 
 
 _LIMITS = (
@@ -376,8 +376,8 @@ class Alarms:
         if count is None:
             # What came before somebody looked is counted where it is sure to be of this minute.
             created = row.value("created_at")
-            young = isinstance(created, int) and row.table.at - created < _MINUTE
-            begun = now_ms - (row.table.at - created) if young else now_ms  # type: ignore[operator]
+            young = isinstance(created, int) and row.row_set.at - created < _MINUTE
+            begun = now_ms - (row.row_set.at - created) if young else now_ms  # type: ignore[operator]
             count = counts[number] = _Count(begun, 0 if young else value)
         return count
 
@@ -385,7 +385,7 @@ class Alarms:
 def _began(rule: Rule, row: Row, now_ms: float) -> float:
     """Since when a case has been open, on the clock of the broker's running time."""
     since = rule.since(row) if rule.since is not None else None
-    return now_ms if since is None else min(now_ms, now_ms - (row.table.at - since))
+    return now_ms if since is None else min(now_ms, now_ms - (row.row_set.at - since))
 
 
 def _put(memory: dict[str, T], key: str, value: T | None) -> None:

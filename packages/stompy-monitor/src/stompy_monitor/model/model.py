@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from stompy_monitor.model.alarms import RULES, Alarms, Rule
 from stompy_monitor.model.escape import safe, safe_value
 from stompy_monitor.model.history import LONG, History
-from stompy_monitor.model.problems import problem_table
-from stompy_monitor.model.rows import LEVELS, RATES, Change, Envelope, Row, Table
+from stompy_monitor.model.problems import problem_rows
+from stompy_monitor.model.row_set import LEVELS, RATES, Change, Envelope, Row, RowSet
 
 KINDS = ("queues", "topics", "connections", "subscriptions", "durable", "transactions")
 """The kinds that come as rows."""
@@ -67,10 +67,10 @@ class Model:
     def __init__(self, rules: Iterable[Rule] = RULES) -> None:
         self.rules = tuple(rules)
         self.events = 0
-        self._log = Table("events")
+        self._log = RowSet("events")
         self.version = 0
         self.gaps = 0
-        self._problems: tuple[object, Table] = (None, Table("problems"))
+        self._problems: tuple[object, RowSet] = (None, RowSet("problems"))
         self.own = ""
         self._begin("")
 
@@ -82,13 +82,13 @@ class Model:
         self.tick = -1
         self.up_ms: float | None = None
         self.interval_ms: float = 1000
-        self.tables = {kind: Table(kind) for kind in ("broker", *KINDS, "dead")}
+        self.row_sets = {kind: RowSet(kind) for kind in ("broker", *KINDS, "dead")}
         self.names: dict[str, str] = {}
         self._nameless: dict[str, list[Row]] = {}
-        for table in self.tables.values():
-            table.names = self.names
-        self.tables["events"] = self._log  # what happened before stays true
-        self.alarms = {kind: Alarms(kind, self.rules) for kind in self.tables}
+        for row_set in self.row_sets.values():
+            row_set.names = self.names
+        self.row_sets["events"] = self._log  # what happened before stays true
+        self.alarms = {kind: Alarms(kind, self.rules) for kind in self.row_sets}
         self.rates: dict[str, float | None] = dict.fromkeys(BROKER_RATES)
         self.history = History(len(BROKER_LEVELS), len(BROKER_RATES), LONG)
         self._watched: set[str] = set()
@@ -97,7 +97,7 @@ class Model:
     def forget(self) -> None:
         """Begin anew, as for another broker; what happened is forgotten, too."""
         self.events = 0
-        self._log = Table("events")
+        self._log = RowSet("events")
         self._begin("")
         self.version += 1
 
@@ -125,19 +125,19 @@ class Model:
             if isinstance(data, dict):
                 self.add_event(data)
             return None
-        table = self.tables.get(str(kind))
-        if table is None:
+        row_set = self.row_sets.get(str(kind))
+        if row_set is None:
             return None
-        tick = table.version + 1
-        change = table.apply(envelope)
-        if table.kind == "connections":
-            self._learn_names(table.page, change)
+        tick = row_set.version + 1
+        change = row_set.apply(envelope)
+        if row_set.kind == "connections":
+            self._learn_names(row_set.page, change)
         # Page by page: at the end of a large set it would hold up everything else.
-        self._remember(table, table.page, tick)
+        self._remember(row_set, row_set.page, tick)
         if change is not None:
-            self._remember(table, change.rested, tick)
-            now = table.up_ms if table.up_ms is not None else table.at
-            self.alarms[table.kind].update(table.rows, change.rows, now)
+            self._remember(row_set, change.rested, tick)
+            now = row_set.up_ms if row_set.up_ms is not None else row_set.at
+            self.alarms[row_set.kind].update(row_set.rows, change.rows, now)
         return change
 
     def add_event(self, record: Mapping[str, object]) -> Row:
@@ -171,7 +171,7 @@ class Model:
                 del self._nameless[next(iter(self._nameless))]
         if record.get("type") == "connection.closed":
             self._nameless.pop(connection, None)
-            if connection not in self.tables["connections"].rows:
+            if connection not in self.row_sets["connections"].rows:
                 self.names.pop(connection, None)
         return row
 
@@ -212,21 +212,21 @@ class Model:
         self.tick += 1
         levels = [self.broker_number(name) for name in BROKER_LEVELS]
         self.history.add(self.tick, levels, [rate or 0 for rate in self.rates.values()])
-        table = self.tables["broker"]
+        row_set = self.row_sets["broker"]
         row = {"fields": list(broker), "data": [list(broker.values())], "page": 1, "pages": 1}
-        change = table.apply({**envelope, "base": None, **row})
+        change = row_set.apply({**envelope, "base": None, **row})
         if change is not None:
-            self.alarms["broker"].update(table.rows, change.rows, table.up_ms or table.at)
+            self.alarms["broker"].update(row_set.rows, change.rows, row_set.up_ms or row_set.at)
 
-    def _remember(self, table: Table, rows: list[Row], tick: int) -> None:
+    def _remember(self, row_set: RowSet, rows: list[Row], tick: int) -> None:
         """Write the histories of rows."""
-        names = LEVELS.get(table.kind)
+        names = LEVELS.get(row_set.kind)
         if names is None:
             return
         for row in rows:
             history = row.history
             if history is None:
-                history = row.history = History(len(names), len(RATES[table.kind]))
+                history = row.history = History(len(names), len(RATES[row_set.kind]))
                 if row.key in self._watched:
                     history.grow(LONG)
             levels = [row.number(name) for name in names]
@@ -235,13 +235,13 @@ class Model:
     def know_own(self, connection: str) -> None:
         """Learn the id of the monitor's connection, so that its rows can be told from others."""
         self.own = connection
-        for table in self.tables.values():
-            table.own = connection
+        for row_set in self.row_sets.values():
+            row_set.own = connection
 
     def watch(self, key: str) -> None:
         """Remember more of a queue from now on: somebody looks at it."""
         self._watched.add(key)
-        row = self.tables["queues"].rows.get(key)
+        row = self.row_sets["queues"].rows.get(key)
         if row is not None and row.history is not None:
             row.history.grow(LONG)
 
@@ -264,35 +264,37 @@ class Model:
         """The history of a level or rate of a row, oldest first; empty without one."""
         if row.history is None:
             return []
-        row.history.fill(row.table.version)
-        names = LEVELS[row.table.kind]
+        row.history.fill(row.row_set.version)
+        names = LEVELS[row.kind]
         if name in names:
             return row.history.values(names.index(name))
-        return row.history.values(len(names) + row.table.rate_names[name])
+        return row.history.values(len(names) + row.row_set.rate_names[name])
 
     def alarmed(self) -> list[Row]:
         """All rows with an alarm."""
-        return [row for kind, a in self.alarms.items() for row in a.alarmed(self.tables[kind].rows)]
+        return [
+            row for kind, a in self.alarms.items() for row in a.alarmed(self.row_sets[kind].rows)
+        ]
 
     def criticals(self) -> int:
         """How many rows have an alarm of the worst kind."""
-        return sum(a.counts(self.tables[kind].rows)[1] for kind, a in self.alarms.items())
+        return sum(a.counts(self.row_sets[kind].rows)[1] for kind, a in self.alarms.items())
 
-    def problem_table(self) -> Table:
+    def problem_rows(self) -> RowSet:
         """The alarms as rows; put together anew when a table is another one."""
-        stamp = tuple(table.version for table in self.tables.values())
+        stamp = tuple(row_set.version for row_set in self.row_sets.values())
         if self._problems[0] != stamp:
-            self._problems = stamp, problem_table(self.broker, self.alarmed())
+            self._problems = stamp, problem_rows(self.broker, self.alarmed())
         return self._problems[1]
 
     def still(self) -> Model:
         """A copy that stands still while this model goes on."""
         copy = Model(self.rules)
         copy.__dict__.update(self.__dict__)
-        copy.tables = {kind: table.copy() for kind, table in self.tables.items()}
+        copy.row_sets = {kind: row_set.copy() for kind, row_set in self.row_sets.items()}
         copy.rates, copy.names = dict(self.rates), dict(self.names)
-        for table in copy.tables.values():
-            table.names = copy.names
+        for row_set in copy.row_sets.values():
+            row_set.names = copy.names
         return copy
 
 

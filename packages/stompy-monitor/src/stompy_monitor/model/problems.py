@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from stompy_monitor.model.alarms import CRITICAL
-from stompy_monitor.model.rows import Row, Table
+from stompy_monitor.model.row_set import Row, RowSet
 
 FIELDS = ("kind", "key", "name", "reason")
 """Whose an alarm is, and why; without a key it is that of many."""
@@ -24,31 +24,31 @@ _PLURALS = {
 }
 
 
-def problem_table(broker: Mapping[str, object], rows: Iterable[Row]) -> Table:
+def problem_rows(broker: Mapping[str, object], rows: Iterable[Row]) -> RowSet:
     """The table of alarms.
 
     Args:
         broker: what it says of itself; its own alarms stand first.
         rows: those with an alarm.
     """
-    table = Table("problems")
+    row_set = RowSet("problems")
     said = broker.get("alarms")
     name = str(broker.get("name"))
     for alarm in said if isinstance(said, list) else []:
         words = f"{alarm.get('name')}: {alarm.get('reason')}"
-        table.append(FIELDS, ["broker", name, "broker", words], _MOST).severity = CRITICAL
+        row_set.append(FIELDS, ["broker", name, "broker", words], _MOST).severity = CRITICAL
     groups: dict[object, list[Row]] = {}
     for row in rows:
-        why = (row.table.kind, row.severity, *(reason[:2] for reason in row.said))
+        why = (row.kind, row.severity, *(reason[:2] for reason in row.said))
         groups.setdefault(why, []).append(row)
     for group in sorted(groups.values(), key=lambda group: (-group[0].severity, len(group))):
         first = min(group, key=lambda row: row.key)
         if len(group) > APART:
-            what = f"{len(group):,} {_PLURALS.get(first.table.kind, first.table.kind)}"
-            values: list[object] = [first.table.kind, "", what, f"{first.reason}: {first.label}, …"]
-            table.append(FIELDS, values, _MOST).severity = first.severity
+            what = f"{len(group):,} {_PLURALS.get(first.kind, first.kind)}"
+            values: list[object] = [first.kind, "", what, f"{first.reason}: {first.label}, …"]
+            row_set.append(FIELDS, values, _MOST).severity = first.severity
             continue
         for row in sorted(group, key=lambda row: row.key):
-            values = [row.table.kind, row.key, row.label, row.reason]
-            table.append(FIELDS, values, _MOST).severity = row.severity
-    return table
+            values = [row.kind, row.key, row.label, row.reason]
+            row_set.append(FIELDS, values, _MOST).severity = row.severity
+    return row_set

@@ -10,9 +10,9 @@ from textual.screen import Screen
 from stompy.admin import CommandError, Request
 from stompy_monitor import actions as acts
 from stompy_monitor.actions import ACTIONS, Action, Seen, Tier
-from stompy_monitor.dashboard import Batches, Session
+from stompy_monitor.dashboard import Batches, Dashboard
 from stompy_monitor.model.escape import safe
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.dialogs import Answer, ConfirmDialog
 from stompy_monitor.sources.base import OutcomeUnknown
 
@@ -26,7 +26,7 @@ _STAYS = 3600.0
 class Acting(Screen[None]):
     """A screen whose rows can be acted on."""
 
-    session: Session
+    dashboard: Dashboard
 
     def rows_to_act_on(self) -> list[Row]:
         """What an action is about: the marked rows, or the one under the cursor."""
@@ -40,11 +40,11 @@ class Acting(Screen[None]):
         rows = self.rows_to_act_on()
         if not rows:
             return []
-        kind = rows[0].table.kind
+        kind = rows[0].kind
         found = [acts.chosen(action, rows[0]) for action in ACTIONS if action.applies_to(kind)]
-        keys = self.session.options.keys
+        keys = self.dashboard.options.keys
         return [
-            (keys.get(f"act.{_bound(a)}", a.key), a.title, not self.session.refusal(a, kind))
+            (keys.get(f"act.{_bound(a)}", a.key), a.title, not self.dashboard.refusal(a, kind))
             for a in found
         ]
 
@@ -60,11 +60,11 @@ class Acting(Screen[None]):
     def action_act(self, name: str) -> None:
         """Begin an action on the rows here."""
         action = next(action for action in ACTIONS if action.name == name)
-        rows = [row for row in self.rows_to_act_on() if action.applies_to(row.table.kind)]
+        rows = [row for row in self.rows_to_act_on() if action.applies_to(row.kind)]
         if not rows:
             self.tell(f"{action.verb}: there is nothing here for it", "warning")
             return
-        refusal = self.session.refusal(action, rows[0].table.kind)
+        refusal = self.dashboard.refusal(action, rows[0].kind)
         if refusal:
             self.tell(f"{action.verb} is not possible: {refusal}", "warning")
         elif any(row.own for row in rows):
@@ -82,7 +82,7 @@ class Acting(Screen[None]):
         except OutcomeUnknown as error:
             self.tell(f"{acts.title(action, rows)}: outcome unknown, check. {error}", "error")
         finally:
-            self.session.busy -= keys
+            self.dashboard.busy -= keys
 
     async def _guided(self, action: Action, rows: list[Row], keys: set[str]) -> None:
         """Look, ask, do."""
@@ -94,11 +94,11 @@ class Acting(Screen[None]):
             if answer is None:
                 return
             text = answer.text
-        self.session.busy |= keys
+        self.dashboard.busy |= keys
         try:
             await self._do(action, rows, text, seen)
         finally:
-            self.session.busy -= keys
+            self.dashboard.busy -= keys
 
     async def _look(self, action: Action, row: Row, text: str) -> Seen:
         """What the command would touch."""
@@ -109,7 +109,7 @@ class Acting(Screen[None]):
             # Where to is not known yet, and the limit is that of one batch.
             args = {name: request.args[name] for name in _SELECTS if name in request.args}
             request = Request("message.count", args)
-        return Seen.read(await self.session.command(request))
+        return Seen.read(await self.dashboard.command(request))
 
     def _dialog(self, action: Action, rows: list[Row], counts: list[int | None]) -> ConfirmDialog:
         known = [count for count in counts if count is not None]
@@ -120,7 +120,7 @@ class Acting(Screen[None]):
             title,
             acts.question(action, rows, total),
             title.split()[0],
-            asks=action.asks.get(rows[0].table.kind, ""),
+            asks=action.asks.get(rows[0].kind, ""),
             must_type=acts.to_type(rows) if sure else "",
             needs_text=action is acts.MOVE,
         )
@@ -136,7 +136,7 @@ class Acting(Screen[None]):
         result: Mapping[str, object] = {}
         total = 0
         for row, look in zip(rows, seen, strict=True):
-            result = await self.session.command(action.request(row, text, up_to=look.up_to))
+            result = await self.dashboard.command(action.request(row, text, up_to=look.up_to))
             total += acts.matched(result) or 0
         told = {**result, "matched": total} if acts.matched(result) is not None else result
         return acts.outcome(action, rows, told)
@@ -146,7 +146,7 @@ class Acting(Screen[None]):
     ) -> str:
         """Batch after batch; between two of them the reader can stop it."""
         batches = Batches(acts.past(action, rows), sum(look.count or 0 for look in seen))
-        self.session.batches.append(batches)
+        self.dashboard.batches.append(batches)
         try:
             for row, look in zip(rows, seen, strict=True):
                 await self._row_in_batches(action, row, text, look, batches)
@@ -155,7 +155,7 @@ class Acting(Screen[None]):
                 self.tell(f"{acts.subject(rows)}: {batches.words} before this:", "error")
             raise
         finally:
-            self.session.batches.remove(batches)
+            self.dashboard.batches.remove(batches)
         if batches.stopped and batches.done < batches.wanted:
             return f"{acts.subject(rows)}: {batches.words}; the rest stays where it is"
         return acts.outcome(action, rows, {"matched": batches.done})
@@ -165,7 +165,7 @@ class Acting(Screen[None]):
     ) -> None:
         end = batches.done + (look.count or 0)
         while batches.done < end and not batches.stopped:
-            result = await self.session.command(action.request(row, text, up_to=look.up_to))
+            result = await self.dashboard.command(action.request(row, text, up_to=look.up_to))
             done = acts.matched(result) or 0
             batches.done += done
             if done < acts.BATCH:

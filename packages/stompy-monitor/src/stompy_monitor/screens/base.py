@@ -17,14 +17,14 @@ from textual.widgets import Input, Label, Static
 
 from stompy_monitor import formats
 from stompy_monitor.actions import ACTIONS
-from stompy_monitor.dashboard import Session
+from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model.alarms import CRITICAL, WARN
 from stompy_monitor.model.model import Model
 from stompy_monitor.screens.actions import Acting, Hint
 from stompy_monitor.screens.compositor import SpanCompositor
 from stompy_monitor.screens.dialogs import JumpDialog, plain
-from stompy_monitor.sources.base import Link, Phase
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.sources.base import ConnectionStatus, Phase
+from stompy_monitor.tables import definitions
 from stompy_monitor.widgets.bars import (
     MUTED,
     Bar,
@@ -115,10 +115,10 @@ class MonitorScreen(Acting, Screen[None]):
         ),
     ]
 
-    def __init__(self, session: Session, tab: str, path: tuple[str, ...] = ()) -> None:
+    def __init__(self, dashboard: Dashboard, tab: str, path: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._compositor = SpanCompositor()
-        self.session = session
+        self.dashboard = dashboard
         self.tab = tab
         self.path = path
         self._identity_at: object = None
@@ -189,11 +189,11 @@ class MonitorScreen(Acting, Screen[None]):
         if not self.is_mounted or not self.query("#identity"):
             return
         self._adapt()
-        session = self.session
-        now, model = session.clock(), session.picture
-        self.set_class(session.link.phase is Phase.LOST, "lost")
+        dashboard = self.dashboard
+        now, model = dashboard.clock(), dashboard.picture
+        self.set_class(dashboard.status.phase is Phase.LOST, "lost")
         self._tell_of_nobody(model, now)
-        beat = (int(now), session.link.phase, session.badge, model.version)
+        beat = (int(now), dashboard.status.phase, dashboard.badge, model.version)
         if beat != self._identity_at:
             self._identity_at = beat
             self._draw_bars(model, now)
@@ -203,29 +203,29 @@ class MonitorScreen(Acting, Screen[None]):
 
     def _tell_of_nobody(self, model: Model, now: float) -> None:
         """Before anything is known there is nothing to show but why."""
-        words = nobody(self.session.link, now) if not model.broker else []
+        words = nobody(self.dashboard.status, now) if not model.broker else []
         self.set_class(bool(words), "unknown")
         if words != self._nobody_told:
             self._nobody_told = words
             self.query_one("#nobody", Static).update(Content.assemble(*words))
 
     def _as_of(self, parts: list[Part]) -> list[Part]:
-        for batches in self.session.batches:
+        for batches in self.dashboard.batches:
             how = "stopping" if batches.stopped else "esc stops"
             parts = [*parts, (f"   {batches.words}, {how}", "$accent")]
-        if self.session.link.phase is Phase.LOST:
-            at = self.session.picture.at
+        if self.dashboard.status.phase is Phase.LOST:
+            at = self.dashboard.picture.at
             return [*parts, (f"   as of {formats.clock(at or None)}", "$warning bold")]
         return parts
 
     def _draw_bars(self, model: Model, now: float) -> None:
-        session, width = self.session, self.app.size.width
-        link, wall, badge = session.link, session.wall(), session.badge
-        plain_text = session.options.ascii_only
-        first = identity(link, model, now, wall, badge, width, ascii_only=plain_text)
+        dashboard, width = self.dashboard, self.app.size.width
+        status, wall, badge = dashboard.status, dashboard.wall(), dashboard.badge
+        plain_text = dashboard.options.ascii_only
+        first = identity(status, model, now, wall, badge, width, ascii_only=plain_text)
         self.query_one("#identity", Bar).show(first)
-        known = session.rates_known
-        second = pulse(model, width, ascii_only=session.options.ascii_only, known=known)
+        known = dashboard.rates_known
+        second = pulse(model, width, ascii_only=dashboard.options.ascii_only, known=known)
         self.query_one("#pulse", Bar).show(second)
         self.query_one("#tabs", Tabs).show_tabs(tabs(model), self.tab)
 
@@ -252,7 +252,7 @@ class MonitorScreen(Acting, Screen[None]):
         sign = self.prompt.sign
         self.shut_prompt()
         if sign == ":":
-            self.session.navigator.go(event.value)
+            self.dashboard.navigator.go(event.value)
 
     def filter_typed(self, text: str) -> None:
         """A filter was typed."""
@@ -279,7 +279,7 @@ class MonitorScreen(Acting, Screen[None]):
             self.shut_prompt()
         elif self.maximized is not None:
             self.minimize()
-        elif self.session.stop_batches():
+        elif self.dashboard.stop_batches():
             self.tick()
         elif len(self.app.screen_stack) > 1 and self.path[:-1]:
             self.app.pop_screen()
@@ -315,15 +315,15 @@ _REMEDIES = {
 }
 
 
-def nobody(link: Link, now: float) -> list[Part]:
+def nobody(status: ConnectionStatus, now: float) -> list[Part]:
     """Why there is nothing to be seen, in whole sentences."""
-    words, style = connection_words(link, Model(()), now)
-    parts: list[Part] = [(f"{link.url}\n\n", "bold"), (f"{words}\n", style)]
-    if link.phase in (Phase.LIVE, Phase.REPLAY):
+    words, style = connection_words(status, Model(()), now)
+    parts: list[Part] = [(f"{status.url}\n\n", "bold"), (f"{words}\n", style)]
+    if status.phase in (Phase.LIVE, Phase.REPLAY):
         return [*parts, ("\nwaiting for the first report", MUTED)]
-    if link.words:
-        parts.append((f"\n{link.words}\n", ""))
-    return [*parts, (f"\n{_REMEDIES[link.phase]}", MUTED)]
+    if status.words:
+        parts.append((f"\n{status.words}\n", ""))
+    return [*parts, (f"\n{_REMEDIES[status.phase]}", MUTED)]
 
 
 _ALWAYS: list[Hint] = [(":", "go to", True), ("f", "freeze", True)]
@@ -332,18 +332,18 @@ _ALWAYS: list[Hint] = [(":", "go to", True), ("f", "freeze", True)]
 def tabs(model: Model) -> list[tuple[str, str, str, int, str]]:
     """The tabs with what they count."""
     found = [("1", "overview", "Overview", 0, "")]
-    for view in views.TABLES:
+    for view in definitions.TABLES:
         if not view.key:
             continue
-        table = model.tables[view.kind]
-        count = table.others
+        row_set = model.row_sets[view.kind]
+        count = row_set.others
         severity = 0
         if view.kind in model.alarms:
-            warns, criticals = model.alarms[view.kind].counts(table.rows)
+            warns, criticals = model.alarms[view.kind].counts(row_set.rows)
             severity = CRITICAL if criticals else WARN if warns else 0
-        if view is views.DEAD:
-            count = int(sum(row.number("count") for row in table.rows.values()))
+        if view is definitions.DEAD:
+            count = int(sum(row.number("count") for row in row_set.rows.values()))
             severity = WARN if count else 0
-        words = "" if view is views.EVENTS or not table.complete else f"{count:,}"
+        words = "" if view is definitions.EVENTS or not row_set.complete else f"{count:,}"
         found.append((view.key, view.name, view.title, severity, words))
     return found

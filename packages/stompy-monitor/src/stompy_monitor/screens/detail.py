@@ -14,14 +14,14 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from stompy_monitor import formats
-from stompy_monitor.dashboard import Session
+from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.table import jumps_from
 from stompy_monitor.tables import details
-from stompy_monitor.tables.view_state import Listing
+from stompy_monitor.tables.view_state import ViewState
 from stompy_monitor.widgets.bars import MUTED, Part
 from stompy_monitor.widgets.charts import Chart
 from stompy_monitor.widgets.row_table import RowTable
@@ -48,21 +48,21 @@ class DetailScreen(MonitorScreen):
     ]
 
     def __init__(
-        self, session: Session, kind: str, key: str, tab: str, path: tuple[str, ...]
+        self, dashboard: Dashboard, kind: str, key: str, tab: str, path: tuple[str, ...]
     ) -> None:
-        super().__init__(session, tab, path)
+        super().__init__(dashboard, tab, path)
         self.kind = kind
         self.key = key
-        self._row: Row | None = session.picture.tables[kind].rows.get(key)
+        self._row: Row | None = dashboard.picture.row_sets[kind].rows.get(key)
         self._gone = False
         self._facts_shown: list[Part] = []
         if kind == "queues":
-            session.model.watch(key)
+            dashboard.model.watch(key)
 
     def compose_body(self) -> Iterable[Widget]:
         """Facts, curves, tables."""
         yield VerticalScroll(Static(id="fact-lines"), id="facts", classes="fades", can_focus=False)
-        ascii_only = self.session.options.ascii_only
+        ascii_only = self.dashboard.options.ascii_only
         if self.kind == "queues":
             names = ("in/s", "out/s")
             yield Chart("Messages", formats.rate, names, ascii_only=ascii_only, id="detail-chart")
@@ -71,10 +71,10 @@ class DetailScreen(MonitorScreen):
             yield waiting
         tables = []
         for number, related in enumerate(details.RELATED.get(self.kind, ())):
-            listing = Listing(related.view)
+            view_state = ViewState(related.view)
             if self._row is not None:
-                listing.scope = related.belongs(self._row)
-            table = RowTable(listing, ascii_only=ascii_only, id=f"related-{number}")
+                view_state.scope = related.belongs(self._row)
+            table = RowTable(view_state, ascii_only=ascii_only, id=f"related-{number}")
             table.border_title = related.title
             table.add_class("boxed")
             tables.append(table)
@@ -92,7 +92,7 @@ class DetailScreen(MonitorScreen):
 
     def draw(self, model: Model, now: float) -> None:
         """Renew everything."""
-        row = model.tables[self.kind].rows.get(self.key)
+        row = model.row_sets[self.kind].rows.get(self.key)
         self._gone = row is None
         if row is not None:
             self._row = row
@@ -106,8 +106,8 @@ class DetailScreen(MonitorScreen):
                 waiting.draw(values(self._row, "ready"), values(self._row, "unacked"))
         for number, related in enumerate(details.RELATED.get(self.kind, ())):
             table = self.query_one(f"#related-{number}", RowTable)
-            table.listing.show_own = True
-            table.show(model, model.tables[related.view.kind], now)
+            table.view_state.show_own = True
+            table.show(model, model.row_sets[related.view.kind], now)
 
     def _draw_facts(self, row: Row) -> None:
         facts = details.facts(row)
@@ -143,7 +143,7 @@ class DetailScreen(MonitorScreen):
         """The keys that do something here."""
         keys: list[Hint] = [("esc", "back", True)]
         if self.kind == "queues":
-            keys.append(("m", "messages", self.session.may_see_bodies()))
+            keys.append(("m", "messages", self.dashboard.may_see_bodies()))
         return [*keys, *self.action_hints(), ("g", "go to …", True), ("tab", "next table", True)]
 
     def rows_to_act_on(self) -> list[Row]:
@@ -153,7 +153,7 @@ class DetailScreen(MonitorScreen):
     def action_messages(self) -> None:
         """Look at the messages of the queue."""
         if self.kind == "queues":
-            self.session.navigator.browse(self.key, {})
+            self.dashboard.navigator.browse(self.key, {})
 
     def action_copy_row(self) -> None:
         """Copy it as JSON."""
@@ -164,7 +164,7 @@ class DetailScreen(MonitorScreen):
 
     def on_row_table_opened(self, event: RowTable.Opened) -> None:
         """Open a row that belongs to it."""
-        self.session.navigator.inspect(event.row.table.kind, event.row.key)
+        self.dashboard.navigator.inspect(event.row.kind, event.row.key)
 
     def jumps(self) -> list[tuple[str, str]]:
         """Where ``g`` leads to."""
@@ -172,4 +172,4 @@ class DetailScreen(MonitorScreen):
 
     def jump_to(self, key: str) -> None:
         """Go there."""
-        self.session.navigator.jump(key, self.kind, self.key)
+        self.dashboard.navigator.jump(key, self.kind, self.key)

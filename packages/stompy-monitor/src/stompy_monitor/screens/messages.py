@@ -20,16 +20,16 @@ from textual.widgets import Static
 from stompy.admin import CommandError, Request
 from stompy_monitor import formats
 from stompy_monitor.actions import QUEUE
-from stompy_monitor.dashboard import Session
+from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row, Table
+from stompy_monitor.model.row_set import Row, RowSet
 from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog
 from stompy_monitor.screens.table import TableScreen
 from stompy_monitor.sources.base import OutcomeUnknown
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.tables import definitions
 from stompy_monitor.tables.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
 from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
@@ -62,18 +62,18 @@ class MessagesScreen(TableScreen):
 
     def __init__(
         self,
-        session: Session,
+        dashboard: Dashboard,
         queue: str,
         headers: Mapping[str, object],
         tab: str,
         path: tuple[str, ...],
     ) -> None:
-        super().__init__(session, views.MESSAGES, path)
+        super().__init__(dashboard, definitions.MESSAGES, path)
         self.tab = tab
         self.queue = queue if queue.startswith("/") else QUEUE + queue
         self.headers = headers
         self.messages: dict[str, Message] = {}
-        self.found = Table("messages")
+        self.found = RowSet("messages")
         self.more = False
         self.trouble = ""
         self.fetching = False
@@ -82,15 +82,15 @@ class MessagesScreen(TableScreen):
         """Look at the first page."""
         self.action_reload()
 
-    def table_of(self, model: Model) -> Table:
+    def row_set_of(self, model: Model) -> RowSet:
         """The messages that were fetched."""
         return self.found
 
     def action_reload(self) -> None:
         """Look again from the beginning."""
         self.messages.clear()
-        self.found = Table("messages")
-        self.listing.release()
+        self.found = RowSet("messages")
+        self.view_state.release()
         self._fetch(0)
 
     def action_more(self) -> None:
@@ -103,12 +103,12 @@ class MessagesScreen(TableScreen):
         self.fetching = True
         try:
             request = self._request(offset, PAGE, PREVIEW_BYTES)
-            result = await self.session.command(request)
+            result = await self.dashboard.command(request)
             self._take(result)
             self.more = bool(result.get("more"))
             if not offset and not self.headers:
                 held = Request(request.cmd, {**request.args, "offset": 0, "state": "unacked"})
-                self._take(await self.session.command(held))
+                self._take(await self.dashboard.command(held))
             self.trouble = ""
         except (CommandError, OutcomeUnknown) as error:
             self.trouble = str(error)
@@ -120,7 +120,7 @@ class MessagesScreen(TableScreen):
         args: dict[str, object] = {"queue": self.queue, "offset": offset, "limit": limit}
         if self.headers:
             args["headers"] = self.headers
-        shows = self.session.may_see_bodies()
+        shows = self.dashboard.may_see_bodies()
         args |= {"body": "head", "max_bytes": max_bytes} if shows else {"body": "none"}
         return Request("message.peek", args)
 
@@ -136,7 +136,7 @@ class MessagesScreen(TableScreen):
                 message.message_id,
                 len(self.messages),
                 message.state,
-                max(0, self.session.model.at - received) if known else None,  # type: ignore[operator]
+                max(0, self.dashboard.model.at - received) if known else None,  # type: ignore[operator]
                 facts.get("size"),
                 facts.get("deliveries"),
                 message.headers.get("content-type"),
@@ -190,7 +190,7 @@ class MessagesScreen(TableScreen):
         event.prevent_default()
         message = self.messages[event.row.key]
         name = formats.middle_cut(message.message_id, 24)
-        screen = MessageScreen(self.session, self, event.row, message, (*self.path, name))
+        screen = MessageScreen(self.dashboard, self, event.row, message, (*self.path, name))
         self.app.push_screen(screen)
 
 
@@ -210,13 +210,13 @@ class MessageScreen(MonitorScreen):
 
     def __init__(
         self,
-        session: Session,
+        dashboard: Dashboard,
         browser: MessagesScreen,
         row: Row,
         message: Message,
         path: tuple[str, ...],
     ) -> None:
-        super().__init__(session, browser.tab, path)
+        super().__init__(dashboard, browser.tab, path)
         self.browser = browser
         self.row = row
         self.message = message
@@ -311,7 +311,7 @@ class MessageScreen(MonitorScreen):
         args: dict[str, object] = {"queue": self.browser.queue, "id": self.message.message_id}
         if max_bytes is not None:
             args["max_bytes"] = max_bytes
-        result = await self.session.command(Request("message.get", args), 30.0)
+        result = await self.dashboard.command(Request("message.get", args), 30.0)
         return Message.read(result)
 
     def action_view(self) -> None:

@@ -10,14 +10,14 @@ from textual.containers import Grid
 from textual.widget import Widget
 
 from stompy_monitor import formats
-from stompy_monitor.dashboard import Session
+from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model.alarms import RAISED_AFTER
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
-from stompy_monitor.tables import definitions as views
-from stompy_monitor.tables.view_state import Listing
+from stompy_monitor.tables import definitions
+from stompy_monitor.tables.view_state import ViewState
 from stompy_monitor.widgets.bars import Part
 from stompy_monitor.widgets.charts import Chart
 from stompy_monitor.widgets.row_table import RowTable
@@ -49,13 +49,13 @@ class OverviewScreen(MonitorScreen):
         Binding("tab", "app.focus_next", "Next list", show=False, id="overview.next"),
     ]
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session, "overview", ("Overview",))
+    def __init__(self, dashboard: Dashboard) -> None:
+        super().__init__(dashboard, "overview", ("Overview",))
         self._drawn_at = self._grown_at = float("-inf")
 
     def compose_body(self) -> Iterable[Widget]:
         """Six charts, six lists."""
-        ascii_only = self.session.options.ascii_only
+        ascii_only = self.dashboard.options.ascii_only
         charts = [
             Chart(title, show, names, ascii_only=ascii_only, id=f"chart-{name}")
             for name, title, show, _, names in _CHARTS
@@ -64,9 +64,9 @@ class OverviewScreen(MonitorScreen):
             chart.add_class("second")
         yield Grid(*charts, id="overview-charts", classes="fades")
         lists = []
-        for view in views.TOPS:
-            table = RowTable(Listing(view), ascii_only=ascii_only, id=f"top-{view.name}")
-            table.trends = not self.session.options.slow_link
+        for view in definitions.TOPS:
+            table = RowTable(ViewState(view), ascii_only=ascii_only, id=f"top-{view.name}")
+            table.trends = not self.dashboard.options.slow_link
             table.border_title = view.title
             table.add_class("boxed")
             lists.append(table)
@@ -84,7 +84,7 @@ class OverviewScreen(MonitorScreen):
 
     def draw(self, model: Model, now: float) -> None:
         """Renew curves and lists; over a slow link now and then."""
-        slow = self.session.options.slow_link
+        slow = self.dashboard.options.slow_link
         if slow and now - self._drawn_at < _SLOW_SECONDS:
             return
         if model.broker:
@@ -92,22 +92,22 @@ class OverviewScreen(MonitorScreen):
             for name, _, _, values, _ in _CHARTS:
                 chart = self.query_one(f"#chart-{name}", Chart)
                 chart.draw(*(model.broker_values(value) for value in values))
-        problems = model.problem_table()
+        problems = model.problem_rows()
         grows = now - self._grown_at >= _GROWTH_SECONDS
-        for view in views.TOPS:
-            if view is views.GROWING and model.broker:
+        for view in definitions.TOPS:
+            if view is definitions.GROWING and model.broker:
                 # Growth changes while rows do not, so all of them have to be looked at.
                 if not grows:
                     continue
-                if model.tables["queues"].version > 1:  # before that nobody knows what grows
+                if model.row_sets["queues"].version > 1:  # before that nobody knows what grows
                     self._grown_at = now
-                self.query_one(f"#top-{view.name}", RowTable).listing.release()
-            table = problems if view is views.PROBLEMS else model.tables[view.kind]
+                self.query_one(f"#top-{view.name}", RowTable).view_state.release()
+            table = problems if view is definitions.PROBLEMS else model.row_sets[view.kind]
             self.query_one(f"#top-{view.name}", RowTable).show(model, table, now)
 
     def title_parts(self) -> list[Part]:
         """Where we are, and how many alarms there are."""
-        model = self.session.picture
+        model = self.dashboard.picture
         count = len(model.alarmed()) + len(_own_alarms(model))
         parts: list[Part] = [(" Overview ", "bold $primary")]
         if count:
@@ -133,13 +133,13 @@ class OverviewScreen(MonitorScreen):
     def on_row_table_opened(self, event: RowTable.Opened) -> None:
         """Open the row of a list."""
         row = event.row
-        kind, key = row.table.kind, row.key
+        kind, key = row.kind, row.key
         if kind == "problems":
             kind, key = row.text("kind"), str(row.told("key"))
         if key:
-            self.session.navigator.inspect(kind, key)
+            self.dashboard.navigator.inspect(kind, key)
         else:
-            self.session.navigator.go(f"{kind} alarm>0")
+            self.dashboard.navigator.go(f"{kind} alarm>0")
 
 
 def _own_alarms(model: Model) -> list[object]:

@@ -9,7 +9,7 @@ from textual.command import Hit, Hits, Provider
 from textual.content import Content
 
 if TYPE_CHECKING:
-    from stompy_monitor.dashboard import Session
+    from stompy_monitor.dashboard import Dashboard
 
 KINDS = ("queues", "topics", "connections", "durable")
 _MOST = 50
@@ -21,13 +21,13 @@ class RowsProvider(Provider):
 
     async def search(self, query: str) -> Hits:
         """The rows that fit."""
-        session: Session = self.app.session  # type: ignore[attr-defined]  # of our program
+        dashboard: Dashboard = self.app.dashboard  # type: ignore[attr-defined]  # of our program
         matcher, wanted, found = self.matcher(query), query.casefold(), 0
         for kind in KINDS:
-            for row in session.picture.tables[kind].rows.values():
+            for row in dashboard.picture.row_sets[kind].rows.values():
                 name = row.label
                 if wanted in name.casefold() and not row.own and found < _MOST:
                     found += 1
-                    open_it = partial(session.navigator.inspect, kind, row.key)
+                    open_it = partial(dashboard.navigator.inspect, kind, row.key)
                     # Names come from clients: `Matcher.highlight` would read markup in them.
                     yield Hit(matcher.match(name), Content(name), open_it, name, kind)

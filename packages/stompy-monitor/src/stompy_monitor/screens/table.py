@@ -11,10 +11,10 @@ from textual.widget import Widget
 
 from stompy_monitor import formats
 from stompy_monitor.actions import QUEUE, queue_of
-from stompy_monitor.dashboard import Session
+from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model.filter import Everything, Expression, ExpressionError, parse
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row, Table
+from stompy_monitor.model.row_set import Row, RowSet
 from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.dialogs import ChoiceDialog, ColumnsDialog
@@ -22,7 +22,7 @@ from stompy_monitor.tables import details
 from stompy_monitor.tables import sparkline as drawing
 from stompy_monitor.tables.columns import Column
 from stompy_monitor.tables.definitions import View
-from stompy_monitor.tables.view_state import Listing
+from stompy_monitor.tables.view_state import ViewState
 from stompy_monitor.tables.vocabulary import names_of
 from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
@@ -66,30 +66,30 @@ class TableScreen(MonitorScreen):
 
     def __init__(
         self,
-        session: Session,
+        dashboard: Dashboard,
         view: View,
         path: tuple[str, ...] = (),
         scope: Callable[[Row], bool] | None = None,
         expression: Expression | None = None,
     ) -> None:
-        super().__init__(session, view.name, path or (view.title,))
+        super().__init__(dashboard, view.name, path or (view.title,))
         self.view = view
-        self.listing = Listing(view)
+        self.view_state = ViewState(view)
         if scope is not None:
-            self.listing.scope = scope
+            self.view_state.scope = scope
         if expression is not None:
-            self.listing.filter_by(expression)
-        self.listing.sort_seconds = 5.0 if session.options.slow_link else 0.0
+            self.view_state.filter_by(expression)
+        self.view_state.sort_seconds = 5.0 if dashboard.options.slow_link else 0.0
         self.first_columns: frozenset[str] | None = None
         self._previewed: object = ()
         self._newest = 0
-        self._filter_before: Expression = self.listing.filter
-        self._typed_before = self.listing.typed
+        self._filter_before: Expression = self.view_state.filter
+        self._typed_before = self.view_state.typed
 
     def compose_body(self) -> Iterable[Widget]:
         """The table, and what there is to say about the row in hand."""
-        table = RowTable(self.listing, ascii_only=self.session.options.ascii_only, id="rows")
-        table.trends = not self.session.options.slow_link
+        table = RowTable(self.view_state, ascii_only=self.dashboard.options.ascii_only, id="rows")
+        table.trends = not self.dashboard.options.slow_link
         table.chosen = self.first_columns
         table.add_class("fades")
         yield table
@@ -102,16 +102,16 @@ class TableScreen(MonitorScreen):
 
     # -- drawing ---------------------------------------------------------------------------------
 
-    def table_of(self, model: Model) -> Table:
+    def row_set_of(self, model: Model) -> RowSet:
         """The rows that are shown."""
-        return model.tables[self.view.kind]
+        return model.row_sets[self.view.kind]
 
     def draw(self, model: Model, now: float) -> None:
         """Renew rows and preview."""
-        self.listing.show_own = self.session.show_own
-        self.rows.show(model, self.table_of(model), now)
+        self.view_state.show_own = self.dashboard.show_own
+        self.rows.show(model, self.row_set_of(model), now)
         row = self.rows.row()
-        stamp = row and (row, row.table.version, row.changed, self.app.size.width)
+        stamp = row and (row, row.row_set.version, row.changed, self.app.size.width)
         if stamp == self._previewed:
             return
         self._previewed = stamp
@@ -148,26 +148,26 @@ class TableScreen(MonitorScreen):
         each = max(8, min(_PREVIEW_SAMPLES // 2, width // 3 - 16))
         for name, show in (("in", formats.rate), ("out", formats.rate), ("ready", formats.number)):
             values = model.row_values(row, name)[-_PREVIEW_SAMPLES:]
-            spark = drawing.sparkline(values, each, ascii_only=self.session.options.ascii_only)
+            spark = drawing.sparkline(values, each, ascii_only=self.dashboard.options.ascii_only)
             parts += [(f"{name} ", MUTED), (spark, "$secondary")]
             parts.append((f" {show(values[-1] if values else 0)}   ", ""))
         return parts
 
     def title_parts(self) -> list[Part]:
         """Where we are, what is shown of how many, and in which order."""
-        listing = self.listing
+        view_state = self.view_state
         parts: list[Part] = [(f" {' › '.join(self.path)} ", "bold $primary")]
-        expression = listing.typed
+        expression = view_state.typed
         if expression:
             parts += [(f" / {expression} ", "reverse $accent"), (" ", "")]
-            parts.append((f" {len(listing.keys):,} of {listing.total:,}", ""))
-        elif self.rows.table.complete:
-            parts.append((f" {listing.total:,}", MUTED))
-        if listing.sorted_by is not None:
-            arrow = "descending" if listing.descending else "ascending"
-            parts.append((f"   by {listing.sorted_by.title.lower()}, {arrow}", MUTED))
-        if listing.marks:
-            parts.append((f"   {len(listing.marks)} marked", "$accent"))
+            parts.append((f" {len(view_state.keys):,} of {view_state.total:,}", ""))
+        elif self.rows.row_set.complete:
+            parts.append((f" {view_state.total:,}", MUTED))
+        if view_state.sorted_by is not None:
+            arrow = "descending" if view_state.descending else "ascending"
+            parts.append((f"   by {view_state.sorted_by.title.lower()}, {arrow}", MUTED))
+        if view_state.marks:
+            parts.append((f"   {len(view_state.marks)} marked", "$accent"))
         row = self.rows.row()
         if row is not None and row.severity and self.has_class("short"):
             tone = ("", "$warning", "$error bold")[row.severity]
@@ -175,18 +175,18 @@ class TableScreen(MonitorScreen):
         newer = self._newer()
         if newer:
             parts.append((f"   {newer:,} newer, home", "$accent"))
-        if listing.holds(self.session.clock()):
+        if view_state.holds(self.dashboard.clock()):
             parts.append(("   hold", "$warning"))
-        if self.session.busy and not self.session.batches:
+        if self.dashboard.busy and not self.dashboard.batches:
             parts.append(("   working…", "$accent"))
         return parts
 
     def _newer(self) -> int:
         """Of a list that is read from its top, how many rows came since its top was left."""
-        keys, newest = self.listing.keys, self._newest
+        keys, newest = self.view_state.keys, self._newest
         if not self.view.follows:
             return 0
-        if not self.listing.touched:
+        if not self.view_state.touched:
             self._newest = max(map(int, keys), default=0)
             return 0
         return sum(int(key) > newest for key in keys)
@@ -195,17 +195,17 @@ class TableScreen(MonitorScreen):
         """The keys that do something here."""
         row = self.rows.row()
         keys: list[Hint] = [("enter", "open", row is not None), ("/", "filter", True)]
-        if row is not None and row.table.kind in ("queues", "dead"):
-            keys.append(("m", "messages", self.session.may_see_bodies()))
+        if row is not None and row.kind in ("queues", "dead"):
+            keys.append(("m", "messages", self.dashboard.may_see_bodies()))
         return [*keys, *self.action_hints(), ("s", "sort", True), ("space", "mark", True)]
 
     # -- the filter ------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self._filter_before = self.listing.filter
-        self._typed_before = self.listing.typed
-        self.prompt.open("/", self.listing.typed)
+        self._filter_before = self.view_state.filter
+        self._typed_before = self.view_state.typed
+        self.prompt.open("/", self.view_state.typed)
 
     def filter_typed(self, text: str) -> None:
         """Filter as it is typed; what is not understood keeps the former filter."""
@@ -215,12 +215,12 @@ class TableScreen(MonitorScreen):
             self.prompt.complain(str(error), error.position)
             return
         self.prompt.complain("")
-        self.listing.filter_by(expression, text.strip())
+        self.view_state.filter_by(expression, text.strip())
         self.tick()
 
     def filter_given_up(self) -> None:
         """Back to the filter that was there before."""
-        self.listing.filter_by(self._filter_before, self._typed_before)
+        self.view_state.filter_by(self._filter_before, self._typed_before)
 
     def focus_body(self) -> None:
         """The table takes the keys."""
@@ -228,9 +228,9 @@ class TableScreen(MonitorScreen):
 
     def action_back(self) -> None:
         """Shut the prompt, clear the filter, or go back."""
-        filtered = not isinstance(self.listing.filter, Everything)
-        if filtered and not self.prompt.is_open and not self.session.stop_batches():
-            self.listing.filter_by(Everything())
+        filtered = not isinstance(self.view_state.filter, Everything)
+        if filtered and not self.prompt.is_open and not self.dashboard.stop_batches():
+            self.view_state.filter_by(Everything())
             self.tick()
         else:
             super().action_back()
@@ -243,36 +243,36 @@ class TableScreen(MonitorScreen):
     def action_sort(self) -> None:
         """Choose the column to sort by."""
         choices = [("", "as usual"), *((c.name, c.title.lower()) for c in self._sortable())]
-        now = self.listing.sorted_by
+        now = self.view_state.sorted_by
         dialog = ChoiceDialog("Sort by", choices, now.name if now else "")
         self.app.push_screen(dialog, self._sort_chosen)
 
     def _sort_chosen(self, name: str | None) -> None:
         if name is not None:
             column = self.view.column(name)
-            self.listing.sort(column, column is not None and column.right)
+            self.view_state.sort(column, column is not None and column.right)
             self.tick()
 
     def action_reverse(self) -> None:
         """The other way round."""
-        (column, descending), *_ = self.listing.order()
-        self.listing.sort(column, not descending)
+        (column, descending), *_ = self.view_state.order()
+        self.view_state.sort(column, not descending)
         self.tick()
 
     def action_sort_next(self, steps: int) -> None:
         """Sort by the next column."""
         columns = self._sortable()
-        now = self.listing.sorted_by
+        now = self.view_state.sorted_by
         where = columns.index(now) + steps if now in columns else 0
         column = columns[where % len(columns)]
-        self.listing.sort(column, column.right)
+        self.view_state.sort(column, column.right)
         self.tick()
 
     def on_row_table_header_clicked(self, event: RowTable.HeaderClicked) -> None:
         """Sort by the column, or reverse it."""
-        now, listing = event.column, self.listing
-        descending = not listing.descending if listing.sorted_by is now else now.right
-        listing.sort(now, descending)
+        now, view_state = event.column, self.view_state
+        descending = not view_state.descending if view_state.sorted_by is now else now.right
+        view_state.sort(now, descending)
         self.tick()
 
     def action_columns(self) -> None:
@@ -301,27 +301,27 @@ class TableScreen(MonitorScreen):
 
     def acted(self) -> None:
         """Marks have served."""
-        self.listing.marks.clear()
+        self.view_state.marks.clear()
 
     def action_mark(self) -> None:
         """Mark the row, and go on to the next one."""
-        self.listing.toggle_mark()
+        self.view_state.toggle_mark()
         self.rows.action_move(1)
 
     def action_mark_all(self) -> None:
         """Mark every row that is shown."""
-        self.listing.mark_all()
+        self.view_state.mark_all()
         self.rows.paint_changed()
 
     def action_unmark(self) -> None:
         """Clear all marks."""
-        self.listing.marks.clear()
+        self.view_state.marks.clear()
         self.rows.paint_changed()
 
     def action_own(self) -> None:
         """Show the monitor's own connection and subscriptions, or hide them."""
-        self.session.show_own = not self.session.show_own
-        self.listing.release()
+        self.dashboard.show_own = not self.dashboard.show_own
+        self.view_state.release()
         self.tick()
 
     def on_row_table_moved(self) -> None:
@@ -332,16 +332,16 @@ class TableScreen(MonitorScreen):
         """Open the row."""
         event.stop()
         row = event.row
-        if row.table.kind == "dead":
-            self.session.navigator.browse(queue_of(row), _group_of(row))
+        if row.kind == "dead":
+            self.dashboard.navigator.browse(queue_of(row), _group_of(row))
         else:
-            self.session.navigator.inspect(row.table.kind, row.key)
+            self.dashboard.navigator.inspect(row.kind, row.key)
 
     def action_messages(self) -> None:
         """Look at the messages of the queue."""
         row = self.rows.row()
-        if row is not None and row.table.kind in ("queues", "dead"):
-            self.session.navigator.browse(queue_of(row), _group_of(row))
+        if row is not None and row.kind in ("queues", "dead"):
+            self.dashboard.navigator.browse(queue_of(row), _group_of(row))
 
     def jumps(self) -> list[tuple[str, str]]:
         """Where ``g`` leads to from this row."""
@@ -353,7 +353,7 @@ class TableScreen(MonitorScreen):
         if key == "g":
             self.rows.action_to_end(-1)
         elif row is not None:
-            self.session.navigator.jump(key, row.table.kind, row.key)
+            self.dashboard.navigator.jump(key, row.kind, row.key)
 
     # -- taking away -----------------------------------------------------------------------------
 
@@ -380,8 +380,8 @@ class TableScreen(MonitorScreen):
 
     def action_export(self) -> None:
         """Write what is shown to a file."""
-        rows = [self.rows.table.rows[key] for key in self.listing.keys]
-        self.session.navigator.export(self.view, rows)
+        rows = [self.rows.row_set.rows[key] for key in self.view_state.keys]
+        self.dashboard.navigator.export(self.view, rows)
 
 
 _ON_THE_LINE = frozenset(("id", "destination", "ready", "unacked", "oldest", "drains in", "state"))
@@ -405,14 +405,14 @@ def jumps_from(row: Row | None) -> list[tuple[str, str]]:
     if row is None:
         return []
     found = []
-    if row.table.kind not in ("queues", "topics") and queue_of(row).startswith(QUEUE):
+    if row.kind not in ("queues", "topics") and queue_of(row).startswith(QUEUE):
         found.append(("q", "its queue"))
-    if row.table.kind != "connections" and row.text("connection"):
+    if row.kind != "connections" and row.text("connection"):
         found.append(("c", "its connection"))
-    if row.table.kind in ("queues", "topics", "connections", "durable"):
+    if row.kind in ("queues", "topics", "connections", "durable"):
         found.append(("s", "its subscriptions"))
-    if row.table.kind in ("connections",):
+    if row.kind in ("connections",):
         found.append(("t", "its transactions"))
-    if row.table.kind == "queues" and row.text("dlq"):
+    if row.kind == "queues" and row.text("dlq"):
         found.append(("d", "its dead letters"))
     return found

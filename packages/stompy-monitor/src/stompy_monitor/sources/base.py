@@ -30,7 +30,7 @@ class Phase(StrEnum):
 
 
 @dataclass(slots=True)
-class Link:
+class ConnectionStatus:
     """The connection as the screens show it.
 
     Attributes:
@@ -65,7 +65,7 @@ class OutcomeUnknown(Exception):  # noqa: N818 -- as in the client: nobody knows
 class Source(Protocol):
     """Where data come from. It applies them to the model that it was given."""
 
-    link: Link
+    status: ConnectionStatus
 
     async def run(self) -> None:
         """Bring data, until cancelled."""

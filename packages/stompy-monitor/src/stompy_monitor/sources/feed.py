@@ -34,8 +34,8 @@ from stompy.admin import (
 from stompy.transport.tls import as_options
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import KINDS, Model
-from stompy_monitor.model.rows import Envelope, Gap, Row
-from stompy_monitor.sources.base import Link, OutcomeUnknown, Phase, Target
+from stompy_monitor.model.row_set import Envelope, Gap, Row
+from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase, Target
 
 FIRST_DELAY, MAX_DELAY = 0.5, 15.0
 HEART_BEAT = (5_000, 5_000)
@@ -86,7 +86,7 @@ class Feed:
         self.tap = tap
         self.whole = whole
         login = target.login or _user(target.url)
-        self.link = Link(url=without_secret(target.url), user=safe(login))
+        self.status = ConnectionStatus(url=without_secret(target.url), user=safe(login))
         self.arrived = asyncio.Event()
         self._login = (target.login, target.passcode)
         self._wake = asyncio.Event()
@@ -101,7 +101,7 @@ class Feed:
         delay = FIRST_DELAY
         while True:
             began = time.monotonic()
-            self.link.attempt += 1
+            self.status.attempt += 1
             try:
                 await self._session()
                 self._ended("the broker closed the connection")
@@ -112,10 +112,10 @@ class Feed:
             finally:
                 self._fail_waiting()
             self.arrived.set()
-            if self.link.phase in (Phase.REFUSED, Phase.FORBIDDEN, Phase.FOREIGN):
+            if self.status.phase in (Phase.REFUSED, Phase.FORBIDDEN, Phase.FOREIGN):
                 await self._sleep(None)
                 delay = FIRST_DELAY
-                self.link.phase = Phase.CONNECTING
+                self.status.phase = Phase.CONNECTING
                 continue
             if time.monotonic() - began > MAX_DELAY:
                 delay = FIRST_DELAY
@@ -126,7 +126,7 @@ class Feed:
         """Wait, unless somebody wants it now."""
         self._wake.clear()
         loop = asyncio.get_running_loop()
-        self.link.retry_at = loop.time() + (seconds or 0)
+        self.status.retry_at = loop.time() + (seconds or 0)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
 
@@ -155,24 +155,24 @@ class Feed:
 
     def _welcome(self, connected: STOMPFrame) -> bool:
         """Learn from CONNECTED what we may do; false when there is nothing to see."""
-        link = self.link
-        link.server = safe(connected.get("server") or "")
+        status = self.status
+        status.server = safe(connected.get("server") or "")
         role = connected.get("admin-role")
         if role is None:
-            link.phase = Phase.FOREIGN
-            link.words = f"connected to {link.server or 'a broker'}; it offers no $SYS topics"
+            status.phase = Phase.FOREIGN
+            status.words = f"connected to {status.server or 'a broker'}; it offers no $SYS topics"
             return False
-        link.role = Role(role) if role in Role.__members__.values() else Role.NONE
-        link.user = safe(connected.get("user-name") or self._login[0] or _user(self.target.url))
-        if link.role is Role.NONE:
-            link.phase = Phase.FORBIDDEN
-            link.words = (
-                f"the user “{link.user or 'anonymous'}” has no role here; "
+        status.role = Role(role) if role in Role.__members__.values() else Role.NONE
+        status.user = safe(connected.get("user-name") or self._login[0] or _user(self.target.url))
+        if status.role is Role.NONE:
+            status.phase = Phase.FORBIDDEN
+            status.words = (
+                f"the user “{status.user or 'anonymous'}” has no role here; "
                 "the broker's section [roles] must name it under monitor, operator or admin"
             )
             return False
-        again = link.phase is Phase.LOST
-        link.phase, link.attempt, link.words = Phase.LIVE, 0, ""
+        again = status.phase is Phase.LOST
+        status.phase, status.attempt, status.words = Phase.LIVE, 0, ""
         if again:
             self._note("monitor.reconnected", "info", "")
         return True
@@ -195,7 +195,7 @@ class Feed:
     async def _read(self, client: stompy.aio.STOMPClient) -> None:
         loop = asyncio.get_running_loop()
         while (frame := await client.recv()) is not None:
-            self.link.latest_at = loop.time()
+            self.status.latest_at = loop.time()
             subscription = frame.get("subscription")
             if subscription == "replies":
                 self._answered(frame)
@@ -227,20 +227,20 @@ class Feed:
     def _failed(self, error: STOMPError) -> None:
         code = error.code
         if code == stompy.ErrorCode.AUTHENTICATION_FAILED:
-            self.link.phase, self.link.words = Phase.REFUSED, safe(as_options(str(error)))
+            self.status.phase, self.status.words = Phase.REFUSED, safe(as_options(str(error)))
         elif code == stompy.ErrorCode.ACCESS_REFUSED:
-            self.link.phase, self.link.words = Phase.FORBIDDEN, safe(str(error))
+            self.status.phase, self.status.words = Phase.FORBIDDEN, safe(str(error))
         else:
             self._ended(as_options(str(error)))
 
     def _ended(self, words: str) -> None:
-        link = self.link
-        if link.phase in (Phase.FOREIGN, Phase.FORBIDDEN):
+        status = self.status
+        if status.phase in (Phase.FOREIGN, Phase.FORBIDDEN):
             return
-        link.words = safe(words)
-        if link.phase is Phase.LIVE:
-            link.phase = Phase.LOST
-            link.lost_at = time.time() * 1000
+        status.words = safe(words)
+        if status.phase is Phase.LIVE:
+            status.phase = Phase.LOST
+            status.lost_at = time.time() * 1000
             self._note("monitor.lost", "warn", words)
 
     def _note(self, what: str, severity: str, reason: str) -> None:
@@ -266,7 +266,7 @@ class Feed:
             OutcomeUnknown: the connection ended or time ran out before the answer came.
         """
         client = self._client
-        if client is None or self.link.phase is not Phase.LIVE:
+        if client is None or self.status.phase is not Phase.LIVE:
             raise OutcomeUnknown("there is no connection")
         number = f"m-{next(self._numbers)}"
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -309,16 +309,16 @@ def _user(url: str) -> str:
 
 def complete(model: Model) -> bool:
     """Whether one set of every kind has come, all of one moment."""
-    tables = [model.tables[kind] for kind in KINDS]
-    if not model.broker or not all(table.complete for table in tables):
+    row_sets = [model.row_sets[kind] for kind in KINDS]
+    if not model.broker or not all(row_set.complete for row_set in row_sets):
         return False
-    return len({table.tick for table in tables}) == 1
+    return len({row_set.tick for row_set in row_sets}) == 1
 
 
 def as_snapshot(model: Model) -> Mapping[str, object]:
     """Everything that is known, as the contract of ``--once --json`` has it."""
     rows = {
-        kind: [_with_rate(row) for row in model.tables[kind].rows.values() if not row.own]
+        kind: [_with_rate(row) for row in model.row_sets[kind].rows.values() if not row.own]
         for kind in KINDS
     }
     return {"broker": model.broker, **rows}
@@ -327,6 +327,6 @@ def as_snapshot(model: Model) -> Mapping[str, object]:
 def _with_rate(row: Row) -> dict[str, object]:
     """The fields of a row; its rate is ours where the broker does not know one yet."""
     values = row.as_dict()
-    if row.table.rate_names and values.get("rate") is None and None not in row.rates:
+    if row.row_set.rate_names and values.get("rate") is None and None not in row.rates:
         values["rate"] = {name: row.value(f"rate.{name}") or 0.0 for name in ("in", "out", "ack")}
     return values

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from stompy_monitor.model.rows import Envelope
+from stompy_monitor.model.row_set import Envelope
 
 FORMAT = 1
 KEY_FRAME_MS = 300_000

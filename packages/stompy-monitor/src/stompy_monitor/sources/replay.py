@@ -9,8 +9,8 @@ from typing import Any
 from stompy.admin import Reply, Request
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Gap
-from stompy_monitor.sources.base import Link, OutcomeUnknown, Phase
+from stompy_monitor.model.row_set import Gap
+from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase
 from stompy_monitor.sources.recording import Recording
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 60.0)
@@ -36,7 +36,7 @@ class Replay:
         self.speed = 1.0
         self.position = recording.begin
         url = safe(str(recording.about.get("url", "")))
-        self.link = Link(url=url, phase=Phase.REPLAY)
+        self.status = ConnectionStatus(url=url, phase=Phase.REPLAY)
         self._records: Iterator[tuple[float, list[dict[str, Any]]]] = iter(())
         self._ahead: tuple[float, list[dict[str, Any]]] | None = None
         self.seek(recording.begin if at is None else at)

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from stompy_monitor import formats
 from stompy_monitor.model.alarms import MARKS
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 
 SortKey = tuple[int, float, str]
 """Comparable among all values: a missing one comes first, numbers before text."""
@@ -77,7 +77,7 @@ def _age_key(name: str) -> Callable[[Row], SortKey]:
     number = _number_key(name)
 
     def key(row: Row) -> SortKey:
-        where = row.table.ages.get(name)
+        where = row.row_set.ages.get(name)
         if where is None:
             return number(row)
         since = row.values[where]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stompy_monitor.model.rows import Row
+from stompy_monitor.model.row_set import Row
 from stompy_monitor.tables import columns as c
 from stompy_monitor.tables.columns import Column, Rank
 

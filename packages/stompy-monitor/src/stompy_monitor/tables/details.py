@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from stompy_monitor import formats
 from stompy_monitor.model.model import SUBJECTS
-from stompy_monitor.model.rows import Row
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.model.row_set import Row
+from stompy_monitor.tables import definitions
 from stompy_monitor.tables.definitions import View
 
 Fact = tuple[str, str]
@@ -71,29 +71,29 @@ def _of_the_broker(event: Row) -> bool:
 
 RELATED: dict[str, tuple[Related, ...]] = {
     "queues": (
-        Related("Consumers", views.SUBSCRIPTIONS, _where("destination", "destination")),
-        Related("Events", views.EVENTS, _event_about),
+        Related("Consumers", definitions.SUBSCRIPTIONS, _where("destination", "destination")),
+        Related("Events", definitions.EVENTS, _event_about),
     ),
     "topics": (
-        Related("Subscribers", views.SUBSCRIPTIONS, _of_topic),
-        Related("Durable subscriptions", views.DURABLE, _of_topic),
+        Related("Subscribers", definitions.SUBSCRIPTIONS, _of_topic),
+        Related("Durable subscriptions", definitions.DURABLE, _of_topic),
     ),
-    "broker": (Related("Events", views.EVENTS, lambda row: _of_the_broker),),
+    "broker": (Related("Events", definitions.EVENTS, lambda row: _of_the_broker),),
     "connections": (
-        Related("Subscriptions", views.SUBSCRIPTIONS, _where("connection", "id")),
-        Related("Transactions", views.TRANSACTIONS, _where("connection", "id")),
-        Related("Events", views.EVENTS, _event_about),
+        Related("Subscriptions", definitions.SUBSCRIPTIONS, _where("connection", "id")),
+        Related("Transactions", definitions.TRANSACTIONS, _where("connection", "id")),
+        Related("Events", definitions.EVENTS, _event_about),
     ),
-    "subscriptions": (Related("Events", views.EVENTS, _event_about),),
-    "durable": (Related("Subscribers", views.SUBSCRIPTIONS, _where("durable_name", "name")),),
-    "transactions": (Related("Events", views.EVENTS, _event_about),),
+    "subscriptions": (Related("Events", definitions.EVENTS, _event_about),),
+    "durable": (Related("Subscribers", definitions.SUBSCRIPTIONS, _where("durable_name", "name")),),
+    "transactions": (Related("Events", definitions.EVENTS, _event_about),),
 }
 """The tables of each kind of detail."""
 
 
 def facts(row: Row) -> list[Fact]:
     """What there is to say about a row, in the order in which it is read."""
-    told = _FACTS.get(row.table.kind)
+    told = _FACTS.get(row.kind)
     if told is None:
         return [(name, _plain(value)) for name, value in row.as_dict().items() if name != "detail"]
     return [(label, show(row)) for label, show in told]
@@ -140,8 +140,8 @@ def _moment(name: str) -> Callable[[Row], str]:
 
 
 def _rates(row: Row) -> str:
-    names = [name for name in row.table.rate_names if "." not in name]
-    shown = [f"{name} {formats.rate(row.rates[row.table.rate_names[name]])}" for name in names]
+    names = [name for name in row.row_set.rate_names if "." not in name]
+    shown = [f"{name} {formats.rate(row.rates[row.row_set.rate_names[name]])}" for name in names]
     return " ".join(shown)
 
 
@@ -154,7 +154,7 @@ def _drain(row: Row) -> str:
 def _clients(row: Row) -> str:
     found = row.value("connections")
     keys = [str(key) for key in found] if isinstance(found, list) else []
-    return ", ".join(row.table.names.get(key, key) for key in keys) or formats.UNKNOWN
+    return ", ".join(row.row_set.names.get(key, key) for key in keys) or formats.UNKNOWN
 
 
 def _queue_state(row: Row) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stompy_monitor.model.filter import Everything, Expression
-from stompy_monitor.model.rows import Row, Table
+from stompy_monitor.model.row_set import Row, RowSet
 from stompy_monitor.tables.columns import Column, SortKey
 from stompy_monitor.tables.definitions import View
 
@@ -48,7 +48,7 @@ def _all(_: Row) -> bool:
 
 
 @dataclass
-class Listing:
+class ViewState:
     """The state of one table on the screen.
 
     Attributes:
@@ -85,7 +85,7 @@ class Listing:
     _sorted_at: float = float("-inf")
     _dirty: bool = True
     _places: dict[str, Place] = field(default_factory=dict)
-    _placed: tuple[Table | None, int] = (None, -1)
+    _placed: tuple[RowSet | None, int] = (None, -1)
 
     def __post_init__(self) -> None:
         """A view of some rows only has their scope."""
@@ -159,24 +159,24 @@ class Listing:
 
     # -- what time does ------------------------------------------------------------------------
 
-    def refresh(self, table: Table, now: float) -> None:
+    def refresh(self, row_set: RowSet, now: float) -> None:
         """Renew the rows and their order from the table."""
-        shown = self._belonging(table)
+        shown = self._belonging(row_set)
         if self.holds(now) and not self._dirty:
             self._keep(shown)
         elif self._dirty or now - self._sorted_at >= self._pause(len(shown)):
-            self.keys = self._ordered(table, shown)
+            self.keys = self._ordered(row_set, shown)
             self._sorted_at, self._dirty = now, False
         else:
             self._keep(shown)
         if self.marks:
-            self.marks &= table.rows.keys()
+            self.marks &= row_set.rows.keys()
         self._follow_cursor()
 
-    def _belonging(self, table: Table) -> dict[str, Row]:
+    def _belonging(self, row_set: RowSet) -> dict[str, Row]:
         """The rows that could be shown; all of them, without a copy, where that is so."""
-        rows, scope = table.rows, self.scope
-        hides = bool(table.own) and not self.show_own and table.kind in _MAY_BE_OWN
+        rows, scope = row_set.rows, self.scope
+        hides = bool(row_set.own) and not self.show_own and row_set.kind in _MAY_BE_OWN
         if hides:
             return {key: row for key, row in rows.items() if not row.own and scope(row)}
         return rows if scope is _all else {key: row for key, row in rows.items() if scope(row)}
@@ -193,10 +193,10 @@ class Listing:
         new = [key for key, row in rows.items() if key not in known and self.filter.matches(row)]
         self.keys = [key for key in self.keys if key in rows] + new
 
-    def _ordered(self, table: Table, rows: dict[str, Row]) -> list[str]:
+    def _ordered(self, row_set: RowSet, rows: dict[str, Row]) -> list[str]:
         """The matching rows in their order; only those that changed look for a new place."""
         self.total = len(rows)
-        moved = self._renew_places(table, rows)
+        moved = self._renew_places(row_set, rows)
         matches = self.filter.matches
         everything = isinstance(self.filter, Everything)
         found = rows if everything else {key: row for key, row in rows.items() if matches(row)}
@@ -209,11 +209,11 @@ class Listing:
             [*stay, *(key for key in found if key not in known)], key=self._places.__getitem__
         )
 
-    def _renew_places(self, table: Table, rows: dict[str, Row]) -> set[str]:
+    def _renew_places(self, row_set: RowSet, rows: dict[str, Row]) -> set[str]:
         """Work out the places of the rows that changed; the keys of those that got another one."""
         places = self._places
         of, since = self._placed
-        if self._dirty or of is not table:
+        if self._dirty or of is not row_set:
             places.clear()
         order = [(column.key, descending) for column, descending in self.order()]
         moved = set()
@@ -225,7 +225,7 @@ class Listing:
                     moved.add(key)
         for key in places.keys() - rows.keys() if len(places) > len(rows) else ():
             del places[key]
-        self._placed = table, table.version
+        self._placed = row_set, row_set.version
         return moved
 
     def order(self) -> list[tuple[Column, bool]]:

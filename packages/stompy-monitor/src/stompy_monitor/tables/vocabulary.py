@@ -14,8 +14,8 @@ from typing import get_args, get_origin, get_type_hints, is_typeddict
 from stompy.admin import ROWS, Kind
 from stompy_monitor.model.filter import COUNTS, SIZES, TIMES, Name, Sort
 from stompy_monitor.model.model import BROKER_RATES
-from stompy_monitor.model.rows import RATES
-from stompy_monitor.tables import definitions as views
+from stompy_monitor.model.row_set import RATES
+from stompy_monitor.tables import definitions
 from stompy_monitor.tables.definitions import View
 
 KINDS = {
@@ -51,7 +51,7 @@ def names_of(view: View) -> dict[str, Name]:
 
 def condition_names() -> dict[str, Name]:
     """What a condition may use: names with their kinds before them."""
-    by_kind = {view.kind: view for view in views.TABLES}
+    by_kind = {view.kind: view for view in definitions.TABLES}
     found: dict[str, Name] = {}
     for prefix, kind in KINDS.items():
         view = by_kind.get(kind)

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from stompy_monitor import formats
 from stompy_monitor.model.model import Model
-from stompy_monitor.sources.base import Link, Phase
+from stompy_monitor.sources.base import ConnectionStatus, Phase
 from stompy_monitor.tables import sparkline as drawing
 
 Part = tuple[str, str]
@@ -55,33 +55,33 @@ class Bar(Widget):
         return Content.assemble(*self._shown)
 
 
-def connection_words(link: Link, model: Model, now: float) -> Part:
+def connection_words(status: ConnectionStatus, model: Model, now: float) -> Part:
     """How it stands with the connection, with a dot, a word and a colour."""
-    if link.phase is Phase.LIVE:
-        age = now - link.latest_at if link.latest_at is not None else 0.0
+    if status.phase is Phase.LIVE:
+        age = now - status.latest_at if status.latest_at is not None else 0.0
         if age * 1000 > STALE_INTERVALS * model.interval_ms:
             return (f"● stale {age:.1f} s", "$warning bold")
         return (f"● live {age:.1f} s", "$success")
-    if link.phase is Phase.REPLAY:
+    if status.phase is Phase.REPLAY:
         return ("▶ replay", "$accent")
-    wait = max(0, round(link.retry_at - now))
-    if link.phase is Phase.LOST:
-        lost = formats.clock(link.lost_at)
+    wait = max(0, round(status.retry_at - now))
+    if status.phase is Phase.LOST:
+        lost = formats.clock(status.lost_at)
         when = f"retry in {wait} s (r now)" if wait else "trying"
         return (f"● lost {lost} · {when}", "$error bold")
-    if link.phase is Phase.CONNECTING:
-        if not link.words:
+    if status.phase is Phase.CONNECTING:
+        if not status.words:
             return ("○ connecting", "$warning")
         when = f"next in {wait} s" if wait else "trying"
-        return (f"○ connecting (try {link.attempt}, {when})", "$warning")
-    return (f"● {link.phase}", "$error bold")
+        return (f"○ connecting (try {status.attempt}, {when})", "$warning")
+    return (f"● {status.phase}", "$error bold")
 
 
 _ASCII = str.maketrans("●○▶", "*o>")
 
 
 def identity(
-    link: Link,
+    status: ConnectionStatus,
     model: Model,
     now: float,
     wall: float,
@@ -94,14 +94,14 @@ def identity(
     parts: list[Part] = [(" stompy-monitor ", "bold $primary")]
     if model.name:
         parts.append((f"{formats.middle_cut(model.name, 20)}  ", "bold"))
-    parts.append((formats.middle_cut(link.url, max(20, width // 3)) + "  ", MUTED))
+    parts.append((formats.middle_cut(status.url, max(20, width // 3)) + "  ", MUTED))
     if badge:
         parts.append((f" {badge} ", "reverse $accent"))
         parts.append(("  ", ""))
-    words, style = connection_words(link, model, now)
+    words, style = connection_words(status, model, now)
     parts.append((words.translate(_ASCII) if ascii_only else words, style))
-    if link.phase is Phase.LIVE and width >= _NARROW:
-        parts.append((f"   {link.user or 'anonymous'} ({link.role})", MUTED))
+    if status.phase is Phase.LIVE and width >= _NARROW:
+        parts.append((f"   {status.user or 'anonymous'} ({status.role})", MUTED))
     if model.broker and width >= _NARROW:
         version = model.broker.get("version") or "?"
         up = formats.duration(model.broker_number("uptime_ms"))

@@ -22,10 +22,10 @@ from textual.strip import Strip
 from stompy_monitor import formats
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
-from stompy_monitor.model.rows import Row, Table
+from stompy_monitor.model.row_set import Row, RowSet
 from stompy_monitor.tables import sparkline as drawing
 from stompy_monitor.tables.columns import Column
-from stompy_monitor.tables.view_state import Listing
+from stompy_monitor.tables.view_state import ViewState
 
 TREND_SAMPLES = 60
 _MARGIN = 1
@@ -49,7 +49,7 @@ _TONES = ("header", "sorted", "plain", "dim", "warn", "critical", "accent", "goo
 
 
 class RowTable(ScrollView, can_focus=True):
-    """Rows of one listing, with a cursor."""
+    """The rows of one view, with a cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"row-table--{tone}" for tone in (*_TONES, "cursor")}
     DEFAULT_CSS = """
@@ -91,46 +91,46 @@ class RowTable(ScrollView, can_focus=True):
 
         def __init__(self, table: RowTable) -> None:
             super().__init__()
-            self.table = table
+            self.row_set = table
 
         @property
         def control(self) -> RowTable:
             """The table."""
-            return self.table
+            return self.row_set
 
     class Opened(Message):
         """A row was chosen with enter or a double click."""
 
         def __init__(self, table: RowTable, row: Row) -> None:
             super().__init__()
-            self.table = table
+            self.row_set = table
             self.row = row
 
         @property
         def control(self) -> RowTable:
             """The table."""
-            return self.table
+            return self.row_set
 
     class HeaderClicked(Message):
         """The title of a column was clicked."""
 
         def __init__(self, table: RowTable, column: Column) -> None:
             super().__init__()
-            self.table = table
+            self.row_set = table
             self.column = column
 
         @property
         def control(self) -> RowTable:
             """The table."""
-            return self.table
+            return self.row_set
 
     def __init__(
-        self, listing: Listing, *, ascii_only: bool = False, id: str | None = None
+        self, view_state: ViewState, *, ascii_only: bool = False, id: str | None = None
     ) -> None:
         super().__init__(id=id)
-        self.listing = listing
+        self.view_state = view_state
         self.model = Model(())
-        self.table = Table(listing.view.kind)
+        self.row_set = RowSet(view_state.view.kind)
         self.ascii_only = ascii_only
         self.chosen: frozenset[str] | None = None
         self.wide = False
@@ -145,23 +145,23 @@ class RowTable(ScrollView, can_focus=True):
 
     # -- what is shown ---------------------------------------------------------------------------
 
-    def show(self, model: Model, table: Table, now: float) -> None:
+    def show(self, model: Model, row_set: RowSet, now: float) -> None:
         """Take the rows of this moment, and repaint the lines that changed."""
-        seen = (model, table, table.version, self.listing.stamp(now), self.size)
+        seen = (model, row_set, row_set.version, self.view_state.stamp(now), self.size)
         self.now = now
         if seen == self._seen:
             return
         self._seen = seen
-        self.model, self.table = model, table
-        before = self.listing.cursor
-        self.listing.refresh(table, now)
+        self.model, self.row_set = model, row_set
+        before = self.view_state.cursor
+        self.view_state.refresh(row_set, now)
         self._fit()
-        height = len(self.listing.keys) + 1
+        height = len(self.view_state.keys) + 1
         if self.virtual_size.height != height:
             self.virtual_size = Size(self._content_width(), height)
         self._scroll_to_cursor()
         self.paint_changed()
-        if self.listing.cursor != before:
+        if self.view_state.cursor != before:
             self.post_message(self.Moved(self))
 
     def paint_changed(self) -> None:
@@ -199,18 +199,22 @@ class RowTable(ScrollView, can_focus=True):
         self._painted.clear()
         self._lines.clear()
         self._fit()
-        self.virtual_size = Size(self._content_width(), len(self.listing.keys) + 1)
+        self.virtual_size = Size(self._content_width(), len(self.view_state.keys) + 1)
         self.refresh()
 
     def row(self) -> Row | None:
         """The row under the cursor."""
-        cursor = self.listing.cursor
-        return None if cursor is None else self.table.rows.get(cursor)
+        cursor = self.view_state.cursor
+        return None if cursor is None else self.row_set.rows.get(cursor)
 
     def marked_rows(self) -> list[Row]:
         """The marked rows, or the one under the cursor."""
-        marks, here = self.listing.marks, self.row()
-        rows = [self.table.rows[key] for key in self.listing.keys if key in marks] if marks else []
+        marks, here = self.view_state.marks, self.row()
+        rows = (
+            [self.row_set.rows[key] for key in self.view_state.keys if key in marks]
+            if marks
+            else []
+        )
         return rows or ([here] if here is not None else [])
 
     def _line_at(self, y: int) -> Line:
@@ -223,17 +227,17 @@ class RowTable(ScrollView, can_focus=True):
     def _read_line(self, y: int) -> Line:
         top = self.scroll_offset
         if y == 0:
-            return (("header", self._for_width, top.x), tuple(self.listing.order()[:1]), ())
+            return (("header", self._for_width, top.x), tuple(self.view_state.order()[:1]), ())
         position = y - 1 + top.y
-        keys = self.listing.keys
-        row = self.table.rows.get(keys[position]) if position < len(keys) else None
+        keys = self.view_state.keys
+        row = self.row_set.rows.get(keys[position]) if position < len(keys) else None
         if row is None:
             empty = not keys and y == 2  # noqa: PLR2004 -- a line below the header
-            return (("words", top.x), self.listing.words if empty else "", ())
+            return (("words", top.x), self.view_state.words if empty else "", ())
         # Not in lists that nobody has to do with: many cursors are none.
-        shows = self.listing.touched or self.has_focus
-        here = shows and row.key == self.listing.cursor
-        glyph = self._glyph(here, row.key in self.listing.marks)
+        shows = self.view_state.touched or self.has_focus
+        here = shows and row.key == self.view_state.cursor
+        glyph = self._glyph(here, row.key in self.view_state.marks)
         return (("row", here, top.x), glyph, self._cells(row))
 
     def _cells(self, row: Row) -> Cells:
@@ -249,7 +253,7 @@ class RowTable(ScrollView, can_focus=True):
 
     def _trend(self, row: Row, width: int) -> str:
         values = self.model.row_values(row, "ready")[-TREND_SAMPLES:]
-        points = drawing.steps(values, max(1, TREND_SAMPLES // width), row.table.version)
+        points = drawing.steps(values, max(1, TREND_SAMPLES // width), row.row_set.version)
         return drawing.sparkline(points[-width:], width, ascii_only=self.ascii_only)
 
     # -- columns ---------------------------------------------------------------------------------
@@ -259,7 +263,7 @@ class RowTable(ScrollView, can_focus=True):
             return
         self._for_width = width = self.size.width
         self._lines.clear()
-        view = self.listing.view
+        view = self.view_state.view
         columns = list(view.shown(10_000 - 1 if self.wide else max(width, 1), self.chosen))
         if not self.trends:
             columns = [column for column in columns if not column.trend]
@@ -316,7 +320,7 @@ class RowTable(ScrollView, can_focus=True):
         return Strip(segments).crop(left, left + width).extend_cell_length(width, filling)
 
     def _header(self) -> list[Segment]:
-        order = self.listing.order()[:1]
+        order = self.view_state.order()[:1]
         first, descending = order[0] if order else (None, True)
         plain, chosen = self.style_of("header"), self.style_of("sorted")
         arrow = ("v" if descending else "^") if self.ascii_only else ("▼" if descending else "▲")
@@ -352,7 +356,7 @@ class RowTable(ScrollView, can_focus=True):
 
     def _scroll_to_cursor(self) -> None:
         top, height = self.scroll_offset.y, self.size.height - 1
-        position = self.listing.position
+        position = self.view_state.position
         if height <= 0:
             return
         if position < top:
@@ -361,22 +365,22 @@ class RowTable(ScrollView, can_focus=True):
             self.scroll_to(y=position - height + 1, animate=False)
 
     def _go(self, position: int) -> None:
-        self.listing.move_to(position, self.now)
+        self.view_state.move_to(position, self.now)
         self._scroll_to_cursor()
         self.paint_changed()
         self.post_message(self.Moved(self))
 
     def action_move(self, lines: int) -> None:
         """Move the cursor by some lines."""
-        self._go(self.listing.position + lines)
+        self._go(self.view_state.position + lines)
 
     def action_page(self, pages: int) -> None:
         """Move the cursor by a screenful."""
-        self._go(self.listing.position + pages * max(1, self.size.height - 2))
+        self._go(self.view_state.position + pages * max(1, self.size.height - 2))
 
     def action_to_end(self, end: int) -> None:
         """Move the cursor to the first or last row."""
-        self._go(0 if end < 0 else len(self.listing.keys) - 1)
+        self._go(0 if end < 0 else len(self.view_state.keys) - 1)
 
     def action_sideways(self, cells: int) -> None:
         """Scroll to columns that do not fit."""
@@ -428,7 +432,7 @@ class RowTable(ScrollView, can_focus=True):
                 self.post_message(self.HeaderClicked(self, column))
             return
         position = event.y - 1 + self.scroll_offset.y
-        if position < len(self.listing.keys):
+        if position < len(self.view_state.keys):
             self._go(position)
             if event.chain == 2:  # noqa: PLR2004 -- a double click
                 self.action_open()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.envelopes import envelope, queue
 
-from stompy_monitor.model.rows import Gap, Table
+from stompy_monitor.model.row_set import Gap, RowSet
 
 FIELDS = ["name", "destination", "ready", "in_msgs", "out_msgs", "acked", "oldest_at"]
 
@@ -19,74 +19,74 @@ def row(name, in_msgs=0, ready=0, oldest_at=None):
 
 
 def test_rates_come_from_the_brokers_running_time_not_from_its_clock():
-    table = Table("queues")
-    table.apply(envelope("queues", 0, [queue("a", in_msgs=10)]))
-    assert table.rows["a"].value("in") is None
+    row_set = RowSet("queues")
+    row_set.apply(envelope("queues", 0, [queue("a", in_msgs=10)]))
+    assert row_set.rows["a"].value("in") is None
     later = envelope("queues", 4, [queue("a", in_msgs=30)], at=12)
-    table.apply(later)
-    assert table.rows["a"].value("in") == 5
-    assert table.rows["a"].value("rate.in") == 5
+    row_set.apply(later)
+    assert row_set.rows["a"].value("in") == 5
+    assert row_set.rows["a"].value("rate.in") == 5
 
 
 def test_a_counter_that_fell_has_no_rate():
-    table = Table("queues")
-    table.apply(envelope("queues", 0, [queue("a", in_msgs=10)]))
-    table.apply(envelope("queues", 1, [queue("a", in_msgs=3)]))
-    assert table.rows["a"].value("in") is None
+    row_set = RowSet("queues")
+    row_set.apply(envelope("queues", 0, [queue("a", in_msgs=10)]))
+    row_set.apply(envelope("queues", 1, [queue("a", in_msgs=3)]))
+    assert row_set.rows["a"].value("in") is None
 
 
 def test_a_full_set_takes_away_what_it_does_not_have():
-    table = Table("queues")
-    table.apply(envelope("queues", 0, [queue("a"), queue("b")]))
-    change = table.apply(envelope("queues", 1, [queue("b")]))
+    row_set = RowSet("queues")
+    row_set.apply(envelope("queues", 0, [queue("a"), queue("b")]))
+    change = row_set.apply(envelope("queues", 1, [queue("b")]))
     assert change.removed == ["a"]
-    assert list(table.rows) == ["b"]
+    assert list(row_set.rows) == ["b"]
 
 
 def test_pages_make_one_set():
-    table = Table("queues")
-    assert table.apply(columns(0, row("a"), page=1, pages=2)) is None
-    assert not table.complete
-    change = table.apply(columns(0, row("b"), page=2, pages=2))
+    row_set = RowSet("queues")
+    assert row_set.apply(columns(0, row("a"), page=1, pages=2)) is None
+    assert not row_set.complete
+    change = row_set.apply(columns(0, row("b"), page=2, pages=2))
     assert [changed.key for changed in change.rows] == ["a", "b"]
 
 
 def test_a_delta_changes_and_removes_and_lets_the_rest_come_to_rest():
-    table = Table("queues")
-    table.apply(columns(0, row("a"), row("b"), row("c")))
-    table.apply(columns(1, row("a", 5), row("b", 5), base=0))
-    assert table.rows["a"].value("in") == 5
-    change = table.apply(columns(2, row("b", 9), base=1, removed=["c"]))
-    assert table.rows["a"].value("in") == 0
-    assert table.rows["b"].value("in") == 4
+    row_set = RowSet("queues")
+    row_set.apply(columns(0, row("a"), row("b"), row("c")))
+    row_set.apply(columns(1, row("a", 5), row("b", 5), base=0))
+    assert row_set.rows["a"].value("in") == 5
+    change = row_set.apply(columns(2, row("b", 9), base=1, removed=["c"]))
+    assert row_set.rows["a"].value("in") == 0
+    assert row_set.rows["b"].value("in") == 4
     assert change.removed == ["c"]
     assert {changed.key for changed in change.rows} == {"a", "b"}
 
 
 def test_a_delta_to_another_snapshot_is_a_gap():
-    table = Table("queues")
-    table.apply(columns(0, row("a")))
+    row_set = RowSet("queues")
+    row_set.apply(columns(0, row("a")))
     with pytest.raises(Gap):
-        table.apply(columns(2, row("a", 1), base=1))
-    assert table.rows["a"].value("in_msgs") == 0
+        row_set.apply(columns(2, row("a", 1), base=1))
+    assert row_set.rows["a"].value("in_msgs") == 0
 
 
 def test_ages_grow_by_themselves():
-    table = Table("queues")
+    row_set = RowSet("queues")
     first = columns(0, row("a", oldest_at=columns(0)["at"] - 2000))
-    table.apply(first)
-    assert table.rows["a"].value("oldest_ms") == 2000
-    table.apply(columns(3, base=0))
-    assert table.rows["a"].value("oldest_ms") == 5000
-    assert table.rows["a"].number("oldest_ms") == 5000
+    row_set.apply(first)
+    assert row_set.rows["a"].value("oldest_ms") == 2000
+    row_set.apply(columns(3, base=0))
+    assert row_set.rows["a"].value("oldest_ms") == 5000
+    assert row_set.rows["a"].number("oldest_ms") == 5000
 
 
 def test_text_is_made_safe_and_values_inside_values_are_found():
-    table = Table("connections")
+    row_set = RowSet("connections")
     beat = {"in_ms": 10, "out_ms": 20}
     rows = [{"id": "c-1", "peer": "\x1b[31m", "heart_beat": beat}]
-    table.apply(envelope("connections", 0, rows))
-    row = table.rows["c-1"]
+    row_set.apply(envelope("connections", 0, rows))
+    row = row_set.rows["c-1"]
     assert row.text("peer") == "␛[31m"
     assert row.value("heart_beat.out_ms") == 20
     assert row.value("heart_beat.absent") is None
@@ -94,26 +94,26 @@ def test_text_is_made_safe_and_values_inside_values_are_found():
 
 
 def test_fields_that_are_not_known_are_kept():
-    table = Table("queues")
-    table.apply(envelope("queues", 0, [queue("a")]))
-    table.apply(envelope("queues", 1, [queue("a", novelty=7), queue("b")]))
-    assert table.rows["a"].value("novelty") == 7
-    assert table.rows["b"].value("novelty") is None
+    row_set = RowSet("queues")
+    row_set.apply(envelope("queues", 0, [queue("a")]))
+    row_set.apply(envelope("queues", 1, [queue("a", novelty=7), queue("b")]))
+    assert row_set.rows["a"].value("novelty") == 7
+    assert row_set.rows["b"].value("novelty") is None
 
 
 def test_a_copy_stands_still():
-    table = Table("queues")
-    table.apply(envelope("queues", 0, [queue("a", ready=1)]))
-    copy = table.copy()
-    table.apply(envelope("queues", 1, [queue("a", ready=2)]))
-    assert (copy.rows["a"].value("ready"), table.rows["a"].value("ready")) == (1, 2)
+    row_set = RowSet("queues")
+    row_set.apply(envelope("queues", 0, [queue("a", ready=1)]))
+    copy = row_set.copy()
+    row_set.apply(envelope("queues", 1, [queue("a", ready=2)]))
+    assert (copy.rows["a"].value("ready"), row_set.rows["a"].value("ready")) == (1, 2)
 
 
 def test_rows_that_come_alone_push_out_the_oldest():
-    table = Table("events")
+    row_set = RowSet("events")
     for number in range(4):
-        table.append(("number", "type"), [number, "x.y"], 3)
-    assert list(table.rows) == ["1", "2", "3"]
+        row_set.append(("number", "type"), [number, "x.y"], 3)
+    assert list(row_set.rows) == ["1", "2", "3"]
 
 
 NAMES = st.sets(st.sampled_from("abcdef"), min_size=1)
@@ -121,7 +121,7 @@ NAMES = st.sets(st.sampled_from("abcdef"), min_size=1)
 
 @given(st.lists(NAMES, min_size=1, max_size=8))
 def test_deltas_and_full_sets_lead_to_the_same_rows(rounds):
-    by_delta, by_full = Table("queues"), Table("queues")
+    by_delta, by_full = RowSet("queues"), RowSet("queues")
     before = {}
     for second, names in enumerate(rounds):
         now = {name: second if name in "abc" else 0 for name in sorted(names)}

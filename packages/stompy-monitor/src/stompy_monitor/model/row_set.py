@@ -99,19 +99,19 @@ class Row:
         "key",
         "rates",
         "raw",
+        "row_set",
         "said",
         "seen",
         "severity",
-        "table",
         "values",
     )
 
-    def __init__(self, key: str, table: Table, values: list[object]) -> None:
+    def __init__(self, key: str, row_set: RowSet, values: list[object]) -> None:
         self.key = key
-        self.table = table
+        self.row_set = row_set
         self.values = values
         self.raw: Mapping[str, object] = _NOTHING
-        self.rates: tuple[float | None, ...] = table.unknown_rates
+        self.rates: tuple[float | None, ...] = row_set.unknown_rates
         self.history: History | None = None
         self.severity = 0
         self.said: tuple[Reason, ...] = ()
@@ -119,16 +119,21 @@ class Row:
         self.changed = 0
         self._haystack = ""
 
+    @property
+    def kind(self) -> str:
+        """What it is a row of, as in the envelope."""
+        return self.row_set.kind
+
     def value(self, name: str) -> object:
         """A column by its JSON name, ``a.b`` for one inside another; None when there is none."""
-        where = self.table.index.get(name)
+        where = self.row_set.index.get(name)
         if where is not None:
             return self.values[where]
-        if name in self.table.ages:
-            then = self.values[self.table.ages[name]]
-            return max(0, self.table.at - then) if isinstance(then, (int, float)) else None
-        if name in self.table.rate_names:
-            return self.rates[self.table.rate_names[name]]
+        if name in self.row_set.ages:
+            then = self.values[self.row_set.ages[name]]
+            return max(0, self.row_set.at - then) if isinstance(then, (int, float)) else None
+        if name in self.row_set.rate_names:
+            return self.rates[self.row_set.rate_names[name]]
         if name in _COMPUTED:
             return _COMPUTED[name](self)
         head, _, rest = name.partition(".")
@@ -146,13 +151,13 @@ class Row:
             return False
         self.severity = said[0][0] if said else 0
         self.said = said
-        self.changed = self.table.version
+        self.changed = self.row_set.version
         return True
 
     @property
     def label(self) -> str:
         """The row as people call it."""
-        kind = self.table.kind
+        kind = self.kind
         if kind == "connections":
             return self.text("client")
         if kind == "subscriptions":
@@ -167,12 +172,12 @@ class Row:
     @property
     def own(self) -> bool:
         """Whether it belongs to the monitor's own connection."""
-        own = self.table.own
+        own = self.row_set.own
         return bool(own) and own in (self.value("connection"), self.value("id"))
 
     def number(self, name: str) -> float:
         """A column as a number; 0 when there is none."""
-        where = self.table.index.get(name)
+        where = self.row_set.index.get(name)
         found = self.values[where] if where is not None else self.value(name)
         return found if isinstance(found, (int, float)) else 0
 
@@ -187,25 +192,25 @@ class Row:
 
     def rename(self, name: str, value: str) -> None:
         """Put a better word into a column."""
-        self.values[self.table.index[name]] = value
+        self.values[self.row_set.index[name]] = value
         self._haystack = ""
-        self.changed = self.table.version + 1
+        self.changed = self.row_set.version + 1
 
     @property
     def haystack(self) -> str:
         """The text in which a filter looks for bare words."""
         if not self._haystack:
-            names = HAYSTACK.get(self.table.kind, ())
+            names = HAYSTACK.get(self.kind, ())
             self._haystack = " ".join(filter(None, map(self.text, names)))
         return self._haystack
 
     def as_dict(self) -> dict[str, object]:
         """The fields with their values."""
-        return dict(zip(self.table.fields, self.values, strict=False))
+        return dict(zip(self.row_set.fields, self.values, strict=False))
 
-    def copy(self, table: Table) -> Row:
+    def copy(self, row_set: RowSet) -> Row:
         """The row as it is now, for a picture that stands still."""
-        row = Row(self.key, table, self.values)
+        row = Row(self.key, row_set, self.values)
         row.raw, row.rates, row.history = self.raw, self.rates, self.history
         row.severity, row.said = self.severity, self.said
         row._haystack = self._haystack
@@ -219,16 +224,16 @@ def _growth(row: Row) -> float | None:
     """By how much more waits each second, over the last minute."""
     if row.history is None:
         return None
-    row.history.fill(row.table.version)
-    samples = max(2, round(_GROWTH_MS / row.table.interval_ms))
+    row.history.fill(row.row_set.version)
+    samples = max(2, round(_GROWTH_MS / row.row_set.interval_ms))
     before, now, apart = row.history.ends(0, samples)
-    return (now - before) * 1000 / (apart * row.table.interval_ms) if apart else None
+    return (now - before) * 1000 / (apart * row.row_set.interval_ms) if apart else None
 
 
 def _client(row: Row) -> str:
     """The connection of a row as people call it."""
-    key = row.text("id") if row.table.kind == "connections" else row.text("connection")
-    return row.table.names.get(key, key)
+    key = row.text("id") if row.kind == "connections" else row.text("connection")
+    return row.row_set.names.get(key, key)
 
 
 _COMPUTED = {
@@ -250,7 +255,7 @@ class Change:
     removed: list[str] = field(default_factory=list)
 
 
-class Table:
+class RowSet:
     """All rows of one kind.
 
     Attributes:
@@ -454,15 +459,20 @@ class Table:
         self.complete = True
         return row
 
-    def copy(self) -> Table:
+    def copy(self) -> RowSet:
         """The table as it is now, for a picture that stands still."""
-        table = Table(self.kind)
-        table._learn(self.fields)
-        table.seq, table.tick, table.at, table.up_ms = self.seq, self.tick, self.at, self.up_ms
-        table.interval_ms, table.version = self.interval_ms, self.version
-        table.complete, table.own, table.names = self.complete, self.own, self.names
-        table.rows = {key: row.copy(table) for key, row in self.rows.items()}
-        return table
+        row_set = RowSet(self.kind)
+        row_set._learn(self.fields)
+        row_set.seq, row_set.tick, row_set.at, row_set.up_ms = (
+            self.seq,
+            self.tick,
+            self.at,
+            self.up_ms,
+        )
+        row_set.interval_ms, row_set.version = self.interval_ms, self.version
+        row_set.complete, row_set.own, row_set.names = self.complete, self.own, self.names
+        row_set.rows = {key: row.copy(row_set) for key, row in self.rows.items()}
+        return row_set
 
 
 def _page(envelope: Envelope) -> int:
