@@ -28,7 +28,6 @@ def test_no_class_has_the_name_of_another(package: str) -> None:
             places[one.node.name].add(one.module.name)
     shared = {name for name, where in places.items() if len(where) > 1 and not are_twins(where)}
     assert shared - SHARED[package] == set()
-    assert SHARED[package] - shared == set()
 
 
 def are_twins(places: set[str]) -> bool:
