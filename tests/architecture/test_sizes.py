@@ -22,11 +22,6 @@ CUT = {
     # One class in several files still; each goes with the work on it.
     "stompy.aio.dispatcher.Mailroom",
     "stompy.aio.restoring.Restorer",
-    "stompy.aio.sending.FrameSender",
-    "stompy.aio.subscribing.Subscriber",
-    "stompy.sync.receiving.FrameReceiver",
-    "stompy.sync.sending.FrameSender",
-    "stompy.sync.subscribing.Subscriber",
     "stompy_broker.embed.inspect.Watched",
     "stompy_broker.routing.accounts.Accounts",
     "stompy_broker.routing.leaving.Leaving",

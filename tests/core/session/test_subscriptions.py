@@ -5,8 +5,9 @@ import stompy
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import Version
-from stompy.session.subscriptions import Duty, SubscriptionId, Subscriptions
+from stompy.session.subscriptions import AckDuty, Subscriptions
 from stompy.sync.client import STOMPClient
+from stompy.sync.subscribing import SubscriptionId
 
 
 def connect(server: ScriptedServer) -> STOMPClient:
@@ -19,15 +20,15 @@ def delivery(subscription: str = "s1", **headers: str) -> STOMPFrame:
 
 def test_nothing_is_owed_while_all_subscriptions_are_auto():
     subscriptions = Subscriptions(Version.V1_2)
-    assert subscriptions.carefree
+    assert subscriptions.needs_no_acks
     subscriptions.add("s1", AckMode.AUTO, True)
-    assert subscriptions.carefree
-    assert subscriptions.receive(delivery(ack="a1")) is Duty.NONE
+    assert subscriptions.needs_no_acks
+    assert subscriptions.receive(delivery(ack="a1")) is AckDuty.NONE
     subscriptions.add("s2", AckMode.CLIENT, True)
-    assert not subscriptions.carefree
+    assert not subscriptions.needs_no_acks
 
 
-@pytest.mark.parametrize(("send_acks", "duty"), [(True, Duty.ACK), (False, Duty.NONE)])
+@pytest.mark.parametrize(("send_acks", "duty"), [(True, AckDuty.ACK), (False, AckDuty.NONE)])
 @pytest.mark.parametrize("mode", [AckMode.CLIENT, AckMode.CLIENT_INDIVIDUAL])
 def test_who_acknowledges(mode, send_acks, duty):
     subscriptions = Subscriptions(Version.V1_2)
@@ -42,24 +43,24 @@ def test_messages_of_unknown_subscriptions_are_nobodys_business():
     subscriptions = Subscriptions(Version.V1_2)
     subscriptions.add("s1", AckMode.CLIENT, True)
     for frame in (delivery("/temp-queue/x", ack="a1"), STOMPFrame("MESSAGE"), STOMPFrame("X")):
-        assert subscriptions.receive(frame) is Duty.NONE
+        assert subscriptions.receive(frame) is AckDuty.NONE
         assert not subscriptions.owes(frame)
 
 
 def test_a_broker_that_wants_no_answer_gets_none():
     subscriptions = Subscriptions(Version.V1_2)
     subscriptions.add("s1", AckMode.CLIENT, True)
-    assert subscriptions.receive(delivery()) is Duty.NONE
+    assert subscriptions.receive(delivery()) is AckDuty.NONE
 
 
 def test_what_is_under_way_when_a_subscription_ends_is_stale():
     subscriptions = Subscriptions(Version.V1_2)
     subscriptions.add("s1", AckMode.CLIENT, True)
     subscriptions.remove("s1")
-    assert subscriptions.receive(delivery(ack="a1")) is Duty.STALE
+    assert subscriptions.receive(delivery(ack="a1")) is AckDuty.STALE
     assert not subscriptions.owes(delivery(ack="a1"))
     subscriptions.add("s1", AckMode.CLIENT, True)
-    assert subscriptions.receive(delivery(ack="a1")) is Duty.ACK
+    assert subscriptions.receive(delivery(ack="a1")) is AckDuty.ACK
 
 
 def test_an_auto_subscription_that_ended_still_gives_what_the_broker_has_let_go():
@@ -67,7 +68,7 @@ def test_an_auto_subscription_that_ended_still_gives_what_the_broker_has_let_go(
     subscriptions.add("s1", AckMode.CLIENT, True)
     subscriptions.add("s1", AckMode.AUTO, True)
     subscriptions.remove("s1")
-    assert subscriptions.receive(delivery()) is Duty.NONE
+    assert subscriptions.receive(delivery()) is AckDuty.NONE
 
 
 def test_ended_subscriptions_are_remembered_in_bounded_number():
@@ -76,8 +77,8 @@ def test_ended_subscriptions_are_remembered_in_bounded_number():
         subscriptions.add(f"s{number}", AckMode.CLIENT, True)
         subscriptions.remove(f"s{number}")
     assert len(subscriptions._duties) <= 1000
-    assert subscriptions.receive(delivery("s4999", ack="a")) is Duty.STALE
-    assert subscriptions.receive(delivery("s0", ack="a")) is Duty.NONE
+    assert subscriptions.receive(delivery("s4999", ack="a")) is AckDuty.STALE
+    assert subscriptions.receive(delivery("s0", ack="a")) is AckDuty.NONE
 
 
 def test_settlement_in_1_2_names_the_delivery():

@@ -133,7 +133,7 @@ def test_what_found_its_connection_ended_was_not_sent_and_goes_over_the_next(mon
         ScriptedServer(first, second) as server,
         stompy.connect(server.address, reconnect=stompy.Reconnect(delay=0.0)) as client,
     ):
-        line = client._last_line()
+        line = client._last_session()
         ended = line.last
         eventually(lambda: client.health().epoch == 2)
         # As if it had ended right after it was chosen.

@@ -240,7 +240,7 @@ def test_a_forgotten_client_ends_while_it_reconnects():
     with ScriptedServer(cut) as server:
         policy = stompy.Reconnect(delay=1000.0, max_delay=1000.0)
         client = stompy.connect(server.address, reconnect=policy)
-        line = client._line
+        line = client._session
         eventually(lambda: line.state is ConnectionState.RECONNECTING)
         supervising = line.supervisor
         del client
@@ -320,7 +320,7 @@ def test_an_attempt_under_way_at_disconnect_is_the_last_and_leaves_no_connection
         client = stompy.connect(addresses, reconnect=SWIFT, timeout=30)
         client.subscribe("/queue/q")
         assert dialling.wait(10)
-        supervising = client._line.supervisor
+        supervising = client._session.supervisor
         client.disconnect()
         closed.set()
         eventually(lambda: not supervising.is_alive(), "the end of the supervisor")

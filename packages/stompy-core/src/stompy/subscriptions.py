@@ -1,5 +1,5 @@
 """What identifies a subscription, under its public name."""
 
-from stompy.session.subscriptions import SubscriptionId
+from stompy.sync.subscribing import SubscriptionId
 
 __all__ = ["SubscriptionId"]

@@ -20,58 +20,100 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import ssl
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from stompy.aio.confirmation import Confirmation
 from stompy.aio.connection import Link, Owner
 from stompy.aio.connector import dial
-from stompy.aio.iteration import Messages
+from stompy.aio.ending import close, disconnect
+from stompy.aio.message import Message
 from stompy.aio.opening import Opening
+from stompy.aio.receiving import (
+    Messages,
+    accepted,
+    check_owner,
+    checked_callback,
+    loop,
+    reported,
+)
+from stompy.aio.sending import (
+    abandon,
+    confirmed,
+    post,
+    send_many,
+    settle,
+    transmit,
+    wait_for_receipt,
+)
 from stompy.aio.session import Session, SessionSettings
-from stompy.aio.subscribing import Subscriber
+from stompy.aio.subscribing import SubscriptionId, handles_of, hold, subscribe, unsubscribe
 from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
 from stompy.aio.waiting import deadline_after
-from stompy.errors import (
-    StaleMessageError,
-    STOMPConnectionError,
-    STOMPError,
-    STOMPException,
-)
-from stompy.protocol.frame import STOMPFrame
+from stompy.errors import STOMPConnectionError, STOMPError, STOMPException
+from stompy.protocol.frame import AckWord, STOMPFrame
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
 from stompy.session.address import Address, AddressLike
-from stompy.session.arguments import CONNECT, check_times, versions_of
-from stompy.session.callbacks import check_callable, check_plain
-from stompy.session.commands import HeaderValue, Introduction, merged
-from stompy.session.confirmations import Outcome
+from stompy.session.arguments import (
+    CONNECT,
+    MESSAGE,
+    NOTHING,
+    SEND,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    ack_mode_of,
+    check_command,
+    check_destination,
+    check_prefetch,
+    check_subscription_id,
+    check_times,
+    json_body,
+    takes_the_arguments_of,
+    versions_of,
+)
+from stompy.session.callbacks import check_plain
+from stompy.session.client_info import ClientInfo
+from stompy.session.commands import HeaderValue, Introduction, merged, message_headers
 from stompy.session.failover import read_addresses
-from stompy.session.handshake import broker_error
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
+from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
-from stompy.session.subscriptions import Duty
+from stompy.session.wanted import WantedSubscription
 from stompy.transport.settings import ConnectionSettings
 from stompy.transport.tls import TLS
 
-_CLOSE_SECONDS = 1.0
+No = Coroutine[Any, Any, None]
+Yes = Coroutine[Any, Any, str]
+Maybe = Coroutine[Any, Any, str | None]
 
 
-class STOMPClient(Subscriber):
+class STOMPClient(ClientInfo):
     """A client of a STOMP broker.
 
-    Use it in an ``async with`` statement to be sure that it disconnects.
+    Use it in a ``async with`` statement to be sure that it disconnects.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._session: Session | None = None
+        self._numbers = itertools.count(1)
         self._connecting: Session | None = None
         self._finalizer: weakref.finalize[[Session, asyncio.AbstractEventLoop], STOMPClient] | None
         self._finalizer = None
@@ -80,6 +122,7 @@ class STOMPClient(Subscriber):
 
     async def connect(  # noqa: PLR0913 -- the manual's arguments and one for each side of a connection
         self,
+        /,
         addr_list: AddressLike | Sequence[AddressLike],
         login: str | None = None,
         passcode: str | None = None,
@@ -122,8 +165,8 @@ class STOMPClient(Subscriber):
                 it the system's authorities are trusted.
             reconnect: whether a connection that was lost is made again, and how. A ``failover:``
                 address brings a `Reconnect` of its own, which one given here overrules.
-            on_state: called with each `StateChange`, soon after it. What it raises is logged and
-                counted.
+            on_state: called with each `StateChange`, soon after it, by the event loop. What it
+                raises is logged and counted.
             content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
                 make text messages of those that do not.
             on_send: called with each SEND before it is written, by who sends it; it may change the
@@ -173,8 +216,12 @@ class STOMPClient(Subscriber):
             addresses,
             one_round,
             SessionSettings(policy, send_timeout, introduction.client_id),
+            self._numbers,
             on_state,
         )
+        return await self._open(session)
+
+    async def _open(self, session: Session) -> STOMPFrame:
         self._connecting = session
         try:
             await session.open()
@@ -184,9 +231,9 @@ class STOMPClient(Subscriber):
         finally:
             self._connecting = None
         self._session = session
-        self._error_is_told = False
         if self._finalizer is not None:
             self._finalizer.detach()  # that connection has ended
+        # A client that was forgotten takes its socket with it.
         self._finalizer = weakref.finalize(self, _forget, session, asyncio.get_running_loop())
         self._finalizer.atexit = False
         return session.link.connected
@@ -205,58 +252,11 @@ class STOMPClient(Subscriber):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        session = self._leaving()
-        if session is None:
-            return
-        deadline = session.now() + timeout
-        await session.leave()
-        for handle in (handles := self._handles(session)):
-            handle._excuse()
-        for handle in handles:
-            await handle._drain(deadline)
-        link = session.link
-        receipt = session.expect(self._new_id("r"))
-        refused = False
-        try:
-            if link.say_goodbye(receipt.receipt_id):
-                await receipt.wait(max(0.0, deadline - session.now()))
-                refused = receipt.outcome is not Outcome.ACCEPTED
-            else:
-                # It has ended, or another task waits for the receipt.
-                await link.wait_ended(max(0.0, deadline - session.now()))
-        finally:
-            session.confirmations.forget(receipt)
-            await self._drop(session)
-        reason = link.close_reason
-        by_error = reason is not None and reason.Frame is not None
-        if refused and reason is not None and by_error and not self._error_is_told:
-            raise reason
+        await disconnect(self._connecting, self._session, timeout)
 
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        session = self._leaving()
-        if session is None:
-            return
-        await session.leave()
-        session.link.say_goodbye(self._new_id("r"))
-        await self._drop(session)
-
-    def _leaving(self) -> Session | None:
-        """The session to leave. Whoever connects at this time is told that it is over."""
-        if self._connecting is not None:
-            self._connecting.give_up()
-        session = self._session
-        if session is None or session.is_foreign:
-            return None
-        if not session.ended:
-            session.check_loop()
-        return session
-
-    async def _drop(self, session: Session) -> None:
-        session.link.close()
-        session.inbox.discard()
-        await session.link.wait_closed(_CLOSE_SECONDS)
-        session.inbox.discard()
+        await close(self._connecting, self._session)
 
     @property
     def is_connected(self) -> bool:
@@ -287,11 +287,429 @@ class STOMPClient(Subscriber):
         session = self._session
         if session is None:
             return NEVER_CONNECTED
-        return session.health(tuple(handle.health() for handle in self._handles(session)))
+        return session.health(tuple(handle.health() for handle in handles_of(session)))
 
-    @staticmethod
-    def _handles(session: Session) -> list[Subscription]:
-        return [one for one in session.receivers.values() if isinstance(one, Subscription)]
+    # -- sending -----------------------------------------------------------------------------
+
+    @LooksLike[SendCall[No, Yes, Maybe]]()
+    async def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = {},
+        body: bytes | str = b"",
+        transaction: str | None = None,
+        receipt: bool | str = False,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a frame of any command.
+
+        Args:
+            command: frame command.
+            headers: frame headers.
+            body: frame body; text is encoded as UTF-8.
+            transaction: id of the transaction that the frame belongs to.
+            receipt: a receipt id to ask for, or True for a new one.
+            confirm: whether to wait until the broker has confirmed the frame.
+            timeout: seconds to wait for that.
+            kv_headers: more headers.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
+            STOMPConnectionError: there is no connection; the text says why.
+            STOMPError: with ``confirm``: the broker rejected the frame.
+            STOMPTimeout: the broker took nothing for too long, and the frame was not sent; or,
+                with ``confirm``, it did not answer in time.
+            ValueError: a header that the version in use cannot carry.
+        """
+        check_command(command)
+        if kv_headers:
+            SEND.check(kv_headers)
+        given = merged(headers, kv_headers)
+        session = self._session or self._last_session()
+        if confirm:
+            return await confirmed(session, command, given, body, transaction, receipt, timeout)
+        return await transmit(session, command, given, body, transaction, receipt)
+
+    @LooksLike[MessageCall[No, Yes, Maybe]]()
+    async def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        transaction: str | None = None,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
+        json: object = NOTHING,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a message.
+
+        >>> await client.message("/queue/orders", "1 spoon", confirm=True)  # doctest: +SKIP
+        >>> await client.message("/queue/orders", json={"item": "spoon"})  # doctest: +SKIP
+
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            id: becomes the ``message-id`` header, or what the broker has in its place.
+            headers: more headers.
+            receipt: a receipt id to ask for, or True for a new one.
+            transaction: id of the transaction that the message belongs to.
+            confirm: whether to wait until the broker has confirmed the message.
+            timeout: seconds to wait for that.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+            kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
+                argument is refused; ``headers`` takes any.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
+            STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
+            STOMPError: with ``confirm``: the broker rejected the message.
+            STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
+                with ``confirm``, it did not answer in time.
+            TypeError: an argument of the wrong kind, or that there is not.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
+        """
+        session = self._session or self._last_session()
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if kv_headers:
+            MESSAGE.check(kv_headers)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        given = message_headers(destination, id, headers, kv_headers, session.dialect)
+        if confirm:
+            return await confirmed(session, "SEND", given, body, transaction, receipt, timeout)
+        return await transmit(session, "SEND", given, body, transaction, receipt)
+
+    async def post(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        transaction: str | None = None,
+        *,
+        json: object = NOTHING,
+    ) -> Confirmation:
+        """Send a message and do not wait for its confirmation yet.
+
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            id: becomes the ``message-id`` header, or what the broker has in its place.
+            headers: more headers.
+            transaction: id of the transaction that the message belongs to.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+
+        Returns:
+            What will tell the outcome.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
+            STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            TypeError: an argument of the wrong kind.
+            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
+        """
+        session = self._session or self._last_session()
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        given = message_headers(destination, id, headers, {}, session.dialect)
+        return await post(session, "SEND", given, body, transaction)
+
+    async def send_many(
+        self,
+        destination: str,
+        bodies: Iterable[bytes | str] | AsyncIterable[bytes | str] | None = None,
+        window: int = 256,
+        headers: Mapping[str, HeaderValue] = {},
+        timeout: float | None = 10.0,
+        *,
+        json: Iterable[object] | AsyncIterable[object] | None = None,
+    ) -> int:
+        """Send messages and wait until all of them are confirmed, many at a time.
+
+        >>> await client.send_many("/queue/lines", ["a", "b", "c"])  # doctest: +SKIP
+
+        Args:
+            destination: where to.
+            bodies: the messages' bodies.
+            window: how many may be unconfirmed at once.
+            headers: headers of each message.
+            timeout: seconds to wait for one confirmation.
+            json: instead of bodies, values to send as JSON.
+
+        Returns:
+            How many were accepted: all.
+
+        Raises:
+            OutcomeUnknown: the connection ended; a note tells how many were accepted before.
+            STOMPConnectionError: there is no connection; likewise.
+            STOMPError: the broker rejected one; likewise.
+            STOMPTimeout: the broker did not answer in time; likewise.
+            TypeError: what is sent is one body, or no body at all.
+            ValueError: a window of nothing.
+        """
+        session = self._last_session()
+        return await send_many(session, destination, bodies, window, headers, timeout, json)
+
+    async def flush(self, timeout: float | None = 10.0) -> None:
+        """Wait until every confirmation is settled, one way or another.
+
+        What became of each, its `Confirmation` says.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            STOMPTimeout: that did not happen in time.
+        """
+        if self._session is not None:
+            await self._session.wait_settled(timeout)
+
+    async def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Acknowledge a message.
+
+        Args:
+            ack_id: the message, or its ``ack`` header.
+            transaction: id of the transaction that the ACK belongs to.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            StaleMessageError: the message came over an earlier connection; nothing was sent.
+            ValueError: this names no message that can be acknowledged.
+        """
+        await settle(self._last_session(), "ACK", ack_id, transaction)
+
+    async def nack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Refuse a message.
+
+        Args:
+            ack_id: the message, or its ``ack`` header.
+            transaction: id of the transaction that the NACK belongs to.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            STOMPError: STOMP 1.0 has no NACK.
+            StaleMessageError: the message came over an earlier connection; nothing was sent.
+            ValueError: this names no message that can be refused.
+        """
+        await settle(self._last_session(), "NACK", ack_id, transaction)
+
+    async def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
+        """Wait for the RECEIPT of something sent before, and take it.
+
+        Messages that come meanwhile stay for who receives them.
+
+        Args:
+            receipt_id: what `send` or `message` returned.
+            timeout: seconds.
+
+        Raises:
+            STOMPTimeout: it did not come in time.
+            STOMPError: the broker answered that frame with ERROR.
+            OutcomeUnknown: the connection ended first; whether the frame took effect is not
+                known.
+            TypeError: this is no receipt id.
+        """
+        return await wait_for_receipt(self._last_session(), receipt_id, timeout)
+
+    # -- subscribing -------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        dest: str,
+        ack_mode: AckWord = "auto",
+        send_acks: bool = True,
+        *,
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        **kv_headers: HeaderValue,
+    ) -> Opening[SubscriptionId]:
+        """Subscribe to a destination.
+
+        `recv`, iteration and `loop` then give its messages. While the connection is being made
+        again, the subscription comes with it.
+
+        Args:
+            dest: destination.
+            ack_mode: ``auto``, ``client`` or ``client-individual``.
+            send_acks: whether messages are acknowledged for you; see ``stompy.client``.
+            id: subscription id; a new one by default.
+            headers: more headers.
+            receipt: True waits until the broker has confirmed the subscription; a text is sent as
+                receipt id, if there is a connection, and not waited for.
+            kv_headers: more headers.
+
+        Returns:
+            To be awaited: the subscription id. It can be used with ``async with``.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            STOMPError: with ``receipt=True``: the broker refused.
+            STOMPTimeout: with ``receipt=True``: it did not answer.
+            ValueError: there is no such ack mode.
+        """
+        mode = ack_mode_of(ack_mode)
+        check_destination(dest)
+        SUBSCRIBE.check(kv_headers)
+        more = merged(headers, kv_headers)
+        wanted = WantedSubscription(id or self._new_id("s"), dest, mode, headers=more)
+        return Opening(self._subscribed(wanted, send_acks, receipt))
+
+    async def _subscribed(
+        self, wanted: WantedSubscription, send_acks: bool, receipt: bool | str
+    ) -> SubscriptionId:
+        await subscribe(self._last_session(), wanted, send_acks, receipt)
+        return SubscriptionId(wanted.id, wanted.destination, self.unsubscribe)
+
+    @LooksLike[UnsubscribeCall[Subscription, No, Maybe]]()
+    async def unsubscribe(
+        self,
+        sub_id: str | Subscription,
+        *,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """End a subscription; messages that were not acknowledged go back to the broker.
+
+        Args:
+            sub_id: what `subscribe` or `subscription` returned.
+            headers: more headers.
+            receipt: a receipt id to ask for, or True for a new one.
+            kv_headers: more headers.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes it again.
+            TypeError: this is no subscription, and no id of one.
+        """
+        session = self._last_session()
+        UNSUBSCRIBE.check(kv_headers)
+        if not isinstance(sub_id, Subscription):
+            check_subscription_id(sub_id)
+        return await unsubscribe(session, sub_id, merged(headers, kv_headers), receipt)
+
+    def subscription(  # noqa: PLR0913 -- what SUBSCRIBE may say
+        self,
+        destination: str,
+        ack_mode: AckWord = "client-individual",
+        *,
+        id: str | None = None,
+        prefetch: int | None = None,
+        durable: str | None = None,
+        selector: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        confirm: bool = True,
+        timeout: float | None = 10.0,
+    ) -> Opening[Subscription]:
+        """Subscribe to a destination and get the subscription in hand.
+
+        It is there when the broker has confirmed the subscription; while the connection is being
+        made again it is there at once, and the subscription comes with the connection.
+
+        >>> async with client.subscription("/queue/orders") as orders:  # doctest: +SKIP
+        ...     async for message in orders:
+        ...         async with message:  # acknowledged in the end, refused by an exception
+        ...             print(message.json)
+
+        Args:
+            destination: destination.
+            ack_mode: ``client-individual``, ``client`` or ``auto``.
+            id: subscription id; a new one by default.
+            prefetch: how many unsettled messages the broker may have under way to us; 0 for no
+                limit.
+            durable: the name of a durable topic subscription.
+            selector: which messages are wanted, where the broker knows selectors.
+            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
+            confirm: whether the broker is asked to confirm it, now and on later connections. One
+                that gives no receipts is not waited for to the end of the time-out.
+            timeout: seconds to wait for the confirmation.
+
+        Returns:
+            To be awaited: the handle. It can be used with ``async with``.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it has no such subscriptions.
+            TypeError: an argument of the wrong kind.
+            ValueError: there is no such ack mode, or the id is in use.
+        """
+        check_destination(destination)
+        check_prefetch(prefetch)
+        wanted = WantedSubscription(
+            id or self._new_id("s"),
+            destination,
+            ack_mode_of(ack_mode),
+            prefetch=prefetch,
+            durable=durable,
+            selector=selector,
+            headers=merged(headers, {}),
+            confirm=confirm,
+        )
+        return Opening(self._held(wanted, timeout))
+
+    async def _held(self, wanted: WantedSubscription, timeout: float | None) -> Subscription:
+        return await hold(self._last_session(), wanted, timeout)
+
+    async def request(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        timeout: float = 10.0,
+        headers: Mapping[str, HeaderValue] = {},
+        *,
+        json: object = NOTHING,
+    ) -> Message:
+        """Send a request and wait for its reply.
+
+        Whoever answers sends to the request's ``reply-to`` with its ``correlation-id``.
+
+        >>> reply = await client.request("/queue/stock", "spoon", timeout=5)  # doctest: +SKIP
+
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            timeout: seconds to wait for the reply.
+            headers: more headers.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+
+        Returns:
+            The reply.
+
+        Raises:
+            OutcomeUnknown: the connection ended first.
+            STOMPConnectionError: there is no connection.
+            STOMPError: the broker rejected the request.
+            STOMPTimeout: no reply came in time.
+        """
+        session = self._last_session()
+        check_destination(destination, body)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        return await session.requests.request(destination, body, headers, timeout)
 
     # -- receiving ---------------------------------------------------------------------------
 
@@ -318,15 +736,15 @@ class STOMPClient(Subscriber):
             frame = inbox.take()
             if frame is None:
                 if inbox.ended:
-                    _check_owner(session)
+                    check_owner(session)
                     return None
                 session.check_loop()  # only here: it costs as much as all the rest
                 await inbox.wait(deadline, partial(session.nothing_came, timeout))
             elif frame.Command == "MESSAGE":
-                if session.subscriptions.carefree or self._accepted(session, frame, transaction):
+                if session.subscriptions.needs_no_acks or accepted(session, frame, transaction):
                     return frame
             elif frame.Command == "ERROR":
-                raise self._told(frame)
+                raise reported(session, frame)
 
     def __aiter__(self) -> Messages:
         """Messages as they come, until the connection ends.
@@ -365,66 +783,14 @@ class STOMPClient(Subscriber):
             TypeError: the callback cannot be called.
         """
         callback, *positional = params or (callback_args.pop("callback", None),)
-        given = _no_callback if callback is None else callback
-        call = check_callable(given, "the callback of loop()")
+        call = checked_callback(callback)
         session = self._last_session()
-        says = partial(session.nothing_came, timeout)
-        while (frame := await session.inbox.get(timeout, says)) is not None:
-            if frame.Command == "ERROR":
-                raise self._told(frame)
-            duty = _duty(session, frame)
-            if duty is Duty.ACK and transaction is not None:
-                accepted = self._acknowledged(session, frame, transaction)
-                duty = Duty.NONE if accepted else Duty.STALE
-            if duty is Duty.STALE:
-                continue
-            try:
-                answer = await _called(call, self, frame, *positional, **callback_args)
-            except BaseException:
-                if duty is Duty.ACK:
-                    with suppress(STOMPException):
-                        self._settle_if_owed(session, "NACK", frame)
-                raise
-            if duty is Duty.ACK:
-                with suppress(STOMPConnectionError, StaleMessageError):
-                    self._settle_if_owed(session, "ACK", frame)
-            if answer:
-                return answer
-        _check_owner(session)
-        return None
 
-    def _told(self, frame: STOMPFrame) -> STOMPError:
-        """The exception for an ERROR frame, which `disconnect` then need not raise again."""
-        self._error_is_told = True
-        return broker_error(frame)
+        async def pass_on(frame: STOMPFrame) -> object:
+            answer = call(self, frame, *positional, **callback_args)
+            return await answer if inspect.isawaitable(answer) else answer
 
-    def _accepted(self, session: Session, frame: STOMPFrame, transaction: str | None) -> bool:
-        """Acknowledge a message where that is our duty; false if it is not ours any more."""
-        duty = session.subscriptions.receive(frame)
-        if duty is Duty.ACK:
-            return self._acknowledged(session, frame, transaction)
-        return duty is not Duty.STALE
-
-    def _acknowledged(self, session: Session, frame: STOMPFrame, transaction: str | None) -> bool:
-        try:
-            self._settle(session, "ACK", frame, transaction)
-        except STOMPConnectionError:
-            return False
-        return True
-
-    def _settle_if_owed(self, session: Session, command: str, frame: STOMPFrame) -> None:
-        # The callback may have ended the subscription, which gave the message back.
-        if session.subscriptions.owes(frame):
-            self._settle(session, command, frame)
-
-    def _settle(
-        self, session: Session, command: str, frame: STOMPFrame, transaction: str | None = None
-    ) -> None:
-        """Acknowledge or refuse at this moment, without a wait for room."""
-        headers = dict(session.subscriptions.settlement(command, frame))
-        if transaction is not None:
-            headers["transaction"] = transaction
-        session.write(session.link, command, headers)
+        return await loop(session, pass_on, transaction, timeout)
 
     # -- transactions ------------------------------------------------------------------------
 
@@ -444,9 +810,9 @@ class STOMPClient(Subscriber):
         Raises:
             STOMPConnectionError: there is no connection.
         """
-        return Opening(self._begin(txn_id or self._new_id("t")))
+        return Opening(self._begun(txn_id or self._new_id("t")))
 
-    async def _begin(self, txn_id: str) -> STOMPTransaction:
+    async def _begun(self, txn_id: str) -> STOMPTransaction:
         await self.send("BEGIN", transaction=txn_id)
         return STOMPTransaction(self, txn_id)
 
@@ -467,6 +833,26 @@ class STOMPClient(Subscriber):
             if error is None:
                 raise
 
+    # -- within ------------------------------------------------------------------------------
+
+    @property
+    def _link(self) -> Link | None:
+        """The last connection."""
+        session = self._session
+        return session.link if session is not None and session.has_link else None
+
+    def _abandon(self, txn_id: str) -> None:
+        abandon(self._last_session(), txn_id)
+
+    def _last_session(self) -> Session:
+        if self._session is None:
+            raise STOMPConnectionError("not connected: call connect() first")
+        self._session.check_loop()
+        return self._session
+
+    def _new_id(self, kind: str) -> str:
+        return f"{kind}{next(self._numbers)}"
+
     def __repr__(self) -> str:
         """Address, version and state."""
         link = self._link
@@ -478,122 +864,27 @@ class STOMPClient(Subscriber):
 
 
 def _forget(session: Session, loop: asyncio.AbstractEventLoop) -> None:
-    """A client was forgotten; this may be any thread. A loop that is closed took all with it."""
+    """End the session of a forgotten client, from any thread. A closed loop took all with it."""
     if not session.is_foreign:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(session.forgotten)
 
 
-def _check_owner(session: Session) -> None:
-    """Nothing will be received; in a fork the caller must learn why."""
-    if session.is_foreign:
-        raise session.error()
-
-
-def _duty(session: Session, frame: STOMPFrame) -> Duty:
-    subscriptions = session.subscriptions
-    return Duty.NONE if subscriptions.carefree else subscriptions.receive(frame)
-
-
-async def _called(
-    function: Callable[..., object], *arguments: object, **keywords: object
-) -> object:
-    """What a function gives, or the coroutine that it gives."""
-    answer = function(*arguments, **keywords)
-    return await answer if inspect.isawaitable(answer) else answer
-
-
-def _no_callback(*_: object, **__: object) -> None:
-    """What `STOMPClient.loop` calls when it was given nothing to call."""
-
-
-def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
-    addr_list: AddressLike | Sequence[AddressLike],
-    login: str | None = None,
-    passcode: str | None = None,
-    headers: Mapping[str, HeaderValue] = {},
-    *,
-    timeout: float = 10.0,
-    host: str | None = None,
-    versions: Sequence[Version | str] = ALL_VERSIONS,
-    heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
-    heart_beat_grace: float = 2.0,
-    limits: Limits = DEFAULT_LIMITS,
-    send_timeout: float = 60.0,
-    tls: ssl.SSLContext | TLS | None = None,
-    reconnect: bool | Reconnect = False,
-    on_state: Callable[[StateChange], object] | None = None,
-    content_length: bool = True,
-    on_send: Callable[[STOMPFrame], object] | None = None,
-    **kv_headers: HeaderValue,
-) -> Opening[STOMPClient]:
+@takes_the_arguments_of(STOMPClient.connect)
+def connect(*arguments: Any, **keywords: Any) -> Opening[STOMPClient]:
     """Make a client and connect it to the first broker of a list that answers.
 
     >>> async with aio.connect("stomp://ann:secret@127.0.0.1") as client:  # doctest: +SKIP
     ...     await client.message("/queue/hello", "world", confirm=True)
 
-    Args:
-        addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
-            or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
-            TLS, WebSocket, and the one over the other.
-        login: login id; one in the URL counts when this is None.
-        passcode: pass code; likewise.
-        headers: more headers for CONNECT.
-        timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
-            answer.
-        host: the virtual host; default: the path of the URL, or else ``/``.
-        versions: the STOMP versions to offer.
-        heart_beat: milliseconds between our beats, and between those that we want.
-        heart_beat_grace: after how many intervals of silence the broker counts as dead.
-        limits: how large a received frame may be; by default what the broker tells, with
-            room for what it adds.
-        send_timeout: seconds that sending may wait when the broker takes nothing, or while
-            the connection is made again.
-        tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
-            it the system's authorities are trusted.
-        reconnect: whether a connection that was lost is made again, and how. A ``failover:``
-            address brings a `Reconnect` of its own, which one given here overrules.
-        on_state: called with each `StateChange`, soon after it. What it raises is logged and
-            counted.
-        content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
-            make text messages of those that do not.
-        on_send: called with each SEND before it is written, by who sends it; it may change the
-            frame's headers. What it raises comes out of the sending call, and nothing is sent.
-        kv_headers: more headers for CONNECT.
-
     Returns:
         To be awaited: the connected client. With ``async with`` it disconnects at the end of the
         block.
-
-    Raises:
-        STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
-        STOMPConnectionError: no broker answered; the text says what happened at each address.
-        STOMPError: the broker refused, or this client is connected already.
-        ValueError: an address, a version, a header or options for TLS that cannot be.
-        ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
     """
     client = STOMPClient()
 
     async def opened() -> STOMPClient:
-        await client.connect(
-            addr_list,
-            login,
-            passcode,
-            headers,
-            timeout=timeout,
-            host=host,
-            versions=versions,
-            heart_beat=heart_beat,
-            heart_beat_grace=heart_beat_grace,
-            limits=limits,
-            send_timeout=send_timeout,
-            tls=tls,
-            reconnect=reconnect,
-            on_state=on_state,
-            content_length=content_length,
-            on_send=on_send,
-            **kv_headers,
-        )
+        await client.connect(*arguments, **keywords)
         return client
 
     return Opening(opened())

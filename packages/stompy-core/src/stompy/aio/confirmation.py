@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -84,3 +85,23 @@ class Confirmation(PureConfirmation):
     def __await__(self) -> Generator[object, None, str]:
         """The same as `result` without a time-out."""
         return self.result(None).__await__()
+
+
+async def take(unconfirmed: deque[Confirmation], keep: int, timeout: float | None) -> None:
+    """Take the oldest ones until so many are left, and wait for each; who fails stays.
+
+    Raises:
+        OutcomeUnknown: the connection ended.
+        STOMPError: the broker rejected one.
+        STOMPTimeout: it did not answer in time.
+    """
+    if len(unconfirmed) > keep:
+        # Our broker answers in the order of the frames, so this is mostly the only wait.
+        await unconfirmed[len(unconfirmed) - keep - 1].wait(timeout)
+    while len(unconfirmed) > keep:
+        oldest = unconfirmed[0]
+        if oldest.done:
+            oldest.check()
+        else:
+            await oldest.result(timeout)
+        unconfirmed.popleft()

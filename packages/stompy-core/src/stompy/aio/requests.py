@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from stompy.aio.connection import Link
@@ -12,7 +14,7 @@ from stompy.aio.message import Message
 from stompy.aio.replying import Replier, Writer
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
-from stompy.session.commands import subscribe_headers
+from stompy.session.commands import HeaderValue, request_headers, subscribe_headers
 from stompy.session.delivery import Settlement
 from stompy.session.timeouts import within
 
@@ -30,6 +32,12 @@ class Replying(Writer, Protocol):
 
     def forget(self, sub_id: str) -> None:
         """Have them delivered no more."""
+
+    def urgently(self) -> AbstractContextManager[None]:
+        """Entered while somebody waits for an answer."""
+
+    def now(self) -> float:
+        """The time of the event loop."""
 
 
 class Requests(Replier):
@@ -53,6 +61,27 @@ class Requests(Replier):
     def __len__(self) -> int:
         """How many wait."""
         return len(self._pending)
+
+    async def request(
+        self,
+        destination: str,
+        body: bytes | str,
+        headers: Mapping[str, HeaderValue],
+        timeout: float,
+    ) -> Message:
+        """Send a request and wait for its reply; see `STOMPClient.request`."""
+        session = self._session
+        deadline = session.now() + timeout
+        link = await session.writable()
+        reply_to, correlation_id = self.begin()
+        try:
+            given = request_headers(destination, reply_to, correlation_id, headers, session.dialect)
+            session.write(link, "SEND", given, body)
+        except BaseException:
+            self.forget(correlation_id)
+            raise
+        with session.urgently():
+            return await self.reply(correlation_id, deadline, destination, timeout)
 
     def begin(self) -> tuple[str, str]:
         """A request is about to be sent over the link that there is now.

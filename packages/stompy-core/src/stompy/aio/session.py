@@ -19,7 +19,7 @@ import logging
 import os
 import random
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from stompy.aio.connection import Link, Owner
@@ -41,7 +41,7 @@ from stompy.session.handshake import other_loop
 from stompy.session.health import ClientHealth, SubscriptionHealth
 from stompy.session.reconnect import Backoff, Reconnect
 from stompy.session.state import FORGOTTEN, ConnectionState, Lifecycle, StateChange
-from stompy.session.subscriptions import Duty, Subscriptions
+from stompy.session.subscriptions import AckDuty, Subscriptions
 from stompy.session.timeouts import complaint, nothing_came, within
 from stompy.session.transactions import OpenTransactions
 from stompy.transport.forks import tell_children
@@ -68,12 +68,14 @@ class Session(Restorer, Owner):
         addresses: where the brokers are.
         dial: one round over addresses; the link works for the owner given.
         settings: how the session keeps itself.
+        numbers: what ids are made of; no two of one client may be the same.
         observer: is told the changes of state.
 
     Attributes:
         ended: whether nothing more will come.
         reason: why it ended; None for our own wish.
         observer_errors: exceptions that came out of the observer.
+        error_is_reported: whether a caller was told of the broker's ERROR.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Session(Restorer, Owner):
         addresses: Sequence[Address],
         dial: Callable[[Owner, Sequence[Address]], Awaitable[Link]],
         settings: SessionSettings,
+        numbers: Iterator[int],
         observer: Callable[[StateChange], object] | None = None,
     ) -> None:
         # Where another connection follows, whom an ERROR concerns is told, and the others go on.
@@ -93,6 +96,8 @@ class Session(Restorer, Owner):
         self.transactions = OpenTransactions()
         self.requests = Requests(self)
         self.observer_errors = 0
+        self.error_is_reported = False
+        self._numbers = numbers
         self._asked: dict[str, Link] = {}
         self._addresses = addresses
         self._dial = dial
@@ -248,7 +253,7 @@ class Session(Restorer, Owner):
         self._changed.wake()
 
     def _is_in_vain(self, frame: STOMPFrame) -> bool:
-        return frame.Command == "MESSAGE" and self.subscriptions.receive(frame) is Duty.STALE
+        return frame.Command == "MESSAGE" and self.subscriptions.receive(frame) is AckDuty.STALE
 
     # -- leaving -----------------------------------------------------------------------------
 
@@ -357,6 +362,10 @@ class Session(Restorer, Owner):
         elif command in ("COMMIT", "ABORT"):
             self.check_loop()
             self.transactions.end(txn_id, aborted=command == "ABORT")
+
+    def new_id(self, kind: str) -> str:
+        """An id that was not used before."""
+        return f"{kind}{next(self._numbers)}"
 
     def asked(self, receipt_id: str) -> None:
         """A receipt is about to be asked for, which nobody may ever wait for."""

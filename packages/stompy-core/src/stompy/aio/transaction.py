@@ -5,14 +5,24 @@ It begins with `stompy.aio.STOMPClient.transaction` and ends once, by commit or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import Literal, Protocol, Self, overload
+from typing import Any, Protocol, Self
 
 from stompy.errors import STOMPError
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.session.commands import HeaderValue, merged
+from stompy.session.signatures import (
+    EndCall,
+    LooksLike,
+    TransactionMessageCall,
+    TransactionSendCall,
+)
+
+No = Coroutine[Any, Any, None]
+Yes = Coroutine[Any, Any, str]
+Maybe = Coroutine[Any, Any, str | None]
 
 
 class TransactionClient(Protocol):
@@ -74,45 +84,7 @@ class STOMPTransaction:
         self._client = client
         self._outcome: str | None = None
 
-    @overload
-    async def message(
-        self,
-        destination: str,
-        body: bytes | str = ...,
-        id: str | None = ...,
-        headers: Mapping[str, HeaderValue] = ...,
-        receipt: Literal[False] = ...,
-        *,
-        json: object = ...,
-        **kv_headers: HeaderValue,
-    ) -> None: ...
-
-    @overload
-    async def message(
-        self,
-        destination: str,
-        body: bytes | str = ...,
-        id: str | None = ...,
-        headers: Mapping[str, HeaderValue] = ...,
-        *,
-        receipt: Literal[True] | str,
-        json: object = ...,
-        **kv_headers: HeaderValue,
-    ) -> str: ...
-
-    @overload
-    async def message(
-        self,
-        destination: str,
-        body: bytes | str = ...,
-        id: str | None = ...,
-        headers: Mapping[str, HeaderValue] = ...,
-        receipt: bool | str = ...,
-        *,
-        json: object = ...,
-        **kv_headers: HeaderValue,
-    ) -> str | None: ...
-
+    @LooksLike[TransactionMessageCall[No, Yes, Maybe]]()
     async def message(
         self,
         destination: str,
@@ -137,37 +109,7 @@ class STOMPTransaction:
             destination, body, id, headers, receipt, self.id, json=json
         )
 
-    @overload
-    async def send(
-        self,
-        command: str,
-        headers: Mapping[str, HeaderValue] = ...,
-        body: bytes | str = ...,
-        receipt: Literal[False] = ...,
-        **kv_headers: HeaderValue,
-    ) -> None: ...
-
-    @overload
-    async def send(
-        self,
-        command: str,
-        headers: Mapping[str, HeaderValue] = ...,
-        body: bytes | str = ...,
-        *,
-        receipt: Literal[True] | str,
-        **kv_headers: HeaderValue,
-    ) -> str: ...
-
-    @overload
-    async def send(
-        self,
-        command: str,
-        headers: Mapping[str, HeaderValue] = ...,
-        body: bytes | str = ...,
-        receipt: bool | str = ...,
-        **kv_headers: HeaderValue,
-    ) -> str | None: ...
-
+    @LooksLike[TransactionSendCall[No, Yes, Maybe]]()
     async def send(
         self,
         command: str,
@@ -222,24 +164,7 @@ class STOMPTransaction:
         self._check_open()
         await self._client.nack(ack_id, self.id)
 
-    @overload
-    async def commit(
-        self,
-        receipt: Literal[False] | None = ...,
-    ) -> None: ...
-
-    @overload
-    async def commit(
-        self,
-        receipt: Literal[True] | str,
-    ) -> str: ...
-
-    @overload
-    async def commit(
-        self,
-        receipt: bool | str | None,
-    ) -> str | None: ...
-
+    @LooksLike[EndCall[No, Yes, Maybe]]()
     async def commit(self, receipt: bool | str | None = None) -> str | None:
         """Make everything take effect at once.
 
@@ -254,24 +179,7 @@ class STOMPTransaction:
         """
         return await self._end("COMMIT", receipt)
 
-    @overload
-    async def abort(
-        self,
-        receipt: Literal[False] | None = ...,
-    ) -> None: ...
-
-    @overload
-    async def abort(
-        self,
-        receipt: Literal[True] | str,
-    ) -> str: ...
-
-    @overload
-    async def abort(
-        self,
-        receipt: bool | str | None,
-    ) -> str | None: ...
-
+    @LooksLike[EndCall[No, Yes, Maybe]]()
     async def abort(self, receipt: bool | str | None = None) -> str | None:
         """Undo everything; messages acknowledged in the transaction are delivered again.
 

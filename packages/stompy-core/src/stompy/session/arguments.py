@@ -7,11 +7,12 @@ possible: in ``headers``.
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import Version
@@ -59,6 +60,8 @@ _COMMANDS = frozenset(("SEND", "BEGIN", "COMMIT", "ABORT", "ACK", "NACK"))
 """What is mostly sent, and needs no closer look."""
 
 E = TypeVar("E", bound=StrEnum)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Nothing:
@@ -158,6 +161,33 @@ TRANSACTION_SEND = FreeKeywords("send()", "command headers body receipt")
 TRANSACTION_MESSAGE = FreeKeywords("message()", "destination body id headers receipt json")
 SUBSCRIBE = FreeKeywords("subscribe()", "dest ack_mode send_acks id headers receipt")
 UNSUBSCRIBE = FreeKeywords("unsubscribe()", "sub_id headers receipt")
+
+
+def takes_the_arguments_of(
+    method: Callable[Concatenate[Any, P], object],
+) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """Say that a function passes its arguments on to a method, and explain them as that does.
+
+    Signature and annotations become those of the method without ``self``, and *Args* and *Raises*
+    of its docstring are added.
+    """
+
+    def explained(function: Callable[..., R]) -> Callable[P, R]:
+        signature = inspect.signature(method)
+        returns = function.__annotations__["return"]
+        function.__annotations__ = {**method.__annotations__, "return": returns}
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=list(signature.parameters.values())[1:], return_annotation=returns
+        )
+        own, theirs = (inspect.getdoc(one) or "" for one in (function, method))
+        what, _, gives = own.partition("\n\nReturns:")
+        arguments = theirs[theirs.find("\n\nArgs:") : theirs.find("\n\nReturns:")]
+        raises = theirs[theirs.find("\n\nRaises:") :]
+        if own:  # else Python leaves docstrings out
+            function.__doc__ = f"{what}{arguments}\n\nReturns:{gives}{raises}\n"
+        return function
+
+    return explained
 
 
 def json_body(

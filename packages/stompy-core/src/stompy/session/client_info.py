@@ -1,4 +1,4 @@
-"""How a client stands with its broker: what both clients tell of their last connection. Pure."""
+"""What both clients tell of their last connection. Pure."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def stood_still(heart_beat: HeartBeat | None, address: Address, what: str, now: 
         )
 
 
-class Standing:
+class ClientInfo:
     """What a client tells of its last connection."""
 
     @property

@@ -10,62 +10,14 @@ that a message of an earlier one is never settled on a later one, where its id m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from enum import Enum, auto
-from types import TracebackType
-from typing import NoReturn, Self
 
-from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError
+from stompy.errors import StaleMessageError, STOMPError
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import V1_0, V1_2, Version
 
 _REMEMBERED = 1000
-
-
-class SubscriptionId(str):
-    """The id of a subscription. It can be used with ``with``, which unsubscribes at the end.
-
-    Attributes:
-        destination: what was subscribed to.
-    """
-
-    destination: str
-    _unsubscribe: Callable[[str], object]
-
-    def __new__(
-        cls, sub_id: str, destination: str, unsubscribe: Callable[[str], object]
-    ) -> SubscriptionId:
-        """An id with what it takes to end it."""
-        subscription = super().__new__(cls, sub_id)
-        subscription.destination = destination
-        subscription._unsubscribe = unsubscribe
-        return subscription
-
-    def __iter__(self) -> NoReturn:
-        """A mistake that is easily made: these would be the letters of the id.
-
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError(
-            f"this is the id of the subscription, {str(self)!r}; its messages are gone through "
-            f"with `for frame in client`, or with client.subscription({self.destination!r})"
-        )
-
-    def __enter__(self) -> Self:
-        """The id itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Unsubscribe, if there still is a connection."""
-        with suppress(STOMPConnectionError):
-            self._unsubscribe(str(self))
 
 
 class AckToken(str):
@@ -87,7 +39,7 @@ class AckToken(str):
         return marked
 
 
-class Duty(Enum):
+class AckDuty(Enum):
     """What a received message asks of us."""
 
     NONE = auto()
@@ -106,23 +58,23 @@ class Subscriptions:
         epoch: the number of the connection, where others may follow it; else None.
 
     Attributes:
-        carefree: whether no message can ask anything of us.
+        needs_no_acks: whether no message can ask anything of us.
     """
 
     def __init__(self, version: Version | None, epoch: int | None = None) -> None:
         self._version = version
         self._epoch = epoch
-        self._duties: dict[str, Duty] = {}
+        self._duties: dict[str, AckDuty] = {}
         self._lost = False
-        self.carefree = True
+        self.needs_no_acks = True
 
     def on(self, version: Version | None, epoch: int) -> Subscriptions:
         """The same subscriptions on the next connection."""
         renewed = Subscriptions(version, epoch)
         for name, duty in list(self._duties.items()):
-            if duty is not Duty.STALE:
+            if duty is not AckDuty.STALE:
                 renewed._duties[name] = duty
-        renewed.carefree = not renewed._duties
+        renewed.needs_no_acks = not renewed._duties
         return renewed
 
     def lose(self) -> None:
@@ -134,30 +86,30 @@ class Subscriptions:
         if mode is AckMode.AUTO:
             self._duties.pop(sub_id, None)
         else:
-            self._duties[sub_id] = Duty.ACK if send_acks else Duty.NONE
-            self.carefree = False
+            self._duties[sub_id] = AckDuty.ACK if send_acks else AckDuty.NONE
+            self.needs_no_acks = False
 
     def remove(self, sub_id: str) -> None:
         """A subscription has ended; what is still under way of it is stale from now on."""
         if sub_id in self._duties:
-            self._duties[sub_id] = Duty.STALE
-            stale = [name for name, duty in self._duties.items() if duty is Duty.STALE]
+            self._duties[sub_id] = AckDuty.STALE
+            stale = [name for name, duty in self._duties.items() if duty is AckDuty.STALE]
             if len(stale) > _REMEMBERED:
                 del self._duties[stale[0]]
 
-    def receive(self, frame: STOMPFrame) -> Duty:
+    def receive(self, frame: STOMPFrame) -> AckDuty:
         """What a MESSAGE asks of us; it has an ``ack`` header afterwards if it can be settled."""
         headers = frame.Headers
         duty = self._duties.get(headers.get("subscription", ""))
         if duty is None:
-            return Duty.NONE
+            return AckDuty.NONE
         if self._lost:
-            return Duty.STALE
+            return AckDuty.STALE
         if self._version is not V1_2:
             headers["ack"] = delivery_token(self._version, headers) or ""
         elif "ack" not in headers:
             # The broker wants no answer, unless there is none to be given any more.
-            return duty if duty is Duty.STALE else Duty.NONE
+            return duty if duty is AckDuty.STALE else AckDuty.NONE
         if self._epoch is not None:
             headers["ack"] = AckToken.of(headers["ack"], self._epoch)
         return duty
@@ -165,7 +117,7 @@ class Subscriptions:
     def owes(self, frame: STOMPFrame) -> bool:
         """Whether we still have to acknowledge a message that we received."""
         duty = self._duties.get(frame.Headers.get("subscription", ""))
-        return duty is Duty.ACK and not self._lost
+        return duty is AckDuty.ACK and not self._lost
 
     def settlement(self, command: str, ack: str | STOMPFrame) -> dict[str, str]:
         """The headers of an ACK or NACK (1.0, 1.1 and 1.2, *ACK*).

@@ -18,31 +18,74 @@ What holds at all times:
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from stompy.errors import STOMPError, STOMPException, STOMPTimeout
-from stompy.protocol.frame import STOMPFrame
+from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
+from stompy.protocol.frame import AckWord, STOMPFrame
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
 from stompy.session.address import AddressLike
-from stompy.session.arguments import CONNECT, check_times, versions_of
-from stompy.session.callbacks import check_plain
-from stompy.session.commands import HeaderValue, Introduction, merged
+from stompy.session.arguments import (
+    CONNECT,
+    MESSAGE,
+    NOTHING,
+    SEND,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    ack_mode_of,
+    check_command,
+    check_destination,
+    check_prefetch,
+    check_subscription_id,
+    check_times,
+    json_body,
+    takes_the_arguments_of,
+    versions_of,
+)
+from stompy.session.callbacks import check_done, check_plain
+from stompy.session.client_info import ClientInfo
+from stompy.session.commands import HeaderValue, Introduction, merged, message_headers
 from stompy.session.failover import read_addresses
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
+from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
+from stompy.session.timeouts import until
+from stompy.session.wanted import WantedSubscription
+from stompy.sync.confirmation import Confirmation
+from stompy.sync.connection import Link
 from stompy.sync.connector import dial
-from stompy.sync.lifeline import Lifeline
-from stompy.sync.receiving import FrameReceiver
+from stompy.sync.ending import close, disconnect
+from stompy.sync.lifeline import Lifeline as Session
+from stompy.sync.message import Message
+from stompy.sync.receiving import (
+    accepted,
+    checked_callback,
+    loop,
+    messages,
+    next_epoch,
+    reading_epoch,
+    reported,
+)
 from stompy.sync.requests import Replies
+from stompy.sync.sending import (
+    confirmed,
+    post,
+    send_many,
+    sending_epoch,
+    settle,
+    transmit,
+    wait_for_receipt,
+)
+from stompy.sync.subscribing import SubscriptionId, hold, subscribe, unsubscribe
+from stompy.sync.subscription import Subscription
 from stompy.sync.supervisor import Route, Supervisor
 from stompy.sync.transaction import STOMPTransaction
 from stompy.transport.settings import ConnectionSettings
@@ -50,23 +93,24 @@ from stompy.transport.tls import TLS
 
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
 
-_CLOSE_SECONDS = 1.0
 
-
-class STOMPClient(FrameReceiver):
+class STOMPClient(ClientInfo):
     """A client of a STOMP broker.
 
     Use it in a ``with`` statement to be sure that it disconnects.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._session: Session | None = None
+        self._numbers = itertools.count(1)
+        self._replies: Replies | None = None
         self._finalizer: weakref.finalize[[], STOMPClient] | None = None
 
     # -- the connection ----------------------------------------------------------------------
 
     def connect(  # noqa: PLR0913 -- the manual's arguments and one for each side of a connection
         self,
+        /,
         addr_list: AddressLike | Sequence[AddressLike],
         login: str | None = None,
         passcode: str | None = None,
@@ -148,7 +192,7 @@ class STOMPClient(FrameReceiver):
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
         introduction = Introduction(login, passcode, host, merged(headers, kv_headers))
-        line = Lifeline(
+        session = Session(
             supervised=policy is not None,
             send_timeout=send_timeout,
             client_id=introduction.client_id,
@@ -157,28 +201,26 @@ class STOMPClient(FrameReceiver):
         route = Route(
             addresses, lambda round: dial(round, introduction.to, settings), policy, on_state
         )
-        return self._open(line, Supervisor(line, route))
+        return self._open(session, Supervisor(session, route))
 
-    def _open(self, line: Lifeline, supervisor: Supervisor) -> STOMPFrame:
-        before, self._line = self._line, line
+    def _open(self, session: Session, supervisor: Supervisor) -> STOMPFrame:
+        before, self._session = self._session, session
         try:
-            epoch = supervisor.open()
+            session.reading = supervisor.open()
         except STOMPException as error:
-            self._line = before
+            self._session = before
             # Its text says it all; the way down to the socket is of no use to who reads it.
             raise error.with_traceback(None) from error.__cause__
         except BaseException:
-            self._line = before
+            self._session = before
             raise
         if self._finalizer is not None:
             self._finalizer()  # of the connection before, which has ended
-        self._error_is_told = False
-        self._reading = epoch
-        self._replies = Replies(line)
+        self._replies = Replies(session)
         # A client that was forgotten takes its threads and its socket with it.
-        self._finalizer = weakref.finalize(self, line.stop)
+        self._finalizer = weakref.finalize(self, session.stop)
         self._finalizer.atexit = False
-        return epoch.link.connected
+        return session.reading.link.connected
 
     def disconnect(self, *, timeout: float = 5.0) -> None:
         """Send DISCONNECT, wait for its receipt, and close the connection.
@@ -194,56 +236,22 @@ class STOMPClient(FrameReceiver):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        line = self._line
-        if line is None or line.is_foreign:
-            return
-        deadline = monotonic() + timeout
-        line.close()
-        line.drain(deadline)
-        link = self._link
-        if link is None:  # it is being made for the first time
-            self._drop(line)
-            return
-        receipt = self._new_id("r")
-        refused = False
-        if link.say_goodbye(receipt):
-            with suppress(STOMPTimeout):
-                remaining = max(0.0, deadline - monotonic())
-                refused = link.inbox.claim_receipt(receipt, remaining) is None
-        else:
-            # It has ended, or another thread waits for the receipt.
-            link.join(max(0.0, deadline - monotonic()))
-        self._drop(line)
-        reason = link.close_reason
-        by_error = reason is not None and reason.Frame is not None
-        if refused and reason is not None and by_error and not self._error_is_told:
-            raise reason
+        disconnect(self._session, timeout)
 
     def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        line = self._line
-        if line is None or line.is_foreign:
-            return
-        line.close()
-        link = self._link
-        if link is not None and link.say_goodbye(self._new_id("r")):
-            link.flush(_CLOSE_SECONDS)
-        self._drop(line)
-
-    def _drop(self, line: Lifeline) -> None:
-        line.stop()
-        line.join(_CLOSE_SECONDS)
-        line.discard()
+        close(self._session)
 
     @property
     def is_connected(self) -> bool:
         """Whether frames can be sent; false from the moment that the connection ends."""
-        return self._line is not None and self._line.is_ready
+        return self._session is not None and self._session.is_ready
 
     @property
     def state(self) -> ConnectionState:
         """Where the client stands."""
-        return ConnectionState.DISCONNECTED if self._line is None else self._line.state
+        session = self._session
+        return ConnectionState.DISCONNECTED if session is None else session.state
 
     def wait_connected(self, timeout: float | None = 10.0) -> None:
         """Wait until frames can be sent; all subscriptions are back then.
@@ -256,16 +264,524 @@ class STOMPClient(FrameReceiver):
             STOMPError: the broker refused, and nobody tries again.
             STOMPTimeout: there was none in time.
         """
-        self._last_line().wait_ready(timeout, patient=True)
+        self._last_session().wait_ready(timeout, patient=True)
 
     def health(self) -> ClientHealth:
         """How the client and each of its subscriptions are."""
-        line = self._line
-        if line is None:
+        session = self._session
+        if session is None:
             return NEVER_CONNECTED
-        return line.health(0 if self._replies is None else self._replies.late)
+        return session.health(0 if self._replies is None else self._replies.late)
 
-    # -- transactions -------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------
+
+    @LooksLike[SendCall[None, str, str | None]]()
+    def send(
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] = {},
+        body: bytes | str = b"",
+        transaction: str | None = None,
+        receipt: bool | str = False,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a frame of any command.
+
+        Args:
+            command: frame command.
+            headers: frame headers.
+            body: frame body; text is encoded as UTF-8.
+            transaction: id of the transaction that the frame belongs to.
+            receipt: a receipt id to ask for, or True for a new one.
+            confirm: whether to wait until the broker has confirmed the frame.
+            timeout: seconds to wait for that.
+            kv_headers: more headers.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
+            STOMPConnectionError: there is no connection; the text says why.
+            STOMPError: with ``confirm``: the broker rejected the frame.
+            STOMPTimeout: the broker took nothing for too long, and the frame was not sent; or,
+                with ``confirm``, it did not answer in time.
+            ValueError: a header that the version in use cannot carry.
+        """
+        check_command(command)
+        if kv_headers:
+            SEND.check(kv_headers)
+        given = merged(headers, kv_headers)
+        session = self._session or self._last_session()
+        if confirm:
+            return confirmed(session, command, given, body, transaction, receipt, timeout)
+        epoch = sending_epoch(session, transaction)
+        return transmit(session, epoch, command, given, body, transaction, receipt)
+
+    @LooksLike[MessageCall[None, str, str | None]]()
+    def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        transaction: str | None = None,
+        *,
+        confirm: bool = False,
+        timeout: float | None = 10.0,
+        json: object = NOTHING,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """Send a message.
+
+        >>> client.message("/queue/orders", "1 spoon", confirm=True)  # doctest: +SKIP
+        >>> client.message("/queue/orders", json={"item": "spoon"})  # doctest: +SKIP
+
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            id: becomes the ``message-id`` header, or what the broker has in its place.
+            headers: more headers.
+            receipt: a receipt id to ask for, or True for a new one.
+            transaction: id of the transaction that the message belongs to.
+            confirm: whether to wait until the broker has confirmed the message.
+            timeout: seconds to wait for that.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+            kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
+                argument is refused; ``headers`` takes any.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            OutcomeUnknown: with ``confirm``: the connection ended before the broker answered.
+            STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
+            STOMPError: with ``confirm``: the broker rejected the message.
+            STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
+                with ``confirm``, it did not answer in time.
+            TypeError: an argument of the wrong kind, or that there is not.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
+        """
+        session = self._session or self._last_session()
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if kv_headers:
+            MESSAGE.check(kv_headers)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        given = message_headers(destination, id, headers, kv_headers, session.dialect)
+        if confirm:
+            return confirmed(session, "SEND", given, body, transaction, receipt, timeout)
+        direct = session.direct if transaction is None else None
+        epoch = direct or sending_epoch(session, transaction)
+        return transmit(session, epoch, "SEND", given, body, transaction, receipt)
+
+    def post(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        transaction: str | None = None,
+        *,
+        json: object = NOTHING,
+    ) -> Confirmation:
+        """Send a message and do not wait for its confirmation yet.
+
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            id: becomes the ``message-id`` header, or what the broker has in its place.
+            headers: more headers.
+            transaction: id of the transaction that the message belongs to.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+
+        Returns:
+            What will tell the outcome.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
+            STOMPTimeout: the broker took nothing for too long; the message was not sent.
+            TypeError: an argument of the wrong kind.
+            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
+            ValueError: a header that the version in use cannot carry, or a destination that
+                cannot be meant.
+        """
+        session = self._session or self._last_session()
+        if destination.__class__ is not str or destination[:1] != "/":
+            check_destination(destination, body)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        given = message_headers(destination, id, headers, {}, session.dialect)
+        return post(session, "SEND", given, body, transaction)
+
+    def send_many(
+        self,
+        destination: str,
+        bodies: Iterable[bytes | str] | None = None,
+        window: int = 256,
+        headers: Mapping[str, HeaderValue] = {},
+        timeout: float | None = 10.0,
+        *,
+        json: Iterable[object] | None = None,
+    ) -> int:
+        """Send messages and wait until all of them are confirmed, many at a time.
+
+        >>> client.send_many("/queue/lines", ["a", "b", "c"])  # doctest: +SKIP
+
+        Args:
+            destination: where to.
+            bodies: the messages' bodies.
+            window: how many may be unconfirmed at once.
+            headers: headers of each message.
+            timeout: seconds to wait for one confirmation.
+            json: instead of bodies, values to send as JSON.
+
+        Returns:
+            How many were accepted: all.
+
+        Raises:
+            OutcomeUnknown: the connection ended; a note tells how many were accepted before.
+            STOMPConnectionError: there is no connection; likewise.
+            STOMPError: the broker rejected one; likewise.
+            STOMPTimeout: the broker did not answer in time; likewise.
+            TypeError: what is sent is one body, or no body at all.
+            ValueError: a window of nothing.
+        """
+        session = self._last_session()
+        return send_many(session, destination, bodies, window, headers, timeout, json)
+
+    def flush(self, timeout: float | None = 10.0) -> None:
+        """Wait until every confirmation is settled, one way or another.
+
+        What became of each, its `Confirmation` says.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            STOMPTimeout: that did not happen in time.
+        """
+        if self._session is not None:
+            self._session.room.wait_settled(timeout)
+
+    def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Acknowledge a message.
+
+        Args:
+            ack_id: the message, or its ``ack`` header.
+            transaction: id of the transaction that the ACK belongs to.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            StaleMessageError: the message came over an earlier connection; nothing was sent.
+            ValueError: this names no message that can be acknowledged.
+        """
+        settle(self._last_session(), "ACK", ack_id, transaction)
+
+    def nack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
+        """Refuse a message.
+
+        Args:
+            ack_id: the message, or its ``ack`` header.
+            transaction: id of the transaction that the NACK belongs to.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            STOMPError: STOMP 1.0 has no NACK.
+            StaleMessageError: the message came over an earlier connection; nothing was sent.
+            ValueError: this names no message that can be refused.
+        """
+        settle(self._last_session(), "NACK", ack_id, transaction)
+
+    def wait_for_receipt(self, receipt_id: str, timeout: float | None = 10.0) -> STOMPFrame:
+        """Wait for the RECEIPT of something sent before, and take it.
+
+        Messages that come meanwhile stay for who receives them.
+
+        Args:
+            receipt_id: what `send` or `message` returned.
+            timeout: seconds.
+
+        Raises:
+            STOMPTimeout: it did not come in time.
+            STOMPError: the broker answered that frame with ERROR.
+            OutcomeUnknown: the connection ended first; whether the frame took effect is not
+                known.
+            TypeError: this is no receipt id.
+        """
+        return wait_for_receipt(self._last_session(), receipt_id, timeout)
+
+    # -- subscribing -------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        dest: str,
+        ack_mode: AckWord = "auto",
+        send_acks: bool = True,
+        *,
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        **kv_headers: HeaderValue,
+    ) -> SubscriptionId:
+        """Subscribe to a destination.
+
+        `recv`, iteration and `loop` then give its messages. While the connection is being made
+        again, the subscription comes with it.
+
+        Args:
+            dest: destination.
+            ack_mode: ``auto``, ``client`` or ``client-individual``.
+            send_acks: whether messages are acknowledged for you; see ``stompy.client``.
+            id: subscription id; a new one by default.
+            headers: more headers.
+            receipt: True waits until the broker has confirmed the subscription; a text is sent as
+                receipt id, if there is a connection, and not waited for.
+            kv_headers: more headers.
+
+        Returns:
+            The subscription id, which can be used with ``with``.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            STOMPError: with ``receipt=True``: the broker refused.
+            STOMPTimeout: with ``receipt=True``: it did not answer.
+            ValueError: there is no such ack mode.
+        """
+        session = self._last_session()
+        mode = ack_mode_of(ack_mode)
+        check_destination(dest)
+        SUBSCRIBE.check(kv_headers)
+        more = merged(headers, kv_headers)
+        wanted = WantedSubscription(id or self._new_id("s"), dest, mode, headers=more)
+        subscribe(session, wanted, send_acks, receipt)
+        return SubscriptionId(wanted.id, dest, self.unsubscribe)
+
+    @LooksLike[UnsubscribeCall[Subscription, None, str | None]]()
+    def unsubscribe(
+        self,
+        sub_id: str | Subscription,
+        *,
+        headers: Mapping[str, HeaderValue] = {},
+        receipt: bool | str = False,
+        **kv_headers: HeaderValue,
+    ) -> str | None:
+        """End a subscription; messages that were not acknowledged go back to the broker.
+
+        Args:
+            sub_id: what `subscribe` or `subscription` returned.
+            headers: more headers.
+            receipt: a receipt id to ask for, or True for a new one.
+            kv_headers: more headers.
+
+        Returns:
+            The receipt id if a receipt was asked for, otherwise None.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes it again.
+            TypeError: this is no subscription, and no id of one.
+        """
+        session = self._last_session()
+        UNSUBSCRIBE.check(kv_headers)
+        if not isinstance(sub_id, Subscription):
+            check_subscription_id(sub_id)
+        return unsubscribe(session, sub_id, merged(headers, kv_headers), receipt)
+
+    def subscription(  # noqa: PLR0913 -- what SUBSCRIBE may say
+        self,
+        destination: str,
+        ack_mode: AckWord = "client-individual",
+        *,
+        id: str | None = None,
+        prefetch: int | None = None,
+        durable: str | None = None,
+        selector: str | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        confirm: bool = True,
+        timeout: float | None = 10.0,
+    ) -> Subscription:
+        """Subscribe to a destination and get the subscription in hand.
+
+        It is there when the broker has confirmed the subscription; while the connection is being
+        made again it is there at once, and the subscription comes with the connection.
+
+        >>> with client.subscription("/queue/orders") as orders:  # doctest: +SKIP
+        ...     for message in orders:
+        ...         with message:  # acknowledged in the end, refused by an exception
+        ...             print(message.json)
+
+        Args:
+            destination: destination.
+            ack_mode: ``client-individual``, ``client`` or ``auto``.
+            id: subscription id; a new one by default.
+            prefetch: how many unsettled messages the broker may have under way to us; 0 for no
+                limit.
+            durable: the name of a durable topic subscription.
+            selector: which messages are wanted, where the broker knows selectors.
+            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
+            confirm: whether the broker is asked to confirm it, now and on later connections. One
+                that gives no receipts is not waited for to the end of the time-out.
+            timeout: seconds to wait for the confirmation.
+
+        Returns:
+            The handle, which can be used with ``with``.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it has no such subscriptions.
+            TypeError: an argument of the wrong kind.
+            ValueError: there is no such ack mode, or the id is in use.
+        """
+        session = self._last_session()
+        check_destination(destination)
+        check_prefetch(prefetch)
+        wanted = WantedSubscription(
+            id or self._new_id("s"),
+            destination,
+            ack_mode_of(ack_mode),
+            prefetch=prefetch,
+            durable=durable,
+            selector=selector,
+            headers=merged(headers, {}),
+            confirm=confirm,
+        )
+        return hold(session, wanted, timeout)
+
+    def request(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        timeout: float = 10.0,
+        headers: Mapping[str, HeaderValue] = {},
+        *,
+        json: object = NOTHING,
+    ) -> Message:
+        """Send a request and wait for its reply.
+
+        Whoever answers sends to the request's ``reply-to`` with its ``correlation-id``.
+
+        >>> reply = client.request("/queue/stock", "spoon", timeout=5)  # doctest: +SKIP
+
+        Args:
+            destination: where to.
+            body: message body; text is encoded as UTF-8.
+            timeout: seconds to wait for the reply.
+            headers: more headers.
+            json: instead of a body, what to send as JSON, with the content type that says so.
+
+        Returns:
+            The reply.
+
+        Raises:
+            OutcomeUnknown: the connection ended first.
+            STOMPConnectionError: there is no connection.
+            STOMPError: the broker rejected the request.
+            STOMPTimeout: no reply came in time.
+        """
+        self._last_session()
+        check_destination(destination, body)
+        if json is not NOTHING:
+            body, headers = json_body(json, body, headers)
+        assert self._replies is not None  # since there is a session
+        return self._replies.request(destination, body, headers, timeout)
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    def recv(
+        self, timeout: float | None = None, transaction: str | None = None
+    ) -> STOMPFrame | None:
+        """The next message, or None if the connection has ended; see `close_reason`.
+
+        Receipts are noted for `wait_for_receipt` and never given.
+
+        Args:
+            timeout: seconds; None waits for as long as the connection lasts.
+            transaction: id of the transaction that automatic ACKs belong to.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the broker sent ERROR; the connection is closed.
+        """
+        session = self._session or self._last_session()
+        epoch = session.reading or reading_epoch(session)
+        remaining = timeout
+        deadline = None if timeout is None else until(monotonic(), timeout)
+        while True:
+            try:
+                frame = epoch.link.inbox.get(remaining)
+            except STOMPTimeout:
+                raise STOMPTimeout(session.nothing_came(timeout)) from None
+            if frame is None:
+                after = next_epoch(session, epoch, remaining)
+                if after is None:
+                    return None
+                epoch = after
+            elif frame.Command == "MESSAGE":
+                if epoch.subscriptions.needs_no_acks or accepted(
+                    session, epoch, frame, transaction
+                ):
+                    return frame
+            elif frame.Command == "ERROR":
+                raise reported(session, frame)
+            if deadline is not None:
+                remaining = max(0.0, deadline - monotonic())
+
+    def __iter__(self) -> Iterator[STOMPFrame]:
+        """Messages as they come, until the connection ends.
+
+        Raises:
+            STOMPError: the broker sent ERROR.
+        """
+        return messages(self._last_session())
+
+    def loop(
+        self,
+        *params: object,
+        transaction: str | None = None,
+        timeout: float | None = None,
+        **callback_args: object,
+    ) -> object:
+        """Receive frames and pass each to a callback, receipts included.
+
+        It ends when the callback returns something true, or with the connection. An exception of
+        the callback ends it too. To stop from inside the callback, return something true: a
+        message whose callback disconnects is not acknowledged any more.
+
+        Args:
+            params: the callback, which may also be given as the keyword ``callback``, then what
+                to pass to it after the client and the frame.
+            transaction: id of the transaction that automatic ACKs belong to.
+            timeout: seconds to wait for each frame.
+            callback_args: passed to the callback.
+
+        Returns:
+            What the callback returned last, or None if the connection has ended.
+
+        Raises:
+            STOMPTimeout: nothing came in time.
+            STOMPError: the broker sent ERROR; the callback does not get that frame.
+            TypeError: the callback cannot be called.
+        """
+        callback, *positional = params or (callback_args.pop("callback", None),)
+        call = checked_callback(callback)
+        session = self._last_session()
+
+        def pass_on(frame: STOMPFrame) -> object:
+            answer = call(self, frame, *positional, **callback_args)
+            check_done(answer, call)
+            return answer
+
+        return loop(session, pass_on, transaction, timeout)
+
+    # -- transactions ------------------------------------------------------------------------
 
     def transaction(self, txn_id: str | None = None) -> STOMPTransaction:
         """Begin a transaction.
@@ -276,6 +792,9 @@ class STOMPClient(FrameReceiver):
 
         Args:
             txn_id: its id; a new one by default.
+
+        Returns:
+            The transaction. With ``with`` it commits at the end of the block.
 
         Raises:
             STOMPConnectionError: there is no connection.
@@ -301,6 +820,23 @@ class STOMPClient(FrameReceiver):
             if error is None:
                 raise
 
+    # -- within ------------------------------------------------------------------------------
+
+    @property
+    def _link(self) -> Link | None:
+        """The last connection."""
+        session = self._session
+        last = None if session is None else session.last
+        return None if last is None else last.link
+
+    def _last_session(self) -> Session:
+        if self._session is None:
+            raise STOMPConnectionError("not connected: call connect() first")
+        return self._session
+
+    def _new_id(self, kind: str) -> str:
+        return f"{kind}{next(self._numbers)}"
+
     def __repr__(self) -> str:
         """Address, version and state."""
         link = self._link
@@ -311,88 +847,16 @@ class STOMPClient(FrameReceiver):
         return f"<STOMPClient {link.address} STOMP {self.version} {state}>"
 
 
-def connect(  # noqa: PLR0913 -- the arguments of STOMPClient.connect
-    addr_list: AddressLike | Sequence[AddressLike],
-    login: str | None = None,
-    passcode: str | None = None,
-    headers: Mapping[str, HeaderValue] = {},
-    *,
-    timeout: float = 10.0,
-    host: str | None = None,
-    versions: Sequence[Version | str] = ALL_VERSIONS,
-    heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
-    heart_beat_grace: float = 2.0,
-    limits: Limits = DEFAULT_LIMITS,
-    send_timeout: float = 60.0,
-    tls: ssl.SSLContext | TLS | None = None,
-    reconnect: bool | Reconnect = False,
-    on_state: Callable[[StateChange], object] | None = None,
-    content_length: bool = True,
-    on_send: Callable[[STOMPFrame], object] | None = None,
-    **kv_headers: HeaderValue,
-) -> STOMPClient:
+@takes_the_arguments_of(STOMPClient.connect)
+def connect(*arguments: Any, **keywords: Any) -> STOMPClient:
     """Make a client and connect it to the first broker of a list that answers.
 
     >>> with stompy.connect("stomp://ann:secret@127.0.0.1") as client:  # doctest: +SKIP
     ...     client.message("/queue/hello", "world", confirm=True)
 
-    Args:
-        addr_list: a tuple ``(host, port)``, a URL ``stomp://login:passcode@host:port/vhost``,
-            or a list of them, tried in order. ``stomps://``, ``ws://`` and ``wss://`` are
-            TLS, WebSocket, and the one over the other.
-        login: login id; one in the URL counts when this is None.
-        passcode: pass code; likewise.
-        headers: more headers for CONNECT.
-        timeout: seconds for each address, over look-up, TCP, TLS, WebSocket and the broker's
-            answer.
-        host: the virtual host; default: the path of the URL, or else ``/``.
-        versions: the STOMP versions to offer.
-        heart_beat: milliseconds between our beats, and between those that we want.
-        heart_beat_grace: after how many intervals of silence the broker counts as dead.
-        limits: how large a received frame may be; by default what the broker tells, with
-            room for what it adds.
-        send_timeout: seconds that sending may wait when the broker takes nothing, or while
-            the connection is made again.
-        tls: how to use TLS: a `stompy.TLS` or an SSL context. A tuple then means TLS. Without
-            it the system's authorities are trusted.
-        reconnect: whether a connection that was lost is made again, and how. A ``failover:``
-            address brings a `Reconnect` of its own, which one given here overrules.
-        on_state: called with each `StateChange`, from a thread that does nothing else but
-            connect again. What it raises is logged and counted.
-        content_length: whether messages say how long their bodies are. ActiveMQ and Artemis
-            make text messages of those that do not.
-        on_send: called with each SEND before it is written, by who sends it; it may change the
-            frame's headers. What it raises comes out of the sending call, and nothing is sent.
-        kv_headers: more headers for CONNECT.
-
     Returns:
         The connected client. With ``with`` it disconnects at the end of the block.
-
-    Raises:
-        STOMPCertificateError: TLS failed because of a certificate; the text says what to do.
-        STOMPConnectionError: no broker answered; the text says what happened at each address.
-        STOMPError: the broker refused, or this client is connected already.
-        ValueError: an address, a version, a header or options for TLS that cannot be.
-        ImportError: a WebSocket is wanted, and the extra ``stompy-core[ws]`` is not installed.
     """
     client = STOMPClient()
-    client.connect(
-        addr_list,
-        login,
-        passcode,
-        headers,
-        timeout=timeout,
-        host=host,
-        versions=versions,
-        heart_beat=heart_beat,
-        heart_beat_grace=heart_beat_grace,
-        limits=limits,
-        send_timeout=send_timeout,
-        tls=tls,
-        reconnect=reconnect,
-        on_state=on_state,
-        content_length=content_length,
-        on_send=on_send,
-        **kv_headers,
-    )
+    client.connect(*arguments, **keywords)
     return client

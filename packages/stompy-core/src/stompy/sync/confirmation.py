@@ -7,7 +7,6 @@ reason, or unknown, when the connection ended first. Nothing is sent twice on it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
 from stompy.errors import STOMPTimeout
 from stompy.session.confirmations import Confirmation as PureConfirmation
@@ -61,19 +60,17 @@ class Confirmation(PureConfirmation):
             self._room.wait(lambda: self.done, timeout, self.missing)
 
 
-def take(
-    unconfirmed: deque[Confirmation], keep: int, timeout: float | None
-) -> Iterator[Confirmation]:
-    """Take the oldest ones until so many are left, and wait for each.
+def take(unconfirmed: deque[Confirmation], keep: int, timeout: float | None) -> None:
+    """Take the oldest ones until so many are left, and wait for each; who fails stays.
 
     Raises:
-        OutcomeUnknown: the connection ended; the one in question stays.
-        STOMPError: the broker rejected one; likewise.
-        STOMPTimeout: it did not answer in time; likewise.
+        OutcomeUnknown: the connection ended.
+        STOMPError: the broker rejected one.
+        STOMPTimeout: it did not answer in time.
     """
     if len(unconfirmed) > keep:
         # Our broker answers in the order of the frames, so this is mostly the only wait.
         unconfirmed[len(unconfirmed) - keep - 1].wait(timeout)
     while len(unconfirmed) > keep:
         unconfirmed[0].result(timeout)
-        yield unconfirmed.popleft()
+        unconfirmed.popleft()

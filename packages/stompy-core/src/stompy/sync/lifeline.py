@@ -35,8 +35,8 @@ from stompy.session.dialects import UNKNOWN, Dialect, dialect_of
 from stompy.session.health import ClientHealth
 from stompy.session.holding import Holder, SubscriptionReceipt
 from stompy.session.state import FORGOTTEN, ConnectionState, Lifecycle, StateChange
-from stompy.session.subscriptions import Duty, Subscriptions
-from stompy.session.timeouts import complaint, until, within
+from stompy.session.subscriptions import AckDuty, Subscriptions
+from stompy.session.timeouts import complaint, nothing_came, until, within
 from stompy.session.transactions import OpenTransactions
 from stompy.session.wanted import WantedSubscription, WantedSubscriptions
 from stompy.sync.connection import Link
@@ -65,7 +65,7 @@ class Epoch:
         return [
             frame
             for frame in self.link.inbox.take_all()
-            if frame.Command != "MESSAGE" or self.subscriptions.receive(frame) is not Duty.STALE
+            if frame.Command != "MESSAGE" or self.subscriptions.receive(frame) is not AckDuty.STALE
         ]
 
 
@@ -83,6 +83,8 @@ class Lifeline:
         room: where what arrives is sorted.
         last: the last connection; perhaps it has ended, or is not ready yet.
         direct: the same where none will follow it, so that sending need not ask for it.
+        reading: the connection that `recv` reads from; another one may be there already.
+        error_is_reported: whether a caller was told of the broker's ERROR.
         working: handles whose handlers may be at work, also of subscriptions that have ended.
         signals: what the supervisor waits for: a change of state to tell, or None to end.
     """
@@ -111,6 +113,8 @@ class Lifeline:
         self._life = Lifecycle(monotonic())
         self.last: Epoch | None = None
         self.direct: Epoch | None = None
+        self.reading: Epoch | None = None
+        self.error_is_reported = False
         self._ready: Epoch | None = None
         self._read: Epoch | None = None  # the last one that was ready
         self._ended = 0  # the number of the last connection whose end was told
@@ -452,7 +456,11 @@ class Lifeline:
         return receipt
 
     def confirmed(
-        self, epoch: Epoch, receipts: Sequence[SubscriptionReceipt], timeout: float, what: str
+        self,
+        epoch: Epoch,
+        receipts: Sequence[SubscriptionReceipt],
+        timeout: float | None,
+        what: str,
     ) -> None:
         """Wait for the outcome of SUBSCRIBEs, or until it is plain that none will be told.
 
@@ -509,6 +517,12 @@ class Lifeline:
         logger.warning("subscription %s to %s ends: %s", sub_id, destination, error)
         if handle is not None:
             handle._end(error)
+
+    def nothing_came(self, timeout: float | None) -> str:
+        """What to say when no frame came that is for nobody in particular."""
+        handles = self.handles()
+        ours = [wanted.destination for wanted in self.wanted if wanted.id not in handles]
+        return nothing_came(ours, timeout)
 
     def asked(self, receipt_id: str, epoch: Epoch) -> None:
         """A receipt was asked for; where connections follow each other it matters on which."""

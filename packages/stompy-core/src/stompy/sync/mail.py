@@ -120,6 +120,14 @@ class Mailroom:
             finally:
                 self._waiting -= 1
 
+    def wait_settled(self, timeout: float | None) -> None:
+        """Wait until no confirmation is pending.
+
+        Raises:
+            STOMPTimeout: some still are.
+        """
+        self.wait(lambda: not self.confirmations, timeout, "not everything was confirmed")
+
     def _hindrance(self) -> str:
         """What keeps an answer from being read."""
         inbox = self._inbox

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from stompy.errors import STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
@@ -20,6 +20,7 @@ from stompy.sync.confirmation import Confirmation
 from stompy.sync.lifeline import Epoch, Lifeline
 from stompy.sync.message import Message
 from stompy.sync.replying import Replier
+from stompy.sync.sending import post_over
 
 
 class Replies(Replier):
@@ -48,7 +49,6 @@ class Replies(Replier):
         body: bytes | str,
         headers: Mapping[str, HeaderValue],
         timeout: float,
-        post: Callable[[Epoch, dict[str, HeaderValue], bytes | str], Confirmation],
     ) -> Message:
         """Send a request and wait for its reply; see `STOMPClient.request`."""
         epoch = self._line.sending(timeout)
@@ -56,11 +56,8 @@ class Replies(Replier):
         self._waited_for[correlation_id] = None
         try:
             reply_to = self._reply_queue(epoch)
-            sent = post(
-                epoch,
-                request_headers(destination, reply_to, correlation_id, headers, epoch.dialect),
-                body,
-            )
+            given = request_headers(destination, reply_to, correlation_id, headers, epoch.dialect)
+            sent = post_over(self._line, epoch, "SEND", given, body)
             return self._wait(epoch, correlation_id, sent, destination, timeout)
         finally:
             del self._waited_for[correlation_id]

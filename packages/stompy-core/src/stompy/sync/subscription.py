@@ -388,7 +388,7 @@ class Subscription(Replier):
 
     # -- for the lifeline and the mail room --------------------------------------------------
 
-    def _subscribe(self, timeout: float) -> None:
+    def _subscribe(self, timeout: float | None) -> None:
         """Ask the broker, and wait for its word; without a connection the next one will do it.
 
         Raises:

@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Protocol, Self, overload
+from typing import Protocol, Self
 
 from stompy.errors import STOMPError, STOMPException
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.session.commands import HeaderValue, merged
+from stompy.session.signatures import (
+    EndCall,
+    LooksLike,
+    TransactionMessageCall,
+    TransactionSendCall,
+)
 
 
 class TransactionClient(Protocol):
@@ -72,45 +78,7 @@ class STOMPTransaction:
         self._client = client
         self._outcome: str | None = None
 
-    @overload
-    def message(
-        self,
-        destination: str,
-        body: bytes | str = ...,
-        id: str | None = ...,
-        headers: Mapping[str, HeaderValue] = ...,
-        receipt: Literal[False] = ...,
-        *,
-        json: object = ...,
-        **kv_headers: HeaderValue,
-    ) -> None: ...
-
-    @overload
-    def message(
-        self,
-        destination: str,
-        body: bytes | str = ...,
-        id: str | None = ...,
-        headers: Mapping[str, HeaderValue] = ...,
-        *,
-        receipt: Literal[True] | str,
-        json: object = ...,
-        **kv_headers: HeaderValue,
-    ) -> str: ...
-
-    @overload
-    def message(
-        self,
-        destination: str,
-        body: bytes | str = ...,
-        id: str | None = ...,
-        headers: Mapping[str, HeaderValue] = ...,
-        receipt: bool | str = ...,
-        *,
-        json: object = ...,
-        **kv_headers: HeaderValue,
-    ) -> str | None: ...
-
+    @LooksLike[TransactionMessageCall[None, str, str | None]]()
     def message(
         self,
         destination: str,
@@ -133,37 +101,7 @@ class STOMPTransaction:
             headers = merged(headers, kv_headers)
         return self._client.message(destination, body, id, headers, receipt, self.id, json=json)
 
-    @overload
-    def send(
-        self,
-        command: str,
-        headers: Mapping[str, HeaderValue] = ...,
-        body: bytes | str = ...,
-        receipt: Literal[False] = ...,
-        **kv_headers: HeaderValue,
-    ) -> None: ...
-
-    @overload
-    def send(
-        self,
-        command: str,
-        headers: Mapping[str, HeaderValue] = ...,
-        body: bytes | str = ...,
-        *,
-        receipt: Literal[True] | str,
-        **kv_headers: HeaderValue,
-    ) -> str: ...
-
-    @overload
-    def send(
-        self,
-        command: str,
-        headers: Mapping[str, HeaderValue] = ...,
-        body: bytes | str = ...,
-        receipt: bool | str = ...,
-        **kv_headers: HeaderValue,
-    ) -> str | None: ...
-
+    @LooksLike[TransactionSendCall[None, str, str | None]]()
     def send(
         self,
         command: str,
@@ -218,24 +156,7 @@ class STOMPTransaction:
         self._check_open()
         self._client.nack(ack_id, self.id)
 
-    @overload
-    def commit(
-        self,
-        receipt: Literal[False] | None = ...,
-    ) -> None: ...
-
-    @overload
-    def commit(
-        self,
-        receipt: Literal[True] | str,
-    ) -> str: ...
-
-    @overload
-    def commit(
-        self,
-        receipt: bool | str | None,
-    ) -> str | None: ...
-
+    @LooksLike[EndCall[None, str, str | None]]()
     def commit(self, receipt: bool | str | None = None) -> str | None:
         """Make everything take effect at once.
 
@@ -250,24 +171,7 @@ class STOMPTransaction:
         """
         return self._end("COMMIT", receipt)
 
-    @overload
-    def abort(
-        self,
-        receipt: Literal[False] | None = ...,
-    ) -> None: ...
-
-    @overload
-    def abort(
-        self,
-        receipt: Literal[True] | str,
-    ) -> str: ...
-
-    @overload
-    def abort(
-        self,
-        receipt: bool | str | None,
-    ) -> str | None: ...
-
+    @LooksLike[EndCall[None, str, str | None]]()
     def abort(self, receipt: bool | str | None = None) -> str | None:
         """Undo everything; messages acknowledged in the transaction are delivered again.
 
