@@ -128,13 +128,13 @@ async def test_a_gap_is_mended_by_subscribing_anew() -> None:
             while not model.row_sets["queues"].complete:
                 await feed.arrived.wait()
                 feed.arrived.clear()
-            model.row_sets["queues"].seq = -5  # as if messages had been lost
+            model.row_sets["queues"].sequence.seq = -5  # as if messages had been lost
             with stompy.connect(broker.url) as client:
                 client.wait_for_receipt(client.message("/queue/new", "x", receipt=True))
             while "new" not in model.row_sets["queues"].rows:
                 await feed.arrived.wait()
                 feed.arrived.clear()
-        assert model.gaps >= 1
+        assert model.row_sets["queues"].sequence.gaps >= 1
 
 
 @pytest.mark.parametrize(

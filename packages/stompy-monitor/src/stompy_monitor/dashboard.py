@@ -240,7 +240,7 @@ class Dashboard:
             rows += [list(group) for group in grouped] if grouped else [whole]
         row_set = model.row_sets["dead"]
         at = queues.at
-        head = {"kind": "dead", "seq": row_set.seq + 1, "at": at, "fields": list(DEAD_FIELDS)}
+        head = {"kind": "dead", "at": at, "fields": list(DEAD_FIELDS)}
         row_set.apply({**head, "data": rows})
 
 

@@ -7,6 +7,7 @@ Plain Python, without a clock: time is what the envelopes say. A broker that was
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 
 from stompy_monitor.model.alarms import RULES, Alarms, Rule
 from stompy_monitor.model.escape import safe, safe_value
@@ -69,7 +70,6 @@ class Model:
         self.events = 0
         self._log = RowSet("events")
         self.version = 0
-        self.gaps = 0
         self._problems: tuple[object, RowSet] = (None, RowSet("problems"))
         self.own = ""
         self._begin("")
@@ -289,13 +289,12 @@ class Model:
 
     def still(self) -> Model:
         """A copy that stands still while this model goes on."""
-        copy = Model(self.rules)
-        copy.__dict__.update(self.__dict__)
-        copy.row_sets = {kind: row_set.copy() for kind, row_set in self.row_sets.items()}
-        copy.rates, copy.names = dict(self.rates), dict(self.names)
-        for row_set in copy.row_sets.values():
-            row_set.names = copy.names
-        return copy
+        still = copy(self)
+        still.row_sets = {kind: row_set.copy() for kind, row_set in self.row_sets.items()}
+        still.rates, still.names = dict(self.rates), dict(self.names)
+        for row_set in still.row_sets.values():
+            row_set.names = still.names
+        return still
 
 
 def _number(value: object) -> float | None:

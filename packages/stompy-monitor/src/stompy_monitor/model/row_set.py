@@ -8,7 +8,8 @@ fields mean, are not built here. What holds:
   names may look alike.
 * Rates are differences of counters over the broker's own running time (``up_ms``), which no
   change of the wall clock disturbs. A counter that fell has no rate for that tick.
-* A delta applies to the snapshot that it names; any other is a `Gap`.
+* Which pages fit together the library knows (`SnapshotSequence`); one that does not is a `Gap`.
+  Pages are taken as they come, not gathered: a large set would hold up the screen at its end.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from stompy.admin import AGES, KEYS, ROWS, Kind
+from stompy.admin import AGES, KEYS, ROWS, Fit, Kind, SnapshotSequence, age_fields
 from stompy_monitor.model.escape import safe, safe_value
 from stompy_monitor.model.history import History
 
@@ -74,7 +75,7 @@ Reason = tuple[int, Callable[["Row", float], str], float]
 
 
 class Gap(Exception):  # noqa: N818 -- not an error: the next full set mends it
-    """A delta to a snapshot that we do not have."""
+    """Something is missing: a page, or the snapshot that a delta builds on."""
 
 
 class Row:
@@ -262,7 +263,7 @@ class RowSet:
         kind: as in the envelope.
         fields: the names of the values, in the order of the rows.
         rows: by key.
-        seq: the number of the last complete set.
+        sequence: which pages fit.
         at, up_ms: the broker's wall clock and running time at that moment.
         version: rises with each complete set.
         complete: whether a set has come at all.
@@ -277,7 +278,7 @@ class RowSet:
         self.index: dict[str, int] = {}
         self.ages: dict[str, int] = {}
         self.rows: dict[str, Row] = {}
-        self.seq = -1
+        self.sequence = SnapshotSequence()
         self.tick = 0
         self.at: float = 0
         self.up_ms: float | None = None
@@ -293,17 +294,14 @@ class RowSet:
         self.rate_names |= {f"rate.{name}": n for n, name in enumerate(names)}
         self.unknown_rates: tuple[float | None, ...] = (None,) * len(names)
         self._idle: tuple[float | None, ...] = (0.0,) * len(names)
-        self._moving: set[str] = set()
+        self._ages = age_fields(Kind(kind)) if kind in list(Kind) else AGES
+        self._flowing: set[str] = set()
         self._change = Change()
         self._where: tuple[int, ...] = ()
         self._keys: tuple[int, ...] = ()
         self._texts: tuple[int, ...] = ()
         self._removed: list[str] = []
         self._others: tuple[object, int] = (None, 0)
-
-    def clear(self) -> None:
-        """Forget all rows: the broker is another one than before."""
-        self.__init__(self.kind)  # type: ignore[misc]  # the same object, as when it was new
 
     def apply(self, envelope: Envelope) -> Change | None:
         """Take one page.
@@ -312,14 +310,17 @@ class RowSet:
             What changed, when this page completes a set.
 
         Raises:
-            Gap: it changes a snapshot that is not here.
+            Gap: something before it is missing.
         """
-        base = envelope.get("base")
-        if base is not None and base != self.seq:
-            raise Gap(f"{self.kind}: a change to snapshot {base}, but the last one is {self.seq}")
+        base, page = _whole(envelope.get("base")), _whole(envelope.get("page")) or 1
+        seq, pages = _whole(envelope.get("seq")) or 0, _whole(envelope.get("pages")) or 1
+        last = self.sequence.seq
+        fit = self.sequence.take(str(envelope.get("boot") or ""), seq, base, page, pages)
+        if fit is Fit.MISFIT:
+            raise Gap(f"{self.kind}: page {page} of {seq}, a change to {base}, does not fit {last}")
         up_ms = _number(envelope.get("up_ms")) or _number(envelope.get("at"))
         elapsed = None if self.up_ms is None or up_ms is None else (up_ms - self.up_ms) / 1000
-        if _page(envelope) == 1:
+        if page == 1:
             self._change = Change()
             removed = envelope.get("removed")
             self._removed = [str(key) for key in removed] if isinstance(removed, list) else []
@@ -327,7 +328,7 @@ class RowSet:
         for values in self._decoded(envelope):
             self._take(values, elapsed)
         self.page = self._change.rows[taken:]
-        if _page(envelope) < int(_number(envelope.get("pages")) or 1):
+        if fit is Fit.PART:
             return None
         return self._finish(envelope, up_ms, full=base is None)
 
@@ -350,7 +351,7 @@ class RowSet:
         self.fields = fields
         everything = {name: where for where, name in enumerate(fields)}
         # An age grows by itself, and a delta does not repeat a row because of it.
-        since = {age: everything.get(name) for age, name in AGES.items()}
+        since = {age: everything.get(name) for age, name in self._ages.items()}
         self.ages = {age: where for age, where in since.items() if where is not None}
         self.index = {n: where for n, where in everything.items() if n not in self.ages}
         none = len(fields)
@@ -406,8 +407,7 @@ class RowSet:
     def _finish(self, envelope: Envelope, up_ms: float | None, *, full: bool) -> Change:
         change, self._change = self._change, Change()
         self.version += 1
-        self.seq = int(_number(envelope.get("seq")) or 0)
-        self.tick = int(_number(envelope.get("tick")) or self.seq)
+        self.tick = _whole(envelope.get("tick")) or self.sequence.seq or 0
         self.at = _number(envelope.get("at")) or 0
         self.up_ms = up_ms
         self.interval_ms = _number(envelope.get("interval_ms")) or 1000
@@ -420,13 +420,13 @@ class RowSet:
             change.removed = [key for key in gone if key in self.rows]
         for key in change.removed:
             del self.rows[key]
-            self._moving.discard(key)
+            self._flowing.discard(key)
         self._let_rest(change)
         return change
 
     def _let_rest(self, change: Change) -> None:
         """A row that is not in a delta has not moved since: its rates are zero."""
-        for key in list(self._moving):
+        for key in list(self._flowing):
             row = self.rows[key]
             if row.seen != self.version:
                 row.rates = self._idle
@@ -434,7 +434,7 @@ class RowSet:
                 change.rested.append(row)
         change.rows += change.rested
         idle = self._idle
-        self._moving = {
+        self._flowing = {
             row.key for row in change.rows if row.rates != idle and row.key in self.rows
         }
 
@@ -463,21 +463,16 @@ class RowSet:
         """The table as it is now, for a picture that stands still."""
         row_set = RowSet(self.kind)
         row_set._learn(self.fields)
-        row_set.seq, row_set.tick, row_set.at, row_set.up_ms = (
-            self.seq,
-            self.tick,
-            self.at,
-            self.up_ms,
-        )
+        row_set.tick, row_set.at, row_set.up_ms = self.tick, self.at, self.up_ms
         row_set.interval_ms, row_set.version = self.interval_ms, self.version
         row_set.complete, row_set.own, row_set.names = self.complete, self.own, self.names
         row_set.rows = {key: row.copy(row_set) for key, row in self.rows.items()}
         return row_set
 
 
-def _page(envelope: Envelope) -> int:
-    return int(_number(envelope.get("page")) or 1)
-
-
 def _number(value: object) -> float | None:
     return value if isinstance(value, (int, float)) else None
+
+
+def _whole(value: object) -> int | None:
+    return int(value) if isinstance(value, (int, float)) else None

@@ -215,7 +215,6 @@ class Feed:
         try:
             self.model.apply(envelope)
         except Gap:
-            self.model.gaps += 1
             await client.unsubscribe(kind)
             await self._follow(client, kind)
             return
