@@ -7,43 +7,43 @@ import weakref
 import pytest
 from tests.support.house import Time
 
-from stompy_broker.timers import Clock, Wall
+from stompy_broker.timers import Clock, WallClock
 
 
 def test_rings_in_order_and_once() -> None:
     time, rung = Time(), []
     for when in (3.0, 1.0, 2.0):
-        time.clock.alarm(lambda when=when: rung.append(when)).set(when)
+        time.clock.timer(lambda when=when: rung.append(when)).set(when)
     time.advance(2.5)
     assert rung == [1.0, 2.0]
     time.advance(10.0)
     assert rung == [1.0, 2.0, 3.0]
 
 
-def test_an_alarm_may_be_put_off_brought_forward_and_cancelled() -> None:
+def test_a_timer_may_be_put_off_brought_forward_and_cancelled() -> None:
     time, rung = Time(), []
-    alarm = time.clock.alarm(lambda: rung.append(time.now))
-    alarm.set(1.0)
-    alarm.set(5.0)
+    timer = time.clock.timer(lambda: rung.append(time.now))
+    timer.set(1.0)
+    timer.set(5.0)
     time.advance(2.0)
     assert rung == []
-    alarm.set(3.0)
+    timer.set(3.0)
     time.advance(1.0)
     assert rung == [3.0]
-    alarm.set(4.0)
-    alarm.cancel()
+    timer.set(4.0)
+    timer.cancel()
     time.advance(10.0)
     assert rung == [3.0]
-    alarm.set(20.0)
+    timer.set(20.0)
     time.advance(10.0)
     assert rung == [3.0, 23.0]
 
 
 def test_putting_off_again_and_again_does_not_grow_the_heap() -> None:
     time = Time()
-    alarm = time.clock.alarm(lambda: None)
+    timer = time.clock.timer(lambda: None)
     for number in range(1000):
-        alarm.set(10.0 + number)
+        timer.set(10.0 + number)
     assert len(time.clock._heap) == 1
 
 
@@ -51,19 +51,19 @@ def test_the_owner_is_told_of_earlier_deadlines_only() -> None:
     woken: list[float] = []
     clock = Clock(lambda: 0.0, woken.append)
     for when in (5.0, 7.0, 3.0, 9.0):
-        clock.alarm(lambda: None).set(when)
+        clock.timer(lambda: None).set(when)
     assert woken == [5.0, 3.0]
 
 
-def test_an_action_may_set_its_own_alarm_again() -> None:
+def test_an_action_may_set_its_own_timer_again() -> None:
     time, rung = Time(), []
 
     def ring() -> None:
         rung.append(time.now)
-        alarm.set(time.now + 1.0)
+        timer.set(time.now + 1.0)
 
-    alarm = time.clock.alarm(ring)
-    alarm.set(1.0)
+    timer = time.clock.timer(ring)
+    timer.set(1.0)
     for _ in range(3):
         time.advance(1.0)
     assert rung == [1.0, 2.0, 3.0]
@@ -78,9 +78,9 @@ def test_an_action_that_raises_stops_no_other_and_is_tried_again(
         tries.append(time.now)
         raise ValueError("not today")
 
-    time.clock.alarm(stumble).set(1.0)
+    time.clock.timer(stumble).set(1.0)
     for when in (1.0, 2.0):
-        time.clock.alarm(lambda when=when: rung.append(when)).set(when)
+        time.clock.timer(lambda when=when: rung.append(when)).set(when)
     for _ in range(60):
         time.advance(1.0)
     assert rung == [1.0, 2.0]
@@ -99,22 +99,22 @@ def test_the_owner_is_woken_again_whatever_an_action_raises() -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    clock.alarm(interrupt).set(1.0)
-    clock.alarm(lambda: None).set(2.0)
+    clock.timer(interrupt).set(1.0)
+    clock.timer(lambda: None).set(2.0)
     now = 1.0
     with pytest.raises(KeyboardInterrupt):
         clock.run()
     assert woken == [1.0, 2.0]
 
 
-def test_the_owner_is_woken_for_a_new_alarm_while_others_are_overdue() -> None:
+def test_the_owner_is_woken_for_a_new_timer_while_others_are_overdue() -> None:
     woken: list[float] = []
     now = 0.0
     clock = Clock(lambda: now, woken.append)
-    clock.alarm(lambda: None).set(1.0)
+    clock.timer(lambda: None).set(1.0)
     now = 5.0  # nobody came at 1.0, as after a pause of the process
     clock.run()
-    clock.alarm(lambda: None).set(6.0)
+    clock.timer(lambda: None).set(6.0)
     assert woken == [1.0, 6.0]
 
 
@@ -123,10 +123,10 @@ def test_what_is_set_for_the_past_waits_for_the_next_turn() -> None:
 
     def ring() -> None:
         rung.append(time.now)
-        alarm.set(0.0)
+        timer.set(0.0)
 
-    alarm = time.clock.alarm(ring)
-    alarm.set(1.0)
+    timer = time.clock.timer(ring)
+    timer.set(1.0)
     time.advance(1.0)
     assert rung == [1.0]
     time.advance(0.0)
@@ -135,20 +135,20 @@ def test_what_is_set_for_the_past_waits_for_the_next_turn() -> None:
 
 class Owner:
     def __init__(self, time: Time) -> None:
-        self.alarm = time.clock.alarm(self.ring)
+        self.timer = time.clock.timer(self.ring)
 
     def ring(self) -> None:
         """Nothing."""
 
 
-def test_the_heap_holds_nobody_whose_alarm_has_ended() -> None:
+def test_the_heap_holds_nobody_whose_timer_has_ended() -> None:
     time = Time()
     gc.disable()
     try:
         for _ in range(1000):
             owner = Owner(time)
-            owner.alarm.set(10.0)
-            owner.alarm.end()
+            owner.timer.set(10.0)
+            owner.timer.end()
             gone = weakref.ref(owner)
             del owner
             assert gone() is None
@@ -157,18 +157,18 @@ def test_the_heap_holds_nobody_whose_alarm_has_ended() -> None:
     assert len(time.clock._heap) < 200, "dead entries do not pile up"
 
 
-def test_an_alarm_that_has_ended_cannot_be_set() -> None:
+def test_a_timer_that_has_ended_cannot_be_set() -> None:
     time, rung = Time(), []
-    alarm = time.clock.alarm(lambda: rung.append(time.now))
-    alarm.end()
-    alarm.set(1.0)
+    timer = time.clock.timer(lambda: rung.append(time.now))
+    timer.end()
+    timer.set(1.0)
     time.advance(2.0)
     assert rung == []
 
 
 def test_the_wall_follows_small_corrections_and_no_steps(caplog: pytest.LogCaptureFixture) -> None:
     real, now = 1_000_000, 0.0
-    wall = Wall(lambda: real, lambda: now)
+    wall = WallClock(lambda: real, lambda: now)
     assert wall() == 1_000_000
     real, now = 1_010_400, 10.0
     assert wall() == 1_010_400, "slewed by 400 ms"

@@ -25,7 +25,7 @@ from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.session import Session
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
-from stompy_broker.timers import Alarm
+from stompy_broker.timers import Timer
 from stompy_broker.wire import connection
 from stompy_broker.wire.connection import Connection
 from stompy_broker.wire.listener import Opening
@@ -55,7 +55,7 @@ KINDS = (
     Subscriptions,
     Subscription,
     Queue,
-    Alarm,
+    Timer,
     TLSLayer,
     WebSocketServer,
 )

@@ -28,8 +28,8 @@ from stompy_broker.admin.streams import BrokerIdentity
 from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.destinations.policy import Policies
+from stompy_broker.memory_limit import memory_mark
 from stompy_broker.message import Message
-from stompy_broker.ration import memory_mark
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.interface import Browse, Browsed, QueueFigures
 from stompy_broker.routing.router import Router
@@ -45,7 +45,7 @@ from stompy_broker.store.base import MessageStore
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import Listeners, SQLiteStore
-from stompy_broker.timers import Clock, Wall
+from stompy_broker.timers import Clock, WallClock
 from stompy_broker.version import __version__
 from stompy_broker.wire.acceptor import Acceptor, room_for_connections
 from stompy_broker.wire.connection import Connection, Flusher
@@ -182,7 +182,7 @@ class Broker:
         self._store = self._open_store()
         self._router = Router(
             self._clock,
-            Wall(_wall_ms, loop.time),
+            WallClock(_wall_ms, loop.time),
             self._store,
             Policies(config.policy),
             memory_mark=mark,

@@ -24,10 +24,10 @@ from pydantic import (
 )
 
 from stompy.protocol.limits import Limits
-from stompy_broker.compat import NAMES
-from stompy_broker.complaints import complaints
+from stompy_broker.config_errors import explained_errors
+from stompy_broker.config_section import Section
 from stompy_broker.destinations.policy import Policy
-from stompy_broker.section import Section
+from stompy_broker.foreign_headers import NAMES
 from stompy_broker.security.access import EVERYBODY, Rule
 from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
 
@@ -458,7 +458,7 @@ def load_config(
     try:
         return BrokerConfig.model_validate(content)
     except ValidationError as error:
-        lines = [f"{where}: {line}" for line in complaints(BrokerConfig, error)]
+        lines = [f"{where}: {line}" for line in explained_errors(BrokerConfig, error)]
         raise ConfigError("\n".join(lines)) from None
 
 

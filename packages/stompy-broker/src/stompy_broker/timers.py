@@ -1,11 +1,11 @@
 """All deadlines of a broker in one heap: heart-beats, login time-outs, delayed redeliveries.
 
 Pure: the time is read through a function that is handed in, and the owner is told when the next
-deadline has moved. One alarm object may be set again and again; setting it later than it stands
+deadline has moved. One timer object may be set again and again; setting it later than it stands
 costs nothing, because its entry in the heap is moved when it comes up.
 
-No alarm can stop another: what an action raises is logged, and the action is tried again a little
-later. The heap holds nobody: an alarm that is cancelled is referred to by its owner alone.
+No timer can stop another: what an action raises is logged, and the action is tried again a little
+later. The heap holds nobody: an timer that is cancelled is referred to by its owner alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from itertools import count
 
-from stompy_broker.seldom import Seldom
+from stompy_broker.log_throttle import LogThrottle
 
 log = logging.getLogger("stompy_broker.clock")
 
@@ -26,16 +26,16 @@ _FEW = 64
 
 
 class _Entry:
-    """A place in the heap; dead once it has no alarm."""
+    """A place in the heap; dead once it has no timer."""
 
-    __slots__ = ("alarm", "when")
+    __slots__ = ("timer", "when")
 
-    def __init__(self, when: float, alarm: Alarm) -> None:
+    def __init__(self, when: float, timer: Timer) -> None:
         self.when = when
-        self.alarm: Alarm | None = alarm
+        self.timer: Timer | None = timer
 
 
-class Alarm:
+class Timer:
     """Something to do at a time, which may be moved or put off at will."""
 
     __slots__ = ("_action", "_clock", "_entry", "_when")
@@ -47,7 +47,7 @@ class Alarm:
         self._entry: _Entry | None = None
 
     def set(self, when: float | None) -> None:
-        """Ring at this time and at no other; None = not at all."""
+        """Fire at this time and at no other; None = not at all."""
         if when is None or self._action is None:
             self.cancel()
             return
@@ -58,17 +58,17 @@ class Alarm:
             self._entry = self._clock.schedule(when, self)
 
     def cancel(self) -> None:
-        """Do not ring, unless it is set again."""
+        """Do not fire, unless it is set again."""
         self._when = None
         self._leave()
 
     def end(self) -> None:
-        """Do not ring any more, whatever is set, and forget what was to be done."""
+        """Do not fire any more, whatever is set, and forget what was to be done."""
         self.cancel()
         self._action = None
 
-    def come_up(self, now: float) -> None:
-        """The entry came up. For the clock only."""
+    def fire(self, now: float) -> None:
+        """Run the action, or go back into the heap if it was put off. For the clock only."""
         self._entry = None
         when, action = self._when, self._action
         if when is None or action is None:
@@ -86,13 +86,13 @@ class Alarm:
 
     def _leave(self) -> None:
         if self._entry is not None:
-            self._entry.alarm = None
+            self._entry.timer = None
             self._entry = None
-            self._clock.died()
+            self._clock.discarded()
 
 
 class Clock:
-    """The heap.
+    """The time, and the heap of what is to be done.
 
     Args:
         now: gives the time in seconds; it only goes forward.
@@ -107,33 +107,33 @@ class Clock:
         self._dead = 0
         self._woken_at = _NEVER  # what the owner was told last, and has not come for yet
         self._running = False
-        self._faults = Seldom(now)
+        self._faults = LogThrottle(now)
 
-    def alarm(self, action: Callable[[], None]) -> Alarm:
-        """A new alarm, not set."""
-        return Alarm(self, action)
+    def timer(self, action: Callable[[], None]) -> Timer:
+        """A new timer, not set."""
+        return Timer(self, action)
 
-    def schedule(self, when: float, alarm: Alarm) -> _Entry:
-        """Put an alarm into the heap. For `Alarm` only."""
-        entry = _Entry(when, alarm)
+    def schedule(self, when: float, timer: Timer) -> _Entry:
+        """Put an timer into the heap. For `Timer` only."""
+        entry = _Entry(when, timer)
         heapq.heappush(self._heap, (when, next(self._order), entry))
         if when < self._woken_at and not self._running:
             self._woken_at = when
             self._wake(when)
         return entry
 
-    def died(self) -> None:
-        """An entry is of no use any more. For `Alarm` only."""
+    def discarded(self) -> None:
+        """Count a dead entry, and drop all of them when they are many. For `Timer` only."""
         self._dead += 1
         heap = self._heap
         if self._dead > _FEW and self._dead * 2 > len(heap):
             # In place, because `run` may be at it.
-            heap[:] = [row for row in heap if row[2].alarm is not None]
+            heap[:] = [row for row in heap if row[2].timer is not None]
             heapq.heapify(heap)
             self._dead = 0
 
     def run(self) -> None:
-        """Ring everything that is due, then ask to be woken for the next."""
+        """Fire everything that is due, then ask to be woken for the next."""
         now = self.now()
         heap = self._heap
         self._woken_at = _NEVER
@@ -143,11 +143,11 @@ class Clock:
             for _ in range(len(heap)):
                 if not heap or heap[0][0] > now:
                     break
-                alarm = heapq.heappop(heap)[2].alarm
-                if alarm is None:
+                timer = heapq.heappop(heap)[2].timer
+                if timer is None:
                     self._dead = max(0, self._dead - 1)
                 else:
-                    alarm.come_up(now)
+                    timer.fire(now)
         finally:
             self._running = False
             if heap:
@@ -155,7 +155,7 @@ class Clock:
                 self._wake(self._woken_at)
 
     def failed(self, action: Callable[[], None]) -> None:
-        """What an action raised is being handled. For `Alarm` only."""
+        """Log what an action raised, while it is being handled. For `Timer` only."""
         name = getattr(action, "__qualname__", repr(action))
         before = self._faults.count(name)
         if before is not None:
@@ -167,7 +167,7 @@ class Clock:
             )
 
 
-class Wall:
+class WallClock:
     """Milliseconds since the epoch, that go on evenly while somebody sets the system's clock.
 
     What has a time to live, or is to come back after a while, must not end or wait because of that.
@@ -187,7 +187,7 @@ class Wall:
         self._told = 0
 
     def __call__(self) -> int:
-        """The time."""
+        """The time in milliseconds since the epoch."""
         real, even = self._real(), self._base + int(self._now() * 1000)
         step = real - even
         if -_SMALL < step < _SMALL:

@@ -52,7 +52,7 @@ class Publisher:
         self._streams: dict[StreamSpec, Stream] = {}
         self._newcomers: list[tuple[Stream, SysSubscription]] = []
         self._round: Task[None] | None = None
-        self._alarm = clock.alarm(self._begin_round)
+        self._timer = clock.timer(self._begin_round)
         self._rests_until = 0.0
         self._takes: dict[SysSubscription, Take] = {}
         self._last: tuple[Event | None, Message | None] = (None, None)
@@ -80,7 +80,7 @@ class Publisher:
         """Make the next round then, or when a stream is due, but not before the rest is over."""
         due = [stream.due for stream in self._streams.values() if stream.due is not None]
         if when or due:
-            self._alarm.set(max(min([*when, *due]), self._rests_until))
+            self._timer.set(max(min([*when, *due]), self._rests_until))
 
     def unsubscribe(self, subscription: SysSubscription) -> None:
         """Offer it nothing more."""
@@ -95,7 +95,7 @@ class Publisher:
             self._events.unwatch(take)
         self._snapshots.watch(self._kinds())
         if not self._streams:
-            self._alarm.cancel()
+            self._timer.cancel()
 
     def find(self, wanted: StreamSpec) -> Stream | None:
         """A stream that somebody observes."""
@@ -108,7 +108,7 @@ class Publisher:
 
     def close(self) -> None:
         """Make no more snapshots."""
-        self._alarm.cancel()
+        self._timer.cancel()
         self._streams.clear()
         self._newcomers.clear()
         self._snapshots.watch(())

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, ValidationError, field_validator
 
 from stompy.errors import ProtocolError
+from stompy_broker.config_section import Section
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
     Destination,
@@ -17,7 +18,6 @@ from stompy_broker.destinations.names import (
     parse_destination,
     sendable,
 )
-from stompy_broker.section import Section
 
 DEAD_LETTER = "dead-letter"
 

@@ -30,13 +30,13 @@ class Shift:
         left: messages that may still be worked on in this one.
     """
 
-    __slots__ = ("_alarm", "_clock", "_resting", "_waiting", "left")
+    __slots__ = ("_clock", "_resting", "_timer", "_waiting", "left")
 
     def __init__(self, clock: Clock) -> None:
         self.left = AT_ONCE
         self._clock = clock
         self._waiting: deque[Chores] = deque()
-        self._alarm = clock.alarm(self._begin)
+        self._timer = clock.timer(self._begin)
         self._resting = False
 
     def spend(self, count: int) -> None:
@@ -52,7 +52,7 @@ class Shift:
     def _rest(self) -> None:
         if not self._resting:
             self._resting = True
-            self._alarm.set(self._clock.now() + _PAUSE)
+            self._timer.set(self._clock.now() + _PAUSE)
 
     def _begin(self) -> None:
         self._resting = False

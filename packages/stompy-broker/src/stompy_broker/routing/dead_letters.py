@@ -15,9 +15,9 @@ from stompy.admin.rows import Event
 from stompy_broker.destinations.names import BACKLOG, Destination, parse_destination
 from stompy_broker.destinations.policy import DEAD_LETTER
 from stompy_broker.events import Events
+from stompy_broker.log_throttle import LogThrottle
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.services import GivesUp
-from stompy_broker.seldom import Seldom
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -78,7 +78,7 @@ class Graves:
     ) -> None:
         self._publish = publish
         self._wall = wall
-        self._seldom = Seldom(lambda: wall() / 1000)
+        self._throttle = LogThrottle(lambda: wall() / 1000)
         self._events = events
         self._depth = 0
         self._pushing: set[str] = set()
@@ -97,7 +97,7 @@ class Graves:
         try:
             self._bury(queue, message, cause, reason)
         except Exception as error:
-            suppressed = self._seldom.count(queue.destination)
+            suppressed = self._throttle.count(queue.destination)
             if suppressed is not None:
                 log.exception(
                     "%s: %s cannot become a dead letter (%s): %s; it stays (and %d more)",

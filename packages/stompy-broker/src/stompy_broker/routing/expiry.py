@@ -1,4 +1,4 @@
-"""When a queue has to look for messages whose time is over: one alarm, however many there are."""
+"""When a queue has to look for messages whose time is over: one timer, however many there are."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Expiry:
     def __init__(self, clock: Clock, wall: Callable[[], int], look: Callable[[], None]) -> None:
         self._clock = clock
         self._wall = wall
-        self._alarm = clock.alarm(look)
+        self._timer = clock.timer(look)
         self._next = 0
 
     def watch(self, expires: int) -> None:
         """A message waits that ends at this time, in milliseconds since the epoch."""
         if not self._next or expires < self._next:
             self._next = expires
-            self._alarm.set(self._clock.now() + max(0.0, (expires - self._wall()) / 1000))
+            self._timer.set(self._clock.now() + max(0.0, (expires - self._wall()) / 1000))
 
     def look_again(self, line: Line) -> None:
         """What waits was looked through: again when the next one ends, but not too soon."""
@@ -40,8 +40,8 @@ class Expiry:
         if self._next:
             pause = _SECONDS * max(1.0, len(line) / _MESSAGES)
             wait = max(pause, (self._next - self._wall()) / 1000)
-            self._alarm.set(self._clock.now() + wait)
+            self._timer.set(self._clock.now() + wait)
 
     def end(self) -> None:
         """Nobody waits any more."""
-        self._alarm.end()
+        self._timer.end()

@@ -108,7 +108,7 @@ class LocalQueue(Leaving):
         self._waiting: deque[Consumer] = deque()
         self._halts: set[str] = set()
         self._chores, self._returning = Chores(house.shift), 0
-        self._alarm = house.clock.alarm(self._release_delayed)
+        self._timer = house.clock.timer(self._release_delayed)
         self._expiry = Expiry(house.clock, house.wall, self._expire)
         self._reading = Reading(self.account, house.store, self._have_read)
         self._departing = Departing(house.store, self._depart)
@@ -341,7 +341,7 @@ class LocalQueue(Leaving):
         # From now on `_take_in` turns everything away.
         self._closed = self._special = True
         self.loans.holders -= self.volatile
-        self._alarm.end()
+        self._timer.end()
         self._expiry.end()
         self._reading.close()
         for message in self._departing:
@@ -456,12 +456,12 @@ class LocalQueue(Leaving):
 
     def _delay(self, message: Message, seconds: float) -> None:
         self._line.delay(message, self._house.clock.now() + seconds)
-        self._set_alarm()
+        self._set_timer()
 
-    def _set_alarm(self) -> None:
+    def _set_timer(self) -> None:
         due = self._line.next_due
         if due is not None:
-            self._alarm.set(due)
+            self._timer.set(due)
 
     def _grave(self, cause: str) -> str:
         return self._house.grave(self, cause)
@@ -471,7 +471,7 @@ class LocalQueue(Leaving):
 
     def _release_delayed(self) -> None:
         self._line.release(self._house.clock.now())
-        self._set_alarm()
+        self._set_timer()
         self._pump()
 
     # -- limits ---------------------------------------------------------------------------

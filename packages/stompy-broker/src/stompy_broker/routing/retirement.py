@@ -39,9 +39,9 @@ class Retirement:
         self._idle_seconds = idle_seconds
         self._look = look
         self._left: list[Queue] = []
-        self._alarm = clock.alarm(self._go_round)
+        self._timer = clock.timer(self._go_round)
         self._next = self._soonest = clock.now() + idle_seconds
-        self._alarm.set(self._next)
+        self._timer.set(self._next)
 
     def within(self, seconds: float) -> None:
         """Look that soon, if that is sooner; 0 = no matter."""
@@ -51,7 +51,7 @@ class Retirement:
         self._soonest = min(self._soonest, when)
         if when < self._next and not self._left:
             self._next = when
-            self._alarm.set(when)
+            self._timer.set(when)
 
     def _go_round(self) -> None:
         now = self._clock.now()
@@ -65,4 +65,4 @@ class Retirement:
                     self._soonest = min(self._soonest, now + wait)
         del self._left[-_AT_ONCE:]
         self._next = now + _PAUSE if self._left else max(self._soonest, now + _SECONDS)
-        self._alarm.set(self._next)
+        self._timer.set(self._next)

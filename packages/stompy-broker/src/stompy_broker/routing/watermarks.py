@@ -52,7 +52,7 @@ class Marks:
         self._clock = clock
         self._wall = wall
         self._events = events
-        self._lending = clock.alarm(self.loans.lend)
+        self._lending = clock.timer(self.loans.lend)
         self._tell_of_loans = 0.0
 
     def _review(self) -> None:

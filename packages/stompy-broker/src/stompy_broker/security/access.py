@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.config_section import Section
 from stompy_broker.destinations.names import (
     RESERVED,
     Destination,
@@ -28,7 +29,6 @@ from stompy_broker.destinations.names import (
     check_pattern,
     parse_destination,
 )
-from stompy_broker.section import Section
 from stompy_broker.security.auth import ANONYMOUS, Principal
 
 EVERYBODY = "*"

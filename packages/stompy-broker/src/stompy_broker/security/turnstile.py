@@ -112,7 +112,7 @@ class Turnstile:
         self._is_serving = False
         self._closed: ProtocolError | None = None
         self._answers: deque[tuple[Attempt, Verdict]] = deque()
-        self._answering = clock.alarm(self._answer_some)
+        self._answering = clock.timer(self._answer_some)
 
     def enter(self, attempt: Attempt) -> None:
         """Have somebody wait, who gets an answer now or later."""
@@ -211,12 +211,12 @@ class Turnstile:
         rest, late = self._judge.judged(group[0], verdict)
         if rest:
             lane.rests = max(lane.rests or 0.0, self._clock.now() + rest)
-            self._clock.alarm(partial(self._rested, lane)).set(lane.rests)
+            self._clock.timer(partial(self._rested, lane)).set(lane.rests)
         self._place(lane)
         self._turn_away(lane, self._room(lane), _busy(lane.count))
         if late:
             answer = partial(self._answer, group, verdict)
-            self._clock.alarm(answer).set(self._clock.now() + late)
+            self._clock.timer(answer).set(self._clock.now() + late)
         else:
             self._answer(group, verdict)
         self._serve()

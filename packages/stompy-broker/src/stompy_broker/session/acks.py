@@ -14,7 +14,7 @@ from functools import partial
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import ACK_RUN, Head, plain_acks
 from stompy.protocol.headers import Version
-from stompy_broker.compat import Compat
+from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.chores import AT_ONCE
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.bounded_dict import BoundedDict
@@ -154,7 +154,7 @@ class AckHandler:
         deliveries: them.
         transactions: of that client.
         receipts: of that client.
-        compat: knows headers that are refused.
+        foreign_headers: knows headers that are refused.
 
     Attributes:
         refilled: who got credit back in this read; see `go_on`.
@@ -166,9 +166,9 @@ class AckHandler:
         deliveries: Deliveries,
         transactions: Transactions,
         receipts: Receipts,
-        compat: Compat,
+        foreign_headers: ForeignHeaders,
     ) -> None:
-        self._compat = compat
+        self._foreign_headers = foreign_headers
         self._client = client
         self._deliveries = deliveries
         self._transactions = transactions
@@ -201,7 +201,7 @@ class AckHandler:
         """
         self._client.others += 1
         headers = head.headers
-        self._compat.check("NACK", headers)
+        self._foreign_headers.check("NACK", headers)
         delay = headers.get("delay")
         self._settle(
             headers,

@@ -13,7 +13,7 @@ from stompy.protocol.header_cache import HeadCache
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.heartbeat import HeartBeat
 from stompy.protocol.limits import Limits
-from stompy_broker.compat import Compat
+from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
@@ -224,7 +224,7 @@ class BrokerContext:
     """What sessions of one broker share: settings, router, logins, access, parsed header blocks.
 
     Attributes:
-        compat: knows headers that are refused.
+        foreign_headers: knows headers that are refused.
         observer: is told what becomes of sessions.
         service: answers for the broker itself.
         active_subscribers: who holds durable subscriptions.
@@ -248,7 +248,7 @@ class BrokerContext:
         self.access = access
         self.new_token = new_token
         self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
-        self.compat = Compat(settings.ignored_headers, router.events)
+        self.foreign_headers = ForeignHeaders(settings.ignored_headers, router.events)
         self.observer = observer
         self.service = service
         self.active_subscribers = ActiveSubscribers()

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
-from stompy_broker.compat import OF_SEND, Compat
 from stompy_broker.destinations.names import COMMANDS, Destination, Kind, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
+from stompy_broker.foreign_headers import OF_SEND, ForeignHeaders
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.flow_control import Pressure
 from stompy_broker.routing.queue import LocalQueue as Queue
@@ -60,7 +60,7 @@ class ProducerFlowControl:
         self._is_brief = False
         self._leaving = False
         self._ended = False
-        self._watch = clock.alarm(self._check_if_left)
+        self._watch = clock.timer(self._check_if_left)
 
     @property
     def is_paused(self) -> bool:
@@ -178,7 +178,7 @@ class SendHandler:
         subscriptions: of that client.
         transactions: of that client.
         receipts: of that client.
-        compat: knows headers that are refused.
+        foreign_headers: knows headers that are refused.
     """
 
     def __init__(
@@ -189,9 +189,9 @@ class SendHandler:
         subscriptions: Subscriptions,
         transactions: Transactions,
         receipts: Receipts,
-        compat: Compat,
+        foreign_headers: ForeignHeaders,
     ) -> None:
-        self._compat = compat
+        self._foreign_headers = foreign_headers
         self._client = client
         self._router = router
         self._flow_control = flow_control
@@ -227,7 +227,7 @@ class SendHandler:
             if len(plan.head.block) > _LARGE:
                 caps.check_headers(plan.head.block)
             if plan.foreign:
-                self._compat.check("SEND", head.headers, plan.destination)
+                self._foreign_headers.check("SEND", head.headers, plan.destination)
             head.plan = pattern.plan = plan
         if plan.simple:
             done = None if head.receipt is None else self._receipts.when_done(head.receipt)

@@ -38,7 +38,7 @@ from stompy_broker.session.transactions import Transactions
 log = logging.getLogger("stompy_broker.session")
 
 _PAUSE = 1.0
-"""Seconds by which an alarm of a broker that runs is never late."""
+"""Seconds by which a timer of a broker that runs is never late."""
 
 Verb = Callable[[Head, bytes], bool | None]
 
@@ -94,7 +94,11 @@ class Session:
             max_bytes=settings.max_transaction_bytes,
         )
         self._ack_handler = AckHandler(
-            self, self._subscriptions.deliveries, self._transactions, receipts, context.compat
+            self,
+            self._subscriptions.deliveries,
+            self._transactions,
+            receipts,
+            context.foreign_headers,
         )
         self._flow_control = ProducerFlowControl(self._clock, peer, self._blocked)
         self._send_handler = SendHandler(
@@ -104,12 +108,12 @@ class Session:
             self._subscriptions,
             self._transactions,
             receipts,
-            context.compat,
+            context.foreign_headers,
         )
         self._ended = False
-        self._alarm = self._clock.alarm(self._time_passed)
+        self._timer = self._clock.timer(self._time_passed)
         self._login_due = peer.since + settings.login_timeout
-        self._alarm.set(self._login_due)
+        self._timer.set(self._login_due)
         self.permissions: Permissions
         self._verbs: dict[str, Verb] = {
             "SEND": self._send_handler.send,
@@ -207,7 +211,7 @@ class Session:
         """
         self._receipts.forget()
         self._verbs.clear()
-        self._alarm.end()
+        self._timer.end()
         self._flow_control.close()
         del self._send_handler, self._ack_handler, self._flow_control, self._receipts
         del self._subscriptions, self._transactions, self._protocol
@@ -310,7 +314,7 @@ class Session:
             self.peer.certificate,
         )
         # The time for CONNECT is over for the client; what follows takes as long as it takes.
-        self._alarm.cancel()
+        self._timer.cancel()
         peer = self.peer
         attempt = self._context.logins.authenticate(
             credentials, self._answered, lambda: peer.has_left
@@ -319,7 +323,7 @@ class Session:
             # The answer comes later; until then nothing more is to be read.
             self._attempt = attempt
             self.peer.pause()
-            self._alarm.set(self._clock.now() + _WATCH_SECONDS)
+            self._timer.set(self._clock.now() + _WATCH_SECONDS)
         return True
 
     def _answered(self, verdict: Verdict) -> None:
@@ -363,7 +367,7 @@ class Session:
             del answer["user-name"]
         self._output.put(self._protocol.accept(answer, self._clock.now()))
         self.peer.welcome()
-        self._alarm.set(self._protocol.next_deadline())
+        self._timer.set(self._protocol.next_deadline())
         self.receive(b"")
 
     def _time_passed(self) -> None:
@@ -377,18 +381,18 @@ class Session:
                 return
             if beat:
                 self._output.put(beat)
-            self._alarm.set(protocol.next_deadline())
+            self._timer.set(protocol.next_deadline())
         elif self._attempt is not None:
             # Nothing is read meanwhile, so nobody else notices.
             if self.peer.has_left:
                 self.closed()
                 self.peer.close()
             else:
-                self._alarm.set(self._clock.now() + _WATCH_SECONDS)
+                self._timer.set(self._clock.now() + _WATCH_SECONDS)
         elif now > self._login_due + _PAUSE:
             # We stood still, not the client.
             self._login_due = now + self._context.settings.login_timeout
-            self._alarm.set(self._login_due)
+            self._timer.set(self._login_due)
         elif protocol.state in (State.START, State.CONNECTING):
             self._fail(
                 ProtocolError(
@@ -413,7 +417,7 @@ class Session:
             beat.suspended = True
         elif beat is not None:
             beat.resume(self._clock.now())
-            self._alarm.set(self._protocol.next_deadline())
+            self._timer.set(self._protocol.next_deadline())
 
     # -- transactions -----------------------------------------------------------------------
 
@@ -503,7 +507,7 @@ class Session:
         self._subscriptions.sys_client.close()
         if self.principal is not None:
             self._context.logins.leave(self.principal)
-        self._alarm.cancel()
+        self._timer.cancel()
         if self._attempt is not None:
             self._context.logins.give_up(self._attempt)
             self._attempt = None

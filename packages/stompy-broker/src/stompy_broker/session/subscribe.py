@@ -94,7 +94,7 @@ class Subscriptions:
             return
         check_subscribable(destination)
         self._router.caps.check_name(destination.name)
-        self._context.compat.check("SUBSCRIBE", headers, destination)
+        self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
         settings = self._context.settings
         if len(self.by_key) >= settings.max_subscriptions:
             raise ProtocolError(

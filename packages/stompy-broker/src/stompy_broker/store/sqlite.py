@@ -162,10 +162,10 @@ class SQLiteStore:
         self._alone = False  # whether one did in the turn before
         self._crowd: dict[Callable[[], None], None] = {}  # who may not tell more just now
         self._letting_in = False
-        self._lazily = clock.alarm(self._flush)
-        self._again = clock.alarm(self._try_again)
-        self._look_again = clock.alarm(self._have_looked)
-        self._idle = clock.alarm(self._have_tidied)
+        self._lazily = clock.timer(self._flush)
+        self._again = clock.timer(self._try_again)
+        self._look_again = clock.timer(self._have_looked)
+        self._idle = clock.timer(self._have_tidied)
         self._idle.set(clock.now() + IDLE_SECONDS)
         self._look_again.set(clock.now() if disk_free else None)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -498,7 +498,7 @@ class SQLiteStore:
     def _cannot_read(self, wanted: Mapping[int, Message], done: Done, error: Exception) -> None:
         self._busy -= 1
         log.error("%s: cannot be read: %s; trying again", self._file, error, exc_info=_ours(error))
-        retry = self._clock.alarm(lambda: self.load(list(wanted.values()), done))
+        retry = self._clock.timer(lambda: self.load(list(wanted.values()), done))
         retry.set(self._clock.now() + RETRY_SECONDS)
 
     def _have_tidied(self) -> None:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol import ServerProtocol
+from stompy_broker.log_throttle import LogThrottle
 from stompy_broker.posix import resource
-from stompy_broker.seldom import Seldom
 
 log = logging.getLogger("stompy_broker.connection")
 
@@ -94,7 +94,7 @@ class Acceptor:
         self._begin = begin
         self._spare: int | None = None
         self._beginning: set[asyncio.Task[object]] = set()
-        self._seldom = Seldom(self._loop.time)
+        self._throttle = LogThrottle(self._loop.time)
         self._closed = False
         self._keep_spare()
         for sock in sockets:
@@ -178,7 +178,7 @@ class Acceptor:
             self._spare = None
 
     def _say(self, what: str, error: OSError | None = None) -> None:
-        before = self._seldom.count(what)
+        before = self._throttle.count(what)
         if before is not None:
             words = what if error is None else f"{what}: {error.strerror or error}"
             log.error("%s%s", words, f" (and {before} more in the last minute)" if before else "")

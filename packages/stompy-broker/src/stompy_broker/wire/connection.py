@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._farewell: ErrorCode | None = None
         self._finished = False  # the client has closed its side
         self._wrote_last = False
-        self._cut = clock.alarm(self.abort)
+        self._cut = clock.timer(self.abort)
 
     # -- asyncio.Protocol -------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Intake:
         self._clock = clock
         self._sizes: dict[Sender, int] = {}  # the one that began first, first
         self._waiting: dict[Sender, None] = {}
-        self._watch = clock.alarm(self._look)
+        self._watch = clock.timer(self._look)
         self._watched: tuple[Sender, int] | None = None
 
     def note(self, sender: Sender, size: int) -> None:

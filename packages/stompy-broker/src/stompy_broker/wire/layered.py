@@ -90,7 +90,7 @@ class LayeredConnection(Connection):
         self._ping = ping if websocket is not None else 0.0
         self._said_goodbye = False
         self._silent = 0  # intervals
-        self._watch = clock.alarm(self._look)
+        self._watch = clock.timer(self._look)
 
     # -- reading ----------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ _HTTP_ANSWER = (
     b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
 )
 _PAUSE = 1.0
-"""Seconds by which an alarm of a broker that runs is never late."""
+"""Seconds by which a timer of a broker that runs is never late."""
 _LONGEST_HEAD = 32 * 1024
 """Bytes of the HTTP request that opens a WebSocket; one line of it may have half of them."""
 _HEAD_ANSWER = (
@@ -170,7 +170,7 @@ class Opening(asyncio.Protocol):
         self._head = 0  # bytes of a request that is not complete
         self._handed_over = False
         self._ended = False
-        self._alarm = house.clock.alarm(self._too_late)
+        self._timer = house.clock.timer(self._too_late)
 
     # -- asyncio.Protocol -------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class Opening(asyncio.Protocol):
         read_little(transport)
         self._refusal = self._house.admit(self)
         self._due = self.since + self._house.login_timeout
-        self._alarm.set(self._due)
+        self._timer.set(self._due)
         if self._refusal is not None and self._endpoint.schemes == {Scheme.STOMP}:
             self._hand_over(b"")
 
@@ -202,7 +202,7 @@ class Opening(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone, and nothing has begun."""
-        self._alarm.end()
+        self._timer.end()
         self._house.intake.note(self, 0)
         transport, self._transport = self._transport, None
         if self._websocket is not None:
@@ -363,7 +363,7 @@ class Opening(asyncio.Protocol):
         if self._transport is None or self._handed_over:
             return
         self._handed_over = True
-        self._alarm.end()
+        self._timer.end()
         connection = self._house.begin(self, self._tls, self._websocket)
         if self._tls is not None:
             connection.certificate = login_of(self._tls.ssl_object, self._house.login_from)
@@ -386,7 +386,7 @@ class Opening(asyncio.Protocol):
     def _end(self) -> None:
         """Close so that what was said arrives: the rest of the time is the peer's."""
         self._ended = True
-        self._alarm.set(self._house.clock.now() + self._house.linger)
+        self._timer.set(self._house.clock.now() + self._house.linger)
         if self._tls is not None:
             self._tls.close()
             self._tell(self._tls.take())
@@ -400,7 +400,7 @@ class Opening(asyncio.Protocol):
         elif now > self._due + _PAUSE:
             # The broker stood still, not the client.
             self._due = now + timeout
-            self._alarm.set(self._due)
+            self._timer.set(self._due)
         elif self._tls is None and self._websocket is None:
             self.refuse(
                 ProtocolError(

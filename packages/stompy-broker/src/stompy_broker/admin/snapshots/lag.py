@@ -21,7 +21,7 @@ class LagMeter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._alarm = clock.alarm(self._ring)
+        self._timer = clock.timer(self._ring)
         self._due: float | None = None
         self._lags: deque[float] = deque(maxlen=LAGS)
 
@@ -33,12 +33,12 @@ class LagMeter:
     def stop(self) -> None:
         """Measure no more, and forget."""
         self._due = None
-        self._alarm.cancel()
+        self._timer.cancel()
         self._lags.clear()
 
     def _set(self) -> None:
         self._due = self._clock.now() + LAG_SECONDS
-        self._alarm.set(self._due)
+        self._timer.set(self._due)
 
     def _ring(self) -> None:
         if self._due is not None:

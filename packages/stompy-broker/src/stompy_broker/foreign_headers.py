@@ -30,7 +30,7 @@ _SHARED = _QUEUES | _TOPICS
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ForeignHeader:
     """Headers that mean one thing.
 
     Attributes:
@@ -61,61 +61,63 @@ class Foreign:
 
 _BOTH = (_SEND, _SUBSCRIBE)
 
-FOREIGN: tuple[Foreign, ...] = (
-    Foreign(
+FOREIGN: tuple[ForeignHeader, ...] = (
+    ForeignHeader(
         ("selector",),
         (_SUBSCRIBE,),
         "only messages whose headers match it come",
         kinds=tuple(Kind),
     ),
-    Foreign(
+    ForeignHeader(
         ("browser",),
         (_SUBSCRIBE,),
         "messages are shown and stay in the queue",
         kinds=tuple(Kind),
         idle=_NO,
     ),
-    Foreign(("x-queue-name",), (_SUBSCRIBE,), "a queue of that name gets the messages"),
-    Foreign(("share",), (_SUBSCRIBE,), "all who say the same share the messages", kinds=_TOPICS),
-    Foreign(
+    ForeignHeader(("x-queue-name",), (_SUBSCRIBE,), "a queue of that name gets the messages"),
+    ForeignHeader(
+        ("share",), (_SUBSCRIBE,), "all who say the same share the messages", kinds=_TOPICS
+    ),
+    ForeignHeader(
         ("auto-delete",), _BOTH, "the queue ends with its last consumer", kinds=_QUEUES, idle=_NO
     ),
-    Foreign(("exclusive",), _BOTH, "nobody else may subscribe", kinds=_QUEUES, idle=_NO),
-    Foreign(
+    ForeignHeader(("exclusive",), _BOTH, "nobody else may subscribe", kinds=_QUEUES, idle=_NO),
+    ForeignHeader(
         ("x-single-active-consumer", "activemq.exclusive"),
         (_SUBSCRIBE,),
         "one consumer gets all the messages",
         idle=_NO,
     ),
-    Foreign(
+    ForeignHeader(
         ("x-priority", "activemq.priority"),
         (_SUBSCRIBE,),
         "consumers of a higher priority get the messages first",
         idle=_NONE,
     ),
-    Foreign(
+    ForeignHeader(
         ("no-local", "activemq.noLocal"),
         (_SUBSCRIBE,),
         "what the same connection sends does not come",
         idle=_NO,
     ),
-    Foreign(
+    ForeignHeader(
         ("consumer-window-size",),
         (_SUBSCRIBE,),
         "so many bytes may be unsettled",
         idle=_UNLIMITED,
     ),
-    Foreign(
+    ForeignHeader(
         ("pending-limit", "activemq.maximumPendingMessageLimit"),
         (_SUBSCRIBE,),
         "so many messages wait for a subscriber that is slow",
         kinds=_TOPICS,
         idle=_UNLIMITED,
     ),
-    Foreign(
+    ForeignHeader(
         ("activemq.retroactive",), (_SUBSCRIBE,), "messages sent before come as well", idle=_NO
     ),
-    Foreign(
+    ForeignHeader(
         (
             "activemq.maximumRedeliveries",
             "activemq.initialRedeliveryDelay",
@@ -127,59 +129,61 @@ FOREIGN: tuple[Foreign, ...] = (
         (_SUBSCRIBE,),
         "messages that are refused come back as it says; a [[policy]] can say that",
     ),
-    Foreign(
+    ForeignHeader(
         ("x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max"),
         _BOTH,
         "messages that are refused come back as it says; a [[policy]] can say that",
         kinds=_QUEUES,
     ),
-    Foreign(
+    ForeignHeader(
         ("x-consumer-timeout",),
         (_SUBSCRIBE,),
         "what is not settled in time goes back",
         idle=_NONE,
     ),
-    Foreign(
+    ForeignHeader(
         ("x-stream-offset", "x-stream-consumer", "x-stream-filter"),
         (_SUBSCRIBE,),
         "messages of a stream come from there on",
     ),
-    Foreign(
+    ForeignHeader(
         ("x-stream-automatic-offset-tracking", "x-stream-match-unfiltered"),
         (_SUBSCRIBE,),
         "messages of a stream come from there on",
         idle=_NO,
     ),
-    Foreign(("x-queue-type",), _BOTH, "the queue is a stream", kinds=_QUEUES, asks=("stream",)),
-    Foreign(("x-max-age",), _BOTH, "messages older than that go", kinds=_QUEUES),
-    Foreign(
+    ForeignHeader(
+        ("x-queue-type",), _BOTH, "the queue is a stream", kinds=_QUEUES, asks=("stream",)
+    ),
+    ForeignHeader(("x-max-age",), _BOTH, "messages older than that go", kinds=_QUEUES),
+    ForeignHeader(
         ("x-last-value-key",),
         _BOTH,
         "a message takes the place of the one with the same key",
         kinds=_QUEUES,
     ),
-    Foreign(
+    ForeignHeader(
         ("x-dead-letter-exchange",),
         _BOTH,
         "dead letters go to that exchange; x-dead-letter-routing-key alone names a queue",
         kinds=_QUEUES,
         idle=("", "amq.direct"),
     ),
-    Foreign(
+    ForeignHeader(
         ("x-delay", "AMQ_SCHEDULED_DELAY", "x-opt-delivery-delay"),
         (_SEND,),
         "the message comes so much later",
         kinds=tuple(Kind),
         idle=("", "0", "-1"),
     ),
-    Foreign(
+    ForeignHeader(
         ("x-deliver-at", "AMQ_SCHEDULED_TIME", "_AMQ_SCHED_DELIVERY", "x-opt-delivery-time"),
         (_SEND,),
         "the message comes at that time",
         kinds=tuple(Kind),
         idle=_NONE,
     ),
-    Foreign(
+    ForeignHeader(
         (
             "AMQ_SCHEDULED_PERIOD",
             "AMQ_SCHEDULED_REPEAT",
@@ -194,20 +198,20 @@ FOREIGN: tuple[Foreign, ...] = (
         kinds=tuple(Kind),
         idle=_NONE,
     ),
-    Foreign(
+    ForeignHeader(
         ("x-schedule-id", "x-schedule-cancel"),
         (_SEND,),
         "it changes or ends what is to come later",
         kinds=tuple(Kind),
         idle=_NO,
     ),
-    Foreign(
+    ForeignHeader(
         ("JMSXGroupID", "_AMQ_GROUP_ID", "x-group-id"),
         (_SEND,),
         "one consumer gets all messages of the group, in order",
     ),
-    Foreign(("JMSXGroupSeq",), (_SEND,), "the group ends with this message", asks=("-1",)),
-    Foreign(
+    ForeignHeader(("JMSXGroupSeq",), (_SEND,), "the group ends with this message", asks=("-1",)),
+    ForeignHeader(
         (
             "dedup-id",
             "_AMQ_DUPL_ID",
@@ -220,33 +224,33 @@ FOREIGN: tuple[Foreign, ...] = (
         (_SEND,),
         "a second message with the same value is dropped",
     ),
-    Foreign(
+    ForeignHeader(
         ("x-retain", "ActiveMQ.Retain"),
         (_SEND,),
         "the message is kept for who subscribes later",
         kinds=_TOPICS,
         idle=_NO,
     ),
-    Foreign(
+    ForeignHeader(
         ("retain",),
         (_SEND,),
         "the message is kept for who subscribes later",
         kinds=_TOPICS,
         asks=("true",),
     ),
-    Foreign(
+    ForeignHeader(
         ("reply-timeout",), (_SEND,), "the broker answers if nobody else does in time", idle=_NONE
     ),
-    Foreign(
+    ForeignHeader(
         ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES
     ),
-    Foreign(
+    ForeignHeader(
         ("delivery-failed",),
         (_NACK,),
         "the delivery does not count as failed",
         asks=("false", "0", "no"),
     ),
-    Foreign(("scope",), (_NACK,), "the delay holds for the whole group", asks=("group",)),
+    ForeignHeader(("scope",), (_NACK,), "the delay holds for the whole group", asks=("group",)),
 )
 """All that are known. What an application may use for its own data is not among them."""
 
@@ -254,7 +258,7 @@ NAMES = frozenset(name for foreign in FOREIGN for name in foreign.names)
 """What may stand in ``[compat] ignore``."""
 
 
-def _by_name(command: str) -> dict[str, Foreign]:
+def _by_name(command: str) -> dict[str, ForeignHeader]:
     found = [foreign for foreign in FOREIGN if command in foreign.commands]
     return {name: foreign for foreign in found for name in foreign.names}
 
@@ -265,7 +269,7 @@ OF_SEND = frozenset(_KNOWN[_SEND])
 """Those that a SEND may not have, at least not everywhere."""
 
 
-class Compat:
+class ForeignHeaders:
     """What is refused, and what is ignored on purpose.
 
     Args:
@@ -307,7 +311,7 @@ class Compat:
                 self._tell(name, foreign, command, destination)
 
     def _tell(
-        self, name: str, foreign: Foreign, command: str, destination: Destination | None
+        self, name: str, foreign: ForeignHeader, command: str, destination: Destination | None
     ) -> None:
         where = "" if destination is None else str(destination)
         log.warning("%s %s: header %r is ignored (%s)", command, where, name, foreign.means)

@@ -27,8 +27,8 @@ _ROOT = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
-class Ration:
-    """What there is.
+class AllowedMemory:
+    """How much memory somebody allows.
 
     Attributes:
         size: in bytes.
@@ -51,7 +51,7 @@ def memory_mark(limits: LimitsConfig) -> int:
     """The mark of the configuration; unless it has one, what the process may have counts."""
     if "memory" in limits.model_fields_set:
         return limits.memory
-    allowed = ration()
+    allowed = allowed_memory()
     mark = limits.memory if allowed is None else allowed.mark(limits.memory)
     if allowed is not None and mark < limits.memory:
         log.info(
@@ -63,7 +63,7 @@ def memory_mark(limits: LimitsConfig) -> int:
     return mark
 
 
-def ration(root: Path = _ROOT) -> Ration | None:
+def allowed_memory(root: Path = _ROOT) -> AllowedMemory | None:
     """The smallest of all that is allowed; None = nobody can tell.
 
     Args:
@@ -73,8 +73,8 @@ def ration(root: Path = _ROOT) -> Ration | None:
     return min(found, key=lambda one: one.size, default=None)
 
 
-def _groups(root: Path) -> list[Ration]:
-    """Of the control groups, and of those that they are in."""
+def _groups(root: Path) -> list[AllowedMemory]:
+    """What the control groups allow that this process is in, and those around them."""
     found = []
     with contextlib.suppress(OSError, ValueError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
@@ -94,23 +94,23 @@ def _groups(root: Path) -> list[Ration]:
     return found
 
 
-def _read(file: Path) -> list[Ration]:
+def _read(file: Path) -> list[AllowedMemory]:
     with contextlib.suppress(OSError, ValueError):
         size = int(file.read_text())  # "max" is no number
         if 0 < size < _UNLIMITED:
-            return [Ration(size, "the control group (container)")]
+            return [AllowedMemory(size, "the control group (container)")]
     return []
 
 
-def _limits() -> list[Ration]:
+def _limits() -> list[AllowedMemory]:
     named = ((resource.RLIMIT_AS, "ulimit -v"), (resource.RLIMIT_DATA, "ulimit -d"))
     limits = [(resource.getrlimit(which)[0], name) for which, name in named]
-    return [Ration(size, name) for size, name in limits if 0 < size < _UNLIMITED]
+    return [AllowedMemory(size, name) for size, name in limits if 0 < size < _UNLIMITED]
 
 
-def _machine() -> list[Ration]:
+def _machine() -> list[AllowedMemory]:
     with contextlib.suppress(OSError, ValueError):
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if size > 0:
-            return [Ration(size, "the machine")]
+            return [AllowedMemory(size, "the machine")]
     return []

@@ -7,9 +7,9 @@ import logging
 import pytest
 from tests.support.wire import Peer, running_broker, unique
 
-from stompy_broker.compat import FOREIGN, NAMES
 from stompy_broker.config import ConfigError, load_config
 from stompy_broker.destinations.names import Kind
+from stompy_broker.foreign_headers import FOREIGN, NAMES
 
 _PLACES = {Kind.QUEUE: "/queue/", Kind.TOPIC: "/topic/"}
 
@@ -73,7 +73,10 @@ def test_what_asks_for_nothing_or_may_be_an_application_s_own_passes(port: int, 
 def test_ignored_on_purpose_is_told_once(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.WARNING)
     names = ["x-priority", "JMSXGroupID"]
-    with running_broker(compat={"ignore": names}) as broker, Peer.open(broker.port) as peer:
+    with (
+        running_broker(compat={"ignore": names}) as broker,
+        Peer.open(broker.port) as peer,
+    ):
         for number in range(3):
             peer.send(f"SUBSCRIBE\nid:{number}\ndestination:/queue/q{number}\nx-priority:9\n\n\0")
             peer.send(f"SEND\ndestination:/queue/q{number}\nJMSXGroupID:g{number}\n\nx\0")

@@ -39,7 +39,7 @@ _SECRET = ("users", "password", "passcode")
 _LONGEST = 60
 
 
-def complaints(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
+def explained_errors(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
     """A line for each mistake: the key, and what is wrong with it.
 
     Args:

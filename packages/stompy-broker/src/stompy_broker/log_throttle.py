@@ -1,4 +1,4 @@
-"""What happens again and again is said once a minute, with how often it happened."""
+"""A line of the log that repeats is written once a minute, with how often it was not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _MOST = 1_000
 """Things that are told apart; then all is forgotten."""
 
 
-class Seldom:
-    """Counts what is not worth a line of the log each time.
+class LogThrottle:
+    """Counts what is not worth a line of the log each time it happens.
 
     Args:
         now: gives the time in seconds.
@@ -23,10 +23,10 @@ class Seldom:
         self._rows: dict[str, tuple[float, int]] = {}
 
     def count(self, what: str) -> int | None:
-        """It happened.
+        """Count that something happened, and decide whether the log should say so.
 
         Returns:
-            How often it did since it was said last, when it is to be said now; None = not now.
+            How often it happened since the last line, if there is to be one now; None = not now.
         """
         now = self._now()
         row = self._rows.get(what)
