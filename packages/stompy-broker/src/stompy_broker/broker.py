@@ -14,18 +14,19 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from stompy.admin.rows import Event
+from stompy.admin.rows import Event, Kind, Row
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
 from stompy.rows import Rows
 from stompy.session.address import Scheme
 from stompy.transport.tls import TLSLayer
+from stompy_broker.admin.asking import KnownFigures, ask
 from stompy_broker.admin.service import AdminService
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.streams import BrokerIdentity
-from stompy_broker.admin.tasks import Scheduler
+from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.memory_limit import memory_mark
@@ -58,6 +59,8 @@ from stompy_broker.wire.turns import Turns
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
+
+T = TypeVar("T")
 
 Guest = Connection | Opening
 """Somebody who is connected, whether it is known what is spoken or not yet."""
@@ -130,11 +133,45 @@ class Broker:
         return self._connections.refused
 
     def queues(self) -> Rows[QueueStats]:
-        """The counters of all queues, by name."""
+        """The counters of all queues that tell them at once, by name: of those in this process."""
         rows: Rows[QueueStats] = Rows()
         for queue in sorted(self._router, key=lambda queue: queue.name):
             queue.stats(partial(_add_row, rows, queue.name))
         return rows
+
+    async def all_queues(self) -> Rows[QueueStats]:
+        """The counters of all queues, by name, wherever they are."""
+        queues = sorted(self._router, key=lambda queue: queue.name)
+        figures = await self._run(KnownFigures().read(queues))
+        return Rows(
+            QueueStats.of(queue.name, told) for queue, told in zip(queues, figures, strict=True)
+        )
+
+    async def queue_stats(self, name: str) -> QueueStats | None:
+        """The counters of one queue, wherever it is; None if there is none of that name.
+
+        Args:
+            name: without ``/queue/``.
+        """
+        queue = self._router.queues.get(name)
+        if queue is None:
+            return None
+        return QueueStats.of(name, await self._run(ask(queue.stats)))
+
+    async def snapshot(self, kind: Kind, name: str = "") -> Rows[Row]:
+        """All there is to know about the things of one kind, as the admin topics tell it.
+
+        Args:
+            kind: not `Kind.EVENT`.
+            name: of the queue, for `Kind.QUEUE`.
+        """
+        return Rows(await self._run(self.census.rows(kind, name, self.census.moment())))
+
+    def _run(self, steps: Steps[T]) -> asyncio.Future[T]:
+        """Take steps, and give what comes of them."""
+        result: asyncio.Future[T] = self._loop.create_future()
+        Task(self._scheduler, steps, partial(_settle, result), result.set_exception).step()
+        return result
 
     def holdings(self) -> list[Holdings]:
         """What each client has of us: subscriptions, unsettled deliveries, open transactions."""
@@ -175,6 +212,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
+        self._scheduler = Scheduler(loop.call_soon, time.thread_time)
         self._flusher = Flusher(loop)
         self._connections.most = room_for_connections(config.limits.connections)
         self._turns = Turns(loop.call_soon, time.perf_counter)
@@ -430,7 +468,7 @@ class Broker:
             access,
             self,
             Process(Path(directory) if directory else None),
-            Scheduler(self._loop.call_soon, time.thread_time),
+            self._scheduler,
         )
 
     def _authenticator(self) -> Authenticator:
@@ -571,6 +609,11 @@ def _outcome(future: asyncio.Future[bool | None]) -> bool | None:
         log.error("fault in a thread for logins", exc_info=error)
         return None
     return future.result()
+
+
+def _settle(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
 def _add_row(rows: Rows[QueueStats], name: str, figures: QueueFigures) -> None:

@@ -6,8 +6,9 @@ import pytest
 from tests.broker.admin.test_streams import Broker
 
 from stompy_broker.admin.commands.groups import MOST_GROUPS, Count, Groups, counted
-from stompy_broker.admin.commands.selection import Picker
 from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.interface import Browse, Browsed, Remove
+from stompy_broker.routing.selection import EVERYTHING
 
 
 class Counter:
@@ -31,7 +32,7 @@ class Counter:
     def count(self) -> dict[str | None, int]:
         self.looked_at = 0
         found = self.finished(self.groups.count(self.queue, ("colour",), [self.colour]))
-        afresh = self.finished(counted(self.queue, [self.plain], Picker()))
+        afresh = self.finished(counted(self.queue, [self.plain], EVERYTHING))
         assert (found.matched, found.last) == (afresh.matched, afresh.last)
         told = {values[0]: group.to_json() for values, group in found.groups.items()}
         assert told == {values[0]: group.to_json() for values, group in afresh.groups.items()}
@@ -39,6 +40,12 @@ class Counter:
 
     def plain(self, message: Message) -> str | None:
         return message.head.headers().get("colour")
+
+    def remove_first(self) -> None:
+        def remove(browsed: Browsed) -> None:
+            self.queue.control(Remove(frozenset({browsed.messages[0].sequence})))
+
+        self.queue.browse(Browse(most=1), remove)
 
     def finished(self, steps) -> Count:
         while True:
@@ -72,7 +79,7 @@ def test_only_what_was_added_is_looked_at(counter: Counter) -> None:
 def test_when_some_went_all_are_counted_again(counter: Counter) -> None:
     counter.fill("red", "red", "blue")
     counter.count()
-    counter.queue.take_out({next(iter(counter.queue.line)).sequence})
+    counter.remove_first()
     counter.fill("green")
     assert counter.count() == {"red": 1, "blue": 1, "green": 1}
 

@@ -64,13 +64,16 @@ class Watched(ABC):
         async def answer(broker: Broker) -> T:
             return question(broker)
 
-        return self._submit(answer).result(_ANSWER_SECONDS)
+        return self._await(answer)
+
+    def _await(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> T:
+        return self._submit(work).result(_ANSWER_SECONDS)
 
     # -- looking -------------------------------------------------------------------------------
 
     def queues(self) -> Rows[QueueStats]:
         """The counters of all queues, by name."""
-        return self._ask(lambda broker: broker.queues())
+        return self._await(lambda broker: broker.all_queues())
 
     def connections(self) -> int:
         """How many clients are connected."""
@@ -129,7 +132,7 @@ class Watched(ABC):
         wanted = Kind(kind)
         if wanted is Kind.EVENT:
             raise ValueError("events are no snapshot: subscribe to /topic/$SYS.event.>")
-        return self._ask(lambda broker: Rows(broker.census.now(wanted, name)))
+        return self._await(lambda broker: broker.snapshot(wanted, name))
 
     def queue(self, name: str) -> QueueView:
         """A queue, to look into. It need not exist yet.
@@ -149,7 +152,7 @@ class Watched(ABC):
 
     def describe(self) -> str:
         """Queues and clients as a text of some lines, for people."""
-        return self._ask(_described)
+        return self._await(_described)
 
     def cut(self) -> None:
         """Cut all connections off, as a network that breaks would. The broker goes on."""
@@ -271,19 +274,20 @@ class QueueView:
 
         They are copies: nothing is consumed. Those that are with consumers are not among them.
         """
-        return self._watched._submit(lambda broker: broker.browse(self.name)).result(
-            _ANSWER_SECONDS
-        )
+        return self._watched._await(lambda broker: broker.browse(self.name))
 
     @property
     def stats(self) -> QueueStats:
         """All its counters; all 0 when there is no such queue."""
-        return self._watched._ask(lambda broker: _stats(broker, self.name) or _nothing(self.name))
+        return self._stats() or QueueStats(self.name, *([0] * 13))
 
     @property
     def exists(self) -> bool:
         """Whether the broker knows it: something was sent to it, or somebody subscribed."""
-        return self._watched._ask(lambda broker: _stats(broker, self.name)) is not None
+        return self._stats() is not None
+
+    def _stats(self) -> QueueStats | None:
+        return self._watched._await(lambda broker: broker.queue_stats(self.name))
 
     @property
     def ready(self) -> int:
@@ -346,10 +350,10 @@ def _joined(
     async def wait(broker: Broker) -> BrokerTimeoutError | None:
         deadline = time.monotonic() + timeout
         # Queues are looked at from outside: that somebody waits must not cost them anything.
-        while broker.has_input or not all(_is_done(broker, name, count) for name in names):
+        while broker.has_input or await _missing(broker, names, count):
             if time.monotonic() >= deadline:
-                why = "; ".join(_reasons(broker, names, count)) or "clients go on sending"
-                return _late(why, timeout, _described(broker))
+                why = "; ".join(await _missing(broker, names, count)) or "clients go on sending"
+                return _late(why, timeout, await _described(broker))
             await asyncio.sleep(_PAUSE)
         return None
 
@@ -362,15 +366,11 @@ def _raise(error: BrokerTimeoutError | None) -> None:
         raise error
 
 
-def _is_done(broker: Broker, name: str, count: int) -> bool:
-    stats = _stats(broker, name)
-    return stats is not None and stats.published >= count and not _inside(stats)
-
-
-def _reasons(broker: Broker, names: list[str], count: int) -> list[str]:
+async def _missing(broker: Broker, names: list[str], count: int) -> list[str]:
+    """In words, what is still to happen until all that went into some queues is settled."""
     reasons = []
     for name in names:
-        stats = _stats(broker, name)
+        stats = await broker.queue_stats(name)
         if stats is None:
             reasons.append(f"nothing was ever sent to {_QUEUE}{name}")
         elif _inside(stats):
@@ -390,21 +390,13 @@ def _inside(stats: QueueStats) -> int:
     return stats.ready + stats.delayed + stats.unacked
 
 
-def _stats(broker: Broker, name: str) -> QueueStats | None:
-    return next((row for row in broker.queues() if row.name == name), None)
-
-
-def _nothing(name: str) -> QueueStats:
-    return QueueStats(name, *([0] * 13))
-
-
 def _late(why: str, timeout: float, state: str) -> BrokerTimeoutError:
     return BrokerTimeoutError(f"waited {timeout:g} s in vain: {why}\n{state}")
 
 
-def _described(broker: Broker) -> str:
+async def _described(broker: Broker) -> str:
     lines = [f"broker {broker.url}"]
-    rows = broker.queues()
+    rows = await broker.all_queues()
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         counters = " ".join(f"{name}:{getattr(row, name)}" for name in _COUNTERS)

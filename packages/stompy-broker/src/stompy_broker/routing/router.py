@@ -25,6 +25,7 @@ from stompy_broker.message import (
     earlier_deliveries,
     stamp,
 )
+from stompy_broker.routing import interface
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.chores import Shift
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX, Graves, grave_of
@@ -502,7 +503,7 @@ class Router:
             )
         )
 
-    def durable_of(self, queue: Queue) -> DurableSubscription | None:
+    def durable_of(self, queue: interface.Queue) -> DurableSubscription | None:
         """The durable subscription whose backlog a queue is."""
         return self.durable.get(queue.name.removeprefix(BACKLOG)) if queue.durable else None
 

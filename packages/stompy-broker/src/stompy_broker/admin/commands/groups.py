@@ -6,20 +6,24 @@ messages have only been added, only these are looked at; when any went, all of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from stompy_broker.admin.commands.selection import LOOKED_AT_ONCE, Picker, all_in_order
+from stompy_broker.admin.asking import ask
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Browse, Browsed, Queue, QueueFigures
+from stompy_broker.routing.selection import EVERYTHING, HeaderReader, Selection
 
 MOST_GROUPS = 1000
 """More groups are neither told nor kept."""
 
 _MOST_KEPT = 1000
 
-Reader = Callable[[Message], str | None]
+_LOOKED_AT_ONCE = 500
+"""Messages that are looked at in one step."""
+
 Values = tuple[str | None, ...]
 
 
@@ -63,35 +67,43 @@ class Count:
         groups: the messages, by the values of their headers.
         matched: how many there are.
         last: the sequence of the last one that came.
-        queue, state, gone: of which queue, and how that was.
+        queue, figures: of which queue, and how that was before.
     """
 
     groups: dict[Values, Group] = field(default_factory=dict)
     matched: int = 0
     last: int = 0
     queue: Queue | None = None
-    state: object = None
-    gone: object = None
+    figures: QueueFigures | None = None
 
 
-def counted(queue: Queue, readers: Sequence[Reader], picker: Picker) -> Steps[Count]:
-    """The messages of a queue that are meant."""
+def counted(queue: Queue, readers: Sequence[HeaderReader], selection: Selection) -> Steps[Count]:
+    """Count the messages of a queue that are meant, by the values of some headers."""
+    everything = yield from _browse(queue, EVERYTHING)
     picked: list[Message] = []
-    everything = all_in_order(queue)
-    for at in range(0, len(everything), LOOKED_AT_ONCE):
-        picked += filter(picker, everything[at : at + LOOKED_AT_ONCE])
+    is_meant = selection.test()
+    for at in range(0, len(everything), _LOOKED_AT_ONCE):
+        picked += filter(is_meant, everything[at : at + _LOOKED_AT_ONCE])
         yield None
     groups: dict[Values, Group] = {}
     yield from _add(groups, picked, readers)
-    last = max((message.sequence for message in everything), default=0)
-    return Count(groups, len(picked), last)
+    return Count(groups, len(picked), _last(0, everything))
+
+
+def _browse(queue: Queue, selection: Selection) -> Steps[list[Message]]:
+    browsed: Browsed = yield from ask(partial(queue.browse, Browse(selection)))
+    return browsed.messages
+
+
+def _last(before: int, messages: Sequence[Message]) -> int:
+    return max((message.sequence for message in messages), default=before)
 
 
 def _add(
-    groups: dict[Values, Group], messages: Sequence[Message], readers: Sequence[Reader]
+    groups: dict[Values, Group], messages: Sequence[Message], readers: Sequence[HeaderReader]
 ) -> Steps[None]:
-    for at in range(0, len(messages), LOOKED_AT_ONCE):
-        for message in messages[at : at + LOOKED_AT_ONCE]:
+    for at in range(0, len(messages), _LOOKED_AT_ONCE):
+        for message in messages[at : at + _LOOKED_AT_ONCE]:
             values = tuple([read(message) for read in readers])
             group = groups.get(values)
             if group is None:
@@ -107,27 +119,30 @@ class Groups:
         self._kept: dict[tuple[str, tuple[str, ...]], Count] = {}
 
     def count(
-        self, queue: Queue, names: tuple[str, ...], readers: Sequence[Reader]
+        self, queue: Queue, names: tuple[str, ...], readers: Sequence[HeaderReader]
     ) -> Steps[Count]:
-        """What waits in a queue, by the values of some headers.
+        """Count what waits in a queue, by the values of some headers.
 
         Args:
             queue: whose messages.
             names: of the headers.
             readers: find them, in the same order.
         """
-        key, state, gone = (queue.name, names), queue.state, _gone(queue)
+        key = (queue.name, names)
         known = self._kept.get(key)
         if known is None or known.queue is not queue:
             known = Count()
-        elif known.state == state:
+        figures = yield from ask(partial(queue.stats, known=known.figures))
+        if figures is known.figures:
             return known
-        new = _added(queue, known.last) if known.gone == gone else None
-        if new is None or known.matched + len(new) != len(queue.line):
-            known, new = Count(), all_in_order(queue)
+        new: list[Message] | None = None
+        if known.figures is not None and _gone(known.figures) == _gone(figures):
+            new = yield from _browse(queue, Selection(after=known.last))
+        if new is None or known.matched + len(new) != figures.ready + figures.delayed:
+            known, new = Count(), (yield from _browse(queue, EVERYTHING))
         groups = {values: group.copy() for values, group in known.groups.items()}
-        last = max([known.last, *(message.sequence for message in new)])
-        found = Count(groups, known.matched + len(new), last, queue, state, gone)
+        last = _last(known.last, new)
+        found = Count(groups, known.matched + len(new), last, queue, figures)
         yield from _add(groups, new, readers)
         self._keep(key, found)
         return found
@@ -140,19 +155,6 @@ class Groups:
             del self._kept[next(iter(self._kept))]
 
 
-def _gone(queue: Queue) -> object:
-    """While this is the same, nothing has left the line of a queue."""
-    return queue.delivered, queue.expired, queue.dropped, queue.dead_lettered, queue.removed
-
-
-def _added(queue: Queue, last: int) -> list[Message] | None:
-    """What came since a count; None when that cannot be told."""
-    line = queue.line
-    if line.ordered or line.delayed:
-        return None
-    new = []
-    for message in reversed(line.fresh):
-        if message.sequence <= last:
-            break
-        new.append(message)
-    return new[::-1]
+def _gone(told: QueueFigures) -> object:
+    """While this is the same, no message has left the queue."""
+    return told.delivered, told.expired, told.dropped, told.dead_lettered, told.removed

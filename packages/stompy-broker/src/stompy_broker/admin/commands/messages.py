@@ -11,10 +11,12 @@ import binascii
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from stompy.admin.rows import Role
 from stompy.errors import ProtocolError
+from stompy_broker.admin.asking import ask, order
 from stompy_broker.admin.commands.base import (
     Argument,
     Call,
@@ -29,20 +31,25 @@ from stompy_broker.admin.commands.groups import MOST_GROUPS, Groups, counted
 from stompy_broker.admin.commands.queues import QUEUE, UP_TO
 from stompy_broker.admin.commands.selection import (
     ALIASES,
-    Picker,
     as_json,
-    first_bytes,
-    header_reader,
     last_of,
-    pick,
-    states,
-    with_bodies,
+    read_header,
+    select,
 )
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Destination, sendable
 from stompy_broker.destinations.names import Kind as DestinationKind
 from stompy_broker.message import Message, MessageHead
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.browsing import first_bytes
+from stompy_broker.routing.interface import (
+    Browse,
+    Browsed,
+    Move,
+    Order,
+    Queue,
+    Remove,
+    Transfer,
+)
 from stompy_broker.security.access import Action
 from stompy_broker.session.subscription import AckSubscription
 
@@ -213,35 +220,36 @@ class MessageCommands:
 
     def _peek(self, call: Call) -> Steps[Result]:
         args, queue = call.args, self._context.queue(call.args["queue"])
-        offset, limit, picker = args["offset"], args["limit"], Picker(args["ids"], args["headers"])
+        offset, limit = args["offset"], args["limit"]
+        selection = select(args["ids"], args["headers"])
+        size = 0 if args["body"] == "none" else SHOWN_BYTES
         if args["state"] == "unacked":
-            held = self._held(queue)
-            found = [(message, f"unacked by {key}") for message, key in held if picker(message)]
-            some, more = found[offset : offset + limit], len(found) > offset + limit
+            is_meant = selection.test()
+            found = [held for held in self._held(queue) if is_meant(held[0])]
+            some = found[offset : offset + limit]
+            if size:
+                some = some[: first_bytes([message for message, _ in some], size)]
+            more = offset + len(some) < len(found)
         else:
-            messages = yield from pick(queue, picker, offset + limit + 1)
-            some = list(states(messages[offset : offset + limit], queue))
-            more = len(messages) > offset + limit
-        if args["body"] != "none":
-            fit = first_bytes([message for message, _ in some], SHOWN_BYTES)
-            some, more = some[:fit], more or fit < len(some)
-            copies = yield from with_bodies(self._context.router.store, [m for m, _ in some])
-            some = [(copy, state) for copy, (_, state) in zip(copies, some, strict=True)]
+            look = Browse(selection, offset, limit, size)
+            browsed = yield from ask(partial(queue.browse, look))
+            some, more = _with_states(browsed), browsed.more
+        told = yield from ask(queue.stats)
         most = {"none": None, "head": args["max_bytes"], "full": SHOWN_BYTES}[args["body"]]
         return {
             "queue": queue.name,
             "offset": offset,
-            "ready": queue.ready,
-            "delayed": queue.delayed,
-            "unacked": queue.unacked,
+            "ready": told.ready,
+            "delayed": told.delayed,
+            "unacked": told.unacked,
             "more": more,
             "messages": [as_json(message, state, most) for message, state in some],
         }
 
     def _held(self, queue: Queue) -> list[tuple[Message, str]]:
-        """The messages that are with consumers, and with whom."""
+        """The messages that are with consumers, and with whom. They have their bodies."""
         held = [
-            (message, session.key)
+            (message, f"unacked by {session.key}")
             for session in self._context.sessions.values()
             for subscription in session.subscriptions.values()
             if subscription.queue is queue and isinstance(subscription, AckSubscription)
@@ -251,23 +259,22 @@ class MessageCommands:
 
     def _get(self, call: Call) -> Steps[Result]:
         queue, wanted = self._context.queue(call.args["queue"]), call.args["id"]
-        found = list(states((yield from pick(queue, Picker([wanted]), 1)), queue))
+        look = Browse(select([wanted]), most=1, bodies=SHOWN_BYTES)
+        found = _with_states((yield from ask(partial(queue.browse, look))))
         if not found:
-            held = self._held(queue)
-            found = [(m, f"unacked by {key}") for m, key in held if m.message_id == wanted]
+            found = [held for held in self._held(queue) if held[0].message_id == wanted]
         if not found:
             raise not_found(f"there is no message {wanted[:60]!r} in {queue.name}")
         message, state = found[0]
-        (copy,) = yield from with_bodies(self._context.router.store, [message])
-        return as_json(copy, state, call.args["max_bytes"])
+        return as_json(message, state, call.args["max_bytes"])
 
     def _count(self, call: Call) -> Steps[Result]:
         args, queue = call.args, self._context.queue(call.args["queue"])
         names = args["group_by"] or []
         names = [names] if isinstance(names, str) else [str(name) for name in names]
-        readers = [header_reader(name) for name in names]
+        readers = [read_header(name) for name in names]
         if args["headers"]:
-            count = yield from counted(queue, readers, Picker(None, args["headers"]))
+            count = yield from counted(queue, readers, select(headers=args["headers"]))
         else:
             count = yield from self._groups.count(queue, tuple(names), readers)
         largest = sorted(count.groups.items(), key=lambda item: -item[1].count)
@@ -275,11 +282,12 @@ class MessageCommands:
             {**dict(zip(names, values, strict=True)), **group.to_json()}
             for values, group in largest[:MOST_GROUPS]
         ]
+        told = yield from ask(queue.stats)
         return {
             "queue": queue.name,
             "count": count.matched,
             "up_to": str(count.last),
-            "unacked": queue.unacked,
+            "unacked": told.unacked,
             "groups": rows if names else [],
             "groups_total": len(count.groups) if names else 0,
         }
@@ -330,8 +338,8 @@ class MessageCommands:
         """
         args, queue = call.args, self._context.queue(call.args["queue"])
         limit = MOST_MOVED if args["limit"] is None else args["limit"]
-        picker = Picker(args["ids"], args["headers"], args["up_to"])
-        picked = yield from pick(queue, picker, limit)
+        selection = select(args["ids"], args["headers"], args["up_to"])
+        picked = (yield from ask(partial(queue.browse, Browse(selection, most=limit)))).messages
         # Whatever is wrong with one is found before any is moved.
         targets = set() if target is None else {target(message) for message in picked}
         for message in picked if target is _origin else ():
@@ -345,13 +353,11 @@ class MessageCommands:
         if call.dry_run:
             return {**result, "up_to": last_of(picked)}
         taken = 0
-        while picked:
+        while picked and self._context.router.queues.get(queue.name) is queue:
             size = min(first_bytes(picked[:most], BATCH_BYTES), most)
             batch, picked = picked[:size], picked[size:]
-            if target is not None:
-                batch = yield from with_bodies(self._context.router.store, batch)
             try:
-                taken += self._take_batch(queue, batch, target, stays)
+                taken += yield from order(queue, self._order(batch, target, stays))
             except ProtocolError as error:
                 raise conflict(f"{taken} {done}, then: {error.Message}") from None
             yield self._context.router.store.sync
@@ -367,35 +373,19 @@ class MessageCommands:
         limited = policy.max_length or policy.max_length_bytes
         return policy.overflow == "reject-publish" and bool(limited)
 
-    def _take_batch(
-        self, queue: Queue, batch: Sequence[Message], target: Target | None, stays: bool
-    ) -> int:
-        """Everything here is within one turn of the event loop, so one change in the store.
-
-        Raises:
-            ProtocolError: the target refuses; nothing was changed then.
-        """
-        router = self._context.router
-        if self._context.router.queues.get(queue.name) is not queue:
-            return 0  # deleted meanwhile
-        heads = []
+    def _order(self, batch: Sequence[Message], target: Target | None, stays: bool) -> Order:
+        """What the queue is to do with some messages, in one change of the store."""
+        if target is None:
+            return Remove(frozenset(message.sequence for message in batch))
+        transfers = []
         for message in batch:
-            if target is not None:
-                destination = target(message)
-                head = _head(message, destination, is_copy=stays, revives=target is _origin)
-                backlog = self._backlog(message) if target is _origin else None
-                router.admit(backlog or destination, head)
-                heads.append((backlog or destination, head))
-        waits = {
-            message.sequence for message in batch if target is None or message.body is not None
-        }
-        gone = waits if stays else {message.sequence for message in queue.take_out(waits)}
-        router.note_time()
-        for message, (destination, head) in zip(batch, heads, strict=False):
-            if message.sequence in gone and message.body is not None:
-                before = 0 if stays else _deliveries(message, revived=target is _origin)
-                router.republish(destination, head, message.body, before)
-        return len(gone)
+            destination = target(message)
+            head = _head(message, destination, is_copy=stays, revives=target is _origin)
+            if target is _origin:
+                destination = self._backlog(message) or destination
+            before = 0 if stays else _deliveries(message, revived=target is _origin)
+            transfers.append(Transfer(message.sequence, destination, head, before))
+        return Move(transfers, copies=stays)
 
     def _backlog(self, message: Message) -> Destination | None:
         """Where a dead letter goes that one durable subscription gave up: to that one only.
@@ -448,7 +438,16 @@ class MessageCommands:
         return {"sent": 0 if call.dry_run else args["count"], "destination": str(destination)}
 
 
-_read_origin = header_reader("origin")
+def _with_states(browsed: Browsed) -> list[tuple[Message, str]]:
+    """Each message with where it is."""
+    ready = len(browsed.messages) - browsed.delayed
+    return [
+        (message, "ready" if number < ready else "delayed")
+        for number, message in enumerate(browsed.messages)
+    ]
+
+
+_read_origin = read_header("origin")
 
 
 def _origin(message: Message) -> Destination:
@@ -463,8 +462,8 @@ def _origin(message: Message) -> Destination:
     return sendable(origin)
 
 
-_read_subscription = header_reader("original-subscription")
-_read_deaths = header_reader("x-death-count")
+_read_subscription = read_header("original-subscription")
+_read_deaths = read_header("x-death-count")
 
 
 def _deliveries(message: Message, *, revived: bool) -> int:

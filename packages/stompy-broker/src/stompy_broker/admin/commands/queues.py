@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from stompy.admin.rows import Event, Kind, Role
 from stompy.admin.snapshot import aged, row_to_json
 from stompy.errors import ProtocolError
+from stompy_broker.admin.asking import ask, order
 from stompy_broker.admin.commands.base import (
     Argument,
     Call,
@@ -19,12 +21,12 @@ from stompy_broker.admin.commands.base import (
     not_found,
 )
 from stompy_broker.admin.commands.listing import LISTING, listing
-from stompy_broker.admin.commands.selection import Picker, all_in_order
+from stompy_broker.admin.commands.selection import select
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Kind as DestinationKind
 from stompy_broker.destinations.names import parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
-from stompy_broker.routing.interface import Configure
+from stompy_broker.routing.interface import Browse, Configure, Remove
 
 PURGED_AT_ONCE = 1000
 
@@ -119,14 +121,14 @@ class QueueCommands:
         rows = yield from snapshots.queues.rows(moment.now)
         return listing(Kind.QUEUES, rows, call, moment.at)
 
-    def _get(self, call: Call) -> Result:
+    def _get(self, call: Call) -> Steps[Result]:
         queue, snapshots = self._context.queue(call.args["queue"]), self._context.snapshots
         moment = snapshots.moment()
-        detail = snapshots.detail(queue.name, moment)
+        detail = yield from snapshots.detail(queue.name, moment)
         assert detail is not None
         return row_to_json(aged(detail, moment.at))
 
-    def _create(self, call: Call) -> Result:
+    def _create(self, call: Call) -> Steps[Result]:
         router, text = self._context.router, call.args["queue"]
         destination = sendable(text)
         if destination.kind is not DestinationKind.QUEUE or destination.name.startswith("$"):
@@ -146,18 +148,20 @@ class QueueCommands:
         call.expect(0)
         if not call.dry_run:
             queue = router.queue(destination.name, headers)
-            queue.control(Configure(replace(queue.setup, created=True)))
+            told = yield from ask(queue.stats)
+            yield from order(queue, Configure(replace(told.settings, created=True)))
         return {"created": int(not call.dry_run), "queue": destination.name}
 
-    def _delete(self, call: Call) -> Result:
+    def _delete(self, call: Call) -> Steps[Result]:
         queue = self._context.queue(call.args["queue"])
         if queue.durable:
             raise conflict("it belongs to a durable subscription; use durable.delete")
-        if queue.subscribed:
-            raise conflict(f"it has {queue.consumers} consumers; close their subscriptions first")
-        if queue.unacked:
-            raise conflict(f"{queue.unacked} of its messages are in open transactions")
-        waiting = len(queue.line)
+        told = yield from ask(queue.stats)
+        if told.consumers:
+            raise conflict(f"it has {told.consumers} consumers; close their subscriptions first")
+        if told.unacked:
+            raise conflict(f"{told.unacked} of its messages are in open transactions")
+        waiting = told.ready + told.delayed
         if waiting and call.args["if_empty"]:
             raise conflict(f"{waiting} messages wait in it")
         call.expect(waiting)
@@ -167,43 +171,43 @@ class QueueCommands:
 
     def _purge(self, call: Call) -> Steps[Result]:
         queue = self._context.queue(call.args["queue"])
-        picker = Picker(up_to=call.args["up_to"])
         # Those that wait now: what comes in meanwhile is not meant.
-        meant = [message.sequence for message in all_in_order(queue) if picker(message)]
+        selection = select(up_to=call.args["up_to"])
+        browsed = yield from ask(partial(queue.browse, Browse(selection)))
+        meant = [message.sequence for message in browsed.messages]
         call.expect(len(meant))
-        result: Result = {"queue": queue.name, "matched": len(meant), "unacked": queue.unacked}
+        told = yield from ask(queue.stats)
+        result: Result = {"queue": queue.name, "matched": len(meant), "unacked": told.unacked}
         if call.dry_run:
             return {**result, "up_to": str(max(meant, default=0))}
         purged = 0
         for at in range(0, len(meant), PURGED_AT_ONCE):
-            purged += len(queue.take_out(set(meant[at : at + PURGED_AT_ONCE])))
+            some = frozenset(meant[at : at + PURGED_AT_ONCE])
+            purged += yield from order(queue, Remove(some))
             yield None
         self._tell("queue.purged", queue.destination, call, {"purged": purged})
         return {**result, "purged": purged}
 
-    def _pause(self, call: Call) -> Result:
-        return self._decide(call, paused=True)
+    def _pause(self, call: Call) -> Steps[Result]:
+        return self._configure(call, paused=True)
 
-    def _resume(self, call: Call) -> Result:
-        return self._decide(call, paused=False)
+    def _resume(self, call: Call) -> Steps[Result]:
+        return self._configure(call, paused=False)
 
-    def _decide(self, call: Call, *, paused: bool) -> Result:
+    def _configure(self, call: Call, *, paused: bool) -> Steps[Result]:
         queue = self._context.queue(call.args["queue"])
-        setup = queue.setup
+        before = (yield from ask(queue.stats)).settings
+        settings = before
         if call.args["delivery"]:
-            setup = replace(setup, paused=paused)
+            settings = replace(settings, paused=paused)
         if call.args["intake"]:
-            setup = replace(setup, intake_paused=paused)
-        if setup != queue.setup and not call.dry_run:
-            queue.control(Configure(setup))
+            settings = replace(settings, intake_paused=paused)
+        state = {"paused": settings.paused, "intake_paused": settings.intake_paused}
+        if settings != before and not call.dry_run:
+            yield from order(queue, Configure(settings))
             what = "queue.paused" if paused else "queue.resumed"
-            state = {"paused": setup.paused, "intake_paused": setup.intake_paused}
             self._tell(what, queue.destination, call, state)
-        return {
-            "queue": queue.name,
-            "paused": setup.paused,
-            "intake_paused": setup.intake_paused,
-        }
+        return {"queue": queue.name, **state}
 
     def _tell(self, what: str, destination: str, call: Call, detail: dict[str, Any]) -> None:
         client = call.client
@@ -225,17 +229,17 @@ class QueueCommands:
         rows = yield from snapshots.clients.durable(moment)
         return listing(Kind.DURABLE, rows, call, moment.at)
 
-    def _delete_durable(self, call: Call) -> Result:
+    def _delete_durable(self, call: Call) -> Steps[Result]:
         router, name = self._context.router, call.args["name"]
         known = router.durable.get(name)
         if known is None:
             raise not_found(f"there is no durable subscription {name[:200]!r}")
-        queue = router.queues[known.queue]
-        if queue.subscribed:
+        told = yield from ask(router.queues[known.queue].stats)
+        if told.in_use:
             raise conflict("it has a subscriber; close that subscription first")
-        if queue.unacked:
-            raise conflict(f"{queue.unacked} of its messages are in open transactions")
-        waiting = len(queue.line)
+        if told.unacked:
+            raise conflict(f"{told.unacked} of its messages are in open transactions")
+        waiting = told.ready + told.delayed
         call.expect(waiting)
         if not call.dry_run:
             router.delete_durable(name)
@@ -245,7 +249,7 @@ class QueueCommands:
         policies = [policy.model_dump(mode="json") for policy in self._context.router.policies]
         return {"total": len(policies), "rows": policies}
 
-    def _explain(self, call: Call) -> Result:
+    def _explain(self, call: Call) -> Steps[Result]:
         try:
             destination = parse_destination(call.args["destination"])
         except ProtocolError as error:
@@ -256,7 +260,8 @@ class QueueCommands:
         queue = router.queues.get(destination.name)
         arguments: dict[str, str] = {}
         if queue is not None and destination.kind is DestinationKind.QUEUE:
-            policy, arguments = queue.policy, dict(queue.setup.arguments)
+            told = yield from ask(queue.stats)
+            policy, arguments = queue.policy, dict(told.settings.arguments)
         return {
             "destination": str(destination),
             "policy": index,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from stompy.admin.json_types import Alarm, Listener, StoreFigures, Traffic, Watching
 from stompy.admin.rows import BrokerRow
+from stompy_broker.admin.asking import KnownFigures
 from stompy_broker.admin.snapshots.lag import LagMeter
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.queues import AT_ONCE
@@ -16,7 +17,7 @@ from stompy_broker.admin.snapshots.rates import WINDOW
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.snapshots.totals import ClientTotals
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import Totals
 from stompy_broker.security.login import Logins
@@ -87,6 +88,7 @@ class BrokerSnapshots:
         self._listening = listening
         self._totals = totals
         self._process = process
+        self._known = KnownFigures()
         self._started_at = router.wall()
         self._traffic: tuple[float, tuple[int, ...], Traffic | None] | None = None
         self._commits: tuple[float, int, float] | None = None
@@ -98,6 +100,7 @@ class BrokerSnapshots:
     def clear(self) -> None:
         """Measure no more, and forget what rates were reckoned from."""
         self.lag.stop()
+        self._known.clear()
         self._traffic = self._commits = None
 
     def row(self, moment: SnapshotTime) -> Steps[BrokerRow]:
@@ -106,8 +109,10 @@ class BrokerSnapshots:
         totals.add(self._router.gone)
         queues = [*self._router.queues.values(), *self._router.replies.values(), *self._backlogs()]
         for at in range(0, len(queues), AT_ONCE * 2):
-            _count(queues[at : at + AT_ONCE * 2], totals, waiting)
+            figures = yield from self._known.read(queues[at : at + AT_ONCE * 2])
+            _count(figures, totals, waiting)
             yield None
+        self._known.keep(queues)
         return self._row(moment, totals, waiting)
 
     def _backlogs(self) -> Iterator[Queue]:
@@ -234,13 +239,13 @@ class BrokerSnapshots:
         }
 
 
-def _count(queues: Sequence[Queue], totals: Totals, waiting: list[int]) -> None:
-    columns = zip(*map(_COUNTS, queues), strict=True)
+def _count(figures: Sequence[QueueFigures], totals: Totals, waiting: list[int]) -> None:
+    columns = zip(*map(_COUNTS, figures), strict=True)
     for name, column in zip(_COUNTERS, columns, strict=True):
         setattr(totals, name, getattr(totals, name) + sum(column))
-    waiting[0] += sum([queue.ready for queue in queues])
-    waiting[1] += sum([queue.delayed for queue in queues])
-    waiting[2] += sum([queue.unacked for queue in queues])
+    waiting[0] += sum([told.ready for told in figures])
+    waiting[1] += sum([told.delayed for told in figures])
+    waiting[2] += sum([told.unacked for told in figures])
 
 
 def _delivered(session: AdminClient) -> int:

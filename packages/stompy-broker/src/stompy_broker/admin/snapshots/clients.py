@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stompy.admin.json_types import Holding
 from stompy.admin.rows import ConnectionRow, DurableRow, SubscriptionRow, TransactionRow
+from stompy_broker.admin.asking import KnownFigures
 from stompy_broker.admin.snapshots.queues import AT_ONCE
 from stompy_broker.admin.snapshots.rates import Rates
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Kind
 from stompy_broker.routing.durable import DurableSubscription
+from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import AdminClient
 from stompy_broker.session.subscription import AckSubscription, Subscription
@@ -31,6 +33,7 @@ class ClientSnapshots:
     def __init__(self, router: Router, sessions: Mapping[str, AdminClient]) -> None:
         self._router = router
         self._sessions = sessions
+        self._known = KnownFigures()
         self._connection_rates: Rates[str] = Rates()
         self._subscription_rates: Rates[int] = Rates()
 
@@ -79,22 +82,49 @@ class ClientSnapshots:
         )
 
     def subscriptions(self, moment: SnapshotTime) -> Steps[list[SubscriptionRow]]:
-        """Who gets what."""
-        rows, number, seen = [], 0, set()
-        for session in list(self._sessions.values()):
-            for subscription in list(session.subscriptions.values()):
-                number += 1
-                seen.add(subscription.number)
-                rows.append(self.subscription(session, subscription, moment))
-                if number % AT_ONCE == 0:
-                    yield None
-        self._subscription_rates.keep(seen)
+        """Make the rows of who gets what."""
+        pairs = [
+            (session, subscription)
+            for session in self._sessions.values()
+            for subscription in session.subscriptions.values()
+        ]
+        rows = []
+        for at in range(0, len(pairs), AT_ONCE):
+            some = pairs[at : at + AT_ONCE]
+            rows += yield from self._rows_of(some, moment)
+            if len(some) == AT_ONCE:
+                yield None
+        self._known.keep([one.queue for _, one in pairs if _has_backlog(one.queue)])
+        self._subscription_rates.keep({subscription.number for _, subscription in pairs})
         return rows
 
-    def subscription(
-        self, session: AdminClient, subscription: Subscription, moment: SnapshotTime
+    def consumers_of(self, queue: Queue, moment: SnapshotTime) -> Steps[list[SubscriptionRow]]:
+        """Make the rows of the subscriptions to one queue."""
+        pairs = [
+            (session, subscription)
+            for session in self._sessions.values()
+            for subscription in session.subscriptions.values()
+            if subscription.queue is queue
+        ]
+        return (yield from self._rows_of(pairs, moment))
+
+    def _rows_of(
+        self, pairs: Sequence[tuple[AdminClient, Subscription]], moment: SnapshotTime
+    ) -> Steps[list[SubscriptionRow]]:
+        backlogs = list({one.queue: None for _, one in pairs if _has_backlog(one.queue)})
+        figures = yield from self._known.read(backlogs)
+        told = dict(zip(backlogs, figures, strict=True))
+        return [
+            self._subscription(session, one, told.get(one.queue), moment) for session, one in pairs
+        ]
+
+    def _subscription(
+        self,
+        session: AdminClient,
+        subscription: Subscription,
+        told: QueueFigures | None,
+        moment: SnapshotTime,
     ) -> SubscriptionRow:
-        """One subscription."""
         queue, unacked = subscription.queue, _unsettled(subscription)
         durable = self._router.durable_of(queue)
         acked = nacked = 0
@@ -116,12 +146,12 @@ class ClientSnapshots:
             prefetch=subscription.prefetch,
             durable_name="" if durable is None else durable.name,
             blocked=session.peer.output.was_full,
-            pending=queue.ready if queue.private or queue.durable else 0,
+            pending=told.ready if told is not None else 0,
             unacked=unacked,
             delivered=subscription.delivered,
             acked=acked,
             nacked=nacked,
-            dropped=queue.dropped if queue.private else 0,
+            dropped=told.dropped if told is not None and queue.private else 0,
             rate=self._subscription_rates.look(
                 subscription.number, moment.now, 0, subscription.delivered, acked
             ),
@@ -141,50 +171,21 @@ class ClientSnapshots:
         since = subscription.marks.when(oldest)
         return moment.when(since), moment.now - since
 
-    def consumers_of(self, name: str, moment: SnapshotTime) -> list[SubscriptionRow]:
-        """The subscriptions to one queue."""
-        queue = self._router.queues.get(name)
-        return [
-            self.subscription(session, subscription, moment)
-            for session in self._sessions.values()
-            for subscription in session.subscriptions.values()
-            if subscription.queue is queue
-        ]
-
     def durable(self, moment: SnapshotTime) -> Steps[list[DurableRow]]:
-        """The durable subscriptions, with or without subscriber."""
+        """Make the rows of the durable subscriptions, with or without subscriber."""
         yield None
         online: dict[str, list[str]] = {}
         for session in self._sessions.values():
             for subscription in session.subscriptions.values():
                 if subscription.queue.durable:
                     online.setdefault(subscription.queue.name, []).append(session.key)
+        durable = list(self._router.durable.values())
+        queues = [self._router.queues[known.queue] for known in durable]
+        figures = yield from KnownFigures().read(queues)
         return [
-            self._durable(known, tuple(online.get(known.queue, ())), moment)
-            for known in self._router.durable.values()
+            _durable(known, queue, told, tuple(online.get(known.queue, ())), moment)
+            for known, queue, told in zip(durable, queues, figures, strict=True)
         ]
-
-    def _durable(
-        self, known: DurableSubscription, connections: tuple[str, ...], moment: SnapshotTime
-    ) -> DurableRow:
-        queue = self._router.queues[known.queue]
-        patience = known.expires or queue.policy.expires
-        idle = queue.idle_since
-        return DurableRow(
-            name=known.name,
-            destination=f"{Kind.TOPIC.value}{known.pattern}",
-            queue=queue.name,
-            shared=known.shared,
-            owner=known.owner,
-            online=bool(connections),
-            connections=connections,
-            pending=queue.ready + queue.delayed,
-            unacked=queue.unacked,
-            bytes=queue.bytes,
-            dropped=queue.dropped,
-            last_online_at=None if idle is None else moment.when(idle),
-            expires_at=moment.when(idle + patience) if patience and idle is not None else None,
-        )
 
     def transactions(self, moment: SnapshotTime) -> Steps[list[TransactionRow]]:
         """Every transaction that is open."""
@@ -196,9 +197,41 @@ class ClientSnapshots:
         ]
 
     def clear(self) -> None:
-        """Nobody looks any more."""
+        """Forget everything: nobody looks any more."""
+        self._known.clear()
         self._connection_rates.clear()
         self._subscription_rates.clear()
+
+
+def _has_backlog(queue: Queue) -> bool:
+    """Whether what waits in a queue waits for one subscription, or a shared durable one."""
+    return queue.private or queue.durable
+
+
+def _durable(
+    known: DurableSubscription,
+    queue: Queue,
+    told: QueueFigures,
+    connections: tuple[str, ...],
+    moment: SnapshotTime,
+) -> DurableRow:
+    patience = known.expires or queue.policy.expires
+    idle = told.idle_since
+    return DurableRow(
+        name=known.name,
+        destination=f"{Kind.TOPIC.value}{known.pattern}",
+        queue=queue.name,
+        shared=known.shared,
+        owner=known.owner,
+        online=bool(connections),
+        connections=connections,
+        pending=told.ready + told.delayed,
+        unacked=told.unacked,
+        bytes=told.bytes,
+        dropped=told.dropped,
+        last_online_at=None if idle is None else moment.when(idle),
+        expires_at=moment.when(idle + patience) if patience and idle is not None else None,
+    )
 
 
 def _unsettled(subscription: Subscription) -> int:

@@ -1,8 +1,9 @@
 """The rows of queues and topics.
 
 There may be thousands of queues, most of them as they were a second ago. So a row is made again
-only when one of the counters has moved, and is the same object otherwise, which spares everybody
-downstream to compare it.
+only when the queue has given other figures, and is the same object otherwise, which spares
+everybody downstream to compare it. Whatever else a row is made of never changes, or is looked at
+each time (`QueueSnapshots._is_current`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from dataclasses import fields
 from stompy.admin.json_types import Rate, Series
 from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow
 from stompy.admin.snapshot import row_to_json
+from stompy_broker.admin.asking import KnownFigures
 from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Kind
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
 
 AT_ONCE = 200
@@ -31,23 +33,22 @@ _MOST = STEPS * _PER_STEP
 
 
 class CachedRow:
-    """What was seen of a queue when its row was made, and what never changes about it."""
+    """A row, what it was made of, and what never changes about its queue."""
 
     __slots__ = (
         "backlog_of",
         "came_at",
+        "dead_letters",
         "dlq_of",
-        "grave",
+        "figures",
         "history",
         "made_at",
         "policy",
-        "published",
         "queue",
         "row",
-        "state",
     )
 
-    def __init__(self, queue: Queue, router: Router) -> None:
+    def __init__(self, queue: Queue, figures: QueueFigures, router: Router) -> None:
         durable = router.durable_of(queue)
         self.queue = queue
         self.backlog_of = "" if durable is None else durable.name
@@ -55,18 +56,17 @@ class CachedRow:
         is_default = router.policies.index(kind, name) is None
         self.policy = "" if is_default else queue.policy.match
         self.dlq_of = queue.name.removeprefix(DEAD_LETTER_PREFIX) if queue.final else ""
-        grave = "" if queue.final else queue.policy.dead_letter.replace("{name}", queue.name)
-        self.grave = grave.removeprefix(Kind.QUEUE.value)
-        self.state: tuple[object, ...] = ()
-        self.made_at = -WINDOW
-        self.published = queue.published
-        self.came_at = newest(queue)
+        target = "" if queue.final else queue.policy.dead_letter.replace("{name}", queue.name)
+        self.dead_letters = target.removeprefix(Kind.QUEUE.value)
+        self.figures = figures
+        self.made_at = 0.0
+        self.came_at = figures.newest_at
         self.row = QueueRow()
         self.history: array[float] | None = None
 
 
 class QueueSnapshots:
-    """Rows of queues.
+    """Makes rows of queues.
 
     Args:
         router: where they are.
@@ -74,6 +74,7 @@ class QueueSnapshots:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self._known = KnownFigures()
         self._cached_rows: dict[str, CachedRow] = {}
         self._rates: Rates[str] = Rates()
         self._recorded_at = -STEP_SECONDS
@@ -81,28 +82,26 @@ class QueueSnapshots:
         self._epoch: int | None = None
 
     def rows(self, now: float) -> Steps[list[QueueRow]]:
-        """All of them, in the order in which they came to be."""
+        """Make rows of all queues, in the order in which they came to be."""
         queues = list(self._router.queues.values())
         records = now - self._recorded_at >= STEP_SECONDS
         rows = []
-        cached_rows = self._cached_rows
-        for number, queue in enumerate(queues, 1):
-            cached = cached_rows.get(queue.name)
-            state = queue.state
-            if (
-                cached is None
-                or state != cached.state
-                or cached.row.rate is not STILL
-                or cached.queue is not queue
-            ):
-                cached = self._look(queue, now)
-            rows.append(cached.row)
-            if records:
-                _record(cached)
-            if number % AT_ONCE == 0:
+        for at in range(0, len(queues), AT_ONCE):
+            some = queues[at : at + AT_ONCE]
+            figures = yield from self._known.read(some)
+            cached_rows = self._cached_rows
+            for queue, told in zip(some, figures, strict=True):
+                cached = cached_rows.get(queue.name)
+                if cached is None or not self._is_current(cached, told):
+                    cached = self._look(queue, told, now)
+                rows.append(cached.row)
+                if records:
+                    _record(cached)
+            if len(some) == AT_ONCE:
                 yield None
         if records:
             self._recorded_at, self._recorded_until = now, self._router.wall()
+        self._known.keep(queues)
         if len(self._cached_rows) > len(self._router.queues):
             self._cached_rows = {
                 n: m for n, m in self._cached_rows.items() if n in self._router.queues
@@ -110,13 +109,12 @@ class QueueSnapshots:
             self._rates.keep(set(self._cached_rows))
         return rows
 
-    def row(self, queue: Queue, now: float) -> QueueRow:
-        """One of them."""
-        return self._look(queue, now).row
-
-    def detail(self, queue: Queue, consumers: list[SubscriptionRow], now: float) -> QueueDetail:
-        """One of them, with all there is to know about it."""
-        cached = self._look(queue, now)
+    def detail(
+        self, queue: Queue, consumers: list[SubscriptionRow], now: float
+    ) -> Steps[QueueDetail]:
+        """Make the row of one queue, with all there is to know about it."""
+        (told,) = yield from self._known.read([queue])
+        cached = self._look(queue, told, now)
         if cached.history is None and now - self._recorded_at >= STEP_SECONDS:
             _record(cached)
             self._recorded_until = self._router.wall()
@@ -128,64 +126,79 @@ class QueueSnapshots:
         )
 
     def clear(self) -> None:
-        """Nobody looks any more."""
+        """Forget everything: nobody looks any more."""
+        self._known.clear()
         self._cached_rows.clear()
         self._rates.clear()
         self._recorded_at = -STEP_SECONDS
         self._epoch = None
 
-    def _look(self, queue: Queue, now: float) -> CachedRow:
+    def _is_current(self, cached: CachedRow, told: QueueFigures) -> bool:
+        """Whether a row that is made now would be the same."""
+        row = cached.row
+        return (
+            cached.figures is told
+            and row.rate is STILL
+            # The queue for its dead letters may have been made for another one.
+            and bool(row.dlq) == (cached.dead_letters in self._router.queues)
+        )
+
+    def _look(self, queue: Queue, told: QueueFigures, now: float) -> CachedRow:
         cached = self._cached_rows.get(queue.name)
         if cached is None or cached.queue is not queue:
-            cached = self._cached_rows[queue.name] = CachedRow(queue, self._router)
-        state = queue.state
-        if state != cached.state or (
-            cached.row.rate is not STILL and now - cached.made_at >= WINDOW
+            cached = self._cached_rows[queue.name] = CachedRow(queue, told, self._router)
+            self._renew(cached, now)
+        elif cached.figures is not told:
+            if cached.figures.published != told.published:
+                cached.came_at = self._router.wall()
+            cached.figures = told
+            self._renew(cached, now)
+        elif not self._is_current(cached, told) and (
+            now - cached.made_at >= WINDOW or cached.row.rate is STILL
         ):
-            cached.state, cached.made_at = state, now
-            rate = self._rates.look(queue.name, now, queue.published, queue.delivered, queue.acked)
-            if queue.published != cached.published:
-                cached.published, cached.came_at = queue.published, self._router.wall()
-            cached.row = self._row(cached, rate)
+            self._renew(cached, now)
         return cached
 
-    def _row(self, cached: CachedRow, rate: Rate | None) -> QueueRow:
-        queue, idle = cached.queue, cached.queue.idle_since
-        policy, ready, delayed = queue.policy, queue.ready, queue.delayed
+    def _renew(self, cached: CachedRow, now: float) -> None:
+        cached.row, cached.made_at = self._row(cached, now), now
+
+    def _row(self, cached: CachedRow, now: float) -> QueueRow:
+        queue, told, policy = cached.queue, cached.figures, cached.queue.policy
+        rate = self._rates.look(queue.name, now, told.published, told.delivered, told.acked)
         return QueueRow(
             name=queue.name,
             destination=queue.destination,
             durable=queue.is_stored,
             backlog_of=cached.backlog_of,
-            paused=queue.setup.paused,
-            intake_paused=queue.setup.intake_paused,
-            full=queue.pressure is not None and queue.pressure.full,
+            paused=told.settings.paused,
+            intake_paused=told.settings.intake_paused,
+            full=told.full,
             policy=cached.policy,
-            created_at=queue.created_at,
-            ready=ready,
-            delayed=delayed,
-            unacked=queue.unacked,
-            total=ready + delayed + queue.unacked,
-            bytes=queue.bytes,
+            created_at=told.created_at,
+            ready=told.ready,
+            delayed=told.delayed,
+            unacked=told.unacked,
+            total=told.ready + told.delayed + told.unacked,
+            bytes=told.bytes,
             max_length=policy.max_length,
             max_length_bytes=policy.max_length_bytes,
             max_bytes=policy.max_bytes,
-            consumers=queue.consumers,
-            idle_at=None if idle is None else self._at(idle),
-            in_msgs=queue.published,
-            out_msgs=queue.delivered,
-            acked=queue.acked,
-            nacked=queue.nacked,
-            redelivered=queue.redelivered,
-            expired=queue.expired,
-            dead_lettered=queue.dead_lettered,
-            dropped=queue.dropped,
-            removed=queue.removed,
+            consumers=told.consumers,
+            idle_at=None if told.idle_since is None else self._at(told.idle_since),
+            in_msgs=told.published,
+            out_msgs=told.delivered,
+            acked=told.acked,
+            nacked=told.nacked,
+            redelivered=told.redelivered,
+            expired=told.expired,
+            dead_lettered=told.dead_lettered,
+            dropped=told.dropped,
+            removed=told.removed,
             rate=rate,
-            oldest_at=oldest(queue),
-            drain_eta_ms=_drain_ms(ready, rate),
+            oldest_at=told.oldest_at,
+            drain_eta_ms=_drain_ms(told.ready, rate),
             last_in_at=cached.came_at,
-            dlq=cached.grave if cached.grave in self._router.queues else "",
+            dlq=cached.dead_letters if cached.dead_letters in self._router.queues else "",
             dlq_of=cached.dlq_of,
         )
 
@@ -196,7 +209,7 @@ class QueueSnapshots:
         return self._epoch + int(then * 1000)
 
     def _series(self, cached: CachedRow) -> Series:
-        history = cached.history or array("d", _figures(cached.queue))
+        history = cached.history or array("d", _recorded(cached))
         return {
             "step_ms": int(STEP_SECONDS * 1000),
             "until": self._recorded_until or self._router.wall(),
@@ -206,13 +219,13 @@ class QueueSnapshots:
         }
 
 
-def _figures(queue: Queue) -> tuple[int, int, int]:
-    return queue.published, queue.delivered, queue.ready
+def _recorded(cached: CachedRow) -> tuple[int, int, int]:
+    return cached.figures.published, cached.figures.delivered, cached.figures.ready
 
 
 def _record(cached: CachedRow) -> None:
     """Add a step to the history; of a queue that never moved there is none."""
-    figures = _figures(cached.queue)
+    figures = _recorded(cached)
     if cached.history is None:
         if not any(figures):
             return
@@ -220,17 +233,6 @@ def _record(cached: CachedRow) -> None:
     cached.history.extend(figures)
     if len(cached.history) > _MOST:
         del cached.history[:_PER_STEP]
-
-
-def oldest(queue: Queue) -> int | None:
-    """When the message came that is next in line."""
-    first = queue.line.first
-    return None if first is None else stamp_time(first.stamp)
-
-
-def newest(queue: Queue) -> int | None:
-    """When the message came that is last in line."""
-    return stamp_time(queue.line.fresh[-1].stamp) if queue.line.fresh else oldest(queue)
 
 
 def stamp_time(stamp: bytes) -> int | None:

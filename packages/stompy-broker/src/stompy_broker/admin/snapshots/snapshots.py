@@ -5,7 +5,7 @@ This is what the ``$SYS`` topics are made of, and what the broker's own Python i
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from stompy.admin.rows import Kind, QueueDetail, Row
 from stompy_broker.admin.snapshots.broker import BrokerSnapshots, Listening
@@ -15,7 +15,7 @@ from stompy_broker.admin.snapshots.queues import QueueSnapshots
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.snapshots.topics import TopicSnapshots
 from stompy_broker.admin.snapshots.totals import ClientTotals
-from stompy_broker.admin.tasks import Steps, Wait
+from stompy_broker.admin.tasks import Steps
 from stompy_broker.routing.router import Router
 from stompy_broker.security.login import Logins
 from stompy_broker.session.context import AdminClient
@@ -90,19 +90,16 @@ class Snapshots:
         if kind is Kind.TRANSACTIONS:
             return (yield from clients.transactions(moment))
         yield None
-        detail = self.detail(name, moment)
+        detail = yield from self.detail(name, moment)
         return [] if detail is None else [detail]
 
-    def now(self, kind: Kind, name: str = "") -> Sequence[Row]:
-        """Make the rows of one kind all at once, for whoever may keep the event loop waiting."""
-        return finished(self.rows(kind, name, self.moment()))
-
-    def detail(self, name: str, moment: SnapshotTime) -> QueueDetail | None:
+    def detail(self, name: str, moment: SnapshotTime) -> Steps[QueueDetail | None]:
         """Make the row of one queue with all there is to know; None = there is no such queue."""
         queue = self._router.queues.get(name)
         if queue is None:
             return None
-        return self.queues.detail(queue, self.clients.consumers_of(name, moment), moment.now)
+        consumers = yield from self.clients.consumers_of(queue, moment)
+        return (yield from self.queues.detail(queue, consumers, moment.now))
 
     def watch(self, kinds: Iterable[Kind]) -> None:
         """Remember what is needed for rows of these kinds, and forget everything else."""
@@ -117,13 +114,3 @@ class Snapshots:
             self.broker.watch()
         else:
             self.broker.clear()
-
-
-def finished(steps: Generator[Wait | None, None, Sequence[Row]]) -> Sequence[Row]:
-    """Take steps that wait for nothing all at once, and give their result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Sequence[Row] = end.value
-            return result
