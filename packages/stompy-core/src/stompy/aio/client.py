@@ -559,7 +559,7 @@ class STOMPClient(ClientInfo):
             kv_headers: more headers.
 
         Returns:
-            To be awaited: the subscription id. It can be used with ``async with``.
+            To be awaited: the subscription id, which can be used with ``async with``.
 
         Raises:
             STOMPConnectionError: there is no connection.
@@ -647,7 +647,7 @@ class STOMPClient(ClientInfo):
             timeout: seconds to wait for the confirmation.
 
         Returns:
-            To be awaited: the handle. It can be used with ``async with``.
+            To be awaited: the handle, which can be used with ``async with``.
 
         Raises:
             STOMPConnectionError: there is no connection, and nobody makes one.

@@ -25,11 +25,13 @@ class Room(Protocol):
 
 
 class Confirmation(PureConfirmation):
-    """A confirmation that may be awaited, which gives the receipt id or raises.
+    """What the broker says, some time, about one message that was posted.
 
-    Args:
+    To await it is to wait for its `result` without a time-out.
+
+    Attributes:
         receipt_id: the receipt that was asked for.
-        room: where it is sorted out; has the answer read though many messages stand before it.
+        outcome: what is known now, an `Outcome`.
     """
 
     __slots__ = ("_room", "_settled")
@@ -71,11 +73,11 @@ class Confirmation(PureConfirmation):
             timeout: seconds; None waits for as long as the connection lasts.
 
         Returns:
-            The receipt id: the frame was accepted.
+            The receipt id: the message was accepted.
 
         Raises:
             OutcomeUnknown: the connection ended first.
-            STOMPError: the broker rejected the frame; the text has its words.
+            STOMPError: the broker rejected the message; the text has its words.
             STOMPTimeout: it did not answer in time; that may come later.
         """
         if not await self.wait(timeout):

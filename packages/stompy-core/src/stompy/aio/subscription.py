@@ -51,14 +51,14 @@ _worker: ContextVar[asyncio.Task[None] | None] = ContextVar("worker", default=No
 
 
 class Subscription(Replier):
-    """A subscription, and its messages.
+    """One subscription, as `STOMPClient.subscription` gives it.
 
-    ``async with`` ends it with the block; ``async for`` goes through its messages. It ends itself
-    when the broker refuses it, or when the client has no connection any more.
+    ``async with`` ends it with the block; ``async for`` goes through its messages. It ends by
+    itself when the broker refuses it, or when the client has no connection any more.
 
     Attributes:
-        id: the subscription id.
-        destination: what was subscribed to.
+        id: its id, the same on every connection.
+        destination: what it subscribes to.
     """
 
     def __init__(self, session: Session, wanted: WantedSubscription) -> None:
@@ -90,8 +90,9 @@ class Subscription(Replier):
             timeout: seconds; None waits for as long as the subscription lasts.
 
         Raises:
+            STOMPConnectionError: the connection was lost, and nobody makes it again.
+            STOMPError: the subscription has ended.
             STOMPTimeout: nothing came in time.
-            STOMPError: the subscription has ended; the text says why.
         """
         deadline = deadline_after(timeout)
         while True:
@@ -139,10 +140,14 @@ class Subscription(Replier):
             n: how many at most.
             timeout: seconds to wait for the first one.
 
+        Returns:
+            From one to ``n`` messages.
+
         Raises:
+            STOMPConnectionError: the connection was lost, and nobody makes it again.
+            STOMPError: the subscription has ended.
             STOMPTimeout: nothing came in time.
-            STOMPError: the subscription has ended; the text says why.
-            ValueError: ``n`` is less than 1.
+            ValueError: a batch of nothing.
         """
         if n < 1:
             raise ValueError(f"a batch has 1 message or more, not {n}")
@@ -152,14 +157,18 @@ class Subscription(Replier):
         return batch
 
     def __aiter__(self) -> Subscription:
-        """Messages as they come, until `unsubscribe` or the client's end."""
+        """Messages as they come, until `unsubscribe` or the client's end.
+
+        Raises:
+            STOMPError: the subscription has ended for another reason.
+        """
         return self
 
     async def __anext__(self) -> Message:
         """The next message.
 
         Raises:
-            STOMPError: the subscription has ended, and not by our own wish.
+            STOMPError: the subscription has ended for another reason.
         """
         while (message := self._inbox.take()) is None:
             if self._ended or self._draining:
@@ -178,25 +187,29 @@ class Subscription(Replier):
     ) -> None:
         """Give each message to a function, until the subscription ends.
 
-        A message is acknowledged when the function has returned, unless the function has settled
-        it. An exception of the function never ends the subscription by itself.
+        A message that the function has not settled is acknowledged when it returns, whatever it
+        returns. It may call anything, also `unsubscribe`, which then takes effect when all handlers
+        have returned.
+
+        It runs in tasks of its own. Cancelling this ends them, and not the subscription: it can be
+        handled again.
 
         >>> async def work(message: aio.Message) -> None:  # doctest: +SKIP
         ...     print(message.text)
         >>> await subscription.handle(work, concurrency=4)  # doctest: +SKIP
 
         Args:
-            function: gets each message; a coroutine function is awaited.
-            concurrency: how many messages are handled at the same time.
-            on_error: what becomes of a message whose handling raised: ``nack``, delivered again;
-                ``dead-letter``, not delivered again; ``stop``, refused, the subscription ends, and
-                the exception is raised here.
+            function: the handler; what it gives is awaited if that is possible.
+            concurrency: how many run at once.
+            on_error: what happens when it raises: ``nack`` refuses the message, with the name of
+                the exception as reason; ``dead-letter`` refuses it for good; ``stop`` refuses
+                it and ends the subscription.
 
         Raises:
             STOMPError: the subscription has ended before, or for a reason of its own.
-            TypeError: the function cannot be called, or is one with ``yield``.
+            TypeError: the function cannot be called, or would do nothing: one with ``yield``.
             ValueError: no such ``on_error``, or a concurrency below 1.
-            Exception: with ``stop``: what the function raised.
+            Exception: with ``stop``: what the handler raised.
         """
         check_callable(function, "a handler")
         if concurrency < 1:

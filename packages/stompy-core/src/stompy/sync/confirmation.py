@@ -34,7 +34,11 @@ class Confirmation(PureConfirmation):
         self._room = room
 
     def wait(self, timeout: float | None = 10.0) -> bool:
-        """Wait until the outcome is settled; false when that did not happen in time."""
+        """Wait until the outcome is settled; false when that did not happen in time.
+
+        Args:
+            timeout: seconds; None waits for as long as the connection lasts.
+        """
         try:
             self._wait(timeout)
         except STOMPTimeout:
@@ -44,13 +48,16 @@ class Confirmation(PureConfirmation):
     def result(self, timeout: float | None = 10.0) -> str:
         """Wait for the outcome.
 
+        Args:
+            timeout: seconds; None waits for as long as the connection lasts.
+
         Returns:
             The receipt id: the message was accepted.
 
         Raises:
             OutcomeUnknown: the connection ended first.
-            STOMPError: the broker rejected the message, or another one before it.
-            STOMPTimeout: it did not answer in time.
+            STOMPError: the broker rejected the message; the text has its words.
+            STOMPTimeout: it did not answer in time; that may come later.
         """
         self._wait(timeout)
         return self.check()

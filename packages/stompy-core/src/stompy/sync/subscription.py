@@ -48,7 +48,10 @@ logger = logging.getLogger("stompy")
 
 
 class Subscription(Replier):
-    """One subscription, as `STOMPClient.subscription` gives it. With ``with`` it ends there.
+    """One subscription, as `STOMPClient.subscription` gives it.
+
+    ``with`` ends it with the block; ``for`` goes through its messages. It ends by itself when the
+    broker refuses it, or when the client has no connection any more.
 
     Attributes:
         id: its id, the same on every connection.
@@ -174,9 +177,11 @@ class Subscription(Replier):
         """Give each message to a function, until the subscription ends.
 
         A message that the function has not settled is acknowledged when it returns, whatever it
-        returns. It runs on threads of its own and may call anything, also `unsubscribe`, which
-        then takes effect when all handlers have returned. Ctrl-C here ends the handlers, having
-        waited for those at work, and not the subscription: it can be handled again.
+        returns. It may call anything, also `unsubscribe`, which then takes effect when all handlers
+        have returned.
+
+        It runs on threads of its own. Ctrl-C here ends the handlers, having waited for those at
+        work, and not the subscription: it can be handled again.
 
         >>> def work(message: stompy.Message) -> None:  # doctest: +SKIP
         ...     print(message.text)
@@ -384,7 +389,8 @@ class Subscription(Replier):
 
     def __repr__(self) -> str:
         """Id, destination and state."""
-        return f"<Subscription {self.id} {self.destination} {'ended' if self._ended else 'open'}>"
+        state = "ended" if self._ended else f"{len(self._inbox)} waiting"
+        return f"<Subscription {self.id} to {self.destination} {state}>"
 
     # -- for the lifeline and the mail room --------------------------------------------------
 
