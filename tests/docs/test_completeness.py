@@ -3,11 +3,13 @@
 import ast
 import dataclasses
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -196,6 +198,54 @@ def test_every_public_call_of_the_client_is_in_its_manual():
     manual = PAGES["docs/client.md"]
     calls = [name for name in dir(stompy.STOMPClient) if not name.startswith("_")]
     assert [name for name in calls if not re.search(rf"\b{name}\b", manual)] == []
+
+
+OPTIONS_OF = [
+    stompy.STOMPClient,
+    stompy.STOMPTransaction,
+    stompy.Subscription,
+    stompy.Message,
+    stompy.Confirmation,
+    stompy.Reconnect,
+    stompy.TLS,
+]
+"""Whose calls' arguments are in the manual and explained where they stand."""
+
+MANUAL = ("client", "reconnection", "delivery", "dialects")
+
+
+def arguments(cls: type) -> Iterator[tuple[str, str, inspect.Parameter]]:
+    """The arguments of the public calls of a class, with the docstring that explains them."""
+    if dataclasses.is_dataclass(cls):
+        for one in inspect.signature(cls).parameters.values():
+            yield cls.__name__, Path(inspect.getsourcefile(cls) or "").read_text(), one
+        return
+    for name, call in inspect.getmembers(cls, inspect.isfunction):
+        if name in vars(cls) and not name.startswith("_"):
+            _, *taken = inspect.signature(call).parameters.values()
+            for one in taken:
+                yield f"{cls.__name__}.{name}", inspect.getdoc(call) or "", one
+
+
+@pytest.mark.parametrize("cls", OPTIONS_OF)
+def test_every_argument_is_explained_where_it_stands(cls):
+    missing = [
+        f"{call}({one.name}=)"
+        for call, doc, one in arguments(cls)
+        if not re.search(rf"^ *{one.name}: |(arguments as for|; see) `", doc, re.MULTILINE)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("cls", OPTIONS_OF)
+def test_every_option_is_in_the_manual(cls):
+    manual = "".join(PAGES[f"docs/{page}.md"] for page in MANUAL)
+    missing = [
+        f"{call}({one.name}=)"
+        for call, _, one in arguments(cls)
+        if one.default is not one.empty and not re.search(rf"`{one.name}`|\b{one.name}=", manual)
+    ]
+    assert missing == []
 
 
 def test_every_header_that_is_kept_back_is_listed():

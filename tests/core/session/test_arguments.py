@@ -1,7 +1,9 @@
+import inspect
 import math
 
 import pytest
 
+import stompy
 from stompy.session import arguments
 from stompy.session.arguments import (
     CONNECT,
@@ -15,6 +17,27 @@ from stompy.session.arguments import (
     json_bytes,
     slips,
 )
+
+
+@pytest.mark.parametrize(
+    ("keywords", "call"),
+    [
+        (arguments.CONNECT, stompy.STOMPClient.connect),
+        (arguments.SEND, stompy.STOMPClient.send),
+        (arguments.MESSAGE, stompy.STOMPClient.message),
+        (arguments.SUBSCRIBE, stompy.STOMPClient.subscribe),
+        (arguments.UNSUBSCRIBE, stompy.STOMPClient.unsubscribe),
+        (arguments.TRANSACTION_SEND, stompy.STOMPTransaction.send),
+        (arguments.TRANSACTION_MESSAGE, stompy.STOMPTransaction.message),
+    ],
+)
+def test_the_arguments_that_are_near_are_those_of_the_call(keywords, call):
+    named = [
+        one.name
+        for one in inspect.signature(call).parameters.values()
+        if one.name != "self" and one.kind is not one.VAR_KEYWORD
+    ]
+    assert keywords._arguments == named
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,9 @@ class STOMPTransaction:
     def recv(self, timeout: float | None = None) -> STOMPFrame | None:
         """Receive the next message; an automatic ACK becomes part of the transaction.
 
+        Args:
+            timeout: seconds; None waits for as long as the connection lasts.
+
         Raises:
             STOMPTimeout: nothing came in time.
             STOMPError: the transaction has ended, or the broker sent ERROR.
@@ -149,6 +152,9 @@ class STOMPTransaction:
 
     def nack(self, ack_id: str | STOMPFrame) -> None:
         """Refuse a message within the transaction.
+
+        Args:
+            ack_id: the message, or its ``ack`` header.
 
         Raises:
             STOMPError: the transaction has ended, or there is no connection.
