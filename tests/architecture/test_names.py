@@ -14,7 +14,7 @@ TWINS = ("stompy.sync.", "stompy.aio.")
 
 SHARED = {
     # Two things of one name still; each goes with the work on it.
-    "stompy": {"Confirmation", "Kind", "Outcome", "Trace"},
+    "stompy": {"Confirmation", "Trace"},
     "stompy_broker": {"Intake", "Marks"},
     "stompy_monitor": set[str](),
 }

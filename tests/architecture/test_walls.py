@@ -24,8 +24,8 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"errors", "display"},
-        {"rows"},
+        {"errors", "notebook"},
+        {"records"},
         {"protocol"},
         {"session", "admin"},
         {"transport"},
@@ -72,7 +72,7 @@ FLOORS: dict[str, list[set[str]]] = {
 
 IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "sqlite3", "ssl", "threading", "time"}
 PURE = {
-    "stompy": {"errors", "display", "rows", "protocol", "session", "admin"},
+    "stompy": {"errors", "notebook", "records", "protocol", "session", "admin"},
     "stompy_broker": {"events", "timers", "message", "destinations", "routing", "session"},
     "stompy_monitor": {"model", "tables"},
 }
@@ -184,12 +184,12 @@ def test_the_core_needs_nothing_but_the_standard_library() -> None:
     [
         (
             "import stompy",
-            {"asyncio", "argparse", "stompy.display", "stompy_broker", "websockets"},
+            {"asyncio", "argparse", "stompy.notebook", "stompy_broker", "websockets"},
         ),
         ("import stompy_broker", {"pydantic", "stompy", "asyncio"}),
         (
             "from stompy_broker import *",
-            {"click", "stompy.display", "IPython", "pytest", "stompy_monitor"},
+            {"click", "stompy.notebook", "IPython", "pytest", "stompy_monitor"},
         ),
     ],
 )

@@ -16,7 +16,7 @@ from tests.interop.samples import BINARY, HEADERS, TEXT, VERSIONS
 
 import stompy
 from stompy.cli import main
-from stompy.cli.plan import Kind
+from stompy.cli.plan import LoadKind
 from stompy.session.dialects import UNLIMITED, Nack, dialect_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -329,11 +329,11 @@ class TestCommandLine:
         thread.join()
         assert capfdbinary.readouterr() == (b"REALLY?\n", b"")
 
-    @pytest.mark.parametrize("kind", Kind)
+    @pytest.mark.parametrize("kind", LoadKind)
     @pytest.mark.parametrize("ack", ["auto", "client-individual"])
     def test_bench(self, kind, ack, capsys):
         arguments = ["bench", kind, "--messages", "50", "--consumers", "2", "--ack", ack]
         assert main([*arguments, "--persistent", "--prefetch", "10", "--json"]) == 0
         (result,) = json.loads(capsys.readouterr().out)["results"]
-        copies = 2 if kind in (Kind.TOPIC, Kind.DURABLE) else 1
+        copies = 2 if kind in (LoadKind.TOPIC, LoadKind.DURABLE) else 1
         assert (result["received"]["messages"], result["missing"]) == (50 * copies, 0)

@@ -12,7 +12,7 @@ from tests.support.scripted_server import Peer, ScriptedServer, obedient
 
 from stompy.cli import main
 from stompy.cli.bench import is_loopback, title
-from stompy.cli.plan import Kind, Plan
+from stompy.cli.plan import LoadKind, Plan
 from stompy.protocol.frame import AckMode
 
 
@@ -109,7 +109,7 @@ def test_it_ends_with_its_time(bench):
 @pytest.mark.timeout(60)
 def test_the_tour(bench):
     results = bench("all", "--messages", "200")["results"]
-    assert {result["scenario"] for result in results} == set(Kind)
+    assert {result["scenario"] for result in results} == set(LoadKind)
     assert all(result["missing"] == 0 for result in results)
 
 
@@ -140,7 +140,9 @@ def test_a_bar_is_drawn_on_a_terminal_and_taken_away(broker, monkeypatch):
 
 
 def test_a_plan_in_words():
-    plan = Plan(Kind.TOPIC, ack=AckMode.CLIENT, persistent=False, window=5, rate=2.5, sizes=(8, 16))
+    plan = Plan(
+        LoadKind.TOPIC, ack=AckMode.CLIENT, persistent=False, window=5, rate=2.5, sizes=(8, 16)
+    )
     assert title(plan) == (
         "topic, 1 to 1 by 1, 8, 16 B, client, not persistent, window 5, 2.5/s each"
     )

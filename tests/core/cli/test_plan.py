@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy.cli.plan import Flow, Kind, Plan
+from stompy.cli.plan import Flow, LoadKind, Plan
 
 some = st.integers(1, 20)
 
 
 @given(some, some)
 def test_every_destination_has_a_consumer_and_every_consumer_a_destination(consumers, destinations):
-    plan = Plan(Kind.QUEUE, consumers=consumers, destinations=destinations)
+    plan = Plan(LoadKind.QUEUE, consumers=consumers, destinations=destinations)
     sources = [plan.sources(number) for number in range(consumers)]
     assert all(sources)
     assert {number for numbers in sources for number in numbers} == set(range(destinations))
@@ -20,8 +20,8 @@ def test_every_destination_has_a_consumer_and_every_consumer_a_destination(consu
 
 @given(some, some)
 def test_how_many_deliveries_a_message_makes(consumers, destinations):
-    topic = Plan(Kind.TOPIC, consumers=consumers, destinations=destinations)
-    queue = Plan(Kind.QUEUE, consumers=consumers, destinations=destinations)
+    topic = Plan(LoadKind.TOPIC, consumers=consumers, destinations=destinations)
+    queue = Plan(LoadKind.QUEUE, consumers=consumers, destinations=destinations)
     for destination in range(destinations):
         assert queue.copies(destination) == 1
         listeners = [n for n in range(consumers) if destination in topic.sources(n)]
@@ -30,7 +30,7 @@ def test_how_many_deliveries_a_message_makes(consumers, destinations):
 
 @given(st.integers(1, 1000), some)
 def test_quotas_add_up(messages, producers):
-    plan = Plan(Kind.QUEUE, messages=messages, producers=producers)
+    plan = Plan(LoadKind.QUEUE, messages=messages, producers=producers)
     quotas = [plan.quota(number) for number in range(producers)]
     assert sum(quotas) == messages
     assert max(quotas) - min(quotas) <= 1

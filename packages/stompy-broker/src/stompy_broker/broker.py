@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 from stompy.admin.rows import Event, Kind, Row
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
-from stompy.rows import Rows
+from stompy.records import Rows
 from stompy.session.address import Scheme
 from stompy.transport.tls import TLSLayer
 from stompy_broker.admin.asking import KnownFigures, ask
@@ -556,7 +556,7 @@ class Broker:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from stompy.display import table_html, titled_html  # noqa: PLC0415 -- in notebooks only
+        from stompy.notebook import table_html, titled_html  # noqa: PLC0415 -- in notebooks only
 
         queues = self.queues() if self._servers else []
         counts = [("connections", self.connections), ("queues", len(queues))]

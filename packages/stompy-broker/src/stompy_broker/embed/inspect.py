@@ -29,7 +29,7 @@ from stompy.admin.rows import (
     TransactionRow,
 )
 from stompy.protocol.frame import STOMPFrame
-from stompy.rows import Rows
+from stompy.records import Rows
 from stompy_broker.broker import Broker
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.routing.stats import QueueStats

@@ -34,7 +34,7 @@ class QueueStats:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from stompy.display import record_html  # noqa: PLC0415 -- needed in notebooks only
+        from stompy.notebook import record_html  # noqa: PLC0415 -- needed in notebooks only
 
         return record_html(f"/queue/{self.name}", self)
 

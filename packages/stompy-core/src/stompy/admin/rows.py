@@ -34,7 +34,7 @@ from stompy.admin.json_types import (
     TransactionLimits,
     Watching,
 )
-from stompy.rows import Shown
+from stompy.records import Record
 
 
 class Kind(StrEnum):
@@ -84,7 +84,7 @@ _MOVING = {"moving": True}
 
 
 @dataclass(slots=True, kw_only=True)
-class BrokerRow(Shown):
+class BrokerRow(Record):
     """The broker itself.
 
     Attributes:
@@ -194,7 +194,7 @@ class BrokerRow(Shown):
 
 
 @dataclass(slots=True, kw_only=True)
-class QueueRow(Shown):
+class QueueRow(Record):
     """One queue.
 
     Attributes:
@@ -275,7 +275,7 @@ class QueueRow(Shown):
 
 
 @dataclass(slots=True, kw_only=True)
-class TopicRow(Shown):
+class TopicRow(Record):
     """One topic.
 
     Attributes:
@@ -298,7 +298,7 @@ class TopicRow(Shown):
 
 
 @dataclass(slots=True, kw_only=True)
-class ConnectionRow(Shown):
+class ConnectionRow(Record):
     """One client.
 
     Attributes:
@@ -360,7 +360,7 @@ class ConnectionRow(Shown):
 
 
 @dataclass(slots=True, kw_only=True)
-class SubscriptionRow(Shown):
+class SubscriptionRow(Record):
     """One subscription.
 
     Attributes:
@@ -415,7 +415,7 @@ class SubscriptionRow(Shown):
 
 
 @dataclass(slots=True, kw_only=True)
-class DurableRow(Shown):
+class DurableRow(Record):
     """One durable topic subscription.
 
     Attributes:
@@ -450,7 +450,7 @@ class DurableRow(Shown):
 
 
 @dataclass(slots=True, kw_only=True)
-class TransactionRow(Shown):
+class TransactionRow(Record):
     """One open transaction.
 
     Attributes:
@@ -502,7 +502,7 @@ class QueueDetail(QueueRow):
 
 
 @dataclass(slots=True, kw_only=True)
-class Event(Shown):
+class Event(Record):
     """One thing that happened.
 
     Attributes:

@@ -28,7 +28,7 @@ from stompy.admin.rows import (
     TopicRow,
     TransactionRow,
 )
-from stompy.rows import Rows
+from stompy.records import Rows
 
 VERSION = 1
 """Version of the schema: ``"v"`` in each envelope, ``admin-version`` in CONNECTED."""

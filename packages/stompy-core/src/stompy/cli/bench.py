@@ -12,7 +12,7 @@ from dataclasses import replace
 from stompy.cli.console import OK, Progress, UsageError, put, say
 from stompy.cli.load import STAMP, Load
 from stompy.cli.options import Commands, add_command, at_least, open_client, seconds, url_of
-from stompy.cli.plan import Flow, Kind, Outcome, Plan
+from stompy.cli.plan import Flow, LoadKind, LoadResult, Plan
 from stompy.protocol.frame import AckMode
 from stompy.session.failover import read_addresses
 from stompy.sync.client import STOMPClient
@@ -52,8 +52,8 @@ def add_to(commands: Commands) -> None:
         "scenario",
         metavar="SCENARIO",
         nargs="?",
-        choices=(*Kind, ALL),
-        default=Kind.QUEUE.value,
+        choices=(*LoadKind, ALL),
+        default=LoadKind.QUEUE.value,
         help="queue, topic, durable, request or all (default: queue)",
     )
     _add_load(bench)
@@ -159,7 +159,7 @@ def _bench(options: argparse.Namespace) -> int:
     return OK
 
 
-def _run(plan: Plan, options: argparse.Namespace) -> Outcome:
+def _run(plan: Plan, options: argparse.Namespace) -> LoadResult:
     def connect(**headers: str) -> STOMPClient:
         return open_client(options, **headers)
 
@@ -197,7 +197,7 @@ def is_loopback(host: str) -> bool:
 
 def _plans(options: argparse.Namespace) -> Iterator[Plan]:
     plan = Plan(
-        Kind.QUEUE,
+        LoadKind.QUEUE,
         messages=options.messages,
         seconds=options.seconds,
         producers=options.producers,
@@ -211,7 +211,7 @@ def _plans(options: argparse.Namespace) -> Iterator[Plan]:
         rate=float(options.rate),
     )
     if options.scenario != ALL:
-        yield replace(plan, kind=Kind(options.scenario))
+        yield replace(plan, kind=LoadKind(options.scenario))
         return
     some, few = max(1, plan.messages // 4), max(1, plan.messages // 20)
     yield replace(plan, sizes=(20,))
@@ -222,10 +222,10 @@ def _plans(options: argparse.Namespace) -> Iterator[Plan]:
     yield replace(plan, producers=5, consumers=5, destinations=5)
     yield replace(plan, producers=10, consumers=1)
     yield replace(plan, producers=1, consumers=10)
-    yield replace(plan, kind=Kind.TOPIC, consumers=5, messages=some)
-    yield replace(plan, kind=Kind.TOPIC, producers=5, consumers=5, destinations=5)
-    yield replace(plan, kind=Kind.DURABLE, persistent=True, window=256, messages=some)
-    yield replace(plan, kind=Kind.REQUEST, messages=few)
+    yield replace(plan, kind=LoadKind.TOPIC, consumers=5, messages=some)
+    yield replace(plan, kind=LoadKind.TOPIC, producers=5, consumers=5, destinations=5)
+    yield replace(plan, kind=LoadKind.DURABLE, persistent=True, window=256, messages=some)
+    yield replace(plan, kind=LoadKind.REQUEST, messages=few)
 
 
 # -- what is printed -----------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def title(plan: Plan) -> str:
     return ", ".join(parts)
 
 
-def _print(outcome: Outcome, server: str, address: str) -> None:
+def _print(outcome: LoadResult, server: str, address: str) -> None:
     put(f"{title(outcome.plan)}   ({server} at {address})")
     for name, flow in (("sent", outcome.sent), ("received", outcome.received)):
         put(
@@ -272,7 +272,7 @@ def _print(outcome: Outcome, server: str, address: str) -> None:
     put("")
 
 
-def as_json(outcome: Outcome) -> dict[str, object]:
+def as_json(outcome: LoadResult) -> dict[str, object]:
     """What a load came to, for machines; times in milliseconds."""
     plan, times = outcome.plan, outcome.times
     latency: dict[str, object] = {}

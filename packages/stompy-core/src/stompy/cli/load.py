@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, perf_counter_ns
 
 from stompy.cli.histogram import Histogram
-from stompy.cli.plan import Flow, Kind, Outcome, Plan, Tally
+from stompy.cli.plan import Flow, LoadKind, LoadResult, Plan, Tally
 from stompy.errors import STOMPConnectionError, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.dialects import Dialect, dialect_of
@@ -64,7 +64,7 @@ class Load:
 
     # -- the whole -------------------------------------------------------------------------------
 
-    def run(self, watch: Watch) -> Outcome:
+    def run(self, watch: Watch) -> LoadResult:
         """Run the load to its end.
 
         Args:
@@ -74,22 +74,22 @@ class Load:
             STOMPError: the broker cannot be reached, hung up or refused.
             STOMPTimeout: it did not answer.
         """
-        run = {Kind.DURABLE: self._run_durable, Kind.REQUEST: self._run_requests}
+        run = {LoadKind.DURABLE: self._run_durable, LoadKind.REQUEST: self._run_requests}
         return run.get(self._plan.kind, self._run_messages)(watch)
 
-    def _run_messages(self, watch: Watch) -> Outcome:
+    def _run_messages(self, watch: Watch) -> LoadResult:
         self._play(self._producers(self._produce), self._consumers(self._consume), watch)
         times = Histogram.merged(tally.times for tally in self._received)
         return self._outcome(self._began, times)
 
-    def _run_requests(self, watch: Watch) -> Outcome:
+    def _run_requests(self, watch: Watch) -> LoadResult:
         self._play(self._producers(self._ask), self._consumers(self._answer), watch)
         times = Histogram.merged(tally.times for tally in self._sent)
         # An answer comes back to who asked.
         flow = self._flow(self._sent, self._began)
-        return Outcome(self._plan, flow, flow, 0, times)
+        return LoadResult(self._plan, flow, flow, 0, times)
 
-    def _run_durable(self, watch: Watch) -> Outcome:
+    def _run_durable(self, watch: Watch) -> LoadResult:
         for number in range(self._plan.consumers):
             self._subscriber(number).disconnect()
         try:
@@ -101,12 +101,12 @@ class Load:
                 self._end_durably(number)
         # How long a message waited for who was away says nothing about the broker.
         received = self._outcome(self._began, Histogram())
-        return Outcome(self._plan, sent, received.received, received.missing, Histogram())
+        return LoadResult(self._plan, sent, received.received, received.missing, Histogram())
 
-    def _outcome(self, began: float, times: Histogram) -> Outcome:
+    def _outcome(self, began: float, times: Histogram) -> LoadResult:
         received = self._flow(self._received, began)
         missing = self._due - received.messages
-        return Outcome(self._plan, self._flow(self._sent, began), received, missing, times)
+        return LoadResult(self._plan, self._flow(self._sent, began), received, missing, times)
 
     @staticmethod
     def _flow(tallies: Sequence[Tally], began: float) -> Flow:
@@ -193,7 +193,7 @@ class Load:
 
     def _drain(self, consumers: list[threading.Thread], watch: Watch) -> None:
         """Give consumers the time to take what was sent, while they get on with it."""
-        if self._plan.kind is Kind.REQUEST:
+        if self._plan.kind is LoadKind.REQUEST:
             return
         last, progress_at = -1, perf_counter()
         end = progress_at + self._plan.seconds + _DRAIN_SECONDS
@@ -291,7 +291,7 @@ class Load:
 
     def _subscriber(self, number: int) -> STOMPClient:
         """A client that is subscribed to all that this consumer takes from."""
-        durable = self._plan.kind is Kind.DURABLE
+        durable = self._plan.kind is LoadKind.DURABLE
         owner = {"client_id": self._name(number)} if durable else {}
         client = self._connect(**owner)
         dialect = _dialect(client)

@@ -12,7 +12,7 @@ _ACK_EVERY = 20
 """In mode ``client`` so many messages are acknowledged at once."""
 
 
-class Kind(StrEnum):
+class LoadKind(StrEnum):
     """What a load is like."""
 
     QUEUE = "queue"
@@ -44,7 +44,7 @@ class Plan:
         rate: messages a second of each producer; 0 for as many as possible.
     """
 
-    kind: Kind
+    kind: LoadKind
     messages: int = 10_000
     seconds: float = 30.0
     producers: int = 1
@@ -60,7 +60,7 @@ class Plan:
     @property
     def is_topic(self) -> bool:
         """Whether each message goes to all consumers of its destination."""
-        return self.kind in (Kind.TOPIC, Kind.DURABLE)
+        return self.kind in (LoadKind.TOPIC, LoadKind.DURABLE)
 
     @property
     def ack_every(self) -> int:
@@ -127,7 +127,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LoadResult:
     """What came of a load.
 
     Attributes:

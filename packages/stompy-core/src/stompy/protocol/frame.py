@@ -211,7 +211,7 @@ class STOMPFrame:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from stompy.display import frame_html  # noqa: PLC0415 -- needed in notebooks only
+        from stompy.notebook import frame_html  # noqa: PLC0415 -- needed in notebooks only
 
         return frame_html(self.Command or "", self._shown_headers(), self.Body)
 

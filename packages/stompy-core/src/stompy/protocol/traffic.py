@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stompy.rows import Shown
+from stompy.records import Record
 
 
 @dataclass(slots=True)
-class Traffic(Shown):
+class Traffic(Record):
     """What a client has sent and received since `connect`, on all its connections."""
 
     frames_sent: int = 0

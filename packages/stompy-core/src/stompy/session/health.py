@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from stompy.errors import STOMPException
 from stompy.protocol.traffic import Traffic
-from stompy.rows import Shown
+from stompy.records import Record
 from stompy.session.state import ConnectionState
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriptionHealth(Shown):
+class SubscriptionHealth(Record):
     """How one subscription is."""
 
     id: str
@@ -33,7 +33,7 @@ class SubscriptionHealth(Shown):
 
 
 @dataclass(frozen=True, slots=True)
-class ClientHealth(Shown):
+class ClientHealth(Record):
     """How a client is."""
 
     state: ConnectionState

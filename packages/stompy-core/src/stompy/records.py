@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from stompy.display import DataclassLike
+    from stompy.notebook import DataclassLike
 
 T = TypeVar("T", bound="DataclassLike")
 
 
-class Shown:
+class Record:
     """A dataclass that a notebook shows as a list of its fields."""
 
     __slots__ = ()
 
     def _repr_html_(self: DataclassLike) -> str:
         """What a notebook shows."""
-        from stompy.display import record_html  # noqa: PLC0415 -- needed in notebooks only
+        from stompy.notebook import record_html  # noqa: PLC0415 -- needed in notebooks only
 
         return record_html(type(self).__name__, self)
 
@@ -29,6 +29,6 @@ class Rows(list[T]):
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from stompy.display import table_html  # noqa: PLC0415 -- needed in notebooks only
+        from stompy.notebook import table_html  # noqa: PLC0415 -- needed in notebooks only
 
         return table_html(self)

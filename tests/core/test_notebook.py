@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stompy import STOMPFrame
 from stompy.admin import Kind, Page, QueueRow, Table
-from stompy.display import MAX_BODY, MAX_ROWS, record_html, table_html, visible
+from stompy.notebook import MAX_BODY, MAX_ROWS, record_html, table_html, visible
 from stompy.protocol.traffic import Traffic
-from stompy.rows import Rows
+from stompy.records import Rows
 from stompy.session.health import ClientHealth, ConnectionState, SubscriptionHealth
 
 HOSTILE = '</td><script>alert(1)</script><img src=x onerror="alert(1)">\'&amp; $\\alpha$'
