@@ -7,13 +7,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-package stompy-core --no-annotate --custom-compile-command "make constraints"
+	--no-emit-index-url --no-emit-package stompy-core --no-emit-package stompy-monitor --no-annotate --custom-compile-command "make constraints"
 PACKAGES := packages/stompy-core packages/stompy-broker packages/stompy-monitor
+COMPILABLE := packages/stompy-core packages/stompy-broker
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build constraints version clean
+.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build compile pure constraints version clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +65,12 @@ build: $(DEV) ## wheels and sdists of the three packages, into dist/
 	rm -rf dist
 	for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir dist $$package || exit 1; done
 
+compile: $(DEV) ## compile the hot modules in place, for work; again after each change to one
+	for package in $(COMPILABLE); do $(BIN)/python $$package/hatch_build.py || exit 1; done
+
+pure: $(DEV) ## plain Python again: take away what `make compile` has made
+	for package in $(COMPILABLE); do $(BIN)/python $$package/hatch_build.py --remove || exit 1; done
+
 constraints: $(DEV) ## renew the pinned versions and their hashes; ARGS=--upgrade takes newer ones
 	@$(INSTALL) uv
 	printf '%s\n' hatchling editables | $(COMPILE) $(ARGS) -o constraints/run.txt - packages/*/pyproject.toml
@@ -74,6 +81,8 @@ version: $(BIN)/pip ## write the version in the file VERSION to every place that
 
 clean: ## remove all that make has made; data/ stays
 	rm -rf $(VENV) dist docs/_build docs/notebooks .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache htmlcov
+	rm -rf $(COMPILABLE:%=%/build)
+	find packages -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `make run` needs the packages only; the tools come with the first target that uses one.

@@ -15,6 +15,8 @@ from statistics import median
 import load
 from serving import broker, relay, serving
 
+from stompy_broker.build import compiled
+
 Scenario = Callable[[int, int, int], load.Result]
 
 SCENARIOS: dict[str, Scenario] = {
@@ -64,9 +66,12 @@ def main() -> None:
         "bytes for a waiting message of 100 bytes": round(per_message),
     }
     if options.json:
-        print(json.dumps({"rows": rows, **summary}))
+        print(json.dumps({"compiled": compiled(), "rows": rows, **summary}))
         return
-    print(f"{platform.python_implementation()} {platform.python_version()}, {options.n} messages, ")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}, "
+        f"compiled: {compiled()}, {options.n} messages, "
+    )
     print(f"medians of {options.rounds} runs; deliveries a second, and a second of CPU\n")
     print(f"{'scenario':30} {'broker/s':>10} {'/CPU s':>10} {'relay /CPU s':>13} {'ratio':>6}")
     for row in rows:

@@ -1,5 +1,18 @@
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # A test that is slow because the machine is busy has not failed; pytest's own time limit holds.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+
+def pytest_configure() -> None:
+    """Refuse to test modules that were compiled before their source changed."""
+    for compiled in Path(__file__).parents[1].glob("packages/*/src/*/**/*.so"):
+        source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
+        if source.exists() and source.stat().st_mtime > compiled.stat().st_mtime:
+            raise pytest.UsageError(
+                f"{source.name} has changed since it was compiled: `make compile`, or `make pure`"
+            )

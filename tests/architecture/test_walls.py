@@ -24,7 +24,7 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"errors", "notebook"},
+        {"errors", "notebook", "build"},
         {"records"},
         {"protocol"},
         {"session", "admin"},
@@ -36,7 +36,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "stompy_broker": [
-        {"config_errors", "posix", "config_section", "version", "log_throttle"},
+        {"build", "config_errors", "posix", "config_section", "version", "log_throttle"},
         {"timers", "message", "destinations"},
         {"events"},
         {"security", "store", "foreign_headers"},

@@ -22,6 +22,7 @@ from stompy.admin import (
     field_names,
 )
 from stompy_broker import RunningBroker
+from stompy_broker.build import compiled
 
 SNAPSHOTS = [kind for kind in Kind if kind not in (Kind.QUEUE, Kind.EVENT)]
 
@@ -121,6 +122,7 @@ def test_the_rows_say_what_is_so(broker: RunningBroker, admin: Observer, queue: 
         assert transaction.destinations[0]["sends"] == transaction.sends == 1
         (brokers,) = admin.page(admin.subscribe("broker")).rows
         assert brokers.connections == 2
+        assert brokers.compiled == compiled()
         assert brokers.messages_unacked >= 3
         assert brokers.store is not None
         assert brokers.store["kind"] == "memory"

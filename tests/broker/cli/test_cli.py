@@ -18,6 +18,8 @@ from tests.support.secure import authority, certificate
 from tests.support.wire import cheap_hash, until
 
 import stompy
+import stompy_broker
+from stompy_broker.build import compiled
 from stompy_broker.security.auth import matches
 from stompy_broker.security.users import write_users
 from stompy_broker.wire.tls import doubts_of
@@ -50,6 +52,11 @@ def run(*options: str, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False, input=text
     )
+
+
+def test_the_version_says_which_form_runs() -> None:
+    form = f"stompy-broker, version {stompy_broker.__version__} (compiled: {compiled()})\n"
+    assert run("--version").stdout == form
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

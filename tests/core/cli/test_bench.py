@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import sys
 import threading
 
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, obedient
 
+import stompy
+from stompy.build import compiled
 from stompy.cli import main
 from stompy.cli.bench import is_loopback, title
 from stompy.cli.plan import LoadKind, Plan
@@ -123,6 +126,18 @@ def test_for_people(broker, capsys):
     assert received.split()[:3] == ["received", "50", "messages"]
     assert "p99.9" in latency
     assert any("#" in line for line in histogram)
+    assert histogram[-1] == (
+        f"client: stompy {stompy.__version__}, Python {platform.python_version()}, "
+        f"compiled: {compiled()}"
+    )
+
+
+def test_machines_are_told_what_the_client_is(bench):
+    assert bench("queue", "--messages", "5")["client"] == {
+        "version": stompy.__version__,
+        "python": platform.python_version(),
+        "compiled": compiled(),
+    }
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_taken_away(broker, monkeypatch):

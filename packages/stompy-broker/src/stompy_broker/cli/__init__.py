@@ -20,6 +20,7 @@ import click
 
 from stompy.errors import ProtocolError
 from stompy_broker.broker import Broker, doubts, users_of
+from stompy_broker.build import compiled
 from stompy_broker.cli.users import user
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
 from stompy_broker.destinations.names import Destination, parse_destination
@@ -66,6 +67,12 @@ Exit status:
 """
 
 
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"stompy-broker, version {__version__} (compiled: {compiled()})")
+        context.exit()
+
+
 class _OptionsOrCommand(click.Group):
     """Runs the broker when no sub-command is named."""
 
@@ -89,7 +96,14 @@ class _OptionsOrCommand(click.Group):
     show_default=True,
     help="How much to say on standard error.",
 )
-@click.version_option(__version__, prog_name="stompy-broker")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and whether it is compiled, and exit.",
+)
 @click.pass_context
 def main(  # noqa: PLR0913, PLR0917 -- as many as there are options
     context: click.Context,

@@ -91,6 +91,8 @@ class BrokerRow(Record):
         name: host name of its machine.
         version: of stompy-broker.
         python: of the interpreter.
+        compiled: whether the modules on the path of every message run compiled: ``yes``, ``no``,
+            ``partly``.
         os: of its machine.
         pid: process id.
         started_at: when it started.
@@ -145,6 +147,7 @@ class BrokerRow(Record):
     name: str = ""
     version: str = ""
     python: str = ""
+    compiled: str = ""
     os: str = ""
     pid: int = 0
     started_at: int = 0

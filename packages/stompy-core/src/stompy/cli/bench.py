@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
+from stompy import __version__
+from stompy.build import compiled
 from stompy.cli.console import OK, Progress, UsageError, put, say
 from stompy.cli.load import STAMP, Load
 from stompy.cli.options import Commands, add_command, at_least, open_client, seconds, url_of
@@ -153,9 +156,16 @@ def _bench(options: argparse.Namespace) -> int:
                 _print(outcome, server, address)
     finally:
         sys.setswitchinterval(before)
+    about = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "compiled": compiled(),
+    }
     if options.json:
         results = [as_json(outcome) for outcome in outcomes]
-        put(json.dumps({"broker": server, "url": address, "results": results}))
+        put(json.dumps({"broker": server, "url": address, "client": about, "results": results}))
+    else:
+        put("client: stompy {version}, Python {python}, compiled: {compiled}".format(**about))
     return OK
 
 

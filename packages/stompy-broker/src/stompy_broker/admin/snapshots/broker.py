@@ -136,6 +136,7 @@ class BrokerSnapshots:
             name=self._process.name,
             version=__version__,
             python=self._process.python,
+            compiled=self._process.compiled,
             os=self._process.system,
             pid=self._process.pid,
             started_at=self._started_at,

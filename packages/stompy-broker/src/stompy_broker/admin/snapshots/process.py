@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from stompy_broker.build import compiled
 from stompy_broker.posix import resource
 
 _SLOW_SECONDS = 5.0
@@ -43,6 +44,7 @@ class Process:
     pid = os.getpid()
 
     def __init__(self, directory: Path | None) -> None:
+        self.compiled = compiled()
         self._directory = directory
         self._looked_at = time.monotonic()
         self._cpu = time.process_time()

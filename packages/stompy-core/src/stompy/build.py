@@ -1,0 +1,37 @@
+"""Which modules a compiled wheel has in compiled form, and whether they run in it.
+
+There is one source. The plain wheel is that source; a platform wheel has, beside it, the modules
+of `MODULES` compiled by mypyc, and Python takes those. Whoever builds reads the list from here.
+
+A module is in the list when it is on the path of every message, and when nothing that an
+application can see of it changes: signatures, `help`, pickling, subclassing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import find_spec
+from typing import Literal
+
+MODULES = (
+    "stompy.protocol.codec",
+    "stompy.protocol.header_cache",
+    "stompy.protocol.headers",
+    "stompy.protocol.limits",
+)
+
+Compiled = Literal["yes", "no", "partly"]
+
+
+def compiled(modules: Iterable[str] = MODULES) -> Compiled:
+    """Tell whether modules run compiled; by default, those of this package."""
+    forms = {_is_compiled(module) for module in modules}
+    if len(forms) > 1:
+        return "partly"
+    return "yes" if True in forms else "no"
+
+
+def _is_compiled(module: str) -> bool:
+    spec = find_spec(module)
+    return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
