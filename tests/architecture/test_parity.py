@@ -175,7 +175,6 @@ def test_connect_takes_the_same_parameters_as_the_method() -> None:
 # -- files ------------------------------------------------------------------------------------
 
 ONLY_ONE_HAS = {
-    "sync/worker.py",  # a thread whose end can be waited for again
     "sync/lifeline.py",
     "sync/supervisor.py",
     "sync/mail.py",

@@ -817,7 +817,7 @@ class STOMPClient(ClientInfo):
         return STOMPTransaction(self, txn_id)
 
     async def __aenter__(self) -> Self:
-        """The client itself."""
+        """Give the client itself."""
         return self
 
     async def __aexit__(
@@ -826,7 +826,7 @@ class STOMPClient(ClientInfo):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Disconnect."""
+        """Disconnect; its errors give way to the one that leaves the block."""
         try:
             await self.disconnect()
         except STOMPException:
@@ -837,7 +837,7 @@ class STOMPClient(ClientInfo):
 
     @property
     def _link(self) -> Link | None:
-        """The last connection."""
+        """The last connection, also after its end."""
         session = self._session
         return session.link if session is not None and session.has_link else None
 

@@ -132,7 +132,7 @@ class Message(Delivery):
         await self._settler._reply(self, as_body(body), headers, transaction)
 
     async def __aenter__(self) -> Self:
-        """The message itself."""
+        """Give the message itself."""
         return self
 
     async def __aexit__(

@@ -11,7 +11,7 @@ class Closing(Protocol):
     """An asynchronous context manager that gives itself."""
 
     async def __aenter__(self) -> object:
-        """Begin."""
+        """Begin what the block is for, and give what it works with."""
 
     async def __aexit__(
         self,
@@ -19,7 +19,7 @@ class Closing(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End."""
+        """End it, whatever left the block."""
 
 
 T = TypeVar("T", bound=Closing)
@@ -39,11 +39,11 @@ class Opening(Generic[T]):
         self._opened: T | None = None
 
     def __await__(self) -> Generator[object, None, T]:
-        """Open it."""
+        """Open it and give what was opened."""
         return self._coroutine.__await__()
 
     async def __aenter__(self) -> T:
-        """Open it."""
+        """Open it and give what was opened."""
         self._opened = await self._coroutine
         await self._opened.__aenter__()
         return self._opened
@@ -54,7 +54,7 @@ class Opening(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close what was opened, if it was."""
         if self._opened is not None:
             await self._opened.__aexit__(kind, error, traceback)
 

@@ -34,7 +34,7 @@ class Messages:
         self._client = client
 
     def __aiter__(self) -> Messages:
-        """Itself."""
+        """Give the iterator itself."""
         return self
 
     async def __anext__(self) -> STOMPFrame:

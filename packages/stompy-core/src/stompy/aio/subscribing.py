@@ -60,7 +60,7 @@ class SubscriptionId(str):
         iter(self)
 
     async def __aenter__(self) -> Self:
-        """The id itself."""
+        """Give the id itself."""
         return self
 
     async def __aexit__(

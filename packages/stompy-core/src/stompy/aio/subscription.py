@@ -329,7 +329,7 @@ class Subscription(Replier):
             self._session.unsubscribe(self.id, farewell)
 
     async def __aenter__(self) -> Self:
-        """The handle itself."""
+        """Give the handle itself."""
         return self
 
     async def __aexit__(
@@ -338,7 +338,7 @@ class Subscription(Replier):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Unsubscribe."""
+        """Unsubscribe, waiting for handlers that are at work."""
         await self.unsubscribe()
 
     def _end_reason(self) -> Exception:

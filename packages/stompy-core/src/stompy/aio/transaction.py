@@ -211,7 +211,7 @@ class STOMPTransaction:
             raise STOMPError(f"transaction {self.id!r} has ended with {self._outcome}")
 
     async def __aenter__(self) -> Self:
-        """The transaction itself."""
+        """Give the transaction itself."""
         return self
 
     async def __aexit__(
@@ -235,5 +235,5 @@ class STOMPTransaction:
                 self._client._abandon(self.id)
 
     def __repr__(self) -> str:
-        """Id and state."""
+        """Show the id, and how it ended if it did."""
         return f"<STOMPTransaction {self.id} {self._outcome or 'open'}>"

@@ -14,7 +14,7 @@ class Signal:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def wake(self) -> None:
-        """It happened."""
+        """Let everybody who waits look for themselves."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

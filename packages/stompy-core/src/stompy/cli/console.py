@@ -94,7 +94,7 @@ class Progress:
         print(line, end="", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
-        """The bar itself."""
+        """Give the bar itself."""
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -94,4 +94,4 @@ def _ms(time: float) -> str:
 
 
 def _nothing(_: str) -> None:
-    """Say nothing."""
+    """Say nothing about a round trip, when the answer is wanted as JSON."""

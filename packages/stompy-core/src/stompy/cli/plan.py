@@ -117,12 +117,12 @@ class Flow:
 
     @property
     def rate(self) -> float:
-        """Messages a second."""
+        """Messages a second, 0 if it took no time."""
         return self.messages / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def bandwidth(self) -> float:
-        """Bytes a second."""
+        """Bytes of bodies a second, 0 if it took no time."""
         return self.size / self.seconds if self.seconds > 0 else 0.0
 
 

@@ -44,7 +44,7 @@ class HeadersCopy(dict[str, str]):
     """
 
     def __call__(self) -> dict[str, str]:
-        """A plain copy."""
+        """Copy the headers into a dictionary of their own."""
         return dict(self)
 
 
@@ -181,7 +181,7 @@ class STOMPFrame:
         return self.Headers[name]
 
     def __setitem__(self, name: str, value: str) -> None:
-        """Set a header."""
+        """Set a header, which replaces one of that name."""
         self.Headers[name] = value
 
     def __contains__(self, name: object) -> bool:
@@ -189,7 +189,7 @@ class STOMPFrame:
         return name in self.Headers
 
     def __iter__(self) -> Iterator[str]:
-        """The header names."""
+        """Go through the names of the headers."""
         return iter(self.Headers)
 
     def __eq__(self, other: object) -> bool:

@@ -65,11 +65,11 @@ class HeartBeat:
         self._last_received = now
 
     def sent(self, now: float) -> None:
-        """We wrote something."""
+        """Note that something was written: the next beat is due an interval later."""
         self._last_sent = now
 
     def received(self, now: float) -> None:
-        """Something arrived."""
+        """Note that something was read: the peer is alive."""
         self._last_received = now
 
     def resume(self, now: float) -> None:

@@ -47,7 +47,7 @@ AddressLike = str | tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One broker address."""
+    """Where a broker is, and what is spoken there."""
 
     host: str
     """Name or IP address, an IPv6 one without its brackets."""

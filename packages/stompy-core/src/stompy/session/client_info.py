@@ -26,12 +26,12 @@ class AnyLink(Protocol):
 
     @property
     def protocol(self) -> ClientProtocol:
-        """What is spoken."""
+        """The protocol of the connection, with its version."""
         ...
 
     @property
     def connected(self) -> STOMPFrame:
-        """The CONNECTED frame."""
+        """The CONNECTED frame that opened it."""
         ...
 
     @property

@@ -123,12 +123,12 @@ def message_headers(
 def subscribe_headers(
     destination: str, sub_id: str, mode: AckMode, headers: Mapping[str, HeaderValue]
 ) -> dict[str, HeaderValue]:
-    """Of SUBSCRIBE."""
+    """Make the headers of SUBSCRIBE; more ones win over those that follow from the rest."""
     return {"destination": destination, "id": sub_id, "ack": mode.value, **headers}
 
 
 def unsubscribe_headers(sub_id: str, headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
-    """Of UNSUBSCRIBE."""
+    """Make the headers of UNSUBSCRIBE; more ones win."""
     return {"id": str(sub_id), **headers}
 
 

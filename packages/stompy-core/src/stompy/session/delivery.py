@@ -57,7 +57,7 @@ class Delivery(STOMPFrame):
 
     @property
     def id(self) -> str:
-        """The ``message-id`` header."""
+        """The ``message-id`` header, or nothing if it has none."""
         return self.Headers.get("message-id", "")
 
     @property

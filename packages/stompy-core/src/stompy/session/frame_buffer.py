@@ -52,7 +52,7 @@ class Overflow(Protocol):
         """Take all that is there now; more may be put meanwhile."""
 
     def clear(self) -> None:
-        """Throw away everything."""
+        """Throw away every frame that waits."""
 
 
 class FrameBuffer:

@@ -63,7 +63,7 @@ class Reconnect:
     failed and says whether to go on; what it raises is the end of trying."""
 
     def __post_init__(self) -> None:
-        """Check the bounds."""
+        """Refuse bounds that cannot be."""
         if not 0 <= self.delay <= self.max_delay:
             raise ValueError(
                 f"pauses grow from delay to max_delay, not from {self.delay} to {self.max_delay}"

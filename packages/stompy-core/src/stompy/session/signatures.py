@@ -31,7 +31,7 @@ class LooksLike(Generic[T]):
 
 
 class SendCall(Protocol[N_co, S_co, E_co]):
-    """``client.send``."""
+    """How ``client.send`` may be called."""
 
     @overload
     def __call__(
@@ -91,7 +91,7 @@ class SendCall(Protocol[N_co, S_co, E_co]):
 
 
 class MessageCall(Protocol[N_co, S_co, E_co]):
-    """``client.message``."""
+    """How ``client.message`` may be called."""
 
     @overload
     def __call__(
@@ -159,7 +159,7 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
 
 
 class UnsubscribeCall(Protocol[H_contra, N_co, E_co]):
-    """``client.unsubscribe``; the first parameter is the subscription in hand."""
+    """How ``client.unsubscribe`` may be called; the first parameter is the subscription in hand."""
 
     @overload
     def __call__(
@@ -183,7 +183,7 @@ class UnsubscribeCall(Protocol[H_contra, N_co, E_co]):
 
 
 class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
-    """``transaction.message``."""
+    """How ``transaction.message`` may be called."""
 
     @overload
     def __call__(
@@ -226,7 +226,7 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
 
 
 class TransactionSendCall(Protocol[N_co, S_co, E_co]):
-    """``transaction.send``."""
+    """How ``transaction.send`` may be called."""
 
     @overload
     def __call__(
@@ -261,7 +261,7 @@ class TransactionSendCall(Protocol[N_co, S_co, E_co]):
 
 
 class EndCall(Protocol[N_co, S_co, E_co]):
-    """``transaction.commit`` and ``transaction.abort``."""
+    """How ``transaction.commit`` and ``transaction.abort`` may be called."""
 
     @overload
     def __call__(self, receipt: Literal[False] | None = ...) -> N_co: ...

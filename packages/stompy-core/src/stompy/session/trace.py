@@ -65,7 +65,7 @@ class Trace:
         return headers, body
 
     def received(self, frames: Iterable[STOMPFrame]) -> None:
-        """Frames were read."""
+        """Log frames that were read."""
         if self._shown:
             for frame in frames:
                 logger.debug("<<< %s", _line(frame))

@@ -14,7 +14,7 @@ from stompy.session.delivery import Delivery
 
 @dataclass(slots=True)
 class OpenTransaction:
-    """One of them."""
+    """A transaction that has begun and not ended."""
 
     epoch: int
     settled: list[Delivery] = field(default_factory=list)

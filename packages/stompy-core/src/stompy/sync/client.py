@@ -804,7 +804,7 @@ class STOMPClient(ClientInfo):
         return STOMPTransaction(self, txn_id)
 
     def __enter__(self) -> Self:
-        """The client itself."""
+        """Give the client itself."""
         return self
 
     def __exit__(
@@ -813,7 +813,7 @@ class STOMPClient(ClientInfo):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Disconnect."""
+        """Disconnect; its errors give way to the one that leaves the block."""
         try:
             self.disconnect()
         except STOMPException:
@@ -824,7 +824,7 @@ class STOMPClient(ClientInfo):
 
     @property
     def _link(self) -> Link | None:
-        """The last connection."""
+        """The last connection, also after its end."""
         session = self._session
         last = None if session is None else session.last
         return None if last is None else last.link

@@ -132,7 +132,7 @@ class Message(Delivery):
         self._settler._reply(self, as_body(body), headers, transaction)
 
     def __enter__(self) -> Self:
-        """The message itself."""
+        """Give the message itself."""
         return self
 
     def __exit__(

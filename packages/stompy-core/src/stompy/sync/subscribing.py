@@ -50,7 +50,7 @@ class SubscriptionId(str):
         )
 
     def __enter__(self) -> Self:
-        """The id itself."""
+        """Give the id itself."""
         return self
 
     def __exit__(

@@ -42,7 +42,7 @@ from stompy.sync.inbox import Inbox
 from stompy.sync.lifeline import Epoch, Lifeline
 from stompy.sync.message import Message
 from stompy.sync.replying import Replier
-from stompy.sync.worker import Worker
+from stompy.transport.threads import WaitableThread
 
 logger = logging.getLogger("stompy")
 
@@ -69,7 +69,7 @@ class Subscription(Replier):
         self._lock = threading.Lock()
         self._ended = False
         self._reason: BaseException | None = None
-        self._workers: set[Worker] = set()
+        self._workers: set[WaitableThread] = set()
         self._at_work = 0
         self._leaves_for_good: bool | None = None  # what the last handler is to say to the broker
         self._received = 0
@@ -211,7 +211,7 @@ class Subscription(Replier):
             raise self._why_ended()
         interrupted = threading.Event()
         workers = [
-            Worker(
+            WaitableThread(
                 lambda: self._work(function, policy, interrupted),
                 f"stompy handler {number} of {self.id}",
             )
@@ -344,7 +344,7 @@ class Subscription(Replier):
         self._line.room.close_box(self.id)
 
     def __enter__(self) -> Self:
-        """The handle itself."""
+        """Give the handle itself."""
         return self
 
     def __exit__(
@@ -353,7 +353,7 @@ class Subscription(Replier):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Unsubscribe."""
+        """Unsubscribe, waiting for handlers that are at work."""
         try:
             self.unsubscribe()
         except STOMPException:
@@ -493,7 +493,7 @@ class Subscription(Replier):
     def _excuse(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
         here = threading.current_thread()
-        if isinstance(here, Worker):
+        if isinstance(here, WaitableThread):
             self._workers.discard(here)
 
     def _drain(self, deadline: float) -> None:

@@ -203,7 +203,7 @@ class STOMPTransaction:
             raise STOMPError(f"transaction {self.id!r} has ended with {self._outcome}")
 
     def __enter__(self) -> Self:
-        """The transaction itself."""
+        """Give the transaction itself."""
         return self
 
     def __exit__(
@@ -225,5 +225,5 @@ class STOMPTransaction:
             self.abort()
 
     def __repr__(self) -> str:
-        """Id and state."""
+        """Show the id, and how it ended if it did."""
         return f"<STOMPTransaction {self.id} {self._outcome or 'open'}>"

@@ -34,7 +34,7 @@ class Stream(Protocol):
         ...
 
     def fileno(self) -> int:
-        """For a selector."""
+        """The number of the socket, for a selector."""
         ...
 
     def settimeout(self, value: float | None, /) -> None:
@@ -54,7 +54,7 @@ class Stream(Protocol):
         ...
 
     def close(self) -> None:
-        """Close."""
+        """Close the socket without a word to the peer."""
         ...
 
 
@@ -87,7 +87,7 @@ class LayeredSocket:
         return bool(self._pending)
 
     def fileno(self) -> int:
-        """The socket's."""
+        """The number of the socket, for a selector."""
         return self._socket.fileno()
 
     def settimeout(self, value: float | None, /) -> None:

@@ -122,7 +122,7 @@ class Spill:
             yield self.take()
 
     def clear(self) -> None:
-        """Throw away everything."""
+        """Throw away everything that waits, and the room it takes on disk."""
         self._chunks.clear()
         self._segment = None
         self._count = self._size = 0

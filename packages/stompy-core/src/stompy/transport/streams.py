@@ -179,7 +179,7 @@ class LayeredProtocol(asyncio.Protocol):
             raise AttemptFailed(self._layers.next, TIMED_OUT) from None
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, without writing what is left."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -189,7 +189,7 @@ class LayeredProtocol(asyncio.Protocol):
         self._transport.write(self._layers.take())
 
     def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Hand on bytes that were read."""
         transport = self._transport
         if transport is None or self._failure is not None:
             return
@@ -261,7 +261,7 @@ class LayeredTransport(asyncio.Transport):
         self._layers = layers
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encode and write."""
+        """Encode what is to be written, and write it."""
         if self._transport.is_closing():
             return
         try:
@@ -278,7 +278,7 @@ class LayeredTransport(asyncio.Transport):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, without writing what is left."""
         self._transport.abort()
 
     def is_closing(self) -> bool:
@@ -290,7 +290,7 @@ class LayeredTransport(asyncio.Transport):
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Go on reading from the socket."""
         self._transport.resume_reading()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:

@@ -188,7 +188,7 @@ class TLSLayer:
         return self._outgoing.read()
 
     def take(self) -> bytes:
-        """Handshake, alerts, closing."""
+        """Take what the layer itself has to write: handshake, alerts, the closing."""
         return self._outgoing.read()
 
     def close(self) -> None:

@@ -134,7 +134,7 @@ class WebSocketLayer:
             protocol.send_binary(piece, last)
 
     def take(self) -> bytes:
-        """Handshake, pongs, closing."""
+        """Take what the layer itself has to write: handshake, pongs, the closing."""
         return b"".join(self._protocol.data_to_send())
 
     @property
