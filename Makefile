@@ -14,7 +14,7 @@ RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-all format format-check lint types check bench docs pictures notebooks build compile pure constraints version clean
+.PHONY: help install run demo test coverage test-all format format-check lint types check bench docs pictures notebooks build compile pure constraints version clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ demo: $(RUNTIME) ## broker, sample traffic and the monitor together
 
 test: $(DEV) ## the fast tests, in parallel
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+coverage: $(DEV) ## the fast tests, and whether they reach as much of the code as they did
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-all: $(DEV) ## every test, slow ones too
 	$(BIN)/python -m pytest -n auto $(ARGS)

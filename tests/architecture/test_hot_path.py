@@ -13,6 +13,9 @@ from collections.abc import Iterator
 import pytest
 from tests.support.sources import Class, ancestors, classes, modules
 
+import stompy.build
+import stompy_broker.build
+
 HOT = (
     "stompy.protocol.codec",
     "stompy.protocol.connection",
@@ -69,6 +72,11 @@ def instance_attributes(one: Class) -> set[str]:
         and isinstance(node.value, ast.Name)
         and node.value.id == method.args.args[0].arg
     }
+
+
+def test_what_is_compiled_is_hot() -> None:
+    compiled = (*stompy.build.MODULES, *stompy_broker.build.MODULES)
+    assert [one for one in compiled if not is_hot(one)] == []
 
 
 def test_every_entry_is_there() -> None:
