@@ -44,27 +44,19 @@ def order(queue: Queue, what: Order) -> Steps[int]:
     raise outcome
 
 
-class _Answers:
-    """The last figures of one queue, and who waits for the next ones."""
+class _Slot:
+    """Takes the answer of one queue, which may come later."""
 
-    __slots__ = ("answered", "asked", "figures", "waiting")
+    __slots__ = ("figures", "go_on")
 
     def __init__(self) -> None:
         self.figures: QueueFigures | None = None
-        self.asked = self.answered = 0
-        self.waiting: list[tuple[int, Callable[[], None]]] = []
+        self.go_on: Callable[[], None] | None = None
 
     def take(self, figures: QueueFigures) -> None:
         self.figures = figures
-        self.answered += 1
-        if self.waiting:
-            waiting, self.waiting = self.waiting, []
-            for number, go_on in waiting:
-                # Answers come in the order of the questions: this may be that of an earlier one.
-                if number <= self.answered:
-                    go_on()
-                else:
-                    self.waiting.append((number, go_on))
+        if self.go_on is not None:
+            self.go_on()
 
 
 class KnownFigures:
@@ -76,22 +68,34 @@ class KnownFigures:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Queue, _Answers] = {}
+        self._known: dict[Queue, QueueFigures] = {}
 
     def read(self, queues: Sequence[Queue]) -> Steps[list[QueueFigures]]:
         """Ask queues for their figures, all at once, and wait until all of them have answered."""
-        known, asked = self._known, []
-        for queue in queues:
-            answers = known.get(queue)
-            if answers is None:
-                answers = known[queue] = _Answers()
-            answers.asked += 1
-            queue.stats(answers.take, answers.figures)
-            asked.append(answers)
-        late = [answers for answers in asked if answers.answered < answers.asked]
+        known = self._known
+        told: list[QueueFigures] = []
+        late: list[tuple[int, _Slot]] = []
+        slot = _Slot()
+        for number, queue in enumerate(queues):
+            before = known.get(queue)
+            queue.stats(slot.take, before)
+            figures = slot.figures
+            if figures is None:
+                # The slot is this queue's own from now on; the others get another one.
+                late.append((number, slot))
+                slot = _Slot()
+                continue
+            slot.figures = None
+            told.append(figures)
+            if figures is not before:
+                known[queue] = figures
         if late:
-            yield partial(_when_all, late)
-        return [answers.figures for answers in asked if answers.figures is not None]
+            yield partial(_when_all, [slot for _, slot in late])
+        for number, slot in late:
+            assert slot.figures is not None
+            told.insert(number, slot.figures)
+            known[queues[number]] = slot.figures
+        return told
 
     def keep(self, queues: Sequence[Queue]) -> None:
         """Forget all other queues."""
@@ -104,7 +108,7 @@ class KnownFigures:
         self._known.clear()
 
 
-def _when_all(late: Sequence[_Answers], done: Callable[[], None]) -> None:
+def _when_all(late: Sequence[_Slot], done: Callable[[], None]) -> None:
     missing = len(late)
 
     def answered() -> None:
@@ -113,5 +117,5 @@ def _when_all(late: Sequence[_Answers], done: Callable[[], None]) -> None:
         if not missing:
             done()
 
-    for answers in late:
-        answers.waiting.append((answers.asked, answered))
+    for slot in late:
+        slot.go_on = answered

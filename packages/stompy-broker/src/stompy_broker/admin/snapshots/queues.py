@@ -3,7 +3,7 @@
 There may be thousands of queues, most of them as they were a second ago. So a row is made again
 only when the queue has given other figures, and is the same object otherwise, which spares
 everybody downstream to compare it. Whatever else a row is made of never changes, or is looked at
-each time (`QueueSnapshots._is_current`).
+each time (`QueueSnapshots._is_as_made`).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class CachedRow:
         "figures",
         "history",
         "made_at",
+        "moves",
         "policy",
         "queue",
         "row",
@@ -62,6 +63,7 @@ class CachedRow:
         self.made_at = 0.0
         self.came_at = figures.newest_at
         self.row = QueueRow()
+        self.moves = True  # until its rate is known to be nothing
         self.history: array[float] | None = None
 
 
@@ -75,7 +77,8 @@ class QueueSnapshots:
     def __init__(self, router: Router) -> None:
         self._router = router
         self._known = KnownFigures()
-        self._cached_rows: dict[str, CachedRow] = {}
+        self._queues: list[Queue] = []
+        self._cached_rows: dict[Queue, CachedRow] = {}
         self._rates: Rates[str] = Rates()
         self._recorded_at = -STEP_SECONDS
         self._recorded_until = 0
@@ -83,7 +86,9 @@ class QueueSnapshots:
 
     def rows(self, now: float) -> Steps[list[QueueRow]]:
         """Make rows of all queues, in the order in which they came to be."""
-        queues = list(self._router.queues.values())
+        queues: list[Queue] = list(self._router.queues.values())
+        # What else a row says of its queue can change only when queues come or go.
+        others_changed, self._queues = queues != self._queues, queues
         records = now - self._recorded_at >= STEP_SECONDS
         rows = []
         for at in range(0, len(queues), AT_ONCE):
@@ -91,8 +96,8 @@ class QueueSnapshots:
             figures = yield from self._known.read(some)
             cached_rows = self._cached_rows
             for queue, told in zip(some, figures, strict=True):
-                cached = cached_rows.get(queue.name)
-                if cached is None or not self._is_current(cached, told):
+                cached = cached_rows.get(queue)
+                if cached is None or cached.figures is not told or cached.moves or others_changed:
                     cached = self._look(queue, told, now)
                 rows.append(cached.row)
                 if records:
@@ -102,11 +107,10 @@ class QueueSnapshots:
         if records:
             self._recorded_at, self._recorded_until = now, self._router.wall()
         self._known.keep(queues)
-        if len(self._cached_rows) > len(self._router.queues):
-            self._cached_rows = {
-                n: m for n, m in self._cached_rows.items() if n in self._router.queues
-            }
-            self._rates.keep(set(self._cached_rows))
+        if len(self._cached_rows) > len(queues):
+            staying = set(queues)
+            self._cached_rows = {q: row for q, row in self._cached_rows.items() if q in staying}
+            self._rates.keep({queue.name for queue in queues})
         return rows
 
     def detail(
@@ -128,39 +132,35 @@ class QueueSnapshots:
     def clear(self) -> None:
         """Forget everything: nobody looks any more."""
         self._known.clear()
+        self._queues = []
         self._cached_rows.clear()
         self._rates.clear()
         self._recorded_at = -STEP_SECONDS
         self._epoch = None
 
-    def _is_current(self, cached: CachedRow, told: QueueFigures) -> bool:
-        """Whether a row that is made now would be the same."""
-        row = cached.row
-        return (
-            cached.figures is told
-            and row.rate is STILL
-            # The queue for its dead letters may have been made for another one.
-            and bool(row.dlq) == (cached.dead_letters in self._router.queues)
-        )
+    def _is_as_made(self, cached: CachedRow, told: QueueFigures) -> bool:
+        """Whether everything that a row was made of, but for its rate, is as it was then."""
+        # The queue for its dead letters may have been made for another one.
+        has_dead_letters = cached.dead_letters in self._router.queues
+        return cached.figures is told and bool(cached.row.dlq) == has_dead_letters
 
     def _look(self, queue: Queue, told: QueueFigures, now: float) -> CachedRow:
-        cached = self._cached_rows.get(queue.name)
-        if cached is None or cached.queue is not queue:
-            cached = self._cached_rows[queue.name] = CachedRow(queue, told, self._router)
+        cached = self._cached_rows.get(queue)
+        if cached is None:
+            cached = self._cached_rows[queue] = CachedRow(queue, told, self._router)
             self._renew(cached, now)
-        elif cached.figures is not told:
+        elif not self._is_as_made(cached, told):
             if cached.figures.published != told.published:
                 cached.came_at = self._router.wall()
             cached.figures = told
             self._renew(cached, now)
-        elif not self._is_current(cached, told) and (
-            now - cached.made_at >= WINDOW or cached.row.rate is STILL
-        ):
+        elif cached.moves and now - cached.made_at >= WINDOW:
             self._renew(cached, now)
         return cached
 
     def _renew(self, cached: CachedRow, now: float) -> None:
         cached.row, cached.made_at = self._row(cached, now), now
+        cached.moves = cached.row.rate is not STILL
 
     def _row(self, cached: CachedRow, now: float) -> QueueRow:
         queue, told, policy = cached.queue, cached.figures, cached.queue.policy
