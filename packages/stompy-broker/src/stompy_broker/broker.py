@@ -7,32 +7,31 @@ import contextlib
 import logging
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-from stompy.admin.rows import Event, Kind, Row
+from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
 from stompy.records import Rows
 from stompy.session.address import Scheme
 from stompy.transport.tls import TLSLayer
-from stompy_broker.admin.asking import KnownFigures, ask
+from stompy_broker.admin.queries import Queries
 from stompy_broker.admin.service import AdminService
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.streams import BrokerIdentity
-from stompy_broker.admin.tasks import Scheduler, Steps, Task
+from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.memory_limit import memory_mark
 from stompy_broker.message import Message
 from stompy_broker.routing.caps import Caps
-from stompy_broker.routing.interface import Browse, Browsed, QueueFigures
+from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.security.access import EVERYBODY, Access
@@ -59,8 +58,6 @@ from stompy_broker.wire.turns import Turns
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
-
-T = TypeVar("T")
 
 Guest = Connection | Opening
 """Somebody who is connected, whether it is known what is spoken or not yet."""
@@ -90,6 +87,7 @@ class Broker:
         port: where it listens, once started.
         urls: all that clients may connect to, once started.
         census: makes rows of everything there is, once started.
+        queries: answers what the program around it wants to know, once started.
     """
 
     def __init__(self, config: BrokerConfig | None = None) -> None:
@@ -139,40 +137,6 @@ class Broker:
             queue.stats(partial(_add_row, rows, queue.name))
         return rows
 
-    async def all_queues(self) -> Rows[QueueStats]:
-        """The counters of all queues, by name, wherever they are."""
-        queues = sorted(self._router, key=lambda queue: queue.name)
-        figures = await self._run(KnownFigures().read(queues))
-        return Rows(
-            QueueStats.of(queue.name, told) for queue, told in zip(queues, figures, strict=True)
-        )
-
-    async def queue_stats(self, name: str) -> QueueStats | None:
-        """The counters of one queue, wherever it is; None if there is none of that name.
-
-        Args:
-            name: without ``/queue/``.
-        """
-        queue = self._router.queues.get(name)
-        if queue is None:
-            return None
-        return QueueStats.of(name, await self._run(ask(queue.stats)))
-
-    async def snapshot(self, kind: Kind, name: str = "") -> Rows[Row]:
-        """All there is to know about the things of one kind, as the admin topics tell it.
-
-        Args:
-            kind: not `Kind.EVENT`.
-            name: of the queue, for `Kind.QUEUE`.
-        """
-        return Rows(await self._run(self.census.rows(kind, name, self.census.moment())))
-
-    def _run(self, steps: Steps[T]) -> asyncio.Future[T]:
-        """Take steps, and give what comes of them."""
-        result: asyncio.Future[T] = self._loop.create_future()
-        Task(self._scheduler, steps, partial(_settle, result), result.set_exception).step()
-        return result
-
     def holdings(self) -> list[Holdings]:
         """What each client has of us: subscriptions, unsettled deliveries, open transactions."""
         return [connection.holdings for connection in self._connections]
@@ -191,14 +155,7 @@ class Broker:
         Returns:
             MESSAGE frames; none if there is no such queue.
         """
-        found = self._router.queues.get(queue.removeprefix("/queue/"))
-        if found is None:
-            return []
-        browsed: asyncio.Future[Browsed] = self._loop.create_future()
-        found.browse(Browse(bodies=sys.maxsize), browsed.set_result)
-        messages = (await browsed).messages
-        # What has no body now was settled meanwhile.
-        return [one.frame(found.destination) for one in messages if one.body is not None]
+        return await self.queries.browse(queue.removeprefix("/queue/"))
 
     async def start(self) -> None:
         """Listen.
@@ -212,7 +169,6 @@ class Broker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
-        self._scheduler = Scheduler(loop.call_soon, time.thread_time)
         self._flusher = Flusher(loop)
         self._connections.most = room_for_connections(config.limits.connections)
         self._turns = Turns(loop.call_soon, time.perf_counter)
@@ -262,8 +218,10 @@ class Broker:
         access = Access(
             config.acl, config.security.default_access, partial(origins_of, self._router)
         )
-        self._admin = self._admin_service(logins, access)
+        scheduler = Scheduler(self._loop.call_soon, time.thread_time)
+        self._admin = self._admin_service(logins, access, scheduler)
         self.census = self._admin.snapshots
+        self.queries = Queries(self._router, self.census, scheduler)
         self._context = BrokerContext(
             self._session_settings(),
             self._router,
@@ -459,7 +417,7 @@ class Broker:
             ignored_headers=config.compat.ignore,
         )
 
-    def _admin_service(self, logins: Logins, access: Access) -> AdminService:
+    def _admin_service(self, logins: Logins, access: Access, scheduler: Scheduler) -> AdminService:
         directory = self.config.store.data
         return AdminService(
             BrokerIdentity(Process.name, _token()),
@@ -468,7 +426,7 @@ class Broker:
             access,
             self,
             Process(Path(directory) if directory else None),
-            self._scheduler,
+            scheduler,
         )
 
     def _authenticator(self) -> Authenticator:
@@ -609,11 +567,6 @@ def _outcome(future: asyncio.Future[bool | None]) -> bool | None:
         log.error("fault in a thread for logins", exc_info=error)
         return None
     return future.result()
-
-
-def _settle(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
-        future.set_result(result)
 
 
 def _add_row(rows: Rows[QueueStats], name: str, figures: QueueFigures) -> None:

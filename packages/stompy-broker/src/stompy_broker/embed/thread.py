@@ -15,16 +15,41 @@ import atexit
 import contextlib
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, overload
 
+from stompy.admin.rows import (
+    BrokerRow,
+    ConnectionRow,
+    DurableRow,
+    Kind,
+    QueueDetail,
+    QueueRow,
+    Row,
+    SubscriptionRow,
+    TopicRow,
+    TransactionRow,
+)
+from stompy.records import Rows
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, layered, load_config
 from stompy_broker.destinations.policy import Policy
-from stompy_broker.embed.inspect import Watched
+from stompy_broker.embed.inspect import (
+    ANSWER_SECONDS,
+    PAUSE,
+    TIMEOUT,
+    AwaitableWaits,
+    QueueView,
+    described,
+    in_vain,
+    joined,
+)
+from stompy_broker.routing.stats import QueueStats
+from stompy_broker.session.holdings import Holdings
 
 T = TypeVar("T")
 
@@ -117,7 +142,7 @@ def _stop_all() -> None:
             log.exception("a broker did not end well")
 
 
-class RunningBroker(Watched):
+class RunningBroker:
     """A broker that runs on another thread; its methods may be called from any.
 
     Use it with ``with``, or call `stop`. One that is forgotten is stopped by the garbage collector,
@@ -151,16 +176,162 @@ class RunningBroker(Watched):
 
     def reload(self) -> list[str]:
         """Have the broker read certificates and users again; give what went wrong."""
+        return self._ask(lambda broker: broker.reload())
 
-        async def work(broker: Broker) -> list[str]:
-            return broker.reload()
+    def _ask(self, question: Callable[[Broker], T]) -> T:
+        async def answer(broker: Broker) -> T:
+            return question(broker)
 
-        return self._submit(work).result(timeout=10)
+        return self._await(answer)
+
+    def _await(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> T:
+        return self._submit(work).result(ANSWER_SECONDS)
 
     def _submit(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> Future[T]:
         if not self._host.is_running:
             raise RuntimeError(f"the broker at {self.url} has stopped")
         return asyncio.run_coroutine_threadsafe(work(self._host.broker), self._host.loop)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def queues(self) -> Rows[QueueStats]:
+        """The counters of all queues, by name."""
+        return self._await(lambda broker: broker.queries.queues())
+
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return self._ask(lambda broker: broker.connections)
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.BROKER, "broker"], name: str = ...
+    ) -> Rows[BrokerRow]: ...
+
+    @overload
+    def snapshot(self, kind: Literal[Kind.QUEUES, "queues"], name: str = ...) -> Rows[QueueRow]: ...
+
+    @overload
+    def snapshot(self, kind: Literal[Kind.TOPICS, "topics"], name: str = ...) -> Rows[TopicRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.CONNECTIONS, "connections"], name: str = ...
+    ) -> Rows[ConnectionRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.SUBSCRIPTIONS, "subscriptions"], name: str = ...
+    ) -> Rows[SubscriptionRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.DURABLE, "durable"], name: str = ...
+    ) -> Rows[DurableRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.TRANSACTIONS, "transactions"], name: str = ...
+    ) -> Rows[TransactionRow]: ...
+
+    @overload
+    def snapshot(
+        self, kind: Literal[Kind.QUEUE, "queue"], name: str = ...
+    ) -> Rows[QueueDetail]: ...
+
+    @overload
+    def snapshot(self, kind: Kind, name: str = ...) -> Rows[Row]: ...
+
+    def snapshot(self, kind: Kind | str, name: str = "") -> Rows[Any]:
+        """All there is to know about the things of one kind, as the admin topics tell it.
+
+        Args:
+            kind: ``broker``, ``queues``, ``topics``, ``connections``, ``subscriptions``,
+                ``durable``, ``transactions``, or ``queue``.
+            name: of the queue, for ``queue``.
+
+        Raises:
+            ValueError: there is no such kind of snapshot.
+        """
+        wanted = Kind(kind)
+        if wanted is Kind.EVENT:
+            raise ValueError("events are no snapshot: subscribe to /topic/$SYS.event.>")
+        return self._await(lambda broker: broker.queries.snapshot(wanted, name))
+
+    def queue(self, name: str) -> QueueView:
+        """A queue, to look into. It need not exist yet.
+
+        Args:
+            name: its name, with or without ``/queue/``.
+
+        Raises:
+            ProtocolError: no queue can have such a name.
+            ValueError: it is no queue.
+        """
+        return QueueView(self, name)
+
+    def holdings(self) -> list[Holdings]:
+        """What each client holds: subscriptions, unsettled deliveries, open transactions."""
+        return self._ask(lambda broker: broker.holdings())
+
+    def describe(self) -> str:
+        """Queues and clients as a text of some lines, for people."""
+        return self._await(described)
+
+    def cut(self) -> None:
+        """Cut all connections off, as a network that breaks would. The broker goes on."""
+        self._ask(lambda broker: broker.abort())
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def join(self, *queues: str, timeout: float = TIMEOUT, count: int = 1) -> None:
+        """Wait until everything in some queues was consumed and settled.
+
+        A message that was sent without asking for a receipt may still be on its way when this
+        is called. So a queue counts as done only when at least ``count`` messages have come
+        into it, and when no client has sent something that the broker has not read.
+
+        Args:
+            queues: their names, with or without ``/queue/``.
+            timeout: seconds.
+            count: how many messages each of them must have had.
+
+        Raises:
+            BrokerTimeoutError: it did not happen in time.
+            ValueError: no queue was named.
+        """
+        __tracebackhide__ = True  # pytest shows the caller's line instead
+        waiting = self._submit(joined(queues, timeout, count))
+        error = waiting.result(timeout + ANSWER_SECONDS)
+        if error is not None:
+            raise error
+
+    def wait_for(
+        self, condition: Callable[[], T], timeout: float = TIMEOUT, *, what: str = ""
+    ) -> T:
+        """Wait until a condition holds, and give what it returned.
+
+        Args:
+            condition: called again and again, on this thread, until it returns something true.
+            timeout: seconds.
+            what: words for what is waited for, for the error; default: the condition's name.
+
+        Raises:
+            BrokerTimeoutError: it did not happen in time.
+        """
+        __tracebackhide__ = True
+        deadline = time.monotonic() + timeout
+        while not (result := condition()):
+            if time.monotonic() >= deadline:
+                raise in_vain(condition, timeout, what, self.describe())
+            time.sleep(PAUSE)
+        return result
+
+    @property
+    def aio(self) -> AwaitableWaits:
+        """The same waits for coroutines, which must not block their event loop."""
+        return AwaitableWaits(self)
+
+    # -- its life ------------------------------------------------------------------------------
 
     def __enter__(self) -> RunningBroker:
         """The broker itself."""

@@ -1,0 +1,95 @@
+"""Questions to a broker from its own program, as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from typing import TypeVar
+
+from stompy.admin.rows import Kind, Row
+from stompy.protocol.frame import STOMPFrame
+from stompy.records import Rows
+from stompy_broker.admin.asking import KnownFigures, ask
+from stompy_broker.admin.snapshots.snapshots import Snapshots
+from stompy_broker.admin.tasks import Scheduler, Steps, Task
+from stompy_broker.routing.interface import Browse, Browsed
+from stompy_broker.routing.router import Router
+from stompy_broker.routing.stats import QueueStats
+
+T = TypeVar("T")
+
+
+class Queries:
+    """Asks the parts of a broker, in its event loop, and waits for their answers.
+
+    Args:
+        router: where the queues are.
+        snapshots: makes the rows of everything.
+        scheduler: for the steps of an answer.
+    """
+
+    def __init__(self, router: Router, snapshots: Snapshots, scheduler: Scheduler) -> None:
+        self._router = router
+        self._snapshots = snapshots
+        self._scheduler = scheduler
+
+    async def queues(self) -> Rows[QueueStats]:
+        """Give the counters of all queues, by name."""
+        queues = sorted(self._router, key=lambda queue: queue.name)
+        figures = await self._done(KnownFigures().read(queues))
+        return Rows(
+            QueueStats.of(queue.name, told) for queue, told in zip(queues, figures, strict=True)
+        )
+
+    async def queue(self, name: str) -> QueueStats | None:
+        """Give the counters of one queue; None if there is none of that name.
+
+        Args:
+            name: without ``/queue/``.
+        """
+        queue = self._router.queues.get(name)
+        if queue is None:
+            return None
+        return QueueStats.of(name, await self._done(ask(queue.stats)))
+
+    async def browse(self, name: str) -> list[STOMPFrame]:
+        """Give the messages that wait in a queue, as consumers would get them, next one first.
+
+        Args:
+            name: without ``/queue/``.
+
+        Returns:
+            MESSAGE frames; none if there is no such queue.
+        """
+        queue = self._router.queues.get(name)
+        if queue is None:
+            return []
+        look = Browse(bodies=sys.maxsize)
+        browsed: Browsed = await self._done(ask(partial(queue.browse, look)))
+        # What has no body now was settled meanwhile.
+        return [one.frame(queue.destination) for one in browsed.messages if one.body is not None]
+
+    async def snapshot(self, kind: Kind, name: str = "") -> Rows[Row]:
+        """Give all there is to know about the things of one kind, as the admin topics tell it.
+
+        Args:
+            kind: not `Kind.EVENT`.
+            name: of the queue, for `Kind.QUEUE`.
+        """
+        return Rows(await self._done(self._snapshots.rows(kind, name, self._snapshots.moment())))
+
+    def _done(self, steps: Steps[T]) -> asyncio.Future[T]:
+        """Take steps, and give what comes of them."""
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def finish(found: T) -> None:
+            if not result.done():  # who asked may have stopped waiting
+                result.set_result(found)
+
+        def fail(error: Exception) -> None:
+            if not result.done():
+                result.set_exception(error)
+
+        Task(self._scheduler, steps, finish, fail).step()
+        return result
