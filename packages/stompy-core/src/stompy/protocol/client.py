@@ -89,6 +89,7 @@ class ClientProtocol(ConnectionProtocol):
         Raises:
             ValueError: a header holds a line break, which CONNECT cannot carry.
         """
+        # What all servers know, whatever they speak (rules N2 and N3).
         offered = ",".join(sorted(version.value for version in self._versions))
         all_headers = {
             "accept-version": offered,
@@ -136,6 +137,7 @@ class ClientProtocol(ConnectionProtocol):
             headers, body = self._trace.sending(command, headers, body)
         version = self.version or V1_2
         if version is not V1_2 and command not in UNESCAPED_COMMANDS:
+            # Without escapes it would be another header, or another frame (rules E1 and E2).
             for name, value in headers.items():
                 if not is_writable(name, value, version):
                     raise ValueError(f"STOMP {version} cannot carry the header {name!r}: {value!r}")
@@ -176,6 +178,7 @@ class ClientProtocol(ConnectionProtocol):
                 ErrorCode.UNEXPECTED_FRAME,
                 f"the server answered CONNECT with {(frame.Command or '')[:32]!r}",
             )
+        # A server of 1.0 does not say it (rule N7).
         chosen = frame.get("version", "1.0")
         version = next((v for v in self._versions if v == chosen), None)
         if version is None:
@@ -190,6 +193,7 @@ class ClientProtocol(ConnectionProtocol):
         self.heart_beat = HeartBeat(send, receive, now, self._grace)
         if self._takes_limits:
             self.limits = Limits.read(frame.Headers).with_room()
+        # In 1.0, blanks around a header mean nothing: not each head is read as it stands.
         memory = None if version is Version.V1_0 else MessageHeads()
         # What one message says in its headers is to cost nobody the connection.
         self.parser.proceed(version, self.limits, memory=memory, tolerant=True)

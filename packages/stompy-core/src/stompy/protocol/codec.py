@@ -300,6 +300,7 @@ class FrameParser:
                         remember(head)
             length = head.length
             if length >= 0:
+                # So many octets, NULs among them, and a NUL behind (rule F4).
                 end = start + length
                 if end >= size:
                     self._keep_partial_body(head, data, start, length + 1)
@@ -307,6 +308,7 @@ class FrameParser:
                 if data[end] != 0:
                     raise _missing_nul(head)
             else:
+                # The first NUL ends the body (rule F5).
                 end = find(b"\0", start)
                 if end < 0:
                     self._keep_partial_body(head, data, start, 0)
@@ -318,6 +320,7 @@ class FrameParser:
                 end = self._without_body(head, start)
             append((head, data[start:end]))
             if self._rules.version is None:
+                # What follows is read by the version that this frame settles (rule N12).
                 self._halted = True
                 self._unread = data[position:]
                 return
@@ -376,11 +379,12 @@ class FrameParser:
                     name, colon, value = line.partition(":")
                     if not colon or not name:
                         raise _malformed_line(line)
-                    if name not in headers:
+                    if name not in headers:  # of a repeated one the first counts (rule F8)
                         headers[name] = value
                 if len(lines) > self._limits.header_count:
                     raise _too_large("number of headers", len(lines), self._limits.header_count)
             if _NUL in block:
+                # The NUL of a frame whose empty line was forgotten (rule F1).
                 raise ProtocolError(
                     ErrorCode.MALFORMED_FRAME,
                     f"NUL before the blank line that ends the headers of {command[:32]!r}",
@@ -427,12 +431,12 @@ class FrameParser:
         command = lines[0]
         if len(command) > limits.command:
             raise _too_large("command", len(command), limits.command)
-        verbatim = command in UNESCAPED_COMMANDS
+        verbatim = command in UNESCAPED_COMMANDS  # CONNECT and its answer (rule E5)
         for line in lines[1:]:
             if len(line.encode("utf-8", "surrogateescape")) > limits.header_line:
                 raise _too_large("header line", len(line), limits.header_line)
             name, colon, value = line.partition(":")
-            if rules.trims:
+            if rules.trims:  # only 1.0 pads (rule F9)
                 name, value = name.strip(), value.strip()
             if not colon or not name or (rules.crlf and "\r" in line):
                 raise _malformed_line(line)
@@ -442,6 +446,7 @@ class FrameParser:
         return command
 
     def _content_length(self, text: str) -> int:
+        # Before a number is made of it, which for a long one takes long (rule F4).
         if not (text.isdecimal() and text.isascii()) or len(text) > _LONGEST_LENGTH:
             raise ProtocolError(
                 ErrorCode.BAD_CONTENT_LENGTH,

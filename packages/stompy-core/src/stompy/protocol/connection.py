@@ -47,14 +47,14 @@ class ConnectionProtocol:
         heart_beat = self.heart_beat
         if heart_beat is None or self._state is not State.OPEN:
             return b""
-        if heart_beat.peer_is_dead(now):
+        if heart_beat.peer_is_dead(now):  # after a margin (rule H5)
             self.failure = ProtocolError(
                 ErrorCode.HEARTBEAT_TIMEOUT,
                 f"nothing received for {heart_beat.silence(now):.1f} s; "
                 f"a heart-beat every {heart_beat.receive:g} s was agreed",
             )
             return b""
-        if heart_beat.beat_is_due(now):
+        if heart_beat.beat_is_due(now):  # nothing else was said for an interval (rule H3)
             heart_beat.sent(now)
             return BEAT
         return b""

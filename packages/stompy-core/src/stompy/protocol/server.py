@@ -121,6 +121,7 @@ class ServerProtocol(ConnectionProtocol):
         try:
             version = choose_version(headers.get("accept-version"), self._best)
             if version is None:
+                # The ERROR lists what there is (rule N6).
                 raise ProtocolError(
                     ErrorCode.UNSUPPORTED_VERSION,
                     f"supported versions are {supported_versions(self._best)}, "
@@ -133,7 +134,7 @@ class ServerProtocol(ConnectionProtocol):
             return
         self.version = version
         if version is Version.V1_0:
-            # 1.0's own examples pad values with blanks.
+            # 1.0's own examples pad values with blanks (rule F9).
             head.headers = {name.strip(): value.strip() for name, value in headers.items()}
 
     def accept(self, headers: Mapping[str, str], now: float) -> bytes:
@@ -149,6 +150,7 @@ class ServerProtocol(ConnectionProtocol):
         """
         assert self.version is not None
         self._move(State.OPEN)
+        # 1.0 has no heart-beats (rule H6).
         offer = self._offer if self.version is not Version.V1_0 else _NO_HEART_BEAT
         send, receive = negotiate(offer, self._client_beat)
         self.heart_beat = HeartBeat(send, receive, now, self._grace)
@@ -175,7 +177,7 @@ class ServerProtocol(ConnectionProtocol):
         """The bytes of an ERROR; nothing is read after it (1.2, *ERROR*: then close)."""
         self._move(State.CLOSING)
         if self.version is None:
-            # No version yet, so nothing may need an escape.
+            # No version yet, so nothing may need an escape (rule E8).
             headers = {
                 name: " ".join(value.replace("\\", "/").replace(":", " ").split())
                 for name, value in headers.items()
@@ -221,7 +223,7 @@ class ServerProtocol(ConnectionProtocol):
         raise ProtocolError(ErrorCode.MISSING_HEADER, f"{command} needs a {missing!r} header")
 
     def _wrong_command(self, command: str) -> ProtocolError:
-        if command in ("CONNECT", "STOMP"):
+        if command in ("CONNECT", "STOMP"):  # there is one (rule N12)
             return ProtocolError(ErrorCode.UNEXPECTED_FRAME, "this connection is connected already")
         if command in _SERVER_COMMANDS:
             return ProtocolError(
