@@ -46,6 +46,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"session"},
         {"admin"},
         {"wire"},
+        {"config_checks"},
         {"broker"},
         {"embed"},
         {"stompy_broker"},

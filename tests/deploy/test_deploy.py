@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 import stompy_broker.cli
+from stompy_broker.cli.console import EXIT_USAGE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "packages/stompy-broker/deploy"
@@ -85,7 +86,7 @@ def test_the_options_in_use_exist(name):
 def test_a_wrong_configuration_is_not_tried_again():
     prevented = re.search(r"^RestartPreventExitStatus=(\d+)$", UNIT.read_text(), re.MULTILINE)
     assert prevented is not None
-    assert int(prevented[1]) == stompy_broker.cli.EXIT_USAGE
+    assert int(prevented[1]) == EXIT_USAGE
 
 
 @needs_systemd

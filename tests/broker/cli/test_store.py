@@ -1,4 +1,4 @@
-"""The commands ``stompy-broker store`` and ``stompy-broker check --explain``."""
+"""The command ``stompy-broker store``, as a process of its own."""
 
 from __future__ import annotations
 
@@ -130,36 +130,3 @@ def test_help_tells_the_exit_codes(command: list[str]) -> None:
     result = run("store", *command, "--help")
     assert result.returncode == 0
     assert "Exit status" in result.stdout
-
-
-@pytest.fixture
-def configuration(tmp_path: Path) -> Path:
-    file = tmp_path / "broker.toml"
-    file.write_text(
-        '[[policy]]\nmatch = "/queue/a"\n[[policy]]\nmatch = "/queue/a.>"\nmax_length = 7\n'
-    )
-    return file
-
-
-@pytest.mark.parametrize(
-    ("destination", "first", "length"),
-    [
-        ("/queue/a.b", '/queue/a.b: policy.1, match = "/queue/a.>"', 7),
-        ("a", '/queue/a: policy.0, match = "/queue/a"', 0),
-        ("/topic/a.b", "/topic/a.b: defaults", 0),
-    ],
-)
-def test_explain(configuration: Path, destination: str, first: str, length: int) -> None:
-    result = run("check", configuration, "--explain", destination)
-    assert result.returncode == 0
-    line, *settings = result.stdout.splitlines()
-    assert line == first
-    assert f"max_length = {length}" in settings
-    assert len(settings) == len(stompy_broker.Policy.model_fields) - 1
-
-
-def test_explain_what_is_no_destination(configuration: Path) -> None:
-    result = run("check", configuration, "--explain", "/nowhere/x")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "/nowhere/x" in result.stderr
-    assert "Traceback" not in result.stderr

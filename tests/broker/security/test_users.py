@@ -12,7 +12,7 @@ import stompy_broker
 from stompy_broker.security.users import (
     UsersFileError,
     check_login,
-    exposed,
+    exposure_warnings,
     read_users,
     write_users,
 )
@@ -52,10 +52,10 @@ def test_a_file_that_everybody_may_read_is_worth_a_word(tmp_path: Path) -> None:
     file.touch()
     for mode, words in ((0o600, 0), (0o640, 0), (0o644, 1), (0o666, 1)):
         file.chmod(mode)
-        found = exposed("tls.key", str(file))
+        found = exposure_warnings("tls.key", str(file))
         assert len(found) == words
         assert all(f"mode {mode:04o}" in line and "tls.key" in line for line in found)
-    assert exposed("tls.key", str(tmp_path / "none")) == []
+    assert exposure_warnings("tls.key", str(tmp_path / "none")) == []
 
 
 @pytest.mark.parametrize(

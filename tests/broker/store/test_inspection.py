@@ -10,7 +10,7 @@ import pytest
 from tests.support.house import WALL, make_head
 from tests.support.storage import Shelf
 
-from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.message import Message, MessageHead, earlier_deliveries, stamp
 from stompy_broker.store.base import StoredSubscription, StoreError
 from stompy_broker.store.directory import FILE
 from stompy_broker.store.inspection import QueueCount, inspected
@@ -24,7 +24,8 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
     shelf = Shelf(tmp_path / "data")
     shelf.store.append("/queue/a", Message(1, make_head(priority="7"), b"one\0\xff", stamp(WALL)))
     moved = MessageHead.from_headers({"destination": "/queue/DLQ.a"}, message_id=b"older")
-    shelf.store.append("/queue/b", Message(2, moved, b"two", stamp(WALL + 5), 3))
+    older = Message(2, moved, b"two", stamp(WALL + 5), earlier_deliveries(3, 0))
+    shelf.store.append("/queue/b", older)
     shelf.store.append("/queue/a", Message(3, make_head(name="größe:\n"), b"", stamp(WALL + 9)))
     shelf.store.keep_subscription(StoredSubscription("ann.news", "news.>", "{}"))
     shelf.sync()

@@ -12,7 +12,7 @@ import pytest
 from tests.support.looping import run, soon
 
 from stompy_broker.wire import acceptor as module
-from stompy_broker.wire.acceptor import Acceptor, bind, room_for_connections
+from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind
 
 
 class Crowded(socket.socket):
@@ -121,11 +121,11 @@ def test_the_limit_of_open_files_is_raised_or_told(
     limits = [256, 1024]
     monkeypatch.setattr(resource, "getrlimit", lambda which: tuple(limits))
     monkeypatch.setattr(resource, "setrlimit", lambda which, new: limits.__setitem__(0, new[0]))
-    assert room_for_connections(100) == 100
+    assert allowed_connections(100) == 100
     assert limits == [256, 1024], "there is room already"
-    assert room_for_connections(500) == 500
+    assert allowed_connections(500) == 500
     assert limits == [564, 1024]
     assert not caplog.records
-    assert room_for_connections(10_000) == 960
+    assert allowed_connections(10_000) == 960
     assert "limits.connections is 10000" in caplog.text
     assert "1024 open files" in caplog.text

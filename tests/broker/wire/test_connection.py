@@ -28,7 +28,7 @@ from stompy_broker.session.subscription import Subscription
 from stompy_broker.timers import Timer
 from stompy_broker.wire import connection
 from stompy_broker.wire.connection import Connection
-from stompy_broker.wire.listener import Opening
+from stompy_broker.wire.handshake import Handshake
 from stompy_broker.wire.websocket import WebSocketServer
 
 MIB = 1024 * 1024
@@ -47,7 +47,7 @@ BUSY = (
 
 KINDS = (
     Connection,
-    Opening,
+    Handshake,
     Session,
     OutputBuffer,
     ServerProtocol,
@@ -206,7 +206,7 @@ def test_a_closed_connection_is_free_at_once(
 
 def in_use(broker: RunningBroker) -> int:
     """Bytes of unfinished input that the broker knows of."""
-    return broker._ask(lambda inner: inner._intake.held)
+    return broker._ask(lambda inner: inner._input_memory.held)
 
 
 def fill(sock: socket.socket, data: bytes, most: int) -> int:

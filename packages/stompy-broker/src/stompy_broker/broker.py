@@ -8,8 +8,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +26,7 @@ from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.streams import BrokerIdentity
 from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.config import BrokerConfig, ConfigError
+from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.memory_limit import memory_mark
 from stompy_broker.message import Message
@@ -34,10 +34,9 @@ from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
-from stompy_broker.security.access import EVERYBODY, Access
+from stompy_broker.security.access import Access
 from stompy_broker.security.auth import ANONYMOUS, Anyone, Authenticator, Memory, Users
 from stompy_broker.security.login import Logins
-from stompy_broker.security.users import UsersFileError, exposed, read_users
 from stompy_broker.session.context import BrokerContext, SessionSettings
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.subscribe import origins_of
@@ -47,20 +46,21 @@ from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import Listeners, SQLiteStore
 from stompy_broker.timers import Clock, WallClock
 from stompy_broker.version import __version__
-from stompy_broker.wire.acceptor import Acceptor, room_for_connections
-from stompy_broker.wire.connection import Connection, Flusher
-from stompy_broker.wire.intake import Intake
+from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind
+from stompy_broker.wire.connection import Connection, ConnectionContext, Flusher, Origin
+from stompy_broker.wire.connection_limits import ConnectionLimits
+from stompy_broker.wire.endpoints import endpoints_of
+from stompy_broker.wire.fair_scheduler import FairScheduler
+from stompy_broker.wire.handshake import Handshake, HandshakeContext
+from stompy_broker.wire.input_memory import InputMemory
 from stompy_broker.wire.layered import LayeredConnection
-from stompy_broker.wire.listener import House, Opening, endpoints_of, listen
-from stompy_broker.wire.places import Places
-from stompy_broker.wire.tls import Certificates, doubts_of, facts_of
-from stompy_broker.wire.turns import Turns
+from stompy_broker.wire.tls import Certificates
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
 
-Guest = Connection | Opening
-"""Somebody who is connected, whether it is known what is spoken or not yet."""
+AnyConnection = Connection | Handshake
+"""A connection, whether it is known what is spoken or not yet."""
 
 _MOST_CHECKS = 4
 """Passcodes that are checked at once; each takes 19 MiB."""
@@ -101,7 +101,7 @@ class Broker:
         self.port = self.config.listen.port
         self.urls: tuple[str, ...] = ()
         limits = self.config.limits
-        self._connections: Places[Guest] = Places(
+        self._connections: ConnectionLimits[AnyConnection] = ConnectionLimits(
             limits.connections, limits.connections_per_address
         )
         self._servers: list[Acceptor] = []
@@ -170,8 +170,7 @@ class Broker:
         self._loop = loop
         self._clock = Clock(loop.time, self._wake)
         self._flusher = Flusher(loop)
-        self._connections.most = room_for_connections(config.limits.connections)
-        self._turns = Turns(loop.call_soon, time.perf_counter)
+        self._connections.most = allowed_connections(config.limits.connections)
         mark = memory_mark(config.limits)
         self._store = self._open_store()
         self._router = Router(
@@ -185,7 +184,7 @@ class Broker:
         )
         limits = config.limits
         self._router.caps = Caps(limits.queues, limits.durables, limits.name, config.frame_limits())
-        self._intake = Intake(self._router.pressure, mark, self._clock)
+        self._input_memory = InputMemory(self._router.pressure, mark, self._clock)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
         try:
@@ -232,15 +231,27 @@ class Broker:
             service=self._admin,
             new_token=_token,
         )
-        self._house = House(
+        self._connection_context = ConnectionContext(
+            sessions=self._context,
+            flusher=self._flusher,
             clock=self._clock,
-            intake=self._intake,
+            scheduler=FairScheduler(self._loop.call_soon, time.perf_counter),
+            input_memory=self._input_memory,
+            output_mark=config.limits.output,
+            linger=config.times.linger,
+            ping=config.websocket.ping,
+            closed=self._gone,
+        )
+        self._handshake_context = HandshakeContext(
+            clock=self._clock,
+            input_memory=self._input_memory,
             login_timeout=config.times.login,
             linger=config.times.linger,
             certificates=self._certificates,
             allowed_origins=config.websocket.allowed_origins,
             login_from=config.tls.login_from,
-            admit=self._admit,
+            urls=lambda: self.urls,
+            admit=self._connections.admit,
             gone=self._gone,
             begin=self._begin,
         )
@@ -248,7 +259,11 @@ class Broker:
     async def _listen(self) -> None:
         urls = []
         for number, endpoint in enumerate(endpoints_of(self.config)):
-            server = await listen(self._house, endpoint, self.config.listen.backlog)
+            server = Acceptor(
+                await bind(endpoint.host, endpoint.port),
+                self.config.listen.backlog,
+                partial(Handshake, self._handshake_context, endpoint),
+            )
             self._servers.append(server)
             port = server.port
             if number == 0:
@@ -299,12 +314,12 @@ class Broker:
             return
         self._close_servers()
         self._logins.close(_GOODBYE)
-        self._tell_all(lambda guest: guest.stop_deliveries())
+        self._tell_all(lambda one: one.stop_deliveries())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.times.shutdown):
                 await self._all_settled()
                 await self._all_safe()
-        self._tell_all(lambda guest: guest.refuse(_GOODBYE))
+        self._tell_all(lambda one: one.refuse(_GOODBYE))
         if not await self._all_left(self.config.times.linger + _PATIENCE):
             # Every connection cuts itself off after its linger time; should one fail to, it is cut.
             self.abort()
@@ -315,14 +330,14 @@ class Broker:
             self._timer.cancel()
         log.info("stopped")
 
-    def _tell_all(self, what: Callable[[Guest], None]) -> None:
+    def _tell_all(self, what: Callable[[AnyConnection], None]) -> None:
         """Each of them, whatever goes wrong with another."""
-        for guest in self._connections:
+        for one in self._connections:
             try:
-                what(guest)
+                what(one)
             except Exception:
-                log.exception("%s: fault while the broker stops", guest.address)
-                guest.abort()
+                log.exception("%s: fault while the broker stops", one.address)
+                one.abort()
 
     async def _all_left(self, seconds: float) -> bool:
         """Wait until nobody is connected; say whether that came in time."""
@@ -432,7 +447,7 @@ class Broker:
     def _authenticator(self) -> Authenticator:
         config = self.config
         users = users_of(config)
-        for problem in doubts(config, users):
+        for problem in warnings_of(config, users):
             log.warning("%s", problem)
         if not config.knows_users:
             return Anyone(config.role_of(ANONYMOUS))
@@ -455,50 +470,23 @@ class Broker:
             return
         future.add_done_callback(lambda f: None if f.cancelled() else done(_outcome(f)))
 
-    def _admit(self, opening: Opening) -> ProtocolError | None:
-        return self._connections.enter(opening)
-
     def _begin(
-        self, opening: Opening, tls: TLSLayer | None, websocket: WebSocketServer | None
+        self,
+        handshake: Handshake,
+        origin: Origin,
+        tls: TLSLayer | None,
+        websocket: WebSocketServer | None,
     ) -> Connection:
-        config = self.config
-        if tls is None and websocket is None:
-            connection = Connection(
-                self._context,
-                self._flusher,
-                self._clock,
-                turns=self._turns,
-                intake=self._intake,
-                output_mark=config.limits.output,
-                linger=config.times.linger,
-                closed=self._gone,
-                since=opening.since,
-            )
-        else:
-            connection = LayeredConnection(
-                self._context,
-                self._flusher,
-                self._clock,
-                turns=self._turns,
-                intake=self._intake,
-                tls=tls,
-                websocket=websocket,
-                ping=config.websocket.ping,
-                output_mark=config.limits.output,
-                linger=config.times.linger,
-                closed=self._gone,
-                since=opening.since,
-            )
-        own = f"{connection.scheme}://"
-        connection.listener = next((url for url in self.urls if url.startswith(own)), "")
-        connection.tls = None if tls is None else facts_of(tls)
-        connection.ws = websocket is not None
-        connection.address, connection.host = opening.address, opening.host
-        self._connections.hand_over(opening, connection)
+        connection = (
+            Connection(self._connection_context, origin)
+            if tls is None and websocket is None
+            else LayeredConnection(self._connection_context, origin, tls, websocket)
+        )
+        self._connections.replace(handshake, connection)
         return connection
 
-    def _gone(self, guest: Guest) -> None:
-        self._connections.leave(guest)
+    def _gone(self, connection: AnyConnection) -> None:
+        self._connections.remove(connection)
         if not self._connections:
             self._all_gone.set()
 
@@ -519,46 +507,6 @@ class Broker:
         queues = self.queues() if self._servers else []
         counts = [("connections", self.connections), ("queues", len(queues))]
         return titled_html(f"Broker {self.url}", counts, table_html(queues) if queues else "")
-
-
-def users_of(config: BrokerConfig) -> dict[str, str]:
-    """The password hashes of all users: those of the configuration and those of the users file.
-
-    Raises:
-        ConfigError: the file cannot be used, or a login stands in both.
-    """
-    if not config.security.users_file:
-        return dict(config.users)
-    try:
-        more = read_users(Path(config.security.users_file))
-    except UsersFileError as error:
-        raise ConfigError(f"security.users_file: {error}") from None
-    twice = sorted(config.users.keys() & more.keys())
-    if twice:
-        raise ConfigError(
-            f"security.users_file: {twice[0]!r} stands in [users] too; take one of them out"
-        )
-    return config.users | more
-
-
-def doubts(config: BrokerConfig, users: Mapping[str, str]) -> list[str]:
-    """What can be used, and is hardly meant; for people."""
-    security, tls = config.security, config.tls
-    return [
-        *unknown_users(config, users),
-        *(exposed("security.users_file", security.users_file) if security.users_file else ()),
-        *(exposed("tls.key", tls.key or tls.cert) if tls.cert else ()),
-        *(doubts_of(tls.cert, datetime.now(UTC)) if tls.cert else ()),
-    ]
-
-
-def unknown_users(config: BrokerConfig, users: Mapping[str, str]) -> list[str]:
-    """The users whom rules and roles name, and who cannot log in by a password; for people."""
-    if config.tls.login_from:
-        return []
-    why = "there is no such user so far" if config.knows_users else "without users there is none"
-    known = {*users, ANONYMOUS, EVERYBODY}
-    return [f"{key} is nobody: {why}" for key, name in config.named_users() if name not in known]
 
 
 def _outcome(future: asyncio.Future[bool | None]) -> bool | None:

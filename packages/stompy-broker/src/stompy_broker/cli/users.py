@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from stompy_broker.cli.console import complain
 from stompy_broker.security.auth import hash_password
 from stompy_broker.security.users import UsersFileError, check_login, read_users, write_users
 
@@ -112,5 +113,5 @@ def _problems_told() -> Iterator[None]:
     try:
         yield
     except UsersFileError as error:
-        click.echo(f"stompy-broker: {error}", err=True)
+        complain(str(error))
         sys.exit(EXIT_REFUSED)

@@ -69,7 +69,7 @@ def read_users(file: Path) -> dict[str, str]:
     return users
 
 
-def exposed(key: str, file: str) -> list[str]:
+def exposure_warnings(key: str, file: str) -> list[str]:
     """What to say of a file with secrets that everybody on the machine may read; for people."""
     try:
         mode = Path(file).stat().st_mode & 0o777

@@ -318,7 +318,7 @@ class Peer(Protocol):
         """Whether the client sent something, or left, and that was not read yet."""
         ...
 
-    def welcome(self) -> None:
+    def raise_read_limits(self) -> None:
         """The client has logged in: it may send more at once from now on."""
         ...
 

@@ -155,7 +155,7 @@ class Session:
         self._output.put(BEAT)
 
     @property
-    def is_stranger(self) -> bool:
+    def before_connect(self) -> bool:
         """Whether there was no CONNECT yet."""
         return self._protocol.state is State.START
 
@@ -366,7 +366,7 @@ class Session:
         if not principal.name.isprintable():
             del answer["user-name"]
         self._output.put(self._protocol.accept(answer, self._clock.now()))
-        self.peer.welcome()
+        self.peer.raise_read_limits()
         self._timer.set(self._protocol.next_deadline())
         self.receive(b"")
 

@@ -36,13 +36,13 @@ _MOST_OTHERS, _FEWEST_OTHERS = 64, 24
 """Descriptors for everything that is no connection: store, log, listening sockets."""
 
 
-def last_words(error: ProtocolError) -> bytes:
-    """An ERROR frame for somebody with whom nothing was agreed."""
+def refusal_frame(error: ProtocolError) -> bytes:
+    """The bytes of an ERROR frame for somebody with whom nothing was agreed."""
     headers = {"message": error.code.replace("-", " ").capitalize(), "error-code": error.code}
     return ServerProtocol().error(headers, error.Message + "\n")
 
 
-def room_for_connections(wanted: int) -> int:
+def allowed_connections(wanted: int) -> int:
     """How many connections the system's limit on open files allows; it is raised if need be.
 
     Args:
@@ -151,7 +151,7 @@ class Acceptor:
         else:
             with sock, contextlib.suppress(OSError):
                 sock.setblocking(False)
-                sock.send(last_words(_NO_FILES))
+                sock.send(refusal_frame(_NO_FILES))
         finally:
             self._keep_spare()
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

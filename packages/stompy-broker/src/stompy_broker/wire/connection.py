@@ -1,9 +1,9 @@
 """One TCP connection: an `asyncio.Protocol` round a session (**hot path**).
 
-Reading: each chunk goes to the session at once, or in slices if it is long (`Turns`). Writing: the
-session writes into its `OutputBuffer`; all buffers that were written to in one turn of the event
-loop are emptied together at its end, each with one write. Nothing here awaits, and there is no task
-for a connection.
+Reading: each chunk goes to the session at once, or in slices if it is long (`FairScheduler`).
+Writing: the session writes into its `OutputBuffer`; all buffers that were written to in one turn of
+the event loop are emptied together at its end, each with one write. Nothing here awaits, and there
+is no task for a connection.
 
 Closing is gentle, or the ERROR that explains it would be lost: write what waits, end the write
 side, read and forget until the peer has ended its own, at most for the linger time (1.2,
@@ -18,19 +18,20 @@ import logging
 import select
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 from stompy.admin.json_types import Tls
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.protocol.codec import FrameParser
 from stompy.protocol.headers import Version
+from stompy.session.address import Scheme
 from stompy_broker.session.context import BrokerContext
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.output import BURST, OutputBuffer
 from stompy_broker.session.session import Session
 from stompy_broker.timers import Clock
-from stompy_broker.wire.intake import FREE, Intake
-from stompy_broker.wire.turns import FIRST, LEAST, MODEST, Turns, next_slice
+from stompy_broker.wire.fair_scheduler import FIRST, LEAST, MODEST, FairScheduler, next_slice
+from stompy_broker.wire.input_memory import FREE, InputMemory
 
 log = logging.getLogger("stompy_broker.connection")
 
@@ -78,15 +79,69 @@ class Flusher:
                 connection.abort()
 
 
-class _Reader:
-    """A client that reads as fast as the broker writes, and waits for its turn."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection comes from, and what was agreed on below STOMP.
+
+    Attributes:
+        address: who is there, for the log.
+        host: the same without the port.
+        since: when it connected, on the clock.
+        scheme: what the client speaks, as in URLs.
+        listener: the URL that it came in by.
+        certificate: the login that its certificate stands for.
+        tls: its encryption, for reports; None = there is none.
+        ws: whether it speaks STOMP over WebSocket.
+        best_version: none beyond this one was agreed on.
+    """
+
+    address: str
+    host: str
+    since: float
+    scheme: Scheme = Scheme.STOMP
+    listener: str = ""
+    certificate: str | None = None
+    tls: Tls | None = None
+    ws: bool = False
+    best_version: Version = Version.V1_2
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionContext:
+    """What all connections of a broker share.
+
+    Attributes:
+        sessions: what their sessions share.
+        flusher: empties their output buffers.
+        clock: for lingering.
+        scheduler: where input waits when it is long.
+        input_memory: counts what is unfinished.
+        output_mark: bytes that may wait for a client before its consumers wait.
+        linger: seconds to wait for a client to close after we did.
+        ping: seconds of silence after which a WebSocket is pinged; 0 = never.
+        closed: called when a connection is gone.
+    """
+
+    sessions: BrokerContext
+    flusher: Flusher
+    clock: Clock
+    scheduler: FairScheduler
+    input_memory: InputMemory
+    output_mark: int
+    linger: float
+    ping: float
+    closed: Callable[[Connection], None]
+
+
+class _MoreOutput:
+    """Waits for a turn to write more to a client that reads as fast as the broker writes."""
 
     __slots__ = ("_connection",)
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def take_turn(self) -> None:
+    def run_slice(self) -> None:
         self._connection.deliver_more()
 
 
@@ -94,96 +149,82 @@ class Connection(asyncio.Protocol):
     """One client's socket.
 
     Args:
-        context: what the session needs.
-        flusher: shared by all connections of the broker.
-        clock: for lingering.
-        turns: where its input waits when it is long; shared, too.
-        intake: counts what is unfinished; shared, too.
-        output_mark: bytes that may wait for a client before its consumers wait.
-        linger: seconds to wait for the client to close after we did.
-        closed: called when the connection is gone.
+        context: what all connections share.
+        origin: where it comes from.
+        output: where the session writes; None = an `OutputBuffer` of its own.
 
     Attributes:
         address: who is there, for the log.
         host: the same without the port.
+        since: when it connected, on the clock.
+        listener: the URL that the client came in by.
         certificate: the login that the client's certificate stands for.
-        since: when it connected.
-        scheme: what the client speaks, as in URLs.
+        tls: its encryption, for reports; None = there is none.
+        ws: whether it speaks STOMP over WebSocket.
+        best_version: none beyond this one was agreed on below STOMP.
+        output: where the session writes.
     """
 
-    scheme = "stomp"
-
-    def __init__(  # noqa: PLR0913 -- what all connections share, one by one
-        self,
-        context: BrokerContext,
-        flusher: Flusher,
-        clock: Clock,
-        *,
-        turns: Turns,
-        intake: Intake,
-        output_mark: int,
-        linger: float,
-        closed: Callable[[Connection], None],
-        since: float | None = None,
+    def __init__(
+        self, context: ConnectionContext, origin: Origin, output: OutputBuffer | None = None
     ) -> None:
-        self.address = self.host = "?"
-        self.certificate: str | None = None
-        self.since = clock.now() if since is None else since
-        self.listener = ""
-        self.tls: Tls | None = None
-        self.ws = False
-        self.best_version = Version.V1_2
-        self.output = OutputBuffer(lambda: flusher.add(self), self.write_output)
-        self._context = context
-        self._clock = clock
-        self._turns = turns
-        self._intake = intake
-        self._output_mark = output_mark
-        self._linger = linger
-        self._on_closed = closed
+        self.address, self.host = origin.address, origin.host
+        self.since = origin.since
+        self.listener = origin.listener
+        self.certificate = origin.certificate
+        self.tls, self.ws = origin.tls, origin.ws
+        self.best_version = origin.best_version
+        flusher = context.flusher
+        self.output = output or OutputBuffer(lambda: flusher.add(self), self.write_output)
+        self._clock = context.clock
+        self._scheduler = context.scheduler
+        self._input_memory = context.input_memory
+        self._output_mark = context.output_mark
+        self._linger = context.linger
+        self._on_closed = context.closed
         self._transport: asyncio.Transport | None = None
-        self._session: Session | None = None
         self._unread_for: set[str] = set()  # why nothing is read just now
         self._rest = b""  # what waits for its turn, from here on
         self._at = 0
         self._slice = FIRST
-        self._parser: FrameParser  # of the session
-        self._counted = False  # by the intake
+        self._counted = False  # by the input memory
         self._socket_full = False
         self._closing = False
         self._farewell: ErrorCode | None = None
         self._finished = False  # the client has closed its side
         self._wrote_last = False
-        self._cut = clock.timer(self.abort)
+        self._cut = context.clock.timer(self.abort)
+        self._scheme = origin.scheme
+        session = Session(context.sessions, self)
+        self._session: Session | None = session
+        self._parser = session.parser
 
     # -- asyncio.Protocol -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is open."""
+        """Take over the socket, which is open."""
         self._transport = cast(asyncio.Transport, transport)
-        if self.address == "?":  # nobody has told it, as a load balancer does
-            self.address, self.host = address_of(transport)
         sock: socket.socket = transport.get_extra_info("socket")
         _keep_alive(sock)
         self._transport.set_write_buffer_limits(high=self._output_mark)
-        self._session = session = Session(self._context, self)
-        self._parser = session.parser
-        log.debug("%s: connected by %s", self.address, self.scheme)
+        log.debug("%s: connected by %s", self.address, self._scheme)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Hand what arrived to the session, or put it where input waits for its turn."""
         size = len(data)
         if size <= LEAST and not self._rest:
             self._take(data)
-        elif size <= self._slice and (size <= MODEST or not self._turns.busy) and not self._rest:
+        elif (
+            size <= self._slice and (size <= MODEST or not self._scheduler.busy) and not self._rest
+        ):
             self._work(data)
         else:
             self._rest = self._rest[self._at :] + data
             self._at = 0
             self._stop_reading(_TURN)
-            self._turns.wait(self)
+            self._scheduler.wait(self)
 
-    def take_turn(self) -> None:
+    def run_slice(self) -> None:
         """Work on a slice of what waits."""
         if not self._rest or self._unread_for != {_TURN}:
             return
@@ -195,11 +236,11 @@ class Connection(asyncio.Protocol):
         if not self._rest:
             self._go_on_reading(_TURN)
         elif self._unread_for == {_TURN}:
-            self._turns.wait(self)
+            self._scheduler.wait(self)
 
     def _work(self, data: bytes) -> None:
-        """Take bytes, and see how long that takes."""
-        now = self._turns.now
+        """Hand bytes to the session, and measure how long that takes, for the next slice."""
+        now = self._scheduler.now
         begun = now()
         self._take(data)
         self._slice = next_slice(self._slice, len(data), now() - begun)
@@ -216,17 +257,17 @@ class Connection(asyncio.Protocol):
         except Exception:
             self._fault()
         if self._parser.pending or self._counted or self._socket_full:
-            self._look_after()
+            self._check_limits()
 
-    def _look_after(self) -> None:
-        """See to answers that are not taken, and to what is unfinished."""
+    def _check_limits(self) -> None:
+        """Stop reading from a client that takes no answers; account for an unfinished frame."""
         if self._socket_full and self.output.size > self._output_mark:
             # It asks for answers and does not take them.
             self._stop_reading(_ANSWERS)
         unfinished = self._unfinished
         if unfinished > FREE or self._counted:
             self._counted = unfinished > FREE and not self._closing
-            self._intake.note(self, unfinished if self._counted else 0)
+            self._input_memory.set_size(self, unfinished if self._counted else 0)
 
     @property
     def _unfinished(self) -> int:
@@ -237,7 +278,7 @@ class Connection(asyncio.Protocol):
         self.data_received(first)
 
     def eof_received(self) -> bool:
-        """The client sends no more; what waits for it is still written."""
+        """End the session of a client that sends no more; still write what waits for it."""
         if self._session is None or not self.output.size:
             return False
         self._finished = True
@@ -247,12 +288,12 @@ class Connection(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        """The socket takes no more."""
+        """Pause the output buffer: the socket takes no more."""
         self._socket_full = True
         self.output.pause()
 
     def resume_writing(self) -> None:
-        """The socket takes more again."""
+        """Resume the output buffer, and write what waits: the socket takes more."""
         self._socket_full = False
         self.output.resume()
         while self.output.size and not self._socket_full:
@@ -262,13 +303,13 @@ class Connection(asyncio.Protocol):
             self._after_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
+        """End the session, and let go of everything: the socket is gone."""
         self._cut.end()
         if self._rest and self._unread_for == {_TURN}:
-            # It was read before the end.
+            # It was read before the end, so it counts: an ACK may be in it.
             self._take(self._rest[self._at :])
         self._rest, self._at = b"", 0
-        self._intake.note(self, 0)
+        self._input_memory.set_size(self, 0)
         transport, self._transport = self._transport, None
         session, self._session = self._session, None
         if session is not None:
@@ -279,14 +320,14 @@ class Connection(asyncio.Protocol):
                 log.exception("%s: fault while its session ended", self.address)
         self.output.close()
         if transport is not None:
-            let_go(transport)
+            free_transport(transport)
         log.debug("%s: gone", self.address)
         self._on_closed(self)
 
     # -- what the broker asks -----------------------------------------------------------------
 
     def stop_deliveries(self) -> None:
-        """What is not on its way yet stays in its queue."""
+        """Leave in its queue what is not on its way yet."""
         self.output.stop()
         if self._session is not None:
             self._session.stop_deliveries()
@@ -313,12 +354,12 @@ class Connection(asyncio.Protocol):
         return None if principal is None else principal.name
 
     @property
-    def is_stranger(self) -> bool:
+    def before_connect(self) -> bool:
         """Whether there was no CONNECT yet."""
-        return not self._closing and self._session is not None and self._session.is_stranger
+        return not self._closing and self._session is not None and self._session.before_connect
 
-    def make_way(self, error: ProtocolError) -> None:
-        """Say why, and be gone at once."""
+    def evict(self, error: ProtocolError) -> None:
+        """Say why, and cut the connection off at once."""
         self.refuse(error)
         self.flush()
         self.abort()
@@ -363,26 +404,26 @@ class Connection(asyncio.Protocol):
         """Read again."""
         self._go_on_reading(_SESSION)
 
-    def welcome(self) -> None:
-        """The client has logged in: from now on it may send much at once."""
+    def raise_read_limits(self) -> None:
+        """Read as much at once as asyncio likes: the client has logged in."""
         if self._transport is not None:
-            read_much(self._transport)
+            unlimit_reads(self._transport)
 
-    # -- what the intake asks ---------------------------------------------------------------
+    # -- what the input memory asks ---------------------------------------------------------------
 
-    def wait_for_room(self) -> None:
-        """Read no more of a frame."""
+    def pause_for_memory(self) -> None:
+        """Read no more of a frame until there is memory for it."""
         self._stop_reading(_ROOM)
 
-    def has_room(self) -> None:
-        """Read again."""
+    def resume_for_memory(self) -> None:
+        """Read on: there is memory for its frame."""
         self._go_on_reading(_ROOM)
 
     def close(self, reason: ErrorCode | None = None) -> None:
         """Write what waits, then close gracefully."""
         self._closing = True
         self._rest, self._at = b"", 0
-        self._intake.note(self, 0)
+        self._input_memory.set_size(self, 0)
         self._farewell = reason
         self._cut.set(self._clock.now() + self._linger)
         if self.output.size == 0:
@@ -391,7 +432,7 @@ class Connection(asyncio.Protocol):
     # -- writing ----------------------------------------------------------------------------
 
     def write_output(self) -> None:
-        """Write what waits."""
+        """Give the socket what the buffer gives at once, which counts as a heart-beat."""
         transport, session = self._transport, self._session
         data = self.output.take()
         if self._wrote_last or transport is None or transport.is_closing():
@@ -418,8 +459,9 @@ class Connection(asyncio.Protocol):
             if not self.output.size:
                 self._end_writing()
         elif self.output.was_full and not self._socket_full:
-            if is_long or self._turns.busy:
-                self._turns.wait(_Reader(self))
+            # A client that takes a whole burst at once would have all the turn otherwise.
+            if is_long or self._scheduler.busy:
+                self._scheduler.wait(_MoreOutput(self))
             else:
                 self.deliver_more()
 
@@ -462,7 +504,7 @@ class Connection(asyncio.Protocol):
             self._unread_for.discard(reason)
             transport = self._transport
             if self._rest and self._unread_for == {_TURN}:
-                self._turns.wait(self)
+                self._scheduler.wait(self)
             if not self._unread_for and transport is not None and not transport.is_closing():
                 transport.resume_reading()
 
@@ -503,18 +545,18 @@ def input_waits(transport: asyncio.BaseTransport | None) -> bool:
     return bool(poll.poll(0))
 
 
-def read_little(transport: asyncio.BaseTransport) -> None:
+def limit_reads(transport: asyncio.BaseTransport) -> None:
     """Have asyncio read little at once: who has not logged in is not to cost much."""
     if hasattr(transport, "max_size"):
         transport.max_size = SMALL_READ
 
 
-def read_much(transport: asyncio.BaseTransport) -> None:
+def unlimit_reads(transport: asyncio.BaseTransport) -> None:
     """Have asyncio read as much as it likes."""
     getattr(transport, "__dict__", {}).pop("max_size", None)
 
 
-def let_go(transport: asyncio.BaseTransport) -> None:
+def free_transport(transport: asyncio.BaseTransport) -> None:
     """Free a transport that is closed at once: asyncio's keep methods of their own as attributes.
 
     That makes a circle of each, which only the garbage collector would find.

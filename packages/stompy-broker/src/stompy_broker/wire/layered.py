@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
-from stompy_broker.session.context import BrokerContext
-from stompy_broker.timers import Clock
-from stompy_broker.wire.connection import Connection, Flusher
-from stompy_broker.wire.intake import Intake
-from stompy_broker.wire.turns import Turns
+from stompy_broker.wire.connection import Connection, ConnectionContext, Origin
 from stompy_broker.wire.websocket import WebSocketOutputBuffer, WebSocketServer
 
 log = logging.getLogger("stompy_broker.connection")
@@ -30,77 +25,44 @@ class LayeredConnection(Connection):
     """One client's socket with layers upon it, whose handshakes are done.
 
     Args:
-        context: as for `Connection`, like all that is not named here.
-        flusher: likewise.
-        clock: likewise.
-        turns: likewise.
-        intake: likewise.
+        context: what all connections share.
+        origin: where it comes from.
         tls: the layer of TLS; None = none.
         websocket: the layer of the WebSocket; None = none.
-        ping: seconds of silence after which a WebSocket is pinged; 0 = never.
-        output_mark: as for `Connection`.
-        linger: likewise.
-        closed: likewise.
-        since: likewise.
     """
 
-    def __init__(  # noqa: PLR0913 -- those of `Connection`, and the layers
+    def __init__(
         self,
-        context: BrokerContext,
-        flusher: Flusher,
-        clock: Clock,
-        *,
-        turns: Turns,
-        intake: Intake,
+        context: ConnectionContext,
+        origin: Origin,
         tls: TLSLayer | None,
         websocket: WebSocketServer | None,
-        ping: float,
-        output_mark: int,
-        linger: float,
-        closed: Callable[[Connection], None],
-        since: float | None = None,
     ) -> None:
-        super().__init__(
-            context,
-            flusher,
-            clock,
-            turns=turns,
-            intake=intake,
-            output_mark=output_mark,
-            linger=linger,
-            closed=closed,
-            since=since,
-        )
         self._tls = tls
         self._websocket = websocket
         self._framed: WebSocketOutputBuffer | None = None
         if websocket is not None:
+            flusher = context.flusher
             self._framed = WebSocketOutputBuffer(
                 websocket, lambda: flusher.add(self), self.write_output
             )
-            self.output = self._framed
-            self.best_version = websocket.version
-        self.scheme = {
-            (True, False): "stomps",
-            (False, True): "ws",
-            (True, True): "wss",
-        }[tls is not None, websocket is not None]
-        limits = context.settings.limits
+        super().__init__(context, origin, self._framed)
+        limits = context.sessions.settings.limits
         self._room = limits.header_block + limits.body + _MESSAGE_ROOM
-        self._ping = ping if websocket is not None else 0.0
+        self._ping = context.ping if websocket is not None else 0.0
         self._said_goodbye = False
         self._silent = 0  # intervals
-        self._watch = clock.timer(self._look)
+        self._watch = context.clock.timer(self._check_silence)
 
     # -- reading ----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The layers are ready."""
+        """Take over the socket, and begin to look for silence."""
         super().connection_made(transport)
         self._set_watch()
 
     def _take(self, data: bytes) -> None:
-        """Take bytes of the layers."""
+        """Hand bytes to the session, without their layers."""
         self._silent = 0
         if self._closing:
             return
@@ -115,7 +77,7 @@ class LayeredConnection(Connection):
             return
         if self._tls is not None and self._tls.ended and not self._closing:
             self._give_up()
-        self._look_after()
+        self._check_limits()
 
     def begin(self, first: bytes) -> None:
         """Take the STOMP that the layers held already."""
@@ -126,9 +88,9 @@ class LayeredConnection(Connection):
         held = super()._unfinished
         return held if self._websocket is None else held + self._websocket.unfinished
 
-    def welcome(self) -> None:
-        """The client has logged in: from now on it may send large messages."""
-        super().welcome()
+    def raise_read_limits(self) -> None:
+        """Read as much at once as asyncio likes, and take large messages of the WebSocket."""
+        super().raise_read_limits()
         if self._websocket is not None:
             self._websocket.expect(self._room)
 
@@ -151,7 +113,7 @@ class LayeredConnection(Connection):
             self._give_up()
 
     def _give_up(self) -> None:
-        """The client has left, or cannot be understood any more."""
+        """End the session of a client that has left, or cannot be understood any more."""
         if self._session is not None:
             self._session.closed()
         self.close(self._farewell)
@@ -194,7 +156,7 @@ class LayeredConnection(Connection):
         if self._ping:
             self._watch.set(self._clock.now() + self._ping)
 
-    def _look(self) -> None:
+    def _check_silence(self) -> None:
         """Ping a silent client; it is gone when it stays silent, unless nobody reads."""
         if self._transport is None or self._closing or self._websocket is None:
             return
@@ -203,19 +165,19 @@ class LayeredConnection(Connection):
             self._silent = 0
             return
         self._silent += 1
-        if self._silent > _PATIENCE:
+        if self._silent > _MOST_SILENT:
             log.warning("%s: does not answer pings", self.address)
             self.abort()
         elif self._silent > 1 and self._framed is not None and self._websocket.is_open:
             self._framed.put_raw(self._websocket.ping())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
+        """End the session, and let go of everything, the layers too."""
         self._watch.end()
         super().connection_lost(exc)
         if self._websocket is not None:
             self._websocket.release()
 
 
-_PATIENCE = 3
+_MOST_SILENT = 3
 """Intervals of silence after which a client is gone."""

@@ -72,7 +72,7 @@ def _words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def doubts_of(file: str, now: datetime) -> list[str]:
+def validity_warnings(file: str, now: datetime) -> list[str]:
     """What to say of the time for which a certificate is valid; for people.
 
     Args:

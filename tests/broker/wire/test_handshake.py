@@ -27,7 +27,7 @@ import stompy
 import stompy_broker
 from stompy_broker import RunningBroker
 from stompy_broker.config import BrokerConfig, ConfigError
-from stompy_broker.wire.listener import endpoints_of
+from stompy_broker.wire.endpoints import endpoints_of
 from stompy_broker.wire.websocket import is_allowed
 
 CONNECT = "CONNECT\naccept-version:1.2\nhost:/\n\n\0"

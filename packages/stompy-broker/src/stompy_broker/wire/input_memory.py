@@ -29,14 +29,14 @@ _TOO_SLOW = ProtocolError(
 )
 
 
-class Sender(Protocol):
-    """Somebody who sends a frame."""
+class InputSource(Protocol):
+    """A connection that brings input."""
 
-    def wait_for_room(self) -> None:
-        """Read no more."""
+    def pause_for_memory(self) -> None:
+        """Read no more until there is memory."""
         ...
 
-    def has_room(self) -> None:
+    def resume_for_memory(self) -> None:
         """Read again."""
         ...
 
@@ -45,8 +45,8 @@ class Sender(Protocol):
         ...
 
 
-class Intake:
-    """Unfinished input.
+class InputMemory:
+    """The memory that unfinished frames take, for all connections together.
 
     Args:
         memory: where it counts.
@@ -54,7 +54,7 @@ class Intake:
         clock: to see whether the first one comes on.
 
     Attributes:
-        held: bytes.
+        held: bytes that are unfinished.
     """
 
     def __init__(self, memory: Pressure, mark: int, clock: Clock) -> None:
@@ -62,53 +62,53 @@ class Intake:
         self._memory = memory
         self._mark = mark / _SHARE if mark else float("inf")
         self._clock = clock
-        self._sizes: dict[Sender, int] = {}  # the one that began first, first
-        self._waiting: dict[Sender, None] = {}
-        self._watch = clock.timer(self._look)
-        self._watched: tuple[Sender, int] | None = None
+        self._sizes: dict[InputSource, int] = {}  # the one that began first, first
+        self._waiting: dict[InputSource, None] = {}
+        self._watch = clock.timer(self._check_first)
+        self._watched: tuple[InputSource, int] | None = None
 
-    def note(self, sender: Sender, size: int) -> None:
-        """So many bytes of a sender are unfinished now."""
-        before = self._sizes.get(sender, 0)
+    def set_size(self, source: InputSource, size: int) -> None:
+        """Account for the bytes of a source that are unfinished now; have it wait if need be."""
+        before = self._sizes.get(source, 0)
         if size <= FREE:
             size = 0
         if size == before:
             return
         if size:
-            self._sizes[sender] = size
+            self._sizes[source] = size
         else:
-            del self._sizes[sender]
-            self._waiting.pop(sender, None)
+            del self._sizes[source]
+            self._waiting.pop(source, None)
         self.held += size - before
         self._memory.add(size - before)
         self._memory.sink()
         if self.held <= self._mark:
-            self._let_go_on()
-        elif size and sender is not next(iter(self._sizes)):
-            self._waiting[sender] = None
-            sender.wait_for_room()
+            self._resume_waiting()
+        elif size and source is not next(iter(self._sizes)):
+            self._waiting[source] = None
+            source.pause_for_memory()
             if self._watched is None:
-                self._look()
+                self._check_first()
         # Whoever is the first now is never to wait, or nobody would come on.
-        self._let_first_go_on()
+        self._resume_first()
 
-    def _let_first_go_on(self) -> None:
+    def _resume_first(self) -> None:
         first = next(iter(self._sizes), None)
         if first is not None and first in self._waiting:
             del self._waiting[first]
-            first.has_room()
+            first.resume_for_memory()
 
-    def _let_go_on(self) -> None:
-        """As many as there is room for, the first ones first."""
+    def _resume_waiting(self) -> None:
+        """Resume as many as there is room for, the first ones first."""
         room = self._mark - self.held
         while self._waiting and room > 0:
-            sender = next(iter(self._waiting))
-            del self._waiting[sender]
-            sender.has_room()
+            source = next(iter(self._waiting))
+            del self._waiting[source]
+            source.resume_for_memory()
             room -= _READ
 
-    def _look(self) -> None:
-        """Whether the first one comes on."""
+    def _check_first(self) -> None:
+        """Refuse the first one unless it comes on: the others wait for it."""
         first = next(iter(self._sizes), None)
         if first is None or not self._waiting:
             self._watched = None
@@ -117,7 +117,7 @@ class Intake:
             watched, size = self._watched
             if watched is first and self._sizes[first] < size + _BYTES:
                 first.refuse(_TOO_SLOW)
-                self.note(first, 0)
+                self.set_size(first, 0)
                 first = next(iter(self._sizes), first)
         self._watched = (first, self._sizes.get(first, 0))
         self._watch.set(self._clock.now() + _SECONDS)

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 from tests.support.wire import Peer, running_broker
 
-from stompy_broker.wire.proxy import ProxyHeader, is_proxied, read_proxy_header
+from stompy_broker.wire.proxy_protocol import ProxyHeader, is_proxied, read_proxy_header
 
 CONNECT = b"CONNECT\naccept-version:1.2\nhost:/\n\n\0"
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"

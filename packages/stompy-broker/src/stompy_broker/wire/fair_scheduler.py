@@ -1,4 +1,4 @@
-"""Whose turn it is: nobody's input keeps the others waiting for long (**hot path**).
+"""Work is done in slices, in turn: nobody's input keeps the others waiting for long (**hot path**).
 
 One read may bring 256 KiB, and what these cost is the client's choice: a thousand messages, or
 forty thousand pongs. So a connection works on slices that take about a millisecond each, and what
@@ -24,16 +24,16 @@ MODEST = 16 * 1024
 """Bytes of a read that need not wait behind others, unless the slice is smaller."""
 
 
-class Waiting(Protocol):
-    """Somebody whose input waits, or who waits for more."""
+class Scheduled(Protocol):
+    """A connection whose input waits, or that waits for more."""
 
-    def take_turn(self) -> None:
-        """Work on a slice; `Turns.wait` again if there is more."""
+    def run_slice(self) -> None:
+        """Work on one slice; call `FairScheduler.wait` again if there is more."""
         ...
 
 
-class Turns:
-    """Who waits for a turn.
+class FairScheduler:
+    """Gives each that waits its turn, in their order.
 
     Args:
         soon: calls a function at the next turn of the event loop.
@@ -45,7 +45,7 @@ class Turns:
     ) -> None:
         self._soon = soon
         self.now = now
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[Scheduled] = deque()
         self._asked = False
 
     @property
@@ -53,26 +53,26 @@ class Turns:
         """Whether anybody waits."""
         return bool(self._waiting)
 
-    def wait(self, who: Waiting) -> None:
+    def wait(self, who: Scheduled) -> None:
         """Give it a turn, once, behind those that wait already."""
         self._waiting.append(who)
         if not self._asked:
             self._asked = True
-            self._soon(self._give)
+            self._soon(self._run)
 
-    def _give(self) -> None:
+    def _run(self) -> None:
         waiting = self._waiting
         end = self.now() + BUDGET
         self._asked = True  # whoever waits again does not ask
         try:
             while waiting:
-                waiting.popleft().take_turn()
+                waiting.popleft().run_slice()
                 if self.now() >= end:
                     break
         finally:
             self._asked = bool(waiting)
             if waiting:
-                self._soon(self._give)
+                self._soon(self._run)
 
 
 def next_slice(size: int, worked: int, seconds: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stompy_broker.wire.turns import BUDGET, FIRST, LEAST, MOST, Turns, next_slice
+from stompy_broker.wire.fair_scheduler import BUDGET, FIRST, LEAST, MOST, FairScheduler, next_slice
 
 
 class Loop:
@@ -16,7 +16,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = 0.0
         self.soon: deque[Callable[[], None]] = deque()
-        self.turns = Turns(self.soon.append, lambda: self.now)
+        self.scheduler = FairScheduler(self.soon.append, lambda: self.now)
 
     def turn(self) -> None:
         self.soon.popleft()()
@@ -28,13 +28,13 @@ class Flood:
     def __init__(self, loop: Loop, slices: int) -> None:
         self.left = slices
         self._loop = loop
-        loop.turns.wait(self)
+        loop.scheduler.wait(self)
 
-    def take_turn(self) -> None:
+    def run_slice(self) -> None:
         self._loop.now += 0.001
         self.left -= 1
         if self.left:
-            self._loop.turns.wait(self)
+            self._loop.scheduler.wait(self)
 
 
 def test_one_turn_of_the_loop_takes_no_longer_than_its_budget() -> None:
@@ -45,13 +45,13 @@ def test_one_turn_of_the_loop_takes_no_longer_than_its_budget() -> None:
         loop.turn()
         assert loop.now - before <= BUDGET + 0.001
     assert not flood.left
-    assert not loop.turns.busy
+    assert not loop.scheduler.busy
 
 
 def test_all_that_wait_come_on_alike() -> None:
     loop = Loop()
     floods = [Flood(loop, 50) for _ in range(7)]
-    while loop.turns.busy:
+    while loop.scheduler.busy:
         loop.turn()
         left = [flood.left for flood in floods]
         assert max(left) - min(left) <= 1
@@ -62,10 +62,10 @@ def test_a_fault_of_one_leaves_the_others_their_turn() -> None:
     loop = Loop()
 
     class Stumbling:
-        def take_turn(self) -> None:
+        def run_slice(self) -> None:
             raise ValueError("not today")
 
-    loop.turns.wait(Stumbling())
+    loop.scheduler.wait(Stumbling())
     flood = Flood(loop, 3)
     with pytest.raises(ValueError, match="not today"):
         loop.turn()

@@ -1,4 +1,4 @@
-"""Where clients connect, and how it is found out what each of them speaks.
+"""How it is found out what a client speaks, before its connection begins.
 
 One port may take STOMP, TLS and WebSockets. The first byte tells: 22 begins TLS and ``GET`` a
 WebSocket, under TLS as well as without. The handshakes are done here, and then the connection
@@ -14,17 +14,25 @@ from dataclasses import dataclass
 from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.protocol.headers import Version
 from stompy.session.address import Scheme
 from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
-from stompy_broker.config import BrokerConfig
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.timers import Clock
-from stompy_broker.wire.acceptor import Acceptor, bind, last_words
-from stompy_broker.wire.connection import Connection, address_of, input_waits, let_go, read_little
-from stompy_broker.wire.intake import Intake
-from stompy_broker.wire.proxy import is_proxied, read_proxy_header
-from stompy_broker.wire.tls import Certificates, login_of
+from stompy_broker.wire.acceptor import refusal_frame
+from stompy_broker.wire.connection import (
+    Connection,
+    Origin,
+    address_of,
+    free_transport,
+    input_waits,
+    limit_reads,
+)
+from stompy_broker.wire.endpoints import Endpoint
+from stompy_broker.wire.input_memory import InputMemory
+from stompy_broker.wire.proxy_protocol import is_proxied, read_proxy_header
+from stompy_broker.wire.tls import Certificates, facts_of, login_of
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker.connection")
@@ -50,104 +58,51 @@ _PROXIED = ProtocolError(
     "this begins with a PROXY header; listen.proxy_protocol = true lets a load balancer send one",
 )
 _WANTS_TLS = ProtocolError(ErrorCode.ACCESS_REFUSED, "this port is only for TLS")
+_SCHEMES = {
+    (False, False): Scheme.STOMP,
+    (True, False): Scheme.STOMPS,
+    (False, True): Scheme.WS,
+    (True, True): Scheme.WSS,
+}
+"""What is spoken, by whether there is TLS, and whether there is a WebSocket."""
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A port and what may be spoken there.
-
-    Attributes:
-        host: to bind to.
-        port: to bind to; 0 = a free one.
-        schemes: what may be spoken.
-        proxied: whether a PROXY header comes first.
-    """
-
-    host: str
-    port: int
-    schemes: frozenset[Scheme]
-    proxied: bool = False
-
-    @property
-    def takes_tls(self) -> bool:
-        """Whether TLS is spoken, with STOMP or a WebSocket in it."""
-        return not self.schemes.isdisjoint((Scheme.STOMPS, Scheme.WSS))
-
-    def urls(self, port: int) -> list[str]:
-        """What clients connect to.
-
-        Args:
-            port: the one that it was bound to.
-        """
-        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return [f"{scheme}://{place}" for scheme in Scheme if scheme in self.schemes]
-
-
-def endpoints_of(config: BrokerConfig) -> list[Endpoint]:
-    """The ports of a broker and what is spoken there, the one of ``[listen]`` first."""
-    tls, web = config.tls, config.websocket
-    offered = set() if tls.required else set(_PLAIN)
-    if tls.cert:
-        offered |= _SECURE
-    if not web.enabled:
-        offered -= _WEB
-    shared = set(offered)
-    found = []
-    if web.port >= 0:
-        shared -= _WEB
-        found.append((web.port, offered & _WEB, web.proxy_protocol))
-    if tls.port >= 0:
-        found.append((tls.port, shared & _SECURE, tls.proxy_protocol))
-        shared -= _SECURE
-    listen = config.listen
-    ports = [(listen.port, shared, listen.proxy_protocol), *reversed(found)]
-    return [
-        Endpoint(listen.host, port, frozenset(schemes), proxied)
-        for port, schemes, proxied in ports
-        if schemes
-    ]
-
-
-_PLAIN = frozenset((Scheme.STOMP, Scheme.WS))
-_SECURE = frozenset((Scheme.STOMPS, Scheme.WSS))
-_WEB = frozenset((Scheme.WS, Scheme.WSS))
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What a connection that begins needs from the broker.
+class HandshakeContext:
+    """What handshakes need from the broker.
 
     Attributes:
         clock: for time-outs.
-        intake: counts what is unfinished.
+        input_memory: counts what is unfinished.
         login_timeout: seconds for everything up to the login.
         linger: seconds for a client to close after we did.
         certificates: for TLS; None = there is none.
         allowed_origins: for WebSockets.
         login_from: which name in a client's certificate is its login.
+        urls: gives all that clients may connect to.
         admit: told of somebody who has connected; says why it is turned away, if it is.
         gone: told of somebody who left before anything began.
-        begin: makes the connection that takes the place.
+        begin: makes the connection that takes the place of a handshake, with its layers.
     """
 
     clock: Clock
-    intake: Intake
+    input_memory: InputMemory
     login_timeout: float
     linger: float
     certificates: Certificates | None
     allowed_origins: tuple[str, ...]
     login_from: str
-    admit: Callable[[Opening], ProtocolError | None]
-    gone: Callable[[Opening], None]
-    begin: Callable[[Opening, TLSLayer | None, WebSocketServer | None], Connection]
+    urls: Callable[[], tuple[str, ...]]
+    admit: Callable[[Handshake], ProtocolError | None]
+    gone: Callable[[Handshake], None]
+    begin: Callable[[Handshake, Origin, TLSLayer | None, WebSocketServer | None], Connection]
 
 
-class Opening(asyncio.Protocol):
+class Handshake(asyncio.Protocol):
     """A connection of which it is not known yet what it speaks.
 
     Args:
-        house: the broker.
+        context: the broker.
         endpoint: where it came in.
 
     Attributes:
@@ -156,10 +111,10 @@ class Opening(asyncio.Protocol):
         since: when it connected.
     """
 
-    def __init__(self, house: House, endpoint: Endpoint) -> None:
+    def __init__(self, context: HandshakeContext, endpoint: Endpoint) -> None:
         self.address = self.host = "?"
-        self.since = house.clock.now()
-        self._house = house
+        self.since = context.clock.now()
+        self._context = context
         self._endpoint = endpoint
         self._transport: asyncio.Transport | None = None
         self._refusal: ProtocolError | None = None
@@ -170,46 +125,46 @@ class Opening(asyncio.Protocol):
         self._head = 0  # bytes of a request that is not complete
         self._handed_over = False
         self._ended = False
-        self._timer = house.clock.timer(self._too_late)
+        self._due = self.since + context.login_timeout
+        self._timer = context.clock.timer(self._too_late)
 
     # -- asyncio.Protocol -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is open."""
+        """Ask for a place, and begin to wait for the first bytes."""
         self._transport = cast(asyncio.Transport, transport)
         self.address, self.host = address_of(transport)
         if self._proxied:
             # All come from the load balancer, so until it has told whom it speaks for each is
             # somebody else.
             self.host = self.address
-        read_little(transport)
-        self._refusal = self._house.admit(self)
-        self._due = self.since + self._house.login_timeout
+        limit_reads(transport)
+        self._refusal = self._context.admit(self)
         self._timer.set(self._due)
         if self._refusal is not None and self._endpoint.schemes == {Scheme.STOMP}:
             self._hand_over(b"")
 
     def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Find out more of what the client speaks."""
         if self._ended:
             return
         try:
             self._look_at(data)
-            self._house.intake.note(self, 0 if self._handed_over else self._head)
+            self._context.input_memory.set_size(self, 0 if self._handed_over else self._head)
         except LayerError as error:
             log.warning("%s: %s: %s", self.address, error.layer, str(error))
             self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone, and nothing has begun."""
+        """Give the place back: the socket is gone, and nothing has begun."""
         self._timer.end()
-        self._house.intake.note(self, 0)
+        self._context.input_memory.set_size(self, 0)
         transport, self._transport = self._transport, None
         if self._websocket is not None:
             self._websocket.release()
-        self._house.gone(self)
+        self._context.gone(self)
         if transport is not None:
-            let_go(transport)
+            free_transport(transport)
 
     # -- what the broker asks ---------------------------------------------------------------
 
@@ -218,11 +173,11 @@ class Opening(asyncio.Protocol):
     login = None
 
     def stop_deliveries(self) -> None:
-        """There are none."""
+        """Do nothing: there are none yet."""
 
     @property
     def holdings(self) -> Holdings:
-        """Nothing yet."""
+        """What the client has of the broker: nothing yet."""
         return Holdings(self.address, "")
 
     @property
@@ -230,14 +185,14 @@ class Opening(asyncio.Protocol):
         """Whether the client sent something, or left, and that was not read yet."""
         return input_waits(self._transport)
 
-    is_stranger = True
+    before_connect = True
     """Nothing was said yet that could be understood."""
 
-    def make_way(self, error: ProtocolError) -> None:
-        """Say why, as far as the client would understand it, and be gone at once."""
+    def evict(self, error: ProtocolError) -> None:
+        """Say why, as far as the client would understand it, and cut it off at once."""
         if self._transport is not None:
             if self._tls is None and self._websocket is None and not self._ended:
-                self._tell(last_words(error))
+                self._tell(refusal_frame(error))
             self.abort()
 
     def refuse(self, error: ProtocolError) -> None:
@@ -253,14 +208,14 @@ class Opening(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # -- what the intake asks ---------------------------------------------------------------
+    # -- what the input memory asks ---------------------------------------------------------------
 
-    def wait_for_room(self) -> None:
+    def pause_for_memory(self) -> None:
         """Read no more of its request."""
         if self._transport is not None:
             self._transport.pause_reading()
 
-    def has_room(self) -> None:
+    def resume_for_memory(self) -> None:
         """Read again."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
@@ -282,7 +237,7 @@ class Opening(asyncio.Protocol):
             return b""
         self._proxied = False
         rest, self._first = self._first[header.size :], b""
-        self._house.gone(self)
+        self._context.gone(self)
         if header.host:
             self.host = header.host
             shown = f"[{header.host}]" if ":" in header.host else header.host
@@ -290,7 +245,7 @@ class Opening(asyncio.Protocol):
         else:
             assert self._transport is not None
             self.address, self.host = address_of(self._transport)
-        self._refusal = self._house.admit(self)
+        self._refusal = self._context.admit(self)
         return rest
 
     def _look_at(self, data: bytes) -> None:
@@ -321,7 +276,7 @@ class Opening(asyncio.Protocol):
             self._begin_stomp(first)
 
     def _begin_tls(self) -> None:
-        certificates = self._house.certificates
+        certificates = self._context.certificates
         if certificates is None or not self._endpoint.takes_tls:
             raise LayerError("TLS", "tried on a port without it")
         self._tls = TLSLayer(certificates.context, server_side=True)
@@ -332,7 +287,7 @@ class Opening(asyncio.Protocol):
             self._tell(self._wrapped(_HTTP_ANSWER))
             raise LayerError("HTTP", "tried on the STOMP port")
         reason = None if self._refusal is None else self._refusal.Message
-        self._websocket = WebSocketServer(self._house.allowed_origins, reason)
+        self._websocket = WebSocketServer(self._context.allowed_origins, reason)
         self._shake_hands(first)
 
     def _shake_hands(self, data: bytes) -> None:
@@ -364,15 +319,30 @@ class Opening(asyncio.Protocol):
             return
         self._handed_over = True
         self._timer.end()
-        connection = self._house.begin(self, self._tls, self._websocket)
-        if self._tls is not None:
-            connection.certificate = login_of(self._tls.ssl_object, self._house.login_from)
+        connection = self._context.begin(self, self._origin(), self._tls, self._websocket)
         self._transport.set_protocol(connection)
         connection.connection_made(self._transport)
         if self._refusal is not None:
             connection.refuse(self._refusal)
         elif first:
             connection.begin(first)
+
+    def _origin(self) -> Origin:
+        tls, websocket = self._tls, self._websocket
+        scheme = _SCHEMES[tls is not None, websocket is not None]
+        own = f"{scheme}://"
+        certificate = None if tls is None else login_of(tls.ssl_object, self._context.login_from)
+        return Origin(
+            self.address,
+            self.host,
+            self.since,
+            scheme,
+            next((url for url in self._context.urls() if url.startswith(own)), ""),
+            certificate=certificate,
+            tls=None if tls is None else facts_of(tls),
+            ws=websocket is not None,
+            best_version=Version.V1_2 if websocket is None else websocket.version,
+        )
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -386,7 +356,7 @@ class Opening(asyncio.Protocol):
     def _end(self) -> None:
         """Close so that what was said arrives: the rest of the time is the peer's."""
         self._ended = True
-        self._timer.set(self._house.clock.now() + self._house.linger)
+        self._timer.set(self._context.clock.now() + self._context.linger)
         if self._tls is not None:
             self._tls.close()
             self._tell(self._tls.take())
@@ -394,7 +364,7 @@ class Opening(asyncio.Protocol):
             self._transport.write_eof()
 
     def _too_late(self) -> None:
-        now, timeout = self._house.clock.now(), self._house.login_timeout
+        now, timeout = self._context.clock.now(), self._context.login_timeout
         if self._ended:
             self.abort()
         elif now > self._due + _PAUSE:
@@ -411,13 +381,3 @@ class Opening(asyncio.Protocol):
         else:
             log.warning("%s: its handshake takes too long", self.address)
             self.abort()
-
-
-async def listen(house: House, endpoint: Endpoint, backlog: int) -> Acceptor:
-    """Take connections at an endpoint.
-
-    Raises:
-        OSError: the address cannot be bound to.
-    """
-    sockets = await bind(endpoint.host, endpoint.port)
-    return Acceptor(sockets, backlog, lambda: Opening(house, endpoint))

@@ -1,0 +1,163 @@
+"""The sub-commands ``stompy-broker store``, which look into a data directory."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from stompy_broker.cli.console import EXIT_NOT_SOUND, complain
+from stompy_broker.store.base import StoreError
+from stompy_broker.store.compaction import compact_directory
+from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected
+
+_EPILOG = """
+\b
+Exit status:
+  0  everything is in order
+  1  damage was found, or the directory is absent, in use, or cannot be read
+  2  wrong usage
+"""
+
+
+@click.group(epilog=_EPILOG)
+def store() -> None:
+    """Look into a data directory that no broker uses, or make it smaller.
+
+    Locks the directory meanwhile. All but `compact` change nothing in the database.
+    """
+
+
+_DIRECTORY = click.argument(
+    "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
+)
+
+
+@store.command("check", epilog=_EPILOG)
+@_DIRECTORY
+def store_check(directory: Path) -> None:
+    """Look through the database in DIR for damage, and print each finding."""
+    with _inspected(directory) as inspection:
+        findings = inspection.check()
+    for finding in findings:
+        click.echo(finding)
+    if findings:
+        sys.exit(EXIT_NOT_SOUND)
+    click.echo(f"{directory}: no damage found")
+
+
+@store.command("stats", epilog=_EPILOG)
+@_DIRECTORY
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; times in ms.")
+def store_stats(directory: Path, as_json: bool) -> None:
+    """Print what DIR holds: queues, durable subscriptions, files."""
+    with _inspected(directory) as inspection:
+        stats = inspection.stats()
+    if as_json:
+        click.echo(json.dumps(asdict(stats)))
+    else:
+        _print_stats(stats)
+
+
+@store.command("export", epilog=_EPILOG)
+@_DIRECTORY
+def store_export(directory: Path) -> None:
+    """Print every message in DIR, a JSON object a line.
+
+    Of a damaged database it prints what can be read, and tells on standard error what cannot.
+    """
+    try:
+        with _inspected(directory) as inspection:
+            for message in inspection.export():
+                click.echo(_json_line(message))
+            sys.stdout.flush()
+            problems = inspection.problems
+    except BrokenPipeError:
+        # Who reads has had enough. Nothing more may be written there, not even at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_NOT_SOUND)
+    for problem in problems:
+        complain(problem)
+    if problems:
+        sys.exit(EXIT_NOT_SOUND)
+
+
+@store.command("compact", epilog=_EPILOG)
+@_DIRECTORY
+@click.option("--drop-damaged", is_flag=True, help="Delete damaged messages that were set aside.")
+def store_compact(directory: Path, drop_damaged: bool) -> None:
+    """Write the database in DIR anew, as short as it can be.
+
+    A database that was made by this release gives room back by itself; one of before does so once
+    it was compacted. Needs as much free disk as is in use, twice.
+    """
+    try:
+        done = compact_directory(directory, drop_damaged=drop_damaged)
+    except StoreError as error:
+        complain(str(error))
+        sys.exit(EXIT_NOT_SOUND)
+    click.echo(f"{directory}: {done.before} bytes before, {done.after} after")
+    if drop_damaged:
+        click.echo(f"damaged messages deleted: {done.dropped}")
+
+
+@contextlib.contextmanager
+def _inspected(directory: Path) -> Iterator[Inspection]:
+    try:
+        with inspected(directory) as inspection:
+            yield inspection
+    except StoreError as error:
+        complain(str(error))
+        sys.exit(EXIT_NOT_SOUND)
+
+
+def _json_line(message: Exported) -> str:
+    fields = asdict(message)
+    fields["body_base64"] = base64.b64encode(fields.pop("body")).decode()
+    return json.dumps(fields)
+
+
+def _print_stats(stats: Stats) -> None:
+    _print_table(
+        ("queue", "messages", "bytes", "oldest"),
+        [
+            (
+                queue.destination or "(queue missing)",
+                str(queue.messages),
+                str(queue.bytes),
+                "" if queue.oldest is None else _time(queue.oldest),
+            )
+            for queue in stats.queues
+        ],
+    )
+    click.echo()
+    _print_table(
+        ("durable subscription", "topics"), [(s.name, s.pattern) for s in stats.subscriptions]
+    )
+    click.echo()
+    if stats.damaged:
+        click.echo(f"damaged messages that were set aside: {stats.damaged}\n")
+    _print_table(("file", "bytes"), [(name, str(size)) for name, size in stats.files.items()])
+
+
+def _print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+    for row in (heading, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _time(milliseconds: int) -> str:
+    try:
+        at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return str(milliseconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
