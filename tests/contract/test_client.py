@@ -170,6 +170,14 @@ def test_iteration_goes_on_until_the_handle_is_ended(client):
     assert seen == ["a", "b", "c"]
 
 
+def test_a_handle_shows_itself(client):
+    destination = queue()
+    handle = client.subscription(destination)
+    assert repr(handle) == f"<Subscription {handle.id} to {destination} 0 waiting>"
+    handle.unsubscribe()
+    assert repr(handle) == f"<Subscription {handle.id} to {destination} ended>"
+
+
 def test_prefetch_bounds_what_is_under_way(client):
     destination = queue()
     client.send_many(destination, map(str, range(10)))

@@ -112,6 +112,9 @@ class AsyncioSubscription:
         self._handle = handle
         self.id = handle.id
 
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
     def get(self, timeout: float = PATIENCE) -> Delivery:
         return self._runner.run(self._handle.get(timeout))
 

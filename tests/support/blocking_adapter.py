@@ -56,6 +56,9 @@ class BlockingSubscription:
         self._handle = handle
         self.id = handle.id
 
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
     def get(self, timeout: float = PATIENCE) -> Delivery:
         return self._handle.get(timeout)
 
