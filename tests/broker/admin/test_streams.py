@@ -43,7 +43,12 @@ class Broker:
         self.cpu = 0.0
         self._soon: deque[Callable[[], None]] = deque()
         self.snapshots = Snapshots(
-            self.router, {}, Logins(Anyone(), self.time.clock), self, ClientTotals(), Process(None)
+            self.router,
+            {},
+            Logins(Anyone(), self.time.clock),
+            self,
+            ClientTotals(),
+            Process(None),
         )
         self.publisher = Publisher(
             self.snapshots,

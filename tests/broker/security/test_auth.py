@@ -13,7 +13,7 @@ from stompy_broker.security.auth import (
     ANONYMOUS,
     Anyone,
     Credentials,
-    Memory,
+    PasscodeCache,
     Principal,
     Role,
     Users,
@@ -31,7 +31,7 @@ def ask(users: Users | Anyone, login: str | None, passcode: str | None) -> Princ
 def let_in(users: Users | Anyone, credentials: Credentials) -> Principal | None:
     """Who it is, or None."""
     answers: list[Verdict] = []
-    verdict = users.at_once(credentials)
+    verdict = users.decide_at_once(credentials)
     if verdict is None:
         users.check(credentials, answers.append)
         (verdict,) = answers
@@ -41,7 +41,9 @@ def let_in(users: Users | Anyone, credentials: Credentials) -> Principal | None:
 @pytest.fixture(scope="module")
 def users() -> Users:
     return Users(
-        {"alice": hash_password("wonder")}, anonymous=False, beside=lambda work, done: done(work())
+        {"alice": hash_password("wonder")},
+        anonymous=False,
+        run_in_thread=lambda work, done: done(work()),
     )
 
 
@@ -67,7 +69,7 @@ def test_users(users: Users, login: str | None, passcode: str | None, welcome: b
 
 
 def test_anonymous_beside_users_only_without_login() -> None:
-    users = Users({}, anonymous=True, beside=lambda work, done: done(work()))
+    users = Users({}, anonymous=True, run_in_thread=lambda work, done: done(work()))
     assert ask(users, None, None) == Principal(ANONYMOUS)
     assert ask(users, "alice", "x") is None
 
@@ -81,7 +83,7 @@ def test_unknown_names_cost_a_check_too() -> None:
         compared.append(cells["compared"])
         done(work())
 
-    users = Users(hashes, anonymous=False, beside=look)
+    users = Users(hashes, anonymous=False, run_in_thread=look)
     for number in range(40):
         assert ask(users, f"nobody{number}", "x") is None
         assert ask(users, f"nobody{number}", "x") is None
@@ -92,7 +94,7 @@ def test_unknown_names_cost_a_check_too() -> None:
 
 def test_nobody_is_known_where_there_is_nobody() -> None:
     asked: list[object] = []
-    slow = Users({}, anonymous=False, beside=lambda work, done: asked.append(work))
+    slow = Users({}, anonymous=False, run_in_thread=lambda work, done: asked.append(work))
     slow.check(Credentials("nobody", "x"), lambda verdict: None)
     assert len(asked) == 1
 
@@ -101,14 +103,14 @@ def test_a_passcode_may_be_any_octets() -> None:
     users = Users(
         {"ann": hash_password("caf\udce9")},
         anonymous=False,
-        beside=lambda work, done: done(work()),
+        run_in_thread=lambda work, done: done(work()),
     )
     assert ask(users, "ann", "caf\udce9") == Principal("ann")
     assert ask(users, "a\udce9", "\udce9") is None
 
 
 def test_a_check_that_cannot_be_made_is_not_a_wrong_passcode() -> None:
-    users = Users({}, anonymous=False, beside=lambda work, done: done(None))
+    users = Users({}, anonymous=False, run_in_thread=lambda work, done: done(None))
     answers: list[Verdict] = []
     users.check(Credentials("ann", "x"), answers.append)
     (verdict,) = answers
@@ -122,9 +124,9 @@ class Rememberer:
     def __init__(self, seconds: float = 600.0) -> None:
         self.now = 0.0
         self.checks = 0
-        memory = Memory(seconds, lambda: self.now)
+        cache = PasscodeCache(seconds, lambda: self.now)
         hashes = {"ann": cheap_hash("right"), "bob": cheap_hash("right")}
-        self.users = Users(hashes, anonymous=False, beside=self._count, memory=memory)
+        self.users = Users(hashes, anonymous=False, run_in_thread=self._count, cache=cache)
 
     def _count(self, work: Callable[[], bool | None], done: Callable[[bool | None], None]) -> None:
         self.checks += 1
@@ -170,11 +172,11 @@ def test_nothing_is_remembered_when_the_users_change_or_if_so_wanted() -> None:
 
 
 def test_login_and_passcode_are_not_run_together() -> None:
-    memory = Memory(600, lambda: 0.0)
-    memory.note("ann", "right")
-    assert memory.holds("ann", "right")
-    assert not memory.holds("annr", "ight")
-    assert not memory.holds("ann", "righ")
+    cache = PasscodeCache(600, lambda: 0.0)
+    cache.add("ann", "right")
+    assert cache.has("ann", "right")
+    assert not cache.has("annr", "ight")
+    assert not cache.has("ann", "righ")
 
 
 def test_who_is_withdrawn_during_the_check_does_not_come_in() -> None:
@@ -182,15 +184,15 @@ def test_who_is_withdrawn_during_the_check_does_not_come_in() -> None:
     users = Users(
         {"ann": cheap_hash("right")},
         anonymous=False,
-        beside=lambda work, done: waiting.append(lambda: done(work())),
-        memory=Memory(600, lambda: 0.0),
+        run_in_thread=lambda work, done: waiting.append(lambda: done(work())),
+        cache=PasscodeCache(600, lambda: 0.0),
     )
     answers: list[Verdict] = []
     users.check(Credentials("ann", "right"), answers.append)
     users.renew({"ann": cheap_hash("another")})
     waiting[0]()
     assert isinstance(answers[0], ProtocolError)
-    assert not users._memory.holds("ann", "right")
+    assert not users._cache.has("ann", "right")
 
 
 def test_hashes_are_salted() -> None:
@@ -217,7 +219,7 @@ def test_a_name_brings_its_role() -> None:
         {"alice": hash_password("wonder")},
         anonymous=True,
         role_of=lambda name: roles[name],
-        beside=lambda work, done: done(work()),
+        run_in_thread=lambda work, done: done(work()),
     )
     assert ask(users, "alice", "wonder") == Principal("alice", Role.OPERATOR)
     assert ask(users, None, None) == Principal(ANONYMOUS, Role.MONITOR)
@@ -236,7 +238,7 @@ def test_a_certificate_is_a_login_unless_another_one_is_named(users: Users) -> N
 
 def test_users_may_be_renewed() -> None:
     users = Users(
-        {"alice": cheap_hash("a")}, anonymous=False, beside=lambda work, done: done(work())
+        {"alice": cheap_hash("a")}, anonymous=False, run_in_thread=lambda work, done: done(work())
     )
     assert users.renew({"bob": cheap_hash("b")}) == {"alice"}
     assert users.renew({"bob": cheap_hash("b")}) == {"bob"}

@@ -24,7 +24,7 @@ class Door:
         self.checks = 0
         self._held: deque[Callable[[], None]] | None = None
         hashes = {"ann": cheap_hash("right"), "bob": cheap_hash("right")}
-        users = Users(hashes, anonymous=False, beside=self._count)
+        users = Users(hashes, anonymous=False, run_in_thread=self._count)
         self.logins = Logins(users, self.time.clock, checks=2)
 
     def _count(self, work: Callable[[], bool | None], done: Callable[[bool | None], None]) -> None:

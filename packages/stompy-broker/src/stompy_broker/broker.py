@@ -35,7 +35,7 @@ from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.security.access import Access
-from stompy_broker.security.auth import ANONYMOUS, Anyone, Authenticator, Memory, Users
+from stompy_broker.security.auth import ANONYMOUS, Anyone, Authenticator, PasscodeCache, Users
 from stompy_broker.security.login import Logins
 from stompy_broker.session.context import BrokerContext, SessionSettings
 from stompy_broker.session.holdings import Holdings
@@ -455,12 +455,14 @@ class Broker:
             users,
             anonymous=config.anonymous,
             role_of=config.role_of,
-            beside=self._beside,
-            memory=Memory(config.security.login_memory, self._clock.now),
+            run_in_thread=self._run_in_thread,
+            cache=PasscodeCache(config.security.login_memory, self._clock.now),
         )
         return self._users
 
-    def _beside(self, work: Callable[[], bool | None], done: Callable[[bool | None], None]) -> None:
+    def _run_in_thread(
+        self, work: Callable[[], bool | None], done: Callable[[bool | None], None]
+    ) -> None:
         """Run slow work on a thread; call back on the loop. None = it could not be done."""
         try:
             future = self._loop.run_in_executor(None, work)

@@ -27,10 +27,10 @@ __all__ = [
     "Anyone",
     "Authenticator",
     "Credentials",
-    "Memory",
+    "KeyedHash",
+    "PasscodeCache",
     "Principal",
     "Role",
-    "Sealer",
     "Users",
     "Verdict",
     "hash_password",
@@ -86,7 +86,7 @@ Verdict = Principal | ProtocolError
 class Authenticator(Protocol):
     """Decides about logins."""
 
-    def at_once(self, credentials: Credentials) -> Verdict | None:
+    def decide_at_once(self, credentials: Credentials) -> Verdict | None:
         """What can be said without a check; None = a check is needed."""
         ...
 
@@ -105,30 +105,30 @@ class Anyone:
     def __init__(self, role: Role = Role.NONE) -> None:
         self._role = role
 
-    def at_once(self, credentials: Credentials) -> Verdict | None:
-        """Everybody may come in."""
+    def decide_at_once(self, credentials: Credentials) -> Verdict | None:
+        """Let everybody in, at once."""
         return Principal(credentials.login or ANONYMOUS, self._role, proved=False)
 
     def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
-        """Nothing is checked."""
+        """Let everybody in: nothing is checked."""
         done(Principal(credentials.login or ANONYMOUS, self._role, proved=False))
 
 
-class Sealer:
-    """Makes marks of texts that say nothing without a key that only this process has."""
+class KeyedHash:
+    """Hashes texts with a key that only this process has: without it a digest says nothing."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
-    def seal(self, *texts: str) -> bytes:
-        """The mark of some texts, HMAC-SHA-256."""
+    def digest(self, *texts: str) -> bytes:
+        """The HMAC-SHA-256 of some texts, each of which keeps its bounds."""
         parts = [text.encode("utf-8", "surrogateescape") for text in texts]
         lengths = b",".join(b"%d" % len(part) for part in parts)
         return hmac.digest(self._key, b"".join((lengths, b":", *parts)), "sha256")
 
 
-class Memory:
-    """Passcodes that were right lately, as marks.
+class PasscodeCache:
+    """Passcodes that were right lately, as keyed hashes.
 
     Args:
         seconds: for how long; 0 = not at all.
@@ -138,41 +138,42 @@ class Memory:
     def __init__(self, seconds: float, now: Callable[[], float]) -> None:
         self._seconds = seconds
         self._now = now
-        self._sealer = Sealer()
+        self._keyed_hash = KeyedHash()
         self._rows: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
 
-    def holds(self, login: str, passcode: str) -> bool:
+    def has(self, login: str, passcode: str) -> bool:
         """Whether this passcode was right lately."""
-        mark, until = self._rows.get(login, (b"", 0.0))
-        return self._now() < until and hmac.compare_digest(mark, self._sealer.seal(login, passcode))
+        known, until = self._rows.get(login, (b"", 0.0))
+        digest = self._keyed_hash.digest(login, passcode)
+        return self._now() < until and hmac.compare_digest(known, digest)
 
-    def note(self, login: str, passcode: str) -> None:
-        """It is right."""
+    def add(self, login: str, passcode: str) -> None:
+        """Remember that a passcode is right."""
         if self._seconds:
-            mark = self._sealer.seal(login, passcode)
-            self._rows[login] = (mark, self._now() + self._seconds)
+            digest = self._keyed_hash.digest(login, passcode)
+            self._rows[login] = (digest, self._now() + self._seconds)
             self._rows.move_to_end(login)
             if len(self._rows) > _REMEMBERED:
                 self._rows.popitem(last=False)
 
-    def forget(self, login: str) -> None:
-        """Somebody failed with that login."""
+    def discard(self, login: str) -> None:
+        """Forget the passcode of a login that failed."""
         self._rows.pop(login, None)
 
     def clear(self) -> None:
-        """The users are others now."""
+        """Forget all: the users are others now."""
         self._rows.clear()
 
 
 class Users:
-    """Lets in users whose password is right.
+    """Lets users in whose password is right.
 
     Args:
         hashes: password hash by login.
         anonymous: whether somebody without login may come in.
         role_of: the role that goes with a name.
-        beside: runs a function on another thread, then calls back with its result.
-        memory: passcodes that were right lately; None = nothing is remembered.
+        run_in_thread: runs a function on another thread, then calls back with its result.
+        cache: passcodes that were right lately; None = nothing is remembered.
     """
 
     def __init__(
@@ -181,17 +182,17 @@ class Users:
         *,
         anonymous: bool,
         role_of: Callable[[str], Role] = lambda name: Role.NONE,
-        beside: Callable[[Callable[[], bool | None], Callable[[bool | None], None]], None],
-        memory: Memory | None = None,
+        run_in_thread: Callable[[Callable[[], bool | None], Callable[[bool | None], None]], None],
+        cache: PasscodeCache | None = None,
     ) -> None:
         self._hashes = dict(hashes)
         self._anonymous = anonymous
         self._role_of = role_of
-        self._beside = beside
-        self._memory = memory or Memory(0, lambda: 0.0)
-        self._sealer = Sealer()
+        self._run_in_thread = run_in_thread
+        self._cache = cache or PasscodeCache(0, lambda: 0.0)
+        self._keyed_hash = KeyedHash()
 
-    def at_once(self, credentials: Credentials) -> Verdict | None:
+    def decide_at_once(self, credentials: Credentials) -> Verdict | None:
         """Certificates, anonymous access, and nothing to check at all."""
         login, passcode = credentials.login, credentials.passcode
         certificate = credentials.certificate
@@ -208,7 +209,7 @@ class Users:
     def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
         """Now, if it is remembered, or later."""
         name, passcode = credentials.login or "", credentials.passcode or ""
-        if self._memory.holds(name, passcode):
+        if self._cache.has(name, passcode):
             done(self._principal(name))
             return
         known = self._hashes.get(name)
@@ -227,19 +228,19 @@ class Users:
                 done(ProtocolError(ErrorCode.LIMIT_EXCEEDED, words))
             # The users may have been renewed meanwhile.
             elif right and known is not None and self._hashes.get(name) == known:
-                self._memory.note(name, passcode)
+                self._cache.add(name, passcode)
                 done(self._principal(name))
             else:
-                self._memory.forget(name)
+                self._cache.discard(name)
                 words = "login or passcode is wrong"
                 done(ProtocolError(ErrorCode.AUTHENTICATION_FAILED, words))
 
-        self._beside(check, checked)
+        self._run_in_thread(check, checked)
 
     def renew(self, hashes: Mapping[str, str]) -> set[str]:
         """Replace all users; give the logins that are gone or have another password."""
         old, self._hashes = self._hashes, dict(hashes)
-        self._memory.clear()
+        self._cache.clear()
         return {login for login, known in old.items() if hashes.get(login) != known}
 
     def _decoy(self, name: str) -> str:
@@ -250,7 +251,7 @@ class Users:
         """
         if not self._hashes:
             return _nobody()
-        place = int.from_bytes(self._sealer.seal(name)) % len(self._hashes)
+        place = int.from_bytes(self._keyed_hash.digest(name)) % len(self._hashes)
         return list(self._hashes.values())[place]
 
     def _principal(self, name: str) -> Principal:

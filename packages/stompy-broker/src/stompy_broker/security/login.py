@@ -1,4 +1,4 @@
-"""Logins from the door on: who waits for whom, what failures cost, and how often one is there.
+"""Logins: who waits for whom, what failures cost, and how many connections one login has.
 
 Guessing is slow, also with many connections at once. Failures are counted for each address, and
 for each name. An address that failed often is checked one login at a time, with a rest after each
@@ -7,7 +7,7 @@ refusal for such a name comes late. Yet nobody keeps others out: an address that
 waits for nobody's rest, and who has been let in from an address before is not held up by what
 others try there under other names. The first failures cost nothing.
 
-Names are kept as marks, because people mistake one field for the other.
+Names are kept as keyed hashes, because people mistake one field for the other.
 """
 
 from __future__ import annotations
@@ -17,8 +17,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.security.auth import Authenticator, Credentials, Principal, Role, Sealer, Verdict
-from stompy_broker.security.turnstile import Attempt, Turnstile
+from stompy_broker.security.auth import (
+    Authenticator,
+    Credentials,
+    KeyedHash,
+    Principal,
+    Role,
+    Verdict,
+)
+from stompy_broker.security.check_queue import Attempt, CheckQueue
 from stompy_broker.timers import Clock
 
 _FREE = 3
@@ -44,7 +51,7 @@ class Failures:
         self._rows: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def note(self, key: str) -> None:
-        """It failed once more."""
+        """Count one more failure."""
         count = self.count(key) + 1
         self._rows[key] = (count, self._now())
         self._rows.move_to_end(key)
@@ -52,7 +59,7 @@ class Failures:
             self._rows.popitem(last=False)
 
     def count(self, key: str) -> int:
-        """How often, until it is forgotten."""
+        """How often it failed, until that is forgotten."""
         count, last = self._rows.get(key, (0, 0.0))
         if count and self._now() - last > _FORGET:
             del self._rows[key]
@@ -60,7 +67,7 @@ class Failures:
         return count
 
     def forget(self, key: str) -> None:
-        """It succeeded."""
+        """Count no failure any more: it succeeded."""
         self._rows.pop(key, None)
 
     def are_many(self, key: str) -> bool:
@@ -76,7 +83,7 @@ class Failures:
 
 
 class Logins:
-    """Lets users in.
+    """Decides who may log in, and when, and counts who is connected.
 
     Args:
         authenticator: decides.
@@ -99,17 +106,17 @@ class Logins:
         self.draining = False
         self._authenticator = authenticator
         self._most = connections_per_user
-        self._sealer = Sealer()
+        self._keyed_hash = KeyedHash()
         self._by_lane = Failures(clock.now)
         self._by_name = Failures(clock.now)
         self._known: OrderedDict[str, None] = OrderedDict()  # lanes of who was let in before
-        self._turnstile = Turnstile(clock, authenticator.check, self, checks)
+        self._check_queue = CheckQueue(clock, authenticator.check, self, checks)
         self._connected: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
         """How many wait to be let in."""
-        return self._turnstile.waiting
+        return self._check_queue.waiting
 
     def authenticate(
         self,
@@ -127,27 +134,27 @@ class Logins:
         Returns:
             What to give up with, if nobody waits any more; None = it is answered.
         """
-        verdict = self._authenticator.at_once(credentials)
+        verdict = self._authenticator.decide_at_once(credentials)
         if verdict is not None:
             answer(verdict)
             return None
-        question = self._sealer.seal(credentials.login or "", credentials.passcode or "")
+        question = self._keyed_hash.digest(credentials.login or "", credentials.passcode or "")
         attempt = Attempt(self._lane(credentials), question, credentials, answer, gone)
-        self._turnstile.enter(attempt)
+        self._check_queue.enter(attempt)
         return attempt
 
     def give_up(self, attempt: Attempt) -> None:
-        """Who wanted to come in has gone."""
-        self._turnstile.leave(attempt)
+        """Check no longer whether somebody may come in who has gone meanwhile."""
+        self._check_queue.leave(attempt)
 
     def close(self, why: ProtocolError) -> None:
-        """Let nobody in any more who has to be checked."""
-        self._turnstile.close(why)
+        """Refuse everybody from now on who has to be checked."""
+        self._check_queue.close(why)
 
     # -- failures ---------------------------------------------------------------------------
 
     def _name(self, credentials: Credentials) -> str:
-        return self._sealer.seal(credentials.login or "").hex()
+        return self._keyed_hash.digest(credentials.login or "").hex()
 
     def _own_lane(self, credentials: Credentials) -> str:
         return f"{_source(credentials.host)} {self._name(credentials)}"
@@ -170,11 +177,11 @@ class Logins:
         return 2 if self._by_name.are_many(self._name(attempt.credentials)) else 1
 
     def is_slow(self, lane: str) -> bool:
-        """Whether they were too many."""
+        """Whether too many logins of a lane have failed lately."""
         return self._by_lane.are_many(lane)
 
-    def judged(self, attempt: Attempt, verdict: Verdict) -> tuple[float, float]:
-        """There is a verdict: for how many seconds its lane rests, and how much it comes late."""
+    def penalty(self, attempt: Attempt, verdict: Verdict) -> tuple[float, float]:
+        """Count a verdict; say how many seconds its lane rests, and how late the answer comes."""
         if isinstance(verdict, Principal):
             # Not those of its address: somebody else may be guessing there, or the same one,
             # between two logins of its own.

@@ -22,7 +22,7 @@ from stompy.protocol.heartbeat import BEAT, HeartBeat
 from stompy.protocol.server import supported_versions
 from stompy_broker.routing.intake import Intake
 from stompy_broker.security.auth import Credentials, Principal, Verdict
-from stompy_broker.security.turnstile import Attempt
+from stompy_broker.security.check_queue import Attempt
 from stompy_broker.session.acks import AckHandler
 from stompy_broker.session.active_subscribers import IDLE_SECONDS, LATE
 from stompy_broker.session.context import BrokerContext, Peer

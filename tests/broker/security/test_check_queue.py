@@ -10,13 +10,13 @@ from tests.support.house import Time
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.security.auth import Credentials, Principal, Verdict
-from stompy_broker.security.turnstile import MOST_IN_LANE, MOST_IN_SLOW_LANE, Attempt, Turnstile
+from stompy_broker.security.check_queue import MOST_IN_LANE, MOST_IN_SLOW_LANE, Attempt, CheckQueue
 
 WRONG = ProtocolError(ErrorCode.AUTHENTICATION_FAILED, "wrong")
 
 
 class Gate:
-    """A turnstile whose checks the test answers; three failures make a lane slow."""
+    """A queue whose checks the test answers; three failures make a lane slow."""
 
     def __init__(self, most: int = 1) -> None:
         self.time = Time()
@@ -25,7 +25,7 @@ class Gate:
         self.answers: list[tuple[str, Verdict]] = []
         self.gone: set[str] = set()
         self.ranks: dict[str, int] = {}
-        self.turnstile = Turnstile(self.time.clock, self._check, self, most)
+        self.check_queue = CheckQueue(self.time.clock, self._check, self, most)
 
     def _check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
         self.checks.append((credentials.login or "", done))
@@ -36,7 +36,7 @@ class Gate:
     def is_slow(self, lane: str) -> bool:
         return self.failed[lane] >= 3
 
-    def judged(self, attempt: Attempt, verdict: Verdict) -> tuple[float, float]:
+    def penalty(self, attempt: Attempt, verdict: Verdict) -> tuple[float, float]:
         if isinstance(verdict, Principal):
             return 0.0, 0.0
         self.failed[attempt.lane] += 1
@@ -50,7 +50,7 @@ class Gate:
             lambda verdict: self.answers.append((login, verdict)),
             lambda: login in self.gone,
         )
-        self.turnstile.enter(attempt)
+        self.check_queue.enter(attempt)
         return attempt
 
     def settle(self, *, right: bool = True) -> str:
@@ -61,7 +61,7 @@ class Gate:
 
     def finish(self) -> None:
         """Let turns of the event loop go by until all answers are given."""
-        while self.turnstile._answers:
+        while self.check_queue._answers:
             self.time.advance(0)
 
     @property
@@ -79,11 +79,11 @@ def test_few_at_once_in_the_order_of_arrival() -> None:
     for number in range(6):
         gate.come(f"user{number}")
     assert gate.under_way == ["user0", "user1"]
-    assert gate.turnstile.waiting == 6
+    assert gate.check_queue.waiting == 6
     assert [gate.settle() for _ in range(6)] == [f"user{number}" for number in range(6)]
     assert [login for login, _ in gate.answers] == [f"user{number}" for number in range(6)]
-    assert gate.turnstile.waiting == 0
-    assert not gate.turnstile._lanes
+    assert gate.check_queue.waiting == 0
+    assert not gate.check_queue._lanes
 
 
 def test_addresses_have_their_turns() -> None:
@@ -178,23 +178,23 @@ def test_who_has_gone_is_not_looked_at() -> None:
     gate.gone.add("seen to be gone")
     gate.come("ann")
     for attempt in attempts:
-        gate.turnstile.leave(attempt)
-        gate.turnstile.leave(attempt)
-    assert gate.turnstile.waiting == 3
+        gate.check_queue.leave(attempt)
+        gate.check_queue.leave(attempt)
+    assert gate.check_queue.waiting == 3
     gate.settle()
     assert gate.under_way == ["ann"]
     gate.settle()
-    gate.turnstile.leave(first)
+    gate.check_queue.leave(first)
     assert [login for login, _ in gate.answers] == ["first", "ann"]
-    assert gate.turnstile.waiting == 0
-    assert not gate.turnstile._lanes
+    assert gate.check_queue.waiting == 0
+    assert not gate.check_queue._lanes
 
 
 def test_one_of_several_with_the_same_question_leaves() -> None:
     gate = Gate()
     gate.come("first")
     one, _other = gate.come("ann"), gate.come("ann")
-    gate.turnstile.leave(one)
+    gate.check_queue.leave(one)
     gate.settle()
     gate.settle()
     assert [login for login, _ in gate.answers] == ["first", "ann"]
@@ -220,7 +220,7 @@ def test_a_lane_that_becomes_slow_has_less_room() -> None:
     for _ in range(3):
         gate.settle(right=False)
     gate.finish()
-    assert gate.turnstile.waiting == MOST_IN_SLOW_LANE
+    assert gate.check_queue.waiting == MOST_IN_SLOW_LANE
     assert gate.codes() == {
         "authentication-failed": 3,
         "limit-exceeded": 200 - 3 - MOST_IN_SLOW_LANE,
@@ -236,12 +236,12 @@ def test_the_end_turns_away_whoever_waits_and_whoever_comes() -> None:
     gate = Gate()
     gate.come("checked")
     gate.come("waits")
-    gate.turnstile.close(ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping"))
+    gate.check_queue.close(ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping"))
     gate.come("late")
     assert [login for login, _ in gate.answers] == ["waits", "late"]
     assert gate.codes() == {"shutting-down": 2}
     gate.settle()
-    assert gate.turnstile.waiting == 0
+    assert gate.check_queue.waiting == 0
 
 
 def test_a_fault_in_one_answer_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
@@ -250,7 +250,7 @@ def test_a_fault_in_one_answer_keeps_nobody_waiting(caplog: pytest.LogCaptureFix
     def fail(verdict: Verdict) -> None:
         raise RuntimeError("a fault")
 
-    gate.turnstile.enter(Attempt("a", b"1", Credentials("x", "x"), fail, lambda: False))
+    gate.check_queue.enter(Attempt("a", b"1", Credentials("x", "x"), fail, lambda: False))
     gate.come("ann", "home")
     gate.settle()
     gate.settle()
@@ -264,7 +264,7 @@ def test_checks_that_are_over_at_once() -> None:
     gate.come("first")
     for number in range(MOST_IN_LANE - 1):
         gate.come(f"user{number}")
-    gate.turnstile._check = lambda credentials, done: done(Principal(credentials.login or ""))
+    gate.check_queue._check = lambda credentials, done: done(Principal(credentials.login or ""))
     gate.settle()
     gate.finish()
     assert len(gate.answers) == MOST_IN_LANE

@@ -55,19 +55,19 @@ class Attempt:
     gone: Callable[[], bool]
 
 
-class Judge(Protocol):
-    """What a turnstile needs to know of failures."""
+class FailurePolicy(Protocol):
+    """What a queue of checks needs to know of failures."""
 
     def rank(self, attempt: Attempt) -> int:
         """How late its lane has its turn: 0 to `LAST_RANK`."""
         ...
 
     def is_slow(self, lane: str) -> bool:
-        """Whether there were too many lately."""
+        """Whether too many checks of a lane have failed lately."""
         ...
 
-    def judged(self, attempt: Attempt, verdict: Verdict) -> tuple[float, float]:
-        """There is a verdict: for how many seconds its lane rests, and how much it comes late."""
+    def penalty(self, attempt: Attempt, verdict: Verdict) -> tuple[float, float]:
+        """Count a verdict; say how many seconds its lane rests, and how late the answer comes."""
         ...
 
 
@@ -81,13 +81,13 @@ class _Lane:
         self.rests: float | None = None  # until then
 
 
-class Turnstile:
-    """Lets those who wait be checked in turn.
+class CheckQueue:
+    """Has logins wait, and checks them in turn.
 
     Args:
         clock: for lanes that rest.
         check: checks credentials, then calls back.
-        judge: knows of failures.
+        policy: knows of failures.
         most: checks at once.
 
     Attributes:
@@ -98,13 +98,13 @@ class Turnstile:
         self,
         clock: Clock,
         check: Callable[[Credentials, Callable[[Verdict], None]], None],
-        judge: Judge,
+        policy: FailurePolicy,
         most: int,
     ) -> None:
         self.waiting = 0
         self._clock = clock
         self._check = check
-        self._judge = judge
+        self._policy = policy
         self._most = most
         self._checks = 0
         self._lanes: dict[str, _Lane] = {}
@@ -130,7 +130,7 @@ class Turnstile:
             self._serve()
 
     def leave(self, attempt: Attempt) -> None:
-        """Somebody has gone; harmless when repeated, or when it was answered."""
+        """Take out somebody who has gone; harmless when repeated, or when it was answered."""
         lane = self._lanes.get(attempt.lane)
         group = {} if lane is None else lane.waiting.get(attempt.question, {})
         if lane is not None and attempt in group:
@@ -148,14 +148,14 @@ class Turnstile:
             self._turn_away(lane, 0, why)
 
     def _room(self, lane: _Lane) -> int:
-        return MOST_IN_SLOW_LANE if self._judge.is_slow(lane.key) else MOST_IN_LANE
+        return MOST_IN_SLOW_LANE if self._policy.is_slow(lane.key) else MOST_IN_LANE
 
     # -- turns ------------------------------------------------------------------------------
 
     def _place(self, lane: _Lane) -> None:
         """Have a lane stand where it belongs; in its ring it goes behind the others."""
         key = lane.key
-        alone = not lane.checks or not self._judge.is_slow(key)
+        alone = not lane.checks or not self._policy.is_slow(key)
         waits = bool(lane.waiting) and lane.rests is None and alone
         place = self._rings[self._rank(lane)] if waits else None
         for ring in self._rings:
@@ -168,7 +168,7 @@ class Turnstile:
 
     def _rank(self, lane: _Lane) -> int:
         """That of who waits longest in it."""
-        return self._judge.rank(next(iter(next(iter(lane.waiting.values())))))
+        return self._policy.rank(next(iter(next(iter(lane.waiting.values())))))
 
     def _serve(self) -> None:
         """Begin as many checks as there may be. A check may be over at once."""
@@ -208,7 +208,7 @@ class Turnstile:
         lane.checks -= 1
         self._checks -= 1
         self.waiting -= len(group)
-        rest, late = self._judge.judged(group[0], verdict)
+        rest, late = self._policy.penalty(group[0], verdict)
         if rest:
             lane.rests = max(lane.rests or 0.0, self._clock.now() + rest)
             self._clock.timer(partial(self._rested, lane)).set(lane.rests)
