@@ -11,7 +11,7 @@ class Brackets:
     """A layer that puts each thing in brackets of its own, after one greeting each way."""
 
     ended = False
-    farewell = ""
+    end_reason = ""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -28,7 +28,7 @@ from stompy.protocol.states import State
 from stompy.session.address import Address
 from stompy.session.client_info import not_connected, stood_still
 from stompy.session.handshake import broker_error, foreign_connection, other_loop
-from stompy.transport.streams import input_waits, last_words
+from stompy.transport.streams import input_waits, read_rest
 
 logger = logging.getLogger("stompy")
 
@@ -345,7 +345,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is about to be closed."""
         if exc is not None and not self._ended and self._transport is not None:
-            self.data_received(last_words(self._transport))
+            self.data_received(read_rest(self._transport))
         reason: STOMPError | None = None
         if self.protocol.state is not State.CLOSING:
             reason = STOMPConnectionError(

@@ -170,8 +170,8 @@ class LayeredSocket:
         raise BlockingIOError
 
     def _end(self) -> bytes:
-        if self._layers.farewell:
-            raise LayerError(self._layers.name, self._layers.farewell)
+        if self._layers.end_reason:
+            raise LayerError(self._layers.name, self._layers.end_reason)
         return b""
 
     def _push(self) -> None:

@@ -46,7 +46,7 @@ class Layer(Protocol):
         ...
 
     @property
-    def farewell(self) -> str:
+    def end_reason(self) -> str:
         """What the peer said when it ended, unless all was well."""
         ...
 
@@ -86,7 +86,7 @@ class Layers:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = tuple(layers)
-        self._last_words: bytes | None = None
+        self._closing: bytes | None = None
 
     @property
     def ready(self) -> bool:
@@ -99,9 +99,9 @@ class Layers:
         return any(layer.ended for layer in self._layers)
 
     @property
-    def farewell(self) -> str:
+    def end_reason(self) -> str:
         """What the peer said when it ended one of them, unless all was well."""
-        return next((layer.farewell for layer in self._layers if layer.farewell), "")
+        return next((layer.end_reason for layer in self._layers if layer.end_reason), "")
 
     @property
     def next(self) -> str:
@@ -124,25 +124,25 @@ class Layers:
 
     def take(self) -> bytes:
         """What they have to say; a layer is silent until those below it are ready."""
-        if self._last_words is not None:
-            told, self._last_words = self._last_words, b""
-            return told
+        if self._closing is not None:
+            said, self._closing = self._closing, b""
+            return said
         standing = 0
         while standing < len(self._layers) and self._layers[standing].ready:
             standing += 1
-        told = b""
+        said = b""
         for layer in reversed(self._layers[: standing + 1]):
-            told = (layer.send(told) if told else b"") + layer.take()
-        return told
+            said = (layer.send(said) if said else b"") + layer.take()
+        return said
 
     def close(self) -> None:
         """Say goodbye in all of them that have begun, the upper ones first; once."""
-        if self._last_words is not None:
+        if self._closing is not None:
             return
-        told = b""
+        said = b""
         for layer in reversed(self._layers):
             if layer.ready:
-                told = layer.send(told) if told else b""
+                said = layer.send(said) if said else b""
                 layer.close()
-                told += layer.take()
-        self._last_words = told
+                said += layer.take()
+        self._closing = said

@@ -52,7 +52,7 @@ async def open_connection(
     carrier = LayeredProtocol(protocol, Layers(layers))
     await loop.create_connection(lambda: carrier, sock=connection)
     try:
-        await carrier.shake_hands(deadline)
+        await carrier.handshake(deadline)
     except BaseException:
         carrier.abort()
         raise
@@ -120,7 +120,7 @@ async def _look_up(address: Address, deadline: float) -> list[Place]:
     return answer
 
 
-def last_words(transport: asyncio.BaseTransport) -> bytes:
+def read_rest(transport: asyncio.BaseTransport) -> bytes:
     """What the peer said before it hung up, and what asyncio did not read after a failed write.
 
     It explains more than a broken pipe. To be called in `connection_lost`, while the socket is
@@ -165,7 +165,7 @@ class LayeredProtocol(asyncio.Protocol):
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure: Exception | None = None
 
-    async def shake_hands(self, deadline: float) -> None:
+    async def handshake(self, deadline: float) -> None:
         """Wait until all handshakes are done.
 
         Raises:
@@ -198,8 +198,8 @@ class LayeredProtocol(asyncio.Protocol):
         except LayerError as failure:
             decoded = b""
             self._failure = failure
-        if told := self._layers.take():
-            transport.write(told)  # an alert, a pong, the answer to a close
+        if answer := self._layers.take():
+            transport.write(answer)  # an alert, a pong, the answer to a close
         if self._failure is None and not self._opened.done() and self._layers.ready:
             self._protocol.connection_made(LayeredTransport(transport, self._layers))
             self._opened.set_result(None)
@@ -213,8 +213,8 @@ class LayeredProtocol(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
-        if self._failure is None and self._layers.farewell:
-            self._failure = LayerError(self._layers.name, self._layers.farewell)
+        if self._failure is None and self._layers.end_reason:
+            self._failure = LayerError(self._layers.name, self._layers.end_reason)
         if self._transport is not None:
             self._transport.close()
 
@@ -231,7 +231,7 @@ class LayeredProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is about to be closed."""
         if exc is not None and self._failure is None and self._transport is not None:
-            self.data_received(last_words(self._transport))
+            self.data_received(read_rest(self._transport))
         self._transport = None
         failure = self._failure or exc
         if not self._opened.done():

@@ -119,7 +119,7 @@ class TLSLayer:
         self._ready = False
         self._ended = False
         if not server_side:
-            self._shake_hands()
+            self._handshake()
 
     @property
     def ready(self) -> bool:
@@ -132,7 +132,7 @@ class TLSLayer:
         return self._ended
 
     @property
-    def farewell(self) -> str:
+    def end_reason(self) -> str:
         """Nothing: in TLS an end is an end."""
         return ""
 
@@ -149,7 +149,7 @@ class TLSLayer:
             CertificateError: because of a certificate, of either side.
         """
         self._incoming.write(data)
-        if not self._ready and not self._shake_hands():
+        if not self._ready and not self._handshake():
             return b""
         parts = []
         try:
@@ -164,7 +164,7 @@ class TLSLayer:
             raise _failure(error) from error
         return b"".join(parts)
 
-    def _shake_hands(self) -> bool:
+    def _handshake(self) -> bool:
         try:
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:

@@ -104,7 +104,7 @@ class WebSocketLayer:
         return frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
     @property
-    def farewell(self) -> str:
+    def end_reason(self) -> str:
         """Code and reason with which the peer closed, unless all was well."""
         close = self._protocol.close_rcvd
         if close is None or close.code in (CloseCode.NORMAL_CLOSURE, CloseCode.NO_STATUS_RCVD):
