@@ -98,13 +98,13 @@ class KnownFigures:
         return told
 
     def keep(self, queues: Sequence[Queue]) -> None:
-        """Forget all other queues."""
+        """Forget the figures of all other queues."""
         if len(self._known) > len(queues):
             staying = set(queues)
             self._known = {q: known for q, known in self._known.items() if q in staying}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget the figures of all queues."""
         self._known.clear()
 
 

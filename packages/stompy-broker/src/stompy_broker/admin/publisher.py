@@ -83,7 +83,7 @@ class Publisher:
             self._timer.set(max(min([*when, *due]), self._rests_until))
 
     def unsubscribe(self, subscription: SysSubscription) -> None:
-        """Offer it nothing more."""
+        """Offer a subscription nothing more."""
         self._newcomers = [new for new in self._newcomers if new[1] is not subscription]
         wanted = {stream for stream, _ in self._newcomers}
         for name, stream in list(self._streams.items()):
@@ -98,7 +98,7 @@ class Publisher:
             self._timer.cancel()
 
     def find(self, wanted: StreamSpec) -> Stream | None:
-        """A stream that somebody observes."""
+        """Find a stream that somebody has subscribed to, and that has a snapshot already."""
         stream = self._streams.get(wanted)
         return stream if stream is not None and stream.fresh else None
 
@@ -107,7 +107,7 @@ class Publisher:
         self._snapshots.watch(self._kinds())
 
     def close(self) -> None:
-        """Make no more snapshots."""
+        """Make no more snapshots, and forget everything."""
         self._timer.cancel()
         self._streams.clear()
         self._newcomers.clear()
@@ -182,7 +182,7 @@ class Publisher:
             subscription.tell(self._message(replace(event, replayed=True)))
 
     def _event_message(self, event: Event) -> Message:
-        """One message for all who get an event."""
+        """Make one message for all who get an event."""
         known, message = self._last
         if message is None or known is not event:
             message = self._message(event)

@@ -79,7 +79,7 @@ class AdminService(SessionObserver):
         self._commands = CommandRunner(command_table(context), context, scheduler)
 
     def close(self) -> None:
-        """Make no more snapshots."""
+        """Make no more snapshots, for the broker ends."""
         self._publisher.close()
 
     # -- who comes and goes -------------------------------------------------------------------
@@ -131,11 +131,11 @@ class AdminService(SessionObserver):
             self._tell("connection.unblocked", client)
 
     def subscribed(self, client: Client, subscription: Subscription) -> None:
-        """Tell who watches."""
+        """Tell who watches of a new subscription."""
         self._tell_subscription("subscription.created", client, subscription)
 
     def unsubscribed(self, client: Client, subscription: Subscription) -> None:
-        """Tell who watches."""
+        """Tell who watches that a subscription ends."""
         self._tell_subscription("subscription.closed", client, subscription)
 
     def transacted(self, client: Client, action: str, transaction_id: str) -> None:
@@ -183,14 +183,14 @@ class AdminService(SessionObserver):
         self._publisher.subscribe(subscription, streams, events)
 
     def unsubscribe(self, subscription: SysSubscription) -> None:
-        """Offer it nothing more."""
+        """Offer a subscription nothing more, and keep its counters."""
         self._publisher.unsubscribe(subscription)
         self._totals.watched_msgs += subscription.written
         self._totals.watched_bytes += subscription.octets
         self._totals.watched_dropped += subscription.dropped
 
     def execute(self, client: Client, body: bytes, answer: Answer | None, problem: str) -> None:
-        """Carry out a command."""
+        """Carry out a command, and count it."""
         self._totals.commands += 1
         self._commands.execute(client, body, answer, problem)
 

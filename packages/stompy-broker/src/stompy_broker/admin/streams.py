@@ -38,7 +38,7 @@ Values = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class BrokerIdentity:
-    """Who makes snapshots.
+    """The broker as snapshots name it.
 
     Attributes:
         name: of the broker.
@@ -50,7 +50,7 @@ class BrokerIdentity:
 
 
 class EnvelopeWriter:
-    """Makes MESSAGEs of JSON.
+    """Makes the MESSAGEs of ``$SYS`` topics.
 
     Args:
         identity: who speaks.
@@ -65,7 +65,7 @@ class EnvelopeWriter:
     def message(
         self, kind: Kind, topic: str, seq: int, at: int, about: dict[str, object]
     ) -> Message:
-        """One MESSAGE.
+        """Make a MESSAGE with an envelope as its body.
 
         Args:
             kind: what the rows are.
@@ -140,7 +140,7 @@ class Stream:
         return self._moment is not None
 
     def publish(self, rows: Sequence[Row], moment: SnapshotTime) -> Steps[None]:
-        """The next snapshot, to everybody."""
+        """Make the next snapshot, and offer it to everybody who has subscribed."""
         before, key = self._rows, self._key
         is_delta = (
             self.wanted.mode is Mode.DELTA
@@ -173,7 +173,7 @@ class Stream:
                 subscription.offer(self.wanted, pages)
 
     def welcome(self, subscription: SysSubscription) -> Steps[None]:
-        """The last snapshot, in full, to one who is new; from now on it gets the others too."""
+        """Offer the last snapshot in full to one who is new, and from now on all others too."""
         pages = yield from self.everything()
         if not subscription.closed:
             self.subscriptions[subscription] = None
@@ -193,7 +193,7 @@ class Stream:
         self.due = (now // seconds + 1) * seconds
 
     def everything(self) -> Steps[list[Message]]:
-        """The full set as of the last snapshot."""
+        """Give the full set as of the last snapshot."""
         if self._full is None:
             assert self._moment is not None
             self._full_at = self._moment.now
@@ -249,7 +249,7 @@ class Stream:
 
 
 def _getter(names: Sequence[str]) -> Callable[[Row], Values]:
-    """Takes fields out of a row, as a tuple also when there is one."""
+    """Make what takes fields out of a row, as a tuple also when there is one."""
     if len(names) == 1:
         one = attrgetter(names[0])
         return lambda row: (one(row),)

@@ -20,7 +20,7 @@ Steps = Generator[Wait | None, None, T]
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """What tasks need of the event loop.
+    """The event loop as tasks need it.
 
     Attributes:
         soon: calls a function at the next turn of the event loop.
@@ -32,7 +32,7 @@ class Scheduler:
 
 
 class Task(Generic[T]):
-    """Steps on their way. Nothing happens before the first `step`.
+    """Steps on their way: a cooperative task. Nothing happens before the first `step`.
 
     Args:
         scheduler: for the turns between two steps.
@@ -99,6 +99,6 @@ class Task(Generic[T]):
             self.step()
 
     def cancel(self) -> None:
-        """Take no more steps."""
+        """Take no more steps, and end the one that waits."""
         self.ended = True
         self._steps.close()

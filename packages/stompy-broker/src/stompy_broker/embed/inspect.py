@@ -156,18 +156,18 @@ class QueueView:
         return _inside(self.stats)
 
     def __bool__(self) -> bool:
-        """True: a window, also on an empty queue."""
+        """Say true: a window is there also on an empty queue."""
         return True
 
     def __repr__(self) -> str:
-        """Name and what is in it."""
+        """Show its name and what is in it."""
         stats = self.stats
         inside = " ".join(f"{name}:{getattr(stats, name)}" for name in _COUNTERS[:4])
         return f"<QueueView {_QUEUE}{self.name} {inside}>"
 
 
 def _name_of(queue: str) -> str:
-    """The name of a queue, which may be given with its prefix.
+    """Read the name of a queue, which may be given with its prefix.
 
     Raises:
         ValueError: it is no queue.
@@ -207,7 +207,7 @@ def joined(
 
 
 async def _missing(broker: Broker, names: list[str], count: int) -> list[str]:
-    """In words, what is still to happen until all that went into some queues is settled."""
+    """Say what is still to happen until all that went into some queues is settled."""
     reasons = []
     for name in names:
         stats = await broker.queries.queue(name)

@@ -86,7 +86,7 @@ class LiveView:
         return max(0.0, min(self._every, self._deadline - monotonic()))
 
     def __enter__(self) -> LiveView:
-        """The view itself."""
+        """Give the view, which has begun."""
         return self
 
     def __exit__(
@@ -99,7 +99,7 @@ class LiveView:
         self.stop()
 
     def __repr__(self) -> str:
-        """Whether it still renews itself."""
+        """Show whether it still renews itself."""
         return f"<LiveView {'running' if self.is_running else 'ended'}>"
 
 

@@ -67,7 +67,7 @@ class BrokerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process is alive."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
@@ -123,7 +123,7 @@ class BrokerProcess:
             _end_process(process, number)
 
     def __enter__(self) -> BrokerProcess:
-        """The broker itself."""
+        """Give the broker, which listens."""
         return self
 
     def __exit__(
@@ -132,11 +132,11 @@ class BrokerProcess:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop the broker, as `stop` does."""
         self.stop()
 
     def __repr__(self) -> str:
-        """Where it listens, and its process."""
+        """Show where it listens, and its process."""
         state = f"process {self.pid}" if self.is_running else "not running"
         return f"<BrokerProcess {self.url} {state}>"
 
@@ -159,7 +159,7 @@ def spawn(*options: str, data: Path | None = None, port: int = 0) -> BrokerProce
 
 
 def _first_line(stream: IO[bytes], timeout: float) -> bytes:
-    """The first line of a pipe, or what has come of it when the time is over."""
+    """Read the first line of a pipe, or what has come of it when the time is over."""
     deadline = monotonic() + timeout
     line = b""
     with selectors.DefaultSelector() as selector:
@@ -189,7 +189,7 @@ def _clean(log: IO[bytes], temporary: bool, data: Path) -> None:
 
 
 def _temporary_directory() -> Path:
-    """A new directory named after this process; those of processes that are gone are removed."""
+    """Make a directory named after this process, and remove those of processes that are gone."""
     for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         owner = old.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdecimal() and not _lives(int(owner)):

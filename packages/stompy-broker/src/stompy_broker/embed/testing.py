@@ -112,7 +112,7 @@ class Brokers:
         broker.stop()
 
     def __enter__(self) -> Brokers:
-        """The starter itself."""
+        """Give the starter; it has started none."""
         return self
 
     def __exit__(

@@ -258,7 +258,7 @@ class RunningBroker:
         return self._await(lambda broker: broker.queries.snapshot(wanted, name))
 
     def queue(self, name: str) -> QueueView:
-        """A queue, to look into. It need not exist yet.
+        """Give a queue to look into. It need not exist yet.
 
         Args:
             name: its name, with or without ``/queue/``.
@@ -274,7 +274,7 @@ class RunningBroker:
         return self._ask(lambda broker: broker.holdings())
 
     def describe(self) -> str:
-        """Queues and clients as a text of some lines, for people."""
+        """Tell of queues and clients in some lines, for people."""
         return self._await(described)
 
     def cut(self) -> None:
@@ -334,7 +334,7 @@ class RunningBroker:
     # -- its life ------------------------------------------------------------------------------
 
     def __enter__(self) -> RunningBroker:
-        """The broker itself."""
+        """Give the broker, which listens."""
         return self
 
     def __exit__(
@@ -343,11 +343,11 @@ class RunningBroker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop the broker, as `stop` does."""
         self.stop()
 
     def __repr__(self) -> str:
-        """Where it listens."""
+        """Show where it listens."""
         return f"<RunningBroker {self.url}{'' if self.is_running else ' stopped'}>"
 
     def _repr_html_(self) -> str:

@@ -117,5 +117,5 @@ class SysClient:
 
     @property
     def subscriptions(self) -> Collection[SysSubscription]:
-        """The subscriptions that it has."""
+        """Its subscriptions to ``$SYS`` topics."""
         return self._subscriptions.values()

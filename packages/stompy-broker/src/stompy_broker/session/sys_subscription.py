@@ -66,7 +66,7 @@ class StreamSpec:
 
 
 class SysSubscription:
-    """Writes what it is offered while there is room.
+    """A subscription to ``$SYS`` topics: writes what it is offered while there is room.
 
     Args:
         subscription_id: the client's id; None for a 1.0 client that gave none.
@@ -130,7 +130,7 @@ class SysSubscription:
         self._write()
 
     def clear(self) -> None:
-        """The end: nothing that waits is written any more."""
+        """Forget everything that waits: the subscription has ended."""
         self.closed = True
         self._room = False
         self._writing.clear()
@@ -148,7 +148,7 @@ class SysSubscription:
             self._room = self._output.put_message(self._prefix, message.tail(self._version))
 
     def _take_next(self) -> bool:
-        """What to write next: events in their order, then the snapshot that waits longest."""
+        """Choose what is next: events in their order, then the snapshot that waits longest."""
         if self._events:
             self._writing.extend(self._events)
             self._events.clear()
@@ -160,7 +160,7 @@ class SysSubscription:
 def read_streams(
     destination: Destination, headers: Mapping[str, str]
 ) -> tuple[list[StreamSpec], str | None]:
-    """What a SUBSCRIBE to ``/topic/$SYS.…`` asks for.
+    """Read what a SUBSCRIBE to ``/topic/$SYS.…`` asks for.
 
     Returns:
         The streams of snapshots, and the pattern of the events; None = no events.
@@ -190,7 +190,7 @@ def read_streams(
 
 
 def remarks(streams: Sequence[StreamSpec], headers: Mapping[str, str]) -> str:
-    """What of the headers of a SUBSCRIBE has no effect; empty = nothing.
+    """Say what of the headers of a SUBSCRIBE has no effect; empty = nothing.
 
     It is no error: a later version of the client may know fields that this one does not.
     """

@@ -41,7 +41,7 @@ class CommandErrorCode(StrEnum):
 
 
 class CommandError(Exception):
-    """A command that failed.
+    """What went wrong with a command, as its answer tells it.
 
     Args:
         code: for programs.
@@ -63,7 +63,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to do.
+    """What a client wants done.
 
     Attributes:
         cmd: the command, such as ``queue.purge``.
@@ -78,7 +78,7 @@ class Request:
     expect: int | None = None
 
     def to_json(self) -> bytes:
-        """The body of the SEND."""
+        """Give the body of the SEND."""
         body: dict[str, object] = {"cmd": self.cmd, "args": dict(self.args)}
         if self.dry_run:
             body["dry_run"] = True
@@ -88,7 +88,7 @@ class Request:
 
     @classmethod
     def from_json(cls, body: bytes) -> Request:
-        """From the body of a SEND.
+        """Read the body of a SEND.
 
         Raises:
             CommandError: it is no request (``bad_request``).
@@ -114,7 +114,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer.
+    """One answer to a command.
 
     Attributes:
         cmd: the command.
@@ -132,11 +132,11 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether it succeeded."""
+        """Whether the command succeeded."""
         return self.error is None
 
     def checked(self) -> Mapping[str, Any]:
-        """The result.
+        """Give the result.
 
         Raises:
             CommandError: there is none, because the command failed.
@@ -146,7 +146,7 @@ class Reply:
         return self.result or {}
 
     def to_json(self) -> bytes:
-        """The body of the MESSAGE."""
+        """Give the body of the MESSAGE."""
         body: dict[str, object] = {
             "v": VERSION,
             "cmd": self.cmd,
@@ -162,7 +162,7 @@ class Reply:
 
     @classmethod
     def from_json(cls, body: bytes | str, headers: Mapping[str, str] | None = None) -> Reply:
-        """From a MESSAGE on the reply queue.
+        """Read a MESSAGE on the reply queue.
 
         Raises:
             SchemaError: it is no answer, or of a version that is not known.

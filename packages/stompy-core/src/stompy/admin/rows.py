@@ -85,7 +85,7 @@ _MOVING = {"moving": True}
 
 @dataclass(slots=True, kw_only=True)
 class BrokerRow(Record):
-    """The broker itself.
+    """The row of the broker itself.
 
     Attributes:
         name: host name of its machine.
@@ -198,7 +198,7 @@ class BrokerRow(Record):
 
 @dataclass(slots=True, kw_only=True)
 class QueueRow(Record):
-    """One queue.
+    """The row of one queue.
 
     Attributes:
         name: without ``/queue/``; the key of the row.
@@ -279,7 +279,7 @@ class QueueRow(Record):
 
 @dataclass(slots=True, kw_only=True)
 class TopicRow(Record):
-    """One topic.
+    """The row of one topic.
 
     Attributes:
         name: without ``/topic/``; the key of the row.
@@ -302,7 +302,7 @@ class TopicRow(Record):
 
 @dataclass(slots=True, kw_only=True)
 class ConnectionRow(Record):
-    """One client.
+    """The row of one client.
 
     Attributes:
         id: the key of the row, such as ``c-12``.
@@ -364,7 +364,7 @@ class ConnectionRow(Record):
 
 @dataclass(slots=True, kw_only=True)
 class SubscriptionRow(Record):
-    """One subscription.
+    """The row of one subscription.
 
     Attributes:
         id: the key of the row, such as ``s-7``.
@@ -419,7 +419,7 @@ class SubscriptionRow(Record):
 
 @dataclass(slots=True, kw_only=True)
 class DurableRow(Record):
-    """One durable topic subscription.
+    """The row of one durable topic subscription.
 
     Attributes:
         name: the key of the row: ``CLIENT-ID.NAME``, or ``ID@TOPIC``.
@@ -454,7 +454,7 @@ class DurableRow(Record):
 
 @dataclass(slots=True, kw_only=True)
 class TransactionRow(Record):
-    """One open transaction.
+    """The row of one open transaction.
 
     Attributes:
         id: the key of the row, such as ``t-3``.

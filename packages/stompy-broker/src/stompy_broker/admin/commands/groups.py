@@ -37,20 +37,20 @@ class Group:
         self.oldest = self.newest = received_at
 
     def add(self, message: Message) -> None:
-        """One more."""
+        """Count one more message."""
         self.count += 1
         self.bytes += message.size
         self.oldest = min(self.oldest, message.received_at)
         self.newest = max(self.newest, message.received_at)
 
     def copy(self) -> Group:
-        """The same, to go on counting."""
+        """Give a group of the same counts, to go on counting."""
         copy = Group(self.oldest)
         copy.count, copy.bytes, copy.newest = self.count, self.bytes, self.newest
         return copy
 
     def to_json(self) -> dict[str, object]:
-        """As ``message.count`` tells it."""
+        """Give the counts as ``message.count`` tells them."""
         return {
             "count": self.count,
             "bytes": self.bytes,
@@ -61,7 +61,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What was counted.
+    """The messages that were counted, and when they would have to be counted again.
 
     Attributes:
         groups: the messages, by the values of their headers.
@@ -113,7 +113,7 @@ def _add(
 
 
 class Groups:
-    """The counts of all queues that somebody asked about."""
+    """Keeps the counts of all queues that somebody asked about."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, tuple[str, ...]], Count] = {}

@@ -106,7 +106,7 @@ class MessageCommands:
         self._groups = Groups()
 
     def table(self) -> list[Command]:
-        """What there is."""
+        """Give the rows of these commands."""
         return [*self._that_look(), *self._that_change()]
 
     def _that_look(self) -> list[Command]:
@@ -247,7 +247,7 @@ class MessageCommands:
         }
 
     def _held(self, queue: Queue) -> list[tuple[Message, str]]:
-        """The messages that are with consumers, and with whom. They have their bodies."""
+        """Find the messages that are with consumers, and with whom. They have their bodies."""
         held = [
             (message, f"unacked by {session.key}")
             for session in self._context.sessions.values()
@@ -374,7 +374,7 @@ class MessageCommands:
         return policy.overflow == "reject-publish" and bool(limited)
 
     def _order(self, batch: Sequence[Message], target: Target | None, stays: bool) -> Order:
-        """What the queue is to do with some messages, in one change of the store."""
+        """Say what the queue is to do with some messages, in one change of the store."""
         if target is None:
             return Remove(frozenset(message.sequence for message in batch))
         transfers = []
@@ -388,7 +388,7 @@ class MessageCommands:
         return Move(transfers, copies=stays)
 
     def _backlog(self, message: Message) -> Destination | None:
-        """Where a dead letter goes that one durable subscription gave up: to that one only.
+        """Find where a dead letter goes that one durable subscription gave up: to that one only.
 
         Raises:
             CommandError: there is no such subscription any more.
@@ -439,7 +439,7 @@ class MessageCommands:
 
 
 def _with_states(browsed: Browsed) -> list[tuple[Message, str]]:
-    """Each message with where it is."""
+    """Say of each message where it is."""
     ready = len(browsed.messages) - browsed.delayed
     return [
         (message, "ready" if number < ready else "delayed")
@@ -451,7 +451,7 @@ _read_origin = read_header("origin")
 
 
 def _origin(message: Message) -> Destination:
-    """Where a dead letter came from.
+    """Find where a dead letter came from.
 
     Raises:
         CommandError: it does not say.

@@ -49,7 +49,7 @@ class QueueCommands:
         self._context = context
 
     def table(self) -> list[Command]:
-        """What there is."""
+        """Give the rows of these commands."""
         monitor, operator, admin = Role.MONITOR, Role.OPERATOR, Role.ADMIN
         pausing = (QUEUE, _DELIVERY, _INTAKE)
         return [

@@ -63,7 +63,7 @@ class PendingCommand:
 
 
 class CommandRunner:
-    """Carries out requests.
+    """Carries out requests, and sees to it that each is answered.
 
     Args:
         table: the commands that there are.

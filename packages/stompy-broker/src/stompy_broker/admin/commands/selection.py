@@ -47,7 +47,7 @@ def select(
 
 
 def last_of(messages: Iterable[Message]) -> str:
-    """The name of the last one that came, for ``up_to``: text, as it is a very large number."""
+    """Name the last one that came, for ``up_to``: as text, for it is a very large number."""
     return str(max((message.sequence for message in messages), default=0))
 
 
@@ -64,7 +64,7 @@ def read_header(name: str) -> HeaderReader:
 
 
 def as_json(message: Message, state: str, most: int | None) -> dict[str, object]:
-    """A message as ``message.peek`` shows it.
+    """Give a message as ``message.peek`` shows it.
 
     Args:
         message: with its body, unless that is not wanted.

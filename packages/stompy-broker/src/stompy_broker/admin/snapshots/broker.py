@@ -104,7 +104,7 @@ class BrokerSnapshots:
         self._traffic = self._commits = None
 
     def row(self, moment: SnapshotTime) -> Steps[BrokerRow]:
-        """Count everything, in small steps."""
+        """Make the row of the broker from all that there is, in small steps."""
         totals, waiting = Totals(), [0, 0, 0]
         totals.add(self._router.gone)
         queues = [*self._router.queues.values(), *self._router.replies.values(), *self._backlogs()]
@@ -116,7 +116,7 @@ class BrokerSnapshots:
         return self._row(moment, totals, waiting)
 
     def _backlogs(self) -> Iterator[Queue]:
-        """The private backlogs of topic subscriptions."""
+        """Find the private backlogs of topic subscriptions."""
         for session in self._sessions.values():
             for subscription in session.subscriptions.values():
                 if subscription.queue.private:

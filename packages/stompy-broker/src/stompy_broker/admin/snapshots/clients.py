@@ -23,7 +23,7 @@ SLOW_SECONDS, STUCK_SECONDS = 30.0, 300.0
 
 
 class ClientSnapshots:
-    """Rows about clients.
+    """Makes rows of clients, and of what they hold.
 
     Args:
         router: where durable subscriptions are.
@@ -38,7 +38,7 @@ class ClientSnapshots:
         self._subscription_rates: Rates[int] = Rates()
 
     def connections(self, moment: SnapshotTime) -> Steps[list[ConnectionRow]]:
-        """Who is logged in."""
+        """Make the rows of everybody who is logged in."""
         rows = []
         for number, session in enumerate(list(self._sessions.values()), 1):
             rows.append(self.connection(session, moment))
@@ -48,7 +48,7 @@ class ClientSnapshots:
         return rows
 
     def connection(self, session: AdminClient, moment: SnapshotTime) -> ConnectionRow:
-        """One client."""
+        """Make the row of one client."""
         principal, peer, beat = session.principal, session.peer, session.heart_beat
         subscriptions = session.subscriptions.values()
         out = session.delivered + sum(subscription.delivered for subscription in subscriptions)
@@ -188,7 +188,7 @@ class ClientSnapshots:
         ]
 
     def transactions(self, moment: SnapshotTime) -> Steps[list[TransactionRow]]:
-        """Every transaction that is open."""
+        """Make the rows of all transactions that are open."""
         yield None
         return [
             _transaction(session, name, transaction, moment)

@@ -13,7 +13,7 @@ LAG_SECONDS, LAGS = 0.1, 100
 
 
 class LagMeter:
-    """By how much the event loop is late, measured while it runs.
+    """Measures by how much the event loop is late.
 
     Args:
         clock: rings.
@@ -26,7 +26,7 @@ class LagMeter:
         self._lags: deque[float] = deque(maxlen=LAGS)
 
     def start(self) -> None:
-        """Measure from now on."""
+        """Measure from now on, ten times a second."""
         if self._due is None:
             self._set()
 
@@ -47,7 +47,7 @@ class LagMeter:
 
     @property
     def lag(self) -> Lag | None:
-        """In milliseconds, over the last seconds; None = not measured yet."""
+        """By how much it was late lately, in milliseconds; None = not measured yet."""
         if not self._lags:
             return None
         lags = sorted(self._lags)

@@ -54,7 +54,7 @@ class Process:
         self._free: int | None = None
 
     def look(self) -> ProcessFacts:
-        """How it is now."""
+        """Ask the operating system how the process is now."""
         now = time.monotonic()
         self._measure_cpu(now)
         if now - self._slow_at >= _SLOW_SECONDS:

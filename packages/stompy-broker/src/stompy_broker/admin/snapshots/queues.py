@@ -68,7 +68,7 @@ class CachedRow:
 
 
 class QueueSnapshots:
-    """Makes rows of queues.
+    """Makes rows of queues, and keeps them while nothing happens there.
 
     Args:
         router: where they are.
@@ -203,7 +203,7 @@ class QueueSnapshots:
         )
 
     def _at(self, then: float) -> int:
-        """A time of the broker's clock in milliseconds since the epoch; for one always the same."""
+        """Give a time of the broker's clock in milliseconds since the epoch, always the same."""
         if self._epoch is None:
             self._epoch = self._router.wall() - int(self._router.clock.now() * 1000)
         return self._epoch + int(then * 1000)
@@ -236,7 +236,7 @@ def _record(cached: CachedRow) -> None:
 
 
 def stamp_time(stamp: bytes) -> int | None:
-    """The time that `stompy_broker.message.stamp` wrote down; None if it wrote nothing."""
+    """Read the time that `stompy_broker.message.stamp` wrote down; None if it wrote nothing."""
     return int(stamp.partition(b":")[2]) if stamp else None
 
 

@@ -15,13 +15,13 @@ STILL: Rate = {"in": 0.0, "out": 0.0, "ack": 0.0}
 
 
 class Rates(Generic[K]):
-    """The rates of many things."""
+    """Works out the rates of many things from their counters."""
 
     def __init__(self) -> None:
         self._looks: dict[K, tuple[float, int, int, int, Rate | None]] = {}
 
     def look(self, key: K, now: float, came: int, went: int, acked: int = 0) -> Rate | None:
-        """The rates of one of them, given its counters; None until there are two looks apart."""
+        """Give the rates of one of them by its counters; None until there were two looks apart."""
         look = self._looks.get(key)
         if look is None:
             self._looks[key] = (now, came, went, acked, None)
@@ -42,7 +42,7 @@ class Rates(Generic[K]):
         return rate
 
     def keep(self, keys: set[K]) -> None:
-        """Forget all others."""
+        """Forget all but these things."""
         if len(self._looks) > len(keys):
             self._looks = {key: look for key, look in self._looks.items() if key in keys}
 

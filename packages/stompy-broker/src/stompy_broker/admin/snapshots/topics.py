@@ -10,7 +10,7 @@ from stompy_broker.routing.router import Router
 
 
 class TopicSnapshots:
-    """Rows of topics.
+    """Makes rows of topics.
 
     Args:
         router: where they are.
@@ -22,7 +22,7 @@ class TopicSnapshots:
         self._rates: Rates[str] = Rates()
 
     def rows(self, now: float) -> Steps[list[TopicRow]]:
-        """All of them that were published to lately."""
+        """Make rows of all topics that were published to lately."""
         rows: dict[str, TopicRow] = {}
         for number, topic in enumerate(self._router.topics, 1):
             row = TopicRow(
@@ -41,5 +41,5 @@ class TopicSnapshots:
         return list(rows.values())
 
     def clear(self) -> None:
-        """Nobody looks any more."""
+        """Forget the rates: nobody looks any more."""
         self._rates.clear()
