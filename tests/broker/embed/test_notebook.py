@@ -52,9 +52,10 @@ def test_an_interrupt_ends_it_without_a_traceback(handle, monkeypatch):
     view = LiveView(lambda: 1, handle, every=60, seconds=60)
 
     def interrupt() -> None:
+        monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(view._ended, "wait", interrupt)
+    monkeypatch.setattr(view._thread, "wait", interrupt)
     view.wait()
     assert not view.is_running
     assert handle.shown == [1]

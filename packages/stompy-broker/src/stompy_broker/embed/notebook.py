@@ -9,6 +9,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Protocol
 
+from stompy.transport.threads import WaitableThread
+
 
 class DisplayHandle(Protocol):
     """What IPython gives for an output that can be renewed."""
@@ -39,9 +41,8 @@ class LiveView:
         self._every = every
         self._deadline = None if seconds is None else monotonic() + seconds
         self._ending = threading.Event()
-        self._ended = threading.Event()
         self.failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="stompy-live", daemon=True)
+        self._thread = WaitableThread(self._run, "stompy-live")
         self._thread.start()
 
     @property
@@ -52,7 +53,8 @@ class LiveView:
     def stop(self) -> None:
         """Show the last state, and end. Harmless when repeated."""
         self._ending.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.wait()
 
     def wait(self) -> None:
         """Wait for the end, or until the kernel is interrupted, which ends it without a traceback.
@@ -63,8 +65,7 @@ class LiveView:
         if self._deadline is None:
             raise RuntimeError("this view has no end: give live() seconds, or use it with `with`")
         with contextlib.suppress(KeyboardInterrupt):
-            # Not join(): before Python 3.13 one that is interrupted takes the thread for ended.
-            self._ended.wait()
+            self._thread.wait()
         self.stop()
 
     def _run(self) -> None:
@@ -77,8 +78,6 @@ class LiveView:
         except Exception as error:
             # A broker that was stopped, mostly. The thread must not print it anywhere.
             self.failure = error
-        finally:
-            self._ended.set()
 
     def _pause(self) -> float:
         if self._deadline is None:

@@ -35,6 +35,7 @@ from stompy.admin.rows import (
     TransactionRow,
 )
 from stompy.records import Rows
+from stompy.transport.threads import WaitableThread
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, layered, load_config
 from stompy_broker.destinations.policy import Policy
@@ -66,9 +67,8 @@ class _Host:
         self.loop.set_default_executor(self._workers)
         self._stop = asyncio.Event()
         self._started = threading.Event()
-        self._ended = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="stompy-broker", daemon=True)
+        self._thread = WaitableThread(self._run, "stompy-broker")
 
     def start(self) -> None:
         """Return when the broker listens.
@@ -96,10 +96,8 @@ class _Host:
 
     def join(self) -> None:
         """Wait for the end, and raise what it ended by, once."""
-        if self._thread.is_alive():
-            # Before Python 3.13 a join() that is interrupted takes the thread for ended.
-            self._ended.wait()
-        self._thread.join()
+        if self._thread.is_alive():  # in a fork it never is, nor will it ever be over
+            self._thread.wait()
         _hosts.discard(self)
         failure, self._failure = self._failure, None
         if failure is not None:
@@ -118,7 +116,6 @@ class _Host:
             self._workers.shutdown()
             self.loop.close()
             self._started.set()
-            self._ended.set()
 
     async def _serve(self) -> None:
         async with self.broker:
