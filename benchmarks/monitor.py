@@ -102,6 +102,8 @@ class Load:
         """One set each second."""
         beat = asyncio.create_task(self._beat())
         loop = asyncio.get_running_loop()
+        broker = {"v": 1, "kind": "broker", "boot": "b", "at": START, "data": {"name": "made up"}}
+        self.model.apply(broker)  # before it is known the screen says why there is nothing to see
         for tick in range(2 * self.ticks + 2):
             pages = self.pages(tick)
             self.quiet, self._stall = tick % 2 == 0, 0.0

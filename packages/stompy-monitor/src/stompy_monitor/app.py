@@ -451,9 +451,9 @@ def check_keys(keys: Mapping[str, str]) -> None:
     Raises:
         ValueError: a binding is unknown.
     """
-    merged = [place._merged_bindings for place in (MonitorApp, *_PLACES)]
-    bound = [binding for found in merged if found is not None for _, binding in found]
-    known = {binding.id for binding in bound if binding.id}
+    classes = {base for place in (MonitorApp, *_PLACES) for base in place.__mro__}
+    bound = [binding for base in classes for binding in vars(base).get("BINDINGS", ())]
+    known = {one.id for one in bound if isinstance(one, Binding) and one.id}
     unknown = sorted(keys.keys() - known)
     if unknown:
         raise ValueError(

@@ -110,8 +110,12 @@ _LIMITS = (
 
 
 def _limit_share(row: Row) -> float:
-    shares = [row.number(used) / limit for name, used in _LIMITS if (limit := row.number(name)) > 0]
-    return max(shares, default=0)
+    most = 0.0
+    for name, used in _LIMITS:
+        limit = row.number(name)
+        if limit > 0:
+            most = max(most, row.number(used) / limit)
+    return most
 
 
 def _share(used: str, most: str) -> Callable[[Row], float]:

@@ -223,13 +223,15 @@ class Model:
         names = LEVELS.get(row_set.kind)
         if names is None:
             return
+        places = [row_set.index.get(name) for name in names]
         for row in rows:
             history = row.history
             if history is None:
                 history = row.history = History(len(names), len(RATES[row_set.kind]))
                 if row.key in self._watched:
                     history.grow(LONG)
-            levels = [row.number(name) for name in names]
+            values = row.values
+            levels = [0 if n is None else _number(values[n]) or 0 for n in places]
             history.add(tick, levels, [rate or 0.0 for rate in row.rates])
 
     def know_own(self, connection: str) -> None:

@@ -21,7 +21,6 @@ from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model.alarms import CRITICAL, WARN
 from stompy_monitor.model.model import Model
 from stompy_monitor.screens.actions import Acting, Hint
-from stompy_monitor.screens.compositor import SpanCompositor
 from stompy_monitor.screens.dialogs import JumpDialog, plain
 from stompy_monitor.sources.base import ConnectionStatus, Phase
 from stompy_monitor.tables import definitions
@@ -117,7 +116,6 @@ class MonitorScreen(Acting, Screen[None]):
 
     def __init__(self, dashboard: Dashboard, tab: str, path: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self._compositor = SpanCompositor()
         self.dashboard = dashboard
         self.tab = tab
         self.path = path

@@ -70,7 +70,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         self._asks = asks
         self._must_type = must_type
         self._needs_text = needs_text
-        self._text = text
+        self._answer_text = text
 
     def compose(self) -> ComposeResult:
         """A box in the middle."""
@@ -78,7 +78,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
             yield Static(plain(self._title, "bold"), classes="dialog-title")
             yield Static(plain(self._words), classes="dialog-words")
             if self._asks:
-                yield Input(self._text, placeholder=self._asks, id="text", compact=True)
+                yield Input(self._answer_text, placeholder=self._asks, id="text", compact=True)
             if self._must_type:
                 yield Static(plain(f"To be sure, type: {self._must_type}", "$warning"))
                 yield Input(placeholder=self._must_type, id="sure", compact=True)

@@ -25,6 +25,7 @@ from stompy_monitor.tables.definitions import View
 from stompy_monitor.tables.view_state import ViewState
 from stompy_monitor.tables.vocabulary import names_of
 from stompy_monitor.widgets.bars import MUTED, Bar, Part
+from stompy_monitor.widgets.column_edges import EdgedTable
 from stompy_monitor.widgets.row_table import RowTable
 
 COPY_LIMIT = 64 * 1024
@@ -91,8 +92,7 @@ class TableScreen(MonitorScreen):
         table = RowTable(self.view_state, ascii_only=self.dashboard.options.ascii_only, id="rows")
         table.trends = not self.dashboard.options.slow_link
         table.chosen = self.first_columns
-        table.add_class("fades")
-        yield table
+        yield EdgedTable(table, classes="fades")
         yield Bar(id="preview")
 
     @property

@@ -41,6 +41,7 @@ class Column:
         right: whether it stands at the right edge.
         tone: how it looks: a word that the theme has a colour for.
         trend: whether it is drawn from the history instead.
+        ticks: whether it changes although nothing has happened, as an age does.
         sentence: whether it is cut at its end, not in the middle as names are.
     """
 
@@ -53,6 +54,7 @@ class Column:
     right: bool = False
     tone: Callable[[Row], str] | None = None
     trend: bool = False
+    ticks: bool = False
     sentence: bool = False
 
 
@@ -144,7 +146,8 @@ def rate(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
 def age(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
     """How long."""
     width = max(8, len(title) + 1)
-    return replace(_numeric(name, title, width, rank, formats.duration), key=_age_key(name))
+    column = _numeric(name, title, width, rank, formats.duration)
+    return replace(column, key=_age_key(name), ticks=True)
 
 
 def size(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:

@@ -111,6 +111,23 @@ class RowTable(ScrollView, can_focus=True):
             """The table."""
             return self.row_set
 
+    class Fitted(Message):
+        """The columns have got their widths.
+
+        Attributes:
+            lefts: the cells where columns begin that change more often than those before.
+        """
+
+        def __init__(self, table: RowTable, lefts: list[int]) -> None:
+            super().__init__()
+            self.table = table
+            self.lefts = lefts
+
+        @property
+        def control(self) -> RowTable:
+            """The table."""
+            return self.table
+
     class HeaderClicked(Message):
         """The title of a column was clicked."""
 
@@ -138,9 +155,10 @@ class RowTable(ScrollView, can_focus=True):
         self.now = 0.0
         self._columns: list[tuple[Column, int]] = []
         self._for_width = -1
+        self._used = 0
         self._seen: object = None
         self._painted: dict[int, Line] = {}
-        self._lines: dict[int, Line] = {}
+        self._lines_now: dict[int, Line] = {}
         self._styles: dict[str, Style] = {}
 
     # -- what is shown ---------------------------------------------------------------------------
@@ -166,7 +184,7 @@ class RowTable(ScrollView, can_focus=True):
 
     def paint_changed(self) -> None:
         """Let the cells that differ from what was painted be painted again."""
-        self._lines.clear()
+        self._lines_now.clear()
         width = self.size.width
         for y in range(self.size.height):
             before, now = self._painted.get(y), self._line_at(y)
@@ -197,7 +215,7 @@ class RowTable(ScrollView, can_focus=True):
         self._seen = None
         self._styles.clear()
         self._painted.clear()
-        self._lines.clear()
+        self._lines_now.clear()
         self._fit()
         self.virtual_size = Size(self._content_width(), len(self.view_state.keys) + 1)
         self.refresh()
@@ -219,9 +237,9 @@ class RowTable(ScrollView, can_focus=True):
 
     def _line_at(self, y: int) -> Line:
         """All that a line depends on, worked out once for what is shown now."""
-        line = self._lines.get(y)
+        line = self._lines_now.get(y)
         if line is None:
-            line = self._lines[y] = self._read_line(y)
+            line = self._lines_now[y] = self._read_line(y)
         return line
 
     def _read_line(self, y: int) -> Line:
@@ -262,7 +280,7 @@ class RowTable(ScrollView, can_focus=True):
         if self._for_width == self.size.width:
             return
         self._for_width = width = self.size.width
-        self._lines.clear()
+        self._lines_now.clear()
         view = self.view_state.view
         columns = list(view.shown(10_000 - 1 if self.wide else max(width, 1), self.chosen))
         if not self.trends:
@@ -280,9 +298,21 @@ class RowTable(ScrollView, can_focus=True):
         widths = {column.name: min(each, _REASON_CELLS) for column in stretched[1:]}
         first = max(free - sum(widths.values()), _NAME_CELLS)
         self._columns = [(col, col.width or widths.get(col.name, first)) for col in columns]
+        self._used = _MARGIN + sum(width + 1 for _, width in self._columns)
+        self.post_message(self.Fitted(self, self._restless()))
+
+    def _restless(self) -> list[int]:
+        """Where the numbers begin, and each column that changes although nothing has happened."""
+        lefts: list[int] = []
+        x = _MARGIN
+        for column, width in self._columns:
+            if column.ticks or column.trend or (column.right and not lefts):
+                lefts.append(x)
+            x += width + 1
+        return lefts
 
     def _content_width(self) -> int:
-        return max(self.size.width, _MARGIN + sum(width + 1 for _, width in self._columns))
+        return max(self.size.width, self._used)
 
     def column_at(self, x: int) -> Column | None:
         """The column at a cell of the header."""
@@ -306,18 +336,24 @@ class RowTable(ScrollView, can_focus=True):
         self._fit()
         self._painted[y] = line = self._line_at(y)
         (sort, here, *_), what, cells = line
-        left, width = self.scroll_offset.x, self.size.width
+        left, width, used = self.scroll_offset.x, self.size.width, self._used
         # Every segment has a style, the filling too: the filter for NO_COLOR relies on it.
         filling = self.style_of("header" if y == 0 else "plain")
         if sort == "header":
             segments = self._header()
         elif sort == "words":
             segments = [Segment(f"   {what}", self.style_of("dim"))]
+            used = 3 + len(str(what))
         else:
             over = self._cursor_style() if here else Style.null()
             filling += over
             segments = self._row_segments(str(what), cells, over)
-        return Strip(segments).crop(left, left + width).extend_cell_length(width, filling)
+        if left or used > width:
+            return Strip(segments).crop(left, left + width).extend_cell_length(width, filling)
+        # Nearly all lines: a strip is dear, and this is one where the other way makes three.
+        if used < width:
+            segments.append(Segment(" " * (width - used), filling))
+        return Strip(segments, width)
 
     def _header(self) -> list[Segment]:
         order = self.view_state.order()[:1]
@@ -329,7 +365,7 @@ class RowTable(ScrollView, can_focus=True):
             here = first is not None and column.name == first.name and bool(column.title)
             title = column.title + (arrow if here else "")
             runs.append((_pad(title, width, column.right) + " ", chosen if here else plain))
-        return _segments(runs)
+        return _joined(runs)
 
     def _row_segments(self, glyph: str, cells: Cells, over: Style) -> list[Segment]:
         plain = self.style_of("plain") + over
@@ -339,7 +375,7 @@ class RowTable(ScrollView, can_focus=True):
             if column.sentence and len(text) > width:
                 text = safe(text, width)  # noqa: PLW2901 -- the beginning of the same
             runs.append((_pad(text, width, column.right) + " ", style))
-        return _segments(runs)
+        return _joined(runs)
 
     def _glyph(self, here: bool, marked: bool) -> str:
         if marked:
@@ -389,12 +425,12 @@ class RowTable(ScrollView, can_focus=True):
 
     def watch_scroll_x(self, old_value: float, new_value: float) -> None:
         """Other cells are seen."""
-        self._lines.clear()
+        self._lines_now.clear()
         super().watch_scroll_x(old_value, new_value)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Other rows are seen."""
-        self._lines.clear()
+        self._lines_now.clear()
         super().watch_scroll_y(old_value, new_value)
 
     def action_open(self) -> None:
@@ -443,7 +479,7 @@ class RowTable(ScrollView, can_focus=True):
         self._scroll_to_cursor()
 
 
-def _segments(runs: list[tuple[str, Style]]) -> list[Segment]:
+def _joined(runs: list[tuple[str, Style]]) -> list[Segment]:
     """One segment for neighbours of one style: every change of style costs bytes."""
     segments = []
     text, style = runs[0]
