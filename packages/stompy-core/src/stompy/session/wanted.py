@@ -109,6 +109,10 @@ class WantedSubscriptions:
         """Whether this one is wanted."""
         return sub_id in self._by_id
 
+    def get(self, sub_id: str) -> WantedSubscription | None:
+        """This one; None if it is not wanted."""
+        return self._by_id.get(sub_id)
+
     def add(self, wanted: WantedSubscription) -> None:
         """From now on this is wanted, in the place of one with the same id."""
         self._by_id[wanted.id] = wanted

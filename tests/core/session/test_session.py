@@ -1,0 +1,457 @@
+"""The life of a client without a thread, a loop or a clock: every order of what may happen."""
+
+from __future__ import annotations
+
+import itertools
+import random as random_numbers
+from collections import Counter
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stompy.errors import (
+    ConnectionImpossible,
+    STOMPConnectionError,
+    STOMPError,
+    STOMPException,
+    TransactionLost,
+)
+from stompy.protocol.client import ClientProtocol
+from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.session.address import Address, parse_addresses
+from stompy.session.confirmations import Confirmation, Outcome
+from stompy.session.dialects import Dialect
+from stompy.session.health import SubscriptionHealth
+from stompy.session.reconnect import Reconnect
+from stompy.session.resubscription import AT_ONCE, SubscriptionReceipt
+from stompy.session.session import ClientSession, Drop, SessionSettings, Write
+from stompy.session.state import FORGOTTEN, ConnectionState, StateChange
+from stompy.session.subscriptions import Subscriptions
+from stompy.session.wanted import LAST_RETRY, RESTORE_SECONDS, WantedSubscription
+
+ADDRESSES = parse_addresses(["stomp://one:1", "stomp://two:2", "stomp://three:3"])
+SERVERS = ["stompy-broker/1", "RabbitMQ/3.12", None]
+POLICY = Reconnect(delay=1.0, max_delay=4.0, attempts=5, startup_attempts=2, shuffle=True)
+
+
+class FakeConnection:
+    """A connection after CONNECTED, which writes into a list."""
+
+    epoch: int
+    dialect: Dialect
+    subscriptions: Subscriptions
+
+    def __init__(self, server: str | None = "stompy-broker/1", address: Address = ADDRESSES[0]):
+        self.address = address
+        self.protocol = ClientProtocol()
+        self.protocol.connect({"host": "/"})
+        named = "" if server is None else f"server:{server}\n"
+        self.protocol.receive_data(f"CONNECTED\nversion:1.2\n{named}\n\0".encode(), 0.0)
+        self.is_open = True
+        self.close_reason: STOMPError | None = None
+        self.written: list[STOMPFrame] = []
+
+    @property
+    def connected(self) -> STOMPFrame:
+        assert self.protocol.connected is not None
+        return self.protocol.connected
+
+    def error(self) -> STOMPConnectionError:
+        return STOMPConnectionError(f"lost: {self.close_reason}")
+
+    def write(self, data: bytes) -> None:
+        assert self.is_open
+        head, _, body = data.partition(b"\n\n")
+        command, *lines = head.decode().split("\n")
+        headers = dict(line.split(":", 1) for line in lines)
+        self.written.append(STOMPFrame(command, body[:-1], headers))
+
+    @property
+    def subscribed(self) -> Counter[str]:
+        """How often each id is subscribed at the broker."""
+        found: Counter[str] = Counter()
+        for frame in self.written:
+            if frame.Command in ("SUBSCRIBE", "UNSUBSCRIBE"):
+                found[frame["id"]] += 1 if frame.Command == "SUBSCRIBE" else -1
+        return found
+
+
+class Holder:
+    """Who holds a subscription."""
+
+    _full = _overfull = False
+    _waiting = 0
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, int]] = []
+        self.told: list[str] = []
+        self.reason: STOMPException | None = None
+
+    @property
+    def ended(self) -> bool:
+        return "end" in self.told
+
+    def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+        assert not self.ended
+        self.got += [(frame["message-id"], epoch) for frame in frames]
+
+    def _lost(self, reason: STOMPException | None) -> None:
+        assert not self.ended
+        self.told.append("lost")
+
+    def _put_off(self, reason: STOMPException) -> None:
+        self.told.append("put off")
+
+    def _stop_giving(self) -> None:
+        self.told.append("stop")
+
+    def _end(self, reason: STOMPException | None) -> None:
+        if not self.ended:
+            self.told.append("end")
+            self.reason = reason
+
+    def _after_fork(self, reason: STOMPException) -> None:
+        self._end(reason)
+
+    def health(self) -> SubscriptionHealth | None:
+        return None
+
+
+class Once(Confirmation):
+    """A confirmation that counts how often it is settled."""
+
+    __slots__ = ("settled",)
+
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(receipt_id)
+        self.settled = 0
+
+    def settle(self, outcome: Outcome, error: STOMPError | None = None) -> None:
+        super().settle(outcome, error)
+        self.settled += 1
+
+
+def error_frame(receipt_id: str | None, *, passing: bool = False) -> STOMPFrame:
+    headers = {"message": "no"}
+    if receipt_id is not None:
+        headers["receipt-id"] = receipt_id
+    if passing:
+        headers["error-code"] = "limit-exceeded"
+    return STOMPFrame("ERROR", b"", headers)
+
+
+def message(sub_id: str, number: int = 1) -> STOMPFrame:
+    headers = {"subscription": sub_id, "message-id": f"m{number}", "ack": f"a{number}"}
+    return STOMPFrame("MESSAGE", b"", headers)
+
+
+class ClientLife(RuleBasedStateMachine):
+    """One client and all that its brokers may do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.numbers = itertools.count(1)
+        self.connections: list[FakeConnection] = []
+        self.holders: dict[str, Holder] = {}
+        self.expected: list[tuple[Once, FakeConnection]] = []
+        self.changes: list[StateChange] = []
+        self.transactions: dict[str, int] = {}
+        self.left = False
+        self.round_at: float | None = None
+        self.delivered = 0
+
+    @initialize(reconnects=st.booleans(), seed=st.integers(0, 99))
+    def connect(self, reconnects: bool, seed: int) -> None:
+        settings = SessionSettings(ADDRESSES, POLICY if reconnects else None, observed=True)
+        source = random_numbers.Random(seed)
+        self.session: ClientSession[FakeConnection] = ClientSession(
+            settings, self.numbers, source.random, self.now
+        )
+        self.session.connect(self.now)
+        assert self.session.round_is_due(self.now)
+        self.carry_out()
+
+    @property
+    def current(self) -> FakeConnection | None:
+        return self.session.current
+
+    @property
+    def is_due(self) -> bool:
+        due = self.session.next_deadline()
+        if due is None or due > self.now:
+            return False
+        return due == AT_ONCE or not self.session.round_is_due(self.now)
+
+    def carry_out(self) -> None:
+        """Do what the session gives, as a driver does."""
+        while self.is_due:
+            for effect in self.session.poll(self.now):
+                if isinstance(effect, StateChange):
+                    self.changes.append(effect)
+                elif isinstance(effect, Drop):
+                    self.end(effect.connection, None)
+                else:
+                    assert isinstance(effect, Write)
+                    assert not self.left
+                    assert effect.connection is self.current
+                    effect.connection.write(effect.frame)
+
+    def end(self, connection: FakeConnection, reason: STOMPError | None) -> None:
+        connection.is_open = False
+        connection.close_reason = reason
+        self.session.lost(connection, self.now)
+        self.session.lost(connection, self.now)  # told twice is told once
+        for confirmation, asked_on in self.expected:
+            if asked_on is connection:
+                assert confirmation.settled == 1
+
+    # -- the passing of time -----------------------------------------------------------------
+
+    @rule(part=st.sampled_from([0.3, 1.0, 1.0, 2.0]))
+    def time_passes(self, part: float) -> None:
+        due = self.session.next_deadline()
+        self.now += (1.0 if due is None else max(0.0, due - self.now)) * part
+        self.carry_out()
+
+    @precondition(lambda self: self.session.round_is_due(self.now))
+    @rule(server=st.sampled_from(SERVERS))
+    def a_broker_answers(self, server: str | None) -> None:
+        addresses = self.session.begin_round()
+        assert sorted(addresses, key=str) == sorted(ADDRESSES, key=str)
+        connection = FakeConnection(server, addresses[0])
+        self.connections.append(connection)
+        self.session.connected(connection, self.now)
+        assert connection.epoch == len(self.connections)
+        self.carry_out()
+
+    @precondition(lambda self: self.session.round_is_due(self.now))
+    @rule(hopeless=st.booleans())
+    def nobody_answers(self, hopeless: bool) -> None:
+        self.session.begin_round()
+        kind = ConnectionImpossible if hopeless else STOMPConnectionError
+        self.session.round_failed(kind("nobody there"), self.now)
+        assert self.session.is_over or not hopeless
+        self.carry_out()
+
+    @rule()
+    def the_application_wants_no_pause(self) -> None:
+        self.session.retry_now(self.now)
+        self.round_at = None
+
+    # -- what brokers do ---------------------------------------------------------------------
+
+    def pending(self, connection: FakeConnection) -> list[str]:
+        asked = [frame["receipt"] for frame in connection.written if "receipt" in frame.Headers]
+        return [one for one in asked if one in self.session.confirmations]
+
+    @precondition(lambda self: self.current is not None and self.pending(self.current))
+    @rule(pick=st.integers(0, 9))
+    def a_receipt_comes(self, pick: int) -> None:
+        assert self.current is not None
+        pending = self.pending(self.current)
+        named = pending[pick % len(pending)]
+        receipt = STOMPFrame("RECEIPT", b"", {"receipt-id": named})
+        assert self.session.received([receipt]) == []
+        assert self.session.received([receipt]) == [receipt]  # not ours any more
+        self.carry_out()
+
+    @precondition(lambda self: self.current is not None and self.pending(self.current))
+    @rule(pick=st.integers(0, 9), passing=st.booleans(), late=st.booleans())
+    def something_is_refused(self, pick: int, passing: bool, late: bool) -> None:
+        connection = self.current
+        assert connection is not None
+        pending = self.pending(connection)
+        named = pending[pick % len(pending)]
+        names = connection.dialect.error_names_receipt
+        error = error_frame(named if names else None, passing=passing)
+        frames = [error]
+        if late:
+            frames.append(STOMPFrame("RECEIPT", b"", {"receipt-id": named}))
+        rest = self.session.received(frames)
+        assert rest == ([] if self.session.reconnects else [error])
+        self.end(connection, STOMPError("no", error))
+        self.carry_out()
+
+    @precondition(lambda self: self.current is not None)
+    @rule()
+    def the_connection_is_lost(self) -> None:
+        assert self.current is not None
+        self.end(self.current, STOMPConnectionError("cut"))
+        self.carry_out()
+
+    @precondition(lambda self: self.current is not None)
+    @rule(pick=st.integers(0, 5), count=st.integers(1, 3))
+    def messages_come(self, pick: int, count: int) -> None:
+        assert self.current is not None
+        ids = [*self.holders, "somebody's"]
+        sub_id = ids[pick % len(ids)]
+        frames = [message(sub_id, self.delivered + n) for n in range(count)]
+        self.delivered += count
+        holder = self.holders.get(sub_id)
+        before = 0 if holder is None else len(holder.got)
+        rest = self.session.received(frames)
+        if sub_id in self.session.receivers:
+            assert holder is not None
+            named = [(frame["message-id"], self.current.epoch) for frame in frames]
+            assert (rest, holder.got[before:]) == ([], named)
+        else:
+            assert rest == ([] if holder is not None else frames)
+
+    # -- what the application does -----------------------------------------------------------
+
+    @precondition(lambda self: not self.session.is_over and self.session.last is not None)
+    @rule(
+        mode=st.sampled_from(AckMode),
+        confirm=st.booleans(),
+        again=st.booleans(),
+        by_id=st.booleans(),
+    )
+    def subscribe(self, mode: AckMode, confirm: bool, again: bool, by_id: bool) -> None:
+        gone = [one for one in self.holders if one not in self.session.wanted]
+        put_off = [one for one in gone if self.session.wanted.is_put_off(one)]
+        sub_id = next((one for one in gone if one not in put_off), None) if again else None
+        sub_id = sub_id or self.session.new_id("s")
+        wanted = WantedSubscription(sub_id, f"/queue/{sub_id}", mode, confirm=confirm)
+        if by_id:
+            connection = self.session.want(wanted, True)
+        else:
+            self.holders[sub_id] = Holder()
+            connection = self.session.want(wanted, None, self.holders[sub_id])
+        assert connection is self.session.ready
+        if connection is not None:
+            receipt, frame = self.session.subscribe(connection, wanted)
+            assert isinstance(receipt, SubscriptionReceipt)
+            assert receipt.done is not confirm
+            connection.write(frame)
+
+    @precondition(lambda self: len(self.session.wanted) and not self.session.is_over)
+    @rule(pick=st.integers(0, 9))
+    def unsubscribe(self, pick: int) -> None:
+        wanted = list(self.session.wanted)
+        sub_id = wanted[pick % len(wanted)].id
+        connection = self.session.unwant(sub_id)
+        if sub_id in self.holders:
+            self.holders[sub_id]._end(None)
+        if connection is not None:
+            headers = {"id": sub_id}
+            connection.write(connection.protocol.send("UNSUBSCRIBE", headers))
+
+    @precondition(lambda self: self.session.is_usable)
+    @rule()
+    def send_with_a_receipt(self) -> None:
+        connection = self.session.ready
+        assert connection is not None
+        confirmation = Once(self.session.new_id("r"))
+        self.session.expect(confirmation)
+        self.expected.append((confirmation, connection))
+        headers = {"destination": "/queue/q", "receipt": confirmation.receipt_id}
+        connection.write(connection.protocol.send("SEND", headers))
+        self.session.asked(confirmation.receipt_id, connection)
+
+    @precondition(lambda self: self.session.is_usable)
+    @rule()
+    def begin(self) -> None:
+        connection = self.session.ready
+        assert connection is not None
+        txn_id = self.session.new_id("t")
+        self.session.follow("BEGIN", txn_id, connection)
+        self.transactions[txn_id] = connection.epoch
+
+    @precondition(lambda self: self.transactions)
+    @rule(pick=st.integers(0, 9), command=st.sampled_from(["COMMIT", "ABORT"]))
+    def end_a_transaction(self, pick: int, command: str) -> None:
+        txn_id = list(self.transactions)[pick % len(self.transactions)]
+        ready = self.session.ready
+        if ready is None or ready.epoch != self.transactions[txn_id]:
+            with pytest.raises(TransactionLost):
+                self.session.check_transaction(txn_id)
+            return
+        self.session.check_transaction(txn_id)
+        self.session.follow(command, txn_id, ready)
+        del self.transactions[txn_id]
+
+    @rule(last_words=st.booleans())
+    def leave(self, last_words: bool) -> None:
+        connection = self.current
+        self.session.leave(self.now)
+        self.left = self.left or self.session.state is ConnectionState.CLOSED
+        if connection is not None and last_words:
+            connection.is_open = False
+            self.end(connection, None)
+        self.carry_out()
+
+    @precondition(lambda self: self.current is not None and not self.left)
+    @rule()
+    def nobody_has_the_client_any_more(self) -> None:
+        assert self.current is not None
+        self.session.forgotten = True
+        over = self.session.is_over
+        self.end(self.current, None)
+        assert self.session.ended
+        assert over or FORGOTTEN in str(self.session.reason)
+        self.carry_out()
+
+    # -- what holds --------------------------------------------------------------------------
+
+    @invariant()
+    def a_receipt_is_settled_at_most_once_and_with_its_connection(self) -> None:
+        for confirmation, connection in self.expected:
+            assert confirmation.settled <= 1
+            assert confirmation.done is (confirmation.settled == 1)
+            if connection is not self.current:
+                assert confirmation.done
+            assert self.session.asked_on(confirmation.receipt_id) is (
+                connection if self.session.reconnects else self.session.last
+            )
+
+    @invariant()
+    def the_ready_connection_has_what_is_wanted_exactly_once(self) -> None:
+        ready = self.session.ready
+        if ready is None:
+            return
+        assert ready is self.current is self.session.last
+        wanted = self.session.wanted
+        for sub_id, count in ready.subscribed.items():
+            if not wanted.is_put_off(sub_id):
+                assert count == (sub_id in wanted), sub_id
+        for one in wanted.at_once():
+            assert ready.subscribed[one.id] == 1
+
+    @invariant()
+    def deadlines_lie_ahead_and_do_not_move_while_they_are_waited_for(self) -> None:
+        due = self.session.next_deadline()
+        assert due is None or due > self.now or self.session.round_is_due(self.now)
+        bound = max(POLICY.max_delay, LAST_RETRY, RESTORE_SECONDS)
+        assert due is None or due <= self.now + bound
+        planned = due if self.current is None else None
+        if self.round_at is not None and planned is not None:
+            assert planned == self.round_at or planned >= self.now
+        self.round_at = planned
+
+    @invariant()
+    def changes_of_state_follow_one_another(self) -> None:
+        state, epoch = ConnectionState.DISCONNECTED, 0
+        for change in self.changes:
+            assert change.previous is state
+            assert change.epoch >= epoch
+            assert change.lasted >= 0
+            state, epoch = change.state, change.epoch
+        assert state is self.session.state
+
+    @invariant()
+    def it_goes_on_or_has_ended_and_then_everybody_knows(self) -> None:
+        session = self.session
+        assert session.ended is (session.is_over and session.current is None)
+        if session.ended:
+            assert session.next_deadline() is None
+            assert all(holder.ended for holder in self.holders.values())
+            assert not session.confirmations
+        elif session.current is None and not session.is_over:
+            assert session.next_deadline() is not None or self.connections == []
+        for sub_id, holder in self.holders.items():
+            assert holder.ended or sub_id in session.wanted
+
+
+TestClientLife = ClientLife.TestCase
