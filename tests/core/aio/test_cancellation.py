@@ -89,7 +89,7 @@ def test_a_send_that_is_cancelled_while_it_waits_for_room_tears_nothing():
 
         async with aio.connect(server.address) as client:
             tasks = [asyncio.create_task(send(number)) for number in range(200)]
-            await soon(lambda: client._session.link._blocked)
+            await soon(lambda: client._session.connection._blocked)
             for task in tasks[1::2]:
                 task.cancel()
             release.set()

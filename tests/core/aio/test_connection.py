@@ -32,7 +32,7 @@ def stuck(release: threading.Event):
 def test_a_loop_that_stood_still_says_so_and_gives_up_nobody(caplog):
     async def main() -> None:
         async with aio.connect(server.address, heart_beat=(10_000, 10_000)) as client:
-            link = client._session.link
+            link = client._session.connection
             beat = link.protocol.heart_beat
             beat._last_received -= 1000
             beat._last_sent -= 1000
@@ -62,7 +62,7 @@ def test_what_waits_is_read_before_the_broker_is_given_up():
 
     async def main() -> None:
         async with aio.connect(server.address, heart_beat=(0, 10_000)) as client:
-            link = client._session.link
+            link = client._session.connection
             beat = link.protocol.heart_beat
             beat._last_received -= 20.5
             go.set()
@@ -184,7 +184,7 @@ def test_a_sender_waits_for_room_and_goes_on():
 
         async with aio.connect(server.address) as client:
             producer = asyncio.create_task(produce())
-            await soon(lambda: client._session.link._blocked)
+            await soon(lambda: client._session.connection._blocked)
             for _ in range(10):
                 await asyncio.sleep(0)
             assert sent < 200
@@ -312,9 +312,9 @@ def test_a_broker_that_does_not_close_is_cut_off():
     async def main() -> None:
         client = await aio.connect(server.address)
         for _ in range(200):
-            client._session.link.write(b"SEND\ndestination:/queue/q\n\n" + b"x" * 100_000 + b"\0")
+            client._session.connection.write(b"SEND\ndestination:/queue/q\n\n" + b"x" * 100_000 + b"\0")
         await client.disconnect(timeout=0.05)
-        assert client._session.link.ended
+        assert client._session.connection.ended
         release.set()
 
     with ScriptedServer(script) as server:

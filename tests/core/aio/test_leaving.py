@@ -133,7 +133,7 @@ def test_another_event_loop_is_told_that_the_client_is_not_its_own():
         client = await aio.connect(server.address)
         handle = await client.subscription("/queue/q", "auto")
         confirmation = await client.post("/queue/q")
-        await soon(lambda: not client._session.link._flush_is_due)
+        await soon(lambda: not client._session.connection._flush_is_due)
         calls = [
             lambda: client.message("/queue/q", "x"),
             lambda: client.message("/queue/q", "x", confirm=True),
@@ -178,7 +178,7 @@ def test_a_message_that_is_there_costs_no_look_at_the_event_loop(monkeypatch):
         await client.subscribe("/queue/q")
         await client.message("/queue/q", "first in this turn")
         message = b"MESSAGE\nsubscription:s1\nmessage-id:%d\ndestination:/queue/q\n\n\0"
-        client._session.link.data_received(b"".join(message % number for number in range(10)))
+        client._session.connection.data_received(b"".join(message % number for number in range(10)))
         the_loop = asyncio.get_running_loop
         monkeypatch.setattr(asyncio, "get_running_loop", lambda: looks.append(1) or the_loop())
         for number in range(10):

@@ -25,7 +25,6 @@ import ssl
 import weakref
 from collections.abc import (
     AsyncIterable,
-    Awaitable,
     Callable,
     Coroutine,
     Iterable,
@@ -38,9 +37,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from stompy.aio.confirmation import Confirmation
-from stompy.aio.connection import Link, Owner
+from stompy.aio.connection import Connection
 from stompy.aio.connector import dial
-from stompy.aio.ending import close, disconnect
 from stompy.aio.message import Message
 from stompy.aio.opening import Opening
 from stompy.aio.receiving import (
@@ -51,6 +49,7 @@ from stompy.aio.receiving import (
     loop,
     reported,
 )
+from stompy.aio.requests import Requests
 from stompy.aio.sending import (
     abandon,
     confirmed,
@@ -60,8 +59,8 @@ from stompy.aio.sending import (
     transmit,
     wait_for_receipt,
 )
-from stompy.aio.session import Session, SessionSettings
-from stompy.aio.subscribing import SubscriptionId, handles_of, hold, subscribe, unsubscribe
+from stompy.aio.session import Session
+from stompy.aio.subscribing import SubscriptionId, hold, subscribe, unsubscribe
 from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
 from stompy.aio.waiting import deadline_after
@@ -70,7 +69,7 @@ from stompy.protocol.frame import AckWord, STOMPFrame
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
-from stompy.session.address import Address, AddressLike
+from stompy.session.address import AddressLike
 from stompy.session.arguments import (
     CONNECT,
     MESSAGE,
@@ -94,6 +93,7 @@ from stompy.session.commands import HeaderValue, Introduction, merged, message_h
 from stompy.session.failover import read_addresses
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
+from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
 from stompy.session.wanted import WantedSubscription
@@ -113,6 +113,7 @@ class STOMPClient(ClientInfo):
 
     def __init__(self) -> None:
         self._session: Session | None = None
+        self._requests: Requests | None = None
         self._numbers = itertools.count(1)
         self._connecting: Session | None = None
         self._finalizer: weakref.finalize[[Session, asyncio.AbstractEventLoop], STOMPClient] | None
@@ -209,34 +210,33 @@ class STOMPClient(ClientInfo):
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
         introduction = Introduction(login, passcode, host, merged(headers, kv_headers))
 
-        def one_round(owner: Owner, round: Sequence[Address]) -> Awaitable[Link]:
-            return dial(round, introduction.to, settings, owner)
-
         session = Session(
-            addresses,
-            one_round,
-            SessionSettings(policy, send_timeout, introduction.client_id),
-            self._numbers,
+            SessionSettings(
+                addresses, policy, send_timeout, introduction.client_id, on_state is not None
+            ),
+            lambda owner, round: dial(round, introduction.to, settings, owner),
             on_state,
+            self._numbers,
         )
         return await self._open(session)
 
     async def _open(self, session: Session) -> STOMPFrame:
         self._connecting = session
         try:
-            await session.open()
+            connection = await session.open()
         except STOMPException as error:
             # Its text says it all; the way down to the socket is of no use to who reads it.
             raise error.with_traceback(None) from error.__cause__
         finally:
             self._connecting = None
         self._session = session
+        self._requests = Requests(session)
         if self._finalizer is not None:
             self._finalizer.detach()  # that connection has ended
         # A client that was forgotten takes its socket with it.
         self._finalizer = weakref.finalize(self, _forget, session, asyncio.get_running_loop())
         self._finalizer.atexit = False
-        return session.link.connected
+        return connection.connected
 
     async def disconnect(self, *, timeout: float = 5.0) -> None:
         """Send DISCONNECT, wait for its receipt, and close the connection.
@@ -252,11 +252,17 @@ class STOMPClient(ClientInfo):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        await disconnect(self._connecting, self._session, timeout)
+        if self._connecting is not None:
+            self._connecting.give_up()
+        if self._session is not None:
+            await self._session.disconnect(timeout)
 
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        await close(self._connecting, self._session)
+        if self._connecting is not None:
+            self._connecting.give_up()
+        if self._session is not None:
+            await self._session.close()
 
     @property
     def is_connected(self) -> bool:
@@ -267,7 +273,7 @@ class STOMPClient(ClientInfo):
     def state(self) -> ConnectionState:
         """Where the client stands."""
         session = self._connecting or self._session
-        return ConnectionState.DISCONNECTED if session is None else session.lifecycle.state
+        return ConnectionState.DISCONNECTED if session is None else session.state
 
     async def wait_connected(self, timeout: float | None = 10.0) -> None:
         """Wait until frames can be sent; all subscriptions are back then.
@@ -284,10 +290,7 @@ class STOMPClient(ClientInfo):
 
     def health(self) -> ClientHealth:
         """How the client and each of its subscriptions are."""
-        session = self._session
-        if session is None:
-            return NEVER_CONNECTED
-        return session.health(tuple(handle.health() for handle in handles_of(session)))
+        return NEVER_CONNECTED if self._session is None else self._session.health()
 
     # -- sending -----------------------------------------------------------------------------
 
@@ -705,11 +708,12 @@ class STOMPClient(ClientInfo):
             STOMPError: the broker rejected the request.
             STOMPTimeout: no reply came in time.
         """
-        session = self._last_session()
+        self._last_session()
         check_destination(destination, body)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
-        return await session.requests.request(destination, body, headers, timeout)
+        assert self._requests is not None  # since there is a session
+        return await self._requests.request(destination, body, headers, timeout)
 
     # -- receiving ---------------------------------------------------------------------------
 
@@ -739,7 +743,7 @@ class STOMPClient(ClientInfo):
                     check_owner(session)
                     return None
                 session.check_loop()  # only here: it costs as much as all the rest
-                await inbox.wait(deadline, partial(session.nothing_came, timeout))
+                await inbox.wait(deadline, partial(session.core.nothing_came, timeout))
             elif frame.Command == "MESSAGE":
                 if session.subscriptions.needs_no_acks or accepted(session, frame, transaction):
                     return frame
@@ -836,10 +840,10 @@ class STOMPClient(ClientInfo):
     # -- within ------------------------------------------------------------------------------
 
     @property
-    def _link(self) -> Link | None:
+    def _link(self) -> Connection | None:
         """The last connection, also after its end."""
         session = self._session
-        return session.link if session is not None and session.has_link else None
+        return session.connection if session is not None and session.has_connection else None
 
     def _abandon(self, txn_id: str) -> None:
         abandon(self._last_session(), txn_id)

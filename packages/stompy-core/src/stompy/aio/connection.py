@@ -1,6 +1,6 @@
 """One connection of the asyncio client: an `asyncio.Protocol` round the sans-I/O protocol.
 
-**Hot path** (`Link.data_received`, `Link.write`). The invariants:
+**Hot path** (`Connection.data_received`, `Connection.write`). The invariants:
 
 * There is no task. What arrives goes to the protocol and the owner at once; frames to send are
   gathered and written together at the end of the turn of the event loop, or earlier when there
@@ -27,7 +27,9 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
 from stompy.session.address import Address
 from stompy.session.client_info import not_connected, stood_still
+from stompy.session.dialects import UNKNOWN
 from stompy.session.handshake import broker_error, foreign_connection, other_loop
+from stompy.session.subscriptions import Subscriptions
 from stompy.transport.streams import input_waits, read_rest
 
 logger = logging.getLogger("stompy")
@@ -42,17 +44,30 @@ OUTBOX_MARK = 1024 * 1024
 class Owner(Protocol):
     """Who a link works for."""
 
-    def opened(self, link: Link) -> None:
+    def opened(self, connection: Connection) -> None:
         """CONNECTED came."""
 
-    def received(self, link: Link, frames: list[STOMPFrame], size: int) -> None:
-        """Frames arrived; ``size`` is how many bytes they took."""
+    def received(
+        self,
+        connection: Connection,
+        frames: list[STOMPFrame],
+        size: int,
+        error: STOMPFrame | None,
+    ) -> None:
+        """Take frames that arrived.
 
-    def lost(self, link: Link) -> None:
+        Args:
+            connection: over which.
+            frames: oldest first.
+            size: how many bytes they took.
+            error: the ERROR among them, if there is one.
+        """
+
+    def lost(self, connection: Connection) -> None:
         """The link has ended, for whatever reason."""
 
 
-class Link(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """Sends, receives into an inbox, keeps the heart-beats.
 
     Args:
@@ -66,7 +81,9 @@ class Link(asyncio.Protocol):
         crowded: whether a sender must wait for `room` before it may `write`; at first it is, until
             the owner says otherwise.
         close_reason: why the link ended; None while it is open, and when we ended it ourselves.
-        owner: the process that made it.
+        epoch: its number; the session sets it, like the next two.
+        dialect: the ways of its broker.
+        subscriptions: what is owed for its messages.
         last_received: when the last bytes came, in the time of the event loop.
     """
 
@@ -80,7 +97,10 @@ class Link(asyncio.Protocol):
         self.crowded = True
         self.close_reason: STOMPError | None = None
         self.last_received = 0.0
-        self.owner = os.getpid()
+        self.epoch = 0
+        self.dialect = UNKNOWN
+        self.subscriptions = Subscriptions(None)
+        self._process = os.getpid()
         self._owner = owner
         self._send_timeout = send_timeout
         self._loop = asyncio.get_running_loop()
@@ -116,6 +136,11 @@ class Link(asyncio.Protocol):
         return self._open
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether another process made it, and this one is its fork."""
+        return self._process != os.getpid()
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self._ended
@@ -128,8 +153,8 @@ class Link(asyncio.Protocol):
 
     def error(self) -> STOMPConnectionError:
         """What to raise to who uses a link that has ended."""
-        if self.owner != os.getpid():
-            return foreign_connection(self.address, self.owner)
+        if self.is_foreign:
+            return foreign_connection(self.address, self._process)
         return not_connected(self)
 
     def now(self) -> float:
@@ -270,8 +295,8 @@ class Link(asyncio.Protocol):
                 self._answered(frames.pop(0))
         if frames:
             size, self._unaccounted = self._unaccounted, 0
-            self._owner.received(self, frames, size)
             errors = [frame for frame in frames if frame.Command == "ERROR"]
+            self._owner.received(self, frames, size, errors[0] if errors else None)
             if errors:
                 return self._over(broker_error(errors[0]))
         if protocol.failure is not None:

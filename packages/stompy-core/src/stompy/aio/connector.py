@@ -1,4 +1,4 @@
-"""From broker addresses to an open link: look-up, TCP, TLS, CONNECT, CONNECTED. For asyncio.
+"""From broker addresses to an open connection: look-up, TCP, TLS, CONNECT, CONNECTED. For asyncio.
 
 Each address gets one deadline over all its phases. Connected means that CONNECTED came. What an
 answer is worth, `stompy.session.handshake` says.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from stompy.aio.connection import Link, Owner
+from stompy.aio.connection import Connection, Owner
 from stompy.errors import ErrorCode, ProtocolError, STOMPError
 from stompy.session.address import Address
 from stompy.session.handshake import (
@@ -30,8 +30,8 @@ async def dial(
     headers_for: Callable[[Address], Mapping[str, str]],
     settings: ConnectionSettings,
     owner: Owner,
-) -> Link:
-    """Open a link to the first broker that answers.
+) -> Connection:
+    """Open a connection to the first broker that answers.
 
     Raises:
         STOMPCertificateError: a certificate was not accepted.
@@ -51,43 +51,46 @@ async def dial(
 
 async def _attempt(
     address: Address, headers: Mapping[str, str], settings: ConnectionSettings, owner: Owner
-) -> Link:
+) -> Connection:
     protocol = settings.new_protocol()
     opening = protocol.connect(headers)
     layers = settings.layers_to(address)
     deadline = asyncio.get_running_loop().time() + settings.timeout
     try:
-        link = await open_connection(
-            address, lambda: Link(address, protocol, owner, settings.send_timeout), deadline, layers
+        connection = await open_connection(
+            address,
+            lambda: Connection(address, protocol, owner, settings.send_timeout),
+            deadline,
+            layers,
         )
         try:
-            await _shake_hands(link, opening, deadline)
+            await _shake_hands(connection, opening, deadline)
         except BaseException:
-            link.abort()
-            await link.wait_closed(0)
+            connection.abort()
+            await connection.wait_closed(0)
             raise
     except LayerError as failure:
         raise layer_failed(address, failure) from failure
-    return link
+    return connection
 
 
-async def _shake_hands(link: Link, opening: bytes, deadline: float) -> None:
+async def _shake_hands(connection: Connection, opening: bytes, deadline: float) -> None:
     """Send CONNECT, and wait for CONNECTED."""
     try:
         async with asyncio.timeout_at(deadline):
-            answer = await link.shake_hands(opening)
+            answer = await connection.shake_hands(opening)
     except TimeoutError:
-        raise AttemptFailed("handshake", foreign_service(link.first) or TIMED_OUT) from None
+        raise AttemptFailed("handshake", foreign_service(connection.first) or TIMED_OUT) from None
     except STOMPError as error:
         if isinstance(error.__cause__, LayerError):
             raise error.__cause__ from None
         raise AttemptFailed(
             "handshake",
-            foreign_service(link.first) or str(error),
+            foreign_service(connection.first) or str(error),
             is_final=_is_of_no_version(error),
         ) from None
     if answer.Command == "ERROR":
-        check_refusal(link.address, broker_error(answer))
+        check_refusal(connection.address, broker_error(answer))
 
 
 def _is_of_no_version(error: STOMPError) -> bool:

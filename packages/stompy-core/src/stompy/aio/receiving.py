@@ -56,7 +56,7 @@ async def loop(
     timeout: float | None,
 ) -> object:
     """Receive frames and pass each on, until that gives something true."""
-    says = partial(session.nothing_came, timeout)
+    says = partial(session.core.nothing_came, timeout)
     while (frame := await session.inbox.get(timeout, says)) is not None:
         if frame.Command == "ERROR":
             raise reported(session, frame)

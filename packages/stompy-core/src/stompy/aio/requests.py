@@ -6,13 +6,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Protocol
 
-from stompy.aio.connection import Link
+from stompy.aio.connection import Connection
 from stompy.aio.message import Message
-from stompy.aio.replying import Replier, Writer
-from stompy.errors import STOMPError, STOMPTimeout
+from stompy.aio.replying import Replier
+from stompy.aio.session import Session
+from stompy.errors import STOMPError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.commands import HeaderValue, request_headers, subscribe_headers
 from stompy.session.delivery import Settlement
@@ -21,38 +20,16 @@ from stompy.session.timeouts import within
 logger = logging.getLogger("stompy")
 
 
-class Replying(Writer, Protocol):
-    """What requests need of the session."""
-
-    link: Link
-    epoch: int
-
-    def adopt(self, sub_id: str, receiver: Requests) -> None:
-        """Have the messages of a subscription delivered."""
-
-    def forget(self, sub_id: str) -> None:
-        """Have them delivered no more."""
-
-    def urgently(self) -> AbstractContextManager[None]:
-        """Entered while somebody waits for an answer."""
-
-    def now(self) -> float:
-        """The time of the event loop."""
-
-
 class Requests(Replier):
     """The requests of a session that wait for their replies.
 
     Each connection has a reply destination of its own, which is subscribed to with the first
     request over it, where the broker does not do so itself.
 
-    Attributes:
-        late: replies nobody waited for any more.
     """
 
-    def __init__(self, session: Replying) -> None:
-        self.late = 0
-        self._session: Replying = session
+    def __init__(self, session: Session) -> None:
+        self._session: Session = session
         self._pending: dict[str, asyncio.Future[Message | STOMPError]] = {}
         self._epoch = 0
         self._sub_id = ""
@@ -72,19 +49,19 @@ class Requests(Replier):
         """Send a request and wait for its reply; see `STOMPClient.request`."""
         session = self._session
         deadline = session.now() + timeout
-        link = await session.writable()
-        reply_to, correlation_id = self.begin()
+        connection = await session.writable()
+        reply_to, correlation_id = self.begin(connection)
         try:
             given = request_headers(destination, reply_to, correlation_id, headers, session.dialect)
-            session.write(link, "SEND", given, body)
+            session.write(connection, "SEND", given, body)
         except BaseException:
             self.forget(correlation_id)
             raise
         with session.urgently():
             return await self.reply(correlation_id, deadline, destination, timeout)
 
-    def begin(self) -> tuple[str, str]:
-        """A request is about to be sent over the link that there is now.
+    def begin(self, connection: Connection) -> tuple[str, str]:
+        """Prepare for the reply to a request that is about to be sent over a connection.
 
         Returns:
             Where the reply is to go, and its correlation id.
@@ -92,8 +69,8 @@ class Requests(Replier):
         Raises:
             STOMPConnectionError: there is no connection.
         """
-        if self._epoch != self._session.epoch:
-            self._listen()
+        if self._epoch != connection.epoch:
+            self._listen(connection)
         correlation_id = secrets.token_hex(8)
         self._pending[correlation_id] = asyncio.get_running_loop().create_future()
         return self._reply_to, correlation_id
@@ -122,22 +99,22 @@ class Requests(Replier):
         """Nobody waits for this one any more."""
         self._pending.pop(correlation_id, None)
 
-    def _listen(self) -> None:
+    def _listen(self, connection: Connection) -> None:
         session = self._session
         token = secrets.token_hex(8)
-        dialect = session.dialect
+        dialect = connection.dialect
         self._reply_to = dialect.reply_destination(token)
         if self._sub_id:
-            session.forget(self._sub_id)
+            session.core.release(self._sub_id)
         if dialect.subscribes_reply_queue:
             self._sub_id = f"replies-{token}"
             routing = dialect.destination_headers(self._reply_to, for_subscribe=True)
             headers = subscribe_headers(self._reply_to, self._sub_id, AckMode.AUTO, routing)
-            session.write(session.link, "SUBSCRIBE", headers)
+            session.write(connection, "SUBSCRIBE", headers)
         else:
             self._sub_id = self._reply_to
-        session.adopt(self._sub_id, self)
-        self._epoch = session.epoch
+        session.core.adopt(self._sub_id, self)
+        self._epoch = connection.epoch
 
     # -- what the session tells --------------------------------------------------------------
 
@@ -157,30 +134,40 @@ class Requests(Replier):
         return 0
 
     def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
-        """Replies came."""
+        """Give each reply to who waits for it."""
         for frame in frames:
             waiting = self._pending.get(frame.Headers.get("correlation-id", ""))
             if waiting is None or waiting.done():
-                self.late += 1
+                self._session.late_replies += 1
                 logger.info("a reply came too late: %s", frame)
             else:
                 reply = Message._delivered(frame, epoch, self)
                 reply.settlement = Settlement.ACKED
                 waiting.set_result(reply)
 
-    def _connection_lost(self, reason: STOMPError | None) -> None:
-        """The replies went to a destination that is gone."""
-        error = self._session.link.error()
+    def _lost(self, reason: STOMPException | None) -> None:
+        """Give up what is waited for: the replies went to a destination that is gone."""
+        error = self._session.connection.error()
         for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_result(error)
 
-    def _put_off(self, reason: STOMPError) -> None:
-        """The broker does not give the subscription back yet."""
+    def _put_off(self, reason: STOMPException) -> None:
+        """Leave it: no reply destination is restored."""
 
-    def _end(self, reason: STOMPError | None) -> None:
-        """Nothing more will come."""
-        self._connection_lost(reason)
+    def _stop_giving(self) -> None:
+        """Leave it: a reply may still come until the connection ends."""
+
+    def _end(self, reason: STOMPException | None) -> None:
+        """Give up what is waited for."""
+        self._lost(reason)
+
+    def _after_fork(self, reason: STOMPException) -> None:
+        """Give up what is waited for; the parent has it."""
+        self._lost(reason)
+
+    def health(self) -> None:
+        """Tell nothing: this is no subscription of the application's."""
 
     # -- what replies ask: they are settled already --------------------------------------------
 

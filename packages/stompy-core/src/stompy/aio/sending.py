@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from stompy.aio.confirmation import Confirmation, take
+from stompy.aio.connection import Connection
 from stompy.aio.message import Message
 from stompy.aio.session import Session
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPException
@@ -41,30 +42,30 @@ async def transmit(
     receipt: bool | str,
 ) -> str | None:
     """Send a frame: the **hot path** of sending. Gives the receipt id."""
-    link = session.link
-    if link.crowded or transaction is not None:
-        link = await session.writable(transaction)
+    connection = session.connection
+    if connection.crowded or transaction is not None:
+        connection = await session.writable(transaction)
     all_headers = as_text(given)
     if transaction is not None:
         all_headers["transaction"] = transaction
-        session.follow(command, transaction)
+        session.follow(command, transaction, connection)
     receipt_id = None
     if receipt:
-        receipt_id = receipt_id_for(session, receipt)
+        receipt_id = receipt_id_for(session, connection, receipt)
         all_headers["receipt"] = receipt_id
     if body.__class__ is not bytes:
         body = body.encode() if isinstance(body, str) else as_body(body)
-    link.write(link.protocol.send(command, all_headers, body))
+    connection.write(connection.protocol.send(command, all_headers, body))
     return receipt_id
 
 
-def receipt_id_for(session: Session, receipt: str | bool) -> str:
+def receipt_id_for(session: Session, connection: Connection, receipt: str | bool) -> str:
     """The receipt id to send: a given one, which may be used again, or a new one."""
     if isinstance(receipt, str):
         session.inbox.forget_receipt(receipt)
     else:
         receipt = session.new_id("r")
-    session.asked(receipt)
+    session.core.asked(receipt, connection)
     return receipt
 
 
@@ -101,15 +102,15 @@ async def post(
     receipt: bool | str = True,
 ) -> Confirmation:
     """Send a frame whose outcome matters."""
-    link = session.link
-    if link.crowded or transaction is not None:
-        link = await session.writable(transaction)
+    connection = session.connection
+    if connection.crowded or transaction is not None:
+        connection = await session.writable(transaction)
     if transaction is not None:
-        session.dialect.check_confirmation()
-        session.follow(command, transaction)
+        connection.dialect.check_confirmation()
+        session.follow(command, transaction, connection)
         given["transaction"] = transaction
     receipt_id = receipt if isinstance(receipt, str) else session.new_id("r")
-    return session.ask(link, command, given, receipt_id, body)
+    return session.ask(connection, command, given, receipt_id, body)
 
 
 async def send_many(
@@ -179,7 +180,7 @@ async def settle(
         return
     check_ack(ack_id)
     session.dialect.check_settlement(transaction)
-    if session.link.crowded or transaction is not None:
+    if session.connection.crowded or transaction is not None:
         await session.writable(transaction)
     settle_at_once(session, command, ack_id, transaction)
 
@@ -192,21 +193,22 @@ def settle_at_once(
     headers = dict(session.subscriptions.settlement(command, ack_id))
     if transaction is not None:
         headers["transaction"] = transaction
-    session.write(session.link, command, headers)
+    session.write(session.connection, command, headers)
 
 
 async def wait_for_receipt(session: Session, receipt_id: str, timeout: float | None) -> STOMPFrame:
     """Take the RECEIPT of a frame that was sent before; see `STOMPClient.wait_for_receipt`."""
     check_receipt_id(receipt_id)
-    link = session.asked_on(receipt_id)
+    connection = session.core.asked_on(receipt_id) or session.connection
     with session.urgently():
-        frame = await session.inbox.claim_receipt(receipt_id, timeout, lambda: link.ended)
+        frame = await session.inbox.claim_receipt(receipt_id, timeout, lambda: connection.ended)
+    session.core.receipt_is_told(receipt_id)
     if frame is not None:
         return frame
-    reason = link.close_reason
+    reason = connection.close_reason
     if reason is not None and reason.headers.get("receipt-id") == receipt_id:
         raise reason
-    lost = link.error()
+    lost = connection.error()
     raise OutcomeUnknown(lost.Message, lost.Frame) from reason
 
 
@@ -214,6 +216,6 @@ def abandon(session: Session, txn_id: str) -> None:
     """Abort a transaction at this moment, if there still is its connection."""
     session.check_loop()
     with suppress(STOMPConnectionError):
-        session.transactions.check(txn_id, session.epoch)
-        session.follow("ABORT", txn_id)
-        session.write(session.link, "ABORT", {"transaction": txn_id})
+        session.core.check_transaction(txn_id)
+        session.follow("ABORT", txn_id, session.connection)
+        session.write(session.connection, "ABORT", {"transaction": txn_id})

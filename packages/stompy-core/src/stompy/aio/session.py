@@ -1,424 +1,152 @@
-"""What a client has from `connect` to `disconnect`, over one connection or many.
+"""The life of a client, on an event loop: `ClientSession` with its timer and the connection.
 
 The invariants:
 
-* There is one link at a time. `Session.link` is the newest; it is `ready` for senders once all
-  subscriptions that are wanted are back on it.
-* There is no task, but for one while the connection is being made again, or while a subscription
-  that was put off is asked for.
-* What was begun on one connection ends with it: pending confirmations become unknown, open
-  transactions are lost, messages that would have to be settled are dropped.
-* The session ends once: by our own wish, with its only connection, or when making it again has
-  no prospect. `reason` says why.
+* What is decided, is decided by `core`. After everything that it is told, `_attend` does at once
+  what it gives, and sets the one timer.
+* There is no task, but for one while a round of attempts to connect again is under way.
+* All frames for nobody in particular stand in one inbox. A connection that is lost takes those with
+  it that would have to be settled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Protocol
 
-from stompy.aio.connection import Link, Owner
-from stompy.aio.requests import Requests
-from stompy.aio.restoring import Restorer
+from stompy.aio.confirmation import Confirmation
+from stompy.aio.connection import Connection, Owner
+from stompy.aio.inbox import Inbox
 from stompy.aio.waiting import Signal, deadline_after
-from stompy.errors import (
-    STOMPConnectionError,
-    STOMPError,
-    STOMPException,
-    STOMPTimeout,
-)
-from stompy.protocol.frame import STOMPFrame
-from stompy.protocol.traffic import Traffic
+from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
+from stompy.protocol.frame import STOMPFrame, as_body
 from stompy.session.address import Address
-from stompy.session.dialects import dialect_of
-from stompy.session.frame_buffer import MAX_RECEIPTS
+from stompy.session.commands import HeaderValue, as_text, unsubscribe_headers
+from stompy.session.confirmations import Outcome
 from stompy.session.handshake import other_loop
-from stompy.session.health import ClientHealth, SubscriptionHealth
-from stompy.session.reconnect import Backoff, Reconnect
-from stompy.session.state import FORGOTTEN, ConnectionState, Lifecycle, StateChange
+from stompy.session.health import ClientHealth
+from stompy.session.receivers import Receiver
+from stompy.session.resubscription import AT_ONCE, SubscriptionReceipt
+from stompy.session.session import ClientSession, Drop, SessionSettings
+from stompy.session.state import FORGOTTEN, ConnectionState, StateChange
 from stompy.session.subscriptions import AckDuty, Subscriptions
-from stompy.session.timeouts import complaint, nothing_came, within
-from stompy.session.transactions import OpenTransactions
+from stompy.session.timeouts import within
+from stompy.session.wanted import WantedSubscription
 from stompy.transport.forks import tell_children
 
 logger = logging.getLogger("stompy")
 
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """How a session keeps itself."""
-
-    policy: Reconnect | None = None
-    """How to connect again; None for not at all."""
-    send_timeout: float = 60.0
-    """Seconds that a sender waits for a connection."""
-    client_id: str | None = None
-    """The ``client-id`` that CONNECT says."""
+_CLOSE_SECONDS = 1.0
 
 
-class Session(Restorer, Owner):
-    """Connections, one after the other, and what lives on them.
+class Handling(Protocol):
+    """A subscription whose handlers may be at work."""
+
+    def _excuse(self) -> None:
+        """Do not wait for whoever calls this, perhaps a handler."""
+
+    async def _drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work."""
+
+
+class Session(Owner):
+    """One `connect`, and what follows from it. For tasks of its event loop.
 
     Args:
-        addresses: where the brokers are.
-        dial: one round over addresses; the link works for the owner given.
-        settings: how the session keeps itself.
-        numbers: what ids are made of; no two of one client may be the same.
+        settings: how it keeps itself.
+        dial: one round over addresses; the connection works for the owner given.
         observer: is told the changes of state.
+        numbers: what ids are made of; no two of one client may be the same.
 
     Attributes:
-        ended: whether nothing more will come.
-        reason: why it ended; None for our own wish.
-        observer_errors: exceptions that came out of the observer.
-        error_is_reported: whether a caller was told of the broker's ERROR.
+        core: what decides.
+        connection: the newest one, if `has_connection`; perhaps it has ended, or is not ready yet.
+        subscriptions: what is owed for its messages.
+        dialect: the ways of the last broker that answered.
+        inbox: frames for nobody in particular.
+        error_is_reported: whether `recv` or another call has raised the broker's ERROR.
+        working: handles whose handlers may be at work.
+        late_replies: how many replies came that nobody waited for any more.
     """
+
+    connection: Connection
 
     def __init__(
         self,
-        addresses: Sequence[Address],
-        dial: Callable[[Owner, Sequence[Address]], Awaitable[Link]],
         settings: SessionSettings,
+        dial: Callable[[Owner, Sequence[Address]], Awaitable[Connection]],
+        observer: Callable[[StateChange], object] | None,
         numbers: Iterator[int],
-        observer: Callable[[StateChange], object] | None = None,
     ) -> None:
-        # Where another connection follows, whom an ERROR concerns is told, and the others go on.
-        super().__init__(keeps_errors=settings.policy is None, client_id=settings.client_id)
-        self.settings = settings
         self._loop = asyncio.get_running_loop()
-        self.lifecycle = Lifecycle(self.now())
-        self.ended = False
-        self.reason: STOMPError | None = None
-        self.transactions = OpenTransactions()
-        self.requests = Requests(self)
-        self.observer_errors = 0
+        self.core: ClientSession[Connection] = ClientSession(
+            settings,
+            numbers,
+            random.random,  # pauses need to differ, not to be secret
+            self._loop.time(),
+        )
+        self.reconnects = self.core.reconnects
+        self.new_id = self.core.new_id
+        self.dialect = self.core.dialect
+        self.has_connection = False
+        self.subscriptions = Subscriptions(None)
+        self.inbox = Inbox(self.made_room)
         self.error_is_reported = False
-        self._numbers = numbers
-        self._asked: dict[str, Link] = {}
-        self._addresses = addresses
+        self.working: set[Handling] = set()
+        self.late_replies = 0
         self._dial = dial
         self._observer = observer
-        self._published: Link | None = None
-        self._leaving = False
+        self._observer_errors = 0
+        self._published = False
+        self._urgent = 0
         self._changed = Signal()
-        # Pauses need to differ, not to be secret.
-        self._backoff = Backoff(settings.policy or Reconnect(), random.random)
-        self._task: asyncio.Task[None] | None = None
+        self._settled = Signal()
+        self._timer: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[object] | None = None
+        self._round: asyncio.Task[None] | None = None
         _sessions.add(self)
+
+    # -- what there is -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the client stands."""
+        return self.core.state
 
     @property
     def is_usable(self) -> bool:
         """Whether frames can be sent."""
-        return self.ready and self.link.is_open
+        return self.core.is_usable
 
     @property
     def is_foreign(self) -> bool:
         """Whether another process made the connection, and this one is its fork."""
-        return self.has_link and self.link.owner != os.getpid()
-
-    @property
-    def is_between(self) -> bool:
-        """Whether the connection was lost and is being made again."""
-        return self.lifecycle.state is ConnectionState.RECONNECTING
-
-    # -- connecting --------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Make the first connection.
-
-        Raises:
-            STOMPConnectionError: no broker answered.
-            STOMPError: the broker refused.
-        """
-        policy = self.settings.policy
-        self._move(ConnectionState.CONNECTING)
-        self._opening = opening = asyncio.current_task()
-        assert opening is not None
-        try:
-            await self._connect(1 if policy is None else policy.startup_attempts)
-        except BaseException as error:
-            self._end(error if isinstance(error, STOMPError) else None, by_us=self._leaving)
-            cancelled = isinstance(error, asyncio.CancelledError)
-            if cancelled and self._leaving and not opening.uncancel():
-                raise STOMPConnectionError("closed before a connection was made") from None
-            raise
-        finally:
-            self._opening = None
-
-    def give_up(self) -> None:
-        """Make no first connection, if that is what goes on."""
-        self._leaving = True
-        if self._opening is not None:
-            self._opening.cancel()
-
-    async def _connect(self, attempts: int | None) -> None:
-        """Rounds of attempts, until there is a link with all that is wanted."""
-        while True:
-            try:
-                link = await self._round()
-                if self._published is not link:
-                    await self._resume(link)
-                    self._publish(link)
-            except STOMPException as error:
-                self.lifecycle.round_failed(error)
-                if self._backoff.is_final(error) or not self._backoff.failed(attempts):
-                    raise
-                await asyncio.sleep(self._backoff.pause())
-            else:
-                return
-
-    def _publish(self, link: Link) -> None:
-        """All that is wanted is there, and senders may use the link."""
-        self._published = link
-        self.ready = True
-        link.crowded = False
-        self._move(ConnectionState.CONNECTED)
-        self._plan()
-        self._changed.wake()
-
-    async def _round(self) -> Link:
-        addresses = list(self._addresses)
-        policy = self.settings.policy
-        if policy is not None and policy.shuffle:
-            random.shuffle(addresses)
-        return await self._dial(self, addresses)
-
-    async def _connect_again(self) -> None:
-        """The one task of a session."""
-        policy = self.settings.policy
-        assert policy is not None
-        try:
-            await asyncio.sleep(self._backoff.pause())
-            await self._connect(policy.attempts)
-        except STOMPException as error:
-            reason: STOMPError = STOMPConnectionError(
-                f"gave up after {self.lifecycle.attempts} rounds: {error}"
-            )
-            if self._backoff.is_final(error) and isinstance(error, STOMPError):
-                reason = error
-            logger.error("not connecting again: %s", reason)
-            self._end(reason, by_us=False)
-        except Exception as error:
-            logger.exception("fault while connecting again")
-            self._end(STOMPError(f"internal fault: {error!r}"), by_us=False)
-
-    # -- what the link tells -----------------------------------------------------------------
-
-    def opened(self, link: Link) -> None:
-        """A broker has answered CONNECTED."""
-        self.link = link
-        self.has_link = True
-        self.epoch = self.lifecycle.opened(str(link.address))
-        self.dialect = dialect_of(link.connected.get("server"))
-        self.complaint = complaint(link.connected.get("producers-wait"))
-        version = link.protocol.version
-        if self.settings.policy is None:
-            self.subscriptions = Subscriptions(version)
-        else:
-            self.subscriptions = self.subscriptions.on(version, self.epoch)
-        self.regulate()
-        if not self.wanted.at_once():
-            # At once, since what follows CONNECTED may already end the link.
-            self._publish(link)
-
-    def lost(self, link: Link) -> None:
-        """The link has ended."""
-        if not self.has_link or self.link is not link:
-            return
-        reason = link.close_reason
-        was_ready, self.ready = self.ready, False
-        self.confirmations.lost(reason)
-        self._settled.wake()
-        for receiver in list(self.receivers.values()):
-            receiver._connection_lost(reason)
-        self.inbox.look_again()
-        if self._leaving:
-            self._end(None, by_us=True)
-        elif self.settings.policy is None:
-            self._end(reason, by_us=False)
-        else:
-            self.subscriptions.lose()
-            self.inbox.drop(self._is_in_vain)
-        if was_ready and not self.ended:
-            change = self._move(ConnectionState.RECONNECTING, reason)
-            self._backoff.lost(change.lasted if change is not None else 0.0)
-            self._task = asyncio.get_running_loop().create_task(
-                self._connect_again(), name=f"stompy reconnect {link.address}"
-            )
-        self._changed.wake()
-
-    def _is_in_vain(self, frame: STOMPFrame) -> bool:
-        return frame.Command == "MESSAGE" and self.subscriptions.receive(frame) is AckDuty.STALE
-
-    # -- leaving -----------------------------------------------------------------------------
-
-    async def leave(self) -> None:
-        """From now on the end of the connection is our own wish, and no other is made."""
-        self._leaving = True
-        self._ask_no_more()
-        task, self._task = self._task, None
-        if task is not None and not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
-        if not self.link.is_open:
-            self._end(None, by_us=True)
-        self._changed.wake()
-
-    def forgotten(self) -> None:
-        """Nobody has the client any more."""
-        if self.ended or self._leaving:
-            return
-        self._leaving = True
-        if self._task is not None:
-            self._task.cancel()
-        self.link.say_goodbye("goodbye")
-        self.link.close()
-        self._end(STOMPConnectionError(FORGOTTEN), by_us=False)
-
-    def after_fork(self) -> None:
-        """In a child process: everything belongs to the parent, the event loop too."""
-        if not self.has_link:
-            return
-        self.link.after_fork()
-        if self.ended:
-            return
-        reason = self.link.error()
-        self.ready = False
-        self.ended = True
-        self.lifecycle.move(ConnectionState.DISCONNECTED, self.lifecycle.since, reason)
-        self.confirmations.lost(reason)
-        self.inbox.discard()
-        self.inbox.end()
-        for receiver in self.receivers.values():
-            receiver._connection_lost(reason)
-            receiver._end(reason)
-
-    def _end(self, reason: STOMPError | None, *, by_us: bool) -> None:
-        if self.ended:
-            return
-        self.ended = True
-        self.reason = reason
-        self._ask_no_more()
-        self._move(ConnectionState.CLOSED if by_us else ConnectionState.DISCONNECTED, reason)
-        self.inbox.end()
-        receivers = list(self.receivers.values())
-        self.receivers.clear()
-        for receiver in receivers:
-            receiver._end(reason)
-        self._changed.wake()
+        return self.has_connection and self.connection.is_foreign
 
     def error(self) -> STOMPConnectionError:
         """What to raise to who uses a session that has ended."""
-        reason = self.reason
-        if reason is None or reason is self.link.close_reason:
-            return self.link.error()
-        error = STOMPConnectionError(f"not connected any more: {reason}", reason.Frame)
+        reason = self.core.reason
+        if reason is None or reason is self.connection.close_reason:
+            return self.connection.error()
+        frame = reason.Frame if isinstance(reason, STOMPError) else None
+        error = STOMPConnectionError(f"not connected any more: {reason}", frame)
         error.__cause__ = reason
         return error
 
-    # -- sending -----------------------------------------------------------------------------
-
-    async def writable(self, transaction: str | None = None) -> Link:
-        """The link, once a frame may be written to it.
-
-        Raises:
-            RuntimeError: on another event loop.
-            STOMPConnectionError: there is no connection, and none came in time; nothing was sent.
-            TransactionLost: the transaction belongs to an earlier connection.
-            STOMPTimeout: the broker takes nothing for too long; nothing was sent.
-        """
-        if transaction is None or not self.ready or self.link.crowded:
-            self.check_loop()  # else left to `Link.write` and `follow`, since it takes long
-        deadline: float | None = None
-        while True:
-            link = self.link
-            if transaction is not None:
-                epoch = self.epoch if link.is_open else 0
-                self.transactions.check(transaction, epoch, link.close_reason)
-            if self.ready and link.is_open:
-                if not link.crowded:
-                    return link
-                await link.room()
-            elif self.ended or self._leaving:
-                raise self.error()
-            else:
-                deadline = deadline or deadline_after(self.settings.send_timeout)
-                if not await self._changed.wait(deadline):
-                    raise STOMPConnectionError(
-                        f"no connection within {self.settings.send_timeout:g} s, and nothing was "
-                        f"sent: {self.lifecycle.last_error or 'connecting'}"
-                    )
-
-    def follow(self, command: str, txn_id: str) -> None:
-        """A frame of a transaction is about to be written."""
-        if command == "BEGIN":
-            self.check_loop()
-            self.transactions.begin(txn_id, self.epoch)
-        elif command in ("COMMIT", "ABORT"):
-            self.check_loop()
-            self.transactions.end(txn_id, aborted=command == "ABORT")
-
-    def new_id(self, kind: str) -> str:
-        """An id that was not used before."""
-        return f"{kind}{next(self._numbers)}"
-
-    def asked(self, receipt_id: str) -> None:
-        """A receipt is about to be asked for, which nobody may ever wait for."""
-        if self.settings.policy is not None:
-            self._asked[receipt_id] = self.link
-            if len(self._asked) > MAX_RECEIPTS:
-                del self._asked[next(iter(self._asked))]
-
-    def asked_on(self, receipt_id: str) -> Link:
-        """The link over which a receipt was asked for, which is waited for now."""
-        return self._asked.pop(receipt_id, self.link)
-
-    # -- waiting -----------------------------------------------------------------------------
-
-    async def wait_ready(self, timeout: float | None) -> None:
-        """Wait until senders may use the link.
-
-        Raises:
-            STOMPTimeout: there was none in time.
-            STOMPConnectionError: nobody connects any more.
-        """
-        deadline = deadline_after(timeout)
-        while not self.ready:
-            if self.ended or self._leaving:
-                raise self.error()
-            if not await self._changed.wait(deadline):
-                raise STOMPTimeout(
-                    f"no connection{within(timeout)}: {self.lifecycle.last_error or 'connecting'}"
-                )
-
-    def nothing_came(self, timeout: float | None) -> str:
-        """What to say when no frame came that is for nobody in particular."""
-        ours = [one.destination for one in self.wanted if one.id not in self.receivers]
-        return nothing_came(ours, timeout)
-
-    def health(self, subscriptions: tuple[SubscriptionHealth, ...]) -> ClientHealth:
-        """How the client is; its handles tell how they are."""
-        life = self.lifecycle
+    def health(self) -> ClientHealth:
+        """How the client and each of its subscriptions are."""
         now = self.now()
-        return ClientHealth(
-            state=life.state,
-            address=life.address,
-            since=now - life.since,
-            last_received=now - self.link.last_received if self.is_usable else None,
-            epoch=life.epoch,
-            attempts=life.attempts,
-            last_error=life.last_error,
-            unconfirmed=len(self.confirmations),
-            observer_errors=self.observer_errors,
-            late_replies=self.requests.late,
-            traffic=replace(self.link.protocol.traffic) if self.has_link else Traffic(),
-            subscriptions=subscriptions,
-        )
+        silence = now - self.connection.last_received if self.is_usable else None
+        return self.core.health(now, silence, self._observer_errors, self.late_replies)
+
+    def now(self) -> float:
+        """The time of the event loop."""
+        return self._loop.time()
 
     def check_loop(self) -> None:
         """See that it is used where it was made. In a fork other exceptions say more.
@@ -427,20 +155,524 @@ class Session(Restorer, Owner):
             RuntimeError: on another event loop, perhaps in another thread.
         """
         if asyncio.get_running_loop() is not self._loop and not self.is_foreign:
-            raise other_loop(self.lifecycle.address)
+            raise other_loop(self.core.lifecycle.address)
 
-    def _move(self, state: ConnectionState, error: STOMPError | None = None) -> StateChange | None:
-        change = self.lifecycle.move(state, self.now(), error)
-        if change is not None and self._observer is not None:
-            asyncio.get_running_loop().call_soon(self._tell, self._observer, change)
-        return change
+    # -- connecting --------------------------------------------------------------------------
 
-    def _tell(self, observer: Callable[[StateChange], object], change: StateChange) -> None:
+    async def open(self) -> Connection:
+        """Make the first connection.
+
+        Raises:
+            STOMPConnectionError: no broker answered.
+            STOMPError: the broker refused.
+        """
+        core = self.core
+        self._opening = opening = asyncio.current_task()
+        assert opening is not None
+        core.connect(self.now())
+        self._attend()
         try:
-            observer(change)
+            await self._first_connection()
+        except BaseException as error:
+            closed = core.state is ConnectionState.CLOSED
+            core.give_up(error if isinstance(error, STOMPException) else None, self.now())
+            self._attend()
+            if closed and isinstance(error, asyncio.CancelledError) and not opening.uncancel():
+                raise STOMPConnectionError("closed before a connection was made") from None
+            raise
+        finally:
+            self._opening = None
+        return self.connection
+
+    async def _first_connection(self) -> None:
+        core = self.core
+        while True:
+            while not core.round_is_due(self.now()):
+                await self._changed.wait(core.round_at)
+            try:
+                await self._dial(self, core.begin_round())
+            except STOMPException as error:
+                core.round_failed(error, self.now())
+                if core.is_over:
+                    raise
+            else:
+                return
+
+    def give_up(self) -> None:
+        """Make no first connection, if that is what goes on."""
+        self.core.leave(self.now())
+        if self._opening is not None:
+            self._opening.cancel()
+
+    def retry_now(self) -> None:
+        """Wait no longer for the next round, if one is waited for."""
+        self.core.retry_now(self.now())
+        self._attend()
+        self._changed.wake()
+
+    async def wait_ready(self, timeout: float | None) -> None:
+        """Wait until frames can be sent.
+
+        Raises:
+            STOMPTimeout: that did not come in time.
+            STOMPConnectionError: nobody connects any more.
+        """
+        deadline = deadline_after(timeout)
+        while self.core.ready is None:
+            if self.core.is_over:
+                raise self.error()
+            if not await self._changed.wait(deadline):
+                reason = self.core.lifecycle.last_error or "connecting"
+                raise STOMPTimeout(f"no connection{within(timeout)}: {reason}")
+
+    # -- what is due -------------------------------------------------------------------------
+
+    def _attend(self) -> None:
+        """Do what is due, and see that what is not yet will be done."""
+        core = self.core
+        while (due := core.next_deadline()) is not None and due <= (now := self._loop.time()):
+            if due != AT_ONCE and core.round_is_due(now):
+                break
+            for effect in core.poll(now):
+                if isinstance(effect, StateChange):
+                    self._loop.call_soon(self._observe, effect)
+                elif isinstance(effect, Drop):
+                    effect.connection.abort()
+                else:
+                    with suppress(STOMPConnectionError):
+                        effect.connection.write(effect.frame)
+        if core.ready is not None and not self._published:
+            self._published = True
+            self.connection.crowded = False
+            self._changed.wake()
+        if core.ended:
+            self._finish()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        core = self.core
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._opening is not None or self._round is not None:
+            return
+        now = self._loop.time()
+        if core.round_is_due(now):
+            self._round = self._loop.create_task(
+                self._connect_again(), name=f"stompy reconnect {core.lifecycle.address}"
+            )
+        elif (due := core.next_deadline()) is not None:
+            self._timer = self._loop.call_at(due, self._attend)
+
+    async def _connect_again(self) -> None:
+        """Try each address once."""
+        core = self.core
+        try:
+            await self._dial(self, core.begin_round())
+        except STOMPException as error:
+            core.round_failed(error, self.now())
+        except Exception as error:
+            logger.exception("fault while connecting again")
+            core.give_up(STOMPError(f"internal fault: {error!r}"), self.now())
+        finally:
+            self._round = None
+            self._attend()
+
+    def _observe(self, change: StateChange) -> None:
+        assert self._observer is not None
+        try:
+            self._observer(change)
         except Exception:
-            self.observer_errors += 1
+            self._observer_errors += 1
             logger.exception("fault in the callback for changes of state")
+
+    def _finish(self) -> None:
+        """Have everybody who waits learn that nothing more will come."""
+        self.core.receivers.clear()
+        self.inbox.end()
+        self._changed.wake()
+
+    # -- what the connection tells -----------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """Begin an epoch: a broker has answered CONNECTED."""
+        self._published = False
+        self.core.connected(connection, self.now())
+        self.connection = connection
+        self.has_connection = True
+        self.subscriptions = connection.subscriptions
+        self.dialect = connection.dialect
+        self.made_room()
+        self._attend()
+
+    def received(
+        self,
+        connection: Connection,
+        frames: list[STOMPFrame],
+        size: int,
+        error: STOMPFrame | None,
+    ) -> None:
+        """Hand out what came over a connection: the **hot path** of receiving."""
+        core = self.core
+        if core.sorts or error is not None:
+            rest = core.received(frames)
+            if len(rest) != len(frames):
+                size = sum(len(frame.Body) for frame in rest)
+                self._settled.wake()
+            frames = rest
+            if core.has_work:
+                self._attend()
+        if frames:
+            self.inbox.put(frames, size)
+        if self.inbox.full or core.receivers:
+            self.made_room()
+
+    def lost(self, connection: Connection) -> None:
+        """Settle what a connection has left behind: it has ended."""
+        if not self.has_connection or connection is not self.connection:
+            return
+        core = self.core
+        core.lost(connection, self.now())
+        self._settled.wake()
+        self.inbox.look_again()
+        if self.reconnects and not core.ended:
+            self.inbox.drop(self._is_in_vain)
+        self._changed.wake()
+        self._attend()
+
+    def _is_in_vain(self, frame: STOMPFrame) -> bool:
+        return frame.Command == "MESSAGE" and self.subscriptions.receive(frame) is AckDuty.STALE
+
+    def made_room(self) -> None:
+        """Read, unless something that nobody fetches has reached its bound."""
+        if not self.has_connection:
+            return
+        inbox, receivers = self.inbox, self.core.receivers.values()
+        if self._urgent:
+            # What is waited for may stand behind what nobody fetches.
+            full = inbox.overfull or any(one._overfull for one in receivers)
+        else:
+            full = inbox.full or any(one._full for one in receivers)
+        self.connection.read(not full)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    async def writable(self, transaction: str | None = None) -> Connection:
+        """The connection, once a frame may be written to it.
+
+        Args:
+            transaction: id of the transaction that the frame belongs to.
+
+        Raises:
+            RuntimeError: on another event loop.
+            STOMPConnectionError: there is no connection, and none came in time; nothing was sent.
+            TransactionLost: the transaction belongs to an earlier connection.
+            STOMPTimeout: the broker takes nothing for too long; nothing was sent.
+        """
+        core = self.core
+        if transaction is None or core.ready is None or self.connection.crowded:
+            self.check_loop()  # else left to `Connection.write` and `follow`, since it takes long
+        deadline: float | None = None
+        while True:
+            if transaction is not None:
+                core.check_transaction(transaction)
+            connection = core.ready
+            if connection is not None and connection.is_open:
+                if not connection.crowded:
+                    return connection
+                await connection.room()
+            elif core.is_over:
+                raise self.error()
+            else:
+                patience = core.settings.send_timeout
+                deadline = deadline or deadline_after(patience)
+                if not await self._changed.wait(deadline):
+                    reason = core.lifecycle.last_error or "connecting"
+                    raise STOMPConnectionError(
+                        f"no connection within {patience:g} s, and nothing was sent: {reason}"
+                    )
+
+    def follow(self, command: str, txn_id: str, connection: Connection) -> None:
+        """Note what a frame that is about to be written makes of its transaction."""
+        if command in ("BEGIN", "COMMIT", "ABORT"):
+            self.check_loop()
+            self.core.follow(command, txn_id, connection)
+
+    def write(
+        self,
+        connection: Connection,
+        command: str,
+        headers: Mapping[str, HeaderValue],
+        body: bytes | str = b"",
+    ) -> None:
+        """Queue a frame, at this moment and whole.
+
+        Raises:
+            STOMPConnectionError: the connection has ended.
+            ValueError: a header that the version in use cannot carry.
+        """
+        if body.__class__ is not bytes:
+            body = as_body(body)
+        connection.write(connection.protocol.send(command, as_text(dict(headers)), body))
+
+    def ask(
+        self,
+        connection: Connection,
+        command: str,
+        headers: Mapping[str, HeaderValue],
+        receipt_id: str,
+        body: bytes | str = b"",
+    ) -> Confirmation:
+        """Queue a frame whose outcome matters; arguments and exceptions are those of `write`."""
+        confirmation = self.expect(receipt_id, command, headers.get("destination"))
+        try:
+            self.write(connection, command, {**headers, "receipt": receipt_id}, body)
+        except BaseException:
+            self.core.forget(confirmation)
+            raise
+        return confirmation
+
+    def expect(
+        self, receipt_id: str, command: str | None = None, destination: object = None
+    ) -> Confirmation:
+        """Wait for a receipt: the frame is about to be sent."""
+        confirmation = Confirmation(receipt_id, self, command, destination)
+        self.core.confirmations.expect(confirmation)
+        return confirmation
+
+    # -- waiting for answers -----------------------------------------------------------------
+
+    @contextmanager
+    def urgently(self) -> Iterator[None]:
+        """Somebody waits for an answer, which may stand behind messages that nobody fetches."""
+        self.check_loop()
+        self._urgent += 1
+        self.made_room()
+        try:
+            yield
+        finally:
+            self._urgent -= 1
+
+    async def wait(self, condition: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait until something that a frame brings has come.
+
+        Raises:
+            STOMPTimeout: it did not come in time.
+        """
+        deadline = deadline_after(timeout)
+        with self.urgently():
+            while not condition():
+                if not await self._settled.wait(deadline):
+                    raise STOMPTimeout(f"{what}{within(timeout)}{self.hindrance()}")
+
+    async def wait_settled(self, timeout: float | None) -> None:
+        """Wait until no confirmation is pending.
+
+        Raises:
+            STOMPTimeout: some still are.
+        """
+        pending = self.core.confirmations
+        await self.wait(lambda: not pending, timeout, "not everything was confirmed")
+
+    def hindrance(self) -> str:
+        """What keeps an answer from being read."""
+        return self.core.hindrance(len(self.inbox) if self.inbox.overfull else 0)
+
+    # -- subscriptions -----------------------------------------------------------------------
+
+    def want(
+        self, wanted: WantedSubscription, send_acks: bool | None, receiver: Receiver | None = None
+    ) -> Connection | None:
+        """Have a subscription on every connection from now on.
+
+        Args:
+            wanted: the subscription.
+            send_acks: for messages that `recv` hands out: whether we acknowledge them.
+            receiver: who gets its messages instead.
+
+        Returns:
+            The connection to subscribe on; None when the next one brings it.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+        """
+        if self.is_foreign or self.core.is_over:
+            raise self.error()
+        return self.core.want(wanted, send_acks, receiver)
+
+    def unwant(self, sub_id: str) -> Connection | None:
+        """Want a subscription no more; give the connection to unsubscribe on."""
+        connection = self.core.unwant(sub_id)
+        self.made_room()
+        return connection
+
+    def unsubscribe(self, sub_id: str, more: Mapping[str, HeaderValue] = {}) -> None:
+        """End a subscription at this moment, without a wait for room."""
+        connection = self.unwant(sub_id)
+        if connection is not None:
+            with suppress(STOMPConnectionError):
+                self.write(connection, "UNSUBSCRIBE", unsubscribe_headers(sub_id, more))
+
+    async def subscribe(
+        self, wanted: WantedSubscription, receiver: Receiver, timeout: float | None
+    ) -> None:
+        """Ask the broker, and wait for its word; without a connection the next one brings it.
+
+        Raises:
+            STOMPConnectionError: there is no connection, and nobody makes one.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it has no such subscriptions.
+            ValueError: a header that cannot be sent.
+        """
+        connection = self.want(wanted, None, receiver)
+        receipt = None
+        try:
+            if connection is not None:
+                receipt = await self._ask(connection, wanted)
+        except BaseException:
+            # The broker was never told of it.
+            self.unwant(wanted.id)
+            receiver._end(None)
+            raise
+        if receipt is not None and connection is not None:
+            await self._grant(connection, receipt, timeout)
+
+    async def _ask(
+        self, connection: Connection, wanted: WantedSubscription
+    ) -> SubscriptionReceipt | None:
+        """Queue SUBSCRIBE; None when the next connection brings it."""
+        receipt = None
+        try:
+            if connection.crowded:
+                await connection.room()
+            receipt, frame = self.core.subscribe(connection, wanted)
+            connection.write(frame)
+        except STOMPException as error:
+            if receipt is not None:
+                self.core.forget(receipt)
+            if self.reconnects and isinstance(error, STOMPConnectionError):
+                return None
+            raise
+        return receipt
+
+    async def _grant(
+        self, connection: Connection, receipt: SubscriptionReceipt, timeout: float | None
+    ) -> None:
+        """Wait for the outcome of a SUBSCRIBE, or until it is plain that none will be told."""
+        patience = self.core.habit.patience(timeout, connection.dialect)
+        what = f"the broker did not confirm the subscription to {receipt.wanted.destination}"
+        try:
+            await self.wait(lambda: receipt.done, patience, what)
+        except STOMPTimeout:
+            if patience == timeout or not connection.is_open:
+                raise
+            self.core.take_silence(receipt)
+        except BaseException:
+            self.core.forget(receipt)
+            raise
+        if receipt.outcome is Outcome.REJECTED:
+            self.error_is_reported = True
+        if receipt.outcome is Outcome.REJECTED or not self.reconnects:
+            receipt.check()
+
+    # -- our own end -------------------------------------------------------------------------
+
+    async def disconnect(self, timeout: float) -> None:
+        """Send DISCONNECT, wait for its receipt, and end; see `STOMPClient.disconnect`.
+
+        Raises:
+            STOMPError: the broker answered with ERROR, and nobody was told so yet.
+        """
+        if self.is_foreign:
+            return
+        deadline = self.now() + timeout
+        await self._leave()
+        await self._drain(deadline)
+        connection = self.connection
+        receipt = self.expect(self.new_id("r"))
+        refused = False
+        try:
+            if connection.say_goodbye(receipt.receipt_id):
+                await receipt.wait(max(0.0, deadline - self.now()))
+                refused = receipt.outcome is not Outcome.ACCEPTED
+            else:
+                # It has ended, or another task waits for the receipt.
+                await connection.wait_ended(max(0.0, deadline - self.now()))
+        finally:
+            self.core.forget(receipt)
+            await self._drop()
+        reason = connection.close_reason
+        if reason is None or reason.Frame is None:
+            return
+        if refused and not self.error_is_reported:
+            raise reason
+
+    async def close(self) -> None:
+        """Send DISCONNECT and end, without waiting for a receipt."""
+        if self.is_foreign:
+            return
+        await self._leave()
+        self.connection.say_goodbye(self.new_id("r"))
+        await self._drop()
+
+    async def _leave(self) -> None:
+        if not self.core.ended:
+            self.check_loop()
+        self.core.leave(self.now())
+        if self._round is not None:
+            self._round.cancel()
+            await asyncio.wait((self._round,))
+        self._attend()
+        self._changed.wake()
+
+    async def _drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work, but for those that wait here themselves."""
+        working = tuple(self.working)
+        for handle in working:
+            handle._excuse()
+        for handle in working:
+            await handle._drain(deadline)
+
+    async def _drop(self) -> None:
+        self.connection.close()
+        self.inbox.discard()
+        await self.connection.wait_closed(_CLOSE_SECONDS)
+        self.inbox.discard()
+
+    def forgotten(self) -> None:
+        """End, because nobody has the client any more."""
+        core = self.core
+        if core.is_over:
+            return
+        core.forgotten = True
+        if self._round is not None:
+            self._round.cancel()
+        self.connection.say_goodbye("goodbye")
+        self.connection.close()
+        if core.current is not None:
+            core.lost(core.current, self.now())
+        core.give_up(STOMPConnectionError(FORGOTTEN), self.now())
+        self._settled.wake()
+        self._attend()
+
+    def after_fork(self) -> None:
+        """Let go of everything in a child process: the event loop is the parent's, too."""
+        if not self.has_connection:
+            return
+        self.connection.after_fork()
+        if self.core.ended:
+            return
+        reason = self.connection.error()
+        self._timer = None
+        self.core.confirmations.lost(reason)
+        for receiver in tuple(self.core.receivers.values()):
+            receiver._after_fork(reason)
+        self.core.receivers.clear()
+        self.core.current = self.core.ready = None
+        self.core.give_up(reason, self.core.lifecycle.since)
+        self.inbox.discard()
+        self.inbox.end()
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()

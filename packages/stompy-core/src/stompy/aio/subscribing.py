@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from stompy.aio.confirmation import Confirmation
+from stompy.aio.connection import Connection
 from stompy.aio.sending import receipt_id_for, transmit
 from stompy.aio.session import Session
 from stompy.aio.subscription import Subscription
-from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPTimeout
+from stompy.errors import OutcomeUnknown, STOMPConnectionError
 from stompy.session.commands import HeaderValue, unsubscribe_headers
 from stompy.session.confirmations import Outcome
 from stompy.session.wanted import WantedSubscription
@@ -78,38 +79,48 @@ async def subscribe(
     session: Session, wanted: WantedSubscription, send_acks: bool, receipt: bool | str
 ) -> None:
     """Subscribe by id; see `STOMPClient.subscribe`."""
-    if session.is_between:
-        session.subscriptions.add(wanted.id, wanted.mode, send_acks)
-        session.wanted.add(wanted)
-        if receipt is True:
-            # All that is wanted is confirmed before the connection is ready.
-            await session.wait_ready(RECEIPT_SECONDS)
-        return
-    link = await session.writable()
-    headers = wanted.headers_for(session.dialect, session.settings.client_id)
+    connection = session.want(wanted, send_acks)
+    if connection is not None:
+        await _subscribe_over(session, connection, wanted, receipt)
+    elif receipt is True:
+        # Who makes the next connection waits for the broker's word before it is given to us.
+        await session.wait_ready(RECEIPT_SECONDS)
+
+
+async def _subscribe_over(
+    session: Session, connection: Connection, wanted: WantedSubscription, receipt: bool | str
+) -> None:
     confirmation = None
-    if receipt is True:
-        confirmation = session.ask(link, "SUBSCRIBE", headers, session.new_id("r"))
-    else:
-        if receipt:
-            headers["receipt"] = receipt_id_for(session, receipt)
-        session.write(link, "SUBSCRIBE", headers)
-    session.subscriptions.add(wanted.id, wanted.mode, send_acks)
-    session.wanted.add(wanted)
+    try:
+        if connection.crowded:
+            await connection.room()
+        headers = wanted.headers_for(connection.dialect, session.core.settings.client_id)
+        if receipt is True:
+            confirmation = session.ask(connection, "SUBSCRIBE", headers, session.new_id("r"))
+        else:
+            if receipt:
+                headers["receipt"] = receipt_id_for(session, connection, receipt)
+            session.write(connection, "SUBSCRIBE", headers)
+    except STOMPConnectionError:
+        if not session.reconnects:
+            raise  # else it comes with the next connection
+    except BaseException:
+        session.unwant(wanted.id)
+        raise
     if confirmation is not None:
         try:
-            await _granted(session, confirmation, RECEIPT_SECONDS)
+            await _granted(session, confirmation)
         except BaseException:
             session.unsubscribe(wanted.id)
             raise
 
 
-async def _granted(session: Session, confirmation: Confirmation, timeout: float | None) -> None:
+async def _granted(session: Session, confirmation: Confirmation) -> None:
     """Wait until a subscription is confirmed, here or on the connection that follows."""
     try:
-        await confirmation.result(timeout)
+        await confirmation.result(RECEIPT_SECONDS)
     except OutcomeUnknown:
-        if not session.is_between:
+        if session.core.is_over:
             raise
     finally:
         if confirmation.outcome is Outcome.REJECTED:
@@ -123,14 +134,15 @@ async def unsubscribe(
     receipt: bool | str,
 ) -> str | None:
     """End a subscription, by id or in hand; see `STOMPClient.unsubscribe`."""
-    handle = session.receivers.get(sub_id) if isinstance(sub_id, str) else sub_id
+    handle = session.core.receivers.get(sub_id) if isinstance(sub_id, str) else sub_id
     if isinstance(handle, Subscription):
         await handle.unsubscribe()
         return None
     assert isinstance(sub_id, str)
-    session.subscriptions.remove(sub_id)
-    session.wanted.remove(sub_id)
-    if session.is_between or session.wanted.is_put_off(sub_id):
+    connection = session.unwant(sub_id)
+    if connection is None:
+        if session.core.is_over:
+            raise session.error()
         return None  # the connection, or the next one, does not have it
     given = unsubscribe_headers(sub_id, headers)
     return await transmit(session, "UNSUBSCRIBE", given, b"", None, receipt)
@@ -138,33 +150,12 @@ async def unsubscribe(
 
 async def hold(session: Session, wanted: WantedSubscription, timeout: float | None) -> Subscription:
     """Subscribe and give the subscription in hand; see `STOMPClient.subscription`."""
-    if wanted.id in session.receivers or wanted.id in session.wanted:
+    if wanted.id in session.core.wanted:
         raise ValueError(f"the subscription id {wanted.id!r} is in use")
     handle = Subscription(session, wanted)
-    if session.is_between:
-        session.adopt(wanted.id, handle)
-        session.wanted.add(wanted)
-        return handle
-    link = await session.writable()
-    headers = wanted.headers_for(session.dialect, session.settings.client_id)
-    confirmation = session.subscribe(link, wanted, headers, session.new_id("r"))
-    session.adopt(wanted.id, handle)
-    session.wanted.add(wanted)
     try:
-        answered = await session.answered(wanted, confirmation, timeout)
-        if not answered:
-            within = "" if timeout is None else f" within {timeout:g} s"
-            raise STOMPTimeout(
-                f"the broker did not confirm the subscription to {wanted.destination}{within}"
-            )
-        await _granted(session, confirmation, timeout)
+        await session.subscribe(wanted, handle, timeout)
     except BaseException:
-        session.confirmations.forget(confirmation)
         await handle.unsubscribe()
         raise
     return handle
-
-
-def handles_of(session: Session) -> list[Subscription]:
-    """The subscriptions in hand."""
-    return [one for one in session.receivers.values() if isinstance(one, Subscription)]

@@ -23,7 +23,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
-from stompy.aio.connection import Link
+from stompy.aio.connection import Connection
 from stompy.aio.inbox import Inbox
 from stompy.aio.message import Message
 from stompy.aio.replying import Replier
@@ -66,7 +66,7 @@ class Subscription(Replier):
         self.destination = wanted.destination
         self._wanted = wanted
         self._session: Session = session
-        self._inbox = Inbox(session.regulate)
+        self._inbox = Inbox(session.made_room)
         self._patience: float | None = STARVING_SECONDS
         self._settles = wanted.mode is not AckMode.AUTO
         self._ended = False
@@ -222,6 +222,7 @@ class Subscription(Replier):
             for number in range(concurrency)
         ]
         self._workers.update(workers)
+        self._session.working.add(self)
         try:
             done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
@@ -229,6 +230,8 @@ class Subscription(Replier):
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             self._workers.difference_update(workers)
+            if not self._workers:
+                self._session.working.discard(self)
             if self._farewells is not None and not self._workers:
                 self._leave(self._farewells)
         for worker in done:
@@ -303,7 +306,7 @@ class Subscription(Replier):
             return
         session.check_loop()
         farewells = self._wanted.farewells_for(
-            session.dialect, session.settings.client_id, for_good=for_good
+            session.dialect, session.core.settings.client_id, for_good=for_good
         )
         if not self._settles:
             # What still comes would be lost.
@@ -324,7 +327,6 @@ class Subscription(Replier):
         if self._ended:
             return
         self._end(None)
-        self._session.forget(self.id)
         for farewell in farewells:
             self._session.unsubscribe(self.id, farewell)
 
@@ -354,9 +356,9 @@ class Subscription(Replier):
         return SubscriptionHealth(
             id=self.id,
             destination=self.destination,
-            active=self._session.ready
+            active=self._session.is_usable
             and not (self._ended or self._draining)
-            and not self._session.wanted.is_put_off(self.id),
+            and not self._session.core.wanted.is_put_off(self.id),
             received=self._received,
             waiting=len(self._inbox),
             acked=counts[Settlement.ACKED],
@@ -410,29 +412,30 @@ class Subscription(Replier):
             return
         session = self._session
         session.dialect.check_settlement(transaction)
-        link = self._link_of(message)
-        if link.crowded or transaction is not None:
+        connection = self._connection_of(message)
+        if connection.crowded or transaction is not None:
             # A message that became stale while we waited is told apart below.
             with suppress(STOMPConnectionError):
                 await session.writable(transaction)
-            link = self._link_of(message)
-        token = delivery_token(link.protocol.version, message.Headers)
-        headers = {**settlement_headers(link.protocol.version, command, token), **more}
+            connection = self._connection_of(message)
+        version = connection.protocol.version
+        token = delivery_token(version, message.Headers)
+        headers = {**settlement_headers(version, command, token), **more}
         if transaction is not None:
             headers["transaction"] = transaction
-        data = link.protocol.send(command, headers)
+        data = connection.protocol.send(command, headers)
         if self._claim(message, settlement):
-            link.write(data)
+            connection.write(data)
             if transaction is not None:
-                session.transactions.settled(transaction, message)
+                session.core.transactions.settled(transaction, message)
 
-    def _link_of(self, message: Message) -> Link:
-        session = self._session
-        if self._ended or message.epoch != session.epoch or not session.link.is_open:
+    def _connection_of(self, message: Message) -> Connection:
+        connection = self._session.connection
+        if self._ended or message.epoch != connection.epoch or not connection.is_open:
             self._settlements[Settlement.STALE] += 1
             why = "its subscription has ended" if self._ended else "its connection is gone"
             raise message._stale(why)
-        return session.link
+        return connection
 
     def _claim(self, message: Message, settlement: Settlement) -> bool:
         if not message._claim(settlement):
@@ -458,7 +461,7 @@ class Subscription(Replier):
         return len(self._inbox)
 
     def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
-        """Messages came over a connection."""
+        """Take messages that came over a connection."""
         if self._draining or self._ended:
             return
         self._received += len(frames)
@@ -495,18 +498,23 @@ class Subscription(Replier):
         self._inbox.discard()
         self._inbox.look_again()
 
-    def _connection_lost(self, reason: STOMPError | None) -> None:
-        """What would have to be settled is in vain."""
+    def _lost(self, reason: STOMPException | None) -> None:
+        """Drop what would be settled in vain."""
         if self._settles:
             self._inbox.discard()
             self._of_before = self._received - self._settled_once
 
-    def _put_off(self, reason: STOMPError) -> None:
-        """The broker does not give the subscription back yet."""
+    def _put_off(self, reason: STOMPException) -> None:
+        """Note that the broker does not give the subscription back yet."""
         self._last_error = reason
 
-    def _end(self, reason: STOMPError | None) -> None:
-        """Nothing more will come."""
+    def _after_fork(self, reason: STOMPException) -> None:
+        """End in a child process: the messages belong to the parent."""
+        self._lost(reason)
+        self._end(reason)
+
+    def _end(self, reason: STOMPException | None) -> None:
+        """End, for this reason or by our own wish; harmless when repeated."""
         if not self._ended:
             self._ended = True
             if reason is not None:
