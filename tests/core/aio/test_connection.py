@@ -312,7 +312,9 @@ def test_a_broker_that_does_not_close_is_cut_off():
     async def main() -> None:
         client = await aio.connect(server.address)
         for _ in range(200):
-            client._session.connection.write(b"SEND\ndestination:/queue/q\n\n" + b"x" * 100_000 + b"\0")
+            client._session.connection.write(
+                b"SEND\ndestination:/queue/q\n\n" + b"x" * 100_000 + b"\0"
+            )
         await client.disconnect(timeout=0.05)
         assert client._session.connection.ended
         release.set()

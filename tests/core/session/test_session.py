@@ -455,3 +455,243 @@ class ClientLife(RuleBasedStateMachine):
 
 
 TestClientLife = ClientLife.TestCase
+
+
+# -- moments that are worth a name ---------------------------------------------------------------
+
+WANTED = WantedSubscription("s1", "/queue/q", AckMode.AUTO)
+
+
+def connected(
+    server: str | None = "stompy-broker/1", *, reconnects: bool = True
+) -> tuple[ClientSession[FakeConnection], FakeConnection]:
+    """A session with its first connection."""
+    policy = Reconnect(delay=0.0) if reconnects else None
+    session: ClientSession[FakeConnection] = ClientSession(
+        SessionSettings(ADDRESSES, policy), itertools.count(1), lambda: 0.5, 0.0
+    )
+    session.connect(0.0)
+    session.begin_round()
+    connection = FakeConnection(server)
+    session.connected(connection, 0.0)
+    return session, connection
+
+
+def lose(session: ClientSession[FakeConnection], reason: STOMPError | None) -> None:
+    connection = session.current
+    assert connection is not None
+    connection.is_open = False
+    connection.close_reason = reason
+    session.lost(connection, 1.0)
+
+
+def again(session: ClientSession[FakeConnection], server: str | None = "stompy-broker/1"):
+    """The next connection, which has been asked for all that is wanted."""
+    session.begin_round()
+    connection = FakeConnection(server)
+    session.connected(connection, 2.0)
+    carry_out(session)
+    return connection
+
+
+def carry_out(session: ClientSession[FakeConnection], now: float = 2.0) -> None:
+    while session.has_work:
+        for effect in session.poll(now):
+            assert isinstance(effect, Write)
+            effect.connection.write(effect.frame)
+
+
+def answer(session: ClientSession[FakeConnection], *receipt_ids: str) -> None:
+    for receipt_id in receipt_ids:
+        session.received([STOMPFrame("RECEIPT", b"", {"receipt-id": receipt_id})])
+
+
+def test_a_connection_is_ready_only_with_what_is_wanted():
+    session, _ = connected()
+    session.want(WANTED, True)
+    lose(session, None)
+    second = again(session)
+    late = WantedSubscription("s2", "/queue/q", AckMode.AUTO)
+    assert session.want(late, True) is None  # the connection that is being made brings it
+    answer(session, second.written[0]["receipt"])
+    carry_out(session)
+    assert session.ready is None
+    assert [frame["id"] for frame in second.written] == ["s1", "s2"]
+    answer(session, second.written[1]["receipt"])
+    carry_out(session)
+    assert session.ready is second
+    assert session.unwant("s1") is second
+
+
+def test_what_is_taken_back_while_it_is_asked_for_is_ended_before_anything_else_is_sent():
+    session, _ = connected()
+    session.want(WANTED, True)
+    lose(session, None)
+    second = again(session)
+    assert session.unwant("s1") is None
+    answer(session, second.written[0]["receipt"])
+    effects = session.poll(2.0)
+    assert session.ready is None
+    assert [effect.frame.split(b"\n")[0] for effect in effects] == [b"UNSUBSCRIBE"]
+    session.poll(2.0)
+    assert session.ready is second
+
+
+def test_an_id_that_is_used_again_while_subscriptions_are_restored_is_asked_for_again():
+    session, _ = connected()
+    session.want(WANTED, True)
+    lose(session, None)
+    second = again(session)
+    session.unwant("s1")
+    session.want(WantedSubscription("s1", "/queue/other", AckMode.AUTO), True)
+    answer(session, second.written[0]["receipt"])
+    carry_out(session)
+    told = [(frame.Command, frame.get("destination")) for frame in second.written]
+    assert told == [
+        ("SUBSCRIBE", "/queue/q"),
+        ("UNSUBSCRIBE", None),
+        ("SUBSCRIBE", "/queue/other"),
+    ]
+
+
+def test_a_broker_that_names_no_frame_is_asked_one_by_one():
+    session, _ = connected("RabbitMQ/3.12")
+    for name in ("a", "b"):
+        session.want(WantedSubscription(name, "/queue/q", AckMode.AUTO), True)
+    lose(session, None)
+    second = again(session, "RabbitMQ/3.12")
+    assert len(second.written) == 1
+    answer(session, second.written[0]["receipt"])
+    carry_out(session)
+    assert len(second.written) == 2
+
+
+def test_a_broker_that_does_not_answer_in_time_is_dropped():
+    session, _ = connected()
+    session.want(WANTED, True)
+    lose(session, None)
+    second = again(session)
+    due = session.next_deadline()
+    assert due == 2.0 + RESTORE_SECONDS
+    assert session.poll(due) == [Drop(second)]
+    assert session.next_deadline() is None  # the end of the connection is to be told
+    lose(session, None)
+    assert session.lifecycle.attempts == 1
+    assert "not confirmed" in str(session.lifecycle.last_error)
+
+
+def test_a_broker_of_which_nothing_is_known_may_be_one_without_receipts():
+    session, _ = connected(None)
+    session.want(WANTED, True)
+    lose(session, None)
+    second = again(session, None)
+    due = session.next_deadline()
+    assert due is not None
+    assert due < 2.0 + RESTORE_SECONDS
+    session.poll(due)
+    assert session.ready is second
+    assert session.habit.missed
+
+
+def test_what_is_put_off_is_asked_for_again_ever_more_seldom():
+    session, _ = connected()
+    holder = Holder()
+    session.want(WANTED, None, holder)
+    lose(session, None)
+    second = again(session)
+    frame = error_frame(second.written[0]["receipt"], passing=True)
+    session.received([frame])
+    lose(session, STOMPError("no", frame))
+    assert holder.told == ["lost", "put off", "lost"]
+    third = again(session)
+    assert session.ready is third
+    assert third.written == []
+    due = session.next_deadline()
+    assert due == 2.0  # a second after it was refused
+    carry_out(session)
+    [effect] = session.poll(due)
+    assert isinstance(effect, Write)
+    third.write(effect.frame)
+    assert session.unwant("s1") is None  # the broker knows nothing of it, as far as we know
+    answer(session, third.written[0]["receipt"])
+    carry_out(session)
+    assert [frame.Command for frame in third.written] == ["SUBSCRIBE", "UNSUBSCRIBE"]
+
+
+@pytest.mark.parametrize(
+    ("server", "outcome"), [("stompy-broker/1", "unknown"), ("RabbitMQ/3.12", "rejected")]
+)
+def test_an_error_is_settled_when_the_connection_ends(server, outcome):
+    session, _ = connected(server, reconnects=False)
+    mine = Once("r1")
+    session.expect(mine)
+    error, receipt = error_frame(None), STOMPFrame("RECEIPT", b"", {"receipt-id": "r1"})
+    assert session.received([error, receipt]) == [error]
+    assert mine.outcome is Outcome.PENDING  # whoever sends next must not use this connection
+    lose(session, STOMPError("no", error))
+    assert (mine.outcome, mine.settled) == (outcome, 1)
+
+
+def test_an_error_is_forgotten_with_its_connection():
+    session, _ = connected("RabbitMQ/3.12")
+    session.received([error_frame(None)])
+    lose(session, None)
+    again(session, "RabbitMQ/3.12")
+    mine = Once("r1")
+    session.expect(mine)
+    lose(session, None)
+    assert mine.outcome is Outcome.UNKNOWN
+
+
+def test_errors_are_kept_from_recv_where_connections_follow_each_other():
+    session, _ = connected()
+    assert session.received([error_frame(None), message("s")]) == [message("s")]
+
+
+def test_receipts_go_to_who_waits_for_them():
+    session, _ = connected()
+    mine = Once("r1")
+    session.expect(mine)
+    receipts = [STOMPFrame("RECEIPT", b"", {"receipt-id": name}) for name in ("r1", "r2")]
+    assert session.received(receipts) == receipts[1:]
+    assert mine.outcome is Outcome.ACCEPTED
+
+
+def test_what_belongs_to_an_earlier_connection():
+    session, first = connected()
+    session.follow("BEGIN", "t", first)
+    session.asked("r1", first)
+    assert session.connection_of(1) is first
+    lose(session, None)
+    assert session.connection_of(1) is None
+    with pytest.raises(TransactionLost):
+        session.check_transaction("t")
+    second = again(session)
+    with pytest.raises(TransactionLost):
+        session.check_transaction("t")
+    session.check_transaction("another")
+    assert session.asked_on("r1") is first
+    session.receipt_is_told("r1")
+    assert session.asked_on("r1") is second
+    assert session.connection_of(2) is second
+
+
+def test_a_broker_that_answers_after_our_end_is_dropped():
+    session, _ = connected()
+    lose(session, None)
+    session.begin_round()
+    session.leave(2.0)
+    late = FakeConnection()
+    session.connected(late, 3.0)
+    assert session.poll(3.0) == [Drop(late)]
+    assert session.ready is None
+
+
+def test_who_wants_no_pause_has_the_round_at_once():
+    session, _ = connected()
+    session.settings = SessionSettings(ADDRESSES, Reconnect(delay=60.0, max_delay=60.0))
+    lose(session, None)
+    session.round_at = 60.0
+    assert not session.round_is_due(5.0)
+    session.retry_now(5.0)
+    assert session.round_is_due(5.0)

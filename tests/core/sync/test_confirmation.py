@@ -133,12 +133,12 @@ def test_what_found_its_connection_ended_was_not_sent_and_goes_over_the_next(mon
         ScriptedServer(first, second) as server,
         stompy.connect(server.address, reconnect=stompy.Reconnect(delay=0.0)) as client,
     ):
-        line = client._last_session()
-        ended = line.last
+        session = client._last_session()
+        ended = session.connection
         eventually(lambda: client.health().epoch == 2)
         # As if it had ended right after it was chosen.
-        real, chosen = line.sending, [ended]
-        monkeypatch.setattr(line, "sending", lambda: chosen.pop() if chosen else real())
+        real, chosen = session.writable, [ended]
+        monkeypatch.setattr(session, "writable", lambda txn: chosen.pop() if chosen else real(txn))
         assert client.message("/queue/q", "once", confirm=True)
     assert [(one.command, one.body) for one in heard] == [("SEND", b"once"), ("DISCONNECT", b"")]
 

@@ -74,7 +74,7 @@ def test_a_program_that_stood_still_says_so_and_gives_up_nobody(caplog):
         beat = link.protocol.heart_beat
         beat._last_received -= 1000
         beat._last_sent -= 1000
-        link._wake()
+        link.wake()
         eventually(lambda: not beat.peer_is_dead(monotonic()))
         eventually(lambda: "the program stood still for 992." in caplog.text)
         assert client.is_connected
@@ -263,15 +263,15 @@ def test_frames_in_quick_succession_are_gathered_and_all_leave():
         bodies.extend(frame.body for frame in peer.serve())
 
     writes = []
-    original = link_module.Link._write_some
+    original = link_module.Connection._write_some
 
-    class Counting(link_module.Link):
+    class Counting(link_module.Connection):
         def _write_some(self, outbox: bytearray) -> int:
             writes.append(len(outbox))
             return original(self, outbox)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stompy.sync.lifeline.Link", Counting)
+        patch.setattr("stompy.sync.session.Connection", Counting)
         with ScriptedServer(script) as server, connect(server) as client:
             client._link.protocol.send("SEND", {})
             patch.setattr(link_module, "QUICK", 10.0)

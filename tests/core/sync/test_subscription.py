@@ -154,7 +154,7 @@ def test_a_handle_that_nobody_reads_holds_up_the_reader_and_nothing_is_lost():
 
     with ScriptedServer(script) as server, stompy.connect(server.address) as client:
         handle = client.subscription("/queue/q", "auto", id="s1")
-        eventually(lambda: client._link.inbox.full)
+        eventually(lambda: client._session.is_full(client._link.inbox))
         waiting = handle.health().waiting
         assert MAX_FRAMES // 2 <= waiting <= count
         # An outcome may stand behind all that, so waiting for one makes the reader go on.

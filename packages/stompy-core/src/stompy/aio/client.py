@@ -39,6 +39,7 @@ from typing import Any, Self
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.connection import Connection
 from stompy.aio.connector import dial
+from stompy.aio.ending import close, disconnect
 from stompy.aio.message import Message
 from stompy.aio.opening import Opening
 from stompy.aio.receiving import (
@@ -252,17 +253,11 @@ class STOMPClient(ClientInfo):
             STOMPError: the broker answered with ERROR: it refused something sent before, and
                 neither `recv` nor `loop` has told so yet.
         """
-        if self._connecting is not None:
-            self._connecting.give_up()
-        if self._session is not None:
-            await self._session.disconnect(timeout)
+        await disconnect(self._connecting, self._session, timeout)
 
     async def close(self) -> None:
         """Send DISCONNECT and close the connection, without waiting for a receipt."""
-        if self._connecting is not None:
-            self._connecting.give_up()
-        if self._session is not None:
-            await self._session.close()
+        await close(self._connecting, self._session)
 
     @property
     def is_connected(self) -> bool:

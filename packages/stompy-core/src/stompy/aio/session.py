@@ -41,8 +41,6 @@ from stompy.transport.forks import tell_children
 
 logger = logging.getLogger("stompy")
 
-_CLOSE_SECONDS = 1.0
-
 
 class Handling(Protocol):
     """A subscription whose handlers may be at work."""
@@ -91,6 +89,8 @@ class Session(Owner):
             self._loop.time(),
         )
         self.reconnects = self.core.reconnects
+        self.wanted = self.core.wanted
+        self.transactions = self.core.transactions
         self.new_id = self.core.new_id
         self.dialect = self.core.dialect
         self.has_connection = False
@@ -578,45 +578,8 @@ class Session(Owner):
 
     # -- our own end -------------------------------------------------------------------------
 
-    async def disconnect(self, timeout: float) -> None:
-        """Send DISCONNECT, wait for its receipt, and end; see `STOMPClient.disconnect`.
-
-        Raises:
-            STOMPError: the broker answered with ERROR, and nobody was told so yet.
-        """
-        if self.is_foreign:
-            return
-        deadline = self.now() + timeout
-        await self._leave()
-        await self._drain(deadline)
-        connection = self.connection
-        receipt = self.expect(self.new_id("r"))
-        refused = False
-        try:
-            if connection.say_goodbye(receipt.receipt_id):
-                await receipt.wait(max(0.0, deadline - self.now()))
-                refused = receipt.outcome is not Outcome.ACCEPTED
-            else:
-                # It has ended, or another task waits for the receipt.
-                await connection.wait_ended(max(0.0, deadline - self.now()))
-        finally:
-            self.core.forget(receipt)
-            await self._drop()
-        reason = connection.close_reason
-        if reason is None or reason.Frame is None:
-            return
-        if refused and not self.error_is_reported:
-            raise reason
-
-    async def close(self) -> None:
-        """Send DISCONNECT and end, without waiting for a receipt."""
-        if self.is_foreign:
-            return
-        await self._leave()
-        self.connection.say_goodbye(self.new_id("r"))
-        await self._drop()
-
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
+        """Begin to disconnect: no connection is made any more, and nothing is handed out."""
         if not self.core.ended:
             self.check_loop()
         self.core.leave(self.now())
@@ -626,19 +589,13 @@ class Session(Owner):
         self._attend()
         self._changed.wake()
 
-    async def _drain(self, deadline: float) -> None:
+    async def drain(self, deadline: float) -> None:
         """Wait for handlers that are at work, but for those that wait here themselves."""
         working = tuple(self.working)
         for handle in working:
             handle._excuse()
         for handle in working:
             await handle._drain(deadline)
-
-    async def _drop(self) -> None:
-        self.connection.close()
-        self.inbox.discard()
-        await self.connection.wait_closed(_CLOSE_SECONDS)
-        self.inbox.discard()
 
     def forgotten(self) -> None:
         """End, because nobody has the client any more."""

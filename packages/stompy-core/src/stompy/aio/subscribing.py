@@ -150,7 +150,7 @@ async def unsubscribe(
 
 async def hold(session: Session, wanted: WantedSubscription, timeout: float | None) -> Subscription:
     """Subscribe and give the subscription in hand; see `STOMPClient.subscription`."""
-    if wanted.id in session.core.wanted:
+    if wanted.id in session.wanted:
         raise ValueError(f"the subscription id {wanted.id!r} is in use")
     handle = Subscription(session, wanted)
     try:

@@ -358,7 +358,7 @@ class Subscription(Replier):
             destination=self.destination,
             active=self._session.is_usable
             and not (self._ended or self._draining)
-            and not self._session.core.wanted.is_put_off(self.id),
+            and not self._session.wanted.is_put_off(self.id),
             received=self._received,
             waiting=len(self._inbox),
             acked=counts[Settlement.ACKED],
@@ -427,7 +427,7 @@ class Subscription(Replier):
         if self._claim(message, settlement):
             connection.write(data)
             if transaction is not None:
-                session.core.transactions.settled(transaction, message)
+                session.transactions.settled(transaction, message)
 
     def _connection_of(self, message: Message) -> Connection:
         connection = self._session.connection

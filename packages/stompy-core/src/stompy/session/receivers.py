@@ -44,7 +44,7 @@ class Receiver(Protocol):
     def _stop_giving(self) -> None:
         """Give no more messages: the client is about to disconnect."""
 
-    def _end(self, reason: STOMPException | None) -> None:
+    def _end(self, reason: STOMPException | None) -> object:
         """End, for this reason or by our own wish; harmless when repeated."""
 
     def _after_fork(self, reason: STOMPException) -> None:

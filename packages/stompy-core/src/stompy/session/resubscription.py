@@ -137,14 +137,13 @@ class Resubscription:
         self._patience: float = RESTORE_SECONDS
         self._answer_by = 0.0
 
-    @property
     def has_failed(self) -> bool:
         """Whether the connection cannot be used."""
         return self.failure is not None
 
     def next_deadline(self) -> float | None:
         """When `advance` has something to do; None for never."""
-        if self.has_failed:
+        if self.has_failed():
             return None
         if self._asked:
             return AT_ONCE if all(one.done for one in self._asked) else self._answer_by

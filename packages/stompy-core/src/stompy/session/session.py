@@ -243,10 +243,10 @@ class ClientSession(Generic[C]):
     def poll(self, now: float) -> list[Write[C] | Drop[C] | StateChange]:
         """Advance to a time, and give what is to be done, in this order."""
         asking, connection = self._resubscription, self.current
-        if asking is not None and connection is not None and not asking.has_failed:
+        if asking is not None and connection is not None and not asking.has_failed():
             frames = asking.advance(now)
             self._effects += [Write(connection, frame) for frame in frames]
-            if asking.has_failed:
+            if asking.has_failed():
                 self._effects.append(Drop(connection))
             elif asking.restored and not frames and self.ready is None:
                 # Not before what is to be sent first has been.

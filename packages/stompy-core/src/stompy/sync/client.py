@@ -55,38 +55,38 @@ from stompy.session.commands import HeaderValue, Introduction, merged, message_h
 from stompy.session.failover import read_addresses
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
+from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
 from stompy.session.timeouts import until
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.confirmation import Confirmation
-from stompy.sync.connection import Link
+from stompy.sync.connection import Connection
 from stompy.sync.connector import dial
 from stompy.sync.ending import close, disconnect
-from stompy.sync.lifeline import Lifeline as Session
 from stompy.sync.message import Message
 from stompy.sync.receiving import (
     accepted,
     checked_callback,
     loop,
     messages,
-    next_epoch,
-    reading_epoch,
+    next_connection,
+    reading_connection,
     reported,
 )
-from stompy.sync.requests import Replies
+from stompy.sync.requests import Requests
 from stompy.sync.sending import (
     confirmed,
     post,
     send_many,
-    sending_epoch,
+    sending_connection,
     settle,
     transmit,
     wait_for_receipt,
 )
+from stompy.sync.session import Session
 from stompy.sync.subscribing import SubscriptionId, hold, subscribe, unsubscribe
 from stompy.sync.subscription import Subscription
-from stompy.sync.supervisor import Route, Supervisor
 from stompy.sync.transaction import STOMPTransaction
 from stompy.transport.settings import ConnectionSettings
 from stompy.transport.tls import TLS
@@ -103,7 +103,7 @@ class STOMPClient(ClientInfo):
     def __init__(self) -> None:
         self._session: Session | None = None
         self._numbers = itertools.count(1)
-        self._replies: Replies | None = None
+        self._requests: Requests | None = None
         self._finalizer: weakref.finalize[[], STOMPClient] | None = None
 
     # -- the connection ----------------------------------------------------------------------
@@ -193,20 +193,19 @@ class STOMPClient(ClientInfo):
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
         introduction = Introduction(login, passcode, host, merged(headers, kv_headers))
         session = Session(
-            supervised=policy is not None,
-            send_timeout=send_timeout,
-            client_id=introduction.client_id,
-            numbers=self._numbers,
+            SessionSettings(
+                addresses, policy, send_timeout, introduction.client_id, on_state is not None
+            ),
+            lambda round: dial(round, introduction.to, settings),
+            on_state,
+            self._numbers,
         )
-        route = Route(
-            addresses, lambda round: dial(round, introduction.to, settings), policy, on_state
-        )
-        return self._open(session, Supervisor(session, route))
+        return self._open(session)
 
-    def _open(self, session: Session, supervisor: Supervisor) -> STOMPFrame:
+    def _open(self, session: Session) -> STOMPFrame:
         before, self._session = self._session, session
         try:
-            session.reading = supervisor.open()
+            connection = session.open()
         except STOMPException as error:
             self._session = before
             # Its text says it all; the way down to the socket is of no use to who reads it.
@@ -216,11 +215,11 @@ class STOMPClient(ClientInfo):
             raise
         if self._finalizer is not None:
             self._finalizer()  # of the connection before, which has ended
-        self._replies = Replies(session)
+        self._requests = Requests(session)
         # A client that was forgotten takes its threads and its socket with it.
         self._finalizer = weakref.finalize(self, session.stop)
         self._finalizer.atexit = False
-        return session.reading.link.connected
+        return connection.connected
 
     def disconnect(self, *, timeout: float = 5.0) -> None:
         """Send DISCONNECT, wait for its receipt, and close the connection.
@@ -245,7 +244,7 @@ class STOMPClient(ClientInfo):
     @property
     def is_connected(self) -> bool:
         """Whether frames can be sent; false from the moment that the connection ends."""
-        return self._session is not None and self._session.is_ready
+        return self._session is not None and self._session.is_usable
 
     @property
     def state(self) -> ConnectionState:
@@ -268,10 +267,7 @@ class STOMPClient(ClientInfo):
 
     def health(self) -> ClientHealth:
         """How the client and each of its subscriptions are."""
-        session = self._session
-        if session is None:
-            return NEVER_CONNECTED
-        return session.health(0 if self._replies is None else self._replies.late)
+        return NEVER_CONNECTED if self._session is None else self._session.health()
 
     # -- sending -----------------------------------------------------------------------------
 
@@ -318,8 +314,8 @@ class STOMPClient(ClientInfo):
         session = self._session or self._last_session()
         if confirm:
             return confirmed(session, command, given, body, transaction, receipt, timeout)
-        epoch = sending_epoch(session, transaction)
-        return transmit(session, epoch, command, given, body, transaction, receipt)
+        connection = sending_connection(session, transaction)
+        return transmit(session, connection, command, given, body, transaction, receipt)
 
     @LooksLike[MessageCall[None, str, str | None]]()
     def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
@@ -378,8 +374,8 @@ class STOMPClient(ClientInfo):
         if confirm:
             return confirmed(session, "SEND", given, body, transaction, receipt, timeout)
         direct = session.direct if transaction is None else None
-        epoch = direct or sending_epoch(session, transaction)
-        return transmit(session, epoch, "SEND", given, body, transaction, receipt)
+        connection = direct or sending_connection(session, transaction)
+        return transmit(session, connection, "SEND", given, body, transaction, receipt)
 
     def post(
         self,
@@ -468,7 +464,7 @@ class STOMPClient(ClientInfo):
             STOMPTimeout: that did not happen in time.
         """
         if self._session is not None:
-            self._session.room.wait_settled(timeout)
+            self._session.wait_settled(timeout)
 
     def ack(self, ack_id: str | STOMPFrame, transaction: str | None = None) -> None:
         """Acknowledge a message.
@@ -690,8 +686,8 @@ class STOMPClient(ClientInfo):
         check_destination(destination, body)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
-        assert self._replies is not None  # since there is a session
-        return self._replies.request(destination, body, headers, timeout)
+        assert self._requests is not None  # since there is a session
+        return self._requests.request(destination, body, headers, timeout)
 
     # -- receiving ---------------------------------------------------------------------------
 
@@ -711,22 +707,22 @@ class STOMPClient(ClientInfo):
             STOMPError: the broker sent ERROR; the connection is closed.
         """
         session = self._session or self._last_session()
-        epoch = session.reading or reading_epoch(session)
+        connection = session.reading or reading_connection(session)
         remaining = timeout
         deadline = None if timeout is None else until(monotonic(), timeout)
         while True:
             try:
-                frame = epoch.link.inbox.get(remaining)
+                frame = connection.inbox.get(remaining)
             except STOMPTimeout:
-                raise STOMPTimeout(session.nothing_came(timeout)) from None
+                raise STOMPTimeout(session.core.nothing_came(timeout)) from None
             if frame is None:
-                after = next_epoch(session, epoch, remaining)
+                after = next_connection(session, connection, remaining)
                 if after is None:
                     return None
-                epoch = after
+                connection = after
             elif frame.Command == "MESSAGE":
-                if epoch.subscriptions.needs_no_acks or accepted(
-                    session, epoch, frame, transaction
+                if connection.subscriptions.needs_no_acks or accepted(
+                    session, connection, frame, transaction
                 ):
                     return frame
             elif frame.Command == "ERROR":
@@ -823,11 +819,10 @@ class STOMPClient(ClientInfo):
     # -- within ------------------------------------------------------------------------------
 
     @property
-    def _link(self) -> Link | None:
+    def _link(self) -> Connection | None:
         """The last connection, also after its end."""
         session = self._session
-        last = None if session is None else session.last
-        return None if last is None else last.link
+        return session.connection if session is not None and session.has_connection else None
 
     def _last_session(self) -> Session:
         if self._session is None:

@@ -7,10 +7,18 @@ reason, or unknown, when the connection ended first. Nothing is sent twice on it
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 from stompy.errors import STOMPTimeout
 from stompy.session.confirmations import Confirmation as PureConfirmation
-from stompy.sync.mail import Mailroom
+
+
+class Answering(Protocol):
+    """Where answers are waited for."""
+
+    def wait(self, condition: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait until something that a frame brings has come."""
 
 
 class Confirmation(PureConfirmation):
@@ -21,17 +29,17 @@ class Confirmation(PureConfirmation):
         outcome: what is known now, an `Outcome`.
     """
 
-    __slots__ = ("_room",)
+    __slots__ = ("_session",)
 
     def __init__(
         self,
         receipt_id: str,
-        room: Mailroom,
+        session: Answering,
         command: str | None = None,
         destination: object = None,
     ) -> None:
         super().__init__(receipt_id, command, destination)
-        self._room = room
+        self._session = session
 
     def wait(self, timeout: float | None = 10.0) -> bool:
         """Wait until the outcome is settled; false when that did not happen in time.
@@ -64,7 +72,7 @@ class Confirmation(PureConfirmation):
 
     def _wait(self, timeout: float | None) -> None:
         if not self.done:
-            self._room.wait(lambda: self.done, timeout, self.missing)
+            self._session.wait(lambda: self.done, timeout, self.missing)
 
 
 def take(unconfirmed: deque[Confirmation], keep: int, timeout: float | None) -> None:

@@ -25,15 +25,18 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Sequence
 from time import monotonic
+from typing import Protocol
 
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
 from stompy.session.client_info import not_connected, stood_still
+from stompy.session.dialects import UNKNOWN
 from stompy.session.handshake import broker_error, foreign_connection
-from stompy.sync.connector import Conversation
+from stompy.session.subscriptions import Subscriptions
+from stompy.sync.connector import OpenConnection
 from stompy.sync.inbox import Inbox
 from stompy.transport.forks import tell_children
 
@@ -65,36 +68,69 @@ class _Over(Exception):  # noqa: N818 -- not an error: it carries the outcome to
         self.reason = reason
 
 
-class Link:
+class Owner(Protocol):
+    """Who a connection works for; asked and told by its I/O thread."""
+
+    def is_full(self, inbox: Inbox) -> bool:
+        """Whether nothing more should be read for now."""
+
+    def received(
+        self,
+        connection: Connection,
+        frames: Sequence[STOMPFrame],
+        size: int,
+        error: STOMPFrame | None,
+    ) -> None:
+        """Take frames that arrived.
+
+        Args:
+            connection: over which.
+            frames: oldest first.
+            size: how many bytes they took.
+            error: the ERROR among them, if there is one.
+        """
+
+    def lost(self, connection: Connection) -> None:
+        """Learn that a connection has ended, for whatever reason."""
+
+
+class Connection:
     """Sends for any thread, receives into an inbox, keeps the heart-beats.
 
     Args:
-        conversation: what dialling gave; the socket is the link's from now on.
+        opened: what dialling gave; the socket is the connection's from now on.
         send_timeout: seconds that a sender may wait for room.
-        make_inbox: makes the inbox from what has the I/O thread look round.
+        owner: gets the frames.
 
     Attributes:
         protocol: turns verbs into bytes; reading and ticking belong to the I/O thread.
         inbox: where frames arrive.
+        epoch: its number; the session sets it, like the next two.
+        dialect: the ways of its broker.
+        subscriptions: what is owed for its messages.
         close_reason: why the link ended; None while it is open, and when we ended it ourselves.
     """
 
     def __init__(
         self,
-        conversation: Conversation,
+        opened: OpenConnection,
         send_timeout: float,
-        make_inbox: Callable[[Callable[[], None]], Inbox] = Inbox,
+        owner: Owner,
     ) -> None:
-        self.address = conversation.address
-        self.protocol = conversation.protocol
-        self.connected = conversation.connected
-        self._traffic = conversation.protocol.traffic
-        self._first_frames = conversation.frames
-        self.inbox = make_inbox(self._wake)
+        self.address = opened.address
+        self.protocol = opened.protocol
+        self.connected = opened.connected
+        self.epoch = 0
+        self.dialect = UNKNOWN
+        self.subscriptions = Subscriptions(None)
+        self._owner = owner
+        self._traffic = opened.protocol.traffic
+        self._first_frames = opened.frames
+        self.inbox = Inbox(self.wake)
         self.close_reason: STOMPError | None = None
-        self._socket = conversation.connection
+        self._socket = opened.stream
         self._send_timeout = send_timeout
-        self._owner = os.getpid()
+        self._process = os.getpid()
         self._open = True
         self._stopping = False
         self._renew_lock()
@@ -131,12 +167,12 @@ class Link:
     @property
     def is_foreign(self) -> bool:
         """Whether another process made the link, and this one is its fork."""
-        return self._owner != os.getpid()
+        return self._process != os.getpid()
 
     def error(self) -> STOMPConnectionError:
         """What to raise to who uses a link that has ended."""
         if self.is_foreign:
-            return foreign_connection(self.address, self._owner)
+            return foreign_connection(self.address, self._process)
         return not_connected(self)
 
     # -- for any thread ----------------------------------------------------------------------
@@ -161,7 +197,7 @@ class Link:
                     self._paused_at = number
                 self._sent_at = now
                 if number - self._paused_at > GATHER_AFTER and len(self._outbox) < GATHER_SIZE:
-                    self._wake()
+                    self.wake()
                 else:
                     self._flush()
             if self._open:
@@ -197,7 +233,7 @@ class Link:
     def stop(self) -> None:
         """Ask the I/O thread to end the link. Takes no lock, so a finaliser may call it."""
         self._stopping = True
-        self._wake()
+        self.wake()
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the link."""
@@ -228,7 +264,7 @@ class Link:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Have the I/O thread look round. Takes no lock."""
         if not self._woken:
             self._woken = True
@@ -262,7 +298,7 @@ class Link:
                 written = self._write_some(outbox)
             except (BlockingIOError, InterruptedError):
                 self._blocked = True
-                self._wake()
+                self.wake()
             except OSError as error:
                 self._stop_writing(error)
             else:
@@ -291,7 +327,7 @@ class Link:
         self._outbox.clear()
         self._open = False
         self._write_error = error
-        self._wake()
+        self.wake()
 
     # -- the I/O thread ----------------------------------------------------------------------
 
@@ -334,7 +370,7 @@ class Link:
     def _watch(self) -> None:
         """Tell the selector what to look for: no reading while the inbox is full."""
         wanted = selectors.EVENT_WRITE if self._blocked else 0
-        if not self.inbox.full or self._write_error is not None:
+        if not self._owner.is_full(self.inbox) or self._write_error is not None:
             wanted |= selectors.EVENT_READ
         if wanted == self._interest:
             return
@@ -390,9 +426,9 @@ class Link:
 
     def _deliver(self, frames: list[STOMPFrame]) -> None:
         if frames:
-            self.inbox.put(frames, self._unaccounted)
-            self._unaccounted = 0
             errors = [frame for frame in frames if frame.Command == "ERROR"]
+            size, self._unaccounted = self._unaccounted, 0
+            self._owner.received(self, frames, size, errors[0] if errors else None)
             if errors:
                 raise _Over(broker_error(errors[0]))
         if self.protocol.failure is not None:
@@ -439,12 +475,13 @@ class Link:
         else:
             logger.warning("connection to %s lost: %s", self.address, reason)
         self.inbox.end()
+        self._owner.lost(self)
         self._woken = True
         self._alarm.close()
         self._bell.close()
 
 
-_links: weakref.WeakSet[Link] = weakref.WeakSet()
+_links: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 @atexit.register

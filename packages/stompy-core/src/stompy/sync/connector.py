@@ -28,11 +28,11 @@ from stompy.transport.settings import ConnectionSettings, layer_failed
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class OpenConnection:
     """What dialling gives: an open connection after CONNECTED."""
 
     address: Address
-    connection: Stream
+    stream: Stream
     protocol: ClientProtocol
     connected: STOMPFrame
     frames: list[STOMPFrame]
@@ -43,7 +43,7 @@ def dial(
     addresses: Iterable[Address],
     headers_for: Callable[[Address], Mapping[str, str]],
     settings: ConnectionSettings,
-) -> Conversation:
+) -> OpenConnection:
     """Open a conversation with the first broker that answers.
 
     Raises:
@@ -64,7 +64,7 @@ def dial(
 
 def _attempt(
     address: Address, headers: Mapping[str, str], settings: ConnectionSettings
-) -> Conversation:
+) -> OpenConnection:
     protocol = settings.new_protocol()
     opening = protocol.connect(headers)
     deadline = monotonic() + settings.timeout
@@ -80,7 +80,7 @@ def _attempt(
             raise
     except LayerError as failure:
         raise layer_failed(address, failure) from failure
-    return Conversation(address, connection, protocol, frames[0], frames[1:])
+    return OpenConnection(address, connection, protocol, frames[0], frames[1:])
 
 
 def _shake_hands(

@@ -75,6 +75,11 @@ class Inbox:
         return self._backlog.overfull
 
     @property
+    def receipt_is_awaited(self) -> bool:
+        """Whether somebody waits for a receipt in here."""
+        return self._waiting_for_receipts > 0
+
+    @property
     def _hindrance(self) -> str:
         return hindrance(len(self)) if self.full else ""
 

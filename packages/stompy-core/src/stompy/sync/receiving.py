@@ -14,24 +14,24 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.session.callbacks import check_plain
 from stompy.session.handshake import broker_error
 from stompy.session.subscriptions import AckDuty
-from stompy.sync.lifeline import Epoch
-from stompy.sync.lifeline import Lifeline as Session
+from stompy.sync.connection import Connection
 from stompy.sync.sending import settle_over
+from stompy.sync.session import Session
 
 
 def messages(session: Session) -> Iterator[STOMPFrame]:
     """Give messages as they come; see `STOMPClient.__iter__`."""
-    following: Epoch | None = reading_epoch(session)
+    following: Connection | None = reading_connection(session)
     while following is not None:
-        epoch, subscriptions = following, following.subscriptions
-        get = epoch.link.inbox.get
+        connection, subscriptions = following, following.subscriptions
+        get = connection.inbox.get
         while (frame := get()) is not None:
             if frame.Command == "MESSAGE":
-                if subscriptions.needs_no_acks or accepted(session, epoch, frame, None):
+                if subscriptions.needs_no_acks or accepted(session, connection, frame, None):
                     yield frame
             elif frame.Command == "ERROR":
                 raise reported(session, frame)
-        following = next_epoch(session, epoch, None)
+        following = next_connection(session, connection, None)
 
 
 def loop(
@@ -41,10 +41,10 @@ def loop(
     timeout: float | None,
 ) -> object:
     """Receive frames and pass each on, until that gives something true."""
-    for epoch, frame in _frames(session, timeout):
-        duty = _duty(epoch, frame)
+    for connection, frame in _frames(session, timeout):
+        duty = _duty(connection, frame)
         if duty is AckDuty.ACK and transaction is not None:
-            acknowledged = _acknowledged(session, epoch, frame, transaction)
+            acknowledged = _acknowledged(session, connection, frame, transaction)
             duty = AckDuty.NONE if acknowledged else AckDuty.STALE
         if duty is AckDuty.STALE:
             continue
@@ -53,11 +53,11 @@ def loop(
         except BaseException:
             if duty is AckDuty.ACK:
                 with suppress(STOMPException):
-                    _settle_if_owed(session, epoch, "NACK", frame)
+                    _settle_if_owed(session, connection, "NACK", frame)
             raise
         if duty is AckDuty.ACK:
             with suppress(STOMPConnectionError):
-                _settle_if_owed(session, epoch, "ACK", frame)
+                _settle_if_owed(session, connection, "ACK", frame)
         if answer:
             return answer
     return None
@@ -78,11 +78,13 @@ def _no_callback(*_: object, **__: object) -> None:
     """Do nothing with a frame."""
 
 
-def accepted(session: Session, epoch: Epoch, frame: STOMPFrame, transaction: str | None) -> bool:
+def accepted(
+    session: Session, connection: Connection, frame: STOMPFrame, transaction: str | None
+) -> bool:
     """Acknowledge a message where that is our duty; false if it is not ours any more."""
-    duty = epoch.subscriptions.receive(frame)
+    duty = connection.subscriptions.receive(frame)
     if duty is AckDuty.ACK:
-        return _acknowledged(session, epoch, frame, transaction)
+        return _acknowledged(session, connection, frame, transaction)
     return duty is not AckDuty.STALE
 
 
@@ -92,7 +94,7 @@ def reported(session: Session, frame: STOMPFrame) -> STOMPError:
     return broker_error(frame)
 
 
-def reading_epoch(session: Session) -> Epoch:
+def reading_connection(session: Session) -> Connection:
     """The connection that is read from.
 
     Raises:
@@ -103,56 +105,62 @@ def reading_epoch(session: Session) -> Epoch:
     return session.reading
 
 
-def next_epoch(session: Session, epoch: Epoch, timeout: float | None) -> Epoch | None:
+def next_connection(
+    session: Session, connection: Connection, timeout: float | None
+) -> Connection | None:
     """The connection to read from after one that has ended, or None.
 
     Raises:
         STOMPConnectionError: in a fork, where nothing will be received.
         STOMPTimeout: none came in time.
     """
-    if epoch.link.is_foreign:
-        raise epoch.link.error()
-    following = session.next_epoch(epoch, timeout)
+    if connection.is_foreign:
+        raise connection.error()
+    following = session.next_connection(connection, timeout)
     if following is not None:
         session.reading = following
     return following
 
 
-def _frames(session: Session, timeout: float | None) -> Iterator[tuple[Epoch, STOMPFrame]]:
+def _frames(session: Session, timeout: float | None) -> Iterator[tuple[Connection, STOMPFrame]]:
     """Frames of every kind but ERROR, each with the connection that brought it."""
-    following: Epoch | None = reading_epoch(session)
+    following: Connection | None = reading_connection(session)
     while following is not None:
-        epoch = following
-        while (frame := _next_frame(session, epoch, timeout)) is not None:
+        connection = following
+        while (frame := _next_frame(session, connection, timeout)) is not None:
             if frame.Command == "ERROR":
                 raise reported(session, frame)
-            yield epoch, frame
-        following = next_epoch(session, epoch, timeout)
+            yield connection, frame
+        following = next_connection(session, connection, timeout)
 
 
-def _next_frame(session: Session, epoch: Epoch, timeout: float | None) -> STOMPFrame | None:
+def _next_frame(
+    session: Session, connection: Connection, timeout: float | None
+) -> STOMPFrame | None:
     try:
-        return epoch.link.inbox.get(timeout)
+        return connection.inbox.get(timeout)
     except STOMPTimeout:
-        raise STOMPTimeout(session.nothing_came(timeout)) from None
+        raise STOMPTimeout(session.core.nothing_came(timeout)) from None
 
 
-def _duty(epoch: Epoch, frame: STOMPFrame) -> AckDuty:
-    subscriptions = epoch.subscriptions
+def _duty(connection: Connection, frame: STOMPFrame) -> AckDuty:
+    subscriptions = connection.subscriptions
     return AckDuty.NONE if subscriptions.needs_no_acks else subscriptions.receive(frame)
 
 
 def _acknowledged(
-    session: Session, epoch: Epoch, frame: STOMPFrame, transaction: str | None
+    session: Session, connection: Connection, frame: STOMPFrame, transaction: str | None
 ) -> bool:
     try:
-        settle_over(session, epoch, "ACK", frame, transaction)
+        settle_over(session, connection, "ACK", frame, transaction)
     except STOMPConnectionError:
         return False
     return True
 
 
-def _settle_if_owed(session: Session, epoch: Epoch, command: str, frame: STOMPFrame) -> None:
+def _settle_if_owed(
+    session: Session, connection: Connection, command: str, frame: STOMPFrame
+) -> None:
     # The callback may have ended the subscription, which gave the message back.
-    if epoch.subscriptions.owes(frame):
-        settle_over(session, epoch, command, frame, None)
+    if connection.subscriptions.owes(frame):
+        settle_over(session, connection, command, frame, None)

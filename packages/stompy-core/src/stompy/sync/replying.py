@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stompy.session.commands import HeaderValue, as_text, reply_headers
-from stompy.sync.lifeline import Lifeline
 from stompy.sync.message import Message
+from stompy.sync.session import Session
 
 
 class Replier:
     """What messages come from, and can be answered over."""
 
-    _line: Lifeline
+    _session: Session
 
     def _reply(
         self,
@@ -21,9 +21,8 @@ class Replier:
         headers: Mapping[str, HeaderValue],
         transaction: str | None,
     ) -> None:
-        line = self._line
-        epoch = line.sending() if transaction is None else line.sending_in(transaction)
-        given = as_text(reply_headers(message.Headers, headers, epoch.dialect))
+        connection = self._session.writable(transaction)
+        given = as_text(reply_headers(message.Headers, headers, connection.dialect))
         if transaction is not None:
             given["transaction"] = transaction
-        epoch.link.send(epoch.link.protocol.send("SEND", given, body))
+        connection.send(connection.protocol.send("SEND", given, body))

@@ -22,14 +22,14 @@ from stompy.session.arguments import (
 from stompy.session.commands import HeaderValue, as_text, message_headers
 from stompy.session.confirmations import Outcome, unknown_outcome
 from stompy.sync.confirmation import Confirmation, take
-from stompy.sync.lifeline import Epoch
-from stompy.sync.lifeline import Lifeline as Session
+from stompy.sync.connection import Connection
 from stompy.sync.message import Message
+from stompy.sync.session import Session
 
 
 def transmit(
     session: Session,
-    epoch: Epoch,
+    connection: Connection,
     command: str,
     given: dict[str, HeaderValue],
     body: bytes | str,
@@ -40,31 +40,30 @@ def transmit(
     all_headers = as_text(given)
     if transaction is not None:
         all_headers["transaction"] = transaction
-        session.follow(command, transaction, epoch)
+        session.follow(command, transaction, connection)
     receipt_id = None
     if receipt:
-        receipt_id = receipt_id_for(session, epoch, receipt)
+        receipt_id = receipt_id_for(session, connection, receipt)
         all_headers["receipt"] = receipt_id
     if body.__class__ is not bytes:
         body = body.encode() if isinstance(body, str) else as_body(body)
-    link = epoch.link
-    link.send(link.protocol.send(command, all_headers, body))
+    connection.send(connection.protocol.send(command, all_headers, body))
     return receipt_id
 
 
-def sending_epoch(session: Session, transaction: str | None) -> Epoch:
+def sending_connection(session: Session, transaction: str | None) -> Connection:
     """The connection to send a frame over."""
-    return session.sending() if transaction is None else session.sending_in(transaction)
+    return session.writable(transaction)
 
 
-def receipt_id_for(session: Session, epoch: Epoch, receipt: str | bool) -> str:
+def receipt_id_for(session: Session, connection: Connection, receipt: str | bool) -> str:
     """The receipt id to send: a given one, which may be used again, or a new one."""
     if isinstance(receipt, str):
-        epoch.link.inbox.forget_receipt(receipt)
+        connection.inbox.forget_receipt(receipt)
     else:
         receipt = session.new_id("r")
-    if session.supervised:
-        session.asked(receipt, epoch)
+    if session.reconnects:
+        session.asked(receipt, connection)
     return receipt
 
 
@@ -102,20 +101,20 @@ def post(
 ) -> Confirmation:
     """Send a frame whose outcome matters."""
     while True:
-        epoch = sending_epoch(session, transaction)
+        connection = sending_connection(session, transaction)
         if transaction is not None:
-            epoch.dialect.check_confirmation()
+            connection.dialect.check_confirmation()
         try:
-            return post_over(session, epoch, command, given, body, transaction, receipt)
+            return post_over(session, connection, command, given, body, transaction, receipt)
         except STOMPConnectionError:
             # It ended before anything was sent; where another follows, that one is waited for.
-            if not session.supervised:
+            if not session.reconnects:
                 raise
 
 
 def post_over(
     session: Session,
-    epoch: Epoch,
+    connection: Connection,
     command: str,
     given: dict[str, HeaderValue],
     body: bytes | str,
@@ -123,21 +122,20 @@ def post_over(
     receipt: bool | str = True,
 ) -> Confirmation:
     """Send a frame whose outcome matters over this connection and no other."""
-    room = session.room
     receipt_id = receipt if isinstance(receipt, str) else session.new_id("r")
-    confirmation = Confirmation(receipt_id, room, command, given.get("destination"))
-    room.expect(confirmation)
+    confirmation = Confirmation(receipt_id, session, command, given.get("destination"))
+    session.expect(confirmation)
     try:
         headers = {**given, "receipt": receipt_id}
-        transmit(session, epoch, command, headers, body, transaction, False)
+        transmit(session, connection, command, headers, body, transaction, False)
     except OutcomeUnknown:
         # Perhaps it left before the connection broke.
-        room.forget(confirmation)
+        session.forget(confirmation)
         if not confirmation.done:
-            error = unknown_outcome(receipt_id, epoch.link.close_reason)
+            error = unknown_outcome(receipt_id, connection.close_reason)
             confirmation.settle(Outcome.UNKNOWN, error)
     except BaseException:
-        room.forget(confirmation)
+        session.forget(confirmation)
         raise
     return confirmation
 
@@ -195,34 +193,33 @@ def settle(
             ack_id.nack(transaction=transaction)
         return
     check_ack(ack_id)
-    settle_over(session, sending_epoch(session, transaction), command, ack_id, transaction)
+    settle_over(session, sending_connection(session, transaction), command, ack_id, transaction)
 
 
 def settle_over(
     session: Session,
-    epoch: Epoch,
+    connection: Connection,
     command: str,
     ack_id: str | STOMPFrame,
     transaction: str | None,
 ) -> None:
     """The same over this connection and no other: there, the id may name another message."""
-    names: dict[str, HeaderValue] = {**epoch.subscriptions.settlement(command, ack_id)}
-    transmit(session, epoch, command, names, b"", transaction, False)
+    names: dict[str, HeaderValue] = {**connection.subscriptions.settlement(command, ack_id)}
+    transmit(session, connection, command, names, b"", transaction, False)
 
 
 def wait_for_receipt(session: Session, receipt_id: str, timeout: float | None) -> STOMPFrame:
     """Take the RECEIPT of a frame that was sent before; see `STOMPClient.wait_for_receipt`."""
     check_receipt_id(receipt_id)
-    asked_on = session.asked_on(receipt_id)
-    if asked_on is None:
+    connection = session.core.asked_on(receipt_id)
+    if connection is None:
         raise session.error()
-    link = asked_on.link
-    frame = link.inbox.claim_receipt(receipt_id, timeout)
-    session.answered(receipt_id)
+    frame = connection.inbox.claim_receipt(receipt_id, timeout)
+    session.core.receipt_is_told(receipt_id)
     if frame is not None:
         return frame
-    reason = link.close_reason
+    reason = connection.close_reason
     if reason is not None and reason.headers.get("receipt-id") == receipt_id:
         raise reason
-    lost = link.error()
+    lost = connection.error()
     raise OutcomeUnknown(lost.Message, lost.Frame) from reason

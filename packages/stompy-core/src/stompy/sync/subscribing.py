@@ -10,9 +10,9 @@ from typing import NoReturn, Self
 from stompy.errors import STOMPConnectionError, STOMPException
 from stompy.session.commands import HeaderValue, unsubscribe_headers
 from stompy.session.wanted import WantedSubscription
-from stompy.sync.lifeline import Epoch
-from stompy.sync.lifeline import Lifeline as Session
+from stompy.sync.connection import Connection
 from stompy.sync.sending import transmit, wait_for_receipt
+from stompy.sync.session import Session
 from stompy.sync.subscription import Subscription
 
 RECEIPT_SECONDS = 10.0
@@ -68,22 +68,22 @@ def subscribe(
     session: Session, wanted: WantedSubscription, send_acks: bool, receipt: bool | str
 ) -> None:
     """Subscribe by id; see `STOMPClient.subscribe`."""
-    epoch = session.want(wanted, send_acks)
-    if epoch is not None:
-        _subscribe_over(session, epoch, wanted, receipt)
+    connection = session.want(wanted, send_acks)
+    if connection is not None:
+        _subscribe_over(session, connection, wanted, receipt)
     elif receipt is True:
         # Who makes the next connection waits for the broker's word before it is given to us.
         session.wait_ready(RECEIPT_SECONDS)
 
 
 def _subscribe_over(
-    session: Session, epoch: Epoch, wanted: WantedSubscription, receipt: bool | str
+    session: Session, connection: Connection, wanted: WantedSubscription, receipt: bool | str
 ) -> None:
     try:
-        headers = wanted.headers_for(epoch.dialect, session.client_id)
-        asked = transmit(session, epoch, "SUBSCRIBE", headers, b"", None, receipt)
+        headers = wanted.headers_for(connection.dialect, session.core.settings.client_id)
+        asked = transmit(session, connection, "SUBSCRIBE", headers, b"", None, receipt)
     except STOMPConnectionError:
-        if not session.supervised:
+        if not session.reconnects:
             raise
         asked = None  # it comes with the next connection
     except (STOMPException, TypeError, ValueError):
@@ -100,22 +100,22 @@ def unsubscribe(
     receipt: bool | str,
 ) -> str | None:
     """End a subscription, by id or in hand; see `STOMPClient.unsubscribe`."""
-    handle = session.handles().get(sub_id) if isinstance(sub_id, str) else sub_id
-    if handle is not None:
+    handle = session.core.receivers.get(sub_id) if isinstance(sub_id, str) else sub_id
+    if isinstance(handle, Subscription):
         handle.unsubscribe()
         return None
     assert isinstance(sub_id, str)
-    epoch = session.unwant(sub_id)
-    if epoch is None:
-        if session.supervised:
+    connection = session.unwant(sub_id)
+    if connection is None:
+        if session.reconnects:
             return None  # the next connection will not have it
         raise session.error()
     given = unsubscribe_headers(sub_id, headers)
     try:
         # On no other connection: the next one does not know this subscription.
-        return transmit(session, epoch, "UNSUBSCRIBE", given, b"", None, receipt)
+        return transmit(session, connection, "UNSUBSCRIBE", given, b"", None, receipt)
     except STOMPConnectionError:
-        if not session.supervised:
+        if not session.reconnects:
             raise
         return None
 
@@ -125,5 +125,9 @@ def hold(session: Session, wanted: WantedSubscription, timeout: float | None) ->
     if wanted.id in session.wanted:
         raise ValueError(f"the subscription id {wanted.id!r} is in use")
     handle = Subscription(session, wanted)
-    handle._subscribe(timeout)
+    try:
+        session.subscribe(wanted, handle, timeout)
+    except BaseException:
+        handle.unsubscribe()
+        raise
     return handle

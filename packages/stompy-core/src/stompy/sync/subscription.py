@@ -31,17 +31,16 @@ from stompy.errors import (
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.arguments import check_message, check_refusal, word_of
 from stompy.session.callbacks import check_done, check_plain
-from stompy.session.confirmations import Outcome
 from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
 from stompy.session.health import SubscriptionHealth
-from stompy.session.holding import SubscriptionReceipt
 from stompy.session.subscriptions import delivery_token, settlement_headers
 from stompy.session.timeouts import STARVING_SECONDS, nothing_came
 from stompy.session.wanted import WantedSubscription
+from stompy.sync.connection import Connection
 from stompy.sync.inbox import Inbox
-from stompy.sync.lifeline import Epoch, Lifeline
 from stompy.sync.message import Message
 from stompy.sync.replying import Replier
+from stompy.sync.session import Session
 from stompy.transport.threads import WaitableThread
 
 logger = logging.getLogger("stompy")
@@ -58,13 +57,13 @@ class Subscription(Replier):
         destination: what it subscribes to.
     """
 
-    def __init__(self, line: Lifeline, wanted: WantedSubscription) -> None:
+    def __init__(self, session: Session, wanted: WantedSubscription) -> None:
         self.id = wanted.id
         self.destination = wanted.destination
         self._wanted = wanted
         self._auto = wanted.mode is AckMode.AUTO
-        self._line = line
-        self._inbox = Inbox(line.room.made_room)
+        self._session = session
+        self._inbox = Inbox(session.made_room)
         self._patience: float | None = STARVING_SECONDS
         self._lock = threading.Lock()
         self._ended = False
@@ -105,7 +104,7 @@ class Subscription(Replier):
 
     def _mind_credit(self) -> None:
         """Who waits without end behind its own prefetch is told of it, once."""
-        prefetch = self._wanted.prefetch_on(self._line.dialect)
+        prefetch = self._wanted.prefetch_on(self._session.dialect)
         if prefetch and self._unsettled() >= prefetch:
             logger.warning("%s", self._nothing_came(self._patience))
             self._patience = None
@@ -117,7 +116,7 @@ class Subscription(Replier):
         return self._received - len(self._inbox) - self._settled_once - self._of_before
 
     def _nothing_came(self, timeout: float | None) -> str:
-        prefetch = self._wanted.prefetch_on(self._line.dialect)
+        prefetch = self._wanted.prefetch_on(self._session.dialect)
         return nothing_came([self.destination], timeout, self._unsettled(), prefetch)
 
     @property
@@ -217,7 +216,7 @@ class Subscription(Replier):
             )
             for number in range(concurrency)
         ]
-        self._line.working.add(self)
+        self._session.working.add(self)
         # Before they start: nobody must miss a handler that is quick.
         self._workers.update(workers)
         with self._lock:
@@ -227,7 +226,7 @@ class Subscription(Replier):
                 worker.start()
             for worker in workers:
                 worker.wait()
-            self._line.working.discard(self)
+            self._session.working.discard(self)
         except BaseException:
             # Ctrl-C here is not to leave handlers at work behind.
             interrupted.set()
@@ -324,24 +323,17 @@ class Subscription(Replier):
 
     def _leave(self, for_good: bool) -> None:
         """Say to the broker that it has ended."""
-        line = self._line
-        epoch = line.unwant(self.id)
-        line.room.close_box(self.id)
-        if epoch is None or not epoch.link.is_open:
+        connection = self._session.unwant(self.id)
+        if connection is None or not connection.is_open:
             return
-        link = epoch.link
-        farewells = self._wanted.farewells_for(epoch.dialect, line.client_id, for_good=for_good)
+        farewells = self._wanted.farewells_for(
+            connection.dialect, self._session.core.settings.client_id, for_good=for_good
+        )
         try:
             for headers in farewells:
-                link.send(link.protocol.send("UNSUBSCRIBE", headers))
+                connection.send(connection.protocol.send("UNSUBSCRIBE", headers))
         except STOMPConnectionError:
             logger.debug("subscription %s ended with its connection", self.id)
-
-    def _withdraw(self) -> None:
-        """End what the broker was never told of."""
-        self._end(None)
-        self._line.unwant(self.id)
-        self._line.room.close_box(self.id)
 
     def __enter__(self) -> Self:
         """Give the handle itself."""
@@ -376,8 +368,8 @@ class Subscription(Replier):
             id=self.id,
             destination=self.destination,
             active=not self._ended
-            and self._line.is_ready
-            and not self._line.wanted.is_put_off(self.id),
+            and self._session.is_usable
+            and not self._session.wanted.is_put_off(self.id),
             received=self._received,
             waiting=len(self._inbox),
             acked=settled[Settlement.ACKED],
@@ -392,45 +384,7 @@ class Subscription(Replier):
         state = "ended" if self._ended else f"{len(self._inbox)} waiting"
         return f"<Subscription {self.id} to {self.destination} {state}>"
 
-    # -- for the lifeline and the mail room --------------------------------------------------
-
-    def _subscribe(self, timeout: float | None) -> None:
-        """Ask the broker, and wait for its word; without a connection the next one will do it.
-
-        Raises:
-            STOMPConnectionError: there is no connection, and nobody makes one.
-            STOMPError: the broker refused.
-            STOMPTimeout: it did not answer in time.
-            UnsupportedByBroker: it has no such subscriptions.
-            ValueError: a header that cannot be sent.
-        """
-        line = self._line
-        line.room.open_box(self.id, self)
-        try:
-            epoch = line.want(self._wanted, None, self)
-            receipt = None if epoch is None else self._ask(epoch)
-        except BaseException:
-            self._withdraw()
-            raise
-        if receipt is None or epoch is None:
-            return
-        try:
-            what = f"the broker did not confirm the subscription to {self.destination}"
-            line.confirmed(epoch, [receipt], timeout, what)
-            if receipt.outcome is Outcome.REJECTED or not line.supervised:
-                receipt.check()
-        except BaseException:
-            self.unsubscribe()
-            raise
-
-    def _ask(self, epoch: Epoch) -> SubscriptionReceipt | None:
-        """Send SUBSCRIBE; None when the next connection will."""
-        try:
-            return self._line.ask(epoch, self._wanted)
-        except STOMPConnectionError:
-            if not self._line.supervised:
-                raise
-            return None
+    # -- what the session tells --------------------------------------------------------------
 
     @property
     def _full(self) -> bool:
@@ -447,31 +401,35 @@ class Subscription(Replier):
         """How many messages came and were not fetched yet."""
         return len(self._inbox)
 
-    def _put(self, frames: list[STOMPFrame], epoch: int) -> None:
-        """Take what the I/O thread has read."""
+    def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+        """Take messages that came over a connection."""
         if self._ended:
             return
         messages = [Message._delivered(frame, epoch, self) for frame in frames]
-        if self._line.dialect.passed_on:
-            strip(messages, self._line.dialect.passed_on)
+        if self._session.dialect.passed_on:
+            strip(messages, self._session.dialect.passed_on)
         if self._auto:
             for message in messages:
                 message.settlement = Settlement.ACKED
         self._received += len(messages)
         self._inbox.put(messages, sum([len(message.Body) for message in messages]))
 
-    def _lost(self, reason: STOMPError | None) -> None:
-        """The connection was lost, and another one will follow."""
+    def _lost(self, reason: STOMPException | None) -> None:
+        """Drop what would be settled in vain."""
         if not self._auto:
             self._inbox.discard()
             self._of_before = self._received - self._settled_once
 
     def _put_off(self, reason: STOMPException) -> None:
-        """The broker does not give the subscription back yet."""
+        """Note that the broker does not give the subscription back yet."""
         self._last_error = reason
 
+    def _stop_giving(self) -> None:
+        """Give no more messages: the client is about to disconnect."""
+        self._end(None)
+
     def _end(self, reason: STOMPException | None) -> bool:
-        """Give no more messages; false if that is so already."""
+        """End, for this reason or by our own wish; false if that is so already."""
         with self._lock:
             if self._ended:
                 return False
@@ -484,7 +442,7 @@ class Subscription(Replier):
         return True
 
     def _after_fork(self, reason: STOMPException) -> None:
-        """In a child process: the messages belong to the parent."""
+        """End in a child process: the messages belong to the parent."""
         self._lock = threading.Lock()
         self._ended = True
         self._reason = reason
@@ -521,9 +479,9 @@ class Subscription(Replier):
         if message.settlement is not None:
             message._claim(Settlement.ACKED)
             return
-        epoch = self._epoch_of(message)
-        epoch.dialect.check_settlement(transaction)
-        self._settle(epoch, message, "ACK", Settlement.ACKED, {}, transaction)
+        connection = self._connection_of(message)
+        connection.dialect.check_settlement(transaction)
+        self._settle(connection, message, "ACK", Settlement.ACKED, {}, transaction)
 
     def nack(
         self,
@@ -539,18 +497,18 @@ class Subscription(Replier):
         if message.settlement is not None:  # in mode ``auto`` it always is
             message._claim(Settlement.NACKED)
             return
-        epoch = self._epoch_of(message)
-        epoch.dialect.check_settlement(transaction)
-        more = epoch.dialect.nack_headers(requeue, delay, reason)
-        self._settle(epoch, message, "NACK", Settlement.NACKED, more, transaction)
+        connection = self._connection_of(message)
+        connection.dialect.check_settlement(transaction)
+        more = connection.dialect.nack_headers(requeue, delay, reason)
+        self._settle(connection, message, "NACK", Settlement.NACKED, more, transaction)
 
-    def _epoch_of(self, message: Message) -> Epoch:
-        epoch = self._line.current(message.epoch)
-        if epoch is None:
+    def _connection_of(self, message: Message) -> Connection:
+        connection = self._session.connection_of(message.epoch)
+        if connection is None:
             raise self._stale(message, "its connection is gone")
-        if self.id not in self._line.wanted:
+        if self.id not in self._session.wanted:
             raise self._stale(message, "its subscription has ended")
-        return epoch
+        return connection
 
     def _stale(self, message: Message, why: str) -> StaleMessageError:
         with self._lock:
@@ -559,22 +517,21 @@ class Subscription(Replier):
 
     def _settle(
         self,
-        epoch: Epoch,
+        connection: Connection,
         message: Message,
         command: str,
         settlement: Settlement,
         more: dict[str, str],
         transaction: str | None,
     ) -> None:
-        link = epoch.link
-        version = link.protocol.version
+        version = connection.protocol.version
         headers = settlement_headers(version, command, delivery_token(version, message.Headers))
         if transaction is not None:
-            self._line.sending_in(transaction)
+            self._session.writable(transaction)
             headers["transaction"] = transaction
         message.settlement = settlement
         try:
-            link.send(link.protocol.send(command, headers | more))
+            connection.send(connection.protocol.send(command, headers | more))
         except STOMPConnectionError as error:
             raise self._stale(message, "its connection is gone") from error
         except BaseException:
@@ -583,4 +540,4 @@ class Subscription(Replier):
         with self._lock:
             self._settled[settlement] += 1
         if transaction is not None:
-            self._line.transactions.settled(transaction, message)
+            self._session.transactions.settled(transaction, message)

@@ -1,16 +1,26 @@
-"""Connecting again, against scripted servers: what is sent in which order, and when to stop."""
+"""Connecting again, against scripted servers: what is sent in which order, and when to stop.
+
+What is decided, and in which order of events, `tests/core/session/test_session.py` has.
+"""
 
 import gc
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 from tests.support.scripted_server import Peer, ScriptedServer, eventually, obedient
 
 import stompy
+from stompy.protocol.frame import STOMPFrame
+from stompy.session.confirmations import Confirmation
+from stompy.session.session import SessionSettings
 from stompy.session.state import ConnectionState, StateChange
-from stompy.sync import supervisor
+from stompy.session.wanted import WantedSubscription
+from stompy.sync import session
 from stompy.sync.connector import dial
+from stompy.sync.inbox import Inbox
 
 SWIFT = stompy.Reconnect(delay=0.0)
 
@@ -180,7 +190,7 @@ def test_pauses_are_those_of_the_policy(monkeypatch):
         asked.append(0.5)
         return 0.0
 
-    monkeypatch.setattr(supervisor.random, "random", half)
+    monkeypatch.setattr(session.random, "random", half)
     policy = stompy.Reconnect(delay=60.0, max_delay=60.0, attempts=2)
     with ScriptedServer(cut) as server:
         client = stompy.connect(server.address, reconnect=policy)
@@ -240,9 +250,9 @@ def test_a_forgotten_client_ends_while_it_reconnects():
     with ScriptedServer(cut) as server:
         policy = stompy.Reconnect(delay=1000.0, max_delay=1000.0)
         client = stompy.connect(server.address, reconnect=policy)
-        line = client._session
-        eventually(lambda: line.state is ConnectionState.RECONNECTING)
-        supervising = line.supervisor
+        driver = client._session
+        eventually(lambda: driver.state is ConnectionState.RECONNECTING)
+        supervising = driver.supervisor
         del client
         gc.collect()
         supervising.join(10)
@@ -346,3 +356,53 @@ def test_disconnect_also_ends_connecting_for_the_first_time(answer, reconnect):
         with pytest.raises(stompy.STOMPConnectionError, match="closed before"):
             connecting.result(10)
         assert not client.is_connected
+
+
+def new_session(**settings: object) -> session.Session:
+    """A session that never connects."""
+    return session.Session(SessionSettings(**settings), None, None, itertools.count(1))
+
+
+class Box:
+    """A receiver that is full, or not."""
+
+    _full = _overfull = False
+    _waiting = 0
+
+
+def test_a_full_receiver_holds_up_the_reader_unless_somebody_waits_for_an_outcome():
+    driver, box, inbox = new_session(), Box(), Inbox(lambda: None)
+    driver.core.adopt("s1", box)
+    assert not driver.is_full(inbox)
+    box._full = True
+    assert driver.is_full(inbox)
+    mine = Confirmation("r1")
+    driver.expect(mine)
+    waiting = threading.Thread(target=driver.wait, args=(lambda: mine.done, 10, "nothing came"))
+    waiting.start()
+    eventually(lambda: not driver.is_full(inbox))
+    box._overfull = True
+    assert driver.is_full(inbox)
+    frame = STOMPFrame("RECEIPT", headers={"receipt-id": "r1"})
+    driver.received(mock.Mock(), [frame], 10, None)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert driver.is_full(inbox)
+
+
+def test_waiting_is_bounded():
+    driver = new_session()
+    with pytest.raises(stompy.STOMPTimeout, match=r"nothing came within 0\.01 s"):
+        driver.wait(lambda: False, 0.01, "nothing came")
+    driver.wait(lambda: True, 0, "at once")
+
+
+def test_nothing_can_be_wanted_when_it_is_over():
+    driver = new_session()
+    wanted = WantedSubscription("s1", "/queue/q", stompy.AckMode.AUTO)
+    with pytest.raises(stompy.STOMPConnectionError, match="not connected"):
+        driver.want(wanted, None)
+    driver.core.connect(0.0)
+    driver.core.give_up(stompy.STOMPConnectionError("nobody there"), 0.0)
+    with pytest.raises(stompy.STOMPConnectionError, match="nobody there"):
+        driver.wait_ready(1)
