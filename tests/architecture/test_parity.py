@@ -175,17 +175,21 @@ def test_connect_takes_the_same_parameters_as_the_method() -> None:
 # -- files ------------------------------------------------------------------------------------
 
 ONLY_ONE_HAS = {
-    "sync/lifeline.py",
-    "sync/supervisor.py",
-    "sync/mail.py",
-    "aio/session.py",
-    "aio/dispatcher.py",
-    "aio/restoring.py",
     "aio/opening.py",  # what is opened by `await` or by `async with`
     "aio/waiting.py",  # event loops have no condition to wait for
 }
 
-UNLIKE: dict[str, str] = {}
+UNLIKE = {
+    "session.py": (
+        # Threads: an inbox for each connection, which is read from on and on; locks; joining.
+        "Session.next_connection Session.is_full Session.discard Session.join Session.stop "
+        "Session.forget Session.asked "
+        # Asyncio: a connection that tells what it opened; one loop; frames are queued at once.
+        "Session.opened Session.now Session.check_loop Session.give_up Session.forgotten "
+        "Session.follow Session.write Session.ask Session.unsubscribe "
+        "Session.urgently Session.hindrance"
+    ),
+}
 """Public names that only one of both fronts has in a module, with the reason."""
 
 UNLIKE_STILL = {

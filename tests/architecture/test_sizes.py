@@ -21,8 +21,6 @@ LONG = {
 
 CUT = {
     # One class in several files still; each goes with the work on it.
-    "stompy.aio.dispatcher.Mailroom",
-    "stompy.aio.restoring.Restorer",
     "stompy_broker.routing.accounts.Accounts",
     "stompy_broker.routing.leaving.Leaving",
     "stompy_broker.routing.oversight.Oversight",
