@@ -7,15 +7,15 @@ from tests.support.scripted_server import Heard, Peer, ScriptedServer
 from tests.support.wire import until
 
 import stompy
-from stompy.session import holding
+from stompy.session import resubscription
 
 SWIFT = stompy.Reconnect(delay=0.01, max_delay=0.05)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(holding, "SOME_SECONDS", 0.05)
-    monkeypatch.setattr(holding, "FEW_SECONDS", 0.05)
+    monkeypatch.setattr(resubscription, "SOME_SECONDS", 0.05)
+    monkeypatch.setattr(resubscription, "FEW_SECONDS", 0.05)
 
 
 def mute(peer: Peer) -> None:
