@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from tests.support.house import Time, make_head, make_router
+from tests.support.steps import finished
 
 from stompy.admin import Kind, Table, field_names, read_page
 from stompy.admin.rows import Event
-from stompy.admin.snapshot import Format, Mode
+from stompy.admin.snapshot import PAGE_ROWS, Format, Mode
 from stompy.protocol.headers import Version
 from stompy_broker.admin.publisher import Publisher
 from stompy_broker.admin.snapshots.process import Process
@@ -108,6 +109,28 @@ def test_who_comes_later_joins_the_stream(broker: Broker) -> None:
     broker.fill("b")
     broker.pass_time(1)
     assert seqs(first.read()) == seqs(second.read()) == [(3, 2)]
+
+
+def test_a_command_that_takes_long_over_a_snapshot_does_not_hand_it_to_those_who_come_later(
+    broker: Broker,
+) -> None:
+    first, second = Reader(), Reader()
+    for number in range(PAGE_ROWS + 1):
+        broker.fill(f"q{number}")
+    broker.publisher.subscribe(first.subscription, [DELTAS], None)
+    broker.pass_time(0.05)
+    broker.pass_time(1)
+    stream = broker.publisher.find(DELTAS)
+    assert stream is not None
+    steps = stream.everything()
+    next(steps)
+    broker.fill("q0")
+    broker.pass_time(1)
+    old = finished(steps)
+    broker.publisher.subscribe(second.subscription, [DELTAS], None)
+    broker.pass_time(0.05)
+    assert {page.head.headers()["seq"] for page in old} == {"2"}
+    assert {envelope["seq"] for envelope in second.read()} == {3}
 
 
 def test_bytes_are_shared(broker: Broker) -> None:

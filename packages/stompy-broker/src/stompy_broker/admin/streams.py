@@ -151,7 +151,7 @@ class Stream:
         self._seq += 1
         self._moment, self._rows, self._full = moment, after, None
         if not self.subscriptions:
-            return
+            return  # Those who are new get it by `welcome`.
         if not is_delta:
             pages = yield from self.everything()
         else:
@@ -159,6 +159,7 @@ class Stream:
             changed = []
             for name, row in after.items():
                 old = before.get(name)
+                # Most rows are the same objects as before, which spares a look at their fields.
                 if old is not row and (old is None or lasting(old) != lasting(row)):
                     changed.append(row)
             removed = [name for name in before if name not in after]
@@ -194,11 +195,14 @@ class Stream:
 
     def everything(self) -> Steps[list[Message]]:
         """Give the full set as of the last snapshot."""
-        if self._full is None:
-            assert self._moment is not None
-            self._full_at = self._moment.now
-            self._full = yield from self._pages(list(self._rows.values()), None, ())
-        return self._full
+        if self._full is not None:
+            return self._full
+        assert self._moment is not None
+        self._full_at, seq = self._moment.now, self._seq
+        pages = yield from self._pages(list(self._rows.values()), None, ())
+        if seq == self._seq:
+            self._full = pages  # else a command took so long over them that there is a newer one
+        return pages
 
     def _pages(
         self, rows: Sequence[Row], base: int | None, removed: Sequence[str]
