@@ -33,7 +33,7 @@ ENOUGH = {
     "Undo `watch`.",
 }
 
-CEILING = 115
+CEILING = 12
 """How many are too short yet. It only goes down."""
 
 

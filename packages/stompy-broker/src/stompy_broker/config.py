@@ -41,7 +41,7 @@ class ConfigError(Exception):
 
 
 class ListenConfig(Section):
-    """Where clients connect."""
+    """Where clients of the broker connect."""
 
     host: str = Field(default="127.0.0.1", description="Address or host name to bind to.")
     port: int = Field(default=61613, ge=0, le=65535, description="TCP port; 0 picks a free one.")
@@ -177,7 +177,7 @@ class RolesConfig(Section):
 
 
 class StoreConfig(Section):
-    """Where messages survive."""
+    """Where messages survive, and how."""
 
     data: str = Field(
         default="data",

@@ -118,7 +118,7 @@ class MonitorApp(App[int]):
     # -- life ------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Start everything."""
+        """Start the source, the clock and the first screen."""
         if self.options.keys:
             self.set_keymap(self.options.keys)
         self._install()

@@ -68,7 +68,7 @@ class Batches:
 
 
 class Navigator(Protocol):
-    """Who opens screens."""
+    """What goes from one screen to another."""
 
     def go(self, command: str) -> None:
         """Do what was typed after ``:``."""
@@ -127,7 +127,7 @@ class Dashboard:
 
     @property
     def status(self) -> ConnectionStatus:
-        """The connection."""
+        """What is known of the connection."""
         return self.source.status
 
     def freeze(self) -> None:

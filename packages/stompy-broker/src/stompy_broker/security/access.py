@@ -66,7 +66,7 @@ def _check_match(value: str) -> str:
 
 
 class Rule(Section):
-    """One ``[[acl]]``."""
+    """One ``[[acl]]`` of the configuration."""
 
     user: str = Field(
         default=EVERYBODY,

@@ -84,7 +84,7 @@ Verdict = Principal | ProtocolError
 
 
 class Authenticator(Protocol):
-    """Decides about logins."""
+    """Decides whether a login may come in."""
 
     def decide_at_once(self, credentials: Credentials) -> Verdict | None:
         """What can be said without a check; None = a check is needed."""

@@ -113,12 +113,12 @@ class AdminClient(ClientState, Protocol):
 
     @property
     def in_msgs(self) -> int:
-        """SEND frames received."""
+        """How many SEND frames it has sent."""
         ...
 
     @property
     def in_bytes(self) -> int:
-        """Bytes received."""
+        """How many bytes came from it."""
         ...
 
     @property
@@ -310,7 +310,7 @@ class Peer(Protocol):
         ...
 
     def resume(self) -> None:
-        """Read again."""
+        """Read from the client again."""
         ...
 
     @property

@@ -170,7 +170,7 @@ class Session:
         return self._protocol.parser
 
     def receive(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Handle the bytes that the client has sent."""
         self._router.note_time()
         protocol, store = self._protocol, self._router.store
         gathered = store.gathered

@@ -39,7 +39,7 @@ class MemoryStore:
             yield Restored(destination, restored, due, holder)
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
-        """What was kept."""
+        """Give the queues that were kept."""
         return dict(self._queues)
 
     def subscriptions(self) -> list[StoredSubscription]:
@@ -47,20 +47,20 @@ class MemoryStore:
         return list(self._subscriptions.values())
 
     def append(self, destination: str, message: Message) -> None:
-        """Remember it."""
+        """Keep a message of a queue."""
         state = (message.deliveries, message.failures, 0, 0)
         self._messages[message.sequence] = (destination, message, state)
 
     def mark_delivered(
         self, message: Message, deliveries: int, due: int = 0, holder: int = 0
     ) -> None:
-        """Remember the counts."""
+        """Keep how often messages were delivered."""
         destination, kept, _ = self._messages[message.sequence]
         state = (deliveries, message.failures, due, holder)
         self._messages[message.sequence] = (destination, kept, state)
 
     def remove(self, message: Message) -> None:
-        """Forget it."""
+        """Forget a message of a queue."""
         del self._messages[message.sequence]
 
     def is_written(self, message: Message) -> bool:
@@ -83,15 +83,15 @@ class MemoryStore:
             self._queues[name] = headers
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
-        """Remember it."""
+        """Keep a durable subscription."""
         self._subscriptions[subscription.name] = subscription
 
     def drop_subscription(self, name: str) -> None:
-        """Forget it."""
+        """Forget a durable subscription."""
         del self._subscriptions[name]
 
     def sync(self, done: Done) -> None:
-        """At once."""
+        """Call back at once: nothing has to be written."""
         done()
 
     gathered = 0
@@ -104,7 +104,7 @@ class MemoryStore:
         """Nobody is ever told to wait."""
 
     def forget(self, go_on: Done) -> None:
-        """Nobody waits."""
+        """Do nothing: nobody waits for a body."""
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -277,17 +277,17 @@ class SQLiteStore:
         self._jobs.put(partial(self._read, {m.sequence: m for m in messages}, done))
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
-        """To be written."""
+        """Have the settings of a queue written."""
         self._batch.settings[name] = headers
         self._flush_lazily()
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
-        """To be written."""
+        """Have a durable subscription written."""
         self._batch.kept[subscription.name] = subscription
         self._flush_lazily()
 
     def drop_subscription(self, name: str) -> None:
-        """To be deleted."""
+        """Have a durable subscription deleted."""
         self._batch.kept[name] = None
         self._flush_lazily()
 

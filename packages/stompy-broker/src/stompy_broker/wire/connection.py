@@ -65,7 +65,7 @@ class Flusher:
         self._written.append(connection)
 
     def flush(self) -> None:
-        """Empty them now."""
+        """Write out all output buffers now."""
         written, self._written = self._written, []
         for connection in written:
             try:
@@ -401,7 +401,7 @@ class Connection(asyncio.Protocol):
         self._stop_reading(_SESSION)
 
     def resume(self) -> None:
-        """Read again."""
+        """Read from the socket again."""
         self._go_on_reading(_SESSION)
 
     def raise_read_limits(self) -> None:

@@ -50,7 +50,7 @@ class FairScheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether anybody waits."""
+        """Whether any connection waits for its turn."""
         return bool(self._waiting)
 
     def wait(self, who: Scheduled) -> None:

@@ -204,7 +204,7 @@ class Handshake(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Cut it off."""
+        """Close the socket without another word."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -216,7 +216,7 @@ class Handshake(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume_for_memory(self) -> None:
-        """Read again."""
+        """Read again: there is memory for it."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 

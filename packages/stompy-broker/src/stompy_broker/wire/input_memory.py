@@ -37,7 +37,7 @@ class InputSource(Protocol):
         ...
 
     def resume_for_memory(self) -> None:
-        """Read again."""
+        """Read again: there is memory for it."""
         ...
 
     def refuse(self, error: ProtocolError) -> None:

@@ -157,7 +157,7 @@ class WebSocketOutputBuffer(OutputBuffer):
             super().put(self._websocket.wrap(_alone(data)))
 
     def put_message(self, prefix: bytes, tail: bytes) -> bool:
-        """Add a MESSAGE."""
+        """Add a MESSAGE, in a WebSocket frame of its own."""
         if not self._websocket.is_open:
             return False
         return super().put_message(b"", self._websocket.wrap(_alone(prefix + tail)))

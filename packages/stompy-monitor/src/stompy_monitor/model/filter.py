@@ -138,7 +138,7 @@ class Everything:
     """The empty expression."""
 
     def matches(self, subject: Subject) -> bool:
-        """Always."""
+        """Let every row pass."""
         return True
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class Compare:
 
 @dataclass(frozen=True)
 class Not:
-    """The opposite."""
+    """Matches what its part does not."""
 
     inner: Expression
 
@@ -222,12 +222,12 @@ class Not:
 
 @dataclass(frozen=True)
 class And:
-    """All of them."""
+    """Matches what all of its parts match."""
 
     parts: tuple[Expression, ...]
 
     def matches(self, subject: Subject) -> bool:
-        """Whether all do."""
+        """Whether all of the parts match."""
         return all(part.matches(subject) for part in self.parts)
 
     def __str__(self) -> str:
@@ -237,12 +237,12 @@ class And:
 
 @dataclass(frozen=True)
 class Or:
-    """One of them."""
+    """Matches what one of its parts matches."""
 
     parts: tuple[Expression, ...]
 
     def matches(self, subject: Subject) -> bool:
-        """Whether one does."""
+        """Whether one of the parts matches."""
         return any(part.matches(subject) for part in self.parts)
 
     def __str__(self) -> str:

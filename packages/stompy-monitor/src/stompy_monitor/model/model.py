@@ -141,7 +141,7 @@ class Model:
         return change
 
     def add_event(self, record: Mapping[str, object]) -> Row:
-        """Take one event."""
+        """Take note of one event."""
         self.events += 1
         self.version += 1
         detail = record.get("detail")

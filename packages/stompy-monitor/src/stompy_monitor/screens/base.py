@@ -84,7 +84,7 @@ class Prompt(Horizontal):
         self.query_one(Input).refresh()
 
     def shut(self) -> None:
-        """Hide it."""
+        """Hide the line to type into."""
         self.display = False
 
     @property
@@ -156,12 +156,12 @@ class MonitorScreen(Acting, Screen[None]):
         return []
 
     def jump_to(self, key: str) -> None:
-        """Go there."""
+        """Go where a key after ``g`` leads."""
 
     # -- time ------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Draw at once."""
+        """Draw at once, not with the next second."""
         self._adapt()
         self.tick()
 
@@ -290,7 +290,7 @@ class MonitorScreen(Acting, Screen[None]):
             self.maximize(self.focused)
 
     def action_redraw(self) -> None:
-        """Paint everything anew."""
+        """Paint every cell of the terminal anew."""
         self.app.refresh(layout=True)
 
     async def action_jump(self) -> None:

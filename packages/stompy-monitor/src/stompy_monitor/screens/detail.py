@@ -60,7 +60,7 @@ class DetailScreen(MonitorScreen):
             dashboard.model.watch(key)
 
     def compose_body(self) -> Iterable[Widget]:
-        """Facts, curves, tables."""
+        """Lay out facts, curves and tables."""
         yield VerticalScroll(Static(id="fact-lines"), id="facts", classes="fades", can_focus=False)
         ascii_only = self.dashboard.options.ascii_only
         if self.kind == "queues":
@@ -91,7 +91,7 @@ class DetailScreen(MonitorScreen):
             self.set_focus(tables.first())
 
     def draw(self, model: Model, now: float) -> None:
-        """Renew everything."""
+        """Renew facts, curves and tables."""
         row = model.row_sets[self.kind].rows.get(self.key)
         self._gone = row is None
         if row is not None:
@@ -147,7 +147,7 @@ class DetailScreen(MonitorScreen):
         return [*keys, *self.action_hints(), ("g", "go to …", True), ("tab", "next table", True)]
 
     def rows_to_act_on(self) -> list[Row]:
-        """The thing itself."""
+        """Give the row that is shown in full."""
         return [self._row] if self._row is not None and not self._gone else []
 
     def action_messages(self) -> None:
@@ -171,5 +171,5 @@ class DetailScreen(MonitorScreen):
         return jumps_from(self._row)
 
     def jump_to(self, key: str) -> None:
-        """Go there."""
+        """Go where a key after ``g`` leads."""
         self.dashboard.navigator.jump(key, self.kind, self.key)

@@ -128,7 +128,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
             sure.only_one().focus()
 
     def action_yes(self) -> None:
-        """Do it."""
+        """Close the dialog with a yes."""
         if self._blocked:
             return
         text = self.query("#text")
@@ -179,7 +179,7 @@ class ChoiceDialog(ModalScreen[str | None]):
             options.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """This one."""
+        """Close the dialog with what was chosen."""
         self.dismiss(event.option.id)
 
 
@@ -267,7 +267,7 @@ class LoginDialog(ModalScreen[tuple[str, str] | None]):
         self._login = login
 
     def compose(self) -> ComposeResult:
-        """Two fields."""
+        """Lay out the fields for login and passcode."""
         with Vertical(classes="dialog"):
             yield Static(
                 plain("The broker refused the login", "bold $error"), classes="dialog-title"

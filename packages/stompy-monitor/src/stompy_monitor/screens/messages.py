@@ -361,7 +361,7 @@ class MessageScreen(MonitorScreen):
         self.tell(f"{formats.size(len(message.body))} written to {path}")
 
     def rows_to_act_on(self) -> list[Row]:
-        """This message."""
+        """Give the message that is shown."""
         return [self.row]
 
     def acted(self) -> None:
@@ -370,7 +370,7 @@ class MessageScreen(MonitorScreen):
         self.browser.action_reload()
 
     def title_parts(self) -> list[Part]:
-        """The way here."""
+        """Say by which way one came here."""
         return [
             (f" {' › '.join(self.path[:-1])} › ", MUTED),
             (self.path[-1], "bold $primary"),

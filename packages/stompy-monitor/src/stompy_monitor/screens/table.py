@@ -97,7 +97,7 @@ class TableScreen(MonitorScreen):
 
     @property
     def rows(self) -> RowTable:
-        """The table."""
+        """The widget that shows the rows."""
         return self.query_one("#rows", RowTable)
 
     # -- drawing ---------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ class TableScreen(MonitorScreen):
         return self.rows.marked_rows()
 
     def acted(self) -> None:
-        """Marks have served."""
+        """Clear the marks, which have served."""
         self.view_state.marks.clear()
 
     def action_mark(self) -> None:
@@ -348,7 +348,7 @@ class TableScreen(MonitorScreen):
         return [("g", "first row"), *jumps_from(self.rows.row())]
 
     def jump_to(self, key: str) -> None:
-        """Go there."""
+        """Go where a key after ``g`` leads."""
         row = self.rows.row()
         if key == "g":
             self.rows.action_to_end(-1)

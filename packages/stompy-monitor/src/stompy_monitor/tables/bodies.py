@@ -54,7 +54,7 @@ class Message:
 
     @classmethod
     def read(cls, told: Mapping[str, object]) -> Message:
-        """From JSON."""
+        """Make one from the JSON of a command's answer."""
         headers = told.get("headers")
         names = headers if isinstance(headers, dict) else {}
         body = _decoded(told)

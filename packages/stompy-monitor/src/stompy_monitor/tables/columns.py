@@ -125,7 +125,7 @@ def _numeric(
 
 
 def count(name: str, title: str, rank: Rank = Rank.NORMAL, width: int = 7) -> Column:
-    """How many."""
+    """Make a column that says how many there are."""
     tint = lambda row: "" if row.number(name) else "dim"  # noqa: E731 -- said once
     return _numeric(name, title, max(width, len(title) + 1), rank, formats.number, tint)
 
@@ -144,14 +144,14 @@ def rate(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
 
 
 def age(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
-    """How long."""
+    """Make a column that says for how long it has been so."""
     width = max(8, len(title) + 1)
     column = _numeric(name, title, width, rank, formats.duration)
     return replace(column, key=_age_key(name), ticks=True)
 
 
 def size(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
-    """How many bytes."""
+    """Make a column that says how many bytes there are."""
     return _numeric(name, title, 10, rank, formats.size)
 
 
@@ -161,7 +161,7 @@ def share(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
 
 
 def instant(name: str, title: str, rank: Rank = Rank.CHOSEN) -> Column:
-    """When."""
+    """Make a column that says when that was."""
     return _numeric(name, title, max(9, len(title) + 1), rank, formats.clock)
 
 

@@ -37,7 +37,7 @@ class Bar(Widget):
         self._title = ""
 
     def show(self, parts: Sequence[Part]) -> None:
-        """Show this."""
+        """Show another text in the line."""
         if tuple(parts) != self._shown:
             self._shown = tuple(parts)
             # Not the border: a line of it is as many bytes as ten lines of text.
@@ -51,7 +51,7 @@ class Bar(Widget):
             self.border_title = Content(title)
 
     def render(self) -> RenderResult:
-        """What is shown."""
+        """Give the text that is shown."""
         return Content.assemble(*self._shown)
 
 

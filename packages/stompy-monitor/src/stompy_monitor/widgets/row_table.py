@@ -95,7 +95,7 @@ class RowTable(ScrollView, can_focus=True):
 
         @property
         def control(self) -> RowTable:
-            """The table."""
+            """The table whose cursor has moved."""
             return self.row_set
 
     class Opened(Message):
@@ -108,7 +108,7 @@ class RowTable(ScrollView, can_focus=True):
 
         @property
         def control(self) -> RowTable:
-            """The table."""
+            """The table whose row was opened."""
             return self.row_set
 
     class Fitted(Message):
@@ -138,7 +138,7 @@ class RowTable(ScrollView, can_focus=True):
 
         @property
         def control(self) -> RowTable:
-            """The table."""
+            """The table whose header was clicked."""
             return self.row_set
 
     def __init__(
@@ -452,7 +452,7 @@ class RowTable(ScrollView, can_focus=True):
         self._wheel(event, _WHEEL_LINES)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """The same upwards."""
+        """Scroll up by some rows."""
         self._wheel(event, -_WHEEL_LINES)
 
     def _wheel(self, event: events.Event, lines: int) -> None:
