@@ -8,9 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from tests.support.wire import Frame, Peer
 
-from stompy.admin import COMMAND_DESTINATION, TOPIC_PREFIX, Page, Reply, Request, read_page
+from stompy.admin import (
+    COMMAND_DESTINATION,
+    TOPIC_PREFIX,
+    CommandError,
+    CommandErrorCode,
+    Page,
+    Reply,
+    Request,
+    read_page,
+)
+
+Code = CommandErrorCode
 
 _numbers = itertools.count(1)
 
@@ -116,3 +128,11 @@ def observing(port: int, *headers: str, version: str = "1.2") -> Iterator[Observ
 def data(frame: Frame) -> Any:
     """The JSON of a frame."""
     return json.loads(frame.body)
+
+
+def fails(code: CommandErrorCode, ask: Any, *args: Any, **kwargs: Any) -> CommandError:
+    """Ask something that fails in a certain way; gives the error."""
+    with pytest.raises(CommandError) as caught:
+        ask(*args, **kwargs)
+    assert caught.value.code is code, caught.value
+    return caught.value
