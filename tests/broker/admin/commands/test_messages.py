@@ -10,6 +10,7 @@ from tests.support.wire import fast_config, until
 
 import stompy_broker
 from stompy.admin import Kind, moving_fields
+from stompy_broker import RunningBroker
 
 
 def test_peeking_pages_and_changes_nothing(admin: Observer, queue: str) -> None:
@@ -138,6 +139,17 @@ def test_a_target_that_is_full_loses_nothing(admin: Observer, queue: str) -> Non
     assert (admin.bodies(queue), admin.bodies(target)) == (["c"], ["a", "b"])
 
 
+def test_very_many_are_moved_one_by_one_while_others_are_served(
+    broker: RunningBroker, admin: Observer, queue: str
+) -> None:
+    with observing(broker.port) as other:
+        for _ in range(6):
+            other.peer.send(f"SEND\ndestination:/queue/{queue}\n\nx\0" * 500)
+        other.ask("ping")
+    # A topic is asked before each of them.
+    assert admin.ask("message.move", queue=queue, to=f"/topic/{queue}")["moved"] == 3000
+
+
 def test_sending(admin: Observer, queue: str) -> None:
     admin.ask(
         "message.send",
@@ -180,9 +192,9 @@ def test_decisions_and_moves_outlive_a_restart(tmp_path: Path) -> None:
         # Their bodies are on disk only, and stay there.
         peeked = admin.ask("message.peek", queue="b", offset=1098, limit=5)["messages"]
         assert [m["body"] for m in peeked] == ["1098", "1099"]
-        used = broker._ask(lambda broker: broker._router.pressure.used)
+        used = broker._ask(lambda broker: broker._router.memory.used)
         admin.bodies("b")
-        assert broker._ask(lambda broker: broker._router.pressure.used) == used
+        assert broker._ask(lambda broker: broker._router.memory.used) == used
         assert admin.ask("message.move", queue="b", to="a", limit=600)["moved"] == 600
         assert admin.ask("queue.purge", queue="b")["purged"] == 500
         assert admin.ask("message.delete", queue="a", limit=50)["deleted"] == 50
