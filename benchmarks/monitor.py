@@ -29,12 +29,13 @@ from typing import Any
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from stompy import OutcomeUnknown
 from stompy.admin import Kind, Request, Role, field_names
 from stompy_monitor.app import MonitorApp
 from stompy_monitor.dashboard import Options
 from stompy_monitor.model.model import Model
 from stompy_monitor.screens.table import TableScreen
-from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase
+from stompy_monitor.sources.base import ConnectionStatus, Phase
 
 FIELDS = [name for name in field_names(Kind.QUEUES) if name != "rate"]
 PAGE = 200

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import pytest
 from tests.support.dashboard import dashboard, on_a_loop
 from tests.support.scripted_server import Peer, ScriptedServer
 
 import stompy
+from stompy import OutcomeUnknown
 from stompy.admin import Request
 from stompy_broker import load_config, running
 from stompy_broker.security.auth import hash_password
@@ -17,7 +19,7 @@ from stompy_monitor.dashboard import Options
 from stompy_monitor.headless import connected
 from stompy_monitor.model.model import Model
 from stompy_monitor.screens.dialogs import LoginDialog
-from stompy_monitor.sources.base import OutcomeUnknown, Phase, Target
+from stompy_monitor.sources.base import Phase, Target
 from stompy_monitor.sources.feed import Feed, without_secret
 
 pytestmark = pytest.mark.timeout(60)
@@ -28,8 +30,21 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def at_port(port: int):
-    settings = {"listen": {"port": port}, "store": {"data": ""}}
+async def until(feed: Feed, condition: Callable[[], bool]) -> None:
+    while not condition():
+        await feed.arrived.wait()
+        feed.arrived.clear()
+
+
+async def quiet(feed: Feed) -> bool:
+    """Whether its client is gone: then nothing is tried."""
+    while feed._client is not None:  # noqa: ASYNC110 -- nothing tells of it
+        await asyncio.sleep(0)
+    return True
+
+
+def at_port(port: int, **more: object):
+    settings = {"listen": {"port": port}, "store": {"data": ""}, **more}
     return running(load_config(overrides=settings))
 
 
@@ -80,6 +95,36 @@ async def test_a_refused_login_is_asked_for_and_not_tried_again() -> None:
             await drive.press("enter")
             await drive.until(lambda: drive.app.dashboard.status.phase is Phase.LIVE)
             await drive.see("ops (monitor)")
+
+
+@on_a_loop
+@pytest.mark.parametrize(
+    ("after", "phase"),
+    [
+        ({"users": {"ops": hash_password("another")}}, Phase.REFUSED),
+        ({"users": {"ops": hash_password("wonder")}}, Phase.FORBIDDEN),
+    ],
+)
+async def test_a_broker_that_comes_back_and_does_not_let_us_in(after, phase: Phase) -> None:
+    port = free_port()
+    users = {"users": {"ops": hash_password("wonder")}}
+    url = f"stomp://ops:wonder@127.0.0.1:{port}"
+    model = Model()
+    with at_port(port, **users, roles={"monitor": ["ops"]}):
+        feed = Feed(Target(url), model, interval_ms=250)
+        running = asyncio.create_task(feed.run())
+        await until(feed, lambda: feed.status.phase is Phase.LIVE and bool(model.broker))
+    with at_port(port, **after):
+        await until(feed, lambda: feed.status.phase is phase)
+        words, attempt = feed.status.words, feed.status.attempt
+        assert await asyncio.wait_for(quiet(feed), 5)
+        assert (feed.status.words, feed.status.attempt) == (words, attempt)
+        feed.status.words = ""
+        feed.retry_now()
+        await until(feed, lambda: feed.status.words == words)
+        assert feed.status.phase is phase
+    running.cancel()
+    await asyncio.wait((running,))
 
 
 @on_a_loop

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from stompy import OutcomeUnknown
 from stompy.admin import CommandError, Request, Role
 from stompy_monitor import formats
 from stompy_monitor.actions import Action
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row
-from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase, Source
+from stompy_monitor.sources.base import ConnectionStatus, Phase, Source
 from stompy_monitor.sources.replay import Replay
 from stompy_monitor.tables.definitions import View
 

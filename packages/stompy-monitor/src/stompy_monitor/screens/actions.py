@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from textual import work
 from textual.screen import Screen
 
+from stompy import OutcomeUnknown
 from stompy.admin import CommandError, Request
 from stompy_monitor import actions as acts
 from stompy_monitor.actions import ACTIONS, Action, Seen, Tier
@@ -14,7 +15,6 @@ from stompy_monitor.dashboard import Batches, Dashboard
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.dialogs import Answer, ConfirmDialog
-from stompy_monitor.sources.base import OutcomeUnknown
 
 Hint = tuple[str, str, bool]
 """A key, what it does, and whether it does so now."""

@@ -17,6 +17,7 @@ from textual.content import Content, Span
 from textual.widget import Widget
 from textual.widgets import Static
 
+from stompy import OutcomeUnknown
 from stompy.admin import CommandError, Request
 from stompy_monitor import formats
 from stompy_monitor.actions import QUEUE
@@ -28,7 +29,6 @@ from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog
 from stompy_monitor.screens.table import TableScreen
-from stompy_monitor.sources.base import OutcomeUnknown
 from stompy_monitor.tables import definitions
 from stompy_monitor.tables.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
 from stompy_monitor.widgets.bars import MUTED, Bar, Part

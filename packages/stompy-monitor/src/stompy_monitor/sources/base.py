@@ -37,7 +37,7 @@ class ConnectionStatus:
         phase: how it stands.
         url: where to, without secrets.
         words: what the broker or the system said last, made safe.
-        attempt: how many times it was tried since the last success.
+        attempt: how many times it was tried in vain since the last success.
         retry_at: when the next attempt is due, on the clock of the event loop.
         lost_at: when the connection ended, in epoch milliseconds.
         role: what the broker lets us do.
@@ -56,10 +56,6 @@ class ConnectionStatus:
     server: str = ""
     user: str = ""
     latest_at: float | None = None
-
-
-class OutcomeUnknown(Exception):  # noqa: N818 -- as in the client: nobody knows whether it failed
-    """The connection ended, or time ran out, while a command was under way."""
 
 
 class Source(Protocol):

@@ -1,8 +1,9 @@
-"""From the broker's admin topics into the model, over one ordinary STOMP connection.
+"""From the broker's admin topics into the model, over one ordinary client that reconnects.
 
-It connects, subscribes to what its role allows, and when the connection ends it tries again for
-ever, with growing delays. Two ends are final until somebody acts: a refused login, because trying
-on would lock the account, and a broker without admin topics. It knows nothing of any screen.
+The library connects, tries again for ever with growing random pauses, and brings the subscriptions
+back. What is decided here is when that makes no sense: a refused login is final until somebody
+acts, because trying on would lock the account, and so is a broker without admin topics. It knows
+nothing of any screen.
 """
 
 from __future__ import annotations
@@ -11,16 +12,25 @@ import asyncio
 import json
 import os
 import platform
-import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import count
 from urllib.parse import urlsplit, urlunsplit
 
-import stompy
 import stompy.aio
-from stompy import STOMPError, STOMPException, STOMPFrame
+from stompy import (
+    ConnectionState,
+    ErrorCode,
+    FailedRound,
+    OutcomeUnknown,
+    Reconnect,
+    StateChange,
+    STOMPConnectionError,
+    STOMPError,
+    STOMPException,
+    STOMPFrame,
+    STOMPTimeout,
+)
 from stompy.admin import (
     COMMAND_DESTINATION,
     TOPIC_PREFIX,
@@ -35,14 +45,16 @@ from stompy.transport.tls import as_options
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import KINDS, Model
 from stompy_monitor.model.row_set import Envelope, Gap, Row
-from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase, Target
+from stompy_monitor.sources.base import ConnectionStatus, Phase, Target
 
 FIRST_DELAY, MAX_DELAY = 0.5, 15.0
 HEART_BEAT = (5_000, 5_000)
-REPLIES = "/temp-queue/monitor"
 
 _UNUSED = {"rate", "session", "consumers_detail", "series"}
 """Fields that are not asked for: rates are computed here."""
+
+_FINAL = (Phase.REFUSED, Phase.FORBIDDEN, Phase.FOREIGN)
+"""Nothing is tried until somebody asks for it."""
 
 Tap = Callable[[Envelope], None]
 
@@ -89,69 +101,93 @@ class Feed:
         self.status = ConnectionStatus(url=without_secret(target.url), user=safe(login))
         self.arrived = asyncio.Event()
         self._login = (target.login, target.passcode)
-        self._wake = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._client: stompy.aio.STOMPClient | None = None
-        self._waiting: dict[str, asyncio.Future[Reply]] = {}
-        self._numbers = count(1)
+        self._closing: asyncio.Task[None] | None = None
 
     # -- the connection --------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Bring data until cancelled; it returns by itself only where trying on is useless."""
-        delay = FIRST_DELAY
+        """Bring data until cancelled: one client after the other, each until its end is final."""
         while True:
-            began = time.monotonic()
-            self.status.attempt += 1
+            self._wanted.clear()
+            self._client = client = stompy.aio.STOMPClient()
             try:
-                await self._session()
-                self._ended("the broker closed the connection")
-            except STOMPError as error:
-                self._failed(error)
-            except (STOMPException, OSError) as error:
-                self._ended(as_options(str(error)))
+                await self._follow_broker(client)
+            except STOMPException as error:
+                self._gave_up(error)
             finally:
-                self._fail_waiting()
+                self._client = None
+                with suppress(STOMPException):
+                    await client.close()
             self.arrived.set()
-            if self.status.phase in (Phase.REFUSED, Phase.FORBIDDEN, Phase.FOREIGN):
-                await self._sleep(None)
-                delay = FIRST_DELAY
-                self.status.phase = Phase.CONNECTING
-                continue
-            if time.monotonic() - began > MAX_DELAY:
-                delay = FIRST_DELAY
-            await self._sleep(delay * random.uniform(0.8, 1.2))
-            delay = min(delay * 2, MAX_DELAY)
+            # Who looks at the screen has to act first. Any other end is not meant to be one.
+            pause = None if self.status.phase in _FINAL else MAX_DELAY
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), pause)
+            self.status.phase, self.status.retry_at = Phase.CONNECTING, 0.0
 
-    async def _sleep(self, seconds: float | None) -> None:
-        """Wait, unless somebody wants it now."""
-        self._wake.clear()
-        loop = asyncio.get_running_loop()
-        self.status.retry_at = loop.time() + (seconds or 0)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
-
-    async def _session(self) -> None:
+    async def _follow_broker(self, client: stompy.aio.STOMPClient) -> None:
         login, passcode = self._login
-        client = stompy.aio.STOMPClient()
-        try:
-            connected = await client.connect(
-                self.target.url,
-                login,
-                passcode,
-                host=self.target.vhost,
-                timeout=self.target.timeout,
-                heart_beat=HEART_BEAT,
-                headers={"client-id": f"stompy-monitor-{platform.node()}-{os.getpid()}"},
-                **self.target.options,  # type: ignore[arg-type]  # named by whoever made the target
-            )
-            self._client = client
-            if self._welcome(connected):
-                await self._subscribe(client)
-                await self._read(client)
-        finally:
-            self._client = None
-            with suppress(STOMPException):
-                await client.close()
+        connected = await client.connect(
+            self.target.url,
+            login,
+            passcode,
+            host=self.target.vhost,
+            timeout=self.target.timeout,
+            heart_beat=HEART_BEAT,
+            headers={"client-id": f"stompy-monitor-{platform.node()}-{os.getpid()}"},
+            reconnect=Reconnect(
+                delay=FIRST_DELAY,
+                max_delay=MAX_DELAY,
+                startup_attempts=None,
+                keep_trying=self._round_failed,
+            ),
+            on_state=lambda change: self._state_changed(client, change),
+            **self.target.options,  # type: ignore[arg-type]  # named by whoever made the target
+        )
+        if self._welcome(connected):
+            await self._subscribe(client)
+            await self._read(client)
+
+    def _round_failed(self, failed: FailedRound) -> bool:
+        """Note why there is no connection; say whether to go on trying."""
+        status, error = self.status, failed.error
+        status.attempt, status.words = failed.attempts, safe(as_options(str(error)))
+        code = error.code if isinstance(error, STOMPError) else None
+        if code == ErrorCode.AUTHENTICATION_FAILED:
+            status.phase = Phase.REFUSED
+        elif code == ErrorCode.ACCESS_REFUSED:
+            status.phase = Phase.FORBIDDEN
+        status.retry_at = asyncio.get_running_loop().time() + failed.pause
+        self.arrived.set()
+        return status.phase not in _FINAL
+
+    def _state_changed(self, client: stompy.aio.STOMPClient, change: StateChange) -> None:
+        if change.state is ConnectionState.RECONNECTING:
+            self._lost(change.error)
+            return
+        connected = client.connected
+        # Another broker may have come instead, or the user may have another role by now.
+        if (
+            change.previous is ConnectionState.RECONNECTING
+            and connected is not None
+            and not self._welcome(connected)
+        ):
+            self._closing = asyncio.create_task(client.close())
+
+    def _lost(self, error: STOMPException | None) -> None:
+        status = self.status
+        status.words = safe(as_options(str(error or "the broker closed the connection")))
+        if status.phase is Phase.LIVE:
+            status.phase, status.retry_at = Phase.LOST, 0.0
+            status.lost_at = time.time() * 1000
+            self._note("monitor.lost", "warn", status.words)
+        self.arrived.set()
+
+    def _gave_up(self, error: STOMPException) -> None:
+        if self.status.phase not in _FINAL:
+            self._lost(error)
 
     def _welcome(self, connected: STOMPFrame) -> bool:
         """Learn from CONNECTED what we may do; false when there is nothing to see."""
@@ -178,7 +214,6 @@ class Feed:
         return True
 
     async def _subscribe(self, client: stompy.aio.STOMPClient) -> None:
-        await client.subscribe(REPLIES, id="replies")
         for kind in ("broker", *KINDS):
             await self._follow(client, kind)
         await client.subscribe(f"{TOPIC_PREFIX}event.>", id="event")
@@ -196,16 +231,10 @@ class Feed:
         loop = asyncio.get_running_loop()
         while (frame := await client.recv()) is not None:
             self.status.latest_at = loop.time()
-            subscription = frame.get("subscription")
-            if subscription == "replies":
-                self._answered(frame)
-            else:
-                await self._take(client, frame, subscription or "")
+            await self._take(client, frame, frame.get("subscription") or "")
             self.arrived.set()
             # Whoever else uses this loop has its turn between two pages.
             await asyncio.sleep(0)
-        if client.close_reason is not None:
-            raise client.close_reason
 
     async def _take(self, client: stompy.aio.STOMPClient, frame: STOMPFrame, kind: str) -> None:
         own = frame.get("self")
@@ -221,27 +250,6 @@ class Feed:
         if self.tap is not None:
             self.tap(envelope)
 
-    # -- how it ends -----------------------------------------------------------------------------
-
-    def _failed(self, error: STOMPError) -> None:
-        code = error.code
-        if code == stompy.ErrorCode.AUTHENTICATION_FAILED:
-            self.status.phase, self.status.words = Phase.REFUSED, safe(as_options(str(error)))
-        elif code == stompy.ErrorCode.ACCESS_REFUSED:
-            self.status.phase, self.status.words = Phase.FORBIDDEN, safe(str(error))
-        else:
-            self._ended(as_options(str(error)))
-
-    def _ended(self, words: str) -> None:
-        status = self.status
-        if status.phase in (Phase.FOREIGN, Phase.FORBIDDEN):
-            return
-        status.words = safe(words)
-        if status.phase is Phase.LIVE:
-            status.phase = Phase.LOST
-            status.lost_at = time.time() * 1000
-            self._note("monitor.lost", "warn", words)
-
     def _note(self, what: str, severity: str, reason: str) -> None:
         """An event of our own among those of the broker."""
         at = time.time() * 1000
@@ -249,17 +257,19 @@ class Feed:
 
     def retry_now(self) -> None:
         """Do not wait any longer for the next attempt."""
-        self._wake.set()
+        self._wanted.set()
+        if self._client is not None:
+            self._client.retry_now()
 
     def log_in(self, login: str, passcode: str) -> None:
         """Try again with another login."""
         self._login = (login, passcode)
-        self._wake.set()
+        self._wanted.set()
 
     # -- commands --------------------------------------------------------------------------------
 
     async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
-        """Send a command and wait for its last answer.
+        """Send a command and wait for its answer.
 
         Raises:
             OutcomeUnknown: the connection ended or time ran out before the answer came.
@@ -267,36 +277,15 @@ class Feed:
         client = self._client
         if client is None or self.status.phase is not Phase.LIVE:
             raise OutcomeUnknown("there is no connection")
-        number = f"m-{next(self._numbers)}"
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        headers = {"reply-to": REPLIES, "correlation-id": number}
         try:
-            await client.message(COMMAND_DESTINATION, request.to_json(), headers=headers)
-            return await asyncio.wait_for(answer, seconds)
-        except TimeoutError:
+            answer = await client.request(COMMAND_DESTINATION, request.to_json(), seconds)
+            return Reply.from_json(answer.Body, answer.Headers)
+        except STOMPTimeout:
             raise OutcomeUnknown(f"no answer to {request.cmd} within {seconds:g} s") from None
-        except (STOMPException, OSError) as error:
+        except STOMPConnectionError as error:
+            raise OutcomeUnknown("the connection ended before the answer came") from error
+        except (STOMPException, SchemaError, RecursionError) as error:
             raise OutcomeUnknown(f"{request.cmd}: {error}") from error
-        finally:
-            self._waiting.pop(number, None)
-
-    def _answered(self, frame: STOMPFrame) -> None:
-        answer = self._waiting.get(frame.get("correlation-id") or "")
-        if answer is None or answer.done():
-            return
-        try:
-            reply = Reply.from_json(frame.Body, frame.Headers)
-        except (SchemaError, RecursionError) as error:
-            answer.set_exception(OutcomeUnknown(str(error)))
-            return
-        if reply.final:
-            answer.set_result(reply)
-
-    def _fail_waiting(self) -> None:
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(OutcomeUnknown("the connection ended before the answer came"))
 
 
 def _user(url: str) -> str:

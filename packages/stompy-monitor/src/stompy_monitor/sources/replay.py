@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from stompy import OutcomeUnknown
 from stompy.admin import Reply, Request
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Gap
-from stompy_monitor.sources.base import ConnectionStatus, OutcomeUnknown, Phase
+from stompy_monitor.sources.base import ConnectionStatus, Phase
 from stompy_monitor.sources.recording import Recording
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 60.0)
