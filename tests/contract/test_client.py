@@ -689,6 +689,16 @@ def test_subscribing_and_unsubscribing_while_disconnected(make, proxy, broker):
     assert client.health().ok
 
 
+def test_whoever_cannot_wait_ends_the_pause(make, proxy):
+    client = make()
+    client.connect(proxy.url, reconnect=stompy.Reconnect(delay=1e6, max_delay=1e6))
+    client.retry_now()  # nothing is waited for
+    proxy.passages[0].cut()
+    arrives(client, "reconnecting")
+    client.retry_now()
+    arrives(client, "connected", 2)
+
+
 def test_a_refused_subscription_fails_alone(make, broker):
     client = make()
     client.connect(broker.url, reconnect=SWIFT)

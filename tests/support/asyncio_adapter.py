@@ -188,6 +188,9 @@ class AsyncioAdapter:
     def health(self) -> ClientHealth:
         return self._runner.call(self.client.health)
 
+    def retry_now(self) -> None:
+        self._runner.call(self.client.retry_now)
+
     def wait_connected(self, timeout: float = PATIENCE) -> None:
         self._runner.run(self.client.wait_connected(timeout))
 

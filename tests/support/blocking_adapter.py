@@ -126,6 +126,9 @@ class BlockingAdapter:
     def health(self) -> ClientHealth:
         return self.client.health()
 
+    def retry_now(self) -> None:
+        self.client.retry_now()
+
     def wait_connected(self, timeout: float = PATIENCE) -> None:
         self.client.wait_connected(timeout)
 

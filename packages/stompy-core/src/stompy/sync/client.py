@@ -265,6 +265,12 @@ class STOMPClient(ClientInfo):
         """
         self._last_session().wait_ready(timeout, patient=True)
 
+    def retry_now(self) -> None:
+        """Wait no longer for the next round of attempts to connect, if one is waited for."""
+        session = self._session
+        if session is not None:
+            session.retry_now()
+
     def health(self) -> ClientHealth:
         """How the client and each of its subscriptions are."""
         return NEVER_CONNECTED if self._session is None else self._session.health()
