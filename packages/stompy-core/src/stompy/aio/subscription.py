@@ -40,8 +40,9 @@ from stompy.session.arguments import check_message, check_refusal, word_of
 from stompy.session.callbacks import check_callable, check_done
 from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
 from stompy.session.health import SubscriptionHealth
+from stompy.session.subscription_stats import SubscriptionStats
 from stompy.session.subscriptions import delivery_token, settlement_headers
-from stompy.session.timeouts import STARVING_SECONDS, nothing_came
+from stompy.session.timeouts import STARVING_SECONDS
 from stompy.session.wanted import WantedSubscription
 
 logger = logging.getLogger("stompy")
@@ -68,18 +69,15 @@ class Subscription(Replier):
         self._session: Session = session
         self._inbox = Inbox(session.made_room)
         self._patience: float | None = STARVING_SECONDS
-        self._settles = wanted.mode is not AckMode.AUTO
+        self._auto = wanted.mode is AckMode.AUTO
         self._ended = False
         self._draining = False
         self._workers: set[asyncio.Task[None]] = set()
         self._farewells: tuple[dict[str, str], ...] | None = None  # to be said after the handlers
         self._stopped_by: Exception | None = None  # what a handler raised, with ``stop``
         self._reason: Exception | None = None
-        self._received = 0
-        self._of_before = 0  # of these, those of earlier connections that were not settled
-        self._settlements = dict.fromkeys(Settlement, 0)
-        self._handler_errors = 0
-        self._last_error: BaseException | None = None
+        self._stats = SubscriptionStats(wanted)
+        self._settled = self._stats.settled  # its own name: each message is counted
 
     # -- receiving ---------------------------------------------------------------------------
 
@@ -100,7 +98,7 @@ class Subscription(Replier):
             if message is not None:
                 return cast(Message, message)
             if self._ended or self._draining:
-                raise self._end_reason()
+                raise self._why_ended()
             self._session.check_loop()
             if deadline is None:
                 await self._wait_without_end()
@@ -108,30 +106,19 @@ class Subscription(Replier):
                 await self._inbox.wait(deadline, partial(self._nothing_came, timeout))
 
     async def _wait_without_end(self) -> None:
-        """Wait until something has come. Who waits behind its own prefetch is told of it, once."""
         try:
             await self._inbox.wait(deadline_after(self._patience))
         except STOMPTimeout:
-            prefetch = self._wanted.prefetch_on(self._session.dialect)
-            if prefetch and self._unsettled >= prefetch:
-                logger.warning("%s", self._nothing_came(self._patience))
-                self._patience = None
+            self._report_starving()
 
-    @property
-    def _unsettled(self) -> int:
-        """How many messages were fetched and not settled, where each is settled by itself."""
-        if self._wanted.mode is not AckMode.CLIENT_INDIVIDUAL:
-            return 0
-        return self._received - self._settled_once - self._of_before
+    def _report_starving(self) -> None:
+        """Tell who waits without end behind its own prefetch of it, once."""
+        if self._stats.prefetch_is_used_up(self._session.dialect, len(self._inbox)):
+            logger.warning("%s", self._nothing_came(self._patience))
+            self._patience = None
 
     def _nothing_came(self, timeout: float | None) -> str:
-        unsettled = self._unsettled
-        prefetch = self._wanted.prefetch_on(self._session.dialect)
-        return nothing_came([self.destination], timeout, unsettled, prefetch)
-
-    @property
-    def _settled_once(self) -> int:
-        return self._settlements[Settlement.ACKED] + self._settlements[Settlement.NACKED]
+        return self._stats.nothing_came(self._session.dialect, len(self._inbox), timeout)
 
     async def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
         """Wait for a message, and take what else is there.
@@ -216,7 +203,7 @@ class Subscription(Replier):
             raise ValueError(f"a concurrency is 1 or more, not {concurrency}")
         policy = word_of(OnError, on_error, "on_error")
         if self._ended or self._draining:
-            raise self._end_reason()
+            raise self._why_ended()
         workers = [
             asyncio.create_task(self._work(function, policy), name=f"stompy {self.id} {number}")
             for number in range(concurrency)
@@ -265,8 +252,7 @@ class Subscription(Replier):
             if answer is not None:
                 check_done(answer, function)
         except Exception as error:
-            self._handler_errors += 1
-            self._last_error = error
+            self._stats.handler_failed(error)
             logger.error(
                 "a handler of %s failed with message %s",
                 self.destination,
@@ -284,7 +270,7 @@ class Subscription(Replier):
         if message.settlement is None:
             await message.nack(requeue=requeue, reason=type(error).__name__)
 
-    # -- ending ------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------
 
     async def unsubscribe(self, *, for_good: bool = False, timeout: float = DRAIN_SECONDS) -> None:
         """End the subscription; harmless when repeated.
@@ -308,7 +294,7 @@ class Subscription(Replier):
         farewells = self._wanted.farewells_for(
             session.dialect, session.core.settings.client_id, for_good=for_good
         )
-        if not self._settles:
+        if self._auto:
             # What still comes would be lost.
             self._leave(farewells)
         elif _worker.get() in self._workers:
@@ -343,7 +329,7 @@ class Subscription(Replier):
         """Unsubscribe, waiting for handlers that are at work."""
         await self.unsubscribe()
 
-    def _end_reason(self) -> Exception:
+    def _why_ended(self) -> Exception:
         return (
             self._reason
             or self._stopped_by
@@ -352,28 +338,17 @@ class Subscription(Replier):
 
     def health(self) -> SubscriptionHealth:
         """How the subscription is."""
-        counts = self._settlements
-        return SubscriptionHealth(
-            id=self.id,
-            destination=self.destination,
-            active=self._session.is_usable
-            and not (self._ended or self._draining)
-            and not self._session.wanted.is_put_off(self.id),
-            received=self._received,
-            waiting=len(self._inbox),
-            acked=counts[Settlement.ACKED],
-            nacked=counts[Settlement.NACKED],
-            stale=counts[Settlement.STALE],
-            handler_errors=self._handler_errors,
-            last_error=self._last_error,
-        )
+        session = self._session
+        is_put_off = session.wanted.is_put_off(self.id)
+        active = session.is_usable and not (self._ended or self._draining or is_put_off)
+        return self._stats.health(active=active, waiting=len(self._inbox))
 
     def __repr__(self) -> str:
         """Id, destination and state."""
         state = "ended" if self._ended else f"{len(self._inbox)} waiting"
         return f"<Subscription {self.id} to {self.destination} {state}>"
 
-    # -- what messages ask -------------------------------------------------------------------
+    # -- settling ----------------------------------------------------------------------------
 
     async def ack(self, message: Message, transaction: str | None = None) -> None:
         """Acknowledge a message; see `stompy.aio.Message.ack`."""
@@ -393,9 +368,17 @@ class Subscription(Replier):
         check_message(message)
         check_refusal(requeue, delay)
         headers: dict[str, str] = {}
-        if self._settles and message.settlement is None:
+        if not self._auto and message.settlement is None:
             headers = self._session.dialect.nack_headers(requeue, delay, reason)
         await self._settle(message, Settlement.NACKED, "NACK", headers, transaction)
+
+    def _connection_of(self, message: Message) -> Connection:
+        connection = self._session.connection
+        if self._ended or message.epoch != connection.epoch or not connection.is_open:
+            self._settled[Settlement.STALE] += 1
+            why = "its subscription has ended" if self._ended else "its connection is gone"
+            raise message._stale(why)
+        return connection
 
     async def _settle(
         self,
@@ -405,7 +388,7 @@ class Subscription(Replier):
         more: Mapping[str, str],
         transaction: str | None,
     ) -> None:
-        if not self._settles and settlement is Settlement.ACKED:
+        if self._auto and settlement is Settlement.ACKED:
             return
         if message.settlement is not None:  # in mode ``auto`` it always is
             self._claim(message, settlement)
@@ -429,18 +412,10 @@ class Subscription(Replier):
             if transaction is not None:
                 session.transactions.settled(transaction, message)
 
-    def _connection_of(self, message: Message) -> Connection:
-        connection = self._session.connection
-        if self._ended or message.epoch != connection.epoch or not connection.is_open:
-            self._settlements[Settlement.STALE] += 1
-            why = "its subscription has ended" if self._ended else "its connection is gone"
-            raise message._stale(why)
-        return connection
-
     def _claim(self, message: Message, settlement: Settlement) -> bool:
         if not message._claim(settlement):
             return False
-        self._settlements[settlement] += 1
+        self._settled[settlement] += 1
         return True
 
     # -- what the session tells --------------------------------------------------------------
@@ -464,14 +439,45 @@ class Subscription(Replier):
         """Take messages that came over a connection."""
         if self._draining or self._ended:
             return
-        self._received += len(frames)
+        self._stats.received += len(frames)
         messages = [Message._delivered(frame, epoch, self) for frame in frames]
         if self._session.dialect.passed_on:
             strip(messages, self._session.dialect.passed_on)
-        if not self._settles:
+        if self._auto:
             for message in messages:
                 message.settlement = Settlement.ACKED
         self._inbox.put(messages, sum(len(frame.Body) for frame in frames))
+
+    def _lost(self, reason: STOMPException | None) -> None:
+        """Drop what would be settled in vain."""
+        if not self._auto:
+            self._inbox.discard()
+            self._stats.connection_lost()
+
+    def _put_off(self, reason: STOMPException) -> None:
+        """Note that the broker does not give the subscription back yet."""
+        self._stats.last_error = reason
+
+    def _stop_giving(self) -> None:
+        """Give no more messages: the client is about to disconnect."""
+        self._draining = True
+        self._inbox.discard()
+        self._inbox.look_again()
+
+    def _end(self, reason: STOMPException | None) -> None:
+        """End, for this reason or by our own wish; harmless when repeated."""
+        if not self._ended:
+            self._ended = True
+            if reason is not None:
+                self._reason = self._stats.last_error = reason
+            if not self._auto or reason is None:
+                self._inbox.discard()
+            self._inbox.end()
+
+    def _after_fork(self, reason: STOMPException) -> None:
+        """End in a child process: the messages belong to the parent."""
+        self._lost(reason)
+        self._end(reason)
 
     def _excuse(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
@@ -492,33 +498,3 @@ class Subscription(Replier):
                 len(late),
                 self.destination,
             )
-
-    def _stop_giving(self) -> None:
-        self._draining = True
-        self._inbox.discard()
-        self._inbox.look_again()
-
-    def _lost(self, reason: STOMPException | None) -> None:
-        """Drop what would be settled in vain."""
-        if self._settles:
-            self._inbox.discard()
-            self._of_before = self._received - self._settled_once
-
-    def _put_off(self, reason: STOMPException) -> None:
-        """Note that the broker does not give the subscription back yet."""
-        self._last_error = reason
-
-    def _after_fork(self, reason: STOMPException) -> None:
-        """End in a child process: the messages belong to the parent."""
-        self._lost(reason)
-        self._end(reason)
-
-    def _end(self, reason: STOMPException | None) -> None:
-        """End, for this reason or by our own wish; harmless when repeated."""
-        if not self._ended:
-            self._ended = True
-            if reason is not None:
-                self._reason = self._last_error = reason
-            if self._settles or reason is None:
-                self._inbox.discard()
-            self._inbox.end()

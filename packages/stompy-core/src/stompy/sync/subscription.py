@@ -33,8 +33,9 @@ from stompy.session.arguments import check_message, check_refusal, word_of
 from stompy.session.callbacks import check_done, check_plain
 from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
 from stompy.session.health import SubscriptionHealth
+from stompy.session.subscription_stats import SubscriptionStats
 from stompy.session.subscriptions import delivery_token, settlement_headers
-from stompy.session.timeouts import STARVING_SECONDS, nothing_came
+from stompy.session.timeouts import STARVING_SECONDS
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.connection import Connection
 from stompy.sync.inbox import Inbox
@@ -71,11 +72,8 @@ class Subscription(Replier):
         self._workers: set[WaitableThread] = set()
         self._at_work = 0
         self._leaves_for_good: bool | None = None  # what the last handler is to say to the broker
-        self._received = 0
-        self._of_before = 0  # of these, those of earlier connections that were not settled
-        self._settled = dict.fromkeys(Settlement, 0)
-        self._handler_errors = 0
-        self._last_error: BaseException | None = None
+        self._stats = SubscriptionStats(wanted)
+        self._settled = self._stats.settled  # its own name: each message is counted
 
     # -- receiving ---------------------------------------------------------------------------
 
@@ -97,31 +95,19 @@ class Subscription(Replier):
             except STOMPTimeout:
                 if timeout is not None:
                     raise STOMPTimeout(self._nothing_came(timeout)) from None
-                self._mind_credit()
+                self._report_starving()
         if frame is None:
             raise self._why_ended()
         return cast("Message", frame)
 
-    def _mind_credit(self) -> None:
-        """Who waits without end behind its own prefetch is told of it, once."""
-        prefetch = self._wanted.prefetch_on(self._session.dialect)
-        if prefetch and self._unsettled() >= prefetch:
+    def _report_starving(self) -> None:
+        """Tell who waits without end behind its own prefetch of it, once."""
+        if self._stats.prefetch_is_used_up(self._session.dialect, len(self._inbox)):
             logger.warning("%s", self._nothing_came(self._patience))
             self._patience = None
 
-    def _unsettled(self) -> int:
-        """How many messages were fetched and not settled, where each is settled by itself."""
-        if self._wanted.mode is not AckMode.CLIENT_INDIVIDUAL:
-            return 0
-        return self._received - len(self._inbox) - self._settled_once - self._of_before
-
     def _nothing_came(self, timeout: float | None) -> str:
-        prefetch = self._wanted.prefetch_on(self._session.dialect)
-        return nothing_came([self.destination], timeout, self._unsettled(), prefetch)
-
-    @property
-    def _settled_once(self) -> int:
-        return self._settled[Settlement.ACKED] + self._settled[Settlement.NACKED]
+        return self._stats.nothing_came(self._session.dialect, len(self._inbox), timeout)
 
     def get_batch(self, n: int, timeout: float | None = None) -> list[Message]:
         """Wait for a message, and take what else is there.
@@ -164,7 +150,7 @@ class Subscription(Replier):
                     yield cast("Message", frame)
                 break
             except STOMPTimeout:
-                self._mind_credit()
+                self._report_starving()
         self._check_reason()
 
     def handle(
@@ -273,8 +259,7 @@ class Subscription(Replier):
 
     def _failed(self, message: Message, error: BaseException, policy: OnError) -> None:
         with self._lock:
-            self._handler_errors += 1
-            self._last_error = error
+            self._stats.handler_failed(error)
         logger.error(
             "a handler of %s failed with message %s", self.destination, message.id, exc_info=error
         )
@@ -363,110 +348,15 @@ class Subscription(Replier):
 
     def health(self) -> SubscriptionHealth:
         """How the subscription is."""
-        settled = self._settled
-        return SubscriptionHealth(
-            id=self.id,
-            destination=self.destination,
-            active=not self._ended
-            and self._session.is_usable
-            and not self._session.wanted.is_put_off(self.id),
-            received=self._received,
-            waiting=len(self._inbox),
-            acked=settled[Settlement.ACKED],
-            nacked=settled[Settlement.NACKED],
-            stale=settled[Settlement.STALE],
-            handler_errors=self._handler_errors,
-            last_error=self._last_error,
-        )
+        session = self._session
+        is_put_off = session.wanted.is_put_off(self.id)
+        active = session.is_usable and not self._ended and not is_put_off
+        return self._stats.health(active=active, waiting=len(self._inbox))
 
     def __repr__(self) -> str:
         """Id, destination and state."""
         state = "ended" if self._ended else f"{len(self._inbox)} waiting"
         return f"<Subscription {self.id} to {self.destination} {state}>"
-
-    # -- what the session tells --------------------------------------------------------------
-
-    @property
-    def _full(self) -> bool:
-        """Whether so much waits that the reader should."""
-        return self._inbox.full
-
-    @property
-    def _overfull(self) -> bool:
-        """Whether the reader should even if somebody waits for an answer."""
-        return self._inbox.overfull
-
-    @property
-    def _waiting(self) -> int:
-        """How many messages came and were not fetched yet."""
-        return len(self._inbox)
-
-    def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
-        """Take messages that came over a connection."""
-        if self._ended:
-            return
-        messages = [Message._delivered(frame, epoch, self) for frame in frames]
-        if self._session.dialect.passed_on:
-            strip(messages, self._session.dialect.passed_on)
-        if self._auto:
-            for message in messages:
-                message.settlement = Settlement.ACKED
-        self._received += len(messages)
-        self._inbox.put(messages, sum([len(message.Body) for message in messages]))
-
-    def _lost(self, reason: STOMPException | None) -> None:
-        """Drop what would be settled in vain."""
-        if not self._auto:
-            self._inbox.discard()
-            self._of_before = self._received - self._settled_once
-
-    def _put_off(self, reason: STOMPException) -> None:
-        """Note that the broker does not give the subscription back yet."""
-        self._last_error = reason
-
-    def _stop_giving(self) -> None:
-        """Give no more messages: the client is about to disconnect."""
-        self._end(None)
-
-    def _end(self, reason: STOMPException | None) -> bool:
-        """End, for this reason or by our own wish; false if that is so already."""
-        with self._lock:
-            if self._ended:
-                return False
-            self._ended = True
-            if reason is not None and self._reason is None:
-                self._reason = self._last_error = reason
-        if reason is None or not self._auto:
-            self._inbox.discard()
-        self._inbox.end()
-        return True
-
-    def _after_fork(self, reason: STOMPException) -> None:
-        """End in a child process: the messages belong to the parent."""
-        self._lock = threading.Lock()
-        self._ended = True
-        self._reason = reason
-        self._inbox.after_fork()
-
-    def _excuse(self) -> None:
-        """Whoever calls this, perhaps a handler, is not to be waited for."""
-        here = threading.current_thread()
-        if isinstance(here, WaitableThread):
-            self._workers.discard(here)
-
-    def _drain(self, deadline: float) -> None:
-        """Wait for handlers that are at work, and say if there is no end to it."""
-        workers = tuple(self._workers)
-        for worker in workers:
-            worker.wait(max(0.0, deadline - monotonic()))
-        late = sum(not worker.is_over for worker in workers)
-        if late:
-            logger.warning(
-                "%d of the handlers of %s did not come to an end in time; what they are doing "
-                "will not be acknowledged, and is done again",
-                late,
-                self.destination,
-            )
 
     # -- settling ----------------------------------------------------------------------------
 
@@ -541,3 +431,87 @@ class Subscription(Replier):
             self._settled[settlement] += 1
         if transaction is not None:
             self._session.transactions.settled(transaction, message)
+
+    # -- what the session tells --------------------------------------------------------------
+
+    @property
+    def _full(self) -> bool:
+        """Whether so much waits that the reader should."""
+        return self._inbox.full
+
+    @property
+    def _overfull(self) -> bool:
+        """Whether the reader should even if somebody waits for an answer."""
+        return self._inbox.overfull
+
+    @property
+    def _waiting(self) -> int:
+        """How many messages came and were not fetched yet."""
+        return len(self._inbox)
+
+    def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
+        """Take messages that came over a connection."""
+        if self._ended:
+            return
+        messages = [Message._delivered(frame, epoch, self) for frame in frames]
+        if self._session.dialect.passed_on:
+            strip(messages, self._session.dialect.passed_on)
+        if self._auto:
+            for message in messages:
+                message.settlement = Settlement.ACKED
+        self._stats.received += len(messages)
+        self._inbox.put(messages, sum([len(message.Body) for message in messages]))
+
+    def _lost(self, reason: STOMPException | None) -> None:
+        """Drop what would be settled in vain."""
+        if not self._auto:
+            self._inbox.discard()
+            self._stats.connection_lost()
+
+    def _put_off(self, reason: STOMPException) -> None:
+        """Note that the broker does not give the subscription back yet."""
+        self._stats.last_error = reason
+
+    def _stop_giving(self) -> None:
+        """Give no more messages: the client is about to disconnect."""
+        self._end(None)
+
+    def _end(self, reason: STOMPException | None) -> bool:
+        """End, for this reason or by our own wish; false if that is so already."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+            if reason is not None and self._reason is None:
+                self._reason = self._stats.last_error = reason
+        if reason is None or not self._auto:
+            self._inbox.discard()
+        self._inbox.end()
+        return True
+
+    def _after_fork(self, reason: STOMPException) -> None:
+        """End in a child process: the messages belong to the parent."""
+        self._lock = threading.Lock()
+        self._ended = True
+        self._reason = reason
+        self._inbox.after_fork()
+
+    def _excuse(self) -> None:
+        """Whoever calls this, perhaps a handler, is not to be waited for."""
+        here = threading.current_thread()
+        if isinstance(here, WaitableThread):
+            self._workers.discard(here)
+
+    def _drain(self, deadline: float) -> None:
+        """Wait for handlers that are at work, and say if there is no end to it."""
+        workers = tuple(self._workers)
+        for worker in workers:
+            worker.wait(max(0.0, deadline - monotonic()))
+        late = sum(not worker.is_over for worker in workers)
+        if late:
+            logger.warning(
+                "%d of the handlers of %s did not come to an end in time; what they are doing "
+                "will not be acknowledged, and is done again",
+                late,
+                self.destination,
+            )
