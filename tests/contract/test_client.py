@@ -586,6 +586,26 @@ def test_a_rejected_request_says_so(client):
     assert caught.value.code == "bad-destination"
 
 
+def test_a_request_whose_connection_is_lost_has_an_unknown_outcome(make, proxy, broker):
+    client, destination = make(), queue()
+    client.connect(proxy.url)
+    client.message(destination, "so that there is the queue", confirm=True)
+    outcome: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            client.request(destination, "nobody answers", timeout=30)
+        except BaseException as error:
+            outcome.append(error)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    until(lambda: stats(broker, destination).ready == 2, "the request")
+    proxy.passages[0].cut()
+    asker.join(10)
+    assert [type(error) for error in outcome] == [stompy.OutcomeUnknown]
+
+
 # -- reconnection ----------------------------------------------------------------------------------
 
 

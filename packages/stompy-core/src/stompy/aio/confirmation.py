@@ -1,4 +1,8 @@
-"""What the broker says about one frame, to be awaited."""
+"""Waiting, in a task, for what a broker made of a message.
+
+A message that is *confirmed* has one of three outcomes: accepted, rejected with the broker's
+reason, or unknown, when the connection ended first. Nothing is sent twice on its own account.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ from stompy.session.confirmations import Outcome
 from stompy.session.timeouts import within
 
 
-class Room(Protocol):
-    """Where answers are sorted out."""
+class Answering(Protocol):
+    """Where answers are waited for."""
 
     def urgently(self) -> AbstractContextManager[None]:
         """Entered while somebody waits for one."""
@@ -34,17 +38,17 @@ class Confirmation(PureConfirmation):
         outcome: what is known now, an `Outcome`.
     """
 
-    __slots__ = ("_room", "_settled")
+    __slots__ = ("_session", "_settled")
 
     def __init__(
         self,
         receipt_id: str,
-        room: Room,
+        session: Answering,
         command: str | None = None,
         destination: object = None,
     ) -> None:
         super().__init__(receipt_id, command, destination)
-        self._room = room
+        self._session = session
         self._settled = Signal()
 
     def settle(self, outcome: Outcome, error: STOMPError | None = None) -> None:
@@ -60,7 +64,7 @@ class Confirmation(PureConfirmation):
         """
         if not self.done:
             deadline = deadline_after(timeout)
-            with self._room.urgently():
+            with self._session.urgently():
                 while not self.done:
                     if not await self._settled.wait(deadline):
                         return False
@@ -81,7 +85,7 @@ class Confirmation(PureConfirmation):
             STOMPTimeout: it did not answer in time; that may come later.
         """
         if not await self.wait(timeout):
-            raise STOMPTimeout(f"{self.missing}{within(timeout)}{self._room.hindrance()}")
+            raise STOMPTimeout(f"{self.missing}{within(timeout)}{self._session.hindrance()}")
         return self.check()
 
     def __await__(self) -> Generator[object, None, str]:

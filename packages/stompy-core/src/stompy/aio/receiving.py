@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
-from stompy.aio.sending import settle_at_once
+from stompy.aio.sending import settle_over
 from stompy.aio.session import Session
 from stompy.errors import StaleMessageError, STOMPConnectionError, STOMPError, STOMPException
 from stompy.protocol.frame import STOMPFrame
@@ -128,7 +128,7 @@ def _duty(session: Session, frame: STOMPFrame) -> AckDuty:
 
 def _acknowledged(session: Session, frame: STOMPFrame, transaction: str | None) -> bool:
     try:
-        settle_at_once(session, "ACK", frame, transaction)
+        settle_over(session, session.connection, "ACK", frame, transaction)
     except STOMPConnectionError:
         return False
     return True
@@ -137,4 +137,4 @@ def _acknowledged(session: Session, frame: STOMPFrame, transaction: str | None) 
 def _settle_if_owed(session: Session, command: str, frame: STOMPFrame) -> None:
     # The callback may have ended the subscription, which gave the message back.
     if session.subscriptions.owes(frame):
-        settle_at_once(session, command, frame)
+        settle_over(session, session.connection, command, frame, None)

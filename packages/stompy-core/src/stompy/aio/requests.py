@@ -1,4 +1,8 @@
-"""Requests whose replies are awaited, told apart by their ``correlation-id``."""
+"""Requests and their replies: one reply queue for each connection, replies told apart by id.
+
+A reply that nobody waits for any more is counted and dropped. When the connection is lost, so is
+the reply queue, and what was asked over it has an unknown outcome.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from stompy.aio.connection import Connection
 from stompy.aio.message import Message
 from stompy.aio.replying import Replier
 from stompy.aio.session import Session
-from stompy.errors import STOMPError, STOMPException, STOMPTimeout
+from stompy.errors import OutcomeUnknown, STOMPError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.commands import HeaderValue, request_headers, subscribe_headers
 from stompy.session.delivery import Settlement
@@ -21,23 +25,15 @@ logger = logging.getLogger("stompy")
 
 
 class Requests(Replier):
-    """The requests of a session that wait for their replies.
+    """The requests of a session that wait for their replies."""
 
-    Each connection has a reply destination of its own, which is subscribed to with the first
-    request over it, where the broker does not do so itself.
-
-    """
+    _full = _overfull = False
+    _waiting = 0
 
     def __init__(self, session: Session) -> None:
-        self._session: Session = session
-        self._pending: dict[str, asyncio.Future[Message | STOMPError]] = {}
-        self._epoch = 0
-        self._sub_id = ""
-        self._reply_to = ""
-
-    def __len__(self) -> int:
-        """How many wait."""
-        return len(self._pending)
+        self._session = session
+        self._queue: tuple[int, str, str] | None = None
+        self._waited_for: dict[str, asyncio.Future[Message | STOMPError]] = {}
 
     async def request(
         self,
@@ -50,93 +46,54 @@ class Requests(Replier):
         session = self._session
         deadline = session.now() + timeout
         connection = await session.writable()
-        reply_to, correlation_id = self.begin(connection)
-        try:
-            given = request_headers(destination, reply_to, correlation_id, headers, session.dialect)
-            session.write(connection, "SEND", given, body)
-        except BaseException:
-            self.forget(correlation_id)
-            raise
-        with session.urgently():
-            return await self.reply(correlation_id, deadline, destination, timeout)
-
-    def begin(self, connection: Connection) -> tuple[str, str]:
-        """Prepare for the reply to a request that is about to be sent over a connection.
-
-        Returns:
-            Where the reply is to go, and its correlation id.
-
-        Raises:
-            STOMPConnectionError: there is no connection.
-        """
-        if self._epoch != connection.epoch:
-            self._listen(connection)
         correlation_id = secrets.token_hex(8)
-        self._pending[correlation_id] = asyncio.get_running_loop().create_future()
-        return self._reply_to, correlation_id
+        reply_to = self._reply_queue(connection)
+        self._waited_for[correlation_id] = asyncio.get_running_loop().create_future()
+        try:
+            dialect = connection.dialect
+            given = request_headers(destination, reply_to, correlation_id, headers, dialect)
+            session.write(connection, "SEND", given, body)
+            return await self._wait(correlation_id, deadline, destination, timeout)
+        finally:
+            del self._waited_for[correlation_id]
 
-    async def reply(
+    async def _wait(
         self, correlation_id: str, deadline: float, destination: str, timeout: float
     ) -> Message:
-        """Wait for a reply; the last two are for the exception.
-
-        Raises:
-            STOMPTimeout: it did not come in time.
-            STOMPError: the connection ended first, or the broker refused the request.
-        """
         try:
-            async with asyncio.timeout_at(deadline):
-                answer = await self._pending[correlation_id]
+            with self._session.urgently():
+                async with asyncio.timeout_at(deadline):
+                    answer = await self._waited_for[correlation_id]
         except TimeoutError:
             raise STOMPTimeout(f"no reply from {destination} came{within(timeout)}") from None
-        finally:
-            self.forget(correlation_id)
         if isinstance(answer, STOMPError):
             raise answer
         return answer
 
-    def forget(self, correlation_id: str) -> None:
-        """Nobody waits for this one any more."""
-        self._pending.pop(correlation_id, None)
-
-    def _listen(self, connection: Connection) -> None:
-        session = self._session
+    def _reply_queue(self, connection: Connection) -> str:
+        """Where replies reach us over this connection; made for the first request."""
+        if self._queue is not None:
+            epoch, reply_to, sub_id = self._queue
+            if epoch == connection.epoch:
+                return reply_to
+            self._session.core.release(sub_id)
+        session, dialect = self._session, connection.dialect
         token = secrets.token_hex(8)
-        dialect = connection.dialect
-        self._reply_to = dialect.reply_destination(token)
-        if self._sub_id:
-            session.core.release(self._sub_id)
+        reply_to = sub_id = dialect.reply_destination(token)
         if dialect.subscribes_reply_queue:
-            self._sub_id = f"replies-{token}"
-            routing = dialect.destination_headers(self._reply_to, for_subscribe=True)
-            headers = subscribe_headers(self._reply_to, self._sub_id, AckMode.AUTO, routing)
+            sub_id = f"replies-{token}"
+            routing = dialect.destination_headers(reply_to, for_subscribe=True)
+            headers = subscribe_headers(reply_to, sub_id, AckMode.AUTO, routing)
             session.write(connection, "SUBSCRIBE", headers)
-        else:
-            self._sub_id = self._reply_to
-        session.core.adopt(self._sub_id, self)
-        self._epoch = connection.epoch
-
-    # -- what the session tells --------------------------------------------------------------
-
-    @property
-    def _full(self) -> bool:
-        """Whether it wants no more: it keeps nothing."""
-        return False
-
-    @property
-    def _overfull(self) -> bool:
-        """The same, if somebody waits for an answer."""
-        return False
-
-    @property
-    def _waiting(self) -> int:
-        """How many it has that nobody has fetched."""
-        return 0
+        # Else the broker subscribes us, under this very name, when it sees it in a request.
+        session.core.adopt(sub_id, self)
+        self._queue = connection.epoch, reply_to, sub_id
+        return reply_to
 
     def _deliver(self, frames: list[STOMPFrame], epoch: int) -> None:
         """Give each reply to who waits for it."""
         for frame in frames:
-            waiting = self._pending.get(frame.Headers.get("correlation-id", ""))
+            waiting = self._waited_for.get(frame.Headers.get("correlation-id", ""))
             if waiting is None or waiting.done():
                 self._session.late_replies += 1
                 logger.info("a reply came too late: %s", frame)
@@ -148,7 +105,10 @@ class Requests(Replier):
     def _lost(self, reason: STOMPException | None) -> None:
         """Give up what is waited for: the replies went to a destination that is gone."""
         error = self._session.connection.error()
-        for waiting in self._pending.values():
+        if error.Frame is None:  # else it may be the broker's word about the request
+            error = OutcomeUnknown(error.Message)
+            error.__cause__ = reason
+        for waiting in self._waited_for.values():
             if not waiting.done():
                 waiting.set_result(error)
 
@@ -169,10 +129,8 @@ class Requests(Replier):
     def health(self) -> None:
         """Tell nothing: this is no subscription of the application's."""
 
-    # -- what replies ask: they are settled already --------------------------------------------
-
     async def ack(self, message: Message, transaction: str | None) -> None:
-        """Nothing is to be done."""
+        """A reply is settled already."""
 
     async def nack(
         self,
@@ -182,4 +140,4 @@ class Requests(Replier):
         reason: str | None,
         transaction: str | None,
     ) -> None:
-        """Nothing is to be done."""
+        """A reply is settled already."""

@@ -182,18 +182,21 @@ async def settle(
     session.dialect.check_settlement(transaction)
     if session.connection.crowded or transaction is not None:
         await session.writable(transaction)
-    settle_at_once(session, command, ack_id, transaction)
+    settle_over(session, session.connection, command, ack_id, transaction)
 
 
-def settle_at_once(
-    session: Session, command: str, ack_id: str | STOMPFrame, transaction: str | None = None
+def settle_over(
+    session: Session,
+    connection: Connection,
+    command: str,
+    ack_id: str | STOMPFrame,
+    transaction: str | None,
 ) -> None:
-    """The same at this moment, without a wait for room."""
-    # Over this connection and no other: elsewhere the same id may name another message.
-    headers = dict(session.subscriptions.settlement(command, ack_id))
+    """The same over this connection and no other: there, the id may name another message."""
+    names: dict[str, HeaderValue] = {**connection.subscriptions.settlement(command, ack_id)}
     if transaction is not None:
-        headers["transaction"] = transaction
-    session.write(session.connection, command, headers)
+        names["transaction"] = transaction
+    session.write(connection, command, names)
 
 
 async def wait_for_receipt(session: Session, receipt_id: str, timeout: float | None) -> STOMPFrame:

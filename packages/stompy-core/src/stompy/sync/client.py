@@ -79,7 +79,6 @@ from stompy.sync.sending import (
     confirmed,
     post,
     send_many,
-    sending_connection,
     settle,
     transmit,
     wait_for_receipt,
@@ -320,7 +319,7 @@ class STOMPClient(ClientInfo):
         session = self._session or self._last_session()
         if confirm:
             return confirmed(session, command, given, body, transaction, receipt, timeout)
-        connection = sending_connection(session, transaction)
+        connection = session.writable(transaction)
         return transmit(session, connection, command, given, body, transaction, receipt)
 
     @LooksLike[MessageCall[None, str, str | None]]()
@@ -380,7 +379,7 @@ class STOMPClient(ClientInfo):
         if confirm:
             return confirmed(session, "SEND", given, body, transaction, receipt, timeout)
         direct = session.direct if transaction is None else None
-        connection = direct or sending_connection(session, transaction)
+        connection = direct or session.writable(transaction)
         return transmit(session, connection, "SEND", given, body, transaction, receipt)
 
     def post(

@@ -51,11 +51,6 @@ def transmit(
     return receipt_id
 
 
-def sending_connection(session: Session, transaction: str | None) -> Connection:
-    """The connection to send a frame over."""
-    return session.writable(transaction)
-
-
 def receipt_id_for(session: Session, connection: Connection, receipt: str | bool) -> str:
     """The receipt id to send: a given one, which may be used again, or a new one."""
     if isinstance(receipt, str):
@@ -101,7 +96,7 @@ def post(
 ) -> Confirmation:
     """Send a frame whose outcome matters."""
     while True:
-        connection = sending_connection(session, transaction)
+        connection = session.writable(transaction)
         if transaction is not None:
             connection.dialect.check_confirmation()
         try:
@@ -193,7 +188,7 @@ def settle(
             ack_id.nack(transaction=transaction)
         return
     check_ack(ack_id)
-    settle_over(session, sending_connection(session, transaction), command, ack_id, transaction)
+    settle_over(session, session.writable(transaction), command, ack_id, transaction)
 
 
 def settle_over(
