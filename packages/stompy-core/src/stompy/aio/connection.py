@@ -338,6 +338,16 @@ class Connection(asyncio.Protocol):
         due = self.protocol.next_deadline() if self.protocol.state is State.OPEN else None
         self._alarm = None if due is None else self._loop.call_at(due, self._tick)
 
+    def _has_unread(self, now: float) -> bool:
+        """Whether a broker that seems dead has spoken, which is to be read first."""
+        heart_beat = self.protocol.heart_beat
+        if heart_beat is None or self._transport is None or not heart_beat.peer_is_dead(now):
+            return False
+        if heart_beat.overslept(now):
+            # We stood still, and perhaps it did, too: it gets another interval.
+            heart_beat.resume(now)
+        return input_waits(self._transport)
+
     def _tick(self) -> None:
         """Beat, and notice a dead broker. What put the deadline off meanwhile is seen only now."""
         now = self._loop.time()
@@ -354,16 +364,6 @@ class Connection(asyncio.Protocol):
         if beat and idle and transport is not None and not transport.is_closing():
             self._hand_over(transport, beat)
         return self._set_alarm()
-
-    def _has_unread(self, now: float) -> bool:
-        """Whether a broker that seems dead has spoken, which is to be read first."""
-        heart_beat = self.protocol.heart_beat
-        if heart_beat is None or self._transport is None or not heart_beat.peer_is_dead(now):
-            return False
-        if heart_beat.overslept(now):
-            # We stood still, and perhaps it did, too: it gets another interval.
-            heart_beat.resume(now)
-        return input_waits(self._transport)
 
     # -- the end -----------------------------------------------------------------------------
 

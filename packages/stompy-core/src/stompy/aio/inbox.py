@@ -65,10 +65,6 @@ class Inbox:
         self._ended = True
         self._arrival.wake()
 
-    def discard(self) -> None:
-        """Throw away what was not fetched; noted receipts stay."""
-        self._backlog.discard()
-
     def drop(self, unwanted: Callable[[STOMPFrame], bool]) -> None:
         """Throw away some of what was not fetched."""
         self._backlog.drop(unwanted)
@@ -102,6 +98,10 @@ class Inbox:
             await self.wait(deadline, says)
         return frame
 
+    def look_again(self) -> None:
+        """Something changed that whoever waits may want to know."""
+        self._arrival.wake()
+
     async def wait(self, deadline: float | None, says: Callable[[], str] = _nothing_came) -> None:
         """Wait for a sign that something came, until a time of the event loop.
 
@@ -134,10 +134,10 @@ class Inbox:
                 raise STOMPTimeout(f"no receipt {receipt_id!r} came{within(timeout)}{hindered}")
         return frame
 
-    def look_again(self) -> None:
-        """Something changed that whoever waits may want to know."""
-        self._arrival.wake()
-
     def forget_receipt(self, receipt_id: str) -> None:
         """An id is used again, so what was noted under it is not what will be waited for."""
         self._backlog.claim_receipt(receipt_id)
+
+    def discard(self) -> None:
+        """Throw away what was not fetched; noted receipts stay."""
+        self._backlog.discard()
