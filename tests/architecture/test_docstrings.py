@@ -27,10 +27,7 @@ ENOUGH = {
     "The CONNECTED frame.",
     "The empty expression.",
     "Type a filter.",
-    "Undo `add`.",
-    "Undo `charge`.",
     "Undo `hold`.",
-    "Undo `watch`.",
 }
 
 CEILING = 12

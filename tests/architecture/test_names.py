@@ -78,7 +78,6 @@ RENAMED = {
     "restoring",
     "supervisor",
     "turn",
-    "turnstile",
 }
 
 

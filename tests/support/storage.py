@@ -22,7 +22,7 @@ from stompy_broker.store.base import MessageStore, StoredSubscription
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.directory import FILE
 from stompy_broker.store.memory import MemoryStore
-from stompy_broker.store.sqlite import Listeners, SQLiteStore
+from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 
 PATIENCE = 10.0
 """Seconds after which a writer that should have answered counts as stuck."""
@@ -125,7 +125,7 @@ class Shelf:
             self.turns.time.clock,
             self.turns.soon,
             self.turns.post,
-            listeners=Listeners(self._on_disk, self._troubled, damaged=self.damaged.append),
+            listener=StoreListener(self._on_disk, self._troubled, damaged=self.damaged.append),
         )
 
     def _on_disk(self, messages: Iterable[Message]) -> None:

@@ -11,9 +11,9 @@ import pytest
 from tests.support.house import make_message
 from tests.support.storage import Shelf, short_wal
 
-from stompy_broker.store import sqlite
+from stompy_broker.store import sqlite, writer
 from stompy_broker.store.disk_space import SPARE, DiskSpace
-from stompy_broker.store.sqlite import Listeners, SQLiteStore
+from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 
 MIB = 1024 * 1024
 
@@ -57,7 +57,7 @@ class Shelved(Shelf):
             self.turns.time.clock,
             self.turns.soon,
             self.turns.post,
-            listeners=Listeners(troubled=self._troubled),
+            listener=StoreListener(troubled=self._troubled),
             disk_free=64 * MIB,
         )
 
@@ -108,7 +108,7 @@ def test_a_shortage_is_trouble_though_everything_is_written(
     shelf: Shelved, disk: Disk, caplog: pytest.LogCaptureFixture
 ):
     disk.free = MIB
-    shelf.turns.time.advance(sqlite.ROOM_SECONDS)
+    shelf.turns.time.advance(sqlite.DISK_SECONDS)
     shelf.turns.until(lambda: shelf.trouble)
     assert shelf.store.stats().trouble.startswith("1 MiB are left")
     shelf.store.append("/queue/q", make_message(1))
@@ -124,7 +124,7 @@ def test_a_shortage_is_trouble_though_everything_is_written(
 def test_it_looks_after_each_checkpoint(
     shelf: Shelved, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sqlite, "_WAL_PAGES", 20)
+    monkeypatch.setattr(writer, "_WAL_PAGES", 20)
     disk.free = MIB
     shelf.store.append("/queue/q", make_message(1, b"x" * 200_000))
     shelf.sync()

@@ -180,14 +180,14 @@ def test_a_load_without_receipts_is_read_no_further_and_others_are(tmp_path: Pat
             def tap() -> None:
                 connection = store.tables.connection
                 store.tables.connection = cast(sqlite3.Connection, Tapped(connection, gate))
-                store._commit_seconds = 1.0  # not on the thread of the loop
+                store._writer.commit_seconds = 1.0  # not on the thread of the loop
 
             broker._ask(lambda _: tap())
             data = b"SEND\ndestination:/queue/load\n\n" + b"x" * 100 + b"\0"
             thread = threading.Thread(target=loader.send, args=(data * count,))
             thread.start()
             try:
-                until(lambda: bool(store._crowd), "the load to be held")
+                until(lambda: bool(store._paused), "the load to be held")
                 assert store.gathered < 8 * sqlite._BATCH
                 taken = stats(broker, "/queue/load").ready
                 for number in range(20):

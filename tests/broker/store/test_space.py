@@ -48,7 +48,7 @@ def idle(shelf: Shelf) -> None:
     """Let time pass until there is nothing more to do."""
     for _ in range(100):
         shelf.turns.time.advance(sqlite.IDLE_SECONDS)
-        shelf.turns.until(lambda: not shelf.sqlite._busy)
+        shelf.turns.until(lambda: not shelf.sqlite._writer.busy)
 
 
 def test_an_idle_broker_gives_room_back(tmp_path: Path):
@@ -69,12 +69,12 @@ def test_it_pauses_for_what_is_to_be_written(tmp_path: Path):
     shelf = Shelf(tmp_path / "data")
     fill_and_settle(shelf, 800, 0)
     shelf.turns.time.advance(sqlite.IDLE_SECONDS)
-    shelf.turns.until(lambda: not shelf.sqlite._busy)
+    shelf.turns.until(lambda: not shelf.sqlite._writer.busy)
     (free,) = shelf.sqlite.tables.connection.execute("PRAGMA freelist_count").fetchone()
     shelf.store.append("/queue/q", make_message(5000))
     shelf.sync()
     shelf.turns.time.advance(sqlite.IDLE_SECONDS / 2)
-    assert not shelf.sqlite._busy
+    assert not shelf.sqlite._writer.busy
     (now,) = shelf.sqlite.tables.connection.execute("PRAGMA freelist_count").fetchone()
     assert abs(free - now) < 10
     shelf.close()

@@ -14,7 +14,7 @@ import pytest
 from tests.support.house import make_message
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
-from stompy_broker.store import directory, schema, sqlite
+from stompy_broker.store import directory, schema, sqlite, writer
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.directory import FILE, LOCK, lock_directory
 
@@ -321,7 +321,7 @@ def test_what_comes_while_the_writer_is_busy_is_written_together(
 def test_small_batches_are_written_in_place_and_large_ones_are_not(shelf: Shelf):
     statements = Statements(shelf)
     here = threading.current_thread().name
-    shelf.sqlite._commit_seconds = 0.0
+    shelf.sqlite._writer.commit_seconds = 0.0
     shelf.store.append("/queue/q", make_message(1))
     shelf.sync()
     assert {thread for _, thread in statements.seen} == {here}
@@ -329,12 +329,12 @@ def test_small_batches_are_written_in_place_and_large_ones_are_not(shelf: Shelf)
         lambda: [shelf.store.append("/queue/q", make_message(n)) for n in range(2, 40)],
         lambda: shelf.store.append("/queue/q", make_message(99, b"x" * 1_000_000)),
         lambda: (
-            setattr(shelf.sqlite, "_commit_seconds", 1.0)
+            setattr(shelf.sqlite._writer, "commit_seconds", 1.0)
             or shelf.store.append("/queue/q", make_message(100))
         ),
     ):
         statements.seen.clear()
-        shelf.sqlite._commit_seconds = 0.0
+        shelf.sqlite._writer.commit_seconds = 0.0
         grow()
         shelf.sync()
         assert {thread for _, thread in statements.seen} == {"stompy-store"}
@@ -357,7 +357,7 @@ def test_nothing_is_written_in_place_while_the_writer_reads(
 
 
 def test_the_wal_is_carried_over_between_commits(shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sqlite, "_WAL_PAGES", 20)
+    monkeypatch.setattr(writer, "_WAL_PAGES", 20)
     statements = Statements(shelf)
     for number in range(30):
         shelf.store.append("/queue/q", make_message(number, b"x" * 20_000))

@@ -43,7 +43,7 @@ from stompy_broker.session.subscribe import origins_of
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.memory import MemoryStore
-from stompy_broker.store.sqlite import Listeners, SQLiteStore
+from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 from stompy_broker.timers import Clock, WallClock
 from stompy_broker.version import __version__
 from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind
@@ -158,7 +158,7 @@ class Broker:
         return await self.queries.browse(queue.removeprefix("/queue/"))
 
     async def start(self) -> None:
-        """Listen.
+        """Open the store, restore what is in it, and listen.
 
         Raises:
             ConfigError: a file that the configuration names cannot be used.
@@ -200,7 +200,7 @@ class Broker:
         log.info("listening on %s", ", ".join(self.urls))
 
     def _open_door(self) -> None:
-        """Everything about who may come in.
+        """Make everything that decides who may come in.
 
         Raises:
             ConfigError: a file that the configuration names cannot be used.
@@ -331,7 +331,7 @@ class Broker:
         log.info("stopped")
 
     def _tell_all(self, what: Callable[[AnyConnection], None]) -> None:
-        """Each of them, whatever goes wrong with another."""
+        """Do something with each connection, whatever goes wrong with another."""
         for one in self._connections:
             try:
                 what(one)
@@ -354,7 +354,7 @@ class Broker:
             await asyncio.sleep(0.02)
 
     async def _all_safe(self) -> None:
-        """Receipts that are owed can be given before the goodbye."""
+        """Wait until the store is safe, so that receipts can be given before the goodbye."""
         safe = asyncio.Event()
         self._store.sync(safe.set)
         await safe.wait()
@@ -365,7 +365,7 @@ class Broker:
             connection.abort()
 
     async def __aenter__(self) -> Self:
-        """Start."""
+        """Start, as `start` does."""
         await self.start()
         return self
 
@@ -375,7 +375,7 @@ class Broker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop, as `stop` does."""
         await self.stop()
 
     # -- parts ------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ class Broker:
             self._loop.call_soon,
             self._loop.call_soon_threadsafe,
             self.config.limits.disk_free,
-            Listeners(
+            StoreListener(
                 self._on_disk, self._store_troubled, self._flusher.flush, self._message_damaged
             ),
         )
@@ -493,7 +493,7 @@ class Broker:
             self._all_gone.set()
 
     def _wake(self, when: float) -> None:
-        """The clock's next deadline has moved."""
+        """Have the clock run at its next deadline, which has moved."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(when, self._clock.run)

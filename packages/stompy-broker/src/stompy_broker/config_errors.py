@@ -40,7 +40,7 @@ _LONGEST = 60
 
 
 def explained_errors(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
-    """A line for each mistake: the key, and what is wrong with it.
+    """Say what is wrong with settings, a line for each mistake: the key, and the reason.
 
     Args:
         model: what was to be made of the settings.

@@ -100,7 +100,7 @@ class Events:
         return list(heapq.merge(*self._rings.values(), key=attrgetter("id")))
 
     def refuse(self, event: Event) -> None:
-        """Somebody was refused something, which may happen as often as that one wants."""
+        """Tell that somebody was refused something, unless it is told too often."""
         now = self._wall()
         if not 0 <= now - self._refusing_since < 1000:  # noqa: PLR2004 -- ms
             self._refusing_since = now
@@ -116,7 +116,7 @@ class Events:
         self.tell(event, ring=_REFUSALS)
 
     def tell(self, event: Event, *, keep: bool = True, ring: str = "") -> None:
-        """Something happened.
+        """Tell an event to those who watch for it, and keep it for who comes later.
 
         Args:
             event: what; its number and time are added here. For an object of `DETAILED`, ask
@@ -150,7 +150,7 @@ class Events:
         return [event for event in self.recent if found.match(event.type)]
 
     def unwatch(self, take: Take) -> None:
-        """Undo `watch`."""
+        """Pass on nothing more to somebody who watches."""
         pattern = self._patterns.pop(take)
         self._matcher(pattern).remove(pattern, take)
         self._note_detailed()

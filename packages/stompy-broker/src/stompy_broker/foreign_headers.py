@@ -270,7 +270,7 @@ OF_SEND = frozenset(_KNOWN[_SEND])
 
 
 class ForeignHeaders:
-    """What is refused, and what is ignored on purpose.
+    """Refuses headers that ask for what is not done, unless they are ignored on purpose.
 
     Args:
         ignore: names of headers that are ignored.
@@ -285,7 +285,7 @@ class ForeignHeaders:
     def check(
         self, command: str, headers: Mapping[str, str], destination: Destination | None = None
     ) -> None:
-        """Look through the headers of a frame.
+        """Check the headers of a frame.
 
         Args:
             command: of the frame.

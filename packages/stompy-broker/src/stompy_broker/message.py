@@ -156,7 +156,7 @@ class MessageHead:
 
     @classmethod
     def from_send(cls, head: Head, version: Version) -> MessageHead:
-        """From a SEND as it was read.
+        """Make a head from a SEND as it was read.
 
         The raw block is passed on as it is where that says the same in 1.2, so that a block
         that never repeats is not taken apart and put together again.
@@ -175,7 +175,7 @@ class MessageHead:
 
     @classmethod
     def from_client(cls, headers: Mapping[str, str]) -> MessageHead:
-        """From the decoded headers of a SEND: it cannot say that it is a dead letter.
+        """Make a head from decoded headers of a SEND: it cannot say that it is a dead letter.
 
         Raises:
             ProtocolError: a number that is none.
@@ -189,7 +189,7 @@ class MessageHead:
     def from_headers(
         cls, headers: Mapping[str, str], *, message_id: bytes | None = None
     ) -> MessageHead:
-        """From decoded headers; those that belong to the broker are left out.
+        """Make a head from decoded headers; those that belong to the broker are left out.
 
         Raises:
             ProtocolError: a number that is none.
@@ -224,7 +224,7 @@ class MessageHead:
         return {as_text(name): as_text(value) for name, value in headers.items()}
 
     def ends_at(self, now: int) -> int:
-        """When a message of now that can expire ends: at the earlier of its two ways to say so."""
+        """When a message that comes now ends: at the earlier of the two ways to say so."""
         ends = [self.expires] if self.expires else []
         if self.ttl:
             ends.append(now + self.ttl)
@@ -250,7 +250,7 @@ class Account(Protocol):
     used: int
 
     def sink(self) -> None:
-        """Less is in use."""
+        """Have those go on that wait for memory: less is in use."""
         ...
 
 
@@ -363,7 +363,7 @@ class Message:
         account.used += self.ram
 
     def discharge(self, account: Account) -> None:
-        """Undo `charge`."""
+        """Count it no longer as being in memory, undoing `charge`."""
         account.used -= self.ram
 
     def leave_body(self, account: Account) -> None:
@@ -451,14 +451,14 @@ class Common:
         self._account: Account
 
     def charge(self, account: Account) -> None:
-        """One more copy counts; the first one pays for all."""
+        """Count one more copy; the first one pays for all."""
         if not self._copies:
             self._account = account
             account.used += self.size
         self._copies += 1
 
     def discharge(self) -> None:
-        """One copy less."""
+        """Count one copy less; the last one gives the memory back."""
         self._copies -= 1
         if not self._copies:
             self._account.used -= self.size
@@ -493,7 +493,7 @@ class CopiedMessage(Message):
         self._own = own
 
     def charge(self, account: Account) -> None:
-        """It is in memory."""
+        """Count it as being in memory, and the common part if it is the first copy."""
         if self._common is None:
             super().charge(account)
         else:
@@ -501,7 +501,7 @@ class CopiedMessage(Message):
             self._common.charge(account)
 
     def discharge(self, account: Account) -> None:
-        """Undo `charge`."""
+        """Count it no longer as being in memory, undoing `charge`."""
         if self._common is None:
             super().discharge(account)
         else:
@@ -532,13 +532,13 @@ class SharedMessage(Message):
         self._common: Common | None = None  # until it has to wait somewhere
 
     def charge(self, account: Account) -> None:
-        """One more queue has it."""
+        """Count one more queue that has it."""
         common = self._common = self._common or self._new_common()
         account.used += REFERENCE
         common.charge(account)
 
     def discharge(self, account: Account) -> None:
-        """Undo `charge`."""
+        """Count one queue less that has it, undoing `charge`."""
         assert self._common is not None
         account.used -= REFERENCE
         self._common.discharge()

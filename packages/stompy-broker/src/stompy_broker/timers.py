@@ -110,11 +110,11 @@ class Clock:
         self._faults = LogThrottle(now)
 
     def timer(self, action: Callable[[], None]) -> Timer:
-        """A new timer, not set."""
+        """Make a timer that is not set."""
         return Timer(self, action)
 
     def schedule(self, when: float, timer: Timer) -> _Entry:
-        """Put an timer into the heap. For `Timer` only."""
+        """Put a timer into the heap. For `Timer` only."""
         entry = _Entry(when, timer)
         heapq.heappush(self._heap, (when, next(self._order), entry))
         if when < self._woken_at and not self._running:

@@ -81,7 +81,7 @@ def _read_input(loop: asyncio.AbstractEventLoop, signals: asyncio.Queue[int]) ->
 
 
 def _allow_many_files() -> None:
-    """A connection is a file; take all that the system allows."""
+    """Take as many open files as the system allows: each connection is one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

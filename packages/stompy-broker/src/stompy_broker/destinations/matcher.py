@@ -90,7 +90,7 @@ class _Table(Generic[T]):
         return number
 
     def remove(self, words: list[str], number: int) -> None:
-        """Undo `add`."""
+        """Take a pattern out that `add` has taken in."""
         self._turn(words, 1 << number)
         del self.items[number]
         self._unused.append(number)
@@ -174,7 +174,7 @@ class Matcher(Generic[T]):
         table.items[number][item] = None
 
     def remove(self, pattern: str, item: T) -> None:
-        """Undo `add`."""
+        """Have an item no longer found by a pattern, undoing `add`."""
         self._recent.clear()
         words = pattern.split(".")
         if _is_plain(words):

@@ -261,7 +261,7 @@ class Policies:
             self._by_kind[pattern.kind].add(pattern.name, index)
 
     def __iter__(self) -> Iterator[Policy]:
-        """In their order."""
+        """All policies in their order, which decides."""
         return iter(self._policies)
 
     def find(self, kind: Kind, name: str) -> Policy:

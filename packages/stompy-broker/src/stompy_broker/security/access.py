@@ -66,7 +66,7 @@ def _check_match(value: str) -> str:
 
 
 class Rule(Section):
-    """One ``[[acl]]`` of the configuration."""
+    """One ``[[acl]]`` of the configuration: who may do what, where."""
 
     user: str = Field(
         default=EVERYBODY,
@@ -109,7 +109,7 @@ def _no_origins(queue: Destination) -> Iterable[Destination]:
 
 
 class Access:
-    """Decides by rules.
+    """Decides by rules who may do what with a destination.
 
     Args:
         rules: in their order.
@@ -148,7 +148,7 @@ class Access:
             raise ProtocolError(ErrorCode.ACCESS_REFUSED, words)
 
     def decide(self, principal: Principal, action: Action, destination: Destination) -> Decision:
-        """The same, with the reason."""
+        """Decide whether somebody may do something, and say why."""
         decision = self._decide(principal, action, destination)
         if decision.is_exempt or decision.names_it or not decision.allowed:
             return decision

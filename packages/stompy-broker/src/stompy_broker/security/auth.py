@@ -84,7 +84,7 @@ Verdict = Principal | ProtocolError
 
 
 class Authenticator(Protocol):
-    """Decides whether a login may come in."""
+    """Decides who somebody is who logs in."""
 
     def decide_at_once(self, credentials: Credentials) -> Verdict | None:
         """What can be said without a check; None = a check is needed."""
@@ -193,7 +193,7 @@ class Users:
         self._keyed_hash = KeyedHash()
 
     def decide_at_once(self, credentials: Credentials) -> Verdict | None:
-        """Certificates, anonymous access, and nothing to check at all."""
+        """Decide about certificates and anonymous access, where there is nothing to check."""
         login, passcode = credentials.login, credentials.passcode
         certificate = credentials.certificate
         if certificate is not None and passcode is None and login in (None, certificate):
@@ -207,7 +207,7 @@ class Users:
         )
 
     def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
-        """Now, if it is remembered, or later."""
+        """Compare the passcode with what is remembered, or on a thread with the hash."""
         name, passcode = credentials.login or "", credentials.passcode or ""
         if self._cache.has(name, passcode):
             done(self._principal(name))

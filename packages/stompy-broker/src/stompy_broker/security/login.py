@@ -219,7 +219,7 @@ class Logins:
         self._connected[name] += 1
 
     def leave(self, principal: Principal) -> None:
-        """A connection that has entered is gone."""
+        """Count a connection less of somebody who has entered."""
         self._connected[principal.name] -= 1
         if not self._connected[principal.name]:
             del self._connected[principal.name]

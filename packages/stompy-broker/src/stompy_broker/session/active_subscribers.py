@@ -38,7 +38,7 @@ class ActiveSubscriber(Protocol):
         ...
 
     def probe(self) -> None:
-        """Have the network find out whether it is there."""
+        """Have the network find out whether the client is there."""
 
     def refuse(self, error: ProtocolError) -> None:
         """End it with an ERROR frame."""

@@ -113,12 +113,12 @@ class AdminClient(ClientState, Protocol):
 
     @property
     def in_msgs(self) -> int:
-        """How many SEND frames it has sent."""
+        """How many SEND frames were received."""
         ...
 
     @property
     def in_bytes(self) -> int:
-        """How many bytes came from it."""
+        """How many bytes were received."""
         ...
 
     @property
@@ -205,7 +205,7 @@ class SysService(Protocol):
         ...
 
     def unsubscribe(self, subscription: SysSubscription) -> None:
-        """Offer it nothing more."""
+        """Offer a subscription nothing more."""
         ...
 
     def execute(self, client: Client, body: bytes, answer: Answer | None, problem: str) -> None:
@@ -302,11 +302,11 @@ class Peer(Protocol):
         ...
 
     def probe(self) -> None:
-        """Let what is written next show soon whether anybody is there."""
+        """Have what is written next show soon whether anybody is there."""
         ...
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Read no more from the client for now."""
         ...
 
     def resume(self) -> None:
@@ -319,7 +319,7 @@ class Peer(Protocol):
         ...
 
     def raise_read_limits(self) -> None:
-        """The client has logged in: it may send more at once from now on."""
+        """Read more at once from now on: the client has logged in."""
         ...
 
     def close(self, reason: ErrorCode | None = None) -> None:

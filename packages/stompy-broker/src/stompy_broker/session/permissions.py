@@ -41,7 +41,7 @@ class Permissions:
         self.may_send_to: set[str] = set()
 
     def check_send(self, text: str) -> None:
-        """Whether it may SEND to a destination; if so, that is remembered.
+        """Check that it may SEND to a destination, and remember that it may.
 
         Raises:
             ProtocolError: no, or it is no destination.
@@ -54,7 +54,7 @@ class Permissions:
             self.may_send_to.add(text)
 
     def check_receive(self, destination: Destination, headers: Mapping[str, str]) -> None:
-        """Whether it may SUBSCRIBE to a destination, with these headers.
+        """Check that it may SUBSCRIBE to a destination, with these headers.
 
         Raises:
             ProtocolError: no.
@@ -66,7 +66,7 @@ class Permissions:
             self.check_set_up(destination, headers)
 
     def check_set_up(self, destination: Destination, headers: Mapping[str, str]) -> None:
-        """Whether it may set up a queue by these headers.
+        """Check that it may set up a queue by these headers.
 
         Who names a queue for dead letters takes messages out of the one and puts them into the
         other, so that takes the rights for both.
@@ -82,7 +82,7 @@ class Permissions:
             self.may_create(grave)
 
     def check_reply_to(self, text: str) -> None:
-        """Whether it may have others send to a destination, who may perhaps do more than it.
+        """Check that it may have others send to a destination, who may do more than it.
 
         What it may receive from is its own matter; what cannot be read is nothing to this broker.
 
@@ -104,7 +104,7 @@ class Permissions:
             self._access.check(self._principal, Action.SEND, destination)
 
     def may_create(self, destination: Destination, *, must: bool = False) -> bool:
-        """Whether it may set up a queue; asked for when there is none yet.
+        """Tell whether it may set up a queue; asked for when there is none yet.
 
         Args:
             destination: any; only a queue is set up.

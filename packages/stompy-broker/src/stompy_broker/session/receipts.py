@@ -40,7 +40,7 @@ class Receipts:
         return self.after(partial(self.write, receipt))
 
     def answer(self, receipt: str | None) -> None:
-        """Give the receipt of a frame whose work is done, in its turn; None = nobody wants any."""
+        """Give the receipt of a frame whose work is done, in its turn; None = nobody wants one."""
         if receipt is not None:
             self.now(partial(self.write, receipt))
 
@@ -61,16 +61,16 @@ class Receipts:
             action()
 
     def forget(self) -> None:
-        """The connection is gone; nobody waits any more."""
+        """Give no receipt any more: the connection is gone."""
         self._owed.clear()
 
 
 def nothing_owed() -> None:
-    """What is to be done for a frame without receipt."""
+    """Do nothing when the work of a frame without receipt is done."""
 
 
 def when_all(parts: int, done: Action) -> Action:
-    """Something to call once for each of so many parts; the last call calls ``done``."""
+    """Make something to call once for each of so many parts; the last call calls ``done``."""
     left = parts
 
     def part_done() -> None:

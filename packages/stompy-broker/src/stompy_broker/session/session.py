@@ -166,11 +166,11 @@ class Session:
 
     @property
     def parser(self) -> FrameParser:
-        """What is made of the bytes that arrive."""
+        """The parser of what arrives."""
         return self._protocol.parser
 
     def receive(self, data: bytes) -> None:
-        """Handle the bytes that the client has sent."""
+        """Work through bytes that arrived: read frames, and carry each out."""
         self._router.note_time()
         protocol, store = self._protocol, self._router.store
         gathered = store.gathered
@@ -194,11 +194,11 @@ class Session:
             self._flow_control.pause_briefly(store)
 
     def writable(self) -> None:
-        """The output has room again."""
+        """Have subscriptions go on: the output buffer has room again."""
         self._subscriptions.resume()
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """End the session: the connection is gone."""
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
         self._end("the connection was lost", lost=True)
@@ -221,7 +221,7 @@ class Session:
         self._fail(error)
 
     def stop_deliveries(self) -> None:
-        """What was not delivered yet stays in its queue."""
+        """Leave in its queue what was not delivered yet."""
         self._subscriptions.stop()
 
     @property
@@ -246,7 +246,7 @@ class Session:
 
     @property
     def in_msgs(self) -> int:
-        """SENDs received. The others are counted, because they are fewer."""
+        """How many SENDs were received. The other frames are counted, because they are fewer."""
         return self.in_frames - self.others
 
     def _counted(self, verb: Verb) -> Verb:
@@ -327,7 +327,7 @@ class Session:
         return True
 
     def _answered(self, verdict: Verdict) -> None:
-        """Whether the client may come in."""
+        """Let the client in, or refuse it, as the verdict says."""
         self._attempt = None
         if self._ended:
             return
@@ -409,7 +409,7 @@ class Session:
             beat.received(now)
 
     def _blocked(self, blocked: bool, tell: bool) -> None:
-        """The client has to wait before it may send more, or may go on."""
+        """Suspend the heart-beat of a client that has to wait, or go on with it, and tell."""
         if tell:
             self._context.observer.blocked(self, blocked)
         beat = self._protocol.heart_beat

@@ -19,7 +19,7 @@ _PATIENCE = 60.0
 
 
 class TemporaryQueues:
-    """Makes them when they are first named.
+    """Makes the temporary queues of a connection when they are first named, and ends them.
 
     Args:
         context: where the router is.
@@ -33,7 +33,7 @@ class TemporaryQueues:
         self._addresses: set[str] = set()  # those that others may send to
 
     def own(self, name: str) -> Queue:
-        """The queue of that name, made if need be.
+        """Give the queue of that name, made if need be.
 
         Raises:
             ProtocolError: the connection has as many as it may have, or the name is too long.
@@ -72,11 +72,11 @@ class TemporaryQueues:
             )
 
     def give_address(self, name: str) -> None:
-        """Others may send to the queue of that name from now on."""
+        """Note that others may send to the queue of that name from now on."""
         self._addresses.add(name)
 
     def leave(self, queue: Queue) -> None:
-        """A subscription to a queue has ended; that may have been one of these."""
+        """End a queue to which nobody subscribes any more, if it is one of these."""
         name = queue.destination.removeprefix(_PREFIX)
         if self._queues.get(name) is queue and name not in self._addresses and not queue.in_use:
             self._end(name)
@@ -92,7 +92,7 @@ class TemporaryQueues:
         self._router.close_temporary_queue(self._queues.pop(name))
 
     def close(self) -> None:
-        """The connection is gone."""
+        """End all of them: the connection is gone."""
         for queue in self._queues.values():
             self._router.close_temporary_queue(queue)
         self._queues.clear()

@@ -85,7 +85,7 @@ class StoreStats:
 
 
 class MessageStore(Protocol):
-    """What queues tell their store.
+    """What queues tell their store, and ask of it.
 
     Attributes:
         durable: whether what it is told outlives the process. Queues tell a store that is not
@@ -119,21 +119,24 @@ class MessageStore(Protocol):
         ...
 
     def append(self, destination: str, message: Message) -> None:
-        """A persistent message came into a queue."""
+        """Take note of a persistent message that came into a queue."""
         ...
 
     def mark_delivered(
         self, message: Message, deliveries: int, due: int = 0, holder: int = 0
     ) -> None:
-        """A message was delivered to ``holder`` for the so-manieth time, or came back.
+        """Take note of a delivery of a message to ``holder``, or that it came back.
 
-        Then nobody holds it, and it may not be delivered again before ``due``. How often that
-        has failed so far the message tells itself.
+        Args:
+            message: it; it tells itself how many of the deliveries have failed.
+            deliveries: how many there were, this one included.
+            due: when it may be delivered again, in milliseconds since the epoch; 0 = at once.
+            holder: `Consumer.number` of who has it; 0 = it came back, and nobody has it.
         """
         ...
 
     def remove(self, message: Message) -> None:
-        """A message left its queue for good."""
+        """Take note of a message that left its queue for good."""
         ...
 
     def is_written(self, message: Message) -> bool:
@@ -148,15 +151,15 @@ class MessageStore(Protocol):
         ...
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
-        """A queue was set up by headers; None: it ended, and no message of it is left."""
+        """Keep the headers that a queue was set up with; None: it ended, with all its messages."""
         ...
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
-        """A durable subscription was made or changed."""
+        """Keep a durable subscription that was made or changed."""
         ...
 
     def drop_subscription(self, name: str) -> None:
-        """A durable subscription was deleted."""
+        """Delete a durable subscription."""
         ...
 
     def sync(self, done: Done) -> None:
@@ -164,7 +167,7 @@ class MessageStore(Protocol):
         ...
 
     def end_of_read(self, before: int) -> bool:
-        """What one client sent was worked through; what it waits for may be made safe now.
+        """Make safe what one client waits for, whose bytes were worked through.
 
         Args:
             before: what `gathered` was before.
@@ -180,7 +183,7 @@ class MessageStore(Protocol):
         ...
 
     def forget(self, go_on: Done) -> None:
-        """Do not call it any more."""
+        """Do not call ``go_on`` any more."""
         ...
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ class Batch:
         )
 
     def absorb(self, later: Batch) -> None:
-        """Take in what came after this one, which could not be written."""
+        """Take in the batch that came after this one, which could not be written."""
         self.appended |= later.appended
         self.bytes += later.bytes
         self.delivery_states |= later.delivery_states

@@ -27,11 +27,11 @@ class MemoryStore:
         self._subscriptions: dict[str, StoredSubscription] = {}
 
     def stats(self) -> StoreStats:
-        """It has no files, and nothing waits."""
+        """Tell nothing: there are no files, and nothing waits."""
         return StoreStats()
 
     def restore(self) -> Iterator[Restored]:
-        """What was appended and not removed."""
+        """Give the messages that were appended and not removed."""
         for sequence in sorted(self._messages):
             destination, message, (deliveries, failures, due, holder) = self._messages[sequence]
             restored = message.restored(deliveries, failures)
@@ -39,36 +39,36 @@ class MemoryStore:
             yield Restored(destination, restored, due, holder)
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
-        """Give the queues that were kept."""
+        """The set-up of queues that was kept."""
         return dict(self._queues)
 
     def subscriptions(self) -> list[StoredSubscription]:
-        """What was kept and not dropped."""
+        """The durable subscriptions that were kept and not dropped."""
         return list(self._subscriptions.values())
 
     def append(self, destination: str, message: Message) -> None:
-        """Keep a message of a queue."""
+        """Remember a message."""
         state = (message.deliveries, message.failures, 0, 0)
         self._messages[message.sequence] = (destination, message, state)
 
     def mark_delivered(
         self, message: Message, deliveries: int, due: int = 0, holder: int = 0
     ) -> None:
-        """Keep how often messages were delivered."""
+        """Remember how often a message was delivered, and who has it."""
         destination, kept, _ = self._messages[message.sequence]
         state = (deliveries, message.failures, due, holder)
         self._messages[message.sequence] = (destination, kept, state)
 
     def remove(self, message: Message) -> None:
-        """Forget a message of a queue."""
+        """Forget a message."""
         del self._messages[message.sequence]
 
     def is_written(self, message: Message) -> bool:
-        """There is no second copy of a body."""
+        """No: there is no second copy of a body."""
         return False
 
     def load(self, messages: Sequence[Message], done: Done) -> None:
-        """Bodies never leave memory; those of restored messages come back."""
+        """Give restored messages their bodies back; those of others never leave memory."""
         for message in messages:
             kept = self._messages.get(message.sequence)
             if message.body is None and kept is not None:
@@ -76,14 +76,14 @@ class MemoryStore:
         done()
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
-        """Remember or forget it."""
+        """Remember or forget the set-up of a queue."""
         if headers is None:
             self._queues.pop(name, None)
         else:
             self._queues[name] = headers
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
-        """Keep a durable subscription."""
+        """Remember a durable subscription."""
         self._subscriptions[subscription.name] = subscription
 
     def drop_subscription(self, name: str) -> None:
@@ -91,20 +91,20 @@ class MemoryStore:
         del self._subscriptions[name]
 
     def sync(self, done: Done) -> None:
-        """Call back at once: nothing has to be written."""
+        """Call ``done`` at once: there is nothing to wait for."""
         done()
 
     gathered = 0
 
     def end_of_read(self, before: int) -> bool:
-        """There is nothing to write."""
+        """No: there is nothing to write, so nobody has to wait for it."""
         return False
 
     def wait(self, go_on: Done) -> None:
-        """Nobody is ever told to wait."""
+        """Do nothing: nobody is ever told to wait."""
 
     def forget(self, go_on: Done) -> None:
-        """Do nothing: nobody waits for a body."""
+        """Do nothing: nobody waits."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to let go of."""

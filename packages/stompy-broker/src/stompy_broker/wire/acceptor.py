@@ -103,7 +103,7 @@ class Acceptor:
             self._loop.add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
-        """Take nobody any more; those who wait are reset."""
+        """Accept nobody any more; those who wait are reset."""
         self._closed = True
         for sock in self._sockets:
             self._loop.remove_reader(sock)

@@ -65,7 +65,7 @@ class Flusher:
         self._written.append(connection)
 
     def flush(self) -> None:
-        """Write out all output buffers now."""
+        """Write out all the buffers that were written to, now."""
         written, self._written = self._written, []
         for connection in written:
             try:
@@ -390,18 +390,18 @@ class Connection(asyncio.Protocol):
         return self.output.size + buffered
 
     def probe(self) -> None:
-        """Let what is written next show soon whether anybody is there."""
+        """Have what is written next show soon whether anybody is there."""
         if self._transport is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             sock: socket.socket = self._transport.get_extra_info("socket")
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PROBE_MILLISECONDS)
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Read no more from the client for now."""
         self._stop_reading(_SESSION)
 
     def resume(self) -> None:
-        """Read from the socket again."""
+        """Read from the client again."""
         self._go_on_reading(_SESSION)
 
     def raise_read_limits(self) -> None:
@@ -443,7 +443,7 @@ class Connection(asyncio.Protocol):
                 session.heart_beat.sent(self._clock.now())
 
     def flush(self) -> None:
-        """Write what waits, at the end of a turn.
+        """Write what waits, at the end of a turn, and let consumers go on.
 
         While the socket is full it stays in the buffer, where messages that several
         subscriptions get are there once.
@@ -466,7 +466,7 @@ class Connection(asyncio.Protocol):
                 self.deliver_more()
 
     def deliver_more(self) -> None:
-        """Let consumers go on that were told to wait."""
+        """Let the consumers go on that were told to wait."""
         if self.output.was_full and not self._socket_full:
             self.output.was_full = False
             if self._session is not None and not self._session.ended:
@@ -514,7 +514,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _fault(self) -> None:
-        """A fault of our own: the log has the details, the client a word."""
+        """Log a fault of our own, and end the session with a word to the client."""
         log.exception("%s: fault while its session ran", self.address)
         assert self._session is not None
         self._session.refuse(

@@ -50,7 +50,7 @@ class FairScheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether any connection waits for its turn."""
+        """Whether anybody waits for a turn."""
         return bool(self._waiting)
 
     def wait(self, who: Scheduled) -> None:

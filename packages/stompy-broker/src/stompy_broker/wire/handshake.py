@@ -204,26 +204,26 @@ class Handshake(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Close the socket without another word."""
+        """Cut the connection off."""
         if self._transport is not None:
             self._transport.abort()
 
     # -- what the input memory asks ---------------------------------------------------------------
 
     def pause_for_memory(self) -> None:
-        """Read no more of its request."""
+        """Read no more of its request until there is memory for it."""
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_for_memory(self) -> None:
-        """Read again: there is memory for it."""
+        """Read on: there is memory for its request."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     # -- finding out ------------------------------------------------------------------------
 
     def _read_proxy_header(self, data: bytes) -> bytes:
-        """Learn who the client is; give what comes behind the header."""
+        """Read who the client is, and return what comes behind the header."""
         self._first += data
         try:
             header = read_proxy_header(self._first)
@@ -314,7 +314,7 @@ class Handshake(asyncio.Protocol):
         self._hand_over(first)
 
     def _hand_over(self, first: bytes) -> None:
-        """From here on it is a connection."""
+        """Begin the connection, and let it take the place of this one."""
         if self._transport is None or self._handed_over:
             return
         self._handed_over = True

@@ -33,11 +33,11 @@ class InputSource(Protocol):
     """A connection that brings input."""
 
     def pause_for_memory(self) -> None:
-        """Read no more until there is memory."""
+        """Read no more of a frame until there is memory for it."""
         ...
 
     def resume_for_memory(self) -> None:
-        """Read again: there is memory for it."""
+        """Read on: there is memory for its frame."""
         ...
 
     def refuse(self, error: ProtocolError) -> None:

@@ -46,7 +46,7 @@ _NO_PAGE = "This port speaks STOMP, over a WebSocket or without; there are no pa
 
 
 class WebSocketServer(WebSocketLayer):
-    """The server's end.
+    """The broker's end of a WebSocket.
 
     Args:
         allowed_origins: as in the configuration.
@@ -101,7 +101,7 @@ class WebSocketServer(WebSocketLayer):
         return frame.opcode is Opcode.CONT
 
     def expect(self, size: int) -> None:
-        """The client has logged in: take fragments of this size."""
+        """Take fragments of this size from now on: the client has logged in."""
         self._server.max_fragment_size = size
 
     def wrap(self, frame: bytes) -> bytes:
@@ -124,7 +124,7 @@ class WebSocketServer(WebSocketLayer):
         return self.ready and self._server.close_sent is None and not self._ended
 
     def release(self) -> None:
-        """The socket is gone: break the circles that the library makes, and free it."""
+        """Break the circles that the library makes, so that it is freed: the socket is gone."""
         super().release()
         # It was made a method of this one object.
         vars(self._server).pop("select_subprotocol", None)
@@ -157,7 +157,7 @@ class WebSocketOutputBuffer(OutputBuffer):
             super().put(self._websocket.wrap(_alone(data)))
 
     def put_message(self, prefix: bytes, tail: bytes) -> bool:
-        """Add a MESSAGE, in a WebSocket frame of its own."""
+        """Add a MESSAGE as one message of the WebSocket."""
         if not self._websocket.is_open:
             return False
         return super().put_message(b"", self._websocket.wrap(_alone(prefix + tail)))
@@ -169,7 +169,7 @@ class WebSocketOutputBuffer(OutputBuffer):
 
 
 def _alone(frame: bytes) -> bytes:
-    """A frame without the LF behind it: where its message ends, the frame ends."""
+    """Strip the LF behind a frame: where its message ends, the frame ends."""
     return frame[:-1] if frame.endswith(b"\0\n") else frame
 
 
