@@ -15,7 +15,7 @@ TWINS = ("stompy.sync.", "stompy.aio.")
 
 SHARED = {
     # Two things of one name still; each goes with the work on it.
-    "stompy": {"Confirmation", "Trace"},
+    "stompy": set[str](),
     "stompy_broker": {"Marks"},
     "stompy_monitor": set[str](),
 }

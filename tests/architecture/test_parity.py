@@ -183,7 +183,7 @@ UNLIKE = {
     # Threads share a condition of the session; tasks wait for each confirmation by itself.
     "confirmation.py": """
         Answering.wait
-        Answering.hindrance Answering.urgently Confirmation.settle
+        Answering.hindrance Answering.priority_read Confirmation.settle
     """,
     # A thread of its own reads and writes; or the event loop, by callbacks, and with room to await.
     "connection.py": """
@@ -192,7 +192,7 @@ UNLIKE = {
         Connection.abort Connection.close Connection.connected Connection.connection_lost
         Connection.connection_made Connection.data_received Connection.ended Connection.now
         Connection.pause_writing Connection.read Connection.resume_writing Connection.room
-        Connection.shake_hands Connection.wait_closed Connection.wait_ended Connection.write
+        Connection.handshake Connection.wait_closed Connection.wait_ended Connection.write
         Owner.opened
     """,
     # The thread is begun later than the socket is opened.
@@ -217,7 +217,7 @@ UNLIKE = {
         Session.asked Session.discard Session.forget Session.is_full Session.join
         Session.next_connection Session.stop
         Session.ask Session.check_loop Session.follow Session.forgotten Session.give_up
-        Session.hindrance Session.now Session.opened Session.unsubscribe Session.urgently
+        Session.hindrance Session.now Session.opened Session.unsubscribe Session.priority_read
         Session.write
     """,
 }

@@ -5,7 +5,7 @@ import pytest
 from stompy.protocol.frame import AckMode
 from stompy.session.address import Address
 from stompy.session.commands import (
-    Introduction,
+    ConnectHeaders,
     as_text,
     message_headers,
     request_headers,
@@ -30,13 +30,13 @@ def test_numbers_and_booleans_are_written_as_text_and_nothing_else_is_taken():
 
 def test_connect_leaves_out_what_is_not_known():
     known = Address("b", 1, login="url", passcode="url-pw", vhost="path")
-    assert Introduction(None, None, None, {"n": 1}).to(Address("b", 1)) == {"host": "/", "n": "1"}
-    assert Introduction(None, None, None, {}).to(known) == {
+    assert ConnectHeaders(None, None, None, {"n": 1}).to(Address("b", 1)) == {"host": "/", "n": "1"}
+    assert ConnectHeaders(None, None, None, {}).to(known) == {
         "host": "path",
         "login": "url",
         "passcode": "url-pw",
     }
-    assert Introduction("me", "pw", "v", {"host": "w"}).to(known) == {
+    assert ConnectHeaders("me", "pw", "v", {"host": "w"}).to(known) == {
         "host": "w",
         "login": "me",
         "passcode": "pw",
@@ -44,9 +44,9 @@ def test_connect_leaves_out_what_is_not_known():
 
 
 def test_an_introduction_shows_no_passcode():
-    introduction = Introduction("me", "secret", None, {"client-id": 7})
-    assert "secret" not in repr(introduction)
-    assert introduction.client_id == "7"
+    connect_headers = ConnectHeaders("me", "secret", None, {"client-id": 7})
+    assert "secret" not in repr(connect_headers)
+    assert connect_headers.client_id == "7"
 
 
 @pytest.mark.parametrize(

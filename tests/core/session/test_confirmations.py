@@ -4,13 +4,13 @@ import pytest
 
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.confirmations import Confirmation, Confirmations, Outcome
+from stompy.session.confirmations import AwaitedReceipt, Confirmations, Outcome
 
 
 @pytest.fixture
-def three() -> tuple[Confirmations, list[Confirmation]]:
+def three() -> tuple[Confirmations, list[AwaitedReceipt]]:
     confirmations = Confirmations()
-    pending = [Confirmation(f"r{number}") for number in range(3)]
+    pending = [AwaitedReceipt(f"r{number}") for number in range(3)]
     for one in pending:
         confirmations.expect(one)
     return confirmations, pending
@@ -20,7 +20,7 @@ def error(**headers: str) -> STOMPError:
     return STOMPError("no", STOMPFrame("ERROR", b"because", headers))
 
 
-def outcomes(pending: list[Confirmation]) -> list[str]:
+def outcomes(pending: list[AwaitedReceipt]) -> list[str]:
     return [one.outcome.value for one in pending]
 
 
@@ -56,7 +56,7 @@ def test_an_error_without_a_name_rejects_the_only_one_where_brokers_give_none(
     names_frames, pending, expected
 ):
     confirmations = Confirmations()
-    waiting = [Confirmation(f"r{number}") for number in range(pending)]
+    waiting = [AwaitedReceipt(f"r{number}") for number in range(pending)]
     for one in waiting:
         confirmations.expect(one)
     confirmations.refused(error(), names_frames=names_frames)

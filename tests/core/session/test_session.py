@@ -20,7 +20,7 @@ from stompy.errors import (
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.address import Address, parse_addresses
-from stompy.session.confirmations import Confirmation, Outcome
+from stompy.session.confirmations import AwaitedReceipt, Outcome
 from stompy.session.dialects import Dialect
 from stompy.session.health import SubscriptionHealth
 from stompy.session.reconnect import Reconnect
@@ -118,7 +118,7 @@ class Holder:
         return None
 
 
-class Once(Confirmation):
+class Once(AwaitedReceipt):
     """A confirmation that counts how often it is settled."""
 
     __slots__ = ("settled",)

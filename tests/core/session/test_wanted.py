@@ -37,13 +37,13 @@ def test_the_rest_is_said_in_the_brokers_own_words(dialect, expected):
     headers = MUCH.headers_for(dialect, "me")
     assert headers | expected == headers
     assert (headers["selector"], headers["x"], headers["ack"]) == ("a = 1", 1, "auto")
-    (leaving,) = MUCH.farewells_for(dialect, "me", for_good=False)
+    (leaving,) = MUCH.unsubscribe_frames(dialect, "me", for_good=False)
     assert leaving == {"id": MUCH.id}
-    *first, last = MUCH.farewells_for(dialect, "me", for_good=True)
+    *first, last = MUCH.unsubscribe_frames(dialect, "me", for_good=True)
     assert last.keys() > leaving.keys()
     assert headers | last == headers
     assert first == ([leaving] if dialect is ACTIVEMQ else [])
-    assert PLAIN.farewells_for(dialect, None, for_good=True) == ({"id": "s1"},)
+    assert PLAIN.unsubscribe_frames(dialect, None, for_good=True) == ({"id": "s1"},)
 
 
 def test_the_application_has_the_last_word():

@@ -14,7 +14,7 @@ from tests.support.scripted_server import Peer, ScriptedServer, eventually, obed
 
 import stompy
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.confirmations import Confirmation
+from stompy.session.confirmations import AwaitedReceipt
 from stompy.session.session import SessionSettings
 from stompy.session.state import ConnectionState, StateChange
 from stompy.session.wanted import WantedSubscription
@@ -376,7 +376,7 @@ def test_a_full_receiver_holds_up_the_reader_unless_somebody_waits_for_an_outcom
     assert not driver.is_full(inbox)
     box._full = True
     assert driver.is_full(inbox)
-    mine = Confirmation("r1")
+    mine = AwaitedReceipt("r1")
     driver.expect(mine)
     waiting = threading.Thread(target=driver.wait, args=(lambda: mine.done, 10, "nothing came"))
     waiting.start()

@@ -13,22 +13,21 @@ from typing import Protocol
 
 from stompy.aio.waiting import Signal, deadline_after
 from stompy.errors import STOMPError, STOMPTimeout
-from stompy.session.confirmations import Confirmation as PureConfirmation
-from stompy.session.confirmations import Outcome
+from stompy.session.confirmations import AwaitedReceipt, Outcome
 from stompy.session.timeouts import within
 
 
 class Answering(Protocol):
     """Where answers are waited for."""
 
-    def urgently(self) -> AbstractContextManager[None]:
+    def priority_read(self) -> AbstractContextManager[None]:
         """Entered while somebody waits for one."""
 
     def hindrance(self) -> str:
         """What keeps one from being read."""
 
 
-class Confirmation(PureConfirmation):
+class Confirmation(AwaitedReceipt):
     """What the broker says, some time, about one message that was posted.
 
     To await it is to wait for its `result` without a time-out.
@@ -64,7 +63,7 @@ class Confirmation(PureConfirmation):
         """
         if not self.done:
             deadline = deadline_after(timeout)
-            with self._session.urgently():
+            with self._session.priority_read():
                 while not self.done:
                     if not await self._settled.wait(deadline):
                         return False

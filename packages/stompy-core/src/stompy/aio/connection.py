@@ -7,7 +7,7 @@
   are many. One timer serves heart-beats and their supervision.
 * Frames enter the outbox whole, without an ``await`` in between, and leave it from the front.
   Whatever is cancelled, no frame is torn and none overtakes another.
-* A sender that finds the link crowded waits before its frame is queued. If that takes too long,
+* A sender that finds the link congested waits before its frame is queued. If that takes too long,
   or the sender is cancelled, its frame was not queued at all.
 * While nothing is read, at the owner's wish, the broker's silence is not held against it.
 * The link ends once. From the first instant nothing can be sent; `close_reason` says why.
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         first: the first bytes of the broker, which may show that it is none.
-        crowded: whether a sender must wait for `room` before it may `write`; at first it is, until
+        congested: whether a sender must wait for `room` before it may `write`; at first so, until
             the owner says otherwise.
         close_reason: why the link ended; None while it is open, and when we ended it ourselves.
         epoch: its number; the session sets it, like the next two.
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         self.protocol = protocol
         self._traffic = protocol.traffic
         self.first = b""
-        self.crowded = True
+        self.congested = True
         self.close_reason: STOMPError | None = None
         self.last_received = 0.0
         self.epoch = 0
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
 
     # -- opening and closing -----------------------------------------------------------------
 
-    async def shake_hands(self, opening: bytes) -> STOMPFrame:
+    async def handshake(self, opening: bytes) -> STOMPFrame:
         """Send CONNECT and wait for the answer, which is CONNECTED or ERROR.
 
         Raises:
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         """The time of the event loop."""
         return self._loop.time()
 
-    def say_goodbye(self, receipt_id: str) -> bool:
+    def send_disconnect(self, receipt_id: str) -> bool:
         """Send DISCONNECT as the last frame; false when the link has ended already."""
         if not self._open:
             return False
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         """In a child process: touch nothing of the parent, its selector either."""
         self._open = False
         self._ended = True
-        self.crowded = True
+        self.congested = True
         self._outbox.clear()
         self._transport = None
 
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         self._outbox_size += len(data)
         if self._outbox_size >= GATHER_SIZE:
             # Who sends without end lets the loop turn now and then.
-            self.crowded = True
+            self.congested = True
             self._flush()
         elif not self._flush_is_due:
             self._flush_is_due = True
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
                     f"no room for a frame within {self._send_timeout:g} s: the broker at "
                     f"{self.address} does not take what was sent before; the frame was not sent"
                 )
-        self.crowded = not self._open
+        self.congested = not self._open
 
     def _flush_in_turn(self) -> None:
         self._flush_is_due = False
@@ -267,7 +267,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The socket takes no more."""
-        self._blocked = self.crowded = True
+        self._blocked = self.congested = True
 
     def resume_writing(self) -> None:
         """The socket takes more again."""
@@ -391,7 +391,7 @@ class Connection(asyncio.Protocol):
             return
         self._ended = True
         self._open = False
-        self.crowded = True
+        self.congested = True
         self.close_reason = reason
         if self._alarm is not None:
             self._alarm.cancel()

@@ -64,7 +64,7 @@ async def _attempt(
             layers,
         )
         try:
-            await _shake_hands(connection, opening, deadline)
+            await _handshake(connection, opening, deadline)
         except BaseException:
             connection.abort()
             await connection.wait_closed(0)
@@ -74,11 +74,11 @@ async def _attempt(
     return connection
 
 
-async def _shake_hands(connection: Connection, opening: bytes, deadline: float) -> None:
+async def _handshake(connection: Connection, opening: bytes, deadline: float) -> None:
     """Send CONNECT, and wait for CONNECTED."""
     try:
         async with asyncio.timeout_at(deadline):
-            answer = await connection.shake_hands(opening)
+            answer = await connection.handshake(opening)
     except TimeoutError:
         raise AttemptFailed("handshake", foreign_service(connection.first) or TIMED_OUT) from None
     except STOMPError as error:

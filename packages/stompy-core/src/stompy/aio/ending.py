@@ -20,7 +20,7 @@ async def disconnect(connecting: Session | None, session: Session | None, timeou
     receipt = session.expect(session.new_id("r"))
     refused = False
     try:
-        if connection.say_goodbye(receipt.receipt_id):
+        if connection.send_disconnect(receipt.receipt_id):
             await receipt.wait(max(0.0, deadline - session.now()))
             refused = receipt.outcome is not Outcome.ACCEPTED
         else:
@@ -41,7 +41,7 @@ async def close(connecting: Session | None, session: Session | None) -> None:
     if session is None:
         return
     await session.leave()
-    session.connection.say_goodbye(session.new_id("r"))
+    session.connection.send_disconnect(session.new_id("r"))
     await _drop(session)
 
 

@@ -61,7 +61,7 @@ class Requests(Replier):
         self, correlation_id: str, deadline: float, destination: str, timeout: float
     ) -> Message:
         try:
-            with self._session.urgently():
+            with self._session.priority_read():
                 async with asyncio.timeout_at(deadline):
                     answer = await self._waited_for[correlation_id]
         except TimeoutError:

@@ -43,7 +43,7 @@ async def transmit(
 ) -> str | None:
     """Send a frame: the **hot path** of sending. Gives the receipt id."""
     connection = session.connection
-    if connection.crowded or transaction is not None:
+    if connection.congested or transaction is not None:
         connection = await session.writable(transaction)
     all_headers = as_text(given)
     if transaction is not None:
@@ -103,7 +103,7 @@ async def post(
 ) -> Confirmation:
     """Send a frame whose outcome matters."""
     connection = session.connection
-    if connection.crowded or transaction is not None:
+    if connection.congested or transaction is not None:
         connection = await session.writable(transaction)
     if transaction is not None:
         connection.dialect.check_confirmation()
@@ -180,7 +180,7 @@ async def settle(
         return
     check_ack(ack_id)
     session.dialect.check_settlement(transaction)
-    if session.connection.crowded or transaction is not None:
+    if session.connection.congested or transaction is not None:
         await session.writable(transaction)
     settle_over(session, session.connection, command, ack_id, transaction)
 
@@ -203,7 +203,7 @@ async def wait_for_receipt(session: Session, receipt_id: str, timeout: float | N
     """Take the RECEIPT of a frame that was sent before; see `STOMPClient.wait_for_receipt`."""
     check_receipt_id(receipt_id)
     connection = session.core.asked_on(receipt_id) or session.connection
-    with session.urgently():
+    with session.priority_read():
         frame = await session.inbox.claim_receipt(receipt_id, timeout, lambda: connection.ended)
     session.core.receipt_is_told(receipt_id)
     if frame is not None:

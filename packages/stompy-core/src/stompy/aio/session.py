@@ -45,7 +45,7 @@ logger = logging.getLogger("stompy")
 class Handling(Protocol):
     """A subscription whose handlers may be at work."""
 
-    def _excuse(self) -> None:
+    def _exempt_caller(self) -> None:
         """Do not wait for whoever calls this, perhaps a handler."""
 
     async def _drain(self, deadline: float) -> None:
@@ -243,7 +243,7 @@ class Session(Owner):
                         effect.connection.write(effect.frame)
         if core.ready is not None and not self._published:
             self._published = True
-            self.connection.crowded = False
+            self.connection.congested = False
             self._changed.wake()
         if core.ended:
             self._finish()
@@ -370,7 +370,7 @@ class Session(Owner):
             STOMPTimeout: the broker takes nothing for too long; nothing was sent.
         """
         core = self.core
-        if transaction is None or core.ready is None or self.connection.crowded:
+        if transaction is None or core.ready is None or self.connection.congested:
             self.check_loop()  # else left to `Connection.write` and `follow`, since it takes long
         deadline: float | None = None
         while True:
@@ -378,7 +378,7 @@ class Session(Owner):
                 core.check_transaction(transaction)
             connection = core.ready
             if connection is not None and connection.is_open:
-                if not connection.crowded:
+                if not connection.congested:
                     return connection
                 await connection.room()
             elif core.is_over:
@@ -443,7 +443,7 @@ class Session(Owner):
     # -- waiting for answers -----------------------------------------------------------------
 
     @contextmanager
-    def urgently(self) -> Iterator[None]:
+    def priority_read(self) -> Iterator[None]:
         """Somebody waits for an answer, which may stand behind messages that nobody fetches."""
         self.check_loop()
         self._urgent += 1
@@ -460,7 +460,7 @@ class Session(Owner):
             STOMPTimeout: it did not come in time.
         """
         deadline = deadline_after(timeout)
-        with self.urgently():
+        with self.priority_read():
             while not condition():
                 if not await self._settled.wait(deadline):
                     raise STOMPTimeout(f"{what}{within(timeout)}{self.hindrance()}")
@@ -544,7 +544,7 @@ class Session(Owner):
         """Queue SUBSCRIBE; None when the next connection brings it."""
         receipt = None
         try:
-            if connection.crowded:
+            if connection.congested:
                 await connection.room()
             receipt, frame = self.core.subscribe(connection, wanted)
             connection.write(frame)
@@ -593,7 +593,7 @@ class Session(Owner):
         """Wait for handlers that are at work, but for those that wait here themselves."""
         working = tuple(self.working)
         for handle in working:
-            handle._excuse()
+            handle._exempt_caller()
         for handle in working:
             await handle._drain(deadline)
 
@@ -605,7 +605,7 @@ class Session(Owner):
         core.forgotten = True
         if self._round is not None:
             self._round.cancel()
-        self.connection.say_goodbye("goodbye")
+        self.connection.send_disconnect("goodbye")
         self.connection.close()
         if core.current is not None:
             core.lost(core.current, self.now())

@@ -92,7 +92,7 @@ async def _subscribe_over(
 ) -> None:
     confirmation = None
     try:
-        if connection.crowded:
+        if connection.congested:
             await connection.room()
         headers = wanted.headers_for(connection.dialect, session.core.settings.client_id)
         if receipt is True:

@@ -68,12 +68,12 @@ class Subscription(Replier):
         self._wanted = wanted
         self._session: Session = session
         self._inbox = Inbox(session.made_room)
-        self._patience: float | None = STARVING_SECONDS
+        self._starves_after: float | None = STARVING_SECONDS
         self._auto = wanted.mode is AckMode.AUTO
         self._ended = False
         self._draining = False
         self._workers: set[asyncio.Task[None]] = set()
-        self._farewells: tuple[dict[str, str], ...] | None = None  # to be said after the handlers
+        self._last_frames: tuple[dict[str, str], ...] | None = None  # to be said after the handlers
         self._stopped_by: Exception | None = None  # what a handler raised, with ``stop``
         self._reason: Exception | None = None
         self._stats = SubscriptionStats(wanted)
@@ -107,15 +107,15 @@ class Subscription(Replier):
 
     async def _wait_without_end(self) -> None:
         try:
-            await self._inbox.wait(deadline_after(self._patience))
+            await self._inbox.wait(deadline_after(self._starves_after))
         except STOMPTimeout:
             self._report_starving()
 
     def _report_starving(self) -> None:
         """Tell who waits without end behind its own prefetch of it, once."""
         if self._stats.prefetch_is_used_up(self._session.dialect, len(self._inbox)):
-            logger.warning("%s", self._nothing_came(self._patience))
-            self._patience = None
+            logger.warning("%s", self._nothing_came(self._starves_after))
+            self._starves_after = None
 
     def _nothing_came(self, timeout: float | None) -> str:
         return self._stats.nothing_came(self._session.dialect, len(self._inbox), timeout)
@@ -219,8 +219,8 @@ class Subscription(Replier):
             self._workers.difference_update(workers)
             if not self._workers:
                 self._session.working.discard(self)
-            if self._farewells is not None and not self._workers:
-                self._leave(self._farewells)
+            if self._last_frames is not None and not self._workers:
+                self._leave(self._last_frames)
         for worker in done:
             worker.result()
         if self._stopped_by is not None:
@@ -291,30 +291,30 @@ class Subscription(Replier):
         if self._ended or self._draining:
             return
         session.check_loop()
-        farewells = self._wanted.farewells_for(
+        frames = self._wanted.unsubscribe_frames(
             session.dialect, session.core.settings.client_id, for_good=for_good
         )
         if self._auto:
             # What still comes would be lost.
-            self._leave(farewells)
+            self._leave(frames)
         elif _worker.get() in self._workers:
-            self._farewells = farewells
+            self._last_frames = frames
             self._stop_giving()
             return
         try:
-            self._excuse()
+            self._exempt_caller()
             await self._drain(session.now() + timeout)
         finally:
-            self._leave(farewells)
+            self._leave(frames)
 
-    def _leave(self, farewells: tuple[dict[str, str], ...]) -> None:
+    def _leave(self, frames: tuple[dict[str, str], ...]) -> None:
         """Say to the broker that it has ended."""
-        self._farewells = None
+        self._last_frames = None
         if self._ended:
             return
         self._end(None)
-        for farewell in farewells:
-            self._session.unsubscribe(self.id, farewell)
+        for headers in frames:
+            self._session.unsubscribe(self.id, headers)
 
     async def __aenter__(self) -> Self:
         """Give the handle itself."""
@@ -396,7 +396,7 @@ class Subscription(Replier):
         session = self._session
         session.dialect.check_settlement(transaction)
         connection = self._connection_of(message)
-        if connection.crowded or transaction is not None:
+        if connection.congested or transaction is not None:
             # A message that became stale while we waited is told apart below.
             with suppress(STOMPConnectionError):
                 await session.writable(transaction)
@@ -479,7 +479,7 @@ class Subscription(Replier):
         self._lost(reason)
         self._end(reason)
 
-    def _excuse(self) -> None:
+    def _exempt_caller(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
         here = _worker.get()
         self._workers = {worker for worker in self._workers if worker is not here}

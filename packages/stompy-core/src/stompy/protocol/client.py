@@ -25,7 +25,7 @@ from stompy.protocol.traffic import Traffic
 _NEGATIVE = re.compile(r"-\s*\d+")
 
 
-class Trace(Protocol):
+class FrameTrace(Protocol):
     """Who looks at the frames of one connection."""
 
     def sending(
@@ -64,7 +64,7 @@ class ClientProtocol(ConnectionProtocol):
         heart_beat: tuple[int, int] = DEFAULT_HEART_BEAT,
         heart_beat_grace: float = 2.0,
         content_length: bool = True,
-        trace: Trace | None = None,
+        trace: FrameTrace | None = None,
         traffic: Traffic | None = None,
     ) -> None:
         self._takes_limits = limits is DEFAULT_LIMITS

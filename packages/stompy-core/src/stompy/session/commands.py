@@ -47,7 +47,7 @@ def _text(name: str, value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Introduction:
+class ConnectHeaders:
     """What CONNECT says of who connects, to whichever broker; what is None, the address says."""
 
     login: str | None

@@ -28,7 +28,7 @@ class Outcome(StrEnum):
     """The connection ended before an answer came."""
 
 
-class Confirmation:
+class AwaitedReceipt:
     """What the broker says, some time, about one frame.
 
     Attributes:
@@ -86,7 +86,7 @@ class Confirmations:
     """Those of one client that are pending. The methods give what was settled by the call."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, Confirmation] = {}
+        self._pending: dict[str, AwaitedReceipt] = {}
 
     def __len__(self) -> int:
         """How many are pending."""
@@ -96,22 +96,22 @@ class Confirmations:
         """Whether this one is pending."""
         return receipt_id in self._pending
 
-    def expect(self, confirmation: Confirmation) -> None:
+    def expect(self, confirmation: AwaitedReceipt) -> None:
         """A frame is about to be sent."""
         self._pending[confirmation.receipt_id] = confirmation
 
-    def forget(self, confirmation: Confirmation) -> None:
+    def forget(self, confirmation: AwaitedReceipt) -> None:
         """The frame was not sent after all."""
         self._pending.pop(confirmation.receipt_id, None)
 
-    def receipt(self, receipt_id: str) -> Confirmation | None:
+    def receipt(self, receipt_id: str) -> AwaitedReceipt | None:
         """A RECEIPT came; None when it is not for one of these."""
         confirmation = self._pending.pop(receipt_id, None)
         if confirmation is not None:
             confirmation.settle(Outcome.ACCEPTED)
         return confirmation
 
-    def refused(self, error: STOMPError, *, names_frames: bool) -> Confirmation | None:
+    def refused(self, error: STOMPError, *, names_frames: bool) -> AwaitedReceipt | None:
         """An ERROR came. The others become unknown when the connection ends: call `lost` then.
 
         Args:
@@ -127,7 +127,7 @@ class Confirmations:
             confirmation.settle(Outcome.REJECTED, error)
         return confirmation
 
-    def lost(self, reason: STOMPError | None) -> list[Confirmation]:
+    def lost(self, reason: STOMPError | None) -> list[AwaitedReceipt]:
         """The connection has ended, for this reason, or by our own wish."""
         settled = list(self._pending.values())
         self._pending.clear()

@@ -16,7 +16,7 @@ from typing import Protocol
 from stompy.errors import STOMPError, STOMPTimeout
 from stompy.protocol.client import ClientProtocol
 from stompy.session.commands import as_text, unsubscribe_headers
-from stompy.session.confirmations import Confirmation, Confirmations, Outcome
+from stompy.session.confirmations import AwaitedReceipt, Confirmations, Outcome
 from stompy.session.dialects import UNKNOWN, Dialect
 from stompy.session.timeouts import within
 from stompy.session.wanted import RESTORE_SECONDS, WantedSubscription, WantedSubscriptions
@@ -64,7 +64,7 @@ class ReceiptHabit:
         self.missed = True
 
 
-class SubscriptionReceipt(Confirmation):
+class SubscriptionReceipt(AwaitedReceipt):
     """The outcome of a SUBSCRIBE.
 
     Attributes:

@@ -37,7 +37,7 @@ from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.traffic import Traffic
 from stompy.session.address import Address
-from stompy.session.confirmations import Confirmation, Confirmations, Outcome
+from stompy.session.confirmations import AwaitedReceipt, Confirmations, Outcome
 from stompy.session.dialects import UNKNOWN, Dialect, dialect_of
 from stompy.session.handshake import broker_error
 from stompy.session.health import ClientHealth
@@ -546,11 +546,11 @@ class ClientSession(Generic[C]):
             rest.append(frame)
         return rest
 
-    def expect(self, confirmation: Confirmation) -> None:
+    def expect(self, confirmation: AwaitedReceipt) -> None:
         """Wait for a receipt: the frame is about to be sent."""
         self.confirmations.expect(confirmation)
 
-    def forget(self, confirmation: Confirmation) -> None:
+    def forget(self, confirmation: AwaitedReceipt) -> None:
         """Wait for it no more: the frame was not sent, or nobody wants to know."""
         self.confirmations.forget(confirmation)
 

@@ -66,7 +66,7 @@ class WantedSubscription:
             made["selector"] = self.selector
         return subscribe_headers(self.destination, self.id, self.mode, {**made, **self.headers})
 
-    def farewells_for(
+    def unsubscribe_frames(
         self, dialect: Dialect, client_id: str | None, *, for_good: bool
     ) -> tuple[dict[str, str], ...]:
         """The headers of the UNSUBSCRIBE, or of one after the other, that end it.

@@ -51,7 +51,7 @@ from stompy.session.arguments import (
 )
 from stompy.session.callbacks import check_done, check_plain
 from stompy.session.client_info import ClientInfo
-from stompy.session.commands import HeaderValue, Introduction, merged, message_headers
+from stompy.session.commands import ConnectHeaders, HeaderValue, merged, message_headers
 from stompy.session.failover import read_addresses
 from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
@@ -190,12 +190,12 @@ class STOMPClient(ClientInfo):
             on_send=on_send,
         )
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
-        introduction = Introduction(login, passcode, host, merged(headers, kv_headers))
+        connect_headers = ConnectHeaders(login, passcode, host, merged(headers, kv_headers))
         session = Session(
             SessionSettings(
-                addresses, policy, send_timeout, introduction.client_id, on_state is not None
+                addresses, policy, send_timeout, connect_headers.client_id, on_state is not None
             ),
-            lambda round: dial(round, introduction.to, settings),
+            lambda round: dial(round, connect_headers.to, settings),
             on_state,
             self._numbers,
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stompy.errors import STOMPTimeout
-from stompy.session.confirmations import Confirmation as PureConfirmation
+from stompy.session.confirmations import AwaitedReceipt
 
 
 class Answering(Protocol):
@@ -21,7 +21,7 @@ class Answering(Protocol):
         """Wait until something that a frame brings has come."""
 
 
-class Confirmation(PureConfirmation):
+class Confirmation(AwaitedReceipt):
     """What the broker says, some time, about one message that was posted.
 
     Attributes:

@@ -210,7 +210,7 @@ class Connection:
             raise OutcomeUnknown(error.Message, error.Frame) from error.__cause__
         raise error
 
-    def say_goodbye(self, receipt_id: str) -> bool:
+    def send_disconnect(self, receipt_id: str) -> bool:
         """Send DISCONNECT as the last frame; false when the link has ended already."""
         with self._lock:
             if not self._open:
@@ -352,7 +352,7 @@ class Connection:
         self._deliver(self._first_frames)
         while not self._stopping:
             self._watch()
-            for key, events in self._selector.select(self._patience()):
+            for key, events in self._selector.select(self._select_timeout()):
                 if key.fileobj is self._alarm:
                     self._silence_alarm()
                     continue
@@ -388,7 +388,7 @@ class Connection:
                 heart_beat.suspended = True
         self._interest = wanted
 
-    def _patience(self) -> float | None:
+    def _select_timeout(self) -> float | None:
         """Seconds until something is due."""
         due = self._give_up_at
         if due is None and self.protocol.state is State.OPEN:

@@ -71,7 +71,7 @@ def _attempt(
     try:
         connection = open_stream(address, deadline, settings.layers_to)
         try:
-            frames = _shake_hands(connection, protocol, opening, deadline)
+            frames = _handshake(connection, protocol, opening, deadline)
             if frames[0].Command == "ERROR":
                 check_refusal(address, broker_error(frames[0]))
             connection.setblocking(False)
@@ -83,7 +83,7 @@ def _attempt(
     return OpenConnection(address, connection, protocol, frames[0], frames[1:])
 
 
-def _shake_hands(
+def _handshake(
     connection: Stream, protocol: ClientProtocol, opening: bytes, deadline: float
 ) -> list[STOMPFrame]:
     """Send CONNECT; give the frames that came, the first being the answer."""

@@ -24,7 +24,7 @@ def disconnect(session: Session | None, timeout: float) -> None:
     connection = session.connection
     receipt = session.new_id("r")
     refused = False
-    if connection.say_goodbye(receipt):
+    if connection.send_disconnect(receipt):
         with suppress(STOMPTimeout):
             remaining = max(0.0, deadline - monotonic())
             refused = connection.inbox.claim_receipt(receipt, remaining) is None
@@ -43,7 +43,7 @@ def close(session: Session | None) -> None:
     if session is None or session.is_foreign:
         return
     session.leave()
-    if session.has_connection and session.connection.say_goodbye(session.new_id("r")):
+    if session.has_connection and session.connection.send_disconnect(session.new_id("r")):
         session.connection.flush(_CLOSE_SECONDS)
     _drop(session)
 

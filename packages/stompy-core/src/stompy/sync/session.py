@@ -28,7 +28,7 @@ from typing import Protocol
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.address import Address
-from stompy.session.confirmations import Confirmation, Outcome
+from stompy.session.confirmations import AwaitedReceipt, Outcome
 from stompy.session.health import ClientHealth
 from stompy.session.receivers import Receiver
 from stompy.session.resubscription import SubscriptionReceipt
@@ -48,7 +48,7 @@ logger = logging.getLogger("stompy")
 class Handling(Protocol):
     """A subscription whose handlers may be at work."""
 
-    def _excuse(self) -> None:
+    def _exempt_caller(self) -> None:
         """Do not wait for whoever calls this, perhaps a handler."""
 
     def _drain(self, deadline: float) -> None:
@@ -445,12 +445,12 @@ class Session:
         patience = self.core.settings.send_timeout
         return self.wait_ready(patience if timeout is None else min(timeout, patience))
 
-    def expect(self, confirmation: Confirmation) -> None:
+    def expect(self, confirmation: AwaitedReceipt) -> None:
         """Wait for a receipt: the frame is about to be sent."""
         with self._lock:
             self.core.confirmations.expect(confirmation)
 
-    def forget(self, confirmation: Confirmation) -> None:
+    def forget(self, confirmation: AwaitedReceipt) -> None:
         """Wait for it no more: the frame was not sent after all."""
         with self._lock:
             self.core.confirmations.forget(confirmation)
@@ -598,7 +598,7 @@ class Session:
         """Wait for handlers that are at work, but for those that wait here themselves."""
         working = tuple(self.working)
         for handle in working:
-            handle._excuse()
+            handle._exempt_caller()
         for handle in working:
             handle._drain(deadline)
 

@@ -65,7 +65,7 @@ class Subscription(Replier):
         self._auto = wanted.mode is AckMode.AUTO
         self._session = session
         self._inbox = Inbox(session.made_room)
-        self._patience: float | None = STARVING_SECONDS
+        self._starves_after: float | None = STARVING_SECONDS
         self._lock = threading.Lock()
         self._ended = False
         self._reason: BaseException | None = None
@@ -90,7 +90,7 @@ class Subscription(Replier):
         """
         while True:
             try:
-                frame = self._inbox.get(self._patience if timeout is None else timeout)
+                frame = self._inbox.get(self._starves_after if timeout is None else timeout)
                 break
             except STOMPTimeout:
                 if timeout is not None:
@@ -103,8 +103,8 @@ class Subscription(Replier):
     def _report_starving(self) -> None:
         """Tell who waits without end behind its own prefetch of it, once."""
         if self._stats.prefetch_is_used_up(self._session.dialect, len(self._inbox)):
-            logger.warning("%s", self._nothing_came(self._patience))
-            self._patience = None
+            logger.warning("%s", self._nothing_came(self._starves_after))
+            self._starves_after = None
 
     def _nothing_came(self, timeout: float | None) -> str:
         return self._stats.nothing_came(self._session.dialect, len(self._inbox), timeout)
@@ -146,7 +146,7 @@ class Subscription(Replier):
         """
         while True:
             try:
-                while (frame := self._inbox.get(self._patience)) is not None:
+                while (frame := self._inbox.get(self._starves_after)) is not None:
                     yield cast("Message", frame)
                 break
             except STOMPTimeout:
@@ -300,7 +300,7 @@ class Subscription(Replier):
                 self._leaves_for_good = for_good
             return
         try:
-            self._excuse()
+            self._exempt_caller()
             self._drain(monotonic() + timeout)
         finally:
             if not self._auto:
@@ -311,11 +311,11 @@ class Subscription(Replier):
         connection = self._session.unwant(self.id)
         if connection is None or not connection.is_open:
             return
-        farewells = self._wanted.farewells_for(
+        frames = self._wanted.unsubscribe_frames(
             connection.dialect, self._session.core.settings.client_id, for_good=for_good
         )
         try:
-            for headers in farewells:
+            for headers in frames:
                 connection.send(connection.protocol.send("UNSUBSCRIBE", headers))
         except STOMPConnectionError:
             logger.debug("subscription %s ended with its connection", self.id)
@@ -496,7 +496,7 @@ class Subscription(Replier):
         self._reason = reason
         self._inbox.after_fork()
 
-    def _excuse(self) -> None:
+    def _exempt_caller(self) -> None:
         """Whoever calls this, perhaps a handler, is not to be waited for."""
         here = threading.current_thread()
         if isinstance(here, WaitableThread):
