@@ -448,7 +448,7 @@ class Common:
     def __init__(self, size: int) -> None:
         self.size = size
         self._copies = 0
-        self._account: Account
+        self._account: Account | None = None  # of the first copy
 
     def charge(self, account: Account) -> None:
         """Count one more copy; the first one pays for all."""
@@ -461,8 +461,10 @@ class Common:
         """Count one copy less; the last one gives the memory back."""
         self._copies -= 1
         if not self._copies:
-            self._account.used -= self.size
-            self._account.sink()
+            account, self._account = self._account, None
+            assert account is not None
+            account.used -= self.size
+            account.sink()
 
 
 class CopiedMessage(Message):

@@ -287,6 +287,7 @@ class SQLiteStore:
     def sync(self, done: Done) -> None:
         """Call ``done`` after the next commit; it begins at the end of this turn if none is on."""
         if self._batch.empty and self._writing is None:
+            # All that was told is safe already.
             done()
             return
         self._batch.waiting.append(done)
@@ -369,6 +370,7 @@ class SQLiteStore:
         if self._paused:
             self._resume_paused()
         writer = self._writer
+        # Waking the thread and being woken by it takes as long as a commit on a quick disk.
         in_place = (
             writer.commit_seconds < _QUICK_SECONDS
             and not writer.busy
@@ -411,8 +413,10 @@ class SQLiteStore:
         self._commits += 1
         self._idle_timer.set(self._clock.now() + IDLE_SECONDS)
         self._writer.checkpoint_if_due(self._looked)
+        # Receipts first: somebody waits for them. Bodies may leave memory after that.
         self._confirm(batch)
         self._listener.written(self._still_waiting(batch))
+        # Who asked meanwhile, or told much, is not to wait for the lazy timer.
         if self._batch.waiting or self._batch.weight >= _BATCH:
             self._flush()
         elif self._flush_is_due:
@@ -462,6 +466,7 @@ class SQLiteStore:
     def _retry(self) -> None:
         batch = self._writing
         if batch is not None:
+            # With what came after it: what was consumed meanwhile needs no room any more.
             later, self._batch = self._batch, Batch()
             batch.absorb(later)
             self._writer.write(batch, partial(self._written, batch), self._failed)

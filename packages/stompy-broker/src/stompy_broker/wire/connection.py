@@ -219,6 +219,7 @@ class Connection(asyncio.Protocol):
         ):
             self._work(data)
         else:
+            # Bytes are worked through in order, so these come behind what waits already.
             self._rest = self._rest[self._at :] + data
             self._at = 0
             self._stop_reading(_TURN)
@@ -226,6 +227,8 @@ class Connection(asyncio.Protocol):
 
     def run_slice(self) -> None:
         """Work on a slice of what waits."""
+        # Something else may have stopped the reading since it began to wait; then whoever lets it
+        # go on gives it a turn again.
         if not self._rest or self._unread_for != {_TURN}:
             return
         piece = self._rest[self._at : self._at + self._slice]
@@ -253,6 +256,7 @@ class Connection(asyncio.Protocol):
         try:
             session.receive(data)
         except MemoryError:
+            # A frame too large for this machine costs its sender the connection, not the others.
             session.refuse(_OUT_OF_MEMORY)
         except Exception:
             self._fault()
@@ -280,6 +284,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """End the session of a client that sends no more; still write what waits for it."""
         if self._session is None or not self.output.size:
+            # Nothing is left to be written: asyncio may close.
             return False
         self._finished = True
         if not self._closing:
@@ -299,6 +304,7 @@ class Connection(asyncio.Protocol):
         while self.output.size and not self._socket_full:
             self.write_output()
         if not self._socket_full:
+            # It takes its answers again, so it may ask for more.
             self._go_on_reading(_ANSWERS)
             self._after_flush()
 
@@ -425,6 +431,7 @@ class Connection(asyncio.Protocol):
         self._rest, self._at = b"", 0
         self._input_memory.set_size(self, 0)
         self._farewell = reason
+        # 1.2, *Connection Lingering*: the peer has this time to read the last frame and to close.
         self._cut.set(self._clock.now() + self._linger)
         if self.output.size == 0:
             self._end_writing()
@@ -459,7 +466,6 @@ class Connection(asyncio.Protocol):
             if not self.output.size:
                 self._end_writing()
         elif self.output.was_full and not self._socket_full:
-            # A client that takes a whole burst at once would have all the turn otherwise.
             if is_long or self._scheduler.busy:
                 self._scheduler.wait(_MoreOutput(self))
             else:
@@ -504,6 +510,7 @@ class Connection(asyncio.Protocol):
             self._unread_for.discard(reason)
             transport = self._transport
             if self._rest and self._unread_for == {_TURN}:
+                # What was read before comes first; the socket is read when that is done.
                 self._scheduler.wait(self)
             if not self._unread_for and transport is not None and not transport.is_closing():
                 transport.resume_reading()
