@@ -67,16 +67,11 @@ GENERIC = {
 RENAMED = {
     # No nouns of the field yet; each goes with the work on it.
     "accounts",
-    "addressees",
     "chores",
     "departing",
     "intake",
     "leaving",
-    "lifeline",
-    "mail",
     "oversight",
-    "restoring",
-    "supervisor",
     "turn",
 }
 
