@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stompy.errors import (
     ConnectionImpossible,
+    StaleMessageError,
     STOMPConnectionError,
     STOMPError,
     STOMPException,
@@ -27,7 +28,7 @@ from stompy.session.reconnect import Reconnect
 from stompy.session.resubscription import AT_ONCE, SubscriptionReceipt
 from stompy.session.session import ClientSession, Drop, SessionSettings, Write
 from stompy.session.state import FORGOTTEN, ConnectionState, StateChange
-from stompy.session.subscriptions import Subscriptions
+from stompy.session.subscriptions import AckDuty, Subscriptions
 from stompy.session.wanted import LAST_RETRY, RESTORE_SECONDS, WantedSubscription
 
 ADDRESSES = parse_addresses(["stomp://one:1", "stomp://two:2", "stomp://three:3"])
@@ -202,7 +203,9 @@ class ClientLife(RuleBasedStateMachine):
         connection.is_open = False
         connection.close_reason = reason
         self.session.lost(connection, self.now)
+        planned, attempts = self.session.round_at, self.session.lifecycle.attempts
         self.session.lost(connection, self.now)  # told twice is told once
+        assert (self.session.round_at, self.session.lifecycle.attempts) == (planned, attempts)
         for confirmation, asked_on in self.expected:
             if asked_on is connection:
                 assert confirmation.settled == 1
@@ -695,3 +698,38 @@ def test_who_wants_no_pause_has_the_round_at_once():
     assert not session.round_is_due(5.0)
     session.retry_now(5.0)
     assert session.round_is_due(5.0)
+
+
+def test_what_was_to_be_settled_over_a_lost_connection_is_stale():
+    session, first = connected()
+    session.want(WantedSubscription("s1", "/queue/q", AckMode.CLIENT), True)
+    delivered, waiting = message("s1", 1), message("s1", 2)
+    assert session.received([delivered, waiting]) == [delivered, waiting]
+    assert first.subscriptions.receive(delivered) is AckDuty.ACK
+    lose(session, None)
+    assert first.subscriptions.receive(waiting) is AckDuty.STALE
+    second = again(session)
+    with pytest.raises(StaleMessageError):
+        second.subscriptions.settlement("ACK", delivered)
+
+
+def refused(*, keep_trying: bool) -> ClientSession[FakeConnection]:
+    """A session whose first round was refused for good."""
+    policy = Reconnect(delay=1.0, startup_attempts=2, keep_trying=keep_trying)
+    session: ClientSession[FakeConnection] = ClientSession(
+        SessionSettings(ADDRESSES, policy), itertools.count(1), lambda: 0.5, 0.0
+    )
+    session.connect(0.0)
+    session.begin_round()
+    session.round_failed(STOMPError("wrong passcode"), 0.0)
+    return session
+
+
+def test_what_is_refused_for_good_ends_it_unless_told_to_keep_trying():
+    assert refused(keep_trying=False).ended
+    session = refused(keep_trying=True)
+    assert session.round_at == 0.5
+    session.begin_round()
+    session.round_failed(STOMPError("wrong passcode"), 0.5)
+    assert session.ended
+    assert str(session.reason) == "wrong passcode"
