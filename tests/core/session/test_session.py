@@ -728,8 +728,8 @@ def refused(*, keep_trying: bool) -> ClientSession[FakeConnection]:
 def test_what_is_refused_for_good_ends_it_unless_told_to_keep_trying():
     assert refused(keep_trying=False).ended
     session = refused(keep_trying=True)
-    assert session.round_at == 0.5
+    assert session.round_at == 1.0
     session.begin_round()
-    session.round_failed(STOMPError("wrong passcode"), 0.5)
+    session.round_failed(STOMPError("wrong passcode"), 1.0)
     assert session.ended
     assert str(session.reason) == "wrong passcode"
