@@ -106,7 +106,7 @@ def test_nobody_waits_for_a_writer_that_is_idle(shelf: Shelf):
 
 def test_very_many_who_tell_little_wait_as_well(shelf: Shelf, gate: Gate):
     busy(shelf, gate)
-    tellers = [Teller(shelf) for _ in range(8 * sqlite._CROWDED * 2 * 16)]
+    tellers = [Teller(shelf) for _ in range(8 * sqlite._OVERLOADED * 2 * 16)]
     for teller in tellers:
         teller.tell(sqlite._MUCH // 2)
     assert not tellers[0].waits

@@ -66,7 +66,7 @@ _MOST_CHECKS = 4
 """Passcodes that are checked at once; each takes 19 MiB."""
 
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
-_PATIENCE = 1.0
+_CUT_OFF_SECONDS = 1.0
 """Seconds beyond the linger time until a connection that does not end is cut off."""
 _WITHDRAWN = ProtocolError(
     ErrorCode.AUTHENTICATION_FAILED, "the login was withdrawn, or has another passcode now"
@@ -320,10 +320,10 @@ class Broker:
                 await self._all_settled()
                 await self._all_safe()
         self._tell_all(lambda one: one.refuse(_GOODBYE))
-        if not await self._all_left(self.config.times.linger + _PATIENCE):
+        if not await self._all_left(self.config.times.linger + _CUT_OFF_SECONDS):
             # Every connection cuts itself off after its linger time; should one fail to, it is cut.
             self.abort()
-            await self._all_left(_PATIENCE)
+            await self._all_left(_CUT_OFF_SECONDS)
         self._admin.close()
         self._store.close()
         if self._timer is not None:

@@ -79,7 +79,7 @@ _BATCH = 1 * 1024 * 1024
 _MUCH = 64 * 1024
 """Who tells less in one read need not wait, unless there are very many of them."""
 
-_CROWDED = 4
+_OVERLOADED = 4
 """At how many times the weight everybody waits who tells anything."""
 
 
@@ -314,7 +314,7 @@ class SQLiteStore:
             return False
         # The writer is behind. Who tells little need not wait, unless there are very many of them.
         much = gathered - before >= _MUCH
-        return not self.trouble and (much or before < gathered >= _BATCH * _CROWDED)
+        return not self.trouble and (much or before < gathered >= _BATCH * _OVERLOADED)
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call ``go_on`` when there is room in a batch, in the order of who asked."""

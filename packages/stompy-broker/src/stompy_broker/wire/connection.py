@@ -466,6 +466,7 @@ class Connection(asyncio.Protocol):
             if not self.output.size:
                 self._end_writing()
         elif self.output.was_full and not self._socket_full:
+            # Who takes a burst as fast as it is written waits for its turn, as long input does.
             if is_long or self._scheduler.busy:
                 self._scheduler.wait(_MoreOutput(self))
             else:
