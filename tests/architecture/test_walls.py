@@ -55,7 +55,7 @@ FLOORS: dict[str, list[set[str]]] = {
     ],
     "stompy_monitor": [
         {"stompy_monitor"},
-        {"formats", "themes"},
+        {"themes"},
         {"model"},
         {"actions"},
         {"tables"},
@@ -66,6 +66,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"widgets"},
         {"screens"},
         {"app", "web"},
+        {"modes"},
         {"cli"},
         {"__main__"},
     ],

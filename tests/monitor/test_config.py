@@ -162,7 +162,7 @@ def test_a_log_file_tells_of_the_connection(tmp_path: Path) -> None:
 def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Options:
     """How the dashboard would begin."""
     looks = []
-    monkeypatch.setattr(cli, "_show", lambda *args, **_: looks.append(args[2]) or 0)
+    monkeypatch.setattr(cli, "show", lambda *args, **_: looks.append(args[2]) or 0)
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     return Options(**{**looks[0], "theme": full_name(str(looks[0]["theme"]))})

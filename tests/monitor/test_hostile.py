@@ -11,7 +11,7 @@ import stompy
 from stompy_broker import running
 from stompy_monitor.dashboard import Options
 from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
-from stompy_monitor.tables.bodies import Kind, Message
+from stompy_monitor.tables.bodies import BodyFormat, Message
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -36,7 +36,7 @@ def test_every_body_has_lines(name: str) -> None:
     body = BODIES[name]
     told = {"message_id": "m", "body": body, "headers": {"content-type": "application/json"}}
     message = Message.read(told)
-    for kind in Kind:
+    for kind in BodyFormat:
         lines = message.lines(kind)
         assert lines
         assert sum(map(len, lines)) < 8_000_000
@@ -46,7 +46,7 @@ def test_every_body_has_lines(name: str) -> None:
 
 def test_what_is_too_deep_says_so_and_is_shown() -> None:
     for body in (BODIES["deep"], DEEP):
-        lines = Message.read({"body": body, "headers": {}}).lines(Kind.JSON)
+        lines = Message.read({"body": body, "headers": {}}).lines(BodyFormat.JSON)
         assert lines[0].startswith(("(too deep", "(not JSON"))
         assert lines[2].startswith("[[[")
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from stompy import OutcomeUnknown
 from stompy.admin import CommandError, Request, Role
-from stompy_monitor import formats
 from stompy_monitor.actions import Action
+from stompy_monitor.model import formats
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.sources.base import ConnectionStatus, Phase, Source

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from rich.cells import cell_len
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 from stompy_monitor.model.alarms import WORDS
 from stompy_monitor.model.filter import Everything, Expression
 from stompy_monitor.model.model import KINDS, Model

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 from stompy_monitor.model.history import grows_steadily
 from stompy_monitor.model.row_set import Row
 

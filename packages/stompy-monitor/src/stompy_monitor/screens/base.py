@@ -15,9 +15,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
-from stompy_monitor import formats
 from stompy_monitor.actions import ACTIONS
 from stompy_monitor.dashboard import Dashboard
+from stompy_monitor.model import formats
 from stompy_monitor.model.alarms import CRITICAL, WARN
 from stompy_monitor.model.model import Model
 from stompy_monitor.screens.actions import Acting, Hint

@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from stompy_monitor import formats
 from stompy_monitor.dashboard import Dashboard
+from stompy_monitor.model import formats
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.actions import Hint

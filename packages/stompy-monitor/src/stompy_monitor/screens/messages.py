@@ -19,9 +19,9 @@ from textual.widgets import Static
 
 from stompy import OutcomeUnknown
 from stompy.admin import CommandError, Request
-from stompy_monitor import formats
 from stompy_monitor.actions import QUEUE
 from stompy_monitor.dashboard import Dashboard
+from stompy_monitor.model import formats
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row, RowSet
@@ -30,7 +30,7 @@ from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog
 from stompy_monitor.screens.table import TableScreen
 from stompy_monitor.tables import definitions
-from stompy_monitor.tables.bodies import BODY_BYTES, PREVIEW_BYTES, Kind, Message
+from stompy_monitor.tables.bodies import BODY_BYTES, PREVIEW_BYTES, BodyFormat, Message
 from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
 
@@ -316,7 +316,7 @@ class MessageScreen(MonitorScreen):
 
     def action_view(self) -> None:
         """The next way to show the body."""
-        kinds = list(Kind)
+        kinds = list(BodyFormat)
         self.kind = kinds[(kinds.index(self.kind) + 1) % len(kinds)]
         self._show_body()
 

@@ -9,8 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.widget import Widget
 
-from stompy_monitor import formats
 from stompy_monitor.dashboard import Dashboard
+from stompy_monitor.model import formats
 from stompy_monitor.model.alarms import RAISED_AFTER
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row

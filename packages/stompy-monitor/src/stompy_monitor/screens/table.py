@@ -9,9 +9,9 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from stompy_monitor import formats
 from stompy_monitor.actions import QUEUE, queue_of
 from stompy_monitor.dashboard import Dashboard
+from stompy_monitor.model import formats
 from stompy_monitor.model.filter import Everything, Expression, ExpressionError, parse
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row, RowSet

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 from stompy_monitor.model.escape import safe, safe_lines
 
 PREVIEW_BYTES = 400
@@ -24,7 +24,7 @@ _INSTANTS = frozenset(("x-death-time", "timestamp", "expires", "original-expires
 _DIGITS = 16
 
 
-class Kind(StrEnum):
+class BodyFormat(StrEnum):
     """How a body is shown."""
 
     TEXT = "text"
@@ -81,31 +81,31 @@ class Message:
             return f"{value}  ({formats.moment(int(value))})"
         return value
 
-    def guess(self) -> Kind:
+    def guess(self) -> BodyFormat:
         """How to show it at first: by its content type, then by its bytes."""
         content_type = self.headers.get("content-type", "")
         text = _text(self.body, cut=self.truncated)
         if text is None:
-            return Kind.HEX
+            return BodyFormat.HEX
         looks_so = text.lstrip()[:1] in ("{", "[")
-        return Kind.JSON if "json" in content_type or looks_so else Kind.TEXT
+        return BodyFormat.JSON if "json" in content_type or looks_so else BodyFormat.TEXT
 
     def preview(self, cells: int) -> str:
         """The beginning in one line."""
         text = _text(self.body[:PREVIEW_BYTES], cut=True)
         return safe(text if text is not None else self.body[:24].hex(" "), cells)
 
-    def lines(self, kind: Kind) -> list[str]:
+    def lines(self, kind: BodyFormat) -> list[str]:
         """The body, line by line, harmless; of very many lines the first."""
-        lines = _hex(self.body) if kind is Kind.HEX else self._text_lines(kind)
+        lines = _hex(self.body) if kind is BodyFormat.HEX else self._text_lines(kind)
         if len(lines) > LINES:
             more = len(lines) - LINES
             return [*lines[:LINES], "", f"({more:,} more lines are not shown)"]
         return lines
 
-    def _text_lines(self, kind: Kind) -> list[str]:
+    def _text_lines(self, kind: BodyFormat) -> list[str]:
         text, above = self.body.decode("utf-8", "replace"), []
-        if kind is Kind.JSON:
+        if kind is BodyFormat.JSON:
             try:
                 text = _laid_out(text)
             except RecursionError:

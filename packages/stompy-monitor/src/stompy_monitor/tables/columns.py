@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 from stompy_monitor.model.alarms import MARKS
 from stompy_monitor.model.row_set import Row
 
@@ -153,11 +153,6 @@ def age(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
 def size(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
     """Make a column that says how many bytes there are."""
     return _numeric(name, title, 10, rank, formats.size)
-
-
-def share(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
-    """A part of a whole."""
-    return _numeric(name, title, max(6, len(title) + 1), rank, formats.share)
 
 
 def instant(name: str, title: str, rank: Rank = Rank.CHOSEN) -> Column:

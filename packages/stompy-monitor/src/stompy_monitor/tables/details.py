@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 from stompy_monitor.model.model import SUBJECTS
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.tables import definitions

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 from stompy_monitor.model.model import Model
 from stompy_monitor.sources.base import ConnectionStatus, Phase
 from stompy_monitor.tables import sparkline as drawing

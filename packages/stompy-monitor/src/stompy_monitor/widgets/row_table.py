@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row, RowSet

@@ -117,11 +117,6 @@ def share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value * 100:.0f} %"
 
 
-def yes(value: object) -> str:
-    """``yes`` or nothing: a column of flags is read by its marks."""
-    return "yes" if value else ""
-
-
 def middle_cut(text: str, cells: int) -> str:
     """The text in so many cells: what is too long loses its middle, as ends tell names apart."""
     if cell_len(text) <= cells:

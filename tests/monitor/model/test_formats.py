@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from stompy_monitor import formats
+from stompy_monitor.model import formats
 
 
 @pytest.mark.parametrize(
