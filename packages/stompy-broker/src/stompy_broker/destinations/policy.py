@@ -27,21 +27,21 @@ ARGUMENTS: Mapping[str, str] = {
     "x-overflow": "overflow",
     "x-message-ttl": "message_ttl",
     "x-expires": "expires",
-    "x-dead-letter-routing-key": "dead_letter",  # `_GRAVE`
+    "x-dead-letter-routing-key": "dead_letter",  # `_DEAD_LETTER_HEADER`
 }
 """Headers by which the first SEND or SUBSCRIBE sets up a queue, as RabbitMQ's do."""
 
 
-_GRAVE = "x-dead-letter-routing-key"
+_DEAD_LETTER_HEADER = "x-dead-letter-routing-key"
 
 
-def grave_in(headers: Mapping[str, str]) -> Destination | None:
+def dead_letter_queue_in(headers: Mapping[str, str]) -> Destination | None:
     """The queue that arguments name for dead letters; None = none, or no queue, as will be told.
 
     Args:
         headers: of the SEND or SUBSCRIBE that sets up a queue.
     """
-    text = headers.get(_GRAVE)
+    text = headers.get(_DEAD_LETTER_HEADER)
     try:
         return None if text is None else sendable(f"{Kind.QUEUE.value}{text}")
     except ProtocolError:
@@ -185,7 +185,7 @@ class Policy(Section):
             value: object = text
             if name == "x-expires":
                 value = float(text) / 1000 if text.isdigit() else text
-            elif name == _GRAVE:
+            elif name == _DEAD_LETTER_HEADER:
                 value = f"{Kind.QUEUE.value}{text}"
                 settings |= {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER}
             settings[ARGUMENTS[name]] = value
@@ -225,7 +225,7 @@ class Policy(Section):
         return 0 <= self.max_deliveries <= failures
 
     @property
-    def graves(self) -> frozenset[str]:
+    def dead_letter_targets(self) -> frozenset[str]:
         """Where it sends what a destination gives up, `{name}` in it."""
         return frozenset((self.dead_letter, self.expired_to, self.overflow_to)) - {"", DEAD_LETTER}
 
@@ -285,11 +285,11 @@ class Policies:
         ]
         found: dict[Destination, None] = {}
         for index, policy, kinds in (*everything, (None, _DEFAULT, (Kind.QUEUE, Kind.TOPIC))):
-            for grave in policy.graves:
-                name = _name_in(grave, str(queue))
+            for target in policy.dead_letter_targets:
+                name = _name_in(target, str(queue))
                 if name is None:
                     continue
-                if "{name}" not in grave:
+                if "{name}" not in target:
                     found[parse_destination(policy.match)] = None
                 elif name:
                     own = [kind for kind in kinds if self.index(kind, name) == index]

@@ -12,7 +12,7 @@ from stompy_broker.destinations.names import (
     parse_destination,
     sendable,
 )
-from stompy_broker.destinations.policy import ARGUMENTS, grave_in
+from stompy_broker.destinations.policy import ARGUMENTS, dead_letter_queue_in
 from stompy_broker.security.access import Access, Action
 from stompy_broker.security.auth import Principal
 
@@ -75,11 +75,11 @@ class Permissions:
             ProtocolError: no.
         """
         self.may_create(destination, must=True)
-        grave = grave_in(headers)
-        if grave is not None and destination.kind is Kind.QUEUE:
+        target = dead_letter_queue_in(headers)
+        if target is not None and destination.kind is Kind.QUEUE:
             self._access.check(self._principal, Action.RECEIVE, destination)
-            self._access.check(self._principal, Action.SEND, grave)
-            self.may_create(grave)
+            self._access.check(self._principal, Action.SEND, target)
+            self.may_create(target)
 
     def check_reply_to(self, text: str) -> None:
         """Check that it may have others send to a destination, who may do more than it.
