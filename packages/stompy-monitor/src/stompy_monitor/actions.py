@@ -55,7 +55,7 @@ Arguments = Callable[[Row, str], dict[str, object]]
 
 @dataclass(frozen=True)
 class Action:
-    """One thing to do.
+    """Something that an operator can do to rows.
 
     Attributes:
         name: of the key binding.
@@ -238,7 +238,7 @@ def matched(result: Mapping[str, object]) -> int | None:
 
 
 def tier(action: Action, rows: Sequence[Row], count: int | None) -> Tier:
-    """How surely to ask."""
+    """Say how surely an action is asked about: at once, in a dialog, or by typing."""
     if action.undo:
         return Tier.AT_ONCE
     if len(rows) > 1:

@@ -47,7 +47,7 @@ _PLURALS = {"queue": "queues", "conn": "connections", "subs": "subscriptions", "
 
 
 class MonitorApp(App[int]):
-    """The program.
+    """The dashboard as a program of Textual.
 
     Args:
         model: kept up to date by the source.
@@ -225,11 +225,11 @@ class MonitorApp(App[int]):
             self.notify("The broker has not told of itself yet.")
 
     def on_tabs_chosen(self, event: Tabs.Chosen) -> None:
-        """A tab was clicked."""
+        """Open the view whose tab was clicked."""
         self.action_view(event.name)
 
     def action_command(self) -> None:
-        """Type where to go."""
+        """Open the prompt for a command."""
         if isinstance(self.screen, MonitorScreen):
             self.screen.ask_where()
 

@@ -36,7 +36,7 @@ class Condition:
 
     @classmethod
     def read(cls, text: str) -> Condition:
-        """Read one.
+        """Read a condition as it stands on the command line.
 
         Raises:
             ValueError: it cannot be understood, names what there is not, or mixes kinds.
@@ -67,7 +67,7 @@ class _BrokerSubject:
 
     @property
     def haystack(self) -> str:
-        """Its name."""
+        """Where a bare word is looked for: its name."""
         return self.model.name
 
     def value(self, name: str) -> object:

@@ -51,7 +51,7 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a file says.
+    """What a configuration file says, for one profile.
 
     Attributes:
         values: of options, by the names of their parameters.

@@ -64,7 +64,7 @@ class Batches:
 
     @property
     def words(self) -> str:
-        """How far it is."""
+        """How far it is, for the line over the table."""
         return f"{self.verb} {self.done:,} of {self.wanted:,}"
 
 

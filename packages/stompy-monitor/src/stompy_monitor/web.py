@@ -41,7 +41,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Door:
-    """Who may come in.
+    """Lets in who has the token, and nobody else.
 
     Args:
         token: what the address must hold.
@@ -81,7 +81,7 @@ class Door:
 
 
 class GuardedServer(Server):
-    """textual-serve behind a `Door`.
+    """The server of textual-serve behind a `Door`.
 
     Args:
         command: what each browser gets.
@@ -171,7 +171,7 @@ def command_line(look: Mapping[str, object], *, write: bool) -> str:
 
 
 def serve(where: str, target: Target, look: Mapping[str, object], *, write: bool) -> int:
-    """Serve until interrupted.
+    """Serve the dashboard until interrupted.
 
     Raises:
         ValueError: the address cannot be understood.

@@ -271,7 +271,7 @@ def number(text: str) -> float | None:
 
 
 def parse(text: str, known: Mapping[str, Name] | None = None) -> Expression:
-    """Read an expression.
+    """Read an expression as somebody typed it.
 
     Args:
         text: what somebody typed.

@@ -304,7 +304,7 @@ class RowSet:
         self._others: tuple[object, int] = (None, 0)
 
     def apply(self, envelope: Envelope) -> Change | None:
-        """Take one page.
+        """Take one page of a snapshot.
 
         Returns:
             What changed, when this page completes a set.

@@ -29,11 +29,11 @@ class Acting(Screen[None]):
     dashboard: Dashboard
 
     def rows_to_act_on(self) -> list[Row]:
-        """What an action is about: the marked rows, or the one under the cursor."""
+        """Give the rows that an action is about: the marked ones, or the one under the cursor."""
         return []
 
     def acted(self) -> None:
-        """An action has been done."""
+        """Do what follows an action, such as taking marks away."""
 
     def action_hints(self) -> list[Hint]:
         """The actions for the rows here, dimmed when they cannot be done."""
@@ -49,7 +49,7 @@ class Acting(Screen[None]):
         ]
 
     def tell(self, words: str, severity: str = "information") -> None:
-        """A notice; errors stay until they are dismissed."""
+        """Show a notice; errors stay until they are dismissed."""
         if severity == "error":
             self.notify(safe(words, 400), severity="error", timeout=_STAYS, markup=False)
         elif severity == "warning":
@@ -85,7 +85,7 @@ class Acting(Screen[None]):
             self.dashboard.busy -= keys
 
     async def _guided(self, action: Action, rows: list[Row], keys: set[str]) -> None:
-        """Look, ask, do."""
+        """Look at what would be touched, ask, and do it."""
         text = ""
         seen = [await self._look(action, row, text) for row in rows]
         if not action.undo:
@@ -144,7 +144,7 @@ class Acting(Screen[None]):
     async def _in_batches(
         self, action: Action, rows: list[Row], text: str, seen: list[Seen]
     ) -> str:
-        """Batch after batch; between two of them the reader can stop it."""
+        """Do it batch after batch; between two of them the reader can stop it."""
         batches = Batches(acts.past(action, rows), sum(look.count or 0 for look in seen))
         self.dashboard.batches.append(batches)
         try:

@@ -46,7 +46,7 @@ class _Broken(Highlighter):
     position: int | None = None
 
     def highlight(self, text: Text) -> None:
-        """Mark it."""
+        """Underline the text from there on."""
         if self.position is not None:
             text.stylize("underline red", min(self.position, max(0, len(text) - 1)))
 
@@ -137,14 +137,14 @@ class MonitorScreen(Acting, Screen[None]):
         yield Static("the terminal is too small: at least 60 × 15, please", id="too-small")
 
     def compose_body(self) -> Iterable[Widget]:
-        """What this screen shows."""
+        """Give the widgets between the lines at the top and those at the bottom."""
         return ()
 
     def draw(self, model: Model, now: float) -> None:
         """Bring the body up to date."""
 
     def hints(self) -> list[Hint]:
-        """The keys that do something here."""
+        """Give the keys that do something here, for the last line."""
         return []
 
     def title_parts(self) -> list[Part]:
@@ -253,10 +253,10 @@ class MonitorScreen(Acting, Screen[None]):
             self.dashboard.navigator.go(event.value)
 
     def filter_typed(self, text: str) -> None:
-        """A filter was typed."""
+        """Use a filter as far as it is typed."""
 
     def filter_given_up(self) -> None:
-        """The prompt was left with escape."""
+        """Take back what was typed: the prompt was left with escape."""
 
     def shut_prompt(self) -> None:
         """Hide the prompt, and give the keys back to the body."""

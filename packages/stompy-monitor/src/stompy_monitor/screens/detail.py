@@ -31,7 +31,7 @@ _COLUMN = 39
 
 
 class DetailScreen(MonitorScreen):
-    """One row.
+    """One row in full: its facts, curves, and the tables that belong to it.
 
     Args:
         session: what all screens share.
@@ -156,7 +156,7 @@ class DetailScreen(MonitorScreen):
             self.dashboard.navigator.browse(self.key, {})
 
     def action_copy_row(self) -> None:
-        """Copy it as JSON."""
+        """Copy the row as JSON to the clipboard of the terminal."""
         if self._row is not None:
             text = json.dumps(self._row.as_dict(), ensure_ascii=False, indent=2)
             self.app.copy_to_clipboard(text)
@@ -167,7 +167,7 @@ class DetailScreen(MonitorScreen):
         self.dashboard.navigator.inspect(event.row.kind, event.row.key)
 
     def jumps(self) -> list[tuple[str, str]]:
-        """Where ``g`` leads to."""
+        """Give the places to which ``g`` leads from this row."""
         return jumps_from(self._row)
 
     def jump_to(self, key: str) -> None:

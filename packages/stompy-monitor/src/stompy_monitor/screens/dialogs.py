@@ -25,7 +25,7 @@ def plain(text: str, style: str = "") -> Content:
 
 @dataclass(frozen=True)
 class Answer:
-    """A yes.
+    """What somebody answered who said yes.
 
     Attributes:
         text: what was asked for.
@@ -135,7 +135,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         self.dismiss(Answer(text.only_one(Input).value.strip() if text else ""))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """One of the two."""
+        """Do what the button says: go on, or leave it."""
         if event.button.id == "do":
             self.action_yes()
         else:
@@ -227,7 +227,7 @@ class ColumnsDialog(ModalScreen[frozenset[str] | None]):
         self.action_choose()
 
     def action_take(self) -> None:
-        """Show the chosen ones."""
+        """Close, and show the columns that were chosen."""
         self.dismiss(frozenset(self._shown))
 
 
@@ -307,7 +307,7 @@ class TextDialog(ModalScreen[None]):
         self._content = content
 
     def compose(self) -> ComposeResult:
-        """A page that scrolls."""
+        """A page of text that scrolls, in a box."""
         with VerticalScroll(classes="dialog page"):
             yield Static(self._content)
 

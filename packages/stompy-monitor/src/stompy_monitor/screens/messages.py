@@ -94,7 +94,7 @@ class MessagesScreen(TableScreen):
         self._fetch(0)
 
     def action_more(self) -> None:
-        """Fetch the next page."""
+        """Fetch the next page of messages."""
         if not self.fetching and self.more:
             self._fetch(len(self.messages))
 
@@ -226,7 +226,7 @@ class MessageScreen(MonitorScreen):
         self._hit = 0
 
     def compose_body(self) -> Iterable[Widget]:
-        """Two parts that scroll."""
+        """Headers above and the body below; both scroll."""
         yield VerticalScroll(
             Static(self._headers()), id="message-headers", classes="boxed", can_focus=False
         )

@@ -43,7 +43,7 @@ _SLOW_SECONDS, _GROWTH_SECONDS = 5.0, 3.0
 
 
 class OverviewScreen(MonitorScreen):
-    """Curves above, lists below."""
+    """The broker at one look: curves above, lists below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "Next list", show=False, id="overview.next"),
@@ -54,7 +54,7 @@ class OverviewScreen(MonitorScreen):
         self._drawn_at = self._grown_at = float("-inf")
 
     def compose_body(self) -> Iterable[Widget]:
-        """Six charts, six lists."""
+        """Six charts above six lists."""
         ascii_only = self.dashboard.options.ascii_only
         charts = [
             Chart(title, show, names, ascii_only=ascii_only, id=f"chart-{name}")

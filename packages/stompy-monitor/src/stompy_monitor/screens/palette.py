@@ -20,7 +20,7 @@ class RowsProvider(Provider):
     """Opens a row whose name holds what was typed."""
 
     async def search(self, query: str) -> Hits:
-        """The rows that fit."""
+        """Offer the rows whose names fit what was typed."""
         dashboard: Dashboard = self.app.dashboard  # type: ignore[attr-defined]  # of our program
         matcher, wanted, found = self.matcher(query), query.casefold(), 0
         for kind in KINDS:

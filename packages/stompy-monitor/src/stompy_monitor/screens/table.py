@@ -107,7 +107,7 @@ class TableScreen(MonitorScreen):
         return model.row_sets[self.view.kind]
 
     def draw(self, model: Model, now: float) -> None:
-        """Renew rows and preview."""
+        """Renew the rows, and the preview of the one in hand."""
         self.view_state.show_own = self.dashboard.show_own
         self.rows.show(model, self.row_set_of(model), now)
         row = self.rows.row()
@@ -223,7 +223,7 @@ class TableScreen(MonitorScreen):
         self.view_state.filter_by(self._filter_before, self._typed_before)
 
     def focus_body(self) -> None:
-        """The table takes the keys."""
+        """Give the keys to the table."""
         self.set_focus(self.rows)
 
     def action_back(self) -> None:
@@ -254,7 +254,7 @@ class TableScreen(MonitorScreen):
             self.tick()
 
     def action_reverse(self) -> None:
-        """The other way round."""
+        """Sort the other way round."""
         (column, descending), *_ = self.view_state.order()
         self.view_state.sort(column, not descending)
         self.tick()
@@ -325,7 +325,7 @@ class TableScreen(MonitorScreen):
         self.tick()
 
     def on_row_table_moved(self) -> None:
-        """Another row is in hand."""
+        """Show the preview of the row that is in hand now."""
         self.tick()
 
     def on_row_table_opened(self, event: RowTable.Opened) -> None:
@@ -344,7 +344,7 @@ class TableScreen(MonitorScreen):
             self.dashboard.navigator.browse(queue_of(row), _group_of(row))
 
     def jumps(self) -> list[tuple[str, str]]:
-        """Where ``g`` leads to from this row."""
+        """Give the places to which ``g`` leads from this row."""
         return [("g", "first row"), *jumps_from(self.rows.row())]
 
     def jump_to(self, key: str) -> None:

@@ -64,7 +64,7 @@ class Source(Protocol):
     status: ConnectionStatus
 
     async def run(self) -> None:
-        """Bring data, until cancelled."""
+        """Bring data into the model until cancelled."""
 
     async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
         """Send a command and wait for its last answer.

@@ -95,4 +95,4 @@ class Replay:
         self.playing = not self.playing
 
     def log_in(self, login: str, passcode: str) -> None:
-        """Nobody asks for it."""
+        """Do nothing: a recording lets everybody in."""

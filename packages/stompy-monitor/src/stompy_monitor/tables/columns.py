@@ -29,7 +29,7 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column of a view.
 
     Attributes:
         name: as in JSON; filters and sorting go by it.
@@ -131,14 +131,14 @@ def count(name: str, title: str, rank: Rank = Rank.NORMAL, width: int = 7) -> Co
 
 
 def trouble(name: str, title: str, rank: Rank = Rank.NORMAL, tone: str = "warn") -> Column:
-    """How many of what should not be."""
+    """A number of things that should not be, coloured when there are any."""
     width = max(6, len(title) + 1)
     tint = lambda row: tone if row.number(name) else "dim"  # noqa: E731 -- said once
     return _numeric(name, title, width, rank, formats.number, tint)
 
 
 def rate(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
-    """How many each second."""
+    """A number of things each second."""
     tint = lambda row: "" if row.number(name) else "dim"  # noqa: E731 -- said once
     return _numeric(name, title, max(7, len(title) + 1), rank, formats.rate, tint)
 

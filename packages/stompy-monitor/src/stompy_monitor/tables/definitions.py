@@ -15,7 +15,7 @@ _A, _N, _W, _C = Rank.ALWAYS, Rank.NORMAL, Rank.WIDE, Rank.CHOSEN
 
 @dataclass(frozen=True)
 class View:
-    """One table.
+    """A table that can be opened by its name.
 
     Attributes:
         name: for ``:name`` and ``--view``.

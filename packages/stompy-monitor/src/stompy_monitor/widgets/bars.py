@@ -155,7 +155,7 @@ class Tabs(Bar):
     """The views by number, each with how many rows and how many alarms it has."""
 
     class Chosen(Message):
-        """A tab was clicked."""
+        """Says which tab was clicked."""
 
         def __init__(self, name: str) -> None:
             super().__init__()
@@ -166,7 +166,7 @@ class Tabs(Bar):
         self._places: list[tuple[int, str]] = []
 
     def show_tabs(self, tabs: Sequence[tuple[str, str, str, int, str]], active: str) -> None:
-        """Draw the tabs.
+        """Draw the tabs, the open one lit.
 
         Args:
             tabs: for each its key, name, title, severity, and count.
@@ -203,7 +203,7 @@ class Hints(Bar):
     """The keys that do something here."""
 
     def show_keys(self, keys: Sequence[tuple[str, str, bool]], right: str = "") -> None:
-        """Draw them.
+        """Draw the keys, dim where they do nothing now.
 
         Args:
             keys: for each the key, what it does, and whether it does so now.

@@ -125,7 +125,7 @@ class RowTable(ScrollView, can_focus=True):
 
         @property
         def control(self) -> RowTable:
-            """The table."""
+            """The table that says so."""
             return self.table
 
     class HeaderClicked(Message):
@@ -424,12 +424,12 @@ class RowTable(ScrollView, can_focus=True):
         self.refresh()
 
     def watch_scroll_x(self, old_value: float, new_value: float) -> None:
-        """Other cells are seen."""
+        """Read the lines anew: other cells are seen."""
         self._lines_now.clear()
         super().watch_scroll_x(old_value, new_value)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows are seen."""
+        """Read the lines anew: other rows are seen."""
         self._lines_now.clear()
         super().watch_scroll_y(old_value, new_value)
 
@@ -440,11 +440,11 @@ class RowTable(ScrollView, can_focus=True):
             self.post_message(self.Opened(self, row))
 
     def on_focus(self) -> None:
-        """The cursor is seen."""
+        """Paint the cursor, which is seen now."""
         self.paint_changed()
 
     def on_blur(self) -> None:
-        """A cursor that nobody has moved is not seen any more."""
+        """Paint no cursor any more, unless somebody has moved it."""
         self.paint_changed()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
