@@ -32,7 +32,7 @@ ENOUGH = {
     "Undo `hold`.",
 }
 
-CEILING = 12
+CEILING = 9
 """How many are too short yet. It only goes down."""
 
 

@@ -75,7 +75,7 @@ def test_no_secret_is_ever_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
                 client.subscribe("/queue/q")
                 client.message("/queue/q", f"{CANARY} body", transaction_key=CANARY)
                 shown.append(repr(client.recv(timeout=10).Command))  # type: ignore[union-attr]
-                shown.extend((repr(client), str(client._link)))
+                shown.extend((repr(client), str(client._connection)))
                 client.send("SEND", {"destination": "/x/y"}, f"{CANARY} body", receipt="1")
                 with pytest.raises(stompy.STOMPError) as refused:
                     client.wait_for_receipt("1", timeout=10)

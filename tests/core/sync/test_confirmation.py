@@ -156,7 +156,7 @@ def test_not_sent_is_told_apart_from_not_known(monkeypatch):
         assert not isinstance(caught.value, stompy.OutcomeUnknown)
         client.connect(server.address)
         broken = OSError(errno.EPIPE, "Broken pipe")
-        link = client._link
+        link = client._connection
         monkeypatch.setattr(link, "_write_some", mock.Mock(side_effect=broken))
         posted = client.post("/queue/q")
         with pytest.raises(stompy.OutcomeUnknown, match="whether the frame took effect"):

@@ -45,7 +45,7 @@ def test_a_broker_that_falls_silent_is_noticed():
     with ScriptedServer(script) as server:
         # Half a second is promised, and the grace is a second more at least.
         client = connect(server, heart_beat=(0, 50), heart_beat_grace=1.0)
-        assert client._link.protocol.heart_beat.receive == 0
+        assert client._connection.protocol.heart_beat.receive == 0
         client.close()
 
     def black_hole(peer: Peer) -> None:
@@ -70,7 +70,7 @@ def test_a_program_that_stood_still_says_so_and_gives_up_nobody(caplog):
             pass
 
     with ScriptedServer(script) as server, connect(server, heart_beat=(10_000, 10_000)) as client:
-        link = client._link
+        link = client._connection
         beat = link.protocol.heart_beat
         beat._last_received -= 1000
         beat._last_sent -= 1000
@@ -134,9 +134,9 @@ def test_a_broker_that_we_do_not_read_from_is_not_taken_for_dead():
             pass
 
     with ScriptedServer(script) as server, connect(server, heart_beat=(50, 50)) as client:
-        eventually(lambda: client._link.inbox.full)
+        eventually(lambda: client._connection.inbox.full)
         full.set()
-        eventually(lambda: client._link.protocol.heart_beat.suspended)
+        eventually(lambda: client._connection.protocol.heart_beat.suspended)
         assert survived.wait(10)
         assert client.is_connected
         numbers = [client.recv(10)["message-id"] for _ in range(6001)]
@@ -162,7 +162,7 @@ def test_a_sender_waits_for_room_and_gives_up_without_harm():
 
         with pytest.raises(STOMPTimeout, match=r"no room .* within 0\.1 s"):
             send_on()
-        assert OUTBOX_MARK <= len(client._link._outbox) < OUTBOX_MARK + 2 * len(body)
+        assert OUTBOX_MARK <= len(client._connection._outbox) < OUTBOX_MARK + 2 * len(body)
         with pytest.raises(STOMPTimeout):
             client.message("/queue/q", body)
         release.set()
@@ -180,7 +180,7 @@ def test_a_waiting_sender_goes_on_when_there_is_room():
             target=lambda: [client.message("/queue/q", body) for _ in range(30)]
         )
         sender.start()
-        eventually(lambda: len(client._link._outbox) >= OUTBOX_MARK)
+        eventually(lambda: len(client._connection._outbox) >= OUTBOX_MARK)
         assert sender.is_alive()
         release.set()
         sender.join(10)
@@ -206,7 +206,7 @@ def test_receiving_goes_on_while_a_sender_waits():
             target=lambda: [client.message("/queue/q", b"x" * 1_000_000) for _ in range(30)]
         )
         sender.start()
-        eventually(lambda: client._link._blocked)
+        eventually(lambda: client._connection._blocked)
         release.set()
         assert [client.recv(10)["message-id"] for _ in range(10)] == [f"m{n}" for n in range(10)]
         sender.join(10)
@@ -233,7 +233,7 @@ def test_a_waiting_sender_learns_that_the_connection_is_gone():
         client = connect(server)
         sender = threading.Thread(target=send, args=(client,))
         sender.start()
-        eventually(lambda: len(client._link._outbox) >= OUTBOX_MARK)
+        eventually(lambda: len(client._connection._outbox) >= OUTBOX_MARK)
         release.set()
         sender.join(10)
         assert re.search("(?i)reset|broken pipe", failures[0])
@@ -273,7 +273,7 @@ def test_frames_in_quick_succession_are_gathered_and_all_leave():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stompy.sync.session.Connection", Counting)
         with ScriptedServer(script) as server, connect(server) as client:
-            client._link.protocol.send("SEND", {})
+            client._connection.protocol.send("SEND", {})
             patch.setattr(link_module, "QUICK", 10.0)
             for number in range(5000):
                 client.message("/queue/q", str(number))
@@ -289,7 +289,7 @@ def test_a_write_that_was_interrupted_ends_the_connection():
 
     with ScriptedServer(script) as server:
         client = connect(server)
-        link = client._link
+        link = client._connection
         real = link._write_some
 
         def interrupted(outbox: bytearray) -> int:
@@ -315,7 +315,7 @@ def test_a_broker_that_only_stops_listening_is_given_up():
 
     with ScriptedServer(script) as server:
         client = connect(server)
-        client._link._socket.shutdown(socket.SHUT_WR)
+        client._connection._socket.shutdown(socket.SHUT_WR)
         with pytest.raises(STOMPConnectionError, match=r"(?i)broken pipe"):
             client.message("/queue/q")
         assert client.recv() is None
@@ -338,7 +338,7 @@ def test_a_fault_of_ours_ends_the_connection_and_is_logged(caplog):
         def broken(data: bytes, now: float) -> list[stompy.STOMPFrame]:
             raise ZeroDivisionError
 
-        client._link.protocol.receive_data = broken
+        client._connection.protocol.receive_data = broken
         with caplog.at_level(logging.ERROR, "stompy"):
             client.message("/queue/q")
             assert client.recv() is None
@@ -405,7 +405,7 @@ def test_a_slow_application_does_not_lose_messages_nor_the_connection():
             pass
 
     with ScriptedServer(script) as server, connect(server) as client:
-        inbox = client._link.inbox
+        inbox = client._connection.inbox
         eventually(lambda: inbox.full, "back-pressure")
         assert len(inbox) < 10_000
         for number in range(total):

@@ -234,7 +234,7 @@ def test_a_foreign_server_that_says_nothing_more_is_named_after_the_timeout():
 
 def test_a_connected_socket_is_tuned():
     with ScriptedServer(obedient) as server, stompy.connect(server.address) as client:
-        connection = client._link._socket
+        connection = client._connection._socket
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert connection.getblocking() is False

@@ -70,7 +70,7 @@ def test_receiving_goes_on_and_skips_what_the_broker_has_back(script, way):
     with ScriptedServer(script.first, script.second) as server:
         with stompy.connect(server.address, reconnect=SWIFT) as client:
             client.subscribe("/queue/q", ack_mode="client-individual")
-            eventually(lambda: len(client._link.inbox) == 2)
+            eventually(lambda: len(client._connection.inbox) == 2)
             assert NEXT[way](client).text == "first 1"
             script.lose.set()
             eventually(lambda: client.health().epoch == 2)
@@ -83,7 +83,7 @@ def test_what_came_in_mode_auto_is_still_handed_out(script, way):
     with ScriptedServer(script.first, script.second) as server:
         with stompy.connect(server.address, reconnect=SWIFT) as client:
             client.subscribe("/queue/q")
-            eventually(lambda: len(client._link.inbox) == 2)
+            eventually(lambda: len(client._connection.inbox) == 2)
             script.lose.set()
             eventually(lambda: client.health().epoch == 2)
             texts = [NEXT[way](client).text for _ in range(3)]
@@ -122,7 +122,7 @@ def test_a_receipt_that_was_asked_for_before_the_loss_is_unknown(script):
         stompy.connect(server.address, reconnect=SWIFT) as client,
     ):
         came, lost = (client.message("/queue/q", receipt=True) for _ in range(2))
-        eventually(lambda: len(client._link.inbox) == 1)
+        eventually(lambda: len(client._connection.inbox) == 1)
         script.lose.set()
         eventually(lambda: client.health().epoch == 2)
         assert client.wait_for_receipt(came)["receipt-id"] == came

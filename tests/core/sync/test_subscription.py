@@ -154,7 +154,7 @@ def test_a_handle_that_nobody_reads_holds_up_the_reader_and_nothing_is_lost():
 
     with ScriptedServer(script) as server, stompy.connect(server.address) as client:
         handle = client.subscription("/queue/q", "auto", id="s1")
-        eventually(lambda: client._session.is_full(client._link.inbox))
+        eventually(lambda: client._session.is_full(client._connection.inbox))
         waiting = handle.health().waiting
         assert MAX_FRAMES // 2 <= waiting <= count
         # An outcome may stand behind all that, so waiting for one makes the reader go on.
@@ -184,7 +184,7 @@ def test_an_answer_comes_however_many_messages_stand_before_it(in_hand):
             take, crowd = handle.get, handle._inbox
         else:
             client.subscribe("/queue/q", "auto", id="s1", receipt=True)
-            take, crowd = client.recv, client._link.inbox
+            take, crowd = client.recv, client._connection.inbox
         confirmation = client.post("/queue/q")
         assert confirmation.result(60) == confirmation.receipt_id
         assert len(crowd._backlog._arrived) < 10_000  # the others are not in memory
@@ -213,7 +213,7 @@ def test_what_is_read_while_an_outcome_is_awaited_has_a_bound_too(in_hand, monke
             take, crowd = handle.get, handle._inbox
         else:
             client.subscribe("/queue/q", "auto", id="s1", receipt=True)
-            take, crowd = client.recv, client._link.inbox
+            take, crowd = client.recv, client._connection.inbox
         confirmation = client.post("/queue/q")
         with ThreadPoolExecutor() as pool:
             waiting = pool.submit(confirmation.result, 60)
@@ -240,7 +240,7 @@ def test_handlers_may_call_anything_while_the_socket_is_full():
     def handler(message: stompy.Message) -> None:
         for _ in range(OUTBOX_MARK // len(body) + 1):
             client.message("/queue/q", body)
-        eventually(lambda: client._link._blocked)
+        eventually(lambda: client._connection._blocked)
         threading.Timer(0.05, go_on.set).start()
         message.ack()
         client.message("/queue/q", "more", confirm=True)

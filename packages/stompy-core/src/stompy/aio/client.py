@@ -37,7 +37,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from stompy.aio.confirmation import Confirmation
-from stompy.aio.connection import Connection
 from stompy.aio.connector import dial
 from stompy.aio.ending import close, disconnect
 from stompy.aio.message import Message
@@ -92,7 +91,6 @@ from stompy.session.callbacks import check_plain
 from stompy.session.client_info import ClientInfo
 from stompy.session.commands import ConnectHeaders, HeaderValue, merged, message_headers
 from stompy.session.failover import read_addresses
-from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
 from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
@@ -106,11 +104,13 @@ Yes = Coroutine[Any, Any, str]
 Maybe = Coroutine[Any, Any, str | None]
 
 
-class STOMPClient(ClientInfo):
+class STOMPClient(ClientInfo[Session]):
     """A client of a STOMP broker.
 
     Use it in a ``async with`` statement to be sure that it disconnects.
     """
+
+    _shown_as = "stompy.aio.STOMPClient"
 
     def __init__(self) -> None:
         self._session: Session | None = None
@@ -260,11 +260,6 @@ class STOMPClient(ClientInfo):
         await close(self._connecting, self._session)
 
     @property
-    def is_connected(self) -> bool:
-        """Whether frames can be sent; false from the moment that the connection ends."""
-        return self._session is not None and self._session.is_usable
-
-    @property
     def state(self) -> ConnectionState:
         """Where the client stands."""
         session = self._connecting or self._session
@@ -288,10 +283,6 @@ class STOMPClient(ClientInfo):
         session = self._connecting or self._session
         if session is not None:
             session.retry_now()
-
-    def health(self) -> ClientHealth:
-        """How the client and each of its subscriptions are."""
-        return NEVER_CONNECTED if self._session is None else self._session.health()
 
     # -- sending -----------------------------------------------------------------------------
 
@@ -840,12 +831,6 @@ class STOMPClient(ClientInfo):
 
     # -- within ------------------------------------------------------------------------------
 
-    @property
-    def _link(self) -> Connection | None:
-        """The last connection, also after its end."""
-        session = self._session
-        return session.connection if session is not None and session.has_connection else None
-
     def _abandon(self, txn_id: str) -> None:
         abandon(self._last_session(), txn_id)
 
@@ -857,15 +842,6 @@ class STOMPClient(ClientInfo):
 
     def _new_id(self, kind: str) -> str:
         return f"{kind}{next(self._numbers)}"
-
-    def __repr__(self) -> str:
-        """Address, version and state."""
-        link = self._link
-        if link is None:
-            return "<stompy.aio.STOMPClient not connected>"
-        ended = f"lost: {link.close_reason}" if link.close_reason else "closed"
-        state = self.state.value if link.is_open else ended
-        return f"<stompy.aio.STOMPClient {link.address} STOMP {self.version} {state}>"
 
 
 def _forget(session: Session, loop: asyncio.AbstractEventLoop) -> None:

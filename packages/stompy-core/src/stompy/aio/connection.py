@@ -7,10 +7,10 @@
   are many. One timer serves heart-beats and their supervision.
 * Frames enter the outbox whole, without an ``await`` in between, and leave it from the front.
   Whatever is cancelled, no frame is torn and none overtakes another.
-* A sender that finds the link congested waits before its frame is queued. If that takes too long,
-  or the sender is cancelled, its frame was not queued at all.
+* A sender that finds the connection congested waits before its frame is queued. If that takes too
+  long, or the sender is cancelled, its frame was not queued at all.
 * While nothing is read, at the owner's wish, the broker's silence is not held against it.
-* The link ends once. From the first instant nothing can be sent; `close_reason` says why.
+* The connection ends once. From the first instant nothing can be sent; `close_reason` says why.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ OUTBOX_MARK = 1024 * 1024
 
 
 class Owner(Protocol):
-    """Who a link works for."""
+    """Who a connection works for."""
 
     def opened(self, connection: Connection) -> None:
-        """CONNECTED came."""
+        """Take a connection over which CONNECTED has come."""
 
     def received(
         self,
@@ -64,7 +64,7 @@ class Owner(Protocol):
         """
 
     def lost(self, connection: Connection) -> None:
-        """The link has ended, for whatever reason."""
+        """The connection has ended, for whatever reason."""
 
 
 class Connection(asyncio.Protocol):
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         first: the first bytes of the broker, which may show that it is none.
         congested: whether a sender must wait for `room` before it may `write`; at first so, until
             the owner says otherwise.
-        close_reason: why the link ended; None while it is open, and when we ended it ourselves.
+        close_reason: why it ended; None while it is open, and when we ended it ourselves.
         epoch: its number; the session sets it, like the next two.
         dialect: the ways of its broker.
         subscriptions: what is owed for its messages.
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         return self.protocol.connected
 
     def error(self) -> STOMPConnectionError:
-        """What to raise to who uses a link that has ended."""
+        """What to raise to who uses a connection that has ended."""
         if self.is_foreign:
             return foreign_connection(self.address, self._process)
         return not_connected(self)
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         return self._loop.time()
 
     def send_disconnect(self, receipt_id: str) -> bool:
-        """Send DISCONNECT as the last frame; false when the link has ended already."""
+        """Send DISCONNECT as the last frame; false when the connection has ended already."""
         if not self._open:
             return False
         self.write(self.protocol.disconnect(receipt_id))
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     async def wait_ended(self, timeout: float) -> None:
-        """Wait until the link ends by itself."""
+        """Wait until the connection ends by itself."""
         await asyncio.wait((self._gone,), timeout=timeout)
 
     async def wait_closed(self, timeout: float) -> None:
@@ -207,8 +207,8 @@ class Connection(asyncio.Protocol):
         """Queue a frame.
 
         Raises:
-            RuntimeError: this is another event loop than that of the link.
-            STOMPConnectionError: the link has ended.
+            RuntimeError: this is another event loop than that of the connection.
+            STOMPConnectionError: the connection has ended.
         """
         if not self._open:
             raise self.error()
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush_in_turn)
 
     async def room(self) -> None:
-        """Let the loop turn, and wait until the socket takes more or the link has ended.
+        """Let the loop turn, and wait until the socket takes more or the connection has ended.
 
         Raises:
             STOMPTimeout: it does not take what was sent before.
@@ -284,7 +284,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=OUTBOX_MARK, low=OUTBOX_MARK // 4)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Read bytes, and hand on the frames that they complete."""
         protocol = self.protocol
         self.last_received = now = self._loop.time()
         frames = protocol.receive_data(data, now)

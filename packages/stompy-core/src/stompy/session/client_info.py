@@ -4,49 +4,54 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from typing import Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from stompy.errors import STOMPConnectionError, STOMPError
-from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import HeartBeat
 from stompy.session.address import Address
+from stompy.session.health import NEVER_CONNECTED, ClientHealth
+from stompy.session.session import AnyConnection
+from stompy.session.state import ConnectionState
 
 logger = logging.getLogger("stompy")
 
 
-class AnyLink(Protocol):
-    """What is asked of a connection, blocking or not; it may have ended."""
+class AnySession(Protocol):
+    """What is asked of a session.
+
+    Attributes:
+        has_connection: whether there ever was one.
+    """
+
+    has_connection: bool
 
     @property
-    def address(self) -> Address:
-        """Where the broker is."""
+    def connection(self) -> AnyConnection:
+        """The last connection, if there ever was one."""
         ...
 
     @property
-    def protocol(self) -> ClientProtocol:
-        """The protocol of the connection, with its version."""
+    def is_usable(self) -> bool:
+        """Whether frames can be sent."""
         ...
 
-    @property
-    def connected(self) -> STOMPFrame:
-        """The CONNECTED frame that opened it."""
-        ...
-
-    @property
-    def close_reason(self) -> STOMPError | None:
-        """Why it was lost."""
+    def health(self) -> ClientHealth:
+        """How the client and each of its subscriptions are."""
         ...
 
 
-def not_connected(link: AnyLink) -> STOMPConnectionError:
-    """What to raise to who uses a link that has ended."""
-    reason = link.close_reason
+S = TypeVar("S", bound=AnySession)
+
+
+def not_connected(connection: AnyConnection) -> STOMPConnectionError:
+    """What to raise to who uses a connection that has ended."""
+    reason = connection.close_reason
     if reason is None:
-        return STOMPConnectionError(f"the connection to {link.address} was closed")
+        return STOMPConnectionError(f"the connection to {connection.address} was closed")
     error = STOMPConnectionError(
-        f"the connection to {link.address} was lost: {reason}", reason.Frame
+        f"the connection to {connection.address} was lost: {reason}", reason.Frame
     )
     error.__cause__ = reason
     return error
@@ -65,18 +70,26 @@ def stood_still(heart_beat: HeartBeat | None, address: Address, what: str, now: 
         )
 
 
-class ClientInfo:
+class ClientInfo(Generic[S]):
     """What a client tells of its last connection."""
 
+    _shown_as: ClassVar[str]
+    _session: S | None
+
     @property
-    @abstractmethod
-    def _link(self) -> AnyLink | None:
-        """The last connection's link."""
+    def _connection(self) -> AnyConnection | None:
+        session = self._session
+        return session.connection if session is not None and session.has_connection else None
 
     @property
     @abstractmethod
+    def state(self) -> ConnectionState:
+        """Where the client stands."""
+
+    @property
     def is_connected(self) -> bool:
         """Whether frames can be sent; false from the moment that the connection ends."""
+        return self._session is not None and self._session.is_usable
 
     @property
     def Connected(self) -> bool:  # noqa: N802 -- the manual's name
@@ -91,14 +104,14 @@ class ClientInfo:
     @property
     def connected_frame(self) -> STOMPFrame | None:
         """The CONNECTED frame of the last connection, also after its end."""
-        link = self._link
-        return None if link is None else link.connected
+        connection = self._connection
+        return None if connection is None else connection.connected
 
     @property
     def broker_address(self) -> tuple[str, int] | None:
         """Host and port of the broker, as they were given to `connect`."""
-        link = self._link
-        return None if link is None else (link.address.host, link.address.port)
+        connection = self._connection
+        return None if connection is None else (connection.address.host, connection.address.port)
 
     @property
     def BrokerAddress(self) -> tuple[str, int] | None:  # noqa: N802 -- the manual's name
@@ -108,17 +121,31 @@ class ClientInfo:
     @property
     def version(self) -> Version | None:
         """The version of STOMP that was agreed with the broker."""
-        link = self._link
-        return None if link is None else link.protocol.version
+        connection = self._connection
+        return None if connection is None else connection.protocol.version
 
     @property
     def session(self) -> str | None:
         """The ``session`` header of CONNECTED."""
-        link = self._link
-        return None if link is None else link.connected.get("session")
+        connection = self._connection
+        return None if connection is None else connection.connected.get("session")
 
     @property
     def close_reason(self) -> STOMPError | None:
         """Why the connection was lost; None while there is one, and after our own disconnect."""
-        link = self._link
-        return None if link is None else link.close_reason
+        connection = self._connection
+        return None if connection is None else connection.close_reason
+
+    def health(self) -> ClientHealth:
+        """How the client and each of its subscriptions are."""
+        return NEVER_CONNECTED if self._session is None else self._session.health()
+
+    def __repr__(self) -> str:
+        """Address, version and state."""
+        connection = self._connection
+        if connection is None:
+            return f"<{self._shown_as} not connected>"
+        reason = connection.close_reason
+        ended = f"lost: {reason}" if reason else "closed"
+        state = self.state.value if connection.is_open else ended
+        return f"<{self._shown_as} {connection.address} STOMP {self.version} {state}>"

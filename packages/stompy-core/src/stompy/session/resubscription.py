@@ -92,7 +92,7 @@ class Spoken(Protocol):
 
     @property
     def protocol(self) -> ClientProtocol:
-        """What is spoken."""
+        """The protocol of the connection, with its version."""
         ...
 
 

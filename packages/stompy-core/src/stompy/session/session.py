@@ -81,7 +81,7 @@ class AnyConnection(Protocol):
 
     @property
     def protocol(self) -> ClientProtocol:
-        """What is spoken."""
+        """The protocol of the connection, with its version."""
         ...
 
     @property

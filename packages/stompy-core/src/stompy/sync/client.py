@@ -53,7 +53,6 @@ from stompy.session.callbacks import check_done, check_plain
 from stompy.session.client_info import ClientInfo
 from stompy.session.commands import ConnectHeaders, HeaderValue, merged, message_headers
 from stompy.session.failover import read_addresses
-from stompy.session.health import NEVER_CONNECTED, ClientHealth
 from stompy.session.reconnect import Reconnect
 from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
@@ -61,7 +60,6 @@ from stompy.session.state import ConnectionState, StateChange
 from stompy.session.timeouts import until
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.confirmation import Confirmation
-from stompy.sync.connection import Connection
 from stompy.sync.connector import dial
 from stompy.sync.ending import close, disconnect
 from stompy.sync.message import Message
@@ -93,11 +91,13 @@ from stompy.transport.tls import TLS
 __all__ = ["STOMPClient", "STOMPTransaction", "connect"]
 
 
-class STOMPClient(ClientInfo):
+class STOMPClient(ClientInfo[Session]):
     """A client of a STOMP broker.
 
     Use it in a ``with`` statement to be sure that it disconnects.
     """
+
+    _shown_as = "STOMPClient"
 
     def __init__(self) -> None:
         self._session: Session | None = None
@@ -241,11 +241,6 @@ class STOMPClient(ClientInfo):
         close(self._session)
 
     @property
-    def is_connected(self) -> bool:
-        """Whether frames can be sent; false from the moment that the connection ends."""
-        return self._session is not None and self._session.is_usable
-
-    @property
     def state(self) -> ConnectionState:
         """Where the client stands."""
         session = self._session
@@ -269,10 +264,6 @@ class STOMPClient(ClientInfo):
         session = self._session
         if session is not None:
             session.retry_now()
-
-    def health(self) -> ClientHealth:
-        """How the client and each of its subscriptions are."""
-        return NEVER_CONNECTED if self._session is None else self._session.health()
 
     # -- sending -----------------------------------------------------------------------------
 
@@ -823,12 +814,6 @@ class STOMPClient(ClientInfo):
 
     # -- within ------------------------------------------------------------------------------
 
-    @property
-    def _link(self) -> Connection | None:
-        """The last connection, also after its end."""
-        session = self._session
-        return session.connection if session is not None and session.has_connection else None
-
     def _last_session(self) -> Session:
         if self._session is None:
             raise STOMPConnectionError("not connected: call connect() first")
@@ -836,15 +821,6 @@ class STOMPClient(ClientInfo):
 
     def _new_id(self, kind: str) -> str:
         return f"{kind}{next(self._numbers)}"
-
-    def __repr__(self) -> str:
-        """Address, version and state."""
-        link = self._link
-        if link is None:
-            return "<STOMPClient not connected>"
-        ended = f"lost: {link.close_reason}" if link.close_reason else "closed"
-        state = "connected" if self.is_connected else ended
-        return f"<STOMPClient {link.address} STOMP {self.version} {state}>"
 
 
 @takes_the_arguments_of(STOMPClient.connect)

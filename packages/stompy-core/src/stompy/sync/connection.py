@@ -11,7 +11,7 @@ The invariants:
   moments, or the sender when there are many.
 * A sender that finds the outbox over its mark waits. If that takes too long, its frame was not
   queued at all.
-* The link ends once. From the first instant nothing can be sent; `close_reason` says why.
+* The connection ends once. From the first instant nothing can be sent; `close_reason` says why.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ EXIT_FLUSH = 2.0
 
 
 class _Over(Exception):  # noqa: N818 -- not an error: it carries the outcome to the end of the loop
-    """The link has come to its end."""
+    """The connection has come to its end."""
 
     def __init__(self, reason: STOMPError | None) -> None:
         super().__init__(reason)
@@ -108,7 +108,7 @@ class Connection:
         epoch: its number; the session sets it, like the next two.
         dialect: the ways of its broker.
         subscriptions: what is owed for its messages.
-        close_reason: why the link ended; None while it is open, and when we ended it ourselves.
+        close_reason: why it ended; None while it is open, and when we ended it ourselves.
     """
 
     def __init__(
@@ -154,8 +154,8 @@ class Connection:
         )
 
     def start(self) -> None:
-        """Begin to serve."""
-        _links.add(self)
+        """Begin to serve: start the thread that reads and writes."""
+        _connections.add(self)
         logger.info("connected to %s", self.address)
         self._thread.start()
 
@@ -166,11 +166,11 @@ class Connection:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether another process made the link, and this one is its fork."""
+        """Whether another process made the connection, and this one is its fork."""
         return self._process != os.getpid()
 
     def error(self) -> STOMPConnectionError:
-        """What to raise to who uses a link that has ended."""
+        """What to raise to who uses a connection that has ended."""
         if self.is_foreign:
             return foreign_connection(self.address, self._process)
         return not_connected(self)
@@ -181,8 +181,8 @@ class Connection:
         """Send a frame.
 
         Raises:
-            OutcomeUnknown: the link ended while the frame was written; perhaps it left.
-            STOMPConnectionError: the link had ended; nothing was sent.
+            OutcomeUnknown: the connection ended while the frame was written; perhaps it left.
+            STOMPConnectionError: the connection had ended; nothing was sent.
             STOMPTimeout: there was no room for too long; nothing was queued.
         """
         with self._lock:
@@ -211,7 +211,7 @@ class Connection:
         raise error
 
     def send_disconnect(self, receipt_id: str) -> bool:
-        """Send DISCONNECT as the last frame; false when the link has ended already."""
+        """Send DISCONNECT as the last frame; false when the connection has ended already."""
         with self._lock:
             if not self._open:
                 return False
@@ -231,16 +231,16 @@ class Connection:
                 self._room.wait(remaining)
 
     def stop(self) -> None:
-        """Ask the I/O thread to end the link. Takes no lock, so a finaliser may call it."""
+        """Ask the I/O thread to end the connection. Takes no lock, so a finaliser may call it."""
         self._stopping = True
         self.wake()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of the link."""
+        """Wait for the end of the connection."""
         self._thread.join(timeout)
 
     def silence(self) -> float | None:
-        """Seconds since the last byte from the broker; None when the link has ended."""
+        """Seconds since the last byte from the broker; None when the connection has ended."""
         heart_beat = self.protocol.heart_beat
         return heart_beat.silence(monotonic()) if heart_beat is not None and self._open else None
 
@@ -347,7 +347,7 @@ class Connection:
         """Read, write and beat until told to stop.
 
         Raises:
-            _Over: the link came to its end by itself.
+            _Over: the connection came to its end by itself.
         """
         self._deliver(self._first_frames)
         while not self._stopping:
@@ -453,7 +453,7 @@ class Connection:
             raise _Over(STOMPConnectionError(str(self.protocol.failure)))
 
     def _reason(self, words: str) -> STOMPError | None:
-        """Why the link ends, unless by our own wish."""
+        """Why the connection ends, unless by our own wish."""
         error = self._write_error
         if error is None:
             return None if self.protocol.state is State.CLOSING else STOMPConnectionError(words)
@@ -481,20 +481,20 @@ class Connection:
         self._bell.close()
 
 
-_links: weakref.WeakSet[Connection] = weakref.WeakSet()
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 @atexit.register
 def _flush_all() -> None:
     """What was sent must leave the process even when nobody disconnects."""
     deadline = monotonic() + EXIT_FLUSH
-    for link in [link for link in _links if not link.is_foreign]:
-        link.flush(max(0.0, deadline - monotonic()))
-        if (lost := link.unsent) and sys.stderr is not None:
+    for connection in [connection for connection in _connections if not connection.is_foreign]:
+        connection.flush(max(0.0, deadline - monotonic()))
+        if (lost := connection.unsent) and sys.stderr is not None:
             sys.stderr.write(
                 f"stompy: the program ends, and {lost} bytes that were to be sent to "
-                f"{link.address} are lost: the broker did not take them\n"
+                f"{connection.address} are lost: the broker did not take them\n"
             )
 
 
-tell_children(_links)
+tell_children(_connections)
