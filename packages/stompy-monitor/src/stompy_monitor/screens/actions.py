@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from textual import work
-from textual.screen import Screen
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Protocol
 
 from stompy import OutcomeUnknown
 from stompy.admin import CommandError, Request
 from stompy_monitor import actions as acts
 from stompy_monitor.actions import ACTIONS, Action, Seen, Tier
 from stompy_monitor.dashboard import Batches, Dashboard
-from stompy_monitor.model.escape import safe
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.dialogs import Answer, ConfirmDialog
 
 Hint = tuple[str, str, bool]
 """A key, what it does, and whether it does so now."""
 
-_SHOWN_FOR = 6.0
-_STAYS = 3600.0
 
-
-class Acting(Screen[None]):
-    """A screen whose rows can be acted on."""
-
-    dashboard: Dashboard
+class ActingScreen(Protocol):
+    """What an action needs of the screen on which it is begun."""
 
     def rows_to_act_on(self) -> list[Row]:
-        """Give the rows that an action is about: the marked ones, or the one under the cursor."""
-        return []
+        """Give the rows that an action is about."""
 
     def acted(self) -> None:
-        """Do what follows an action, such as taking marks away."""
+        """Do what follows an action."""
 
-    def action_hints(self) -> list[Hint]:
-        """The actions for the rows here, dimmed when they cannot be done."""
-        rows = self.rows_to_act_on()
+    async def ask(self, dialog: ConfirmDialog) -> Answer | None:
+        """Show a dialog and wait for its answer; None for no."""
+
+    def tell(self, words: str, severity: str = ...) -> None:
+        """Show a notice."""
+
+
+class RowActions:
+    """The actions on the rows of one screen.
+
+    Args:
+        dashboard: what all screens share.
+        screen: whose rows they are about.
+        start: lets an action go on while the screen lives.
+    """
+
+    def __init__(
+        self,
+        dashboard: Dashboard,
+        screen: ActingScreen,
+        start: Callable[[Coroutine[None, None, None]], object],
+    ) -> None:
+        self.dashboard = dashboard
+        self._screen = screen
+        self._start = start
+
+    def hints(self) -> list[Hint]:
+        """Give the actions for the rows here, dimmed when they cannot be done."""
+        rows = self._screen.rows_to_act_on()
         if not rows:
             return []
         kind = rows[0].kind
@@ -48,39 +65,32 @@ class Acting(Screen[None]):
             for a in found
         ]
 
-    def tell(self, words: str, severity: str = "information") -> None:
-        """Show a notice; errors stay until they are dismissed."""
-        if severity == "error":
-            self.notify(safe(words, 400), severity="error", timeout=_STAYS, markup=False)
-        elif severity == "warning":
-            self.notify(safe(words, 400), severity="warning", timeout=_SHOWN_FOR, markup=False)
-        else:
-            self.notify(safe(words, 400), timeout=_SHOWN_FOR, markup=False)
-
-    def action_act(self, name: str) -> None:
-        """Begin an action on the rows here."""
+    def begin(self, name: str) -> None:
+        """Begin an action on the rows here, or say why it cannot be."""
         action = next(action for action in ACTIONS if action.name == name)
-        rows = [row for row in self.rows_to_act_on() if action.applies_to(row.kind)]
+        rows = [row for row in self._screen.rows_to_act_on() if action.applies_to(row.kind)]
+        tell = self._screen.tell
         if not rows:
-            self.tell(f"{action.verb}: there is nothing here for it", "warning")
+            tell(f"{action.verb}: there is nothing here for it", "warning")
             return
         refusal = self.dashboard.refusal(action, rows[0].kind)
         if refusal:
-            self.tell(f"{action.verb} is not possible: {refusal}", "warning")
+            tell(f"{action.verb} is not possible: {refusal}", "warning")
         elif any(row.own for row in rows):
-            self.tell(f"{action.verb}: that is this monitor's own", "warning")
+            tell(f"{action.verb}: that is this monitor's own", "warning")
         else:
-            self._perform(acts.chosen(action, rows[0]), rows)
+            self._start(self._perform(acts.chosen(action, rows[0]), rows))
 
-    @work(group="actions")
     async def _perform(self, action: Action, rows: list[Row]) -> None:
         keys = {row.key for row in rows}
         try:
             await self._guided(action, rows, keys)
         except CommandError as error:
-            self.tell(f"{acts.title(action, rows)}: {error.code}: {error.message}", "error")
+            words = f"{acts.title(action, rows)}: {error.code}: {error.message}"
+            self._screen.tell(words, "error")
         except OutcomeUnknown as error:
-            self.tell(f"{acts.title(action, rows)}: outcome unknown, check. {error}", "error")
+            words = f"{acts.title(action, rows)}: outcome unknown, check. {error}"
+            self._screen.tell(words, "error")
         finally:
             self.dashboard.busy -= keys
 
@@ -90,7 +100,7 @@ class Acting(Screen[None]):
         seen = [await self._look(action, row, text) for row in rows]
         if not action.undo:
             dialog = self._dialog(action, rows, [look.count for look in seen])
-            answer: Answer | None = await self.app.push_screen_wait(dialog)
+            answer = await self._screen.ask(dialog)
             if answer is None:
                 return
             text = answer.text
@@ -129,8 +139,8 @@ class Acting(Screen[None]):
         does = self._in_batches if action.batched else self._at_once
         told = await does(action, rows, text, seen)
         undo = f" ({action.key} undoes it)" if action.undo else ""
-        self.tell(told + undo)
-        self.acted()
+        self._screen.tell(told + undo)
+        self._screen.acted()
 
     async def _at_once(self, action: Action, rows: list[Row], text: str, seen: list[Seen]) -> str:
         result: Mapping[str, object] = {}
@@ -152,7 +162,7 @@ class Acting(Screen[None]):
                 await self._row_in_batches(action, row, text, look, batches)
         except (CommandError, OutcomeUnknown):
             if batches.done:
-                self.tell(f"{acts.subject(rows)}: {batches.words} before this:", "error")
+                self._screen.tell(f"{acts.subject(rows)}: {batches.words} before this:", "error")
             raise
         finally:
             self.dashboard.batches.remove(batches)

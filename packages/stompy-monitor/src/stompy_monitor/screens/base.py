@@ -19,9 +19,11 @@ from stompy_monitor.actions import ACTIONS
 from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model import formats
 from stompy_monitor.model.alarms import CRITICAL, WARN
+from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
-from stompy_monitor.screens.actions import Acting, Hint
-from stompy_monitor.screens.dialogs import JumpDialog, plain
+from stompy_monitor.model.row_set import Row
+from stompy_monitor.screens.actions import Hint, RowActions
+from stompy_monitor.screens.dialogs import Answer, ConfirmDialog, JumpDialog, plain
 from stompy_monitor.sources.base import ConnectionStatus, Phase
 from stompy_monitor.tables import definitions
 from stompy_monitor.widgets.bars import (
@@ -38,6 +40,9 @@ from stompy_monitor.widgets.bars import (
 SHORT_LINES = 30
 """Below that many lines the preview and the second line of the header go."""
 LEAST_COLUMNS, LEAST_LINES = 60, 15
+
+_SHOWN_FOR, _STAYS = 6.0, 3600.0
+"""Seconds for which a notice is seen, and one that has to be dismissed."""
 
 
 class _Broken(Highlighter):
@@ -93,7 +98,7 @@ class Prompt(Horizontal):
         return self.display
 
 
-class MonitorScreen(Acting, Screen[None]):
+class MonitorScreen(Screen[None]):
     """A body with the lines round it.
 
     Args:
@@ -117,6 +122,9 @@ class MonitorScreen(Acting, Screen[None]):
     def __init__(self, dashboard: Dashboard, tab: str, path: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.dashboard = dashboard
+        self.actions = RowActions(
+            dashboard, self, lambda work: self.run_worker(work, group="actions")
+        )
         self.tab = tab
         self.path = path
         self._identity_at: object = None
@@ -266,6 +274,32 @@ class MonitorScreen(Acting, Screen[None]):
     def focus_body(self) -> None:
         """Give the keys to the body."""
         self.set_focus(None)
+
+    # -- actions ---------------------------------------------------------------------------------
+
+    def rows_to_act_on(self) -> list[Row]:
+        """Give the rows that an action is about: the marked ones, or the one under the cursor."""
+        return []
+
+    def acted(self) -> None:
+        """Do what follows an action, such as taking marks away."""
+
+    def action_act(self, name: str) -> None:
+        """Begin an action on the rows here."""
+        self.actions.begin(name)
+
+    async def ask(self, dialog: ConfirmDialog) -> Answer | None:
+        """Show a dialog and wait for its answer; None for no."""
+        return await self.app.push_screen_wait(dialog)
+
+    def tell(self, words: str, severity: str = "information") -> None:
+        """Show a notice; errors stay until they are dismissed."""
+        if severity == "error":
+            self.notify(safe(words, 400), severity="error", timeout=_STAYS, markup=False)
+        elif severity == "warning":
+            self.notify(safe(words, 400), severity="warning", timeout=_SHOWN_FOR, markup=False)
+        else:
+            self.notify(safe(words, 400), timeout=_SHOWN_FOR, markup=False)
 
     # -- keys ------------------------------------------------------------------------------------
 

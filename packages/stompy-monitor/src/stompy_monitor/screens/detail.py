@@ -144,7 +144,7 @@ class DetailScreen(MonitorScreen):
         keys: list[Hint] = [("esc", "back", True)]
         if self.kind == "queues":
             keys.append(("m", "messages", self.dashboard.may_see_bodies()))
-        return [*keys, *self.action_hints(), ("g", "go to …", True), ("tab", "next table", True)]
+        return [*keys, *self.actions.hints(), ("g", "go to …", True), ("tab", "next table", True)]
 
     def rows_to_act_on(self) -> list[Row]:
         """Give the row that is shown in full."""

@@ -174,7 +174,7 @@ class MessagesScreen(TableScreen):
             ("esc", "back", True),
             ("enter", "open", self.rows.row() is not None),
             ("/", "filter", True),
-            *self.action_hints(),
+            *self.actions.hints(),
             ("space", "mark", True),
             ("ctrl+l", "look again", True),
         ]
@@ -392,7 +392,7 @@ class MessageScreen(MonitorScreen):
             ("v", "text/json/hex", True),
             ("/", "search", True),
             ("n N", "hits", bool(self._hits)),
-            *self.action_hints(),
+            *self.actions.hints(),
             ("F", "to file", True),
         ]
 

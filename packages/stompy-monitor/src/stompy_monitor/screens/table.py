@@ -197,7 +197,7 @@ class TableScreen(MonitorScreen):
         keys: list[Hint] = [("enter", "open", row is not None), ("/", "filter", True)]
         if row is not None and row.kind in ("queues", "dead"):
             keys.append(("m", "messages", self.dashboard.may_see_bodies()))
-        return [*keys, *self.action_hints(), ("s", "sort", True), ("space", "mark", True)]
+        return [*keys, *self.actions.hints(), ("s", "sort", True), ("space", "mark", True)]
 
     # -- the filter ------------------------------------------------------------------------------
 
