@@ -490,6 +490,7 @@ def lose(session: ClientSession[FakeConnection], reason: STOMPError | None) -> N
 
 def again(session: ClientSession[FakeConnection], server: str | None = "stompy-broker/1"):
     """The next connection, which has been asked for all that is wanted."""
+    carry_out(session)
     session.begin_round()
     connection = FakeConnection(server)
     session.connected(connection, 2.0)
@@ -579,6 +580,9 @@ def test_a_broker_that_does_not_answer_in_time_is_dropped():
     assert session.poll(due) == [Drop(second)]
     assert session.next_deadline() is None  # the end of the connection is to be told
     lose(session, None)
+    assert session.failure is not None
+    session.judge(session.failure)
+    session.poll(due)
     assert session.lifecycle.attempts == 1
     assert "not confirmed" in str(session.lifecycle.last_error)
 
@@ -733,3 +737,21 @@ def test_what_is_refused_for_good_ends_it_unless_told_to_keep_trying():
     session.round_failed(STOMPError("wrong passcode"), 1.0)
     assert session.ended
     assert str(session.reason) == "wrong passcode"
+
+
+def test_a_fault_of_keep_trying_ends_it():
+    def faulty(failed: object) -> bool:
+        raise ValueError("oops")
+
+    policy = Reconnect(keep_trying=faulty)
+    session: ClientSession[FakeConnection] = ClientSession(
+        SessionSettings(ADDRESSES, policy), itertools.count(1), lambda: 0.5, 0.0
+    )
+    session.connect(0.0)
+    with pytest.raises(ValueError, match="oops"):  # out of `connect`
+        session.round_failed(STOMPConnectionError("nobody there"), 0.0)
+    session.connected(FakeConnection(), 0.0)
+    lose(session, None)
+    session.begin_round()
+    session.round_failed(STOMPConnectionError("nobody there"), 2.0)
+    assert session.ended

@@ -64,7 +64,7 @@ class Owner(Protocol):
         """
 
     def lost(self, connection: Connection) -> None:
-        """The connection has ended, for whatever reason."""
+        """Learn that a connection has ended, for whatever reason."""
 
 
 class Connection(asyncio.Protocol):
@@ -266,11 +266,11 @@ class Connection(asyncio.Protocol):
             self.protocol.heart_beat.sent(self._loop.time())
 
     def pause_writing(self) -> None:
-        """The socket takes no more."""
+        """Gather frames in here: the socket takes no more."""
         self._blocked = self.congested = True
 
     def resume_writing(self) -> None:
-        """The socket takes more again."""
+        """Write what waits: the socket takes more again."""
         self._blocked = False
         self._flush()
         if not self._blocked:
@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
     # -- receiving ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there, TLS included."""
+        """Take the transport: the connection is there, TLS included."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=OUTBOX_MARK, low=OUTBOX_MARK // 4)
 
@@ -368,7 +368,7 @@ class Connection(asyncio.Protocol):
     # -- the end -----------------------------------------------------------------------------
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is about to be closed."""
+        """End: the socket is about to be closed."""
         if exc is not None and not self._ended and self._transport is not None:
             self.data_received(read_rest(self._transport))
         reason: STOMPError | None = None
@@ -382,7 +382,7 @@ class Connection(asyncio.Protocol):
         self._gone.set_result(None)
 
     def _over(self, reason: STOMPError) -> None:
-        """The conversation cannot go on."""
+        """End a conversation that cannot go on."""
         self._finish(reason)
         self.abort()
 

@@ -61,7 +61,7 @@ class Inbox:
         self._arrival.wake()
 
     def end(self) -> None:
-        """Nothing more will come; whoever waits learns it."""
+        """Have whoever waits learn that nothing more will come."""
         self._ended = True
         self._arrival.wake()
 
@@ -70,7 +70,7 @@ class Inbox:
         self._backlog.drop(unwanted)
 
     def take(self) -> STOMPFrame | None:
-        """The next frame, or None when none is there."""
+        """Give the next frame, or None when none is there."""
         try:
             return self._current.popleft()
         except IndexError:
@@ -88,7 +88,7 @@ class Inbox:
     async def get(
         self, timeout: float | None = None, says: Callable[[], str] = _nothing_came
     ) -> STOMPFrame | None:
-        """The next frame, or None when there is none and none will come.
+        """Give the next frame, or None when there is none and none will come.
 
         Raises:
             STOMPTimeout: nothing came within ``timeout`` seconds.
@@ -99,7 +99,7 @@ class Inbox:
         return frame
 
     def look_again(self) -> None:
-        """Something changed that whoever waits may want to know."""
+        """Have whoever waits look again: something has changed."""
         self._arrival.wake()
 
     async def wait(self, deadline: float | None, says: Callable[[], str] = _nothing_came) -> None:
@@ -135,7 +135,7 @@ class Inbox:
         return frame
 
     def forget_receipt(self, receipt_id: str) -> None:
-        """An id is used again, so what was noted under it is not what will be waited for."""
+        """Forget what was noted under an id that is used again."""
         self._backlog.claim_receipt(receipt_id)
 
     def discard(self) -> None:

@@ -37,7 +37,7 @@ class Signal:
 
 
 def deadline_after(seconds: float | None) -> float | None:
-    """The time of the event loop that a time-out stands for; None for no end."""
+    """Turn a time-out into a time of the event loop; None for no end."""
     if seconds is None:
         return None
     return until(asyncio.get_running_loop().time(), seconds)

@@ -55,14 +55,14 @@ class AwaitedReceipt:
 
     @property
     def missing(self) -> str:
-        """What did not come when it did not come."""
+        """Say what did not come, for a time-out."""
         if self._command is None:
             return f"no receipt {self.receipt_id!r} came"
         to = "" if self._destination is None else f" to {self._destination}"
         return f"the broker did not confirm the {self._command}{to} (receipt {self.receipt_id!r})"
 
     def check(self) -> str:
-        """The receipt id, if the frame was accepted or is still pending.
+        """Give the receipt id, if the frame was accepted or is still pending.
 
         Raises:
             STOMPError: the broker rejected it; the text has its words.
@@ -73,7 +73,7 @@ class AwaitedReceipt:
         return self.receipt_id
 
     def settle(self, outcome: Outcome, error: STOMPError | None = None) -> None:
-        """The outcome is known."""
+        """Note what became of the frame."""
         self.error = error
         self.outcome = outcome
 
@@ -97,22 +97,22 @@ class Confirmations:
         return receipt_id in self._pending
 
     def expect(self, confirmation: AwaitedReceipt) -> None:
-        """A frame is about to be sent."""
+        """Wait for the receipt of a frame that is about to be sent."""
         self._pending[confirmation.receipt_id] = confirmation
 
     def forget(self, confirmation: AwaitedReceipt) -> None:
-        """The frame was not sent after all."""
+        """Wait for it no more: the frame was not sent after all."""
         self._pending.pop(confirmation.receipt_id, None)
 
     def receipt(self, receipt_id: str) -> AwaitedReceipt | None:
-        """A RECEIPT came; None when it is not for one of these."""
+        """Accept the frame that a RECEIPT names; None when it is not one of these."""
         confirmation = self._pending.pop(receipt_id, None)
         if confirmation is not None:
             confirmation.settle(Outcome.ACCEPTED)
         return confirmation
 
     def refused(self, error: STOMPError, *, names_frames: bool) -> AwaitedReceipt | None:
-        """An ERROR came. The others become unknown when the connection ends: call `lost` then.
+        """Reject the frame that an ERROR names. The others become unknown: call `lost` then.
 
         Args:
             error: made of the ERROR frame.
@@ -128,7 +128,7 @@ class Confirmations:
         return confirmation
 
     def lost(self, reason: STOMPError | None) -> list[AwaitedReceipt]:
-        """The connection has ended, for this reason, or by our own wish."""
+        """Settle what is pending as unknown: the connection has ended."""
         settled = list(self._pending.values())
         self._pending.clear()
         for confirmation in settled:
@@ -137,7 +137,7 @@ class Confirmations:
 
 
 def unknown_outcome(receipt_id: str, reason: STOMPError | None) -> OutcomeUnknown:
-    """The exception for a frame whose receipt did not come before the connection ended."""
+    """Make the exception for a frame whose receipt did not come before the connection ended."""
     why = "was closed" if reason is None else f"was lost ({reason})"
     error = OutcomeUnknown(
         f"the connection {why} before receipt {receipt_id!r} came: "

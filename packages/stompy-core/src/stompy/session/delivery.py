@@ -91,7 +91,7 @@ class Delivery(STOMPFrame):
         return False
 
     def _stale(self, why: str) -> StaleMessageError:
-        """It cannot be settled any more; the exception that says so."""
+        """Mark it as one that cannot be settled any more; give the exception that says so."""
         self.settlement = Settlement.STALE
         return StaleMessageError(
             f"message {self.id} of {self.destination} cannot be settled, because {why}: "

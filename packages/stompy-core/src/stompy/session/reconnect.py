@@ -77,7 +77,7 @@ class Reconnect:
 
     @classmethod
     def of(cls, given: bool | Reconnect) -> Reconnect | None:
-        """What the argument ``reconnect`` of `connect` means.
+        """Read the argument ``reconnect`` of `connect`.
 
         Raises:
             TypeError: it is something else.
@@ -144,7 +144,7 @@ class Backoff:
         self.failures = 0
 
     def pause(self) -> float:
-        """Seconds to wait before the next round."""
+        """Give the seconds to wait before the next round."""
         announced, self._announced = self._announced, None
         return self._draw(self._growth) if announced is None else announced
 
@@ -155,7 +155,7 @@ class Backoff:
         return self._random() * min(policy.max_delay, bound)
 
     def failed(self, attempts: int | None) -> bool:
-        """A round has failed; whether another one may follow.
+        """Count a round that has failed; say whether another one may follow.
 
         Args:
             attempts: how many rounds in a row may fail; None for no end.
@@ -180,7 +180,7 @@ class Backoff:
         return self._judged[1]
 
     def lost(self, lasted: float) -> None:
-        """A connection was lost that lasted so many seconds."""
+        """Begin to count anew, after a connection that lasted so many seconds."""
         self.failures = 0
         self._announced, self._judged = None, (None, False)
         self._growth = 0 if lasted >= STABLE else self._growth + 1

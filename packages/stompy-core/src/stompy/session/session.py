@@ -152,6 +152,7 @@ class ClientSession(Generic[C]):
         current: the same until it ends.
         ready: the same while senders may use it.
         round_at: when to try to connect; None while that is not planned, or under way.
+        failure: why a connection could not be used; the next `poll` plans what follows.
         ended: whether nothing more will come.
         reason: why; None for our own wish.
         forgotten: whether nobody has the client any more. May be set without a lock.
@@ -176,6 +177,7 @@ class ClientSession(Generic[C]):
         self.last: C | None = None
         self.current: C | None = None
         self.ready: C | None = None
+        self.failure: STOMPException | None = None
         self.ended = False
         self.reason: STOMPException | None = None
         self.forgotten = False
@@ -231,7 +233,7 @@ class ClientSession(Generic[C]):
 
     def next_deadline(self) -> float | None:
         """When `poll` has something to give, or a round is due; None for never."""
-        if self._effects:
+        if self._effects or self.failure is not None:
             return AT_ONCE
         asking = self._resubscription
         if asking is None:
@@ -242,6 +244,9 @@ class ClientSession(Generic[C]):
 
     def poll(self, now: float) -> list[Write[C] | Drop[C] | StateChange]:
         """Advance to a time, and give what is to be done, in this order."""
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            self.round_failed(failure, now)
         asking, connection = self._resubscription, self.current
         if asking is not None and connection is not None and not asking.has_failed():
             frames = asking.advance(now)
@@ -286,7 +291,7 @@ class ClientSession(Generic[C]):
         first = self.state is ConnectionState.CONNECTING
         policy = self.settings.policy or Reconnect()
         self.lifecycle.round_failed(error)
-        if self._backoff.is_final(error):
+        if self._is_final(error, first=first):
             reason = error
         elif self._backoff.failed(policy.startup_attempts if first else policy.attempts):
             self.round_at = now + self._backoff.pause()
@@ -296,6 +301,23 @@ class ClientSession(Generic[C]):
         if not first:
             logger.error("not connecting again: %s", reason)
         self.give_up(reason, now)
+
+    def judge(self, error: STOMPException) -> None:
+        """Ask `Reconnect.keep_trying` about a failure; `round_failed` then need not.
+
+        That is the application's code, which is not to run with a lock held.
+        """
+        if not self.is_over:
+            self._backoff.is_final(error)
+
+    def _is_final(self, error: STOMPException, *, first: bool) -> bool:
+        try:
+            return self._backoff.is_final(error)
+        except Exception:
+            if first:
+                raise  # out of `connect`
+            logger.exception("fault in keep_trying, so nobody tries any more")
+            return True
 
     def give_up(self, reason: STOMPException | None, now: float) -> None:
         """End without a connection, unless that has happened."""
@@ -371,13 +393,12 @@ class ClientSession(Generic[C]):
             self._backoff.lost(0.0 if change is None else change.lasted)
             self.round_at = now + self._backoff.pause()
         elif reason is not None and (is_passing(reason) or not isinstance(reason, STOMPError)):
-            self.round_failed(reason, now)
+            self.failure = reason
         else:
-            error = STOMPConnectionError(
+            self.failure = STOMPConnectionError(
                 "the connection was lost while subscriptions were restored"
             )
-            error.__cause__ = reason
-            self.round_failed(error, now)
+            self.failure.__cause__ = reason
 
     def _settle(self, connection: C, now: float) -> None:
         """Settle the receipts that are pending: one is refused perhaps, the others are unknown."""
@@ -414,7 +435,7 @@ class ClientSession(Generic[C]):
 
     def leave(self, now: float) -> None:
         """Begin to disconnect: no connection is made any more, and nothing is handed out."""
-        self.round_at = self._resubscription = None
+        self.round_at = self._resubscription = self.failure = None
         if not self.is_over:
             self._move(ConnectionState.CLOSED, now)
         for receiver in tuple(self.receivers.values()):
@@ -429,7 +450,7 @@ class ClientSession(Generic[C]):
         shown: STOMPException | None,
         now: float,
     ) -> None:
-        self.round_at = self._resubscription = None
+        self.round_at = self._resubscription = self.failure = None
         self.reason = reason
         self._move(state, now, reason)
         self._finish(shown)

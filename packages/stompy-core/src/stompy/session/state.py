@@ -122,12 +122,12 @@ class Lifecycle:
         return StateChange(state, previous, self.address, self.epoch, error, lasted)
 
     def opened(self, address: str) -> int:
-        """A broker has answered CONNECTED; the epoch that begins with it."""
+        """Begin an epoch: a broker has answered CONNECTED. Gives its number."""
         self.epoch += 1
         self.address = address
         return self.epoch
 
     def round_failed(self, error: STOMPException) -> None:
-        """No address could be connected to."""
+        """Count a round in which no address could be connected to."""
         self.attempts += 1
         self.last_error = error

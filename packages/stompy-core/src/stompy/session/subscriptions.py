@@ -33,7 +33,7 @@ class AckToken(str):
 
     @classmethod
     def of(cls, token: str, epoch: int) -> AckToken:
-        """The same text with its connection."""
+        """Mark a text with its connection."""
         marked = cls(token)
         marked.epoch = epoch
         return marked
@@ -69,7 +69,7 @@ class Subscriptions:
         self.needs_no_acks = True
 
     def on(self, version: Version | None, epoch: int) -> Subscriptions:
-        """The same subscriptions on the next connection."""
+        """Make the same subscriptions for the next connection."""
         renewed = Subscriptions(version, epoch)
         for name, duty in list(self._duties.items()):
             if duty is not AckDuty.STALE:
@@ -78,7 +78,7 @@ class Subscriptions:
         return renewed
 
     def lose(self) -> None:
-        """The connection is lost: the broker has back what was to be settled."""
+        """Take what was to be settled for stale: with the connection the broker has it back."""
         self._lost = True
 
     def add(self, sub_id: str, mode: AckMode, send_acks: bool) -> None:
@@ -90,7 +90,7 @@ class Subscriptions:
             self.needs_no_acks = False
 
     def remove(self, sub_id: str) -> None:
-        """A subscription has ended; what is still under way of it is stale from now on."""
+        """Take what is still under way of a subscription that has ended for stale."""
         if sub_id in self._duties:
             self._duties[sub_id] = AckDuty.STALE
             stale = [name for name, duty in self._duties.items() if duty is AckDuty.STALE]
@@ -98,7 +98,7 @@ class Subscriptions:
                 del self._duties[stale[0]]
 
     def receive(self, frame: STOMPFrame) -> AckDuty:
-        """What a MESSAGE asks of us; it has an ``ack`` header afterwards if it can be settled."""
+        """Say what a MESSAGE asks of us; it has an ``ack`` header then if it can be settled."""
         headers = frame.Headers
         duty = self._duties.get(headers.get("subscription", ""))
         if duty is None:
@@ -120,7 +120,7 @@ class Subscriptions:
         return duty is AckDuty.ACK and not self._lost
 
     def settlement(self, command: str, ack: str | STOMPFrame) -> dict[str, str]:
-        """The headers of an ACK or NACK (1.0, 1.1 and 1.2, *ACK*).
+        """Make the headers of an ACK or NACK (1.0, 1.1 and 1.2, *ACK*).
 
         Args:
             command: ``ACK`` or ``NACK``.
@@ -141,14 +141,14 @@ class Subscriptions:
 
 
 def delivery_token(version: Version | None, headers: Mapping[str, str]) -> str | None:
-    """What names a delivery: its ``ack`` header, or what stands for it in 1.0 and 1.1."""
+    """Name a delivery: by its ``ack`` header, or what stands for it in 1.0 and 1.1."""
     if version is V1_2:
         return headers.get("ack")
     return f"{headers.get('subscription', '')}\n{headers.get('message-id', '')}"
 
 
 def settlement_headers(version: Version | None, command: str, token: str | None) -> dict[str, str]:
-    """The headers of an ACK or NACK from what `delivery_token` gave.
+    """Make the headers of an ACK or NACK from what `delivery_token` gave.
 
     Raises:
         STOMPError: the version has no NACK.

@@ -50,7 +50,7 @@ class Trace:
     def sending(
         self, command: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[Mapping[str, str], bytes]:
-        """A frame is about to be written; its headers and body as they are then.
+        """Look at a frame that is about to be written; give its headers and body as they are then.
 
         Raises:
             Exception: what the hook raises; the frame is not sent.
@@ -72,7 +72,7 @@ class Trace:
 
 
 def trace_for(on_send: Callable[[STOMPFrame], object] | None) -> Trace | None:
-    """A trace, if anybody wants one at this moment."""
+    """Make a trace, if anybody wants one at this moment."""
     shown = logger.isEnabledFor(logging.DEBUG)
     return Trace(on_send, shown=shown) if shown or on_send is not None else None
 

@@ -28,7 +28,7 @@ class OpenTransactions:
         self._open: dict[str, OpenTransaction] = {}
 
     def begin(self, txn_id: str, epoch: int) -> None:
-        """A transaction begins on a connection."""
+        """Note a transaction that begins on a connection."""
         self._open[txn_id] = OpenTransaction(epoch)
 
     def check(self, txn_id: object, epoch: int, reason: STOMPError | None = None) -> None:
@@ -53,13 +53,13 @@ class OpenTransactions:
             raise lost_transaction(txn_id, reason)
 
     def settled(self, txn_id: str, message: Delivery) -> None:
-        """A message was settled in a transaction."""
+        """Note a message that was settled in a transaction."""
         known = self._open.get(txn_id)
         if known is not None:
             known.settled.append(message)
 
     def end(self, txn_id: str, *, aborted: bool) -> None:
-        """It was committed or aborted; after an abort its messages can be settled again."""
+        """Forget a transaction; after an abort its messages can be settled again."""
         known = self._open.pop(txn_id, None)
         if known is not None and aborted:
             for message in known.settled:
@@ -67,7 +67,7 @@ class OpenTransactions:
 
 
 def lost_transaction(txn_id: str, reason: STOMPError | None) -> TransactionLost:
-    """The exception for a transaction whose connection has ended."""
+    """Make the exception for a transaction whose connection has ended."""
     why = "" if reason is None else f": {reason}"
     error = TransactionLost(
         f"transaction {txn_id!r} was lost with its connection{why}; "

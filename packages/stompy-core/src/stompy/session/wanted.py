@@ -50,7 +50,7 @@ class WantedSubscription:
         return self.prefetch
 
     def headers_for(self, dialect: Dialect, client_id: str | None) -> dict[str, HeaderValue]:
-        """The headers of SUBSCRIBE for a broker.
+        """Make the headers of SUBSCRIBE for a broker.
 
         Raises:
             UnsupportedByBroker: it has no such subscriptions.
@@ -69,7 +69,7 @@ class WantedSubscription:
     def unsubscribe_frames(
         self, dialect: Dialect, client_id: str | None, *, for_good: bool
     ) -> tuple[dict[str, str], ...]:
-        """The headers of the UNSUBSCRIBE, or of one after the other, that end it.
+        """Make the headers of the UNSUBSCRIBE, or of one after the other, that end it.
 
         Args:
             dialect: the broker's.
@@ -102,7 +102,7 @@ class WantedSubscriptions:
         return len(self._by_id)
 
     def __iter__(self) -> Iterator[WantedSubscription]:
-        """A snapshot: it may change meanwhile."""
+        """Go through a snapshot: it may change meanwhile."""
         return iter(list(self._by_id.values()))
 
     def __contains__(self, sub_id: object) -> bool:
@@ -110,22 +110,22 @@ class WantedSubscriptions:
         return sub_id in self._by_id
 
     def get(self, sub_id: str) -> WantedSubscription | None:
-        """This one; None if it is not wanted."""
+        """Give this one; None if it is not wanted."""
         return self._by_id.get(sub_id)
 
     def add(self, wanted: WantedSubscription) -> None:
-        """From now on this is wanted, in the place of one with the same id."""
+        """Want this from now on, in the place of one with the same id."""
         self._by_id[wanted.id] = wanted
         self._put_off.pop(wanted.id, None)
 
     def remove(self, sub_id: str) -> WantedSubscription | None:
-        """It is wanted no more; None if it was not. That it was put off stays known."""
+        """Want it no more; None if it was not. That it was put off stays known."""
         return self._by_id.pop(sub_id, None)
 
     # -- those that are refused for a time ---------------------------------------------------
 
     def put_off(self, sub_id: str, now: float) -> None:
-        """The broker does not give it yet."""
+        """Note that the broker does not give it yet, and when to ask again."""
         put_off = self._put_off.setdefault(sub_id, _PutOff())
         # Beyond 64 doublings the bound is reached, and floats would overflow some day.
         pause = FIRST_RETRY * 2.0 ** min(put_off.refusals, 64)
@@ -137,7 +137,7 @@ class WantedSubscriptions:
         return sub_id in self._put_off
 
     def is_back(self, sub_id: str) -> bool:
-        """The broker has given it; false if it is not wanted any more."""
+        """Note that the broker has given it; false if it is not wanted any more."""
         self._put_off.pop(sub_id, None)
         return sub_id in self._by_id
 

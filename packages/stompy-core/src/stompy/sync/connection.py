@@ -323,7 +323,7 @@ class Connection:
         return written
 
     def _stop_writing(self, error: OSError) -> None:
-        """Nothing can be written any more; the I/O thread reads what is left, then ends."""
+        """Write nothing more; have the I/O thread read what is left, then end."""
         self._outbox.clear()
         self._open = False
         self._write_error = error

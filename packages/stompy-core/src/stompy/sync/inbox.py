@@ -104,7 +104,7 @@ class Inbox:
                 self._receipt_arrived.notify_all()
 
     def end(self) -> None:
-        """Nothing more will come; whoever waits learns it."""
+        """Have whoever waits learn that nothing more will come."""
         with self._lock:
             self._ended = True
             self._full = False
@@ -114,7 +114,7 @@ class Inbox:
     # -- receiving threads -------------------------------------------------------------------
 
     def get(self, timeout: float | None = None) -> STOMPFrame | None:
-        """The next frame, or None when there is none and none will come.
+        """Give the next frame, or None when there is none and none will come.
 
         Raises:
             STOMPTimeout: nothing came within ``timeout`` seconds.
@@ -126,7 +126,7 @@ class Inbox:
         return self._get_waiting(timeout)
 
     def get_unless(self, unwanted: Callable[[], bool]) -> STOMPFrame | None:
-        """The next frame, or None when none will come or is wanted; `look_again` says so."""
+        """Give the next frame, or None when none will come or is wanted; `look_again` says so."""
         if not unwanted():
             try:
                 return self._current.popleft()
@@ -143,7 +143,7 @@ class Inbox:
         return None
 
     def look_again(self) -> None:
-        """What `get_unless` was told has changed."""
+        """Have `get_unless` ask again whether a frame is wanted."""
         with self._lock:
             self._something_arrived.notify_all()
 
@@ -199,7 +199,7 @@ class Inbox:
                 self._waiting_for_receipts -= 1
 
     def forget_receipt(self, receipt_id: str) -> None:
-        """An id is used again, so what was noted under it is not what will be waited for."""
+        """Forget what was noted under an id that is used again."""
         with self._lock:
             self._backlog.claim_receipt(receipt_id)
 
@@ -232,7 +232,7 @@ class Inbox:
             self._full = False
 
     def after_fork(self) -> None:
-        """In a child process: the frames belong to the parent, and so may whoever held a lock."""
+        """Let go of everything in a child process: frames and locks are the parent's."""
         self._renew_locks()
         self._made_room = lambda: None
         self.discard()

@@ -190,6 +190,7 @@ class Session:
             try:
                 return self._adopt(self._dial(self._while_wanted(addresses)))
             except STOMPException as error:
+                core.judge(error)
                 with self._lock:
                     core.round_failed(error, monotonic())
                 if core.state is ConnectionState.CLOSED:
@@ -313,6 +314,8 @@ class Session:
     def _step(self) -> bool:
         """Do what is due, or wait for it; false when there is nothing more to come."""
         core = self.core
+        if core.failure is not None:
+            core.judge(core.failure)
         with self._lock:
             effects = core.poll(monotonic())
             self._publish()
@@ -346,6 +349,7 @@ class Session:
         try:
             self._adopt(self._dial(self._while_wanted(addresses)))
         except STOMPException as error:
+            self.core.judge(error)
             with self._lock:
                 self.core.round_failed(error, monotonic())
                 self._tell()
