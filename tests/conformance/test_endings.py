@@ -85,7 +85,7 @@ def test_a_commit_that_cuts_off_its_own_connection():
             peer.expect_eof()
         until(lambda: broker.connections() == 0, "the client to go")
         replies, used = broker._ask(
-            lambda broker: (list(broker._router.replies), broker._router.pressure.used)
+            lambda broker: (list(broker._router.registry.replies), broker._router.memory.used)
         )
         assert replies == []
         assert stats(broker, "/queue/kept").ready == 1

@@ -7,7 +7,9 @@ from itertools import count
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.routing.interface import Browse, Browsed, Queue
+from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.durable import DurableSubscription
+from stompy_broker.routing.interface import Browse, Browsed, Queue, QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.store.base import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -66,7 +68,7 @@ def make_router(
     return Router(
         time.clock,
         lambda: WALL + int(time.now * 1000),
-        store or MemoryStore(),
+        [store or MemoryStore()],
         Policies(policies),
         memory_mark=memory_mark,
         disk_mark=disk_mark,
@@ -84,8 +86,45 @@ def make_message(sequence: int, body: bytes = b"body", **headers: str) -> Messag
     return Message(sequence, make_head(**headers), body, stamp(WALL))
 
 
+def figures(queue: Queue) -> QueueFigures:
+    """The figures of a queue that answers at once."""
+    found: list[QueueFigures] = []
+    queue.stats(found.append)
+    return found[0]
+
+
 def browsed(queue: Queue) -> list[Message]:
     """What waits in a queue that answers at once, next one first, and then what is delayed."""
     found: list[Browsed] = []
     queue.browse(Browse(), found.append)
     return found[0].messages
+
+
+def take_part(queue: Queue, taker: Consumer) -> None:
+    """Let a consumer take part, and take messages.
+
+    Raises:
+        ProtocolError: the queue refuses it.
+    """
+    queue.attach(taker, raise_refusal)
+    queue.resume(taker)
+
+
+def raise_refusal(error: ProtocolError | None = None, /) -> None:
+    """Take the answer of a queue that answers at once, and raise it if it refuses."""
+    if error is not None:
+        raise error
+
+
+def backlog_of(router: Router, wanted: DurableSubscription) -> Queue:
+    """The backlog of a durable subscription, made if need be, of queues that answer at once.
+
+    Raises:
+        ProtocolError: there cannot be one.
+    """
+    found: list[Queue | ProtocolError] = []
+    router.registry.subscribe_durably(wanted, found.append)
+    (backlog,) = found
+    if isinstance(backlog, ProtocolError):
+        raise backlog
+    return backlog

@@ -179,7 +179,7 @@ class Shelf:
             disk_mark=disk_mark,
             store=self.store,
         )
-        self.router.restore()
+        self.router.registry.restore()
         return self.router
 
     def close(self) -> None:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.house import Taker, Time, make_head, make_router
+from tests.support.house import (
+    Taker,
+    Time,
+    figures,
+    make_head,
+    make_router,
+    raise_refusal,
+    take_part,
+)
 from tests.support.wire import Peer, running_broker
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -76,14 +84,15 @@ def test_dead_letters_and_what_was_stored_are_not_refused() -> None:
     """Nobody could be told."""
     time, taker = Time(), Taker(1)
     router = make_router(time)
-    router.caps = Caps(queues=1)
+    router.registry.caps = Caps(queues=1)
     router.publish(parse_destination("/queue/q"), make_head(), b"x")
+    there = parse_destination("/queue/r")
     with pytest.raises(ProtocolError, match=r"limits\.queues") as caught:
-        router.publish(parse_destination("/queue/r"), make_head("/queue/r"), b"x")
+        router.publish(there, make_head("/queue/r"), b"x", None, raise_refusal)
     assert caught.value.error_code is ErrorCode.LIMIT_EXCEEDED
-    router.queue("q").attach(taker)
+    take_part(router.queue("q"), taker)
     router.queue("q").settle(taker.taken[0], Rejection(requeue=False))
-    assert router.queues["DLQ.q"].ready == 1
+    assert figures(router.queues["DLQ.q"]).ready == 1
 
 
 def test_thousands_of_idle_queues_are_forgotten_in_steps() -> None:

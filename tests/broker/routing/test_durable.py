@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.house import WALL, Taker, Time, make_head, make_router
+from tests.support.house import (
+    WALL,
+    Taker,
+    Time,
+    backlog_of,
+    figures,
+    make_head,
+    make_router,
+    take_part,
+)
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import parse_destination
@@ -65,36 +74,36 @@ def test_it_is_kept_as_it_is() -> None:
 def test_a_restored_one_goes_on_in_order() -> None:
     time, store = Time(), MemoryStore(durable=True)
     first = make_router(time, store=store)
-    queue, taker = first.subscribe_durably(NEWS), Taker(1)
-    queue.attach(taker)
+    queue, taker = backlog_of(first, NEWS), Taker(1)
+    take_part(queue, taker)
     for number in range(4):
         publish(first, "a.b", b"%d" % number)
     queue.detach(taker, taker.taken)
-    assert first.pressure.used == queue.bytes > 0
+    assert first.memory.used == figures(queue).bytes > 0
 
     second = make_router(time, store=store)
-    assert second.restore() == 4
+    assert second.registry.restore() == 4
     publish(second, "a.c", b"4")
-    queue, taker = second.subscribe_durably(NEWS), Taker(10, auto=True)
-    queue.attach(taker)
+    queue, taker = backlog_of(second, NEWS), Taker(10, auto=True)
+    take_part(queue, taker)
     assert [message.body for message in taker.taken] == [b"0", b"1", b"2", b"3", b"4"]
     assert [message.deliveries for message in taker.taken] == [1, 0, 0, 0, 0]
-    assert (second.pressure.used, second.disk.used, queue.bytes) == (0, 0, 0)
-    assert make_router(time, store=store).restore() == 0
+    assert (second.memory.used, second.groups.home.disk.used, figures(queue).bytes) == (0, 0, 0)
+    assert make_router(time, store=store).registry.restore() == 0
 
 
 def test_deleting_leaves_nothing() -> None:
     time, store = Time(), MemoryStore(durable=True)
     router = make_router(time, store=store)
-    router.subscribe_durably(NEWS)
+    backlog_of(router, NEWS)
     publish(router, "a.b", b"x")
-    router.delete_durable(NEWS.name)
-    assert (router.pressure.used, router.disk.used, router.queues) == (0, 0, {})
+    router.registry.delete_durable(NEWS.name)
+    assert (router.memory.used, router.groups.home.disk.used, router.queues) == (0, 0, {})
     assert (list(store.restore()), store.subscriptions()) == ([], [])
     publish(router, "a.b", b"x")
     assert router.unroutable == 1
     with pytest.raises(ProtocolError) as caught:
-        router.delete_durable(NEWS.name)
+        router.registry.delete_durable(NEWS.name)
     assert caught.value.error_code is ErrorCode.UNKNOWN_SUBSCRIPTION
 
 
@@ -102,32 +111,32 @@ def test_one_subscriber_unless_shared() -> None:
     router = make_router(Time())
     for shared in (False, True):
         wanted = DurableSubscription(f"s{shared}", "t", shared)
-        router.subscribe_durably(wanted).attach(Taker(1))
+        take_part(backlog_of(router, wanted), Taker(1))
         if shared:
-            router.subscribe_durably(wanted)
+            take_part(backlog_of(router, wanted), Taker(1))
         else:
             with pytest.raises(ProtocolError) as caught:
-                router.subscribe_durably(wanted)
+                take_part(backlog_of(router, wanted), Taker(1))
             assert caught.value.error_code is ErrorCode.SUBSCRIPTION_IN_USE
 
 
 def test_another_topic_replaces_it() -> None:
     time, store = Time(), MemoryStore(durable=True)
     router = make_router(time, store=store)
-    router.subscribe_durably(NEWS)
+    backlog_of(router, NEWS)
     publish(router, "a.b", b"old")
-    queue = router.subscribe_durably(DurableSubscription(NEWS.name, "z", shared=False))
-    assert (queue.ready, router.pressure.used, router.disk.used) == (0, 0, 0)
+    queue = backlog_of(router, DurableSubscription(NEWS.name, "z", shared=False))
+    assert (figures(queue).ready, router.memory.used, router.groups.home.disk.used) == (0, 0, 0)
     assert [stored.pattern for stored in store.subscriptions()] == ["z"]
 
 
 def test_messages_without_subscription_are_dropped() -> None:
     time, store = Time(), MemoryStore(durable=True)
     router = make_router(time, store=store)
-    router.subscribe_durably(NEWS)
+    backlog_of(router, NEWS)
     publish(router, "a.b", b"x")
     store.drop_subscription(NEWS.name)
-    assert make_router(time, store=store).restore() == 0
+    assert make_router(time, store=store).registry.restore() == 0
     assert list(store.restore()) == []
 
 
@@ -138,27 +147,27 @@ def test_nobody_came_back(expires: str) -> None:
     router = make_router(time, policy, store=store)
     own = 20.0 if expires == "subscription" else 0.0
     wanted = DurableSubscription("d", "t", shared=False, expires=own)
-    queue, taker = router.subscribe_durably(wanted), Taker(1)
-    queue.attach(taker)
+    queue, taker = backlog_of(router, wanted), Taker(1)
+    take_part(queue, taker)
     time.advance(1000.0)
-    assert router.durable
+    assert router.registry.durable
     queue.detach(taker)
     publish(router, "t", b"x")
     time.advance(10.0)
-    assert router.durable
+    assert router.registry.durable
     time.advance(20.0)
     time.advance(20.0)
-    assert not router.durable
-    assert (router.pressure.used, router.disk.used, list(store.restore())) == (0, 0, [])
+    assert not router.registry.durable
+    assert (router.memory.used, router.groups.home.disk.used, list(store.restore())) == (0, 0, [])
 
 
 def test_without_expires_it_stays() -> None:
     time = Time()
     router = make_router(time, idle=10.0)
-    router.subscribe_durably(NEWS)
+    backlog_of(router, NEWS)
     for _ in range(10):
         time.advance(100.0)
-    assert router.durable
+    assert router.registry.durable
 
 
 def test_restarts_do_not_put_off_the_end() -> None:
@@ -172,12 +181,12 @@ def test_restarts_do_not_put_off_the_end() -> None:
         time = Time()
         time.now = since
         router = make_router(time, policy, store=store, idle=10.0)
-        router.restore()
+        router.registry.restore()
         if taker is not None:
-            router.subscribe_durably(NEWS).attach(taker)
+            take_part(backlog_of(router, NEWS), taker)
         for _ in range(int(seconds)):
             time.advance(1.0)
-        return bool(router.durable)
+        return bool(router.registry.durable)
 
     assert run(0, 500, Taker(1))
     assert [run(since, 30) for since in (500, 531, 562, 593)] == [True, True, True, False]
@@ -187,7 +196,7 @@ def test_restarts_do_not_put_off_the_end() -> None:
 def test_a_subscriber_that_came_back_is_not_away() -> None:
     time, store = Time(), MemoryStore(durable=True)
     router = make_router(time, Policy(match="/topic/>", expires=100), store=store, idle=10.0)
-    queue, taker = router.subscribe_durably(NEWS), Taker(1)
+    queue, taker = backlog_of(router, NEWS), Taker(1)
 
     def left() -> int:
         (stored,) = store.subscriptions()
@@ -196,18 +205,18 @@ def test_a_subscriber_that_came_back_is_not_away() -> None:
     assert left() == 0
     time.advance(60.0)
     assert left() == WALL
-    queue.attach(taker)
+    take_part(queue, taker)
     time.advance(60.0)
     assert left() == 0
 
 
 def test_a_long_absence_is_told(caplog: pytest.LogCaptureFixture) -> None:
     router = make_router(Time())
-    queue = router.subscribe_durably(NEWS)
+    queue = backlog_of(router, NEWS)
     for _ in range(10_000 * 2 + 1):
         publish(router, NEWS.pattern, b"")
     assert [record.getMessage().split(",")[0] for record in caplog.records] == [
         f"{queue.destination}: 10000 messages",
         f"{queue.destination}: 20000 messages",
     ]
-    assert queue.ready == 20_001
+    assert figures(queue).ready == 20_001

@@ -17,11 +17,11 @@ def test_copies_are_counted_for_the_subscribers_of_their_time() -> None:
             router.publish(topic, make_head("/topic/a.b"), b"x")
 
     publish(1)
-    first = router.subscribe_topic("a.b")
+    first = router.registry.subscribe_topic("a.b")
     publish(2)
-    second = router.subscribe_topic("a.*")
+    second = router.registry.subscribe_topic("a.*")
     publish(3)
-    router.unsubscribe_topic(first)
+    router.registry.unsubscribe_topic(first)
     publish(4)
     (row,) = router.topics
     assert (row.name, row.published, row.copies, row.queues) == ("a.b", 10, 2 + 6 + 4, (second,))

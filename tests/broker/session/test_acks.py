@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.house import Taker, Time, make_message, make_router
+from tests.support.house import (
+    Taker,
+    Time,
+    figures,
+    make_message,
+    make_router,
+    raise_refusal,
+    take_part,
+)
 
 from stompy.protocol.frame import AckMode
 from stompy.protocol.headers import Version
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.router import Router
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.subscription import AckSubscription
 
@@ -21,8 +30,13 @@ def time() -> Time:
 
 
 @pytest.fixture
-def queue(time: Time) -> Queue:
-    queue = make_router(time).queue("q")
+def router(time: Time) -> Router:
+    return make_router(time)
+
+
+@pytest.fixture
+def queue(router: Router) -> Queue:
+    queue = router.queue("q")
     for sequence in range(1, MANY + 3):
         queue.publish(make_message(sequence))
     return queue
@@ -35,35 +49,42 @@ class Sink(OutputBuffer):
         return True
 
 
-def subscribe(queue: Queue) -> AckSubscription:
+def subscribe(router: Router, queue: Queue) -> AckSubscription:
     output, mode = Sink(lambda: None, lambda: None), AckMode.CLIENT
     subscription = AckSubscription(
-        "0", queue, output, Version.V1_2, print, tag=7, mode=mode, prefetch=MANY
+        "0", queue, output, Version.V1_2, print, router=router, tag=7, mode=mode, prefetch=MANY
     )
-    subscription.attach()
+    queue.attach(subscription, raise_refusal)
+    subscription.begin()
     return subscription
 
 
-def test_a_cumulative_ack(queue: Queue, time: Time) -> None:
+def test_a_cumulative_ack(router: Router, queue: Queue, time: Time) -> None:
     """300,000 messages kept everybody waiting for half a second."""
-    subscription, done = subscribe(queue), []
+    subscription, done = subscribe(router, queue), []
     subscription.settle_in_steps(subscription.claim(MANY), None, lambda: done.append(1))
     assert 0 < queue.acked < MANY
     assert len(subscription.claimed) == MANY - queue.acked
     for _ in range(3):
         time.advance(0.01)
-    assert (queue.acked, len(done), queue.unacked) == (MANY, MANY, 2)
+    assert (queue.acked, len(done), figures(queue).unacked) == (MANY, MANY, 2)
     assert [message.sequence for message in subscription.unsettled()] == [MANY + 1, MANY + 2]
 
 
-def test_a_cumulative_nack_lets_nothing_overtake_what_comes_back(queue: Queue, time: Time) -> None:
-    subscription, other = subscribe(queue), Taker(10_000)
+def test_a_cumulative_nack_lets_nothing_overtake_what_comes_back(
+    router: Router, queue: Queue, time: Time
+) -> None:
+    subscription, other = subscribe(router, queue), Taker(10_000)
     subscription.settle_in_steps(subscription.claim(MANY), Rejection(), None)
     subscription.end()
-    queue.attach(other)
-    assert (other.taken, queue.in_use) == ([], True)
+    take_part(queue, other)
+    assert (other.taken, figures(queue).in_use) == ([], True)
     for _ in range(3):
         time.advance(0.01)
     assert [message.sequence for message in other.taken] == list(range(1, MANY + 3))
-    assert (subscription.claimed, queue.nacked, queue.unacked) == ({}, MANY, MANY + 2)
+    assert (subscription.claimed, figures(queue).nacked, figures(queue).unacked) == (
+        {},
+        MANY,
+        MANY + 2,
+    )
     assert other.taken[MANY - 1].failures == 1

@@ -3,13 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy_broker.session.receipts import Receipts, when_all
+from stompy.errors import ProtocolError
+from stompy.protocol.header_cache import Head
+from stompy_broker.routing.answers import when_all
+from stompy_broker.session.receipts import Receipts
+
+
+def fail(error: ProtocolError, head: Head | None) -> None:
+    raise error
 
 
 @given(st.permutations(range(6)))
 def test_released_in_order_whatever_is_done_first(order: list[int]) -> None:
     released: list[object] = []
-    receipts = Receipts(released.append)
+    receipts = Receipts(released.append, fail)
     dones = [receipts.after(lambda i=i: released.append(i)) for i in range(6)]
     for count, index in enumerate(order, 1):
         dones[index]()
@@ -20,7 +27,7 @@ def test_released_in_order_whatever_is_done_first(order: list[int]) -> None:
 
 def test_what_is_done_at_once_still_waits_its_turn() -> None:
     released: list[object] = []
-    receipts = Receipts(released.append)
+    receipts = Receipts(released.append, fail)
     first = receipts.after(lambda: released.append("first"))
     receipts.now(lambda: released.append("second"))
     assert released == []
@@ -31,7 +38,7 @@ def test_what_is_done_at_once_still_waits_its_turn() -> None:
 
 def test_after_the_connection_is_gone_nothing_is_released() -> None:
     released: list[object] = []
-    receipts = Receipts(released.append)
+    receipts = Receipts(released.append, fail)
     done = receipts.after(lambda: released.append(1))
     receipts.forget()
     done()
@@ -40,7 +47,7 @@ def test_after_the_connection_is_gone_nothing_is_released() -> None:
 
 def test_when_all() -> None:
     calls: list[int] = []
-    part = when_all(3, lambda: calls.append(1))
+    part = when_all(3, lambda error=None: calls.append(1))
     part()
     part()
     assert calls == []

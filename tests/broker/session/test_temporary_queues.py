@@ -9,7 +9,7 @@ from stompy_broker import RunningBroker
 
 def temporary(broker: RunningBroker) -> list[str]:
     found: list[str] = broker._ask(
-        lambda broker: [queue.destination for queue in broker._router.replies.values()]
+        lambda broker: [queue.destination for queue in broker._router.registry.replies.values()]
     )
     return found
 
@@ -64,8 +64,8 @@ def test_old_addresses_make_room_for_new_ones() -> None:
         peer.sync()
 
         def grow_old(broker: object) -> None:
-            for queue in broker._router.replies.values():  # type: ignore[attr-defined]
-                queue.idle_since -= 61.0
+            for queue in broker._router.registry.replies.values():  # type: ignore[attr-defined]
+                queue._idle_since -= 61.0
 
         broker._ask(grow_old)
         peer.send("SUBSCRIBE\nid:0\ndestination:/temp-queue/2\n\n\0")

@@ -119,10 +119,14 @@ class Holder(AckSubscription):
 
 def make_holder(mode: AckMode, messages: int) -> Holder:
     """A subscription that has got so many messages."""
-    queue = make_router(Time()).queue("q")
+    router = make_router(Time())
+    queue = router.queue("q")
     output = OutputBuffer(lambda: None, lambda: None)
-    holder = Holder("0", queue, output, Version.V1_2, print, tag=7, mode=mode, prefetch=0)
+    holder = Holder(
+        "0", queue, output, Version.V1_2, print, router=router, tag=7, mode=mode, prefetch=0
+    )
     queue.attach(holder)
+    holder.begin()
     for sequence in range(1, messages + 1):
         queue.publish(make_message(sequence))
     return holder

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.house import Taker, make_message
+from tests.support.house import Taker, figures, make_message, take_part
 from tests.support.storage import Shelf, contents, short_wal
 
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.directory import FILE
 from stompy_broker.store.inspection import inspected
@@ -58,10 +58,10 @@ def change(directory: Path, statement: str) -> None:
     connection.close()
 
 
-def drained(shelf: Shelf, count: int) -> tuple[Queue, Taker]:
+def drained(shelf: Shelf, count: int) -> tuple[LocalQueue, Taker]:
     queue, taker = shelf.route().queue("q"), Taker(100)
-    queue.attach(taker)
-    shelf.turns.until(lambda: len(taker.taken) >= count and queue._reading.wanted is None)
+    take_part(queue, taker)
+    shelf.turns.until(lambda: len(taker.taken) >= count and queue._reader.wanted is None)
     return queue, taker
 
 
@@ -84,12 +84,12 @@ def test_a_changed_row_is_given_to_nobody_and_kept(
     }
     assert [one.sequence for one in shelf.damaged] == [4]
     assert shelf.store.stats().damaged == 1
-    assert queue.ready == 0
+    assert figures(queue).ready == 0
     assert caplog.text.count("message 4 of ") == 1
     for message in taker.taken:
         queue.settle(message)
     shelf.sync()
-    assert queue.bytes == 0
+    assert figures(queue).bytes == 0
     shelf.reopen()
     assert contents(shelf).messages == ()
     assert shelf.damaged == [shelf.damaged[0]]  # told once

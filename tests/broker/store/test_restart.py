@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.house import WALL, Taker, browsed, make_head, make_message
+from tests.support.house import WALL, Taker, browsed, figures, make_head, make_message, take_part
 from tests.support.process import BrokerProcess
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
@@ -23,7 +23,7 @@ from stompy.protocol.headers import Version
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, stamp
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.session.output import OutputBuffer
@@ -48,7 +48,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 # -- bodies on disk ------------------------------------------------------------------------------
 
 
-def queue_of(shelf: Shelf, count: int, *, memory_mark: int, size: int = 1000) -> Queue:
+def queue_of(shelf: Shelf, count: int, *, memory_mark: int, size: int = 1000) -> LocalQueue:
     """A queue with messages that are on disk, as a producer leaves it."""
     router = shelf.route(memory_mark=memory_mark)
     publish(router, range(count), size)
@@ -71,8 +71,8 @@ def numbers(taker: Taker) -> list[int]:
     return found
 
 
-def in_memory(queue: Queue) -> int:
-    return sum(message.body is not None for message in queue._line)
+def in_memory(queue: LocalQueue) -> int:
+    return sum(message.body is not None for message in queue._ready)
 
 
 def test_after_a_restart_bodies_are_read_as_consumers_need_them(shelf: Shelf):
@@ -80,10 +80,10 @@ def test_after_a_restart_bodies_are_read_as_consumers_need_them(shelf: Shelf):
     shelf.reopen()
     router = shelf.route()
     queue, taker = router.queue("q"), Taker(10)
-    assert queue.ready == 1000
+    assert figures(queue).ready == 1000
     assert in_memory(queue) == 0
-    assert router.pressure.used < 1000 * 400
-    queue.attach(taker)
+    assert router.memory.used < 1000 * 400
+    take_part(queue, taker)
     shelf.turns.until(lambda: len(taker.taken) == 10)
     assert 0 < in_memory(queue) < 500
     taker.room = 990
@@ -92,32 +92,32 @@ def test_after_a_restart_bodies_are_read_as_consumers_need_them(shelf: Shelf):
     assert numbers(taker) == list(range(1000))
     for message in taker.taken:
         queue.settle(message)
-    assert (router.pressure.used, router.disk.used, queue.bytes) == (0, 0, 0)
+    assert (router.memory.used, router.groups.home.disk.used, figures(queue).bytes) == (0, 0, 0)
 
 
 def test_beyond_half_the_memory_mark_bodies_stay_on_disk(shelf: Shelf):
     queue = queue_of(shelf, 2000, memory_mark=1_000_000)
     router = shelf.router
     assert router is not None
-    assert 0 < router.pressure.used < 800_000
-    assert not router.pressure.full
+    assert 0 < router.memory.used < 800_000
+    assert not router.memory.full
     assert in_memory(queue) < 500
     taker = Taker(2000, auto=True)
-    queue.attach(taker)
+    take_part(queue, taker)
     shelf.turns.until(lambda: len(taker.taken) == 2000)
     assert numbers(taker) == list(range(2000))
-    assert (router.pressure.used, router.disk.used, queue.bytes) == (0, 0, 0)
+    assert (router.memory.used, router.groups.home.disk.used, figures(queue).bytes) == (0, 0, 0)
 
 
 def test_producers_wait_only_until_the_disk_has_it(shelf: Shelf):
     router = shelf.route(memory_mark=200_000)
     publish(router, range(200))
-    assert router.pressure.full
+    assert router.memory.full
     went_on: list[bool] = []
-    router.pressure.wait(lambda: went_on.append(True))
+    router.memory.wait(lambda: went_on.append(True))
     shelf.sync()
     shelf.turns.until(lambda: went_on)
-    assert not router.pressure.full
+    assert not router.memory.full
 
 
 def test_without_a_memory_mark_bodies_stay_in_memory(shelf: Shelf):
@@ -128,17 +128,17 @@ def test_what_is_with_a_consumer_keeps_its_body(shelf: Shelf):
     """So that what it settles is settled in the same turn: a dead letter needs its body."""
     router = shelf.route(memory_mark=2000)
     queue, taker = router.queue("q"), Taker(5)
-    queue.attach(taker)
+    take_part(queue, taker)
     publish(router, range(20))
     shelf.sync()
     assert numbers(taker) == list(range(5))
     assert in_memory(queue) == 0
     for message in taker.taken:
         queue.settle(message, Rejection(requeue=False))
-    assert router.queue("DLQ.q").ready == 5
+    assert figures(router.queue("DLQ.q")).ready == 5
     shelf.reopen()
     router = shelf.route()
-    assert (router.queue("q").ready, router.queue("DLQ.q").ready) == (15, 5)
+    assert (figures(router.queue("q")).ready, figures(router.queue("DLQ.q")).ready) == (15, 5)
 
 
 def test_what_is_settled_while_it_is_written_keeps_its_body_until_then(shelf: Shelf):
@@ -147,7 +147,7 @@ def test_what_is_settled_while_it_is_written_keeps_its_body_until_then(shelf: Sh
     copies: list[Path] = []
     router = shelf.route()
     queue, taker = router.queue("q"), Taker(100)
-    queue.attach(taker)
+    take_part(queue, taker)
     publish(router, range(50))
     settled = threading.Event()
 
@@ -171,7 +171,9 @@ def test_what_is_settled_while_it_is_written_keeps_its_body_until_then(shelf: Sh
     assert contents_of(copies[-1]).messages == ()
 
 
-def hoarder_of(queue: Queue, mode: AckMode = AckMode.CLIENT_INDIVIDUAL) -> AckSubscription:
+def hoarder_of(
+    router: Router, queue: LocalQueue, mode: AckMode = AckMode.CLIENT_INDIVIDUAL
+) -> AckSubscription:
     """A client's subscription without limit, whose client reads everything and settles nothing."""
 
     def refuse(reason: ProtocolError) -> None:
@@ -183,9 +185,10 @@ def hoarder_of(queue: Queue, mode: AckMode = AckMode.CLIENT_INDIVIDUAL) -> AckSu
 
     output = OutputBuffer(lambda: None, pour)
     hoarder = AckSubscription(
-        "h", queue, output, Version.V1_2, refuse, tag=1, mode=mode, prefetch=0
+        "h", queue, output, Version.V1_2, refuse, router=router, tag=1, mode=mode, prefetch=0
     )
-    hoarder.attach()
+    queue.attach(hoarder)
+    hoarder.begin()
     return hoarder
 
 
@@ -195,11 +198,11 @@ def test_a_consumer_without_limit_is_not_lent_everything(shelf: Shelf):
     queue = queue_of(shelf, 3000, memory_mark=mark)
     router = shelf.router
     assert router is not None
-    hoarder, settled = hoarder_of(queue), 0
+    hoarder, settled = hoarder_of(router, queue), 0
     shelf.turns.until(lambda: hoarder not in queue._waiting)
     while hoarder.delivered < 3000:
         assert mark / 2 < router.loans.used < mark / 2 + 70_000
-        assert not router.pressure.full
+        assert not router.memory.full
         assert router.loans.used == hoarder.lent
         for number in range(settled + 1, settled + 301):
             assert hoarder.accept(number)
@@ -214,23 +217,28 @@ def test_what_a_hoarder_leaves_behind_stays_on_disk(shelf: Shelf):
     queue = queue_of(shelf, 3000, memory_mark=500_000)
     router = shelf.router
     assert router is not None
-    hoarder = hoarder_of(queue)
+    hoarder = hoarder_of(router, queue)
     shelf.turns.until(lambda: not hoarder.waiting)
     held = hoarder.delivered
     hoarder.end()
     assert router.loans.used == 0
     assert in_memory(queue) < 600
     taker = Taker(held)
-    queue.attach(taker)
+    take_part(queue, taker)
     shelf.turns.until(lambda: len(taker.taken) == held)
     assert all(message.deliveries == 1 for message in taker.taken)
     assert numbers(taker) == list(range(held))
     queue.detach(taker)
     for message in taker.taken:
         queue.settle(message)
-    queue.attach(Taker(3000, auto=True))
-    shelf.turns.until(lambda: not queue.ready)
-    assert (router.pressure.used, router.loans.used, router.disk.used, queue.bytes) == (0, 0, 0, 0)
+    take_part(queue, Taker(3000, auto=True))
+    shelf.turns.until(lambda: not figures(queue).ready)
+    assert (
+        router.memory.used,
+        router.loans.used,
+        router.groups.home.disk.used,
+        figures(queue).bytes,
+    ) == (0, 0, 0, 0)
 
 
 def test_priorities_hold_after_bodies_were_read_again(shelf: Shelf):
@@ -240,7 +248,7 @@ def test_priorities_hold_after_bodies_were_read_again(shelf: Shelf):
     shelf.sync()
     shelf.reopen()
     queue, taker = shelf.route().queue("q"), Taker(300)
-    queue.attach(taker)
+    take_part(queue, taker)
     shelf.turns.until(lambda: len(taker.taken) == 300)
     assert numbers(taker) == sorted(range(300), key=lambda n: (-(n % 10), n))
 
@@ -251,11 +259,11 @@ def test_a_body_that_the_disk_lost_is_told_and_passed_over(
     queue_of(shelf, 10, memory_mark=1 << 30)
     shelf.reopen()
     queue, taker = shelf.route().queue("q"), Taker(10)
-    shelf.sqlite.tables.connection.execute("DELETE FROM message WHERE sequence % 2")
-    queue.attach(taker)
+    shelf.sqlite.tables.connection.execute("DELETE FROM message WHERE sequence / 1024 % 2")
+    take_part(queue, taker)
     shelf.turns.until(lambda: len(taker.taken) == 5)
-    assert queue.bytes == sum(message.size for message in taker.taken)
-    assert queue.dropped == 5
+    assert figures(queue).bytes == sum(message.size for message in taker.taken)
+    assert figures(queue).dropped == 5
     assert "5 bodies are not there" in caplog.text
 
 
@@ -270,7 +278,7 @@ def test_reading_is_tried_again(shelf: Shelf, caplog: pytest.LogCaptureFixture):
             raise errors.pop()
 
     shelf.tap(fail)
-    queue.attach(taker)
+    take_part(queue, taker)
     for words in ("Traceback", "cannot be read: disk I/O error"):
         shelf.turns.until(lambda words=words: words in caplog.text)
         shelf.turns.time.advance(sqlite.RETRY_SECONDS)
@@ -287,14 +295,14 @@ def test_deliveries_that_a_crash_cut_short_count(shelf: Shelf):
         if not start:
             publish(router, range(1))
         taker = Taker(1)
-        router.queue("q").attach(taker)
+        take_part(router.queue("q"), taker)
         shelf.turns.until(lambda taker=taker: taker.taken)
         assert taker.taken[0].deliveries == start
         shelf.reopen()  # nobody has settled it
     router = shelf.route()
     taker, dead = Taker(1), Taker(1)
-    router.queue("q").attach(taker)
-    router.queue("DLQ.q").attach(dead)
+    take_part(router.queue("q"), taker)
+    take_part(router.queue("DLQ.q"), dead)
     shelf.turns.until(lambda: dead.taken)
     assert not taker.taken
     headers = dead.taken[0].head.headers()
@@ -307,7 +315,7 @@ def test_a_crash_counts_against_the_first_of_each_consumer_and_once(shelf: Shelf
     publish(router, range(6))
     takers = [Taker(3), Taker(3)]
     for taker in takers:
-        router.queue("q").attach(taker)
+        take_part(router.queue("q"), taker)
     shelf.turns.until(lambda: all(len(taker.taken) == 3 for taker in takers))
     for _ in range(3):
         shelf.reopen()
@@ -324,13 +332,13 @@ def test_a_crash_counts_against_the_first_of_each_consumer_and_once(shelf: Shelf
 def test_a_delay_goes_on_after_a_restart(shelf: Shelf):
     router = shelf.route()
     queue, taker = router.queue("q"), Taker(2)
-    queue.attach(taker)
+    take_part(queue, taker)
     publish(router, range(2))
     queue.settle(taker.taken[0], Rejection(delay=5.0))
     queue.settle(taker.taken[1], Rejection(delay=5000.0))
     shelf.reopen()
     queue, taker = shelf.route().queue("q"), Taker(2)
-    queue.attach(taker)
+    take_part(queue, taker)
     shelf.turns.end()
     assert not taker.taken
     shelf.turns.time.advance(5.0)
@@ -346,7 +354,7 @@ def test_queues_keep_their_set_up(shelf: Shelf):
     router = shelf.route()
     publish(router, range(5, 7))
     taker = Taker(10)
-    router.queue("q").attach(taker)
+    take_part(router.queue("q"), taker)
     shelf.turns.until(lambda: len(taker.taken) == 3)
     assert numbers(taker) == [4, 5, 6]
 
@@ -369,7 +377,7 @@ def test_messages_of_a_deleted_subscription_are_dropped(
     shelf.store.append("/queue/durable.a.c", make_message(2))
     shelf.reopen()
     router = shelf.route()
-    assert router.queues["durable.a.b"].ready == 1
+    assert figures(router.queues["durable.a.b"]).ready == 1
     assert "durable.a.c" not in router.queues
     assert "1 messages of deleted subscriptions" in caplog.text
     shelf.reopen()
@@ -385,9 +393,10 @@ def test_sequences_go_on_where_they_were_when_the_clock_goes_back(shelf: Shelf):
     router = shelf.route()
     publish(router, range(1, 2))
     taker = Taker(2)
-    router.queue("q").attach(taker)
+    take_part(router.queue("q"), taker)
     shelf.turns.until(lambda: len(taker.taken) == 2)
-    assert [message.sequence for message in taker.taken] == [late, late + 1]
+    # Of one group, they are so far apart that those of others have room between them.
+    assert [message.sequence for message in taker.taken] == [late, late + 2**10]
 
 
 def test_a_queues_own_mark_counts_what_was_restored(shelf: Shelf):
@@ -396,11 +405,11 @@ def test_a_queues_own_mark_counts_what_was_restored(shelf: Shelf):
     router = shelf.route(Policy.model_validate({"match": "/queue/q", "max_bytes": 5000}))
     publish(router, range(10, 11))
     queue, taker = router.queue("q"), Taker(100, auto=True)
-    assert queue.pressure is not None
-    assert queue.pressure.full
-    queue.attach(taker)
+    assert queue.watermark is not None
+    assert queue.watermark.full
+    take_part(queue, taker)
     shelf.turns.until(lambda: len(taker.taken) == 11)
-    assert (queue.pressure.full, queue.pressure.used) == (False, 0)
+    assert (queue.watermark.full, queue.watermark.used) == (False, 0)
 
 
 def test_what_is_there_is_settled_also_where_nothing_is_kept_any_more(shelf: Shelf):
@@ -411,14 +420,18 @@ def test_what_is_there_is_settled_also_where_nothing_is_kept_any_more(shelf: She
     router, taker = shelf.route(volatile), Taker(4)
     publish(router, range(3, 4))
     queue = router.queue("q")
-    queue.attach(taker)
+    take_part(queue, taker)
     shelf.turns.until(lambda: len(taker.taken) == 4)
     for message in taker.taken[:2]:
         queue.settle(message)
-    assert router.disk.used == queue.bytes == sum(message.size for message in taker.taken[2:])
+    assert (
+        router.groups.home.disk.used
+        == figures(queue).bytes
+        == sum(message.size for message in taker.taken[2:])
+    )
     shelf.reopen()
     router, taker = shelf.route(volatile), Taker(2)
-    router.queue("q").attach(taker)
+    take_part(router.queue("q"), taker)
     shelf.turns.until(lambda: len(taker.taken) == 2)
     assert numbers(taker) == [2, 3]
     for message in taker.taken:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.house import Taker, make_head
+from tests.support.house import Taker, backlog_of, make_head, take_part
 from tests.support.storage import Shelf, contents, contents_of, short_wal
 
 from stompy_broker.destinations.names import sendable
@@ -34,7 +34,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 def subscribed(shelf: Shelf, count: int) -> Router:
     router = shelf.route()
     for number in range(count):
-        router.subscribe_durably(DurableSubscription(f"c.{number}", "t", shared=False))
+        backlog_of(router, DurableSubscription(f"c.{number}", "t", shared=False))
     return router
 
 
@@ -45,12 +45,12 @@ def publish(router: Router, body: bytes) -> None:
 def backlog(router: Router, number: int, room: int = 100) -> Taker:
     """Consume what waits for one of the subscribers."""
     taker = Taker(room)
-    router.queues[router.durable[f"c.{number}"].queue].attach(taker)
+    take_part(router.queues[router.registry.durable[f"c.{number}"].queue], taker)
     return taker
 
 
 def settle_all(router: Router, number: int, taker: Taker) -> None:
-    queue = router.queues[router.durable[f"c.{number}"].queue]
+    queue = router.queues[router.registry.durable[f"c.{number}"].queue]
     for message in taker.taken:
         queue.settle(message)
     taker.taken.clear()

@@ -19,7 +19,7 @@ from stompy.protocol.codec import FrameParser
 from stompy.transport.tls import TLSLayer
 from stompy_broker import RunningBroker
 from stompy_broker.broker import Broker
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.session import output as output_module
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.session import Session
@@ -54,7 +54,7 @@ KINDS = (
     FrameParser,
     Subscriptions,
     Subscription,
-    Queue,
+    LocalQueue,
     Timer,
     TLSLayer,
     WebSocketServer,

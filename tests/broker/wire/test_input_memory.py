@@ -6,7 +6,7 @@ import pytest
 from tests.support.house import Time
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.wire.input_memory import FREE, InputMemory
 
 MIB = 1024 * 1024
@@ -31,7 +31,7 @@ class Sender:
 class Memory:
     def __init__(self) -> None:
         self.time = Time()
-        self.pressure = Pressure(MARK)
+        self.pressure = Watermark(MARK)
         self.input = InputMemory(self.pressure, MARK, self.time.clock)
 
 
@@ -104,7 +104,7 @@ def test_a_first_one_that_comes_on_is_not(memory: Memory) -> None:
 
 def test_without_a_mark_nobody_waits() -> None:
     time = Time()
-    input_memory = InputMemory(Pressure(0), 0, time.clock)
+    input_memory = InputMemory(Watermark(0), 0, time.clock)
     senders = [Sender() for _ in range(10)]
     for sender in senders:
         input_memory.set_size(sender, 500 * MIB)

@@ -31,6 +31,7 @@ from stompy_broker.destinations.policy import Policies
 from stompy_broker.memory_limit import memory_mark
 from stompy_broker.message import Message
 from stompy_broker.routing.caps import Caps
+from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
@@ -176,19 +177,22 @@ class Broker:
         self._router = Router(
             self._clock,
             WallClock(_wall_ms, loop.time),
-            self._store,
+            [self._store],
             Policies(config.policy),
             memory_mark=mark,
             disk_mark=config.limits.disk,
             idle_queue_seconds=config.times.idle_queue,
+            factory=self._queue_factory(),
         )
         limits = config.limits
-        self._router.caps = Caps(limits.queues, limits.durables, limits.name, config.frame_limits())
-        self._input_memory = InputMemory(self._router.pressure, mark, self._clock)
+        self._router.registry.caps = Caps(
+            limits.queues, limits.durables, limits.name, config.frame_limits()
+        )
+        self._input_memory = InputMemory(self._router.memory, mark, self._clock)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
         try:
-            restored = self._router.restore()
+            restored = self._router.registry.restore()
             if restored:
                 log.info("%d messages restored", restored)
             self._open_door()
@@ -356,7 +360,7 @@ class Broker:
     async def _all_safe(self) -> None:
         """Wait until the store is safe, so that receipts can be given before the goodbye."""
         safe = asyncio.Event()
-        self._store.sync(safe.set)
+        self._router.groups.sync(safe.set)
         await safe.wait()
 
     def abort(self) -> None:
@@ -379,6 +383,9 @@ class Broker:
         await self.stop()
 
     # -- parts ------------------------------------------------------------------------------
+
+    def _queue_factory(self) -> QueueFactory:
+        return QueueFactory()
 
     def _open_store(self) -> MessageStore:
         directory = self.config.store.data

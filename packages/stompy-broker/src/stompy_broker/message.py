@@ -249,7 +249,7 @@ class Account(Protocol):
 
     used: int
 
-    def sink(self) -> None:
+    def check(self) -> None:
         """Have those go on that wait for memory: less is in use."""
         ...
 
@@ -464,7 +464,7 @@ class Common:
             account, self._account = self._account, None
             assert account is not None
             account.used -= self.size
-            account.sink()
+            account.check()
 
 
 class CopiedMessage(Message):

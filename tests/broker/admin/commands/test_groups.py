@@ -96,7 +96,7 @@ def test_messages_with_places_of_their_own(counter: Counter) -> None:
 def test_another_queue_of_the_same_name_begins_anew(counter: Counter) -> None:
     counter.fill("red")
     counter.count()
-    counter.broker.router.delete_queue(counter.queue, "test", "")
+    counter.broker.router.registry.delete_queue(counter.queue, "test", "")
     counter.queue = counter.broker.router.queue("q")
     assert counter.count() == {}
     counter.fill("blue")

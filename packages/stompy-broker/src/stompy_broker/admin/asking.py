@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from stompy.errors import ProtocolError
 from stompy_broker.admin.tasks import Steps
+from stompy_broker.routing.answers import Done
 from stompy_broker.routing.interface import Order, Outcome, Queue, QueueFigures
 
 A = TypeVar("A")
@@ -42,6 +44,26 @@ def order(queue: Queue, what: Order) -> Steps[int]:
     if isinstance(outcome, int):
         return outcome
     raise outcome
+
+
+def agreed(question: Callable[[Done], object]) -> Steps[None]:
+    """Ask for something that may be refused, and wait for the answer.
+
+    Raises:
+        ProtocolError: it was refused, and had no effect.
+    """
+    error: ProtocolError | None = yield from ask(partial(_ask_for, question))
+    if error is not None:
+        raise error
+
+
+def _ask_for(
+    question: Callable[[Done], object], take: Callable[[ProtocolError | None], None]
+) -> None:
+    def done(error: ProtocolError | None = None, /) -> None:
+        take(error)
+
+    question(done)
 
 
 class _Slot:

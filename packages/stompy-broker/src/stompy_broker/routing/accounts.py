@@ -7,94 +7,129 @@ back again. What is in a queue that only one client can empty is a loan from the
 from __future__ import annotations
 
 from stompy_broker.message import Message
-from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.flow_control import Loans, Pressure
-from stompy_broker.routing.paging import Reading
+from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.paging import BodyReader
 from stompy_broker.store.base import MessageStore
 
 
 class Accounts:
-    """A queue as far as it adds up.
+    """Adds up what is in one queue, and tells its store.
+
+    Args:
+        destination: of the queue.
+        memory: where what is in it is added up.
+        disk: where what is stored of it is.
+        store: where persistent messages of it survive; None = they do not.
+        own: makes senders of this queue wait; None = nothing of its own does.
+        reader: reads its bodies from disk.
+        shares: whether a message in it may share its memory with others.
 
     Attributes:
-        destination: as clients write it.
-        pressure: makes senders wait; None = nothing of its own does.
-        account: where what is in it is added up.
-        loans: what single clients have.
-        bytes: size of everything in it, also of what is with consumers.
+        bytes: size of everything in the queue, also of what is with consumers.
     """
 
-    destination: str
-    pressure: Pressure | None
-    account: Pressure
-    loans: Loans
-    bytes: int
-    _backlog: bool
-    _unacked: int
-    _disk: Pressure
-    _reading: Reading
-    _store: MessageStore | None
+    __slots__ = ("_destination", "_reader", "_shares", "bytes", "disk", "memory", "own", "store")
 
-    def _keep(self, message: Message) -> None:
+    def __init__(
+        self,
+        destination: str,
+        memory: Watermark,
+        disk: Watermark,
+        store: MessageStore | None,
+        own: Watermark | None,
+        reader: BodyReader,
+        *,
+        shares: bool,
+    ) -> None:
+        self.bytes = 0
+        self.memory = memory
+        self.disk = disk
+        self.store = store
+        self.own = own
+        self._destination = destination
+        self._reader = reader
+        self._shares = shares
+
+    def keep(self, message: Message) -> None:
         """Account for a message, and store it where it is to survive."""
         size = message.size
         self.bytes += size
-        account = self.account
-        if self._backlog:
-            message.charge(account)
+        memory = self.memory
+        if self._shares:
+            message.charge(memory)
         else:
-            account.used += size
-        if account.used >= account.high:
-            account.reached()
-        if self.pressure is not None:
-            self.pressure.used += size
-            if self.pressure.used >= self.pressure.high:
-                self.pressure.reached()
-        if self._store is not None and message.head.persistent:
-            self._store.append(self.destination, message)
-            self._disk.add(size)
+            memory.used += size
+        if memory.used >= memory.high:
+            memory.went_over()
+        own = self.own
+        if own is not None:
+            own.used += size
+            if own.used >= own.high:
+                own.went_over()
+        if self.store is not None and message.head.persistent:
+            self.store.append(self._destination, message)
+            self.disk.add(size)
 
-    def _let_go(self, message: Message) -> None:
-        """Undo `_keep`."""
+    def let_go(self, message: Message) -> None:
+        """Undo `keep`."""
         size = message.size
         self.bytes -= size
-        account = self.account
-        if self._backlog:
-            message.discharge(account)
+        memory = self.memory
+        if self._shares:
+            message.discharge(memory)
         else:
-            account.used -= size if message.body is not None else message.ram_on_disk
-        if account.used <= account.floor:
-            account.relieved()
-        if self.pressure is not None:
-            self.pressure.used -= size
-            if self.pressure.used <= self.pressure.floor:
-                self.pressure.relieved()
-        if self._store is not None and message.head.persistent:
-            self._store.remove(message)
-            self._disk.used -= size
-            if self._disk.used <= self._disk.floor:
-                self._disk.relieved()
-            if self._reading.wanted is not None:
-                # Its body is not to be accounted for any more.
-                self._reading.wanted.pop(message.sequence, None)
+            memory.used -= size if message.body is not None else message.ram_on_disk
+        if memory.used <= memory.floor:
+            memory.went_under()
+        own = self.own
+        if own is not None:
+            own.used -= size
+            if own.used <= own.floor:
+                own.went_under()
+        if self.store is not None and message.head.persistent:
+            self.store.remove(message)
+            disk = self.disk
+            disk.used -= size
+            if disk.used <= disk.floor:
+                disk.went_under()
+            if self._reader.wanted is not None:
+                self._reader.forget(message)
 
-    def _take_back(self, message: Message, consumer: Consumer) -> None:
-        """A message on its way through could not be handed out: it is in the queue now."""
-        if consumer.auto:
-            self._keep(message)
-        else:
-            self._unacked -= 1
+    def restore(self, message: Message) -> None:
+        """Account for a message that the store has kept."""
+        size = message.size
+        self.bytes += size
+        message.charge(self.memory)
+        self.disk.used += size
+        if self.own is not None:
+            self.own.used += size
 
-    def _note_delivery(self, message: Message, holder: int) -> None:
-        """A delivery that a crash cuts short has to be seen afterwards."""
-        if self._store is not None and message.head.persistent:
+    def mark_delivered(self, message: Message, holder: int) -> None:
+        """Tell the store of a delivery: one that a crash cuts short has to be seen afterwards."""
+        if self.store is not None and message.head.persistent:
             known = 0 if message.redelivery is None else message.redelivery.deliveries
-            self._store.mark_delivered(message, known + 1, 0, holder)
+            self.store.mark_delivered(message, known + 1, 0, holder)
 
-    def _shed(self, message: Message) -> None:
-        """What comes back leaves its body on disk where bodies stay there."""
-        account, store = self.account, self._store
-        if store is None or account.used * 2 <= account.high:
+    def mark_returned(self, message: Message, due: int) -> None:
+        """Tell the store that nobody has a message now, and when it may be delivered again."""
+        if self.store is not None and message.head.persistent:
+            self.store.mark_delivered(message, message.deliveries, due)
+
+    def leave_body(self, message: Message) -> None:
+        """Leave the body of what comes back on disk, once bodies stay there."""
+        memory, store = self.memory, self.store
+        if store is None or memory.used * 2 <= memory.high:
             return
         if message.head.persistent and store.is_written(message):
-            message.leave_body(account)
+            message.leave_body(memory)
+
+    def hold_intake(self, held: bool) -> Watermark:
+        """Make whoever sends to the queue wait, or no more; gives what does."""
+        if self.own is None:
+            self.own = Watermark(0)
+            self.own.used = self.bytes
+        if held:
+            self.own.hold()
+        else:
+            self.own.open()
+        return self.own

@@ -11,39 +11,43 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from stompy_broker.message import Message
-from stompy_broker.routing.chores import Chores, Shift
+from stompy_broker.routing.batching import BatchedWork, WorkBudget
 from stompy_broker.routing.interface import Browse, Browsed
-from stompy_broker.routing.ready_list import Line
-from stompy_broker.store.base import Done, MessageStore
+from stompy_broker.routing.ready_list import ReadyList
+from stompy_broker.store.base import Callback, MessageStore
 
 
 def browse(
-    line: Line, wanted: Browse, shift: Shift, store: MessageStore, done: Callable[[Browsed], None]
+    ready: ReadyList,
+    wanted: Browse,
+    budget: WorkBudget,
+    store: MessageStore,
+    done: Callable[[Browsed], None],
 ) -> None:
     """Look at what waits.
 
     Args:
-        line: the messages.
+        ready: the messages.
         wanted: which of them.
-        shift: says how many may be looked at in one step.
+        budget: says how many may be looked at in one step.
         store: reads bodies.
         done: takes what was found.
     """
     most = None if wanted.most is None else wanted.skip + wanted.most + 1
-    delayed = {id(entry[2]) for entry in line.delayed}
+    delayed = {id(entry[2]) for entry in ready.delayed}
 
     def finish() -> None:
         _answer(wanted, found, delayed, store, done)
 
     selection = wanted.selection
-    if selection.is_everything and (most is None or most <= line.ready):
-        found = _all_in_order(line) if most is None else _first_in_order(line, most)
+    if selection.is_everything and (most is None or most <= ready.ready):
+        found = _all_in_order(ready) if most is None else _first_in_order(ready, most)
         finish()
         return
-    if selection.after and not line.ordered and not line.delayed:
-        everything = _later_than(line, selection.after)
+    if selection.after and not ready.heap and not ready.delayed:
+        everything = _later_than(ready, selection.after)
     else:
-        everything = _all_in_order(line)
+        everything = _all_in_order(ready)
     found = []
     is_meant = selection.test()
 
@@ -57,7 +61,7 @@ def browse(
                 return
             yield message
 
-    Chores(shift).do(until_enough(), look, finish)
+    BatchedWork(budget).do(until_enough(), look, finish)
 
 
 def _answer(
@@ -85,7 +89,7 @@ def copies_to_read(messages: Sequence[Message]) -> list[Message]:
     return [_copy(message) if message.body is None else message for message in messages]
 
 
-def read_bodies(store: MessageStore, messages: Sequence[Message], done: Done) -> None:
+def read_bodies(store: MessageStore, messages: Sequence[Message], done: Callback) -> None:
     """Give messages their bodies, and call ``done``; one that is gone meanwhile stays None."""
     missing = [message for message in messages if message.body is None]
     if missing:
@@ -110,22 +114,22 @@ def _copy(message: Message) -> Message:
     return copy
 
 
-def _first_in_order(line: Line, most: int) -> list[Message]:
-    ordered = heapq.nsmallest(most, line.ordered)
-    return [*(entry[2] for entry in ordered), *islice(line.fresh, most - len(ordered))]
+def _first_in_order(ready: ReadyList, most: int) -> list[Message]:
+    ordered = heapq.nsmallest(most, ready.heap)
+    return [*(entry[2] for entry in ordered), *islice(ready.fifo, most - len(ordered))]
 
 
-def _all_in_order(line: Line) -> list[Message]:
+def _all_in_order(ready: ReadyList) -> list[Message]:
     return [
-        *(entry[2] for entry in sorted(line.ordered)),
-        *line.fresh,
-        *(entry[2] for entry in sorted(line.delayed)),
+        *(entry[2] for entry in sorted(ready.heap)),
+        *ready.fifo,
+        *(entry[2] for entry in sorted(ready.delayed)),
     ]
 
 
-def _later_than(line: Line, sequence: int) -> list[Message]:
+def _later_than(ready: ReadyList, sequence: int) -> list[Message]:
     new = []
-    for message in reversed(line.fresh):
+    for message in reversed(ready.fifo):
         if message.sequence <= sequence:
             break
         new.append(message)

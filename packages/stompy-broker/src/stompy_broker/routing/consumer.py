@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 from stompy.errors import ProtocolError
@@ -30,12 +29,5 @@ class Consumer(Protocol):
         ...
 
     def fail(self, reason: ProtocolError) -> None:
-        """The queue gives up on this consumer."""
+        """Give up on this consumer: the queue has no more messages for it."""
         ...
-
-
-class Halted(deque[Consumer]):
-    """The consumers that wait at a paused queue: to whoever hands out, there seem to be none."""
-
-    def __bool__(self) -> bool:
-        return False

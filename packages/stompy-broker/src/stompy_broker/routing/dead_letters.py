@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from enum import Enum
 
 from stompy.admin.rows import Event
 from stompy_broker.destinations.names import BACKLOG, Destination, parse_destination
@@ -17,7 +18,7 @@ from stompy_broker.destinations.policy import DEAD_LETTER
 from stompy_broker.events import Events
 from stompy_broker.log_throttle import LogThrottle
 from stompy_broker.message import Message, MessageHead
-from stompy_broker.routing.services import GivesUp
+from stompy_broker.routing.interface import QueueIdentity
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -42,7 +43,15 @@ _DEEPEST = 16
 """Queues that push out each other's messages may do so in a circle; so far it is followed."""
 
 
-def grave_of(queue: GivesUp, cause: str) -> str:
+class Fate(Enum):
+    """What became of a message that a queue gave up."""
+
+    DEAD_LETTERED = "it is a dead letter now"
+    DROPPED = "it is gone"
+    STAYS = "something went wrong, and the queue has to keep it"
+
+
+def target_of(queue: QueueIdentity, cause: str) -> str:
     """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
 
     What a connection rejects of its own temporary queue is dropped, and what a dead-letter queue
@@ -61,8 +70,8 @@ def grave_of(queue: GivesUp, cause: str) -> str:
     return target
 
 
-class Graves:
-    """Buries messages.
+class DeadLetters:
+    """Makes dead letters.
 
     Args:
         publish: sends a dead letter on.
@@ -85,17 +94,15 @@ class Graves:
         self._circled = 0  # dropped since it was told
         self._tell_at = 0
 
-    def bury(self, queue: GivesUp, message: Message, cause: str, reason: str) -> bool:
+    def dead_letter(self, queue: QueueIdentity, message: Message, cause: str, reason: str) -> Fate:
         """Move a message that a queue gives up to where its policy says, or drop it.
 
         A topic's messages are filed under the topic, not under the pattern that was subscribed.
-
-        Returns:
-            Whether that was done. Whatever goes wrong with one message is said in the log, and
-            is nobody else's trouble: a timer may be behind this, or somebody else's SEND.
+        Whatever goes wrong with one message is said in the log, and is nobody else's trouble: a
+        timer may be behind this, or somebody else's SEND.
         """
         try:
-            self._bury(queue, message, cause, reason)
+            return self._dead_letter(queue, message, cause, reason)
         except Exception as error:
             suppressed = self._throttle.count(queue.destination)
             if suppressed is not None:
@@ -107,11 +114,9 @@ class Graves:
                     error,
                     suppressed,
                 )
-            return False
-        queue.expired += cause == "expired"
-        return True
+            return Fate.STAYS
 
-    def _bury(self, queue: GivesUp, message: Message, cause: str, reason: str) -> None:
+    def _dead_letter(self, queue: QueueIdentity, message: Message, cause: str, reason: str) -> Fate:
         target, name = self._target(queue, message, cause)
         path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
         if target in _passed(path) or len(path) > _LONGEST_PATH:
@@ -120,8 +125,7 @@ class Graves:
         if "message" in self._events.detailed:
             self._tell(queue, message, cause, reason, is_kept=bool(target))
         if not target:
-            queue.dropped += cause != "expired"
-            return
+            return Fate.DROPPED
         head = self._head(queue, message, target, name, cause, reason, path)
         assert message.body is not None
         self._depth += 1
@@ -133,28 +137,28 @@ class Graves:
             self._depth -= 1
             if cause == "maxlen":
                 self._pushing.discard(queue.destination)
-        queue.dead_lettered += 1
+        return Fate.DEAD_LETTERED
 
-    def _target(self, queue: GivesUp, message: Message, cause: str) -> tuple[str, str]:
+    def _target(self, queue: QueueIdentity, message: Message, cause: str) -> tuple[str, str]:
         """Where to, empty = nowhere; and the name to file it under."""
-        grave = grave_of(queue, cause)
-        if not grave or self._depth >= _DEEPEST:
+        pattern = target_of(queue, cause)
+        if not pattern or self._depth >= _DEEPEST:
             return "", ""
         name = queue.name
         if queue.private or queue.durable:
             name = parse_destination(message.head.headers()["destination"]).name
-        target = grave.replace("{name}", name)
+        target = pattern.replace("{name}", name)
         if target == queue.destination or target in self._pushing:
             # A queue that just makes room cannot take what another one pushes out for that.
             return "", ""
         return target, name
 
-    def _path(self, queue: GivesUp, message: Message) -> str:
+    def _path(self, queue: QueueIdentity, message: Message) -> str:
         """The queues that a message has passed by itself, with this one."""
         before = message.head.headers().get(PATH, "")
         return f"{before},{queue.destination}" if before else queue.destination
 
-    def _tell_of_circle(self, queue: GivesUp, target: str) -> None:
+    def _tell_of_circle(self, queue: QueueIdentity, target: str) -> None:
         now = self._wall()
         self._circled += 1
         if now < self._tell_at:
@@ -175,7 +179,7 @@ class Graves:
 
     def _head(
         self,
-        queue: GivesUp,
+        queue: QueueIdentity,
         message: Message,
         target: str,
         name: str,
@@ -207,7 +211,7 @@ class Graves:
         return MessageHead.from_headers(headers, message_id=message.message_id.encode())
 
     def _tell(
-        self, queue: GivesUp, message: Message, cause: str, reason: str, *, is_kept: bool
+        self, queue: QueueIdentity, message: Message, cause: str, reason: str, *, is_kept: bool
     ) -> None:
         happened = "dead_lettered" if is_kept else "dropped"
         self._events.tell(

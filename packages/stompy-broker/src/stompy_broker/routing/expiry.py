@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stompy_broker.routing.ready_list import Line
+from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.timers import Clock
 
 _SECONDS = 1.0
@@ -14,13 +14,15 @@ _MESSAGES = 100_000
 
 
 class Expiry:
-    """The next look.
+    """The next look at the messages of a queue.
 
     Args:
         clock: rings.
         wall: gives the time in milliseconds since the epoch.
         look: looks, and calls `look_again`.
     """
+
+    __slots__ = ("_clock", "_next", "_timer", "_wall")
 
     def __init__(self, clock: Clock, wall: Callable[[], int], look: Callable[[], None]) -> None:
         self._clock = clock
@@ -29,19 +31,19 @@ class Expiry:
         self._next = 0
 
     def watch(self, expires: int) -> None:
-        """A message waits that ends at this time, in milliseconds since the epoch."""
+        """Look when this time comes, in milliseconds since the epoch: a message ends then."""
         if not self._next or expires < self._next:
             self._next = expires
             self._timer.set(self._clock.now() + max(0.0, (expires - self._wall()) / 1000))
 
-    def look_again(self, line: Line) -> None:
-        """What waits was looked through: again when the next one ends, but not too soon."""
-        self._next = min((message.expires for message in line if message.expires), default=0)
+    def look_again(self, ready: ReadyList) -> None:
+        """Look again when the next message ends, but not too soon: all were just looked at."""
+        self._next = min((message.expires for message in ready if message.expires), default=0)
         if self._next:
-            pause = _SECONDS * max(1.0, len(line) / _MESSAGES)
+            pause = _SECONDS * max(1.0, len(ready) / _MESSAGES)
             wait = max(pause, (self._next - self._wall()) / 1000)
             self._timer.set(self._clock.now() + wait)
 
     def end(self) -> None:
-        """Nobody waits any more."""
+        """Look no more."""
         self._timer.end()

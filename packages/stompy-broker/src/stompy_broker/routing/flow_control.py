@@ -1,6 +1,6 @@
 """How full the broker or one queue is, and who waits for room.
 
-Producers are made to wait, not refused (promises 10 and 11). A mark has
+Producers are made to wait, not refused (promises 10 and 11). A watermark has
 two levels: at the *high* one producers stop, at three quarters of it they go on. A connection
 that also consumes may be what drains the queue, so it stops only at twice the mark; otherwise a
 full broker whose consumers all produce as well could never empty itself.
@@ -17,14 +17,14 @@ HARD = 2
 """At how many times the mark consumers that produce are stopped too."""
 
 
-class Pressure:
+class Watermark:
     """Bytes in use against a mark.
 
     Args:
         mark: bytes at which producers begin to wait; 0 = never for the bytes.
         changed: called when `full` has changed.
 
-    **Hot path:** queues count on `used` themselves, and call `reached` and `relieved` when it
+    **Hot path:** queues count on `used` themselves, and call `went_over` and `went_under` when it
     passes `high` or `floor`.
 
     Attributes:
@@ -49,8 +49,8 @@ class Pressure:
         self._low = self.high * 0.75
         self._waiting: dict[Callable[[], None], None] = {}
 
-    def reached(self) -> None:
-        """The high mark was reached."""
+    def went_over(self) -> None:
+        """Have producers wait: the high level was reached."""
         if self.full:
             return
         self.full = True
@@ -58,43 +58,47 @@ class Pressure:
         if self._changed is not None:
             self._changed()
 
-    def relieved(self) -> None:
-        """The low level was reached: everybody goes on."""
+    def went_under(self) -> None:
+        """Let everybody go on: the low level was reached."""
         if self.held:
             return
         self.full = False
         self.floor = -1.0
         if self._changed is not None:
             self._changed()
+        self.wake()
+
+    def wake(self) -> None:
+        """Call everybody who waits."""
         waiting, self._waiting = self._waiting, {}
         for go_on in waiting:
             go_on()
 
     def add(self, size: int) -> None:
-        """More is in use."""
+        """Count more bytes in use."""
         self.used += size
         if self.used >= self.high:
-            self.reached()
+            self.went_over()
 
-    def sink(self) -> None:
-        """Less is in use."""
+    def check(self) -> None:
+        """See whether so much less is in use that producers may go on."""
         if self.used <= self.floor:
-            self.relieved()
+            self.went_under()
 
-    def stops(self, *, consumes: bool) -> bool:
+    def blocks(self, *, consumes: bool) -> bool:
         """Whether a producer has to wait, given whether it consumes as well."""
         return self.full and (self.held or not (consumes and self.used < self.high * HARD))
 
     def hold(self) -> None:
         """Make everybody wait, whatever is in use."""
         self.held = True
-        self.reached()
+        self.went_over()
 
     def open(self) -> None:
         """Undo `hold`."""
         self.held = False
         if self.full and self.used < self.high:
-            self.relieved()
+            self.went_under()
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call ``go_on`` once there is room. Harmless when repeated."""
@@ -105,7 +109,7 @@ class Pressure:
         self._waiting.pop(go_on, None)
 
 
-class Loans(Pressure):
+class Loans(Watermark):
     """Bytes that only the client who has them can give back, against a mark.
 
     They are deliveries that are not settled, what waits for topic subscribers and in temporary
@@ -123,18 +127,12 @@ class Loans(Pressure):
         super().__init__(mark, changed)
         self.holders = 0
 
-    def relieved(self) -> None:
-        """The low level was reached. Somebody is in the middle of something: `lend` follows."""
+    def went_under(self) -> None:
+        """Lend again. Somebody is in the middle of something: `wake` follows."""
         self.full = False
         self.floor = -1.0
         if self._changed is not None:
             self._changed()
-
-    def lend(self) -> None:
-        """Who waits goes on."""
-        waiting, self._waiting = self._waiting, {}
-        for go_on in waiting:
-            go_on()
 
     @property
     def share(self) -> float:

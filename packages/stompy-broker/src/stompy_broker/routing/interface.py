@@ -9,11 +9,12 @@ later. Answers to one queue's verbs come in the order in which the verbs were ca
 * Within one turn of the event loop, everything that is told to the queues of one group is one
   change of that group's store.
 * What is refused had no effect.
+* A refusal that nobody waits for does not happen: without ``done`` a verb is obeyed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -21,19 +22,58 @@ from stompy.errors import ProtocolError
 from stompy_broker.destinations.names import Destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.selection import EVERYTHING, Selection
-from stompy_broker.routing.settings import Setup
-from stompy_broker.store.base import Done
+from stompy_broker.routing.settings import QueueSettings
+
+
+class QueueKind(NamedTuple):
+    """What a queue is for.
+
+    Attributes:
+        private: whether it is the backlog of a topic subscription that ends with its connection.
+        durable: whether it is the backlog of a durable topic subscription.
+        exclusive: whether it has one consumer at a time.
+        volatile: whether it ends with its connection, so that nothing is stored.
+        final: whether it is a dead-letter queue, which a message leaves by an ACK only.
+    """
+
+    private: bool = False
+    durable: bool = False
+    exclusive: bool = False
+    volatile: bool = False
+    final: bool = False
+
+
+class QueueIdentity(NamedTuple):
+    """What is known of a queue without it; see `Queue`. The parts of a queue hold this, not it."""
+
+    destination: str
+    name: str
+    policy: Policy
+    private: bool
+    durable: bool
+    exclusive: bool
+    volatile: bool
+    final: bool
+
+
+NAMED = QueueKind()
+DEAD_LETTERS = QueueKind(final=True)
+TEMPORARY = QueueKind(volatile=True)
+TOPIC_BACKLOG = QueueKind(private=True, volatile=True)
+DURABLE_BACKLOG = QueueKind(durable=True, exclusive=True)
+SHARED_BACKLOG = QueueKind(durable=True)
 
 
 class QueueFigures(NamedTuple):
     """A queue at one moment.
 
     Attributes:
-        state: while this is the same, nothing has happened to the queue.
         settings: what is kept of it, and of what operators decided.
         ready: messages that wait for a consumer.
         delayed: messages that wait out a redelivery delay.
@@ -52,14 +92,13 @@ class QueueFigures(NamedTuple):
         dead_lettered: messages that were given up, and kept elsewhere.
         dropped: messages that were given up, and went nowhere.
         removed: messages that operators took out.
-        created_at: since when there is this queue, in milliseconds since the epoch.
         idle_since: since when nobody takes part, on the clock; None while somebody does.
+        created_at: since when there is this queue, in milliseconds since the epoch.
         oldest_at: when the message came that is next in line; None if none is.
         newest_at: when the message came that is last in line.
     """
 
-    state: tuple[object, ...]
-    settings: Setup
+    settings: QueueSettings
     ready: int
     delayed: int
     unacked: int
@@ -76,8 +115,8 @@ class QueueFigures(NamedTuple):
     dead_lettered: int
     dropped: int
     removed: int
-    created_at: int
     idle_since: float | None
+    created_at: int
     oldest_at: int | None
     newest_at: int | None
 
@@ -158,7 +197,14 @@ class Move:
 class Configure:
     """Have other settings from now on, and keep them: paused or not, for instance."""
 
-    settings: Setup
+    settings: QueueSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Take a message whose time was over when it came. It counts, and is given up at once."""
+
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +220,14 @@ class Close:
 
     Attributes:
         unused: for how many seconds it must not have been in use, or it is refused; a queue that
-            was told anything since it was asked is in use. None = end whatever it is used for.
+            somebody was attached to or published to since it was asked is in use (a durable
+            subscription's backlog only if somebody was attached). None = end, whoever uses it.
     """
 
     unused: float | None = None
 
 
-Order = Remove | Move | Configure | Withdraw | Close
+Order = Remove | Move | Configure | Expire | Withdraw | Close
 """What is asked of a queue now and then."""
 
 Outcome = int | ProtocolError
@@ -190,12 +237,15 @@ Outcome = int | ProtocolError
 class Queue(Protocol):
     """Where messages wait for consumers.
 
-    What stands beside the verbs never changes, except where it says so.
+    What stands beside the verbs is what somebody has to know before or without asking, and never
+    changes, except where it says so.
 
     Attributes:
         destination: as clients write it.
         name: without prefix.
         policy: how it behaves.
+        group: what it has in common with other queues.
+        sequences: numbers its messages. That of its group, one step nearer for the hot path.
         private: whether it is the backlog of a topic subscription that ends with its connection.
         durable: whether it is the backlog of a durable topic subscription.
         volatile: whether it ends with its connection, so that nothing is stored.
@@ -203,46 +253,93 @@ class Queue(Protocol):
         unshared: whether its messages must be its own; else a topic's message may be one object for
             all subscribers.
         is_stored: whether persistent messages in it survive. May change while a broker starts.
-        pressure: makes producers wait, None = nothing of its own does. May come to be when an
+        watermark: makes producers wait, None = nothing of its own does. May come to be when an
             operator wants producers to wait.
         delivered: deliveries so far. A topic subscription reads its own here, rather than
             count each delivery twice.
     """
 
-    destination: str
-    name: str
-    policy: Policy
-    private: bool
-    durable: bool
-    volatile: bool
-    final: bool
-    unshared: bool
-    pressure: Pressure | None
-    delivered: int
-
+    @property
+    def destination(self) -> str: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102
+    @property
+    def group(self) -> QueueGroup: ...  # noqa: D102
+    @property
+    def sequences(self) -> Iterator[int]: ...  # noqa: D102
+    @property
+    def private(self) -> bool: ...  # noqa: D102
+    @property
+    def durable(self) -> bool: ...  # noqa: D102
+    @property
+    def volatile(self) -> bool: ...  # noqa: D102
+    @property
+    def final(self) -> bool: ...  # noqa: D102
+    @property
+    def unshared(self) -> bool: ...  # noqa: D102
     @property
     def is_stored(self) -> bool: ...  # noqa: D102
+    @property
+    def watermark(self) -> Watermark | None: ...  # noqa: D102
+    @property
+    def delivered(self) -> int: ...  # noqa: D102
 
-    def publish(self, message: Message, done: Done | None = None, *, admit: bool = True) -> None:
-        """Take a message: to a consumer that waits for one, or to the end of the queue."""
+    def publish(
+        self, message: Message, done: Done | None = None, refused: Refused | None = None
+    ) -> None:
+        """Take a message: to a consumer that waits for one, or to the end of the queue.
+
+        Args:
+            message: it.
+            done: called when it is safe, unless it is refused.
+            refused: told when it is refused; None = it was admitted before, and has to be taken.
+        """
         ...
 
-    def admit(self, count: int = 1, before: int = 0) -> None:
-        """Whether so many more messages would be taken."""
+    def admit(self, count: int, before: int, done: Done) -> None:
+        """Whether so many more messages would be taken.
+
+        Args:
+            count: how many.
+            before: how many bytes all but the last of them have.
+            done: takes the answer.
+        """
         ...
 
-    def attach(self, consumer: Consumer) -> None:
-        """Let a consumer take part, last in line."""
+    def attach(self, consumer: Consumer, done: Done | None = None) -> None:
+        """Let a consumer take part. It gets its first message after `resume`.
+
+        Args:
+            consumer: who.
+            done: called when it does; or it is refused: somebody else has the queue for himself.
+        """
         ...
 
     def detach(
-        self, consumer: Consumer, unsettled: Iterable[Message] = (), *, lost: bool = False
+        self,
+        consumer: Consumer,
+        unsettled: Iterable[Message] = (),
+        *,
+        lost: bool = False,
+        done: Done | None = None,
     ) -> None:
-        """Let a consumer go; what it did not settle returns to its place."""
+        """Let a consumer go; what it did not settle returns to its place.
+
+        Also for one that has gone already, and now gives back the rest. It gets nothing from the
+        moment of the call.
+
+        Args:
+            consumer: who goes.
+            unsettled: what it has of this queue, oldest first.
+            lost: whether its connection was lost; it may have died on the oldest message.
+            done: called when it has gone.
+        """
         ...
 
     def resume(self, consumer: Consumer) -> None:
-        """Go on: a consumer has room again."""
+        """Go on: a consumer has room again. Last in line, unless it stands there already."""
         ...
 
     def settle(
@@ -258,7 +355,10 @@ class Queue(Protocol):
         done: Done | None,
         then: Callable[[], None],
     ) -> None:
-        """End very many deliveries as `settle` does, in steps, and then call ``then``."""
+        """End very many deliveries as `settle` does, in steps, and then call ``then``.
+
+        ``done`` is called once for each of them.
+        """
         ...
 
     def stats(
@@ -278,4 +378,20 @@ class Queue(Protocol):
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
+        ...
+
+
+class RestorableQueue(Queue, Protocol):
+    """A queue whose messages a store of this broker has kept."""
+
+    def configure(self, settings: QueueSettings) -> None:
+        """Have settings that the store has kept."""
+        ...
+
+    def restore(self, message: Message, due: int) -> None:
+        """Take a message back that the store has kept."""
+        ...
+
+    def set_idle_since(self, when: float) -> None:
+        """Nobody has taken part since then, on the clock."""
         ...

@@ -1,16 +1,25 @@
-"""Bodies that a queue has read from disk, because somebody waits for its messages."""
+"""Bodies that a queue reads back from disk: for consumers who wait, and for dead letters.
+
+A dead letter needs its body. So messages that a queue gives up while their bodies are on disk wait
+in a `DeadLetterReader`, still counted and still in the store, until their bodies have been read,
+some at a time. A crash meanwhile finds them in their queue.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from stompy_broker.message import Message
-from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.store.base import MessageStore
 
+READ_MESSAGES, READ_BYTES = 256, 4 * 1024 * 1024
+"""How many bodies are read from disk at once."""
 
-class Reading:
-    """What is being read for one queue.
+
+class BodyReader:
+    """What is being read for the consumers of one queue.
 
     Args:
         account: where the queue adds up what waits in it.
@@ -24,7 +33,7 @@ class Reading:
     __slots__ = ("_account", "_done", "_store", "wanted")
 
     def __init__(
-        self, account: Pressure, store: MessageStore, done: Callable[[set[int]], None]
+        self, account: Watermark, store: MessageStore, done: Callable[[set[int]], None]
     ) -> None:
         self.wanted: dict[int, Message] | None = None
         self._account = account
@@ -36,9 +45,14 @@ class Reading:
         self.wanted = {message.sequence: message for message in messages}
         self._store.load(messages, self._have_read)
 
+    def forget(self, message: Message) -> None:
+        """Do not account for a body that is being read: its message is gone."""
+        if self.wanted is not None:
+            self.wanted.pop(message.sequence, None)
+
     def close(self) -> None:
-        """Nothing more has to be read, for good. What is being read now is still counted."""
-        self._done = _nobody_cares
+        """Read nothing more, for good. What is being read now is still counted."""
+        self._done = _nobody_waits
 
     def _have_read(self) -> None:
         wanted, self.wanted = self.wanted or {}, None
@@ -47,5 +61,81 @@ class Reading:
         self._done(wanted.keys() - {message.sequence for message in found})
 
 
-def _nobody_cares(lost: set[int]) -> None:
-    """The queue has ended."""
+class DeadLetterReader:
+    """Messages that leave for the dead letters once their bodies have been read, in order.
+
+    Args:
+        store: reads the bodies.
+        leave: takes a message, cause and reason once the body is there, or cannot be found.
+
+    Attributes:
+        bytes: the size of what waits.
+    """
+
+    __slots__ = ("_leave", "_reading", "_store", "_waiting", "bytes")
+
+    def __init__(self, store: MessageStore, leave: Callable[[Message, str, str], None]) -> None:
+        self.bytes = 0
+        self._store = store
+        self._leave = leave
+        self._waiting: dict[int, tuple[Message, str, str]] = {}
+        self._reading = False
+
+    def add(self, message: Message, cause: str, reason: str) -> None:
+        """Let a message go as soon as its body is there."""
+        self._waiting[message.sequence] = (message, cause, reason)
+        self.bytes += message.size
+        self._read()
+
+    def close(self) -> None:
+        """Let nothing go any more."""
+        self._waiting.clear()
+        self.bytes = 0
+        self._leave = _nothing_leaves
+
+    def _read(self) -> None:
+        if self._reading or not self._waiting:
+            return
+        ahead = [message for message, _, _ in islice(self._waiting.values(), READ_MESSAGES)]
+        # Some may have their bodies already: they were being read when they had to go.
+        missing = first_without_body(iter(ahead))
+        if missing:
+            del ahead[ahead.index(missing[-1]) + 1 :]
+        self._reading = True
+        self._store.load(missing, lambda: self._have_read(ahead))
+
+    def _have_read(self, messages: list[Message]) -> None:
+        self._reading = False
+        for message in messages:
+            if self._waiting.get(message.sequence, (None,))[0] is message:
+                _, cause, reason = self._waiting.pop(message.sequence)
+                self.bytes -= message.size
+                self._leave(message, cause, reason)
+        self._read()
+
+    def __iter__(self) -> Iterator[Message]:
+        return (message for message, _, _ in list(self._waiting.values()))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+def _nobody_waits(lost: set[int]) -> None:
+    """Do nothing: the queue has ended."""
+
+
+def _nothing_leaves(message: Message, cause: str, reason: str) -> None:
+    """Do nothing: the queue has ended."""
+
+
+def first_without_body(messages: Iterator[Message]) -> list[Message]:
+    """As many of the first ones without body as are read at once."""
+    some: list[Message] = []
+    size = 0
+    for message in islice(messages, READ_MESSAGES):
+        if message.body is None:
+            some.append(message)
+            size += message.size
+            if size > READ_BYTES:
+                break
+    return some

@@ -2,11 +2,11 @@
 
 Invariants:
 
-* A message is in one of three places: ``fresh`` (by sequence), ``ordered`` (a heap by
-  priority, then sequence) or ``delayed`` (a heap by time).
-* While all messages have one priority, ``ordered`` holds those that came back. They have smaller
-  sequences than everything fresh, so taking from ``ordered`` first restores the original order.
-  The first message of another priority moves all fresh ones into ``ordered``, and the line is
+* A message is in one of three places: ``fifo`` (by sequence), ``heap`` (by priority, then
+  sequence) or ``delayed`` (a heap by time).
+* While all messages have one priority, ``heap`` holds those that came back. They have smaller
+  sequences than everything in ``fifo``, so taking from ``heap`` first restores the original order.
+  The first message of another priority moves all others into ``heap``, and the list is
   ``prioritized`` until it is empty.
 * The three containers are never replaced, so that a queue may keep them at hand.
 """
@@ -24,47 +24,47 @@ _Place = tuple[float, int, Message]
 """What it is ordered by, its sequence, and the message."""
 
 
-class Line:
-    """Who waits, and in which order.
+class ReadyList:
+    """What waits, and in which order.
 
     Attributes:
-        fresh: what came to the end of the line, in that order.
-        ordered: what has a place of its own: priority, sequence, message.
+        fifo: what came to the end, in that order.
+        heap: what has a place of its own: priority, sequence, message.
         delayed: what may not be delivered yet: time, sequence, message.
-        prioritized: whether everything that is ready is in ``ordered``.
+        prioritized: whether everything that is ready is in ``heap``.
     """
 
-    __slots__ = ("delayed", "fresh", "ordered", "prioritized")
+    __slots__ = ("delayed", "fifo", "heap", "prioritized")
 
     def __init__(self) -> None:
-        self.fresh: deque[Message] = deque()
-        self.ordered: list[_Place] = []
+        self.fifo: deque[Message] = deque()
+        self.heap: list[_Place] = []
         self.delayed: list[_Place] = []
         self.prioritized = False
 
     def place(self, message: Message) -> None:
-        """To its place by priority and sequence."""
+        """Put a message to its place by priority and sequence."""
         priority = message.head.priority
         if priority != DEFAULT_PRIORITY and not self.prioritized:
             self.prioritized = True
-            self.ordered += [(-m.head.priority, m.sequence, m) for m in self.fresh]
-            self.fresh.clear()
-            heapq.heapify(self.ordered)
-        heapq.heappush(self.ordered, (-priority, message.sequence, message))
+            self.heap += [(-m.head.priority, m.sequence, m) for m in self.fifo]
+            self.fifo.clear()
+            heapq.heapify(self.heap)
+        heapq.heappush(self.heap, (-priority, message.sequence, message))
 
     def pop(self) -> Message:
         """Take the first out; there must be one."""
-        return heapq.heappop(self.ordered)[2] if self.ordered else self.fresh.popleft()
+        return heapq.heappop(self.heap)[2] if self.heap else self.fifo.popleft()
 
     def put_back(self, message: Message) -> None:
-        """Back to where it was just taken from."""
-        if self.prioritized or self.ordered or (message.redelivery and message.deliveries):
-            heapq.heappush(self.ordered, (-message.head.priority, message.sequence, message))
+        """Put a message back to where it was just taken from."""
+        if self.prioritized or self.heap or (message.redelivery and message.deliveries):
+            heapq.heappush(self.heap, (-message.head.priority, message.sequence, message))
         else:
-            self.fresh.appendleft(message)
+            self.fifo.appendleft(message)
 
     def delay(self, message: Message, due: float) -> None:
-        """To where messages wait for their time."""
+        """Put a message to where messages wait for their time."""
         heapq.heappush(self.delayed, (due, message.sequence, message))
 
     @property
@@ -73,25 +73,25 @@ class Line:
         return self.delayed[0][0] if self.delayed else None
 
     def release(self, now: float) -> None:
-        """Everything whose time has come goes to its place."""
+        """Put everything whose time has come to its place."""
         while self.delayed and self.delayed[0][0] <= now:
             self.place(heapq.heappop(self.delayed)[2])
 
     @property
     def ready(self) -> int:
         """How many may be delivered."""
-        return len(self.fresh) + len(self.ordered)
+        return len(self.fifo) + len(self.heap)
 
     @property
     def first(self) -> Message | None:
-        """Who is next; None if nobody may be delivered."""
-        if self.ordered:
-            return self.ordered[0][2]
-        return self.fresh[0] if self.fresh else None
+        """The message that is next; None if none may be delivered."""
+        if self.heap:
+            return self.heap[0][2]
+        return self.fifo[0] if self.fifo else None
 
     def next_messages(self) -> Iterator[Message]:
         """What may be delivered, about in order."""
-        return chain((entry[2] for entry in self.ordered), self.fresh)
+        return chain((entry[2] for entry in self.heap), self.fifo)
 
     def sorted_messages(self) -> list[Message]:
         """Everything: what may be delivered, next one first, then what is delayed. Slow."""
@@ -108,14 +108,25 @@ class Line:
                     break
         return found
 
+    def remove(self, sequences: Set[int]) -> list[Message]:
+        """Take out messages by sequence; gives those that waited."""
+        taken: list[Message] = []
+        # In order they are first in line, and need no search.
+        while (first := self.first) and first.sequence in sequences:
+            taken.append(self.pop())
+        if len(taken) < len(sequences):
+            taken += self.take_out(lambda message: message.sequence in sequences)
+        self.prioritized = self.prioritized and bool(self.heap)
+        return taken
+
     def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of where they wait, in order; nobody has them then."""
         return self._without(list(filter(wanted, self)))
 
     def take_out_expired(self, now: int) -> list[Message]:
         """Take out those whose time is over, as `take_out` does."""
-        over = [message for message in self.fresh if 0 < message.expires <= now]
-        for heap in (self.ordered, self.delayed):
+        over = [message for message in self.fifo if 0 < message.expires <= now]
+        for heap in (self.heap, self.delayed):
             over += [entry[2] for entry in heap if 0 < entry[2].expires <= now]
         return self._without(over)
 
@@ -123,26 +134,26 @@ class Line:
         taken.sort(key=lambda message: message.sequence)
         if taken:
             gone = {id(message) for message in taken}
-            staying = [message for message in self.fresh if id(message) not in gone]
-            self.fresh.clear()
-            self.fresh.extend(staying)
-            for heap in (self.ordered, self.delayed):
+            staying = [message for message in self.fifo if id(message) not in gone]
+            self.fifo.clear()
+            self.fifo.extend(staying)
+            for heap in (self.heap, self.delayed):
                 _keep_only(heap, gone)
         return taken
 
     def clear(self) -> None:
-        """Nobody waits any more."""
-        self.fresh.clear()
-        self.ordered.clear()
+        """Forget everything."""
+        self.fifo.clear()
+        self.heap.clear()
         self.delayed.clear()
 
     def __len__(self) -> int:
-        return len(self.fresh) + len(self.ordered) + len(self.delayed)
+        return len(self.fifo) + len(self.heap) + len(self.delayed)
 
     def __iter__(self) -> Iterator[Message]:
         """Everything, also what is delayed; in no order."""
-        yield from (message for _, _, message in self.ordered)
-        yield from self.fresh
+        yield from (message for _, _, message in self.heap)
+        yield from self.fifo
         yield from (message for _, _, message in self.delayed)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
 from stompy_broker.routing.durable import DurableSubscription
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import RestorableQueue
 from stompy_broker.store.base import MessageStore
 
 log = logging.getLogger("stompy_broker.router")
@@ -38,9 +38,12 @@ def restore_subscriptions(store: MessageStore) -> tuple[list[DurableSubscription
 
 
 def restore_messages(
-    store: MessageStore, queue_of: Callable[[str], Queue | None], *, drop_orphans: bool = True
-) -> tuple[int, int]:
-    """Put every message that a store has kept where it was.
+    store: MessageStore,
+    queue_of: Callable[[str], RestorableQueue | None],
+    *,
+    drop_orphans: bool = True,
+) -> int:
+    """Put every message that a store has kept where it was; gives how many there are.
 
     Args:
         store: it.
@@ -48,18 +51,14 @@ def restore_messages(
             that was deleted.
         drop_orphans: whether such messages are dropped; else they stay in the store.
 
-    Returns:
-        How many there are, and the sequence of the last.
-
     Raises:
         StoreError: the store is damaged.
     """
-    restored, last = 0, 0
+    restored = 0
     orphans: list[Message] = []
-    queues: dict[str, Queue | None] = {}
+    queues: dict[str, RestorableQueue | None] = {}
     held: dict[int, list[Message]] = {}
     for destination, message, due, holder in store.restore():
-        last = message.sequence
         queue = queues.get(destination)
         if queue is None and destination not in queues:
             queue = queues[destination] = queue_of(destination)
@@ -73,7 +72,7 @@ def restore_messages(
     _drop(store, orphans if drop_orphans else ())
     for messages in held.values():
         _take_back(store, messages)
-    return restored, last
+    return restored
 
 
 def _drop(store: MessageStore, orphans: Sequence[Message]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Queue
 from stompy_broker.timers import Clock
 
 _SECONDS = 0.5
@@ -24,7 +24,7 @@ class Retirement:
         clock: rings.
         queues: by name.
         idle_seconds: how often to look, if nothing comes up before.
-        look: looks at one, and gives in how many seconds to look again; None = no matter.
+        look: looks at one, and calls `within` if it is to be looked at again.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Retirement:
         clock: Clock,
         queues: Mapping[str, Queue],
         idle_seconds: float,
-        look: Callable[[Queue], float | None],
+        look: Callable[[Queue], None],
     ) -> None:
         self._clock = clock
         self._queues = queues
@@ -60,9 +60,7 @@ class Retirement:
             self._soonest = now + self._idle_seconds
         for queue in self._left[-_AT_ONCE:]:
             if self._queues.get(queue.name) is queue:
-                wait = self._look(queue)
-                if wait is not None:
-                    self._soonest = min(self._soonest, now + wait)
+                self._look(queue)
         del self._left[-_AT_ONCE:]
         self._next = now + _PAUSE if self._left else max(self._soonest, now + _SECONDS)
         self._timer.set(self._next)

@@ -5,51 +5,43 @@ from __future__ import annotations
 from typing import Protocol
 
 from stompy_broker.destinations.names import Destination
-from stompy_broker.destinations.policy import Policy
-from stompy_broker.message import Message, MessageHead
-from stompy_broker.routing.chores import Shift
-from stompy_broker.routing.flow_control import Loans, Pressure
-from stompy_broker.routing.turn import Turn
-from stompy_broker.store.base import MessageStore
+from stompy_broker.message import MessageHead
+from stompy_broker.routing.answers import Done
+from stompy_broker.routing.batching import WorkBudget
+from stompy_broker.routing.dead_letters import DeadLetters
+from stompy_broker.routing.delivery_times import CurrentTime
+from stompy_broker.routing.flow_control import Loans, Watermark
 from stompy_broker.timers import Clock
 
 
-class GivesUp(Protocol):
-    """A queue that gives up messages."""
-
-    destination: str
-    name: str
-    policy: Policy
-    private: bool
-    durable: bool
-    volatile: bool
-    final: bool
-    expired: int
-    dropped: int
-    dead_lettered: int
-
-
 class Services(Protocol):
-    """What a queue needs from the broker around it."""
+    """What the queues of one broker share.
+
+    Attributes:
+        clock: rings.
+        memory: memory in use, but for loans.
+        loans: memory in use that only single clients can give back.
+        dead_letters: takes what queues give up.
+        current_time: the time of what is going on.
+        work_budget: says how much may be done in one go.
+    """
 
     clock: Clock
-    pressure: Pressure
+    memory: Watermark
     loans: Loans
-    disk: Pressure
-    store: MessageStore
-
-    turn: Turn
-    shift: Shift
+    dead_letters: DeadLetters
+    current_time: CurrentTime
+    work_budget: WorkBudget
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""
         ...
 
     def note_time(self) -> None:
-        """Messages published from now on carry the present time."""
+        """Have messages that are published from now on carry the present time."""
         ...
 
-    def admit(self, destination: Destination, head: MessageHead) -> None:
+    def admit(self, destination: Destination, head: MessageHead, done: Done) -> None:
         """Whether `republish` would take a message."""
         ...
 
@@ -57,12 +49,4 @@ class Services(Protocol):
         self, destination: Destination, head: MessageHead, body: bytes, deliveries: int
     ) -> None:
         """Publish what was delivered so often before, elsewhere; `admit` was asked before."""
-        ...
-
-    def grave(self, queue: GivesUp, cause: str) -> str:
-        """Where messages go that this queue gives up; empty = they are dropped."""
-        ...
-
-    def bury(self, queue: GivesUp, message: Message, cause: str, reason: str) -> bool:
-        """Take a message that this queue gives up: a dead letter, or dropped; false: it cannot."""
         ...

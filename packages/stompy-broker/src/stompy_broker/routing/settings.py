@@ -15,7 +15,7 @@ _PAUSED, _INTAKE_PAUSED, _CREATED = ":paused", ":intake-paused", ":created"
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class QueueSettings:
     """What is kept of a queue.
 
     Attributes:
@@ -31,12 +31,12 @@ class Setup:
     created: bool = False
 
     @classmethod
-    def from_headers(cls, headers: Mapping[str, str]) -> Setup:
+    def from_headers(cls, headers: Mapping[str, str]) -> QueueSettings:
         """What the headers of a first frame ask for."""
         return cls({name: value for name, value in headers.items() if name in ARGUMENTS})
 
     @classmethod
-    def from_stored(cls, stored: Mapping[str, str]) -> Setup:
+    def from_stored(cls, stored: Mapping[str, str]) -> QueueSettings:
         """From what a store has kept."""
         return cls(
             {name: value for name, value in stored.items() if name in ARGUMENTS},
@@ -53,3 +53,7 @@ class Setup:
             _CREATED: self.created,
         }
         return {**self.arguments, **{name: "1" for name, true in decisions.items() if true}}
+
+
+NO_SETTINGS = QueueSettings()
+"""Those of a queue that nobody has set up."""

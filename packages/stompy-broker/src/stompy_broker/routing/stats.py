@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Protocol
 
 from stompy_broker.routing.interface import QueueFigures
 
@@ -39,19 +38,6 @@ class QueueStats:
         return record_html(f"/queue/{self.name}", self)
 
 
-class Counted(Protocol):
-    """Whatever counts as a queue does."""
-
-    published: int
-    delivered: int
-    acked: int
-    nacked: int
-    redelivered: int
-    expired: int
-    dead_lettered: int
-    dropped: int
-
-
 @dataclass(slots=True)
 class Totals:
     """The counters of several queues added up."""
@@ -65,13 +51,13 @@ class Totals:
     dead_lettered: int = 0
     dropped: int = 0
 
-    def add(self, other: Counted) -> None:
-        """Count what somebody else has counted."""
-        self.published += other.published
-        self.delivered += other.delivered
-        self.acked += other.acked
-        self.nacked += other.nacked
-        self.redelivered += other.redelivered
-        self.expired += other.expired
-        self.dead_lettered += other.dead_lettered
-        self.dropped += other.dropped
+    def add(self, figures: QueueFigures | Totals) -> None:
+        """Count what a queue has counted."""
+        self.published += figures.published
+        self.delivered += figures.delivered
+        self.acked += figures.acked
+        self.nacked += figures.nacked
+        self.redelivered += figures.redelivered
+        self.expired += figures.expired
+        self.dead_lettered += figures.dead_lettered
+        self.dropped += figures.dropped

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stompy_broker.destinations.matcher import Matcher
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Queue
 
 REMEMBERED = 4096
 """Names that are remembered."""

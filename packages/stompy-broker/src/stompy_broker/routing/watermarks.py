@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from stompy.admin.rows import Event
 from stompy_broker.events import Events
-from stompy_broker.routing.flow_control import Loans, Pressure
+from stompy_broker.routing.flow_control import Loans, Watermark
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.router")
@@ -16,54 +16,59 @@ _RETELL_SECONDS = 60.0
 """That clients hold too much is logged at most this often."""
 
 
-class Marks:
-    """The marks of one broker.
+class Watermarks:
+    """The watermarks of one broker.
 
     Args:
         clock: lets go on who waits for what others hold.
         wall: gives the time in milliseconds since the epoch.
         events: told when an alarm begins and ends.
         memory_mark: bytes of waiting messages in memory at which producers are made to wait.
-        disk_mark: bytes of messages on disk at which they are.
 
     Attributes:
         memory: memory in use, but for loans.
         loans: memory in use that only single clients can give back.
-        disk: disk space in use.
-        stalled: full while the store cannot write.
-        full: the first of them that makes producers wait.
+        full: one of all, also of those of the groups, that makes producers wait.
         alarms: ``memory``, ``disk`` or ``store`` that is full or in trouble, and since when.
     """
 
     def __init__(
-        self,
-        clock: Clock,
-        wall: Callable[[], int],
-        events: Events,
-        memory_mark: int,
-        disk_mark: int,
+        self, clock: Clock, wall: Callable[[], int], events: Events, memory_mark: int
     ) -> None:
-        self.memory = Pressure(memory_mark, self._review)
+        self.memory = Watermark(memory_mark, self._review)
         self.loans = Loans(memory_mark // 2, self._note_loans)
-        self.disk = Pressure(disk_mark, self._review)
-        self.stalled = Pressure(0, self._review)
-        self.full: Pressure | None = None
+        self.full: Watermark | None = None
         self.alarms: dict[str, int] = {}
         self._clock = clock
         self._wall = wall
         self._events = events
-        self._lending = clock.timer(self.loans.lend)
+        # Memory is first: it stops everybody.
+        self._every: list[tuple[str, Watermark]] = [("memory", self.memory)]
+        self._lending = clock.timer(self.loans.wake)
         self._tell_of_loans = 0.0
 
+    def for_disk(self, mark: int) -> Watermark:
+        """One more disk, which is full at so many bytes."""
+        return self._add("disk", mark)
+
+    def for_store(self) -> Watermark:
+        """One more store, which is full while it cannot write."""
+        return self._add("store", 0)
+
+    def _add(self, name: str, mark: int) -> Watermark:
+        watermark = Watermark(mark, self._review)
+        self._every.append((name, watermark))
+        return watermark
+
     def _review(self) -> None:
-        """Something became full, or has room again. Memory is first: it stops everybody."""
-        everything = {"memory": self.memory, "disk": self.disk, "store": self.stalled}
-        self.full = next((pressure for pressure in everything.values() if pressure.full), None)
-        for name, pressure in everything.items():
-            if pressure.full and name not in self.alarms:
+        """Raise and clear alarms: something became full, or has room again."""
+        self.full = next((watermark for _, watermark in self._every if watermark.full), None)
+        for name in dict(self._every):
+            full = any(watermark.full for its_name, watermark in self._every if its_name == name)
+            if full and name not in self.alarms:
                 self.alarms[name] = self._wall()
                 self._events.tell(Event(type="broker.alarm_set", severity="critical", reason=name))
-            elif not pressure.full and self.alarms.pop(name, None) is not None:
+            elif not full and self.alarms.pop(name, None) is not None:
                 self._events.tell(Event(type="broker.alarm_cleared", reason=name))
 
     def _note_loans(self) -> None:

@@ -15,12 +15,13 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import ACK_RUN, Head, plain_acks
 from stompy.protocol.headers import Version
 from stompy_broker.foreign_headers import ForeignHeaders
-from stompy_broker.routing.chores import AT_ONCE
+from stompy_broker.routing.answers import when_all
+from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.bounded_dict import BoundedDict
 from stompy_broker.session.context import ClientState
 from stompy_broker.session.header_values import boolean, whole_number
-from stompy_broker.session.receipts import Receipts, nothing_owed, when_all
+from stompy_broker.session.receipts import Receipts, nothing_owed
 from stompy_broker.session.subscription import AckSubscription, Subscription, is_number
 from stompy_broker.session.transactions import Settlement, Transactions
 
@@ -183,13 +184,13 @@ class AckHandler:
         """
         self._client.others += 1
         if head is not ACK_RUN:
-            self._settle(head.headers, None)
+            self._settle(head.headers, None, head)
             return
         accept, refilled = self._deliveries.accept, self.refilled
         for tag, number in plain_acks(body):
             subscription = accept(tag, number)
             if subscription is None:
-                self._settle({"id": f"{tag.decode()}-{number.decode()}"}, None)
+                self._settle({"id": f"{tag.decode()}-{number.decode()}"}, None, None)
             else:
                 refilled[subscription] = None
 
@@ -210,6 +211,7 @@ class AckHandler:
                 delay=None if delay is None else whole_number("delay", delay) / 1000,
                 reason=headers.get("reason", ""),
             ),
+            head,
         )
 
     def go_on(self) -> None:
@@ -221,7 +223,9 @@ class AckHandler:
         for subscription in refilled:
             subscription.resume()
 
-    def _settle(self, headers: Mapping[str, str], rejection: Rejection | None) -> None:
+    def _settle(
+        self, headers: Mapping[str, str], rejection: Rejection | None, head: Head | None
+    ) -> None:
         """ACK or NACK with whatever comes with it: a receipt, a transaction."""
         receipt, transaction_id = headers.get("receipt"), headers.get("transaction")
         transaction = None
@@ -241,8 +245,8 @@ class AckHandler:
         else:
             done = None
             if receipt is not None:
-                done = when_all(len(numbers), self._receipts.when_done(receipt))
+                done = when_all(len(numbers), self._receipts.when_done(receipt, head))
             elif len(numbers) > AT_ONCE:
                 # Later receipts, also that of DISCONNECT, wait until it is done.
-                done = when_all(len(numbers), self._receipts.after(nothing_owed))
+                done = when_all(len(numbers), self._receipts.after(nothing_owed, head))
             found[0].settle_in_steps(numbers, rejection, done)

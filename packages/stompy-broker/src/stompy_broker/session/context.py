@@ -9,11 +9,12 @@ from typing import Protocol
 
 from stompy.admin.json_types import Tls
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.protocol.header_cache import HeadCache
+from stompy.protocol.header_cache import Head, HeadCache
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.heartbeat import HeartBeat
 from stompy.protocol.limits import Limits
 from stompy_broker.foreign_headers import ForeignHeaders
+from stompy_broker.routing.answers import Done
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
@@ -80,6 +81,25 @@ class ClientState(Client, ActiveSubscriber, Protocol):
     @property
     def version(self) -> Version:
         """The protocol version that was settled."""
+        ...
+
+    def refused(self, error: ProtocolError) -> None:
+        """End with an ERROR frame: a SEND without receipt was refused."""
+        ...
+
+    def when_answered(
+        self, head: Head, ask: Callable[[Done], None], act: Callable[[], None]
+    ) -> bool:
+        """Ask something, and act, before the next frame is carried out.
+
+        Args:
+            head: of the frame that it is about, which fails if it is refused.
+            ask: asks.
+            act: what to do when nothing is against it.
+
+        Returns:
+            Whether the next frame has to wait, because the answer comes later.
+        """
         ...
 
     @property

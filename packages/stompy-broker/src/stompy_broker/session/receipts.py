@@ -6,20 +6,30 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from stompy.errors import ProtocolError
+from stompy.protocol.header_cache import Head
+from stompy_broker.routing.answers import Done
+
 Action = Callable[[], None]
+Fail = Callable[[ProtocolError, Head | None], None]
+"""Ends the client, because of what became of a frame."""
 
 
 class _Entry:
-    __slots__ = ("_owed", "action", "finished")
+    __slots__ = ("_head", "_receipts", "action", "finished")
 
-    def __init__(self, owed: deque[_Entry], action: Action) -> None:
-        self._owed = owed
+    def __init__(self, receipts: Receipts, action: Action, head: Head | None) -> None:
+        self._receipts = receipts
+        self._head = head
         self.action = action
         self.finished = False
 
-    def done(self) -> None:
+    def done(self, error: ProtocolError | None = None, /) -> None:
+        if error is not None:
+            self._receipts.fail(error, self._head)
+            return
         self.finished = True
-        owed = self._owed
+        owed = self._receipts.owed
         while owed and owed[0].finished:
             owed.popleft().action()
 
@@ -29,54 +39,54 @@ class Receipts:
 
     Args:
         write: writes the RECEIPT of that id, whoever's turn it is.
+        fail: ends the client; the frame that something was promised for was refused.
+
+    Attributes:
+        owed: what was promised.
     """
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._owed: deque[_Entry] = deque()
+    def __init__(self, write: Callable[[str], None], fail: Fail) -> None:
+        self.owed: deque[_Entry] = deque()
         self.write = write
+        self.fail = fail
 
-    def when_done(self, receipt: str) -> Action:
-        """Promise a receipt. Call what comes back when the frame's work is done."""
-        return self.after(partial(self.write, receipt))
+    def when_done(self, receipt: str, head: Head | None = None) -> Done:
+        """Promise a receipt. Call what comes back when the frame's work is done, or refused."""
+        return self.after(partial(self.write, receipt), head)
 
     def answer(self, receipt: str | None) -> None:
         """Give the receipt of a frame whose work is done, in its turn; None = nobody wants one."""
         if receipt is not None:
             self.now(partial(self.write, receipt))
 
-    def after(self, action: Action) -> Action:
-        """Promise an action. Call what comes back when its work is done.
+    def after(self, action: Action, head: Head | None = None) -> Done:
+        """Promise an action for a frame. Call what comes back when its work is done, or refused.
 
         The action runs then, or as soon as everything promised earlier has run.
         """
-        entry = _Entry(self._owed, action)
-        self._owed.append(entry)
+        entry = _Entry(self, action, head)
+        self.owed.append(entry)
         return entry.done
+
+    def if_refused(self, head: Head) -> Done:
+        """Promise nothing for a frame. Call what comes back if it is refused."""
+        return partial(self._tell_refusal, head)
+
+    def _tell_refusal(self, head: Head, error: ProtocolError | None = None, /) -> None:
+        if error is not None:
+            self.fail(error, head)
 
     def now(self, action: Action) -> None:
         """Run an action whose work is done, in its turn."""
-        if self._owed:
+        if self.owed:
             self.after(action)()
         else:
             action()
 
     def forget(self) -> None:
-        """Give no receipt any more: the connection is gone."""
-        self._owed.clear()
+        """Drop what was promised: the connection is gone."""
+        self.owed.clear()
 
 
 def nothing_owed() -> None:
-    """Do nothing when the work of a frame without receipt is done."""
-
-
-def when_all(parts: int, done: Action) -> Action:
-    """Make something to call once for each of so many parts; the last call calls ``done``."""
-    left = parts
-
-    def part_done() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            done()
-
-    return part_done
+    """Do nothing, for a frame without receipt."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
 
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
@@ -14,14 +16,15 @@ from stompy_broker.destinations.names import COMMANDS, Destination, Kind, sendab
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.foreign_headers import OF_SEND, ForeignHeaders
 from stompy_broker.message import MessageHead
-from stompy_broker.routing.flow_control import Pressure
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.admission import Admission
+from stompy_broker.routing.answers import Done, Refused
+from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import ClientState, Peer
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
-from stompy_broker.store.base import Done, MessageStore
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.session")
@@ -36,8 +39,20 @@ _FULL = {
 
 def why_producers_wait(router: Router) -> str:
     """What CONNECTED tells a client that comes while there is no room; empty while there is."""
-    reasons = (_FULL.get(name) or router.store.trouble for name in router.alarms)
+    reasons = (_FULL.get(name) or router.groups.trouble for name in router.alarms)
     return " and ".join(reason.replace("\n", " ") for reason in reasons if reason)
+
+
+class Waitable(Protocol):
+    """What a client may have to wait for."""
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call ``go_on`` when the client may send again."""
+        ...
+
+    def forget(self, go_on: Callable[[], None]) -> None:
+        """Do not call it any more."""
+        ...
 
 
 class ProducerFlowControl:
@@ -56,7 +71,7 @@ class ProducerFlowControl:
         self._clock = clock
         self._peer = peer
         self._changed = changed
-        self._waiting_for: Pressure | MessageStore | None = None
+        self._waiting_for: Waitable | None = None
         self._is_brief = False
         self._leaving = False
         self._ended = False
@@ -67,27 +82,29 @@ class ProducerFlowControl:
         """Whether the client has to wait."""
         return self._waiting_for is not None and not self._is_brief
 
-    def pause_for(self, pressure: Pressure, *, consumes: bool) -> None:
+    def pause_for(self, watermark: Watermark, *, consumes: bool) -> None:
         """Stop reading from the client until there is room, if it has to wait for that.
 
         Args:
-            pressure: what is full.
+            watermark: what is full.
             consumes: whether it has subscriptions.
         """
-        if self._waiting_for is not None or self._leaving or not pressure.stops(consumes=consumes):
+        if self._waiting_for is not None or self._leaving or self._ended:
             return
-        self._wait_for(pressure)
+        if not watermark.blocks(consumes=consumes):
+            return
+        self._wait_for(watermark)
         self._changed(True, True)
         log.info("%s: waits for room before it may send more", self._peer.address)
 
-    def pause_briefly(self, store: MessageStore) -> None:
-        """Stop reading from the client until the store, which is behind, takes more."""
+    def pause_briefly(self, what: Waitable) -> None:
+        """Stop reading from the client until a store that is behind, or a queue, has answered."""
         if self._waiting_for is None and not self._leaving and not self._ended:
             self._is_brief = True
-            self._wait_for(store)
+            self._wait_for(what)
             self._changed(True, False)
 
-    def _wait_for(self, what: Pressure | MessageStore) -> None:
+    def _wait_for(self, what: Waitable) -> None:
         self._waiting_for = what
         what.wait(self._resume)
         self._watch.set(self._clock.now() + _WATCH_SECONDS)
@@ -198,9 +215,10 @@ class SendHandler:
         self._subscriptions = subscriptions
         self._transactions = transactions
         self._receipts = receipts
+        self._refused: Refused = client.refused
 
-    def send_if_allowed(self, head: Head, body: bytes) -> None:
-        """A SEND where not everybody may do everything.
+    def send_if_allowed(self, head: Head, body: bytes) -> bool | None:
+        """Carry out a SEND where not everybody may do everything.
 
         Raises:
             ProtocolError: it is not allowed, or as `send`.
@@ -208,10 +226,10 @@ class SendHandler:
         permissions, destination = self._client.permissions, head.headers["destination"]
         if destination not in permissions.may_send_to:
             permissions.check_send(destination)
-        self.send(head, body)
+        return self.send(head, body)
 
-    def send(self, head: Head, body: bytes) -> None:
-        """A SEND.
+    def send(self, head: Head, body: bytes) -> bool | None:
+        """Carry out a SEND; say whether the next frame has to wait.
 
         Raises:
             ProtocolError: a header does not fit, or there is no room for it.
@@ -230,14 +248,17 @@ class SendHandler:
                 self._foreign_headers.check("SEND", head.headers, plan.destination)
             head.plan = pattern.plan = plan
         if plan.simple:
-            done = None if head.receipt is None else self._receipts.when_done(head.receipt)
-            pressure = self._router.publish(plan.destination, plan.head, body, done)
-            if pressure is not None:
-                self._flow_control.pause_for(pressure, consumes=bool(self._subscriptions))
-        else:
-            self._send_special(plan, head, body)
+            if head.receipt is None:
+                full = self._router.publish(plan.destination, plan.head, body, None, self._refused)
+            else:
+                done = self._receipts.when_done(head.receipt, head)
+                full = self._router.publish(plan.destination, plan.head, body, done, done)
+            if full is not None:
+                self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
+            return None
+        return self._send_special(plan, head, body)
 
-    def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> None:
+    def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> bool | None:
         """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
         headers, message_head, destination = head.headers, plan.head, plan.destination
         receipt = headers.get("receipt") or head.receipt
@@ -246,22 +267,34 @@ class SendHandler:
             self._client.others += 1
             self._receipts.answer(receipt)
             self._subscriptions.sys_client.command(headers, body, replies)
-            return
+            return None
         if replies is not None:
             address = f"{Kind.REPLY.value}{replies.name}"
             message_head = MessageHead.from_client(headers | {"reply-to": address})
-        if destination.kind is Kind.TEMPORARY:
-            # Checked now, because COMMIT must not fail.
-            self._subscriptions.temporary.check_room(destination.name)
         if plan.sets_up:
             self._client.permissions.check_set_up(destination, headers)
             self._router.queue(destination.name, headers)
-        if "transaction" in headers:
-            self._keep(headers["transaction"], destination, message_head, body)
+        act = partial(self._keep_or_publish, head, message_head, destination, body)
+        if destination.kind is Kind.TEMPORARY:
+            # Checked now, because COMMIT must not fail.
+            ask = partial(self._subscriptions.temporary.check_room, destination.name)
+            return self._client.when_answered(head, ask, act)
+        act()
+        return None
+
+    def _keep_or_publish(
+        self, head: Head, message_head: MessageHead, destination: Destination, body: bytes
+    ) -> None:
+        """Publish it now, or at COMMIT."""
+        receipt = head.headers.get("receipt") or head.receipt
+        if "transaction" in head.headers:
+            self._keep(head.headers["transaction"], destination, message_head, body)
             self._receipts.answer(receipt)
+        elif receipt is None:
+            self._publish(destination, message_head, body, None, self._refused)
         else:
-            done = None if receipt is None else self._receipts.when_done(receipt)
-            self._publish(destination, message_head, body, done)
+            done = self._receipts.when_done(receipt, head)
+            self._publish(destination, message_head, body, done, done)
 
     def _reply_queue(self, headers: Mapping[str, str]) -> Queue | None:
         """The client's own temporary queue that ``reply-to`` names, if it does.
@@ -284,8 +317,8 @@ class SendHandler:
         transaction = self._transactions.room(transaction_id, size)
         transaction.operations.append(
             Publication(
-                lambda done: self._publish(destination, head, body, done, admit=False),
-                lambda intake: intake.add(destination, head, size),
+                partial(self._publish, destination, head, body),
+                partial(_add, destination, head, size),
                 str(destination),
                 size,
             )
@@ -298,8 +331,7 @@ class SendHandler:
         head: MessageHead,
         body: bytes,
         done: Done | None,
-        *,
-        admit: bool = True,
+        refused: Refused | None = None,
     ) -> None:
         if destination.kind is Kind.TEMPORARY:
             if self._client.ended:
@@ -308,8 +340,12 @@ class SendHandler:
                     done()
                 return
             own = self._subscriptions.temporary.own(destination.name)
-            self._router.publish_to(own, head, body, done)
+            self._router.publish_to(own, head, body, done, refused)
             return
-        pressure = self._router.publish(destination, head, body, done, admit=admit)
-        if pressure is not None:
-            self._flow_control.pause_for(pressure, consumes=bool(self._subscriptions))
+        full = self._router.publish(destination, head, body, done, refused)
+        if full is not None:
+            self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
+
+
+def _add(destination: Destination, head: MessageHead, size: int, admission: Admission) -> None:
+    admission.add(destination, head, size)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 from stompy.admin.snapshot import VERSION
 from stompy.errors import ErrorCode, ProtocolError
@@ -20,7 +21,8 @@ from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import BEAT, HeartBeat
 from stompy.protocol.server import supported_versions
-from stompy_broker.routing.intake import Intake
+from stompy_broker.routing.admission import Admission
+from stompy_broker.routing.answers import Done
 from stompy_broker.security.auth import Credentials, Principal, Verdict
 from stompy_broker.security.check_queue import Attempt
 from stompy_broker.session.acks import AckHandler
@@ -28,7 +30,7 @@ from stompy_broker.session.active_subscribers import IDLE_SECONDS, LATE
 from stompy_broker.session.context import BrokerContext, Peer
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.permissions import Permissions
-from stompy_broker.session.receipts import Receipts, nothing_owed
+from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.send import ProducerFlowControl, SendHandler, why_producers_wait
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
@@ -85,7 +87,7 @@ class Session:
         )
         self._login = ""
         self._attempt: Attempt | None = None
-        self._receipts = receipts = Receipts(self._write_receipt)
+        self._receipts = receipts = Receipts(self._write_receipt, self._fail)
         self._subscriptions = Subscriptions(context, self, receipts, self._fail)
         self._transactions = Transactions(
             self._router.loans,
@@ -110,7 +112,10 @@ class Session:
             receipts,
             context.foreign_headers,
         )
-        self._ended = False
+        self._ended = self._disconnecting = False
+        self._progress = self._router.groups.progress
+        self._question: _Question | None = None
+        self._unread: list[tuple[Head, bytes]] = []  # frames that wait for its answer
         self._timer = self._clock.timer(self._time_passed)
         self._login_due = peer.since + settings.login_timeout
         self._timer.set(self._login_due)
@@ -172,16 +177,24 @@ class Session:
     def receive(self, data: bytes) -> None:
         """Work through bytes that arrived: read frames, and carry each out."""
         self._router.note_time()
-        protocol, store = self._protocol, self._router.store
-        gathered = store.gathered
-        now = self.received_at = self._router.turn.now = self._clock.now()
+        protocol, progress = self._protocol, self._progress
+        gathered = progress.gathered
+        now = self.received_at = self._router.current_time.now = self._clock.now()
         frames = protocol.receive_data(data, now)
         self.in_bytes += len(data)
         self.in_frames += len(frames)
-        verbs = self._verbs
-        for head, body in frames:
+        question = self._question
+        if question is not None:
+            self._unread += frames
+            return
+        if self._unread:
+            frames, self._unread = self._unread + frames, []
+        verbs, remaining = self._verbs, iter(frames)
+        for head, body in remaining:
             try:
                 if verbs[head.command](head, body) or self._ended:
+                    if self._question is not None:
+                        self._unread = list(remaining)
                     return
             except ProtocolError as error:
                 self._fail(error, head)
@@ -190,8 +203,53 @@ class Session:
             self._ack_handler.go_on()
         if protocol.failure is not None:
             self._fail(protocol.failure)
-        if store.end_of_read(gathered):
-            self._flow_control.pause_briefly(store)
+        if progress.end_of_read(gathered):
+            self._flow_control.pause_briefly(progress)
+
+    def when_answered(
+        self, head: Head, ask: Callable[[Done], None], act: Callable[[], None]
+    ) -> bool:
+        """Ask something, and act, before the next frame is carried out.
+
+        Args:
+            head: of the frame that it is about, which fails if it is refused.
+            ask: asks.
+            act: what to do when nothing is against it.
+
+        Returns:
+            Whether the next frame has to wait, because the answer comes later.
+
+        Raises:
+            ProtocolError: it cannot even be asked.
+        """
+        question = _Question()
+
+        def answer(error: ProtocolError | None = None, /) -> None:
+            question.answered = True
+            if self._ended:
+                return
+            if error is None:
+                try:
+                    act()
+                except ProtocolError as refusal:
+                    error = refusal
+            if error is not None:
+                self._fail(error, head)
+            elif self._question is question:
+                self._question = None
+                question.go_on()
+                self.receive(b"")
+
+        ask(answer)
+        if question.answered:
+            return self._ended
+        self._question = question
+        self._flow_control.pause_briefly(question)
+        return True
+
+    def refused(self, error: ProtocolError) -> None:
+        """End with an ERROR frame: a SEND without receipt was refused."""
+        self._fail(error, command="SEND")
 
     def writable(self) -> None:
         """Have subscriptions go on: the output buffer has room again."""
@@ -201,6 +259,7 @@ class Session:
         """End the session: the connection is gone."""
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
+        self._disconnecting = False
         self._end("the connection was lost", lost=True)
 
     def release(self) -> None:
@@ -209,6 +268,7 @@ class Session:
         Nothing is asked of it any more. Left to the garbage collector, which seldom looks at what
         is old, tens of thousands of sessions would wait for it.
         """
+        self._disconnecting = False
         self._receipts.forget()
         self._verbs.clear()
         self._timer.end()
@@ -427,14 +487,22 @@ class Session:
         self._context.observer.transacted(self, "begun", head.headers["transaction"])
         self._receipts.answer(head.headers.get("receipt"))
 
-    def _commit(self, head: Head, body: bytes) -> None:
-        headers = head.headers
+    def _commit(self, head: Head, body: bytes) -> bool:
+        admission = Admission(self._router)
+        self._transactions.find(head.headers["transaction"]).admit(admission)
         # Refused, it is still open, and what it claimed is given back with the connection.
-        self._transactions.find(headers["transaction"]).admit(Intake(self._router))
+        return self.when_answered(head, admission.ask, partial(self._apply, head))
+
+    def _apply(self, head: Head) -> None:
+        """Carry out a transaction, in one turn, which all queues have admitted."""
+        headers = head.headers
         transaction = self._transactions.take(headers["transaction"])
-        receipt = headers.get("receipt")
         self._context.observer.transacted(self, "committed", headers["transaction"])
-        transaction.commit(nothing_owed if receipt is None else self._receipts.when_done(receipt))
+        receipt = headers.get("receipt")
+        if receipt is None:
+            transaction.commit(self._receipts.if_refused(head))
+        else:
+            transaction.commit(self._receipts.when_done(receipt, head))
         self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
@@ -453,24 +521,35 @@ class Session:
         self._protocol.stop_reading()
 
         def leave() -> None:
+            self._disconnecting = False
             if receipt is not None:
                 self._write_receipt(receipt)
             self.peer.close()
 
         # The receipts owed come first.
         self._end("it disconnected", lost=False, forget=False)
-        if self._router.store.trouble:
+        self._disconnecting = True
+        if self._router.groups.trouble:
             # Nobody is kept for as long as the disk is full, but for receipts that are owed.
             self._receipts.now(leave)
         else:
             # What was sent without receipt is safe by then as well.
-            self._router.store.sync(self._receipts.after(leave))
+            self._router.groups.sync(self._receipts.after(leave))
         return True
 
-    def _fail(self, error: ProtocolError, head: Head | None = None) -> None:
-        """Tell the client what it did, and close (promise 3)."""
-        if self._ended:
+    def _fail(self, error: ProtocolError, head: Head | None = None, command: str = "") -> None:
+        """Tell the client what it did, and close (promise 3).
+
+        Args:
+            error: what is wrong.
+            head: of the frame that it is about; None = of none.
+            command: of that frame, if there is no more to say about it.
+        """
+        # What was sent before DISCONNECT may still be refused: then there is no receipt for that.
+        if self._ended and not self._disconnecting:
             return
+        self._disconnecting = False
+        self._receipts.forget()
         asked = error.frame_headers if head is None else head.headers
         answer = {
             "message": error.code.replace("-", " ").capitalize(),
@@ -479,8 +558,8 @@ class Session:
         receipt = asked.get("receipt") or (head and head.receipt)
         if receipt and error.error_code is not ErrorCode.SHUTTING_DOWN:
             answer["receipt-id"] = receipt
-        if head is not None:
-            answer["failed-command"] = head.command
+        if head is not None or command:
+            answer["failed-command"] = command if head is None else head.command
         if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
             answer["version"] = supported_versions(self.peer.best_version)
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
@@ -526,3 +605,23 @@ class Session:
             f"<Session {self.peer.address} {user} {self._protocol.state.name} "
             f"subscriptions:{len(self._subscriptions)} transactions:{len(self._transactions)}>"
         )
+
+
+class _Question:
+    """Something that was asked, and whose answer the next frame waits for."""
+
+    __slots__ = ("_go_on", "answered")
+
+    def __init__(self) -> None:
+        self.answered = False
+        self._go_on: Callable[[], None] | None = None
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        self._go_on = go_on
+
+    def forget(self, go_on: Callable[[], None]) -> None:
+        self._go_on = None
+
+    def go_on(self) -> None:
+        if self._go_on is not None:
+            self._go_on()

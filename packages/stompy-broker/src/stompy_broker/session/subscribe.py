@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import AckMode
@@ -20,8 +21,15 @@ from stompy_broker.destinations.names import (
     check_subscribable,
     parse_destination,
 )
-from stompy_broker.routing.durable import NAME_HEADERS, durable_name, durable_subscription
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.answers import Done, nobody_asks
+from stompy_broker.routing.durable import (
+    NAME_HEADERS,
+    DurableSubscription,
+    durable_name,
+    durable_subscription,
+)
+from stompy_broker.routing.interface import Queue, Withdraw
+from stompy_broker.routing.registry import Registry
 from stompy_broker.routing.router import Router
 from stompy_broker.security.auth import Principal
 from stompy_broker.session.acks import Deliveries
@@ -62,6 +70,7 @@ class Subscriptions:
     ) -> None:
         self._context = context
         self._router = context.router
+        self._registry = context.router.registry
         self._client = client
         self._output = client.peer.output
         self._receipts = receipts
@@ -75,8 +84,8 @@ class Subscriptions:
 
     # -- frames -----------------------------------------------------------------------------
 
-    def subscribe(self, head: Head, body: bytes) -> None:
-        """A SUBSCRIBE.
+    def subscribe(self, head: Head, body: bytes) -> bool | None:
+        """Carry out a SUBSCRIBE; say whether the next frame has to wait.
 
         Raises:
             ProtocolError: it is not allowed, or one of its headers does not fit.
@@ -91,7 +100,7 @@ class Subscriptions:
         if destination.kind is Kind.TOPIC and destination.name.startswith(RESERVED):
             self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
-            return
+            return None
         check_subscribable(destination)
         self._router.caps.check_name(destination.name)
         self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
@@ -106,15 +115,84 @@ class Subscriptions:
         usual = settings.prefetch_individual
         size = prefetch(headers, settings.prefetch_client if mode is AckMode.CLIENT else usual)
         self._client.permissions.check_receive(destination, headers)
-        queue = self._source(destination, headers)
-        subscription = self._new(subscription_id, queue, mode, size)
+        start = partial(self._start, key, head, mode, size)
+        durable = durable_of(destination, headers, self._principal)
+        if durable is None:
+            start(self._source(destination, headers))
+            return None
+        self._check_durable(durable.name)
+        found: list[Queue] = []
+        return self._client.when_answered(
+            head,
+            partial(self._find_backlog, durable, found),
+            lambda: start(found[0]),
+        )
+
+    def _find_backlog(self, durable: DurableSubscription, found: list[Queue], done: Done) -> None:
+        def take(backlog: Queue | ProtocolError) -> None:
+            if isinstance(backlog, ProtocolError):
+                done(backlog)
+            else:
+                found.append(backlog)
+                done()
+
+        self._registry.subscribe_durably(durable, take)
+
+    def _start(self, key: str, head: Head, mode: AckMode, prefetch: int, queue: Queue) -> None:
+        """Make a subscription, and have its queue let it take part."""
+        subscription = self._new(head.headers.get("id"), queue, mode, prefetch)
         self.by_key[key] = subscription
         if isinstance(subscription, AckSubscription):
             self.deliveries.add(key, subscription)
-        durable = self._router.durable_of(queue)
-        if durable is not None and not durable.shared:
-            self._context.active_subscribers.activate(durable.queue, self._client)
-        self._begin(subscription, headers.get("receipt"))
+        receipt = head.headers.get("receipt")
+        if receipt is None:
+            begin: Callable[[], None] = subscription.begin
+        else:
+            begin = self._receipts.after(
+                partial(self._write_and_begin, receipt, subscription), head
+            )
+        queue.attach(subscription, partial(self._attached, key, head, subscription, begin))
+
+    def _write_and_begin(self, receipt: str, subscription: Subscription) -> None:
+        """Begin to deliver. The receipt comes before the first message."""
+        self._receipts.write(receipt)
+        subscription.begin()
+
+    def _attached(
+        self,
+        key: str,
+        head: Head,
+        subscription: Subscription,
+        begin: Callable[[], None],
+        error: ProtocolError | None = None,
+        /,
+    ) -> None:
+        """Go on with a subscription that its queue has let in, or not."""
+        if error is not None:
+            if self.by_key.get(key) is subscription:
+                del self.by_key[key]
+                subscription.end()
+                self.deliveries.remove(key, subscription, ())
+            self._receipts.fail(error, head)
+            return
+        queue = subscription.queue
+        durable = self._registry.durable_of(queue)
+        if not subscription.ended:
+            self._note_attached(subscription)
+            if durable is not None:
+                self._registry.take_possession(durable, self._principal.owner)
+                if not durable.shared:
+                    self._context.active_subscribers.activate(durable.queue, self._client)
+        if durable is not None and "receipt" in head.headers:
+            # It has to be on disk first.
+            queue.group.sync(begin)
+        else:
+            # Waits for no disk, so that consumers help while that is full.
+            begin()
+
+    def _note_attached(self, subscription: Subscription) -> None:
+        subscription.attached = True
+        self._context.observer.subscribed(self._client, subscription)
 
     def unsubscribe(self, head: Head, body: bytes) -> None:
         """An UNSUBSCRIBE, which may end a durable subscription for good.
@@ -125,26 +203,28 @@ class Subscriptions:
         headers = head.headers
         key = headers.get("id") or headers["destination"]
         durable = durable_to_delete(
-            self._router, self.by_key.get(key), headers, self._client.client_id
+            self._registry, self.by_key.get(key), headers, self._client.client_id
         )
+        receipt = headers.get("receipt")
+        done = self._receipts.if_refused(head)
+        if receipt is not None:
+            done = self._receipts.when_done(receipt, head)
+        gone = nobody_asks if durable is not None else done
         if key in self.by_key:
-            self.end(key)
+            self.end(key, done=gone)
         elif key in self.sys_client:
             self.sys_client.end(key)
+            gone()
         elif key in self._cancelled:
             self._cancelled.discard(key)
+            gone()
         elif durable is None:
             raise ProtocolError(
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
             )
         if durable is not None:
             self._check_durable(durable)
-            self._router.delete_durable(durable)
-        receipt = headers.get("receipt")
-        if durable is None:
-            self._receipts.answer(receipt)
-        elif receipt is not None:
-            self._router.store.sync(self._receipts.when_done(receipt))
+            self._registry.delete_durable(durable, done)
 
     # -- what a SEND may need ---------------------------------------------------------------
 
@@ -163,8 +243,15 @@ class Subscriptions:
         if not any(sub.queue is queue for sub in self.by_key.values()):
             subscription = self._new(destination, queue, AckMode.AUTO, 0)
             self.by_key[destination] = subscription
-            subscription.attach()
+            queue.attach(subscription, partial(self._attached_itself, subscription))
         return queue
+
+    def _attached_itself(
+        self, subscription: Subscription, error: ProtocolError | None = None, /
+    ) -> None:
+        if error is None and not subscription.ended:
+            self._note_attached(subscription)
+            subscription.begin()
 
     # -- the connection ---------------------------------------------------------------------
 
@@ -178,26 +265,28 @@ class Subscriptions:
         """What was not delivered yet stays in its queue."""
         by_queue: dict[Queue, list[Subscription]] = {}
         for subscription in self.by_key.values():
-            subscription.ended = True
+            subscription.stop()
             by_queue.setdefault(subscription.queue, []).append(subscription)
         for queue, subscriptions in by_queue.items():
-            queue.step_out(*subscriptions)
+            queue.control(Withdraw(subscriptions))
 
-    def end(self, key: str, *, lost: bool = False) -> None:
+    def end(self, key: str, *, lost: bool = False, done: Done | None = None) -> None:
         """End one: what is not settled of it returns to its place.
 
         Args:
             key: which.
             lost: whether the connection was lost.
+            done: called when its queue has let it go.
         """
         subscription = self.by_key.pop(key)
-        self._context.observer.unsubscribed(self._client, subscription)
+        if subscription.attached:
+            self._context.observer.unsubscribed(self._client, subscription)
         self.delivered += subscription.delivered
         held = [message.message_id for message in list(subscription.unsettled())[-REMEMBERED:]]
-        subscription.end(lost=lost)
+        subscription.end(lost=lost, done=done)
         self.deliveries.remove(key, subscription, held)
         if subscription.queue.private:
-            self._router.unsubscribe_topic(subscription.queue)
+            self._registry.unsubscribe_topic(subscription.queue)
         elif subscription.queue.volatile:
             self.temporary.leave(subscription.queue)
         self._context.active_subscribers.deactivate(subscription.queue.name, self._client)
@@ -237,10 +326,10 @@ class Subscriptions:
         self.end(key)
 
     def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
-        if destination.kind is not Kind.TEMPORARY:
-            return source_of(
-                self._router, destination, headers, self._principal, self._check_durable
-            )
+        if destination.kind is Kind.QUEUE:
+            return self._registry.queue(destination.name, headers)
+        if destination.kind is Kind.TOPIC:
+            return self._registry.subscribe_topic(destination.name)
         # The client's own subscription takes the place of the automatic one.
         automatic = self.by_key.get(str(destination))
         if automatic is not None and automatic.id == str(destination):
@@ -253,7 +342,7 @@ class Subscriptions:
         Raises:
             ProtocolError: it belongs to somebody else, or the client may not receive its topics.
         """
-        known = self._router.durable.get(name)
+        known = self._registry.durable.get(name)
         if known is None:
             return
         if not known.is_for(self._principal.owner):
@@ -286,6 +375,7 @@ class Subscriptions:
                 output,
                 version,
                 self._fail,
+                router=self._router,
                 tag=self._context.next_tag(),
                 mode=mode,
                 prefetch=prefetch,
@@ -293,73 +383,41 @@ class Subscriptions:
             output.use_small_writes()
         subscription.number = self._context.next_number()
         subscription.created_at = self._context.clock.now()
-        self._context.observer.subscribed(self._client, subscription)
         return subscription
-
-    def _begin(self, subscription: Subscription, receipt: str | None) -> None:
-        if receipt is None:
-            subscription.attach()
-            return
-
-        def begin() -> None:
-            # The receipt comes before the first message.
-            self._receipts.write(receipt)
-            subscription.attach()
-
-        if subscription.queue.durable:
-            # It has to be on disk first.
-            self._router.store.sync(self._receipts.after(begin))
-        else:
-            # Waits for no disk, so that consumers help while that is full.
-            self._receipts.now(begin)
 
     def __len__(self) -> int:
         return len(self.by_key)
 
 
-def source_of(
-    router: Router,
-    destination: Destination,
-    headers: Mapping[str, str],
-    principal: Principal,
-    check_durable: Callable[[str], None],
-) -> Queue:
-    """The queue that a SUBSCRIBE to a queue or topic takes messages from, made if need be.
-
-    Args:
-        router: knows the queues.
-        destination: the queue or topic.
-        headers: of the SUBSCRIBE.
-        principal: whose connection it is.
-        check_durable: raises if the durable subscription of that name is not for this client.
+def durable_of(
+    destination: Destination, headers: Mapping[str, str], principal: Principal
+) -> DurableSubscription | None:
+    """The durable subscription that a SUBSCRIBE asks for; None if nothing durable.
 
     Raises:
-        ProtocolError: a header does not fit, or a durable subscription is in use or refused.
+        ProtocolError: a header does not fit.
     """
-    if destination.kind is Kind.QUEUE:
-        if any(name in headers for name in NAME_HEADERS):
-            raise ProtocolError(
-                ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
-            )
-        return router.queue(destination.name, headers)
+    if destination.kind is Kind.QUEUE and any(name in headers for name in NAME_HEADERS):
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
+        )
+    if destination.kind is not Kind.TOPIC:
+        return None
     expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
     durable = durable_subscription(headers, destination, principal.client_id, expires)
-    if durable is not None:
-        check_durable(durable.name)
-        return router.subscribe_durably(replace(durable, owner=principal.owner))
-    return router.subscribe_topic(destination.name)
+    return None if durable is None else replace(durable, owner=principal.owner)
 
 
 def origins_of(router: Router, queue: Destination) -> list[Destination]:
     """What messages in a queue may have been sent to, if it was not that queue."""
     if queue.name.startswith(BACKLOG):
-        known = router.durable.get(queue.name.removeprefix(BACKLOG))
+        known = router.registry.durable.get(queue.name.removeprefix(BACKLOG))
         return [] if known is None else [known.topics]
     return router.policies.origins(queue)
 
 
 def durable_to_delete(
-    router: Router,
+    registry: Registry,
     subscription: Subscription | None,
     headers: Mapping[str, str],
     client_id: str | None,
@@ -370,7 +428,7 @@ def durable_to_delete(
     destination, which is then that of the subscription.
     """
     if subscription is not None and "destination" not in headers:
-        bound = router.durable_of(subscription.queue)
+        bound = registry.durable_of(subscription.queue)
         if bound is not None:
             headers = {**headers, "destination": f"{Kind.TOPIC.value}{bound.pattern}"}
     if "destination" not in headers:

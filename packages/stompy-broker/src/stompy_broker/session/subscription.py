@@ -20,13 +20,14 @@ from stompy.errors import ProtocolError
 from stompy.protocol.frame import AckMode
 from stompy.protocol.headers import Version, escape
 from stompy_broker.message import Message
-from stompy_broker.routing.chores import AT_ONCE
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.answers import Done
+from stompy_broker.routing.batching import AT_ONCE
+from stompy_broker.routing.delivery_times import DeliveryTimes
+from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.rejection import Rejection
-from stompy_broker.routing.turn import Marks
+from stompy_broker.routing.router import Router
 from stompy_broker.session.holdings import HeldSubscription
 from stompy_broker.session.output import OutputBuffer
-from stompy_broker.store.base import Done
 
 _UNLIMITED = 1 << 60
 
@@ -83,6 +84,8 @@ class Subscription:
         "_head",
         "_output",
         "_version",
+        "active",
+        "attached",
         "auto",
         "created_at",
         "ended",
@@ -104,8 +107,6 @@ class Subscription:
     ) -> None:
         self.id = subscription_id
         self.queue = queue
-        # From now on, although it may attach later only: nobody else may have the queue, or end it.
-        queue.subscriptions += 1
         self.auto = True
         self.mode = AckMode.AUTO
         self.prefetch = 0
@@ -113,7 +114,7 @@ class Subscription:
         self.number = 0
         self.created_at = 0.0
         self.waiting = False
-        self.ended = False
+        self.attached = self.active = self.ended = False
         self._output = output
         self._version = version
         self._fail = fail
@@ -141,25 +142,31 @@ class Subscription:
         """The queue gives up on this subscription."""
         self._fail(reason)
 
-    def attach(self) -> None:
+    def begin(self) -> None:
         """Begin to take messages, unless the end came first."""
         if not self.ended:
-            self.queue.attach(self)
+            self.active = True
+            self.resume()
 
     def resume(self) -> None:
         """The output has room again."""
-        if not self.waiting and not self.ended:
+        if self.active and not self.waiting:
             self.queue.resume(self)
 
-    def end(self, *, lost: bool = False) -> None:
+    def stop(self) -> None:
+        """Take no more, although the client may still settle what it has."""
+        self.ended = True
+        self.active = False
+
+    def end(self, *, lost: bool = False, done: Done | None = None) -> None:
         """Take no more; what is not settled returns to its place.
 
         Args:
             lost: whether the connection was lost, so that a delivery may have been the reason.
+            done: called when the queue has let it go.
         """
-        self.ended = True
-        self.queue.subscriptions -= 1
-        self.queue.detach(self, self.unsettled(), lost=lost)
+        self.stop()
+        self.queue.detach(self, self.unsettled(), lost=lost, done=done)
 
     def unsettled(self) -> Iterable[Message]:
         """What the client still has to settle."""
@@ -202,39 +209,41 @@ class AckSubscription(Subscription):
     """A subscription whose client settles each delivery.
 
     Args:
+        router: knows the time, and what clients hold.
         tag: number of this SUBSCRIBE; never used again.
         mode: `AckMode.CLIENT` (cumulative) or `AckMode.CLIENT_INDIVIDUAL`.
         prefetch: how many deliveries may be unsettled at once; 0 = no limit.
 
     Attributes:
-        marks: when its deliveries were made.
+        times: when its deliveries were made.
         settled: told the ``message-id`` of what is settled, before 1.2.
         lent: size of the deliveries that are not settled, in bytes.
     """
 
     __slots__ = (
+        "_account",
         "_accounted",
         "_ack_line",
         "_by_message_id",
         "_cumulative",
+        "_current_time",
         "_first_ack",
         "_high",
         "_loans",
         "_low",
         "_lowest",
         "_mixed",
-        "_turn",
         "claimed",
         "credit",
         "lent",
-        "marks",
         "nacked",
         "settled",
         "tag",
+        "times",
         "unacked",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what its base takes, and what it has beside
         self,
         subscription_id: str | None,
         queue: Queue,
@@ -242,6 +251,7 @@ class AckSubscription(Subscription):
         version: Version,
         fail: Callable[[ProtocolError], None],
         *,
+        router: Router,
         tag: int,
         mode: AckMode,
         prefetch: int,
@@ -253,10 +263,12 @@ class AckSubscription(Subscription):
         self.prefetch = prefetch
         self.credit = prefetch or _UNLIMITED
         self.lent = 0
-        self.marks = Marks()
-        self._turn = queue.turn
-        self._loans = queue.loans
+        self.times = DeliveryTimes()
+        self._current_time = router.current_time
+        self._loans = router.loans
         self._loans.holders += 1
+        # What waits for this client alone is a loan before it is delivered.
+        self._account = router.loans if queue.volatile else router.memory
         self._accounted = 0
         self._low: float = 0
         self._high = _LOOK_AGAIN
@@ -278,9 +290,9 @@ class AckSubscription(Subscription):
         """Write a message and note that it is to be settled."""
         tail = message.tail(self._version)  # before anything is noted: it may fail
         number = self._delivered = self._delivered + 1
-        now = self._turn.now
-        if now is not self.marks.last and self.marks.add(number, now):
-            self.marks.trim(self.oldest or number)
+        now = self._current_time.now
+        if now is not self.times.last and self.times.add(number, now):
+            self.times.trim(self.oldest or number)
         self.unacked[number] = message
         self.credit -= 1
         lent = self.lent = self.lent + message.size
@@ -304,14 +316,14 @@ class AckSubscription(Subscription):
 
     def _move(self, more: int) -> None:
         """From what makes producers wait to what does not, or back."""
-        account, loans = self.queue.account, self._loans
+        account, loans = self._account, self._loans
         self._accounted += more
         if account is loans:
             return
         loans.add(more)
         account.add(-more)
-        loans.sink()
-        account.sink()
+        loans.check()
+        account.check()
 
     def _may_borrow(self) -> bool:
         """Account for what the client has; say whether it may have more before it settles some.
@@ -329,10 +341,10 @@ class AckSubscription(Subscription):
         self._low = inf  # so that it looks again
         return False
 
-    def end(self, *, lost: bool = False) -> None:
+    def end(self, *, lost: bool = False, done: Done | None = None) -> None:
         """Take no more; what is neither settled nor claimed returns to its place."""
         self._move(-self._accounted)
-        super().end(lost=lost)
+        super().end(lost=lost, done=done)
         self._loans.holders -= 1
         self._loans.forget(self.resume)
         self.unacked.clear()
@@ -430,7 +442,7 @@ class AckSubscription(Subscription):
         If the subscription has ended, they return to the queue instead.
         """
         if self.ended:
-            self.queue.give_back([self._forget(number) for number in numbers])
+            self.queue.detach(self, [self._forget(number) for number in numbers])
             return
         for number in numbers:
             self.unacked[number] = self.claimed.pop(number)

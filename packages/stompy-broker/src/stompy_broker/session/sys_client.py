@@ -9,7 +9,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.headers import Version
 from stompy_broker.destinations.names import Destination
 from stompy_broker.message import MessageHead
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Queue
 from stompy_broker.security.auth import Role
 from stompy_broker.session.context import BrokerContext, Client
 from stompy_broker.session.output import OutputBuffer

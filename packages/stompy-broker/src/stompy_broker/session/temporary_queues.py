@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Kind
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.answers import Done
+from stompy_broker.routing.interface import Outcome, Queue, QueueFigures
 from stompy_broker.session.context import BrokerContext
 
 _PREFIX = Kind.TEMPORARY.value
@@ -27,6 +28,7 @@ class TemporaryQueues:
 
     def __init__(self, context: BrokerContext) -> None:
         self._router = context.router
+        self._registry = context.router.registry
         self._most = context.settings.max_temporary_queues
         self._new_token = context.new_token
         self._queues: dict[str, Queue] = {}
@@ -50,49 +52,65 @@ class TemporaryQueues:
                 )
             self._router.caps.check_name(name)
             destination = f"{_PREFIX}{name}"
-            queue = self._router.temporary_queue(destination, self._new_token())
+            queue = self._registry.temporary_queue(destination, self._new_token())
             self._queues[name] = queue
         return queue
 
-    def check_room(self, name: str) -> None:
+    def check_room(self, name: str, done: Done) -> None:
         """Refuse to fill the broker with what only the sender could take out again.
 
         Held until there is room, it could never do that.
 
+        Args:
+            name: of the queue.
+            done: takes the answer: the broker may be full, and this queue part of the reason.
+
         Raises:
-            ProtocolError: the broker is full, and this temporary queue is part of the reason.
+            ProtocolError: as for `own`.
         """
-        own = self.own(name)
-        loans = self._router.loans
-        if loans.full and own.bytes > loans.share:
-            raise ProtocolError(
-                ErrorCode.LIMIT_EXCEEDED,
-                "clients hold all the memory they may (half of limits.memory), and "
-                f"{own.bytes} bytes of it wait in {own.destination!r}",
+        own, loans = self.own(name), self._router.loans
+        if not loans.full:
+            done()
+            return
+
+        def judge(figures: QueueFigures) -> None:
+            if not loans.full or figures.bytes <= loans.share:
+                done()
+                return
+            done(
+                ProtocolError(
+                    ErrorCode.LIMIT_EXCEEDED,
+                    "clients hold all the memory they may (half of limits.memory), and "
+                    f"{figures.bytes} bytes of it wait in {own.destination!r}",
+                )
             )
 
+        own.stats(judge)
+
     def give_address(self, name: str) -> None:
-        """Note that others may send to the queue of that name from now on."""
+        """Keep the queue of that name: others may send to it from now on."""
         self._addresses.add(name)
 
     def leave(self, queue: Queue) -> None:
-        """End a queue to which nobody subscribes any more, if it is one of these."""
+        """End one of these queues, if nobody needs it: a subscription to it has ended."""
         name = queue.destination.removeprefix(_PREFIX)
-        if self._queues.get(name) is queue and name not in self._addresses and not queue.in_use:
-            self._end(name)
+        if self._queues.get(name) is queue and name not in self._addresses:
+            self._end(name, queue, 0.0)
 
     def _make_room(self) -> None:
-        before = self._router.clock.now() - _PATIENCE
         for name, queue in list(self._queues.items()):
-            if not queue.in_use and queue.idle_since is not None and queue.idle_since <= before:
-                self._end(name)
+            self._end(name, queue, _PATIENCE)
 
-    def _end(self, name: str) -> None:
-        self._addresses.discard(name)
-        self._router.close_temporary_queue(self._queues.pop(name))
+    def _end(self, name: str, queue: Queue, unused: float) -> None:
+        def ended(outcome: Outcome) -> None:
+            if not isinstance(outcome, ProtocolError) and self._queues.get(name) is queue:
+                self._addresses.discard(name)
+                del self._queues[name]
+
+        self._registry.close_temporary_queue(queue, ended, unused=unused)
 
     def close(self) -> None:
         """End all of them: the connection is gone."""
-        for queue in self._queues.values():
-            self._router.close_temporary_queue(queue)
-        self._queues.clear()
+        queues, self._queues = self._queues, {}
+        for queue in queues.values():
+            self._registry.close_temporary_queue(queue)

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.routing.admission import Admission
+from stompy_broker.routing.answers import Done, when_all
 from stompy_broker.routing.flow_control import Loans
-from stompy_broker.routing.intake import Intake
 from stompy_broker.routing.rejection import Rejection
-from stompy_broker.session.receipts import when_all
 from stompy_broker.session.subscription import AckSubscription
-from stompy_broker.store.base import Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Publication:
     """
 
     publish: Callable[[Done], None]
-    admit: Callable[[Intake], None]
+    admit: Callable[[Admission], None]
     destination: str = ""
     size: int = 0
 
@@ -61,22 +60,21 @@ class Transaction:
         self.size = 0
         self.operations: list[Publication | Settlement] = []
 
-    def admit(self, intake: Intake) -> None:
-        """Whether everything would be taken, together.
+    def admit(self, admission: Admission) -> None:
+        """Tell what is to be asked for, all together.
 
         Raises:
-            ProtocolError: a queue refuses a message, or all that are for it.
+            ProtocolError: a message would be refused by itself.
         """
         for operation in self.operations:
             if isinstance(operation, Publication):
-                operation.admit(intake)
+                operation.admit(admission)
                 continue
-            intake.settle(len(operation.numbers))
+            admission.settle(len(operation.numbers))
             if operation.rejection is None:
                 claimed = operation.subscription.claimed
                 size = sum([claimed[number].size for number in operation.numbers])
-                intake.free(operation.subscription.queue, size)
-        intake.check()
+                admission.free(operation.subscription.queue, size)
 
     def commit(self, done: Done) -> None:
         """Apply everything, which was admitted; call ``done`` when all of it is safe."""
@@ -193,7 +191,7 @@ class Transactions:
 
     def release(self) -> None:
         """What `take` closed was applied or forgotten: there may be room again."""
-        self._loans.sink()
+        self._loans.check()
 
     def abort_all(self) -> None:
         """The connection ends: every open transaction is aborted."""
@@ -201,7 +199,7 @@ class Transactions:
             transaction.abort()
             self._give_back(transaction)
         self._open.clear()
-        self._loans.sink()
+        self._loans.check()
 
     def _give_back(self, transaction: Transaction) -> None:
         self._loans.holders -= 1

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from stompy_broker.message import Message
 
-Done = Callable[[], None]
+Callback = Callable[[], None]
 
 DeliveryState = tuple[int, int, int, int]
 """Deliveries, failures, not before, and who holds it."""
@@ -98,6 +98,11 @@ class MessageStore(Protocol):
     trouble: str
 
     @property
+    def last_sequence(self) -> int:
+        """No message that it has kept has a higher one; 0 = it has kept none."""
+        ...
+
+    @property
     def gathered(self) -> int:
         """How much it was told since it last began to write, by a rough count of bytes."""
         ...
@@ -143,7 +148,7 @@ class MessageStore(Protocol):
         """Whether it is written, so that its body may be let go and loaded again."""
         ...
 
-    def load(self, messages: Sequence[Message], done: Done) -> None:
+    def load(self, messages: Sequence[Message], done: Callback) -> None:
         """Give messages their bodies back, then call ``done``.
 
         A body that cannot be found stays None.
@@ -162,7 +167,7 @@ class MessageStore(Protocol):
         """Delete a durable subscription."""
         ...
 
-    def sync(self, done: Done) -> None:
+    def sync(self, done: Callback) -> None:
         """Call ``done`` once everything told so far is safe; at once where it is already."""
         ...
 
@@ -178,31 +183,14 @@ class MessageStore(Protocol):
         """
         ...
 
-    def wait(self, go_on: Done) -> None:
+    def wait(self, go_on: Callback) -> None:
         """Call ``go_on`` once the store takes more. Harmless when repeated."""
         ...
 
-    def forget(self, go_on: Done) -> None:
+    def forget(self, go_on: Callback) -> None:
         """Do not call ``go_on`` any more."""
         ...
 
     def close(self) -> None:
         """Make everything safe and let go of all resources. Who waits is not told any more."""
         ...
-
-
-def when_safe(store: MessageStore | None, message: Message, done: Done) -> None:
-    """Call ``done`` when what a store was told about a message is safe.
-
-    At once for what is not stored: it waits neither for a commit of others, nor for a disk that
-    cannot be written to.
-
-    Args:
-        store: of the queues that it came to, or left; None = they store nothing.
-        message: the message.
-        done: what to call.
-    """
-    if store is not None and message.head.persistent:
-        store.sync(done)
-    else:
-        done()

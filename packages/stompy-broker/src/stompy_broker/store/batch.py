@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import DeliveryState, Done, StoredSubscription
+from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
 
 _PAGE = 4096
 
@@ -57,7 +57,7 @@ class Batch:
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     marks: bool = False
-    waiting: list[Done] = field(default_factory=list)
+    waiting: list[Callback] = field(default_factory=list)
     safe: bool = False
 
     @property

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import DeliveryState, Done, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.base import (
+    Callback,
+    DeliveryState,
+    Restored,
+    StoredSubscription,
+    StoreStats,
+)
 
 
 class MemoryStore:
@@ -25,6 +31,11 @@ class MemoryStore:
         self._messages: dict[int, tuple[str, Message, DeliveryState]] = {}
         self._queues: dict[str, Mapping[str, str]] = {}
         self._subscriptions: dict[str, StoredSubscription] = {}
+
+    @property
+    def last_sequence(self) -> int:
+        """Of what it remembers."""
+        return max(self._messages, default=0)
 
     def stats(self) -> StoreStats:
         """Tell nothing: there are no files, and nothing waits."""
@@ -67,7 +78,7 @@ class MemoryStore:
         """No: there is no second copy of a body."""
         return False
 
-    def load(self, messages: Sequence[Message], done: Done) -> None:
+    def load(self, messages: Sequence[Message], done: Callback) -> None:
         """Give restored messages their bodies back; those of others never leave memory."""
         for message in messages:
             kept = self._messages.get(message.sequence)
@@ -90,7 +101,7 @@ class MemoryStore:
         """Forget a durable subscription."""
         del self._subscriptions[name]
 
-    def sync(self, done: Done) -> None:
+    def sync(self, done: Callback) -> None:
         """Call ``done`` at once: there is nothing to wait for."""
         done()
 
@@ -100,10 +111,10 @@ class MemoryStore:
         """No: there is nothing to write, so nobody has to wait for it."""
         return False
 
-    def wait(self, go_on: Done) -> None:
+    def wait(self, go_on: Callback) -> None:
         """Do nothing: nobody is ever told to wait."""
 
-    def forget(self, go_on: Done) -> None:
+    def forget(self, go_on: Callback) -> None:
         """Do nothing: nobody waits."""
 
     def close(self) -> None:

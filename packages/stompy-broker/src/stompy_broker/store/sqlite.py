@@ -43,7 +43,7 @@ from functools import partial
 from pathlib import Path
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Done, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import FILE, lock_directory
 from stompy_broker.store.disk_space import DiskSpace
@@ -169,6 +169,11 @@ class SQLiteStore:
             self._batch.marks = True
             self._soon(self._flush)
 
+    @property
+    def last_sequence(self) -> int:
+        """Of what was there when it was opened."""
+        return self.tables.last_sequence
+
     def stats(self) -> StoreStats:
         """How it is doing."""
         size = free = 0
@@ -260,7 +265,7 @@ class SQLiteStore:
             return False
         return writing is None or sequence not in writing.appended
 
-    def load(self, messages: Sequence[Message], done: Done) -> None:
+    def load(self, messages: Sequence[Message], done: Callback) -> None:
         """Have bodies read from disk: who has none was written before."""
         wanted = {message.sequence: message for message in messages}
         self._writer.read(
@@ -284,7 +289,7 @@ class SQLiteStore:
         self._batch.kept[name] = None
         self._flush_lazily()
 
-    def sync(self, done: Done) -> None:
+    def sync(self, done: Callback) -> None:
         """Call ``done`` after the next commit; it begins at the end of this turn if none is on."""
         if self._batch.empty and self._writing is None:
             # All that was told is safe already.
@@ -476,7 +481,7 @@ class SQLiteStore:
     def _loaded(
         self,
         wanted: Mapping[int, Message],
-        done: Done,
+        done: Callback,
         bodies: Mapping[int, bytes],
         damaged: Sequence[Damaged],
     ) -> None:
@@ -494,7 +499,7 @@ class SQLiteStore:
             log.error("%s: %d bodies are not there", self._file, missing)
         done()
 
-    def _cannot_read(self, wanted: Mapping[int, Message], done: Done, error: Exception) -> None:
+    def _cannot_read(self, wanted: Mapping[int, Message], done: Callback, error: Exception) -> None:
         log.error("%s: cannot be read: %s; trying again", self._file, error, exc_info=_ours(error))
         retry = self._clock.timer(lambda: self.load(list(wanted.values()), done))
         retry.set(self._clock.now() + RETRY_SECONDS)

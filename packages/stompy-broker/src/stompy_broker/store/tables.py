@@ -101,6 +101,7 @@ class Tables:
         connection: the only one that there is.
         queues: the numbers of the queues that have messages, by destination.
         damaged: messages that are given to nobody, by sequence.
+        last_sequence: the highest one of all messages that were there.
         marked: whether the database could be marked as being in use; see `Batch.marks`.
 
     Raises:
@@ -117,6 +118,10 @@ class Tables:
             row[0]: Damaged(*row)
             for row in self.connection.execute("SELECT sequence, destination, reason FROM damaged")
         }
+        rows = self.connection.execute(
+            "SELECT max(sequence) FROM message UNION ALL SELECT max(sequence) FROM damaged"
+        )
+        self.last_sequence: int = max(last or 0 for (last,) in rows)
         (shares,) = self.connection.execute("SELECT EXISTS (SELECT 1 FROM body)").fetchone()
         self._shares = bool(shares)
         self._can_shrink = can_shrink(self.connection)

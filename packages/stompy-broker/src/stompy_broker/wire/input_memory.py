@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.routing.flow_control import Pressure
+from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.timers import Clock
 
 FREE = 4 * 1024
@@ -57,7 +57,7 @@ class InputMemory:
         held: bytes that are unfinished.
     """
 
-    def __init__(self, memory: Pressure, mark: int, clock: Clock) -> None:
+    def __init__(self, memory: Watermark, mark: int, clock: Clock) -> None:
         self.held = 0
         self._memory = memory
         self._mark = mark / _SHARE if mark else float("inf")
@@ -81,7 +81,7 @@ class InputMemory:
             self._waiting.pop(source, None)
         self.held += size - before
         self._memory.add(size - before)
-        self._memory.sink()
+        self._memory.check()
         if self.held <= self._mark:
             self._resume_waiting()
         elif size and source is not next(iter(self._sizes)):

@@ -20,7 +20,7 @@ from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import BACKLOG, Destination, Kind, parse_destination
 from stompy_broker.events import Events
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access, Action
 from stompy_broker.security.auth import Principal

@@ -16,7 +16,7 @@ from typing import Any
 
 from stompy.admin.rows import Role
 from stompy.errors import ProtocolError
-from stompy_broker.admin.asking import ask, order
+from stompy_broker.admin.asking import agreed, ask, order
 from stompy_broker.admin.commands.base import (
     Argument,
     Call,
@@ -360,7 +360,7 @@ class MessageCommands:
                 taken += yield from order(queue, self._order(batch, target, stays))
             except ProtocolError as error:
                 raise conflict(f"{taken} {done}, then: {error.Message}") from None
-            yield self._context.router.store.sync
+            yield self._context.router.groups.sync
         return {**result, done: taken}
 
     def _may_refuse(self, target: Destination) -> bool:
@@ -396,7 +396,7 @@ class MessageCommands:
         name = _read_subscription(message)
         if not name:
             return None
-        known = self._context.router.durable.get(name)
+        known = self._context.router.registry.durable.get(name)
         if known is None:
             raise conflict(
                 f"message {message.message_id} belongs to the durable subscription {name!r}, which "
@@ -406,7 +406,7 @@ class MessageCommands:
 
     # -- sending ----------------------------------------------------------------------------
 
-    def _send(self, call: Call) -> Result:
+    def _send(self, call: Call) -> Steps[Result]:
         args = call.args
         destination = sendable(args["destination"])
         allowed = (DestinationKind.QUEUE, DestinationKind.TOPIC)
@@ -428,13 +428,13 @@ class MessageCommands:
         head = MessageHead.from_client({"destination": str(destination), **headers})
         router = self._context.router
         router.caps.check_headers(head.block)
-        router.admit(destination, head)
+        yield from agreed(partial(router.admit, destination, head))
         call.expect(args["count"])
         if not call.dry_run:
             router.note_time()
             body = args["body"].encode("utf-8", "surrogatepass") if body is None else body
             for _ in range(args["count"]):
-                router.publish(destination, head, body, admit=False)
+                router.publish(destination, head, body)
         return {"sent": 0 if call.dry_run else args["count"], "destination": str(destination)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from stompy.admin.rows import Event, Kind, Role
 from stompy.admin.snapshot import aged, row_to_json
 from stompy.errors import ProtocolError
-from stompy_broker.admin.asking import ask, order
+from stompy_broker.admin.asking import agreed, ask, order
 from stompy_broker.admin.commands.base import (
     Argument,
     Call,
@@ -166,7 +166,11 @@ class QueueCommands:
             raise conflict(f"{waiting} messages wait in it")
         call.expect(waiting)
         if not call.dry_run:
-            self._context.router.delete_queue(queue, "an operator deleted it", call.user)
+            delete = self._context.router.registry.delete_queue
+            why = "an operator deleted it"
+            outcome = yield from ask(partial(delete, queue, why, call.user))
+            if isinstance(outcome, ProtocolError):
+                raise conflict(outcome.Message)
         return {"deleted": int(not call.dry_run), "queue": queue.name, "messages": waiting}
 
     def _purge(self, call: Call) -> Steps[Result]:
@@ -231,7 +235,7 @@ class QueueCommands:
 
     def _delete_durable(self, call: Call) -> Steps[Result]:
         router, name = self._context.router, call.args["name"]
-        known = router.durable.get(name)
+        known = router.registry.durable.get(name)
         if known is None:
             raise not_found(f"there is no durable subscription {name[:200]!r}")
         told = yield from ask(router.queues[known.queue].stats)
@@ -242,7 +246,10 @@ class QueueCommands:
         waiting = told.ready + told.delayed
         call.expect(waiting)
         if not call.dry_run:
-            router.delete_durable(name)
+            try:
+                yield from agreed(partial(router.registry.delete_durable, name))
+            except ProtocolError as error:
+                raise conflict(error.Message) from None
         return {"deleted": int(not call.dry_run), "name": name, "messages": waiting}
 
     def _policies(self, call: Call) -> Result:

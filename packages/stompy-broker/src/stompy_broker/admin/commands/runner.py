@@ -164,7 +164,7 @@ class CommandRunner:
         command = pending.command
         if command is not None and command.changes and error is None:
             # Answered when it is on disk, as a receipt would be.
-            self._context.router.store.sync(lambda: pending.reply(reply))
+            self._context.router.groups.sync(lambda: pending.reply(reply))
         else:
             pending.reply(reply)
 

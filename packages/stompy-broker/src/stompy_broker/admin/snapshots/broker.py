@@ -106,8 +106,12 @@ class BrokerSnapshots:
     def row(self, moment: SnapshotTime) -> Steps[BrokerRow]:
         """Make the row of the broker from all that there is, in small steps."""
         totals, waiting = Totals(), [0, 0, 0]
-        totals.add(self._router.gone)
-        queues = [*self._router.queues.values(), *self._router.replies.values(), *self._backlogs()]
+        totals.add(self._router.registry.gone)
+        queues = [
+            *self._router.queues.values(),
+            *self._router.registry.replies.values(),
+            *self._backlogs(),
+        ]
         for at in range(0, len(queues), AT_ONCE * 2):
             figures = yield from self._known.read(queues[at : at + AT_ONCE * 2])
             _count(figures, totals, waiting)
@@ -151,15 +155,15 @@ class BrokerSnapshots:
             subscriptions=sum(len(session.subscriptions) for session in sessions),
             queues=len(router.queues),
             topics=len(router.topics),
-            durable_subscriptions=len(router.durable),
+            durable_subscriptions=len(router.registry.durable),
             transactions=sum(len(session.transactions) for session in sessions),
             messages_ready=waiting[0],
             messages_delayed=waiting[1],
             messages_unacked=waiting[2],
-            bytes_ram=router.pressure.used,
-            bytes_ram_mark=_mark(router.pressure.high),
-            bytes_stored=router.disk.used,
-            bytes_stored_mark=_mark(router.disk.high),
+            bytes_ram=router.memory.used,
+            bytes_ram_mark=_mark(router.memory.high),
+            bytes_stored=router.groups.disk_used,
+            bytes_stored_mark=_mark(router.groups.disk_mark),
             acked=totals.acked,
             nacked=totals.nacked,
             redelivered=totals.redelivered,
@@ -205,7 +209,7 @@ class BrokerSnapshots:
         return rate
 
     def _store(self, moment: SnapshotTime) -> StoreFigures:
-        figures = self._router.store.stats()
+        figures = self._router.groups.stats()
         then, before, rate = self._commits or (moment.now, figures.commits, 0.0)
         seconds = moment.now - then
         if seconds >= WINDOW:
@@ -213,9 +217,9 @@ class BrokerSnapshots:
         if self._commits is None or seconds >= WINDOW:
             self._commits = (moment.now, figures.commits, rate)
         return {
-            "kind": "sqlite" if self._router.store.durable else "memory",
+            "kind": "sqlite" if self._router.groups.durable else "memory",
             "bytes": figures.bytes,
-            "trouble": self._router.store.trouble,
+            "trouble": self._router.groups.trouble,
             "unwritten": figures.unwritten,
             "commits": figures.commits,
             "fsync_per_s": rate,
@@ -225,7 +229,7 @@ class BrokerSnapshots:
 
     def _alarms(self) -> Iterator[Alarm]:
         for name, since in self._router.alarms.items():
-            reason = _TROUBLE.get(name) or self._router.store.trouble or "cannot be written"
+            reason = _TROUBLE.get(name) or self._router.groups.trouble or "cannot be written"
             yield {"name": name, "since": since, "reason": reason}
 
     def _watching(self) -> Watching:

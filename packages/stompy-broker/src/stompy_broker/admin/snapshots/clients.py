@@ -126,7 +126,7 @@ class ClientSnapshots:
         moment: SnapshotTime,
     ) -> SubscriptionRow:
         queue, unacked = subscription.queue, _unsettled(subscription)
-        durable = self._router.durable_of(queue)
+        durable = self._router.registry.durable_of(queue)
         acked = nacked = 0
         if isinstance(subscription, AckSubscription):
             nacked = subscription.nacked
@@ -168,7 +168,7 @@ class ClientSnapshots:
         oldest = subscription.oldest
         if oldest is None:
             return None, 0.0
-        since = subscription.marks.when(oldest)
+        since = subscription.times.when(oldest)
         return moment.when(since), moment.now - since
 
     def durable(self, moment: SnapshotTime) -> Steps[list[DurableRow]]:
@@ -179,7 +179,7 @@ class ClientSnapshots:
             for subscription in session.subscriptions.values():
                 if subscription.queue.durable:
                     online.setdefault(subscription.queue.name, []).append(session.key)
-        durable = list(self._router.durable.values())
+        durable = list(self._router.registry.durable.values())
         queues = [self._router.queues[known.queue] for known in durable]
         figures = yield from KnownFigures().read(queues)
         return [

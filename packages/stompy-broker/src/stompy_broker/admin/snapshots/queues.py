@@ -50,7 +50,7 @@ class CachedRow:
     )
 
     def __init__(self, queue: Queue, figures: QueueFigures, router: Router) -> None:
-        durable = router.durable_of(queue)
+        durable = router.registry.durable_of(queue)
         self.queue = queue
         self.backlog_of = "" if durable is None else durable.name
         kind, name = (Kind.QUEUE, queue.name) if durable is None else (Kind.TOPIC, durable.pattern)

@@ -18,65 +18,66 @@ _PAUSE = 0.001
 Act = Callable[[Message], None]
 
 
-class Shift:
+class WorkBudget:
     """How much may be done before others have their turn: one for all queues of a broker.
 
     A client may leave ten thousand queues behind, and each of them has little to do.
 
     Args:
-        clock: begins the next one.
+        clock: begins the next batch.
 
     Attributes:
-        left: messages that may still be worked on in this one.
+        left: messages that may still be worked on in this batch.
     """
 
-    __slots__ = ("_clock", "_resting", "_timer", "_waiting", "left")
+    __slots__ = ("_clock", "_pausing", "_timer", "_waiting", "left")
 
     def __init__(self, clock: Clock) -> None:
         self.left = AT_ONCE
         self._clock = clock
-        self._waiting: deque[Chores] = deque()
+        self._waiting: deque[BatchedWork] = deque()
         self._timer = clock.timer(self._begin)
-        self._resting = False
+        self._pausing = False
 
     def spend(self, count: int) -> None:
-        """So many messages were worked on."""
+        """Count messages that were worked on."""
         self.left -= count
-        self._rest()
+        self._pause()
 
-    def wait(self, chores: Chores) -> None:
-        """Let them go on in the next one, behind those that wait already."""
-        self._waiting.append(chores)
-        self._rest()
+    def wait(self, work: BatchedWork) -> None:
+        """Let work go on in the next batch, behind what waits already."""
+        self._waiting.append(work)
+        self._pause()
 
-    def _rest(self) -> None:
-        if not self._resting:
-            self._resting = True
+    def _pause(self) -> None:
+        if not self._pausing:
+            self._pausing = True
             self._timer.set(self._clock.now() + _PAUSE)
 
     def _begin(self) -> None:
-        self._resting = False
+        self._pausing = False
         self.left = AT_ONCE
         try:
             while self._waiting and self.left > 0:
                 self._waiting.popleft().go_on()
         finally:
             if self._waiting:
-                self._rest()
+                self._pause()
 
 
-class Chores:
-    """What is to be done in one queue, in order.
+class BatchedWork:
+    """What is to be done to messages of one queue, in order.
 
     Args:
-        shift: says how much at once.
+        budget: says how much at once.
     """
 
-    __slots__ = ("_at_it", "_shift", "_waiting")
+    __slots__ = ("_at_it", "_budget", "_waiting")
 
-    def __init__(self, shift: Shift) -> None:
-        self._shift = shift
-        self._waiting: deque[tuple[Iterator[Message], Act, Callable[[], None] | None]] = deque()
+    def __init__(self, budget: WorkBudget) -> None:
+        self._budget = budget
+        # A list, because an empty one is small and few are ever long.
+        self._waiting: list[tuple[Iterator[Message], Act, Callable[[], None] | None]] = []
         self._at_it = False
 
     def do(
@@ -88,29 +89,29 @@ class Chores:
             self.go_on()
 
     def go_on(self) -> None:
-        """Do as much as may be done just now. For `Shift` only."""
+        """Do as much as may be done just now. For `WorkBudget` only."""
         if self._at_it:
             return
-        self._at_it, shift = True, self._shift
+        self._at_it, budget = True, self._budget
         try:
-            while self._waiting and shift.left > 0:
+            while self._waiting and budget.left > 0:
                 messages, act, done = self._waiting[0]
-                room = left = shift.left
+                room = left = budget.left
                 try:
                     for message in islice(messages, room):
                         left -= 1
                         act(message)
                 finally:
                     if left < room:
-                        shift.spend(room - left)
+                        budget.spend(room - left)
                 if left:
-                    self._waiting.popleft()
+                    del self._waiting[0]
                     if done is not None:
                         done()
         finally:
             self._at_it = False
             if self._waiting:
-                shift.wait(self)
+                budget.wait(self)
 
     def __bool__(self) -> bool:
         """Whether there is anything left to do."""

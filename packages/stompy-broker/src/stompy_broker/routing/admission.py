@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, Kind
 from stompy_broker.message import OVERHEAD, MessageHead
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.answers import Done, when_all
+from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
 
 MOST_AT_ONCE = 1_000_000
@@ -24,8 +25,8 @@ class _Share:
     bytes: int = 0
 
 
-class Intake:
-    """What a COMMIT puts into queues.
+class Admission:
+    """Asks for all that a COMMIT puts into queues.
 
     Args:
         router: knows the queues.
@@ -38,7 +39,7 @@ class Intake:
         self._moves = 0  # messages that it puts into queues and takes out
 
     def add(self, destination: Destination, head: MessageHead, size: int) -> None:
-        """One more message, of so many bytes of headers and body.
+        """Add one more message, of so many bytes of headers and body.
 
         Raises:
             ProtocolError: it would be refused by itself.
@@ -58,20 +59,23 @@ class Intake:
             share.bytes += size + OVERHEAD
 
     def settle(self, count: int) -> None:
-        """So many deliveries are settled in the same change."""
+        """Count deliveries that are settled in the same change."""
         self._moves += count
 
     def free(self, queue: Queue, size: int) -> None:
-        """So many bytes leave a queue in the same change."""
+        """Count bytes that leave a queue in the same change."""
         share = self._shares.setdefault(queue, _Share())
         share.before -= size
         share.bytes -= size
 
-    def check(self) -> None:
+    def ask(self, done: Done) -> None:
         """Whether each queue would take all that is for it.
 
+        Args:
+            done: takes the answer of all of them as one.
+
         Raises:
-            ProtocolError: one does not, and says why; or it is too much for one change.
+            ProtocolError: it is too much for one change, or for queues that there are not yet.
         """
         if self._moves > MOST_AT_ONCE:
             raise ProtocolError(
@@ -79,9 +83,14 @@ class Intake:
                 f"the transaction would deliver or settle {self._moves} messages at once, with "
                 f"each subscription to a topic counted; {MOST_AT_ONCE} are the limit",
             )
-        for queue, share in self._shares.items():
-            if share.count:
-                queue.admit(share.count, share.before)
+        asked = [(queue, share) for queue, share in self._shares.items() if share.count]
+        part_done = when_all(len(asked) + 1, done)
+        for queue, share in asked:
+            queue.admit(share.count, share.before, part_done)
+        self._check_new()
+        part_done()
+
+    def _check_new(self) -> None:
         for more, (name, share) in enumerate(self._new.items()):
             self._router.caps.check_queues(len(self._router.queues) + more)
             policy = self._router.policies.find(Kind.QUEUE, name)

@@ -1,10 +1,10 @@
-"""The time of what is going on just now (**hot path**: subscriptions look at it)."""
+"""When deliveries are made (**hot path**: subscriptions look at `CurrentTime`)."""
 
 from __future__ import annotations
 
 
-class Turn:
-    """One object for a whole broker.
+class CurrentTime:
+    """The time of what is going on just now: one object for a whole broker.
 
     Whoever begins something that may end in deliveries says when that was: a session for each
     read, a queue when it hands out. So a delivery knows its time without a clock of its own. It is
@@ -20,40 +20,40 @@ class Turn:
         self.now = now
 
 
-class Marks:
+class DeliveryTimes:
     """When numbered deliveries were made: the first number of each moment, and the moment.
 
     As many as `MOST` are kept; beyond that those in the middle become coarser.
     """
 
-    __slots__ = ("_marks", "last")
+    __slots__ = ("_times", "last")
 
     MOST = 128
 
     def __init__(self) -> None:
-        self._marks: list[tuple[int, float]] = []
+        self._times: list[tuple[int, float]] = []
         self.last: float | None = None
 
     def add(self, number: int, now: float) -> bool:
-        """The first delivery of a moment, and the moment; say whether `trim` has to follow."""
+        """Add the first delivery of a moment; say whether `trim` has to follow."""
         self.last = now
-        self._marks.append((number, now))
-        return len(self._marks) > self.MOST
+        self._times.append((number, now))
+        return len(self._times) > self.MOST
 
     def trim(self, oldest: int) -> None:
         """Become fewer; ``oldest`` is the lowest number that matters."""
-        marks = self._marks
-        del marks[: self._place(oldest)]
-        if len(marks) > self.MOST // 2:
-            del marks[1:-1:2]
+        times = self._times
+        del times[: self._place(oldest)]
+        if len(times) > self.MOST // 2:
+            del times[1:-1:2]
 
     def when(self, number: int) -> float:
         """When a delivery was made that matters."""
-        return self._marks[self._place(number)][1]
+        return self._times[self._place(number)][1]
 
     def _place(self, number: int) -> int:
-        """Of the last mark that is not behind a number."""
+        """Of the last entry that is not behind a number."""
         place = 0
-        while place + 1 < len(self._marks) and self._marks[place + 1][0] <= number:
+        while place + 1 < len(self._times) and self._times[place + 1][0] <= number:
             place += 1
         return place

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.house import Taker, Time, make_head, make_message, make_router
+from tests.support.house import (
+    Taker,
+    Time,
+    figures,
+    make_head,
+    make_message,
+    make_router,
+    take_part,
+)
 
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
-from stompy_broker.routing.dead_letters import Graves
-from stompy_broker.routing.queue import LocalQueue as Queue
+from stompy_broker.routing.dead_letters import DeadLetters
+from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.store.memory import MemoryStore
 
@@ -36,13 +44,13 @@ def test_what_cannot_be_written_is_a_dead_letter(time: Time, auto: bool, waits: 
     store = MemoryStore(durable=True)
     router = make_router(time, store=store)
     queue, taker, undertaker = router.queue("q"), Clumsy(10, auto=auto), Taker(10)
-    router.queue("DLQ.q").attach(undertaker)
+    take_part(router.queue("DLQ.q"), undertaker)
     if not waits:
-        queue.attach(taker)
+        take_part(queue, taker)
     for sequence, body in enumerate((b"one", b"poison", b"two"), 1):
         queue.publish(make_message(sequence, body))
     if waits:
-        queue.attach(taker)
+        take_part(queue, taker)
     assert [message.body for message in taker.taken] == [b"one", b"two"]
     (dead,) = undertaker.taken
     headers = dead.head.headers()
@@ -51,37 +59,42 @@ def test_what_cannot_be_written_is_a_dead_letter(time: Time, auto: bool, waits: 
     for message in () if auto else taker.taken:
         queue.settle(message)
     router.queue("DLQ.q").settle(dead)
-    assert (queue.unacked, queue.bytes, router.pressure.used, router.loans.used) == (0, 0, 0, 0)
+    assert (
+        figures(queue).unacked,
+        figures(queue).bytes,
+        router.memory.used,
+        router.loans.used,
+    ) == (0, 0, 0, 0)
     assert list(store.restore()) == []
 
 
 def test_where_there_is_no_place_for_it_it_is_tried_again(time: Time) -> None:
     """A dead-letter queue gives nothing up."""
     queue, taker = make_router(time).queue("DLQ.q"), Clumsy(10)
-    queue.attach(taker)
+    take_part(queue, taker)
     queue.publish(make_message(1, b"poison"))
     queue.publish(make_message(2))
     assert [message.sequence for message in taker.taken] == [2]
-    assert (queue.ready, queue.delayed) == (0, 1)
+    assert (figures(queue).ready, figures(queue).delayed) == (0, 1)
     queue.detach(taker)
     heir = Taker(10)
-    queue.attach(heir)
+    take_part(queue, heir)
     time.advance(61.0)
     assert [message.sequence for message in heir.taken] == [1]
 
 
-def break_graves(monkeypatch: pytest.MonkeyPatch) -> None:
+def break_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise ValueError("a fault in burying")
 
-    monkeypatch.setattr(Graves, "_head", fail)
+    monkeypatch.setattr(DeadLetters, "_head", fail)
 
 
-def give_up(queue: Queue, router_time: Time, way: str) -> None:
+def give_up(queue: LocalQueue, router_time: Time, way: str) -> None:
     """Have a queue give up its only message, in some way."""
     if way == "nack":
         taker = Taker(1)
-        queue.attach(taker)
+        take_part(queue, taker)
         queue.settle(taker.taken[0], Rejection(requeue=False))
         queue.detach(taker)
     elif way == "expired":
@@ -100,16 +113,16 @@ def test_what_cannot_be_buried_stays(
     queue = router.queue("q")
     head = make_head(**({"ttl": "1000"} if way == "expired" else {}))
     router.publish(parse_destination("/queue/q"), head, b"body")
-    break_graves(monkeypatch)
+    break_dead_letters(monkeypatch)
     give_up(queue, time, way)
-    assert queue.delayed == 1
+    assert figures(queue).delayed == 1
     assert "cannot become a dead letter" in caplog.text
-    assert (queue.expired, queue.dead_lettered) == (0, 0)
-    assert queue.ready == (way == "pushed out")
+    assert (figures(queue).expired, figures(queue).dead_lettered) == (0, 0)
+    assert figures(queue).ready == (way == "pushed out")
     monkeypatch.undo()
     taker, undertaker = Taker(5), Taker(5)
-    router.queue("g").attach(undertaker)
-    queue.attach(taker)
+    take_part(router.queue("g"), undertaker)
+    take_part(queue, taker)
     time.advance(61.0)
     bodies = [message.body for message in taker.taken + undertaker.taken]
     assert bodies.count(b"body") == 1
@@ -119,6 +132,6 @@ def test_what_has_expired_on_arrival_and_cannot_be_buried_stays(
     time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     router = make_router(time, Policy(match="/queue/q", expired_to="/queue/g"))
-    break_graves(monkeypatch)
+    break_dead_letters(monkeypatch)
     router.publish(parse_destination("/queue/q"), make_head(expires="1"), b"body")
-    assert router.queue("q").delayed == 1
+    assert figures(router.queue("q")).delayed == 1

@@ -1,0 +1,22 @@
+"""What a queue counts beside published, delivered and accepted messages."""
+
+from __future__ import annotations
+
+
+class Counts:
+    """Counters of one queue, shared by its parts.
+
+    Attributes:
+        nacked: deliveries that were rejected.
+        redelivered: deliveries of what came back.
+        expired: messages whose time was over.
+        dead_lettered: messages that were given up, and kept elsewhere.
+        dropped: messages that were given up, and went nowhere.
+        removed: messages that operators took out.
+    """
+
+    __slots__ = ("dead_lettered", "dropped", "expired", "nacked", "redelivered", "removed")
+
+    def __init__(self) -> None:
+        self.nacked = self.redelivered = self.expired = 0
+        self.dead_lettered = self.dropped = self.removed = 0

@@ -1,0 +1,139 @@
+"""Messages that a queue gives up: the way out, and what happens when there is none.
+
+Whatever goes wrong with one message costs that message its turn, and nobody anything else: not its
+consumer, not those behind it, not whoever is in the call. It is never in no queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from stompy_broker.message import Message
+from stompy_broker.routing.accounts import Accounts
+from stompy_broker.routing.counts import Counts
+from stompy_broker.routing.dead_letters import Fate, target_of
+from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.interface import QueueIdentity
+from stompy_broker.routing.paging import BodyReader, DeadLetterReader
+from stompy_broker.routing.services import Services
+
+log = logging.getLogger("stompy_broker.queue")
+
+_ASIDE_SECONDS = 60.0
+"""After so long a message is tried again that could not be written, or given up."""
+
+Delay = Callable[[Message, float], None]
+"""Puts a message where it waits for so many seconds."""
+
+
+class Discards:
+    """Gives up messages of one queue.
+
+    Args:
+        queue: it.
+        services: of the broker.
+        group: of the queue.
+        accounts: of the queue.
+        reader: of the queue.
+        counts: of the queue.
+        delay: puts a message back for later.
+
+    Attributes:
+        leaving: what waits for its body before it can be a dead letter.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_counts",
+        "_delay",
+        "_queue",
+        "_reader",
+        "_services",
+        "leaving",
+    )
+
+    def __init__(
+        self,
+        queue: QueueIdentity,
+        services: Services,
+        group: QueueGroup,
+        accounts: Accounts,
+        reader: BodyReader,
+        counts: Counts,
+        delay: Delay,
+    ) -> None:
+        self._queue = queue
+        self._services = services
+        self._accounts = accounts
+        self._reader = reader
+        self._counts = counts
+        self._delay = delay
+        self.leaving = DeadLetterReader(group.store, self._have_body)
+
+    def give_up(self, message: Message, cause: str, reason: str = "") -> None:
+        """Send a message of the queue to the dead letters, or nowhere."""
+        if message.body is None and target_of(self._queue, cause):
+            self._reader.forget(message)
+            self.leaving.add(message, cause, reason)
+        elif self._dispose(message, cause, reason):
+            self._accounts.let_go(message)
+        else:
+            self._set_aside(message)
+
+    def turn_away(self, message: Message, cause: str) -> None:
+        """Send a message that came in to the dead letters, or nowhere: it does not stay."""
+        if not self._dispose(message, cause, ""):
+            self._accounts.keep(message)
+            self._set_aside(message)
+
+    def cannot_write(self, message: Message, error: Exception) -> None:
+        """Take a message out of the way that cannot be written: a fault of ours."""
+        destination = self._queue.destination
+        log.error("%s: %s cannot be written", destination, message, exc_info=error)
+        if target_of(self._queue, "unwritable"):
+            self.give_up(message, "unwritable", f"{type(error).__name__}: {error}")
+        else:
+            self._set_aside(message)
+
+    def lose(self, message: Message) -> None:
+        """Forget a message whose body the disk has lost, or damaged: nothing can be delivered."""
+        destination = self._queue.destination
+        log.error("%s: message %s has no body to deliver any more", destination, message)
+        self.drop(message)
+
+    def drop(self, message: Message) -> None:
+        """Let a message go nowhere."""
+        self._counts.dropped += 1
+        self._accounts.let_go(message)
+
+    def _dispose(self, message: Message, cause: str, reason: str) -> bool:
+        """Make a dead letter, or drop it; false: that went wrong."""
+        # A timer may be behind this, long after anything was received; and a dead letter is not
+        # older than its death.
+        self._services.note_time()
+        fate = self._services.dead_letters.dead_letter(self._queue, message, cause, reason)
+        if fate is Fate.STAYS:
+            return False
+        counts = self._counts
+        if cause == "expired":
+            counts.expired += 1
+        if fate is Fate.DEAD_LETTERED:
+            counts.dead_lettered += 1
+        elif cause != "expired":
+            counts.dropped += 1
+        return True
+
+    def _set_aside(self, message: Message) -> None:
+        """Keep it for later: there is no place for it now."""
+        if self._queue.private:
+            self.drop(message)
+        else:
+            self._delay(message, _ASIDE_SECONDS)
+
+    def _have_body(self, message: Message, cause: str, reason: str) -> None:
+        if message.body is None:
+            self.lose(message)
+            return
+        self._accounts.memory.used += message.size - message.ram_on_disk
+        self.give_up(message, cause, reason)

@@ -1,0 +1,46 @@
+"""Where queues are made: the only place that knows of what class they are."""
+
+from __future__ import annotations
+
+from stompy_broker.destinations.policy import Policy
+from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.interface import QueueKind, RestorableQueue
+from stompy_broker.routing.queue import LocalQueue
+from stompy_broker.routing.services import Services
+from stompy_broker.store.base import MessageStore
+
+
+class QueueFactory:
+    """Makes queues that live in this process, all of one group."""
+
+    def group(
+        self, number: int, store: MessageStore, now_ms: int, disk: Watermark, stalled: Watermark
+    ) -> QueueGroup:
+        """Make a group; see `QueueGroup`."""
+        return QueueGroup(number, store, now_ms, disk, stalled)
+
+    def group_of(self, name: str) -> int:
+        """The number of the group that a named queue belongs to."""
+        return 0
+
+    def queue(
+        self,
+        destination: str,
+        name: str,
+        policy: Policy,
+        kind: QueueKind,
+        services: Services,
+        group: QueueGroup,
+    ) -> RestorableQueue:
+        """Make a queue.
+
+        Args:
+            destination: as clients write it.
+            name: without prefix.
+            policy: how it behaves.
+            kind: what it is for.
+            services: of the broker.
+            group: which it belongs to.
+        """
+        return LocalQueue(destination, name, policy, kind, services, group)

@@ -1,0 +1,136 @@
+"""Messages that come back to their queue: now, after a delay, or once too often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stompy_broker.message import Message
+from stompy_broker.routing.accounts import Accounts
+from stompy_broker.routing.discards import Discards
+from stompy_broker.routing.expiry import Expiry
+from stompy_broker.routing.interface import QueueIdentity
+from stompy_broker.routing.ready_list import ReadyList
+from stompy_broker.routing.rejection import Rejection
+from stompy_broker.timers import Clock
+
+
+class Delays:
+    """Messages of one queue that may not be delivered yet.
+
+    Args:
+        ready: the messages of the queue.
+        clock: rings.
+        hand_out: called when some of them may be delivered.
+    """
+
+    __slots__ = ("_clock", "_hand_out", "_ready", "_timer")
+
+    def __init__(self, ready: ReadyList, clock: Clock, hand_out: Callable[[], None]) -> None:
+        self._ready = ready
+        self._clock = clock
+        self._hand_out = hand_out
+        self._timer = clock.timer(self._release)
+
+    def delay(self, message: Message, seconds: float) -> None:
+        """Keep a message for so long."""
+        self._ready.delay(message, self._clock.now() + seconds)
+        self._set_timer()
+
+    def end(self) -> None:
+        """Release nothing any more."""
+        self._timer.end()
+        self._hand_out = _nobody_waits
+
+    def _set_timer(self) -> None:
+        due = self._ready.next_due
+        if due is not None:
+            self._timer.set(due)
+
+    def _release(self) -> None:
+        self._ready.release(self._clock.now())
+        self._set_timer()
+        self._hand_out()
+
+
+class Requeue:
+    """Takes back what consumers of one queue did not accept.
+
+    Args:
+        queue: it.
+        wall: gives the time in milliseconds since the epoch.
+        ready: the messages of the queue.
+        accounts: of the queue.
+        delays: of the queue.
+        expiry: of the queue.
+        discards: of the queue.
+
+    Attributes:
+        closed: whether the queue has ended, so that what comes back ends as well.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_delays",
+        "_discards",
+        "_expiry",
+        "_queue",
+        "_ready",
+        "_wall",
+        "closed",
+    )
+
+    def __init__(
+        self,
+        queue: QueueIdentity,
+        wall: Callable[[], int],
+        ready: ReadyList,
+        accounts: Accounts,
+        delays: Delays,
+        expiry: Expiry,
+        discards: Discards,
+    ) -> None:
+        self._queue = queue
+        self._wall = wall
+        self._ready = ready
+        self._accounts = accounts
+        self._delays = delays
+        self._expiry = expiry
+        self._discards = discards
+        self.closed = False
+
+    def reject(self, message: Message, rejection: Rejection) -> bool:
+        """Take back what was rejected; say whether it may be delivered again."""
+        message = message.returned(failed=True)
+        if not rejection.requeue and not self._queue.final:
+            self._discards.give_up(message, "rejected", rejection.reason)
+            return False
+        delay = rejection.delay
+        if delay is None:
+            delay = self._queue.policy.delay(message.failures)
+        self._put_back(message, "nack", rejection.reason, delay)
+        return True
+
+    def give_back(self, message: Message, *, failed: bool = False) -> None:
+        """Take back what was delivered to somebody who has gone."""
+        self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
+
+    def _put_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
+        """To the original place, now or later; or out, when it came back too often."""
+        if self.closed:
+            self._accounts.let_go(message)
+            return
+        if not self._queue.final and self._queue.policy.exhausted(message.failures):
+            self._discards.give_up(message, cause, reason)
+            return
+        self._accounts.leave_body(message)
+        self._accounts.mark_returned(message, self._wall() + int(delay * 1000) if delay > 0 else 0)
+        if delay > 0:
+            self._delays.delay(message, delay)
+        else:
+            self._ready.place(message)
+        if message.expires:
+            self._expiry.watch(message.expires)
+
+
+def _nobody_waits() -> None:
+    """Do nothing: the queue has ended."""

@@ -1,0 +1,419 @@
+"""All queues and topic subscriptions of a broker: made when first used, found, and ended.
+
+Those that nobody used for a while are retired. A queue ends when it says so itself, because
+somebody may just have begun to use it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from stompy.admin.rows import Event
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.names import BACKLOG, Kind
+from stompy_broker.destinations.policy import Policies, Policy
+from stompy_broker.events import Events
+from stompy_broker.routing.answers import Done, nobody_asks
+from stompy_broker.routing.caps import Caps
+from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
+from stompy_broker.routing.durable import DurableSubscription
+from stompy_broker.routing.factory import QueueFactory
+from stompy_broker.routing.group import QueueGroup, QueueGroups
+from stompy_broker.routing.interface import (
+    DEAD_LETTERS,
+    DURABLE_BACKLOG,
+    NAMED,
+    SHARED_BACKLOG,
+    TEMPORARY,
+    TOPIC_BACKLOG,
+    Close,
+    Configure,
+    Outcome,
+    Queue,
+    QueueFigures,
+    RestorableQueue,
+)
+from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
+from stompy_broker.routing.retirement import Retirement
+from stompy_broker.routing.services import Services
+from stompy_broker.routing.settings import QueueSettings
+from stompy_broker.routing.stats import Totals
+from stompy_broker.routing.topics import Topics
+
+log = logging.getLogger("stompy_broker.router")
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
+class Registry:
+    """The queues of one broker.
+
+    Args:
+        services: what queues need.
+        groups: which queues belong together.
+        policies: how destinations behave.
+        factory: makes queues.
+        events: told what happens to queues.
+        idle_seconds: after which an unused empty queue is forgotten.
+
+    Attributes:
+        caps: how many queues there may be, and so on.
+        queues: named queues, with the backlogs of durable subscriptions.
+        replies: temporary queues, by the names under which others find them.
+        durable: durable subscriptions.
+        topics: topic subscriptions, and the topics that were published to lately.
+        gone: counters of queues and backlogs that have ended.
+        refusing: how many durable subscriptions may refuse a message.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        groups: QueueGroups,
+        policies: Policies,
+        factory: QueueFactory,
+        events: Events,
+        idle_seconds: float,
+    ) -> None:
+        self.caps = Caps()
+        self.queues: dict[str, Queue] = {}
+        self.replies: dict[str, Queue] = {}
+        self.durable: dict[str, DurableSubscription] = {}
+        self.topics, self.gone = Topics(), Totals()
+        self.refusing = 0
+        self._services = services
+        self._groups = groups
+        self._policies = policies
+        self._factory = factory
+        self._events = events
+        self._idle_seconds = idle_seconds
+        self._retirement = Retirement(services.clock, self.queues, idle_seconds, self._retire)
+
+    # -- what a store has kept --------------------------------------------------------------
+
+    def restore(self) -> int:
+        """Take back what the stores have kept; gives the number of messages.
+
+        Raises:
+            StoreError: a store is damaged.
+        """
+        return sum(self._restore(group) for group in self._groups.every)
+
+    def _restore(self, group: QueueGroup) -> int:
+        made: dict[str, RestorableQueue] = {}
+        for name, headers in group.store.queues().items():
+            policy = self._policies.find(Kind.QUEUE, name)
+            settings = QueueSettings.from_stored(headers)
+            try:
+                policy = policy.with_arguments(settings.arguments)
+            except ValueError as error:
+                log.warning("%s: is not set up as it was: %s", name, error)
+            made[name] = self._add_queue(name, policy, group)
+            made[name].configure(settings)
+        subscriptions, all_known = restore_subscriptions(group.store)
+        for subscription in subscriptions:
+            backlog = made[subscription.queue] = self._bind(subscription, group)
+            if subscription.left:
+                away = max(0, self._services.wall() - subscription.left)
+                backlog.set_idle_since(self._services.clock.now() - away / 1000)
+        return restore_messages(
+            group.store, partial(self._queue_of, made, group), drop_orphans=all_known
+        )
+
+    def _queue_of(
+        self, made: dict[str, RestorableQueue], group: QueueGroup, destination: str
+    ) -> RestorableQueue | None:
+        """Where restored messages belong; None: to a durable subscription that was deleted."""
+        name = destination.removeprefix(Kind.QUEUE.value)
+        if name not in made:
+            if name.startswith(BACKLOG):
+                return None
+            made[name] = self._add_queue(name, self._policies.find(Kind.QUEUE, name), group)
+            self._tell_queue("queue.created", made[name])
+        return made[name]
+
+    # -- queues -----------------------------------------------------------------------------
+
+    def queue(
+        self, name: str, headers: Mapping[str, str] = NO_HEADERS, *, capped: bool = True
+    ) -> Queue:
+        """The queue of that name, made if need be.
+
+        Args:
+            name: without prefix.
+            headers: of the SEND or SUBSCRIBE that wants it; a first one may set it up.
+            capped: whether it is refused when there are too many.
+
+        Raises:
+            ProtocolError: a header for setting it up that cannot be, or too many queues.
+        """
+        queue = self.queues.get(name)
+        if queue is None:
+            if capped:
+                self.caps.check_queues(len(self.queues))
+            try:
+                policy = self._policies.find(Kind.QUEUE, name).with_arguments(headers)
+            except ValueError as error:
+                raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
+            queue = self._add_queue(name, policy, self._groups.of(name))
+            settings = QueueSettings.from_headers(headers)
+            if settings.arguments:
+                queue.control(Configure(settings))
+            self._tell_queue("queue.created", queue)
+        return queue
+
+    def _add_queue(self, name: str, policy: Policy, group: QueueGroup) -> RestorableQueue:
+        destination = f"{Kind.QUEUE.value}{name}"
+        own_target = policy.dead_letter.replace("{name}", name) == destination
+        final = own_target or name.startswith(DEAD_LETTER_PREFIX)
+        queue = self._factory.queue(
+            destination, name, policy, DEAD_LETTERS if final else NAMED, self._services, group
+        )
+        self.queues[name] = queue
+        self._retirement.within(policy.expires)
+        return queue
+
+    def delete_queue(
+        self,
+        queue: Queue,
+        reason: str,
+        user: str = "",
+        done: Callable[[Outcome], None] = nobody_asks,
+        *,
+        unused: float | None = None,
+    ) -> None:
+        """Forget a queue, and what waits in it.
+
+        Args:
+            queue: it.
+            reason: why, for the event.
+            user: who wants it.
+            done: takes how many messages waited in it, or why it does not end.
+            unused: for how many seconds it must not have been in use; None = no matter.
+        """
+
+        def ended(outcome: Outcome) -> None:
+            if not isinstance(outcome, ProtocolError):
+                if self.queues.get(queue.name) is queue:
+                    del self.queues[queue.name]
+                queue.group.store.keep_queue(queue.name, None)
+                self._tell_queue("queue.deleted", queue, reason, user)
+            done(outcome)
+
+        self._close(queue, ended, unused)
+
+    def _close(
+        self,
+        queue: Queue,
+        done: Callable[[Outcome], None] = nobody_asks,
+        unused: float | None = None,
+    ) -> None:
+        """Have a queue end, and count what it has counted."""
+
+        def ended(outcome: Outcome) -> None:
+            if not isinstance(outcome, ProtocolError):
+                queue.stats(self.gone.add)
+            done(outcome)
+
+        queue.control(Close(unused), ended)
+
+    def _tell_queue(self, what: str, queue: Queue, reason: str = "", user: str = "") -> None:
+        self._events.tell(Event(type=what, destination=queue.destination, user=user, reason=reason))
+
+    def temporary_queue(self, destination: str, name: str) -> Queue:
+        """Make a queue for one connection, found by others under ``/reply-queue/NAME``."""
+        policy = self._policies.find(Kind.TEMPORARY, name)
+        home = self._groups.home
+        queue = self._factory.queue(destination, name, policy, TEMPORARY, self._services, home)
+        self.replies[name] = queue
+        return queue
+
+    def close_temporary_queue(
+        self,
+        queue: Queue,
+        done: Callable[[Outcome], None] = nobody_asks,
+        *,
+        unused: float | None = None,
+    ) -> None:
+        """Forget a temporary queue and what is in it, as `delete_queue` does."""
+
+        def ended(outcome: Outcome) -> None:
+            if not isinstance(outcome, ProtocolError):
+                self.replies.pop(queue.name, None)
+            done(outcome)
+
+        self._close(queue, ended, unused)
+
+    # -- topics -----------------------------------------------------------------------------
+
+    def subscribe_topic(self, pattern: str) -> Queue:
+        """Make the backlog of a new topic subscription."""
+        policy = self._policies.find(Kind.TOPIC, pattern)
+        destination, home = f"{Kind.TOPIC.value}{pattern}", self._groups.home
+        queue = self._factory.queue(
+            destination, pattern, policy, TOPIC_BACKLOG, self._services, home
+        )
+        self.topics.add(pattern, queue)
+        return queue
+
+    def unsubscribe_topic(self, queue: Queue) -> None:
+        """End a topic subscription's backlog."""
+        self.topics.remove(queue.name, queue)
+        self._close(queue)
+
+    # -- durable subscriptions --------------------------------------------------------------
+
+    def subscribe_durably(
+        self, wanted: DurableSubscription, done: Callable[[Queue | ProtocolError], None]
+    ) -> None:
+        """Find the backlog of a durable subscription, made if need be.
+
+        Args:
+            wanted: the subscription. One of that name to other topics makes room for it.
+            done: takes the backlog, or why there is none: the former one has a subscriber, or
+                there are too many. Whether it has a subscriber itself, it says when somebody is
+                attached.
+        """
+        known = self.durable.get(wanted.name)
+        if known is not None and known.pattern == wanted.pattern:
+            done(self.queues[known.queue])
+            return
+
+        def make(error: ProtocolError | None = None, /) -> None:
+            try:
+                done(error or self._new_durable(wanted))
+            except ProtocolError as refused:
+                done(refused)
+
+        if known is None:
+            make()
+        else:
+            self.delete_durable(wanted.name, make)
+
+    def _new_durable(self, wanted: DurableSubscription) -> Queue:
+        self.caps.check_name(wanted.name, "name of a durable subscription")
+        self.caps.check_durables(len(self.durable))
+        self.caps.check_queues(len(self.queues))
+        group = self._groups.of(wanted.queue)
+        queue = self._bind(wanted, group)
+        group.store.keep_subscription(wanted.to_stored())
+        self._tell_durable("durable.created", wanted)
+        return queue
+
+    def _bind(self, subscription: DurableSubscription, group: QueueGroup) -> RestorableQueue:
+        policy = self._policies.find(Kind.TOPIC, subscription.pattern)
+        name = subscription.queue
+        kind = SHARED_BACKLOG if subscription.shared else DURABLE_BACKLOG
+        queue = self._factory.queue(
+            f"{Kind.QUEUE.value}{name}", name, policy, kind, self._services, group
+        )
+        self.queues[name] = queue
+        self.durable[subscription.name] = subscription
+        self.refusing += policy.overflow == "reject-publish"
+        self.topics.add(subscription.pattern, queue)
+        self._retirement.within(subscription.expires or policy.expires)
+        return queue
+
+    def delete_durable(self, name: str, done: Done = nobody_asks, *, unused: float = 0.0) -> None:
+        """End a durable subscription and its backlog.
+
+        Args:
+            name: which.
+            done: called when that is safe; or it has a subscriber.
+            unused: for how many seconds it must have been without.
+
+        Raises:
+            ProtocolError: there is none of that name.
+        """
+        known = self.durable.get(name)
+        if known is None:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no durable subscription {name!r}"
+            )
+        queue = self.queues[known.queue]
+
+        def ended(outcome: Outcome) -> None:
+            if isinstance(outcome, ProtocolError):
+                words = f"the durable subscription {name!r} has a subscriber"
+                done(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
+                return
+            if unused:
+                log.info("%s: nobody came back to it; deleted", known)
+                self._tell_durable("durable.expired", known)
+            self.topics.remove(known.pattern, queue)
+            del self.durable[name], self.queues[known.queue]
+            self.refusing -= queue.policy.overflow == "reject-publish"
+            queue.group.store.drop_subscription(name)
+            self._tell_durable("durable.deleted", known)
+            queue.group.sync(done)
+
+        self._close(queue, ended, unused)
+
+    def durable_of(self, queue: Queue) -> DurableSubscription | None:
+        """The durable subscription whose backlog a queue is."""
+        return self.durable.get(queue.name.removeprefix(BACKLOG)) if queue.durable else None
+
+    def take_possession(self, known: DurableSubscription, owner: str) -> None:
+        """Let a durable subscription of nobody belong to the login that subscribed to it."""
+        if owner and not known.owner:
+            self._keep_durable(replace(known, owner=owner))
+
+    def _keep_durable(self, changed: DurableSubscription) -> None:
+        self.durable[changed.name] = changed
+        self.queues[changed.queue].group.store.keep_subscription(changed.to_stored())
+
+    def _tell_durable(self, kind: str, subscription: DurableSubscription) -> None:
+        self._events.tell(
+            Event(
+                type=kind,
+                destination=f"{Kind.TOPIC.value}{subscription.pattern}",
+                subscription=subscription.name,
+                user=subscription.owner,
+            )
+        )
+
+    # -- what nobody uses -------------------------------------------------------------------
+
+    def _retire(self, queue: Queue) -> None:
+        """Forget a queue or durable subscription that nobody used for a while."""
+        patience = self._patience(queue)
+        if patience:
+            queue.stats(partial(self._judge, queue, patience))
+
+    def _judge(self, queue: Queue, patience: float, figures: QueueFigures) -> None:
+        if self.queues.get(queue.name) is not queue:
+            return  # it has ended meanwhile
+        if figures.settings.created and not queue.policy.expires:
+            return
+        now = self._services.clock.now()
+        since = now if figures.in_use or figures.idle_since is None else figures.idle_since
+        known = self.durable_of(queue)
+        if known is not None:
+            self._keep_absence(known, 0 if figures.in_use else int((now - since) * 1000))
+        if since + patience > now:
+            self._retirement.within(since + patience - now)
+        elif known is None:
+            self.delete_queue(queue, "nobody used it", unused=patience)
+        else:
+            self.delete_durable(known.name, unused=patience)
+
+    def _keep_absence(self, known: DurableSubscription, away: int) -> None:
+        """Have the store know since when a subscriber is away, so that restarts do not count.
+
+        Args:
+            known: the subscription.
+            away: milliseconds; 0 = it is there.
+        """
+        if bool(known.left) != bool(away):
+            left = self._services.wall() - away if away else 0
+            self._keep_durable(replace(known, left=left))
+
+    def _patience(self, queue: Queue) -> float:
+        """How many seconds a queue may be idle; 0 = for ever."""
+        subscription = self.durable_of(queue)
+        if subscription is None:
+            return queue.policy.expires or self._idle_seconds
+        return subscription.expires or queue.policy.expires
