@@ -333,11 +333,7 @@ def test_a_slow_monitor_gets_gaps_and_not_memory(broker: RunningBroker, admin: O
     assert len(table.rows) >= 1500
     slow.peer.close()
     for number in range(1500):
-        admin.peer.send(
-            "SEND\ndestination:/queue/$SYS.command\n\n"
-            f'{{"cmd":"queue.delete","args":{{"queue":"{word}.{number}"}}}}\0'
-        )
-    admin.ask("ping")
+        admin.ask("queue.delete", queue=f"{word}.{number}")
 
 
 USERS = ("none", "monitor", "operator")

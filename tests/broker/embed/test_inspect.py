@@ -9,17 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.delaying import DelayingBroker
 from tests.support.wire import running_broker, unique
 
 import stompy
 from stompy.errors import ProtocolError
 from stompy_broker import BrokerTimeoutError, RunningBroker
+from stompy_broker.embed import thread
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[RunningBroker]:
-    with running_broker() as broker:
-        yield broker
+@pytest.fixture(scope="module", params=["at once", "later"])
+def broker(request: pytest.FixtureRequest) -> Iterator[RunningBroker]:
+    """A broker whose queues answer at once, and one whose queues answer some turns later."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "later":
+            patch.setattr(thread, "Broker", DelayingBroker)
+        with running_broker() as broker:
+            yield broker
 
 
 @pytest.fixture

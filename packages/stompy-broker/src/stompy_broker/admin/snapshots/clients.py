@@ -215,7 +215,7 @@ def _durable(
     connections: tuple[str, ...],
     moment: SnapshotTime,
 ) -> DurableRow:
-    patience = known.expires or queue.policy.expires
+    seconds = known.expires or queue.policy.expires
     idle = told.idle_since
     return DurableRow(
         name=known.name,
@@ -230,7 +230,7 @@ def _durable(
         bytes=told.bytes,
         dropped=told.dropped,
         last_online_at=None if idle is None else moment.when(idle),
-        expires_at=moment.when(idle + patience) if patience and idle is not None else None,
+        expires_at=moment.when(idle + seconds) if seconds and idle is not None else None,
     )
 
 
