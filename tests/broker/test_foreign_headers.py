@@ -8,10 +8,10 @@ import pytest
 from tests.support.wire import Peer, running_broker, unique
 
 from stompy_broker.config import ConfigError, load_config
-from stompy_broker.destinations.names import Kind
+from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.foreign_headers import FOREIGN, NAMES
 
-_PLACES = {Kind.QUEUE: "/queue/", Kind.TOPIC: "/topic/"}
+_PLACES = {DestinationKind.QUEUE: "/queue/", DestinationKind.TOPIC: "/topic/"}
 
 
 def _asking() -> list[tuple[str, str, str, str]]:

@@ -3,26 +3,31 @@
 import pytest
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Kind, check_subscribable, parse_destination, sendable
+from stompy_broker.destinations.names import (
+    DestinationKind,
+    check_subscribable,
+    parse_destination,
+    sendable,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "name"),
     [
-        ("/queue/a", Kind.QUEUE, "a"),
-        ("a", Kind.QUEUE, "a"),
-        ("a.b", Kind.QUEUE, "a.b"),
-        ("/queue/a/b", Kind.QUEUE, "a/b"),
-        ("/queue/a b", Kind.QUEUE, "a b"),
-        ("/queue/queue/a", Kind.QUEUE, "queue/a"),
-        ("/topic/a.b", Kind.TOPIC, "a.b"),
-        ("/temp-queue/x", Kind.TEMPORARY, "x"),
-        ("/reply-queue/x", Kind.REPLY, "x"),
-        ("/remote-temp-queue/x", Kind.REPLY, "x"),
-        ("/queue/größe", Kind.QUEUE, "größe"),
+        ("/queue/a", DestinationKind.QUEUE, "a"),
+        ("a", DestinationKind.QUEUE, "a"),
+        ("a.b", DestinationKind.QUEUE, "a.b"),
+        ("/queue/a/b", DestinationKind.QUEUE, "a/b"),
+        ("/queue/a b", DestinationKind.QUEUE, "a b"),
+        ("/queue/queue/a", DestinationKind.QUEUE, "queue/a"),
+        ("/topic/a.b", DestinationKind.TOPIC, "a.b"),
+        ("/temp-queue/x", DestinationKind.TEMPORARY, "x"),
+        ("/reply-queue/x", DestinationKind.REPLY, "x"),
+        ("/remote-temp-queue/x", DestinationKind.REPLY, "x"),
+        ("/queue/größe", DestinationKind.QUEUE, "größe"),
     ],
 )
-def test_kinds(text: str, kind: Kind, name: str) -> None:
+def test_kinds(text: str, kind: DestinationKind, name: str) -> None:
     destination = parse_destination(text)
     assert (destination.kind, destination.name) == (kind, name)
 

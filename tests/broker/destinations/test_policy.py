@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from stompy_broker.destinations.names import Kind
+from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.destinations.policy import Policies, Policy
 
 
@@ -15,10 +15,10 @@ def test_the_first_that_matches_wins_and_kinds_do_not_mix() -> None:
             Policy(match="/topic/>", max_deliveries=3),
         ]
     )
-    assert policies.find(Kind.QUEUE, "orders.new").max_deliveries == 1
-    assert policies.find(Kind.QUEUE, "mail").max_deliveries == 2
-    assert policies.find(Kind.TOPIC, "orders.new").max_deliveries == 3
-    assert policies.find(Kind.TEMPORARY, "x") == Policy()
+    assert policies.find(DestinationKind.QUEUE, "orders.new").max_deliveries == 1
+    assert policies.find(DestinationKind.QUEUE, "mail").max_deliveries == 2
+    assert policies.find(DestinationKind.TOPIC, "orders.new").max_deliveries == 3
+    assert policies.find(DestinationKind.TEMPORARY, "x") == Policy()
 
 
 @pytest.mark.parametrize(

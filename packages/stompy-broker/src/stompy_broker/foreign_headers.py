@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Destination, Kind
+from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.events import Events
 
 log = logging.getLogger("stompy_broker.session")
@@ -24,8 +24,8 @@ _NOTHING = frozenset(("",))
 _NONE = frozenset(("", "0"))
 _UNLIMITED = frozenset(("", "-1"))
 
-_QUEUES = frozenset((Kind.QUEUE,))
-_TOPICS = frozenset((Kind.TOPIC,))
+_QUEUES = frozenset((DestinationKind.QUEUE,))
+_TOPICS = frozenset((DestinationKind.TOPIC,))
 _SHARED = _QUEUES | _TOPICS
 
 
@@ -45,7 +45,7 @@ class ForeignHeader:
     names: tuple[str, ...]
     commands: tuple[str, ...]
     means: str
-    kinds: Collection[Kind] = _SHARED
+    kinds: Collection[DestinationKind] = _SHARED
     idle: Collection[str] = _NOTHING
     asks: Collection[str] = ()
 
@@ -53,7 +53,11 @@ class ForeignHeader:
         """Whether a header asks for what is not done."""
         if destination is not None and destination.kind not in self.kinds:
             return False
-        if name == "x-queue-name" and destination is not None and destination.kind is Kind.QUEUE:
+        if (
+            name == "x-queue-name"
+            and destination is not None
+            and destination.kind is DestinationKind.QUEUE
+        ):
             return value not in ("", destination.name)
         value = value.strip().lower()
         return value in self.asks if self.asks else value not in self.idle
@@ -66,13 +70,13 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         ("selector",),
         (_SUBSCRIBE,),
         "only messages whose headers match it come",
-        kinds=tuple(Kind),
+        kinds=tuple(DestinationKind),
     ),
     ForeignHeader(
         ("browser",),
         (_SUBSCRIBE,),
         "messages are shown and stay in the queue",
-        kinds=tuple(Kind),
+        kinds=tuple(DestinationKind),
         idle=_NO,
     ),
     ForeignHeader(("x-queue-name",), (_SUBSCRIBE,), "a queue of that name gets the messages"),
@@ -173,14 +177,14 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         ("x-delay", "AMQ_SCHEDULED_DELAY", "x-opt-delivery-delay"),
         (_SEND,),
         "the message comes so much later",
-        kinds=tuple(Kind),
+        kinds=tuple(DestinationKind),
         idle=("", "0", "-1"),
     ),
     ForeignHeader(
         ("x-deliver-at", "AMQ_SCHEDULED_TIME", "_AMQ_SCHED_DELIVERY", "x-opt-delivery-time"),
         (_SEND,),
         "the message comes at that time",
-        kinds=tuple(Kind),
+        kinds=tuple(DestinationKind),
         idle=_NONE,
     ),
     ForeignHeader(
@@ -195,14 +199,14 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         ),
         (_SEND,),
         "the message comes again and again",
-        kinds=tuple(Kind),
+        kinds=tuple(DestinationKind),
         idle=_NONE,
     ),
     ForeignHeader(
         ("x-schedule-id", "x-schedule-cancel"),
         (_SEND,),
         "it changes or ends what is to come later",
-        kinds=tuple(Kind),
+        kinds=tuple(DestinationKind),
         idle=_NO,
     ),
     ForeignHeader(

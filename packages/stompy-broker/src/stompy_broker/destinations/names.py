@@ -36,7 +36,7 @@ BACKLOG = "durable."
 """Queues whose names begin with this are backlogs of durable topic subscriptions."""
 
 
-class Kind(Enum):
+class DestinationKind(Enum):
     """What a destination is."""
 
     QUEUE = "/queue/"
@@ -45,7 +45,9 @@ class Kind(Enum):
     REPLY = "/reply-queue/"
 
 
-_PREFIXES = {kind.value: kind for kind in Kind} | {"/remote-temp-queue/": Kind.REPLY}
+_PREFIXES = {kind.value: kind for kind in DestinationKind} | {
+    "/remote-temp-queue/": DestinationKind.REPLY
+}
 _UNSLASHED = tuple(prefix[1:] for prefix in _PREFIXES)
 """What was meant for a prefix, and would be the beginning of the name of a queue."""
 _VALID = "/queue/, /topic/, /temp-queue/, /reply-queue/"
@@ -61,7 +63,7 @@ class Destination:
         is_pattern: whether a wildcard stands in it.
     """
 
-    kind: Kind
+    kind: DestinationKind
     name: str
     is_pattern: bool
 
@@ -86,7 +88,7 @@ def parse_destination(text: str) -> Destination:
     elif text.startswith(_UNSLASHED):
         raise _bad(text, f"has no slash before its prefix; write '/{text}'")
     else:
-        kind, name = Kind.QUEUE, text
+        kind, name = DestinationKind.QUEUE, text
     if not name:
         raise _bad(text, "has no name after its prefix")
     if ",/" in name:
@@ -107,7 +109,7 @@ def sendable(text: str) -> Destination:
         ProtocolError: it cannot be read, has wildcards, or belongs to the broker.
     """
     destination = parse_destination(text)
-    if destination.name == COMMANDS and destination.kind is Kind.QUEUE:
+    if destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE:
         return destination
     if destination.is_pattern:
         raise _bad(text, "has a wildcard, and a message needs one destination")
@@ -123,10 +125,10 @@ def check_subscribable(destination: Destination) -> None:
         ProtocolError: wildcards on a queue, a wildcard for the rest that is not last, somebody
             else's temporary queue, or a queue that belongs to the broker.
     """
-    if destination.kind is Kind.REPLY:
+    if destination.kind is DestinationKind.REPLY:
         raise _bad(str(destination), "belongs to the connection that made it")
     _check_blanks(destination)
-    if destination.kind is not Kind.TOPIC:
+    if destination.kind is not DestinationKind.TOPIC:
         if destination.is_pattern:
             raise _bad(str(destination), "has a wildcard; only topics can be subscribed by one")
         _check_not_reserved(destination)
@@ -153,7 +155,7 @@ def _check_blanks(destination: Destination) -> None:
 def _check_not_reserved(destination: Destination) -> None:
     if destination.name.startswith(RESERVED):
         raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
-    if destination.kind is Kind.QUEUE and destination.name.startswith(BACKLOG):
+    if destination.kind is DestinationKind.QUEUE and destination.name.startswith(BACKLOG):
         raise _bad(str(destination), "is for durable subscriptions; subscribe to the topic instead")
 
 

@@ -13,7 +13,7 @@ from stompy_broker.config_section import Section
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
     Destination,
-    Kind,
+    DestinationKind,
     check_pattern,
     parse_destination,
     sendable,
@@ -43,7 +43,7 @@ def dead_letter_queue_in(headers: Mapping[str, str]) -> Destination | None:
     """
     text = headers.get(_DEAD_LETTER_HEADER)
     try:
-        return None if text is None else sendable(f"{Kind.QUEUE.value}{text}")
+        return None if text is None else sendable(f"{DestinationKind.QUEUE.value}{text}")
     except ProtocolError:
         return None
 
@@ -145,7 +145,7 @@ class Policy(Section):
     @classmethod
     def _check_match(cls, value: str) -> str:
         destination = _read(value)
-        if destination.kind not in (Kind.QUEUE, Kind.TOPIC):
+        if destination.kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC):
             raise ValueError("a policy is for /queue/... or /topic/...")
         with _as_value_error():
             check_pattern(destination.name)
@@ -186,7 +186,7 @@ class Policy(Section):
             if name == "x-expires":
                 value = float(text) / 1000 if text.isdigit() else text
             elif name == _DEAD_LETTER_HEADER:
-                value = f"{Kind.QUEUE.value}{text}"
+                value = f"{DestinationKind.QUEUE.value}{text}"
                 settings |= {"expired_to": DEAD_LETTER, "overflow_to": DEAD_LETTER}
             settings[ARGUMENTS[name]] = value
         try:
@@ -247,14 +247,16 @@ def _read(text: str) -> Destination:
 def _is_queue(text: str) -> bool:
     """Whether it is a queue that messages can be sent to."""
     with _as_value_error():
-        return sendable(text).kind is Kind.QUEUE
+        return sendable(text).kind is DestinationKind.QUEUE
 
 
 class Policies:
     """Finds the policy for a destination."""
 
     def __init__(self, policies: Sequence[Policy] = ()) -> None:
-        self._by_kind: dict[Kind, Matcher[int]] = {kind: Matcher() for kind in Kind}
+        self._by_kind: dict[DestinationKind, Matcher[int]] = {
+            kind: Matcher() for kind in DestinationKind
+        }
         self._policies = tuple(policies)
         for index, policy in enumerate(policies):
             pattern = parse_destination(policy.match)
@@ -264,12 +266,12 @@ class Policies:
         """All policies in their order, which decides."""
         return iter(self._policies)
 
-    def find(self, kind: Kind, name: str) -> Policy:
+    def find(self, kind: DestinationKind, name: str) -> Policy:
         """The first policy that matches, or the defaults."""
         index = self.index(kind, name)
         return _DEFAULT if index is None else self._policies[index]
 
-    def index(self, kind: Kind, name: str) -> int | None:
+    def index(self, kind: DestinationKind, name: str) -> int | None:
         """The place of the first policy that matches, from 0; None: the defaults hold."""
         return min(self._by_kind[kind].match(name), default=None)
 
@@ -284,7 +286,10 @@ class Policies:
             for index, policy in enumerate(self._policies)
         ]
         found: dict[Destination, None] = {}
-        for index, policy, kinds in (*everything, (None, _DEFAULT, (Kind.QUEUE, Kind.TOPIC))):
+        for index, policy, kinds in (
+            *everything,
+            (None, _DEFAULT, (DestinationKind.QUEUE, DestinationKind.TOPIC)),
+        ):
             for target in policy.dead_letter_targets:
                 name = _name_in(target, str(queue))
                 if name is None:

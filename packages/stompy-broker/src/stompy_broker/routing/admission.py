@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Destination, Kind
+from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.message import OVERHEAD, MessageHead
 from stompy_broker.routing.answers import Done, when_all
 from stompy_broker.routing.interface import Queue
@@ -45,13 +45,13 @@ class Admission:
             ProtocolError: it would be refused by itself.
         """
         router = self._router
-        is_topic = destination.kind is Kind.TOPIC
+        is_topic = destination.kind is DestinationKind.TOPIC
         self._moves += len(router.topics.match(destination.name)) if is_topic else 1
         shares = [
             self._shares.setdefault(queue, _Share())
             for queue in router.admitting(destination, head)
         ]
-        if destination.kind is Kind.QUEUE and not shares:
+        if destination.kind is DestinationKind.QUEUE and not shares:
             shares.append(self._new.setdefault(destination.name, _Share()))
         for share in shares:
             share.count += 1
@@ -93,7 +93,7 @@ class Admission:
     def _check_new(self) -> None:
         for more, (name, share) in enumerate(self._new.items()):
             self._router.caps.check_queues(len(self._router.queues) + more)
-            policy = self._router.policies.find(Kind.QUEUE, name)
+            policy = self._router.policies.find(DestinationKind.QUEUE, name)
             if policy.refuses and policy.exceeded(share.count, share.before):
                 raise ProtocolError(
                     ErrorCode.QUEUE_FULL, f"/queue/{name} takes not {share.count} messages at once"

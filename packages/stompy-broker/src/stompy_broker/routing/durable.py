@@ -24,7 +24,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import (
     BACKLOG,
     Destination,
-    Kind,
+    DestinationKind,
     check_subscribable,
     parse_destination,
 )
@@ -73,7 +73,7 @@ class DurableSubscription:
     @property
     def topics(self) -> Destination:
         """The topics it gets."""
-        return parse_destination(f"{Kind.TOPIC.value}{self.pattern}")
+        return parse_destination(f"{DestinationKind.TOPIC.value}{self.pattern}")
 
     def to_stored(self) -> StoredSubscription:
         """As a store keeps it."""
@@ -137,7 +137,7 @@ def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str
             raise ProtocolError(
                 ErrorCode.MISSING_HEADER, "a durable subscription needs an 'id' header"
             )
-        topic = headers["destination"].removeprefix(Kind.TOPIC.value)
+        topic = headers["destination"].removeprefix(DestinationKind.TOPIC.value)
         return _checked(f"{headers['id']}@{topic}"), True
     return None
 

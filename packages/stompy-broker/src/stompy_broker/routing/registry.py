@@ -13,7 +13,7 @@ from functools import partial
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import BACKLOG, Kind
+from stompy_broker.destinations.names import BACKLOG, DestinationKind
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.events import Events
 from stompy_broker.routing.answers import Done, nobody_asks
@@ -105,7 +105,7 @@ class Registry:
     def _restore(self, group: QueueGroup) -> int:
         made: dict[str, RestorableQueue] = {}
         for name, headers in group.store.queues().items():
-            policy = self._policies.find(Kind.QUEUE, name)
+            policy = self._policies.find(DestinationKind.QUEUE, name)
             settings = QueueSettings.from_stored(headers)
             try:
                 policy = policy.with_arguments(settings.arguments)
@@ -127,11 +127,13 @@ class Registry:
         self, made: dict[str, RestorableQueue], group: QueueGroup, destination: str
     ) -> RestorableQueue | None:
         """Where restored messages belong; None: to a durable subscription that was deleted."""
-        name = destination.removeprefix(Kind.QUEUE.value)
+        name = destination.removeprefix(DestinationKind.QUEUE.value)
         if name not in made:
             if name.startswith(BACKLOG):
                 return None
-            made[name] = self._add_queue(name, self._policies.find(Kind.QUEUE, name), group)
+            made[name] = self._add_queue(
+                name, self._policies.find(DestinationKind.QUEUE, name), group
+            )
             self._tell_queue("queue.created", made[name])
         return made[name]
 
@@ -155,7 +157,7 @@ class Registry:
             if capped:
                 self.caps.check_queues(len(self.queues))
             try:
-                policy = self._policies.find(Kind.QUEUE, name).with_arguments(headers)
+                policy = self._policies.find(DestinationKind.QUEUE, name).with_arguments(headers)
             except ValueError as error:
                 raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
             queue = self._add_queue(name, policy, self._groups.of(name))
@@ -166,7 +168,7 @@ class Registry:
         return queue
 
     def _add_queue(self, name: str, policy: Policy, group: QueueGroup) -> RestorableQueue:
-        destination = f"{Kind.QUEUE.value}{name}"
+        destination = f"{DestinationKind.QUEUE.value}{name}"
         own_target = policy.dead_letter.replace("{name}", name) == destination
         final = own_target or name.startswith(DEAD_LETTER_PREFIX)
         queue = self._factory.queue(
@@ -225,7 +227,7 @@ class Registry:
 
     def temporary_queue(self, destination: str, name: str) -> Queue:
         """Make a queue for one connection, found by others under ``/reply-queue/NAME``."""
-        policy = self._policies.find(Kind.TEMPORARY, name)
+        policy = self._policies.find(DestinationKind.TEMPORARY, name)
         home = self._groups.home
         queue = self._factory.queue(destination, name, policy, TEMPORARY, self._services, home)
         self.replies[name] = queue
@@ -251,8 +253,8 @@ class Registry:
 
     def subscribe_topic(self, pattern: str) -> Queue:
         """Make the backlog of a new topic subscription."""
-        policy = self._policies.find(Kind.TOPIC, pattern)
-        destination, home = f"{Kind.TOPIC.value}{pattern}", self._groups.home
+        policy = self._policies.find(DestinationKind.TOPIC, pattern)
+        destination, home = f"{DestinationKind.TOPIC.value}{pattern}", self._groups.home
         queue = self._factory.queue(
             destination, pattern, policy, TOPIC_BACKLOG, self._services, home
         )
@@ -304,11 +306,11 @@ class Registry:
         return queue
 
     def _bind(self, subscription: DurableSubscription, group: QueueGroup) -> RestorableQueue:
-        policy = self._policies.find(Kind.TOPIC, subscription.pattern)
+        policy = self._policies.find(DestinationKind.TOPIC, subscription.pattern)
         name = subscription.queue
         kind = SHARED_BACKLOG if subscription.shared else DURABLE_BACKLOG
         queue = self._factory.queue(
-            f"{Kind.QUEUE.value}{name}", name, policy, kind, self._services, group
+            f"{DestinationKind.QUEUE.value}{name}", name, policy, kind, self._services, group
         )
         self.queues[name] = queue
         self.durable[subscription.name] = subscription
@@ -369,7 +371,7 @@ class Registry:
         self._events.tell(
             Event(
                 type=kind,
-                destination=f"{Kind.TOPIC.value}{subscription.pattern}",
+                destination=f"{DestinationKind.TOPIC.value}{subscription.pattern}",
                 subscription=subscription.name,
                 user=subscription.owner,
             )

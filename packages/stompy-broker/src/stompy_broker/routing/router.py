@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Destination, Kind
+from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.events import Events
 from stompy_broker.message import (
@@ -34,7 +34,7 @@ from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.router")
 
-_QUEUE, _TOPIC = Kind.QUEUE, Kind.TOPIC
+_QUEUE, _TOPIC = DestinationKind.QUEUE, DestinationKind.TOPIC
 
 
 class Router:

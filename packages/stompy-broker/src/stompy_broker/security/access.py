@@ -25,7 +25,7 @@ from stompy_broker.config_section import Section
 from stompy_broker.destinations.names import (
     RESERVED,
     Destination,
-    Kind,
+    DestinationKind,
     check_pattern,
     parse_destination,
 )
@@ -57,7 +57,7 @@ def _check_match(value: str) -> str:
     """
     try:
         destination = parse_destination(value.replace("{user}", "x").replace("{client_id}", "x"))
-        if destination.kind not in (Kind.QUEUE, Kind.TOPIC):
+        if destination.kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC):
             raise ValueError(f"{value!r} is neither a queue nor a topic")
         check_pattern(destination.name)
     except ProtocolError as error:
@@ -152,7 +152,7 @@ class Access:
         decision = self._decide(principal, action, destination)
         if decision.is_exempt or decision.names_it or not decision.allowed:
             return decision
-        if destination.kind is not Kind.QUEUE or action not in _TAKING:
+        if destination.kind is not DestinationKind.QUEUE or action not in _TAKING:
             return decision
         by_origin = [
             replace(self._decide(principal, action, origin), origin=origin)
@@ -168,7 +168,9 @@ class Access:
 
     def _decide(self, principal: Principal, action: Action, destination: Destination) -> Decision:
         kind, wanted = destination.kind, destination.name
-        if kind not in (Kind.QUEUE, Kind.TOPIC) or wanted.startswith(RESERVED):
+        if kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC) or wanted.startswith(
+            RESERVED
+        ):
             return Decision(True, None, is_exempt=True)
         words = wanted.split(".")
         for number, (rule, rule_kind) in enumerate(self._rules):

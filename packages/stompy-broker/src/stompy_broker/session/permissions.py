@@ -8,7 +8,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import (
     RESERVED,
     Destination,
-    Kind,
+    DestinationKind,
     parse_destination,
     sendable,
 )
@@ -76,7 +76,7 @@ class Permissions:
         """
         self.may_create(destination, must=True)
         target = dead_letter_queue_in(headers)
-        if target is not None and destination.kind is Kind.QUEUE:
+        if target is not None and destination.kind is DestinationKind.QUEUE:
             self._access.check(self._principal, Action.RECEIVE, destination)
             self._access.check(self._principal, Action.SEND, target)
             self.may_create(target)
@@ -116,7 +116,7 @@ class Permissions:
         Raises:
             ProtocolError: it may not, and has to.
         """
-        if destination.kind is not Kind.QUEUE:
+        if destination.kind is not DestinationKind.QUEUE:
             return True
         try:
             self._access.check(self._principal, Action.CREATE, destination)

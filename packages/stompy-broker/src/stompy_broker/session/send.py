@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
-from stompy_broker.destinations.names import COMMANDS, Destination, Kind, sendable
+from stompy_broker.destinations.names import COMMANDS, Destination, DestinationKind, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.foreign_headers import OF_SEND, ForeignHeaders
 from stompy_broker.message import MessageHead
@@ -143,7 +143,7 @@ class ProducerFlowControl:
             log.info("%s: may send again", self._peer.address)
 
 
-_TEMPORARY = Kind.TEMPORARY.value
+_TEMPORARY = DestinationKind.TEMPORARY.value
 
 _SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
 """Headers that make more of a SEND than a message to route."""
@@ -178,10 +178,14 @@ class SendPlan:
         ordinary = _UNUSUAL.isdisjoint(headers)
         plain = ordinary or _SPECIAL.isdisjoint(headers)
         self.foreign = not ordinary and not OF_SEND.isdisjoint(headers)
-        self.commands = destination.name == COMMANDS and destination.kind is Kind.QUEUE
-        self.simple = plain and destination.kind is not Kind.TEMPORARY and not self.commands
+        self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
+        self.simple = (
+            plain and destination.kind is not DestinationKind.TEMPORARY and not self.commands
+        )
         self.sets_up = (
-            not plain and destination.kind is Kind.QUEUE and not _ARGUMENTS.isdisjoint(headers)
+            not plain
+            and destination.kind is DestinationKind.QUEUE
+            and not _ARGUMENTS.isdisjoint(headers)
         )
 
 
@@ -269,13 +273,13 @@ class SendHandler:
             self._subscriptions.sys_client.command(headers, body, replies)
             return None
         if replies is not None:
-            address = f"{Kind.REPLY.value}{replies.name}"
+            address = f"{DestinationKind.REPLY.value}{replies.name}"
             message_head = MessageHead.from_client(headers | {"reply-to": address})
         if plan.sets_up:
             self._client.permissions.check_set_up(destination, headers)
             self._router.queue(destination.name, headers)
         act = partial(self._keep_or_publish, head, message_head, destination, body)
-        if destination.kind is Kind.TEMPORARY:
+        if destination.kind is DestinationKind.TEMPORARY:
             # Checked now, because COMMIT must not fail.
             ask = partial(self._subscriptions.temporary.check_room, destination.name)
             return self._client.when_answered(head, ask, act)
@@ -333,7 +337,7 @@ class SendHandler:
         done: Done | None,
         refused: Refused | None = None,
     ) -> None:
-        if destination.kind is Kind.TEMPORARY:
+        if destination.kind is DestinationKind.TEMPORARY:
             if self._client.ended:
                 # In the middle of its COMMIT, which cut off a slow subscriber: itself.
                 if done is not None:

@@ -17,7 +17,7 @@ from stompy_broker.destinations.names import (
     BACKLOG,
     RESERVED,
     Destination,
-    Kind,
+    DestinationKind,
     check_subscribable,
     parse_destination,
 )
@@ -41,7 +41,7 @@ from stompy_broker.session.subscription import AckSubscription, Subscription, To
 from stompy_broker.session.sys_client import SysClient
 from stompy_broker.session.temporary_queues import TemporaryQueues
 
-_TEMPORARY = Kind.TEMPORARY.value
+_TEMPORARY = DestinationKind.TEMPORARY.value
 
 
 class Subscriptions:
@@ -97,7 +97,7 @@ class Subscriptions:
         key = subscription_id if subscription_id is not None else headers["destination"]
         if key in self.by_key or key in self.sys_client:
             self._give_way(key)
-        if destination.kind is Kind.TOPIC and destination.name.startswith(RESERVED):
+        if destination.kind is DestinationKind.TOPIC and destination.name.startswith(RESERVED):
             self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
             return None
@@ -326,9 +326,9 @@ class Subscriptions:
         self.end(key)
 
     def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
-        if destination.kind is Kind.QUEUE:
+        if destination.kind is DestinationKind.QUEUE:
             return self._registry.queue(destination.name, headers)
-        if destination.kind is Kind.TOPIC:
+        if destination.kind is DestinationKind.TOPIC:
             return self._registry.subscribe_topic(destination.name)
         # The client's own subscription takes the place of the automatic one.
         automatic = self.by_key.get(str(destination))
@@ -397,11 +397,11 @@ def durable_of(
     Raises:
         ProtocolError: a header does not fit.
     """
-    if destination.kind is Kind.QUEUE and any(name in headers for name in NAME_HEADERS):
+    if destination.kind is DestinationKind.QUEUE and any(name in headers for name in NAME_HEADERS):
         raise ProtocolError(
             ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
         )
-    if destination.kind is not Kind.TOPIC:
+    if destination.kind is not DestinationKind.TOPIC:
         return None
     expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
     durable = durable_subscription(headers, destination, principal.client_id, expires)
@@ -430,7 +430,7 @@ def durable_to_delete(
     if subscription is not None and "destination" not in headers:
         bound = registry.durable_of(subscription.queue)
         if bound is not None:
-            headers = {**headers, "destination": f"{Kind.TOPIC.value}{bound.pattern}"}
+            headers = {**headers, "destination": f"{DestinationKind.TOPIC.value}{bound.pattern}"}
     if "destination" not in headers:
         headers = {**headers, "destination": ""}
     named = durable_name(headers, client_id)

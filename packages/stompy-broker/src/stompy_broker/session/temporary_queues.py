@@ -8,12 +8,12 @@ well if nothing came for a while.
 from __future__ import annotations
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Kind
+from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.interface import Outcome, Queue, QueueFigures
 from stompy_broker.session.context import BrokerContext
 
-_PREFIX = Kind.TEMPORARY.value
+_PREFIX = DestinationKind.TEMPORARY.value
 
 _PATIENCE = 60.0
 """Seconds that an address is kept without subscriber, at least."""

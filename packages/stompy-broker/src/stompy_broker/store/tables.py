@@ -25,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stompy_broker.destinations.names import Kind
+from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.store.base import Restored, StoredSubscription
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import (
@@ -374,7 +374,7 @@ class Tables:
         if not gone:
             return []
         begun = {destination for destination, _ in batch.appended.values()}
-        names = (f"{Kind.QUEUE.value}{name}" for name in gone)
+        names = (f"{DestinationKind.QUEUE.value}{name}" for name in gone)
         return [name for name in names if name in self.queues and name not in begun]
 
     def _name_queues(self, batch: Batch) -> None:

@@ -18,7 +18,12 @@ from stompy_broker.admin.publisher import Publisher
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import BACKLOG, Destination, Kind, parse_destination
+from stompy_broker.destinations.names import (
+    BACKLOG,
+    Destination,
+    DestinationKind,
+    parse_destination,
+)
 from stompy_broker.events import Events
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
@@ -227,8 +232,8 @@ class Command:
 
 def _queue_named(text: str) -> Destination:
     """A queue as commands name it, whatever its name looks like."""
-    name = text.removeprefix(Kind.QUEUE.value)
-    return parse_destination(f"{Kind.QUEUE.value}{name}")
+    name = text.removeprefix(DestinationKind.QUEUE.value)
+    return parse_destination(f"{DestinationKind.QUEUE.value}{name}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,7 @@ from stompy_broker.admin.commands.selection import (
     select,
 )
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import Destination, sendable
-from stompy_broker.destinations.names import Kind as DestinationKind
+from stompy_broker.destinations.names import Destination, DestinationKind, sendable
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.browsing import first_bytes
 from stompy_broker.routing.interface import (

@@ -23,8 +23,7 @@ from stompy_broker.admin.commands.base import (
 from stompy_broker.admin.commands.listing import LISTING, listing
 from stompy_broker.admin.commands.selection import select
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import Kind as DestinationKind
-from stompy_broker.destinations.names import parse_destination, sendable
+from stompy_broker.destinations.names import DestinationKind, parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.routing.interface import Browse, Configure, Remove
 

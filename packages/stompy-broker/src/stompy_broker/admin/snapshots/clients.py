@@ -11,7 +11,7 @@ from stompy_broker.admin.snapshots.queues import AT_ONCE
 from stompy_broker.admin.snapshots.rates import Rates
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import Kind
+from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
@@ -135,7 +135,7 @@ class ClientSnapshots:
         stopped = not subscription.auto and not subscription.waiting
         destination = queue.destination
         if durable is not None:
-            destination = f"{Kind.TOPIC.value}{durable.pattern}"
+            destination = f"{DestinationKind.TOPIC.value}{durable.pattern}"
         return SubscriptionRow(
             id=f"s-{subscription.number}",
             connection=session.key,
@@ -219,7 +219,7 @@ def _durable(
     idle = told.idle_since
     return DurableRow(
         name=known.name,
-        destination=f"{Kind.TOPIC.value}{known.pattern}",
+        destination=f"{DestinationKind.TOPIC.value}{known.pattern}",
         queue=queue.name,
         shared=known.shared,
         owner=known.owner,

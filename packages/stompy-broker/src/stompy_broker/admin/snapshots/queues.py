@@ -17,7 +17,7 @@ from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.asking import KnownFigures
 from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import Kind
+from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
@@ -53,12 +53,16 @@ class CachedRow:
         durable = router.registry.durable_of(queue)
         self.queue = queue
         self.backlog_of = "" if durable is None else durable.name
-        kind, name = (Kind.QUEUE, queue.name) if durable is None else (Kind.TOPIC, durable.pattern)
+        kind, name = (
+            (DestinationKind.QUEUE, queue.name)
+            if durable is None
+            else (DestinationKind.TOPIC, durable.pattern)
+        )
         is_default = router.policies.index(kind, name) is None
         self.policy = "" if is_default else queue.policy.match
         self.dlq_of = queue.name.removeprefix(DEAD_LETTER_PREFIX) if queue.final else ""
         target = "" if queue.final else queue.policy.dead_letter.replace("{name}", queue.name)
-        self.dead_letters = target.removeprefix(Kind.QUEUE.value)
+        self.dead_letters = target.removeprefix(DestinationKind.QUEUE.value)
         self.figures = figures
         self.made_at = 0.0
         self.came_at = figures.newest_at
