@@ -17,9 +17,11 @@ from stompy.errors import (
     STOMPError,
     STOMPException,
     TransactionLost,
+    UnsupportedByBroker,
 )
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import AckMode, STOMPFrame
+from stompy.session import session as session_module
 from stompy.session.address import Address, parse_addresses
 from stompy.session.confirmations import AwaitedReceipt, Outcome
 from stompy.session.dialects import Dialect
@@ -755,3 +757,69 @@ def test_a_fault_of_keep_trying_ends_it():
     session.begin_round()
     session.round_failed(STOMPConnectionError("nobody there"), 2.0)
     assert session.ended
+
+
+def test_what_the_next_broker_does_not_have_ends_alone():
+    session, _ = connected()
+    durable = WantedSubscription("d", "/topic/t", AckMode.AUTO, durable="mine")
+    holder, other = Holder(), Holder()
+    session.want(durable, None, holder)
+    session.want(WANTED, None, other)
+    lose(session, None)
+    second = again(session, "other/1")
+    assert isinstance(holder.reason, UnsupportedByBroker)
+    assert [frame["id"] for frame in second.written] == ["s1"]
+    assert not other.ended
+
+
+def test_who_does_not_answer_when_asked_again_is_dropped():
+    session, _ = connected()
+    session.want(WANTED, None, Holder())
+    session.wanted.put_off("s1", 0.0)
+    lose(session, None)
+    second = again(session)
+    assert session.ready is second
+    [asking] = session.poll(2.0)
+    assert isinstance(asking, Write)
+    due = session.next_deadline()
+    assert due is not None
+    assert session.poll(due) == [Drop(second)]
+    lose(session, None)
+    assert "not confirmed" in str(session.lifecycle.last_error)
+
+
+def test_only_so_many_receipts_are_remembered(monkeypatch):
+    monkeypatch.setattr(session_module, "MAX_RECEIPTS", 2)
+    session, first = connected()
+    for number in range(3):
+        session.asked(f"r{number}", first)
+    lose(session, None)
+    second = again(session)
+    assert [session.asked_on(f"r{number}") for number in range(3)] == [second, first, first]
+
+
+def test_what_it_says_of_itself():
+    session, first = connected()
+    holder = Holder()
+    session.want(WANTED, None, holder)
+    session.want(WantedSubscription("s2", "/queue/by-id", AckMode.AUTO), True)
+    assert "/queue/by-id" in session.nothing_came(1.0)
+    assert "/queue/q" not in session.nothing_came(1.0)
+    assert session.hindrance(0) == ""
+    assert "7 frames" in session.hindrance(7)
+    session.expect(Once("r1"))
+    health = session.health(5.0, 0.5, observer_errors=1, late_replies=2)
+    assert (health.state, health.epoch, health.since) == (ConnectionState.CONNECTED, 1, 5.0)
+    assert (health.unconfirmed, health.observer_errors, health.late_replies) == (1, 1, 2)
+    assert health.address == str(first.address)
+
+
+def test_nobody_subscribes_over_a_connection_that_has_ended():
+    session, first = connected()
+    session.want(WANTED, True)
+    lose(session, STOMPConnectionError("cut"))
+    with pytest.raises(STOMPConnectionError, match="cut"):
+        session.subscribe(first, WANTED)
+    again(session)
+    with pytest.raises(STOMPConnectionError, match="cut"):
+        session.subscribe(first, WANTED)
