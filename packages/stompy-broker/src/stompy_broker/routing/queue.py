@@ -61,6 +61,10 @@ _BY_OPERATOR = "an operator paused it"
 _COMES_BACK = "very many messages come back"
 
 
+_CHANGING = QueueFigures._fields.index("created_at")
+"""So many figures come first that may change without others; the rest follows from them."""
+
+
 class LocalQueue:
     """One queue, or the private backlog of one topic subscription.
 
@@ -444,15 +448,21 @@ class LocalQueue:
         self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
     ) -> None:
         """Give the counters, or what is known already."""
-        fifo, counts, own, first = self._fifo, self._counts, self.watermark, self._ready.first
+        # There may be thousands of queues to ask each second, so nothing is looked up twice here.
+        fifo, line, counts, own = self._fifo, self._ready, self._counts, self.watermark
+        ready, delayed, consumers = (
+            len(fifo) + len(self._heap),
+            len(line.delayed),
+            len(self._consumers),
+        )
         state = (
             self._settings,
-            len(fifo) + len(self._heap),
-            len(self._ready.delayed),
+            ready,
+            delayed,
             self._unacked,
-            len(self._consumers),
+            consumers,
             self._accounts.bytes,
-            self._in_use,
+            consumers > 0 or (ready > 0 and not self.durable) or self._in_use,
             own is not None and own.full,
             self.published,
             self.delivered,
@@ -465,9 +475,10 @@ class LocalQueue:
             counts.removed,
             self._idle_since,
         )
-        if known is not None and known[: len(state)] == state:
+        if known is not None and known[:_CHANGING] == state:
             done(known)
             return
+        first = line.first
         last = fifo[-1] if fifo else first
         done(QueueFigures(*state, self._created_at, _came_at(first), _came_at(last)))
 
