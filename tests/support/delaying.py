@@ -7,7 +7,7 @@ So whatever is built on a queue that answers at once shows here.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from random import Random
@@ -119,6 +119,7 @@ class DelayingQueue:
         self._line = line
         self._told = 0  # how often it was published or attached to
         self._attached = 0
+        self._withdrawn: Counter[Consumer] = Counter()  # how often each consumer was
 
     # -- what stands beside the verbs -------------------------------------------------------
 
@@ -222,12 +223,23 @@ class DelayingQueue:
         done: Done | None = None,
     ) -> None:
         # It gets nothing from now on, however long it takes to tell.
-        self._inner.control(Withdraw([consumer]))
+        self._withdraw([consumer])
         back = list(unsettled)
         self._line.add(lambda: self._inner.detach(consumer, back, lost=lost, done=done))
 
     def resume(self, consumer: Consumer) -> None:
-        self._inner.resume(consumer)
+        withdrawn = self._withdrawn[consumer]
+
+        def act() -> None:
+            if withdrawn == self._withdrawn[consumer]:
+                self._inner.resume(consumer)
+
+        self._line.add(act)
+
+    def _withdraw(self, consumers: Iterable[Consumer]) -> None:
+        some = list(consumers)
+        self._withdrawn.update(some)
+        self._inner.control(Withdraw(some))
 
     def settle(
         self, message: Message, rejection: Rejection | None = None, done: Done | None = None
@@ -254,7 +266,7 @@ class DelayingQueue:
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         if isinstance(order, Withdraw):
-            self._inner.control(order, done)
+            self._withdraw(order.consumers)
             return
         if isinstance(order, Expire):
             self._told += 1

@@ -4,8 +4,9 @@ A queue may live in this process or elsewhere. So whoever uses one names nothing
 here, and takes every answer as it comes: before the verb returns, or many turns of the event loop
 later. Answers to one queue's verbs come in the order in which the verbs were called.
 
-* `Queue.publish`, `Queue.settle`, `Queue.attach` and `Queue.detach` take effect in the order in
-  which they were called, whenever they are answered.
+* `Queue.publish`, `Queue.settle`, `Queue.attach`, `Queue.detach` and `Queue.resume` take effect in
+  the order in which they were called, whenever they are answered. A consumer that is detached or
+  withdrawn gets nothing from that moment on.
 * Within one turn of the event loop, everything that is told to the queues of one group is one
   change of that group's store.
 * What is refused had no effect.
