@@ -14,6 +14,7 @@ from stompy_broker.message import Message
 from stompy_broker.routing.batching import BatchedWork, WorkBudget
 from stompy_broker.routing.interface import Browse, Browsed
 from stompy_broker.routing.ready_list import ReadyList
+from stompy_broker.routing.selection import first_bytes
 from stompy_broker.store.base import Callback, MessageStore
 
 
@@ -96,16 +97,6 @@ def read_bodies(store: MessageStore, messages: Sequence[Message], done: Callback
         store.load(missing, done)
     else:
         done()
-
-
-def first_bytes(messages: Sequence[Message], most: int) -> int:
-    """How many of the first messages are not larger than so many bytes together; at least one."""
-    size = 0
-    for number, message in enumerate(messages):
-        size += message.size
-        if size > most:
-            return max(1, number)
-    return len(messages)
 
 
 def _copy(message: Message) -> Message:

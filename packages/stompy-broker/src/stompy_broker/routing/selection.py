@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -70,3 +70,13 @@ def _read_header(line: bytes, message: Message) -> str | None:
         start = at + 1 + len(line)
     value = block[start : block.index(b"\n", start)].decode("utf-8", "surrogateescape")
     return as_text(unescape(value, RULES[Version.V1_2]) if "\\" in value else value)
+
+
+def first_bytes(messages: Sequence[Message], most: int) -> int:
+    """How many of the first messages are not larger than so many bytes together; at least one."""
+    size = 0
+    for number, message in enumerate(messages):
+        size += message.size
+        if size > most:
+            return max(1, number)
+    return len(messages)

@@ -39,7 +39,6 @@ from stompy_broker.admin.commands.selection import (
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Destination, DestinationKind, sendable
 from stompy_broker.message import Message, MessageHead
-from stompy_broker.routing.browsing import first_bytes
 from stompy_broker.routing.interface import (
     Browse,
     Browsed,
@@ -49,6 +48,7 @@ from stompy_broker.routing.interface import (
     Remove,
     Transfer,
 )
+from stompy_broker.routing.selection import first_bytes
 from stompy_broker.security.access import Action
 from stompy_broker.session.subscription import AckSubscription
 
