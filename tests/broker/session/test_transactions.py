@@ -26,7 +26,7 @@ def test_ids_are_free_again_after_the_end(transactions: Transactions) -> None:
     transactions.begin("t", 0.0)
     with pytest.raises(ProtocolError, match="open already"):
         transactions.begin("t", 0.0)
-    transactions.take("t")
+    transactions.close("t")
     transactions.begin("t", 0.0)
     assert list(transactions) == ["t"]
 
@@ -37,17 +37,17 @@ def test_limits(transactions: Transactions) -> None:
     with pytest.raises(ProtocolError, match="2 transactions"):
         transactions.begin("c", 0.0)
     for _ in range(3):
-        transactions.room("a", 10).operations.append(
+        transactions.reserve("a", 10).operations.append(
             Publication(lambda done: done(), lambda intake: None)
         )
     with pytest.raises(ProtocolError, match="3 frames"):
-        transactions.room("a", 10)
-    transactions.room("b", 100)
+        transactions.reserve("a", 10)
+    transactions.reserve("b", 100)
     with pytest.raises(ProtocolError, match="100 bytes"):
-        transactions.room("b", 1)
+        transactions.reserve("b", 1)
 
 
-@pytest.mark.parametrize("verb", ["find", "take", "room"])
+@pytest.mark.parametrize("verb", ["find", "close", "reserve"])
 def test_unknown_ids(transactions: Transactions, verb: str) -> None:
     with pytest.raises(ProtocolError, match="no transaction"):
         getattr(transactions, verb)("t")
@@ -62,8 +62,8 @@ def test_commit_applies_in_order_and_is_done_when_all_is(transactions: Transacti
             applied.append(name)
             waiting.append(part_done)
 
-        transactions.room("t").operations.append(Publication(publish, lambda intake: None))
-    transactions.take("t").commit(lambda: done.append(True))
+        transactions.reserve("t").operations.append(Publication(publish, lambda intake: None))
+    transactions.close("t").commit(lambda: done.append(True))
     assert applied == ["first", "second"]
     waiting[0]()
     assert done == []
@@ -74,7 +74,7 @@ def test_commit_applies_in_order_and_is_done_when_all_is(transactions: Transacti
 def test_an_empty_transaction_is_done_at_once(transactions: Transactions) -> None:
     transactions.begin("t", 0.0)
     done: list[bool] = []
-    transactions.take("t").commit(lambda: done.append(True))
+    transactions.close("t").commit(lambda: done.append(True))
     assert done == [True]
 
 
@@ -88,17 +88,17 @@ def test_what_they_gather_is_a_loan() -> None:
     greedy.begin("b", 0.0)
     modest.begin("a", 0.0)
     modest.begin("b", 0.0)
-    greedy.room("a", 60)
-    greedy.room("b", 30)
-    greedy.room("a")
+    greedy.reserve("a", 60)
+    greedy.reserve("b", 30)
+    greedy.reserve("a")
     assert (loans.used, loans.full) == (90, False)
-    modest.room("a", 20)
+    modest.reserve("a", 20)
     assert (loans.used, loans.full, loans.share) == (110, True, 25)
     with pytest.raises(ProtocolError, match="91 bytes of it wait for COMMIT"):
-        greedy.room("b", 1)
-    greedy.room("b")  # an ACK makes room
-    modest.room("b", 5)
-    greedy.take("a")
+        greedy.reserve("b", 1)
+    greedy.reserve("b")  # an ACK makes room
+    modest.reserve("b", 5)
+    greedy.close("a")
     assert (loans.used, loans.full, loans.holders) == (55, True, 3)
     greedy.release()
     assert not loans.full
@@ -145,9 +145,9 @@ def test_abort_gives_back_all_that_a_subscription_claimed_at_once(
     transactions.begin("t", 0.0)
     for number in (4, 2, 1):
         settlement = Settlement(holder, holder.claim(number), None)
-        transactions.room("t").operations.append(settlement)
+        transactions.reserve("t").operations.append(settlement)
     assert owed(holder) == [3, 5]
-    transactions.take("t").abort()
+    transactions.close("t").abort()
     assert (owed(holder), holder.taken_back) == ([1, 2, 3, 4, 5], 1)
     assert holder.oldest == 1
 

@@ -354,7 +354,7 @@ class Broker:
 
     async def _all_settled(self) -> None:
         # AckHandler a message need not know that somebody waits for the last one.
-        while any(one.owes for one in self._connections):  # noqa: ASYNC110 -- polls on purpose
+        while any(one.has_unsettled for one in self._connections):  # noqa: ASYNC110 -- polls on purpose
             await asyncio.sleep(0.02)
 
     async def _all_safe(self) -> None:

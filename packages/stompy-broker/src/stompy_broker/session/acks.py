@@ -44,7 +44,7 @@ class Deliveries:
         self._past: BoundedDict[tuple[str, str], bool] = BoundedDict()
 
     def add(self, key: str, subscription: AckSubscription) -> None:
-        """Its deliveries can be settled from now on; ``key`` is the client's id for it."""
+        """Let its deliveries be settled from now on; ``key`` is the client's id for it."""
         self._by_tag[b"%d" % subscription.tag] = subscription
         subscription.settled = partial(self._note_settled, key)
 
@@ -52,7 +52,7 @@ class Deliveries:
         self._past.put((key, message_id), True)
 
     def remove(self, key: str, subscription: Subscription, held: Iterable[str]) -> None:
-        """What is settled of it later is ignored.
+        """Ignore from now on what is settled of it.
 
         Args:
             key: the client's id for it.
@@ -89,7 +89,7 @@ class Deliveries:
         return subscription
 
     def by_ack(self, ack_id: str) -> tuple[AckSubscription, int] | None:
-        """1.2 names a delivery by its ``ack`` header.
+        """Find a delivery by its ``ack`` header, as 1.2 names it.
 
         Returns:
             Subscription and number; None if there is nothing to settle any more.
@@ -108,7 +108,7 @@ class Deliveries:
         return None if subscription is None else (subscription, int(number))
 
     def by_message(self, headers: Mapping[str, str]) -> tuple[AckSubscription, int] | None:
-        """1.1 names subscription and message; 1.0 the message, and perhaps the subscription.
+        """Find a delivery by message and subscription (1.1); 1.0 may leave the latter out.
 
         Returns:
             As `by_ack`.
@@ -158,7 +158,7 @@ class AckHandler:
         foreign_headers: knows headers that are refused.
 
     Attributes:
-        refilled: who got credit back in this read; see `go_on`.
+        refilled: who got credit back in this read; see `resume_refilled`.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class AckHandler:
         self.refilled: dict[AckSubscription, None] = {}
 
     def ack(self, head: Head, body: bytes) -> None:
-        """An ACK, or a run of plain ones.
+        """Carry out an ACK, or a run of plain ones.
 
         Raises:
             ProtocolError: no such delivery was made, or the transaction does not take it.
@@ -195,7 +195,7 @@ class AckHandler:
                 refilled[subscription] = None
 
     def nack(self, head: Head, body: bytes) -> None:
-        """A NACK.
+        """Carry out a NACK.
 
         Raises:
             ProtocolError: as for an ACK, or one of its headers does not fit.
@@ -214,7 +214,7 @@ class AckHandler:
             head,
         )
 
-    def go_on(self) -> None:
+    def resume_refilled(self) -> None:
         """Let the queues go on, once for all that was settled in one read.
 
         A queue with one consumer and a full prefetch then moves half as many messages again.
@@ -226,11 +226,11 @@ class AckHandler:
     def _settle(
         self, headers: Mapping[str, str], rejection: Rejection | None, head: Head | None
     ) -> None:
-        """ACK or NACK with whatever comes with it: a receipt, a transaction."""
+        """Settle what an ACK or NACK names, now or at COMMIT, and give its receipt."""
         receipt, transaction_id = headers.get("receipt"), headers.get("transaction")
         transaction = None
         if transaction_id is not None:
-            transaction = self._transactions.room(transaction_id)
+            transaction = self._transactions.reserve(transaction_id)
         if "id" in headers and self._client.version is Version.V1_2:
             found = self._deliveries.by_ack(headers["id"])
         else:

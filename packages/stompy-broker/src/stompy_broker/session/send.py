@@ -55,6 +55,33 @@ class Waitable(Protocol):
         ...
 
 
+class Question:
+    """Something that was asked, and whose answer the next frame waits for.
+
+    Attributes:
+        answered: whether the answer came.
+    """
+
+    __slots__ = ("_go_on", "answered")
+
+    def __init__(self) -> None:
+        self.answered = False
+        self._go_on: Callable[[], None] | None = None
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Have `go_on` call a function."""
+        self._go_on = go_on
+
+    def forget(self, go_on: Callable[[], None]) -> None:
+        """Call nothing any more."""
+        self._go_on = None
+
+    def go_on(self) -> None:
+        """Let the client go on, which waits for the answer."""
+        if self._go_on is not None:
+            self._go_on()
+
+
 class ProducerFlowControl:
     """Reads no more from a client while there is no room for what it sends (promise 11).
 
@@ -263,7 +290,7 @@ class SendHandler:
         return self._send_special(plan, head, body)
 
     def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> bool | None:
-        """A SEND with a receipt, a transaction, a temporary queue, or arguments for its queue."""
+        """Carry out a SEND that has more to do than to be routed: see `_SPECIAL`."""
         headers, message_head, destination = head.headers, plan.head, plan.destination
         receipt = headers.get("receipt") or head.receipt
         replies = self._reply_queue(headers)
@@ -318,7 +345,7 @@ class SendHandler:
     ) -> None:
         """Publish it at COMMIT."""
         size = len(body) + len(head.block)
-        transaction = self._transactions.room(transaction_id, size)
+        transaction = self._transactions.reserve(transaction_id, size)
         transaction.operations.append(
             Publication(
                 partial(self._publish, destination, head, body),

@@ -31,7 +31,12 @@ from stompy_broker.session.context import BrokerContext, Peer
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.receipts import Receipts
-from stompy_broker.session.send import ProducerFlowControl, SendHandler, why_producers_wait
+from stompy_broker.session.send import (
+    ProducerFlowControl,
+    Question,
+    SendHandler,
+    why_producers_wait,
+)
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import SysSubscription
@@ -42,7 +47,11 @@ log = logging.getLogger("stompy_broker.session")
 _PAUSE = 1.0
 """Seconds by which a timer of a broker that runs is never late."""
 
-Verb = Callable[[Head, bytes], bool | None]
+Handler = Callable[[Head, bytes], bool | None]
+"""Carries out a frame; true = no further frame is to be carried out now."""
+
+_STRANGER = Principal("")
+"""Who has not logged in."""
 
 _WATCH_SECONDS = 1.0
 """So often somebody who waits to be let in is looked after."""
@@ -62,7 +71,7 @@ class Session:
         in_frames: frames received; a run of ACKs counts once.
         in_bytes: bytes received.
         others: those of the frames that are no messages.
-        permissions: what the client may do, once it has logged in.
+        permissions: what the client may do; nothing is asked before it has logged in.
     """
 
     def __init__(self, context: BrokerContext, peer: Peer) -> None:
@@ -114,13 +123,15 @@ class Session:
         )
         self._ended = self._disconnecting = False
         self._progress = self._router.groups.progress
-        self._question: _Question | None = None
+        self._question: Question | None = None
         self._unread: list[tuple[Head, bytes]] = []  # frames that wait for its answer
         self._timer = self._clock.timer(self._time_passed)
         self._login_due = peer.since + settings.login_timeout
         self._timer.set(self._login_due)
-        self.permissions: Permissions
-        self._verbs: dict[str, Verb] = {
+        self.permissions: Permissions = Permissions(
+            context.access, _STRANGER, self._router.queues.__contains__
+        )
+        self._handlers: dict[str, Handler] = {
             "SEND": self._send_handler.send,
             "ACK": self._ack_handler.ack,
             "NACK": self._ack_handler.nack,
@@ -185,24 +196,27 @@ class Session:
         self.in_frames += len(frames)
         question = self._question
         if question is not None:
+            # Frames are carried out in order, so these wait for the answer as well.
             self._unread += frames
             return
         if self._unread:
             frames, self._unread = self._unread + frames, []
-        verbs, remaining = self._verbs, iter(frames)
+        handlers, remaining = self._handlers, iter(frames)
         for head, body in remaining:
             try:
-                if verbs[head.command](head, body) or self._ended:
+                if handlers[head.command](head, body) or self._ended:
                     if self._question is not None:
                         self._unread = list(remaining)
                     return
             except ProtocolError as error:
                 self._fail(error, head)
                 return
+        # Once for all that was settled in this read: full prefetches are refilled in one go.
         if self._ack_handler.refilled:
-            self._ack_handler.go_on()
+            self._ack_handler.resume_refilled()
         if protocol.failure is not None:
             self._fail(protocol.failure)
+        # What came in this read becomes safe together; who told much waits for that (promise 11).
         if progress.end_of_read(gathered):
             self._flow_control.pause_briefly(progress)
 
@@ -222,7 +236,7 @@ class Session:
         Raises:
             ProtocolError: it cannot even be asked.
         """
-        question = _Question()
+        question = Question()
 
         def answer(error: ProtocolError | None = None, /) -> None:
             question.answered = True
@@ -270,7 +284,7 @@ class Session:
         """
         self._disconnecting = False
         self._receipts.forget()
-        self._verbs.clear()
+        self._handlers.clear()
         self._timer.end()
         self._flow_control.close()
         del self._send_handler, self._ack_handler, self._flow_control, self._receipts
@@ -309,10 +323,10 @@ class Session:
         """How many SENDs were received. The other frames are counted, because they are fewer."""
         return self.in_frames - self.others
 
-    def _counted(self, verb: Verb) -> Verb:
+    def _counted(self, handler: Handler) -> Handler:
         def carry_out(head: Head, body: bytes) -> bool | None:
             self.others += 1
-            return verb(head, body)
+            return handler(head, body)
 
         return carry_out
 
@@ -343,11 +357,11 @@ class Session:
         Raises:
             ProtocolError: there is none of that id.
         """
-        self._transactions.take(transaction_id).abort()
+        self._transactions.close(transaction_id).abort()
         self._transactions.release()
 
     @property
-    def owes(self) -> bool:
+    def has_unsettled(self) -> bool:
         """Whether the client has deliveries to settle."""
         return self._subscriptions.deliveries.outstanding
 
@@ -377,7 +391,7 @@ class Session:
         self._timer.cancel()
         peer = self.peer
         attempt = self._context.logins.authenticate(
-            credentials, self._answered, lambda: peer.has_left
+            credentials, self._login_decided, lambda: peer.has_left
         )
         if self.principal is None and not self._ended:
             # The answer comes later; until then nothing more is to be read.
@@ -386,7 +400,7 @@ class Session:
             self._timer.set(self._clock.now() + _WATCH_SECONDS)
         return True
 
-    def _answered(self, verdict: Verdict) -> None:
+    def _login_decided(self, verdict: Verdict) -> None:
         """Let the client in, or refuse it, as the verdict says."""
         self._attempt = None
         if self._ended:
@@ -409,7 +423,7 @@ class Session:
         access = self._context.access
         self.permissions = Permissions(access, principal, self._router.queues.__contains__)
         if not access.is_open:
-            self._verbs["SEND"] = self._send_handler.send_if_allowed
+            self._handlers["SEND"] = self._send_handler.send_if_allowed
         self._context.observer.logged_in(self)
         answer = {
             "session": self.id,
@@ -434,7 +448,7 @@ class Session:
         protocol = self._protocol
         now = self._clock.now()
         if protocol.state is State.OPEN:
-            self._forgive(now)
+            self._excuse_own_delay(now)
             beat = protocol.tick(now)
             if protocol.failure is not None:
                 self._fail(protocol.failure)
@@ -443,14 +457,14 @@ class Session:
                 self._output.put(beat)
             self._timer.set(protocol.next_deadline())
         elif self._attempt is not None:
-            # Nothing is read meanwhile, so nobody else notices.
+            # Nothing is read while a login is checked, so nobody else notices that it has left.
             if self.peer.has_left:
                 self.closed()
                 self.peer.close()
             else:
                 self._timer.set(self._clock.now() + _WATCH_SECONDS)
         elif now > self._login_due + _PAUSE:
-            # We stood still, not the client.
+            # The broker stood still, not the client: it gets its time again.
             self._login_due = now + self._context.settings.login_timeout
             self._timer.set(self._login_due)
         elif protocol.state in (State.START, State.CONNECTING):
@@ -461,7 +475,7 @@ class Session:
                 )
             )
 
-    def _forgive(self, now: float) -> None:
+    def _excuse_own_delay(self, now: float) -> None:
         """Take no client for dead whose beats were not read, because we stood still."""
         beat = self._protocol.heart_beat
         dead = beat is not None and beat.peer_is_dead(now)
@@ -496,7 +510,7 @@ class Session:
     def _apply(self, head: Head) -> None:
         """Carry out a transaction, in one turn, which all queues have admitted."""
         headers = head.headers
-        transaction = self._transactions.take(headers["transaction"])
+        transaction = self._transactions.close(headers["transaction"])
         self._context.observer.transacted(self, "committed", headers["transaction"])
         receipt = headers.get("receipt")
         if receipt is None:
@@ -506,7 +520,7 @@ class Session:
         self._transactions.release()
 
     def _abort(self, head: Head, body: bytes) -> None:
-        self._transactions.take(head.headers["transaction"]).abort()
+        self._transactions.close(head.headers["transaction"]).abort()
         self._transactions.release()
         self._context.observer.transacted(self, "aborted", head.headers["transaction"])
         self._receipts.answer(head.headers.get("receipt"))
@@ -605,23 +619,3 @@ class Session:
             f"<Session {self.peer.address} {user} {self._protocol.state.name} "
             f"subscriptions:{len(self._subscriptions)} transactions:{len(self._transactions)}>"
         )
-
-
-class _Question:
-    """Something that was asked, and whose answer the next frame waits for."""
-
-    __slots__ = ("_go_on", "answered")
-
-    def __init__(self) -> None:
-        self.answered = False
-        self._go_on: Callable[[], None] | None = None
-
-    def wait(self, go_on: Callable[[], None]) -> None:
-        self._go_on = go_on
-
-    def forget(self, go_on: Callable[[], None]) -> None:
-        self._go_on = None
-
-    def go_on(self) -> None:
-        if self._go_on is not None:
-            self._go_on()

@@ -195,7 +195,7 @@ class Subscriptions:
         self._context.observer.subscribed(self._client, subscription)
 
     def unsubscribe(self, head: Head, body: bytes) -> None:
-        """An UNSUBSCRIBE, which may end a durable subscription for good.
+        """Carry out an UNSUBSCRIBE, which may end a durable subscription for good.
 
         Raises:
             ProtocolError: there is no such subscription, or it is not the client's to end.
@@ -229,7 +229,7 @@ class Subscriptions:
     # -- what a SEND may need ---------------------------------------------------------------
 
     def reply_queue(self, name: str) -> Queue:
-        """The queue of a ``reply-to``. A client that has not subscribed to it is subscribed.
+        """Give the queue of a ``reply-to``, and subscribe the client unless it has done so.
 
         RabbitMQ's clients expect that: auto acknowledgement, the destination as id. ActiveMQ's
         subscribe first, and then have their own subscription.
@@ -256,13 +256,13 @@ class Subscriptions:
     # -- the connection ---------------------------------------------------------------------
 
     def resume(self) -> None:
-        """The output has room again."""
+        """Let all subscriptions go on: the output buffer has room again."""
         for subscription in list(self.by_key.values()):
             subscription.resume()
         self.sys_client.resume()
 
     def stop(self) -> None:
-        """What was not delivered yet stays in its queue."""
+        """Leave in its queue what was not delivered yet."""
         by_queue: dict[Queue, list[Subscription]] = {}
         for subscription in self.by_key.values():
             subscription.stop()
@@ -304,7 +304,7 @@ class Subscriptions:
         return False
 
     def close(self, *, lost: bool) -> None:
-        """The client has gone: end all of them, and its temporary queues.
+        """End all of them, and the temporary queues: the client has gone.
 
         Args:
             lost: whether its connection was lost, so that it may have died on what it had.
@@ -318,7 +318,7 @@ class Subscriptions:
     # -- making one -------------------------------------------------------------------------
 
     def _give_way(self, key: str) -> None:
-        """An id in use is an error, except that of a reply queue subscribed for the client."""
+        """Refuse an id that is in use; end the subscription to a reply queue that was automatic."""
         if key in self.sys_client or not key.startswith(_TEMPORARY):
             raise ProtocolError(
                 ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
@@ -337,7 +337,7 @@ class Subscriptions:
         return self.temporary.own(destination.name)
 
     def _check_durable(self, name: str) -> None:
-        """Whether a durable subscription of that name, if there is one, is the client's.
+        """Check that a durable subscription of that name, if there is one, is the client's.
 
         Raises:
             ProtocolError: it belongs to somebody else, or the client may not receive its topics.

@@ -57,7 +57,7 @@ def _delivery(message: Message) -> bytes:
 
 
 def _forget(message_id: str) -> None:
-    """What is settled is not remembered unless somebody wants to."""
+    """Remember nothing of what is settled, where nobody wants that."""
 
 
 class Subscription:
@@ -135,11 +135,11 @@ class Subscription:
 
     @property
     def delivered(self) -> int:
-        """Messages so far."""
+        """How many messages were delivered so far."""
         return self._delivered
 
     def fail(self, reason: ProtocolError) -> None:
-        """The queue gives up on this subscription."""
+        """End the client, because the queue gives up on this subscription."""
         self._fail(reason)
 
     def begin(self) -> None:
@@ -149,7 +149,7 @@ class Subscription:
             self.resume()
 
     def resume(self) -> None:
-        """The output has room again."""
+        """Take messages again: the output buffer has room."""
         if self.active and not self.waiting:
             self.queue.resume(self)
 
@@ -174,11 +174,11 @@ class Subscription:
 
     @property
     def held(self) -> HeldSubscription:
-        """How it stands."""
+        """What the client holds of it."""
         return HeldSubscription(self.id or "", self.queue.destination, 0)
 
     def __repr__(self) -> str:
-        """Id and source."""
+        """Id and source, for people."""
         return f"<{type(self).__name__} {self.id!r} of {self.queue.destination}>"
 
 
@@ -201,7 +201,7 @@ class TopicSubscription(Subscription):
 
     @property
     def delivered(self) -> int:
-        """Messages so far."""
+        """How many messages were delivered so far."""
         return self.queue.delivered
 
 
@@ -310,12 +310,12 @@ class AckSubscription(Subscription):
         return room and self.credit > 0
 
     def resume(self) -> None:
-        """The output or the credit has room again."""
+        """Take messages again, if there is credit and room."""
         if self.credit > 0 and (self.lent >= self._low or self._may_borrow()):
             super().resume()
 
     def _move(self, more: int) -> None:
-        """From what makes producers wait to what does not, or back."""
+        """Account so much more to what clients hold, and less to what makes producers wait."""
         account, loans = self._account, self._loans
         self._accounted += more
         if account is loans:
@@ -368,7 +368,7 @@ class AckSubscription(Subscription):
 
     @property
     def held(self) -> HeldSubscription:
-        """How it stands."""
+        """What the client holds of it."""
         unsettled = len(self.unacked) + len(self.claimed)
         return HeldSubscription(self.id or "", self.queue.destination, unsettled)
 
@@ -437,7 +437,7 @@ class AckSubscription(Subscription):
         return True
 
     def unclaim(self, numbers: list[int]) -> None:
-        """A transaction was aborted: all that it claimed here may be settled again.
+        """Undo the claims of a transaction that was aborted: they may be settled again.
 
         If the subscription has ended, they return to the queue instead.
         """

@@ -118,7 +118,7 @@ class Transactions:
         self.max_bytes = max_bytes
 
     def begin(self, transaction_id: str, now: float, number: int = 0) -> None:
-        """Open a transaction.
+        """Open a transaction, as BEGIN asks.
 
         Raises:
             ProtocolError: the id is in use, or too many are open.
@@ -148,8 +148,8 @@ class Transactions:
             )
         return transaction
 
-    def room(self, transaction_id: str, size: int = 0) -> Transaction:
-        """An open transaction that can take one more frame, with a SEND of so many bytes.
+    def reserve(self, transaction_id: str, size: int = 0) -> Transaction:
+        """Reserve room for one more frame in an open transaction, with a SEND of so many bytes.
 
         Raises:
             ProtocolError: there is none of that id, or it would grow too large.
@@ -174,8 +174,8 @@ class Transactions:
         loans.add(size)
         return transaction
 
-    def take(self, transaction_id: str) -> Transaction:
-        """Close a transaction, for COMMIT or ABORT. `release` follows.
+    def close(self, transaction_id: str) -> Transaction:
+        """Close a transaction, for COMMIT or ABORT; `release` has to follow.
 
         Raises:
             ProtocolError: there is none of that id.
@@ -190,11 +190,11 @@ class Transactions:
         return list(self._open.items())
 
     def release(self) -> None:
-        """What `take` closed was applied or forgotten: there may be room again."""
+        """Let others go on: what `close` closed was applied or forgotten, so there may be room."""
         self._loans.check()
 
     def abort_all(self) -> None:
-        """The connection ends: every open transaction is aborted."""
+        """Abort every open transaction: the connection ends."""
         for transaction in list(self._open.values()):
             transaction.abort()
             self._give_back(transaction)

@@ -339,9 +339,9 @@ class Connection(asyncio.Protocol):
             self._session.stop_deliveries()
 
     @property
-    def owes(self) -> bool:
+    def has_unsettled(self) -> bool:
         """Whether the client has deliveries to settle."""
-        return self._session is not None and self._session.owes
+        return self._session is not None and self._session.has_unsettled
 
     @property
     def holdings(self) -> Holdings:

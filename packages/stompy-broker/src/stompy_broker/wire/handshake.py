@@ -168,7 +168,7 @@ class Handshake(asyncio.Protocol):
 
     # -- what the broker asks ---------------------------------------------------------------
 
-    owes = False
+    has_unsettled = False
     """Nobody has logged in, so there is nothing to settle."""
     login = None
 
