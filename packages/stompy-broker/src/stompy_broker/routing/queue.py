@@ -61,10 +61,6 @@ _BY_OPERATOR = "an operator paused it"
 _COMES_BACK = "very many messages come back"
 
 
-_CHANGING = QueueFigures._fields.index("created_at")
-"""So many figures come first that may change without others; the rest follows from them."""
-
-
 class LocalQueue:
     """One queue, or the private backlog of one topic subscription.
 
@@ -449,16 +445,12 @@ class LocalQueue:
     ) -> None:
         """Give the counters, or what is known already."""
         # There may be thousands of queues to ask each second, so nothing is looked up twice here.
-        fifo, line, counts, own = self._fifo, self._ready, self._counts, self.watermark
-        ready, delayed, consumers = (
-            len(fifo) + len(self._heap),
-            len(line.delayed),
-            len(self._consumers),
-        )
+        fifo, counts, own = self._fifo, self._counts, self.watermark
+        ready, consumers = len(fifo) + len(self._heap), len(self._consumers)
         state = (
             self._settings,
             ready,
-            delayed,
+            len(self._ready.delayed),
             self._unacked,
             consumers,
             self._accounts.bytes,
@@ -475,10 +467,11 @@ class LocalQueue:
             counts.removed,
             self._idle_since,
         )
-        if known is not None and known[:_CHANGING] == state:
+        # The last three figures are others only if some of these are.
+        if known is not None and known[:-3] == state:
             done(known)
             return
-        first = line.first
+        first = self._ready.first
         last = fifo[-1] if fifo else first
         done(QueueFigures(*state, self._created_at, _came_at(first), _came_at(last)))
 

@@ -142,7 +142,7 @@ class ReadyList:
         return taken
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget all messages that wait."""
         self.fifo.clear()
         self.heap.clear()
         self.delayed.clear()

@@ -78,12 +78,12 @@ class Topics:
         return [queue for queue in self._matcher.match(name) if queue.durable]
 
     def add(self, pattern: str, queue: Queue) -> None:
-        """A new subscription."""
+        """Give a new subscription what is published from now on."""
         self._matcher.add(pattern, queue)
         self._generation += 1
 
     def remove(self, pattern: str, queue: Queue) -> None:
-        """A subscription ends."""
+        """Give a subscription nothing more."""
         self._matcher.remove(pattern, queue)
         self._generation += 1
 
