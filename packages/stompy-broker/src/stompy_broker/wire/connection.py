@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
         self._counted = False  # by the input memory
         self._socket_full = False
         self._closing = False
-        self._farewell: ErrorCode | None = None
+        self._close_reason: ErrorCode | None = None
         self._finished = False  # the client has closed its side
         self._wrote_last = False
         self._cut = context.clock.timer(self.abort)
@@ -430,7 +430,7 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._rest, self._at = b"", 0
         self._input_memory.set_size(self, 0)
-        self._farewell = reason
+        self._close_reason = reason
         # 1.2, *Connection Lingering*: the peer has this time to read the last frame and to close.
         self._cut.set(self._clock.now() + self._linger)
         if self.output.size == 0:

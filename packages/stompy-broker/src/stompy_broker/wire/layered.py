@@ -50,7 +50,7 @@ class LayeredConnection(Connection):
         limits = context.sessions.settings.limits
         self._room = limits.header_block + limits.body + _MESSAGE_ROOM
         self._ping = context.ping if websocket is not None else 0.0
-        self._said_goodbye = False
+        self._close_sent = False
         self._silent = 0  # intervals
         self._watch = context.clock.timer(self._check_silence)
 
@@ -116,7 +116,7 @@ class LayeredConnection(Connection):
         """End the session of a client that has left, or cannot be understood any more."""
         if self._session is not None:
             self._session.closed()
-        self.close(self._farewell)
+        self.close(self._close_reason)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -137,11 +137,11 @@ class LayeredConnection(Connection):
 
     def _end_writing(self) -> None:
         transport = self._transport
-        if transport is not None and not transport.is_closing() and not self._said_goodbye:
-            self._said_goodbye = True
+        if transport is not None and not transport.is_closing() and not self._close_sent:
+            self._close_sent = True
             data = b""
             if self._websocket is not None:
-                self._websocket.say_goodbye(self._farewell)
+                self._websocket.send_close(self._close_reason)
                 data = self._websocket.take()
             if self._tls is not None:
                 data = self._tls.send(data)

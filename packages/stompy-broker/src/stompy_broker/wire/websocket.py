@@ -129,8 +129,8 @@ class WebSocketServer(WebSocketLayer):
         # It was made a method of this one object.
         vars(self._server).pop("select_subprotocol", None)
 
-    def say_goodbye(self, reason: ErrorCode | None) -> None:
-        """Close with the code that fits the reason; None = all is well."""
+    def send_close(self, reason: ErrorCode | None) -> None:
+        """Close the WebSocket with the code that fits the reason; None = all is well."""
         self.close(_CLOSE_CODES.get(reason, _PROTOCOL_ERROR), reason.value if reason else "")
 
 
