@@ -381,11 +381,11 @@ class Registry:
 
     def _retire(self, queue: Queue) -> None:
         """Forget a queue or durable subscription that nobody used for a while."""
-        patience = self._patience(queue)
-        if patience:
-            queue.stats(partial(self._judge, queue, patience))
+        idle_seconds = self._idle_limit(queue)
+        if idle_seconds:
+            queue.stats(partial(self._judge, queue, idle_seconds))
 
-    def _judge(self, queue: Queue, patience: float, figures: QueueFigures) -> None:
+    def _judge(self, queue: Queue, idle_seconds: float, figures: QueueFigures) -> None:
         if self.queues.get(queue.name) is not queue:
             return  # it has ended meanwhile
         if figures.settings.created and not queue.policy.expires:
@@ -395,12 +395,12 @@ class Registry:
         known = self.durable_of(queue)
         if known is not None:
             self._keep_absence(known, 0 if figures.in_use else int((now - since) * 1000))
-        if since + patience > now:
-            self._retirement.within(since + patience - now)
+        if since + idle_seconds > now:
+            self._retirement.within(since + idle_seconds - now)
         elif known is None:
-            self.delete_queue(queue, "nobody used it", unused=patience)
+            self.delete_queue(queue, "nobody used it", unused=idle_seconds)
         else:
-            self.delete_durable(known.name, unused=patience)
+            self.delete_durable(known.name, unused=idle_seconds)
 
     def _keep_absence(self, known: DurableSubscription, away: int) -> None:
         """Have the store know since when a subscriber is away, so that restarts do not count.
@@ -413,7 +413,7 @@ class Registry:
             left = self._services.wall() - away if away else 0
             self._keep_durable(replace(known, left=left))
 
-    def _patience(self, queue: Queue) -> float:
+    def _idle_limit(self, queue: Queue) -> float:
         """How many seconds a queue may be idle; 0 = for ever."""
         subscription = self.durable_of(queue)
         if subscription is None:

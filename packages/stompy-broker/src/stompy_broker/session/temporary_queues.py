@@ -15,7 +15,7 @@ from stompy_broker.session.context import BrokerContext
 
 _PREFIX = DestinationKind.TEMPORARY.value
 
-_PATIENCE = 60.0
+_KEPT_SECONDS = 60.0
 """Seconds that an address is kept without subscriber, at least."""
 
 
@@ -99,7 +99,7 @@ class TemporaryQueues:
 
     def _make_room(self) -> None:
         for name, queue in list(self._queues.items()):
-            self._end(name, queue, _PATIENCE)
+            self._end(name, queue, _KEPT_SECONDS)
 
     def _end(self, name: str, queue: Queue, unused: float) -> None:
         def ended(outcome: Outcome) -> None:
