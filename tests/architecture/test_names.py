@@ -13,13 +13,6 @@ from tests.support.sources import ROOT, SOURCES, classes, modules
 
 TWINS = ("stompy.sync.", "stompy.aio.")
 
-SHARED = {
-    # Two things of one name still; each goes with the work on it.
-    "stompy": set[str](),
-    "stompy_broker": {"Marks"},
-    "stompy_monitor": set[str](),
-}
-
 
 @pytest.mark.parametrize("package", SOURCES)
 def test_no_class_has_the_name_of_another(package: str) -> None:
@@ -28,7 +21,7 @@ def test_no_class_has_the_name_of_another(package: str) -> None:
         if one.module.name.partition(".")[0] == package and not one.node.name.startswith("_"):
             places[one.node.name].add(one.module.name)
     shared = {name for name, where in places.items() if len(where) > 1 and not are_twins(where)}
-    assert shared - SHARED[package] == set()
+    assert shared == set()
 
 
 def are_twins(places: set[str]) -> bool:

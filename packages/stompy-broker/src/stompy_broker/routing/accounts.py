@@ -71,7 +71,7 @@ class Accounts:
             self.disk.add(size)
 
     def let_go(self, message: Message) -> None:
-        """Undo `keep`."""
+        """Count a message no more, and take it off the disk if it is there."""
         size = message.size
         self.bytes -= size
         memory = self.memory

@@ -45,5 +45,5 @@ class Expiry:
             self._timer.set(self._clock.now() + wait)
 
     def end(self) -> None:
-        """Look no more."""
+        """Look for expired messages no more."""
         self._timer.end()
