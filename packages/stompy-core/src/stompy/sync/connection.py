@@ -54,7 +54,7 @@ GATHER_SIZE = 32 * 1024
 QUICK = 0.0002
 """Seconds between two frames that follow each other quickly."""
 
-LAST_WORDS = 1.0
+READ_REST_SECONDS = 1.0
 """Seconds to read what the broker said before it stopped listening."""
 EXIT_FLUSH = 2.0
 """Seconds that the end of the program waits for what is unwritten."""
@@ -204,7 +204,7 @@ class Connection:
                 return
         if self._write_error is not None:
             # What the broker said before it hung up explains more than a broken pipe.
-            self.join(2 * LAST_WORDS)
+            self.join(2 * READ_REST_SECONDS)
         error = self.error()
         if queued:
             raise OutcomeUnknown(error.Message, error.Frame) from error.__cause__
@@ -438,7 +438,7 @@ class Connection:
         """Beat, notice a dead broker, and end when all was read after a failed write."""
         if self._write_error is not None:
             if self._give_up_at is None:
-                self._give_up_at = now + LAST_WORDS
+                self._give_up_at = now + READ_REST_SECONDS
             elif now >= self._give_up_at:
                 error = self._write_error
                 raise _Over(self._reason(error.strerror or str(error)))
