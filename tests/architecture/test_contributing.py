@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from tests.architecture.test_walls import floor_of
 from tests.support.sources import ROOT, SOURCES
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -23,6 +24,8 @@ def test_the_map_has_every_folder_of_a_package(package: str) -> None:
         if folder.is_dir() and any(folder.glob("*.py"))
     }
     assert sorted(listed) == sorted(folders)
+    floors = [floor_of(package, folder.replace("/", ".")) for folder in listed]
+    assert floors == sorted(floors)
 
 
 def test_the_map_has_every_folder_beside_them() -> None:
