@@ -203,3 +203,38 @@ def test_a_prefetch_is_a_whole_number(prefetch):
 def test_an_unsubscription_goes_by_the_id():
     with pytest.raises(ValueError, match="not the destination '/queue/a'"):
         check_subscription_id("/queue/a")
+
+
+def test_a_function_takes_the_arguments_of_a_method_and_explains_them() -> None:
+    class Maker:
+        def make(self, /, name: str, *, size: int = 1) -> str:
+            """Make it.
+
+            Args:
+                name: what it is called.
+                size: how large it is.
+
+            Returns:
+                Its name.
+
+            Raises:
+                ValueError: it cannot be.
+            """
+            return name * size
+
+    @arguments.takes_the_arguments_of(Maker.make)
+    def make(*given: object, **named: object) -> bytes:
+        """Make one of your own.
+
+        Returns:
+            What was made.
+        """
+        return Maker().make(*given, **named).encode()
+
+    assert make("a", size=2) == b"aa"
+    assert str(inspect.signature(make)) == "(name: str, *, size: int = 1) -> bytes"
+    explained = inspect.getdoc(make) or ""
+    sections = [line for line in explained.splitlines() if line and not line.startswith(" ")]
+    assert sections == ["Make one of your own.", "Args:", "Returns:", "Raises:"]
+    assert "    size: how large it is." in explained
+    assert "    What was made." in explained
