@@ -35,6 +35,7 @@ HOT = (
     "stompy_broker.store.memory",
     "stompy_broker.store.sqlite",
     "stompy_broker.wire.connection",
+    "stompy_broker.wire.websocket_output",
 )
 """Modules, and folders with all that is in them."""
 

@@ -3,8 +3,16 @@
 There is one source. The plain wheel is that source; a platform wheel has, beside it, the modules
 of `MODULES` compiled by mypyc, and Python takes those. Whoever builds reads the list from here.
 
-A module is in the list when it is on the path of every message, and when nothing that an
-application can see of it changes: signatures, `help`, pickling, subclassing.
+A module is in the list when it is on the path of every message, and nothing that an application
+sees of it changes. So these are left out, with what they would lose:
+
+* ``protocol.limits``, ``protocol.client``, ``protocol.server``, ``protocol.heartbeat`` and
+  ``protocol.frame``: texts and types in `help`, signatures, subclasses; `Limits` could no longer be
+  pickled.
+* What inherits from a class that is not compiled, from `str` or from an exception.
+
+``protocol.codec`` and ``protocol.header_cache`` are in it although `stompy.codec` shows them, where
+`help` has no texts then: they are half of what there is to gain (``docs/install.md`` says so).
 """
 
 from __future__ import annotations
@@ -18,7 +26,6 @@ MODULES = (
     "stompy.protocol.codec",
     "stompy.protocol.header_cache",
     "stompy.protocol.headers",
-    "stompy.protocol.limits",
 )
 
 Compiled = Literal["yes", "no", "partly"]

@@ -17,11 +17,15 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Set
 from itertools import chain
+from operator import itemgetter
 
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 
 _Place = tuple[float, int, Message]
 """What it is ordered by, its sequence, and the message."""
+
+# No generator expression: compiled, it would be a list of them all.
+_message_of: Callable[[_Place], Message] = itemgetter(2)
 
 
 class ReadyList:
@@ -91,7 +95,7 @@ class ReadyList:
 
     def next_messages(self) -> Iterator[Message]:
         """What may be delivered, about in order."""
-        return chain((entry[2] for entry in self.heap), self.fifo)
+        return chain(map(_message_of, self.heap), self.fifo)
 
     def sorted_messages(self) -> list[Message]:
         """Everything: what may be delivered, next one first, then what is delayed. Slow."""
@@ -152,9 +156,9 @@ class ReadyList:
 
     def __iter__(self) -> Iterator[Message]:
         """Everything, also what is delayed; in no order."""
-        yield from (message for _, _, message in self.heap)
+        yield from map(_message_of, self.heap)
         yield from self.fifo
-        yield from (message for _, _, message in self.delayed)
+        yield from map(_message_of, self.delayed)
 
 
 def _keep_only(heap: list[_Place], gone: set[int]) -> None:

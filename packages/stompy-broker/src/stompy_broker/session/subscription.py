@@ -14,7 +14,7 @@ subscription of the same id (1.2, *UNSUBSCRIBE*), nor of another connection.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import inf
+from sys import maxsize
 
 from stompy.errors import ProtocolError
 from stompy.protocol.frame import AckMode
@@ -270,7 +270,7 @@ class AckSubscription(Subscription):
         # What waits for this client alone is a loan before it is delivered.
         self._account = router.loans if queue.volatile else router.memory
         self._accounted = 0
-        self._low: float = 0
+        self._low = 0
         self._high = _LOOK_AGAIN
         self.nacked = 0
         self.settled: Callable[[str], None] = _forget
@@ -338,7 +338,7 @@ class AckSubscription(Subscription):
         if not loans.full or lent <= loans.share:
             return True
         loans.wait(self.resume)
-        self._low = inf  # so that it looks again
+        self._low = maxsize  # so that it looks again
         return False
 
     def end(self, *, lost: bool = False, done: Done | None = None) -> None:

@@ -13,7 +13,8 @@ import logging
 from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
 from stompy_broker.wire.connection import Connection, ConnectionContext, Origin
-from stompy_broker.wire.websocket import WebSocketOutputBuffer, WebSocketServer
+from stompy_broker.wire.websocket import WebSocketServer
+from stompy_broker.wire.websocket_output import WebSocketOutputBuffer
 
 log = logging.getLogger("stompy_broker.connection")
 

@@ -6,7 +6,7 @@ origins are listed; clients that are no browsers send none, and come in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from websockets import http11
@@ -19,7 +19,6 @@ from stompy.errors import ErrorCode
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.transport.layers import LayerError
 from stompy.transport.websocket import SUBPROTOCOLS, WebSocketLayer, is_text, silent
-from stompy_broker.session.output import OutputBuffer
 
 _VERSIONS = dict(zip(SUBPROTOCOLS, ALL_VERSIONS, strict=True))
 _BEFORE_LOGIN = 160 * 1024
@@ -132,45 +131,6 @@ class WebSocketServer(WebSocketLayer):
     def send_close(self, reason: ErrorCode | None) -> None:
         """Close the WebSocket with the code that fits the reason; None = all is well."""
         self.close(_CLOSE_CODES.get(reason, _PROTOCOL_ERROR), reason.value if reason else "")
-
-
-class WebSocketOutputBuffer(OutputBuffer):
-    """An output buffer in which each STOMP frame becomes a message of a WebSocket.
-
-    Args:
-        websocket: whose.
-        schedule: as for `OutputBuffer`.
-        write: as for `OutputBuffer`.
-    """
-
-    __slots__ = ("_websocket",)
-
-    def __init__(
-        self, websocket: WebSocketServer, schedule: Callable[[], None], write: Callable[[], None]
-    ) -> None:
-        super().__init__(schedule, write)
-        self._websocket = websocket
-
-    def put(self, data: bytes) -> None:
-        """Add one STOMP frame or heart-beat; after the end of the WebSocket nothing."""
-        if self._websocket.is_open:
-            super().put(self._websocket.wrap(_alone(data)))
-
-    def put_message(self, prefix: bytes, tail: bytes) -> bool:
-        """Add a MESSAGE as one message of the WebSocket."""
-        if not self._websocket.is_open:
-            return False
-        return super().put_message(b"", self._websocket.wrap(_alone(prefix + tail)))
-
-    def put_raw(self, data: bytes) -> None:
-        """Add what the WebSocket itself has to say."""
-        if data:
-            super().put(data)
-
-
-def _alone(frame: bytes) -> bytes:
-    """Strip the LF behind a frame: where its message ends, the frame ends."""
-    return frame[:-1] if frame.endswith(b"\0\n") else frame
 
 
 def is_allowed(origin: str, allowed: Sequence[str]) -> bool:
