@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class CurrentTime:
     """The time of what is going on just now: one object for a whole broker.
@@ -28,7 +30,7 @@ class DeliveryTimes:
 
     __slots__ = ("_times", "last")
 
-    MOST = 128
+    MOST: ClassVar[int] = 128
 
     def __init__(self) -> None:
         self._times: list[tuple[int, float]] = []
