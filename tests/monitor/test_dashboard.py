@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.docs.blocks import DOCS
 from tests.support.dashboard import Driver, dashboard, on_a_loop
+from textual import events
 
 import stompy
 from stompy.admin import Reply, Request
@@ -79,6 +80,23 @@ async def test_every_view_opens_and_is_left_as_it_was(broker: RunningBroker) -> 
         assert drive.keys == ["orders"]
         await drive.press("1")
         assert isinstance(drive.screen, OverviewScreen)
+
+
+@on_a_loop
+async def test_what_is_typed_in_one_go_is_a_filter_and_no_commands(broker: RunningBroker) -> None:
+    fill(broker, "orders", "1")
+    fill(broker, "zebra", "1")
+    async with dashboard(broker.url, Options(view="queues")) as drive:
+        await drive.until(lambda: {"orders", "zebra"} <= set(drive.keys))
+        for key in ("slash", *"ord"):
+            drive.app.post_message(events.Key(key, "/" if key == "slash" else key))
+        drive.app.post_message(events.Key("enter", "\r"))
+        await drive.until(lambda: drive.keys == ["orders"])
+        await drive.until(lambda: not drive.table.prompt.is_open)
+        for key in ("colon", *"topics"):
+            drive.app.post_message(events.Key(key, ":" if key == "colon" else key))
+        drive.app.post_message(events.Key("enter", "\r"))
+        await drive.until(lambda: drive.table.view is definitions.TOPICS)
 
 
 @on_a_loop

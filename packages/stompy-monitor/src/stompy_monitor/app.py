@@ -70,7 +70,8 @@ class MonitorApp(App[int]):
             for view in definitions.TABLES
             if view.key
         ),
-        Binding("colon", "command", "Go by name", id="go.command"),
+        # Ahead of its turn, as the filter of a table is.
+        Binding("colon", "command", "Go by name", priority=True, id="go.command"),
         Binding("b", "broker", "The broker itself", id="go.broker"),
         Binding("f", "freeze", "Freeze the picture, or go on", id="time.freeze"),
         Binding("left_square_bracket", "step(-1)", "One second back", id="time.back"),

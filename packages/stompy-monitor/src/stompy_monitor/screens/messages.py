@@ -200,7 +200,8 @@ class MessageScreen(MonitorScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "view", "Text, JSON, hex", id="message.view"),
         Binding("F", "fetch", "The whole body to a file", id="message.fetch"),
-        Binding("slash", "search", "Search in the body", id="message.search"),
+        # Ahead of its turn, as the filter of a table is.
+        Binding("slash", "search", "Search in the body", priority=True, id="message.search"),
         Binding("n", "hit(1)", "Next hit", id="message.next-hit"),
         Binding("N", "hit(-1)", "Hit before", id="message.prev-hit"),
         Binding("y", "copy_body", "Copy the body", id="message.copy"),

@@ -44,7 +44,8 @@ class TableScreen(MonitorScreen):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", id="table.filter"),
+        # Ahead of its turn: else what comes in the same read goes to the table, as commands.
+        Binding("slash", "filter", "Filter", priority=True, id="table.filter"),
         Binding("s", "sort", "Sort by …", id="table.sort"),
         Binding("S", "reverse", "Reverse the order", id="table.reverse"),
         Binding(
