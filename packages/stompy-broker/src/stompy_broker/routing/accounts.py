@@ -1,7 +1,8 @@
 """What a queue's messages cost: memory, disk, and the queue's own mark (**hot path**).
 
-Consumers with acknowledgement move what they have from the queue's account to the loans, about, and
-back again. What is in a queue that only one client can empty is a loan from the beginning.
+A subscription with acknowledgement moves what it has from the queue's account to the loans, now
+and then, and back again. What is in a queue that only one client can empty is a loan from the
+beginning.
 """
 
 from __future__ import annotations

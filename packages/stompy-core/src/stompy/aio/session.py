@@ -444,7 +444,7 @@ class Session(Owner):
 
     @contextmanager
     def priority_read(self) -> Iterator[None]:
-        """Somebody waits for an answer, which may stand behind messages that nobody fetches."""
+        """Read on for an answer, which may stand behind messages that nobody fetches."""
         self.check_loop()
         self._urgent += 1
         self.made_room()

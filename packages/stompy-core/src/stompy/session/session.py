@@ -254,7 +254,7 @@ class ClientSession(Generic[C]):
             if asking.has_failed():
                 self._effects.append(Drop(connection))
             elif asking.restored and not frames and self.ready is None:
-                # Not before what is to be sent first has been.
+                # Once all its SUBSCRIBEs are written: no frame of the application comes before.
                 self._publish(connection, now)
         effects, self._effects = self._effects, []
         return effects

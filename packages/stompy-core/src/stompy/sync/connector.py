@@ -1,4 +1,4 @@
-"""From broker addresses to an open conversation, CONNECT and CONNECTED included. Blocking.
+"""From broker addresses to an open connection, CONNECT and CONNECTED included. Blocking.
 
 Each address gets one deadline over all its phases. Connected means that CONNECTED came. What an
 answer is worth, `stompy.session.handshake` says.
@@ -44,7 +44,7 @@ def dial(
     headers_for: Callable[[Address], Mapping[str, str]],
     settings: ConnectionSettings,
 ) -> OpenConnection:
-    """Open a conversation with the first broker that answers.
+    """Open a connection to the first broker that answers.
 
     Raises:
         STOMPCertificateError: a certificate was not accepted.
