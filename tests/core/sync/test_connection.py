@@ -15,7 +15,7 @@ from tests.support.scripted_server import Peer, ScriptedServer, eventually, obed
 import stompy
 from stompy.errors import STOMPConnectionError, STOMPTimeout
 from stompy.sync import connection as link_module
-from stompy.sync.connection import OUTBOX_MARK
+from stompy.sync.connection import OUTBOX_MARK, Connection
 
 
 def connect(server: ScriptedServer, **options) -> stompy.STOMPClient:
@@ -365,6 +365,21 @@ def test_the_thread_is_a_daemon_with_a_telling_name():
     with ScriptedServer(obedient) as server, connect(server):
         (thread,) = (t for t in threading.enumerate() if t.name == f"stompy {server.url}")
         assert thread.daemon
+
+
+def test_its_end_can_be_waited_for_before_its_beginning(monkeypatch):
+    """Another thread may use a connection, or end the client, before it has begun to serve."""
+    start = Connection.start
+
+    def wait_and_start(connection: Connection) -> None:
+        connection.join(0.0)
+        start(connection)
+
+    monkeypatch.setattr(Connection, "start", wait_and_start)
+    with ScriptedServer(obedient) as server:
+        client = connect(server)
+        client.disconnect()
+    assert not client.is_connected
 
 
 # -- large things and slow peers -------------------------------------------------------------------

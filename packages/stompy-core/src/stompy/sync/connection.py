@@ -39,6 +39,7 @@ from stompy.session.subscriptions import Subscriptions
 from stompy.sync.connector import OpenConnection
 from stompy.sync.inbox import Inbox
 from stompy.transport.forks import tell_children
+from stompy.transport.threads import WaitableThread
 
 logger = logging.getLogger("stompy")
 
@@ -149,9 +150,7 @@ class Connection:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._alarm, selectors.EVENT_READ)
         self._interest = 0
-        self._thread = threading.Thread(
-            target=self._run, name=f"stompy {self.address}", daemon=True
-        )
+        self._thread = WaitableThread(self._run, f"stompy {self.address}")
 
     def start(self) -> None:
         """Begin to serve: start the thread that reads and writes."""
@@ -236,8 +235,8 @@ class Connection:
         self.wake()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of the connection."""
-        self._thread.join(timeout)
+        """Wait for the end of the connection, also before its beginning."""
+        self._thread.wait(timeout)
 
     def silence(self) -> float | None:
         """Seconds since the last byte from the broker; None when the connection has ended."""

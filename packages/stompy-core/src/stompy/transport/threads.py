@@ -17,14 +17,13 @@ class WaitableThread(threading.Thread):
     """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self._work = work
+        super().__init__(target=work, name=name, daemon=True)
         self._over = threading.Event()
 
     def run(self) -> None:
         """Do the work, and let go who waits for its end."""
         try:
-            self._work()
+            super().run()
         finally:
             self._over.set()
 
@@ -34,7 +33,7 @@ class WaitableThread(threading.Thread):
         return self._over.is_set()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for the end of a thread that was started, here or elsewhere.
+        """Wait for the end of a thread; it may be started later, by another one.
 
         Args:
             timeout: seconds; None waits to the end.
