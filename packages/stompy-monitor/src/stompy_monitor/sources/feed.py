@@ -161,6 +161,11 @@ class Feed:
             status.phase = Phase.FORBIDDEN
         status.retry_at = asyncio.get_running_loop().time() + failed.pause
         self.arrived.set()
+        cause = error.__cause__
+        if isinstance(cause, STOMPError) and cause.code == ErrorCode.ACCESS_REFUSED:
+            # Each topic would cost a round. A new client learns from CONNECTED what is left.
+            self._wanted.set()
+            return False
         return status.phase not in _FINAL
 
     def _state_changed(self, client: stompy.aio.STOMPClient, change: StateChange) -> None:
