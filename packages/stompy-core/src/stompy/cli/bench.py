@@ -55,7 +55,7 @@ def add_to(commands: Commands) -> None:
         "scenario",
         metavar="SCENARIO",
         nargs="?",
-        choices=(*LoadKind, ALL),
+        choices=[*(kind.value for kind in LoadKind), ALL],
         default=LoadKind.QUEUE.value,
         help="queue, topic, durable, request or all (default: queue)",
     )
