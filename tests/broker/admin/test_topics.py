@@ -322,7 +322,7 @@ def test_a_slow_monitor_gets_gaps_and_not_memory(broker: RunningBroker, admin: O
             for subscription in session.sys_subscriptions
         )
 
-    until(lambda: dropped() >= 3, "snapshots to be dropped")
+    until(lambda: dropped() >= 3, "snapshots to be dropped", patience=45)
     waiting = broker._ask(
         lambda broker: max(s.peer.unwritten for s in broker._admin._sessions.values())
     )
