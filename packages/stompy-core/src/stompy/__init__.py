@@ -6,7 +6,6 @@
 """
 
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from stompy.errors import (
@@ -26,17 +25,6 @@ from stompy.errors import (
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import Version
 from stompy.protocol.limits import Limits
-from stompy.session.confirmations import Outcome
-from stompy.session.delivery import OnError
-from stompy.session.dialects import Dialect
-from stompy.session.health import ClientHealth, SubscriptionHealth
-from stompy.session.reconnect import FailedRound, Reconnect
-from stompy.session.state import ConnectionState, StateChange
-from stompy.sync.client import STOMPClient, STOMPTransaction, connect
-from stompy.sync.confirmation import Confirmation
-from stompy.sync.message import Message
-from stompy.sync.subscription import Subscription
-from stompy.transport.tls import TLS
 
 __all__ = [
     "TLS",
@@ -78,6 +66,38 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
+    from stompy.session.confirmations import Outcome
+    from stompy.session.delivery import OnError
+    from stompy.session.dialects import Dialect
+    from stompy.session.health import ClientHealth, SubscriptionHealth
+    from stompy.session.reconnect import FailedRound, Reconnect
+    from stompy.session.state import ConnectionState, StateChange
+    from stompy.sync.client import STOMPClient, STOMPTransaction, connect
+    from stompy.sync.confirmation import Confirmation
+    from stompy.sync.message import Message
+    from stompy.sync.subscription import Subscription
+    from stompy.transport.tls import TLS
+
+_PLACES = {
+    "ClientHealth": "session.health",
+    "Confirmation": "sync.confirmation",
+    "ConnectionState": "session.state",
+    "Dialect": "session.dialects",
+    "FailedRound": "session.reconnect",
+    "Message": "sync.message",
+    "OnError": "session.delivery",
+    "Outcome": "session.confirmations",
+    "Reconnect": "session.reconnect",
+    "STOMPClient": "sync.client",
+    "STOMPTransaction": "sync.client",
+    "StateChange": "session.state",
+    "Subscription": "sync.subscription",
+    "SubscriptionHealth": "session.health",
+    "TLS": "transport.tls",
+    "connect": "sync.client",
+}
+"""The module of each name of the client. It is loaded when the name is asked for: a broker needs
+frames and errors only, and would start the later for a client."""
 
 
 def __dir__() -> list[str]:
@@ -104,8 +124,12 @@ _DOORS = frozenset(
 )
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Load a module of the package when it is asked for by ``stompy.name``."""
+def __getattr__(name: str) -> object:
+    """Load what is asked for by ``stompy.name``: a module, or a name of the client."""
     if name in _DOORS:
         return import_module(f"stompy.{name}")
+    if name in _PLACES:
+        found: object = getattr(import_module(f"stompy.{_PLACES[name]}"), name)
+        globals()[name] = found  # so that it is looked for once
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
