@@ -2,9 +2,11 @@
 
 import ast
 import asyncio
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,16 @@ from stompy_broker import RunningBroker, running
 
 SCRIPTS = Path(sys.executable).parent
 MARKS = {"python": ("", "await", "compile", "file="), "sh": ("", "run")}
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """What a page sets for its loggers is not for the tests that follow."""
+    loggers = [logging.getLogger(name) for name in (None, "stompy", "stompy.frames")]
+    levels = [one.level for one in loggers]
+    yield
+    for one, level in zip(loggers, levels, strict=True):
+        one.setLevel(level)
 
 
 @pytest.fixture
