@@ -97,11 +97,6 @@ class ReadyList:
         """What may be delivered, about in order."""
         return chain(map(_message_of, self.heap), self.fifo)
 
-    def sorted_messages(self) -> list[Message]:
-        """Everything: what may be delivered, next one first, then what is delayed. Slow."""
-        ready = sorted(self.next_messages(), key=lambda m: (-m.head.priority, m.sequence))
-        return ready + [entry[2] for entry in sorted(self.delayed)]
-
     def find(self, sequences: Set[int]) -> list[Message]:
         """Those of these sequences that wait; quick when they are first in line."""
         found: list[Message] = []
