@@ -197,27 +197,27 @@ class Registry:
             unused: for how many seconds it must not have been in use; None = no matter.
         """
 
-        def ended(outcome: Outcome) -> None:
-            if not isinstance(outcome, ProtocolError):
-                if self.queues.get(queue.name) is queue:
-                    del self.queues[queue.name]
-                queue.group.store.keep_queue(queue.name, None)
-                self._tell_queue("queue.deleted", queue, reason, user)
-            done(outcome)
+        def forget() -> None:
+            if self.queues.get(queue.name) is queue:
+                del self.queues[queue.name]
+            queue.group.store.keep_queue(queue.name, None)
+            self._tell_queue("queue.deleted", queue, reason, user)
 
-        self._close(queue, ended, unused)
+        self._close(queue, done, unused, forget)
 
     def _close(
         self,
         queue: Queue,
         done: Callable[[Outcome], None] = nobody_asks,
         unused: float | None = None,
+        forget: Callable[[], None] = nobody_asks,
     ) -> None:
-        """Have a queue end, and count what it has counted."""
+        """Have a queue end, and count what it has counted; forget it if it does end."""
 
         def ended(outcome: Outcome) -> None:
             if not isinstance(outcome, ProtocolError):
                 queue.stats(self.gone.add)
+                forget()
             done(outcome)
 
         queue.control(Close(unused), ended)
@@ -242,12 +242,10 @@ class Registry:
     ) -> None:
         """Forget a temporary queue and what is in it, as `delete_queue` does."""
 
-        def ended(outcome: Outcome) -> None:
-            if not isinstance(outcome, ProtocolError):
-                self.replies.pop(queue.name, None)
-            done(outcome)
+        def forget() -> None:
+            self.replies.pop(queue.name, None)
 
-        self._close(queue, ended, unused)
+        self._close(queue, done, unused, forget)
 
     # -- topics -----------------------------------------------------------------------------
 
