@@ -120,7 +120,7 @@ async def test_queues_that_look_alike_are_two_and_each_is_purged_alone() -> None
             await drive.until(lambda: sorted(drive.keys) == sorted(names))
             await drive.see("orders‹U+FE0F›")
             for name in names[1::2]:
-                drive.table.view_state.cursor = name
+                drive.table.view_state.select(name)
                 await drive.press("P")
                 await drive.see("Cancel")
                 await drive.press("y")
