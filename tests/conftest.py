@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,10 @@ def pytest_configure() -> None:
             raise pytest.UsageError(
                 f"{source.name} has changed since it was compiled: `make compile`, or `make pure`"
             )
+
+
+def pytest_sessionfinish() -> None:
+    """End the NATS server that tests of this process have started, if any."""
+    support = sys.modules.get("tests.support.nats")
+    if support is not None:
+        support.end_house_server()
