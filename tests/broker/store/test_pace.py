@@ -13,6 +13,7 @@ from tests.support.house import make_message
 from tests.support.storage import Shelf, Tapped, short_wal
 from tests.support.wire import Peer, running_broker, stats, until
 
+from stompy_broker.message import Message
 from stompy_broker.store import sqlite
 from stompy_broker.store.sqlite import SQLiteStore
 
@@ -59,19 +60,26 @@ class Teller:
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
         self.waits = False
+        self.sent: list[Message] = []
 
     def tell(self, weight: int) -> None:
         """One read that tells so much."""
         store = self.shelf.store
         before = store.gathered
         while store.gathered - before < weight:
-            store.append("/queue/q", make_message(next(self.numbers), BODY))
+            self.sent.append(make_message(next(self.numbers), BODY))
+            store.append("/queue/q", self.sent[-1])
         if store.end_of_read(before):
             self.waits = True
             store.wait(self.go_on)
 
     def go_on(self) -> None:
         self.waits = False
+
+    def settle(self) -> None:
+        """Somebody consumes all that it sent."""
+        while self.sent:
+            self.shelf.store.remove(self.sent.pop())
 
 
 def busy(shelf: Shelf, gate: Gate) -> None:
@@ -133,6 +141,21 @@ def test_one_goes_on_a_turn_until_the_next_batch_is_full(shelf: Shelf, gate: Gat
         before = sum(teller.waits for teller in waiting)
         shelf.turns.end()
         assert before - sum(teller.waits for teller in waiting) <= 2
+
+
+def test_who_waits_goes_on_when_all_was_settled_meanwhile(shelf: Shelf, gate: Gate):
+    """Then nothing is left to be written, and no commit follows."""
+    busy(shelf, gate)
+    loader, other = Teller(shelf), Teller(shelf)
+    loader.tell(sqlite._BATCH * 2)
+    other.tell(sqlite._BATCH * 2)
+    assert loader.waits
+    assert other.waits
+    loader.settle()
+    other.settle()
+    gate.open()
+    shelf.turns.until(lambda: not loader.waits and not other.waits)
+    assert gate.held == 1
 
 
 def test_who_leaves_is_not_called(shelf: Shelf, gate: Gate):

@@ -368,6 +368,8 @@ class SQLiteStore:
                 self._hand_over()
             else:
                 self._confirm(self._batch)
+                if self._paused:
+                    self._resume_paused()
 
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, Batch()
@@ -424,7 +426,11 @@ class SQLiteStore:
         # Who asked meanwhile, or told much, is not to wait for the lazy timer.
         if self._batch.waiting or self._batch.weight >= _BATCH:
             self._flush()
-        elif self._flush_is_due:
+            return
+        if self._paused:
+            # What they told was settled meanwhile, so perhaps nothing is ever written of it.
+            self._resume_paused()
+        if self._flush_is_due:
             self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
 
     def _still_waiting(self, batch: Batch) -> Iterator[Message]:
