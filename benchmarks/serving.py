@@ -35,3 +35,7 @@ def broker(*options: str, data: Path | None = None) -> tuple[str, ...]:
 
 def relay() -> tuple[str, ...]:
     return (str(HERE / "relay.py"), "0")
+
+
+def byte_relay(loop: str = "") -> tuple[str, ...]:
+    return (str(HERE / "byte_relay.py"), "0", *([loop] if loop else []))

@@ -6,7 +6,7 @@ from stompy_broker.session.output import BURST, SMALL_WRITE_SIZE, WRITE_SIZE, Ou
 class Sink:
     def __init__(self) -> None:
         self.woken = 0
-        self.written: list[bytes] = []
+        self.written: list[bytes | memoryview] = []
         self.output = OutputBuffer(self.wake, self.write)
 
     def wake(self) -> None:
@@ -85,3 +85,34 @@ def test_after_a_burst_consumers_wait_however_much_the_socket_takes() -> None:
     assert sink.output.was_full
     sink.output.burst, sink.output.was_full = 0, False  # the turn is over
     assert sink.output.put_message(b"p", b"x" * WRITE_SIZE)
+
+
+def test_a_large_body_is_written_from_where_it_lies() -> None:
+    """It was copied behind its headers, and again to be written with other frames."""
+    sink = Sink()
+    body = b"x" * (4 * WRITE_SIZE + 5)
+    sink.output.put(b"first")
+    sink.output.put_large_message(b"p", b"front\n\n", body)
+    sink.output.put(b"last")
+    pieces = list(sink.written)
+    while sink.output.size:
+        pieces.append(sink.output.take())
+    assert b"".join(pieces) == b"firstpfront\n\n" + body + b"\0\nlast"
+    views = [piece for piece in pieces if isinstance(piece, memoryview)]
+    assert all(view.obj is body for view in views)
+    assert sum(map(len, views)) == len(body)
+    assert len(pieces) == 7  # what is before, five views, what is behind
+    assert sink.output.written == sum(map(len, pieces))
+
+
+def test_a_body_that_is_shared_is_not_copied_either() -> None:
+    sink = Sink()
+    tail = b"x" * (3 * WRITE_SIZE)
+    sink.output.pause()
+    sink.output.put_message(b"p", tail)
+    sink.output.put_message(b"q", tail)
+    taken = []
+    while sink.output.size:
+        taken.append(sink.output.take())
+    assert b"".join(taken) == b"p" + tail + b"q" + tail
+    assert sum(len(piece) for piece in taken if isinstance(piece, memoryview)) == 2 * len(tail)

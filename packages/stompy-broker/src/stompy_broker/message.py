@@ -413,6 +413,17 @@ class Message:
             body,
         )
 
+    def front(self, version: Version) -> bytes:
+        """What `tail` has before the body, for a body that is not to be copied."""
+        head, body = self.head, self.body
+        assert body is not None
+        return b"%b%b%b%b" % (
+            head.message_id or b"%d" % self.sequence,
+            b"\n" if head.stamped else self.stamp,
+            b"" if head.sized else b"content-length:%d\n" % len(body),
+            head.block if head.version_neutral else head.block_for(version),
+        )
+
     def frame(self, destination: str) -> STOMPFrame:
         """As a consumer would get it, except for ``subscription`` and ``ack``.
 

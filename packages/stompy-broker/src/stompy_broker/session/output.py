@@ -9,6 +9,9 @@ the broker goes on; that overlap is worth a sixth of the rate (``benchmarks/run.
 While the socket takes no more, the buffer is paused: consumers have to wait, and only what is not a
 message is still taken. A client that reads as fast as the broker writes could have a whole queue
 written to it in one go; so consumers also have to wait when there was much in one turn.
+
+A large body is neither put together with its headers nor cut into pieces, both of which would copy
+it: it is a part of its own, and written by views of it (``benchmarks/bodies.py``).
 """
 
 from __future__ import annotations
@@ -19,8 +22,12 @@ WRITE_SIZE = 256 * 1024
 """Bytes that are written at once rather than at the end of the turn."""
 SMALL_WRITE_SIZE = 16 * 1024
 """The same for a client that has to acknowledge."""
+LARGE = 32 * 1024
+"""Bytes of a body that is not copied to stand behind its headers."""
 BURST = 512 * 1024
 """Bytes of messages in one turn, after which others have theirs."""
+
+_END = b"\0\n"
 
 
 class OutputBuffer:
@@ -39,6 +46,7 @@ class OutputBuffer:
     """
 
     __slots__ = (
+        "_begun",
         "_limit",
         "_parts",
         "_schedule",
@@ -53,6 +61,7 @@ class OutputBuffer:
 
     def __init__(self, schedule: Callable[[], None], write: Callable[[], None]) -> None:
         self._parts: list[bytes] = []
+        self._begun = 0  # bytes of the first part that were taken
         self._schedule = schedule
         self._write = write
         self._limit = self._write_size = WRITE_SIZE  # the limit is 0 while messages have to wait
@@ -78,9 +87,25 @@ class OutputBuffer:
         size = self.size = self.size + len(tail)
         return size < self._limit or self._flush()
 
-    def take(self) -> bytes:
+    def put_large_message(self, prefix: bytes, front: bytes, body: bytes) -> bool:
+        """Add a MESSAGE whose body is `LARGE`; say whether there is room for another.
+
+        Args:
+            prefix: as for `put_message`.
+            front: what a tail has before the body.
+            body: it.
+        """
+        if not self._parts:
+            self._schedule()
+        self._parts += (prefix + front, body, _END)
+        self.size += len(prefix) + len(front) + len(body) + len(_END)
+        return self.size < self._limit or self._flush()
+
+    def take(self) -> bytes | memoryview:
         """Remove and return the next bytes to write: everything, or about `WRITE_SIZE` of it."""
         parts = self._parts
+        if self._begun or len(parts[0] if parts else b"") > 2 * WRITE_SIZE:
+            return self._take_of_first()
         if self.size <= 2 * WRITE_SIZE:
             data = b"".join(parts)
             parts.clear()
@@ -89,7 +114,7 @@ class OutputBuffer:
             return data
         # The rest stays here, where a message that several subscriptions get is there once.
         size = count = 0
-        while size < WRITE_SIZE:
+        while size < WRITE_SIZE and len(parts[count]) <= 2 * WRITE_SIZE:
             size += len(parts[count])
             count += 1
         data = b"".join(parts[:count])
@@ -97,6 +122,19 @@ class OutputBuffer:
         del parts[:count]
         self.size = sum(map(len, parts))
         return data
+
+    def _take_of_first(self) -> memoryview:
+        """Take a piece of the first part, which is a large body."""
+        first, begun = self._parts[0], self._begun
+        piece = memoryview(first)[begun : begun + WRITE_SIZE]
+        taken = len(piece)
+        self._begun = begun + taken
+        if self._begun == len(first):
+            del self._parts[0]
+            self._begun = 0
+        self.size -= taken
+        self.written += taken
+        return piece
 
     def use_small_writes(self) -> None:
         """Write sooner from now on: the client acknowledges."""

@@ -27,7 +27,7 @@ from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.session.holdings import HeldSubscription
-from stompy_broker.session.output import OutputBuffer
+from stompy_broker.session.output import LARGE, OutputBuffer
 
 _UNLIMITED = 1 << 60
 
@@ -131,7 +131,15 @@ class Subscription:
         prefix = self._first_prefix
         if message.redelivery is not None:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
+        if message.size >= LARGE and message.shared_tail is None:
+            return self._put_large(prefix, message.front(self._version), message)
         return self._output.put_message(prefix, message.tail(self._version))
+
+    def _put_large(self, prefix: bytes, front: bytes, message: Message) -> bool:
+        """Write a message without copying its body."""
+        body = message.body
+        assert body is not None
+        return self._output.put_large_message(prefix, front, body)
 
     @property
     def delivered(self) -> int:
@@ -196,7 +204,11 @@ class TopicSubscription(Subscription):
         prefix = self._first_prefix
         if message.redelivery is not None:
             prefix = self._head + _delivery(message) + _MESSAGE_ID
-        tail = message.shared_tail or message.tail(self._version)
+        tail = message.shared_tail
+        if tail is None:
+            if message.size >= LARGE:
+                return self._put_large(prefix, message.front(self._version), message)
+            tail = message.tail(self._version)
         return self._output.put_message(prefix, tail)
 
     @property
@@ -288,7 +300,9 @@ class AckSubscription(Subscription):
 
     def deliver(self, message: Message) -> bool:
         """Write a message and note that it is to be settled."""
-        tail = message.tail(self._version)  # before anything is noted: it may fail
+        large = message.size >= LARGE and message.shared_tail is None
+        # Before anything is noted: it may fail.
+        tail = message.front(self._version) if large else message.tail(self._version)
         number = self._delivered = self._delivered + 1
         now = self._current_time.now
         if now is not self.times.last and self.times.add(number, now):
@@ -304,7 +318,10 @@ class AckSubscription(Subscription):
         else:
             self._by_message_id[message.message_id] = number
             prefix = self._head + _delivery(message) + _MESSAGE_ID
-        room = self._output.put_message(prefix, tail)
+        if large:
+            room = self._put_large(prefix, tail, message)
+        else:
+            room = self._output.put_message(prefix, tail)
         if lent > self._high:
             room = self._may_borrow() and room
         return room and self.credit > 0

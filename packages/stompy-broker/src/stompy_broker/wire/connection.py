@@ -41,6 +41,9 @@ _PROBE_MILLISECONDS = 10_000
 """For how long what is written to a client of whom there is doubt may stay without answer."""
 SMALL_READ = 4 * 1024
 """Bytes of one read before the login."""
+_WRITES = 6
+"""How often a turn writes to one socket, each time up to twice `WRITE_SIZE`: who reads a large body
+as fast as it is written would get all of it while everybody else waits."""
 _TURN, _ROOM, _ANSWERS, _SESSION = "turn", "room", "answers", "session"
 """Why nothing is read: input waits for its turn, there is no room for more that is unfinished,
 answers are not taken, the session says so."""
@@ -174,7 +177,7 @@ class Connection(asyncio.Protocol):
         self.certificate = origin.certificate
         self.tls, self.ws = origin.tls, origin.ws
         self.best_version = origin.best_version
-        flusher = context.flusher
+        self._flusher = flusher = context.flusher
         self.output = output or OutputBuffer(lambda: flusher.add(self), self.write_output)
         self._clock = context.clock
         self._scheduler = context.scheduler
@@ -212,7 +215,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand what arrived to the session, or put it where input waits for its turn."""
         size = len(data)
-        if size <= LEAST and not self._rest:
+        if not self._rest and (size <= LEAST or size <= self._parser.missing):
+            # Little, or the middle of a body, which is no work and says nothing about slices.
             self._take(data)
         elif (
             size <= self._slice and (size <= MODEST or not self._scheduler.busy) and not self._rest
@@ -301,9 +305,7 @@ class Connection(asyncio.Protocol):
         """Resume the output buffer, and write what waits: the socket takes more."""
         self._socket_full = False
         self.output.resume()
-        while self.output.size and not self._socket_full:
-            self.write_output()
-        if not self._socket_full:
+        if self._write_much():
             # It takes its answers again, so it may ask for more.
             self._go_on_reading(_ANSWERS)
             self._after_flush()
@@ -456,10 +458,21 @@ class Connection(asyncio.Protocol):
         subscriptions get are there once.
         """
         burst, self.output.burst = self.output.burst, 0
-        if not self._socket_full:
-            while self.output.size and not self._socket_full:
-                self.write_output()
+        if not self._socket_full and self._write_much():
+            self._go_on_reading(_ANSWERS)
             self._after_flush(is_long=burst >= BURST)
+
+    def _write_much(self) -> bool:
+        """Write what waits, but not too much in one turn; say whether the socket took it all."""
+        output = self.output
+        for _ in range(_WRITES):
+            if self._socket_full or not output.size:
+                return not self._socket_full
+            self.write_output()
+        if output.size and not self._socket_full:
+            self._flusher.add(self)
+            return False
+        return not self._socket_full
 
     def _after_flush(self, *, is_long: bool = False) -> None:
         if self._closing:

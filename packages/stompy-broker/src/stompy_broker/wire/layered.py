@@ -127,7 +127,7 @@ class LayeredConnection(Connection):
         if data and not self._wrote_last:
             self._tell(data if self._tls is None else self._tls.send(data))
 
-    def _tell(self, data: bytes) -> None:
+    def _tell(self, data: bytes | memoryview) -> None:
         transport, session = self._transport, self._session
         if self._wrote_last or transport is None or transport.is_closing():
             return

@@ -39,6 +39,10 @@ class WebSocketOutputBuffer(OutputBuffer):
             return False
         return super().put_message(b"", self._websocket.wrap(_alone(prefix + tail)))
 
+    def put_large_message(self, prefix: bytes, front: bytes, body: bytes) -> bool:
+        """Add a MESSAGE as one message of the WebSocket, which has to be in one piece."""
+        return self.put_message(prefix + front, body + b"\0")
+
     def put_raw(self, data: bytes) -> None:
         """Add what the WebSocket itself has to say."""
         if data:

@@ -4,6 +4,7 @@ Reading is incremental, strict, bounded and linear in the input, however it is c
 
 * What is searched is searched once. An unfinished head or body is kept together with the place
   up to which it was looked through; a body of known length is never looked through at all.
+* An unfinished body is gathered where it will stay (`GatheredBody`): its bytes are copied once.
 * `Limits` are checked while bytes arrive, before anything is allocated for them.
 * Producers repeat their header blocks. A parsed block is remembered by its raw bytes in a
   `HeadCache`, shared by all connections of one version, so that a repeated block costs one
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.protocol.gathered_body import GatheredBody
 from stompy.protocol.header_cache import (
     ACK_RUN,
     FAST_BLOCK,
@@ -86,10 +88,11 @@ class FrameParser:
     """
 
     __slots__ = (
+        "_body",
         "_check",
-        "_goal",
         "_halted",
         "_head",
+        "_head_bytes",
         "_limits",
         "_lines",
         "_memory",
@@ -116,10 +119,11 @@ class FrameParser:
         self._set_rules(OPENING_RULES if version is None else RULES[version], limits)
         self._halted = False
         self._unread = b""
-        self.pending = bytearray()
-        """The unfinished frame: bytes of its head while _head is None, of its body otherwise."""
-        self._head: Head | None = None
-        self._goal = 0  # octets of body and NUL still to be gathered; 0 = up to the next NUL
+        self.pending = 0
+        """Bytes of the unfinished frame: of its head until that is whole, then of its body."""
+        self._head_bytes = bytearray()  # of an unfinished head
+        self._head: Head | None = None  # of an unfinished body
+        self._body: GatheredBody | None = None
         self._scan = 0  # start of the line at which the search for the blank line goes on
         self._lines = 0
         self.failure: ProtocolError | None = None
@@ -165,7 +169,16 @@ class FrameParser:
     @property
     def buffered(self) -> int:
         """How many bytes are held that have not become a frame."""
-        return len(self.pending) + len(self._unread)
+        return self.pending + len(self._unread)
+
+    @property
+    def missing(self) -> int:
+        """How many bytes there are to come until an unfinished body ends, if its length is known.
+
+        They are gathered and not looked at, so to take them is no work.
+        """
+        body = self._body
+        return body.missing if body is not None else 0
 
     def feed(self, data: bytes) -> list[tuple[Head, bytes]]:
         """Take the next bytes; give the frames they complete, oldest first.
@@ -197,60 +210,54 @@ class FrameParser:
             # Without its traceback, whose frames hold this parser.
             self.failure = failure.with_traceback(None)
             failure.__context__ = None
-            self.pending = bytearray()
-            self._head = None
+            self._forget_unfinished()
         return frames
 
     def end(self) -> None:
         """Nothing more is to be read: forget what is unfinished, and who checks."""
-        self.pending = bytearray()
+        self._forget_unfinished()
         self._unread = b""
-        self._head = None
         self._check = accept_any
+
+    def _forget_unfinished(self) -> None:
+        self.pending = 0
+        self._head_bytes = bytearray()
+        self._head = self._body = None
 
     def _resume_head(self, data: bytes) -> bytes:
         """Add to an unfinished head; give everything once its blank line may be there."""
-        pending = self.pending
+        pending = self._head_bytes
         if len(data) >= len(pending):
             # Copying at most as much as just arrived keeps the total linear.
-            self.pending = bytearray()
+            self._forget_unfinished()
             return bytes(pending) + data
         pending += data
+        self.pending = len(pending)
         self._lines += data.count(b"\n")
         if self._blank_line(pending, self._scan) is None:
             self._check_partial_head(pending)
             return b""
-        self.pending = bytearray()
+        self._forget_unfinished()
         return bytes(pending)
 
     def _resume_body(self, data: bytes, frames: list[tuple[Head, bytes]]) -> int:
         """Add to an unfinished body; the place after its NUL, or -1 when it is still unfinished."""
-        pending, head = self.pending, self._head
+        head, gathered = self._head, self._body
         assert head is not None
-        if self._goal:
-            missing = self._goal - len(pending)
-            if len(data) < missing:
-                pending += data
-                return -1
-            if data[missing - 1] != 0:
-                raise _missing_nul(head)
-            pending += data[: missing - 1]
-            end = missing
-        else:
-            end = data.find(b"\0") + 1
-            if not end:
-                pending += data
-                if len(pending) > self._limits.body:
-                    raise _body_too_large(len(pending), self._limits, head)
-                return -1
-            pending += data[: end - 1]
-            if len(pending) > self._limits.body:
-                raise _body_too_large(len(pending), self._limits, head)
-        if pending and head.command not in BODY_COMMANDS:
-            del pending[self._without_body(head, 0) :]
-        frames.append((head, bytes(pending)))
-        self.pending = bytearray()
-        self._head = None
+        assert gathered is not None
+        missing = gathered.missing
+        end = (missing if missing <= len(data) else 0) if missing else data.find(b"\0") + 1
+        if not end:
+            self._add_to_body(head, data, 0, len(data))
+            return -1
+        if data[end - 1] != 0:
+            raise _missing_nul(head)
+        self._add_to_body(head, data, 0, end - 1)
+        body = gathered.whole()
+        if body and head.command not in BODY_COMMANDS:
+            body = body[: self._without_body(head, 0)]
+        frames.append((head, body))
+        self._forget_unfinished()
         if self._rules.version is None:
             self._halted = True
             self._unread = data[end:]
@@ -303,7 +310,7 @@ class FrameParser:
                 # So many octets, NULs among them, and a NUL behind (rule F4).
                 end = start + length
                 if end >= size:
-                    self._keep_partial_body(head, data, start, length + 1)
+                    self._keep_partial_body(head, data, start)
                     return
                 if data[end] != 0:
                     raise _missing_nul(head)
@@ -311,7 +318,7 @@ class FrameParser:
                 # The first NUL ends the body (rule F5).
                 end = find(b"\0", start)
                 if end < 0:
-                    self._keep_partial_body(head, data, start, 0)
+                    self._keep_partial_body(head, data, start)
                     return
                 if end - start > self._limits.body:
                     raise _body_too_large(end - start, self._limits, head)
@@ -461,17 +468,26 @@ class FrameParser:
         return length
 
     def _keep_partial_head(self, data: bytes, position: int) -> None:
-        self.pending = bytearray(data[position:])
+        self._head_bytes = bytearray(data[position:])
+        self.pending = len(self._head_bytes)
         self._scan = max(0, self._scan - position)
-        self._lines = self.pending.count(b"\n")
-        self._check_partial_head(self.pending)
+        self._lines = self._head_bytes.count(b"\n")
+        self._check_partial_head(self._head_bytes)
 
-    def _keep_partial_body(self, head: Head, data: bytes, start: int, goal: int) -> None:
+    def _keep_partial_body(self, head: Head, data: bytes, start: int) -> None:
         self._head = head
-        self._goal = goal
-        self.pending = bytearray(data[start:])
-        if not goal and len(self.pending) > self._limits.body:
-            raise _body_too_large(len(self.pending), self._limits, head)
+        self._body = GatheredBody(head.length)
+        self._add_to_body(head, data, start, len(data))
+
+    def _add_to_body(self, head: Head, data: bytes, start: int, end: int) -> None:
+        """Add a part of what was read to an unfinished body."""
+        gathered = self._body
+        assert gathered is not None
+        size = gathered.size + end - start
+        if head.length < 0 and size > self._limits.body:
+            raise _body_too_large(size, self._limits, head)
+        gathered.add(memoryview(data)[start:end])
+        self.pending = size
 
     def _check_partial_head(self, pending: bytearray) -> None:
         """Refuse an endless head before its end has been seen."""

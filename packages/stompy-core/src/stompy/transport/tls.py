@@ -174,7 +174,7 @@ class TLSLayer:
         self._ready = True
         return True
 
-    def send(self, data: bytes) -> bytes:
+    def send(self, data: bytes | memoryview) -> bytes:
         """Encrypt.
 
         Raises:
