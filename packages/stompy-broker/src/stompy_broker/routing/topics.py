@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.routing.interface import Queue
 
-REMEMBERED = 4096
-"""Names that are remembered."""
+REMEMBERED = 16 * 1024
+"""Names that are remembered. Each takes some hundred bytes; one that is not remembered costs its
+messages a look at the subscriptions."""
 
 
 class Topic:
@@ -55,6 +56,7 @@ class Topics:
     def __init__(self) -> None:
         self._matcher: Matcher[Queue] = Matcher()
         self._topics: dict[str, Topic] = {}
+        self._unheard: dict[str, None] = {}  # those of them that have no subscribers
         self._generation = 0
 
     def find(self, name: str) -> Topic:
@@ -67,6 +69,10 @@ class Topics:
                 self._forget_some()
             topic = self._topics[name] = Topic(name)
         topic.renew(self._matcher.match(name), self._generation)
+        if topic.queues:
+            self._unheard.pop(name, None)
+        else:
+            self._unheard[name] = None
         return topic
 
     def match(self, name: str) -> tuple[Queue, ...]:
@@ -88,9 +94,12 @@ class Topics:
         self._generation += 1
 
     def _forget_some(self) -> None:
-        """Make room: names without subscribers first, else the one that came first."""
-        unheard = [name for name, topic in self._topics.items() if not topic.queues]
-        for name in unheard or [next(iter(self._topics))]:
+        """Make room: names without subscribers first, else the one that came first.
+
+        Nothing is looked through: with more names than are remembered, each message may come here.
+        """
+        unheard, self._unheard = self._unheard, {}
+        for name in unheard or (next(iter(self._topics)),):
             del self._topics[name]
 
     def __len__(self) -> int:

@@ -1,0 +1,127 @@
+"""What must cost the same however much there is beside it, in steps and bytes, not in time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tests.support.executed import executed
+from tests.support.house import Taker, Time, make_head, make_router, take_part
+
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.routing.router import Router
+from stompy_broker.routing.topics import REMEMBERED, Topics
+
+FEW, MANY = 100, 5000
+SLACK = 1.2
+"""A container that grows now and then."""
+
+
+def publish(router: Router, destination: str) -> None:
+    router.publish(parse_destination(destination), make_head(destination), b"x")
+
+
+# -- topics -----------------------------------------------------------------------------------
+
+
+def with_subscriptions(count: int) -> Router:
+    """A router with so many subscriptions of a few shapes, and some that fit ``/topic/a.b``."""
+    router = make_router(Time())
+    shapes = ("other.{}.*", "o.*.{}", "p.{}.>", "q.{}")
+    for number in range(count):
+        router.registry.subscribe_topic(shapes[number % 4].format(number))
+    for pattern in ("a.b", "a.*", ">"):
+        router.registry.subscribe_topic(pattern)
+    return router
+
+
+def steps_of_topics(count: int) -> list[int]:
+    router = with_subscriptions(count)
+    queues = []
+    topic = parse_destination("/topic/a.b")
+    head = make_head("/topic/a.b")
+
+    def publish() -> None:
+        router.publish(topic, head, b"x")
+
+    return [
+        executed(publish),
+        executed(lambda: queues.append(router.registry.subscribe_topic("a.>"))),
+        executed(publish),  # finds the subscribers anew
+        executed(lambda: router.registry.unsubscribe_topic(queues.pop())),
+    ]
+
+
+def test_subscriptions_cost_nothing_to_who_is_not_subscribed_to() -> None:
+    for few, many in zip(steps_of_topics(FEW), steps_of_topics(MANY), strict=True):
+        assert many <= few * SLACK
+
+
+def test_more_topics_than_are_remembered_are_not_looked_through() -> None:
+    topics, router = Topics(), make_router(Time())
+    topics.add(">", router.queue("q"))
+
+    def find(begin: int) -> None:
+        for number in range(begin, begin + FEW):
+            topics.find(f"n{number}")
+
+    few = executed(lambda: find(0))
+    for number in range(FEW, REMEMBERED):
+        topics.find(f"n{number}")
+    assert executed(lambda: find(REMEMBERED)) <= few * SLACK
+
+
+# -- queues -----------------------------------------------------------------------------------
+
+
+def steps_at_backlog(count: int) -> list[int]:
+    router = make_router(Time())
+    for _ in range(count):
+        publish(router, "/queue/q")
+    taker = Taker(10)
+    return [
+        executed(lambda: publish(router, "/queue/q")),
+        executed(lambda: take_part(router.queue("q"), taker)),
+        executed(lambda: router.queue("q").settle(taker.taken.pop())),
+        executed(lambda: router.queue("q").detach(taker, taker.taken)),
+    ]
+
+
+def test_a_backlog_costs_nothing_to_who_sends_and_takes() -> None:
+    for few, many in zip(steps_at_backlog(FEW), steps_at_backlog(MANY), strict=True):
+        assert many <= few * SLACK
+
+
+def test_queues_cost_nothing_to_others() -> None:
+    def steps(count: int) -> list[int]:
+        router = make_router(Time())
+        for number in range(count):
+            router.queue(f"other.{number}")
+        return [executed(lambda: publish(router, "/queue/q")) for _ in range(2)]
+
+    for few, many in zip(steps(FEW), steps(MANY), strict=True):
+        assert many <= few * SLACK
+
+
+# -- the garbage collector --------------------------------------------------------------------
+
+COLLECTED = """
+import gc
+from stompy_broker.cli.run import tune_collector
+tune_collector()
+before = [one["collections"] for one in gc.get_stats()]
+kept = [[] for _ in range(1_000_000)]
+print([one["collections"] - was for one, was in zip(gc.get_stats(), before)])
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="looks at what has stayed in small parts")
+def test_the_collector_looks_at_nothing_that_stays() -> None:
+    """It stops the broker for as long as there is much."""
+    told = subprocess.run(
+        [sys.executable, "-c", COLLECTED], check=True, capture_output=True, text=True
+    )
+    young, middle, old = map(int, told.stdout.strip(" []\n").split(","))
+    assert young >= 90
+    assert (middle, old) == (0, 0)
