@@ -187,8 +187,8 @@ UNLIKE = {
     """,
     # A thread of its own reads and writes; or the event loop, by callbacks, and with room to await.
     "connection.py": """
-        Connection.flush Connection.join Connection.send Connection.silence Connection.start
-        Connection.stop Connection.unsent Connection.wake Owner.is_full
+        Connection.flush Connection.hurry Connection.join Connection.send Connection.silence
+        Connection.start Connection.stop Connection.unsent Connection.wake Owner.is_full
         Connection.abort Connection.close Connection.connected Connection.connection_lost
         Connection.connection_made Connection.data_received Connection.ended Connection.now
         Connection.pause_writing Connection.read Connection.resume_writing Connection.room
@@ -214,7 +214,7 @@ UNLIKE = {
     "sending.py": "post_over abandon",
     # Locks, threads and their ends; or an event loop, its timers and its one task.
     "session.py": """
-        Session.asked Session.discard Session.forget Session.is_full Session.join
+        Session.asked Session.discard Session.forget Session.hurry Session.is_full Session.join
         Session.next_connection Session.stop
         Session.ask Session.check_loop Session.follow Session.forgotten Session.give_up
         Session.hindrance Session.now Session.opened Session.unsubscribe Session.priority_read

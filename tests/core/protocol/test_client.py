@@ -4,6 +4,7 @@ import pytest
 
 from stompy.errors import ErrorCode
 from stompy.protocol.client import ClientProtocol
+from stompy.protocol.codec import encode_frame
 from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import BEAT
 from stompy.protocol.limits import Limits
@@ -279,3 +280,34 @@ def test_a_body_may_have_nul_and_say_how_long_it_is():
     assert opened().send("SEND", headers, b"a\0b") == (
         b"SEND\ndestination:/queue/q\ncontent-length:3\n\na\0b\0"
     )
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def test_what_is_written_of_headers_that_repeat_is_what_is_written_of_them_once():
+    protocol = opened("version:1.2\n")
+    rows = [
+        ({"destination": "/queue/q"}, b"one"),
+        ({"destination": "/queue/q"}, b"and content-length:7"),
+        ({"destination": "/queue/q"}, b""),
+        ({"destination": "/queue/q", "a:b": "c\nd"}, b"x"),
+        ({"destination": "/queue/q", "a:b": "c\nd"}, b"\0"),
+        ({"destination": "/queue/q", "a:b": "e"}, b"x"),
+        ({"destination": "/queue/q", "content-length": "1"}, b"x"),
+        ({"destination": "/queue/q", "content-length": "1"}, b"y"),
+        ({"destination": "content-length:1"}, b"y"),
+        ({"destination": "content-length:1"}, b"y"),
+    ]
+    for headers, body in rows:
+        assert protocol.send("SEND", headers, body) == encode_frame("SEND", headers, body)
+
+
+def test_headers_that_were_written_may_be_changed_and_written_again():
+    protocol = opened("version:1.2\n")
+    headers = {"destination": "/queue/q"}
+    protocol.send("SEND", headers, b"x")
+    headers["n"] = "1"
+    assert protocol.send("SEND", headers, b"x") == encode_frame("SEND", headers, b"x")
+    headers["n"] = "2"
+    assert protocol.send("SEND", headers, b"x") == encode_frame("SEND", headers, b"x")

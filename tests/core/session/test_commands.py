@@ -3,9 +3,7 @@
 import pytest
 
 from stompy.protocol.frame import AckMode
-from stompy.session.address import Address
 from stompy.session.commands import (
-    ConnectHeaders,
     as_text,
     message_headers,
     request_headers,
@@ -26,27 +24,6 @@ def test_numbers_and_booleans_are_written_as_text_and_nothing_else_is_taken():
     }
     with pytest.raises(TypeError, match="'a' must be text or a number, not bytes"):
         as_text({"a": b"x"})
-
-
-def test_connect_leaves_out_what_is_not_known():
-    known = Address("b", 1, login="url", passcode="url-pw", vhost="path")
-    assert ConnectHeaders(None, None, None, {"n": 1}).to(Address("b", 1)) == {"host": "/", "n": "1"}
-    assert ConnectHeaders(None, None, None, {}).to(known) == {
-        "host": "path",
-        "login": "url",
-        "passcode": "url-pw",
-    }
-    assert ConnectHeaders("me", "pw", "v", {"host": "w"}).to(known) == {
-        "host": "w",
-        "login": "me",
-        "passcode": "pw",
-    }
-
-
-def test_an_introduction_shows_no_passcode():
-    connect_headers = ConnectHeaders("me", "secret", None, {"client-id": 7})
-    assert "secret" not in repr(connect_headers)
-    assert connect_headers.client_id == "7"
 
 
 @pytest.mark.parametrize(

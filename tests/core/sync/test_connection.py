@@ -282,6 +282,52 @@ def test_frames_in_quick_succession_are_gathered_and_all_leave():
     assert len(writes) < 1000
 
 
+def test_what_was_gathered_is_written_before_its_sender_waits_for_anything():
+    heard = []
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        for frame in peer.serve():
+            heard.append(frame.body)
+            if frame.body == b"99":
+                peer.message(1)
+
+    with pytest.MonkeyPatch.context() as patch, ScriptedServer(script) as server:
+        patch.setattr(link_module, "QUICK", 10.0)
+        with connect(server) as client:
+            link = client._connection
+            # The I/O thread leaves it to others.
+            patch.setattr(link_module, "sleep", lambda _: eventually(lambda: not link._gathers))
+            for number in range(100):
+                client.message("/queue/q", str(number))
+            assert link._gathers
+            assert link.unsent
+            client.recv(5)  # the answer to the last of them
+            assert not link._gathers
+        assert heard[:100] == [b"%d" % number for number in range(100)]
+
+
+def test_one_pause_ends_no_burst():
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        for _ in peer.serve():
+            pass
+
+    with pytest.MonkeyPatch.context() as patch, ScriptedServer(script) as server:
+        with connect(server) as client:
+            link = client._connection
+            patch.setattr(link_module, "QUICK", 10.0)
+            for _ in range(100):
+                client.message("/queue/q")
+            patch.setattr(link_module, "QUICK", 0.0)
+            streaks = []
+            for _ in range(3):
+                client.message("/queue/q")
+                streaks.append(link._streak)
+            assert streaks[0] == link_module.GATHER_AFTER
+            assert streaks[2] < streaks[0]
+
+
 def test_a_write_that_was_interrupted_ends_the_connection():
     def script(peer: Peer) -> None:
         peer.welcome()

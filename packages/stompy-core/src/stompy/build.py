@@ -26,6 +26,8 @@ MODULES = (
     "stompy.protocol.codec",
     "stompy.protocol.header_cache",
     "stompy.protocol.headers",
+    "stompy.session.commands",
+    "stompy.sync.sending",
 )
 
 Compiled = Literal["yes", "no", "partly"]

@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from stompy.protocol.frame import AckMode
-from stompy.session.address import Address
 from stompy.session.dialects import Dialect
 
 HeaderValue = str | int | float
@@ -44,36 +42,6 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, int | float):
         return str(value)
     raise TypeError(f"header {name!r} must be text or a number, not {type(value).__name__}")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class ConnectHeaders:
-    """What CONNECT says of who connects, to whichever broker; what is None, the address says."""
-
-    login: str | None
-    passcode: str | None
-    host: str | None
-    headers: Mapping[str, HeaderValue]
-
-    def to(self, address: Address) -> dict[str, str]:
-        """The headers of CONNECT, but for what the protocol adds itself.
-
-        Raises:
-            TypeError: a value that is neither text nor a number.
-        """
-        chosen = {
-            "host": self.host or address.vhost or "/",
-            "login": address.login if self.login is None else self.login,
-            "passcode": address.passcode if self.passcode is None else self.passcode,
-        }
-        given = {name: value for name, value in chosen.items() if value is not None}
-        return as_text({**given, **self.headers})
-
-    @property
-    def client_id(self) -> str | None:
-        """The ``client-id``, which durable subscriptions need."""
-        client_id = self.headers.get("client-id")
-        return None if client_id is None else str(client_id)
 
 
 def merged(

@@ -51,7 +51,8 @@ from stompy.session.arguments import (
 )
 from stompy.session.callbacks import check_done, check_plain
 from stompy.session.client_info import ClientInfo
-from stompy.session.commands import ConnectHeaders, HeaderValue, merged, message_headers
+from stompy.session.commands import HeaderValue, merged, message_headers
+from stompy.session.connect_headers import ConnectHeaders
 from stompy.session.failover import read_addresses
 from stompy.session.reconnect import Reconnect
 from stompy.session.session import SessionSettings

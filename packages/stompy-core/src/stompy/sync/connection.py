@@ -7,8 +7,9 @@ The invariants:
 * Who writes holds the lock. Frames enter the outbox whole and leave it from the front, so they
   never mix, and a heart-beat never lands inside one. Nobody waits for the socket with the lock.
 * A lone frame is written by its sender at once: one system call, no change of thread. Of frames
-  sent in quick succession several are gathered for one write, which the I/O thread does within
-  moments, or the sender when there are many.
+  sent in quick succession several are gathered for one write. The sender does it when there are
+  many, whoever is about to wait for something does it first, and else the I/O thread does it within
+  moments.
 * A sender that finds the outbox over its mark waits. If that takes too long, its frame was not
   queued at all.
 * The connection ends once. From the first instant nothing can be sent; `close_reason` says why.
@@ -26,7 +27,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Sequence
-from time import monotonic
+from time import monotonic, sleep
 from typing import Protocol
 
 from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOMPTimeout
@@ -52,6 +53,9 @@ GATHER_AFTER = 16
 """Frames in quick succession are gathered after so many."""
 GATHER_SIZE = 32 * 1024
 """So much is gathered before the sender itself writes it."""
+GATHER_SECONDS = 0.0003
+"""So long the I/O thread lets a sender gather. Without that the two would change places for every
+ten frames: sending took 1.5 times as long (``benchmarks/client.py``)."""
 QUICK = 0.0002
 """Seconds between two frames that follow each other quickly."""
 
@@ -127,7 +131,7 @@ class Connection:
         self._owner = owner
         self._traffic = opened.protocol.traffic
         self._first_frames = opened.frames
-        self.inbox = Inbox(self.wake)
+        self.inbox = Inbox(self.wake, self.hurry)
         self.close_reason: STOMPError | None = None
         self._socket = opened.stream
         self._send_timeout = send_timeout
@@ -140,7 +144,8 @@ class Connection:
         self._writing = False
         self._write_error: OSError | None = None
         self._sent_at = 0.0
-        self._paused_at = 0  # the number of the last frame that did not follow another quickly
+        self._streak = 0  # how many frames followed each other quickly, if that goes on
+        self._gathers = False  # something waits in the outbox for more to come
         self._give_up_at: float | None = None
         self._unaccounted = 0
         self._woken = False
@@ -190,24 +195,34 @@ class Connection:
             queued = self._open
             if queued:
                 self._outbox += data
-                number = self._traffic.frames_sent = self._traffic.frames_sent + 1
+                self._traffic.frames_sent += 1
                 now = monotonic()
                 if now - self._sent_at >= QUICK:
-                    self._paused_at = number
+                    # Perhaps only another thread had its turn, so one pause ends no burst.
+                    self._streak //= 2
+                elif self._streak < 2 * GATHER_AFTER:
+                    self._streak += 1
                 self._sent_at = now
-                if number - self._paused_at > GATHER_AFTER and len(self._outbox) < GATHER_SIZE:
+                if self._streak <= GATHER_AFTER or len(self._outbox) >= GATHER_SIZE:
+                    if not self._blocked:
+                        self._flush()
+                elif not self._gathers:
+                    self._gathers = True
                     self.wake()
-                else:
-                    self._flush()
             if self._open:
                 return
+        raise self._why_it_ended(queued)
+
+    def _why_it_ended(self, queued: bool) -> STOMPConnectionError:
         if self._write_error is not None:
             # What the broker said before it hung up explains more than a broken pipe.
             self.join(2 * READ_REST_SECONDS)
         error = self.error()
-        if queued:
-            raise OutcomeUnknown(error.Message, error.Frame) from error.__cause__
-        raise error
+        if not queued:
+            return error
+        unknown = OutcomeUnknown(error.Message, error.Frame)
+        unknown.__cause__ = error.__cause__
+        return unknown
 
     def send_disconnect(self, receipt_id: str) -> bool:
         """Send DISCONNECT as the last frame; false when the connection has ended already."""
@@ -220,6 +235,12 @@ class Connection:
             self._flush()
             self._room.notify_all()
         return True
+
+    def hurry(self) -> None:
+        """Write what was gathered: the caller is about to wait, perhaps for an answer to it."""
+        if self._gathers:
+            with self._lock:
+                self._flush()
 
     def flush(self, timeout: float) -> None:
         """Wait until everything is written, for ``timeout`` seconds at most."""
@@ -252,6 +273,7 @@ class Connection:
         """In a child process: let go of everything, and write nothing where the parent writes."""
         self._open = False
         self._woken = True
+        self._gathers = False
         self._outbox = bytearray()
         self._renew_lock()
         for inherited in (self._socket, self._alarm, self._bell, self._selector):
@@ -286,6 +308,7 @@ class Connection:
     def _flush(self) -> None:
         """Write from the outbox until it is empty or the socket takes no more."""
         outbox = self._outbox
+        self._gathers = False
         if self._writing:
             # A signal handler raised in the middle of the lines below.
             self._writing = False
@@ -359,6 +382,8 @@ class Connection:
                     self._blocked = False
                 if events & selectors.EVENT_READ:
                     self._read()
+            if self._gathers and not self._blocked:
+                sleep(GATHER_SECONDS)
             if self._unwritten and not self._blocked:
                 with self._lock:
                     self._flush()

@@ -30,11 +30,16 @@ from stompy.session.timeouts import hindrance, until, within
 from stompy.transport.spill import Spill
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Inbox:
     """Bounded hand-over of frames.
 
     Args:
         made_room: called, from a receiving thread, when a full inbox is not full any more.
+        about_to_wait: called, from a receiving thread without a lock, when it finds nothing.
         max_frames: bound for frames that are not RECEIPTs.
         max_bytes: bound for their size.
         max_receipts: bound for receipts that nobody asked about.
@@ -43,12 +48,14 @@ class Inbox:
     def __init__(
         self,
         made_room: Callable[[], None],
+        about_to_wait: Callable[[], None] = _nothing,
         *,
         max_frames: int = MAX_FRAMES,
         max_bytes: int = MAX_BYTES,
         max_receipts: int = MAX_RECEIPTS,
     ) -> None:
         self._made_room = made_room
+        self._about_to_wait = about_to_wait
         self._backlog = FrameBuffer(
             Spill(), max_frames=max_frames, max_bytes=max_bytes, max_receipts=max_receipts
         )
@@ -132,6 +139,7 @@ class Inbox:
                 return self._current.popleft()
             except IndexError:
                 pass
+        self._about_to_wait()
         with self._lock:
             while not unwanted():
                 with suppress(IndexError):
@@ -148,6 +156,7 @@ class Inbox:
             self._something_arrived.notify_all()
 
     def _get_waiting(self, timeout: float | None) -> STOMPFrame | None:
+        self._about_to_wait()
         deadline = until(monotonic(), timeout)
         with self._lock:
             while True:
@@ -179,6 +188,7 @@ class Inbox:
         Raises:
             STOMPTimeout: it did not come within ``timeout`` seconds.
         """
+        self._about_to_wait()
         deadline = until(monotonic(), timeout)
         with self._lock:
             self._waiting_for_receipts += 1
@@ -234,7 +244,7 @@ class Inbox:
     def after_fork(self) -> None:
         """Let go of everything in a child process: frames and locks are the parent's."""
         self._renew_locks()
-        self._made_room = lambda: None
+        self._made_room = self._about_to_wait = _nothing
         self.discard()
         self.end()
 

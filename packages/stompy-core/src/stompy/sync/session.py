@@ -428,6 +428,11 @@ class Session:
         if self.has_connection:
             self.connection.wake()
 
+    def hurry(self) -> None:
+        """Have what was gathered written: the caller is about to wait, perhaps for an answer."""
+        if self.has_connection:
+            self.connection.hurry()
+
     # -- sending -----------------------------------------------------------------------------
 
     def writable(self, transaction: str | None = None, timeout: float | None = None) -> Connection:
@@ -474,6 +479,7 @@ class Session:
         Raises:
             STOMPTimeout: it did not come in time.
         """
+        self.hurry()
         deadline = until(monotonic(), timeout)
         with self._lock:
             if condition():

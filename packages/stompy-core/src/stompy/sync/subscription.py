@@ -64,7 +64,7 @@ class Subscription(Replier):
         self._wanted = wanted
         self._auto = wanted.mode is AckMode.AUTO
         self._session = session
-        self._inbox = Inbox(session.made_room)
+        self._inbox = Inbox(session.made_room, session.hurry)
         self._starves_after: float | None = STARVING_SECONDS
         self._lock = threading.Lock()
         self._ended = False
