@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 import subprocess
 import sys
+import tracemalloc
+from contextlib import ExitStack
 
 import pytest
 from tests.support.executed import executed
 from tests.support.house import Taker, Time, make_head, make_router, take_part
+from tests.support.wire import PATIENCE, running_broker
 
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.routing.router import Router
@@ -125,3 +130,36 @@ def test_the_collector_looks_at_nothing_that_stays() -> None:
     young, middle, old = map(int, told.stdout.strip(" []\n").split(","))
     assert young >= 90
     assert (middle, old) == (0, 0)
+
+
+# -- connections ------------------------------------------------------------------------------
+
+IDLE = 12 * 1024
+"""Bytes of an idle connection at most, beside the kernel's."""
+
+
+def connect(port: int, count: int) -> list[socket.socket]:
+    clients = []
+    for _ in range(count):
+        client = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        client.sendall(b"CONNECT\naccept-version:1.2\nhost:/\nheart-beat:60000,60000\n\n\0")
+        assert client.recv(4096).startswith(b"CONNECTED")
+        clients.append(client)
+    return clients
+
+
+def test_an_idle_connection_is_small() -> None:
+    with running_broker() as broker, ExitStack() as stack:
+        for client in connect(broker.port, 10):  # what is made once
+            stack.enter_context(client)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for client in connect(broker.port, FEW):
+                stack.enter_context(client)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (after - before) / FEW <= IDLE

@@ -1,9 +1,9 @@
 """One client's life, from CONNECT to the end (**hot path**: `Session.receive`).
 
 A session reads frames from its `ServerProtocol` and hands each to who carries it out:
-`SendHandler`, `Subscriptions` and `AckHandler`, or a method here. Whatever breaks a rule raises
-`ProtocolError`, which ends the session with one ERROR frame (promise 3). There is one way out,
-`_end`, whatever the reason.
+`SendHandler`, `AckHandler`, `Subscriptions` and `TransactionHandler`, or a method here. Whatever
+breaks a rule raises `ProtocolError`, which ends the session with one ERROR frame (promise 3). There
+is one way out, `_end`, whatever the reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import partial
 
 from stompy.admin.snapshot import VERSION
 from stompy.errors import ErrorCode, ProtocolError
@@ -21,7 +20,6 @@ from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import BEAT, HeartBeat
 from stompy.protocol.server import supported_versions
-from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.answers import Done
 from stompy_broker.security.auth import Credentials, Principal, Verdict
 from stompy_broker.security.check_queue import Attempt
@@ -40,6 +38,7 @@ from stompy_broker.session.send import (
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import SysSubscription
+from stompy_broker.session.transaction_handler import TransactionHandler
 from stompy_broker.session.transactions import Transactions
 
 log = logging.getLogger("stompy_broker.session")
@@ -131,18 +130,19 @@ class Session:
         self.permissions: Permissions = Permissions(
             context.access, _STRANGER, self._router.queues.__contains__
         )
+        transactions = TransactionHandler(context, self, self._transactions, receipts)
         self._handlers: dict[str, Handler] = {
             "SEND": self._send_handler.send,
             "ACK": self._ack_handler.ack,
             "NACK": self._ack_handler.nack,
-            "SUBSCRIBE": self._counted(self._subscriptions.subscribe),
-            "UNSUBSCRIBE": self._counted(self._subscriptions.unsubscribe),
-            "BEGIN": self._counted(self._begin),
-            "COMMIT": self._counted(self._commit),
-            "ABORT": self._counted(self._abort),
-            "DISCONNECT": self._counted(self._disconnect),
-            "CONNECT": self._counted(self._connect),
-            "STOMP": self._counted(self._connect),
+            "SUBSCRIBE": self._subscriptions.subscribe,
+            "UNSUBSCRIBE": self._subscriptions.unsubscribe,
+            "BEGIN": transactions.begin,
+            "COMMIT": transactions.commit,
+            "ABORT": transactions.abort,
+            "DISCONNECT": self._disconnect,
+            "CONNECT": self._connect,
+            "STOMP": self._connect,
         }
 
     # -- what the connection tells ----------------------------------------------------------
@@ -323,13 +323,6 @@ class Session:
         """How many SENDs were received. The other frames are counted, because they are fewer."""
         return self.in_frames - self.others
 
-    def _counted(self, handler: Handler) -> Handler:
-        def carry_out(head: Head, body: bytes) -> bool | None:
-            self.others += 1
-            return handler(head, body)
-
-        return carry_out
-
     @property
     def version(self) -> Version:
         """The protocol version, which CONNECT settles."""
@@ -378,6 +371,7 @@ class Session:
     # -- connecting -------------------------------------------------------------------------
 
     def _connect(self, head: Head, body: bytes) -> bool:
+        self.others += 1
         headers = head.headers
         self.client_id = headers.get("client-id") or None
         self._login = headers.get("login", "")
@@ -493,44 +487,13 @@ class Session:
             beat.resume(self._clock.now())
             self._timer.set(self._protocol.next_deadline())
 
-    # -- transactions -----------------------------------------------------------------------
-
-    def _begin(self, head: Head, body: bytes) -> None:
-        number = self._context.next_number()
-        self._transactions.begin(head.headers["transaction"], self._clock.now(), number)
-        self._context.observer.transacted(self, "begun", head.headers["transaction"])
-        self._receipts.answer(head.headers.get("receipt"))
-
-    def _commit(self, head: Head, body: bytes) -> bool:
-        admission = Admission(self._router)
-        self._transactions.find(head.headers["transaction"]).admit(admission)
-        # Refused, it is still open, and what it claimed is given back with the connection.
-        return self.when_answered(head, admission.ask, partial(self._apply, head))
-
-    def _apply(self, head: Head) -> None:
-        """Carry out a transaction, in one turn, which all queues have admitted."""
-        headers = head.headers
-        transaction = self._transactions.close(headers["transaction"])
-        self._context.observer.transacted(self, "committed", headers["transaction"])
-        receipt = headers.get("receipt")
-        if receipt is None:
-            transaction.commit(self._receipts.if_refused(head))
-        else:
-            transaction.commit(self._receipts.when_done(receipt, head))
-        self._transactions.release()
-
-    def _abort(self, head: Head, body: bytes) -> None:
-        self._transactions.close(head.headers["transaction"]).abort()
-        self._transactions.release()
-        self._context.observer.transacted(self, "aborted", head.headers["transaction"])
-        self._receipts.answer(head.headers.get("receipt"))
-
     # -- receipts and the end ---------------------------------------------------------------
 
     def _write_receipt(self, receipt: str) -> None:
         self._output.put(self._protocol.receipt(receipt))
 
     def _disconnect(self, head: Head, body: bytes) -> bool:
+        self.others += 1
         receipt = head.headers.get("receipt")
         self._protocol.stop_reading()
 

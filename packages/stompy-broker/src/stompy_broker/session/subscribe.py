@@ -80,7 +80,7 @@ class Subscriptions:
         self.sys_client = SysClient(context, client, self._output)
         self.temporary = TemporaryQueues(context)
         self.delivered = 0
-        self._cancelled: set[str] = set()  # ended by an operator
+        self._cancelled: dict[str, None] = {}  # ended by an operator
 
     # -- frames -----------------------------------------------------------------------------
 
@@ -90,6 +90,7 @@ class Subscriptions:
         Raises:
             ProtocolError: it is not allowed, or one of its headers does not fit.
         """
+        self._client.others += 1
         headers = head.headers
         destination = parse_destination(headers["destination"])
         subscription_id = headers.get("id")
@@ -200,6 +201,7 @@ class Subscriptions:
         Raises:
             ProtocolError: there is no such subscription, or it is not the client's to end.
         """
+        self._client.others += 1
         headers = head.headers
         key = headers.get("id") or headers["destination"]
         durable = durable_to_delete(
@@ -216,7 +218,7 @@ class Subscriptions:
             self.sys_client.end(key)
             gone()
         elif key in self._cancelled:
-            self._cancelled.discard(key)
+            del self._cancelled[key]
             gone()
         elif durable is None:
             raise ProtocolError(
@@ -299,7 +301,7 @@ class Subscriptions:
         for key, candidate in list(self.by_key.items()):
             if candidate is subscription:
                 self.end(key)
-                self._cancelled.add(key)
+                self._cancelled[key] = None
                 return True
         return False
 

@@ -32,7 +32,7 @@ class TemporaryQueues:
         self._most = context.settings.max_temporary_queues
         self._new_token = context.new_token
         self._queues: dict[str, Queue] = {}
-        self._addresses: set[str] = set()  # those that others may send to
+        self._addresses: dict[str, None] = {}  # those that others may send to
 
     def own(self, name: str) -> Queue:
         """Give the queue of that name, made if need be.
@@ -89,7 +89,7 @@ class TemporaryQueues:
 
     def give_address(self, name: str) -> None:
         """Keep the queue of that name: others may send to it from now on."""
-        self._addresses.add(name)
+        self._addresses[name] = None
 
     def leave(self, queue: Queue) -> None:
         """End one of these queues, if nobody needs it: a subscription to it has ended."""
@@ -104,7 +104,7 @@ class TemporaryQueues:
     def _end(self, name: str, queue: Queue, unused: float) -> None:
         def ended(outcome: Outcome) -> None:
             if not isinstance(outcome, ProtocolError) and self._queues.get(name) is queue:
-                self._addresses.discard(name)
+                self._addresses.pop(name, None)
                 del self._queues[name]
 
         self._registry.close_temporary_queue(queue, ended, unused=unused)

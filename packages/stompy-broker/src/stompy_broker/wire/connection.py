@@ -44,7 +44,7 @@ SMALL_READ = 4 * 1024
 _WRITES = 6
 """How often a turn writes to one socket, each time up to twice `WRITE_SIZE`: who reads a large body
 as fast as it is written would get all of it while everybody else waits."""
-_TURN, _ROOM, _ANSWERS, _SESSION = "turn", "room", "answers", "session"
+_TURN, _ROOM, _ANSWERS, _SESSION = 1, 2, 4, 8
 """Why nothing is read: input waits for its turn, there is no room for more that is unfinished,
 answers are not taken, the session says so."""
 
@@ -168,6 +168,41 @@ class Connection(asyncio.Protocol):
         output: where the session writes.
     """
 
+    # There may be very many, idle most of the time.
+    __slots__ = (
+        "_at",
+        "_clock",
+        "_close_reason",
+        "_closing",
+        "_counted",
+        "_cut",
+        "_finished",
+        "_flusher",
+        "_input_memory",
+        "_linger",
+        "_on_closed",
+        "_output_mark",
+        "_parser",
+        "_rest",
+        "_scheduler",
+        "_scheme",
+        "_session",
+        "_slice",
+        "_socket_full",
+        "_transport",
+        "_unread_for",
+        "_wrote_last",
+        "address",
+        "best_version",
+        "certificate",
+        "host",
+        "listener",
+        "output",
+        "since",
+        "tls",
+        "ws",
+    )
+
     def __init__(
         self, context: ConnectionContext, origin: Origin, output: OutputBuffer | None = None
     ) -> None:
@@ -186,7 +221,7 @@ class Connection(asyncio.Protocol):
         self._linger = context.linger
         self._on_closed = context.closed
         self._transport: asyncio.Transport | None = None
-        self._unread_for: set[str] = set()  # why nothing is read just now
+        self._unread_for = 0  # why nothing is read just now: a bit for each reason
         self._rest = b""  # what waits for its turn, from here on
         self._at = 0
         self._slice = FIRST
@@ -233,7 +268,7 @@ class Connection(asyncio.Protocol):
         """Work on a slice of what waits."""
         # Something else may have stopped the reading since it began to wait; then whoever lets it
         # go on gives it a turn again.
-        if not self._rest or self._unread_for != {_TURN}:
+        if not self._rest or self._unread_for != _TURN:
             return
         piece = self._rest[self._at : self._at + self._slice]
         self._at += len(piece)
@@ -242,7 +277,7 @@ class Connection(asyncio.Protocol):
         self._work(piece)
         if not self._rest:
             self._go_on_reading(_TURN)
-        elif self._unread_for == {_TURN}:
+        elif self._unread_for == _TURN:
             self._scheduler.wait(self)
 
     def _work(self, data: bytes) -> None:
@@ -313,7 +348,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the session, and let go of everything: the socket is gone."""
         self._cut.end()
-        if self._rest and self._unread_for == {_TURN}:
+        if self._rest and self._unread_for == _TURN:
             # It was read before the end, so it counts: an ACK may be in it.
             self._take(self._rest[self._at :])
         self._rest, self._at = b"", 0
@@ -509,21 +544,21 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 transport.write_eof()
         # Unread input would make the kernel reset the connection and destroy what we wrote.
-        for reason in list(self._unread_for):
+        for reason in (_TURN, _ROOM, _ANSWERS, _SESSION):
             self._go_on_reading(reason)
 
     # -- reading ----------------------------------------------------------------------------
 
-    def _stop_reading(self, reason: str) -> None:
+    def _stop_reading(self, reason: int) -> None:
         if not self._unread_for and self._transport is not None:
             self._transport.pause_reading()
-        self._unread_for.add(reason)
+        self._unread_for |= reason
 
-    def _go_on_reading(self, reason: str) -> None:
-        if reason in self._unread_for:
-            self._unread_for.discard(reason)
+    def _go_on_reading(self, reason: int) -> None:
+        if self._unread_for & reason:
+            self._unread_for ^= reason
             transport = self._transport
-            if self._rest and self._unread_for == {_TURN}:
+            if self._rest and self._unread_for == _TURN:
                 # What was read before comes first; the socket is read when that is done.
                 self._scheduler.wait(self)
             if not self._unread_for and transport is not None and not transport.is_closing():
