@@ -80,7 +80,9 @@ pure: $(DEV) ## plain Python again: take away what `make compile` has made
 constraints: $(DEV) ## renew the pinned versions and their hashes; ARGS=--upgrade takes newer ones
 	@$(INSTALL) uv
 	printf '%s\n' hatchling editables | $(COMPILE) $(ARGS) -o constraints/run.txt - packages/*/pyproject.toml
-	$(COMPILE) $(ARGS) -c constraints/run.txt -o constraints/dev.txt --all-extras dev-requirements.txt packages/*/pyproject.toml
+	$(COMPILE) $(ARGS) -c constraints/run.txt -o constraints/dev.txt --all-extras --no-emit-package uvloop dev-requirements.txt packages/*/pyproject.toml
+# Apart, for where it is installed it runs.
+	printf '%s\n' uvloop | $(COMPILE) $(ARGS) -o constraints/uvloop.txt -
 
 version: $(BIN)/pip ## write the version in the file VERSION to every place that holds it
 	$(BIN)/python .ci/version.py

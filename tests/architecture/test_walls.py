@@ -36,7 +36,15 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "stompy_broker": [
-        {"build", "config_errors", "posix", "config_section", "version", "log_throttle"},
+        {
+            "build",
+            "config_errors",
+            "posix",
+            "config_section",
+            "version",
+            "log_throttle",
+            "event_loop",
+        },
         {"timers", "message", "destinations"},
         {"events"},
         {"security", "store", "foreign_headers"},

@@ -23,6 +23,7 @@ from stompy.admin import (
 )
 from stompy_broker import RunningBroker
 from stompy_broker.build import compiled
+from stompy_broker.event_loop import chosen
 
 SNAPSHOTS = [kind for kind in Kind if kind not in (Kind.QUEUE, Kind.EVENT)]
 
@@ -123,6 +124,7 @@ def test_the_rows_say_what_is_so(broker: RunningBroker, admin: Observer, queue: 
         (brokers,) = admin.page(admin.subscribe("broker")).rows
         assert brokers.connections == 2
         assert brokers.compiled == compiled()
+        assert brokers.loop == chosen("auto")
         assert brokers.messages_unacked >= 3
         assert brokers.store is not None
         assert brokers.store["kind"] == "memory"

@@ -17,6 +17,7 @@ from tests.support.wire import cheap_hash, until
 import stompy
 import stompy_broker
 from stompy_broker.build import compiled
+from stompy_broker.event_loop import chosen
 from stompy_broker.security.auth import matches
 from stompy_broker.security.users import write_users
 
@@ -56,7 +57,10 @@ def run(*options: object, text: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_the_version_says_which_form_runs() -> None:
-    form = f"stompy-broker, version {stompy_broker.__version__} (compiled: {compiled()})\n"
+    form = (
+        f"stompy-broker, version {stompy_broker.__version__} "
+        f"(compiled: {compiled()}, event loop: {chosen('auto')})\n"
+    )
     assert run("--version").stdout == form
 
 

@@ -28,6 +28,7 @@ from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.policy import Policies
+from stompy_broker.event_loop import name_of
 from stompy_broker.memory_limit import memory_mark
 from stompy_broker.message import Message
 from stompy_broker.routing.caps import Caps
@@ -201,6 +202,7 @@ class Broker:
             self._close_servers()
             self._store.close()
             raise
+        log.info("runs on the event loop of %s", name_of(loop))
         log.info("listening on %s", ", ".join(self.urls))
 
     def _open_door(self) -> None:

@@ -27,6 +27,7 @@ from stompy.protocol.limits import Limits
 from stompy_broker.config_errors import explained_errors
 from stompy_broker.config_section import Section
 from stompy_broker.destinations.policy import Policy
+from stompy_broker.event_loop import LoopName, check_installed
 from stompy_broker.foreign_headers import NAMES
 from stompy_broker.security.access import EVERYBODY, Rule
 from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
@@ -53,6 +54,17 @@ class ListenConfig(Section):
         description="Connections to this port begin with a PROXY header (version 1 or 2), which "
         "tells the client's address. Only where nobody but the load balancer can connect: the "
         "header is believed.",
+    )
+
+
+class ServerConfig(Section):
+    """The process of the broker."""
+
+    loop: Annotated[LoopName, AfterValidator(check_installed)] = Field(
+        default="auto",
+        description="Event loop: asyncio's own, or that of uvloop, which the extra "
+        "`stompy-broker[uvloop]` brings; `auto` = uvloop where it is installed. A broker that a "
+        "program starts on its own event loop runs on that one.",
     )
 
 
@@ -318,6 +330,7 @@ class BrokerConfig(Section):
     """All settings of a broker."""
 
     listen: ListenConfig = ListenConfig()
+    server: ServerConfig = ServerConfig()
     tls: TLSConfig = TLSConfig()
     websocket: WebSocketConfig = WebSocketConfig()
     security: SecurityConfig = SecurityConfig()

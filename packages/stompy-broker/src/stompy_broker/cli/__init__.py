@@ -11,6 +11,7 @@ import click
 from stompy_broker.build import compiled
 from stompy_broker.cli import check, run, store, users
 from stompy_broker.cli.console import load_or_exit
+from stompy_broker.event_loop import chosen
 from stompy_broker.security.auth import hash_password
 from stompy_broker.version import __version__
 
@@ -37,7 +38,10 @@ Examples:
 
 def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(f"stompy-broker, version {__version__} (compiled: {compiled()})")
+        loop = chosen("auto")
+        click.echo(
+            f"stompy-broker, version {__version__} (compiled: {compiled()}, event loop: {loop})"
+        )
         context.exit()
 
 
@@ -46,6 +50,11 @@ def _show_version(context: click.Context, _option: click.Parameter, wanted: bool
 @click.option("--host", help="Address to bind to.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="TCP port; 0 picks a free one.  [default: 61613]")
 @click.option("--data", help="Directory of the message store.  [default: data]")
+@click.option(
+    "--loop",
+    type=click.Choice(["auto", "asyncio", "uvloop"]),
+    help="Event loop; auto = uvloop where it is installed.  [default: auto]",
+)
 @click.option("--memory", is_flag=True, help="Keep messages in memory only.")
 @click.option("--allow-anonymous", is_flag=True, help="Let clients in without login.")
 @click.option(
@@ -66,7 +75,7 @@ def _show_version(context: click.Context, _option: click.Parameter, wanted: bool
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show the version, and whether it is compiled, and exit.",
+    help="Show the version, whether it is compiled, and the event loop, and exit.",
 )
 @click.pass_context
 def main(  # noqa: PLR0913, PLR0917 -- as many as there are options
@@ -75,6 +84,7 @@ def main(  # noqa: PLR0913, PLR0917 -- as many as there are options
     host: str | None,
     port: int | None,
     data: str | None,
+    loop: str | None,
     memory: bool,
     allow_anonymous: bool,
     until_eof: bool,
@@ -93,6 +103,8 @@ def main(  # noqa: PLR0913, PLR0917 -- as many as there are options
     if port is not None:
         listen["port"] = port
     overrides: dict[str, dict[str, object]] = {"listen": listen}
+    if loop is not None:
+        overrides["server"] = {"loop": loop}
     if memory and data is not None:
         raise click.UsageError("--data and --memory exclude each other")
     if memory or data is not None:

@@ -8,12 +8,14 @@ import gc
 import os
 import signal
 import sys
+from functools import partial
 
 import click
 
 from stompy_broker.broker import Broker
 from stompy_broker.cli.console import EXIT_CANNOT_START, EXIT_USAGE, complain
 from stompy_broker.config import BrokerConfig, ConfigError
+from stompy_broker.event_loop import new_event_loop
 from stompy_broker.posix import resource
 from stompy_broker.store.base import StoreError
 
@@ -30,8 +32,9 @@ def run(config: BrokerConfig, until_eof: bool) -> int:
     # The store's writer has to get the interpreter's lock from a busy event loop several times for
     # each commit. Measured with benchmarks/peers.py: twice the rate of receipted messages.
     sys.setswitchinterval(0.0005)
-    with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(_serve(config, until_eof))
+    runner = asyncio.Runner(loop_factory=partial(new_event_loop, config.server.loop))
+    with contextlib.suppress(KeyboardInterrupt), runner:
+        return runner.run(_serve(config, until_eof))
     return 1
 
 

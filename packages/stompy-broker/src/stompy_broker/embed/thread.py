@@ -49,6 +49,7 @@ from stompy_broker.embed.inspect import (
     in_vain,
     joined,
 )
+from stompy_broker.event_loop import new_event_loop
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
 
@@ -62,7 +63,7 @@ class _Host:
 
     def __init__(self, config: BrokerConfig) -> None:
         self.broker = Broker(config)
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop(config.server.loop)
         self._workers = ThreadPoolExecutor()
         self.loop.set_default_executor(self._workers)
         self._stop = asyncio.Event()

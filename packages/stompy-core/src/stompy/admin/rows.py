@@ -93,6 +93,7 @@ class BrokerRow(Record):
         python: of the interpreter.
         compiled: whether the modules on the path of every message run compiled: ``yes``, ``no``,
             ``partly``.
+        loop: whose event loop it runs on: ``asyncio`` or ``uvloop``.
         os: of its machine.
         pid: process id.
         started_at: when it started.
@@ -148,6 +149,7 @@ class BrokerRow(Record):
     version: str = ""
     python: str = ""
     compiled: str = ""
+    loop: str = ""
     os: str = ""
     pid: int = 0
     started_at: int = 0

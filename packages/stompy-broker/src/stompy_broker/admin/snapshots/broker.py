@@ -141,6 +141,7 @@ class BrokerSnapshots:
             version=__version__,
             python=self._process.python,
             compiled=self._process.compiled,
+            loop=self._process.loop,
             os=self._process.system,
             pid=self._process.pid,
             started_at=self._started_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import threading
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stompy_broker.build import compiled
+from stompy_broker.event_loop import name_of
 from stompy_broker.posix import resource
 
 _SLOW_SECONDS = 5.0
@@ -45,6 +47,7 @@ class Process:
 
     def __init__(self, directory: Path | None) -> None:
         self.compiled = compiled()
+        self.loop = name_of(asyncio.get_running_loop())
         self._directory = directory
         self._looked_at = time.monotonic()
         self._cpu = time.process_time()
