@@ -88,6 +88,12 @@ PURE = {
     "stompy_monitor": {"model", "tables"},
 }
 PURE_MODULES = {
+    "cluster.bodies",
+    "cluster.changes",
+    "cluster.index",
+    "cluster.log_record",
+    "cluster.log_replay",
+    "cluster.store",
     "cluster.nats.codec",
     "cluster.nats.server_list",
 }

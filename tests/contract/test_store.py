@@ -1,4 +1,4 @@
-"""What every durable store promises: one suite for the reference in memory and for SQLite."""
+"""What every durable store promises: one suite for the reference in memory and all the others."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 from tests.support.house import WALL, make_head, make_message
+from tests.support.logged import LoggedShelf, MemoryShop, NATSShop
 from tests.support.storage import Contents, Shelf, contents, contents_of, short_wal
 
 from stompy_broker.message import Message, MessageHead, stamp
@@ -34,9 +35,18 @@ def quick() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+SHELVES: dict[str, Callable[[Path], Shelf]] = {
+    "memory": lambda top: Shelf(None),
+    "sqlite": lambda top: Shelf(top / "data"),
+    "log": lambda top: LoggedShelf(MemoryShop()),
+    "log in parts": lambda top: LoggedShelf(MemoryShop(part_bytes=300_000)),
+    "nats": lambda top: LoggedShelf(NATSShop()),
+}
+
+
+@pytest.fixture(params=SHELVES)
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
-    shelf = Shelf(tmp_path / "data" if request.param == "sqlite" else None)
+    shelf = SHELVES[request.param](tmp_path)
     yield shelf
     shelf.close()
 

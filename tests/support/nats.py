@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -67,6 +68,12 @@ class Server:
                 time.sleep(0.02)
             else:
                 return
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -164,6 +171,7 @@ def end_house_server() -> None:
 def stopped(server: Server) -> Iterator[None]:
     """Stop a server in its tracks for a while: its connections stay, and it says nothing."""
     server.send(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.pid, os.WSTOPPED)
     try:
         yield
     finally:

@@ -164,7 +164,15 @@ class Shelf:
 
     def reopen(self) -> None:
         """Close the store and open it again."""
+        self.leave()
+        self.crash()
+
+    def leave(self) -> None:
+        """Close the store in good order."""
         self.store.close()
+
+    def crash(self) -> None:
+        """Open the store again, after `leave` or without."""
         self.router = None
         if self.directory is not None:
             self.turns = Turns()

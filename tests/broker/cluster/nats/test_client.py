@@ -232,7 +232,7 @@ def test_who_may_not_come_in_is_told(tmp_path: Path):
                 await client.ask("$JS.API.INFO")
             address = server.url.rpartition("@")[2]
             with pytest.raises(NATSError, match="Authorization Violation") as caught:
-                async with connected(f"nats://stompy:wrong@{address}", connect_seconds=0.5):
+                async with connected(f"nats://stompy:wrong@{address}"):
                     pass
             assert "wrong" not in str(caught.value)
         finally:
@@ -244,7 +244,7 @@ def test_who_may_not_come_in_is_told(tmp_path: Path):
 def test_where_no_server_is_the_start_says_so():
     async def main() -> None:
         with pytest.raises(NATSError, match=r"no NATS server of 127\.0\.0\.1:1: .*[Cc]onn"):
-            async with connected("nats://127.0.0.1:1", connect_seconds=0.2):
+            async with connected("nats://127.0.0.1:1"):
                 pass
 
     run(main)
@@ -267,12 +267,10 @@ def test_with_tls(tmp_path: Path):
                 async with connected(url, tls=context) as client:
                     await client.ask("$JS.API.INFO")
             with pytest.raises(NATSError, match="certificate verify failed"):
-                async with connected(server.url, connect_seconds=0.5):
+                async with connected(server.url):
                     pass
             with pytest.raises(NATSError, match="the server has no TLS"):
-                async with connected(
-                    house_server().url.replace("nats:", "tls:"), connect_seconds=0.5
-                ):
+                async with connected(house_server().url.replace("nats:", "tls:")):
                     pass
         finally:
             server.end()
@@ -301,12 +299,12 @@ class Scripted(asyncio.Protocol):
 )
 def test_what_is_no_server_is_not_waited_for(said: bytes, reason: str):
     async def main() -> None:
-        loop = asyncio.get_running_loop()
+        loop, seconds = asyncio.get_running_loop(), PATIENCE if said else 0.1
         server = await loop.create_server(partial(Scripted, said), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         try:
             with pytest.raises(NATSError, match=reason):
-                async with connected(f"nats://127.0.0.1:{port}", connect_seconds=0.2):
+                async with connected(f"nats://127.0.0.1:{port}", connect_seconds=seconds):
                     pass
         finally:
             server.close()

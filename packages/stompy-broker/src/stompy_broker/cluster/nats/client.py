@@ -266,6 +266,7 @@ class NATSClient:
         self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._tried = asyncio.Event()  # set once it is connected, or all servers were tried
         self.subscribe(f"{self._inbox}.*", self._take_answer)
 
     # -- beginning and end --------------------------------------------------------------------
@@ -274,20 +275,19 @@ class NATSClient:
         """Begin to connect, and wait until it is.
 
         Raises:
-            NATSError: none of the servers lets us in now.
+            NATSError: none of the servers lets us in: each was tried once.
         """
         self._task = asyncio.create_task(self._run(), name="stompy-nats")
-        rounds = len(self._settings.servers) + 1
         try:
-            async with asyncio.timeout(self._settings.connect_seconds * rounds):
-                await self._up.wait()
-        except BaseException as error:
+            await self._tried.wait()
+        except BaseException:
+            await self.close()
+            raise
+        if self._connection is None:
             trouble = self.trouble
             await self.close()
-            if isinstance(error, TimeoutError):
-                names = ", ".join(map(str, self._settings.servers))
-                raise NATSError(f"no NATS server of {names}: {trouble}") from None
-            raise
+            names = ", ".join(map(str, self._settings.servers))
+            raise NATSError(f"no NATS server of {names}: {trouble}")
 
     async def connected(self) -> None:
         """Wait until it is connected."""
@@ -315,6 +315,8 @@ class NATSClient:
             except (OSError, TimeoutError, NATSError, ssl.SSLError) as error:
                 reason = str(error) or "it takes too long"
                 self._servers.failed()
+                if self._servers.pause:
+                    self._tried.set()
                 self.trouble = f"{address}: {reason}"
                 log.debug("the NATS server %s cannot be used: %s", address, reason)
                 continue
@@ -361,6 +363,7 @@ class NATSClient:
         self._informed(connection.info)
         log.info("connected to the NATS server %s at %s", self.info.name, address)
         self._up.set()
+        self._tried.set()
         self._listener.connected(self.info)
         pinging = asyncio.create_task(self._ping(connection), name="stompy-nats-ping")
         try:

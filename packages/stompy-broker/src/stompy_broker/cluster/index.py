@@ -1,0 +1,183 @@
+"""What is alive in a log, and where: one record after the other is worked in.
+
+The same is done while a log is read and while it is written, so the two cannot differ. A record is
+counted by what is alive in it: messages, durable subscriptions, the set-up of queues. The
+**floor** is the first record that has any. Removals and delivery states need no record to stay:
+what they are about is in an earlier one, and goes before them or with them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from stompy_broker.cluster.changes import Placed
+from stompy_broker.store.base import DeliveryState, StoredSubscription
+
+_OVERHEAD = 128
+"""Bytes that a message takes in a record beside its headers and body."""
+
+
+@dataclass(slots=True, eq=False)
+class Logged:
+    """A record that is in the log.
+
+    Attributes:
+        number: which one it is.
+        places: of its parts.
+        part_bytes: how much each part holds, but for the last.
+        size: how long it is.
+        living: how many things in it are alive.
+    """
+
+    number: int
+    places: range
+    part_bytes: int
+    size: int
+    living: int = 0
+
+
+class Place(NamedTuple):
+    """Where a message is.
+
+    Attributes:
+        record: in which record.
+        placed: where in what it holds.
+    """
+
+    record: Logged
+    placed: Placed
+
+
+@dataclass(slots=True)
+class Index:
+    """What is alive in a log.
+
+    Attributes:
+        records: those from the floor on.
+        messages: where they are, by sequence.
+        states: what became of messages that something became of, by sequence.
+        subscriptions: durable ones, by name.
+        queues: how they were set up, by name.
+        highest: no message that was ever in the log has a higher sequence.
+        bytes: how long the records are together.
+        living_bytes: how much of that is alive.
+        dropped: how long the records are together that it has let go of.
+    """
+
+    records: deque[Logged] = field(default_factory=deque)
+    messages: dict[int, Place] = field(default_factory=dict)
+    states: dict[int, DeliveryState] = field(default_factory=dict)
+    subscriptions: dict[str, StoredSubscription] = field(default_factory=dict)
+    queues: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    highest: int = 0
+    bytes: int = 0
+    living_bytes: int = 0
+    dropped: int = 0
+    _pins: dict[tuple[str, str], Logged] = field(default_factory=dict)
+
+    @property
+    def floor(self) -> int:
+        """The number of the first record that is needed; the last one always is."""
+        return self.records[0].number if self.records else 0
+
+    def add(self, record: Logged) -> None:
+        """Take in a record; what it holds is told next, and `settle` at the end."""
+        self.records.append(record)
+        self.bytes += record.size
+
+    def place(self, placed: Placed, state: DeliveryState) -> None:
+        """A message is in the last record."""
+        record = self.records[-1]
+        sequence = placed.sequence
+        old = self.messages.get(sequence)
+        if old is not None:
+            self._unplace(old)
+        self.messages[sequence] = Place(record, placed)
+        record.living += 1
+        self.living_bytes += placed.size + _OVERHEAD
+        self.highest = max(self.highest, sequence)
+        self.mark(sequence, state)
+
+    def mark(self, sequence: int, state: DeliveryState) -> None:
+        """Something became of a message."""
+        if any(state):
+            if sequence in self.messages:
+                self.states[sequence] = state
+        else:
+            self.states.pop(sequence, None)
+
+    def remove(self, sequences: Iterable[int]) -> None:
+        """Messages are not alive any more. Those that never were do no harm."""
+        for sequence in sequences:
+            place = self.messages.pop(sequence, None)
+            if place is not None:
+                self._unplace(place)
+                self.states.pop(sequence, None)
+
+    def _unplace(self, place: Place) -> None:
+        place.record.living -= 1
+        self.living_bytes -= place.placed.size + _OVERHEAD
+
+    def keep(
+        self,
+        kept: Mapping[str, StoredSubscription | None],
+        settings: Mapping[str, Mapping[str, str] | None],
+    ) -> None:
+        """Durable subscriptions and queues are set up in the last record, or end."""
+        for name, one in kept.items():
+            self._pin(("subscription", name), one is not None)
+            if one is None:
+                self.subscriptions.pop(name, None)
+            else:
+                self.subscriptions[name] = one
+        for name, headers in settings.items():
+            self._pin(("queue", name), headers is not None)
+            if headers is None:
+                self.queues.pop(name, None)
+            else:
+                self.queues[name] = headers
+
+    def _pin(self, what: tuple[str, str], alive: bool) -> None:
+        old = self._pins.pop(what, None)
+        if old is not None:
+            old.living -= 1
+        if alive:
+            self._pins[what] = self.records[-1]
+            self.records[-1].living += 1
+
+    def settle(self) -> None:
+        """Let go of the records below the floor. The last one stays."""
+        records = self.records
+        while len(records) > 1 and not records[0].living:
+            self._drop(records.popleft())
+
+    def cut(self, floor: int) -> None:
+        """Forget what is in records below a floor: somebody saw that nothing alive is there."""
+        gone = {record.number for record in self.records if record.number < floor}
+        if not gone:
+            return
+        self.remove([one for one, place in self.messages.items() if place.record.number in gone])
+        for what in [what for what, record in self._pins.items() if record.number in gone]:
+            kind, name = what
+            del self._pins[what]
+            if kind == "queue":
+                del self.queues[name]
+            else:
+                del self.subscriptions[name]
+        while self.records and self.records[0].number < floor:
+            self._drop(self.records.popleft())
+
+    def _drop(self, record: Logged) -> None:
+        self.bytes -= record.size
+        self.dropped += record.size
+
+    def pinned(self, record: Logged) -> tuple[list[str], list[str]]:
+        """Which durable subscriptions, and the set-up of which queues, are in a record."""
+        pinned = [what for what, where in self._pins.items() if where is record]
+        return (
+            [name for kind, name in pinned if kind == "subscription"],
+            [name for kind, name in pinned if kind == "queue"],
+        )

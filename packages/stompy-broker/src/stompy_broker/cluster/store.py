@@ -1,0 +1,578 @@
+"""The store on a log: a group commit is one record, safe on most of the servers that keep the log.
+
+How it keeps its promises:
+
+* **Whole turns.** What one turn of the event loop told is in one record, and a record is in the
+  log or is not.
+* **What is settled in time is never written**, as in the store on a disk.
+* **One record at a time.** It expects the place of the one before it, which is known when that one
+  is stored. What is told meanwhile goes into the next one. Groups that share a stream do not wait
+  for one another, and its servers sync for all of them at once.
+* **Trouble is waited out.** While the log is busy the record stays as it is and is appended again:
+  it may have been stored although nobody said so, and then it must not be another one.
+* **Fenced for good.** If somebody else has written to the log, nothing that was not safe before
+  becomes safe any more, nobody who waits is told anything, and nothing more is taken.
+* **The log does not grow for ever.** Records below the floor are deleted, once a record that names
+  the floor is stored, so that who reads the log knows. An old message would pin all that is behind
+  it: when little of the log is alive, what is alive in its oldest record is written again at the
+  end.
+
+Memory holds where each message is, not its body twice: that is read from the log again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from stompy_broker.cluster.bodies import LoggedBodies
+from stompy_broker.cluster.changes import (
+    Changes,
+    LoggedMessage,
+    WrittenChanges,
+    messages_of,
+    read_changes,
+    write_changes,
+)
+from stompy_broker.cluster.index import Index, Logged
+from stompy_broker.cluster.log import Answer, Busy, Fenced, Stored
+from stompy_broker.cluster.log_record import (
+    HEAD_BYTES,
+    RecordError,
+    RecordHead,
+    RecordKind,
+    join,
+    read_part,
+    write_record,
+)
+from stompy_broker.cluster.takeover import Tenure
+from stompy_broker.message import Message, earlier_deliveries, stamp
+from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.batch import Damaged
+from stompy_broker.timers import Clock
+
+log = logging.getLogger("stompy_broker.cluster")
+
+LAZY_SECONDS = 0.02
+"""How long a change that nobody waits for may stay unwritten. Most are taken back before."""
+
+PATIENCE_SECONDS = 2.0
+"""A record that takes longer is trouble: producers are stopped, and it is said."""
+
+_RETRY_SECONDS = 1.0
+"""After how long a record is asked for again that could not be read."""
+
+_BATCH = 1024 * 1024
+"""The weight of changes from which on nobody is to tell much more."""
+
+_MUCH = 64 * 1024
+"""Who tells less in one read need not wait, unless there are very many of them."""
+
+_OVERLOADED = 4
+"""At how many times the weight everybody waits who tells anything."""
+
+_TRIM_BYTES, _TRIM_RECORDS = 4 * 1024 * 1024, 2000
+"""So much below the floor is worth being deleted."""
+
+_LONG_BYTES, _ALIVE = 32 * 1024 * 1024, 4
+"""From which length on, and if less than one in so many bytes is alive, records are copied."""
+
+_COPY_SECONDS = 0.02
+"""How long it pauses between two records that are copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogListener:
+    """What is called when something happens in a store on a log.
+
+    Attributes:
+        written: told the messages that are safe, so that bodies can be let go.
+        troubled: told whenever trouble begins and ends.
+        released: called when the only one who waited was told, so that the answer can go out.
+        damaged: told of each message whose body turns out not to be what was written.
+        fenced: told who owns the log now; called once, and nothing becomes safe any more.
+    """
+
+    written: Callable[[Iterable[Message]], None] = lambda messages: None
+    troubled: Callable[[bool], None] = lambda trouble: None
+    released: Callable[[], None] = lambda: None
+    damaged: Callable[[Damaged], None] = lambda damaged: None
+    fenced: Callable[[str], None] = lambda reason: None
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A record on its way into the log.
+
+    Attributes:
+        changes: what is in it.
+        head: its head.
+        written: the changes as bytes.
+        parts: the record as bytes.
+        begun: when it was appended first.
+        below: the place of the record that is the floor in the head.
+        dropped: `Index.dropped` at that time.
+    """
+
+    changes: Changes
+    head: RecordHead
+    written: WrittenChanges
+    parts: list[bytes]
+    begun: float
+    below: int
+    dropped: int
+
+
+class LoggedStore:
+    """Messages in a log that this broker owns.
+
+    Args:
+        tenure: the ownership, just begun.
+        clock: for lazy writing and for trying again.
+        soon: calls a function at the end of the present turn of the event loop.
+        listener: is told what happens.
+
+    Attributes:
+        index: what is alive in the log.
+        fenced: who owns the log now, if not this broker.
+    """
+
+    durable = True
+
+    def __init__(
+        self,
+        tenure: Tenure,
+        clock: Clock,
+        soon: Callable[[Callable[[], None]], object],
+        listener: LogListener | None = None,
+    ) -> None:
+        replay = tenure.replay
+        self.trouble = ""
+        self.fenced = ""
+        self.index: Index = replay.index
+        self._rows: dict[int, LoggedMessage] | None = replay.rows
+        self._last_sequence = replay.index.highest
+        self._doubtful = replay.doubtful
+        self._log = tenure.log
+        self._tenure = tenure.number
+        self._number = replay.number
+        self._place = tenure.place
+        self._trimmed = replay.floor
+        self._trimmed_bytes = 0
+        self._clock = clock
+        self._soon = soon
+        self._listener = listener or LogListener()
+        self._bodies = LoggedBodies(self._log, self.index, clock, self._listener.damaged)
+        self._changes = Changes()
+        self._writing: _Writing | None = None
+        self._leaving: Callback | None = None
+        self._closed = False
+        self._flush_is_due = False
+        self._asked = 0  # how many wait for a commit since the last turn
+        self._alone = False  # whether one did in the turn before
+        self._paused: dict[Callback, None] = {}  # who may not tell more just now
+        self._resuming = False
+        self._commits = 0
+        self._commit_seconds = 0.0
+        self._copying = False
+        self._lazy_timer = clock.timer(self._flush)
+        self._again_timer = clock.timer(self._append)
+        self._patience_timer = clock.timer(self._lose_patience)
+        self._copy_timer = clock.timer(self._copy_oldest)
+        self._busy = ""  # why the record is not stored yet
+
+    @property
+    def last_sequence(self) -> int:
+        """Of what was ever in the log when it was taken over."""
+        return self._last_sequence
+
+    def stats(self) -> StoreStats:
+        """How it is doing."""
+        return StoreStats(
+            self.trouble,
+            self.index.bytes,
+            0,
+            self._changes.size + (0 if self._writing is None else self._writing.changes.size),
+            self._commits,
+            self._commit_seconds,
+            self._bodies.damaged,
+        )
+
+    # -- what survived ------------------------------------------------------------------------
+
+    def restore(self) -> Iterator[Restored]:
+        """Every message that is alive in the log, without its body."""
+        rows, self._rows = self._rows or {}, None
+        states = self.index.states
+        at, last_received = b"", -1
+        for sequence in sorted(rows):
+            row = rows.pop(sequence)
+            if row.received != last_received:
+                at, last_received = stamp(row.received), row.received
+            deliveries, failures, due, holder = states.get(sequence, (0, 0, 0, 0))
+            past = earlier_deliveries(deliveries, failures, perhaps_more=sequence <= self._doubtful)
+            length = row.placed.length
+            message = Message(sequence, row.head, None, at, past, length=length)
+            message.expires = row.expires
+            yield Restored(row.destination, message, due, holder)
+
+    def queues(self) -> Mapping[str, Mapping[str, str]]:
+        """The set-up of queues in the log."""
+        return dict(self.index.queues)
+
+    def subscriptions(self) -> list[StoredSubscription]:
+        """Every durable subscription in the log."""
+        return list(self.index.subscriptions.values())
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def append(self, destination: str, message: Message) -> None:
+        """Put a message into the next record, from which it is taken if it is removed soon."""
+        changes = self._changes
+        changes.appended[message.sequence] = (destination, message)
+        changes.bytes += message.size
+        if not self._flush_is_due:
+            self._flush_lazily()
+
+    def mark_delivered(
+        self, message: Message, deliveries: int, due: int = 0, holder: int = 0
+    ) -> None:
+        """Put into the next record how often a message was delivered, and who has it."""
+        failures = 0 if message.redelivery is None else message.redelivery.failures
+        self._changes.states[message.sequence] = (deliveries, failures, due, holder)
+        if not self._flush_is_due:
+            self._flush_lazily()
+
+    def remove(self, message: Message) -> None:
+        """Take a message out of the next record if it is there; have that say so otherwise."""
+        changes, sequence = self._changes, message.sequence
+        changes.states.pop(sequence, None)
+        if changes.appended.pop(sequence, None) is None:
+            changes.removed.append(sequence)
+            if not self._flush_is_due:
+                self._flush_lazily()
+        else:
+            changes.bytes -= message.size
+
+    def is_written(self, message: Message) -> bool:
+        """Whether it is in the log."""
+        return message.sequence in self.index.messages
+
+    def load(self, messages: Sequence[Message], done: Callback) -> None:
+        """Have bodies read from the log: who has none was written before."""
+        self._bodies.load(messages, done)
+
+    def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
+        """Put the set-up of a queue, or its end, into the next record."""
+        self._changes.settings[name] = headers
+        self._flush_lazily()
+
+    def keep_subscription(self, subscription: StoredSubscription) -> None:
+        """Put a durable subscription into the next record."""
+        self._changes.kept[subscription.name] = subscription
+        self._flush_lazily()
+
+    def drop_subscription(self, name: str) -> None:
+        """Put the end of a durable subscription into the next record."""
+        self._changes.kept[name] = None
+        self._flush_lazily()
+
+    def sync(self, done: Callback) -> None:
+        """Call ``done`` once a record with all that was told is stored."""
+        if self._changes.empty and self._writing is None and not self.fenced:
+            done()
+            return
+        self._changes.waiting.append(done)
+        self._asked += 1
+        self._flush_is_due = True
+        if self._writing is None and len(self._changes.waiting) == 1:
+            self._soon(self._end_turn)
+
+    @property
+    def gathered(self) -> int:
+        """The weight of the next record."""
+        return self._changes.weight
+
+    def end_of_read(self, before: int) -> bool:
+        """Append for a sender who was alone in the turn before; hold back one who told too much."""
+        if self._alone and self._asked == 1 and self._changes.waiting:
+            self._flush()
+            return False
+        gathered = self._changes.weight
+        if gathered < _BATCH:
+            return False
+        if self._writing is None:
+            self._flush()
+            return False
+        much = gathered - before >= _MUCH
+        return not self.trouble and (much or before < gathered >= _BATCH * _OVERLOADED)
+
+    def wait(self, go_on: Callback) -> None:
+        """Call ``go_on`` when there is room in a record, in the order of who asked."""
+        self._paused[go_on] = None
+
+    def forget(self, go_on: Callback) -> None:
+        """Do not call ``go_on`` any more."""
+        self._paused.pop(go_on, None)
+
+    def leave(self, done: Callback) -> None:
+        """Make everything safe, say in the log that this was an orderly end, then call ``done``.
+
+        It is not called while the log is busy, nor if somebody else owns it.
+        """
+        self._leaving = done
+        self._flush()
+
+    def close(self) -> None:
+        """Let go of everything. What is not safe is so only if `leave` came first."""
+        self._closed = True
+        for timer in (self._lazy_timer, self._again_timer, self._patience_timer, self._copy_timer):
+            timer.end()
+        self._bodies.close()
+        self._paused.clear()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def _flush_lazily(self) -> None:
+        self._flush_is_due = True
+        self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
+
+    def _end_turn(self) -> None:
+        self._alone, self._asked = self._asked == 1, 0
+        self._flush()
+
+    def _flush(self) -> None:
+        """Begin the next record, unless one is on its way."""
+        if self._writing is not None or self._closed:
+            return
+        self._flush_is_due = False
+        self._lazy_timer.cancel()
+        if self.fenced:
+            self._changes = Changes()
+        elif not self._changes.empty:
+            self._begin(RecordKind.CHANGES)
+        elif self._leaving is not None:
+            self._begin(RecordKind.LEAVE)
+        else:
+            self._confirm(self._changes)
+
+    def _begin(self, kind: RecordKind) -> None:
+        changes, self._changes = self._changes, Changes()
+        if self._paused:
+            self._resume_paused()
+        written = write_changes(changes) if kind is RecordKind.CHANGES else WrittenChanges(b"", [])
+        index = self.index
+        highest = max(index.highest, max(changes.appended, default=0))
+        head = RecordHead(
+            kind, self._tenure, self._number + 1, index.floor, highest, self._doubtful
+        )
+        parts = write_record(head, written.payload, self._log.part_bytes)
+        now = self._clock.now()
+        self._writing = _Writing(
+            changes, head, written, parts, now, index.records[0].places[0], index.dropped
+        )
+        self._patience_timer.set(now + PATIENCE_SECONDS + len(written.payload) / _BATCH)
+        self._append()
+
+    def _append(self) -> None:
+        writing = self._writing
+        if writing is not None and not self._closed:
+            self._log.append(writing.parts, self._place, self._answered)
+
+    def _answered(self, answer: Answer) -> None:
+        writing = self._writing
+        if writing is None or self._closed:
+            return
+        match answer:
+            case Stored(last):
+                self._writing = None
+                self._stored(writing, last)
+            case Busy(reason, seconds):
+                if reason != self._busy:
+                    log.debug("record %d is not stored yet: %s", writing.head.number, reason)
+                self._busy = reason
+                self._again_timer.set(self._clock.now() + seconds)
+            case Fenced(reason):
+                self._fence(reason)
+
+    def _lose_patience(self) -> None:
+        writing = self._writing
+        if writing is not None:
+            seconds = self._clock.now() - writing.begun
+            reason = f": {self._busy}" if self._busy else ""
+            log.error("the log takes no record for %.0f s%s; trying again", seconds, reason)
+            self._update_trouble(f"the log is not answered by most of its servers{reason}")
+
+    def _fence(self, reason: str) -> None:
+        """Somebody else has written to the log: whatever is not safe never becomes so here."""
+        log.error("tenure %d has ended: the log was taken over by %s", self._tenure, reason)
+        self.fenced = reason
+        self._writing, self._changes = None, Changes()
+        self._again_timer.end()
+        self._patience_timer.end()
+        self._copy_timer.end()
+        self._update_trouble(f"the log belongs to another broker: {reason}")
+        self._listener.fenced(reason)
+
+    def _update_trouble(self, trouble: str) -> None:
+        was, self.trouble = self.trouble, trouble
+        if self._paused and trouble:
+            # Who needs the log waits for its recovery, the others for nobody.
+            self._resume_paused()
+        if bool(was) != bool(trouble):
+            self._listener.troubled(bool(trouble))
+
+    def _resume_paused(self) -> None:
+        """Let those tell more who wait for it: one a turn, so that not all of them do at once."""
+        if not self._resuming:
+            self._resuming = True
+            self._soon(self._resume_one)
+
+    def _resume_one(self) -> None:
+        self._resuming = False
+        if self._paused and (self.trouble or self._changes.weight < _BATCH):
+            go_on = next(iter(self._paused))
+            del self._paused[go_on]
+            go_on()
+            if self._paused:
+                self._resume_paused()
+
+    # -- what is stored -----------------------------------------------------------------------
+
+    def _stored(self, writing: _Writing, last: int) -> None:
+        seconds = self._clock.now() - writing.begun
+        self._commit_seconds += (seconds - self._commit_seconds) / 8
+        self._commits += 1
+        self._busy = ""
+        self._patience_timer.cancel()
+        if self.trouble:
+            log.warning("the log takes records again, after %.1f s", seconds)
+            self._update_trouble("")
+        self._number, self._place = writing.head.number, last
+        self._work_in(writing, last)
+        # Receipts first: somebody waits for them. Bodies may leave memory after that.
+        self._confirm(writing.changes)
+        self._listener.written(self._still_waiting(writing.changes))
+        self._trim(writing)
+        if writing.head.kind is RecordKind.LEAVE:
+            done, self._leaving = self._leaving, None
+            if done is not None:
+                done()
+        elif self._leaving is not None or self._changes.waiting or self._changes.weight >= _BATCH:
+            self._flush()
+        elif self._flush_is_due:
+            self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
+
+    def _work_in(self, writing: _Writing, last: int) -> None:
+        index, changes, parts = self.index, writing.changes, writing.parts
+        places = range(last - len(parts) + 1, last + 1)
+        index.add(
+            Logged(
+                writing.head.number,
+                places,
+                len(parts[0]) - HEAD_BYTES,
+                sum(map(len, parts)),
+            )
+        )
+        states, appended = changes.states, changes.appended
+        for placed in writing.written.placed:
+            sequence = placed.sequence
+            state = states.get(sequence)
+            if state is None:
+                if sequence in appended:
+                    message = appended[sequence][1]
+                    state = (message.deliveries, message.failures, 0, 0)
+                else:
+                    state = changes.copied[sequence][2]
+            index.place(placed, state)
+        for sequence, state in states.items():
+            index.mark(sequence, state)
+        index.remove(changes.removed)
+        index.keep(changes.kept, changes.settings)
+        index.settle()
+        self._copying = False
+        self._copy_if_due()
+
+    def _still_waiting(self, changes: Changes) -> Iterator[Message]:
+        """The messages of a record that nobody was given meanwhile."""
+        moved = {*changes.states, *self._changes.states, *self._changes.removed}
+        for sequence, (_, message) in changes.appended.items():
+            if sequence not in moved:
+                yield message
+
+    def _confirm(self, changes: Changes) -> None:
+        waiting, changes.waiting = changes.waiting, []
+        for done in waiting:
+            try:
+                done()
+            except Exception:
+                # The others are not to wait for ever because of one.
+                log.exception("fault in what was to follow a record")
+        if len(waiting) == 1:
+            self._listener.released()
+
+    def _trim(self, writing: _Writing) -> None:
+        """Delete what is below the floor that a stored record names, once it is worth it."""
+        floor = writing.head.floor
+        much = (
+            floor - self._trimmed >= _TRIM_RECORDS
+            or writing.dropped - self._trimmed_bytes >= _TRIM_BYTES
+            or writing.head.kind is RecordKind.LEAVE
+        )
+        if much and floor > self._trimmed:
+            self._trimmed, self._trimmed_bytes = floor, writing.dropped
+            self._log.trim(writing.below)
+
+    # -- copying ------------------------------------------------------------------------------
+
+    def _copy_if_due(self) -> None:
+        """Have what is alive in the oldest record written again, if little of the log is alive."""
+        index = self.index
+        sparse = index.bytes >= _LONG_BYTES and index.living_bytes * _ALIVE < index.bytes
+        if sparse and len(index.records) > 1 and not self._copying and self._leaving is None:
+            self._copying = True
+            self._copy_timer.set(self._clock.now() + _COPY_SECONDS)
+
+    def _copy_oldest(self) -> None:
+        record = self.index.records[0]
+        self._log.get(record.places, partial(self._copy, record), self._cannot_copy)
+
+    def _cannot_copy(self, reason: str) -> None:
+        log.debug("the oldest record of the log cannot be read: %s", reason)
+        self._copy_timer.set(self._clock.now() + _RETRY_SECONDS)
+
+    def _copy(self, record: Logged, entries: Mapping[int, bytes]) -> None:
+        if self._closed or self.fenced:
+            return
+        try:
+            parts = [read_part(entries[place]) for place in record.places if place in entries]
+            _, payload = join(parts) if parts else (None, b"")
+            read = read_changes(payload)
+        except RecordError as error:
+            # It stays where it is, and so does all behind it; who takes over next will be told.
+            log.error("record %d of the log is damaged: %s", record.number, error)
+            return
+        writing = Changes() if self._writing is None else self._writing.changes
+        index, changes = self.index, self._changes
+        gone = {*writing.removed, *changes.removed}
+        alive = [
+            one
+            for one in read.messages
+            if one.placed.sequence not in gone
+            and (place := index.messages.get(one.placed.sequence)) is not None
+            and place.record is record
+        ]
+        for destination, message in messages_of(payload, alive):
+            sequence = message.sequence
+            state = writing.states.get(sequence) or index.states.get(sequence) or (0, 0, 0, 0)
+            changes.copied[sequence] = (destination, message, state)
+        kept, settings = index.pinned(record)
+        for name in kept:
+            if name not in writing.kept:
+                changes.kept.setdefault(name, index.subscriptions[name])
+        for name in settings:
+            if name not in writing.settings:
+                changes.settings.setdefault(name, index.queues[name])
+        self._flush_lazily()
