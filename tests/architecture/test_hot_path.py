@@ -25,6 +25,7 @@ HOT = (
     "stompy.protocol.heartbeat",
     "stompy.protocol.limits",
     "stompy.protocol.client",
+    "stompy.protocol.send_heads",
     "stompy.protocol.server",
     "stompy_broker.message",
     "stompy_broker.timers",

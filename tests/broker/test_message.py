@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from stompy.protocol.codec import FrameParser, Head
 from stompy.protocol.headers import ALL_VERSIONS, Version
-from stompy_broker.message import BROKER_HEADERS, Message, MessageHead, SharedMessage, stamp
+from stompy_broker.message import (
+    BROKER_HEADERS,
+    Message,
+    MessageHead,
+    MessageTraits,
+    SharedMessage,
+    stamp,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 TOLD = {"content-length", "message-id", "timestamp", "priority", "expires", "expiration", "ttl"}
@@ -132,6 +139,6 @@ def test_octets_that_are_no_utf8_are_latin_1_to_later_versions() -> None:
 @pytest.mark.parametrize("block", [b"x:\\\n\n", b"x:\\t\n\n", b"x\n\n", b"\n", b":\n\n"])
 def test_reading_a_block_never_fails(block: bytes) -> None:
     """It may come from an older broker, or from a damaged disk."""
-    head = MessageHead(block, sized=False)
+    head = MessageHead(block, MessageTraits(sized=False))
     for version in ALL_VERSIONS:
         head.block_for(version).decode()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, Protocol, TypedDict
+from typing import NamedTuple, Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
@@ -77,61 +77,50 @@ OVERHEAD = 200
 REFERENCE = 8
 """Bytes that one more place in a queue costs for a message that is there anyway."""
 
-_NOTABLE = (
-    BROKER_HEADERS
-    | DEATH_HEADERS
-    | {
-        "timestamp",
-        "persistent",
-        "priority",
-        "expires",
-        "expiration",
-        "ttl",
-    }
-)
+TELLING = ("timestamp", "persistent", "priority", "expires", "expiration", "ttl")
+"""Headers that tell the broker something about a message, and stay with it."""
+
+_NOTABLE = BROKER_HEADERS | DEATH_HEADERS | frozenset(TELLING)
 """Headers that a SEND must be free of to be passed on just as it came."""
 
 _BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADERS)
 
 _SEND = len("SEND\n")
+_RECEIPT = b"\nreceipt:"
 
 _CR, _BACKSLASH = 13, 92
 _LONGEST_NUMBER = 15
 
 
-class MessageHead:
-    """The headers that messages share.
+class MessageTraits:
+    """What its headers tell the broker about a message; shared by all messages of the same.
 
     Attributes:
-        block: the header lines in STOMP 1.2's form with the blank line, as passed on. Octets that
-            are no UTF-8, as 1.0 may send them, stand in it as they came.
-        version_neutral: whether the block reads the same in every version of STOMP.
-        sized: whether it holds ``content-length``.
-        stamped: whether it holds ``timestamp``, so that ours is not added.
+        sized: whether there is a ``content-length``.
+        stamped: whether there is a ``timestamp``, so that ours is not added.
         persistent: whether the message is to be kept on disk.
         priority: 0 to 9; higher goes first.
         ttl: milliseconds that the message lives, or 0.
         expires: milliseconds since the epoch at which it ends, or 0.
         can_expire: whether it has either.
         message_id: the ``message-id`` to show; None = the message's sequence.
+        plain: whether the broker writes what it usually writes: an id and a time of its own.
     """
 
     __slots__ = (
-        "block",
         "can_expire",
         "expires",
         "message_id",
         "persistent",
+        "plain",
         "priority",
         "sized",
         "stamped",
         "ttl",
-        "version_neutral",
     )
 
     def __init__(
         self,
-        block: bytes,
         *,
         sized: bool,
         stamped: bool = False,
@@ -141,10 +130,6 @@ class MessageHead:
         expires: int = 0,
         message_id: bytes | None = None,
     ) -> None:
-        self.block = block
-        self.version_neutral = (
-            _BACKSLASH not in block and _CR not in block and (block.isascii() or _is_utf8(block))
-        )
         self.sized = sized
         self.stamped = stamped
         self.persistent = persistent
@@ -153,6 +138,81 @@ class MessageHead:
         self.expires = expires
         self.can_expire = bool(ttl or expires)
         self.message_id = message_id
+        self.plain = sized and not stamped and message_id is None
+
+
+_SIZED, _UNSIZED = MessageTraits(sized=True), MessageTraits(sized=False)
+
+
+class MessageHead:
+    """The headers of a message, or of many.
+
+    What they tell stands apart, so that one whose headers no other message has is cheap to make
+    and to keep.
+
+    Args:
+        block: the header lines.
+        traits: what they tell.
+
+    Attributes:
+        block: the header lines in STOMP 1.2's form with the blank line, as passed on. Octets that
+            are no UTF-8, as 1.0 may send them, stand in it as they came.
+        traits: what they tell the broker.
+        version_neutral: whether the block reads the same in every version of STOMP.
+    """
+
+    __slots__ = ("block", "traits", "version_neutral")
+
+    def __init__(self, block: bytes, traits: MessageTraits) -> None:
+        self.block = block
+        self.traits = traits
+        self.version_neutral = (
+            _BACKSLASH not in block and _CR not in block and (block.isascii() or _is_utf8(block))
+        )
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the message is to be kept on disk."""
+        return self.traits.persistent
+
+    @property
+    def priority(self) -> int:
+        """0 to 9; higher goes first."""
+        return self.traits.priority
+
+    @property
+    def sized(self) -> bool:
+        """Whether there is a ``content-length``."""
+        return self.traits.sized
+
+    @property
+    def stamped(self) -> bool:
+        """Whether there is a ``timestamp``."""
+        return self.traits.stamped
+
+    @property
+    def message_id(self) -> bytes | None:
+        """The ``message-id`` to show; None = the message's sequence."""
+        return self.traits.message_id
+
+    @staticmethod
+    def from_simple(head: Head) -> MessageHead:
+        """Make a head from a SEND that `SendHeads` has read.
+
+        Raises:
+            ProtocolError: a number that is none.
+        """
+        found, block = head.found, head.block
+        assert found is not None
+        receipt = found[2]
+        if receipt is not None:
+            start = block.find(_RECEIPT)
+            block = block[:start] + block[start + len(_RECEIPT) + len(receipt) :]
+        traits = _UNSIZED if found[1] is None else _SIZED
+        if found[-1] is not None:
+            # A time that messages tell is theirs, but that they tell one they have in common.
+            traits = _traits_found(found[1] is not None, found[3] is not None, *found[4:-1])
+        return MessageHead(block[_SEND:] + b"\n\n", traits)
 
     @classmethod
     def from_send(cls, head: Head, version: Version) -> MessageHead:
@@ -165,13 +225,14 @@ class MessageHead:
         # A colon in a value may come as it is; it is passed on as it has to be.
         if version is Version.V1_0 or _CR in block or block.count(b":") > len(headers):
             return cls.from_client(headers)
+        sized = head.length >= 0
         if _NOTABLE.isdisjoint(headers):
-            return cls(block[_SEND:] + b"\n\n", sized=head.length >= 0)
+            return MessageHead(block[_SEND:] + b"\n\n", _SIZED if sized else _UNSIZED)
         if _BACKSLASH in block:
             return cls.from_client(headers)
         lines = block.split(b"\n")
         kept = [line for line in lines[1:] if line[: line.index(b":")] not in _BROKER_NAMES]
-        return cls(b"\n".join(kept) + b"\n\n", sized=head.length >= 0, **_told_by(headers))
+        return MessageHead(b"\n".join(kept) + b"\n\n", _traits_told(sized, headers))
 
     @classmethod
     def from_client(cls, headers: Mapping[str, str]) -> MessageHead:
@@ -197,12 +258,7 @@ class MessageHead:
         kept = {name: value for name, value in headers.items() if name not in BROKER_HEADERS}
         lines = header_lines(kept, Version.V1_2)
         block = lines.encode("utf-8", "surrogateescape") + b"\n"
-        return cls(
-            block,
-            sized="content-length" in kept,
-            message_id=message_id,
-            **_told_by(kept),
-        )
+        return MessageHead(block, _traits_told("content-length" in kept, kept, message_id))
 
     def headers(self) -> dict[str, str]:
         """The headers, decoded; octets that are no UTF-8 as surrogates. Not for the hot path.
@@ -225,9 +281,10 @@ class MessageHead:
 
     def ends_at(self, now: int) -> int:
         """When a message that comes now ends: at the earlier of the two ways to say so."""
-        ends = [self.expires] if self.expires else []
-        if self.ttl:
-            ends.append(now + self.ttl)
+        traits = self.traits
+        ends = [traits.expires] if traits.expires else []
+        if traits.ttl:
+            ends.append(now + traits.ttl)
         return min(ends)
 
     def block_for(self, version: Version) -> bytes:
@@ -403,12 +460,13 @@ class Message:
         head, body = self.head, self.body
         assert body is not None
         block = head.block if head.version_neutral else head.block_for(version)
-        if head.sized and not head.stamped and head.message_id is None:
+        traits = head.traits
+        if traits.plain:
             return b"%d%b%b%b\0\n" % (self.sequence, self.stamp, block, body)
         return b"%b%b%b%b%b\0\n" % (
-            head.message_id or b"%d" % self.sequence,
-            b"\n" if head.stamped else self.stamp,
-            b"" if head.sized else b"content-length:%d\n" % len(body),
+            traits.message_id or b"%d" % self.sequence,
+            b"\n" if traits.stamped else self.stamp,
+            b"" if traits.sized else b"content-length:%d\n" % len(body),
             block,
             body,
         )
@@ -578,23 +636,36 @@ def stamp(now_ms: int) -> bytes:
     return b"\ntimestamp:%d\n" % now_ms
 
 
-class _Told(TypedDict):
-    stamped: bool
-    persistent: bool
-    priority: int
-    ttl: int
-    expires: int
+def _traits_told(
+    sized: bool, headers: Mapping[str, str], message_id: bytes | None = None
+) -> MessageTraits:
+    """What headers tell the broker about the message that they stay with.
+
+    Raises:
+        ProtocolError: a number that is none.
+    """
+    return MessageTraits(
+        sized=sized,
+        stamped="timestamp" in headers,
+        persistent="persistent" not in headers or _is_true(headers["persistent"]),
+        priority=min(_number(headers, "priority", DEFAULT_PRIORITY), HIGHEST_PRIORITY),
+        ttl=_number(headers, "expiration", 0) or _number(headers, "ttl", 0),
+        expires=_number(headers, "expires", 0),
+        message_id=message_id,
+    )
 
 
-def _told_by(headers: Mapping[str, str]) -> _Told:
-    """What headers tell the broker about the message that they stay with."""
-    return {
-        "stamped": "timestamp" in headers,
-        "persistent": "persistent" not in headers or _is_true(headers["persistent"]),
-        "priority": min(_number(headers, "priority", DEFAULT_PRIORITY), HIGHEST_PRIORITY),
-        "ttl": _number(headers, "expiration", 0) or _number(headers, "ttl", 0),
-        "expires": _number(headers, "expires", 0),
+@lru_cache(maxsize=1024)
+def _traits_found(sized: bool, stamped: bool, *found: bytes | None) -> MessageTraits:
+    """The same for the other values of `TELLING` that `SendHeads` found."""
+    headers = {
+        name: value.decode()
+        for name, value in zip(TELLING[1:], found, strict=True)
+        if value is not None
     }
+    if stamped:
+        headers["timestamp"] = ""
+    return _traits_told(sized, headers)
 
 
 def _number(headers: Mapping[str, str], name: str, default: int) -> int:

@@ -26,6 +26,7 @@ MODULES = (
     "stompy.protocol.codec",
     "stompy.protocol.header_cache",
     "stompy.protocol.headers",
+    "stompy.protocol.send_heads",
     "stompy.session.commands",
     "stompy.sync.sending",
 )

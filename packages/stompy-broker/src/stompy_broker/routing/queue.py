@@ -331,7 +331,7 @@ class LocalQueue:
 
     def _put(self, message: Message) -> None:
         """To the end of the queue, or of its priority."""
-        if message.head.priority == DEFAULT_PRIORITY and not self._ready.prioritized:
+        if message.head.traits.priority == DEFAULT_PRIORITY and not self._ready.prioritized:
             self._fifo.append(message)
         else:
             self._ready.place(message)
@@ -548,7 +548,7 @@ class LocalQueue:
         wait = (due - self._services.wall()) / 1000 if due else 0
         if wait > 0:
             self._delays.delay(message, wait)
-        elif self._ready.prioritized or message.head.priority != DEFAULT_PRIORITY:
+        elif self._ready.prioritized or message.head.traits.priority != DEFAULT_PRIORITY:
             self._ready.place(message)
         else:
             self._fifo.append(message)

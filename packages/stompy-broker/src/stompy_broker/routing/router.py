@@ -146,7 +146,7 @@ class Router:
             name = destination.name
             queue = self.queues.get(name) or self.queue(name, capped=refused is not None)
             message = Message(next(queue.sequences), head, body, self.stamp)
-            if head.can_expire:
+            if head.traits.can_expire:
                 self._publish_with_ttl(queue, message, done, refused)
             else:
                 queue.publish(message, done, refused)
@@ -208,7 +208,7 @@ class Router:
         queue = self.queue(destination.name)
         earlier = earlier_deliveries(deliveries, 0)
         message = Message(next(queue.sequences), head, body, self.stamp, earlier)
-        if head.can_expire:
+        if head.traits.can_expire:
             self._publish_with_ttl(queue, message, None, None)
         else:
             queue.publish(message)
@@ -232,7 +232,7 @@ class Router:
             message = Message(sequence, head, body, self.stamp)
         else:
             message = CopiedMessage(sequence, head, body, self.stamp, common)
-        if head.can_expire:
+        if head.traits.can_expire:
             self._publish_with_ttl(queue, message, done, refused)
         else:
             queue.publish(message, done, refused)
@@ -278,7 +278,7 @@ class Router:
         else:
             # What may be stored, or end, has a place of its own in each queue.
             shared = common = None
-            if head.version_neutral and not head.can_expire:
+            if head.version_neutral and not head.traits.can_expire:
                 shared = SharedMessage(next(self._sequences), head, body, self.stamp)
             for queue in queues:
                 if shared is not None and not queue.unshared:
@@ -295,7 +295,7 @@ class Router:
     def _when_stored(self, queues: Iterable[Queue], head: MessageHead, done: Done) -> None:
         """Call ``done`` when what went to several queues is safe in each of their groups."""
         groups: list[QueueGroup] = []
-        if head.persistent:
+        if head.traits.persistent:
             groups = list({queue.group: None for queue in queues if queue.is_stored})
         if groups:
             self.groups.sync(done, groups)
@@ -331,7 +331,7 @@ class Router:
             return
         queue.control(Expire(message))
         if done is not None:
-            if head.persistent:
+            if head.traits.persistent:
                 queue.group.sync(done)
             else:
                 done()
@@ -350,7 +350,7 @@ class Router:
 
     def _stored_in(self, destination: Destination, head: MessageHead) -> list[QueueGroup]:
         """The groups on whose disks a message goes."""
-        if not head.persistent:
+        if not head.traits.persistent:
             return []
         queues: Iterable[Queue] = ()
         if destination.kind is _QUEUE:

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from stompy.admin.json_types import Tls
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.protocol.header_cache import Head, HeadCache
-from stompy.protocol.headers import ALL_VERSIONS, Version
+from stompy.protocol.header_cache import Head
+from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import HeartBeat
 from stompy.protocol.limits import Limits
 from stompy_broker.foreign_headers import ForeignHeaders
@@ -22,6 +22,7 @@ from stompy_broker.security.login import Logins
 from stompy_broker.session.active_subscribers import ActiveSubscriber, ActiveSubscribers
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
+from stompy_broker.session.send_heads import head_caches
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 from stompy_broker.session.transactions import Transactions
@@ -267,7 +268,7 @@ class BrokerContext:
         self.logins = logins
         self.access = access
         self.new_token = new_token
-        self.caches: Mapping[Version, HeadCache] = {v: HeadCache() for v in ALL_VERSIONS}
+        self.caches = head_caches(settings.limits)
         self.foreign_headers = ForeignHeaders(settings.ignored_headers, router.events)
         self.observer = observer
         self.service = service

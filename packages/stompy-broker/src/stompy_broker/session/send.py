@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 from stompy.protocol.header_cache import Head
@@ -23,6 +23,7 @@ from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import ClientState, Peer
 from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.send_heads import SPECIAL, UNUSUAL
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
 from stompy_broker.timers import Clock
@@ -172,16 +173,42 @@ class ProducerFlowControl:
 
 _TEMPORARY = DestinationKind.TEMPORARY.value
 
-_SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
-"""Headers that make more of a SEND than a message to route."""
-
-_UNUSUAL = _SPECIAL | OF_SEND
-
 _ARGUMENTS = frozenset(ARGUMENTS)
 
 
 _LARGE = 4096
 """Bytes of a header block from which on it is measured as it will be delivered."""
+
+
+class Route:
+    """Where a SEND goes.
+
+    Args:
+        text: its ``destination``.
+
+    Attributes:
+        text: it.
+        destination: what it means.
+        commands: whether commands to the broker itself go there.
+        simple: whether there is nothing to do but to route what goes there.
+
+    Raises:
+        ProtocolError: no SEND may go there.
+    """
+
+    __slots__ = ("commands", "destination", "simple", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.destination = destination = sendable(text)
+        self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
+        self.simple = destination.kind is not DestinationKind.TEMPORARY and not self.commands
+
+
+@lru_cache(maxsize=16_384)
+def known_route(text: bytes) -> Route:
+    """The route of a SEND that `SendHeads` has read, whose destinations are short."""
+    return Route(text.decode())
 
 
 class SendPlan:
@@ -198,22 +225,40 @@ class SendPlan:
 
     __slots__ = ("commands", "destination", "foreign", "head", "sets_up", "simple")
 
-    def __init__(self, head: Head, version: Version) -> None:
-        headers = head.headers
-        self.destination = destination = sendable(headers["destination"])
-        self.head = MessageHead.from_send(head, version)
-        ordinary = _UNUSUAL.isdisjoint(headers)
-        plain = ordinary or _SPECIAL.isdisjoint(headers)
-        self.foreign = not ordinary and not OF_SEND.isdisjoint(headers)
-        self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
-        self.simple = (
-            plain and destination.kind is not DestinationKind.TEMPORARY and not self.commands
-        )
-        self.sets_up = (
-            not plain
-            and destination.kind is DestinationKind.QUEUE
-            and not _ARGUMENTS.isdisjoint(headers)
-        )
+    def __init__(
+        self, route: Route, head: MessageHead, simple: bool, sets_up: bool, foreign: bool
+    ) -> None:
+        self.simple = simple
+        self.destination = route.destination
+        self.head = head
+        self.sets_up = sets_up
+        self.commands = route.commands
+        self.foreign = foreign
+
+
+def plan_for(head: Head, version: Version) -> SendPlan:
+    """Work out what a header block means.
+
+    Raises:
+        ProtocolError: it means nothing.
+    """
+    found = head.found
+    if found is not None:  # by `head_caches`, which asks for all that matters here
+        assert found[0] is not None
+        route = known_route(found[0])
+        return SendPlan(route, MessageHead.from_simple(head), route.simple, False, False)
+    headers = head.headers
+    route = Route(headers["destination"])
+    ordinary = UNUSUAL.isdisjoint(headers)
+    plain = ordinary or SPECIAL.isdisjoint(headers)
+    sets_up = (
+        not plain
+        and route.destination.kind is DestinationKind.QUEUE
+        and not _ARGUMENTS.isdisjoint(headers)
+    )
+    foreign = not ordinary and not OF_SEND.isdisjoint(headers)
+    simple = plain and route.simple
+    return SendPlan(route, MessageHead.from_send(head, version), simple, sets_up, foreign)
 
 
 class SendHandler:
@@ -242,6 +287,7 @@ class SendHandler:
         self._foreign_headers = foreign_headers
         self._client = client
         self._router = router
+        self._caps = router.caps
         self._flow_control = flow_control
         self._subscriptions = subscriptions
         self._transactions = transactions
@@ -254,7 +300,11 @@ class SendHandler:
         Raises:
             ProtocolError: it is not allowed, or as `send`.
         """
-        permissions, destination = self._client.permissions, head.headers["destination"]
+        permissions, found = self._client.permissions, head.found
+        if found is None or found[0] is None:
+            destination = head.headers["destination"]
+        else:
+            destination = known_route(found[0]).text
         if destination not in permissions.may_send_to:
             permissions.check_send(destination)
         return self.send(head, body)
@@ -267,17 +317,13 @@ class SendHandler:
         """
         plan: SendPlan | None = head.plan  # type: ignore[assignment]  # nobody else writes plans
         if plan is None:
-            # The pattern of a head with a receipt is the same without it.
-            pattern = head.pattern or head
-            plan = SendPlan(pattern, self._client.version)
-            caps = self._router.caps
-            if len(plan.destination.name) > caps.short:
-                caps.check_name(plan.destination.name)
-            if len(plan.head.block) > _LARGE:
-                caps.check_headers(plan.head.block)
-            if plan.foreign:
-                self._foreign_headers.check("SEND", head.headers, plan.destination)
-            head.plan = pattern.plan = plan
+            found = head.found
+            if found is not None and not (head.repeats or head.pattern):
+                route = known_route(found[0])
+                if route.simple:
+                    self._send_simple(route, head, body)
+                    return None
+            plan = self._plan_for(head)
         if plan.simple:
             if head.receipt is None:
                 full = self._router.publish(plan.destination, plan.head, body, None, self._refused)
@@ -289,8 +335,41 @@ class SendHandler:
             return None
         return self._send_special(plan, head, body)
 
+    def _plan_for(self, head: Head) -> SendPlan:
+        """Work out what a SEND means, and keep that.
+
+        Raises:
+            ProtocolError: it means nothing, or cannot be taken.
+        """
+        # The pattern of a head with a receipt is the same without it.
+        pattern = head.pattern or head
+        plan = plan_for(pattern, self._client.version)
+        caps = self._caps
+        if len(plan.destination.name) > caps.short:
+            caps.check_name(plan.destination.name)
+        if len(plan.head.block) > _LARGE:
+            caps.check_headers(plan.head.block)
+        if plan.foreign:
+            self._foreign_headers.check("SEND", head.headers, plan.destination)
+        head.plan = pattern.plan = plan
+        return plan
+
+    def _send_simple(self, route: Route, head: Head, body: bytes) -> None:
+        """Route a SEND whose header block may never come again."""
+        destination = route.destination
+        if len(destination.name) > self._caps.short:
+            self._caps.check_name(destination.name)
+        message_head, receipt = MessageHead.from_simple(head), head.receipt
+        if receipt is None:
+            full = self._router.publish(destination, message_head, body, None, self._refused)
+        else:
+            done = self._receipts.when_done(receipt, head)
+            full = self._router.publish(destination, message_head, body, done, done)
+        if full is not None:
+            self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
+
     def _send_special(self, plan: SendPlan, head: Head, body: bytes) -> bool | None:
-        """Carry out a SEND that has more to do than to be routed: see `_SPECIAL`."""
+        """Carry out a SEND that has more to do than to be routed: see `SPECIAL`."""
         headers, message_head, destination = head.headers, plan.head, plan.destination
         receipt = headers.get("receipt") or head.receipt
         replies = self._reply_queue(headers)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
-from stompy_broker.message import Message, MessageHead, earlier_deliveries, stamp
+from stompy_broker.message import Message, MessageHead, MessageTraits, earlier_deliveries, stamp
 from stompy_broker.store.base import Restored
 from stompy_broker.store.batch import Damaged
 
@@ -140,10 +140,10 @@ def _wrong_with(connection: sqlite3.Connection, sequence: int) -> str:
 
 def restored_head(block: bytes, flags: int, message_id: bytes | None) -> MessageHead:
     """The head of a message as its row tells it."""
-    return MessageHead(
-        block,
+    traits = MessageTraits(
         sized=bool(flags & SIZED),
         stamped=bool(flags & STAMPED),
         priority=flags >> PRIORITY,
         message_id=message_id,
     )
+    return MessageHead(block, traits)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
+from stompy.protocol.headers import RULES, V1_2, unescape
+
 # ``92 in data`` looks for one octet; ``b"\\" in data`` first fails to be a number, which takes five
 # times as long.
 _NUL, _CR, _BACKSLASH = 0, 13, 92
@@ -32,30 +34,84 @@ ack_run = re.compile(rb"(?:ACK\nid:[0-9]{1,18}-[0-9]{1,18}\n\n\0\n*+)++").match
 plain_acks = re.compile(rb"id:([0-9]+)-([0-9]+)").findall
 
 
+Found = tuple[bytes | None, ...]
+"""Values of ``destination``, ``content-length`` and ``receipt``, of those that were asked for, and
+last whether there are any of these."""
+
+
 class Head:
     """Command and headers of one frame as read from the wire; shared when the block repeats.
 
+    Args:
+        command: the command.
+        headers: decoded headers; None where they need not be known yet (`SendHeads`).
+        block: the raw bytes.
+        length: the ``content-length``.
+        found: the values that were found without decoding the others.
+
     Attributes:
         command: the command.
-        headers: decoded headers; of a repeated name the first value counts (1.2, *Repeated
-            Header Entries*). Never changed after parsing, because heads are shared.
         block: the raw bytes of command and header lines, without the blank line.
         length: the ``content-length``, or -1 where none was given.
         plan: free for the owner of the connection: what it worked out from this head.
-        receipt: the ``receipt`` where that is not in ``headers`` (`PatternedHead`).
+        receipt: the ``receipt`` where that is known apart from ``headers``.
         pattern: the head that headers and plan are shared with (`PatternedHead`).
+        found: the values that `SendHeads` found in the block; None = it was parsed.
+        repeats: whether it is remembered, so that a plan for it may be of use again.
     """
 
-    __slots__ = ("block", "command", "headers", "length", "pattern", "plan", "receipt")
+    __slots__ = (
+        "_headers",
+        "block",
+        "command",
+        "found",
+        "length",
+        "pattern",
+        "plan",
+        "receipt",
+        "repeats",
+    )
 
-    def __init__(self, command: str, headers: dict[str, str], block: bytes, length: int) -> None:
+    def __init__(
+        self,
+        command: str,
+        headers: dict[str, str] | None,
+        block: bytes,
+        length: int,
+        found: Found | None = None,
+    ) -> None:
         self.command = command
-        self.headers = headers
+        self._headers = headers
         self.block = block
         self.length = length
         self.plan: object = None
         self.receipt: str | None = None
         self.pattern: Head | None = None
+        self.found = found
+        self.repeats = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The decoded headers; of a repeated name the first value counts.
+
+        (1.2, *Repeated Header Entries*.) Never changed after parsing, because heads are shared.
+        """
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = self._decode()
+        return headers
+
+    @headers.setter
+    def headers(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def _decode(self) -> dict[str, str]:
+        """The headers of the block, which is known to be well-formed."""
+        headers: dict[str, str] = {}
+        for line in self.block.decode().split("\n")[1:]:
+            name, _, value = line.partition(":")
+            headers.setdefault(name, unescape(value, RULES[V1_2]))
+        return headers
 
     def __repr__(self) -> str:
         return f"<Head {self.command} {len(self.headers)} headers>"
@@ -67,7 +123,7 @@ class PatternedHead(Head):
     __slots__ = ()
 
     def __init__(self, pattern: Head, receipt: str, block: bytes) -> None:
-        super().__init__(pattern.command, pattern.headers, block, pattern.length)
+        super().__init__(pattern.command, pattern._headers, block, pattern.length, pattern.found)
         self.plan = pattern.plan
         self.pattern = pattern
         self.receipt = receipt
@@ -107,9 +163,10 @@ class HeadCache:
     of its block (``benchmarks/codec.py``: a third of the cost).
     """
 
-    __slots__ = ("_capacity", "_seen", "heads", "known")
+    __slots__ = ("_capacity", "_knows_receipts", "_seen", "heads", "known")
 
     def __init__(self, capacity: int = 2048) -> None:
+        self._knows_receipts = False
         self.heads: dict[bytes, Head] = {}
         self.known: Callable[[bytes], Head | None] = self.heads.get  # no call of ours in between
         self._seen: set[int] = set()
@@ -117,6 +174,8 @@ class HeadCache:
 
     def like(self, block: bytes) -> Head | None:
         """A head known but for its receipt. It shares headers and plan with that one."""
+        if not self._knows_receipts:
+            return None
         start = block.find(b"\nreceipt:")
         if start < 0:
             return None
@@ -135,17 +194,21 @@ class HeadCache:
         """A head was read from its block: keep it if that happened before."""
         if head.command != "SEND" or len(head.block) > FAST_BLOCK:
             return
-        if "receipt" in head.headers:
-            cut = _without_receipt(head)
-            if cut is None:
+        cut = head.receipt is not None or (head.found is None and "receipt" in head.headers)
+        if cut:
+            rest = _without_receipt(head)
+            if rest is None:
                 return
-            head = cut
+            head = rest
         sight = hash(head.block)
         seen = self._seen
         if sight in seen:
             if len(self.heads) >= self._capacity:
                 self.heads.clear()
+                self._knows_receipts = False
             self.heads[head.block] = head
+            head.repeats = True
+            self._knows_receipts = self._knows_receipts or cut
         else:
             if len(seen) >= self._capacity:
                 seen.clear()
@@ -159,9 +222,11 @@ def _without_receipt(head: Head) -> Head | None:
     if start < 0 or block.count(b"\nreceipt:") > 1:
         return None
     end = block.find(b"\n", start + 1)
-    rest = block[end:] if end > 0 else b""
+    block = block[:start] + (block[end:] if end > 0 else b"")
+    if head.found is not None:
+        return Head("SEND", None, block, head.length, (*head.found[:2], None, *head.found[3:]))
     headers = {name: value for name, value in head.headers.items() if name != "receipt"}
-    return Head("SEND", headers, block[:start] + rest, head.length)
+    return Head("SEND", headers, block, head.length)
 
 
 class MessageHeads:

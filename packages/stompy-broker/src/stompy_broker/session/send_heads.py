@@ -1,0 +1,32 @@
+"""How the header blocks of SEND are read, and what is remembered of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stompy.protocol.header_cache import HeadCache
+from stompy.protocol.headers import ALL_VERSIONS, Version
+from stompy.protocol.limits import Limits
+from stompy.protocol.send_heads import SendHeads
+from stompy_broker.destinations.policy import ARGUMENTS
+from stompy_broker.foreign_headers import OF_SEND
+from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
+
+SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
+"""Headers that make more of a SEND than a message to route."""
+
+UNUSUAL = SPECIAL | OF_SEND
+"""Headers that a SEND is looked at for more closely."""
+
+_NOT_SIMPLE = BROKER_HEADERS | DEATH_HEADERS | UNUSUAL
+
+
+def head_caches(limits: Limits) -> Mapping[Version, HeadCache]:
+    """A memory for each version, for all connections of a broker."""
+    return {version: _head_cache(version, limits) for version in ALL_VERSIONS}
+
+
+def _head_cache(version: Version, limits: Limits) -> HeadCache:
+    if version is Version.V1_0:  # blanks round names and values mean nothing
+        return HeadCache()
+    return SendHeads(version, limits, TELLING, _NOT_SIMPLE)
