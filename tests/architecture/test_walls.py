@@ -24,7 +24,7 @@ SOURCES = {
 
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
-        {"errors", "notebook", "build"},
+        {"errors", "notebook", "build", "compiler", "as_written"},
         {"records"},
         {"protocol"},
         {"session", "admin"},

@@ -32,7 +32,9 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.time = Time()
-        self.router = make_router(self.time, Policy(match="/queue/q", max_deliveries=4))
+        policy = Policy(match="/queue/q", max_deliveries=4)
+        # However long it is empty, the queue is not forgotten: this test keeps the object.
+        self.router = make_router(self.time, policy, idle=0)
         self.queue = self.router.queue("q")
         self.takers: list[Taker] = []
         self.held: list[tuple[Taker, Message]] = []

@@ -6,13 +6,15 @@ of `MODULES` compiled by mypyc, and Python takes those. Whoever builds reads the
 A module is in the list when it is on the path of every message, and nothing that an application
 sees of it changes. So these are left out, with what they would lose:
 
-* ``protocol.limits``, ``protocol.client``, ``protocol.server``, ``protocol.heartbeat`` and
-  ``protocol.frame``: texts and types in `help`, signatures, subclasses; `Limits` could no longer be
-  pickled.
+* ``protocol.limits``, ``protocol.client``, ``protocol.server``, ``protocol.heartbeat``,
+  ``protocol.version`` and ``protocol.frame``: texts and types in `help`, signatures, heirs;
+  `Limits` could no longer be pickled.
 * What inherits from a class that is not compiled, from `str` or from an exception.
 
-``protocol.codec`` and ``protocol.header_cache`` are in it although `stompy.codec` shows them, where
-`help` has no texts then: they are half of what there is to gain (``docs/install.md`` says so).
+``protocol.codec`` and ``protocol.header_cache`` are in it although `stompy.codec` shows them, being
+half of what there is to gain. `stompy.as_written` gives them the looks of their source there, and
+`stompy.compiler` says which classes may have heirs and copies. ``tests/architecture/test_forms.py``
+compares everything public in both forms; what it finds different is mended or left out.
 """
 
 from __future__ import annotations

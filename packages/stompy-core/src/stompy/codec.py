@@ -1,5 +1,6 @@
 """Bytes to frames and back, for programs that speak STOMP by themselves."""
 
+from stompy.as_written import as_written
 from stompy.protocol.codec import (
     FrameParser,
     Head,
@@ -10,3 +11,6 @@ from stompy.protocol.codec import (
 )
 
 __all__ = ["FrameParser", "Head", "HeadCache", "HeadMemory", "MessageHeads", "encode_frame"]
+
+for _name in __all__:
+    globals()[_name] = as_written(globals()[_name])

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Protocol
 
+from stompy.compiler import mypyc_attr
 from stompy.protocol.headers import RULES, V1_2, unescape
 
 # ``92 in data`` looks for one octet; ``b"\\" in data`` first fails to be a number, which takes five
@@ -39,6 +39,7 @@ Found = tuple[bytes | None, ...]
 last whether there are any of these."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True, serializable=True)
 class Head:
     """Command and headers of one frame as read from the wire; shared when the block repeats.
 
@@ -117,6 +118,7 @@ class Head:
         return f"<Head {self.command} {len(self.headers)} headers>"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True, serializable=True)
 class PatternedHead(Head):
     """A head that is the same as another one but for its receipt (`HeadCache.like`)."""
 
@@ -136,22 +138,7 @@ Only a parser that was given a `HeadCache` hands out runs.
 """
 
 
-class HeadMemory(Protocol):
-    """What a parser may ask about a head before it parses it."""
-
-    def known(self, block: bytes, /) -> Head | None:
-        """The head of a block of up to 1 KiB, if it is known; it is not checked again."""
-        ...
-
-    def like(self, block: bytes, /) -> Head | None:
-        """The same for a block that is not known, but is like one that is."""
-        ...
-
-    def remember(self, head: Head) -> None:
-        """A head was parsed."""
-        ...
-
-
+@mypyc_attr(allow_interpreted_subclasses=True, serializable=True)
 class HeadCache:
     """A server's memory: heads of SEND by their raw bytes, from the second time they are seen.
 
@@ -229,6 +216,7 @@ def _without_receipt(head: Head) -> Head | None:
     return Head("SEND", headers, block, head.length)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True, serializable=True)
 class MessageHeads:
     """A client's memory: what the heads of MESSAGE have in common.
 

@@ -19,24 +19,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import cast
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.protocol.version import ALL_VERSIONS, V1_0, V1_1, V1_2, Version
 
-
-class Version(StrEnum):
-    """A version of the protocol; compares in order of age."""
-
-    V1_0 = "1.0"
-    V1_1 = "1.1"
-    V1_2 = "1.2"
-
-
-# Before Python 3.12 looking a member up in its class costs a tenth of all there is to a frame.
-V1_0, V1_1, V1_2 = Version.V1_0, Version.V1_1, Version.V1_2
-
-ALL_VERSIONS = (Version.V1_2, Version.V1_1, Version.V1_0)
-"""What this library speaks, best first."""
+__all__ = [
+    "ALL_VERSIONS",
+    "BODY_COMMANDS",
+    "OPENING_RULES",
+    "RULES",
+    "UNESCAPED_COMMANDS",
+    "V1_0",
+    "V1_1",
+    "V1_2",
+    "Version",
+    "WireRules",
+    "as_given",
+    "escape",
+    "header_lines",
+    "is_writable",
+    "unescape",
+]
 
 UNESCAPED_COMMANDS = frozenset(("CONNECT", "STOMP", "CONNECTED"))
 BODY_COMMANDS = frozenset(("SEND", "MESSAGE", "ERROR"))
@@ -132,21 +136,32 @@ def header_lines(headers: Mapping[str, str], version: Version) -> str:
     Headers that the version cannot name are left out: 1.0 has no colons or line breaks in names
     and trims them, 1.1 loses the CR at the end of one, and nothing is no name.
     """
+    if version is not V1_0:
+        try:
+            lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
+        except TypeError:  # the compiled form: numbers are no text (`as_given` for all costs 8 %)
+            headers = {str(name): str(value) for name, value in as_given(headers).items()}
+            lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
+        # Mostly there is nothing to escape: no more colons and line breaks than we wrote ourselves.
+        n = len(headers)
+        if lines.count(":") == n == lines.count("\n") and "\\" not in lines and "\r" not in lines:
+            return lines
+    texts = [(str(name), str(value)) for name, value in as_given(headers).items()]
     if version is V1_0:
         return "".join(
             f"{name}:{escape(value, version)}\n"
-            for name, value in headers.items()
+            for name, value in texts
             if ":" not in name and "\n" not in name and "\r" not in name and name.strip()
         )
-    lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
-    # Mostly there is nothing to escape: no more colons and line breaks than we wrote ourselves.
-    count = len(headers)
-    if lines.count(":") == count == lines.count("\n") and "\\" not in lines and "\r" not in lines:
-        return lines
     return "".join(
         [
             f"{escape(name, version)}:{escape(value, version)}\n"
-            for name, value in headers.items()
+            for name, value in texts
             if name.strip("\r") or version is V1_2
         ]
     )
+
+
+def as_given(headers: Mapping[str, str]) -> Mapping[object, object]:
+    """The same headers, for who writes numbers, too; compiled, a ``str`` would have to be one."""
+    return cast("Mapping[object, object]", headers)

@@ -1,0 +1,96 @@
+"""Shows what was compiled as its source says it: signatures, docstrings, and errors of calls.
+
+The compiler keeps no docstring and no annotation. A public module whose classes run compiled hands
+them to `as_written`. It reads their source, which lies beside the extension module, and puts
+functions on the class whose signature and docstring are those of the source, and which call what
+was compiled. Compiled callers go past them, so they pay nothing. In plain Python there is nothing
+to do.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, TypeVar
+
+_Shown = TypeVar("_Shown", bound=Callable[..., Any])
+_COMPILED = "__compiled__"
+"""Under this name the functions find what they call."""
+_ANNOTATIONS = annotations.compiler_flag
+_METHODS = (FunctionType, property, classmethod, staticmethod)
+
+
+def as_written(shown: _Shown) -> _Shown:
+    """A class or function with the looks of its source; itself where it is not compiled."""
+    module = sys.modules[shown.__module__]
+    spec = module.__spec__
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader) or spec.origin is None:
+        return shown
+    file = Path(spec.origin).with_name(f"{module.__name__.rpartition('.')[2]}.py")
+    definition = _definition(file, shown.__name__)
+    namespace: dict[str, Any] = dict(vars(module))
+    if isinstance(definition, ast.FunctionDef):
+        namespace[_COMPILED] = {shown.__name__: shown}
+        _make_caller(definition)
+    else:
+        namespace[_COMPILED] = dict(vars(shown))
+        _make_callers(definition)
+    for name in _names_of_defaults(definition):
+        if isinstance(namespace.get(name), BuiltinFunctionType):
+            namespace[name] = as_written(namespace[name])
+    code = compile(ast.Module([definition], type_ignores=[]), str(file), "exec", _ANNOTATIONS)
+    exec(code, namespace)
+    written: _Shown = namespace[shown.__name__]
+    if not isinstance(shown, type):
+        return written
+    for name, value in vars(written).items():
+        if name in {"__doc__", "__slots__"} or isinstance(value, _METHODS):
+            setattr(shown, name, value)
+    return shown
+
+
+def _make_callers(definition: ast.ClassDef) -> None:
+    """Leave of a class its docstring, its slots, and its public methods as functions that call."""
+    kept = _docstring(definition)
+    for node in definition.body:
+        if isinstance(node, ast.FunctionDef) and (node.name[0] != "_" or node.name[:2] == "__"):
+            _make_caller(node)
+            kept.append(node)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__":
+            kept.append(node)
+    definition.bases, definition.decorator_list, definition.body = [], [], kept
+
+
+def _make_caller(definition: ast.FunctionDef) -> None:
+    """Leave of a function its signature and docstring; it calls what was compiled of it."""
+    arguments = definition.args
+    passed = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
+    passed += [f"{one.arg}={one.arg}" for one in arguments.kwonlyargs]
+    called = f"{_COMPILED}[{definition.name!r}]"
+    if any(ast.unparse(one) == "property" for one in definition.decorator_list):
+        called += ".__get__"
+    (call,) = ast.parse(f"return {called}({', '.join(passed)})").body
+    for node in ast.walk(call):
+        ast.copy_location(node, definition)
+    definition.body = [*_docstring(definition), call]
+
+
+def _docstring(definition: ast.FunctionDef | ast.ClassDef) -> list[ast.stmt]:
+    return definition.body[:1] if ast.get_docstring(definition) is not None else []
+
+
+def _names_of_defaults(definition: ast.AST) -> set[str]:
+    arguments = [node for node in ast.walk(definition) if isinstance(node, ast.arguments)]
+    defaults = [default for one in arguments for default in (*one.defaults, *one.kw_defaults)]
+    return {default.id for default in defaults if isinstance(default, ast.Name)}
+
+
+def _definition(file: Path, name: str) -> ast.FunctionDef | ast.ClassDef:
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return node
+    raise LookupError(f"{file} has no {name}")
