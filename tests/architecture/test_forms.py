@@ -56,7 +56,7 @@ def test_what_is_told_is_not_nothing() -> None:
     kind, name, text, where, _context = plain["check that fails"]
     assert (kind, name) == ("raises", "LookupError")
     assert text == "a fault of the check of SEND"
-    assert [step[:2] for step in where][:2] == [["codec.py", "feed"], ["codec.py", "_parse"]]
+    assert ["codec.py", "_parse"] in [step[:2] for step in where]
 
 
 def test_a_difference_is_found() -> None:
