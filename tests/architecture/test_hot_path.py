@@ -27,6 +27,8 @@ HOT = (
     "stompy.protocol.client",
     "stompy.protocol.send_heads",
     "stompy.protocol.server",
+    "stompy.session.commands",
+    "stompy.sync.sending",
     "stompy_broker.message",
     "stompy_broker.timers",
     "stompy_broker.destinations",
