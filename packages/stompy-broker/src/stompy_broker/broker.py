@@ -330,6 +330,7 @@ class Broker:
             # Every connection cuts itself off after its linger time; should one fail to, it is cut.
             self.abort()
             await self._all_left(_CUT_OFF_SECONDS)
+        self._context.leaving.finish()
         self._admin.close()
         self._store.close()
         if self._timer is not None:

@@ -20,6 +20,7 @@ from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
 from stompy_broker.security.login import Logins
 from stompy_broker.session.active_subscribers import ActiveSubscriber, ActiveSubscribers
+from stompy_broker.session.leaving import Leaving
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.send_heads import head_caches
@@ -249,6 +250,7 @@ class BrokerContext:
         observer: is told what becomes of sessions.
         service: answers for the broker itself.
         active_subscribers: who holds durable subscriptions.
+        leaving: ends what clients leave behind.
     """
 
     def __init__(
@@ -273,6 +275,7 @@ class BrokerContext:
         self.observer = observer
         self.service = service
         self.active_subscribers = ActiveSubscribers()
+        self.leaving = Leaving(clock)
         self._numbers = count(1)
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes
         # that often.

@@ -6,7 +6,7 @@ topic, or for a topic of the broker itself, which the `SysClient` holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -36,6 +36,7 @@ from stompy_broker.session.acks import Deliveries
 from stompy_broker.session.bounded_dict import REMEMBERED
 from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.header_values import ack_mode, prefetch, whole_number
+from stompy_broker.session.leaving import AT_ONCE
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
 from stompy_broker.session.sys_client import SysClient
@@ -313,8 +314,24 @@ class Subscriptions:
         """
         # None of them is to be given what another one leaves behind.
         self.stop()
-        for key in list(self.by_key):
+        # Who comes again at once wants its durable subscriptions.
+        keys = sorted(self.by_key, key=lambda key: not self.by_key[key].queue.durable)
+        durables = sum(subscription.queue.durable for subscription in self.by_key.values())
+        at_once = max(durables, AT_ONCE)
+        for key in keys[:at_once]:
             self.end(key, lost=lost)
+        if len(keys) > at_once:
+            # The client is counted now, and never again.
+            self.delivered += sum(one.delivered for one in self.by_key.values())
+            self._context.leaving.add(self._end_rest(keys[at_once:], lost=lost))
+        else:
+            self.temporary.close()
+
+    def _end_rest(self, keys: Iterable[str], *, lost: bool) -> Iterator[None]:
+        for key in keys:
+            if key in self.by_key:
+                self.end(key, lost=lost)
+            yield
         self.temporary.close()
 
     # -- making one -------------------------------------------------------------------------
