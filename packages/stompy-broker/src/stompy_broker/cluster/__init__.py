@@ -1,1 +1,55 @@
-"""Several brokers, one set of queues: the log that they share, on NATS JetStream."""
+"""Several brokers, one set of queues: the log that they share, on NATS JetStream.
+
+**Being built.** What is here keeps messages in a log, and lets one broker after the other own it.
+No broker uses it yet: there is no ``[cluster]`` in the configuration.
+
+The idea: JetStream is the broker's disk. A queue lives in one broker, its owner, as it does
+without a cluster. What would be one transaction of the database is one record in a stream, which
+three servers have synced to their disks before the receipts go out.
+
+Where to begin reading:
+
+``nats/codec``, ``nats/client``, ``nats/jetstream``
+    NATS, as much of it as a log needs.
+``nats/server``, ``nats/sync_check``
+    A server as a child of ours, and whether servers sync.
+``log``
+    The interface of a log, three verbs wide, and the one on JetStream.
+``changes``, ``log_record``
+    A group commit as bytes, and a record with number, tenure, floor and checksum around it.
+``index``, ``log_replay``
+    What is alive in a log and where; reading it back, and what is missing.
+``takeover``
+    How a broker becomes the owner.
+``store``, ``bodies``
+    The store on it, under the same suite of tests as the others.
+
+What was decided, and why:
+
+* **The fence is the expected place.** Each append names the place of the entry before it, of its
+  subject; there is no clock and no lock in it. Error 10071 of JetStream means that the last entry
+  is another one. Then it is looked at: if it is our own record, an earlier try had arrived
+  although nobody said so; if not, we are fenced, for good. Error 10164 means that the server is at
+  work on the subject, and is only *busy*, as everything else is: no leader, no room, no answer.
+* **In doubt is not failed.** A record whose append was not answered is appended again, the very
+  same bytes with the same expectation. So nothing may be added to it meanwhile, as the store on a
+  disk does after a failure.
+* **One record at a time for each log.** What the next one expects is known when this one is
+  stored. Several in flight would need an expectation for the whole stream, and so one stream for
+  each group; but groups that share a stream are synced together, and can commit together.
+* **Everything that one needs to read a log is in each record's head**, because the head of the log
+  is deleted some day: tenure, floor, the highest sequence, up to which message deliveries are
+  doubtful.
+* **Nothing is deleted before a record that names the new floor is stored.** Then who reads the log
+  while it is trimmed, by an owner or by one that does not know yet that it is none any more, knows
+  that it has missed nothing, and forgets what it has read from below the floor.
+* **A gap is not passed over.** `take_over` refuses until an operator accepts what is missing; the
+  tenure that begins then says so in the log. One server's damage is no gap while another has the
+  entry.
+* **An owner that keeps writing is not deposed.** Whoever takes over has to win one append. From an
+  owner that is dead, stopped or cut off it does at once; one that is alive has to be asked to
+  leave.
+* **Messages in an orderly ended log were never delivered in secret.** `LoggedStore.leave` says so
+  with a last record, so ``redelivered:false`` stays a promise over a restart.
+* **Servers are not trusted to sync.** `check_sync` asks each server that keeps the log.
+"""

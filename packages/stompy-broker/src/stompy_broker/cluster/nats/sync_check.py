@@ -1,0 +1,82 @@
+"""Do the servers sync to their disks before they say that something is stored?
+
+By default they do so every two minutes, and say it before: if all of them lose power at once, the
+log is gone. So no log is opened before each server that keeps it has said that it is run with
+``sync_interval: always``. Only the system account may ask; who cannot has to vouch for the
+servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterable
+
+from stompy_broker.cluster.nats.client import NATSClient
+from stompy_broker.cluster.nats.codec import NATSError, NATSMessage
+
+_SECONDS = 5.0
+"""How long a server may take to answer."""
+
+_QUESTION = "$SYS.REQ.SERVER.PING.VARZ"
+
+
+class SyncError(NATSError):
+    """What is stored would not be safe, or it cannot be told whether it is."""
+
+
+async def check_sync(system: NATSClient, servers: Iterable[str]) -> None:
+    """Ask servers whether they sync always.
+
+    Args:
+        system: is logged in to the system account.
+        servers: the names of those that must.
+
+    Raises:
+        SyncError: one does not, or does not answer.
+    """
+    open_ones = set(servers)
+    lazy: set[str] = set()
+    heard: asyncio.Queue[NATSMessage] = asyncio.Queue()
+    inbox = f"_INBOX.{secrets.token_hex(8)}"
+    number = system.subscribe(inbox, heard.put_nowait)
+    try:
+        if not system.publish(_QUESTION, b"", reply=inbox):
+            raise SyncError(f"the NATS servers cannot be asked: {system.trouble}")
+        async with asyncio.timeout(_SECONDS):
+            while open_ones:
+                name, always = read_sync(await heard.get())
+                open_ones.discard(name)
+                if not always:
+                    lazy.add(name)
+    except TimeoutError:
+        names = ", ".join(sorted(open_ones))
+        raise SyncError(
+            f"it cannot be told whether the NATS servers {names} sync always: they do not answer "
+            "the system account"
+        ) from None
+    finally:
+        system.unsubscribe(number)
+    if lazy:
+        raise SyncError(
+            f"the NATS servers {', '.join(sorted(lazy))} do not sync before they answer, so a "
+            "power cut takes what was said to be safe: set jetstream { sync_interval: always }"
+        )
+
+
+def read_sync(message: NATSMessage) -> tuple[str, bool]:
+    """The name of a server, and whether it syncs always. One that stores nothing does.
+
+    Raises:
+        SyncError: it makes no sense.
+    """
+    if message.status:
+        raise SyncError("the NATS servers cannot be asked: this is no system account")
+    try:
+        told = json.loads(message.body)
+        name, data = str(told["server"]["name"]), told["data"]
+        config = (data.get("jetstream") or {}).get("config")
+        return name, config is None or config.get("sync_always") is True
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SyncError(f"what a NATS server says makes no sense: {error!r}") from None
