@@ -34,6 +34,7 @@ HOT = (
     "stompy_broker.destinations",
     "stompy_broker.routing",
     "stompy_broker.session",
+    "stompy_broker.store.base",
     "stompy_broker.store.batch",
     "stompy_broker.store.memory",
     "stompy_broker.store.sqlite",

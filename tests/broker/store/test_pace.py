@@ -158,6 +158,92 @@ def test_who_waits_goes_on_when_all_was_settled_meanwhile(shelf: Shelf, gate: Ga
     assert gate.held == 1
 
 
+def settled(shelf: Shelf, teller: Teller, count: int) -> None:
+    """One read of a consumer, who settles so many of the oldest."""
+    before = shelf.store.gathered
+    for message in teller.sent[:count]:
+        shelf.store.remove(message)
+    del teller.sent[:count]
+    assert not shelf.store.end_of_read(before)
+
+
+def commits(shelf: Shelf) -> int:
+    return shelf.store.stats().commits
+
+
+def test_what_is_being_settled_is_waited_for_and_not_written(shelf: Shelf):
+    sender = Teller(shelf)
+    for _ in range(5):
+        sender.tell(sqlite._BATCH * 3 // 4)
+        assert not sender.waits
+        settled(shelf, sender, len(sender.sent) // 2)
+        sender.tell(sqlite._BATCH * 3 // 4)
+        assert sender.waits
+        settled(shelf, sender, len(sender.sent) // 2)
+        shelf.turns.time.advance(sqlite._DRAIN_SECONDS)
+        assert sender.waits
+        settled(shelf, sender, len(sender.sent))
+        shelf.turns.end()
+        assert not sender.waits
+    shelf.turns.time.advance(1)
+    shelf.turns.end()
+    assert commits(shelf) == 0
+
+
+def test_what_is_due_and_being_settled_is_waited_for_as_well(shelf: Shelf):
+    sender, other = Teller(shelf), Teller(shelf)
+    sender.tell(sqlite._BATCH // 2)
+    settled(shelf, sender, len(sender.sent) // 2)
+    shelf.turns.time.advance(sqlite.LAZY_SECONDS)
+    other.tell(1)
+    assert not other.waits  # who tells little
+    sender.tell(sqlite._MUCH)
+    assert sender.waits
+    settled(shelf, sender, len(sender.sent))
+    settled(shelf, other, 1)
+    shelf.turns.end()
+    assert not sender.waits
+    assert commits(shelf) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 10])
+def test_it_is_written_when_little_of_it_is_settled(shelf: Shelf, count: int):
+    sender = Teller(shelf)
+    sender.tell(sqlite._BATCH // 2)
+    settled(shelf, sender, len(sender.sent) // 2)
+    sender.tell(sqlite._BATCH)
+    assert sender.waits
+    shelf.turns.time.advance(sqlite._DRAIN_SECONDS)
+    settled(shelf, sender, count)
+    shelf.turns.time.advance(sqlite._DRAIN_SECONDS)
+    shelf.turns.until(lambda: not sender.waits and commits(shelf) == 1)
+
+
+def test_it_is_written_in_time_however_much_is_settled(shelf: Shelf):
+    sender = Teller(shelf)
+    sender.tell(sqlite._BATCH - sqlite._MUCH)
+    settled(shelf, sender, len(sender.sent) // 2)
+    began = shelf.turns.time.clock.now()
+    sender.tell(sqlite._BATCH)
+    while sender.waits:
+        settled(shelf, sender, len(sender.sent) // 8)
+        shelf.turns.time.advance(sqlite._DRAIN_SECONDS)
+        shelf.turns.end()
+    assert shelf.turns.time.clock.now() - began <= sqlite.LAZY_SECONDS
+    shelf.turns.until(lambda: commits(shelf) == 1)
+
+
+def test_who_asks_for_a_receipt_is_not_kept_waiting_for_that(shelf: Shelf):
+    sender = Teller(shelf)
+    sender.tell(sqlite._BATCH // 2)
+    settled(shelf, sender, len(sender.sent) // 2)
+    sender.tell(sqlite._BATCH)
+    assert sender.waits
+    shelf.sync()
+    assert not sender.waits
+    assert commits(shelf) == 1
+
+
 def test_who_leaves_is_not_called(shelf: Shelf, gate: Gate):
     busy(shelf, gate)
     loader, second = Teller(shelf), Teller(shelf)

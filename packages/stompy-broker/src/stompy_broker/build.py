@@ -32,6 +32,10 @@ MODULES = (
     "stompy_broker.session.receipts",
     "stompy_broker.session.send",
     "stompy_broker.session.subscription",
+    "stompy_broker.store.base",
+    "stompy_broker.store.batch",
+    "stompy_broker.store.memory",
+    "stompy_broker.store.sqlite",
     "stompy_broker.wire.websocket_output",
 )
 

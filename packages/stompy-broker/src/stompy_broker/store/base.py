@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from stompy_broker.message import Message
 
@@ -84,7 +84,7 @@ class StoreStats:
     damaged: int = 0
 
 
-class MessageStore(Protocol):
+class MessageStore:
     """What queues tell their store, and ask of it.
 
     Attributes:
@@ -100,32 +100,32 @@ class MessageStore(Protocol):
     @property
     def last_sequence(self) -> int:
         """No message that it has kept has a higher one; 0 = it has kept none."""
-        ...
+        raise NotImplementedError
 
     @property
     def gathered(self) -> int:
         """How much it was told since it last began to write, by a rough count of bytes."""
-        ...
+        raise NotImplementedError
 
     def stats(self) -> StoreStats:
         """How it is doing."""
-        ...
+        raise NotImplementedError
 
     def restore(self) -> Iterator[Restored]:
         """Every message that survived, by sequence. Called once, before anything is told."""
-        ...
+        raise NotImplementedError
 
     def queues(self) -> Mapping[str, Mapping[str, str]]:
         """The headers that queues were set up with, by name."""
-        ...
+        raise NotImplementedError
 
     def subscriptions(self) -> list[StoredSubscription]:
         """Every durable subscription that survived."""
-        ...
+        raise NotImplementedError
 
     def append(self, destination: str, message: Message) -> None:
         """Take note of a persistent message that came into a queue."""
-        ...
+        raise NotImplementedError
 
     def mark_delivered(
         self, message: Message, deliveries: int, due: int = 0, holder: int = 0
@@ -138,38 +138,38 @@ class MessageStore(Protocol):
             due: when it may be delivered again, in milliseconds since the epoch; 0 = at once.
             holder: `Consumer.number` of who has it; 0 = it came back, and nobody has it.
         """
-        ...
+        raise NotImplementedError
 
     def remove(self, message: Message) -> None:
         """Take note of a message that left its queue for good."""
-        ...
+        raise NotImplementedError
 
     def is_written(self, message: Message) -> bool:
         """Whether it is written, so that its body may be let go and loaded again."""
-        ...
+        raise NotImplementedError
 
     def load(self, messages: Sequence[Message], done: Callback) -> None:
         """Give messages their bodies back, then call ``done``.
 
         A body that cannot be found stays None.
         """
-        ...
+        raise NotImplementedError
 
     def keep_queue(self, name: str, headers: Mapping[str, str] | None) -> None:
         """Keep the headers that a queue was set up with; None: it ended, with all its messages."""
-        ...
+        raise NotImplementedError
 
     def keep_subscription(self, subscription: StoredSubscription) -> None:
         """Keep a durable subscription that was made or changed."""
-        ...
+        raise NotImplementedError
 
     def drop_subscription(self, name: str) -> None:
         """Delete a durable subscription."""
-        ...
+        raise NotImplementedError
 
     def sync(self, done: Callback) -> None:
         """Call ``done`` once everything told so far is safe; at once where it is already."""
-        ...
+        raise NotImplementedError
 
     def end_of_read(self, before: int) -> bool:
         """Make safe what one client waits for, whose bytes were worked through.
@@ -181,16 +181,16 @@ class MessageStore(Protocol):
             Whether nothing more should be read from the client until `wait` calls: the store is
             behind, and the client told it much.
         """
-        ...
+        raise NotImplementedError
 
     def wait(self, go_on: Callback) -> None:
         """Call ``go_on`` once the store takes more. Harmless when repeated."""
-        ...
+        raise NotImplementedError
 
     def forget(self, go_on: Callback) -> None:
         """Do not call ``go_on`` any more."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """Make everything safe and let go of all resources. Who waits is not told any more."""
-        ...
+        raise NotImplementedError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stompy_broker.message import Message
@@ -32,14 +31,14 @@ class Damaged(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True)
 class Batch:
     """What becomes safe together.
 
     Attributes:
-        appended: new messages and their queues, by sequence.
+        appended: new messages, and the destinations of their queues.
         bytes: the size of the new messages.
-        delivery_states: what became of messages, by sequence.
+        taken_back: how many new messages were settled meanwhile, and are in it no more.
+        delivery_states: what became of messages.
         removed: sequences of messages that may be on disk.
         damaged: messages that were found to be.
         kept: durable subscriptions by name; None = it was deleted.
@@ -49,16 +48,19 @@ class Batch:
         safe: whether it was written.
     """
 
-    appended: dict[int, tuple[str, Message]] = field(default_factory=dict)
-    bytes: int = 0
-    delivery_states: dict[int, DeliveryState] = field(default_factory=dict)
-    removed: list[int] = field(default_factory=list)
-    damaged: list[Damaged] = field(default_factory=list)
-    kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
-    settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
-    marks: bool = False
-    waiting: list[Callback] = field(default_factory=list)
-    safe: bool = False
+    def __init__(self) -> None:
+        # By the messages themselves: their sequences are numbers to be made and compared each time.
+        self.appended: dict[Message, str] = {}
+        self.bytes = 0
+        self.taken_back = 0
+        self.delivery_states: dict[Message, DeliveryState] = {}
+        self.removed: list[int] = []
+        self.damaged: list[Damaged] = []
+        self.kept: dict[str, StoredSubscription | None] = {}
+        self.settings: dict[str, Mapping[str, str] | None] = {}
+        self.marks = False
+        self.waiting: list[Callback] = []
+        self.safe = False
 
     @property
     def size(self) -> int:
@@ -99,10 +101,12 @@ class Batch:
         self.appended |= later.appended
         self.bytes += later.bytes
         self.delivery_states |= later.delivery_states
-        for sequence in later.removed:
-            if (taken_back := self.appended.pop(sequence, None)) is not None:
-                self.bytes -= taken_back[1].size
-            self.delivery_states.pop(sequence, None)
+        gone = set(later.removed)
+        for message in [message for message in self.appended if message.sequence in gone]:
+            del self.appended[message]
+            self.bytes -= message.size
+        for message in [message for message in self.delivery_states if message.sequence in gone]:
+            del self.delivery_states[message]
         # Also those that were taken back: deleting what is not there does no harm.
         self.removed += later.removed
         self.damaged += later.damaged

@@ -12,13 +12,14 @@ from stompy_broker.message import Message
 from stompy_broker.store.base import (
     Callback,
     DeliveryState,
+    MessageStore,
     Restored,
     StoredSubscription,
     StoreStats,
 )
 
 
-class MemoryStore:
+class MemoryStore(MessageStore):
     """Everything is as safe as it will ever be, at once.
 
     Args:
@@ -105,7 +106,10 @@ class MemoryStore:
         """Call ``done`` at once: there is nothing to wait for."""
         done()
 
-    gathered = 0
+    @property
+    def gathered(self) -> int:
+        """Nothing: all is safe."""
+        return 0
 
     def end_of_read(self, before: int) -> bool:
         """No: there is nothing to write, so nobody has to wait for it."""

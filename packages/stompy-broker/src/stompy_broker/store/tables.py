@@ -293,9 +293,9 @@ class Tables:
             "holder = n.column5 FROM (VALUES {}) AS n WHERE sequence = n.column1",
             "(?,?,?,?,?)",
             [
-                (sequence, *state)
-                for sequence, state in batch.delivery_states.items()
-                if sequence not in batch.appended
+                (message.sequence, *state)
+                for message, state in batch.delivery_states.items()
+                if message not in batch.appended
             ],
         )
 
@@ -373,13 +373,13 @@ class Tables:
         gone = [name for name, headers in batch.settings.items() if headers is None]
         if not gone:
             return []
-        begun = {destination for destination, _ in batch.appended.values()}
+        begun = set(batch.appended.values())
         names = (f"{DestinationKind.QUEUE.value}{name}" for name in gone)
         return [name for name in names if name in self.queues and name not in begun]
 
     def _name_queues(self, batch: Batch) -> None:
         """Give numbers to the queues that have none."""
-        for destination in {destination for destination, _ in batch.appended.values()}:
+        for destination in set(batch.appended.values()):
             if destination not in self.queues:
                 cursor = self.connection.execute(
                     "INSERT INTO queue (destination) VALUES (?)", (destination,)
@@ -394,8 +394,8 @@ class Tables:
         last: tuple[object, ...] = ()
         before, first = b"", 0  # the body of the message before, and the first one that had it
         shared: dict[int, list[int]] = {}  # places in `rows`, by the first message with a body
-        for sequence, (destination, message) in batch.appended.items():
-            head, expires = message.head, message.expires
+        for message, destination in batch.appended.items():
+            sequence, head, expires = message.sequence, message.head, message.expires
             alike = (head, message.stamp, destination, expires)
             if alike != last:
                 last, received, queue = alike, message.received_at, queues[destination]
@@ -403,7 +403,7 @@ class Tables:
                 of_head = checksum_of_head(
                     queue, received, expires, flags, head.message_id, head.block
                 )
-            now = state_of(sequence) or (
+            now = state_of(message) or (
                 _NEW if message.redelivery is None else (*message.redelivery, 0, 0)
             )
             body = message.body or b""
