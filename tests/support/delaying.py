@@ -38,7 +38,7 @@ from stompy_broker.routing.interface import (
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import QueueSettings
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 
 Act = Callable[[], None]
 Soon = Callable[[Act], object]

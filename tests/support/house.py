@@ -11,7 +11,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Browse, Browsed, Queue, QueueFigures
 from stompy_broker.routing.router import Router
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.timers import Clock
 

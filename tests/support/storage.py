@@ -18,9 +18,10 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.router import Router
 from stompy_broker.store import directory
-from stompy_broker.store.base import MessageStore, StoredSubscription
+from stompy_broker.store.base import StoredSubscription
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.directory import FILE
+from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 

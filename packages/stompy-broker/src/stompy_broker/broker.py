@@ -42,8 +42,8 @@ from stompy_broker.security.login import Logins
 from stompy_broker.session.context import BrokerContext, SessionSettings
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.subscribe import origins_of
-from stompy_broker.store.base import MessageStore
 from stompy_broker.store.batch import Damaged
+from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 from stompy_broker.timers import Clock, WallClock

@@ -51,6 +51,7 @@ from stompy_broker.cluster.takeover import Tenure
 from stompy_broker.message import Message, earlier_deliveries, stamp
 from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats
 from stompy_broker.store.batch import Damaged
+from stompy_broker.store.interface import MessageStore
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.cluster")
@@ -125,7 +126,7 @@ class _Writing:
     dropped: int
 
 
-class LoggedStore:
+class LoggedStore(MessageStore):
     """Messages in a log that this broker owns.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from stompy_broker.message import Message
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.paging import BodyReader
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 
 
 class Accounts:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 
 Refused = Callable[[ProtocolError], None]
 """Takes the reason why a message was refused."""

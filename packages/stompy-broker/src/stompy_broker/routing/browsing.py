@@ -15,7 +15,8 @@ from stompy_broker.routing.batching import BatchedWork, WorkBudget
 from stompy_broker.routing.interface import Browse, Browsed
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.selection import first_bytes
-from stompy_broker.store.base import Callback, MessageStore
+from stompy_broker.store.base import Callback
+from stompy_broker.store.interface import MessageStore
 
 
 def browse(

@@ -8,7 +8,7 @@ from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import QueueKind, RestorableQueue
 from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.routing.services import Services
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 
 
 class QueueFactory:

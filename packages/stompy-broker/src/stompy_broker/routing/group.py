@@ -15,7 +15,8 @@ from itertools import count
 from typing import Protocol
 
 from stompy_broker.routing.flow_control import Watermark
-from stompy_broker.store.base import MessageStore, StoreStats
+from stompy_broker.store.base import StoreStats
+from stompy_broker.store.interface import MessageStore
 
 _GROUP_BITS, _EPOCH_BITS, _COUNT_BITS = 6, 4, 10
 
@@ -88,7 +89,7 @@ class QueueGroup:
 
 
 class Progress(Protocol):
-    """How far a store is with what it was told; see `stompy_broker.store.base.MessageStore`."""
+    """How far a store is with what it was told, as `MessageStore` says."""
 
     @property
     def gathered(self) -> int: ...  # noqa: D102

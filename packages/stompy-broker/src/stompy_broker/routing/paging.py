@@ -12,7 +12,7 @@ from itertools import islice
 
 from stompy_broker.message import Message
 from stompy_broker.routing.flow_control import Watermark
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 
 READ_MESSAGES, READ_BYTES = 256, 4 * 1024 * 1024
 """How many bodies are read from disk at once."""

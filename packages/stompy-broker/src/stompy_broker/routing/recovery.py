@@ -9,7 +9,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.message import Message
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import RestorableQueue
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 
 log = logging.getLogger("stompy_broker.router")
 

@@ -29,7 +29,7 @@ from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Expire, Queue
 from stompy_broker.routing.registry import NO_HEADERS, Registry
 from stompy_broker.routing.watermarks import Watermarks
-from stompy_broker.store.base import MessageStore
+from stompy_broker.store.interface import MessageStore
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.router")

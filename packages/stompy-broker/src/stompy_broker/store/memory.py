@@ -12,11 +12,11 @@ from stompy_broker.message import Message
 from stompy_broker.store.base import (
     Callback,
     DeliveryState,
-    MessageStore,
     Restored,
     StoredSubscription,
     StoreStats,
 )
+from stompy_broker.store.interface import MessageStore
 
 
 class MemoryStore(MessageStore):
