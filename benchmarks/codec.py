@@ -7,9 +7,10 @@ from collections.abc import Callable
 from statistics import median
 
 from stompy.protocol.codec import FrameParser
-from stompy.protocol.header_cache import ACK_RUN, HeadCache, HeadMemory, MessageHeads, plain_acks
+from stompy.protocol.header_cache import ACK_RUN, HeadCache, HeadMemory, plain_acks
 from stompy.protocol.headers import Version
 from stompy.protocol.limits import DEFAULT_LIMITS
+from stompy.protocol.message_heads import MessageHeads
 
 COUNT = 50_000
 CHUNK = 256 * 1024

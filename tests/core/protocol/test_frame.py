@@ -1,10 +1,13 @@
 """STOMPFrame as the manual describes it (section 1.4)."""
 
+import pickle
+from copy import copy, deepcopy
 from importlib import import_module
 
 import pytest
 
 from stompy.errors import STOMPError, STOMPTimeout
+from stompy.protocol.client import ClientProtocol
 from stompy.protocol.codec import Head
 from stompy.protocol.frame import AckMode, STOMPFrame, as_body
 from stompy.protocol.headers import Version
@@ -30,9 +33,9 @@ def test_the_manual_reads_a_frame_in_these_ways(frame):
 
 
 def test_headers_are_a_copy_as_attribute_and_as_call(frame):
-    for copy in (frame.headers, frame.headers()):
-        assert copy == {"destination": "/queue/q", "source": "here"}
-        copy["source"] = "elsewhere"
+    for copied in (frame.headers, frame.headers()):
+        assert copied == {"destination": "/queue/q", "source": "here"}
+        copied["source"] = "elsewhere"
     assert frame["source"] == "here"
     assert type(frame.headers()) is dict
 
@@ -143,3 +146,53 @@ def test_what_is_no_body_at_all():
 def test_a_frame_with_such_a_body():
     with pytest.raises(TypeError, match="must be str or bytes, not dict"):
         STOMPFrame("SEND", {"a": 1})
+
+
+# -- headers that are decoded when they are asked for ---------------------------------------------
+
+
+def received(count: int = 3) -> list[STOMPFrame]:
+    """Frames as a client gets them."""
+    protocol = ClientProtocol()
+    protocol.connect({})
+    protocol.receive_data(b"CONNECTED\nversion:1.2\n\n\0", 0.0)
+    wire = [
+        b"MESSAGE\nsubscription:0\nack:a%d\nmessage-id:m%d\nx:y\n\nbody\0\n" % (one, one)
+        for one in range(count)
+    ]
+    return protocol.receive_data(b"".join(wire), 0.0)
+
+
+def test_a_message_has_its_own_headers_whenever_they_are_asked_for():
+    frames = received()
+    frames[0].Headers["x"] = "changed"
+    frames[1]["new"] = "1"
+    assert frames[2].Headers == {
+        "subscription": "0",
+        "ack": "a2",
+        "message-id": "m2",
+        "x": "y",
+    }
+    assert list(frames[2]) == ["subscription", "ack", "message-id", "x"]
+    assert frames[1]["message-id"] == "m1"
+    assert received(2)[1] == received(3)[1]
+
+
+@pytest.mark.parametrize("again", [copy, deepcopy, lambda frame: pickle.loads(pickle.dumps(frame))])
+def test_copies_are_whole_and_do_not_tell_how_a_frame_was_read(again):
+    for frame in (received()[2], STOMPFrame("SEND", "x", {"a": "b"})):
+        other = again(frame)
+        assert other == frame
+        assert other._shared() == frame.Headers
+    assert set(received()[2].__getstate__()[1]) == {"Command", "Headers", "Body"}
+
+
+def test_what_a_frame_has_not_is_said_as_for_any_object():
+    for frame in (received()[2], STOMPFrame()):
+        with pytest.raises(AttributeError, match="'STOMPFrame' object has no attribute 'haeders'"):
+            frame.haeders  # noqa: B018
+        assert not hasattr(frame, "_x")
+        assert frame.Headers is frame.Headers
+        del frame.Headers
+        with pytest.raises(AttributeError, match="'STOMPFrame' object has no attribute 'Headers'"):
+            frame.Headers  # noqa: B018

@@ -28,6 +28,7 @@ MODULES = (
     "stompy.protocol.codec",
     "stompy.protocol.header_cache",
     "stompy.protocol.headers",
+    "stompy.protocol.message_heads",
     "stompy.protocol.send_heads",
     "stompy.session.commands",
     "stompy.sync.sending",

@@ -292,7 +292,7 @@ class AckSubscription(Subscription):
         self._lowest = 1  # for a cumulative ACK: no number below is in `unacked`
         self._mixed = False  # whether `unacked` is out of order
         # `ack` and `message-id` stand together, after what messages have in common; that helps
-        # clients that remember it (`stompy.protocol.header_cache.MessageHeads`).
+        # clients that remember it (`stompy.protocol.message_heads.MessageHeads`).
         self._ack_line = b"ack:%d-" % tag
         self._first_ack = self._head + _FIRST + self._ack_line
         # Before 1.2 a client names a delivery by its message-id.

@@ -58,7 +58,9 @@ class Message(Delivery):
         """A message from the frame that was read. The frame is used up: nothing is copied."""
         message = cls.__new__(cls)
         message.Command = frame.Command
-        message.Headers = frame.Headers
+        message._head = frame._head
+        if message._head is None:
+            message.Headers = frame.Headers
         message.Body = frame.Body
         message.epoch = epoch
         message.settlement = None

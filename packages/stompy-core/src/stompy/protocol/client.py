@@ -14,10 +14,10 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.codec import FrameParser, encode_frame
 from stompy.protocol.connection import ConnectionProtocol
 from stompy.protocol.frame import STOMPFrame
-from stompy.protocol.header_cache import MessageHeads
 from stompy.protocol.headers import ALL_VERSIONS, UNESCAPED_COMMANDS, V1_2, Version, is_writable
 from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT, HeartBeat, negotiate, parse_heart_beat
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
+from stompy.protocol.message_heads import MessageHeads
 from stompy.protocol.states import State
 from stompy.protocol.traffic import Traffic
 

@@ -32,7 +32,6 @@ from stompy.protocol.header_cache import (
     FAST_BLOCK,
     Head,
     HeadCache,
-    MessageHeads,
     ack_run,
     plain_acks,
 )
@@ -48,6 +47,7 @@ from stompy.protocol.headers import (
     unescape,
 )
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
+from stompy.protocol.message_heads import MessageHeads
 
 __all__ = [
     "ACK_RUN",
@@ -61,7 +61,7 @@ __all__ = [
     "plain_acks",
 ]
 
-# Octets are looked for as numbers; `stompy.protocol.header_cache` says why.
+# Octets are looked for as numbers; `stompy.protocol.message_heads` says why.
 _NUL, _LF, _CR, _A, _BACKSLASH = 0, 10, 13, 65, 92
 
 _LONGEST_LENGTH = 18  # digits
@@ -99,6 +99,7 @@ class FrameParser:
         "_limits",
         "_lines",
         "_memory",
+        "_messages",
         "_rules",
         "_scan",
         "_simple_block",
@@ -118,6 +119,7 @@ class FrameParser:
         self._check = check
         self._memory: HeadMemory | None = None
         self._takes_ack_runs = False
+        self._messages: MessageHeads | None = None
         self._tolerant = False
         self._set_rules(OPENING_RULES if version is None else RULES[version], limits)
         self._halted = False
@@ -156,6 +158,7 @@ class FrameParser:
         self._check = check
         self._memory = memory
         self._takes_ack_runs = isinstance(memory, HeadCache) and version is Version.V1_2
+        self._messages = memory if isinstance(memory, MessageHeads) else None
         self._halted = False
 
     def _set_rules(self, rules: WireRules, limits: Limits) -> None:
@@ -274,7 +277,7 @@ class FrameParser:
         size = len(data)
         find = data.find
         append = frames.append
-        memory = self._memory
+        memory, messages = self._memory, self._messages
         known: Callable[[bytes], Head | None] = _nothing_known
         like, remember = known, None
         if memory is not None:
@@ -292,6 +295,11 @@ class FrameParser:
                 if run is not None:
                     append((ACK_RUN, run[0]))
                     position = run.end()
+                    continue
+            if messages is not None:
+                run_end = messages.read_run(data, position, self._limits.body, frames)
+                if run_end > position:
+                    position = run_end
                     continue
             end = find(b"\n\n", position, position + FAST_BLOCK)
             block = data[position:end] if end > 0 else b""

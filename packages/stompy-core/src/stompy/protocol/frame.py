@@ -82,7 +82,9 @@ class STOMPFrame:
         Body: the body, always bytes.
     """
 
-    __slots__ = ("Body", "Command", "Headers")
+    __slots__ = ("Body", "Command", "Headers", "_head")
+
+    _head: Head | None
 
     def __init__(
         self,
@@ -94,15 +96,40 @@ class STOMPFrame:
         self.Command: str | None = command
         self.Headers: dict[str, str] = {**(headers or {}), **headers_kv}
         self.Body: bytes = as_body(body)
+        self._head = None
 
     @classmethod
     def _received(cls, head: Head, body: bytes) -> STOMPFrame:
         """A frame from what the parser read. The head must not be shared: nothing is copied."""
         frame = cls.__new__(cls)
         frame.Command = head.command
-        frame.Headers = head.headers
+        frame._head = head
         frame.Body = body
         return frame
+
+    def __getattr__(self, name: str) -> Any:
+        """Decode the headers when they are asked for the first time."""
+        if name == "_head":
+            return None  # of a frame that was copied or unpickled
+        head = self._head if name == "Headers" else None
+        if head is None:
+            return object.__getattribute__(self, name)  # which says that there is none
+        self.Headers = headers = head.headers
+        self._head = None
+        return headers
+
+    def __getstate__(self) -> Any:
+        """What is pickled: what an application sees."""
+        if self._head is not None:
+            assert self.Headers is not None
+        state: Any = object.__getstate__(self)
+        state[1].pop("_head", None)
+        return state
+
+    def _shared(self) -> dict[str, str]:
+        """The headers, but that ``message-id`` and ``ack`` may be those of another message."""
+        head = self._head
+        return self.Headers if head is None else head.shared
 
     @property
     def command(self) -> str | None:

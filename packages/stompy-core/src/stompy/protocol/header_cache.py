@@ -13,11 +13,7 @@ from collections.abc import Callable
 from stompy.compiler import mypyc_attr
 from stompy.protocol.headers import RULES, V1_2, unescape
 
-# ``92 in data`` looks for one octet; ``b"\\" in data`` first fails to be a number, which takes five
-# times as long.
-_NUL, _CR, _BACKSLASH = 0, 13, 92
-
-_ACK, _MESSAGE_ID, _RECEIPT = len("ack:"), len("message-id:"), len("\nreceipt:")
+_RECEIPT = len("\nreceipt:")
 
 FAST_BLOCK = 1024
 """Blocks up to this size may be remembered.
@@ -113,6 +109,11 @@ class Head:
             name, _, value = line.partition(":")
             headers.setdefault(name, unescape(value, RULES[V1_2]))
         return headers
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """The same, but that ``message-id`` and ``ack`` may be those of another frame."""
+        return self.headers
 
     def __repr__(self) -> str:
         return f"<Head {self.command} {len(self.headers)} headers>"
@@ -214,80 +215,3 @@ def _without_receipt(head: Head) -> Head | None:
         return Head("SEND", None, block, head.length, (*head.found[:2], None, *head.found[3:]))
     headers = {name: value for name, value in head.headers.items() if name != "receipt"}
     return Head("SEND", headers, block, head.length)
-
-
-@mypyc_attr(allow_interpreted_subclasses=True, serializable=True)
-class MessageHeads:
-    """A client's memory: what the heads of MESSAGE have in common.
-
-    One message's head differs from the next one's in ``message-id`` and perhaps ``ack``. So the
-    rest of the block is the key under which the parsed headers are kept, to be copied for the next
-    message (``benchmarks/codec.py``: half the cost of a message). Not for 1.0, which trims values.
-    """
-
-    __slots__ = ("_capacity", "_patterns")
-
-    def __init__(self, capacity: int = 256) -> None:
-        self._patterns: dict[bytes, Head] = {}
-        self._capacity = capacity
-
-    def known(self, block: bytes) -> Head | None:
-        """No two are the same."""
-        return None
-
-    def like(self, block: bytes) -> Head | None:
-        """A head like one seen before, with its own ``message-id`` and ``ack``."""
-        cut = _varying_part(block)
-        if cut is None:
-            return None
-        start, end, at = cut
-        pattern = self._patterns.get(_common_part(block, start, end, at))
-        if pattern is None:
-            return None
-        varying = block[start:end]
-        if _BACKSLASH in varying or _CR in varying or _NUL in varying:
-            return None
-        headers = pattern.headers.copy()
-        try:
-            if at > start:
-                headers["ack"] = varying[_ACK : at - start - 1].decode()
-            headers["message-id"] = block[at + _MESSAGE_ID : end].decode()
-        except UnicodeDecodeError:
-            return None
-        return Head("MESSAGE", headers, block, pattern.length)
-
-    def remember(self, head: Head) -> None:
-        """A head was read from its block: keep what the next one may repeat."""
-        cut = _varying_part(head.block) if head.command == "MESSAGE" else None
-        if cut is None:
-            return
-        start, end, at = cut
-        names = [line.partition(b":")[0] for line in head.block.split(b"\n")[1:]]
-        if names.count(b"message-id") > 1 or names.count(b"ack") > (at > start):
-            return
-        if len(self._patterns) >= self._capacity:
-            self._patterns.clear()
-        # The caller owns the headers and may change them.
-        pattern = Head("MESSAGE", head.headers.copy(), b"", head.length)
-        self._patterns[_common_part(head.block, start, end, at)] = pattern
-
-
-def _varying_part(block: bytes) -> tuple[int, int, int] | None:
-    """Where ``ack`` and ``message-id`` stand in a MESSAGE.
-
-    Returns:
-        Start of the first of both lines, end of the second, start of ``message-id``.
-    """
-    at = block.find(b"\nmessage-id:") + 1
-    if not at:
-        return None
-    end = block.find(b"\n", at)
-    if end < 0:
-        end = len(block)
-    before = block.rfind(b"\n", 0, at - 1) + 1
-    return before if block.startswith(b"ack:", before) else at, end, at
-
-
-def _common_part(block: bytes, start: int, end: int, at: int) -> bytes:
-    """What is left of a block, with the name of ``ack`` if there is one."""
-    return block[: start + _ACK if at > start else start] + block[end:]

@@ -99,7 +99,7 @@ class Receivers(Generic[R]):
             if frame.Command != "MESSAGE":
                 others.append(frame)
                 continue
-            sub_id = frame.Headers.get("subscription", "")
+            sub_id = frame._shared().get("subscription", "")
             receiver = held.get(sub_id)
             if receiver is not None:
                 batches.setdefault(receiver, []).append(frame)

@@ -99,12 +99,12 @@ class Subscriptions:
 
     def receive(self, frame: STOMPFrame) -> AckDuty:
         """Say what a MESSAGE asks of us; it has an ``ack`` header then if it can be settled."""
-        headers = frame.Headers
-        duty = self._duties.get(headers.get("subscription", ""))
+        duty = self._duties.get(frame._shared().get("subscription", ""))
         if duty is None:
             return AckDuty.NONE
         if self._lost:
             return AckDuty.STALE
+        headers = frame.Headers
         if self._version is not V1_2:
             headers["ack"] = delivery_token(self._version, headers) or ""
         elif "ack" not in headers:
