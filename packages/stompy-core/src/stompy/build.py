@@ -31,7 +31,6 @@ MODULES = (
     "stompy.protocol.message_heads",
     "stompy.protocol.send_heads",
     "stompy.session.commands",
-    "stompy.sync.sending",
 )
 
 Compiled = Literal["yes", "no", "partly"]

@@ -25,16 +25,19 @@ def as_text(headers: dict[str, HeaderValue]) -> dict[str, str]:
     Raises:
         TypeError: a value that is neither text nor a number.
     """
-    for value in headers.values():
+    # Compiled, what is of another type would be refused where it is looked at.
+    given = cast("dict[object, object]", headers)
+    for value in given.values():
         if value.__class__ is not str:
-            return {
+            text: dict[object, str] = {
                 name: str(value) if value.__class__ in _PLAIN else _text(name, value)
-                for name, value in headers.items()
+                for name, value in given.items()
             }
+            return cast("dict[str, str]", text)
     return cast("dict[str, str]", headers)
 
 
-def _text(name: str, value: object) -> str:
+def _text(name: object, value: object) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bool):
@@ -66,7 +69,7 @@ def _no_headers(headers: object) -> TypeError:
 
 def message_headers(
     destination: str,
-    message_id: str | None,
+    message_id: object,
     headers: Mapping[str, HeaderValue],
     more: Mapping[str, HeaderValue],
     dialect: Dialect,
@@ -81,7 +84,7 @@ def message_headers(
     except TypeError:
         raise _no_headers(headers) from None
     if message_id is not None:
-        all_headers[dialect.message_id_header] = message_id
+        all_headers[dialect.message_id_header] = cast("HeaderValue", message_id)
     if dialect.routing:
         kind = dialect.destination_headers(destination, for_subscribe=False)
         return {**kind, **all_headers}
