@@ -16,7 +16,7 @@ from struct import error as StructError  # noqa: N812 -- its name says nothing b
 from typing import Any, NamedTuple
 
 from stompy_broker.cluster.log_record import RecordError
-from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.message import Message, MessageHead, MessageTraits, stamp
 from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
 
 _CHANGE = 600
@@ -353,14 +353,13 @@ def _read_head(payload: bytes, at: int) -> tuple[MessageHead, int]:
     flags, priority, id_length, length = _HEAD.unpack_from(payload, at)
     message_id, at = _cut(payload, at + _HEAD.size, id_length)
     block, at = _cut(payload, at, length)
-    head = MessageHead(
-        block,
+    traits = MessageTraits(
         sized=bool(flags & _SIZED),
         stamped=bool(flags & _STAMPED),
         priority=priority,
         message_id=message_id if flags & _WITH_ID else None,
     )
-    return head, at
+    return MessageHead(block, traits), at
 
 
 def _read_others(octets: bytes, read: ReadChanges) -> None:
