@@ -157,7 +157,9 @@ class Stream:
         else:
             lasting = self._lasting
             changed = []
-            for name, row in after.items():
+            for number, (name, row) in enumerate(after.items(), 1):
+                if number % PAGE_ROWS == 0:
+                    yield None
                 old = before.get(name)
                 # Most rows are the same objects as before, which spares a look at their fields.
                 if old is not row and (old is None or lasting(old) != lasting(row)):

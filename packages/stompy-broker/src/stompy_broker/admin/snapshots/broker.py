@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Protocol
@@ -107,34 +108,41 @@ class BrokerSnapshots:
         """Make the row of the broker from all that there is, in small steps."""
         totals, waiting = Totals(), [0, 0, 0]
         totals.add(self._router.registry.gone)
+        present = yield from self._look_at_clients()
         queues = [
             *self._router.queues.values(),
             *self._router.registry.replies.values(),
-            *self._backlogs(),
+            *present.backlogs,
         ]
         for at in range(0, len(queues), AT_ONCE * 2):
             figures = yield from self._known.read(queues[at : at + AT_ONCE * 2])
             _count(figures, totals, waiting)
             yield None
         self._known.keep(queues)
-        return self._row(moment, totals, waiting)
+        return self._row(moment, totals, waiting, present)
 
-    def _backlogs(self) -> Iterator[Queue]:
-        """Find the private backlogs of topic subscriptions."""
-        for session in self._sessions.values():
-            for subscription in session.subscriptions.values():
-                if subscription.queue.private:
-                    yield subscription.queue
+    def _look_at_clients(self) -> Steps[_Present]:
+        """Add up what is known of those who are logged in, in small steps."""
+        present = _Present()
+        for number, session in enumerate(list(self._sessions.values()), 1):
+            if not session.ended:
+                present.add(session)
+            if number % AT_ONCE == 0:
+                yield None
+        present.finish()
+        return present
 
-    def _row(self, moment: SnapshotTime, totals: Totals, waiting: Sequence[int]) -> BrokerRow:
-        router, gone, sessions = self._router, self._totals, self._sessions.values()
+    def _row(
+        self, moment: SnapshotTime, totals: Totals, waiting: Sequence[int], present: _Present
+    ) -> BrokerRow:
+        router, gone = self._router, self._totals
         facts = self._process.look()
         listening = self._listening
         traffic = {
-            "in_msgs": gone.in_msgs + sum(session.in_msgs for session in sessions),
-            "in_bytes": gone.in_bytes + sum(session.in_bytes for session in sessions),
-            "out_msgs": gone.out_msgs + sum(_delivered(session) for session in sessions),
-            "out_bytes": gone.out_bytes + sum(s.peer.output.written for s in sessions),
+            "in_msgs": gone.in_msgs + present.in_msgs,
+            "in_bytes": gone.in_bytes + present.in_bytes,
+            "out_msgs": gone.out_msgs + present.out_msgs,
+            "out_bytes": gone.out_bytes + present.out_bytes,
         }
         return BrokerRow(
             name=self._process.name,
@@ -145,7 +153,7 @@ class BrokerSnapshots:
             os=self._process.system,
             pid=self._process.pid,
             started_at=self._started_at,
-            listeners=tuple(self._listeners()),
+            listeners=tuple(self._listeners(present)),
             draining=self._logins.draining,
             connections=listening.connections,
             connections_max=listening.connections_max,
@@ -153,11 +161,11 @@ class BrokerSnapshots:
             connections_refused=listening.connections_refused,
             auth_failures=gone.auth_failures,
             logins_waiting=self._logins.waiting,
-            subscriptions=sum(len(session.subscriptions) for session in sessions),
+            subscriptions=present.subscriptions,
             queues=len(router.queues),
             topics=len(router.topics),
             durable_subscriptions=len(router.registry.durable),
-            transactions=sum(len(session.transactions) for session in sessions),
+            transactions=present.transactions,
             messages_ready=waiting[0],
             messages_delayed=waiting[1],
             messages_unacked=waiting[2],
@@ -182,14 +190,13 @@ class BrokerSnapshots:
             disk_free_bytes=facts.disk_free_bytes,
             store=self._store(moment),
             alarms=tuple(self._alarms()),
-            admin=self._watching(),
+            admin=self._watching(present),
             **traffic,
         )
 
-    def _listeners(self) -> Iterator[Listener]:
+    def _listeners(self, present: _Present) -> Iterator[Listener]:
         for url in self._listening.urls:
-            clients = sum(session.peer.listener == url for session in self._sessions.values())
-            yield {"url": url, "clients": clients}
+            yield {"url": url, "clients": present.listeners[url]}
 
     def _rate(self, moment: SnapshotTime, traffic: Mapping[str, int], acked: int) -> Traffic | None:
         counts = (
@@ -233,16 +240,53 @@ class BrokerSnapshots:
             reason = _TROUBLE.get(name) or self._router.groups.trouble or "cannot be written"
             yield {"name": name, "since": since, "reason": reason}
 
-    def _watching(self) -> Watching:
+    def _watching(self, present: _Present) -> Watching:
         gone = self._totals
-        watchers = [one for session in self._sessions.values() for one in session.sys_subscriptions]
         return {
-            "watchers": len(watchers),
-            "out_msgs": gone.watched_msgs + sum(watcher.written for watcher in watchers),
-            "out_bytes": gone.watched_bytes + sum(watcher.octets for watcher in watchers),
-            "dropped": gone.watched_dropped + sum(watcher.dropped for watcher in watchers),
+            "watchers": present.watchers,
+            "out_msgs": gone.watched_msgs + present.watched_msgs,
+            "out_bytes": gone.watched_bytes + present.watched_bytes,
+            "dropped": gone.watched_dropped + present.watched_dropped,
             "commands": gone.commands,
         }
+
+
+class _Present:
+    """What is known of the clients that are logged in, of all of them together."""
+
+    def __init__(self) -> None:
+        self.backlogs: list[Queue] = []
+        self.listeners: Counter[str] = Counter()
+        self._counted: list[tuple[AdminClient, tuple[int, ...]]] = []
+
+    def add(self, session: AdminClient) -> None:
+        """Take note of one."""
+        subscriptions = session.subscriptions.values()
+        self.backlogs += [one.queue for one in subscriptions if one.queue.private]
+        self.listeners[session.peer.listener] += 1
+        watchers = session.sys_subscriptions
+        counts = (
+            session.in_msgs,
+            session.in_bytes,
+            session.delivered + sum([one.delivered for one in subscriptions]),
+            session.peer.output.written,
+            len(subscriptions),
+            len(session.transactions),
+            len(watchers),
+            sum([watcher.written for watcher in watchers]),
+            sum([watcher.octets for watcher in watchers]),
+            sum([watcher.dropped for watcher in watchers]),
+        )
+        self._counted.append((session, counts))
+
+    def finish(self) -> None:
+        """Add everything up. Who has left meanwhile is counted among those who are gone."""
+        here = [counts for session, counts in self._counted if not session.ended]
+        sums = [sum(column) for column in zip(*here, strict=True)] or [0] * 10
+        self.in_msgs, self.in_bytes, self.out_msgs, self.out_bytes = sums[:4]
+        self.subscriptions, self.transactions, self.watchers = sums[4:7]
+        self.watched_msgs, self.watched_bytes, self.watched_dropped = sums[7:]
+        self._counted.clear()
 
 
 def _count(figures: Sequence[QueueFigures], totals: Totals, waiting: list[int]) -> None:
@@ -252,11 +296,6 @@ def _count(figures: Sequence[QueueFigures], totals: Totals, waiting: list[int]) 
     waiting[0] += sum([told.ready for told in figures])
     waiting[1] += sum([told.delayed for told in figures])
     waiting[2] += sum([told.unacked for told in figures])
-
-
-def _delivered(session: AdminClient) -> int:
-    current = sum(subscription.delivered for subscription in session.subscriptions.values())
-    return session.delivered + current
 
 
 def _mark(high: float) -> int:

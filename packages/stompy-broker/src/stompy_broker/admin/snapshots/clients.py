@@ -41,7 +41,8 @@ class ClientSnapshots:
         """Make the rows of everybody who is logged in."""
         rows = []
         for number, session in enumerate(list(self._sessions.values()), 1):
-            rows.append(self.connection(session, moment))
+            if not session.ended:  # it may have left since
+                rows.append(self.connection(session, moment))
             if number % AT_ONCE == 0:
                 yield None
         self._connection_rates.keep({row.id for row in rows})
@@ -83,16 +84,17 @@ class ClientSnapshots:
 
     def subscriptions(self, moment: SnapshotTime) -> Steps[list[SubscriptionRow]]:
         """Make the rows of who gets what."""
-        pairs = [
-            (session, subscription)
-            for session in self._sessions.values()
-            for subscription in session.subscriptions.values()
-        ]
-        rows = []
+        pairs: list[tuple[AdminClient, Subscription]] = []
+        for number, session in enumerate(list(self._sessions.values()), 1):
+            if not session.ended:
+                pairs += [(session, one) for one in session.subscriptions.values()]
+            if number % AT_ONCE == 0:
+                yield None
+        rows: list[SubscriptionRow] = []
         for at in range(0, len(pairs), AT_ONCE):
-            some = pairs[at : at + AT_ONCE]
+            some = [pair for pair in pairs[at : at + AT_ONCE] if not pair[0].ended]
             rows += yield from self._rows_of(some, moment)
-            if len(some) == AT_ONCE:
+            if at + AT_ONCE <= len(pairs):
                 yield None
         self._known.keep([one.queue for _, one in pairs if _has_backlog(one.queue)])
         self._subscription_rates.keep({subscription.number for _, subscription in pairs})
