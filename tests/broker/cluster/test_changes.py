@@ -11,7 +11,7 @@ from tests.support.house import WALL, make_head, make_message
 
 from stompy_broker.cluster.changes import Changes, messages_of, read_changes, write_changes
 from stompy_broker.cluster.log_record import RecordError
-from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.message import Message, MessageHead, MessageTraits, stamp
 from stompy_broker.store.base import StoredSubscription
 
 SEQUENCES = st.integers(1, 2**63)
@@ -21,10 +21,13 @@ HEADS = st.lists(
         st.builds(
             MessageHead,
             st.binary(max_size=30),
-            sized=st.booleans(),
-            stamped=st.booleans(),
-            priority=st.integers(0, 9),
-            message_id=st.one_of(st.none(), st.binary(max_size=5)),
+            st.builds(
+                MessageTraits,
+                sized=st.booleans(),
+                stamped=st.booleans(),
+                priority=st.integers(0, 9),
+                message_id=st.one_of(st.none(), st.binary(max_size=5)),
+            ),
         ),
         st.just(make_head("/queue/größe", priority="7")),
     ),
