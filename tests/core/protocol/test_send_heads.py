@@ -159,13 +159,16 @@ def test_no_head_is_taken_apart_because_it_never_repeats():
     assert parsed(wire, memory(Version.V1_2)) == 0
 
 
-def test_what_it_keeps_is_bounded():
+@pytest.mark.parametrize("size", [1, 900])
+def test_what_it_keeps_is_bounded(size: int):
+    """In number, and in bytes where the blocks are large."""
     known = memory(Version.V1_2)
-    for number in range(10_000):
-        for _ in range(3):
-            head = known.like(b"SEND\ndestination:/queue/q\nn:%d" % number)
+    for number in range(20_000):
+        for _ in range(2):
+            head = known.like(b"SEND\ndestination:/queue/q\nn:%0*d" % (size, number))
             assert head is not None
-    assert len(known.heads) <= 2048
+    assert 0 < len(known.heads) <= 16_384
+    assert sum(map(len, known.heads)) <= 2 * 1024 * 1024
 
 
 def test_what_repeats_is_known_and_shared():

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
@@ -69,12 +69,13 @@ DEATH_HEADERS = frozenset(
 )
 """What the broker writes on a dead letter. Nobody else may, because `message.retry` goes by it."""
 
-DEFAULT_PRIORITY, HIGHEST_PRIORITY = 4, 9
+DEFAULT_PRIORITY: Final = 4
+HIGHEST_PRIORITY: Final = 9
 
-OVERHEAD = 200
+OVERHEAD: Final = 200
 """Bytes that a waiting message costs beside its headers and body; for accounting."""
 
-REFERENCE = 8
+REFERENCE: Final = 8
 """Bytes that one more place in a queue costs for a message that is there anyway."""
 
 TELLING = ("timestamp", "persistent", "priority", "expires", "expiration", "ttl")
@@ -85,11 +86,12 @@ _NOTABLE = BROKER_HEADERS | DEATH_HEADERS | frozenset(TELLING)
 
 _BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADERS)
 
-_SEND = len("SEND\n")
-_RECEIPT = b"\nreceipt:"
+_SEND: Final = len("SEND\n")
+_RECEIPT: Final = b"\nreceipt:"
 
-_CR, _BACKSLASH = 13, 92
-_LONGEST_NUMBER = 15
+_CR: Final = 13
+_BACKSLASH: Final = 92
+_LONGEST_NUMBER: Final = 15
 
 
 class MessageTraits:
@@ -141,7 +143,8 @@ class MessageTraits:
         self.plain = sized and not stamped and message_id is None
 
 
-_SIZED, _UNSIZED = MessageTraits(sized=True), MessageTraits(sized=False)
+_SIZED: Final = MessageTraits(sized=True)
+_UNSIZED: Final = MessageTraits(sized=False)
 
 
 class MessageHead:

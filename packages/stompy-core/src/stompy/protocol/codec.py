@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Final, cast
 
 from stompy.compiler import mypyc_attr
 from stompy.errors import ErrorCode, ProtocolError
@@ -62,9 +62,14 @@ __all__ = [
 ]
 
 # Octets are looked for as numbers; `stompy.protocol.message_heads` says why.
-_NUL, _LF, _CR, _A, _BACKSLASH = 0, 10, 13, 65, 92
+# Compiled, a `Final` number is one; any other name of a module is looked up in a dictionary.
+_NUL: Final = 0
+_LF: Final = 10
+_CR: Final = 13
+_A: Final = 65
+_BACKSLASH: Final = 92
 
-_LONGEST_LENGTH = 18  # digits
+_LONGEST_LENGTH: Final = 18  # digits
 
 # The EOLs that may follow a frame (1.2, *STOMP Frames*), heart-beats included. A CR whose LF has
 # not arrived yet is left for the head, which waits for its line's end.

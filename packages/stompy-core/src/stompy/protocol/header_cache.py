@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from stompy.compiler import mypyc_attr
 from stompy.protocol.headers import RULES, V1_2, unescape
 
-_RECEIPT = len("\nreceipt:")
+_RECEIPT: Final = len("\nreceipt:")
 
-FAST_BLOCK = 1024
+FAST_BLOCK: Final = 1024
 """Blocks up to this size may be remembered.
 
 It also bounds what one search of the parser may look through in vain, which keeps it linear when
 no "LF LF" ever comes.
 """
+
+_MOST: Final = 2 * 1024 * 1024
+"""Bytes of blocks that are remembered at most; heads of usual size reach their number first."""
 
 # ACKs as 1.2 clients of our broker write them. They come as often as messages, no two are alike,
 # and a client that keeps up sends many at once. Taking such a run in one step, for `plain_acks` to
@@ -145,16 +149,18 @@ class HeadCache:
 
     Waiting for the second time keeps blocks that never repeat out; keeping them would cost more
     than parsing them (``benchmarks/codec.py``: a sixth more for each such frame). When full it
-    forgets everything, so that it needs no list of recent use.
+    forgets everything, so that it needs no list of recent use. There is room for the blocks of as
+    many queues as one broker is likely to have in use at a time.
 
     A sender that asks for receipts gives each a name of its own. Such a head is known by the rest
     of its block (``benchmarks/codec.py``: a third of the cost).
     """
 
-    __slots__ = ("_capacity", "_knows_receipts", "_seen", "heads", "known")
+    __slots__ = ("_capacity", "_knows_receipts", "_room", "_seen", "heads", "known")
 
-    def __init__(self, capacity: int = 2048) -> None:
+    def __init__(self, capacity: int = 16_384) -> None:
         self._knows_receipts = False
+        self._room = _MOST
         self.heads: dict[bytes, Head] = {}
         self.known: Callable[[bytes], Head | None] = self.heads.get  # no call of ours in between
         self._seen: set[int] = set()
@@ -191,9 +197,11 @@ class HeadCache:
         sight = hash(head.block)
         seen = self._seen
         if sight in seen:
-            if len(self.heads) >= self._capacity:
+            self._room -= len(head.block)
+            if len(self.heads) >= self._capacity or self._room < 0:
                 self.heads.clear()
                 self._knows_receipts = False
+                self._room = _MOST - len(head.block)
             self.heads[head.block] = head
             head.repeats = True
             self._knows_receipts = self._knows_receipts or cut

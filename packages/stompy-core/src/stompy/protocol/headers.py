@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.version import ALL_VERSIONS, V1_0, V1_1, V1_2, Version
@@ -42,8 +42,8 @@ __all__ = [
     "unescape",
 ]
 
-UNESCAPED_COMMANDS = frozenset(("CONNECT", "STOMP", "CONNECTED"))
-BODY_COMMANDS = frozenset(("SEND", "MESSAGE", "ERROR"))
+UNESCAPED_COMMANDS: Final = frozenset(("CONNECT", "STOMP", "CONNECTED"))
+BODY_COMMANDS: Final = frozenset(("SEND", "MESSAGE", "ERROR"))
 
 
 @dataclass(frozen=True, slots=True)
