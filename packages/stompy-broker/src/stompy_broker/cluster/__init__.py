@@ -21,6 +21,8 @@ Where to begin reading:
     What is alive in a log and where; reading it back, and what is missing.
 ``takeover``
     How a broker becomes the owner.
+``node``
+    A member of a cluster: connects, checks, waits until it is its turn, says that it is alive.
 ``store``, ``bodies``
     The store on it, under the same suite of tests as the others.
 

@@ -241,9 +241,11 @@ def _write_text(text: str) -> bytes:
 
 
 def _write_head(head: MessageHead) -> bytes:
-    flags = _SIZED * head.sized | _STAMPED * head.stamped | _WITH_ID * (head.message_id is not None)
-    message_id = head.message_id or b""
-    row = _HEAD.pack(flags, head.priority, len(message_id), len(head.block))
+    traits = head.traits
+    with_id = traits.message_id is not None
+    flags = _SIZED * traits.sized | _STAMPED * traits.stamped | _WITH_ID * with_id
+    message_id = traits.message_id or b""
+    row = _HEAD.pack(flags, traits.priority, len(message_id), len(head.block))
     return b"%b%b%b" % (row, message_id, head.block)
 
 

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from stompy_broker.cluster.log_record import RecordError, read_part
+from stompy_broker.cluster.log_record import RecordError, RecordHead, read_part
 from stompy_broker.cluster.nats.client import InDoubt, Outcome
 from stompy_broker.cluster.nats.codec import NATSError, NATSMessage
 from stompy_broker.cluster.nats.jetstream import (
@@ -278,6 +278,18 @@ class StreamLog:
                     read_part(entry)
                     return entry
         return entry
+
+    async def last_head(self) -> RecordHead | None:
+        """What the last entry says about itself; None = the log is empty.
+
+        Raises:
+            LogError: it cannot be read, now or at all.
+        """
+        try:
+            last = await self._jetstream.last(self.stream, self.subject)
+            return None if last is None else read_part(last.body)[0]
+        except (NATSError, RecordError) as error:
+            raise LogError(f"the last entry of the log cannot be read: {error}") from None
 
     async def read(self, after: int) -> AsyncIterator[Entry]:
         """Read piece by piece, from one server each."""

@@ -45,6 +45,10 @@ class LogDamagedError(LogError):
         self.gaps = gaps
 
 
+class LogTakenError(LogError):
+    """Another broker was faster."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tenure:
     """The time in which one broker owns the log, as its beginning found things.
@@ -66,16 +70,20 @@ class Tenure:
     place: int
 
 
-async def take_over(log_: Log, owner: str, *, accept_damage: bool = False) -> Tenure:
+async def take_over(
+    log_: Log, owner: str, *, after: int | None = None, accept_damage: bool = False
+) -> Tenure:
     """Read the log to its end, and become its owner.
 
     Args:
         log_: the log.
         owner: the name of this broker.
+        after: the tenure that is to end; whoever began another one meanwhile stays. None = any.
         accept_damage: whether to go on although something is missing. What was in there is lost,
             and what it took away comes back.
 
     Raises:
+        LogTakenError: another tenure has begun.
         LogDamagedError: something is missing.
         LogError: the log cannot be read or written, or somebody writes to it all the time.
     """
@@ -83,6 +91,8 @@ async def take_over(log_: Log, owner: str, *, accept_damage: bool = False) -> Te
     nonce = secrets.token_hex(8)
     for _ in range(_ATTEMPTS):
         replay, gaps = await _read_to_end(log_, replay)
+        if after is not None and replay.tenure != after:
+            raise LogTakenError(f"tenure {replay.tenure} has begun: {replay.owner or 'unknown'}")
         if gaps and not accept_damage:
             raise LogDamagedError(gaps)
         for gap in gaps:
