@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from stompy.compiler import mypyc_attr
 from stompy.protocol.header_cache import FAST_BLOCK, Head, HeadCache
 from stompy.protocol.headers import RULES, Version
 from stompy.protocol.limits import Limits
@@ -26,6 +27,7 @@ _LONGEST_DESTINATION = 128
 _PLAIN = r"[\x01-\x09\x0b\x0c\x0e-9;-\[\]-\xff]"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True, serializable=True)
 class SendHeads(HeadCache):
     """A server's memory that also reads what it does not know, if it is simple.
 
