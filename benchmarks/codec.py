@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import median
 
 from stompy.protocol.codec import FrameParser
-from stompy.protocol.header_cache import ACK_RUN, HeadCache, HeadMemory, plain_acks
+from stompy.protocol.header_cache import ACK_RUN, HeadCache, HeadMemory, acks_of_one, plain_acks
 from stompy.protocol.headers import Version
 from stompy.protocol.limits import DEFAULT_LIMITS
 from stompy.protocol.message_heads import MessageHeads
@@ -46,6 +46,21 @@ def compare(
 ) -> None:
     pairs = [(cost(data, with_it), cost(data, without)) for _ in range(7)]
     fast, slow = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
+    print(f"{title:48} {fast:7.0f} ns {slow:7.0f} ns {slow / fast:6.2f}")
+
+
+def compare_taking_apart(title: str, run: bytes) -> None:
+    count, of_one, of_all = run.count(b"\0"), [], []
+    for _ in range(7):
+        for times, take in (
+            (of_one, lambda: acks_of_one(run)),
+            (of_all, lambda: [(tag, int(number)) for tag, number in plain_acks(run)]),
+        ):
+            start = time.process_time()
+            for _ in range(COUNT // count):
+                take()
+            times.append((time.process_time() - start) / COUNT * 1e9)
+    fast, slow = median(of_one), median(of_all)
     print(f"{title:48} {fast:7.0f} ns {slow:7.0f} ns {slow / fast:6.2f}")
 
 
@@ -91,6 +106,8 @@ def main() -> None:
         lambda: parser(HeadCache()),
         lambda: parser(HeadCache(), runs=False),
     )
+    run = b"".join([b"ACK\nid:170000000000000-%d\n\n\0" % i for i in range(10_000, 10_100)])
+    compare_taking_apart("ACKs: those of one subscription taken apart", run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ So whatever is built on a queue that answers at once shows here.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 
@@ -36,6 +36,7 @@ from stompy_broker.routing.interface import (
     Withdraw,
 )
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import QueueSettings
 from stompy_broker.store.interface import MessageStore
@@ -106,7 +107,7 @@ class DelayingGroup(QueueGroup):
         self.line.add(partial(super().sync, done))
 
 
-class DelayingQueue:
+class DelayingQueue(RestorableQueue):
     """A queue that takes its time.
 
     Args:
@@ -140,7 +141,7 @@ class DelayingQueue:
         return self._inner.group
 
     @property
-    def sequences(self) -> Iterator[int]:
+    def sequences(self) -> Sequences:
         return self._inner.sequences
 
     @property

@@ -31,7 +31,7 @@ class Time:
         self.clock.run()
 
 
-class Taker:
+class Taker(Consumer):
     """A consumer that takes as many messages as it has room for."""
 
     _numbers = count(1)

@@ -3,8 +3,7 @@
 `stompy.build` says what may stand in such a list. Left out are, beside what costs little:
 
 * ``session.context``, ``routing.group`` and ``routing.factory``, whose classes have heirs outside;
-* ``session.session``, which deletes attributes at its end, and ``wire.connection``, whose base is
-  asyncio's;
+* ``wire.connection``, whose base is asyncio's;
 * ``timers``: C has no attribute ``__real``, into which mypyc turns ``_real``.
 """
 
@@ -14,16 +13,22 @@ import stompy.build
 from stompy.build import Compiled
 
 MODULES = (
+    "stompy_broker.destinations.names",
     "stompy_broker.message",
     "stompy_broker.routing.accounts",
     "stompy_broker.routing.admission",
+    "stompy_broker.routing.consumer",
     "stompy_broker.routing.consumer_line",
     "stompy_broker.routing.delivery_times",
     "stompy_broker.routing.flow_control",
+    "stompy_broker.routing.interface",
+    "stompy_broker.routing.paging",
     "stompy_broker.routing.queue",
     "stompy_broker.routing.ready_list",
     "stompy_broker.routing.router",
+    "stompy_broker.routing.sequences",
     "stompy_broker.routing.topics",
+    "stompy_broker.routing.watermarks",
     "stompy_broker.session.acks",
     "stompy_broker.session.bounded_dict",
     "stompy_broker.session.header_values",
@@ -31,6 +36,7 @@ MODULES = (
     "stompy_broker.session.permissions",
     "stompy_broker.session.receipts",
     "stompy_broker.session.send",
+    "stompy_broker.session.session",
     "stompy_broker.session.subscription",
     "stompy_broker.store.batch",
     "stompy_broker.store.interface",

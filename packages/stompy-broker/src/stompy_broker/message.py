@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
+from stompy.compiler import mypyc_attr
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.header_cache import Head
@@ -81,7 +82,7 @@ REFERENCE: Final = 8
 TELLING = ("timestamp", "persistent", "priority", "expires", "expiration", "ttl")
 """Headers that tell the broker something about a message, and stay with it."""
 
-_NOTABLE = BROKER_HEADERS | DEATH_HEADERS | frozenset(TELLING)
+_NOTABLE: Final = BROKER_HEADERS | DEATH_HEADERS | frozenset(TELLING)
 """Headers that a SEND must be free of to be passed on just as it came."""
 
 _BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADERS)
@@ -94,6 +95,7 @@ _BACKSLASH: Final = 92
 _LONGEST_NUMBER: Final = 15
 
 
+@mypyc_attr(acyclic=True)
 class MessageTraits:
     """What its headers tell the broker about a message; shared by all messages of the same.
 
@@ -147,6 +149,7 @@ _SIZED: Final = MessageTraits(sized=True)
 _UNSIZED: Final = MessageTraits(sized=False)
 
 
+@mypyc_attr(acyclic=True)
 class MessageHead:
     """The headers of a message, or of many.
 
@@ -350,6 +353,7 @@ def earlier_deliveries(
     return None
 
 
+@mypyc_attr(acyclic=True)
 class Message:
     """One message in one place of one destination.
 
@@ -367,7 +371,8 @@ class Message:
         shared_tail: what `tail` gives, for any version, if that is at hand (`SharedMessage`).
     """
 
-    # There may be millions. One attribute more makes each 16 bytes larger.
+    # There may be millions. One attribute more makes each 16 bytes larger. Compiled, the garbage
+    # collector passes over them, because none can be part of a circle.
     __slots__ = (
         "body",
         "expires",

@@ -96,6 +96,27 @@ class Accounts:
             if self._reader.wanted is not None:
                 self._reader.forget(message)
 
+    def let_go_all(self, messages: list[Message]) -> None:
+        """Count messages no more; those of one read, added up before anything is looked at."""
+        if self._shares or self.store is not None:
+            for message in messages:
+                self.let_go(message)
+            return
+        size = ram = 0
+        for message in messages:
+            size += message.size
+            ram += message.size if message.body is not None else message.ram_on_disk
+        self.bytes -= size
+        memory = self.memory
+        memory.used -= ram
+        if memory.used <= memory.floor:
+            memory.went_under()
+        own = self.own
+        if own is not None:
+            own.used -= size
+            if own.used <= own.floor:
+                own.went_under()
+
     def restore(self, message: Message) -> None:
         """Account for a message that the store has kept."""
         size = message.size

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Final
 
 from stompy_broker.message import Message
 from stompy_broker.timers import Clock
 
-AT_ONCE = 2000
+AT_ONCE: Final = 2000
 """Messages at a time, of all queues together, ..."""
 
 _PAUSE = 0.001

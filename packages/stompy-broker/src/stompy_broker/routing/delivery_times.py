@@ -9,8 +9,7 @@ class CurrentTime:
     """The time of what is going on just now: one object for a whole broker.
 
     Whoever begins something that may end in deliveries says when that was: a session for each
-    read, a queue when it hands out. So a delivery knows its time without a clock of its own. It is
-    another object each time, so that who looks can tell by ``is`` whether time has passed.
+    read, a queue when it hands out. So a delivery knows its time without a clock of its own.
 
     Attributes:
         now: on the broker's clock.
@@ -34,7 +33,7 @@ class DeliveryTimes:
 
     def __init__(self) -> None:
         self._times: list[tuple[int, float]] = []
-        self.last: float | None = None
+        self.last = -1.0
 
     def add(self, number: int, now: float) -> bool:
         """Add the first delivery of a moment; say whether `trim` has to follow."""

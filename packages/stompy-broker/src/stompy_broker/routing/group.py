@@ -15,10 +15,12 @@ from itertools import count
 from typing import Protocol
 
 from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.sequences import STEP, Sequences
 from stompy_broker.store.base import StoreStats
 from stompy_broker.store.interface import MessageStore
 
 _GROUP_BITS, _EPOCH_BITS, _COUNT_BITS = 6, 4, 10
+assert 1 << (_GROUP_BITS + _EPOCH_BITS) == STEP
 
 MOST_GROUPS = 1 << _GROUP_BITS
 """QueueGroups whose message-ids cannot be mistaken for each other's."""
@@ -37,10 +39,9 @@ def sequences(now_ms: int, last: int = 0, *, group: int = 0, epoch: int = 0) -> 
         group: number of the group.
         epoch: how often the group has changed hands; those of its last owners differ.
     """
-    step = 1 << (_GROUP_BITS + _EPOCH_BITS)
-    first = max(now_ms << _COUNT_BITS, last // step + 1) * step
+    first = max(now_ms << _COUNT_BITS, last // STEP + 1) * STEP
     own = (epoch % (1 << _EPOCH_BITS) << _GROUP_BITS) + group % MOST_GROUPS
-    return count(first + own, step)
+    return count(first + own, STEP)
 
 
 class QueueGroup:
@@ -74,7 +75,8 @@ class QueueGroup:
         self.store = store
         self.disk = disk
         self.stalled = stalled
-        self.sequences = sequences(now_ms, store.last_sequence, group=number, epoch=epoch)
+        numbers = sequences(now_ms, store.last_sequence, group=number, epoch=epoch)
+        self.sequences = Sequences(next(numbers))
 
     def sync(self, done: Callable[[], None]) -> None:
         """Call ``done`` once everything told to its queues so far is safe."""

@@ -15,10 +15,12 @@ later. Answers to one queue's verbs come in the order in which the verbs were ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.names import Destination
 from stompy_broker.destinations.policy import Policy
@@ -29,6 +31,7 @@ from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.selection import EVERYTHING, Selection
+from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.settings import QueueSettings
 
 
@@ -235,7 +238,8 @@ Outcome = int | ProtocolError
 """How many messages an order concerned, or why it was refused."""
 
 
-class Queue(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Queue:
     """Where messages wait for consumers.
 
     What stands beside the verbs is what somebody has to know before or without asking, and never
@@ -260,33 +264,58 @@ class Queue(Protocol):
             count each delivery twice.
     """
 
+    __slots__ = ("_identity",)
+
+    _identity: QueueIdentity
+
     @property
-    def destination(self) -> str: ...  # noqa: D102
+    def destination(self) -> str:  # noqa: D102
+        return self._identity.destination
+
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:  # noqa: D102
+        return self._identity.name
+
     @property
-    def policy(self) -> Policy: ...  # noqa: D102
+    def policy(self) -> Policy:  # noqa: D102
+        return self._identity.policy
+
     @property
+    @abstractmethod
     def group(self) -> QueueGroup: ...  # noqa: D102
     @property
-    def sequences(self) -> Iterator[int]: ...  # noqa: D102
+    @abstractmethod
+    def sequences(self) -> Sequences: ...  # noqa: D102
     @property
-    def private(self) -> bool: ...  # noqa: D102
+    def private(self) -> bool:  # noqa: D102
+        return self._identity.private
+
     @property
-    def durable(self) -> bool: ...  # noqa: D102
+    def durable(self) -> bool:  # noqa: D102
+        return self._identity.durable
+
     @property
-    def volatile(self) -> bool: ...  # noqa: D102
+    def volatile(self) -> bool:  # noqa: D102
+        return self._identity.volatile
+
     @property
-    def final(self) -> bool: ...  # noqa: D102
+    def final(self) -> bool:  # noqa: D102
+        return self._identity.final
+
     @property
+    @abstractmethod
     def unshared(self) -> bool: ...  # noqa: D102
     @property
+    @abstractmethod
     def is_stored(self) -> bool: ...  # noqa: D102
     @property
+    @abstractmethod
     def watermark(self) -> Watermark | None: ...  # noqa: D102
     @property
+    @abstractmethod
     def delivered(self) -> int: ...  # noqa: D102
 
+    @abstractmethod
     def publish(
         self, message: Message, done: Done | None = None, refused: Refused | None = None
     ) -> None:
@@ -297,8 +326,8 @@ class Queue(Protocol):
             done: called when it is safe, unless it is refused.
             refused: told when it is refused; None = it was admitted before, and has to be taken.
         """
-        ...
 
+    @abstractmethod
     def admit(self, count: int, before: int, done: Done) -> None:
         """Whether so many more messages would be taken.
 
@@ -307,8 +336,8 @@ class Queue(Protocol):
             before: how many bytes all but the last of them have.
             done: takes the answer.
         """
-        ...
 
+    @abstractmethod
     def attach(self, consumer: Consumer, done: Done | None = None) -> None:
         """Let a consumer take part. It gets its first message after `resume`.
 
@@ -316,8 +345,8 @@ class Queue(Protocol):
             consumer: who.
             done: called when it does; or it is refused: somebody else has the queue for himself.
         """
-        ...
 
+    @abstractmethod
     def detach(
         self,
         consumer: Consumer,
@@ -337,18 +366,18 @@ class Queue(Protocol):
             lost: whether its connection was lost; it may have died on the oldest message.
             done: called when it has gone.
         """
-        ...
 
+    @abstractmethod
     def resume(self, consumer: Consumer) -> None:
         """Go on: a consumer has room again. Last in line, unless it stands there already."""
-        ...
 
+    @abstractmethod
     def settle(
         self, message: Message, rejection: Rejection | None = None, done: Done | None = None
     ) -> None:
         """End a delivery: it was accepted, or rejected in some way."""
-        ...
 
+    @abstractmethod
     def settle_many(
         self,
         messages: Iterable[Message],
@@ -360,8 +389,8 @@ class Queue(Protocol):
 
         ``done`` is called once for each of them.
         """
-        ...
 
+    @abstractmethod
     def stats(
         self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
     ) -> None:
@@ -371,28 +400,30 @@ class Queue(Protocol):
             done: takes them.
             known: what was given before; the same object is given if nothing has happened since.
         """
-        ...
 
+    @abstractmethod
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Look at messages that wait."""
-        ...
 
+    @abstractmethod
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
-        ...
 
 
-class RestorableQueue(Queue, Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class RestorableQueue(Queue):
     """A queue whose messages a store of this broker has kept."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def configure(self, settings: QueueSettings) -> None:
         """Have settings that the store has kept."""
-        ...
 
+    @abstractmethod
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
-        ...
 
+    @abstractmethod
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""
-        ...

@@ -114,7 +114,7 @@ class DeadLetterReader:
         self._read()
 
     def __iter__(self) -> Iterator[Message]:
-        return (message for message, _, _ in list(self._waiting.values()))
+        return iter([message for message, _, _ in self._waiting.values()])
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, DestinationKind
@@ -28,13 +29,15 @@ from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Expire, Queue
 from stompy_broker.routing.registry import NO_HEADERS, Registry
+from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.watermarks import Watermarks
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.router")
 
-_QUEUE, _TOPIC = DestinationKind.QUEUE, DestinationKind.TOPIC
+_QUEUE: Final = DestinationKind.QUEUE
+_TOPIC: Final = DestinationKind.TOPIC
 
 
 class Router:
@@ -145,7 +148,9 @@ class Router:
         if destination.kind is _QUEUE:
             name = destination.name
             queue = self.queues.get(name) or self.queue(name, capped=refused is not None)
-            message = Message(next(queue.sequences), head, body, self.stamp)
+            numbers = queue.sequences
+            numbers.last = number = numbers.last + STEP
+            message = Message(number, head, body, self.stamp)
             if head.traits.can_expire:
                 self._publish_with_ttl(queue, message, done, refused)
             else:
@@ -207,7 +212,7 @@ class Router:
             return
         queue = self.queue(destination.name)
         earlier = earlier_deliveries(deliveries, 0)
-        message = Message(next(queue.sequences), head, body, self.stamp, earlier)
+        message = Message(queue.sequences.take(), head, body, self.stamp, earlier)
         if head.traits.can_expire:
             self._publish_with_ttl(queue, message, None, None)
         else:
@@ -227,7 +232,7 @@ class Router:
 
         With ``common``, it is one of several copies that have that in common.
         """
-        sequence = next(queue.sequences)
+        sequence = queue.sequences.take()
         if common is None:
             message = Message(sequence, head, body, self.stamp)
         else:
@@ -279,7 +284,7 @@ class Router:
             # What may be stored, or end, has a place of its own in each queue.
             shared = common = None
             if head.version_neutral and not head.traits.can_expire:
-                shared = SharedMessage(next(self._sequences), head, body, self.stamp)
+                shared = SharedMessage(self._sequences.take(), head, body, self.stamp)
             for queue in queues:
                 if shared is not None and not queue.unshared:
                     queue.publish(shared)

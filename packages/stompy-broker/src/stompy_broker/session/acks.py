@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.protocol.header_cache import ACK_RUN, Head, plain_acks
+from stompy.protocol.header_cache import ACK_RUN, Head, acks_of_one, plain_acks
 from stompy.protocol.headers import Version
 from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.answers import when_all
@@ -73,20 +73,9 @@ class Deliveries:
         """Whether anything is to be settled."""
         return any(subscription.unacked for subscription in self._by_tag.values())
 
-    def accept(self, tag: bytes, number: bytes) -> AckSubscription | None:
-        """Settle one delivery, in the common case (**hot path**: `AckSubscription.accept`).
-
-        Args:
-            tag: first part of the ``ack`` header, digits.
-            number: second part, digits.
-
-        Returns:
-            Its subscription; None if this was not the common case, and nothing was done.
-        """
-        subscription = self._by_tag.get(tag)
-        if subscription is None or not subscription.accept(int(number)):
-            return None
-        return subscription
+    def tagged(self, tag: bytes) -> AckSubscription | None:
+        """The subscription whose deliveries have ``ack`` headers that begin so, if it stands."""
+        return self._by_tag.get(tag)
 
     def by_ack(self, ack_id: str) -> tuple[AckSubscription, int] | None:
         """Find a delivery by its ``ack`` header, as 1.2 names it.
@@ -186,13 +175,28 @@ class AckHandler:
         if head is not ACK_RUN:
             self._settle(head.headers, None, head)
             return
-        accept, refilled = self._deliveries.accept, self.refilled
+        run = acks_of_one(body)
+        if run is not None:
+            self._accept(run[0], run[1])
+            return
         for tag, number in plain_acks(body):
-            subscription = accept(tag, number)
-            if subscription is None:
-                self._settle({"id": f"{tag.decode()}-{number.decode()}"}, None, None)
+            self._accept(tag, [int(number)])
+
+    def _accept(self, tag: bytes, numbers: list[int]) -> None:
+        """Carry out ACKs of one subscription, each as a frame of its own.
+
+        All that is the common case is settled together. Measured with ``benchmarks/run.py``,
+        *client-individual*: a tenth less processor time for a message.
+        """
+        subscription = self._deliveries.tagged(tag)
+        accepted = 0 if subscription is None else subscription.accept_run(numbers)
+        if subscription is not None and accepted:
+            self.refilled[subscription] = None
+        for number in numbers[accepted:]:
+            if subscription is not None and subscription.accept(number):
+                self.refilled[subscription] = None
             else:
-                refilled[subscription] = None
+                self._settle({"id": f"{tag.decode()}-{number}"}, None, None)
 
     def nack(self, head: Head, body: bytes) -> None:
         """Carry out a NACK.

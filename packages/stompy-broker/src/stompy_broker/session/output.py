@@ -17,17 +17,18 @@ it: it is a part of its own, and written by views of it (``benchmarks/bodies.py`
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-WRITE_SIZE = 256 * 1024
+WRITE_SIZE: Final = 256 * 1024
 """Bytes that are written at once rather than at the end of the turn."""
-SMALL_WRITE_SIZE = 16 * 1024
+SMALL_WRITE_SIZE: Final = 16 * 1024
 """The same for a client that has to acknowledge."""
-LARGE = 32 * 1024
+LARGE: Final = 32 * 1024
 """Bytes of a body that is not copied to stand behind its headers."""
 BURST = 512 * 1024
 """Bytes of messages in one turn, after which others have theirs."""
 
-_END = b"\0\n"
+_END: Final = b"\0\n"
 
 
 class OutputBuffer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
@@ -30,7 +30,7 @@ from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.session")
 
-_WATCH_SECONDS = 1.0
+_WATCH_SECONDS: Final = 1.0
 
 _FULL = {
     "memory": "waiting messages have reached limits.memory",
@@ -176,7 +176,7 @@ _TEMPORARY = DestinationKind.TEMPORARY.value
 _ARGUMENTS = frozenset(ARGUMENTS)
 
 
-_LARGE = 4096
+_LARGE: Final = 4096
 """Bytes of a header block from which on it is measured as it will be delivered."""
 
 

@@ -73,6 +73,16 @@ class Session:
         permissions: what the client may do; nothing is asked before it has logged in.
     """
 
+    __deletable__ = (  # compiled, nothing else can be
+        "_ack_handler",
+        "_flow_control",
+        "_protocol",
+        "_receipts",
+        "_send_handler",
+        "_subscriptions",
+        "_transactions",
+    )
+
     def __init__(self, context: BrokerContext, peer: Peer) -> None:
         settings = context.settings
         self.id = context.new_token()

@@ -33,6 +33,25 @@ _MOST: Final = 2 * 1024 * 1024
 ack_run = re.compile(rb"(?:ACK\nid:[0-9]{1,18}-[0-9]{1,18}\n\n\0\n*+)++").match
 plain_acks = re.compile(rb"id:([0-9]+)-([0-9]+)").findall
 
+_ACK_ID = len("ACK\nid:")
+
+
+def acks_of_one(run: bytes) -> tuple[bytes, list[int]] | None:
+    """Take a run apart that settles deliveries of one subscription, as nearly all do.
+
+    In two thirds of the time of `plain_acks` (``benchmarks/codec.py``).
+
+    Returns:
+        What stands before the dash of each id, and the numbers behind it; None if it is no such
+        run, or there are EOLs between its frames.
+    """
+    tag = run[_ACK_ID : run.index(b"-")]
+    numbers = run[_ACK_ID + len(tag) + 1 :].rstrip(b"\n\0").split(b"\n\n\0ACK\nid:%b-" % tag)
+    # A run has nothing but ACKs in it, so these are numbers if there are as many as ACKs.
+    if len(numbers) != run.count(b"\0"):
+        return None
+    return tag, list(map(int, numbers))
+
 
 Found = tuple[bytes | None, ...]
 """Values of ``destination``, ``content-length`` and ``receipt``, of those that were asked for, and
