@@ -19,7 +19,7 @@ from multiprocessing.synchronize import Event
 from statistics import median
 
 import load
-from serving import broker, serving
+from serving import broker, form, serving
 
 KINDS = (
     "broker",
@@ -156,6 +156,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"options": vars(options), "rows": rows}))
         return
+    print(form())
     print(f"{options.queues} queues, {options.monitors} monitors, every {options.interval} ms")
     print("cost of the rate, of the rate a CPU second, and CPU time without load, in ms a second\n")
     print(f"{'watching':24} {'messages/s':>11} {'cost':>7} {'/CPU s':>10} {'cost':>7} {'ms/s':>6}")

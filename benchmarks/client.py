@@ -25,7 +25,7 @@ from statistics import median
 import stomp
 import stompman
 from load import Peer, send_frame
-from serving import broker, serving
+from serving import broker, form, serving
 
 import stompy
 from stompy import aio
@@ -310,6 +310,7 @@ def main() -> None:
         print(json.dumps(table))
         return
     print(
+        f"{form()}; "
         f"{options.n} messages of {len(BODY)} bytes, medians of {options.rounds} runs, a second\n"
     )
     for kind, row in table.items():

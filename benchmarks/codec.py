@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+from serving import form
+
 from stompy.protocol.codec import FrameParser
 from stompy.protocol.header_cache import ACK_RUN, HeadCache, HeadMemory, acks_of_one, plain_acks
 from stompy.protocol.headers import Version
@@ -80,6 +82,7 @@ def main() -> None:
         b"content-length:100\n\n" + b"x" * 100 + b"\0"
     )
     messages = b"".join([message % (i, 10**18 + i) for i in range(COUNT)])
+    print(form())
     print(f"{'':48} {'with':>10} {'without':>10} {'gain':>6}")
     compare("repeated blocks: cache", repeated, lambda: parser(HeadCache()), lambda: parser(None))
     compare(

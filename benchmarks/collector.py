@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 import load
-from serving import serving
+from serving import form, serving
 
 MAIN = """
 import gc, time
@@ -51,7 +51,7 @@ def main() -> None:
     for _ in range(3):
         for kind, code in kinds.items():
             runs[kind].append(fill(code))
-    print(f"{COUNT:,} messages")
+    print(f"{form()}; {COUNT:,} messages")
     for kind, results in runs.items():
         spent, longest = (median(column) for column in zip(*results, strict=True))
         print(f"{kind:26} {spent:.2f} s of CPU, longest collection {longest * 1000:.0f} ms")

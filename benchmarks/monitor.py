@@ -26,6 +26,7 @@ import threading
 import time
 from typing import Any
 
+from serving import form
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -240,6 +241,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[500, 5000, 10_000])
     parser.add_argument("--ticks", type=int, default=8, help="of each sort")
     options = parser.parse_args()
+    print(form())
     print("   rows  change  cpu ms/t  stall ms (max)  KB/tick  key p95 ms  rss MB")
     for rows in options.rows:
         for share in (None, 0.0, 0.1, 1.0):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import sys
 import time
@@ -26,7 +25,7 @@ from tempfile import TemporaryDirectory
 import foreign
 import load
 from foreign import Place
-from serving import broker, serving
+from serving import broker, form, serving
 
 Results = dict[str, load.Result]
 """What a scenario measured, by row of the table."""
@@ -232,7 +231,7 @@ def main() -> None:
     if options.json:
         print(as_json(bench))
         return
-    print(f"{platform.python_implementation()} {platform.python_version()}; ", end="")
+    print(f"{form()}; ", end="")
     print(f"medians of {options.rounds} runs; ratio: to the best peer; ", end="")
     print(f"appending to a file on disk takes {sync:.2f} ms")
     print(*(f"{name}: {version}" for name, version in bench.versions.items()), sep=", ")

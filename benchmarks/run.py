@@ -1,21 +1,22 @@
 """The table of ``make bench``: the broker under load, with ratios.
 
 Each scenario runs on the broker and on a relay made of the codec alone (``relay.py``), in turn,
-so that a noisy machine disturbs both; medians and their ratio are printed.
+so that a noisy machine disturbs both; medians and their ratio are printed. Where ``dist/`` has
+wheels of core and broker, as a release leaves them, their broker runs in turn with both.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import load
-from serving import broker, relay, serving
-
-from stompy_broker.build import compiled
+from serving import broker, form, relay, released, serving, version_in
 
 Scenario = Callable[[int, int, int], load.Result]
 
@@ -43,11 +44,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     rows = []
-    with serving(*broker()) as ours, serving(*relay()) as bare:
+    last = None
+    with ExitStack() as stack:
+        servers = {"relay": stack.enter_context(serving(*relay()))}
+        servers["broker"] = stack.enter_context(serving(*broker()))
+        wheels = Path(stack.enter_context(TemporaryDirectory(prefix="stompy-bench-")))
+        if released(wheels):
+            last = version_in(wheels)
+            servers["dist"] = stack.enter_context(serving(*broker(), path=wheels))
         for name, scenario in SCENARIOS.items():
-            runs: dict[str, list[load.Result]] = {"broker": [], "relay": []}
+            runs: dict[str, list[load.Result]] = {server: [] for server in servers}
             for _ in range(options.rounds):
-                for server, (port, pid) in (("relay", bare), ("broker", ours)):
+                for server, (port, pid) in servers.items():
                     runs[server].append(scenario(port, pid, options.n))
             rows.append(
                 {"scenario": name}
@@ -57,7 +65,7 @@ def main() -> None:
                     for figure in ("rate", "per_cpu_second")
                 }
             )
-        times = load.latency(ours[0], "/queue/pace", rate=1000, seconds=5)
+        times = load.latency(servers["broker"][0], "/queue/pace", rate=1000, seconds=5)
     with serving(*broker()) as (port, pid):
         per_message = load.fill(port, pid, "/queue/fill", 1_000_000, b"x" * 100)
     summary = {
@@ -66,20 +74,21 @@ def main() -> None:
         "bytes for a waiting message of 100 bytes": round(per_message),
     }
     if options.json:
-        print(json.dumps({"compiled": compiled(), "rows": rows, **summary}))
+        print(json.dumps({"form": form(), "dist": last, "rows": rows, **summary}))
         return
-    print(
-        f"{platform.python_implementation()} {platform.python_version()}, "
-        f"compiled: {compiled()}, {options.n} messages, "
-    )
-    print(f"medians of {options.rounds} runs; deliveries a second, and a second of CPU\n")
-    print(f"{'scenario':30} {'broker/s':>10} {'/CPU s':>10} {'relay /CPU s':>13} {'ratio':>6}")
+    print(f"{form()}; {options.n} messages, medians of {options.rounds} runs;")
+    print("deliveries a second, and a second of CPU")
+    print(f"dist/: {last}" if last else "dist/ has no wheels of core and broker to compare with")
+    others = [one for one in servers if one != "broker"]
+    heads = "".join(f" {other + ' /CPU s':>13} {'ratio':>6}" for other in others)
+    print(f"\n{'scenario':30} {'broker/s':>10} {'/CPU s':>10}{heads}")
     for row in rows:
-        ratio = row["broker per_cpu_second"] / row["relay per_cpu_second"]
-        print(
-            f"{row['scenario']:30} {row['broker rate']:10,} {row['broker per_cpu_second']:10,} "
-            f"{row['relay per_cpu_second']:13,} {ratio:6.2f}"
-        )
+        ours = row["broker per_cpu_second"]
+        print(f"{row['scenario']:30} {row['broker rate']:10,} {ours:10,}", end="")
+        for other in others:
+            theirs = row[f"{other} per_cpu_second"]
+            print(f" {theirs:13,} {ours / theirs:6.2f}", end="")
+        print()
     print()
     for name, figure in summary.items():
         print(f"{name:42} {figure}")

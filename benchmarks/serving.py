@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stompy_broker.build import compiled
+
 HERE = Path(__file__).parent
+DIST = HERE.parent / "dist"
+
+
+def form() -> str:
+    """Which Python runs, and which form of our code."""
+    return f"{platform.python_implementation()} {platform.python_version()}, compiled: {compiled()}"
+
+
+def released(into: Path) -> bool:
+    """Install core and broker from ``dist/``, if there are wheels: the newest that fit this Python.
+
+    What they need is taken from the environment that measures.
+    """
+    if not (list(DIST.glob("stompy_core-*.whl")) and list(DIST.glob("stompy_broker-*.whl"))):
+        return False
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    source = ("--no-deps", "--no-index", "--find-links", str(DIST), "--target", str(into))
+    subprocess.run([*pip, *source, "stompy-core", "stompy-broker"], check=True)
+    return True
+
+
+def version_in(path: Path) -> str:
+    """What the broker that is installed there says of itself."""
+    command = [sys.executable, "-m", "stompy_broker", "--version"]
+    done = subprocess.run(command, env=_with(path), stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _with(path: Path | None) -> dict[str, str] | None:
+    return None if path is None else {**os.environ, "PYTHONPATH": str(path)}
 
 
 @contextmanager
-def serving(*command: str) -> Iterator[tuple[int, int]]:
-    """Run a server that prints its URL when ready; gives its port and process id."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+def serving(*command: str, path: Path | None = None) -> Iterator[tuple[int, int]]:
+    """Run a server that prints its URL when ready; gives its port and process id.
+
+    Args:
+        command: what Python is to run.
+        path: where to find our packages; None = those that measure.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, text=True, env=_with(path)
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -10,7 +10,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import load
-from serving import broker, serving
+from serving import broker, form, serving
 
 ROUNDS = 7
 CHANGED = """
@@ -55,6 +55,7 @@ def trick(title: str, name: str, value: str, scenario: Scenario, top: Path) -> N
 
 
 def main() -> None:
+    print(form())
     print(f"{'':48}{'messages a second':26}  messages a second of CPU")
     print(f"{'':48}" + f"{'with':>9} {'without':>9} {'gain':>6}  " * 2)
     with TemporaryDirectory(prefix="stompy-store-") as directory:

@@ -85,8 +85,8 @@ def overridden() -> object:
 
 def state(thing: object) -> object:
     """What can be seen of an object that need not compare equal to its copy."""
-    names = [one for one in getattr(thing, "__slots__", ()) if one[0] != "_"]
-    return [(name, repr(getattr(thing, name))) for name in names] or repr(thing)
+    seen = {one: getattr(thing, one) for one in dir(thing) if one[0] != "_"}
+    return [type(thing).__name__, *((one, v) for one, v in seen.items() if not callable(v))]
 
 
 def of_frames() -> Acts:

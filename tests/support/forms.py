@@ -27,8 +27,8 @@ DOORS = (
     *("stompy.frame", "stompy.health", "stompy.heartbeat", "stompy.message", "stompy.protocol"),
     *("stompy.subscriptions", "stompy_broker"),
 )
-OF_THE_COMPILER = {"__getstate__", "__mypyc_attrs__", "__new__", "__setstate__"}
-"""What each class in a compiled module has, and `help` shows; ``docs/install.md`` says so."""
+OF_THE_COMPILER = {"__getstate__", "__mypyc_attrs__", "__new__", "__setstate__", "__slots__"}
+"""What classes have in one form only; ``docs/install.md`` says so."""
 
 
 class Plain:
@@ -71,7 +71,6 @@ def looks(thing: Any) -> dict[str, object]:
             for name in sorted({*shown} - OF_THE_COMPILER)
         }
         told["bases"] = [repr(base) for base in thing.__mro__]
-        told["slots"] = repr(getattr(thing, "__slots__", None))
     if isinstance(thing, type) or inspect.isroutine(thing):
         told["help"] = help_text(thing)
     return {name: json.loads(without_addresses(json.dumps(what))) for name, what in told.items()}

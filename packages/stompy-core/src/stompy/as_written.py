@@ -28,9 +28,11 @@ def as_written(shown: _Shown) -> _Shown:
     """A class or function with the looks of its source; itself where it is not compiled."""
     module = sys.modules[shown.__module__]
     spec = module.__spec__
-    if spec is None or not isinstance(spec.loader, ExtensionFileLoader) or spec.origin is None:
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader):
         return shown
-    file = Path(spec.origin).with_name(f"{module.__name__.rpartition('.')[2]}.py")
+    # Not what the module says of its file: one that another compiled module has loaded is wrong.
+    package, _, name = module.__name__.rpartition(".")
+    file = Path(sys.modules[package].__path__[0]) / f"{name}.py"
     definition = _definition(file, shown.__name__)
     namespace: dict[str, Any] = dict(vars(module))
     if isinstance(definition, ast.FunctionDef):
@@ -48,21 +50,19 @@ def as_written(shown: _Shown) -> _Shown:
     if not isinstance(shown, type):
         return written
     for name, value in vars(written).items():
-        if name in {"__doc__", "__slots__"} or isinstance(value, _METHODS):
+        if name == "__doc__" or isinstance(value, _METHODS):
             setattr(shown, name, value)
     return shown
 
 
 def _make_callers(definition: ast.ClassDef) -> None:
-    """Leave of a class its docstring, its slots, and its public methods as functions that call."""
-    kept = _docstring(definition)
-    for node in definition.body:
-        if isinstance(node, ast.FunctionDef) and (node.name[0] != "_" or node.name[:2] == "__"):
-            _make_caller(node)
-            kept.append(node)
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__":
-            kept.append(node)
-    definition.bases, definition.decorator_list, definition.body = [], [], kept
+    """Leave of a class its docstring, and its public methods as functions that call."""
+    methods = [node for node in definition.body if isinstance(node, ast.FunctionDef)]
+    public = [one for one in methods if one.name[0] != "_" or one.name[:2] == "__"]
+    for method in public:
+        _make_caller(method)
+    definition.bases, definition.decorator_list = [], []
+    definition.body = [*_docstring(definition), *public]
 
 
 def _make_caller(definition: ast.FunctionDef) -> None:
