@@ -13,6 +13,7 @@ from stompy.protocol.header_cache import ACK_RUN, HeadCache, HeadMemory, acks_of
 from stompy.protocol.headers import Version
 from stompy.protocol.limits import DEFAULT_LIMITS
 from stompy.protocol.message_heads import MessageHeads
+from stompy.protocol.send_heads import SendHeads
 
 COUNT = 50_000
 CHUNK = 256 * 1024
@@ -90,6 +91,12 @@ def main() -> None:
         unique,
         lambda: parser(HeadCache()),
         lambda: parser(RememberAtOnce()),
+    )
+    compare(
+        "unique blocks: read in one step",
+        unique,
+        lambda: parser(SendHeads(Version.V1_2, DEFAULT_LIMITS, (), ())),
+        lambda: parser(HeadCache()),
     )
     compare(
         "receipts: cut out of the block",
