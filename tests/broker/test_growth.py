@@ -11,10 +11,11 @@ from contextlib import ExitStack
 
 import pytest
 from tests.support.executed import executed
-from tests.support.house import Taker, Time, make_head, make_router, take_part
+from tests.support.house import Taker, Time, figures, make_head, make_router, take_part
 from tests.support.wire import PATIENCE, running_broker
 
 from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.topics import REMEMBERED, Topics
 
@@ -96,6 +97,25 @@ def steps_at_backlog(count: int) -> list[int]:
 def test_a_backlog_costs_nothing_to_who_sends_and_takes() -> None:
     for few, many in zip(steps_at_backlog(FEW), steps_at_backlog(MANY), strict=True):
         assert many <= few * SLACK
+
+
+def steps_of_expiry(count: int) -> int:
+    """Ten messages end before all others, in a queue with a time to live."""
+    time = Time()
+    router = make_router(time, Policy(match="/queue/q", message_ttl=60_000))
+    for number in range(count):
+        if number == 10:
+            time.advance(30.0)
+            router.note_time()
+        publish(router, "/queue/q")
+    steps = executed(lambda: time.advance(31.0))
+    told = figures(router.queue("q"))
+    assert (told.ready, told.expired) == (count - 10, 10)
+    return steps
+
+
+def test_messages_that_end_later_are_not_looked_at() -> None:
+    assert steps_of_expiry(MANY) <= steps_of_expiry(FEW) * SLACK
 
 
 def test_queues_cost_nothing_to_others() -> None:

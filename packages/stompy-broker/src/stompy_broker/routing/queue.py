@@ -174,7 +174,7 @@ class LocalQueue(RestorableQueue):
             reader,
             shares=self._watches_backlog,
         )
-        self._expiry = expiry = Expiry(clock, wall, self._expire)
+        self._expiry = expiry = Expiry(clock, wall, self._expire, all_end=bool(policy.message_ttl))
         self._delays = delays = Delays(ready, clock, self._hand_out)
         self._discards = discards = Discards(
             identity, services, group, accounts, reader, counts, delays.delay
@@ -338,7 +338,7 @@ class LocalQueue(RestorableQueue):
         else:
             self._ready.place(message)
         if message.expires:
-            self._expiry.watch(message.expires)
+            self._expiry.append(message.expires)
         if self._watches_backlog:
             self._limits.watch_backlog()
 
@@ -399,8 +399,7 @@ class LocalQueue(RestorableQueue):
 
     def _expire(self) -> None:
         """Give up everything whose time is over, wherever it waits."""
-        over = self._ready.take_out_expired(self._services.wall())
-        self._expiry.look_again(self._ready)
+        over = self._expiry.take_out(self._ready)
         self._batches.do(over, lambda message: self._discards.give_up(message, "expired"))
 
     # -- very many messages that come back ------------------------------------------------
@@ -555,7 +554,7 @@ class LocalQueue(RestorableQueue):
         else:
             self._fifo.append(message)
         if message.expires:
-            self._expiry.watch(message.expires)
+            self._expiry.append(message.expires)
 
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""

@@ -122,6 +122,14 @@ class ReadyList:
         """Take messages out of where they wait, in order; nobody has them then."""
         return self._without(list(filter(wanted, self)))
 
+    def take_first_expired(self, now: int) -> list[Message]:
+        """Take out those at the beginning of ``fifo`` whose time is over."""
+        fifo = self.fifo
+        over: list[Message] = []
+        while fifo and 0 < fifo[0].expires <= now:
+            over.append(fifo.popleft())
+        return over
+
     def take_out_expired(self, now: int) -> list[Message]:
         """Take out those whose time is over, as `take_out` does."""
         over = [message for message in self.fifo if 0 < message.expires <= now]
