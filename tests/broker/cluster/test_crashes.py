@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.fault_proxy import DOWN, UP, Fault, FaultProxy
 from tests.support.house import make_message
 from tests.support.looping import run, soon
 from tests.support.nats import PATIENCE, Server, Trio, alone, settings_for, stopped
@@ -129,9 +130,9 @@ class Load:
         assert set(found) == expected
 
 
-async def left_in(jetstream: JetStream) -> list[int]:
+async def left_in(jetstream: JetStream, replicas: int = 3) -> list[int]:
     """What a broker finds that takes over now."""
-    log = await open_soon(jetstream)
+    log = await open_soon(jetstream, replicas)
     tenure = await take_over(log, "check")
     await log.close()
     return sorted(tenure.replay.rows)
@@ -275,6 +276,61 @@ def test_owners_depose_one_another_under_load(tmp_path: Path):
                 load._go = False
                 for task in tasks:
                     await task
+
+    run(main)
+
+
+@pytest.mark.parametrize("direction", [UP, DOWN])
+def test_a_network_that_cuts_anywhere_costs_nothing(tmp_path: Path, direction: str):
+    """Requests, or answers, break off at any byte: what is in doubt is found out."""
+
+    async def main() -> None:
+        server = alone(tmp_path / "nats")
+        server.start()
+        try:
+            with FaultProxy(server.settings.port) as proxy:
+                lengths = [2000 + 997 * number for number in range(12)]
+                proxy.plan(*(Fault({direction: length}) for length in lengths))
+                async with connected(f"nats://127.0.0.1:{proxy.port}") as jetstream:
+                    load = Load(await open_soon(jetstream, 1))
+                    await load.begin()
+                    running = asyncio.create_task(load.run())
+                    await until(lambda: proxy.accepted > len(lengths), "all are cut")
+                    await more(load)
+                    await load.stop()
+                    await running
+                    load.store.close()
+                    await load.log.close()
+                    assert load.fenced == []
+                    load.check(await left_in(jetstream, 1))
+        finally:
+            server.end()
+
+    run(main)
+
+
+@pytest.mark.parametrize("directions", [{UP}, {DOWN}, {UP, DOWN}])
+def test_a_network_that_swallows_all_is_given_up(tmp_path: Path, directions: set[str]):
+    async def main() -> None:
+        server = alone(tmp_path / "nats")
+        server.start()
+        try:
+            with FaultProxy(server.settings.port) as proxy:
+                async with connected(f"nats://127.0.0.1:{proxy.port}") as jetstream:
+                    load = Load(await open_soon(jetstream, 1))
+                    await load.begin()
+                    running = asyncio.create_task(load.run())
+                    await more(load)
+                    proxy.passages[-1].swallow |= directions
+                    await until(lambda: proxy.accepted > 1, "it connects again")
+                    await more(load)
+                    await load.stop()
+                    await running
+                    load.store.close()
+                    await load.log.close()
+                    load.check(await left_in(jetstream, 1))
+        finally:
+            server.end()
 
     run(main)
 
