@@ -88,18 +88,21 @@ class OutputBuffer:
         size = self.size = self.size + len(tail)
         return size < self._limit or self._flush()
 
-    def put_large_message(self, prefix: bytes, front: bytes, body: bytes) -> bool:
+    def put_large_message(
+        self, prefix: bytes, front: bytes, body: bytes, end: bytes = _END
+    ) -> bool:
         """Add a MESSAGE whose body is `LARGE`; say whether there is room for another.
 
         Args:
             prefix: as for `put_message`.
             front: what a tail has before the body.
             body: it.
+            end: what a tail has behind it.
         """
         if not self._parts:
             self._schedule()
-        self._parts += (prefix + front, body, _END)
-        self.size += len(prefix) + len(front) + len(body) + len(_END)
+        self._parts += (prefix + front, body, end)
+        self.size += len(prefix) + len(front) + len(body) + len(end)
         return self.size < self._limit or self._flush()
 
     def take(self) -> bytes | memoryview:

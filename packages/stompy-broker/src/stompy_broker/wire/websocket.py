@@ -6,6 +6,7 @@ origins are listed; clients that are no browsers send none, and come in.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -41,6 +42,7 @@ _CLOSE_CODES = {
     ErrorCode.QUEUE_FULL: 1013,
 }
 _PROTOCOL_ERROR = 1002
+_FINAL, _LENGTH_16, _LENGTH_64 = 0x80, 126, 127
 _NO_PAGE = "This port speaks STOMP, over a WebSocket or without; there are no pages here.\n"
 
 
@@ -110,6 +112,19 @@ class WebSocketServer(WebSocketLayer):
         else:
             self._server.send_binary(frame)
         return self.take()
+
+    def head_of_message(self, front: bytes, body: bytes, end: bytes) -> bytes:
+        """What `wrap` puts before a STOMP frame, for one too large to be copied for that.
+
+        RFC 6455, section 5.2: a message in one piece, without a mask. The library gives it with a
+        copy of the rest only.
+        """
+        text = self._text and is_text(front) and is_text(body)
+        kind = _FINAL | (Opcode.TEXT if text else Opcode.BINARY)
+        size = len(front) + len(body) + len(end)
+        if size < 1 << 16:
+            return struct.pack("!BBH", kind, _LENGTH_16, size)
+        return struct.pack("!BBQ", kind, _LENGTH_64, size)
 
     @property
     def version(self) -> Version:

@@ -10,6 +10,8 @@ from stompy_broker.session.output import OutputBuffer
 if TYPE_CHECKING:
     from stompy_broker.wire.websocket import WebSocketServer
 
+_NUL = b"\0"
+
 
 class WebSocketOutputBuffer(OutputBuffer):
     """An output buffer in which each STOMP frame becomes a message of a WebSocket.
@@ -39,9 +41,14 @@ class WebSocketOutputBuffer(OutputBuffer):
             return False
         return super().put_message(b"", self._websocket.wrap(_alone(prefix + tail)))
 
-    def put_large_message(self, prefix: bytes, front: bytes, body: bytes) -> bool:
-        """Add a MESSAGE as one message of the WebSocket, which has to be in one piece."""
-        return self.put_message(prefix + front, body + b"\0")
+    def put_large_message(
+        self, prefix: bytes, front: bytes, body: bytes, end: bytes = _NUL
+    ) -> bool:
+        """Add a MESSAGE as one message of the WebSocket, whose body is not copied."""
+        if not self._websocket.is_open:
+            return False
+        head = self._websocket.head_of_message(prefix + front, body, _NUL)
+        return super().put_large_message(head + prefix, front, body, _NUL)
 
     def put_raw(self, data: bytes) -> None:
         """Add what the WebSocket itself has to say."""
