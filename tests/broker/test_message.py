@@ -142,3 +142,18 @@ def test_reading_a_block_never_fails(block: bytes) -> None:
     head = MessageHead(block, MessageTraits(sized=False))
     for version in ALL_VERSIONS:
         head.block_for(version).decode()
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"content-length": "4"}, {"timestamp": "5"}, {"a": "b:c\n\\"}, {"name": "ä"}],
+    ids=["plain", "sized", "stamped", "escaped", "utf-8"],
+)
+@pytest.mark.parametrize("message_id", [None, b"of-its-own"])
+def test_what_is_before_a_large_body_is_what_its_tail_begins_with(
+    version: Version, headers: dict[str, str], message_id: bytes | None
+) -> None:
+    head = MessageHead.from_headers({"destination": "/queue/a", **headers}, message_id=message_id)
+    message = Message(7, head, b"body", stamp(9))
+    assert message.front(version) + b"body\0\n" == message.tail(version)
