@@ -450,7 +450,7 @@ class Broker:
             logins,
             access,
             self,
-            Process(Path(directory) if directory else None),
+            Process(Path(directory) if directory else None, name_of(self._loop)),
             scheduler,
         )
 

@@ -483,10 +483,11 @@ class Message:
         """What `tail` has before the body, for a body that is not to be copied."""
         head, body = self.head, self.body
         assert body is not None
+        traits = head.traits
         return b"%b%b%b%b" % (
-            head.message_id or b"%d" % self.sequence,
-            b"\n" if head.stamped else self.stamp,
-            b"" if head.sized else b"content-length:%d\n" % len(body),
+            traits.message_id or b"%d" % self.sequence,
+            b"\n" if traits.stamped else self.stamp,
+            b"" if traits.sized else b"content-length:%d\n" % len(body),
             head.block if head.version_neutral else head.block_for(version),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 import threading
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stompy_broker.build import compiled
-from stompy_broker.event_loop import name_of
 from stompy_broker.posix import resource
 
 _SLOW_SECONDS = 5.0
@@ -38,6 +36,7 @@ class Process:
 
     Args:
         directory: on the disk whose free space is of interest; None = there is none.
+        loop: whose event loop it runs on.
     """
 
     name = platform.node() or "stompy"
@@ -45,9 +44,9 @@ class Process:
     system = f"{platform.system()} {platform.release()}"
     pid = os.getpid()
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, loop: str = "") -> None:
         self.compiled = compiled()
-        self.loop = name_of(asyncio.get_running_loop())
+        self.loop = loop
         self._directory = directory
         self._looked_at = time.monotonic()
         self._cpu = time.process_time()
