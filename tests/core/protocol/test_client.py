@@ -311,3 +311,26 @@ def test_headers_that_were_written_may_be_changed_and_written_again():
     assert protocol.send("SEND", headers, b"x") == encode_frame("SEND", headers, b"x")
     headers["n"] = "2"
     assert protocol.send("SEND", headers, b"x") == encode_frame("SEND", headers, b"x")
+
+
+@pytest.mark.parametrize("ack_id", ["12-34", "a", "a:b", "a b", "\n", "", "ü", "\udcff", "a\\"])
+def test_a_settlement_is_written_as_any_frame(ack_id):
+    protocol = opened("version:1.2\n")
+    for command in ("ACK", "NACK"):
+        assert protocol.settle(command, ack_id) == protocol.send(command, {"id": ack_id})
+
+
+def test_who_looks_at_frames_sees_settlements():
+    seen = []
+
+    class Trace:
+        def sending(self, command, headers, body):
+            seen.append((command, dict(headers)))
+            return headers, body
+
+        def received(self, frames):
+            pass
+
+    protocol = opened("version:1.2\n", trace=Trace())
+    assert protocol.settle("ACK", "1-2") == b"ACK\nid:1-2\n\n\0"
+    assert seen[-1] == ("ACK", {"id": "1-2"})

@@ -10,6 +10,7 @@ from stompy.errors import STOMPError, STOMPTimeout
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.codec import Head
 from stompy.protocol.frame import AckMode, STOMPFrame, as_body
+from stompy.protocol.frame import received as as_received
 from stompy.protocol.headers import Version
 
 
@@ -99,7 +100,7 @@ def test_equality_is_that_of_the_contents(frame):
 
 def test_a_received_frame_takes_over_what_was_parsed():
     headers = {"a": "1"}
-    frame = STOMPFrame._received(Head("MESSAGE", headers, b"", -1), b"x")
+    (frame,) = as_received([(Head("MESSAGE", headers, b"", -1), b"x")])
     assert (frame.Command, frame.Headers, frame.Body) == ("MESSAGE", headers, b"x")
     assert frame.Headers is headers
 

@@ -148,7 +148,7 @@ class Message(Delivery):
             return
         try:
             if kind is None:
-                await self.ack()
+                await self._settler.ack(self, None)
             else:
                 await self.nack(reason=kind.__name__)
         except StaleMessageError as stale:

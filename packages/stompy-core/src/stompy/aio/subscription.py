@@ -41,7 +41,7 @@ from stompy.session.callbacks import check_callable, check_done
 from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
 from stompy.session.health import SubscriptionHealth
 from stompy.session.subscription_stats import SubscriptionStats
-from stompy.session.subscriptions import delivery_token, settlement_headers
+from stompy.session.subscriptions import settlement_frame
 from stompy.session.timeouts import STARVING_SECONDS
 from stompy.session.wanted import WantedSubscription
 
@@ -401,12 +401,7 @@ class Subscription(Replier):
             with suppress(STOMPConnectionError):
                 await session.writable(transaction)
             connection = self._connection_of(message)
-        version = connection.protocol.version
-        token = delivery_token(version, message.Headers)
-        headers = {**settlement_headers(version, command, token), **more}
-        if transaction is not None:
-            headers["transaction"] = transaction
-        data = connection.protocol.send(command, headers)
+        data = settlement_frame(connection.protocol, command, message, more, transaction)
         if self._claim(message, settlement):
             connection.write(data)
             if transaction is not None:

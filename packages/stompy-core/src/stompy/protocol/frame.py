@@ -7,7 +7,7 @@ real attributes; everything else is convenience over them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.message import Message as MimeHeaders
 from enum import StrEnum
 from typing import Any, Literal, overload
@@ -98,15 +98,6 @@ class STOMPFrame:
         self.Body: bytes = as_body(body)
         self._head = None
 
-    @classmethod
-    def _received(cls, head: Head, body: bytes) -> STOMPFrame:
-        """A frame from what the parser read. The head must not be shared: nothing is copied."""
-        frame = cls.__new__(cls)
-        frame.Command = head.command
-        frame._head = head
-        frame.Body = body
-        return frame
-
     def __getattr__(self, name: str) -> Any:
         """Decode the headers when they are asked for the first time."""
         if name == "_head":
@@ -125,6 +116,11 @@ class STOMPFrame:
         state: Any = object.__getstate__(self)
         state[1].pop("_head", None)
         return state
+
+    def _ack(self) -> str | None:
+        """The ``ack`` header, without a look at the others."""
+        head = self._head
+        return self.Headers.get("ack") if head is None else head.ack
 
     def _shared(self) -> dict[str, str]:
         """The headers, but that ``message-id`` and ``ack`` may be those of another message."""
@@ -248,3 +244,16 @@ class STOMPFrame:
 
     def _shown_headers(self) -> dict[str, str]:
         return {name: "***" if name in _SECRETS else value for name, value in self.Headers.items()}
+
+
+def received(read: Iterable[tuple[Head, bytes]]) -> list[STOMPFrame]:
+    """Frames from what a parser read. No head may be shared: nothing is copied."""
+    frames = []
+    new = STOMPFrame.__new__
+    for head, body in read:
+        frame = new(STOMPFrame)
+        frame.Command = head.command
+        frame._head = head
+        frame.Body = body
+        frames.append(frame)
+    return frames

@@ -134,6 +134,11 @@ class Head:
         return headers
 
     @property
+    def ack(self) -> str | None:
+        """The ``ack`` header."""
+        return self.headers.get("ack")
+
+    @property
     def shared(self) -> dict[str, str]:
         """The same, but that ``message-id`` and ``ack`` may be those of another frame."""
         return self.headers

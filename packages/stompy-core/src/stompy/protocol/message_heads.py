@@ -73,6 +73,13 @@ class RunHead(Head):
         return headers
 
     @property
+    def ack(self) -> str | None:
+        """The ``ack`` header."""
+        if not self.like.has_ack:
+            return self.like.headers.get("ack")
+        return self.varying[: self.varying.index(_LF)].decode()
+
+    @property
     def shared(self) -> dict[str, str]:
         """The headers of the pattern."""
         return self.like.headers

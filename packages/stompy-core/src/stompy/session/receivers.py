@@ -95,14 +95,21 @@ class Receivers(Generic[R]):
         others: list[STOMPFrame] = []
         batches: dict[R, list[STOMPFrame]] = {}
         held = self.held
+        last: object = None
+        into: list[STOMPFrame] | None = None
         for frame in frames:
             if frame.Command != "MESSAGE":
                 others.append(frame)
                 continue
-            sub_id = frame._shared().get("subscription", "")
-            receiver = held.get(sub_id)
-            if receiver is not None:
-                batches.setdefault(receiver, []).append(frame)
-            elif sub_id not in self._ended:
-                others.append(frame)
+            shared = frame._shared()
+            if shared is not last:  # else it is like the one before
+                last = shared
+                sub_id = shared.get("subscription", "")
+                receiver = held.get(sub_id)
+                if receiver is not None:
+                    into = batches.setdefault(receiver, [])
+                else:
+                    into = None if sub_id in self._ended else others
+            if into is not None:
+                into.append(frame)
         return batches, others

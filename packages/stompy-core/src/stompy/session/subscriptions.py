@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 
 from stompy.errors import StaleMessageError, STOMPError
+from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import V1_0, V1_2, Version
 
@@ -145,6 +146,29 @@ def delivery_token(version: Version | None, headers: Mapping[str, str]) -> str |
     if version is V1_2:
         return headers.get("ack")
     return f"{headers.get('subscription', '')}\n{headers.get('message-id', '')}"
+
+
+def settlement_frame(
+    protocol: ClientProtocol,
+    command: str,
+    message: STOMPFrame,
+    more: Mapping[str, str],
+    transaction: str | None,
+) -> bytes:
+    """Write an ACK or NACK for a message: the **hot path** of settling.
+
+    Raises:
+        STOMPError: the version has no NACK.
+        ValueError: this message cannot be settled.
+    """
+    version = protocol.version
+    token = message._ack() if version is V1_2 else delivery_token(version, message.Headers)
+    if token and version is V1_2 and not more and transaction is None:
+        return protocol.settle(command, token)
+    headers = {**settlement_headers(version, command, token), **more}
+    if transaction is not None:
+        headers["transaction"] = transaction
+    return protocol.send(command, headers)
 
 
 def settlement_headers(version: Version | None, command: str, token: str | None) -> dict[str, str]:

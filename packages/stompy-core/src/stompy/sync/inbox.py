@@ -43,6 +43,10 @@ class Inbox:
         max_frames: bound for frames that are not RECEIPTs.
         max_bytes: bound for their size.
         max_receipts: bound for receipts that nobody asked about.
+
+    Attributes:
+        take: gives a frame that is here; raises `IndexError` if there is none that `get` need not
+            move over first.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Inbox:
             Spill(), max_frames=max_frames, max_bytes=max_bytes, max_receipts=max_receipts
         )
         self._current = self._backlog.current
+        self.take = self._current.popleft
         self._waiting_for_receipts = 0
         self._full = False
         self._ended = False

@@ -148,7 +148,7 @@ class Message(Delivery):
             return
         try:
             if kind is None:
-                self.ack()
+                self._settler.ack(self, None)
             else:
                 self.nack(reason=kind.__name__)
         except StaleMessageError as stale:

@@ -24,8 +24,14 @@ def messages(session: Session) -> Iterator[STOMPFrame]:
     following: Connection | None = reading_connection(session)
     while following is not None:
         connection, subscriptions = following, following.subscriptions
-        get = connection.inbox.get
-        while (frame := get()) is not None:
+        take, get = connection.inbox.take, connection.inbox.get
+        while True:
+            try:
+                frame = take()
+            except IndexError:
+                if (waited_for := get()) is None:
+                    break
+                frame = waited_for
             if frame.Command == "MESSAGE":
                 if subscriptions.needs_no_acks or accepted(session, connection, frame, None):
                     yield frame

@@ -34,7 +34,7 @@ from stompy.session.callbacks import check_done, check_plain
 from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
 from stompy.session.health import SubscriptionHealth
 from stompy.session.subscription_stats import SubscriptionStats
-from stompy.session.subscriptions import delivery_token, settlement_headers
+from stompy.session.subscriptions import settlement_frame
 from stompy.session.timeouts import STARVING_SECONDS
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.connection import Connection
@@ -414,14 +414,12 @@ class Subscription(Replier):
         more: dict[str, str],
         transaction: str | None,
     ) -> None:
-        version = connection.protocol.version
-        headers = settlement_headers(version, command, delivery_token(version, message.Headers))
+        frame = settlement_frame(connection.protocol, command, message, more, transaction)
         if transaction is not None:
             self._session.writable(transaction)
-            headers["transaction"] = transaction
         message.settlement = settlement
         try:
-            connection.send(connection.protocol.send(command, headers | more))
+            connection.send(frame)
         except STOMPConnectionError as error:
             raise self._stale(message, "its connection is gone") from error
         except BaseException:
