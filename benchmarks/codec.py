@@ -1,4 +1,4 @@
-"""The tricks of parser and writer, each with and without: nanoseconds for a frame, and the ratio."""
+"""The tricks of reading and writing, with and without: nanoseconds a frame, and the ratio."""
 
 from __future__ import annotations
 

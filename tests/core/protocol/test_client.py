@@ -313,6 +313,15 @@ def test_headers_that_were_written_may_be_changed_and_written_again():
     assert protocol.send("SEND", headers, b"x") == encode_frame("SEND", headers, b"x")
 
 
+def test_headers_that_never_repeat_are_written_as_they_are_and_those_that_do_afterwards():
+    protocol = opened("version:1.2\n")
+    rows = [{"destination": "/queue/q", "n": str(number)} for number in range(300)]
+    rows += [{"destination": "/queue/q"}] * 300
+    for headers in rows:
+        assert protocol.send("SEND", headers, b"x") == encode_frame("SEND", headers, b"x")
+    assert protocol._not_looked_at == 0
+
+
 @pytest.mark.parametrize("ack_id", ["12-34", "a", "a:b", "a b", "\n", "", "ü", "\udcff", "a\\"])
 def test_a_settlement_is_written_as_any_frame(ack_id):
     protocol = opened("version:1.2\n")
