@@ -28,6 +28,7 @@ from stompy_broker.session.subscription import Subscription
 from stompy_broker.timers import Timer
 from stompy_broker.wire import connection
 from stompy_broker.wire.connection import Connection
+from stompy_broker.wire.fair_scheduler import LEAST
 from stompy_broker.wire.handshake import Handshake
 from stompy_broker.wire.websocket import WebSocketServer
 
@@ -333,6 +334,26 @@ def test_what_comes_in_slices_is_handled_whole_and_in_order(
         assert at == sorted(at)
         assert data.endswith(b"RECEIPT\nreceipt-id:bye\n\n\0\n")
         assert b"ERROR" not in data
+
+
+@pytest.mark.parametrize("size", [MIB, 16 * MIB])
+def test_the_middle_of_a_large_body_is_not_cut_into_slices(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Slices are for what is work, however large the body is and however slow the machine."""
+    slices: list[int] = []
+    run_slice = Connection.run_slice
+
+    def count(self: Connection) -> None:
+        slices.append(1)
+        run_slice(self)
+
+    monkeypatch.setattr(Connection, "run_slice", count)
+    monkeypatch.setattr(connection, "next_slice", lambda *_: LEAST)
+    with running_broker() as broker, Peer.open(broker.port) as peer:
+        peer.send(f"SEND\ndestination:/queue/a\ncontent-length:{size}\n\n{'x' * size}\0")
+        peer.sync()
+    assert len(slices) <= 8
 
 
 def test_half_open_connections_keep_nobody_out() -> None:

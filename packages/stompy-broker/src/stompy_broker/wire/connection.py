@@ -270,7 +270,8 @@ class Connection(asyncio.Protocol):
         # go on gives it a turn again.
         if not self._rest or self._unread_for != _TURN:
             return
-        piece = self._rest[self._at : self._at + self._slice]
+        # The middle of a body is no work: it goes whole, as in `data_received`.
+        piece = self._rest[self._at : self._at + max(self._slice, self._parser.missing)]
         self._at += len(piece)
         if self._at >= len(self._rest):
             self._rest, self._at = b"", 0
