@@ -52,7 +52,7 @@ class Line:
         each: bytes of memory for each.
         made_in: seconds that it took to make them.
         rates: messages a second, and a second of processor time, by what was measured.
-        slowest: latency at the 99th percentile of each round, in milliseconds.
+        latencies: at the median and the 99th percentile of each round, in milliseconds.
     """
 
     count: int
@@ -61,7 +61,7 @@ class Line:
     each: float = 0.0
     made_in: float = 0.0
     rates: dict[str, list[load.Result]] = field(default_factory=dict)
-    slowest: list[float] = field(default_factory=list)
+    latencies: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, what: str, result: load.Result) -> None:
         self.rates.setdefault(what, []).append(result)
@@ -74,7 +74,7 @@ class Line:
 
     def look_at_latency(self) -> None:
         times = load.latency(self.port, "/queue/pace", rate=PACE, seconds=SECONDS)
-        self.slowest.append(times[len(times) * 99 // 100])
+        self.latencies.append((times[len(times) // 2], times[len(times) * 99 // 100]))
 
 
 @contextmanager
@@ -164,8 +164,8 @@ def rates(line: Line, first: Line, what: str) -> list[str]:
     return [number(line.rate(what)), number(line.per_cpu_second(what)), f"{ratio:.2f}"]
 
 
-def p99(line: Line) -> str:
-    return f"{median(line.slowest):.2f}"
+def latency(line: Line) -> list[str]:
+    return [f"{median(column):.2f}" for column in zip(*line.latencies, strict=True)]
 
 
 RATES = ("messages/s", "a CPU second", "ratio")
@@ -196,9 +196,14 @@ def queues(options: argparse.Namespace) -> None:
             lambda line: through(line, "all", options.n, places(line)),
         )
         table(
-            ("queues", *RATES, "p99 ms", "bytes a queue"),
+            ("queues", *RATES, "p50 ms", "p99 ms", "bytes a queue"),
             [
-                [number(line.count), *rates(line, lines[0], "all"), p99(line), number(line.each)]
+                [
+                    number(line.count),
+                    *rates(line, lines[0], "all"),
+                    *latency(line),
+                    number(line.each),
+                ]
                 for line in lines
             ],
         )
@@ -225,14 +230,14 @@ def connections(options: argparse.Namespace) -> None:
             lambda line: through(line, "pair", options.n, ["/queue/pair"]),
         )
         table(
-            ("idle connections", "connected in s", "bytes each", *RATES, "p99 ms"),
+            ("idle connections", "connected in s", "bytes each", *RATES, "p50 ms", "p99 ms"),
             [
                 [
                     number(line.count),
                     f"{line.made_in:.1f}",
                     number(line.each),
                     *rates(line, lines[0], "pair"),
-                    p99(line),
+                    *latency(line),
                 ]
                 for line in lines
             ],
@@ -254,14 +259,14 @@ def subscriptions(options: argparse.Namespace) -> None:
             lambda line: through(line, "topic", options.n, ["/topic/mine.a"]),
         )
         table(
-            ("subscriptions", "made in s", "bytes each", *RATES, "p99 ms"),
+            ("subscriptions", "made in s", "bytes each", *RATES, "p50 ms", "p99 ms"),
             [
                 [
                     number(line.count),
                     f"{line.made_in:.1f}",
                     number(line.each),
                     *rates(line, lines[0], "topic"),
-                    p99(line),
+                    *latency(line),
                 ]
                 for line in lines
             ],
@@ -284,6 +289,7 @@ def waiting(options: argparse.Namespace, data: Path | None) -> None:
                 "bytes each",
                 *(f"in: {title}" for title in RATES),
                 *(f"out: {title}" for title in RATES),
+                "p50 ms",
                 "p99 ms",
             ),
             [
@@ -292,7 +298,7 @@ def waiting(options: argparse.Namespace, data: Path | None) -> None:
                     number(line.each),
                     *rates(line, lines[0], "in"),
                     *rates(line, lines[0], "out"),
-                    p99(line),
+                    *latency(line),
                 ]
                 for line in lines
             ],
