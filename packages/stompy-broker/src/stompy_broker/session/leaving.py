@@ -8,7 +8,7 @@ from itertools import islice
 
 from stompy_broker.timers import Clock
 
-AT_ONCE = 200
+AT_ONCE = 50
 """Steps at a time, of all clients together, ..."""
 
 _PAUSE = 0.001
