@@ -69,8 +69,15 @@ def shelf(tmp_path: Path) -> Iterator[Shelved]:
     shelf.close()
 
 
-def test_the_mark_has_two_levels(shelf: Shelved, disk: Disk, tmp_path: Path):
-    room, connection = DiskSpace(tmp_path, 64 * MIB), shelf.sqlite.tables.connection
+def watched(shelf: Shelved) -> DiskSpace:
+    """The room of a shelf whose WAL was carried over."""
+    assert shelf.directory is not None
+    shelf.sqlite.tables.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return DiskSpace(shelf.directory, 64 * MIB)
+
+
+def test_the_mark_has_two_levels(shelf: Shelved, disk: Disk):
+    room, connection = watched(shelf), shelf.sqlite.tables.connection
     for free, short in [
         (64 * MIB, False),
         (64 * MIB - 1, True),
@@ -92,16 +99,26 @@ def test_without_a_mark_nobody_looks(shelf: Shelved, disk: Disk, tmp_path: Path)
     assert disk.looks == 0
 
 
-def test_what_was_settled_makes_room(shelf: Shelved, disk: Disk, tmp_path: Path):
+def test_what_was_settled_makes_room(shelf: Shelved, disk: Disk):
     """In the database, whose file does not shrink."""
     message = make_message(1, b"x" * 20 * MIB)
     shelf.store.append("/queue/q", message)
     shelf.sync()
-    room, disk.free = DiskSpace(tmp_path, 64 * MIB), 63 * MIB
+    room, disk.free = watched(shelf), 63 * MIB
     assert room.look(shelf.sqlite.tables.connection)
     shelf.store.remove(message)
     shelf.sync()
     assert not room.look(shelf.sqlite.tables.connection)
+
+
+def test_what_was_not_carried_over_takes_room(shelf: Shelved, disk: Disk):
+    """As soon as it is, which nobody asks about."""
+    room, connection = watched(shelf), shelf.sqlite.tables.connection
+    disk.free = 80 * MIB
+    assert not room.look(connection)
+    shelf.store.append("/queue/q", make_message(1, b"x" * 20 * MIB))
+    shelf.sync()
+    assert "59 MiB are left" in room.look(connection)
 
 
 def test_a_shortage_is_trouble_though_everything_is_written(
@@ -121,10 +138,11 @@ def test_a_shortage_is_trouble_though_everything_is_written(
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
-def test_it_looks_after_each_checkpoint(
-    shelf: Shelved, disk: Disk, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pages", ["_WAL_PAGES", "_LOOK_PAGES"])
+def test_it_looks_after_each_checkpoint_and_before(
+    shelf: Shelved, disk: Disk, monkeypatch: pytest.MonkeyPatch, pages: str
 ):
-    monkeypatch.setattr(writer, "_WAL_PAGES", 20)
+    monkeypatch.setattr(writer, pages, 20)
     disk.free = MIB
     shelf.store.append("/queue/q", make_message(1, b"x" * 200_000))
     shelf.sync()

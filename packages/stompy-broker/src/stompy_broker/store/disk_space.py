@@ -4,7 +4,8 @@ On a disk that is full to the last byte not even the settling of messages can be
 cannot grow, and cannot be carried over to a database that cannot grow. So producers have to stop
 before that, while there is room for their consumers' acknowledgements.
 
-What was settled gives its pages back to the database, not to the file system, so both count.
+What was settled gives its pages back to the database, not to the file system, so both count. What
+is in the WAL only makes the database longer once it is carried over, and counts as if it had been.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+
+from stompy_broker.store.directory import FILE
 
 SPARE = 16 * 1024 * 1024
 """So much more than the mark there has to be before more is stored again."""
@@ -57,11 +60,13 @@ class DiskSpace:
         """
         if not self.mark:
             return ""
-        left = self.free()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        length = (self._directory / FILE).stat().st_size
+        left = self.free() - max(0, pages * size - length)
         if self._short or left < self.mark:
-            (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
-            (size,) = connection.execute("PRAGMA page_size").fetchone()
-            left += pages * size
+            (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
+            left += unused * size
         self._short = left < self.mark + SPARE * self._short
         if not self._short:
             return ""

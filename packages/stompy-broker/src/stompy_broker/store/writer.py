@@ -26,6 +26,9 @@ log = logging.getLogger("stompy_broker.store")
 _WAL_PAGES = 4096
 """Pages written, by a rough count, after which the WAL is carried over to the database."""
 
+_LOOK_PAGES = 512
+"""Pages after which is looked whether there is room, where that matters."""
+
 Loaded = Callable[[Mapping[int, bytes], Sequence[Damaged]], None]
 """Takes bodies by sequence, and what turned out to be damaged."""
 
@@ -58,6 +61,7 @@ class Writer:
         self._disk_space = disk_space
         self._post = post
         self._pages = 0  # written since the last checkpoint
+        self._looked_at = 0  # how many they were at the last look
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="stompy-store", daemon=True)
         self._thread.start()
@@ -87,12 +91,18 @@ class Writer:
         self._jobs.put(partial(self._read, sequences, loaded, failed))
 
     def checkpoint_if_due(self, looked: Callable[[str], None]) -> None:
-        """Carry a long WAL over to the database, then tell whether there is room, as `look`."""
+        """Carry a long WAL over to the database, then tell whether there is room, as `look`.
+
+        That is told after less than that as well: the disk may be full before the WAL is long.
+        """
         # Not within a commit that somebody waits for, as SQLite would by itself.
         if self._pages > _WAL_PAGES:
-            self._pages = 0
+            self._pages = self._looked_at = 0
             self.busy += 1
             self._jobs.put(partial(self._checkpoint, looked))
+        elif self._disk_space.mark and self._pages - self._looked_at > _LOOK_PAGES:
+            self._looked_at = self._pages
+            self.look(looked)
 
     def look(self, looked: Callable[[str], None]) -> None:
         """Find out whether there is room on the disk; tell why not, empty = there is."""
