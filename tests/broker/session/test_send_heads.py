@@ -11,8 +11,8 @@ from stompy.protocol.codec import FrameParser, Head
 from stompy.protocol.headers import Version
 from stompy.protocol.limits import DEFAULT_LIMITS
 from stompy_broker.foreign_headers import OF_SEND
-from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING, MessageTraits
-from stompy_broker.session.send import SendPlan, known_route, plan_for
+from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
+from stompy_broker.session.send import known_route, plan_for
 from stompy_broker.session.send_heads import head_caches
 
 NAMES = sorted({*BROKER_HEADERS, *DEATH_HEADERS, *TELLING, *OF_SEND, "reply-to", "x", "ttl-x", "e"})
@@ -21,6 +21,8 @@ DESTINATIONS = [
     "/queue/$x", "/queue/a.*", "/nothing/q", "queue/q", "/queue/durable.x", "/queue/ q",
 ]  # fmt: skip
 VALUES = ["", "1", "9", "12", "true", "false", "no", "-1", "text", "a\\cb", "é"]
+
+TRAITS = ("sized", "stamped", "persistent", "priority", "ttl", "expires", "message_id", "plain")
 
 
 @st.composite
@@ -41,8 +43,8 @@ def made(head: Head) -> tuple[object, ...]:
         plan = plan_for(head, Version.V1_2)
     except ProtocolError as error:
         return error.error_code, error.Message
-    traits = [getattr(plan.head.traits, name) for name in MessageTraits.__slots__]
-    own = [getattr(plan, name) for name in SendPlan.__slots__ if name != "head"]
+    traits = [getattr(plan.head.traits, name) for name in TRAITS]
+    own = (plan.simple, plan.destination, plan.sets_up, plan.commands, plan.foreign)
     # Of a repeated header both may be passed on, or the first (``docs/wire.md``).
     return plan.head.headers(), plan.head.version_neutral, traits, own
 

@@ -128,6 +128,13 @@ def test_a_cr_is_escaped_only_since_1_2():
     assert memory(Version.V1_2).like(block) is not None
 
 
+def test_nothing_more_need_be_told():
+    known = SendHeads(Version.V1_2, DEFAULT_LIMITS, (), ())
+    head = known.like(b"SEND\ndestination:/queue/q\npersistent:true")
+    assert head is not None
+    assert head.found == (b"/queue/q", None, None, None)
+
+
 def test_where_lines_would_have_to_be_measured_nothing_is_read_in_one_step():
     narrow = memory(Version.V1_2, Limits(header_line=1000))
     assert narrow.like(b"SEND\ndestination:/queue/q") is None

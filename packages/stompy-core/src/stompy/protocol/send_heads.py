@@ -4,6 +4,8 @@ A header block that never repeats, because of a trace id or a correlation id, mu
 costs to take every header apart; most of them only pass through a broker. One regular expression
 says of a whole block that it is well-formed, that it can be passed on as it is, and which values
 the server itself goes by. The others are decoded when somebody asks for them (`Head.headers`).
+Measured with ``benchmarks/codec.py``: 1.7 times as many such frames a second; with ``run.py``,
+*headers never repeat*: 1.5 times as many messages, and compiled 2.2 times.
 
 What the expression does not take, for whatever reason, is read by the parser as ever. So it may be
 as narrow as it likes; but what it takes, it reads as the parser does (a property in the tests).
@@ -95,7 +97,7 @@ def _expression(
     lines = [_line(group, *header) for group, header in enumerate(own, 1)]
     more = [_line(group, *header) for group, header in enumerate(told, len(own) + 1)]
     # The last group is empty; it tells whether there are any of these.
-    lines.append(f"(?:{'|'.join(more)})()")
+    lines.append(f"(?:{'|'.join(more) or '(?!)'})()")
     known = _any_of(sorted({name for name, _ in own} | {*telling, *unusual}))
     escapes = "".join(sequence[1:] for sequence in RULES[version].decode)
     passed_on = f"(?!{known}:){_PLAIN}++:{_PLAIN}*+(?:\\\\[{re.escape(escapes)}]{_PLAIN}*+)*+"
