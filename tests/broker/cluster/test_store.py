@@ -254,8 +254,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     make_small(monkeypatch.setattr)
 
 
-def make_small(setattr_: Callable[[Any, str, int], None]) -> None:
-    for name, value in {"_TRIM_RECORDS": 3, "_LONG_BYTES": 3000, "_ALIVE": 2}.items():
+def make_small(setattr_: Callable[[Any, str, int], None], alive: int = 2) -> None:
+    for name, value in {"_TRIM_RECORDS": 3, "_LONG_BYTES": 500 * alive, "_ALIVE": alive}.items():
         setattr_(store_module, name, value)
 
 
@@ -293,6 +293,30 @@ def test_an_old_message_does_not_hold_up_all_that_is_behind_it(
     assert [one.name for one in shelf.store.subscriptions()] == ["ann"]
 
 
+@pytest.mark.parametrize("when", ["in flight", "before", "after"])
+def test_what_is_removed_while_it_is_copied_does_not_come_back(
+    shelf: LoggedShelf, shop: MemoryShop, when: str
+):
+    (old,) = fill(shelf, 1)
+    fill(shelf, 2)
+    assert shelf.logged.index.messages[1].record is shelf.logged.index.records[0]
+    if when == "in flight":
+        shop.log.outages = [(AGAIN, True)]
+    if when != "after":
+        shelf.store.remove(old)
+    if when == "in flight":
+        shelf.store.sync(lambda: None)
+        shelf.turns.end()
+        shelf.turns.end()
+    shelf.logged._copy_oldest()
+    shelf.turns.end()
+    if when == "after":
+        shelf.store.remove(old)
+    pass_time(shelf)
+    shelf.reopen()
+    assert kept(shelf) == [2]
+
+
 def test_who_reads_while_the_log_is_trimmed_misses_nothing(
     shelf: LoggedShelf, shop: MemoryShop, small: None
 ):
@@ -324,7 +348,7 @@ class LoggedMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        make_small(self.patch.setattr)
+        make_small(self.patch.setattr, alive=1)  # messages are copied all the time
         self.shop = MemoryShop(part_bytes=700)
         self.shelf = LoggedShelf(self.shop)
         self.model = Shelf(None)

@@ -40,13 +40,11 @@ class Placed(NamedTuple):
         sequence: of the message.
         offset: of its first byte.
         length: in bytes.
-        size: what the message counts for.
     """
 
     sequence: int
     offset: int
     length: int
-    size: int
 
 
 class LoggedMessage(NamedTuple):
@@ -231,7 +229,7 @@ class _Tables:
                 len(body),
             )
         )
-        self.placed.append(Placed(sequence, offset, len(body), message.size))
+        self.placed.append(Placed(sequence, offset, len(body)))
         self.written.add(sequence)
 
 
@@ -319,8 +317,7 @@ def _read(payload: bytes) -> ReadChanges:
         head = known_heads[number]
         if offset + length > bodies:
             raise ValueError("a body ends behind the end")
-        size = Message(sequence, head, None, b"", length=length).size
-        placed = Placed(sequence, start + offset, length, size)
+        placed = Placed(sequence, start + offset, length)
         read.messages.append(
             LoggedMessage(
                 known_names[name],

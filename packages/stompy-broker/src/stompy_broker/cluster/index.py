@@ -16,8 +16,8 @@ from typing import NamedTuple
 from stompy_broker.cluster.changes import Placed
 from stompy_broker.store.base import DeliveryState, StoredSubscription
 
-_OVERHEAD = 128
-"""Bytes that a message takes in a record beside its headers and body."""
+_OVERHEAD = 100
+"""About so many bytes a message takes in a record beside its body."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +97,7 @@ class Index:
             self._unplace(old)
         self.messages[sequence] = Place(record, placed)
         record.living += 1
-        self.living_bytes += placed.size + _OVERHEAD
+        self.living_bytes += placed.length + _OVERHEAD
         self.highest = max(self.highest, sequence)
         self.mark(sequence, state)
 
@@ -119,7 +119,7 @@ class Index:
 
     def _unplace(self, place: Place) -> None:
         place.record.living -= 1
-        self.living_bytes -= place.placed.size + _OVERHEAD
+        self.living_bytes -= place.placed.length + _OVERHEAD
 
     def keep(
         self,
