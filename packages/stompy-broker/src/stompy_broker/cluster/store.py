@@ -140,8 +140,6 @@ class LoggedStore(MessageStore):
         fenced: who owns the log now, if not this broker.
     """
 
-    durable = True
-
     def __init__(
         self,
         tenure: Tenure,
@@ -150,6 +148,7 @@ class LoggedStore(MessageStore):
         listener: LogListener | None = None,
     ) -> None:
         replay = tenure.replay
+        self.durable = True
         self.trouble = ""
         self.fenced = ""
         self.index: Index = replay.index
