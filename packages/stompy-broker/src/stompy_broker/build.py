@@ -2,7 +2,8 @@
 
 `stompy.build` says what may stand in such a list. Left out are, beside what costs little:
 
-* ``session.context``, ``routing.group`` and ``routing.factory``, whose classes have heirs outside;
+* ``session.context``, ``routing.group``, ``routing.factory`` and ``store.memory``, whose classes
+  have heirs outside;
 * ``wire.connection``, whose base is asyncio's;
 * ``timers``: C has no attribute ``__real``, into which mypyc turns ``_real``.
 """
@@ -40,7 +41,6 @@ MODULES = (
     "stompy_broker.session.subscription",
     "stompy_broker.store.batch",
     "stompy_broker.store.interface",
-    "stompy_broker.store.memory",
     "stompy_broker.store.sqlite",
     "stompy_broker.wire.websocket_output",
 )
