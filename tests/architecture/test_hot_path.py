@@ -84,6 +84,18 @@ def test_what_is_compiled_is_hot() -> None:
     assert [one for one in compiled if not is_hot(one)] == []
 
 
+def test_heirs_of_what_can_be_copied_say_so_too() -> None:
+    """A compiled heir that does not is made without its ``__init__``."""
+    compiled = {*stompy.build.MODULES, *stompy_broker.build.MODULES}
+    ours = {name: one for name, one in classes().items() if one.module.name in compiled}
+    copied = {name for name, one in ours.items() if is_serializable(one.node)}
+    assert {name for name in ours if ancestors(name) & copied} <= copied
+
+
+def is_serializable(node: ast.ClassDef) -> bool:
+    return any("serializable=True" in ast.unparse(one) for one in node.decorator_list)
+
+
 def test_every_entry_is_there() -> None:
     names = modules()
     assert [one for one in HOT if not any(is_hot_by(one, name) for name in names)] == []
