@@ -1,7 +1,8 @@
 """Both clients beside stomp.py and stompman: same broker, same machine, same run.
 
 Each round sends and receives the same messages with all clients, in turn, on fresh queues of one
-broker; medians are printed, and their ratios to the fastest peer.
+broker; medians are printed, and their ratios to the fastest peer: messages a second, and with
+``--cpu`` messages a second of processor time of the client's process, which is steadier.
 
 =======  ==========================================================================================
 send     one message after another, and the receipt of the last one awaited
@@ -279,9 +280,11 @@ CLIENTS: dict[str, tuple[Run, ...]] = {
 OURS = ("stompy", "stompy.aio")
 
 
-def measured(run: Run, port: int, destination: str, count: int) -> float:
+def measured(run: Run, port: int, destination: str, count: int, *, cpu: bool) -> float:
+    start = time.process_time()
     outcome = run(port, destination, count)
-    return outcome if isinstance(outcome, float) else asyncio.run(outcome)
+    rate = outcome if isinstance(outcome, float) else asyncio.run(outcome)
+    return count / (time.process_time() - start) if cpu else rate
 
 
 def rounds(port: int, options: argparse.Namespace) -> dict[str, dict[str, int]]:
@@ -292,7 +295,8 @@ def rounds(port: int, options: argparse.Namespace) -> dict[str, dict[str, int]]:
                 destination = f"/queue/{kind}.{name}.{number}"
                 if kind in ("receive", "work"):
                     fill(port, destination, options.n)
-                rates[kind][name].append(measured(runs[place], port, destination, options.n))
+                rate = measured(runs[place], port, destination, options.n, cpu=options.cpu)
+                rates[kind][name].append(rate)
     return {
         kind: {name: round(median(row)) for name, row in of.items()} for kind, of in rates.items()
     }
@@ -302,6 +306,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=20_000, help="messages a run")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each kind")
+    parser.add_argument("--cpu", action="store_true", help="by processor time of the client")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     with serving(*broker()) as (port, _):
@@ -311,7 +316,8 @@ def main() -> None:
         return
     print(
         f"{form()}; "
-        f"{options.n} messages of {len(BODY)} bytes, medians of {options.rounds} runs, a second\n"
+        f"{options.n} messages of {len(BODY)} bytes, medians of {options.rounds} runs, "
+        f"a second{' of processor time of the client' if options.cpu else ''}\n"
     )
     for kind, row in table.items():
         peer = max(rate for name, rate in row.items() if name not in OURS)

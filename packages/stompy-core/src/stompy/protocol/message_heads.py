@@ -106,7 +106,7 @@ class MessageHeads:
     ) -> int:
         """Read messages that are like the last one; give where anything else begins.
 
-        Measured with ``benchmarks/codec.py``: a third of the time that `like` takes.
+        Measured with ``benchmarks/codec.py``: six tenths of the time that `like` takes.
 
         Args:
             data: what came.
