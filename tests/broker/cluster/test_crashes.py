@@ -309,7 +309,14 @@ def test_a_network_that_cuts_anywhere_costs_nothing(tmp_path: Path, direction: s
     run(main)
 
 
-@pytest.mark.parametrize("directions", [{UP}, {DOWN}, {UP, DOWN}])
+@pytest.mark.parametrize(
+    "directions",
+    [
+        pytest.param({UP}, marks=pytest.mark.slow),
+        {DOWN},
+        pytest.param({UP, DOWN}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_network_that_swallows_all_is_given_up(tmp_path: Path, directions: set[str]):
     async def main() -> None:
         server = alone(tmp_path / "nats")
@@ -335,6 +342,7 @@ def test_a_network_that_swallows_all_is_given_up(tmp_path: Path, directions: set
     run(main)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_waited_out(tmp_path: Path):
     """A server that has no room says so; it is trouble, and no end."""
 
