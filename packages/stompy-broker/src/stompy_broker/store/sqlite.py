@@ -168,7 +168,7 @@ class SQLiteStore(MessageStore):
         self._resuming = False
         self._draining = False  # whether those who tell much wait until the batch is settled
         self._settled = 0  # of the batch, when it was looked at
-        self._drain_ends = 0.0
+        self._told_at = 0.0  # when the batch began
         self._lazy_timer = clock.timer(self._when_due)
         self._retry_timer = clock.timer(self._retry)
         self._disk_timer = clock.timer(self._look)
@@ -333,7 +333,9 @@ class SQLiteStore(MessageStore):
                 return gathered - before >= _MUCH
             self._flush()
             return False
-        if gathered < _BATCH:
+        # Where most is settled little is to wait at a time, so that it is settled soon.
+        settles = self._batch.taken_back > len(self._batch.appended)
+        if gathered < (_BATCH // 4 if settles else _BATCH):
             return False
         if self._writing is None:
             return self._flush_or_drain() and gathered - before >= _MUCH
@@ -367,8 +369,8 @@ class SQLiteStore(MessageStore):
     # -- handing over -------------------------------------------------------------------------
 
     def _flush_lazily(self) -> None:
-        self._flush_is_due = True
-        self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
+        self._flush_is_due, self._told_at = True, self._clock.now()
+        self._lazy_timer.set(self._told_at + LAZY_SECONDS)
 
     def _when_due(self) -> None:
         self._flush_or_drain()
@@ -387,10 +389,10 @@ class SQLiteStore(MessageStore):
         batch, now = self._batch, self._clock.now()
         left, settled = len(batch.appended), batch.taken_back + len(batch.removed)
         if not self._draining:
-            self._settled, self._drain_ends = 0, now + LAZY_SECONDS / 2
+            self._settled = 0
         self._draining = (
             (settled - self._settled) * _SETTLED_SHARE > left > _FEW
-            and now < self._drain_ends
+            and now < self._told_at + LAZY_SECONDS * 3 / 2
             and not (batch.waiting or self._writing or self.trouble)
         )
         self._settled = settled
