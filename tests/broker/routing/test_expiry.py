@@ -8,6 +8,7 @@ from tests.support.house import Taker, Time, figures, make_head, make_router, ta
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.router import Router
+from stompy_broker.store.memory import MemoryStore
 
 PLACE = parse_destination("/queue/q")
 
@@ -52,3 +53,16 @@ def test_one_that_came_back() -> None:
     assert figures(router.queue("q")).ready == 1
     time.advance(20.0)
     assert figures(router.queue("q")).ready == 0
+
+
+def test_behind_one_that_never_ends_because_the_policy_was_another_one() -> None:
+    time, store = Time(), MemoryStore(durable=True)
+    publish(make_router(time, store=store))
+    router = make_router(time, Policy(match="/queue/q", message_ttl=5_000), store=store)
+    assert router.registry.restore() == 1
+    publish(router)
+    time.advance(1.0)
+    publish(router)
+    time.advance(10.0)
+    assert figures(router.queue("q")).ready == 1
+    assert figures(router.queue("q")).expired == 2

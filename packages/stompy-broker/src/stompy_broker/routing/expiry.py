@@ -46,10 +46,14 @@ class Expiry:
         self._last = 0  # when the last message ends, while they are orderly
 
     def append(self, expires: int) -> None:
-        """Look when a message ends that is the last one now, in milliseconds since the epoch."""
-        self._orderly = self._orderly and expires >= self._last
+        """Look when a message ends that is the last one now, in milliseconds since the epoch.
+
+        One that never ends (0) may have been stored under another policy.
+        """
+        self._orderly = self._orderly and 0 < expires >= self._last
         self._last = expires
-        self.watch(expires)
+        if expires:
+            self.watch(expires)
 
     def watch(self, expires: int) -> None:
         """Look when a message ends that has come back to its place."""

@@ -553,8 +553,7 @@ class LocalQueue(RestorableQueue):
             self._ready.place(message)
         else:
             self._fifo.append(message)
-        if message.expires:
-            self._expiry.append(message.expires)
+        self._expiry.append(message.expires)
 
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""
