@@ -135,7 +135,7 @@ class Head:
 
     @property
     def ack(self) -> str | None:
-        """The ``ack`` header."""
+        """What an ACK or NACK of the frame names: the ``ack`` header (1.2), or None."""
         return self.headers.get("ack")
 
     @property

@@ -74,7 +74,7 @@ class RunHead(Head):
 
     @property
     def ack(self) -> str | None:
-        """The ``ack`` header."""
+        """What an ACK or NACK of the frame names: the ``ack`` header (1.2), or None."""
         if not self.like.has_ack:
             return self.like.headers.get("ack")
         return self.varying[: self.varying.index(_LF)].decode()
