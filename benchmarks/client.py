@@ -303,7 +303,9 @@ def rounds(port: int, options: argparse.Namespace) -> dict[str, dict[str, int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-n", type=int, default=20_000, help="messages a run")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each kind")
     parser.add_argument("--cpu", action="store_true", help="by processor time of the client")

@@ -346,18 +346,31 @@ def large_bodies(options: argparse.Namespace) -> None:
     )
 
 
+LINES = {
+    "queues": [1, 100, 10_000],
+    "connections": [1, 1000, 10_000],
+    "subscriptions": [1, 1000, 100_000],
+    "waiting": [0, 1_000_000],
+}
+
+
 def main() -> None:
     parts = ("queues", "connections", "subscriptions", "memory", "store", "bodies")
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help="which tables; all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", help=f"{', '.join(parts)}; default: all"
+    )
     parser.add_argument("-n", type=int, default=100_000, help="messages a run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each line")
-    parser.add_argument("--queues", type=int, nargs="+", default=[1, 100, 10_000])
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 1000, 10_000])
-    parser.add_argument("--subscriptions", type=int, nargs="+", default=[1, 1000, 100_000])
-    parser.add_argument("--waiting", type=int, nargs="+", default=[0, 1_000_000])
-    parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
+    for name, lines in LINES.items():
+        words = f"so many {name}, a line each; default: {' '.join(map(str, lines))}"
+        parser.add_argument(f"--{name}", type=int, nargs="+", default=lines, help=words)
+    parser.add_argument(
+        "--directory", type=Path, default=Path(tempfile.gettempdir()), help="where the store lies"
+    )
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(parts):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}, but {', '.join(parts)}")
     # A connection is a file, and twice one here, where both of its ends are.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

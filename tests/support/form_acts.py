@@ -148,6 +148,7 @@ def of_mistakes() -> Acts:
 
 def of_copies() -> Acts:
     things = {
+        "parser": codec.FrameParser(),
         "head": codec.Head("SEND", {"a": "b"}, b"SEND\na:b", -1),
         "cache": codec.HeadCache(),
         "memory": codec.MessageHeads(),

@@ -43,7 +43,9 @@ def as_written(shown: _Shown) -> _Shown:
         _make_callers(definition)
     for name in _names_of_defaults(definition):
         if isinstance(namespace.get(name), BuiltinFunctionType):
+            # Pickle finds a function by its name in the module, and wants to find this one there.
             namespace[name] = as_written(namespace[name])
+            setattr(module, name, namespace[name])
     code = compile(ast.Module([definition], type_ignores=[]), str(file), "exec", _ANNOTATIONS)
     exec(code, namespace)
     written: _Shown = namespace[shown.__name__]
