@@ -89,10 +89,17 @@ def state(thing: object) -> object:
     return [type(thing).__name__, *((one, v) for one, v in seen.items() if not callable(v))]
 
 
+def replaced() -> object:
+    head = codec.Head("SEND", {"a": "b"}, b"SEND\na:b", -1)
+    head.headers = {"c": "d"}
+    return head.headers
+
+
 def of_frames() -> Acts:
     head, body = parser().feed(SEND)[0]
     return {
         "is a head": lambda: (isinstance(head, codec.Head), type(head) is codec.Head, head, body),
+        "headers replaced": replaced,
         "failure": lambda: str(fed(b"SEND\nno colon\n\n\0").failure),
         "after a failure": lambda: fed(b"SEND\nno colon\n\n\0").feed(SEND),
         "unfinished": lambda: (fed(SEND[:9]).buffered, fed(SEND[:9]).halted),

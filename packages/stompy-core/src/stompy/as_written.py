@@ -73,8 +73,11 @@ def _make_caller(definition: ast.FunctionDef) -> None:
     passed = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
     passed += [f"{one.arg}={one.arg}" for one in arguments.kwonlyargs]
     called = f"{_COMPILED}[{definition.name!r}]"
-    if any(ast.unparse(one) == "property" for one in definition.decorator_list):
+    decorators = [ast.unparse(one) for one in definition.decorator_list]
+    if "property" in decorators:
         called += ".__get__"
+    if f"{definition.name}.setter" in decorators:
+        called += ".__set__"
     (call,) = ast.parse(f"return {called}({', '.join(passed)})").body
     for node in ast.walk(call):
         ast.copy_location(node, definition)
