@@ -37,13 +37,13 @@ from stompy.protocol.header_cache import (
 )
 from stompy.protocol.headers import (
     BODY_COMMANDS,
-    OPENING_RULES,
     RULES,
     UNESCAPED_COMMANDS,
     Version,
     WireRules,
     as_given,
     header_lines,
+    rules_of,
     unescape,
 )
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
@@ -126,7 +126,7 @@ class FrameParser:
         self._takes_ack_runs = False
         self._messages: MessageHeads | None = None
         self._tolerant = False
-        self._set_rules(OPENING_RULES if version is None else RULES[version], limits)
+        self._set_rules(rules_of(version), limits)
         self._halted = False
         self._unread = b""
         self.pending = 0

@@ -17,7 +17,7 @@ CONNECTED are never escaped.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -39,6 +39,7 @@ __all__ = [
     "escape",
     "header_lines",
     "is_writable",
+    "rules_of",
     "unescape",
 ]
 
@@ -59,6 +60,10 @@ class WireRules:
     """Whether CR LF ends a line, whatever the others end with."""
     trims: bool
     """Whether blanks round names and values are dropped."""
+
+    def __reduce__(self) -> tuple[Callable[[Version | None], WireRules], tuple[Version | None]]:
+        """Copy and pickle it by its version: the compiled form cannot fill a frozen object."""
+        return rules_of, (self.version,)
 
 
 _ESCAPES_1_1 = {"\\\\": "\\", "\\n": "\n", "\\c": ":"}
@@ -85,6 +90,12 @@ RULES: Mapping[Version, WireRules] = {
         Version.V1_2, _ESCAPES_1_2, _encode_table(_ESCAPES_1_2), crlf=True, trims=False
     ),
 }
+
+
+def rules_of(version: Version | None) -> WireRules:
+    """Find the rules of a version; of none, those for CONNECT."""
+    return OPENING_RULES if version is None else RULES[version]
+
 
 _SEQUENCE = re.compile(r"\\.?", re.DOTALL)
 
