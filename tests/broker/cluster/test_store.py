@@ -115,6 +115,22 @@ def test_who_tells_much_while_a_record_is_on_its_way_is_held_back(shelf: LoggedS
     assert not store.end_of_read(store.gathered)
 
 
+def test_who_waits_goes_on_when_all_was_settled_meanwhile(shelf: LoggedShelf):
+    """Then no record follows that could let anybody go on."""
+    store = shelf.store
+    store.append("/queue/q", make_message(1))
+    store.sync(lambda: None)
+    shelf.turns.end()
+    large, gone_on = make_message(2, bytes(2_000_000)), list[str]()
+    before = store.gathered
+    store.append("/queue/q", large)
+    assert store.end_of_read(before)
+    store.wait(lambda: gone_on.append("a"))
+    store.wait(lambda: gone_on.append("b"))
+    store.remove(large)
+    shelf.turns.until(lambda: gone_on == ["a", "b"])
+
+
 def test_a_lone_sender_is_not_made_to_wait_for_the_end_of_the_turn(shelf: LoggedShelf):
     told: list[int] = []
     for sequence in (1, 2):

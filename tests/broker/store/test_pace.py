@@ -297,7 +297,7 @@ def test_a_load_without_receipts_is_read_no_further_and_others_are(tmp_path: Pat
             thread = threading.Thread(target=loader.send, args=(data * count,))
             thread.start()
             try:
-                until(lambda: bool(store._paused), "the load to be held")
+                until(lambda: bool(store._paused._waiting), "the load to be held")
                 assert store.gathered < 8 * sqlite._BATCH
                 taken = stats(broker, "/queue/load").ready
                 for number in range(20):

@@ -49,9 +49,10 @@ from stompy_broker.cluster.log_record import (
 )
 from stompy_broker.cluster.takeover import Tenure
 from stompy_broker.message import Message, earlier_deliveries, stamp
-from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats, call_all
 from stompy_broker.store.batch import Damaged
 from stompy_broker.store.interface import MessageStore
+from stompy_broker.store.paused_senders import PausedSenders
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.cluster")
@@ -172,8 +173,7 @@ class LoggedStore(MessageStore):
         self._flush_is_due = False
         self._asked = 0  # how many wait for a commit since the last turn
         self._alone = False  # whether one did in the turn before
-        self._paused: dict[Callback, None] = {}  # who may not tell more just now
-        self._resuming = False
+        self._paused = PausedSenders(self._has_room, soon)
         self._commits = 0
         self._commit_seconds = 0.0
         self._copying = False
@@ -311,11 +311,11 @@ class LoggedStore(MessageStore):
 
     def wait(self, go_on: Callback) -> None:
         """Call ``go_on`` when there is room in a record, in the order of who asked."""
-        self._paused[go_on] = None
+        self._paused.add(go_on)
 
     def forget(self, go_on: Callback) -> None:
         """Do not call ``go_on`` any more."""
-        self._paused.pop(go_on, None)
+        self._paused.forget(go_on)
 
     def leave(self, done: Callback) -> None:
         """Make everything safe, say in the log that this was an orderly end, then call ``done``.
@@ -357,11 +357,11 @@ class LoggedStore(MessageStore):
             self._begin(RecordKind.LEAVE)
         else:
             self._confirm(self._changes)
+            self._paused.resume()
 
     def _begin(self, kind: RecordKind) -> None:
         changes, self._changes = self._changes, Changes()
-        if self._paused:
-            self._resume_paused()
+        self._paused.resume()
         written = write_changes(changes) if kind is RecordKind.CHANGES else WrittenChanges(b"", [])
         index = self.index
         highest = max(index.highest, max(changes.appended, default=0))
@@ -418,26 +418,14 @@ class LoggedStore(MessageStore):
 
     def _update_trouble(self, trouble: str) -> None:
         was, self.trouble = self.trouble, trouble
-        if self._paused and trouble:
+        if trouble:
             # Who needs the log waits for its recovery, the others for nobody.
-            self._resume_paused()
+            self._paused.resume()
         if bool(was) != bool(trouble):
             self._listener.troubled(bool(trouble))
 
-    def _resume_paused(self) -> None:
-        """Let those tell more who wait for it: one a turn, so that not all of them do at once."""
-        if not self._resuming:
-            self._resuming = True
-            self._soon(self._resume_one)
-
-    def _resume_one(self) -> None:
-        self._resuming = False
-        if self._paused and (self.trouble or self._changes.weight < _BATCH):
-            go_on = next(iter(self._paused))
-            del self._paused[go_on]
-            go_on()
-            if self._paused:
-                self._resume_paused()
+    def _has_room(self) -> bool:
+        return bool(self.trouble) or self._changes.weight < _BATCH
 
     # -- what is stored -----------------------------------------------------------------------
 
@@ -462,8 +450,10 @@ class LoggedStore(MessageStore):
                 done()
         elif self._leaving is not None or self._changes.waiting or self._changes.weight >= _BATCH:
             self._flush()
-        elif self._flush_is_due:
-            self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
+        else:
+            self._paused.resume()
+            if self._flush_is_due:
+                self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
 
     def _work_in(self, writing: _Writing, last: int) -> None:
         index, changes, parts = self.index, writing.changes, writing.parts
@@ -504,12 +494,7 @@ class LoggedStore(MessageStore):
 
     def _confirm(self, changes: Changes) -> None:
         waiting, changes.waiting = changes.waiting, []
-        for done in waiting:
-            try:
-                done()
-            except Exception:
-                # The others are not to wait for ever because of one.
-                log.exception("fault in what was to follow a record")
+        call_all(waiting)
         if len(waiting) == 1:
             self._listener.released()
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from stompy_broker.message import Message
 
+log = logging.getLogger("stompy_broker.store")
+
 Callback = Callable[[], None]
+
+
+def call_all(waiting: Sequence[Callback]) -> None:
+    """Call those who waited until all was safe. The others are not to wait for ever because of one.
+
+    What one of them raises goes to the log.
+    """
+    for done in waiting:
+        try:
+            done()
+        except Exception:
+            log.exception("fault in what was to follow a commit")
+
 
 DeliveryState = tuple[int, int, int, int]
 """Deliveries, failures, not before, and who holds it."""

@@ -48,11 +48,12 @@ from functools import partial
 from pathlib import Path
 
 from stompy_broker.message import Message
-from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats
+from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats, call_all
 from stompy_broker.store.batch import Batch, Damaged
 from stompy_broker.store.directory import FILE, lock_directory
 from stompy_broker.store.disk_space import DiskSpace
 from stompy_broker.store.interface import MessageStore
+from stompy_broker.store.paused_senders import PausedSenders
 from stompy_broker.store.tables import Tables
 from stompy_broker.store.writer import Writer
 from stompy_broker.timers import Clock
@@ -164,8 +165,7 @@ class SQLiteStore(MessageStore):
         self._flush_is_due = False
         self._asked = 0  # how many wait for a commit since the last turn
         self._alone = False  # whether one did in the turn before
-        self._paused: dict[Callable[[], None], None] = {}  # who may not tell more just now
-        self._resuming = False
+        self._paused = PausedSenders(self._has_room, soon)
         self._draining = False  # whether those who tell much wait until the batch is settled
         self._settled = 0  # of the batch, when it was looked at
         self._told_at = 0.0  # when the batch began
@@ -345,11 +345,11 @@ class SQLiteStore(MessageStore):
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call ``go_on`` when there is room in a batch, in the order of who asked."""
-        self._paused[go_on] = None
+        self._paused.add(go_on)
 
     def forget(self, go_on: Callable[[], None]) -> None:
         """Do not call ``go_on`` any more."""
-        self._paused.pop(go_on, None)
+        self._paused.forget(go_on)
 
     def close(self) -> None:
         """Write everything, say that all is in order, unlock. Who waits is not told any more."""
@@ -412,14 +412,12 @@ class SQLiteStore(MessageStore):
                 self._hand_over()
             else:
                 self._confirm(self._batch)
-                if self._paused:
-                    self._resume_paused()
+                self._paused.resume()
 
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, Batch()
         self._writing = batch
-        if self._paused:
-            self._resume_paused()
+        self._paused.resume()
         writer = self._writer
         # Waking the thread and being woken by it takes as long as a commit on a quick disk.
         in_place = (
@@ -438,20 +436,8 @@ class SQLiteStore(MessageStore):
         else:
             self._written(batch)
 
-    def _resume_paused(self) -> None:
-        """Let those tell more who wait for it: one a turn, so that not all of them do at once."""
-        if not self._resuming:
-            self._resuming = True
-            self._soon(self._resume_one)
-
-    def _resume_one(self) -> None:
-        self._resuming = False
-        if self._paused and (self.trouble or self._batch.weight < _BATCH):
-            go_on = next(iter(self._paused))
-            del self._paused[go_on]
-            go_on()
-            if self._paused:
-                self._resume_paused()
+    def _has_room(self) -> bool:
+        return bool(self.trouble) or self._batch.weight < _BATCH
 
     def _written(self, batch: Batch) -> None:
         if self._closed:
@@ -471,9 +457,7 @@ class SQLiteStore(MessageStore):
         if self._batch.waiting or self._batch.weight >= _BATCH:
             self._flush_or_drain()
             return
-        if self._paused:
-            # What they told was settled meanwhile, so perhaps nothing is ever written of it.
-            self._resume_paused()
+        self._paused.resume()
         if self._flush_is_due:
             self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
 
@@ -487,12 +471,7 @@ class SQLiteStore(MessageStore):
 
     def _confirm(self, batch: Batch) -> None:
         waiting, batch.waiting = batch.waiting, []
-        for done in waiting:
-            try:
-                done()
-            except Exception:
-                # The others are not to wait for ever because of one.
-                log.exception("fault in what was to follow a commit")
+        call_all(waiting)
         if len(waiting) == 1:
             self._listener.released()
 
@@ -513,9 +492,9 @@ class SQLiteStore(MessageStore):
     def _update_trouble(self) -> None:
         """Say what is wrong just now, and tell when that begins and ends."""
         was, self.trouble = self.trouble, self._failure or self._shortage
-        if self._paused and self.trouble:
+        if self.trouble:
             # Who needs the disk waits for its recovery, the others for nobody.
-            self._resume_paused()
+            self._paused.resume()
         if bool(was) != bool(self.trouble):
             self._listener.troubled(bool(self.trouble))
 
