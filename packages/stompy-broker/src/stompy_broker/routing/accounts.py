@@ -107,15 +107,11 @@ class Accounts:
             size += message.size
             ram += message.size if message.body is not None else message.ram_on_disk
         self.bytes -= size
-        memory = self.memory
-        memory.used -= ram
-        if memory.used <= memory.floor:
-            memory.went_under()
-        own = self.own
-        if own is not None:
-            own.used -= size
-            if own.used <= own.floor:
-                own.went_under()
+        self.memory.used -= ram
+        self.memory.check()
+        if self.own is not None:
+            self.own.used -= size
+            self.own.check()
 
     def restore(self, message: Message) -> None:
         """Account for a message that the store has kept."""
