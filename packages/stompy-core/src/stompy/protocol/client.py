@@ -24,7 +24,10 @@ from stompy.protocol.traffic import Traffic
 # Servers were seen to answer with negative numbers; they mean "none".
 _NEGATIVE = re.compile(r"-\s*\d+")
 
-_PATIENCE, _INDIFFERENCE = 3, 100
+_MISSES = 3
+"""After so many SENDs that did not repeat the headers of the one before, ..."""
+_SKIPPED = 100
+"""... so many are written without a look at them."""
 
 
 class FrameTrace(Protocol):
@@ -178,8 +181,8 @@ class ClientProtocol(ConnectionProtocol):
             self._missed = 0
             return b"%bcontent-length:%d\n\n%b\0" % (repeated[1], len(body), body)
         self._missed += 1
-        if self._missed > _PATIENCE:
-            self._missed, self._not_looked_at = 0, _INDIFFERENCE
+        if self._missed > _MISSES:
+            self._missed, self._not_looked_at = 0, _SKIPPED
         frame = encode_frame("SEND", headers, body, version)
         if "content-length" not in headers and self.version is not None:
             self._repeated = dict(headers), frame[: frame.rindex(b"content-length:", 0, -len(body))]
