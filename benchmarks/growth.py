@@ -209,6 +209,23 @@ def queues(options: argparse.Namespace) -> None:
         )
 
 
+def beside(lines: Sequence[Line], columns: tuple[str, str], flow: str) -> None:
+    """Print what a flow does beside so many of something, and what each of them takes."""
+    table(
+        (*columns, "bytes each", *RATES, "p50 ms", "p99 ms"),
+        [
+            [
+                number(line.count),
+                f"{line.made_in:.1f}",
+                number(line.each),
+                *rates(line, lines[0], flow),
+                *latency(line),
+            ]
+            for line in lines
+        ],
+    )
+
+
 def connections(options: argparse.Namespace) -> None:
     """One pair beside so many connections that are idle."""
     with brokers(options.connections) as lines, ExitStack() as stack:
@@ -229,19 +246,7 @@ def connections(options: argparse.Namespace) -> None:
             options.rounds,
             lambda line: through(line, "pair", options.n, ["/queue/pair"]),
         )
-        table(
-            ("idle connections", "connected in s", "bytes each", *RATES, "p50 ms", "p99 ms"),
-            [
-                [
-                    number(line.count),
-                    f"{line.made_in:.1f}",
-                    number(line.each),
-                    *rates(line, lines[0], "pair"),
-                    *latency(line),
-                ]
-                for line in lines
-            ],
-        )
+        beside(lines, ("idle connections", "connected in s"), "pair")
 
 
 def subscriptions(options: argparse.Namespace) -> None:
@@ -258,19 +263,7 @@ def subscriptions(options: argparse.Namespace) -> None:
             options.rounds,
             lambda line: through(line, "topic", options.n, ["/topic/mine.a"]),
         )
-        table(
-            ("subscriptions", "made in s", "bytes each", *RATES, "p50 ms", "p99 ms"),
-            [
-                [
-                    number(line.count),
-                    f"{line.made_in:.1f}",
-                    number(line.each),
-                    *rates(line, lines[0], "topic"),
-                    *latency(line),
-                ]
-                for line in lines
-            ],
-        )
+        beside(lines, ("subscriptions", "made in s"), "topic")
 
 
 def waiting(options: argparse.Namespace, data: Path | None) -> None:
