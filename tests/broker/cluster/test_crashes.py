@@ -19,11 +19,11 @@ from tests.support.house import make_message
 from tests.support.looping import run, soon
 from tests.support.nats import PATIENCE, Server, Trio, alone, settings_for, stopped
 
-from stompy_broker.cluster.log import StreamLog, open_log
+from stompy_broker.cluster.log import LogError, StreamLog, open_log
 from stompy_broker.cluster.nats.client import NATSClient
 from stompy_broker.cluster.nats.jetstream import JetStream, StreamState
 from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import take_over
+from stompy_broker.cluster.takeover import Tenure, take_over
 from stompy_broker.message import Message
 from stompy_broker.timers import Clock
 
@@ -71,6 +71,17 @@ async def open_soon(jetstream: JetStream, replicas: int = 3) -> StreamLog:
             await asyncio.sleep(0.1)
 
 
+async def taken_over(log: StreamLog, name: str) -> Tenure:
+    """The log, once the servers that are just starting let it be read."""
+    while True:
+        try:
+            return await take_over(log, name)
+        except LogError as error:
+            reason = str(error)
+            assert "cannot be read" in reason, reason
+            await asyncio.sleep(0.1)
+
+
 class Load:
     """An owner of the log, and what it was told to be safe.
 
@@ -92,7 +103,7 @@ class Load:
 
     async def begin(self) -> None:
         """Take the log over."""
-        tenure = await take_over(self.log, self.name)
+        tenure = await taken_over(self.log, self.name)
         loop = asyncio.get_running_loop()
         listener = LogListener(fenced=self.fenced.append, troubled=self.trouble.append)
         self.store = LoggedStore(tenure, ticking(), loop.call_soon, listener)
@@ -133,7 +144,7 @@ class Load:
 async def left_in(jetstream: JetStream, replicas: int = 3) -> list[int]:
     """What a broker finds that takes over now."""
     log = await open_soon(jetstream, replicas)
-    tenure = await take_over(log, "check")
+    tenure = await taken_over(log, "check")
     await log.close()
     return sorted(tenure.replay.rows)
 
