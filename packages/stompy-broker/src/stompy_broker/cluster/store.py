@@ -445,6 +445,7 @@ class LoggedStore(MessageStore):
         self._listener.written(self._still_waiting(writing.changes))
         self._trim(writing)
         if writing.head.kind is RecordKind.LEAVE:
+            self._paused.resume()  # who waits for room goes on with the next owner
             done, self._leaving = self._leaving, None
             if done is not None:
                 done()

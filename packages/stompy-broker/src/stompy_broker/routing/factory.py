@@ -12,7 +12,13 @@ from stompy_broker.store.interface import MessageStore
 
 
 class QueueFactory:
-    """Makes queues that live in this process, all of one group."""
+    """Makes queues that live in this process, all of one group.
+
+    Attributes:
+        home: the place of the group of the queues of single connections, among all groups.
+    """
+
+    home = 0
 
     def group(
         self, number: int, store: MessageStore, now_ms: int, disk: Watermark, stalled: Watermark
@@ -21,7 +27,7 @@ class QueueFactory:
         return QueueGroup(number, store, now_ms, disk, stalled)
 
     def group_of(self, name: str) -> int:
-        """The number of the group that a named queue belongs to."""
+        """The place among all groups of the one that a named queue belongs to."""
         return 0
 
     def queue(

@@ -82,6 +82,20 @@ class QueueGroup:
         """Call ``done`` once everything told to its queues so far is safe."""
         self.store.sync(done)
 
+    def adopt(self, store: MessageStore, now_ms: int, epoch: int) -> None:
+        """Have another store from now on: the group has come here, or has gone elsewhere.
+
+        Queues that were made before keep the store that they had, so they have to be made anew.
+
+        Args:
+            store: where persistent messages survive.
+            now_ms: milliseconds since the epoch.
+            epoch: how often the group has changed hands.
+        """
+        self.store, self.epoch = store, epoch
+        numbers = sequences(now_ms, store.last_sequence, group=self.number, epoch=epoch)
+        self.sequences = Sequences(next(numbers))
+
     @property
     def blocking(self) -> Watermark | None:
         """What makes producers of persistent messages wait; None while there is room."""
@@ -108,21 +122,24 @@ class QueueGroups:
 
     Args:
         every: them; at least one.
-        number_of: gives the number of the group of a named queue.
+        place_of: gives the place in ``every`` of the group of a named queue.
+        home: the place of the one whose the queues of single connections are.
 
     Attributes:
         every: them.
         home: whose the queues of single connections are, which nobody else can have.
     """
 
-    def __init__(self, every: list[QueueGroup], number_of: Callable[[str], int]) -> None:
+    def __init__(
+        self, every: list[QueueGroup], place_of: Callable[[str], int], home: int = 0
+    ) -> None:
         self.every = every
-        self.home = every[0]
-        self._number_of = number_of
+        self.home = every[home]
+        self._place_of = place_of
 
     def of(self, name: str) -> QueueGroup:
         """The group of a named queue."""
-        return self.every[self._number_of(name)]
+        return self.every[self._place_of(name)]
 
     # -- as one store, for who need not know which ------------------------------------------
 
@@ -185,7 +202,7 @@ class QueueGroups:
 
     @property
     def progress(self) -> Progress:
-        """What a session watches while it reads: the only store, or all of them."""
+        """What a session watches while it reads: the only store, or all, which may change."""
         return self.home.store if len(self.every) == 1 else _AllStores(self.every)
 
 
@@ -193,18 +210,17 @@ class _AllStores:
     """Several stores as one, for a session that may have told any of them something."""
 
     def __init__(self, groups: list[QueueGroup]) -> None:
-        self._stores = [group.store for group in groups]
-        self._before: list[int] = []
+        self._groups = groups
+        self._before: list[tuple[MessageStore, int]] = []
         self._behind: list[MessageStore] = []
 
     @property
     def gathered(self) -> int:
-        self._before = [store.gathered for store in self._stores]
-        return sum(self._before)
+        self._before = [(group.store, group.store.gathered) for group in self._groups]
+        return sum(count for _, count in self._before)
 
     def end_of_read(self, before: int) -> bool:
-        told = zip(self._stores, self._before, strict=True)
-        self._behind = [store for store, count in told if store.end_of_read(count)]
+        self._behind = [store for store, count in self._before if store.end_of_read(count)]
         return bool(self._behind)
 
     def wait(self, go_on: Callable[[], None]) -> None:
@@ -213,5 +229,5 @@ class _AllStores:
             store.wait(go_on)
 
     def forget(self, go_on: Callable[[], None]) -> None:
-        for store in self._stores:
+        for store in self._behind:
             store.forget(go_on)

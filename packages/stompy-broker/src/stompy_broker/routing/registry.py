@@ -100,9 +100,17 @@ class Registry:
         Raises:
             StoreError: a store is damaged.
         """
-        return sum(self._restore(group) for group in self._groups.every)
+        return sum(self.restore_group(group) for group in self._groups.every)
 
-    def _restore(self, group: QueueGroup) -> int:
+    def restore_group(self, group: QueueGroup) -> int:
+        """Take back what the store of one group has kept, also while the broker runs.
+
+        Queues and durable subscriptions that are known already, because others have told of them,
+        get what is theirs.
+
+        Raises:
+            StoreError: the store is damaged.
+        """
         made: dict[str, RestorableQueue] = {}
         for name, headers in group.store.queues().items():
             policy = self._policies.find(DestinationKind.QUEUE, name)
@@ -304,6 +312,10 @@ class Registry:
         return queue
 
     def _bind(self, subscription: DurableSubscription, group: QueueGroup) -> RestorableQueue:
+        """Have a durable subscription, instead of what is known under its name."""
+        known = self.durable.get(subscription.name)
+        if known is not None:
+            self._unbind(known)
         policy = self._policies.find(DestinationKind.TOPIC, subscription.pattern)
         name = subscription.queue
         kind = SHARED_BACKLOG if subscription.shared else DURABLE_BACKLOG
@@ -316,6 +328,12 @@ class Registry:
         self.topics.add(subscription.pattern, queue)
         self._retirement.within(subscription.expires or policy.expires)
         return queue
+
+    def _unbind(self, known: DurableSubscription) -> None:
+        queue = self.queues.pop(known.queue)
+        self.topics.remove(known.pattern, queue)
+        del self.durable[known.name]
+        self.refusing -= queue.policy.overflow == "reject-publish"
 
     def delete_durable(self, name: str, done: Done = nobody_asks, *, unused: float = 0.0) -> None:
         """End a durable subscription and its backlog.
@@ -343,9 +361,7 @@ class Registry:
             if unused:
                 log.info("%s: nobody came back to it; deleted", known)
                 self._tell_durable("durable.expired", known)
-            self.topics.remove(known.pattern, queue)
-            del self.durable[name], self.queues[known.queue]
-            self.refusing -= queue.policy.overflow == "reject-publish"
+            self._unbind(known)
             queue.group.store.drop_subscription(name)
             self._tell_durable("durable.deleted", known)
             queue.group.sync(done)

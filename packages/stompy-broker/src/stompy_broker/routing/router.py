@@ -87,6 +87,7 @@ class Router:
                 for number, store in enumerate(stores)
             ],
             factory.group_of,
+            factory.home,
         )
         self.unroutable = 0
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
