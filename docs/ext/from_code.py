@@ -82,7 +82,8 @@ def type_words(field: FieldInfo) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,):
-        return "list of texts"
+        inside = get_args(annotation)[0]
+        return "list of texts" if inside is str else "list of sections"
     if get_origin(annotation) is tuple:
         return "two whole numbers"
     if get_origin(annotation) in (Union, UnionType) or annotation not in _WORDS:

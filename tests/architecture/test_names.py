@@ -38,6 +38,7 @@ GENERIC = {
     "build",
     "check",
     "cli",
+    "cluster_config",
     "config",
     "config_checks",
     "config_errors",

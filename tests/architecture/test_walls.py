@@ -46,7 +46,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "event_loop",
         },
         {"timers", "message", "destinations"},
-        {"events"},
+        {"events", "cluster_config"},
         {"security", "store", "foreign_headers"},
         {"routing"},
         {"cluster"},

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from stompy.protocol.limits import Limits
+from stompy_broker.cluster_config import ClusterConfig
 from stompy_broker.config_errors import explained_errors
 from stompy_broker.config_section import Section
 from stompy_broker.destinations.policy import Policy
@@ -345,6 +346,7 @@ class BrokerConfig(Section):
         default=(), description="Who may do what; the first entry that matches decides."
     )
     store: StoreConfig = StoreConfig()
+    cluster: ClusterConfig = ClusterConfig()
     limits: LimitsConfig = LimitsConfig()
     times: TimesConfig = TimesConfig()
     prefetch: PrefetchConfig = PrefetchConfig()
@@ -360,6 +362,12 @@ class BrokerConfig(Section):
                 f"listen.host {self.listen.host!r} is not loopback, so [users] are needed, "
                 "or security.allow_anonymous = true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_cluster(self) -> BrokerConfig:
+        for problem in self.cluster.problems(self.listen.host, self.store.data):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

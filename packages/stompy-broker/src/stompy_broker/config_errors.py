@@ -35,7 +35,7 @@ _WORDS: Mapping[str, str] = {
 }
 """What a value has to be, by pydantic's name of the mistake; what is not here says it itself."""
 
-_SECRET = ("users", "password", "passcode")
+_SECRET = ("users", "password", "passcode", "nats", "nats_system")
 _LONGEST = 60
 
 
