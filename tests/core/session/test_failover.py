@@ -39,6 +39,7 @@ def test_the_ways_of_writing_it(text):
         ("maxReconnectAttempts=-1", Reconnect(shuffle=True)),
         ("maxReconnectAttempts=4", Reconnect(attempts=4, shuffle=True)),
         ("maxReconnectAttempts=0", None),
+        ("updateURIsSupported=false", Reconnect(shuffle=True, peers=False)),
         ("startupMaxReconnectAttempts=-1", Reconnect(startup_attempts=None, shuffle=True)),
         ("startupMaxReconnectAttempts=0", Reconnect(shuffle=True)),
         ("startupMaxReconnectAttempts=3&randomize=false", Reconnect(startup_attempts=3)),

@@ -122,3 +122,15 @@ def test_a_function_decides_about_each_round_that_failed_once_and_knows_the_paus
 def test_what_is_no_policy(given):
     with pytest.raises(TypeError, match=r"reconnect= is True, False or a stompy\.Reconnect"):
         Reconnect.of(given)
+
+
+def test_two_short_connections_in_a_row_are_not_calm():
+    backoff = Backoff(Reconnect(), lambda: 0.5)
+    backoff.lost(lasted=STABLE)
+    assert backoff.is_calm
+    backoff.lost(lasted=0.0)
+    assert backoff.is_calm
+    backoff.lost(lasted=0.0)
+    assert not backoff.is_calm
+    backoff.lost(lasted=STABLE)
+    assert backoff.is_calm

@@ -26,7 +26,7 @@ from stompy.session.address import Address, parse_addresses
 from stompy.session.confirmations import AwaitedReceipt, Outcome
 from stompy.session.dialects import Dialect
 from stompy.session.health import SubscriptionHealth
-from stompy.session.reconnect import Reconnect
+from stompy.session.reconnect import Backoff, Reconnect
 from stompy.session.resubscription import AT_ONCE, SubscriptionReceipt
 from stompy.session.session import ClientSession, Drop, SessionSettings, Write
 from stompy.session.state import FORGOTTEN, ConnectionState, StateChange
@@ -704,6 +704,36 @@ def test_who_wants_no_pause_has_the_round_at_once():
     assert not session.round_is_due(5.0)
     session.retry_now(5.0)
     assert session.round_is_due(5.0)
+
+
+def sent_away(peers: str) -> STOMPError:
+    headers = {"error-code": "shutting-down", "peers": peers}
+    return STOMPError("bye", STOMPFrame("ERROR", b"", headers))
+
+
+def test_who_is_sent_away_again_and_again_makes_pauses():
+    """Two brokers that both leave must not be gone to in turn without end."""
+    session, _ = connected()
+    policy = Reconnect(delay=60.0, max_delay=60.0)
+    session._backoff = Backoff(policy, lambda: 0.5)
+    lose(session, sent_away("stomp://four:4"))
+    assert session.round_at == 1.0
+    again(session)
+    lose(session, sent_away("stomp://four:4"))
+    assert session.round_at == 1.0 + 30.0
+
+
+def test_who_is_sent_away_to_nobody_waits():
+    session, _ = connected()
+    session._backoff = Backoff(Reconnect(delay=60.0, max_delay=60.0), lambda: 0.5)
+    lose(session, sent_away(""))
+    assert session.round_at == 1.0 + 30.0
+
+
+def test_an_address_comes_last_that_has_sent_us_away():
+    session, _ = connected()
+    lose(session, sent_away("stomp://four:4"))
+    assert [address.host for address in session.begin_round()] == ["two", "three", "four", "one"]
 
 
 def test_what_was_to_be_settled_over_a_lost_connection_is_stale():

@@ -251,6 +251,8 @@ class BrokerContext:
         service: answers for the broker itself.
         active_subscribers: who holds durable subscriptions.
         leaving: ends what clients leave behind.
+        peers: tells where the other live brokers of the cluster are: ``host:port``, or a URL where
+            that says more; None = there is no cluster.
     """
 
     def __init__(
@@ -276,10 +278,24 @@ class BrokerContext:
         self.service = service
         self.active_subscribers = ActiveSubscribers()
         self.leaving = Leaving(clock)
+        self.peers: Callable[[], Sequence[str]] | None = None
         self._numbers = count(1)
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes
         # that often.
         self._tags = count(router.wall() * _TAGS_PER_MS)
+
+    def peer_urls(self, listener: str) -> str:
+        """The other brokers for the header ``peers``; empty = there is none.
+
+        Args:
+            listener: the URL that the client came in by. It can speak that, and nobody who came by
+                TLS is to be told of a place without.
+        """
+        if self.peers is None:
+            return ""
+        scheme = listener.partition("://")[0]
+        urls = [one if "://" in one else f"{scheme}://{one}" for one in self.peers()]
+        return ",".join(url for url in urls if url.startswith(f"{scheme}://"))
 
     def next_number(self) -> int:
         """A number that nothing in this broker had before."""

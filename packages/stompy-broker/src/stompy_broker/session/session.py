@@ -440,6 +440,7 @@ class Session:
             answer["server"] = self._context.settings.server
         if reason := why_producers_wait(self._router):
             answer["producers-wait"] = reason
+        self._add_peers(answer)
         # CONNECTED has no escapes, so a name that would need one is not echoed.
         if not principal.name.isprintable():
             del answer["user-name"]
@@ -447,6 +448,13 @@ class Session:
         self.peer.raise_read_limits()
         self._timer.set(self._protocol.next_deadline())
         self.receive(b"")
+
+    def _add_peers(self, answer: dict[str, str]) -> None:
+        """Say where the other brokers are, if this one has any."""
+        if self._context.peers is not None and (
+            urls := self._context.peer_urls(self.peer.listener)
+        ):
+            answer["peers"] = urls
 
     def _time_passed(self) -> None:
         protocol = self._protocol
@@ -549,6 +557,8 @@ class Session:
             answer["failed-command"] = command if head is None else head.command
         if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
             answer["version"] = supported_versions(self.peer.best_version)
+        if error.error_code is ErrorCode.SHUTTING_DOWN and self._protocol.version is not None:
+            self._add_peers(answer)  # without a version there is no way to write a colon
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
         log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
         if error.error_code is ErrorCode.ACCESS_REFUSED and self.principal is not None:

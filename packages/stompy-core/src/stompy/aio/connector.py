@@ -19,6 +19,7 @@ from stompy.session.handshake import (
     check_refusal,
     foreign_service,
     nobody_answered,
+    refusal_of,
 )
 from stompy.transport.layers import LayerError
 from stompy.transport.settings import ConnectionSettings, layer_failed
@@ -46,6 +47,8 @@ async def dial(
             return await _attempt(address, headers_for(address), settings, owner)
         except AttemptFailed as failure:
             failures.append((address, failure))
+        except STOMPError as error:
+            failures.append((address, refusal_of(address, error)))
     raise nobody_answered(failures)
 
 

@@ -61,6 +61,8 @@ class Address:
     """Of a WebSocket: where it is on its server."""
     query: str = field(default="", repr=False)
     """Of a WebSocket: what follows the path."""
+    learned: bool = field(default=False, repr=False, compare=False)
+    """Whether a broker told of it, and not the application."""
 
     @property
     def is_secure(self) -> bool:

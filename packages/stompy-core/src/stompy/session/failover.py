@@ -125,4 +125,5 @@ _OPTIONS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "maxReconnectAttempts": ("attempts", _attempts),
     "startupMaxReconnectAttempts": ("startup_attempts", _attempts),
     "randomize": ("shuffle", _flag),
+    "updateURIsSupported": ("peers", _flag),
 }

@@ -76,6 +76,19 @@ def check_refusal(address: Address, error: STOMPError) -> None:
     raise error
 
 
+def refusal_of(address: Address, error: STOMPError) -> AttemptFailed:
+    """Tell a refusal by a broker that was only learned of, which says nothing of the others.
+
+    What was told may be old, or wrong; the addresses of the application decide.
+
+    Raises:
+        STOMPError: the refusal, if it is the application's address.
+    """
+    if not address.learned:
+        raise error
+    return AttemptFailed("handshake", str(error))
+
+
 def foreign_service(first: bytes) -> str | None:
     """Name who else may have answered, by the first bytes of what is no STOMP broker."""
     name = next((name for mark, name in _FOREIGN.items() if first.startswith(mark)), None)

@@ -58,6 +58,8 @@ class ClientHealth(Record):
     """What was sent and received since `connect`, CONNECT itself left out; `epoch` says over how
     many connections."""
     subscriptions: tuple[SubscriptionHealth, ...]
+    peers: tuple[str, ...] = ()
+    """The addresses that brokers told of, without secrets: more to go to when this one is lost."""
 
     @property
     def ok(self) -> bool:

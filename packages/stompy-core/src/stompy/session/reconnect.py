@@ -57,6 +57,9 @@ class Reconnect:
     """The same for the first connection: `connect` raises when so many rounds have failed."""
     shuffle: bool = False
     """Whether each round tries the addresses in a new random order."""
+    peers: bool = True
+    """Whether addresses that a broker tells of are tried as well, behind those that you gave: the
+    other brokers of its cluster, in the header ``peers``."""
     keep_trying: bool | Callable[[FailedRound], bool] = False
     """Whether also to go on when trying again seems hopeless: wrong credentials, no common
     version, a certificate that cannot be trusted. Or a function that is told of each round that
@@ -112,6 +115,11 @@ def is_passing(error: STOMPException | None) -> bool:
     return _PASSING_WORDS.search(str(error)) is not None
 
 
+def sends_away(error: STOMPException | None) -> bool:
+    """Whether a broker ends the connection because it leaves, and its clients had better go."""
+    return isinstance(error, STOMPError) and error.code == ErrorCode.SHUTTING_DOWN.value
+
+
 def is_hopeless(error: STOMPException) -> bool:
     """Whether trying again seems useless: refused for good, no common version, no trust."""
     if is_passing(error):
@@ -142,6 +150,11 @@ class Backoff:
         self._announced: float | None = None
         self._judged: tuple[STOMPException | None, bool] = (None, False)
         self.failures = 0
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether at most one connection in a row was short: no round need wait for the next."""
+        return self._growth <= 1
 
     def pause(self) -> float:
         """Give the seconds to wait before the next round."""

@@ -41,8 +41,9 @@ from stompy.session.confirmations import AwaitedReceipt, Confirmations, Outcome
 from stompy.session.dialects import UNKNOWN, Dialect, dialect_of
 from stompy.session.handshake import broker_error
 from stompy.session.health import ClientHealth
+from stompy.session.known_brokers import PEERS, KnownBrokers
 from stompy.session.receivers import Receiver, Receivers
-from stompy.session.reconnect import Backoff, Reconnect, is_passing
+from stompy.session.reconnect import Backoff, Reconnect, is_passing, sends_away
 from stompy.session.resubscription import (
     AT_ONCE,
     ReceiptHabit,
@@ -163,6 +164,7 @@ class ClientSession(Generic[C]):
         confirmations: the receipts that are pending.
         habit: whether the broker gives receipts.
         transactions: those that are open.
+        brokers: where to connect to.
     """
 
     def __init__(
@@ -190,8 +192,10 @@ class ClientSession(Generic[C]):
         self.habit = ReceiptHabit()
         self.transactions = OpenTransactions()
         self._numbers = numbers
-        self._random = random
-        self._backoff = Backoff(settings.policy or Reconnect(), random)
+        policy = settings.policy or Reconnect()
+        self._backoff = Backoff(policy, random)
+        learns = policy.peers and self.reconnects
+        self.brokers = KnownBrokers(settings.addresses, random, learns=learns)
         self.round_at: float | None = None
         self._resubscription: Resubscription | None = None
         self._refusal: STOMPError | None = None
@@ -278,11 +282,8 @@ class ClientSession(Generic[C]):
     def begin_round(self) -> list[Address]:
         """Give the addresses to try, in this order."""
         self.round_at = None
-        addresses = list(self.settings.addresses)
         policy = self.settings.policy
-        if policy is not None and policy.shuffle:
-            addresses.sort(key=lambda _: self._random())
-        return addresses
+        return self.brokers.round(shuffle=policy is not None and policy.shuffle)
 
     def round_failed(self, error: STOMPException, now: float) -> None:
         """Plan the next round, or give up: no address could be connected to."""
@@ -337,6 +338,7 @@ class ClientSession(Generic[C]):
         connection.subscriptions = subscriptions
         connection.dialect = self.dialect = dialect_of(connection.connected.get("server"))
         self.complaint = complaint(connection.connected.get("producers-wait"))
+        self.brokers.learn(connection.connected.get(PEERS), connection.address)
         self._refusal = None
         self.last = self.current = connection
         if self.is_over:
@@ -376,6 +378,7 @@ class ClientSession(Generic[C]):
         if self.is_over:
             self._finish(None)
         elif self.reconnects and not self.forgotten:
+            self._learn_from(reason, connection)
             connection.subscriptions.lose()
             for receiver in tuple(self.receivers.values()):
                 receiver._lost(reason)
@@ -387,11 +390,19 @@ class ClientSession(Generic[C]):
             shown = None if reason is None else connection.error()
             self._end(ConnectionState.DISCONNECTED, reason, shown, now)
 
+    def _learn_from(self, reason: STOMPException | None, connection: C) -> None:
+        """Look where to go to, if the broker has sent us away."""
+        told = reason.headers if isinstance(reason, STOMPError) else {}
+        others = self.brokers.learn(told.get(PEERS), connection.address)
+        if others and sends_away(reason):
+            self.brokers.leaving = connection.address
+
     def _plan_after(self, reason: STOMPException | None, now: float, *, was_ready: bool) -> None:
         if was_ready:
             change = self._move(ConnectionState.RECONNECTING, now, reason)
             self._backoff.lost(0.0 if change is None else change.lasted)
-            self.round_at = now + self._backoff.pause()
+            at_once = self.brokers.leaving is not None and self._backoff.is_calm
+            self.round_at = now if at_once else now + self._backoff.pause()
         elif reason is not None and (is_passing(reason) or not isinstance(reason, STOMPError)):
             self.failure = reason
         else:
@@ -655,6 +666,7 @@ class ClientSession(Generic[C]):
             late_replies=late_replies,
             traffic=Traffic() if last is None else replace(last.protocol.traffic),
             subscriptions=tuple(one for one in told if one is not None),
+            peers=tuple(str(address) for address in self.brokers.learned),
         )
 
 

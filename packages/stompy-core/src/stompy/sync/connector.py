@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
-from stompy.errors import ErrorCode
+from stompy.errors import ErrorCode, STOMPError
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.address import Address
@@ -21,6 +21,7 @@ from stompy.session.handshake import (
     check_refusal,
     foreign_service,
     nobody_answered,
+    refusal_of,
 )
 from stompy.transport.blocking import Stream, open_stream, remaining
 from stompy.transport.layers import LayerError
@@ -59,6 +60,8 @@ def dial(
             return _attempt(address, headers_for(address), settings)
         except AttemptFailed as failure:
             failures.append((address, failure))
+        except STOMPError as error:
+            failures.append((address, refusal_of(address, error)))
     raise nobody_answered(failures)
 
 
