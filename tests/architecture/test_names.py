@@ -39,6 +39,7 @@ GENERIC = {
     "check",
     "cli",
     "cluster_config",
+    "cluster_settings",
     "config",
     "config_checks",
     "config_errors",
