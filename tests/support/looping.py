@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
 from typing import Any
 
 from tests.support.scripted_server import PATIENCE
@@ -30,6 +31,16 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     asyncio.run(watched(), debug=True)
     assert complaints == []
+
+
+def looped(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make a test of a coroutine function, as `run` does."""
+
+    @wraps(test)
+    def run_it() -> None:
+        run(test)
+
+    return run_it
 
 
 async def soon(condition: Callable[[], object], what: str = "it") -> None:

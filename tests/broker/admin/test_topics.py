@@ -25,7 +25,7 @@ from stompy_broker import RunningBroker
 from stompy_broker.build import compiled
 from stompy_broker.event_loop import chosen
 
-SNAPSHOTS = [kind for kind in Kind if kind not in (Kind.QUEUE, Kind.EVENT)]
+SNAPSHOTS = [kind for kind in Kind if kind not in (Kind.QUEUE, Kind.EVENT, Kind.CLUSTER)]
 
 
 def traffic(peer: Peer, queue: str) -> None:
@@ -211,6 +211,13 @@ def test_a_wildcard_gives_all_kinds_and_life_events(admin: Observer) -> None:
     seen: set[Kind] = set()
     while not seen >= {*SNAPSHOTS, Kind.EVENT}:
         seen.add(admin.page(watch).kind)
+
+
+def test_who_asks_for_the_cluster_of_a_broker_that_has_none_is_told_so(admin: Observer) -> None:
+    frame = admin.frame(admin.subscribe("cluster"))
+    assert frame["note"] == "this broker belongs to no cluster"
+    assert data(frame)["data"] == []
+    assert not data(frame).keys() & {"brokers", "missing"}
 
 
 def test_ordinary_wildcards_and_sends_never_reach_the_brokers_own(broker: RunningBroker) -> None:

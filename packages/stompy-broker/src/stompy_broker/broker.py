@@ -20,6 +20,7 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.records import Rows
 from stompy.session.address import Scheme
 from stompy.transport.tls import TLSLayer
+from stompy_broker.admin.cluster_status import ClusterStatus, tail_of
 from stompy_broker.admin.queries import Queries
 from stompy_broker.admin.service import AdminService
 from stompy_broker.admin.snapshots.process import Process
@@ -440,7 +441,12 @@ class Broker:
             prefetch_client=config.prefetch.client,
             prefetch_individual=config.prefetch.client_individual,
             ignored_headers=config.compat.ignore,
+            tail=tail_of(self._cluster_status()),
         )
+
+    def _cluster_status(self) -> ClusterStatus | None:
+        """The cluster that the broker belongs to, as the admin topics tell of it."""
+        return None
 
     def _admin_service(self, logins: Logins, access: Access, scheduler: Scheduler) -> AdminService:
         directory = self.config.store.data
@@ -452,6 +458,7 @@ class Broker:
             self,
             Process(Path(directory) if directory else None, name_of(self._loop)),
             scheduler,
+            self._cluster_status(),
         )
 
     def _authenticator(self) -> Authenticator:

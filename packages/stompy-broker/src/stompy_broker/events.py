@@ -39,7 +39,9 @@ EVENTS: Mapping[str, str] = {
     "are told a second; `untold` in `detail` counts those that were not, before this one.",
     "auth.failed": "A login was refused. As with `auth.denied`, not all may be told.",
     "broker.alarm_cleared": "What `broker.alarm_set` told is over.",
-    "broker.alarm_set": "`reason` is `memory`, `disk` or `store`: full, or in trouble.",
+    "broker.alarm_set": "`reason` is `memory`, `disk` or `store`: full, or in trouble. In a "
+    "cluster also `cluster.no_quorum`, `cluster.fenced`, `cluster.peer_lost` or "
+    "`cluster.settings`; `detail` says why.",
     "connection.blocked": "A client has to wait before it may send more.",
     "connection.closed": "A client is gone; `reason` says why.",
     "connection.opened": "A client has logged in.",

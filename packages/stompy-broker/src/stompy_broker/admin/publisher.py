@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 from stompy.admin.rows import Event, Kind
 from stompy.admin.snapshot import row_to_json
+from stompy_broker.admin.cluster_status import PeerBrokers
 from stompy_broker.admin.snapshots.snapshots import Snapshots
-from stompy_broker.admin.streams import BUSY, EnvelopeWriter, Stream
+from stompy_broker.admin.streams import BUSY, EnvelopeWriter, Stream, Watcher
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.events import Events, Take
 from stompy_broker.message import Message
@@ -34,6 +37,10 @@ class Publisher:
         writer: makes the messages.
         clock: says when.
         scheduler: for the steps of a round.
+        broker: its id in the cluster; None = it belongs to none.
+
+    Attributes:
+        peers: tells what the other brokers of the cluster have; None = there are none.
     """
 
     def __init__(
@@ -43,14 +50,18 @@ class Publisher:
         writer: EnvelopeWriter,
         clock: Clock,
         scheduler: Scheduler,
+        broker: str | None = None,
     ) -> None:
+        self.peers: PeerBrokers | None = None
+        self._broker = broker
         self._snapshots = snapshots
         self._events = events
         self._writer = writer
         self._clock = clock
         self._scheduler = scheduler
         self._streams: dict[StreamSpec, Stream] = {}
-        self._newcomers: list[tuple[Stream, SysSubscription]] = []
+        self._newcomers: list[tuple[Stream, Watcher]] = []
+        self._expecting: list[list[tuple[Stream, Watcher]]] = []
         self._round: Task[None] | None = None
         self._timer = clock.timer(self._begin_round)
         self._rests_until = 0.0
@@ -61,16 +72,47 @@ class Publisher:
         self, subscription: SysSubscription, streams: Sequence[StreamSpec], events: str | None
     ) -> None:
         """Begin to offer these streams, and the events that match a pattern."""
+        self.offer(subscription, streams)
+        if events is not None:
+            self._pass_on(subscription, events)
+
+    def offer(self, subscription: Watcher, streams: Sequence[StreamSpec]) -> None:
+        """Begin to offer these streams."""
+        newcomers = []
         for wanted in streams:
             stream = self._streams.get(wanted)
             if stream is None:
                 stream = self._streams[wanted] = Stream(wanted, self._writer)
-            self._newcomers.append((stream, subscription))
+            newcomers.append((stream, subscription))
         if streams:
-            self._snapshots.watch(self._kinds())
+            self._look()
+        spread = [(wanted.kind, wanted.name) for wanted in streams if not wanted.own]
+        if self.peers is None or not spread:
+            self._newcomers += newcomers
+            if streams:
+                self._gather()
+            return
+        self._expecting.append(newcomers)
+        self.peers.when_told(spread, partial(self._expected, newcomers))
+
+    def _expected(self, newcomers: list[tuple[Stream, Watcher]]) -> None:
+        """Go on with those who had to wait for what peers tell."""
+        self._expecting = [those for those in self._expecting if those is not newcomers]
+        here = [new for new in newcomers if not new[1].closed]
+        if here:
+            self._newcomers += here
             self._gather()
-        if events is not None:
-            self._pass_on(subscription, events)
+
+    def _look(self) -> None:
+        """Look at what somebody wants, here and at peers, and at nothing else."""
+        self._snapshots.watch(self._kinds())
+        if self.peers is not None:
+            wanted: dict[tuple[Kind, str], int] = {}
+            for spec in self._streams:
+                if not spec.own:
+                    known = wanted.get((spec.kind, spec.name), spec.interval_ms)
+                    wanted[spec.kind, spec.name] = min(known, spec.interval_ms)
+            self.peers.watch(wanted)
 
     def _gather(self) -> None:
         """Wait a moment for others that belong together, so that one round serves them all."""
@@ -84,16 +126,34 @@ class Publisher:
 
     def unsubscribe(self, subscription: SysSubscription) -> None:
         """Offer a subscription nothing more."""
-        self._newcomers = [new for new in self._newcomers if new[1] is not subscription]
-        wanted = {stream for stream, _ in self._newcomers}
-        for name, stream in list(self._streams.items()):
-            stream.subscriptions.pop(subscription, None)
-            if not stream.subscriptions and stream not in wanted:
-                del self._streams[name]
+        self.withdraw(subscription)
         take = self._takes.pop(subscription, None)
         if take is not None:
             self._events.unwatch(take)
-        self._snapshots.watch(self._kinds())
+            if self.peers is not None:
+                self.peers.unwatch_events(take)
+
+    def withdraw(self, subscription: Watcher, only: StreamSpec | None = None) -> None:
+        """Offer no more streams.
+
+        Args:
+            subscription: whom.
+            only: which one; None = all.
+        """
+
+        def leaves(new: tuple[Stream, Watcher]) -> bool:
+            return new[1] is subscription and (only is None or new[0].wanted == only)
+
+        self._newcomers = [new for new in self._newcomers if not leaves(new)]
+        for those in self._expecting:
+            those[:] = [new for new in those if not leaves(new)]
+        wanted = {stream for stream, _ in (*self._newcomers, *chain(*self._expecting))}
+        for name, stream in list(self._streams.items()):
+            if only is None or name == only:
+                stream.subscriptions.pop(subscription, None)
+            if not stream.subscriptions and stream not in wanted:
+                del self._streams[name]
+        self._look()
         if not self._streams:
             self._timer.cancel()
 
@@ -111,6 +171,7 @@ class Publisher:
         self._timer.cancel()
         self._streams.clear()
         self._newcomers.clear()
+        self._expecting.clear()
         self._snapshots.watch(())
 
     def _kinds(self) -> Iterable[Kind]:
@@ -141,7 +202,11 @@ class Publisher:
             for stream in due:
                 if (stream.wanted.kind, stream.wanted.name) == (kind, name):
                     before = self._spent
-                    yield from stream.publish(rows, moment)
+                    if self.peers is None or stream.wanted.own:
+                        yield from stream.publish(rows, moment)
+                    else:
+                        merged = self.peers.merge(kind, name, rows)
+                        yield from stream.publish(merged.rows, moment, merged)
                     stream.schedule(self._clock.now(), counting + self._spent - before)
         for newcomer in newcomers:
             # It may have gone meanwhile, also while it is welcomed.
@@ -180,6 +245,8 @@ class Publisher:
         self._takes[subscription] = take
         for event in self._events.watch(pattern, take):
             subscription.tell(self._message(replace(event, replayed=True)))
+        if self.peers is not None:
+            self.peers.watch_events(pattern, take)
 
     def _event_message(self, event: Event) -> Message:
         """Make one message for all who get an event."""
@@ -190,5 +257,7 @@ class Publisher:
         return message
 
     def _message(self, event: Event) -> Message:
+        if event.broker is None and self._broker is not None:
+            event = replace(event, broker=self._broker)
         data: dict[str, object] = {"data": row_to_json(event)}
         return self._writer.message(Kind.EVENT, f"event.{event.type}", event.id, event.at, data)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from stompy.admin.rows import Event
+from stompy_broker.admin.cluster_status import ClusterStatus
 from stompy_broker.admin.commands.base import Command, CommandContext
 from stompy_broker.admin.commands.broker import BrokerCommands
 from stompy_broker.admin.commands.clients import ClientCommands
@@ -41,9 +42,11 @@ class AdminService(SessionObserver):
         listening: where connections are taken.
         process: what the operating system says.
         scheduler: for work that takes many steps.
+        cluster: which the broker belongs to.
 
     Attributes:
         snapshots: makes the rows of everything.
+        clustered: whether the broker belongs to a cluster.
     """
 
     def __init__(
@@ -55,15 +58,26 @@ class AdminService(SessionObserver):
         listening: Listening,
         process: Process,
         scheduler: Scheduler,
+        cluster: ClusterStatus | None = None,
     ) -> None:
         self._events = events = router.events
         self._wall = router.wall
         self._totals = totals = ClientTotals()
         self._sessions: dict[str, AdminClient] = {}
         self._closed: deque[dict[str, object]] = deque(maxlen=CLOSED_KEPT)
-        self.snapshots = Snapshots(router, self._sessions, logins, listening, totals, process)
+        self.snapshots = Snapshots(
+            router, self._sessions, logins, listening, totals, process, cluster
+        )
+        self.clustered = cluster is not None
         writer = EnvelopeWriter(identity, lambda: self.snapshots.up_ms)
-        self._publisher = Publisher(self.snapshots, events, writer, router.clock, scheduler)
+        self._publisher = Publisher(
+            self.snapshots,
+            events,
+            writer,
+            router.clock,
+            scheduler,
+            None if cluster is None else cluster.broker,
+        )
         context = CommandContext(
             router=router,
             sessions=self._sessions,

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Protocol
 
 from stompy.admin.rows import Kind, Row
 from stompy.admin.snapshot import (
@@ -22,10 +23,11 @@ from stompy.admin.snapshot import (
     Mode,
     age_fields,
 )
+from stompy_broker.admin.cluster_status import MergedRows
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message, MessageHead, stamp
-from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
+from stompy_broker.session.sys_subscription import StreamSpec
 
 FULL_SECONDS = 60.0
 """A stream of changes repeats everything this often."""
@@ -47,6 +49,24 @@ class BrokerIdentity:
 
     name: str
     boot: str
+
+
+class Watcher(Protocol):
+    """Who gets snapshots: a client's subscription, or another broker.
+
+    Attributes:
+        closed: whether it has ended.
+    """
+
+    closed: bool
+
+    def behind(self, stream: StreamSpec) -> bool:
+        """Whether a snapshot of a stream still waits, so that the next takes its place."""
+        ...
+
+    def offer(self, stream: StreamSpec, pages: Sequence[Message]) -> None:
+        """Take a snapshot of a stream, in pages."""
+        ...
 
 
 class EnvelopeWriter:
@@ -115,12 +135,13 @@ class Stream:
 
     def __init__(self, wanted: StreamSpec, writer: EnvelopeWriter) -> None:
         self.wanted = wanted
-        self.subscriptions: dict[SysSubscription, None] = {}
+        self.subscriptions: dict[Watcher, None] = {}
         self.due: float | None = None
         self.interval_ms = wanted.interval_ms
         self._writer = writer
         self._key = attrgetter(KEYS[wanted.kind])
         self._values = _getter(wanted.fields)
+        self._merged: MergedRows | None = None
         ages = age_fields(wanted.kind)
         self._ages = [
             (place, attrgetter(ages[name]))
@@ -139,8 +160,17 @@ class Stream:
         """Whether there is a snapshot already."""
         return self._moment is not None
 
-    def publish(self, rows: Sequence[Row], moment: SnapshotTime) -> Steps[None]:
-        """Make the next snapshot, and offer it to everybody who has subscribed."""
+    def publish(
+        self, rows: Sequence[Row], moment: SnapshotTime, merged: MergedRows | None = None
+    ) -> Steps[None]:
+        """Make the next snapshot, and offer it to everybody who has subscribed.
+
+        Args:
+            rows: all of them.
+            moment: when it is.
+            merged: the brokers whose rows they are; None = this one's alone.
+        """
+        self._merged = merged
         before, key = self._rows, self._key
         is_delta = (
             self.wanted.mode is Mode.DELTA
@@ -175,7 +205,7 @@ class Stream:
             elif subscription in self.subscriptions:
                 subscription.offer(self.wanted, pages)
 
-    def welcome(self, subscription: SysSubscription) -> Steps[None]:
+    def welcome(self, subscription: Watcher) -> Steps[None]:
         """Offer the last snapshot in full to one who is new, and from now on all others too."""
         pages = yield from self.everything()
         if not subscription.closed:
@@ -225,6 +255,10 @@ class Stream:
             }
             if page == 1 and removed:
                 envelope["removed"] = removed
+            if self._merged is not None:
+                envelope["brokers"] = self._merged.brokers
+                if self._merged.missing:
+                    envelope["missing"] = self._merged.missing
             if wanted.format is Format.COLUMNS:
                 envelope["fields"] = wanted.fields
             envelope["data"] = self._data(some, moment.at)

@@ -59,7 +59,9 @@ class Router:
         memory: memory in use, but for loans.
         loans: memory in use that only single clients can give back.
         events: what happens to queues and messages.
-        alarms: ``memory``, ``disk`` or ``store`` that is full or in trouble, and since when.
+        alarms: ``memory``, ``disk`` or ``store`` that is full or in trouble, or what other parts
+            raised, and since when.
+        alarm_reasons: of those that other parts raised.
         unroutable: messages that went to no queue at all.
     """
 
@@ -81,6 +83,7 @@ class Router:
         factory = factory or QueueFactory()
         self._watermarks = marks = Watermarks(clock, wall, self.events, memory_mark)
         self.memory, self.loans, self.alarms = marks.memory, marks.loans, marks.alarms
+        self.alarm_reasons = marks.reasons
         self.groups = QueueGroups(
             [
                 factory.group(number, store, wall(), marks.for_disk(disk_mark), marks.for_store())
@@ -111,6 +114,10 @@ class Router:
     ) -> Queue:
         """The queue of that name, made if need be; see `Registry.queue`."""
         return self.registry.queue(name, headers, capped=capped)
+
+    def set_alarm(self, name: str, reason: str) -> None:
+        """Raise an alarm that is none of a watermark; with an empty reason it is over."""
+        self._watermarks.set_alarm(name, reason)
 
     def note_time(self) -> None:
         """Have messages that are published from now on carry the present time."""

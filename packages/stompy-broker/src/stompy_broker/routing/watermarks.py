@@ -1,4 +1,7 @@
-"""What can be full in a broker: memory, disk, what clients hold; and a store that cannot write."""
+"""What can be full in a broker: memory, disk, what clients hold; and a store that cannot write.
+
+Other parts may raise alarms of their own beside these, with a reason.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ class Watermarks:
         memory: memory in use, but for loans.
         loans: memory in use that only single clients can give back.
         full: one of all, also of those of the groups, that makes producers wait.
-        alarms: ``memory``, ``disk`` or ``store`` that is full or in trouble, and since when.
+        alarms: ``memory``, ``disk`` or ``store`` that is full or in trouble, or what others raised,
+            and since when.
+        reasons: of those that others raised.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Watermarks:
         self.loans = Loans(memory_mark // 2, self._note_loans)
         self.full: Watermark | None = None
         self.alarms: dict[str, int] = {}
+        self.reasons: dict[str, str] = {}
         self._clock = clock
         self._wall = wall
         self._events = events
@@ -70,6 +76,29 @@ class Watermarks:
                 self._events.tell(Event(type="broker.alarm_set", severity="critical", reason=name))
             elif not full and self.alarms.pop(name, None) is not None:
                 self._events.tell(Event(type="broker.alarm_cleared", reason=name))
+
+    def set_alarm(self, name: str, reason: str) -> None:
+        """Raise an alarm of another part, give it another reason, or clear it.
+
+        Args:
+            name: of the alarm; none of those that are raised here.
+            reason: in words; empty = it is over.
+        """
+        if reason:
+            known = self.reasons.get(name)
+            self.reasons[name] = reason
+            if known is None:
+                self.alarms[name] = self._wall()
+                event = Event(
+                    type="broker.alarm_set",
+                    severity="critical",
+                    reason=name,
+                    detail={"why": reason},
+                )
+                self._events.tell(event)
+        elif self.reasons.pop(name, None) is not None:
+            del self.alarms[name]
+            self._events.tell(Event(type="broker.alarm_cleared", reason=name))
 
     def _note_loans(self) -> None:
         now = self._clock.now()

@@ -34,7 +34,11 @@ _TAGS_PER_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """What all sessions of a broker have in common; times in seconds, sizes in bytes."""
+    """What all sessions of a broker have in common; times in seconds, sizes in bytes.
+
+    Attributes:
+        tail: what the names of clients end in, so that those of one cluster differ.
+    """
 
     server: str
     limits: Limits
@@ -49,6 +53,7 @@ class SessionSettings:
     prefetch_client: int
     prefetch_individual: int
     ignored_headers: tuple[str, ...] = ()
+    tail: str = ""
 
 
 class Client(Protocol):
@@ -218,7 +223,13 @@ Answer = Callable[[bytes, bool, bool], None]
 
 
 class SysService(Protocol):
-    """The broker itself, as clients ask it: the ``$SYS`` topics, and commands."""
+    """The broker itself, as clients ask it: the ``$SYS`` topics, and commands.
+
+    Attributes:
+        clustered: whether it belongs to a cluster.
+    """
+
+    clustered: bool
 
     def subscribe(
         self, subscription: SysSubscription, streams: Sequence[StreamSpec], events: str | None

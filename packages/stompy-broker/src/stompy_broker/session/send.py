@@ -41,7 +41,8 @@ _FULL = {
 def why_producers_wait(router: Router) -> str:
     """What CONNECTED tells a client that comes while there is no room; empty while there is."""
     reasons = [_FULL.get(name) or router.groups.trouble for name in router.alarms]
-    return " and ".join([reason.replace("\n", " ") for reason in reasons if reason])
+    words = [reason.replace("\n", " ") for reason in reasons if reason]
+    return " and ".join(dict.fromkeys(words))
 
 
 class Waitable(Protocol):

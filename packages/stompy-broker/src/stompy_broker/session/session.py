@@ -86,7 +86,7 @@ class Session:
     def __init__(self, context: BrokerContext, peer: Peer) -> None:
         settings = context.settings
         self.id = context.new_token()
-        self.key = f"c-{context.next_number()}"
+        self.key = f"c-{context.next_number()}{settings.tail}"
         self.principal: Principal | None = None
         self.client_id: str | None = None
         self.peer = peer

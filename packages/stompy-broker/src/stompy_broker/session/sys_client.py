@@ -57,8 +57,9 @@ class SysClient:
                 f"{_MOST_SUBSCRIPTIONS} subscriptions to $SYS topics on one connection are the "
                 "limit",
             )
-        streams, events = read_streams(destination, headers)
-        note = remarks(streams, headers)
+        clustered = self._context.service.clustered
+        streams, events = read_streams(destination, headers, clustered=clustered)
+        note = remarks(streams, headers, clustered=clustered)
         subscription = SysSubscription(
             headers.get("id"), self._output, version, self._client.key, note
         )

@@ -50,6 +50,7 @@ class StreamSpec:
         mode: whether everything is repeated each time.
         interval_ms: between two snapshots.
         fields: which fields, in the order of the schema.
+        own: whether without the rows of other brokers of the cluster: it is one of those that asks.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class StreamSpec:
     mode: Mode
     interval_ms: int
     fields: tuple[str, ...]
+    own: bool = False
 
     @property
     def topic(self) -> str:
@@ -158,9 +160,14 @@ class SysSubscription:
 
 
 def read_streams(
-    destination: Destination, headers: Mapping[str, str]
+    destination: Destination, headers: Mapping[str, str], *, clustered: bool = False
 ) -> tuple[list[StreamSpec], str | None]:
     """Read what a SUBSCRIBE to ``/topic/$SYS.…`` asks for.
+
+    Args:
+        destination: the topic.
+        headers: of the SUBSCRIBE.
+        clustered: whether the broker belongs to a cluster.
 
     Returns:
         The streams of snapshots, and the pattern of the events; None = no events.
@@ -172,12 +179,15 @@ def read_streams(
     check_pattern(destination.name)
     name = destination.name
     if name.startswith(_QUEUE) and name != _QUEUE:
-        return [_stream(Kind.QUEUE, name.removeprefix(_QUEUE), headers)], None
+        return [_stream(Kind.QUEUE, name.removeprefix(_QUEUE), headers, clustered)], None
     if name.startswith(_EVENTS) and name != _EVENTS:
         return [], name.removeprefix(_EVENTS)
     matcher: Matcher[str] = Matcher()
     matcher.add(name, name)
     kinds = [kind for kind in _PLAIN if matcher.match(f"{SYSTEM}{kind}")]
+    if not clustered and len(kinds) > 1:
+        # Who wants everything gets nothing about what there is not; who asks for it is told so.
+        kinds.remove(Kind.CLUSTER)
     if not kinds:
         known = ", ".join(f"$SYS.{kind}" for kind in _PLAIN)
         raise ProtocolError(
@@ -186,16 +196,26 @@ def read_streams(
             "and $SYS.event.<object>.<action>",
         )
     everything = name in ("$SYS.>", "$SYS.#")
-    return [_stream(kind, "", headers) for kind in kinds], ">" if everything else None
+    streams = [_stream(kind, "", headers, clustered) for kind in kinds]
+    return streams, ">" if everything else None
 
 
-def remarks(streams: Sequence[StreamSpec], headers: Mapping[str, str]) -> str:
+def remarks(
+    streams: Sequence[StreamSpec], headers: Mapping[str, str], *, clustered: bool = False
+) -> str:
     """Say what of the headers of a SUBSCRIBE has no effect; empty = nothing.
 
     It is no error: a later version of the client may know fields that this one does not.
+
+    Args:
+        streams: what was read of it.
+        headers: of the SUBSCRIBE.
+        clustered: whether the broker belongs to a cluster.
     """
     words = []
-    known = {name for stream in streams for name in field_names(stream.kind)}
+    if not clustered and any(stream.kind is Kind.CLUSTER for stream in streams):
+        words.append("this broker belongs to no cluster")
+    known = {name for stream in streams for name in field_names(stream.kind, clustered=clustered)}
     asked = {word.strip() for word in headers.get("fields", "").split(",")} - {""}
     unknown = sorted(asked - known) if streams else []
     if unknown:
@@ -214,8 +234,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
         raise ProtocolError(ErrorCode.BAD_HEADER, f"$SYS topics do not have {found!r}")
 
 
-def _stream(kind: Kind, name: str, headers: Mapping[str, str]) -> StreamSpec:
-    names = field_names(kind)
+def _stream(kind: Kind, name: str, headers: Mapping[str, str], clustered: bool) -> StreamSpec:
+    names = field_names(kind, clustered=clustered)
     asked = headers.get("fields", "")
     if asked:
         some = {word.strip() for word in asked.split(",")}

@@ -26,6 +26,7 @@ from stompy.admin.json_types import (
 )
 from stompy.admin.rows import (
     BrokerRow,
+    ClusterRow,
     ConnectionRow,
     DurableRow,
     Event,
@@ -56,6 +57,7 @@ from stompy.admin.snapshot import (
     Table,
     age_fields,
     aged,
+    cluster_fields,
     field_names,
     key_of,
     moving_fields,
@@ -77,6 +79,7 @@ __all__ = [
     "Alarm",
     "Beat",
     "BrokerRow",
+    "ClusterRow",
     "CommandError",
     "CommandErrorCode",
     "ConnectionRow",
@@ -111,6 +114,7 @@ __all__ = [
     "Watching",
     "age_fields",
     "aged",
+    "cluster_fields",
     "field_names",
     "key_of",
     "moving_fields",

@@ -7,6 +7,7 @@ within one ``boot`` of the broker. Sizes of messages count headers and what the 
 
 A field that may change although nothing has happened says so in its metadata: it is the age of
 another field (``age_of``), or ``moving`` as a rate is. Deltas, the monitor and tests go by that.
+Fields that only brokers of a cluster send say ``cluster`` there; elsewhere they are None.
 
 Nobody changes a row once it is made. Rows are not frozen, because making a frozen one of thirty
 fields takes five times as long, and a busy broker makes thousands a second.
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from stompy.admin.json_types import (
     Alarm,
@@ -54,6 +56,8 @@ class Kind(StrEnum):
     """Every durable topic subscription, with or without subscriber."""
     TRANSACTIONS = "transactions"
     """Every transaction that is open."""
+    CLUSTER = "cluster"
+    """Every member, group and NATS server of the cluster; nothing without a cluster."""
     QUEUE = "queue"
     """One queue in detail: ``/topic/$SYS.queue.<name>``."""
     EVENT = "event"
@@ -81,6 +85,11 @@ _RANKS = tuple(Role)
 
 
 _MOVING = {"moving": True}
+
+
+def _in_cluster() -> Any:
+    """A field that is None, and not told at all, without a cluster."""
+    return field(default=None, metadata={"cluster": True})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,6 +152,7 @@ class BrokerRow(Record):
         alarms: what needs a person, each with ``name``, ``since`` and ``reason``.
         admin: what watching costs: ``watchers``, ``out_msgs``, ``out_bytes``, ``dropped``
             snapshots and events, ``commands``.
+        broker: its id in the cluster.
     """
 
     name: str = ""
@@ -196,6 +206,7 @@ class BrokerRow(Record):
     store: StoreFigures | None = None
     alarms: tuple[Alarm, ...] = ()
     admin: Watching | None = None
+    broker: str | None = _in_cluster()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -240,6 +251,8 @@ class QueueRow(Record):
             since somebody has been watching, and none waits.
         dlq: name of the queue its dead letters are in, if there is one by now.
         dlq_of: name of the queue whose dead letters it holds, going by its own name.
+        broker: id of its owner in the cluster.
+        group: number of its group in the cluster.
     """
 
     name: str = ""
@@ -277,6 +290,8 @@ class QueueRow(Record):
     last_in_at: int | None = None
     dlq: str = ""
     dlq_of: str = ""
+    broker: str | None = _in_cluster()
+    group: int | None = _in_cluster()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -291,6 +306,7 @@ class TopicRow(Record):
         out_msgs: copies of them that subscriptions were given.
         rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
         last_in_at: when the last one was published; null = none yet.
+        broker: ids of the brokers in the cluster that it was published at, with commas.
     """
 
     name: str = ""
@@ -300,6 +316,7 @@ class TopicRow(Record):
     out_msgs: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)
     last_in_at: int | None = None
+    broker: str | None = _in_cluster()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -334,6 +351,7 @@ class ConnectionRow(Record):
         rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
         self: whether it is the connection that asks. In rows of commands only; of snapshots the
             header ``self`` of the MESSAGE tells.
+        broker: id of the broker in the cluster that it is at.
     """
 
     id: str = ""
@@ -362,6 +380,7 @@ class ConnectionRow(Record):
     out_bytes: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)
     self: bool = False
+    broker: str | None = _in_cluster()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -378,7 +397,8 @@ class SubscriptionRow(Record):
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
         durable_name: the durable subscription whose messages it gets; empty = none.
         blocked: whether its client does not take what is written.
-        pending: messages that wait for it alone: the backlog of a topic subscription.
+        pending: messages that wait for it alone: the backlog of a topic subscription. In a
+            cluster 0 where another broker owns the backlog, whose row tells.
         unacked: deliveries to be settled, those in transactions included.
         delivered: messages so far.
         acked: of these, settled by ACK; with ``auto`` none.
@@ -393,6 +413,7 @@ class SubscriptionRow(Record):
         created_at: when.
         self: whether it belongs to the connection that asks. In rows of commands only; of snapshots
             the header ``self`` of the MESSAGE tells.
+        broker: id of the broker in the cluster that its connection is at.
     """
 
     id: str = ""
@@ -417,6 +438,7 @@ class SubscriptionRow(Record):
     stuck: bool = field(default=False, metadata=_MOVING)
     created_at: int = 0
     self: bool = False
+    broker: str | None = _in_cluster()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -437,6 +459,8 @@ class DurableRow(Record):
         dropped: messages that a full backlog could not take.
         last_online_at: since when it has no subscriber; null = it has one.
         expires_at: when it will be deleted if none comes; null = never.
+        broker: id of the owner of its backlog in the cluster.
+        group: number of its group in the cluster.
     """
 
     name: str = ""
@@ -452,6 +476,8 @@ class DurableRow(Record):
     dropped: int = 0
     last_online_at: int | None = None
     expires_at: int | None = None
+    broker: str | None = _in_cluster()
+    group: int | None = _in_cluster()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -474,6 +500,7 @@ class TransactionRow(Record):
         limits: how large it may become: ``frames``, ``bytes``.
         self: whether it belongs to the connection that asks. In rows of commands only; of snapshots
             the header ``self`` of the MESSAGE tells.
+        broker: id of the broker in the cluster that its connection is at.
     """
 
     id: str = ""
@@ -490,6 +517,71 @@ class TransactionRow(Record):
     destinations: tuple[Holding, ...] = ()
     limits: TransactionLimits | None = None
     self: bool = False
+    broker: str | None = _in_cluster()
+
+
+@dataclass(slots=True, kw_only=True)
+class ClusterRow(Record):
+    """The row of one member, group or NATS server of a cluster.
+
+    What has no meaning for one of them is null, or 0.
+
+    Attributes:
+        id: the key of the row, such as ``member.ann``, ``group.3`` or ``server.n1``.
+        what: ``member``, ``group`` or ``server``.
+        name: the id of the broker, the number of the group, or the name of the server.
+        state: of a member ``alive``, ``draining`` or ``lost``; of a group ``owned``, ``nobody``'s,
+            or what its owner-to-be is doing; of a server ``leader``, ``follower`` or ``lost``.
+        since_at: since when it is in that state, or a member; null = not known.
+        owner: of a group, the id of the broker that owns it; empty = nobody does.
+        address: where a member takes connections, or the server.
+        version: of a member or server.
+        load: of a member, how busy it says it is, in percent of one core.
+        links: of a member, how many of its links to other members are up.
+        links_wanted: how many there should be.
+        connections: of a member, its clients.
+        queues: of a member or a group, how many it owns.
+        messages_ready: of a member, waiting in the queues it owns.
+        in_msgs: of a member, SEND frames.
+        out_msgs: of a member, MESSAGE frames.
+        cpu_pct: of a member, processor time of the process, in percent of one core.
+        rss_bytes: of a member, memory of the process.
+        alarms: of a member, the names of its alarms.
+        tenure: of a group, how often its owner has changed.
+        last_sequence: of a group, the number of the last record in its log.
+        records: of a group, how many records its log has.
+        bytes: of a group's log, or of all on the server.
+        replayed_pct: of a group that is being taken over, how much of its log is read; null = all.
+        sync: of a server, how it syncs: ``always``, an interval, or ``unknown``.
+        broker: id of the broker that says so.
+    """
+
+    id: str = ""
+    what: str = ""
+    name: str = ""
+    state: str = ""
+    since_at: int | None = None
+    owner: str = ""
+    address: str = ""
+    version: str = ""
+    load: float = field(default=0.0, metadata=_MOVING)
+    links: int = 0
+    links_wanted: int = 0
+    connections: int = 0
+    queues: int = 0
+    messages_ready: int = 0
+    in_msgs: int = 0
+    out_msgs: int = 0
+    cpu_pct: float = field(default=0.0, metadata=_MOVING)
+    rss_bytes: int = field(default=0, metadata=_MOVING)
+    alarms: tuple[str, ...] = ()
+    tenure: int = 0
+    last_sequence: int = 0
+    records: int = 0
+    bytes: int = 0
+    replayed_pct: float | None = None
+    sync: str = ""
+    broker: str | None = _in_cluster()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -523,6 +615,7 @@ class Event(Record):
         reason: in words.
         detail: more, depending on ``type``.
         replayed: whether it happened before the subscription that gets it.
+        broker: id of the broker in the cluster where it happened.
     """
 
     id: int = 0
@@ -537,6 +630,7 @@ class Event(Record):
     reason: str = ""
     detail: Mapping[str, object] | None = None
     replayed: bool = False
+    broker: str | None = _in_cluster()
 
 
 Row = (
@@ -547,6 +641,7 @@ Row = (
     | SubscriptionRow
     | DurableRow
     | TransactionRow
+    | ClusterRow
     | QueueDetail
     | Event
 )

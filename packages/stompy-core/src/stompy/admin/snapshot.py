@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from stompy.admin.rows import (
     BrokerRow,
+    ClusterRow,
     ConnectionRow,
     DurableRow,
     Event,
@@ -47,6 +48,7 @@ ROWS: Mapping[Kind, type[Row]] = {
     Kind.SUBSCRIPTIONS: SubscriptionRow,
     Kind.DURABLE: DurableRow,
     Kind.TRANSACTIONS: TransactionRow,
+    Kind.CLUSTER: ClusterRow,
     Kind.QUEUE: QueueDetail,
     Kind.EVENT: Event,
 }
@@ -72,6 +74,12 @@ _AGES: Mapping[type[Row], Mapping[str, str]] = {
 
 AGES: Mapping[str, str] = {age: since for ages in _AGES.values() for age, since in ages.items()}
 """`age_fields` of all kinds together."""
+
+
+_CLUSTER_FIELDS: Mapping[type[Row], tuple[str, ...]] = {
+    cls: tuple(one.name for one in fields(cls) if "cluster" in one.metadata)
+    for cls in ROWS.values()
+}
 
 
 class Mode(StrEnum):
@@ -115,6 +123,8 @@ class Page:
         total: rows in the full set.
         rows: the rows of this page.
         removed: keys of rows that are gone since ``base``; on the first page.
+        brokers: ids of the brokers of a cluster whose rows these are; empty without a cluster.
+        missing: ids of those that did not answer in time, whose rows are not here.
     """
 
     kind: Kind
@@ -131,6 +141,8 @@ class Page:
     total: int
     rows: tuple[Row, ...]
     removed: tuple[str, ...] = ()
+    brokers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -138,9 +150,21 @@ class Page:
 
 
 @cache
-def field_names(kind: Kind) -> tuple[str, ...]:
-    """The fields of a kind in the order of the schema, without ``self``."""
-    return tuple(field.name for field in fields(ROWS[kind]) if field.name != "self")
+def field_names(kind: Kind, *, clustered: bool = False) -> tuple[str, ...]:
+    """The fields of a kind in the order of the schema, without ``self``.
+
+    Args:
+        kind: what the rows are.
+        clustered: whether with those that only brokers of a cluster send.
+    """
+    left_out = {"self"} if clustered else {"self", *cluster_fields(kind)}
+    return tuple(field.name for field in fields(ROWS[kind]) if field.name not in left_out)
+
+
+@cache
+def cluster_fields(kind: Kind) -> frozenset[str]:
+    """The fields of a kind that only brokers of a cluster send."""
+    return frozenset(_CLUSTER_FIELDS[ROWS[kind]])
 
 
 def age_fields(kind: Kind) -> Mapping[str, str]:
@@ -207,6 +231,8 @@ def page_from(envelope: object, own: str = "") -> Page:
             total=int(envelope.get("total", 1)),
             rows=tuple(_rows(kind, data, envelope.get("fields"), own)),
             removed=tuple(map(str, envelope.get("removed", ()))),
+            brokers=tuple(map(str, envelope.get("brokers", ()))),
+            missing=tuple(map(str, envelope.get("missing", ()))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SchemaError(f"no page of a snapshot: {error!r}") from None
@@ -251,8 +277,12 @@ def _known(kind: Kind) -> frozenset[str]:
 
 
 def row_to_json(row: Row) -> dict[str, object]:
-    """The JSON object of a row."""
-    return {field.name: getattr(row, field.name) for field in fields(row)}
+    """The JSON object of a row, without what is said in a cluster only where there is none."""
+    found = {field.name: getattr(row, field.name) for field in fields(row)}
+    for name in _CLUSTER_FIELDS[type(row)]:
+        if found[name] is None:
+            del found[name]
+    return found
 
 
 def key_of(kind: Kind, row: Row) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol
 from stompy.admin.json_types import Alarm, Listener, StoreFigures, Traffic, Watching
 from stompy.admin.rows import BrokerRow
 from stompy_broker.admin.asking import KnownFigures
+from stompy_broker.admin.cluster_status import ClusterStatus, lives_here
 from stompy_broker.admin.snapshots.lag import LagMeter
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.queues import AT_ONCE
@@ -68,6 +69,7 @@ class BrokerSnapshots:
         listening: where connections are taken.
         totals: what was counted of clients that are gone.
         process: what the operating system says.
+        cluster: which the broker belongs to.
 
     Attributes:
         lag: measures the event loop, once started.
@@ -81,6 +83,7 @@ class BrokerSnapshots:
         listening: Listening,
         totals: ClientTotals,
         process: Process,
+        cluster: ClusterStatus | None = None,
     ) -> None:
         self.lag = LagMeter(router.clock)
         self._router = router
@@ -89,6 +92,7 @@ class BrokerSnapshots:
         self._listening = listening
         self._totals = totals
         self._process = process
+        self._cluster = cluster
         self._known = KnownFigures()
         self._started_at = router.wall()
         self._traffic: tuple[float, tuple[int, ...], Traffic | None] | None = None
@@ -109,8 +113,14 @@ class BrokerSnapshots:
         totals, waiting = Totals(), [0, 0, 0]
         totals.add(self._router.registry.gone)
         present = yield from self._look_at_clients()
+        named = list(self._router.queues.values())
+        cluster = self._cluster
+        present.queues = len(named)
+        if cluster is not None:
+            named = [queue for queue in named if lives_here(cluster, queue)]
+            present.queues = len(named)
         queues = [
-            *self._router.queues.values(),
+            *named,
             *self._router.registry.replies.values(),
             *present.backlogs,
         ]
@@ -162,7 +172,7 @@ class BrokerSnapshots:
             auth_failures=gone.auth_failures,
             logins_waiting=self._logins.waiting,
             subscriptions=present.subscriptions,
-            queues=len(router.queues),
+            queues=present.queues,
             topics=len(router.topics),
             durable_subscriptions=len(router.registry.durable),
             transactions=present.transactions,
@@ -191,6 +201,7 @@ class BrokerSnapshots:
             store=self._store(moment),
             alarms=tuple(self._alarms()),
             admin=self._watching(present),
+            broker=None if self._cluster is None else self._cluster.broker,
             **traffic,
         )
 
@@ -237,8 +248,9 @@ class BrokerSnapshots:
 
     def _alarms(self) -> Iterator[Alarm]:
         for name, since in self._router.alarms.items():
-            reason = _TROUBLE.get(name) or self._router.groups.trouble or "cannot be written"
-            yield {"name": name, "since": since, "reason": reason}
+            reasons = self._router.alarm_reasons
+            reason = _TROUBLE.get(name) or reasons.get(name) or self._router.groups.trouble
+            yield {"name": name, "since": since, "reason": reason or "cannot be written"}
 
     def _watching(self, present: _Present) -> Watching:
         gone = self._totals
@@ -257,6 +269,7 @@ class _Present:
     def __init__(self) -> None:
         self.backlogs: list[Queue] = []
         self.listeners: Counter[str] = Counter()
+        self.queues = 0
         self._counted: list[tuple[AdminClient, tuple[int, ...]]] = []
 
     def add(self, session: AdminClient) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from stompy.admin.json_types import Holding
 from stompy.admin.rows import ConnectionRow, DurableRow, SubscriptionRow, TransactionRow
 from stompy_broker.admin.asking import KnownFigures
+from stompy_broker.admin.cluster_status import ClusterStatus, lives_here, tail_of
 from stompy_broker.admin.snapshots.queues import AT_ONCE
 from stompy_broker.admin.snapshots.rates import Rates
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
@@ -28,10 +30,19 @@ class ClientSnapshots:
     Args:
         router: where durable subscriptions are.
         sessions: who is connected, by key.
+        cluster: which the broker belongs to.
     """
 
-    def __init__(self, router: Router, sessions: Mapping[str, AdminClient]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        sessions: Mapping[str, AdminClient],
+        cluster: ClusterStatus | None = None,
+    ) -> None:
         self._router = router
+        self._cluster = cluster
+        self._broker = None if cluster is None else cluster.broker
+        self._tail = tail_of(cluster)
         self._sessions = sessions
         self._known = KnownFigures()
         self._connection_rates: Rates[str] = Rates()
@@ -80,6 +91,7 @@ class ClientSnapshots:
             out_msgs=out,
             out_bytes=peer.output.written,
             rate=self._connection_rates.look(session.key, moment.now, session.in_msgs, out),
+            broker=self._broker,
         )
 
     def subscriptions(self, moment: SnapshotTime) -> Steps[list[SubscriptionRow]]:
@@ -96,7 +108,7 @@ class ClientSnapshots:
             rows += yield from self._rows_of(some, moment)
             if at + AT_ONCE <= len(pairs):
                 yield None
-        self._known.keep([one.queue for _, one in pairs if _has_backlog(one.queue)])
+        self._known.keep([one.queue for _, one in pairs if self._has_backlog(one.queue)])
         self._subscription_rates.keep({subscription.number for _, subscription in pairs})
         return rows
 
@@ -113,7 +125,7 @@ class ClientSnapshots:
     def _rows_of(
         self, pairs: Sequence[tuple[AdminClient, Subscription]], moment: SnapshotTime
     ) -> Steps[list[SubscriptionRow]]:
-        backlogs = list({one.queue: None for _, one in pairs if _has_backlog(one.queue)})
+        backlogs = list({one.queue: None for _, one in pairs if self._has_backlog(one.queue)})
         figures = yield from self._known.read(backlogs)
         told = dict(zip(backlogs, figures, strict=True))
         return [
@@ -139,7 +151,7 @@ class ClientSnapshots:
         if durable is not None:
             destination = f"{DestinationKind.TOPIC.value}{durable.pattern}"
         return SubscriptionRow(
-            id=f"s-{subscription.number}",
+            id=f"s-{subscription.number}{self._tail}",
             connection=session.key,
             user=session.principal.name if session.principal else "",
             subscription=subscription.id or "",
@@ -161,6 +173,7 @@ class ClientSnapshots:
             slow=stopped and waits >= SLOW_SECONDS,
             stuck=stopped and waits >= STUCK_SECONDS,
             created_at=moment.when(subscription.created_at),
+            broker=self._broker,
         )
 
     def _oldest(self, subscription: Subscription, moment: SnapshotTime) -> tuple[int | None, float]:
@@ -182,21 +195,40 @@ class ClientSnapshots:
                 if subscription.queue.durable:
                     online.setdefault(subscription.queue.name, []).append(session.key)
         durable = list(self._router.registry.durable.values())
-        queues = [self._router.queues[known.queue] for known in durable]
-        figures = yield from KnownFigures().read(queues)
-        return [
-            _durable(known, queue, told, tuple(online.get(known.queue, ())), moment)
-            for known, queue, told in zip(durable, queues, figures, strict=True)
-        ]
+        queues = {known.name: self._router.queues[known.queue] for known in durable}
+        here = [known for known in durable if lives_here(self._cluster, queues[known.name])]
+        figures = yield from KnownFigures().read([queues[known.name] for known in here])
+        told = dict(zip([known.name for known in here], figures, strict=True))
+        rows = []
+        for known in durable:
+            connections = tuple(online.get(known.queue, ()))
+            if known.name in told or connections:
+                found = told.get(known.name)
+                row = _durable(known, queues[known.name], found, connections, moment)
+                if self._cluster is not None:
+                    row.broker, row.group = self._broker, queues[known.name].group.number
+                rows.append(row)
+        return rows
 
     def transactions(self, moment: SnapshotTime) -> Steps[list[TransactionRow]]:
         """Make the rows of all transactions that are open."""
         yield None
-        return [
+        rows = [
             _transaction(session, name, transaction, moment)
             for session in self._sessions.values()
             for name, transaction in session.transactions.items()
         ]
+        if self._cluster is not None:
+            for row in rows:
+                row.id, row.broker = f"{row.id}{self._tail}", self._broker
+        return rows
+
+    def _has_backlog(self, queue: Queue) -> bool:
+        """Whether what waits in a queue waits for one subscription, or a shared durable one.
+
+        A backlog that another broker has is told of by that broker.
+        """
+        return queue.private or (queue.durable and lives_here(self._cluster, queue))
 
     def clear(self) -> None:
         """Forget everything: nobody looks any more."""
@@ -205,21 +237,15 @@ class ClientSnapshots:
         self._subscription_rates.clear()
 
 
-def _has_backlog(queue: Queue) -> bool:
-    """Whether what waits in a queue waits for one subscription, or a shared durable one."""
-    return queue.private or queue.durable
-
-
 def _durable(
     known: DurableSubscription,
     queue: Queue,
-    told: QueueFigures,
+    told: QueueFigures | None,
     connections: tuple[str, ...],
     moment: SnapshotTime,
 ) -> DurableRow:
-    seconds = known.expires or queue.policy.expires
-    idle = told.idle_since
-    return DurableRow(
+    """Make a row; without figures it says who is subscribed here, and its broker the rest."""
+    row = DurableRow(
         name=known.name,
         destination=f"{DestinationKind.TOPIC.value}{known.pattern}",
         queue=queue.name,
@@ -227,6 +253,13 @@ def _durable(
         owner=known.owner,
         online=bool(connections),
         connections=connections,
+    )
+    if told is None:
+        return row
+    seconds = known.expires or queue.policy.expires
+    idle = told.idle_since
+    return replace(
+        row,
         pending=told.ready + told.delayed,
         unacked=told.unacked,
         bytes=told.bytes,

@@ -15,6 +15,7 @@ from stompy.admin.json_types import Rate, Series
 from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow
 from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.asking import KnownFigures
+from stompy_broker.admin.cluster_status import ClusterStatus, lives_here
 from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import DestinationKind
@@ -76,10 +77,12 @@ class QueueSnapshots:
 
     Args:
         router: where they are.
+        cluster: which the broker belongs to.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, cluster: ClusterStatus | None = None) -> None:
         self._router = router
+        self._cluster = cluster
         self._known = KnownFigures()
         self._queues: list[Queue] = []
         self._cached_rows: dict[Queue, CachedRow] = {}
@@ -89,8 +92,10 @@ class QueueSnapshots:
         self._epoch: int | None = None
 
     def rows(self, now: float) -> Steps[list[QueueRow]]:
-        """Make rows of all queues, in the order in which they came to be."""
+        """Make rows of all queues that are here, in the order in which they came to be."""
         queues: list[Queue] = list(self._router.queues.values())
+        if self._cluster is not None:
+            queues = [queue for queue in queues if lives_here(self._cluster, queue)]
         # What else a row says of its queue can change only when queues come or go.
         others_changed, self._queues = queues != self._queues, queues
         records = now - self._recorded_at >= STEP_SECONDS
@@ -204,6 +209,8 @@ class QueueSnapshots:
             last_in_at=cached.came_at,
             dlq=cached.dead_letters if cached.dead_letters in self._router.queues else "",
             dlq_of=cached.dlq_of,
+            broker=None if self._cluster is None else self._cluster.broker,
+            group=None if self._cluster is None else queue.group.number,
         )
 
     def _at(self, then: float) -> int:

@@ -5,11 +5,14 @@ This is what the ``$SYS`` topics are made of, and what the broker's own Python i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from stompy.admin.rows import Kind, QueueDetail, Row
+from stompy.admin.rows import ClusterRow, Kind, QueueDetail, Row
+from stompy.admin.snapshot import row_to_json
+from stompy_broker.admin.cluster_status import ClusterStatus, lives_here
 from stompy_broker.admin.snapshots.broker import BrokerSnapshots, Listening
 from stompy_broker.admin.snapshots.clients import ClientSnapshots
+from stompy_broker.admin.snapshots.cluster import cluster_rows
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.queues import QueueSnapshots
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
@@ -31,12 +34,14 @@ class Snapshots:
         listening: where connections are taken.
         totals: what was counted of clients that are gone.
         process: what the operating system says.
+        cluster: which the broker belongs to.
 
     Attributes:
         broker: makes the row of the broker itself.
         queues: makes rows of queues.
         topics: makes rows of topics.
         clients: makes rows of clients and of what they hold.
+        links: gives the members of the cluster to which there is a link.
     """
 
     def __init__(
@@ -47,11 +52,14 @@ class Snapshots:
         listening: Listening,
         totals: ClientTotals,
         process: Process,
+        cluster: ClusterStatus | None = None,
     ) -> None:
-        self.broker = BrokerSnapshots(router, sessions, logins, listening, totals, process)
-        self.queues = QueueSnapshots(router)
-        self.topics = TopicSnapshots(router)
-        self.clients = ClientSnapshots(router, sessions)
+        self.broker = BrokerSnapshots(router, sessions, logins, listening, totals, process, cluster)
+        self.queues = QueueSnapshots(router, cluster)
+        self.topics = TopicSnapshots(router, cluster)
+        self.clients = ClientSnapshots(router, sessions, cluster)
+        self.links: Callable[[], Iterable[str]] = tuple
+        self._cluster = cluster
         self._router = router
         self._started = router.clock.now()
         self._ticks = 0
@@ -74,9 +82,18 @@ class Snapshots:
             name: of the queue, for `Kind.QUEUE`, which gives one row or none.
             moment: when it is.
         """
-        now, clients = moment.now, self.clients
         if kind is Kind.BROKER:
             return [(yield from self.broker.row(moment))]
+        if kind is Kind.CLUSTER:
+            return (yield from self._cluster_rows(moment))
+        if kind is Kind.QUEUE:
+            yield None
+            detail = yield from self.detail(name, moment)
+            return [] if detail is None else [detail]
+        return (yield from self._many(kind, moment))
+
+    def _many(self, kind: Kind, moment: SnapshotTime) -> Steps[Sequence[Row]]:
+        now, clients = moment.now, self.clients
         if kind is Kind.QUEUES:
             return (yield from self.queues.rows(now))
         if kind is Kind.TOPICS:
@@ -87,11 +104,14 @@ class Snapshots:
             return (yield from clients.subscriptions(moment))
         if kind is Kind.DURABLE:
             return (yield from clients.durable(moment))
-        if kind is Kind.TRANSACTIONS:
-            return (yield from clients.transactions(moment))
-        yield None
-        detail = yield from self.detail(name, moment)
-        return [] if detail is None else [detail]
+        return (yield from clients.transactions(moment))
+
+    def _cluster_rows(self, moment: SnapshotTime) -> Steps[Sequence[ClusterRow]]:
+        if self._cluster is None:
+            yield None
+            return []
+        row = yield from self.broker.row(moment)
+        return cluster_rows(self._cluster, row, self._router.queues.values(), self.links())
 
     def detail(self, name: str, moment: SnapshotTime) -> Steps[QueueDetail | None]:
         """Make the row of one queue with all there is to know; None = there is no such queue."""
@@ -99,6 +119,10 @@ class Snapshots:
         if queue is None:
             return None
         consumers = yield from self.clients.consumers_of(queue, moment)
+        if not lives_here(self._cluster, queue):
+            # Its owner tells the rest.
+            told = tuple([row_to_json(row) for row in consumers])
+            return QueueDetail(name=name, destination=queue.destination, consumers_detail=told)
         return (yield from self.queues.detail(queue, consumers, moment.now))
 
     def watch(self, kinds: Iterable[Kind]) -> None:
@@ -110,7 +134,7 @@ class Snapshots:
             self.topics.clear()
         if not watched & {Kind.CONNECTIONS, Kind.SUBSCRIPTIONS, Kind.QUEUE}:
             self.clients.clear()
-        if Kind.BROKER in watched:
+        if watched & {Kind.BROKER, Kind.CLUSTER}:
             self.broker.watch()
         else:
             self.broker.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stompy.admin.rows import TopicRow
+from stompy_broker.admin.cluster_status import ClusterStatus
 from stompy_broker.admin.snapshots.queues import AT_ONCE, stamp_time
 from stompy_broker.admin.snapshots.rates import Rates
 from stompy_broker.admin.tasks import Steps
@@ -14,10 +15,12 @@ class TopicSnapshots:
 
     Args:
         router: where they are.
+        cluster: which the broker belongs to.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, cluster: ClusterStatus | None = None) -> None:
         self._router = router
+        self._broker = None if cluster is None else cluster.broker
         self._rows: dict[str, TopicRow] = {}
         self._rates: Rates[str] = Rates()
 
@@ -33,6 +36,7 @@ class TopicSnapshots:
                 out_msgs=topic.copies,
                 rate=self._rates.look(topic.name, now, topic.published, topic.copies),
                 last_in_at=stamp_time(topic.came),
+                broker=self._broker,
             )
             rows[topic.name] = row
             if number % AT_ONCE == 0:
