@@ -66,6 +66,8 @@ class ErrorCode(StrEnum):
     """BEGIN with the id of a transaction that is open."""
     UNKNOWN_TRANSACTION = "unknown-transaction"
     """A transaction id that is not open on this connection."""
+    TRANSACTION_SPANS_GROUPS = "transaction-spans-groups"
+    """In a cluster: a frame whose destination is in another group than its transaction is."""
     LIMIT_EXCEEDED = "limit-exceeded"
     """Too many connections, subscriptions, transactions or frames in one."""
     HEARTBEAT_TIMEOUT = "heart-beat-timeout"

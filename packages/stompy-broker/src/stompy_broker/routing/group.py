@@ -117,6 +117,18 @@ class Progress(Protocol):
     def forget(self, go_on: Callable[[], None]) -> None: ...  # noqa: D102
 
 
+class OneChange(Protocol):
+    """Makes what several groups are told one change, where their stores can do that."""
+
+    def hindrance(self, groups: list[QueueGroup]) -> str:
+        """Why these groups cannot have a change together just now; empty = they can."""
+        ...
+
+    def begin(self, groups: list[QueueGroup]) -> None:
+        """Have all that these groups are told in this turn become safe together, or never."""
+        ...
+
+
 class QueueGroups:
     """All groups that live in one broker, in the order of their numbers.
 
@@ -128,6 +140,7 @@ class QueueGroups:
     Attributes:
         every: them.
         home: whose the queues of single connections are, which nobody else can have.
+        together: makes changes of several groups; None = none of that kind can be made.
     """
 
     def __init__(
@@ -135,6 +148,7 @@ class QueueGroups:
     ) -> None:
         self.every = every
         self.home = every[home]
+        self.together: OneChange | None = None
         self._place_of = place_of
 
     def of(self, name: str) -> QueueGroup:

@@ -239,6 +239,8 @@ class AckHandler:
             found = self._deliveries.by_ack(headers["id"])
         else:
             found = self._deliveries.by_message(headers)
+        if transaction is not None and transaction.span is not None and found is not None:
+            transaction.span.add_settlement(found[0].queue)
         numbers = [] if found is None else found[0].claim(found[1])
         if found is None or not numbers:
             self._receipts.answer(receipt)

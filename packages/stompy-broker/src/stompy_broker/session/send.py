@@ -426,6 +426,8 @@ class SendHandler:
         """Publish it at COMMIT."""
         size = len(body) + len(head.block)
         transaction = self._transactions.reserve(transaction_id, size)
+        if transaction.span is not None:
+            transaction.span.add_send(destination)
         transaction.operations.append(
             Publication(
                 partial(self._publish, destination, head, body),

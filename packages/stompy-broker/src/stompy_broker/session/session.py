@@ -39,6 +39,7 @@ from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import SysSubscription
 from stompy_broker.session.transaction_handler import TransactionHandler
+from stompy_broker.session.transaction_span import span_maker
 from stompy_broker.session.transactions import Transactions
 
 log = logging.getLogger("stompy_broker.session")
@@ -93,8 +94,7 @@ class Session:
         self.connected_at = self.received_at = context.clock.now()
         self.in_frames = self.in_bytes = self.others = 0
         self._context = context
-        self._router = context.router
-        self._clock = context.clock
+        self._router, self._clock = context.router, context.clock
         self._output = peer.output
         self._protocol = ServerProtocol(
             settings.limits,
@@ -112,6 +112,7 @@ class Session:
             max_open=settings.max_transactions,
             max_frames=settings.max_transaction_frames,
             max_bytes=settings.max_transaction_bytes,
+            new_span=span_maker(self._router),
         )
         self._ack_handler = AckHandler(
             self,

@@ -60,8 +60,15 @@ class TransactionHandler:
         return self._client.when_answered(head, admission.ask, partial(self._apply, head))
 
     def _apply(self, head: Head) -> None:
-        """Carry out a transaction, in one turn, which all queues have admitted."""
+        """Carry out a transaction, in one turn, which all queues have admitted.
+
+        Raises:
+            ProtocolError: it cannot be one change any more.
+        """
         headers = head.headers
+        span = self._transactions.find(headers["transaction"]).span
+        if span is not None:
+            span.begin_commit()
         transaction = self._transactions.close(headers["transaction"])
         self._context.observer.transacted(self._client, "committed", headers["transaction"])
         receipt = headers.get("receipt")

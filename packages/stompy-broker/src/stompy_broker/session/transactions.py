@@ -15,6 +15,7 @@ from stompy_broker.routing.answers import Done, when_all
 from stompy_broker.routing.flow_control import Loans
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.subscription import AckSubscription
+from stompy_broker.session.transaction_span import TransactionSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,14 @@ class Transaction:
         touched_at: when its last frame came.
         size: of the SENDs in it.
         operations: what waits for COMMIT, in order.
+        span: the groups that it has to do with; None = there is only one.
     """
 
-    def __init__(self, begun_at: float, number: int = 0) -> None:
+    def __init__(
+        self, begun_at: float, number: int = 0, span: TransactionSpan | None = None
+    ) -> None:
         self.number = number
+        self.span = span
         self.begun_at = self.touched_at = begun_at
         self.size = 0
         self.operations: list[Publication | Settlement] = []
@@ -107,13 +112,24 @@ class Transactions:
         max_open: how many may be open.
         max_frames: how many frames one may gather.
         max_bytes: how large the SENDs in one may be together.
+        new_span: makes what watches over the groups that one has to do with; None = there is only
+            one group.
     """
 
-    def __init__(self, loans: Loans, *, max_open: int, max_frames: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        loans: Loans,
+        *,
+        max_open: int,
+        max_frames: int,
+        max_bytes: int,
+        new_span: Callable[[str], TransactionSpan] | None = None,
+    ) -> None:
         self._open: dict[str, Transaction] = {}
         self._loans = loans
         self._size = 0  # of all that are open
         self._max_open = max_open
+        self._new_span = new_span
         self.max_frames = max_frames
         self.max_bytes = max_bytes
 
@@ -132,7 +148,8 @@ class Transactions:
                 ErrorCode.LIMIT_EXCEEDED,
                 f"{self._max_open} transactions are open already (limits.transactions)",
             )
-        self._open[transaction_id] = Transaction(now, number)
+        span = None if self._new_span is None else self._new_span(transaction_id)
+        self._open[transaction_id] = Transaction(now, number, span)
         self._loans.holders += 1
 
     def find(self, transaction_id: str) -> Transaction:
