@@ -70,8 +70,28 @@ class Tenure:
     place: int
 
 
+@dataclass(slots=True)
+class TakeoverProgress:
+    """How far a takeover is; whoever looks may do so while it goes on.
+
+    Attributes:
+        place: of the entry that was read last.
+        fencing: called each time the log was read to its end, before the record is appended.
+        refused: called when somebody has written meanwhile, and it reads on.
+    """
+
+    place: int = 0
+    fencing: Callable[[], None] = lambda: None
+    refused: Callable[[], None] = lambda: None
+
+
 async def take_over(
-    log_: Log, owner: str, *, after: int | None = None, accept_damage: bool = False
+    log_: Log,
+    owner: str,
+    *,
+    after: int | None = None,
+    accept_damage: bool = False,
+    progress: TakeoverProgress | None = None,
 ) -> Tenure:
     """Read the log to its end, and become its owner.
 
@@ -81,6 +101,7 @@ async def take_over(
         after: the tenure that is to end; whoever began another one meanwhile stays. None = any.
         accept_damage: whether to go on although something is missing. What was in there is lost,
             and what it took away comes back.
+        progress: is told how far it is.
 
     Raises:
         LogTakenError: another tenure has begun.
@@ -89,8 +110,9 @@ async def take_over(
     """
     replay = LogReplay()
     nonce = secrets.token_hex(8)
+    progress = progress or TakeoverProgress()
     for _ in range(_ATTEMPTS):
-        replay, gaps = await _read_to_end(log_, replay)
+        replay, gaps = await _read_to_end(log_, replay, progress)
         if after is not None and replay.tenure != after:
             raise LogTakenError(f"tenure {replay.tenure} has begun: {replay.owner or 'unknown'}")
         if gaps and not accept_damage:
@@ -108,6 +130,7 @@ async def take_over(
         )
         mark = TenureMark(owner, nonce, bool(gaps))
         parts = write_record(head, mark.write(), log_.part_bytes)
+        progress.fencing()
         answer = await append_until_told(log_, parts, replay.last)
         if isinstance(answer, Stored):
             replay.last = answer.last
@@ -118,15 +141,19 @@ async def take_over(
             replay.index.add(Logged(head.number, places, size - HEAD_BYTES, size))
             replay.index.settle()
             return Tenure(log_, number, owner, before, replay, answer.last)
+        progress.refused()
         # Perhaps we have read from a server that does not know the last ones yet.
         await asyncio.sleep(_PAUSE)
     raise LogError("somebody writes to the log all the time: its owner is alive")
 
 
-async def _read_to_end(log_: Log, replay: LogReplay) -> tuple[LogReplay, list[Gap]]:
+async def _read_to_end(
+    log_: Log, replay: LogReplay, progress: TakeoverProgress
+) -> tuple[LogReplay, list[Gap]]:
     """Read on, and tell what is missing whichever server is asked."""
     async for entry in log_.read(replay.last):
         replay.take(entry)
+        progress.place = entry.place
     gaps = replay.finish()
     for _ in range(_READINGS):
         if not gaps:
