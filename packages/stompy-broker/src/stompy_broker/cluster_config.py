@@ -25,7 +25,7 @@ NATS_PORT = 4222
 ROUTE_PORT_AFTER = 2000
 """A server's port for other servers is its port for clients and so many more, 6222 as a rule."""
 
-MOST_GROUPS = 48
+MOST_GROUPS = 32
 """Groups and entries of ``[[cluster.group]]`` together; message ids have room for no more."""
 
 _MOST_PORT = 65535
