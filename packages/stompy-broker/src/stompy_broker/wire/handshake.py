@@ -28,6 +28,7 @@ from stompy_broker.wire.connection import (
     free_transport,
     input_waits,
     limit_reads,
+    unlimit_reads,
 )
 from stompy_broker.wire.endpoints import Endpoint
 from stompy_broker.wire.input_memory import InputMemory
@@ -83,6 +84,9 @@ class HandshakeContext:
         admit: told of somebody who has connected; says why it is turned away, if it is.
         gone: told of somebody who left before anything began.
         begin: makes the connection that takes the place of a handshake, with its layers.
+        take_link: asked about what has begun without a WebSocket, with the first bytes out of TLS,
+            and why there may be no link at this port; gives what takes over a link of another
+            broker, or None for all else. None = this broker is in no cluster.
     """
 
     clock: Clock
@@ -96,6 +100,9 @@ class HandshakeContext:
     admit: Callable[[Handshake], ProtocolError | None]
     gone: Callable[[Handshake], None]
     begin: Callable[[Handshake, Origin, TLSLayer | None, WebSocketServer | None], Connection]
+    take_link: (
+        Callable[[Handshake, bytes, TLSLayer | None, str], asyncio.Protocol | None] | None
+    ) = None
 
 
 class Handshake(asyncio.Protocol):
@@ -141,7 +148,8 @@ class Handshake(asyncio.Protocol):
         limit_reads(transport)
         self._refusal = self._context.admit(self)
         self._timer.set(self._due)
-        if self._refusal is not None and self._endpoint.schemes == {Scheme.STOMP}:
+        only_stomp = self._endpoint.schemes == {Scheme.STOMP} and self._context.take_link is None
+        if self._refusal is not None and only_stomp:
             self._hand_over(b"")
 
     def data_received(self, data: bytes) -> None:
@@ -272,7 +280,7 @@ class Handshake(asyncio.Protocol):
             return
         if first.startswith(_HTTP_METHODS):
             self._begin_websocket(first)
-        else:
+        elif self._context.take_link is None or not self._begin_link(first):
             self._begin_stomp(first)
 
     def _begin_tls(self) -> None:
@@ -302,6 +310,29 @@ class Handshake(asyncio.Protocol):
         elif self._head > _LONGEST_HEAD:
             self._tell(self._wrapped(_HEAD_ANSWER))
             raise LayerError("HTTP", f"its request has more than {_LONGEST_HEAD} bytes")
+
+    def _begin_link(self, first: bytes) -> bool:
+        """Let a link of another broker take the place of this one; false = it is none.
+
+        Places are for clients, so it needs none, and there being none left is no hindrance.
+        """
+        assert self._context.take_link is not None
+        assert self._transport is not None
+        scheme = Scheme.STOMP if self._tls is None else Scheme.STOMPS
+        refusal = ""
+        if scheme not in self._endpoint.schemes:
+            secure = self._tls is not None or Scheme.STOMPS not in self._endpoint.schemes
+            refusal = f"this port takes no links{'' if secure else ' without TLS'}"
+        link = self._context.take_link(self, first, self._tls, refusal)
+        if link is None:
+            return False
+        self._handed_over = True
+        self._timer.end()
+        self._context.gone(self)
+        unlimit_reads(self._transport)
+        self._transport.set_protocol(link)
+        link.connection_made(self._transport)
+        return True
 
     def _begin_stomp(self, first: bytes) -> None:
         if is_proxied(first) and self._refusal is None:

@@ -18,6 +18,11 @@ class Link(Protocol):
         ...
 
     @property
+    def instance(self) -> str:
+        """What changes each time that the peer starts: of one id there are several, in turn."""
+        ...
+
+    @property
     def outgoing(self) -> bool:
         """Whether we opened it, and so are the front on it."""
         ...
