@@ -176,6 +176,10 @@ class DelayingQueue(RestorableQueue):
     def delivered(self) -> int:
         return self._inner.delivered
 
+    @property
+    def unused_here(self) -> bool:
+        return self._inner.unused_here
+
     # -- the verbs --------------------------------------------------------------------------
 
     def publish(

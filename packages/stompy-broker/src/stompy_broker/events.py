@@ -42,6 +42,8 @@ EVENTS: Mapping[str, str] = {
     "broker.alarm_set": "`reason` is `memory`, `disk` or `store`: full, or in trouble. In a "
     "cluster also `cluster.no_quorum`, `cluster.fenced`, `cluster.peer_lost` or "
     "`cluster.settings`; `detail` says why.",
+    "cluster.topics_dropped": "Messages of topics went that another broker did not take in time; "
+    "`detail` has which and how many. At most once a minute for each broker.",
     "connection.blocked": "A client has to wait before it may send more.",
     "connection.closed": "A client is gone; `reason` says why.",
     "connection.opened": "A client has logged in.",

@@ -37,6 +37,7 @@ class Admission:
         self._shares: dict[Queue, _Share] = {}
         self._new: dict[str, _Share] = {}  # for queues that there are not yet, by name
         self._moves = 0  # messages that it puts into queues and takes out
+        self._topic: tuple[Destination, MessageHead] | None = None  # one of those that persist
 
     def add(self, destination: Destination, head: MessageHead, size: int) -> None:
         """Add one more message, of so many bytes of headers and body.
@@ -47,6 +48,8 @@ class Admission:
         router = self._router
         is_topic = destination.kind is DestinationKind.TOPIC
         self._moves += len(router.topics.match(destination.name)) if is_topic else 1
+        if is_topic and head.persistent:
+            self._topic = (destination, head)
         shares = [
             self._shares.setdefault(queue, _Share())
             for queue in router.admitting(destination, head)
@@ -84,10 +87,14 @@ class Admission:
                 f"each subscription to a topic counted; {MOST_AT_ONCE} are the limit",
             )
         asked = [(queue, share) for queue, share in self._shares.items() if share.count]
-        part_done = when_all(len(asked) + 1, done)
+        part_done = when_all(len(asked) + 2, done)
         for queue, share in asked:
             queue.admit(share.count, share.before, part_done)
         self._check_new()
+        if self._topic is None:
+            part_done()
+        else:
+            self._router.when_directed(*self._topic, part_done)
         part_done()
 
     def _check_new(self) -> None:

@@ -260,6 +260,7 @@ class Queue:
         is_stored: whether persistent messages in it survive. May change while a broker starts.
         watermark: makes producers wait, None = nothing of its own does. May come to be when an
             operator wants producers to wait.
+        unused_here: whether it lives in another broker, and nobody here needs it just now.
         delivered: deliveries so far. A topic subscription reads its own here, rather than
             count each delivery twice.
     """
@@ -314,6 +315,9 @@ class Queue:
     @property
     @abstractmethod
     def delivered(self) -> int: ...  # noqa: D102
+    @property
+    def unused_here(self) -> bool:  # noqa: D102
+        return False
 
     @abstractmethod
     def publish(

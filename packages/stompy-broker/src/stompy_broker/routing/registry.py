@@ -36,6 +36,7 @@ from stompy_broker.routing.interface import (
     QueueFigures,
     RestorableQueue,
 )
+from stompy_broker.routing.others import OtherBrokers
 from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
 from stompy_broker.routing.retirement import Retirement
 from stompy_broker.routing.services import Services
@@ -66,7 +67,9 @@ class Registry:
         durable: durable subscriptions.
         topics: topic subscriptions, and the topics that were published to lately.
         gone: counters of queues and backlogs that have ended.
-        refusing: how many durable subscriptions may refuse a message.
+        refusing: how many durable subscriptions may refuse a message, and one more while others
+            may have made some that are not known here.
+        others: the other brokers of the cluster; None = there are none.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Registry:
         self.durable: dict[str, DurableSubscription] = {}
         self.topics, self.gone = Topics(), Totals()
         self.refusing = 0
+        self.others: OtherBrokers | None = None
         self._services = services
         self._groups = groups
         self._policies = policies
@@ -172,8 +176,19 @@ class Registry:
             settings = QueueSettings.from_headers(headers)
             if settings.arguments:
                 queue.control(Configure(settings))
-            self._tell_queue("queue.created", queue)
+            if self._decides(queue.group):
+                self._tell_queue("queue.created", queue)
         return queue
+
+    def has_queue(self, name: str) -> bool:
+        """Whether there is a queue of that name, wherever its messages are."""
+        if self.others is None or self.others.is_here(self._groups.of(name)):
+            return name in self.queues
+        return self.others.has_queue(name)
+
+    def _decides(self, group: QueueGroup) -> bool:
+        """Whether this broker decides what queues a group has; else it is told."""
+        return self.others is None or self.others.is_here(group)
 
     def _add_queue(self, name: str, policy: Policy, group: QueueGroup) -> RestorableQueue:
         destination = f"{DestinationKind.QUEUE.value}{name}"
@@ -208,10 +223,15 @@ class Registry:
         def forget() -> None:
             if self.queues.get(queue.name) is queue:
                 del self.queues[queue.name]
-            queue.group.store.keep_queue(queue.name, None)
-            self._tell_queue("queue.deleted", queue, reason, user)
+            if self._decides(queue.group):
+                queue.group.store.keep_queue(queue.name, None)
+                self._tell_queue("queue.deleted", queue, reason, user)
 
         self._close(queue, done, unused, forget)
+
+    def forget_queue(self, name: str) -> None:
+        """Have a queue no longer that lives elsewhere. It is made again when it is used again."""
+        self.queues.pop(name, None)
 
     def _close(
         self,
@@ -231,6 +251,8 @@ class Registry:
         queue.control(Close(unused), ended)
 
     def _tell_queue(self, what: str, queue: Queue, reason: str = "", user: str = "") -> None:
+        if self.others is not None:
+            self.others.queue_changed(queue.name, queue.group)
         self._events.tell(Event(type=what, destination=queue.destination, user=user, reason=reason))
 
     def temporary_queue(self, destination: str, name: str) -> Queue:
@@ -265,12 +287,32 @@ class Registry:
             destination, pattern, policy, TOPIC_BACKLOG, self._services, home
         )
         self.topics.add(pattern, queue)
+        if self.others is not None:
+            self.others.topic_subscribed(pattern)
         return queue
 
     def unsubscribe_topic(self, queue: Queue) -> None:
         """End a topic subscription's backlog."""
         self.topics.remove(queue.name, queue)
+        if self.others is not None:
+            self.others.topic_unsubscribed(queue.name)
         self._close(queue)
+
+    def when_subscribed(self, queue: Queue, done: Callable[[], None]) -> None:
+        """Call ``done`` once a subscription that was begun is what it will be.
+
+        A durable one has to be on disk first. In a cluster, others have to send what is published
+        there. Else nothing is waited for, so that consumers help while a disk is full.
+        """
+        others, known = self.others, self.durable_of(queue)
+        if known is not None:
+            if others is not None:
+                done = partial(others.when_durable_known, known.name, queue.group, done)
+            queue.group.sync(done)
+        elif others is not None and queue.private:
+            others.when_subscribed(queue.name, done)
+        else:
+            done()
 
     # -- durable subscriptions --------------------------------------------------------------
 
@@ -288,6 +330,15 @@ class Registry:
         known = self.durable.get(wanted.name)
         if known is not None and known.pattern == wanted.pattern:
             done(self.queues[known.queue])
+            return
+        if self.others is not None and not self.others.is_here(self._groups.of(wanted.queue)):
+
+            def answered(error: ProtocolError | None = None, /) -> None:
+                words = f"the durable subscription {wanted.name!r} was deleted at once"
+                gone = ProtocolError(ErrorCode.UNKNOWN_SUBSCRIPTION, words)
+                done(error or self.queues.get(wanted.queue) or gone)
+
+            self.others.subscribe_durably(wanted, answered)
             return
 
         def make(error: ProtocolError | None = None, /) -> None:
@@ -307,9 +358,23 @@ class Registry:
         self.caps.check_queues(len(self.queues))
         group = self._groups.of(wanted.queue)
         queue = self._bind(wanted, group)
-        group.store.keep_subscription(wanted.to_stored())
+        self._keep_durable(wanted)
         self._tell_durable("durable.created", wanted)
         return queue
+
+    def know_durable(self, known: DurableSubscription) -> None:
+        """Have a durable subscription whose backlog lives elsewhere, or other settings of it."""
+        before = self.durable.get(known.name)
+        if before is None or (before.pattern, before.shared) != (known.pattern, known.shared):
+            self._bind(known, self._groups.of(known.queue))
+        else:
+            self.durable[known.name] = known
+
+    def forget_durable(self, name: str) -> None:
+        """Have a durable subscription no longer; harmless if there is none of that name."""
+        known = self.durable.get(name)
+        if known is not None:
+            self._unbind(known)
 
     def _bind(self, subscription: DurableSubscription, group: QueueGroup) -> RestorableQueue:
         """Have a durable subscription, instead of what is known under its name."""
@@ -352,6 +417,9 @@ class Registry:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no durable subscription {name!r}"
             )
         queue = self.queues[known.queue]
+        if self.others is not None and not self.others.is_here(queue.group):
+            self.others.delete_durable(known, done)
+            return
 
         def ended(outcome: Outcome) -> None:
             if isinstance(outcome, ProtocolError):
@@ -363,6 +431,8 @@ class Registry:
                 self._tell_durable("durable.expired", known)
             self._unbind(known)
             queue.group.store.drop_subscription(name)
+            if self.others is not None:
+                self.others.durable_changed(name, queue.group)
             self._tell_durable("durable.deleted", known)
             queue.group.sync(done)
 
@@ -374,12 +444,19 @@ class Registry:
 
     def take_possession(self, known: DurableSubscription, owner: str) -> None:
         """Let a durable subscription of nobody belong to the login that subscribed to it."""
-        if owner and not known.owner:
+        if not owner or known.owner:
+            return
+        if self.others is not None and not self.others.is_here(self.queues[known.queue].group):
+            self.others.take_possession(known, owner)
+        else:
             self._keep_durable(replace(known, owner=owner))
 
     def _keep_durable(self, changed: DurableSubscription) -> None:
         self.durable[changed.name] = changed
-        self.queues[changed.queue].group.store.keep_subscription(changed.to_stored())
+        group = self.queues[changed.queue].group
+        group.store.keep_subscription(changed.to_stored())
+        if self.others is not None:
+            self.others.durable_changed(changed.name, group)
 
     def _tell_durable(self, kind: str, subscription: DurableSubscription) -> None:
         self._events.tell(
@@ -395,6 +472,11 @@ class Registry:
 
     def _retire(self, queue: Queue) -> None:
         """Forget a queue or durable subscription that nobody used for a while."""
+        if not self._decides(queue.group):
+            # Its owner sees who uses it, and ends it; what nobody uses here need not be known here.
+            if not queue.durable and queue.unused_here:
+                self.forget_queue(queue.name)
+            return
         idle_seconds = self._idle_limit(queue)
         if idle_seconds:
             queue.stats(partial(self._judge, queue, idle_seconds))

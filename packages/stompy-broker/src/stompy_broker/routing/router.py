@@ -165,9 +165,9 @@ class Router:
                 queue.publish(message, done, refused)
             own = queue.watermark
         elif destination.kind is _TOPIC:
-            own = self._publish_to_topic(destination.name, head, body, done, refused)
+            own = self._publish_to_topic(destination, head, body, done, refused)
         else:
-            self._publish_reply(destination.name, head, body, done, refused)
+            own = self._publish_reply(destination.name, head, body, done, refused)
         if self._watermarks.full is not None:
             blocking = self._blocking(destination, head)
             if blocking is not None:
@@ -186,10 +186,28 @@ class Router:
             ProtocolError: it would not, because the disk is full or there are too many queues.
         """
         queues = self.admitting(destination, head)
-        part_done = when_all(len(queues) + 1, done)
+        part_done = when_all(len(queues) + 2, done)
         for queue in queues:
             queue.admit(1, 0, part_done)
+        self.when_directed(destination, head, part_done)
         part_done()
+
+    def when_directed(self, destination: Destination, head: MessageHead, done: Done) -> None:
+        """Call ``done`` once it is known where a message goes: at once, but in a cluster.
+
+        There a broker may not know for a moment which durable subscriptions there are, and one
+        must not miss what is published after its receipt. What is not persistent does not wait.
+        """
+        others = self.registry.others
+        if (
+            others is None
+            or not others.stale.full
+            or destination.kind is not _TOPIC
+            or not head.traits.persistent
+        ):
+            done()
+        else:
+            others.when_fresh(done)
 
     def admitting(self, destination: Destination, head: MessageHead) -> list[Queue]:
         """The queues that may refuse a message. All durable subscriptions get it, or none.
@@ -252,7 +270,7 @@ class Router:
 
     def _publish_to_topic(
         self,
-        name: str,
+        destination: Destination,
         head: MessageHead,
         body: bytes,
         done: Done | None,
@@ -260,19 +278,16 @@ class Router:
     ) -> Watermark | None:
         """Give a message to all subscribers; gives what its sender has to wait for."""
         if refused is None or not self.registry.refusing:
-            return self._fan_out(name, head, body, done)
-        durables, own = self.topics.durables(name), []
+            return self._fan_out(destination.name, head, body, done)
+        own: list[Watermark | None] = []
 
         def admitted(error: ProtocolError | None = None, /) -> None:
             if error is None:
-                own.append(self._fan_out(name, head, body, done))
+                own.append(self._fan_out(destination.name, head, body, done))
             else:
                 refused(error)
 
-        part_done = when_all(len(durables) + 1, admitted)
-        for queue in durables:
-            queue.admit(1, 0, part_done)
-        part_done()
+        self.admit(destination, head, admitted)
         return own[0] if own else None
 
     def _fan_out(
@@ -322,8 +337,22 @@ class Router:
         body: bytes,
         done: Done | None,
         refused: Refused | None,
-    ) -> None:
+    ) -> Watermark | None:
         """Publish a reply. One to somebody who is gone is dropped: its sender is not to blame."""
+        if name not in self._replies and self.registry.others is not None:
+            return self.registry.others.reply(name, head, body, done, refused)
+        self.take_reply(name, head, body, done, refused)
+        return None
+
+    def take_reply(
+        self,
+        name: str,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None,
+        refused: Refused | None,
+    ) -> None:
+        """Publish a reply to somebody who is connected to this broker, or was."""
         queue = self._replies.get(name)
         if queue is None:
             self.unroutable += 1
@@ -332,6 +361,36 @@ class Router:
             return
         headers = head.headers() | {"destination": queue.destination}
         self.publish_to(queue, MessageHead.from_headers(headers), body, done, refused)
+
+    def relay(self, name: str, message: Message) -> None:
+        """Give a topic's message that came in at another broker to subscribers of this one.
+
+        Not to those with a name, whose backlogs the other broker has given it to, nor to others.
+
+        Args:
+            name: of the topic, without prefix.
+            message: it, with a body; its number is not looked at.
+        """
+        topic = self.topics.find(name)
+        topic.relayed += 1
+        topic.came = message.stamp
+        queues, head, body = topic.own, message.head, message.body
+        assert body is not None
+        ended = message.expires and message.expires <= self.wall()
+        shared = common = None
+        if head.version_neutral and not message.expires and len(queues) > 1:
+            shared = SharedMessage(self._sequences.take(), head, body, message.stamp)
+        for queue in queues:
+            if shared is not None and not queue.unshared:
+                queue.publish(shared)
+                continue
+            common = common or Common(len(body) + len(head.block))
+            copy = CopiedMessage(queue.sequences.take(), head, body, message.stamp, common)
+            copy.expires = message.expires
+            if ended:
+                queue.control(Expire(copy))
+            else:
+                queue.publish(copy)
 
     def _publish_with_ttl(
         self, queue: Queue, message: Message, done: Done | None, refused: Refused | None
@@ -358,6 +417,10 @@ class Router:
         """What is full and has to do with a message: memory, or the disks that it goes to."""
         if self.memory.full:
             return self.memory
+        others = self.registry.others
+        is_topic = destination.kind is _TOPIC
+        if is_topic and others is not None and others.stale.full and head.traits.persistent:
+            return others.stale
         groups = self._stored_in(destination, head)
         return next((group.blocking for group in groups if group.blocking is not None), None)
 
@@ -381,6 +444,10 @@ class Router:
         for group in self._stored_in(destination, head):
             if group.stalled.full and group.stalled.refuses:
                 raise ProtocolError(ErrorCode.STORE_UNAVAILABLE, group.stalled.refuses)
+
+    def directory_watermark(self) -> Watermark:
+        """One that is full while this broker does not know all durable subscriptions there are."""
+        return self._watermarks.for_directory()
 
     def refuse_when_stalled(self) -> None:
         """While a store cannot write, refuse persistent messages rather than let senders wait."""

@@ -22,31 +22,53 @@ class Topic:
 
     Attributes:
         name: without prefix.
-        queues: the backlogs of its subscriptions.
+        queues: the backlogs of its subscriptions; and in a cluster, what stands for each broker
+            that has subscriptions of its own.
+        own: of these, the backlogs of subscriptions that end with a connection to this broker.
         published: messages that came in.
+        relayed: messages that came in at another broker, which sent them here.
         came: `Message.stamp` of the last one; empty before the first.
+        subscribers: how many subscriptions there are, as far as this broker knows them.
     """
 
-    __slots__ = ("_copies", "_counted", "came", "generation", "name", "published", "queues")
+    __slots__ = (
+        "_copies",
+        "_counted",
+        "_counted_relayed",
+        "came",
+        "generation",
+        "name",
+        "own",
+        "published",
+        "queues",
+        "relayed",
+        "subscribers",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.queues: tuple[Queue, ...] = ()
-        self.published = 0
+        self.own: tuple[Queue, ...] = ()
+        self.subscribers = 0
+        self.published = self.relayed = 0
         self.came = b""
         self.generation = -1
         self._copies = 0
-        self._counted = 0
+        self._counted = self._counted_relayed = 0
 
     @property
     def copies(self) -> int:
         """How many copies of its messages subscriptions were given."""
-        return self._copies + (self.published - self._counted) * len(self.queues)
+        relayed = (self.relayed - self._counted_relayed) * len(self.own)
+        return self._copies + (self.published - self._counted) * self.subscribers + relayed
 
     def renew(self, queues: tuple[Queue, ...], generation: int) -> None:
         """Other subscriptions from now on."""
-        self._copies, self._counted = self.copies, self.published
+        self._copies = self.copies
+        self._counted, self._counted_relayed = self.published, self.relayed
         self.queues = queues
+        self.own = tuple([queue for queue in queues if queue.private])
+        self.subscribers = len(self.own) + sum([queue.durable for queue in queues])
         self.generation = generation
 
 

@@ -61,6 +61,13 @@ class Watermarks:
         """One more store, which is full while it cannot write."""
         return self._add("store", 0)
 
+    def for_directory(self) -> Watermark:
+        """What is full while a broker does not know all durable subscriptions there are.
+
+        That is no alarm: it is so for a moment whenever a group of queues changes hands.
+        """
+        return self._add("", 0)
+
     def _add(self, name: str, mark: int) -> Watermark:
         watermark = Watermark(mark, self._review)
         self._every.append((name, watermark))
@@ -69,7 +76,7 @@ class Watermarks:
     def _review(self) -> None:
         """Raise and clear alarms: something became full, or has room again."""
         self.full = next((watermark for _, watermark in self._every if watermark.full), None)
-        for name in dict(self._every):
+        for name in filter(None, dict(self._every)):
             full = any(watermark.full for its_name, watermark in self._every if its_name == name)
             if full and name not in self.alarms:
                 self.alarms[name] = self._wall()

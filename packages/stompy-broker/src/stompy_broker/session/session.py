@@ -139,7 +139,7 @@ class Session:
         self._login_due = peer.since + settings.login_timeout
         self._timer.set(self._login_due)
         self.permissions: Permissions = Permissions(
-            context.access, _STRANGER, self._router.queues.__contains__
+            context.access, _STRANGER, self._router.registry.has_queue
         )
         transactions = TransactionHandler(context, self, self._transactions, receipts)
         self._handlers: dict[str, Handler] = {
@@ -426,7 +426,7 @@ class Session:
             return
         self.principal = principal = replace(principal, client_id=self.client_id)
         access = self._context.access
-        self.permissions = Permissions(access, principal, self._router.queues.__contains__)
+        self.permissions = Permissions(access, principal, self._router.registry.has_queue)
         if not access.is_open:
             self._handlers["SEND"] = self._send_handler.send_if_allowed
         self._context.observer.logged_in(self)

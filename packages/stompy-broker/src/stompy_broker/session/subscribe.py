@@ -185,11 +185,9 @@ class Subscriptions:
                 self._registry.take_possession(durable, self._principal.owner)
                 if not durable.shared:
                     self._context.active_subscribers.activate(durable.queue, self._client)
-        if durable is not None and "receipt" in head.headers:
-            # It has to be on disk first.
-            queue.group.sync(begin)
+        if "receipt" in head.headers:
+            self._registry.when_subscribed(queue, begin)
         else:
-            # Waits for no disk, so that consumers help while that is full.
             begin()
 
     def _note_attached(self, subscription: Subscription) -> None:

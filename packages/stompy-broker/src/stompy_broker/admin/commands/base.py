@@ -280,7 +280,7 @@ class CommandContext:
         """Give what the rules let somebody do; the broker's own program may do everything."""
         principal = call.principal or Principal("", call.role)
         access = self.access if call.principal is not None else Access()
-        return Permissions(access, principal, self.router.queues.__contains__)
+        return Permissions(access, principal, self.router.registry.has_queue)
 
 
 def bad(message: str) -> CommandError:

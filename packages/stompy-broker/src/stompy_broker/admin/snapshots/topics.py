@@ -30,7 +30,7 @@ class TopicSnapshots:
         for number, topic in enumerate(self._router.topics, 1):
             row = TopicRow(
                 name=topic.name,
-                subscribers=len(topic.queues),
+                subscribers=topic.subscribers,
                 durable_subscribers=sum(queue.durable for queue in topic.queues),
                 in_msgs=topic.published,
                 out_msgs=topic.copies,
