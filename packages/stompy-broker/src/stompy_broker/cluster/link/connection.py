@@ -38,6 +38,8 @@ log = logging.getLogger("stompy_broker.cluster.link")
 
 _ENCRYPTED = 256 * 1024
 """Bytes that are encrypted at once: the copy should be small."""
+_READ = 64 * 1024
+"""Bytes of one read: what is in them is carried out before anybody else has a turn."""
 _LATE = 1.0
 """Seconds by which a timer of a broker that runs is never late."""
 
@@ -217,6 +219,8 @@ class LinkConnection(asyncio.Protocol):
         if self._reason:
             self._cut()
             return
+        if hasattr(transport, "max_size"):
+            transport.max_size = _READ
         now = self._clock.now()
         settings = self._settings
         self._patience = settings.connect_seconds if self._outgoing else settings.login_seconds
