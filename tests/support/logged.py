@@ -16,6 +16,7 @@ from tests.support.storage import Shelf, Turns
 from stompy_broker.cluster.log import (
     PART_BYTES,
     Answer,
+    Append,
     Busy,
     Entry,
     Fenced,
@@ -89,6 +90,28 @@ class MemoryLog:
             self.entries[next(self._places)] = part
         return Stored(self.last)
 
+    def append_together(
+        self, appends: Sequence[Append], answer: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Append to several logs in memory, or what an outage of the first one says."""
+        outage, stored = self.outages.pop(0) if self.outages else (None, True)
+        told = self._append_together(appends) if stored else []
+        assert outage or told
+        self._later(lambda: answer([outage] * len(appends) if outage else told))
+
+    @staticmethod
+    def _append_together(appends: Sequence[Append]) -> list[Answer]:
+        logs = [append.log for append in appends if isinstance(append.log, MemoryLog)]
+        own = list(zip(logs, appends, strict=True))
+        if all(log.last == append.expected for log, append in own):
+            return [log._append(append.parts, append.expected) for log, append in own]
+        return [
+            Fenced("together with another one")
+            if log.last == append.expected
+            else log._append(append.parts, append.expected)
+            for log, append in own
+        ]
+
     def get(
         self,
         places: Sequence[int],
@@ -161,6 +184,12 @@ class DistantLog:
             self._post(lambda: answer(told))
 
         self._loop.call_soon_threadsafe(self._log.append, parts, expected, back)
+
+    def append_together(
+        self, appends: Sequence[Append], answer: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Nobody appends together from here."""
+        raise NotImplementedError
 
     def get(
         self,

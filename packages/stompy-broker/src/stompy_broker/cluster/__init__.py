@@ -25,6 +25,8 @@ Where to begin reading:
     A member of a cluster: connects, checks, waits until it is its turn, says that it is alive.
 ``store``, ``bodies``
     The store on it, under the same suite of tests as the others.
+``joint_commit``
+    What several stores of one owner are told in one turn, as one batch: transactions over groups.
 
 What was decided, and why:
 

@@ -28,6 +28,7 @@ from stompy_broker.cluster.nats.jetstream import (
     Appended,
     AppendOutcome,
     JetStream,
+    Refused,
     StreamSettings,
     read_sequence,
     read_status,
@@ -106,6 +107,20 @@ class Entry(NamedTuple):
     octets: bytes
 
 
+class Append(NamedTuple):
+    """A record to be appended to one of several logs.
+
+    Attributes:
+        log: to which.
+        parts: its entries.
+        expected: the place of the last entry there as far as the caller knows; 0 = there is none.
+    """
+
+    log: Log
+    parts: Sequence[bytes]
+    expected: int
+
+
 class Log(Protocol):
     """What a store asks of its log.
 
@@ -127,6 +142,19 @@ class Log(Protocol):
             parts: the entries.
             expected: the place of the last entry as far as the caller knows; 0 = there is none.
             answer: told what came of it, never within this call.
+        """
+        ...
+
+    def append_together(
+        self, appends: Sequence[Append], answer: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Append to several logs of one cluster, all or none, then call ``answer``.
+
+        Args:
+            appends: what to which; one for each log.
+            answer: told what came of each, in the same order, never within this call. All are
+                stored, or all busy; or one at least is fenced, and none of the others will ever
+                be stored.
         """
         ...
 
@@ -212,32 +240,84 @@ class StreamLog:
         match outcome:
             case Appended(last):
                 answer(Stored(last))
-            case InDoubt(reason):
-                answer(Busy(reason, 0.0))
             case (code, _) if code == WRONG_LAST_SEQUENCE:
                 self._begin(self._look(parts, expected, answer))
-            case (code, reason):
-                seconds = _AT_WORK_SECONDS if code == AT_WORK else _BUSY_SECONDS
-                answer(Busy(reason, seconds))
+            case _:
+                answer(_busy(outcome))
+
+    def append_together(
+        self, appends: Sequence[Append], answer: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Store the parts of all as one batch, in subjects of this stream."""
+        own: list[tuple[StreamLog, Append]] = []
+        for append in appends:
+            log = append.log
+            assert isinstance(log, StreamLog)
+            assert log.stream == self.stream
+            own.append((log, append))
+        try:
+            self._jetstream.append_together(
+                [(log.subject, append.parts, append.expected) for log, append in own],
+                partial(self._appended_together, own, answer),
+            )
+        except ValueError as error:
+            busy = [Busy(str(error), _BUSY_SECONDS)] * len(own)
+            asyncio.get_running_loop().call_soon(answer, busy)
+
+    def _appended_together(
+        self,
+        own: list[tuple[StreamLog, Append]],
+        answer: Callable[[Sequence[Answer]], None],
+        outcome: AppendOutcome,
+    ) -> None:
+        if isinstance(outcome, Appended):
+            last, stored = outcome.sequence, [Stored(outcome.sequence)]
+            for _, append in own[:0:-1]:
+                last -= len(append.parts)
+                stored.insert(0, Stored(last))
+            answer(stored)
+        elif isinstance(outcome, Refused) and outcome.code == WRONG_LAST_SEQUENCE:
+            self._begin(self._look_together(own, answer))
+        else:
+            answer([_busy(outcome)] * len(own))
+
+    async def _look_together(
+        self, own: list[tuple[StreamLog, Append]], answer: Callable[[Sequence[Answer]], None]
+    ) -> None:
+        """Find out which is the last entry of each subject, after a batch that was refused."""
+        found: Sequence[Answer] = await asyncio.gather(
+            *[log._find_out(append.parts, append.expected) for log, append in own]
+        )
+        stored = [isinstance(one, Stored) for one in found]
+        fenced = next((one for one in found if isinstance(one, Fenced)), None)
+        if not any(stored) and fenced is not None:
+            lost = Fenced(f"nobody, but another one of its groups was taken over: {fenced.reason}")
+            found = [one if isinstance(one, Fenced) else lost for one in found]
+        elif any(isinstance(one, Busy) for one in found):
+            # It is in, or nobody knows; what all of them say will be told when they do.
+            busy = next(one for one in found if isinstance(one, Busy))
+            found = [busy] * len(found)
+        answer(found)
 
     async def _look(
         self, parts: Sequence[bytes], expected: int, answer: Callable[[Answer], None]
     ) -> None:
+        answer(await self._find_out(parts, expected))
+
+    async def _find_out(self, parts: Sequence[bytes], expected: int) -> Answer:
         """Find out what the last entry is, if not the one that was expected."""
         try:
             last = await self._jetstream.last(self.stream, self.subject)
         except NATSError as error:
-            answer(Busy(str(error), _BUSY_SECONDS))
-            return
+            return Busy(str(error), _BUSY_SECONDS)
         if last is not None and last.body == parts[-1]:
-            answer(Stored(last.sequence))  # an earlier try had arrived
-        elif last is not None and last.sequence > expected:
-            answer(Fenced(_owner_of(last.body)))
-        elif last is None and expected:
-            answer(Fenced("nobody: the log is gone"))
-        else:
-            # Whoever has answered does not know yet what the other one has refused us for.
-            answer(Busy("the servers do not agree yet", _BUSY_SECONDS))
+            return Stored(last.sequence)  # an earlier try had arrived
+        if last is not None and last.sequence > expected:
+            return Fenced(_owner_of(last.body))
+        if last is None and expected:
+            return Fenced("nobody: the log is gone")
+        # Whoever has answered does not know yet what the other one has refused us for.
+        return Busy("the servers do not agree yet", _BUSY_SECONDS)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -377,6 +457,13 @@ async def _first(ended: asyncio.Future[bool], heard: asyncio.Event) -> None:
         waiting.cancel()
     if not done:
         raise TimeoutError
+
+
+def _busy(outcome: Refused | InDoubt) -> Busy:
+    if isinstance(outcome, InDoubt):
+        return Busy(outcome.reason, 0.0)
+    seconds = _AT_WORK_SECONDS if outcome.code == AT_WORK else _BUSY_SECONDS
+    return Busy(outcome.reason, seconds)
 
 
 def _owner_of(octets: bytes) -> str:

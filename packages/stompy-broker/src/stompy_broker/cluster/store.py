@@ -37,7 +37,8 @@ from stompy_broker.cluster.changes import (
     write_changes,
 )
 from stompy_broker.cluster.index import Index, Logged
-from stompy_broker.cluster.log import Answer, Busy, Fenced, Stored
+from stompy_broker.cluster.joint_commit import JointCommit
+from stompy_broker.cluster.log import Answer, Append, Busy, Fenced, Stored
 from stompy_broker.cluster.log_record import (
     HEAD_BYTES,
     RecordError,
@@ -116,6 +117,7 @@ class _Writing:
         begun: when it was appended first.
         below: the place of the record that is the floor in the head.
         dropped: `Index.dropped` at that time.
+        joint: the change that it is part of; None = it is appended alone.
     """
 
     changes: Changes
@@ -125,6 +127,7 @@ class _Writing:
     begun: float
     below: int
     dropped: int
+    joint: JointCommit | None = None
 
 
 class LoggedStore(MessageStore):
@@ -139,6 +142,7 @@ class LoggedStore(MessageStore):
     Attributes:
         index: what is alive in the log.
         fenced: who owns the log now, if not this broker.
+        joint: the change of several groups that the next record is part of.
     """
 
     def __init__(
@@ -167,6 +171,7 @@ class LoggedStore(MessageStore):
         self._listener = listener or LogListener()
         self._bodies = LoggedBodies(self._log, self.index, clock, self._listener.damaged)
         self._changes = Changes()
+        self.joint: JointCommit | None = None
         self._writing: _Writing | None = None
         self._leaving: Callback | None = None
         self._closed = False
@@ -281,7 +286,7 @@ class LoggedStore(MessageStore):
 
     def sync(self, done: Callback) -> None:
         """Call ``done`` once a record with all that was told is stored."""
-        if self._changes.empty and self._writing is None and not self.fenced:
+        if self._is_all_safe and not self.fenced:
             done()
             return
         self._changes.waiting.append(done)
@@ -289,6 +294,10 @@ class LoggedStore(MessageStore):
         self._flush_is_due = True
         if self._writing is None and len(self._changes.waiting) == 1:
             self._soon(self._end_turn)
+
+    @property
+    def _is_all_safe(self) -> bool:
+        return self._changes.empty and self._writing is None and self.joint is None
 
     @property
     def gathered(self) -> int:
@@ -305,7 +314,8 @@ class LoggedStore(MessageStore):
             return False
         if self._writing is None:
             self._flush()
-            return False
+            if self._writing is not None or self.joint is None:
+                return False
         much = gathered - before >= _MUCH
         return not self.trouble and (much or before < gathered >= _BATCH * _OVERLOADED)
 
@@ -328,6 +338,7 @@ class LoggedStore(MessageStore):
     def close(self) -> None:
         """Let go of everything. What is not safe is so only if `leave` came first."""
         self._closed = True
+        self._break_joint()
         for timer in (self._lazy_timer, self._again_timer, self._patience_timer, self._copy_timer):
             timer.end()
         self._bodies.close()
@@ -351,15 +362,19 @@ class LoggedStore(MessageStore):
         self._lazy_timer.cancel()
         if self.fenced:
             self._changes = Changes()
+        elif self.joint is not None:
+            self.joint.flush()
         elif not self._changes.empty:
             self._begin(RecordKind.CHANGES)
+            self._append()
         elif self._leaving is not None:
             self._begin(RecordKind.LEAVE)
+            self._append()
         else:
             self._confirm(self._changes)
             self._paused.resume()
 
-    def _begin(self, kind: RecordKind) -> None:
+    def _begin(self, kind: RecordKind, joint: JointCommit | None = None) -> None:
         changes, self._changes = self._changes, Changes()
         self._paused.resume()
         written = write_changes(changes) if kind is RecordKind.CHANGES else WrittenChanges(b"", [])
@@ -371,17 +386,21 @@ class LoggedStore(MessageStore):
         parts = write_record(head, written.payload, self._log.part_bytes)
         now = self._clock.now()
         self._writing = _Writing(
-            changes, head, written, parts, now, index.records[0].places[0], index.dropped
+            changes, head, written, parts, now, index.records[0].places[0], index.dropped, joint
         )
         self._patience_timer.set(now + PATIENCE_SECONDS + len(written.payload) / _BATCH)
-        self._append()
 
     def _append(self) -> None:
         writing = self._writing
-        if writing is not None and not self._closed:
-            self._log.append(writing.parts, self._place, self._answered)
+        if writing is None or self._closed:
+            return
+        if writing.joint is None:
+            self._log.append(writing.parts, self._place, self.answered)
+        else:
+            writing.joint.append()
 
-    def _answered(self, answer: Answer) -> None:
+    def answered(self, answer: Answer) -> None:
+        """Take what came of the record that is on its way."""
         writing = self._writing
         if writing is None or self._closed:
             return
@@ -405,10 +424,42 @@ class LoggedStore(MessageStore):
             log.error("the log takes no record for %.0f s%s; trying again", seconds, reason)
             self._update_trouble(f"the log is not answered by most of its servers{reason}")
 
+    # -- together with other stores -----------------------------------------------------------
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a record is on its way."""
+        return self._writing is not None
+
+    def close_record(self, joint: JointCommit) -> Append:
+        """Close the record that is gathered, and give it: it is on its way, with the others.
+
+        It may be empty: who waits for it waits for the others as well.
+        """
+        self.joint = None
+        self._flush_is_due = False
+        self._lazy_timer.cancel()
+        self._begin(RecordKind.CHANGES, joint)
+        assert self._writing is not None
+        return Append(self._log, self._writing.parts, self._place)
+
+    def give_up(self, reason: str) -> None:
+        """End as if somebody had taken over the log: what its queues were told cannot be."""
+        if not self._closed and not self.fenced:
+            self._fence(reason)
+
+    def _break_joint(self) -> None:
+        joint, self.joint = self.joint, None
+        if joint is not None:
+            joint.break_up()
+
+    # -- the end ------------------------------------------------------------------------------
+
     def _fence(self, reason: str) -> None:
         """Somebody else has written to the log: whatever is not safe never becomes so here."""
         log.error("tenure %d has ended: the log was taken over by %s", self._tenure, reason)
         self.fenced = reason
+        self._break_joint()
         self._writing, self._changes = None, Changes()
         self._again_timer.end()
         self._patience_timer.end()
@@ -449,12 +500,18 @@ class LoggedStore(MessageStore):
             done, self._leaving = self._leaving, None
             if done is not None:
                 done()
-        elif self._leaving is not None or self._changes.waiting or self._changes.weight >= _BATCH:
+        elif self._leaving is not None or self._is_wanted:
             self._flush()
         else:
             self._paused.resume()
             if self._flush_is_due:
                 self._lazy_timer.set(self._clock.now() + LAZY_SECONDS)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether the next record is to be begun at once."""
+        wanted = bool(self._changes.waiting) or self._changes.weight >= _BATCH
+        return wanted or (self.joint is not None and self.joint.wanted)
 
     def _work_in(self, writing: _Writing, last: int) -> None:
         index, changes, parts = self.index, writing.changes, writing.parts

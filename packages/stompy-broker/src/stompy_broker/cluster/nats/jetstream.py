@@ -33,6 +33,8 @@ _BYTES_A_SECOND = 4 * 1024 * 1024
 _HEADERS_BYTES = 1024
 """What headers of ours need at most; they count as payload."""
 
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+
 _END_OF_BATCH = 204
 _NOT_FOUND = 404
 
@@ -219,25 +221,42 @@ class JetStream:
             expected: sequence of the last message there; 0 = there is none.
             answer: told what came of it.
         """
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(expected)}
-        seconds = _APPEND_SECONDS + sum(map(len, parts)) / _BYTES_A_SECOND
-        if len(parts) > 1:
-            batch = {"Nats-Batch-Id": secrets.token_hex(8)}
-            for number, part in enumerate(parts[:-1], 1):
-                told = {**batch, "Nats-Batch-Sequence": str(number)}
-                self.client.publish(subject, part, headers=told | headers)
-                headers = {}  # the expectation is of the first one only
-            headers = {
-                **batch,
-                "Nats-Batch-Sequence": str(len(parts)),
-                "Nats-Batch-Commit": "1",
-            }
+        self.append_together([(subject, parts, expected)], answer)
+
+    def append_together(
+        self,
+        records: Sequence[tuple[str, Sequence[bytes], int]],
+        answer: Callable[[AppendOutcome], None],
+    ) -> None:
+        """Store messages in several subjects of one stream, all or none.
+
+        They get places one behind the other, in this order.
+
+        Args:
+            records: as for `append`; a subject comes once.
+            answer: told what came of all.
+        """
+        messages = [
+            # The expectation is of the first one only.
+            (subject, part, {} if number else {_EXPECTED: str(expected)})
+            for subject, parts, expected in records
+            for number, part in enumerate(parts)
+        ]
+        if len(messages) > 1:
+            batch = secrets.token_hex(8)
+            for number, (_, _, headers) in enumerate(messages, 1):
+                headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            messages[-1][2]["Nats-Batch-Commit"] = "1"
+        for subject, part, headers in messages[:-1]:
+            self.client.publish(subject, part, headers=headers)
+        subject, part, headers = messages[-1]
+        size = sum(len(part) for _, part, _ in messages)
         self.client.request(
             subject,
-            parts[-1],
+            part,
             partial(_tell_append, answer),
             headers=headers,
-            seconds=seconds,
+            seconds=_APPEND_SECONDS + size / _BYTES_A_SECOND,
         )
 
     # -- reading ------------------------------------------------------------------------------
