@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from stompy.admin.rows import Event
+from stompy_broker.admin.cluster_control import ClusterControl
 from stompy_broker.admin.cluster_status import ClusterStatus
 from stompy_broker.admin.commands.base import Command, CommandContext
 from stompy_broker.admin.commands.broker import BrokerCommands
 from stompy_broker.admin.commands.clients import ClientCommands
+from stompy_broker.admin.commands.cluster import ClusterCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.commands.runner import CommandRunner
@@ -46,6 +48,7 @@ class AdminService(SessionObserver):
 
     Attributes:
         snapshots: makes the rows of everything.
+        control: what the cluster may be told to do, once it is known.
         clustered: whether the broker belongs to a cluster.
     """
 
@@ -60,6 +63,7 @@ class AdminService(SessionObserver):
         scheduler: Scheduler,
         cluster: ClusterStatus | None = None,
     ) -> None:
+        self.control: ClusterControl | None = None
         self._events = events = router.events
         self._wall = router.wall
         self._totals = totals = ClientTotals()
@@ -89,6 +93,8 @@ class AdminService(SessionObserver):
             publisher=self._publisher,
             writer=writer,
             closed=self._closed,
+            cluster=cluster,
+            control=lambda: self.control,
         )
         self._commands = CommandRunner(command_table(context), context, scheduler)
 
@@ -216,6 +222,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += ClientCommands(context).table()
     table += QueueCommands(context).table()
     table += MessageCommands(context).table()
+    table += ClusterCommands(context).table()
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -26,3 +27,11 @@ def load_or_exit(file: Path | None, overrides: dict[str, dict[str, object]]) -> 
     except ConfigError as error:
         complain(str(error))
         sys.exit(EXIT_USAGE)
+
+
+def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below their heading, each column as wide as need be."""
+    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+    for row in (heading, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())

@@ -7,14 +7,14 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from stompy_broker.cli.console import EXIT_NOT_SOUND, complain
+from stompy_broker.cli.console import EXIT_NOT_SOUND, complain, print_table
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.compaction import compact_directory
 from stompy_broker.store.inspection import Exported, Inspection, Stats, inspected
@@ -126,7 +126,7 @@ def _json_line(message: Exported) -> str:
 
 
 def _print_stats(stats: Stats) -> None:
-    _print_table(
+    print_table(
         ("queue", "messages", "bytes", "oldest"),
         [
             (
@@ -139,20 +139,13 @@ def _print_stats(stats: Stats) -> None:
         ],
     )
     click.echo()
-    _print_table(
+    print_table(
         ("durable subscription", "topics"), [(s.name, s.pattern) for s in stats.subscriptions]
     )
     click.echo()
     if stats.damaged:
         click.echo(f"damaged messages that were set aside: {stats.damaged}\n")
-    _print_table(("file", "bytes"), [(name, str(size)) for name, size in stats.files.items()])
-
-
-def _print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
-    for row in (heading, *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    print_table(("file", "bytes"), [(name, str(size)) for name, size in stats.files.items()])
 
 
 def _time(milliseconds: int) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from stompy.admin.command import CommandError, CommandErrorCode, Request
 from stompy.admin.rows import Role
+from stompy_broker.admin.cluster_control import ClusterControl
+from stompy_broker.admin.cluster_status import ClusterStatus
 from stompy_broker.admin.publisher import Publisher
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
@@ -251,6 +253,8 @@ class CommandContext:
         publisher: the streams that are observed.
         writer: makes the messages of a stream.
         closed: the last connections that ended, as events tell it.
+        cluster: which the broker belongs to; None = it is alone.
+        control: gives what that cluster may be told to do; None = nothing.
     """
 
     router: Router
@@ -263,6 +267,8 @@ class CommandContext:
     publisher: Publisher
     writer: EnvelopeWriter
     closed: deque[dict[str, object]]
+    cluster: ClusterStatus | None = None
+    control: Callable[[], ClusterControl | None] = lambda: None
 
     def queue(self, text: str) -> Queue:
         """Find a queue by its name, with or without ``/queue/``.
