@@ -105,6 +105,7 @@ PURE_MODULES = {
     "cluster.membership.placement",
     "cluster.membership.roster",
     "cluster.store",
+    "cluster.node_status",
     "cluster.topics.acknowledgements",
     "cluster.topics.durable_requests",
     "cluster.topics.group_directory",

@@ -99,12 +99,13 @@ class Simulated:
         self.membership = Membership(me, world.groups, TIMES)
         self.dead = self.asleep = self.cut = False
         self.connected = True
+        self.joined = False
         self.ticks = 0
         self.waiting: list[Callable[[], None]] = []
         self.owning: dict[int, Owning] = {}
         self.taking: dict[int, int] = {}
         world.after(TIMES.listen, self.guard(self.join))
-        world.after(0.0, self.guard(self.tick))
+        world.after(TIMES.listen, self.guard(self.tick))
         world.after(LOAD, self.guard(self.work))
 
     @property
@@ -144,6 +145,7 @@ class Simulated:
     # -- membership ---------------------------------------------------------------------------
 
     def join(self) -> None:
+        self.joined = True
         self.membership.join(self.now)
         self.decide()
 
@@ -171,7 +173,7 @@ class Simulated:
                     speak = True
                 else:
                     self.carry_out(decision)
-        if speak:
+        if speak and self.joined:
             self.speak()
 
     def carry_out(self, decision: Decision) -> None:

@@ -1,12 +1,12 @@
-"""Members of a cluster: one owns the log, the next one follows when it leaves or is not heard."""
+"""Members of a cluster on a real server: groups are owned, follow their owners' end, and move."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,106 +14,303 @@ import pytest
 from tests.support.looping import run, soon
 from tests.support.nats import alone, house_server, settings_for
 
-from stompy_broker.cluster.log import LogError, Stored
+from stompy_broker.cluster.log import Fenced, LogError, Stored
 from stompy_broker.cluster.log_record import RecordHead, RecordKind, write_record
+from stompy_broker.cluster.membership.group_state import GroupStage
+from stompy_broker.cluster.membership.groups import MOST_NAMED_GROUPS, GroupMap
+from stompy_broker.cluster.membership.members import Member, Standing
+from stompy_broker.cluster.membership.membership import MembershipTimes, MoveError
+from stompy_broker.cluster.membership.roster import RosterError
 from stompy_broker.cluster.nats.codec import NATSError, NATSLogin
 from stompy_broker.cluster.nats.sync_check import SyncError
-from stompy_broker.cluster.node import ClusterNode, NodeSettings
-from stompy_broker.cluster.takeover import LogDamagedError, Tenure, append_until_told
+from stompy_broker.cluster.node import ClusterNode, NodeSettings, TwinError
+from stompy_broker.cluster.takeover import Tenure, append_until_told
 
 NAMES = itertools.count(1)
 LONG = 1000.0
 
+CALM = MembershipTimes(
+    beat=0.05,
+    silent=LONG,
+    suspect=LONG,
+    listen=0.2,
+    turn=LONG,
+    patience=LONG,
+    pause=0.0,
+    again=0.05,
+)
+"""Nobody counts as dead, and nothing moves by itself."""
+
+
+@dataclass
+class Serving:
+    """Serves groups as a broker does, as far as their logs tell."""
+
+    node: ClusterNode = field(init=False)
+    tenures: dict[int, Tenure] = field(default_factory=dict)
+    deposed_of: list[int] = field(default_factory=list)
+    owners: dict[int, str] = field(default_factory=dict)
+    members: Mapping[str, Member] = field(default_factory=dict)
+    broken: bool = False
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def owned(self, group: int, tenure: Tenure) -> None:
+        if self.broken:
+            raise ValueError("no room")
+        assert group not in self.tenures
+        self.tenures[group] = tenure
+
+    def deposed(self, group: int, reason: str) -> None:
+        self.deposed_of.append(group)
+        self.tenures.pop(group, None)
+
+    def owner_changed(self, group: int, owner: str) -> None:
+        self.owners[group] = owner
+
+    def leave(self, group: int, done: Callable[[], None]) -> None:
+        task = asyncio.create_task(self._leave(group, done))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _leave(self, group: int, done: Callable[[], None]) -> None:
+        assert await self.write(group, RecordKind.LEAVE)
+        del self.tenures[group]
+        done()
+
+    async def write(self, group: int, kind: RecordKind, skipped: int = 0) -> bool:
+        """Write the next record of a group, and tell the node if it is fenced."""
+        tenure = self.tenures[group]
+        head = RecordHead(kind, tenure.number, tenure.replay.number + 1 + skipped, 1, 0)
+        parts = write_record(head, b"", tenure.log.part_bytes)
+        answer = await append_until_told(tenure.log, parts, tenure.place)
+        if isinstance(answer, Fenced):
+            self.node.fenced(group, tenure.number, answer.reason)
+        return isinstance(answer, Stored)
+
+    def members_changed(self, members: Mapping[str, Member]) -> None:
+        self.members = members
+
 
 @asynccontextmanager
-async def member(cluster: str, broker: str, **settings: Any) -> AsyncIterator[ClusterNode]:
-    usual = NodeSettings(cluster, broker, settings_for(house_server().url), 1)
-    node = ClusterNode(replace(usual, silent_seconds=LONG, beat_seconds=0.02, **settings))
+async def member(
+    cluster: str, broker: str, *, groups: int = 1, times: MembershipTimes = CALM, **settings: Any
+) -> AsyncIterator[Serving]:
+    usual = NodeSettings(
+        cluster,
+        broker,
+        settings_for(house_server().url),
+        1,
+        groups=GroupMap(groups),
+        times=times,
+    )
+    serving = Serving()
+    serving.node = node = ClusterNode(replace(usual, **settings), serving)
     await node.start()
     try:
-        yield node
+        yield serving
     finally:
-        await node.close()
+        for task in serving.tasks:
+            task.cancel()
+        await node.close(silently=True)
 
 
-async def leave(node: ClusterNode, tenure: Tenure) -> None:
-    """End a tenure as a store does."""
-    head = RecordHead(RecordKind.LEAVE, tenure.number, tenure.replay.number + 1, 1, 0)
-    parts = write_record(head, b"", tenure.log.part_bytes)
-    assert isinstance(await append_until_told(tenure.log, parts, tenure.place), Stored)
-    await node.fall_silent(left=True)
+def fresh() -> str:
+    return f"node{next(NAMES)}"
 
 
-def test_the_first_one_owns_an_empty_log_at_once_and_the_next_one_waits_until_it_has_left():
+def test_the_first_one_owns_all_and_the_next_one_waits_until_it_has_left():
     async def main() -> None:
-        name = f"node{next(NAMES)}"
-        async with member(name, "ann") as ann, member(name, "bob") as bob:
-            first = await ann.own()
-            waiting = asyncio.create_task(bob.own())
-            await soon(lambda: bob.heard_of == "ann")
-            assert not waiting.done()
-            await leave(ann, first)
-            second = await waiting
-            assert (first.number, second.number, second.before) == (1, 2, "ann")
-            assert second.replay.doubtful == 0
-        async with member(name, "cid") as cid:
-            # Nobody has said that bob has left: it is waited for.
-            again = asyncio.create_task(cid.own())
-            await asyncio.sleep(0)
-            assert not again.done()
-            again.cancel()
+        name = fresh()
+        async with member(name, "ann", groups=3) as ann, member(name, "bob", groups=3) as bob:
+            await ann.node.every_owner_known()
+            assert [ann.tenures[group].number for group in range(3)] == [1, 1, 1]
+            await bob.node.every_owner_known()
+            assert bob.owners == dict.fromkeys(range(3), "ann")
+            assert not bob.tenures
+            await ann.node.leave()
+            assert not ann.tenures
+            await soon(lambda: len(bob.tenures) == 3)
+            tenure = bob.tenures[0]
+            assert (tenure.number, tenure.before, tenure.replay.doubtful) == (2, "ann", 0)
+            await soon(lambda: not bob.members)
+        async with member(name, "cid", groups=3) as cid:
+            # Nobody has said that bob has left, and the log does not: it is waited for.
+            await soon(lambda: cid.node.membership.groups[0].tenure == 2)
+            assert not cid.tenures
 
     run(main)
 
 
-def test_who_is_not_heard_any_more_is_followed():
+def test_who_is_not_heard_any_more_is_followed_and_finds_out():
     async def main() -> None:
-        name = f"node{next(NAMES)}"
+        name = fresh()
+        async with member(name, "ann", groups=2) as ann:
+            await ann.node.every_owner_known()
+            times = replace(CALM, silent=0.3)
+            async with member(name, "bob", groups=2, times=times) as bob:
+                ann.node._client.unsubscribe(2)  # it is deaf, and soon it is dumb
+                ann.node._speak = lambda: None  # type: ignore[method-assign]
+                await soon(lambda: len(bob.tenures) == 2)
+                assert (bob.tenures[1].number, bob.tenures[1].before) == (2, "ann")
+                assert not await ann.write(1, RecordKind.CHANGES)
+                assert ann.deposed_of == [1]
+                assert ann.node.status().groups[1].stage is GroupStage.DEPOSED
+
+    run(main)
+
+
+def test_who_hears_that_it_was_deposed_serves_no_more():
+    async def main() -> None:
+        name = fresh()
         async with member(name, "ann") as ann:
-            await ann.own()
-            await ann.fall_silent(left=False)
-            async with member(name, "bob") as bob:
-                bob._settings = replace(bob._settings, silent_seconds=0.05)
-                tenure = await bob.own()
-                assert (tenure.number, tenure.before) == (2, "ann")
+            await ann.node.every_owner_known()
+            async with member(name, "bob", times=replace(CALM, silent=0.3)) as bob:
+                speak, ann.node._speak = ann.node._speak, lambda: None  # type: ignore[method-assign]
+                await soon(lambda: bob.tenures)
+                ann.node._speak = speak  # type: ignore[method-assign]
+                await soon(lambda: ann.deposed_of == [0])
+                await soon(lambda: ann.node.owner_of(0) == "bob")
 
     run(main)
 
 
-def test_of_many_who_wait_one_follows_and_the_others_go_on_waiting():
+def test_a_link_that_is_lost_is_a_first_sign():
     async def main() -> None:
-        name = f"node{next(NAMES)}"
-        async with member(name, "ann") as ann, member(name, "b") as b, member(name, "c") as c:
-            first = await ann.own()
-            waiting = [asyncio.create_task(one.own()) for one in (b, c)]
-            await soon(lambda: b.heard_of == c.heard_of == "ann")
-            await leave(ann, first)
-            await soon(lambda: any(task.done() for task in waiting))
-            winner = next(task for task in waiting if task.done())
-            other = b if winner is waiting[1] else c
-            await soon(lambda: other.heard_of == winner.result().owner)
-            assert sum(task.done() for task in waiting) == 1
-            for task in waiting:
-                task.cancel()
+        name = fresh()
+        async with member(name, "bob", times=replace(CALM, suspect=0.2)) as bob:
+            async with member(name, "ann") as ann:
+                await soon(lambda: ann.owners == {0: "bob"})
+                ann.node.move(0, "ann")
+                await soon(lambda: ann.tenures)
+                await soon(lambda: bob.owners.get(0) == "ann")
+            assert not bob.tenures
+            bob.node.suspect("ann")
+            await soon(lambda: bob.tenures)
+            lost = bob.node.status().members[1]
+            assert (lost.member.id, lost.alive) == ("ann", False)
 
     run(main)
 
 
-def test_a_log_that_is_damaged_is_not_waited_for():
+def test_groups_even_out_in_good_order_and_drains_leave_none():
     async def main() -> None:
-        name = f"node{next(NAMES)}"
+        name = fresh()
+        times = replace(CALM, patience=0.2)
+        async with member(name, "ann", groups=5, times=times) as ann:
+            await ann.node.every_owner_known()
+            async with (
+                member(name, "bob", groups=5, times=times) as bob,
+                member(name, "cid", groups=5, times=times) as cid,
+            ):
+                every = (ann, bob, cid)
+                await soon(lambda: sorted(len(one.tenures) for one in every) == [1, 2, 2])
+                await bob.node.drain()
+                assert not bob.tenures
+                await soon(lambda: len(ann.tenures) + len(cid.tenures) == 5)
+                assert not bob.deposed_of + ann.deposed_of + cid.deposed_of
+                await soon(lambda: ann.node.members["bob"].standing is Standing.DRAINING)
+                with pytest.raises(MoveError, match="gives its groups away"):
+                    ann.node.move(0, "bob")
+                bob.node.undrain()
+                await soon(lambda: sorted(len(one.tenures) for one in every) == [1, 2, 2])
+
+    run(main)
+
+
+def test_nobody_else_means_that_a_drain_ends_with_all_groups():
+    async def main() -> None:
+        async with member(fresh(), "ann") as ann:
+            await ann.node.every_owner_known()
+            await ann.node.drain()
+            assert ann.tenures
+            for group, broker, reason in ((0, "bob", "no broker"), (7, "ann", "no group")):
+                with pytest.raises(MoveError, match=reason):
+                    ann.node.move(group, broker)
+
+    run(main)
+
+
+def test_what_is_known_is_shown():
+    async def main() -> None:
+        name = fresh()
+        about = {"address": "h:1", "version": "1.2", "settings": "abc"}
+        async with (
+            member(name, "ann", groups=2, **about) as ann,
+            member(name, "bob", groups=2) as bob,
+        ):
+            ann.node.load = 0.5
+            ann.node.last_of = lambda group: 70 + group
+            await soon(lambda: "ann" in bob.members and bob.node.members["ann"].load == 0.5)
+            await soon(lambda: bob.node.status().groups[1].last == 71)
+            shown = bob.node.members["ann"]
+            assert (shown.address, shown.version, shown.settings) == ("h:1", "1.2", "abc")
+            status = bob.node.status()
+            assert [one.member.id for one in status.members] == ["bob", "ann"]
+            assert [(one.owner, one.stage) for one in status.groups] == [
+                ("ann", GroupStage.AWAY)
+            ] * 2
+            assert (status.trouble, status.twin, status.doubled) == ("", False, ())
+            assert ann.node.owns(0)
+            assert {ann.node.home, bob.node.home} == {MOST_NAMED_GROUPS, MOST_NAMED_GROUPS + 1}
+
+    run(main)
+
+
+def test_a_log_that_is_damaged_is_not_taken_until_somebody_accepts_it():
+    async def main() -> None:
+        name = fresh()
         async with member(name, "ann") as ann:
-            first = await ann.own()
-            head = RecordHead(RecordKind.LEAVE, 1, first.replay.number + 2, 1, 0)
-            parts = write_record(head, b"", 1000)
-            await append_until_told(first.log, parts, first.place)
-            await ann.fall_silent(left=True)
-            async with member(name, "bob") as bob:
-                with pytest.raises(LogDamagedError, match="record 2"):
-                    await bob.own()
-                assert (await bob.own(accept_damage=True)).number == 2
+            await ann.node.every_owner_known()
+            assert await ann.write(0, RecordKind.LEAVE, skipped=1)
+        async with member(name, "bob") as bob:
+            await soon(lambda: bob.node.status().groups[0].damaged)
+            await bob.node.every_owner_known()
+            assert not bob.tenures
+            bob.node.accept_damage(0)
+            await soon(lambda: bob.tenures)
+            assert bob.tenures[0].number == 2
 
     run(main)
+
+
+def test_a_group_that_cannot_be_served_is_somebody_elses():
+    async def main() -> None:
+        name = fresh()
+        times = replace(CALM, silent=0.3, turn=0.1)
+        async with member(name, "ann", times=times) as ann:
+            await ann.node.every_owner_known()
+            async with member(name, "bob", times=times) as bob:
+                bob.broken = True
+                await soon(lambda: ann.members)
+                ann.node.move(0, "bob")
+                await soon(lambda: ann.owners.get(0) == "bob" or 0 in bob.deposed_of)
+                await soon(lambda: ann.tenures and ann.tenures[0].number == 3)
+                await soon(lambda: not ann.tasks)
+
+    run(main)
+
+
+def test_the_same_groups_everywhere_and_one_broker_of_each_name():
+    async def main() -> None:
+        name = fresh()
+        async with member(name, "ann", groups=2) as ann:
+            with pytest.raises(RosterError, match="must be the same"):
+                async with member(name, "bob", groups=3):
+                    pass
+            with pytest.raises(TwinError, match="id ann"):
+                async with member(name, "ann", groups=2):
+                    pass
+            assert not ann.deposed_of
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "broker"), [("a.b", "ann"), ("", "ann"), ("a", "a b"), ("a", "")]
+)
+def test_names_must_be_parts_of_subjects(cluster: str, broker: str):
+    with pytest.raises(ValueError, match="more than letters"):
+        NodeSettings(cluster, broker, settings_for("nats://127.0.0.1:1"))
 
 
 @pytest.mark.parametrize("always", [True, False])
@@ -125,7 +322,7 @@ def test_servers_that_do_not_sync_are_refused(tmp_path: Path, always: bool):
         try:
             if always:
                 async with member("x", "ann", **settings) as ann:
-                    assert (await ann.own()).number == 1
+                    await soon(lambda: ann.tenures)
             else:
                 with pytest.raises(SyncError, match="do not sync"):
                     async with member("x", "ann", **settings):
@@ -150,12 +347,11 @@ def test_servers_that_have_no_leader_are_waited_for_and_given_up():
 
 def test_what_is_no_sign_of_life_is_ignored():
     async def main() -> None:
-        name = f"node{next(NAMES)}"
+        name = fresh()
         async with member(name, "ann") as ann, member(name, "bob") as bob:
-            for body in (b"", b"[]", b"{}", b"[1]", b"5"):
-                bob._client.publish(f"stompy.{name}.alive.0", body)
-            bob._client.publish(f"stompy.{name}.alive.0", b'["bob", true]')
-            await soon(lambda: ann.heard_of == "bob")
-            assert (await ann.own()).number == 1
+            for body in (b"", b"[]", b"{}", b"[1]", b"5", b'{"id": "eve"}'):
+                bob.node._client.publish(f"stompy.{name}.alive.eve", body)
+            await soon(lambda: list(ann.members) == ["bob"])
+            await ann.node.every_owner_known()
 
     run(main)

@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+from stompy_broker.cluster.membership.groups import GroupMap
+from stompy_broker.cluster.membership.membership import MembershipTimes
 from stompy_broker.cluster.nats.client import NATSSettings
 from stompy_broker.cluster.nats.codec import NATSLogin
 from stompy_broker.cluster.nats.server import ServerProcess, ServerSettings, ServerTLS
@@ -118,8 +120,11 @@ def node_settings(config: BrokerConfig, broker: str, secret: ClusterSecret) -> N
         nats,
         cluster.replicas,
         system,
+        address=cluster.address(config.listen.host, config.listen.port),
+        groups=GroupMap(cluster.groups, [group.match for group in cluster.group]),
+        version=__version__,
         patience_seconds=cluster.patience,
-        silent_seconds=cluster.silence,
+        times=MembershipTimes(silent=cluster.silence, patience=cluster.move_after),
     )
 
 

@@ -21,8 +21,10 @@ Where to begin reading:
     What is alive in a log and where; reading it back, and what is missing.
 ``takeover``
     How a broker becomes the owner.
-``node``
-    A member of a cluster: connects, checks, waits until it is its turn, says that it is alive.
+``membership``
+    Who is in the cluster, who owns which group of queues, and who should; pure.
+``node``, ``joining``, ``node_status``
+    A member of a cluster: membership with a clock, a network and the logs of all groups.
 ``store``, ``bodies``
     The store on it, under the same suite of tests as the others.
 ``joint_commit``

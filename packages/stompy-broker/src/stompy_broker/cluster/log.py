@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from stompy_broker.cluster.log_record import RecordError, RecordHead, read_part
+from stompy_broker.cluster.log_record import RecordError, read_part
 from stompy_broker.cluster.nats.client import InDoubt, Outcome
 from stompy_broker.cluster.nats.codec import NATSError, NATSMessage
 from stompy_broker.cluster.nats.jetstream import (
@@ -359,17 +359,17 @@ class StreamLog:
                     return entry
         return entry
 
-    async def last_head(self) -> RecordHead | None:
-        """What the last entry says about itself; None = the log is empty.
+    async def last(self) -> Entry | None:
+        """The last entry; None = the log is empty.
 
         Raises:
-            LogError: it cannot be read, now or at all.
+            LogError: it cannot be read now.
         """
         try:
-            last = await self._jetstream.last(self.stream, self.subject)
-            return None if last is None else read_part(last.body)[0]
-        except (NATSError, RecordError) as error:
+            found = await self._jetstream.last(self.stream, self.subject)
+        except NATSError as error:
             raise LogError(f"the last entry of the log cannot be read: {error}") from None
+        return None if found is None else Entry(found.sequence, found.body)
 
     async def read(self, after: int) -> AsyncIterator[Entry]:
         """Read piece by piece, from one server each."""
@@ -482,9 +482,20 @@ async def open_log(
     Raises:
         LogError: it cannot be used.
     """
+    return (await open_logs(jetstream, cluster, [str(group)], replicas=replicas))[0]
+
+
+async def open_logs(
+    jetstream: JetStream, cluster: str, names: Sequence[str], *, replicas: int = 3
+) -> list[StreamLog]:
+    """Logs in the stream that a cluster has, by the last words of their subjects.
+
+    Raises:
+        LogError: they cannot be used.
+    """
     stream = StreamSettings(f"STOMPY_{cluster}", [f"stompy.{cluster}.log.*"], replicas)
     try:
         await jetstream.provide(stream)
     except NATSError as error:
         raise LogError(f"the log of the cluster {cluster} cannot be used: {error}") from error
-    return StreamLog(jetstream, stream.name, f"stompy.{cluster}.log.{group}")
+    return [StreamLog(jetstream, stream.name, f"stompy.{cluster}.log.{name}") for name in names]

@@ -46,7 +46,15 @@ class LogDamagedError(LogError):
 
 
 class LogTakenError(LogError):
-    """Another broker was faster."""
+    """Another broker was faster.
+
+    Attributes:
+        tenure: the last one that has begun.
+    """
+
+    def __init__(self, text: str, tenure: int) -> None:
+        super().__init__(text)
+        self.tenure = tenure
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,8 @@ async def take_over(
     for _ in range(_ATTEMPTS):
         replay, gaps = await _read_to_end(log_, replay, progress)
         if after is not None and replay.tenure != after:
-            raise LogTakenError(f"tenure {replay.tenure} has begun: {replay.owner or 'unknown'}")
+            whose = replay.owner or "unknown"
+            raise LogTakenError(f"tenure {replay.tenure} has begun: {whose}", replay.tenure)
         if gaps and not accept_damage:
             raise LogDamagedError(gaps)
         for gap in gaps:

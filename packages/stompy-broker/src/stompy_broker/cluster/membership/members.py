@@ -14,6 +14,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+_DOUBLE_BEATS = 3
+"""So often a second one has to be heard: the end of one and the beginning of the next may mix."""
+
 
 class BeatError(ValueError):
     """It is not what a broker says about itself."""
@@ -191,8 +194,7 @@ class Members:
         self._heard_at: dict[str, float] = {}
         self._suspects: set[str] = set()
         self._last: dict[str, tuple[str, int]] = {}  # what was heard last, of the dead too
-        self._former: dict[str, tuple[str, int]] = {}  # the same of the process before it
-        self._doubles: dict[str, str] = {}  # whose name is another one's that still lives
+        self._doubles: dict[str, int] = {}  # how often others were heard who have a name as well
 
     def hear(self, beat: Member, now: float) -> Heard:
         """Take note of what a broker says."""
@@ -203,7 +205,7 @@ class Members:
             self.twin = beat.nonce
             self.twin_beats += 1
             return Heard.TWIN
-        if not self._is_news(name, beat):
+        if not self._is_news(beat, now):
             return Heard.STALE
         if beat.standing is Standing.GONE:
             self._bury(name)
@@ -214,28 +216,25 @@ class Members:
         self._suspects.discard(name)
         return Heard.KNOWN if before is not None and before.nonce == beat.nonce else Heard.NEW
 
-    def _is_news(self, name: str, beat: Member) -> bool:
-        last, now = self._last.get(name), (beat.nonce, beat.count)
-        if self._doubles.get(name) == beat.nonce:
-            return False
-        if last is not None and last[0] == beat.nonce:
-            if last[1] >= beat.count:
+    def _is_news(self, beat: Member, now: float) -> bool:
+        name, before = beat.id, self.alive.get(beat.id)
+        if before is not None and before.nonce != beat.nonce:
+            if now - self._heard_at[name] < self._suspected:
+                # Whoever follows another process has listened first. So there are two: the elder
+                # stays, or each would seem to be the end of the other.
+                self._doubles[name] = self._doubles.get(name, 0) + 1
                 return False
-        elif last is not None:
-            former = self._former.get(name)
-            if former is not None and former[0] == beat.nonce:
-                if former[1] >= beat.count:
-                    return False
-                # It has not been followed by the other one: there are two. The elder stays.
-                self._doubles[name] = last[0]
-            self._former[name] = last
-        self._last[name] = now
+            self._doubles.pop(name, None)
+        last = self._last.get(name)
+        if last is not None and last[0] == beat.nonce and last[1] >= beat.count:
+            return False
+        self._last[name] = (beat.nonce, beat.count)
         return True
 
     @property
     def doubled(self) -> list[str]:
         """Names that two living processes have."""
-        return sorted(self._doubles)
+        return sorted(name for name, beats in self._doubles.items() if beats >= _DOUBLE_BEATS)
 
     def suspect(self, name: str) -> None:
         """A connection to a broker was lost: unless it says something soon, it is dead."""

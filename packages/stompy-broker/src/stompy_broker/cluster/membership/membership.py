@@ -402,6 +402,10 @@ class Membership:
         """Be ready for more or for less."""
         self.me = replace(self.me, standing=standing)
         self._decided.append(Speak())
+        if standing is Standing.LEAVING:
+            for group in self.groups:
+                if group.stage is GroupStage.READING:
+                    self._stop(group)
 
     def _named(self, broker: str) -> Member | None:
         return self.me if broker == self.me.id else self.members.alive.get(broker)
