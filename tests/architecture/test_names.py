@@ -38,6 +38,7 @@ GENERIC = {
     "build",
     "check",
     "cli",
+    "cluster_checks",
     "cluster_config",
     "cluster_settings",
     "config",

@@ -57,6 +57,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"wire"},
         {"cluster_secret"},
         {"cluster_settings"},
+        {"cluster_checks"},
         {"config_checks"},
         {"broker"},
         {"embed"},

@@ -42,6 +42,11 @@ def warnings_of(config: BrokerConfig, users: Mapping[str, str]) -> list[str]:
     if tls.cert:
         found += exposure_warnings("tls.key", tls.key or tls.cert)
         found += validity_warnings(tls.cert, datetime.now(UTC))
+    if config.cluster:
+        # A broker that is alone loads none of this.
+        from stompy_broker.cluster_checks import cluster_warnings  # noqa: PLC0415
+
+        found += cluster_warnings(config)
     return found
 
 

@@ -38,6 +38,10 @@ def check(file: Path, explain: str | None, explain_access: tuple[str, str] | Non
         users = users_of(config)
         if config.tls.cert:
             Certificates(config.tls)
+        if config.cluster:
+            from stompy_broker.cluster_checks import check_cluster_files  # noqa: PLC0415 -- rare
+
+            check_cluster_files(config)
     except ConfigError as error:
         complain(f"{file}: {error}")
         sys.exit(EXIT_USAGE)
