@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tests.support.links import LinkEnd
+
 from stompy_broker.admin.cluster_status import GroupFacts, MemberFacts, ServerFacts
+from stompy_broker.admin.peers.peer_brokers import Peers
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig
 
@@ -24,7 +28,8 @@ class ToldCluster:
     name: str = "shop"
     known: list[MemberFacts] = field(default_factory=list)
     nats: list[ServerFacts] = field(default_factory=list)
-    facts: dict[int, GroupFacts] = field(default_factory=dict)
+    told: dict[int, GroupFacts] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
 
     def owner_of(self, group: int) -> str:
         """The owner that the test names."""
@@ -37,7 +42,7 @@ class ToldCluster:
     def groups(self) -> Sequence[GroupFacts]:
         """The groups that have owners."""
         return [
-            self.facts.get(number)
+            self.told.get(number)
             or GroupFacts(number, owner, "owned" if owner else "nobody", tenure=1)
             for number, owner in sorted(self.owners.items())
         ]
@@ -59,5 +64,41 @@ class MemberBroker(Broker):
         super().__init__(config)
         self.cluster = cluster
 
+    @property
+    def peers(self) -> Peers:
+        """Its part that talks to other brokers."""
+        peers = self._admin.peers
+        assert peers is not None
+        return peers
+
     def _cluster_status(self) -> ToldCluster:
         return self.cluster
+
+
+class QuickEnd(LinkEnd):
+    """An end of a link on which everything arrives in the next turn of the event loop."""
+
+    def send(self, message: bytes | Sequence[bytes]) -> None:
+        """Have a message arrive soon."""
+        super().send(message)
+        asyncio.get_running_loop().call_soon(self.deliver)
+
+    def close(self, reason: str) -> None:
+        """End the link soon."""
+        super().close(reason)
+        asyncio.get_running_loop().call_soon(self.deliver)
+
+
+def joined(front: MemberBroker, peer: MemberBroker) -> QuickEnd:
+    """Open a link for the admin topics of two brokers in one loop, in one direction.
+
+    Returns:
+        The end of the front; the peer's is its `other`.
+    """
+    here, there = front.peers, peer.peers
+    near = QuickEnd(peer.cluster.broker, True, here, peer.cluster.facts)
+    far = QuickEnd(front.cluster.broker, False, there, front.cluster.facts)
+    near.other, far.other = far, near
+    near.open()
+    far.open()
+    return near

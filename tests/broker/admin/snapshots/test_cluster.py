@@ -21,7 +21,7 @@ async def member() -> AsyncIterator[MemberBroker]:
     cluster = ToldCluster("ann", {0: "ann", 1: "bob", 2: ""})
     cluster.known = [MemberFacts("ann", version="1"), MemberFacts("bob", load=12.34)]
     cluster.nats = [ServerFacts("n1", "leader", sync="always", bytes=7)]
-    cluster.facts[1] = GroupFacts(1, "bob", "owned", 4, 100, 90, 1000)
+    cluster.told[1] = GroupFacts(1, "bob", "owned", 4, 100, 90, 1000)
     config = load_config(overrides={"listen": {"port": 0}, "store": {"data": ""}})
     async with MemberBroker(config, cluster) as broker:
         yield broker

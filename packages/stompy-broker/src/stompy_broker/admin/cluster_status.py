@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from stompy.admin.command import Request
 from stompy.admin.rows import Event, Kind, Row
 from stompy_broker.admin.tasks import Steps
+from stompy_broker.routing.answers import nobody_asks
 from stompy_broker.routing.interface import Queue
 from stompy_broker.session.context import Client
 
@@ -88,12 +89,15 @@ class ClusterStatus(Protocol):
     Attributes:
         name: of the cluster.
         broker: id of this broker.
+        facts: what this broker says of itself on links: what must be the same everywhere.
     """
 
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
     def broker(self) -> str: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, str]: ...  # noqa: D102
 
     def owner_of(self, group: int) -> str:
         """The id of the broker that owns a group; empty = nobody does, as far as is known."""
@@ -128,10 +132,16 @@ class MergedRows:
 
 
 TakeEvent = Callable[[Event], None]
+TakePart = Callable[[Mapping[str, object]], None]
 
 
 class PeerBrokers(Protocol):
     """The other brokers of the cluster, as those parts see them that answer for all of them."""
+
+    @property
+    def linked(self) -> Sequence[str]:
+        """The ids of the peers that can be asked."""
+        ...
 
     def watch(self, wanted: dict[tuple[Kind, str], int]) -> None:
         """Have peers tell these rows from now on, and nothing else.
@@ -149,8 +159,8 @@ class PeerBrokers(Protocol):
         """Put the rows of this broker together with those that peers have told."""
         ...
 
-    def gather(self, kind: Kind, name: str) -> Steps[None]:
-        """Have peers tell these rows once, so that they can be merged; as long as may be."""
+    def gather(self, kind: Kind, name: str, rows: Sequence[Row]) -> Steps[MergedRows]:
+        """Put the rows of this broker together with those that peers tell, who are asked once."""
         ...
 
     def watch_events(self, pattern: str, take: TakeEvent) -> None:
@@ -161,8 +171,20 @@ class PeerBrokers(Protocol):
         """Pass on nothing more to somebody who watches."""
         ...
 
-    def forward(self, broker: str, request: Request, client: Client) -> Steps[dict[str, object]]:
+    def forward(
+        self,
+        broker: str,
+        request: Request,
+        client: Client,
+        part: TakePart = nobody_asks,
+    ) -> Steps[dict[str, object]]:
         """Have a peer carry out a command, and give what came of it.
+
+        Args:
+            broker: id of the peer.
+            request: the command.
+            client: who wants it.
+            part: takes answers that are not the last one.
 
         Raises:
             CommandError: it failed there, or the link to the peer was lost.

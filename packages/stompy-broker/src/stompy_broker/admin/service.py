@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stompy.admin.rows import Event
 from stompy_broker.admin.cluster_control import ClusterControl
@@ -29,6 +30,9 @@ from stompy_broker.session.context import AdminClient, Answer, Client, SessionOb
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 
+if TYPE_CHECKING:
+    from stompy_broker.admin.peers.peer_brokers import Peers
+
 CLOSED_KEPT = 200
 """Connections whose ends are remembered."""
 
@@ -50,6 +54,7 @@ class AdminService(SessionObserver):
         snapshots: makes the rows of everything.
         control: what the cluster may be told to do, once it is known.
         clustered: whether the broker belongs to a cluster.
+        peers: the other brokers of the cluster; it has to be told of links. None = no cluster.
     """
 
     def __init__(
@@ -97,9 +102,25 @@ class AdminService(SessionObserver):
             control=lambda: self.control,
         )
         self._commands = CommandRunner(command_table(context), context, scheduler)
+        self.peers: Peers | None = None
+        if cluster is not None:
+            self.peers = self._peers_of(cluster, router)
+
+    def _peers_of(self, cluster: ClusterStatus, router: Router) -> Peers:
+        # Nothing of it is loaded where there is no cluster.
+        from stompy_broker.admin.peers.peer_brokers import Peers  # noqa: PLC0415 -- see above
+
+        peers = Peers(
+            cluster, self._publisher, self._events, self._commands, router.clock, router.set_alarm
+        )
+        self._publisher.peers = peers
+        self.snapshots.links = lambda: peers.linked
+        return peers
 
     def close(self) -> None:
         """Make no more snapshots, for the broker ends."""
+        if self.peers is not None:
+            self.peers.close()
         self._publisher.close()
 
     # -- who comes and goes -------------------------------------------------------------------

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 from stompy.admin.command import CommandError, CommandErrorCode, Request
-from stompy.admin.rows import Role
+from stompy.admin.rows import Kind, Role
 from stompy_broker.admin.cluster_control import ClusterControl
-from stompy_broker.admin.cluster_status import ClusterStatus
+from stompy_broker.admin.cluster_status import ClusterStatus, MergedRows, PeerBrokers
 from stompy_broker.admin.publisher import Publisher
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
@@ -45,6 +46,27 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "text or list": (str, list),
 }
+
+
+class Addressee(Enum):
+    """Which broker of a cluster carries a command out, unless the request names one."""
+
+    HERE = "here"
+    """The one that was asked. It may ask others."""
+    OWNER = "owner"
+    """The one that owns the queue that an argument names."""
+    HOLDER = "holder"
+    """The one that the argument ``id`` ends in."""
+
+
+def at_owner(args: Mapping[str, Any]) -> Addressee:
+    """Say that the owner of its queue carries a command out."""
+    return Addressee.OWNER
+
+
+def at_holder(args: Mapping[str, Any]) -> Addressee:
+    """Say that a command is carried out where the connection is that it is about."""
+    return Addressee.HOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +120,8 @@ class Call:
         client: who wants it; None = the broker's own program.
         role: what that one may do.
         part: takes a result that is not the last one.
+        relayed: whether another broker of the cluster has sent it here, or somebody named this
+            one: nobody else is asked.
     """
 
     request: Request
@@ -105,6 +129,7 @@ class Call:
     client: Client | None
     role: Role
     part: Callable[[Mapping[str, object]], None]
+    relayed: bool = False
 
     @property
     def dry_run(self) -> bool:
@@ -150,6 +175,7 @@ class Command:
             the access rules must allow `Action.ADMIN` on its queue.
         needs: what else the access rules must allow on its queue. Whoever shows what is in
             messages needs `Action.BROWSE`.
+        place: which broker of a cluster carries it out, by its arguments.
     """
 
     name: str
@@ -159,6 +185,7 @@ class Command:
     args: tuple[Argument, ...] = ()
     changes: bool = False
     needs: tuple[Action, ...] = ()
+    place: Callable[[Mapping[str, Any]], Addressee] = lambda args: Addressee.HERE
 
     def read(self, args: Mapping[str, object]) -> dict[str, object]:
         """Give the arguments of a request, with defaults filled in.
@@ -209,6 +236,15 @@ class Command:
             name = f"{BACKLOG}{text}" if argument.names == "durable" else text
             for action in on_queue:
                 yield action, _queue_named(name)
+
+    def queue_of(self, args: Mapping[str, Any]) -> str:
+        """The name of the queue that a command is about; empty = none."""
+        for argument in self.args:
+            text = args[argument.name]
+            if isinstance(text, str) and argument.names in ("queue", "durable"):
+                backlog = BACKLOG if argument.names == "durable" else ""
+                return f"{backlog}{text.removeprefix(DestinationKind.QUEUE.value)}"
+        return ""
 
     def describe(self, role: Role) -> Result:
         """Give what ``broker.help`` tells of it."""
@@ -269,6 +305,37 @@ class CommandContext:
     closed: deque[dict[str, object]]
     cluster: ClusterStatus | None = None
     control: Callable[[], ClusterControl | None] = lambda: None
+
+    @property
+    def peers(self) -> PeerBrokers | None:
+        """The other brokers of the cluster; None = there is no cluster."""
+        return self.publisher.peers
+
+    def look(self, kind: Kind, call: Call, name: str = "") -> Steps[tuple[MergedRows, int]]:
+        """Make rows of the whole cluster, unless one broker was named; tells also when it is."""
+        moment = self.snapshots.moment()
+        rows = yield from self.snapshots.rows(kind, name, moment)
+        if self.peers is None or call.relayed:
+            return MergedRows(rows, ()), moment.at
+        return (yield from self.peers.gather(kind, name, rows)), moment.at
+
+    def ask_peers(self, call: Call, request: Request) -> Steps[dict[str, Result]]:
+        """Have all peers carry out a command as well; gives their results, by their ids.
+
+        Those that do not know what it is about give none.
+
+        Raises:
+            CommandError: it failed at one of them, or the link to one was lost.
+        """
+        results: dict[str, Result] = {}
+        if self.peers is not None and not call.relayed and call.client is not None:
+            for peer in self.peers.linked:
+                try:
+                    results[peer] = yield from self.peers.forward(peer, request, call.client)
+                except CommandError as error:
+                    if error.code is not CommandErrorCode.NOT_FOUND:
+                        raise
+        return results
 
     def queue(self, text: str) -> Queue:
         """Find a queue by its name, with or without ``/queue/``.

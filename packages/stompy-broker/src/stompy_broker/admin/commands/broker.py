@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from stompy.admin.rows import Kind, Role
 from stompy.admin.snapshot import (
@@ -89,6 +90,7 @@ class BrokerCommands:
         identity, router = self._context.identity, self._context.router
         return {
             "name": identity.name,
+            **self._cluster(),
             "boot": identity.boot,
             "version": __version__,
             "admin_version": VERSION,
@@ -100,6 +102,10 @@ class BrokerCommands:
             "alarms": list(router.alarms),
         }
 
+    def _cluster(self) -> Result:
+        cluster = self._context.cluster
+        return {} if cluster is None else {"cluster": cluster.name, "broker": cluster.broker}
+
     def _stats(self, call: Call) -> Steps[Result]:
         moment = self._context.snapshots.moment()
         row = yield from self._context.snapshots.broker.row(moment)
@@ -109,10 +115,15 @@ class BrokerCommands:
         commands = sorted(self._table, key=lambda command: command.name)
         return {
             "role": call.role,
-            "topics": [f"{TOPIC_PREFIX}{kind}" for kind in Kind if kind not in _NAMED]
+            "topics": [f"{TOPIC_PREFIX}{kind}" for kind in self._kinds()]
             + [f"{TOPIC_PREFIX}queue.<name>", f"{TOPIC_PREFIX}event.<object>.<action>"],
             "commands": [command.describe(call.role) for command in commands],
         }
+
+    def _kinds(self) -> Iterator[Kind]:
+        for kind in Kind:
+            if kind not in _NAMED and (kind is not Kind.CLUSTER or self._context.cluster):
+                yield kind
 
     def _drain(self, call: Call) -> Result:
         enable = call.args["enable"]
@@ -129,19 +140,23 @@ class BrokerCommands:
             "interval": str(args["interval"]),
             "fields": ",".join(map(str, args["fields"] or ())),
         }
-        streams, _ = read_streams(parse_destination(f"{TOPIC_PREFIX}{args['kind']}{name}"), headers)
+        clustered = self._context.cluster is not None
+        topic = parse_destination(f"{TOPIC_PREFIX}{args['kind']}{name}")
+        streams, _ = read_streams(topic, headers, clustered=clustered)
         if len(streams) != 1:
             raise bad(f"{args['kind'][:60]!r} is not one kind of snapshot")
-        note = remarks(streams, headers)
+        note = remarks(streams, headers, clustered=clustered)
         if note:
-            raise bad(f"{note}; there are {', '.join(field_names(streams[0].kind))}")
-        stream = self._context.publisher.find(streams[0])
+            names = field_names(streams[0].kind, clustered=clustered)
+            raise bad(f"{note}; there are {', '.join(names)}")
+        wanted = replace(streams[0], own=clustered and call.relayed)
+        stream = self._context.publisher.find(wanted)
         if stream is None:
             # Nobody observes it, so it is made for this one.
-            stream = Stream(streams[0], self._context.writer)
-            moment = self._context.snapshots.moment()
-            rows = yield from self._context.snapshots.rows(streams[0].kind, streams[0].name, moment)
-            yield from stream.publish(rows, moment)
+            stream = Stream(wanted, self._context.writer)
+            found, _ = yield from self._context.look(wanted.kind, call, wanted.name)
+            merged = found if found.brokers else None
+            yield from stream.publish(found.rows, self._context.snapshots.moment(), merged)
             self._context.publisher.forget_unwatched()
         *pages, last = yield from stream.everything()
         for page in pages:

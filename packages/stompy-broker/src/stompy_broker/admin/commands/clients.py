@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from stompy.admin.command import Request
 from stompy.admin.rows import Kind, Role
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.admin.cluster_status import tail_of
 from stompy_broker.admin.commands.base import (
+    Addressee,
     Argument,
     Call,
     Command,
     CommandContext,
     Result,
+    at_holder,
     bad,
     not_found,
 )
@@ -54,6 +60,7 @@ class ClientCommands:
                     _REASON,
                 ),
                 changes=True,
+                place=_of_connections,
             ),
             Command(
                 "subscription.list",
@@ -69,6 +76,7 @@ class ClientCommands:
                 self._close_subscription,
                 (Argument("id", "text", "of a row", required=True),),
                 changes=True,
+                place=at_holder,
             ),
             Command(
                 "transaction.list", monitor, "As on $SYS.transactions.", self._transactions, LISTING
@@ -80,18 +88,17 @@ class ClientCommands:
                 self._abort,
                 (Argument("id", "text", "of a row", required=True),),
                 changes=True,
+                place=at_holder,
             ),
         ]
 
     def _connections(self, call: Call) -> Steps[Result]:
-        moment = self._context.snapshots.moment()
-        rows = yield from self._context.snapshots.clients.connections(moment)
-        return listing(Kind.CONNECTIONS, rows, call, moment.at)
+        return listing(Kind.CONNECTIONS, self._context, call)
 
     def _closed(self, call: Call) -> Result:
         return {"total": len(self._context.closed), "rows": list(self._context.closed)}
 
-    def _close_connection(self, call: Call) -> Result:
+    def _close_connection(self, call: Call) -> Result | Steps[Result]:
         args = call.args
         given = [name for name in ("id", "user", "client_id") if args[name] is not None]
         if len(given) != 1:
@@ -100,26 +107,46 @@ class ClientCommands:
         found = [s for s in self._context.sessions.values() if _trait(s, name) == args[name]]
         if not found and name == "id":
             raise not_found(f"there is no connection {args['id'][:60]!r}")
+        if self._context.peers is not None and name != "id" and not call.relayed:
+            return self._close_everywhere(call, found)
+        return self._close(call, found)
+
+    def _close_everywhere(self, call: Call, found: list[AdminClient]) -> Steps[Result]:
+        """Close connections of all brokers, once it is known how many there are."""
+        cmd, args = call.request.cmd, call.request.args
+        counted = yield from self._context.ask_peers(call, Request(cmd, args, dry_run=True))
+        matched = [one for result in counted.values() for one in _closed_of(result)]
+        call.expect(len(found) + len(matched))
+        done: Result = {
+            "matched": len(found) + len(matched),
+            "connections": [*(one.key for one in found), *matched],
+        }
+        if call.dry_run:
+            return done
+        results = yield from self._context.ask_peers(call, Request(cmd, args))
+        closed = [one for result in results.values() for one in _closed_of(result)]
+        own = self._close(replace(call, request=Request(cmd, args)), found)
+        return {**done, "closed": len(closed) + len(_closed_of(own))}
+
+    def _close(self, call: Call, found: list[AdminClient]) -> Result:
         call.expect(len(found))
         result: Result = {"matched": len(found), "connections": [s.key for s in found]}
         if call.dry_run:
             return result
-        reason = ProtocolError(ErrorCode.CLOSED_BY_OPERATOR, args["reason"][:1000])
+        reason = ProtocolError(ErrorCode.CLOSED_BY_OPERATOR, call.args["reason"][:1000])
         # One's own last, so that the others are gone before.
         for session in sorted(found, key=lambda session: session is call.client):
             session.refuse(reason)
         return {**result, "closed": len(found)}
 
     def _subscriptions(self, call: Call) -> Steps[Result]:
-        moment = self._context.snapshots.moment()
-        rows = yield from self._context.snapshots.clients.subscriptions(moment)
-        return listing(Kind.SUBSCRIPTIONS, rows, call, moment.at)
+        return listing(Kind.SUBSCRIPTIONS, self._context, call)
 
     def _close_subscription(self, call: Call) -> Result:
-        wanted = call.args["id"]
+        wanted, tail = call.args["id"], tail_of(self._context.cluster)
         for session in self._context.sessions.values():
             for subscription in session.subscriptions.values():
-                if f"s-{subscription.number}" == wanted:
+                if f"s-{subscription.number}{tail}" == wanted:
                     call.expect(1)
                     if not call.dry_run:
                         session.end_subscription(subscription)
@@ -131,15 +158,13 @@ class ClientCommands:
         raise not_found(f"there is no subscription {wanted[:60]!r}")
 
     def _transactions(self, call: Call) -> Steps[Result]:
-        moment = self._context.snapshots.moment()
-        rows = yield from self._context.snapshots.clients.transactions(moment)
-        return listing(Kind.TRANSACTIONS, rows, call, moment.at)
+        return listing(Kind.TRANSACTIONS, self._context, call)
 
     def _abort(self, call: Call) -> Result:
-        wanted = call.args["id"]
+        wanted, tail = call.args["id"], tail_of(self._context.cluster)
         for session in self._context.sessions.values():
             for name, transaction in session.transactions.items():
-                if f"t-{transaction.number}" == wanted:
+                if f"t-{transaction.number}{tail}" == wanted:
                     call.expect(1)
                     if not call.dry_run:
                         session.abort_transaction(name)
@@ -149,6 +174,17 @@ class ClientCommands:
                         "operations": len(transaction.operations),
                     }
         raise not_found(f"there is no transaction {wanted[:60]!r}")
+
+
+def _of_connections(args: Mapping[str, Any]) -> Addressee:
+    """Say where connections are closed: one where it is, several by the broker that was asked."""
+    return Addressee.HERE if args["id"] is None else Addressee.HOLDER
+
+
+def _closed_of(result: Mapping[str, object]) -> list[str]:
+    """The connections that a broker has closed, or would."""
+    found = result.get("connections")
+    return [str(one) for one in found] if isinstance(found, list) else []
 
 
 def _trait(session: AdminClient, name: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from stompy.admin.rows import Kind, Row
 from stompy.admin.snapshot import KEYS, aged, field_names, row_to_json
-from stompy_broker.admin.commands.base import Argument, Call, Result, bad
+from stompy_broker.admin.commands.base import Argument, Call, CommandContext, Result, bad
+from stompy_broker.admin.tasks import Steps
 
 MOST_ROWS = 10_000
 
@@ -20,13 +21,15 @@ FIELDS = Argument("fields", "list", "fields to give; all if left out")
 LISTING = (MATCH, SORT, LIMIT, OFFSET, FIELDS)
 
 
-def listing(kind: Kind, rows: Sequence[Row], call: Call, at: int) -> Result:
+def listing(kind: Kind, context: CommandContext, call: Call) -> Steps[Result]:
     """Give the rows that a listing asks for: matched by their keys, sorted, cut, as JSON.
 
     Raises:
         CommandError: a field that there is not.
     """
-    args, names = call.args, field_names(kind)
+    found, at = yield from context.look(kind, call)
+    rows = found.rows
+    args, names = call.args, field_names(kind, clustered=context.cluster is not None)
     key = KEYS[kind]
     match = args["match"]
     if match:
@@ -43,16 +46,19 @@ def listing(kind: Kind, rows: Sequence[Row], call: Call, at: int) -> Result:
         rows = rows[::-1]
     cut = rows[args["offset"] : args["offset"] + args["limit"]]
     own = call.client.key if call.client is not None else ""
-    return {
+    result: Result = {
         "total": len(rows),
         "offset": args["offset"],
         "rows": [_chosen(aged(row, at), wanted, own) for row in cut],
     }
+    if found.brokers:
+        result |= {"brokers": found.brokers, "missing": found.missing}
+    return result
 
 
 def _chosen(row: Row, wanted: Sequence[str], own: str) -> dict[str, object]:
     everything = row_to_json(row)
-    chosen = {name: everything[name] for name in wanted}
+    chosen = {name: everything.get(name) for name in wanted}
     if "self" in everything and own in (everything["id"], everything.get("connection")):
         chosen["self"] = True
     return chosen

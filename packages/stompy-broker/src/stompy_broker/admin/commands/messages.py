@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from stompy.admin.command import Request
 from stompy.admin.rows import Role
 from stompy.errors import ProtocolError
 from stompy_broker.admin.asking import agreed, ask, order
 from stompy_broker.admin.commands.base import (
+    Addressee,
     Argument,
     Call,
     Command,
     CommandContext,
     Result,
+    at_owner,
     bad,
     conflict,
     not_found,
@@ -93,6 +96,11 @@ _LONGEST_COUNT = 9
 Target = Callable[[Message], Destination]
 
 
+def _of_peek(args: Mapping[str, Any]) -> Addressee:
+    """Say where messages are looked at; those with consumers are wherever these are connected."""
+    return Addressee.HERE if args["state"] == "unacked" else Addressee.OWNER
+
+
 class MessageCommands:
     """Commands about the messages that wait in a queue.
 
@@ -128,6 +136,7 @@ class MessageCommands:
                 self._peek,
                 peeking,
                 needs=_BROWSE,
+                place=_of_peek,
             ),
             Command(
                 "message.get",
@@ -140,6 +149,7 @@ class MessageCommands:
                     replace(_MOST_BYTES, default=SHOWN_BYTES // 2),
                 ),
                 needs=_BROWSE,
+                place=at_owner,
             ),
             Command(
                 "message.count",
@@ -152,6 +162,7 @@ class MessageCommands:
                     Argument("group_by", "text or list", "header names; short names hold"),
                 ),
                 needs=_BROWSE,
+                place=at_owner,
             ),
         ]
 
@@ -165,6 +176,7 @@ class MessageCommands:
                 self._move,
                 (*_PICKING, _TO),
                 changes=True,
+                place=at_owner,
                 # It hands messages to another destination, where others may read them.
                 needs=(Action.RECEIVE,),
             ),
@@ -175,6 +187,7 @@ class MessageCommands:
                 self._copy,
                 (*_PICKING, _TO),
                 changes=True,
+                place=at_owner,
                 needs=_BROWSE,
             ),
             Command(
@@ -184,6 +197,7 @@ class MessageCommands:
                 self._retry,
                 _PICKING,
                 changes=True,
+                place=at_owner,
             ),
             Command(
                 "message.delete",
@@ -192,6 +206,7 @@ class MessageCommands:
                 self._delete,
                 (QUEUE, _IDS, _HEADERS, UP_TO, replace(_LIMIT, default=None)),
                 changes=True,
+                place=at_owner,
             ),
             Command(
                 "message.send",
@@ -222,6 +237,8 @@ class MessageCommands:
         offset, limit = args["offset"], args["limit"]
         selection = select(args["ids"], args["headers"])
         size = 0 if args["body"] == "none" else SHOWN_BYTES
+        if args["state"] == "unacked" and self._context.peers is not None and not call.relayed:
+            return (yield from self._peek_everywhere(call))
         if args["state"] == "unacked":
             is_meant = selection.test()
             found = [held for held in self._held(queue) if is_meant(held[0])]
@@ -244,6 +261,27 @@ class MessageCommands:
             "more": more,
             "messages": [as_json(message, state, most) for message, state in some],
         }
+
+    def _peek_everywhere(self, call: Call) -> Steps[Result]:
+        """Look at what the clients of all brokers hold of a queue, oldest first."""
+        offset, limit = call.args["offset"], call.args["limit"]
+        args = {**call.request.args, "offset": 0, "limit": min(offset + limit, MOST_SHOWN)}
+        request = Request(call.request.cmd, args)
+        own = replace(call, args={**call.args, **args}, relayed=True)
+        results = list((yield from self._context.ask_peers(call, request)).values())
+        if not results or self._name(call) in self._context.router.queues:
+            results.insert(0, (yield from self._peek(own)))
+        found: list[dict[str, Any]] = []
+        for result in results:
+            found += cast(list[dict[str, Any]], result["messages"])
+        found.sort(key=lambda message: int(message["message_id"]))
+        some = found[offset : offset + limit]
+        more = len(found) > offset + len(some) or any(result["more"] for result in results)
+        return {**results[0], "offset": offset, "more": more, "messages": some}
+
+    def _name(self, call: Call) -> str:
+        name: str = call.args["queue"].removeprefix("/queue/")
+        return name
 
     def _held(self, queue: Queue) -> list[tuple[Message, str]]:
         """Find the messages that are with consumers, and with whom. They have their bodies."""

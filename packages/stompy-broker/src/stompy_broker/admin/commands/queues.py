@@ -16,6 +16,7 @@ from stompy_broker.admin.commands.base import (
     Command,
     CommandContext,
     Result,
+    at_owner,
     bad,
     conflict,
     not_found,
@@ -49,6 +50,9 @@ class QueueCommands:
 
     def table(self) -> list[Command]:
         """Give the rows of these commands."""
+        return [*self._of_queues(), *self._of_others()]
+
+    def _of_queues(self) -> list[Command]:
         monitor, operator, admin = Role.MONITOR, Role.OPERATOR, Role.ADMIN
         pausing = (QUEUE, _DELIVERY, _INTAKE)
         return [
@@ -61,6 +65,7 @@ class QueueCommands:
                 self._create,
                 (QUEUE, Argument("arguments", "object", f"any of {', '.join(ARGUMENTS)}")),
                 changes=True,
+                place=at_owner,
             ),
             Command(
                 "queue.delete",
@@ -69,6 +74,7 @@ class QueueCommands:
                 self._delete,
                 (QUEUE, Argument("if_empty", "true or false", "only if it is", default=False)),
                 changes=True,
+                place=at_owner,
             ),
             Command(
                 "queue.purge",
@@ -77,9 +83,16 @@ class QueueCommands:
                 self._purge,
                 (QUEUE, UP_TO),
                 changes=True,
+                place=at_owner,
             ),
             Command(
-                "queue.pause", operator, "Stop a queue, until resumed.", self._pause, pausing, True
+                "queue.pause",
+                operator,
+                "Stop a queue, until resumed.",
+                self._pause,
+                pausing,
+                changes=True,
+                place=at_owner,
             ),
             Command(
                 "queue.resume",
@@ -88,7 +101,13 @@ class QueueCommands:
                 self._resume,
                 (QUEUE, _DELIVERY, replace(_INTAKE, default=True)),
                 changes=True,
+                place=at_owner,
             ),
+        ]
+
+    def _of_others(self) -> list[Command]:
+        monitor, admin = Role.MONITOR, Role.ADMIN
+        return [
             Command("durable.list", monitor, "Durable subscriptions.", self._list_durable, LISTING),
             Command(
                 "durable.delete",
@@ -101,6 +120,7 @@ class QueueCommands:
                     ),
                 ),
                 changes=True,
+                place=at_owner,
             ),
             Command("policy.list", monitor, "The policies, in their order.", self._policies),
             Command(
@@ -115,17 +135,14 @@ class QueueCommands:
     # -- queues -----------------------------------------------------------------------------
 
     def _list(self, call: Call) -> Steps[Result]:
-        snapshots = self._context.snapshots
-        moment = snapshots.moment()
-        rows = yield from snapshots.queues.rows(moment.now)
-        return listing(Kind.QUEUES, rows, call, moment.at)
+        return listing(Kind.QUEUES, self._context, call)
 
     def _get(self, call: Call) -> Steps[Result]:
-        queue, snapshots = self._context.queue(call.args["queue"]), self._context.snapshots
-        moment = snapshots.moment()
-        detail = yield from snapshots.detail(queue.name, moment)
-        assert detail is not None
-        return row_to_json(aged(detail, moment.at))
+        name = call.args["queue"].removeprefix("/queue/")
+        found, at = yield from self._context.look(Kind.QUEUE, call, name)
+        if not found.rows:
+            raise not_found(f"there is no queue {name[:200]!r}")
+        return row_to_json(aged(found.rows[0], at))
 
     def _create(self, call: Call) -> Steps[Result]:
         router, text = self._context.router, call.args["queue"]
@@ -227,10 +244,7 @@ class QueueCommands:
     # -- durable subscriptions and policies ---------------------------------------------------
 
     def _list_durable(self, call: Call) -> Steps[Result]:
-        snapshots = self._context.snapshots
-        moment = snapshots.moment()
-        rows = yield from snapshots.clients.durable(moment)
-        return listing(Kind.DURABLE, rows, call, moment.at)
+        return listing(Kind.DURABLE, self._context, call)
 
     def _delete_durable(self, call: Call) -> Steps[Result]:
         router, name = self._context.router, call.args["name"]

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from stompy.admin.command import CommandError, CommandErrorCode, Reply, Request
 from stompy.admin.rows import Role
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.admin.commands.audit import Audit
-from stompy_broker.admin.commands.base import Call, Command, CommandContext, Result, bad
-from stompy_broker.admin.tasks import Scheduler, Task
+from stompy_broker.admin.commands.base import (
+    Addressee,
+    Call,
+    Command,
+    CommandContext,
+    Result,
+    bad,
+    conflict,
+)
+from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.session.context import Answer, Client
 
 log = logging.getLogger("stompy_broker.admin")
@@ -38,6 +47,7 @@ class PendingCommand:
         request: what came; None = it could not be read.
         command: its row; None = there is none.
         task: the steps that are being taken; None = none yet.
+        elsewhere: whether another broker of the cluster carries it out.
     """
 
     client: Client
@@ -46,6 +56,7 @@ class PendingCommand:
     request: Request | None = None
     command: Command | None = None
     task: Task[Result] | None = None
+    elsewhere: bool = False
 
     @property
     def name(self) -> str:
@@ -106,7 +117,21 @@ class CommandRunner:
         except Exception as error:
             self._fail(pending, error)
 
-    def _start(self, pending: PendingCommand, request: Request) -> None:
+    def execute_here(self, client: Client, request: Request, answer: Answer) -> None:
+        """Carry out a request that another broker of the cluster has relayed, and answer it.
+
+        Args:
+            client: who wants it; he is connected there.
+            request: what.
+            answer: takes the answers.
+        """
+        pending = PendingCommand(client, answer, self._context.router.clock.now(), request)
+        try:
+            self._start(pending, request, relayed=True)
+        except Exception as error:
+            self._fail(pending, error)
+
+    def _start(self, pending: PendingCommand, request: Request, *, relayed: bool = False) -> None:
         command = pending.command = self._table.get(request.cmd)
         if command is None:
             raise CommandError(
@@ -120,10 +145,20 @@ class CommandRunner:
                 CommandErrorCode.FORBIDDEN,
                 f"{command.name} needs the role {command.role.value!r}; yours is {role.value!r}",
             )
+        named, request = self._named(command, request)
         args = command.read(request.args)
         if principal is not None:
             command.check_access(self._context.access, principal, args)
-        result = command.run(Call(request, args, pending.client, role, pending.reply_in_part))
+        peers = self._context.peers
+        place = "" if peers is None or relayed else named or self._place(command, args)
+        if peers is not None and place and place != self._own:
+            pending.elsewhere = True
+            part = pending.reply_in_part
+            result: Result | Steps[Result] = peers.forward(place, request, pending.client, part)
+        else:
+            part, client = pending.reply_in_part, pending.client
+            call = Call(request, args, client, role, part, relayed or bool(named))
+            result = command.run(call)
         if isinstance(result, dict):
             self._end(pending, result=result)
             return
@@ -135,6 +170,44 @@ class CommandRunner:
         )
         self._under_way.setdefault(pending.client, {})[pending] = None
         task.step()
+
+    @property
+    def _own(self) -> str:
+        cluster = self._context.cluster
+        return "" if cluster is None else cluster.broker
+
+    def _named(self, command: Command, request: Request) -> tuple[str, Request]:
+        """The broker of the cluster that a request names, and the request without that."""
+        named = request.args.get("broker")
+        cluster = self._context.cluster
+        takes_it = any(argument.name == "broker" for argument in command.args)
+        if cluster is None or named is None or takes_it:
+            return "", request
+        known = [member.id for member in cluster.members()]
+        if named not in known:
+            words = f"there is no broker {str(named)[:60]!r}; there are {', '.join(known)}"
+            raise CommandError(CommandErrorCode.NOT_FOUND, words)
+        args = {name: value for name, value in request.args.items() if name != "broker"}
+        return str(named), replace(request, args=args)
+
+    def _place(self, command: Command, args: Mapping[str, Any]) -> str:
+        """The broker of the cluster that has to carry out a command.
+
+        Raises:
+            CommandError: none can just now.
+        """
+        place = command.place(args)
+        if place is Addressee.HOLDER:
+            return str(args["id"]).rpartition("@")[2] if "@" in str(args["id"]) else self._own
+        if place is Addressee.HERE:
+            return self._own
+        queue = command.queue_of(args)
+        group = self._context.router.groups.of(queue)
+        cluster = self._context.cluster
+        owner = self._own if cluster is None else cluster.owner_of(group.number)
+        if not owner:
+            raise conflict(f"nobody owns queue {queue[:200]!r} just now; try again")
+        return owner
 
     def leave(self, client: Client) -> None:
         """Take no more steps for a client that has gone."""
@@ -162,7 +235,7 @@ class CommandRunner:
         took_ms = (self._context.router.clock.now() - pending.begun) * 1000
         reply = Reply(pending.name, result, error, took_ms)
         command = pending.command
-        if command is not None and command.changes and error is None:
+        if command is not None and command.changes and error is None and not pending.elsewhere:
             # Answered when it is on disk, as a receipt would be.
             self._context.router.groups.sync(lambda: pending.reply(reply))
         else:
@@ -174,6 +247,8 @@ class CommandRunner:
         command = pending.command
         if error is None and command is not None and not command.changes:
             return  # It only looked.
+        if error is None and pending.elsewhere:
+            return  # It is told where it was done.
         self._audit.tell(pending.client, pending.request, error, result)
 
 

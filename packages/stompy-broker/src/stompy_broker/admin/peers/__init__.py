@@ -1,0 +1,1 @@
+"""The admin topics and commands of several brokers as those of one."""
