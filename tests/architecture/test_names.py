@@ -49,6 +49,7 @@ GENERIC = {
     "errors",
     "headless",
     "help",
+    "http_config",
     "inspect",
     "json_types",
     "options",

@@ -47,7 +47,7 @@ FLOORS: dict[str, list[set[str]]] = {
         },
         {"timers", "message", "destinations"},
         {"events", "cluster_config"},
-        {"security", "store", "foreign_headers"},
+        {"security", "store", "foreign_headers", "http_config"},
         {"routing"},
         {"cluster"},
         {"config"},
@@ -116,6 +116,8 @@ PURE_MODULES = {
     "cluster.topics.remote_replies",
     "cluster.topics.topic_codec",
     "cluster.nats.codec",
+    "admin.metrics_text",
+    "wire.http_request",
     "cluster.nats.server_list",
 }
 """Those that are pure in a folder of which the rest is not."""

@@ -428,15 +428,16 @@ def test_http_on_the_stomp_port(broker: RunningBroker, pair: Pair, request_line:
         peer.send(f"{request_line}\r\nHost: localhost\r\n\r\n")
         answer = peer.rest()
         # GET might have asked for a WebSocket.
-        status = b"426" if request_line.startswith("GET") else b"400"
+        statuses = {"GET": b"426", "PRI": b"505"}
+        status = statuses.get(request_line.partition(" ")[0], b"405")
         assert answer.startswith(b"HTTP/1.1 " + status)
-        assert b"STOMP" in answer
+        assert (b"STOMP" in answer) == (status == b"426")
     pair.exchange()
 
 
 def test_http_octet_by_octet(broker: RunningBroker):
     with Peer(broker.port) as peer:
-        peer.dribble("GET / HTTP/1.1\r\n\r\n")
+        peer.dribble("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert peer.rest().startswith(b"HTTP/1.1 426 ")
 
 
@@ -446,7 +447,7 @@ def test_a_lingering_http_client_does_not_spoil_the_goodbye():
             browser, client = Peer(broker.port), Peer.open(broker.port)
             stack.enter_context(browser)
             stack.enter_context(client)
-            browser.send("GET / HTTP/1.1\r\n\r\n")
+            browser.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert browser.octets(12) == b"HTTP/1.1 426"
             # Leaving the block stops the broker; everybody is connected still.
             broker.connections = lambda: 0  # type: ignore[method-assign]

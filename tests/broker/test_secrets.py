@@ -89,6 +89,8 @@ def test_no_secret_is_ever_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
             f"CONNECT\npasscode {CANARY}\n\n\0",
             f"CONNECT\nlogin:ann\npasscode:{CANARY}\n\nbody {CANARY}\0",
             f"GET /?token={CANARY} HTTP/1.1\r\nAuthorization: {CANARY}\r\n\r\n",
+            f"GET /{CANARY} HTTP/1.1\r\nHost: x\r\nAuthorization: {CANARY}\r\n\r\n",
+            f"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {CANARY}\r\n\r\n",
         ):
             with Peer(port) as peer:
                 peer.send(malformed)

@@ -21,6 +21,7 @@ from stompy.records import Rows
 from stompy.session.address import Scheme
 from stompy.transport.tls import TLSLayer
 from stompy_broker.admin.cluster_status import ClusterStatus, tail_of
+from stompy_broker.admin.health import STOPPING, Health
 from stompy_broker.admin.queries import Queries
 from stompy_broker.admin.service import AdminService
 from stompy_broker.admin.snapshots.process import Process
@@ -52,9 +53,11 @@ from stompy_broker.version import __version__
 from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind
 from stompy_broker.wire.connection import Connection, ConnectionContext, Flusher, Origin
 from stompy_broker.wire.connection_limits import ConnectionLimits
-from stompy_broker.wire.endpoints import endpoints_of
+from stompy_broker.wire.endpoints import Endpoint, endpoints_of, page_endpoint
 from stompy_broker.wire.fair_scheduler import FairScheduler
 from stompy_broker.wire.handshake import Handshake, HandshakeContext
+from stompy_broker.wire.http_exchange import ExchangeContext, HTTPExchange
+from stompy_broker.wire.http_service import HTTPService
 from stompy_broker.wire.input_memory import InputMemory
 from stompy_broker.wire.layered import LayeredConnection
 from stompy_broker.wire.tls import Certificates
@@ -62,7 +65,7 @@ from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker")
 
-AnyConnection = Connection | Handshake
+AnyConnection = Connection | Handshake | HTTPExchange
 """A connection, whether it is known what is spoken or not yet."""
 
 _MOST_CHECKS = 4
@@ -89,6 +92,8 @@ class Broker:
         host: where it listens.
         port: where it listens, once started.
         urls: all that clients may connect to, once started.
+        http_urls: where the pages of HTTP are, once started.
+        health: says whether clients should be sent here; see `Health`.
         census: makes rows of everything there is, once started.
         queries: answers what the program around it wants to know, once started.
     """
@@ -103,11 +108,14 @@ class Broker:
         self.host = self.config.listen.host
         self.port = self.config.listen.port
         self.urls: tuple[str, ...] = ()
+        self.http_urls: tuple[str, ...] = ()
+        self.health = Health()
         limits = self.config.limits
         self._connections: ConnectionLimits[AnyConnection] = ConnectionLimits(
             limits.connections, limits.connections_per_address
         )
         self._servers: list[Acceptor] = []
+        self._page_servers: list[Acceptor] = []
         self._certificates: Certificates | None = None
         self._users: Users | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -198,13 +206,14 @@ class Broker:
             if restored:
                 log.info("%d messages restored", restored)
             self._open_door()
+            await self._open_pages()
             await self._listen()
         except BaseException:
-            self._close_servers()
+            _close(self._servers, self._page_servers)
             self._store.close()
             raise
         log.info("runs on the event loop of %s", name_of(loop))
-        log.info("listening on %s", ", ".join(self.urls))
+        log.info("listening on %s", ", ".join((*self.urls, *self.http_urls)))
 
     def _open_door(self) -> None:
         """Make everything that decides who may come in.
@@ -228,6 +237,13 @@ class Broker:
         self._admin = self._admin_service(logins, access, scheduler)
         self.census = self._admin.snapshots
         self.queries = Queries(self._router, self.census, scheduler)
+        http = HTTPService(
+            self.health,
+            self._admin.open_pages(config.http),
+            logins,
+            check_names=config.http.auth == "auto",
+        )
+        self.health.watch(self._router, logins)
         self._context = BrokerContext(
             self._session_settings(),
             self._router,
@@ -261,28 +277,38 @@ class Broker:
             admit=self._connections.admit,
             gone=self._gone,
             begin=self._begin,
+            exchanges=ExchangeContext(
+                self._clock, config.times.linger, http, self._connections.replace, self._gone
+            ),
         )
+
+    async def _open_pages(self) -> None:
+        """Answer by HTTP where nobody else comes, before clients can connect and after."""
+        endpoint = page_endpoint(self.config)
+        if endpoint is not None:
+            await self._accept_at(endpoint, self._page_servers)
+
+    async def _accept_at(self, endpoint: Endpoint, servers: list[Acceptor]) -> int:
+        """Take connections at one more port, which is given."""
+        server = Acceptor(
+            await bind(endpoint.host, endpoint.port),
+            self.config.listen.backlog,
+            partial(Handshake, self._handshake_context, endpoint),
+        )
+        servers.append(server)
+        self.http_urls += tuple(endpoint.page_urls(server.port))
+        return server.port
 
     async def _listen(self) -> None:
         urls = []
         for number, endpoint in enumerate(endpoints_of(self.config)):
-            server = Acceptor(
-                await bind(endpoint.host, endpoint.port),
-                self.config.listen.backlog,
-                partial(Handshake, self._handshake_context, endpoint),
-            )
-            self._servers.append(server)
-            port = server.port
+            port = await self._accept_at(endpoint, self._servers)
             if number == 0:
                 self.port = port
             urls += endpoint.urls(port)
         order = list(Scheme)
         self.urls = tuple(sorted(urls, key=lambda url: order.index(Scheme(url.split(":")[0]))))
-
-    def _close_servers(self) -> None:
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
+        self.health.phase = ""
 
     def reload(self) -> list[str]:
         """Read the files of certificates and users again, and go by them from now on.
@@ -319,7 +345,8 @@ class Broker:
         """
         if not self._servers:
             return
-        self._close_servers()
+        self.health.phase = STOPPING
+        _close(self._servers)
         self._logins.close(_GOODBYE)
         self._tell_all(lambda one: one.stop_deliveries())
         with contextlib.suppress(TimeoutError):
@@ -331,6 +358,7 @@ class Broker:
             # Every connection cuts itself off after its linger time; should one fail to, it is cut.
             self.abort()
             await self._all_left(_CUT_OFF_SECONDS)
+        _close(self._page_servers)
         self._context.leaving.finish()
         self._admin.close()
         self._store.close()
@@ -534,6 +562,12 @@ def _outcome(future: asyncio.Future[bool | None]) -> bool | None:
         log.error("fault in a thread for logins", exc_info=error)
         return None
     return future.result()
+
+
+def _close(*servers: list[Acceptor]) -> None:
+    for some in servers:
+        while some:
+            some.pop().close()
 
 
 def _add_row(rows: Rows[QueueStats], name: str, figures: QueueFigures) -> None:

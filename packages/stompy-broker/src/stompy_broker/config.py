@@ -30,6 +30,7 @@ from stompy_broker.config_section import Section
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.event_loop import LoopName, check_installed
 from stompy_broker.foreign_headers import NAMES
+from stompy_broker.http_config import HTTPConfig, is_loopback
 from stompy_broker.security.access import EVERYBODY, Rule
 from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
 
@@ -334,6 +335,7 @@ class BrokerConfig(Section):
     server: ServerConfig = ServerConfig()
     tls: TLSConfig = TLSConfig()
     websocket: WebSocketConfig = WebSocketConfig()
+    http: HTTPConfig = HTTPConfig()
     security: SecurityConfig = SecurityConfig()
     users: dict[str, Annotated[str, AfterValidator(_check_hash)]] = Field(
         default_factory=dict,
@@ -367,6 +369,12 @@ class BrokerConfig(Section):
     @model_validator(mode="after")
     def _check_cluster(self) -> BrokerConfig:
         for problem in self.cluster.problems(self.listen.host, self.store.data):
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _check_pages(self) -> BrokerConfig:
+        for problem in self.http.problems(knows_users=self.knows_users):
             raise ValueError(problem)
         return self
 
@@ -411,8 +419,7 @@ class BrokerConfig(Section):
     @property
     def on_loopback(self) -> bool:
         """Whether only programs on this machine can connect."""
-        host = self.listen.host
-        return host in ("localhost", "::1") or host.startswith("127.")
+        return is_loopback(self.listen.host)
 
     def role_of(self, login: str) -> Role:
         """The role of who logged in.

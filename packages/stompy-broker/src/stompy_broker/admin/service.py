@@ -16,6 +16,8 @@ from stompy_broker.admin.commands.cluster import ClusterCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.commands.runner import CommandRunner
+from stompy_broker.admin.metrics import Metrics
+from stompy_broker.admin.pages import Pages
 from stompy_broker.admin.publisher import Publisher
 from stompy_broker.admin.snapshots.broker import Listening
 from stompy_broker.admin.snapshots.process import Process
@@ -23,6 +25,7 @@ from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.snapshots.totals import ClientTotals
 from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
 from stompy_broker.admin.tasks import Scheduler
+from stompy_broker.http_config import HTTPConfig
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.login import Logins
@@ -87,6 +90,9 @@ class AdminService(SessionObserver):
             scheduler,
             None if cluster is None else cluster.broker,
         )
+        self._writer, self._scheduler = writer, scheduler
+        self._router, self._listening = router, listening
+        self._pages: Pages | None = None
         context = CommandContext(
             router=router,
             sessions=self._sessions,
@@ -117,10 +123,29 @@ class AdminService(SessionObserver):
         self.snapshots.links = lambda: peers.linked
         return peers
 
+    def open_pages(self, http: HTTPConfig) -> Pages:
+        """Give what makes the pages that are asked for by HTTP.
+
+        Args:
+            http: what the configuration says of them.
+        """
+        router = self._router
+        self._pages = Pages(
+            self.snapshots,
+            self._writer,
+            Metrics(router, self._listening, http.max_series, http.metrics_match),
+            router.clock,
+            self._scheduler,
+            self._publisher.forget_unwatched,
+        )
+        return self._pages
+
     def close(self) -> None:
         """Make no more snapshots, for the broker ends."""
         if self.peers is not None:
             self.peers.close()
+        if self._pages is not None:
+            self._pages.close()
         self._publisher.close()
 
     # -- who comes and goes -------------------------------------------------------------------

@@ -149,6 +149,7 @@ class RunningBroker:
     Attributes:
         url: what clients connect to.
         urls: all that they may connect to: TLS and WebSocket too.
+        http_urls: where metrics and health are, by HTTP.
         host: where it listens.
         port: where it listens.
     """
@@ -157,6 +158,7 @@ class RunningBroker:
         self._host = host
         self.url = host.broker.url
         self.urls = host.broker.urls
+        self.http_urls = host.broker.http_urls
         self.host = host.broker.host
         self.port = host.broker.port
         # Whoever collects the garbage must not wait, least of all the broker's own thread.

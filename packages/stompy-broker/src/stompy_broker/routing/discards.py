@@ -81,6 +81,20 @@ class Discards:
         else:
             self._set_aside(message)
 
+    def ends(self, message: Message) -> bool:
+        """Give up a message whose turn comes too late, or once too often; say whether it was so."""
+        if message.expires and message.expires <= self._services.wall():
+            self.give_up(message, "expired")
+            return True
+        if not message.deliveries:
+            return False
+        if not self._queue.final and self._queue.policy.exhausted(message.failures):
+            # A crash cut its last delivery short.
+            self.give_up(message, "delivery_limit")
+            return True
+        self._counts.redelivered += 1
+        return False
+
     def turn_away(self, message: Message, cause: str) -> None:
         """Send a message that came in to the dead letters, or nowhere: it does not stay."""
         if not self._dispose(message, cause, ""):

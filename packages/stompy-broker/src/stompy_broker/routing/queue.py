@@ -58,6 +58,7 @@ from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
+from stompy_broker.routing.wait_times import NOT_COUNTED, WaitHistogram
 
 _BY_OPERATOR = "an operator paused it"
 _COMES_BACK = "very many messages come back"
@@ -106,6 +107,7 @@ class LocalQueue(RestorableQueue):
         "_special",
         "_unacked",
         "_waiting",
+        "_waits",
         "_watches_backlog",
         "acked",
         "delivered",
@@ -150,6 +152,7 @@ class LocalQueue(RestorableQueue):
         self._waiting = line.waiting
         self._batches, self._returning = BatchedWork(services.work_budget), 0
         self._unacked = 0
+        self._waits: WaitHistogram | None = None
         self._closed = False
         self._counts = counts = Counts()
         # What `publish` looks at before anything else; most queues have none of it.
@@ -255,6 +258,8 @@ class LocalQueue(RestorableQueue):
         accounts = self._accounts
         if rejection is None:
             self.acked += 1
+            if self._waits is not None and not self.acked & NOT_COUNTED:
+                self._waits.add(message.received_at)
             accounts.let_go(message)
         else:
             self._counts.nacked += 1
@@ -276,6 +281,8 @@ class LocalQueue(RestorableQueue):
         if plain and isinstance(messages, list) and len(messages) <= AT_ONCE:
             # What one read brought: added up, instead of one by one.
             self._unacked -= len(messages)
+            if self._waits is not None:
+                self._waits.add_some(messages, self.acked)
             self.acked += len(messages)
             self._accounts.let_go_all(messages)
             then()
@@ -342,7 +349,7 @@ class LocalQueue(RestorableQueue):
         if self._watches_backlog:
             self._limits.watch_backlog()
 
-    def _hand_out(self) -> None:
+    def _hand_out(self) -> None:  # noqa: C901 -- the hot path: a call for a part of it costs more
         """Hand out what is ready while somebody waits for it."""
         waiting, fifo, heap = self._waiting, self._fifo, self._heap
         reader, accounts = self._reader, self._accounts
@@ -353,7 +360,7 @@ class LocalQueue(RestorableQueue):
                 self._ready.put_back(message)
                 reader.begin(first_without_body(self._ready.next_messages()))
                 break
-            if (message.expires or message.redelivery) and self._ends(message):
+            if (message.expires or message.redelivery) and self._discards.ends(message):
                 continue
             consumer = waiting[0]
             self.delivered += 1
@@ -363,6 +370,8 @@ class LocalQueue(RestorableQueue):
                 self._discards.cannot_write(message, error)
                 continue
             if consumer.auto:
+                if self._waits is not None and not self.delivered & NOT_COUNTED:
+                    self._waits.add(message.received_at)
                 accounts.let_go(message)
             else:
                 self._unacked += 1
@@ -375,20 +384,6 @@ class LocalQueue(RestorableQueue):
                 waiting.rotate(-1)
         if self._ready.prioritized and not heap:
             self._ready.prioritized = False
-
-    def _ends(self, message: Message) -> bool:
-        """Give up a message whose turn comes too late, or once too often; say whether it was so."""
-        if message.expires and message.expires <= self._services.wall():
-            self._discards.give_up(message, "expired")
-            return True
-        if not message.deliveries:
-            return False
-        if not self.final and self.policy.exhausted(message.failures):
-            # A crash cut its last delivery short.
-            self._discards.give_up(message, "delivery_limit")
-            return True
-        self._counts.redelivered += 1
-        return False
 
     def _have_read(self, lost: set[int]) -> None:
         """Go on with bodies that were read from disk."""
@@ -446,6 +441,7 @@ class LocalQueue(RestorableQueue):
     ) -> None:
         """Give the counters, or what is known already."""
         # There may be thousands of queues to ask each second, so nothing is looked up twice here.
+        self._waits = self._waits or self._services.wait_times.begin(self.name)
         fifo, counts, own = self._fifo, self._counts, self.watermark
         ready, consumers = len(fifo) + len(self._heap), len(self._consumers)
         state = (
@@ -472,9 +468,7 @@ class LocalQueue(RestorableQueue):
         if known is not None and known[:-3] == state:
             done(known)
             return
-        first = self._ready.first
-        last = fifo[-1] if fifo else first
-        done(QueueFigures(*state, self._created_at, _came_at(first), _came_at(last)))
+        done(QueueFigures(*state, self._created_at, *self._ready.arrivals))
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Look at messages that wait."""
@@ -524,6 +518,7 @@ class LocalQueue(RestorableQueue):
         """End, with what is in it; gives how much waited."""
         # From now on `_take_in` turns everything away.
         self._closed = self._special = self._requeue.closed = True
+        self._services.wait_times.end(self.name)
         self._services.loans.holders -= self.volatile
         self._delays.end()
         self._expiry.end()
@@ -549,10 +544,8 @@ class LocalQueue(RestorableQueue):
         wait = (due - self._services.wall()) / 1000 if due else 0
         if wait > 0:
             self._delays.delay(message, wait)
-        elif self._ready.prioritized or message.head.traits.priority != DEFAULT_PRIORITY:
-            self._ready.place(message)
         else:
-            self._fifo.append(message)
+            self._ready.append(message)
         self._expiry.append(message.expires)
 
     def set_idle_since(self, when: float) -> None:
@@ -562,8 +555,3 @@ class LocalQueue(RestorableQueue):
     def __repr__(self) -> str:
         """Name and what is in it."""
         return f"<LocalQueue {self.destination} ready:{self._ready.ready} unacked:{self._unacked}>"
-
-
-def _came_at(message: Message | None) -> int | None:
-    """When a message came; None if there is none, or nobody wrote that down."""
-    return message.received_at if message is not None and message.stamp else None

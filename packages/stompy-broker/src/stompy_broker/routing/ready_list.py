@@ -46,6 +46,13 @@ class ReadyList:
         self.delayed: list[_Place] = []
         self.prioritized = False
 
+    def append(self, message: Message) -> None:
+        """Put a message to the end, or to the end of its priority."""
+        if self.prioritized or message.head.traits.priority != DEFAULT_PRIORITY:
+            self.place(message)
+        else:
+            self.fifo.append(message)
+
     def place(self, message: Message) -> None:
         """Put a message to its place by priority and sequence."""
         priority = message.head.priority
@@ -70,6 +77,12 @@ class ReadyList:
     def delay(self, message: Message, due: float) -> None:
         """Put a message to where messages wait for their time."""
         heapq.heappush(self.delayed, (due, message.sequence, message))
+
+    @property
+    def arrivals(self) -> tuple[int | None, int | None]:
+        """When the messages came that are first and last in line; None if that is not known."""
+        first = self.first
+        return _came_at(first), _came_at(self.fifo[-1] if self.fifo else first)
 
     @property
     def next_due(self) -> float | None:
@@ -167,3 +180,8 @@ class ReadyList:
 def _keep_only(heap: list[_Place], gone: set[int]) -> None:
     heap[:] = [entry for entry in heap if id(entry[2]) not in gone]
     heapq.heapify(heap)
+
+
+def _came_at(message: Message | None) -> int | None:
+    """When a message came; None if there is none, or nobody wrote that down."""
+    return message.received_at if message is not None and message.stamp else None

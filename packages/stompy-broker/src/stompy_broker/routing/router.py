@@ -30,6 +30,7 @@ from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Expire, Queue
 from stompy_broker.routing.registry import NO_HEADERS, Registry
 from stompy_broker.routing.sequences import STEP
+from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.routing.watermarks import Watermarks
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.timers import Clock
@@ -63,6 +64,7 @@ class Router:
             raised, and since when.
         alarm_reasons: of those that other parts raised.
         unroutable: messages that went to no queue at all.
+        wait_times: how long messages were in their queues, once somebody asked.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Router:
             factory.home,
         )
         self.unroutable = 0
+        self.wait_times = WaitTimes(wall)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")
         self.dead_letters = DeadLetters(self._publish_dead, wall, self.events)

@@ -11,6 +11,7 @@ from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.dead_letters import DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.flow_control import Loans, Watermark
+from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.timers import Clock
 
 
@@ -24,6 +25,7 @@ class Services(Protocol):
         dead_letters: takes what queues give up.
         current_time: the time of what is going on.
         work_budget: says how much may be done in one go.
+        wait_times: how long messages were in their queues, once somebody asked.
     """
 
     clock: Clock
@@ -32,6 +34,7 @@ class Services(Protocol):
     dead_letters: DeadLetters
     current_time: CurrentTime
     work_budget: WorkBudget
+    wait_times: WaitTimes
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""

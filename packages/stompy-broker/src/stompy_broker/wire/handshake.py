@@ -1,8 +1,8 @@
 """How it is found out what a client speaks, before its connection begins.
 
-One port may take STOMP, TLS and WebSockets. The first byte tells: 22 begins TLS and ``GET`` a
-WebSocket, under TLS as well as without. The handshakes are done here, and then the connection
-begins; all of it has the time of the login time-out.
+One port may take STOMP, TLS, WebSockets and HTTP. The first byte tells: 22 begins TLS, and ``GET``
+a WebSocket or the request for a page, under TLS as well as without. The handshakes are done here,
+and then the connection begins; all of it has the time of the login time-out.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from stompy.protocol.headers import Version
 from stompy.session.address import Scheme
 from stompy.transport.layers import LayerError
 from stompy.transport.tls import TLSLayer
+from stompy_broker.admin.pages import note
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.timers import Clock
 from stompy_broker.wire.acceptor import refusal_frame
@@ -31,6 +32,9 @@ from stompy_broker.wire.connection import (
     unlimit_reads,
 )
 from stompy_broker.wire.endpoints import Endpoint
+from stompy_broker.wire.http_exchange import ExchangeContext, HTTPExchange, response_head
+from stompy_broker.wire.http_request import BadRequestError, HTTPRequest, RequestReader
+from stompy_broker.wire.http_service import Caller
 from stompy_broker.wire.input_memory import InputMemory
 from stompy_broker.wire.proxy_protocol import is_proxied, read_proxy_header
 from stompy_broker.wire.tls import Certificates, facts_of, login_of
@@ -39,7 +43,17 @@ from stompy_broker.wire.websocket import WebSocketServer
 log = logging.getLogger("stompy_broker.connection")
 
 _TLS_HANDSHAKE = 0x16
-_HTTP_METHODS = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"PRI ")
+_HTTP_METHODS = (
+    b"GET ",
+    b"POST ",
+    b"HEAD ",
+    b"PUT ",
+    b"PATCH ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"TRACE ",
+    b"PRI ",
+)
 _LONGEST_METHOD = max(map(len, _HTTP_METHODS))
 _HTTP_TEXT = b"This port speaks STOMP, not HTTP.\n"
 _HTTP_ANSWER = (
@@ -87,6 +101,7 @@ class HandshakeContext:
         take_link: asked about what has begun without a WebSocket, with the first bytes out of TLS,
             and why there may be no link at this port; gives what takes over a link of another
             broker, or None for all else. None = this broker is in no cluster.
+        exchanges: what requests by HTTP need; None = they are not answered.
     """
 
     clock: Clock
@@ -103,6 +118,7 @@ class HandshakeContext:
     take_link: (
         Callable[[Handshake, bytes, TLSLayer | None, str], asyncio.Protocol | None] | None
     ) = None
+    exchanges: ExchangeContext | None = None
 
 
 class Handshake(asyncio.Protocol):
@@ -127,6 +143,7 @@ class Handshake(asyncio.Protocol):
         self._refusal: ProtocolError | None = None
         self._tls: TLSLayer | None = None
         self._websocket: WebSocketServer | None = None
+        self._reader: RequestReader | None = None
         self._first = b""
         self._proxied = endpoint.proxied  # and the header has not come yet
         self._head = 0  # bytes of a request that is not complete
@@ -148,7 +165,8 @@ class Handshake(asyncio.Protocol):
         limit_reads(transport)
         self._refusal = self._context.admit(self)
         self._timer.set(self._due)
-        only_stomp = self._endpoint.schemes == {Scheme.STOMP} and self._context.take_link is None
+        stomp_only = self._endpoint.schemes == {Scheme.STOMP} and not self._endpoint.pages
+        only_stomp = stomp_only and self._context.take_link is None
         if self._refusal is not None and only_stomp:
             self._hand_over(b"")
 
@@ -199,13 +217,13 @@ class Handshake(asyncio.Protocol):
     def evict(self, error: ProtocolError) -> None:
         """Say why, as far as the client would understand it, and cut it off at once."""
         if self._transport is not None:
-            if self._tls is None and self._websocket is None and not self._ended:
+            if self._may_be_stomp and not self._ended:
                 self._tell(refusal_frame(error))
             self.abort()
 
     def refuse(self, error: ProtocolError) -> None:
         """Say why, as far as the client would understand it, and close."""
-        if self._tls is None and self._websocket is None and not self._ended:
+        if self._may_be_stomp and not self._ended:
             self._refusal = error
             self._hand_over(b"")
         else:
@@ -229,6 +247,11 @@ class Handshake(asyncio.Protocol):
             self._transport.resume_reading()
 
     # -- finding out ------------------------------------------------------------------------
+
+    @property
+    def _may_be_stomp(self) -> bool:
+        """Whether the client would understand an ERROR frame, as far as is known."""
+        return self._tls is None and self._websocket is None and self._reader is None
 
     def _read_proxy_header(self, data: bytes) -> bytes:
         """Read who the client is, and return what comes behind the header."""
@@ -271,15 +294,22 @@ class Handshake(asyncio.Protocol):
             if self._tls.ended:
                 self.abort()
                 return
+        self._look_inside(data)
+
+    def _look_inside(self, data: bytes) -> None:
+        """Find out more from what TLS, if any, has decrypted."""
         if self._websocket is not None:
             self._shake_hands(data)
+            return
+        if self._reader is not None:
+            self._read_request(data)
             return
         self._first += data
         first = self._first
         if not first or (len(first) < _LONGEST_METHOD and not first.endswith(b"\0")):
             return
         if first.startswith(_HTTP_METHODS):
-            self._begin_websocket(first)
+            self._begin_http(first)
         elif self._context.take_link is None or not self._begin_link(first):
             self._begin_stomp(first)
 
@@ -289,9 +319,63 @@ class Handshake(asyncio.Protocol):
             raise LayerError("TLS", "tried on a port without it")
         self._tls = TLSLayer(certificates.context, server_side=True)
 
+    @property
+    def _shows_pages(self) -> bool:
+        scheme = "http" if self._tls is None else "https"
+        return scheme in self._endpoint.pages and self._context.exchanges is not None
+
+    @property
+    def _takes_websockets(self) -> bool:
+        return (Scheme.WS if self._tls is None else Scheme.WSS) in self._endpoint.schemes
+
+    def _begin_http(self, first: bytes) -> None:
+        if self._shows_pages:
+            self._reader = RequestReader()
+            self._read_request(first)
+        else:
+            self._begin_websocket(first)
+
+    def _read_request(self, data: bytes) -> None:
+        """Read on in a request, and find out whether it is for a WebSocket or for a page."""
+        reader = self._reader
+        assert reader is not None
+        try:
+            request = reader.receive(data)
+        except BadRequestError as error:
+            page = note(error.status, error.reason)
+            self._tell(self._wrapped(response_head(page) + page.content))
+            raise LayerError("HTTP", f"refused with {error.status.value}: {error.reason}") from None
+        self._head = len(reader.raw)
+        if request is None:
+            return
+        if self._takes_websockets and request.opens_websocket:
+            self._reader, self._head = None, 0
+            self._begin_websocket(bytes(reader.raw))
+        else:
+            self._begin_exchange(request)
+
+    def _begin_exchange(self, request: HTTPRequest) -> None:
+        """Let what answers a request take the place of this one."""
+        if self._transport is None or self._handed_over:
+            return
+        self._handed_over = True
+        self._timer.end()
+        caller = Caller(
+            self.host,
+            self._certificate_login(),
+            self._endpoint.trusted,
+            self._refusal,
+            self._takes_websockets,
+        )
+        exchanges = self._context.exchanges
+        assert exchanges is not None
+        exchange = HTTPExchange(exchanges, request, caller, self.address, self._tls)
+        exchanges.replace(self, exchange)
+        self._transport.set_protocol(exchange)
+        exchange.connection_made(self._transport)
+
     def _begin_websocket(self, first: bytes) -> None:
-        scheme = Scheme.WS if self._tls is None else Scheme.WSS
-        if scheme not in self._endpoint.schemes or not first.startswith(b"GET "):
+        if not self._takes_websockets or not first.startswith(b"GET "):
             self._tell(self._wrapped(_HTTP_ANSWER))
             raise LayerError("HTTP", "tried on the STOMP port")
         reason = None if self._refusal is None else self._refusal.Message
@@ -340,7 +424,7 @@ class Handshake(asyncio.Protocol):
         scheme = Scheme.STOMP if self._tls is None else Scheme.STOMPS
         if scheme not in self._endpoint.schemes and self._refusal is None:
             if self._tls is not None or Scheme.STOMPS not in self._endpoint.schemes:
-                raise LayerError("STOMP", "tried on a port that is for WebSockets")
+                raise LayerError("STOMP", "tried on a port that is for something else")
             self._refusal = _WANTS_TLS
         self._hand_over(first)
 
@@ -362,18 +446,22 @@ class Handshake(asyncio.Protocol):
         tls, websocket = self._tls, self._websocket
         scheme = _SCHEMES[tls is not None, websocket is not None]
         own = f"{scheme}://"
-        certificate = None if tls is None else login_of(tls.ssl_object, self._context.login_from)
         return Origin(
             self.address,
             self.host,
             self.since,
             scheme,
             next((url for url in self._context.urls() if url.startswith(own)), ""),
-            certificate=certificate,
+            certificate=self._certificate_login(),
             tls=None if tls is None else facts_of(tls),
             ws=websocket is not None,
             best_version=Version.V1_2 if websocket is None else websocket.version,
         )
+
+    def _certificate_login(self) -> str | None:
+        """The login that the client's certificate stands for; None = there is none."""
+        tls = self._tls
+        return None if tls is None else login_of(tls.ssl_object, self._context.login_from)
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -402,7 +490,7 @@ class Handshake(asyncio.Protocol):
             # The broker stood still, not the client.
             self._due = now + timeout
             self._timer.set(self._due)
-        elif self._tls is None and self._websocket is None:
+        elif self._may_be_stomp:
             self.refuse(
                 ProtocolError(
                     ErrorCode.LOGIN_TIMEOUT,

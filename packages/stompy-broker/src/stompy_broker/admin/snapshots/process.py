@@ -16,7 +16,7 @@ _SLOW_SECONDS = 5.0
 """What takes longer to find out is found out this often."""
 
 _PAGE = resource.getpagesize()
-_STATM, _FDS = Path("/proc/self/statm"), Path("/proc/self/fd")
+_STAT, _STATM, _FDS = (Path("/proc/self", name) for name in ("stat", "statm", "fd"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,17 @@ class Process:
         except OSError:
             return None
         return disk.f_bavail * disk.f_frsize
+
+
+def began_at() -> float:
+    """When the process began, in seconds since the epoch; 0 where that cannot be found out."""
+    try:
+        # Behind the name, which may have blanks and parentheses in it: field 22, in clock ticks.
+        ticks = int(_STAT.read_text().rpartition(")")[2].split()[19])
+        up = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
 
 
 def _resident() -> int:
