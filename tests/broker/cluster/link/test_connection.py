@@ -54,6 +54,9 @@ class Kept:
     def __init__(self) -> None:
         self.events: list[str] = []
 
+    def begun(self, connection: LinkConnection) -> None:
+        pass
+
     def greeted(self, connection: LinkConnection) -> None:
         self.events.append("greeted")
 

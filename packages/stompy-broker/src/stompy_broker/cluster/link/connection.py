@@ -47,6 +47,9 @@ _LATE = 1.0
 class LinkKeeper(Protocol):
     """Who has the connections of links, and is told what becomes of them."""
 
+    def begun(self, connection: LinkConnection) -> None:
+        """Take notice that a connection has a socket; `gone` will follow."""
+
     def greeted(self, connection: LinkConnection) -> None:
         """Take a connection that is a link now: it is open, and nobody was told so yet."""
 
@@ -216,6 +219,7 @@ class LinkConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the socket, and begin the handshake."""
         self._transport = cast(asyncio.Transport, transport)
+        self._keeper.begun(self)
         if self._reason:
             self._cut()
             return

@@ -71,7 +71,7 @@ class Links:
         self._ended: list[Dialer] = []  # not wanted any more, and perhaps still at it
         self._incoming: dict[str, LinkConnection] = {}  # those that are open, by peer
         self._strangers: dict[LinkConnection, None] = {}
-        self._connections: set[LinkConnection] = set()  # all whose socket is not closed
+        self._connections: set[LinkConnection] = set()  # all that have a socket
         self._quiet = asyncio.Event()  # there are none
         self._closed = False
         self._throttle = LogThrottle(clock.now)
@@ -198,7 +198,7 @@ class Links:
         address: str,
         tls: TLSLayer | None,
     ) -> LinkConnection:
-        connection = LinkConnection(
+        return LinkConnection(
             self._settings,
             self._clock,
             handshake,
@@ -208,8 +208,11 @@ class Links:
             address=address,
             tls=tls,
         )
+
+    def begun(self, connection: LinkConnection) -> None:
+        """Take notice that a connection has a socket; `gone` will follow."""
+        # Not before: event loops differ in when they ask for a protocol, and some never use it.
         self._connections.add(connection)
-        return connection
 
     def greeted(self, connection: LinkConnection) -> None:
         """Take a connection that is a link now: it is open, and nobody was told so yet."""
