@@ -271,6 +271,14 @@ class Simulated:
         if not self.dead:
             self.reach(there, again)
 
+    def give_up(self) -> None:
+        """End a tenure as if somebody else had written to the log."""
+        if self.owning:
+            group = self.world.random.choice(list(self.owning))
+            self.membership.be_fenced(group, self.owning[group].tenure, "given up", self.now)
+            self.decide()
+            assert group not in self.owning
+
     # -- owning -------------------------------------------------------------------------------
 
     def work(self) -> None:
@@ -373,7 +381,7 @@ class World:
             self.start(broker.name)
             return
         seconds = self.random.choice([0.5, 2.0, 4.0, 12.0])
-        match self.random.randrange(7):
+        match self.random.randrange(8):
             case 0 | 1:
                 broker.dead = True
             case 2 if not broker.asleep:
@@ -389,6 +397,8 @@ class World:
             case 5:
                 standing = self.random.choice([Standing.DRAINING, Standing.UP])
                 broker.guard(partial(self.stand, broker, standing))()
+            case 6:
+                broker.guard(broker.give_up)()
             case _:
                 group = self.random.randrange(self.groups)
                 broker.guard(partial(self.order, broker, group))()

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.looping import run, soon
 from tests.support.nats import alone, house_server, settings_for
+from tests.support.serving import Serving
 
-from stompy_broker.cluster.log import Fenced, LogError, Stored
-from stompy_broker.cluster.log_record import RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log import LogError
+from stompy_broker.cluster.log_record import RecordKind
 from stompy_broker.cluster.membership.group_state import GroupStage
 from stompy_broker.cluster.membership.groups import MOST_NAMED_GROUPS, GroupMap
-from stompy_broker.cluster.membership.members import Member, Standing
+from stompy_broker.cluster.membership.members import Standing
 from stompy_broker.cluster.membership.membership import MembershipTimes, MoveError
 from stompy_broker.cluster.membership.roster import RosterError
 from stompy_broker.cluster.nats.codec import NATSError, NATSLogin
 from stompy_broker.cluster.nats.sync_check import SyncError
 from stompy_broker.cluster.node import ClusterNode, NodeSettings, TwinError
-from stompy_broker.cluster.takeover import Tenure, append_until_told
 
 NAMES = itertools.count(1)
 LONG = 1000.0
@@ -40,55 +39,6 @@ CALM = MembershipTimes(
     again=0.05,
 )
 """Nobody counts as dead, and nothing moves by itself."""
-
-
-@dataclass
-class Serving:
-    """Serves groups as a broker does, as far as their logs tell."""
-
-    node: ClusterNode = field(init=False)
-    tenures: dict[int, Tenure] = field(default_factory=dict)
-    deposed_of: list[int] = field(default_factory=list)
-    owners: dict[int, str] = field(default_factory=dict)
-    members: Mapping[str, Member] = field(default_factory=dict)
-    broken: bool = False
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def owned(self, group: int, tenure: Tenure) -> None:
-        if self.broken:
-            raise ValueError("no room")
-        assert group not in self.tenures
-        self.tenures[group] = tenure
-
-    def deposed(self, group: int, reason: str) -> None:
-        self.deposed_of.append(group)
-        self.tenures.pop(group, None)
-
-    def owner_changed(self, group: int, owner: str) -> None:
-        self.owners[group] = owner
-
-    def leave(self, group: int, done: Callable[[], None]) -> None:
-        task = asyncio.create_task(self._leave(group, done))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _leave(self, group: int, done: Callable[[], None]) -> None:
-        assert await self.write(group, RecordKind.LEAVE)
-        del self.tenures[group]
-        done()
-
-    async def write(self, group: int, kind: RecordKind, skipped: int = 0) -> bool:
-        """Write the next record of a group, and tell the node if it is fenced."""
-        tenure = self.tenures[group]
-        head = RecordHead(kind, tenure.number, tenure.replay.number + 1 + skipped, 1, 0)
-        parts = write_record(head, b"", tenure.log.part_bytes)
-        answer = await append_until_told(tenure.log, parts, tenure.place)
-        if isinstance(answer, Fenced):
-            self.node.fenced(group, tenure.number, answer.reason)
-        return isinstance(answer, Stored)
-
-    def members_changed(self, members: Mapping[str, Member]) -> None:
-        self.members = members
 
 
 @asynccontextmanager

@@ -6,16 +6,16 @@ import pytest
 from tests.support.cluster_simulation import World
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(10))
 def test_some_schedules(part: int):
-    for seed in range(part, 200, 4):
+    for seed in range(part, 200, 10):
         check(seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(100))
+@pytest.mark.parametrize("part", range(400))
 def test_ten_thousand_schedules(part: int):
-    for seed in range(part, 10_000, 100):
+    for seed in range(part, 10_000, 400):
         check(seed)
 
 

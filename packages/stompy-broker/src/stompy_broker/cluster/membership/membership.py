@@ -328,6 +328,7 @@ class Membership:
         if group.happen(GroupEvent.TAKE):
             self._note_passed_over(group, self.me.id, now)
             group.owner, group.tenure, group.left, group.to = self.me.id, tenure, False, ""
+            group.moving = False
             self._left.pop(number, None)
             self._owner_changed_at = now
             self._decided.append(Speak())
@@ -369,7 +370,9 @@ class Membership:
         group = self.groups[number]
         if group.tenure == tenure and group.held:
             self._depose(group, reason, now)
-            self._vacate(group, now, dead_at=now + self._times.silent)
+            # Perhaps nobody has begun a newer one; nobody writes in the one that has ended.
+            group.rest_until = now + self._times.listen
+            self._vacate(group, now)
 
     def _depose(self, group: GroupState, reason: str, now: float) -> None:
         group.happen(GroupEvent.FENCE)
