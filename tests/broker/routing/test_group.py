@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from itertools import islice
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.house import WALL, Time, make_head, make_message
+from tests.support.house import WALL, Taker, Time, browsed, make_head, make_message, take_part
 
 from stompy_broker.destinations.names import parse_destination
-from stompy_broker.destinations.policy import Policies
+from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.routing.factory import QueueFactory
-from stompy_broker.routing.group import MOST_GROUPS, sequences
+from stompy_broker.routing.group import MOST_GROUPS, QueueGroup, sequences
+from stompy_broker.routing.interface import Move, Transfer
+from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.store.memory import MemoryStore
 
@@ -49,13 +52,13 @@ class TwoGroups(QueueFactory):
         return int(name.removeprefix("durable.").startswith("b"))
 
 
-def two_groups() -> Router:
+def two_groups(*policies: Policy) -> Router:
     time = Time()
     return Router(
         time.clock,
         lambda: WALL + int(time.now * 1000),
         [MemoryStore(durable=True), MemoryStore(durable=True)],
-        Policies(()),
+        Policies(policies),
         memory_mark=1 << 30,
         disk_mark=1000,
         idle_queue_seconds=300.0,
@@ -110,3 +113,48 @@ def test_the_next_start_goes_on_behind_the_last_one() -> None:
     store, old = MemoryStore(durable=True), (WALL + 10**6) << 20 | 12345
     store.append("/queue/q", make_message(old))
     assert next(sequences(WALL, store.last_sequence)) > old
+
+
+class Together:
+    """Groups that can write together, while there is no reason against it."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.begun: list[list[int]] = []
+
+    def hindrance(self, groups: list[QueueGroup]) -> str:
+        return self.reason
+
+    def begin(self, groups: list[QueueGroup]) -> None:
+        self.begun.append([group.number for group in groups])
+
+
+@pytest.mark.parametrize("hindered", [False, True])
+def test_what_moves_to_another_group_leaves_and_comes_as_one_change(hindered: bool) -> None:
+    router = two_groups(Policy(match="/queue/a", dead_letter="/queue/bad"))
+    router.groups.together = together = Together()
+    together.reason = "elsewhere" * hindered
+    publish(router, "/queue/a")
+    (message,) = browsed(router.queue("a"))
+    outcome: list[object] = []
+    transfer = Transfer(message.sequence, parse_destination("/queue/b"), message.head)
+    router.queue("a").control(Move([transfer]), outcome.append)
+    assert outcome == [1]
+    assert together.begun == ([] if hindered else [[0, 1]])
+    publish(router, "/queue/a")
+    taker = Taker(1)
+    take_part(router.queue("a"), taker)
+    router.queue("a").settle(taker.taken[0], Rejection(requeue=False))
+    assert len(browsed(router.queue("bad"))) == 1
+    assert together.begun == ([] if hindered else [[0, 1]] * 2)
+
+
+def test_what_stays_in_its_group_needs_nobody_else() -> None:
+    router = two_groups(Policy(match="/queue/a", dead_letter="/queue/also"))
+    router.groups.together = together = Together()
+    publish(router, "/queue/a")
+    taker = Taker(1)
+    take_part(router.queue("a"), taker)
+    router.queue("a").settle(taker.taken[0], Rejection(requeue=False))
+    assert len(browsed(router.queue("also"))) == 1
+    assert together.begun == []

@@ -18,6 +18,7 @@ from stompy_broker.destinations.policy import DEAD_LETTER
 from stompy_broker.events import Events
 from stompy_broker.log_throttle import LogThrottle
 from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import QueueIdentity
 
 log = logging.getLogger("stompy_broker.router")
@@ -74,14 +75,14 @@ class DeadLetters:
     """Makes dead letters.
 
     Args:
-        publish: sends a dead letter on.
+        publish: sends a dead letter on, out of a group.
         wall: gives the time in milliseconds since the epoch.
         events: told of each message, if somebody wants to know.
     """
 
     def __init__(
         self,
-        publish: Callable[[Destination, MessageHead, bytes], None],
+        publish: Callable[[QueueGroup, Destination, MessageHead, bytes], None],
         wall: Callable[[], int],
         events: Events,
     ) -> None:
@@ -94,15 +95,17 @@ class DeadLetters:
         self._circled = 0  # dropped since it was told
         self._tell_at = 0
 
-    def dead_letter(self, queue: QueueIdentity, message: Message, cause: str, reason: str) -> Fate:
-        """Move a message that a queue gives up to where its policy says, or drop it.
+    def dead_letter(
+        self, queue: QueueIdentity, group: QueueGroup, message: Message, cause: str, reason: str
+    ) -> Fate:
+        """Move a message that a queue of a group gives up to where its policy says, or drop it.
 
         A topic's messages are filed under the topic, not under the pattern that was subscribed.
         Whatever goes wrong with one message is said in the log, and is nobody else's trouble: a
         timer may be behind this, or somebody else's SEND.
         """
         try:
-            return self._dead_letter(queue, message, cause, reason)
+            return self._dead_letter(queue, group, message, cause, reason)
         except Exception as error:
             suppressed = self._throttle.count(queue.destination)
             if suppressed is not None:
@@ -116,7 +119,9 @@ class DeadLetters:
                 )
             return Fate.STAYS
 
-    def _dead_letter(self, queue: QueueIdentity, message: Message, cause: str, reason: str) -> Fate:
+    def _dead_letter(
+        self, queue: QueueIdentity, group: QueueGroup, message: Message, cause: str, reason: str
+    ) -> Fate:
         target, name = self._target(queue, message, cause)
         path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
         if target in _passed(path) or len(path) > _LONGEST_PATH:
@@ -132,7 +137,7 @@ class DeadLetters:
         if cause == "maxlen":
             self._pushing.add(queue.destination)
         try:
-            self._publish(parse_destination(target), head, message.body)
+            self._publish(group, parse_destination(target), head, message.body)
         finally:
             self._depth -= 1
             if cause == "maxlen":

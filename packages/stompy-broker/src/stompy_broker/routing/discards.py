@@ -47,6 +47,7 @@ class Discards:
         "_accounts",
         "_counts",
         "_delay",
+        "_group",
         "_queue",
         "_reader",
         "_services",
@@ -65,6 +66,7 @@ class Discards:
     ) -> None:
         self._queue = queue
         self._services = services
+        self._group = group
         self._accounts = accounts
         self._reader = reader
         self._counts = counts
@@ -126,7 +128,9 @@ class Discards:
         # A timer may be behind this, long after anything was received; and a dead letter is not
         # older than its death.
         self._services.note_time()
-        fate = self._services.dead_letters.dead_letter(self._queue, message, cause, reason)
+        fate = self._services.dead_letters.dead_letter(
+            self._queue, self._group, message, cause, reason
+        )
         if fate is Fate.STAYS:
             return False
         counts = self._counts

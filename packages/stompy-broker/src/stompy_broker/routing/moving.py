@@ -49,13 +49,16 @@ def move(
         done: takes the answer.
     """
     messages = copies_to_read(ready.find({one.sequence for one in order.transfers}))
-    read_bodies(group.store, messages, lambda: _move(order, messages, services, take_out, done))
+    read_bodies(
+        group.store, messages, lambda: _move(order, messages, services, group, take_out, done)
+    )
 
 
 def _move(
     order: Move,
     messages: Sequence[Message],
     services: Services,
+    group: QueueGroup,
     take_out: TakeOut,
     done: Callable[[Outcome], None],
 ) -> None:
@@ -67,6 +70,8 @@ def _move(
         if error is not None:
             done(error)
             return
+        for destination in {one.destination for one in transfers}:
+            services.leave_together(group, destination)
         gone = {one.sequence for one in transfers}
         if not order.copies:
             gone = {message.sequence for message in take_out(gone)}

@@ -229,6 +229,20 @@ class Router:
         self.caps.check_queues(len(self.queues))
         return []
 
+    def leave_together(self, group: QueueGroup, destination: Destination) -> None:
+        """Have what leaves a group in this turn, and comes to a destination, be one change."""
+        together = self.groups.together
+        if together is None:
+            return
+        groups = {group: None}
+        if destination.kind is _QUEUE:
+            groups[self.groups.of(destination.name)] = None
+        elif destination.kind is _TOPIC:
+            groups |= {queue.group: None for queue in self.topics.durables(destination.name)}
+        several = list(groups)
+        if len(several) > 1 and not together.hindrance(several):
+            together.begin(several)
+
     def republish(
         self, destination: Destination, head: MessageHead, body: bytes, deliveries: int
     ) -> None:
@@ -411,7 +425,10 @@ class Router:
             else:
                 done()
 
-    def _publish_dead(self, destination: Destination, head: MessageHead, body: bytes) -> None:
+    def _publish_dead(
+        self, group: QueueGroup, destination: Destination, head: MessageHead, body: bytes
+    ) -> None:
+        self.leave_together(group, destination)
         self.publish(destination, head, body)
 
     # -- what is full -----------------------------------------------------------------------

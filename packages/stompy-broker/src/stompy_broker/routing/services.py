@@ -11,6 +11,7 @@ from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.dead_letters import DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.flow_control import Loans, Watermark
+from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.timers import Clock
 
@@ -46,6 +47,13 @@ class Services(Protocol):
 
     def admit(self, destination: Destination, head: MessageHead, done: Done) -> None:
         """Whether `republish` would take a message."""
+        ...
+
+    def leave_together(self, group: QueueGroup, destination: Destination) -> None:
+        """Have what leaves a group in this turn, and comes to a destination, be one change.
+
+        Where that cannot be, because another broker owns the other group, it is two changes.
+        """
         ...
 
     def republish(
