@@ -352,6 +352,12 @@ def test_rubbish_after_the_first_byte_of_tls(broker: RunningBroker) -> None:
     stompy.connect(broker.url).disconnect()
 
 
+def test_a_broker_in_no_cluster_takes_no_links(broker: RunningBroker) -> None:
+    with Peer(broker.port) as peer:
+        peer.send(b"\xb7STOMPY\n\0\0\0\2{}")
+        peer.expect("ERROR")
+
+
 # -- WebSocket -----------------------------------------------------------------------------------
 
 

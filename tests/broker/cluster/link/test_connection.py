@@ -257,3 +257,16 @@ def test_it_is_closed_at_once_if_it_was_given_up_before_it_began() -> None:
         assert one.kept.events == ["failed: not wanted any more"]
 
     run(main)
+
+
+def test_a_socket_that_the_loop_has_taken_back_is_told_of_once() -> None:
+    def act(one: Scene) -> None:
+        one.connection.forsake()
+        assert one.kept.events == []
+        one.connect()
+        one.connection.forsake()
+        one.connection.forsake()
+        one.connection.connection_lost(None)
+        assert one.kept.events == ["failed: the connection was closed", "gone"]
+
+    scene(act)

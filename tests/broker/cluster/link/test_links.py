@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -481,6 +483,26 @@ def test_a_peer_that_is_not_there_yet_is_reached_when_it_is(
             await linked(ann, bob)
             ann.links.update({"bob": bob.address, "cid": "no address"})
             await soon(lambda: "no host in" in ann.links.trouble["cid"])
+
+    run(main)
+
+
+def test_a_loop_that_asks_for_a_protocol_and_does_not_use_it() -> None:
+    """As uvloop does when it cannot connect."""
+
+    async def connect(begin: Callable[[], asyncio.Protocol], *address: object) -> None:
+        begin()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with Station("ann") as ann:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(loop, "create_connection", connect)
+                ann.links.update({"bob": ann.address})
+                await soon(lambda: ann.links._dialers["bob"].attempts > 2)
+                assert ann.links.trouble == {"bob": "Connection refused"}
+                await ann.links.close()
 
     run(main)
 

@@ -214,6 +214,11 @@ class LinkConnection(asyncio.Protocol):
         self._end(reason, orderly=False)
         self._cut()
 
+    def forsake(self) -> None:
+        """Let go of a socket that the event loop has taken back, which it need not tell."""
+        if self._transport is not None:
+            self.connection_lost(None)
+
     # -- asyncio.Protocol -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -265,6 +270,8 @@ class LinkConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything: the socket is gone."""
+        if self._state is _State.OVER:
+            return
         self._transport = None
         words = "the connection was closed" if exc is None else str(exc) or type(exc).__name__
         self._end(self._reason or words, orderly=bool(self._reason))

@@ -75,11 +75,19 @@ class Dialer:
             reason = f"no connection within {self._settings.connect_seconds:g} s"
         except (OSError, ValueError) as error:
             reason = _words(error)
+        except asyncio.CancelledError:
+            self._forsake()
+            raise
         self._dialling = None
         if reason:
+            self._forsake()
             self.failed(reason)
             self.again()
             self._failed(self, reason)
+
+    def _forsake(self) -> None:
+        if self.connection is not None:
+            self.connection.forsake()
 
     @property
     def is_dialling(self) -> bool:
