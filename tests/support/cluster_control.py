@@ -49,6 +49,10 @@ class ToldControl:
         """Remember it."""
         self.told.append("undrain")
 
+    def accept(self, group: int) -> None:
+        """Remember it."""
+        self.told.append(("accept", group))
+
 
 USERS = {name: cheap_hash("secret") for name in ("monitor", "operator", "admin")}
 """Of the brokers here: for each role a user of its name, whose passcode is ``secret``."""

@@ -106,6 +106,14 @@ def test_a_broker_is_drained(asking: tuple[str, ...], control: ToldControl) -> N
     assert control.told == ["drain", "undrain"]
 
 
+def test_damage_is_accepted(asking: tuple[str, ...], control: ToldControl) -> None:
+    control.cluster.owners[2] = ""
+    assert cluster("accept", "2", "--dry-run", *asking) == (0, "group 2: nobody has it\n")
+    assert cluster("accept", "2", *asking) == (0, "group 2: what is missing is given up\n")
+    assert control.told == [("accept", 2)]
+    assert cluster("accept", "1", *asking)[0] == 1
+
+
 def test_who_cannot_be_asked(asking: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOMPY_PASSCODE", "tiger")
     code, text = cluster("status", *asking)

@@ -117,6 +117,17 @@ def test_a_broker_is_drained_and_comes_back(member: Observer, control: ToldContr
     assert control.told == ["drain", "undrain"]
 
 
+def test_damage_is_accepted_where_nobody_has_the_group(
+    member: Observer, control: ToldControl
+) -> None:
+    member.ask("cluster.accept", dry_run=True, group=2)
+    assert control.told == []
+    assert member.ask("cluster.accept", group=2) == {"group": 2}
+    assert control.told == [("accept", 2)]
+    assert "bob" in fails(Code.CONFLICT, member.ask, "cluster.accept", group=1).message
+    fails(Code.NOT_FOUND, member.ask, "cluster.accept", group=3)
+
+
 def test_who_may(port: int, control: ToldControl) -> None:
     with observing(port, "login:monitor", "passcode:secret") as watching:
         assert watching.ask("cluster.status")["broker"] == "ann"

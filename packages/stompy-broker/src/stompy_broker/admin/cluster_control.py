@@ -30,3 +30,11 @@ class ClusterControl(Protocol):
     def undrain(self) -> None:
         """Take groups again; those that were given away come back by and by."""
         ...
+
+    def accept(self, group: int) -> None:
+        """Go on although something is missing in the log of a group; what was there is lost.
+
+        Args:
+            group: number of the group.
+        """
+        ...

@@ -188,6 +188,20 @@ def cluster_drain(off: bool, dry_run: bool, **how: Any) -> None:
         click.echo(f"{told['broker']} has no groups any more; it had {groups}")
 
 
+@cluster.command("accept", epilog=_EPILOG)
+@click.argument("group", type=int)
+@click.option("--dry-run", is_flag=True, help="Only see whether it could be done.")
+@_asks
+def cluster_accept(group: int, dry_run: bool, **how: Any) -> None:
+    """Have the broker of --url go on with GROUP although something is missing in its log.
+
+    What was there is lost. Nobody owns such a group until this is said, and the log tells which
+    records are missing; first see whether a server that is down has them.
+    """
+    _answer(Request("cluster.accept", {"group": group}, dry_run), how)
+    click.echo(f"group {group}: " + ("nobody has it" if dry_run else "what is missing is given up"))
+
+
 def _answer(request: Request, how: Mapping[str, Any]) -> Mapping[str, Any]:
     """Ask the broker that is meant; what goes wrong ends the program."""
     ca, cert, key = how["ca_file"], how["cert_file"], how["key_file"]

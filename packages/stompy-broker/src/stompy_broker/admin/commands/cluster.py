@@ -68,6 +68,15 @@ class ClusterCommands:
                 (Argument("enable", "true or false", "false = take groups again", default=True),),
                 changes=True,
             ),
+            Command(
+                "cluster.accept",
+                Role.ADMIN,
+                "Have this broker go on with a group although something is missing in its log; "
+                "what was there is lost for good.",
+                self._accept,
+                (Argument("group", "number", "of the group", required=True),),
+                changes=True,
+            ),
         ]
 
     def _status(self, call: Call) -> Result:
@@ -82,7 +91,12 @@ class ClusterCommands:
 
     def _move(self, call: Call) -> Steps[Result]:
         cluster, broker = self._cluster, call.args["broker"]
-        group = self._group(call)
+        number, queue = call.args["group"], call.args["queue"]
+        if (number != _NO_GROUP) == bool(queue):
+            raise bad("cluster.move needs 'group', a number, or 'queue', one that is in it")
+        if queue:
+            number = self._context.router.groups.of(queue.removeprefix("/queue/")).number
+        group = self._group(number)
         standing = {member.id: member.state for member in cluster.members()}
         if broker not in standing:
             known = ", ".join(sorted(standing))
@@ -98,16 +112,19 @@ class ClusterCommands:
             raise conflict(hindrance)
         return {**result, "moved": True}
 
-    def _group(self, call: Call) -> GroupFacts:
-        number, queue = call.args["group"], call.args["queue"]
-        if (number != _NO_GROUP) == bool(queue):
-            raise bad("cluster.move needs 'group', a number, or 'queue', one that is in it")
-        if queue:
-            number = self._context.router.groups.of(queue.removeprefix("/queue/")).number
+    def _group(self, number: int) -> GroupFacts:
         groups = {group.number: group for group in self._cluster.groups()}
         if number not in groups:
             raise not_found(f"there is no group {number}; there are {len(groups)} from 0 on")
         return groups[number]
+
+    def _accept(self, call: Call) -> Result:
+        control, group = self._control, self._group(call.args["group"])
+        if group.owner:
+            raise conflict(f"group {group.number} has an owner, {group.owner}: nothing is missing")
+        if not call.dry_run:
+            control.accept(group.number)
+        return {"group": group.number}
 
     def _drain(self, call: Call) -> Steps[Result]:
         cluster, control, enable = self._cluster, self._control, call.args["enable"]

@@ -38,7 +38,7 @@ def launch(parent: int, lock: int, command: Sequence[str]) -> None:
         sys.exit("the broker has ended meanwhile")
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
-    os.execv(command[0], command)
+    os.execv(command[0], list(command))
 
 
 if __name__ == "__main__":
