@@ -40,8 +40,11 @@ def options_of(command: click.Command) -> set[str]:
 def etc(tmp_path_factory) -> Path:
     """The samples, and what they expect in /etc/stompy-broker."""
     folder = tmp_path_factory.mktemp("etc")
-    certificate = trustme.CA().issue_cert("broker.example.org")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("broker.example.org")
     certificate.private_key_and_cert_chain_pem.write_to_path(folder / "tls.pem")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    run(BIN / "stompy-broker", "cluster", "secret", folder / "cluster.secret")
     run(BIN / "stompy-broker", "user", "add", folder / "users.txt", "shop", said="open sesame\n")
     for sample in SAMPLES:
         text = sample.read_text().replace("/etc/stompy-broker", str(folder))
@@ -64,7 +67,7 @@ def test_the_server_is_closed_by_default(etc):
 
 
 def test_there_is_a_sample_for_each_place():
-    assert [path.stem for path in SAMPLES] == ["lab", "laptop", "server"]
+    assert [path.stem for path in SAMPLES] == ["cluster", "lab", "laptop", "server"]
 
 
 def test_the_hashes_of_the_samples_fit_no_password():
