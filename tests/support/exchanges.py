@@ -27,6 +27,7 @@ from stompy_broker.routing.queue import LocalQueue
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
+from stompy_broker.store.base import StoredSubscription
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 
@@ -44,6 +45,16 @@ class SlowStore(MemoryStore):
     def sync(self, done: Callable[[], None]) -> None:
         """Call ``done`` at the next turn."""
         self._soon(done)
+
+
+class AwayStandIn(MemoryStore):
+    """The store of a group that is elsewhere: its owner keeps what there is to keep."""
+
+    def keep_subscription(self, subscription: StoredSubscription) -> None:
+        """Leave that to the owner."""
+
+    def drop_subscription(self, name: str) -> None:
+        """Leave that to the owner."""
 
 
 class PlacedStandIn(DelayingQueue):
@@ -164,7 +175,7 @@ class Member:
         self.router = Router(
             time.clock,
             lambda: WALL + int(time.now * 1000),
-            [MemoryStore() for _ in range(GROUPS + 1)],
+            [AwayStandIn() for _ in range(GROUPS + 1)],
             Policies(policies),
             memory_mark=1 << 30,
             idle_queue_seconds=300.0,
@@ -222,8 +233,14 @@ class Brokers:
         """Lose a link."""
         self.links.pop((front, peer)).cut()
 
-    def own(self, group: int, name: str) -> None:
-        """Have a broker own a group, as its log says what is in it."""
+    def own(self, group: int, name: str, *, heard: bool = True) -> None:
+        """Have a broker own a group, as its log says what is in it.
+
+        Args:
+            group: which.
+            name: of the broker.
+            heard: whether others hear of it.
+        """
         member = self[name]
         its = member.router.groups.every[group]
         self.epoch += 1
@@ -231,7 +248,8 @@ class Brokers:
         its.adopt(self.logs[group], WALL + int(self.time.now * 1000), self.epoch)
         member.router.registry.restore_group(its)
         member.exchange.owned(group, self.epoch)
-        self.tell_owner(group)
+        if heard:
+            self.tell_owner(group)
 
     def tell_owner(self, group: int) -> None:
         """Have all others hear who owns a group."""
@@ -243,7 +261,7 @@ class Brokers:
     def depose(self, group: int) -> None:
         """Have its owner know that it owns a group no more."""
         member = self.owners.pop(group)
-        member.router.groups.every[group].adopt(MemoryStore(), WALL, self.epoch)
+        member.router.groups.every[group].adopt(AwayStandIn(), WALL, self.epoch)
         member.exchange.deposed(group)
 
     def run(self) -> None:

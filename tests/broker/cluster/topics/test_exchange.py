@@ -300,6 +300,27 @@ def test_the_receipt_waits_for_who_may_still_publish_blindly_for_a_silence() -> 
     assert made.known.codes == [None]
 
 
+def test_a_new_owner_waits_for_who_may_go_by_the_one_before() -> None:
+    brokers = ready("ann", "bob", "cat")
+    bob, name = brokers["bob"], name_in(0, brokers)
+    brokers.cut("bob", "cat")
+    brokers.wait(2 * SILENCE)
+    brokers.own(0, "cat", heard=False)  # nor does the owner before, to which there is a link
+    made = Subscribing(brokers["cat"], durable(name))
+    brokers.run()
+    assert publish(bob, "/topic/a", b"misses it").codes == [None]
+    assert not made.known.came
+    bob.exchange.owner_changed(0, "cat")
+    waits = publish(bob, "/topic/a", b"does not")
+    brokers.wait(SILENCE)
+    assert made.known.codes == [None]
+    assert not waits.came
+    brokers.link("bob", "cat")
+    brokers.run()
+    assert waits.codes == [None]
+    assert brokers.reached[f"durable.{name}"] == [b"does not"]
+
+
 def test_what_is_persistent_waits_while_an_owner_cannot_be_heard() -> None:
     brokers = ready("ann", "bob", "cat")
     ann, cat = brokers["ann"], brokers["cat"]

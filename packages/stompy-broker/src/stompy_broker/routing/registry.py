@@ -426,10 +426,17 @@ class Registry:
                 words = f"the durable subscription {name!r} has a subscriber"
                 done(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
                 return
+            if self.others is not None and not self.others.is_here(queue.group):
+                # It went elsewhere meanwhile, and nothing of this may have gone with it.
+                self.others.delete_durable(known, partial(_done_if_unknown, done))
+                return
+            if self.durable.get(name) is None:
+                queue.group.sync(done)  # somebody else has deleted it meanwhile
+                return
             if unused:
                 log.info("%s: nobody came back to it; deleted", known)
                 self._tell_durable("durable.expired", known)
-            self._unbind(known)
+            self.forget_durable(name)
             queue.group.store.drop_subscription(name)
             if self.others is not None:
                 self.others.durable_changed(name, queue.group)
@@ -515,3 +522,8 @@ class Registry:
         if subscription is None:
             return queue.policy.expires or self._idle_seconds
         return subscription.expires or queue.policy.expires
+
+
+def _done_if_unknown(done: Done, error: ProtocolError | None = None, /) -> None:
+    """Take it as done if there was nothing to delete any more."""
+    done(None if error and error.error_code is ErrorCode.UNKNOWN_SUBSCRIPTION else error)

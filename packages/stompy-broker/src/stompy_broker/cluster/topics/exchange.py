@@ -176,8 +176,15 @@ class TopicExchange:
         self._owned.members_changed(members)
 
     def owned(self, group: int, epoch: int) -> None:
-        """Note that a group is here, with all that is in it."""
-        its = self._group(group)
+        """Note that a group is here, with all that is in it.
+
+        Its log decides: what was told by an owner before may have been deleted since.
+        """
+        its, registry = self._group(group), self._registry
+        stored = {one.name for one in its.store.subscriptions()}
+        for name, known in list(registry.durable.items()):
+            if name not in stored and registry.queues[known.queue].group is its:
+                registry.forget_durable(name)
         self._owned.owned(its, epoch)
         for waiter in self.directory.owned(group, epoch):
             self._owned.when_known(waiter.name, group, waiter.go_on)

@@ -40,6 +40,8 @@ class _KnownGroup:
         link: to the owner that has told all of it; None = there is none.
         owner: who owns it, as members say; None = that is not known.
         here: whether this broker owns it.
+        superseded: whether somebody has told of a later tenure, and this broker does not know yet
+            that its own is over.
         settled: up to which number of this tenure everybody knows everything.
         waiters: who waits for a durable subscription to be known everywhere.
         coming: contents of which a part has come.
@@ -53,6 +55,7 @@ class _KnownGroup:
     link: Link | None = None
     owner: str | None = None
     here: bool = False
+    superseded: bool = False
     settled: int = -1
     waiters: list[Waiter] = field(default_factory=list)
     coming: tuple[Link, list[Contents]] | None = None
@@ -61,7 +64,7 @@ class _KnownGroup:
     def is_fresh(self) -> bool:
         """Whether everything is known that there is in it."""
         if self.here:
-            return True
+            return not self.superseded
         return self.link is not None and self.owner in (None, self.link.peer)
 
 
@@ -131,6 +134,7 @@ class GroupDirectory:
             return  # of an owner that does not know yet that it is none any more
         if first.epoch > known.epoch:
             known.settled = -1
+            known.superseded = known.here
         known.epoch, known.link = first.epoch, link
         known.durables = {one.name: one for told in parts for one in told.kept}
         known.told_at = dict.fromkeys(known.durables, first.number)
@@ -188,7 +192,7 @@ class GroupDirectory:
     def when_known(self, name: str, group: int, done: Callable[[], None]) -> None:
         """Call ``done`` once nobody publishes who does not know a durable subscription.
 
-        At once for one that there is not: nobody gets anything by it.
+        Also for one that has been deleted: nobody gets anything by it.
         """
         known = self._groups[group]
         known.waiters.append(Waiter(name, done))
@@ -197,7 +201,8 @@ class GroupDirectory:
     def _go_on(self, known: _KnownGroup) -> None:
         """Call those whose durable subscription everybody knows, or that has been deleted."""
         told_at, settled = known.told_at, known.settled
-        ready = [one for one in known.waiters if told_at.get(one.name, -1) <= settled]
+        unknown = -1 if known.is_fresh else settled + 1
+        ready = [one for one in known.waiters if told_at.get(one.name, unknown) <= settled]
         if ready:
             known.waiters = [one for one in known.waiters if one not in ready]
             for waiter in ready:
@@ -213,6 +218,7 @@ class GroupDirectory:
         """
         known = self._groups[group]
         known.here, known.epoch, known.link, known.coming = True, epoch, None, None
+        known.superseded = False
         waiters, known.waiters = known.waiters, []
         self._changed(group)
         return waiters
@@ -228,7 +234,7 @@ class GroupDirectory:
             waiters: who waits for some of that to be known everywhere.
         """
         known = self._groups[group]
-        known.here, known.settled = False, -1
+        known.here, known.superseded, known.settled = False, False, -1
         if known.link is None:  # or the next owner has told already
             known.durables, known.told_at = durables, dict.fromkeys(durables, 0)
         known.waiters += waiters
@@ -237,7 +243,9 @@ class GroupDirectory:
 
     def owner_changed(self, group: int, owner: str) -> None:
         """Note who owns a group, as members say; empty = nobody does."""
-        self._groups[group].owner = owner
+        known = self._groups[group]
+        known.owner = owner
+        self._go_on(known)
         self._changed(group)
 
     def told_disowned(self, link: Link, told: Disowned) -> None:

@@ -135,6 +135,7 @@ class OwnedDirectory:
         Returns:
             Its durable subscriptions, as far as they are safe, and who waits for some to be known.
         """
+        self._tell_changes(self._groups[group])  # what is safe is in the log
         owned = self._groups.pop(group)
         for link in self._links.values():
             link.send(write(Disowned(group, owned.epoch)))
