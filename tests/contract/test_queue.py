@@ -1,13 +1,13 @@
-"""What a queue is, by its interface alone: of this process, and one that answers late.
+"""What a queue is, by its interface alone: here, one that answers late, and at another broker.
 
-Each test runs against both. What a queue answers is taken as it comes: `World.settle_down` lets all
-turns of the event loop pass that are due.
+Each test runs against all three. What a queue answers is taken as it comes: `World.settle_down`
+lets all turns of the event loop pass that are due.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 
 import pytest
@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.delaying import REFUSED, DelayingFactory
 from tests.support.house import WALL, Taker, Time, make_head, make_message
+from tests.support.placed import Brokers
 
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policies, Policy
+from stompy_broker.message import Message
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.interface import (
     Browse,
@@ -36,14 +38,21 @@ from stompy_broker.routing.interface import (
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.selection import Selection
+from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.settings import QueueSettings
 from stompy_broker.store.memory import MemoryStore
+
+HERE, LATE, ELSEWHERE = "in this process", "late", "at another broker"
 
 
 class World:
     """A router, and the turns of an event loop."""
 
-    def __init__(self, *policies: Policy, late: bool, seed: int = 1, refuses: float = 0.0) -> None:
+    def __init__(self, *policies: Policy, kind: str, seed: int = 1, refuses: float = 0.0) -> None:
+        self.brokers: Brokers | None = None
+        if kind == ELSEWHERE:
+            self._join(Brokers(*policies, seed=seed))
+            return
         self.time = Time()
         self.turns: deque[Callable[[], None]] = deque()
         late_ones = DelayingFactory(self.turns.append, seed, refuses)
@@ -55,11 +64,43 @@ class World:
             Policies(policies),
             memory_mark=1 << 30,
             idle_queue_seconds=300.0,
-            factory=late_ones if late else QueueFactory(),
+            factory=late_ones if kind == LATE else QueueFactory(),
         )
+
+    def _join(self, brokers: Brokers) -> None:
+        """Have the router of a front, whose queues are at another broker."""
+        self.brokers, self.time, self.turns = brokers, brokers.time, brokers.turns
+        front, owner = brokers.join("front"), brokers.join("owner")
+        self.logged = owner.own("front")
+        front.places.at(0, "owner")
+        self.router, self._numbers = front.router, owner.group
+        brokers.settle_down()
+        self._first = self._numbers.sequences.last
+
+    def sequence(self, number: int) -> int:
+        """The sequence of the message that came so late; the owner gives it."""
+        return number if self.brokers is None else self._first + number * STEP
+
+    def numbers(self, messages: Iterable[Message]) -> list[int]:
+        """As what numbers messages came."""
+        first = 0 if self.brokers is None else self._first
+        step = 1 if self.brokers is None else STEP
+        return [(message.sequence - first) // step for message in messages]
+
+    def kept(self) -> list[int]:
+        """The sequences of messages that are in the store."""
+        if self.brokers is None:
+            return [one.message.sequence for one in self.store.restore()]
+        return list(self.logged.index.messages)
+
+    def kept_queues(self) -> Mapping[str, Mapping[str, str]]:
+        """What is kept of queues."""
+        return self.store.queues() if self.brokers is None else self.logged.queues()
 
     def settle_down(self) -> None:
         """Let turns pass until nothing is to be done in the next one."""
+        if self.brokers is not None:
+            self.brokers.settle_down()
         while self.turns:
             self.turns.popleft()()
 
@@ -96,17 +137,17 @@ class World:
         return answers[0]
 
 
-@pytest.fixture(params=["in this process", "late"])
-def late(request: pytest.FixtureRequest) -> bool:
-    return request.param == "late"
+@pytest.fixture(params=[HERE, LATE, ELSEWHERE])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def world(late: bool) -> Iterator[World]:
+def world(kind: str) -> Iterator[World]:
     world = World(
         Policy(match="/queue/full", max_length=2, overflow="reject-publish"),
         Policy(match="/queue/short", max_length=2, overflow="drop-head"),
-        late=late,
+        kind=kind,
     )
     yield world
     assert not world.turns
@@ -119,7 +160,7 @@ def test_messages_come_in_order_and_are_answered(world: World) -> None:
     world.settle_down()
     assert done == [(1, None), (2, None), (3, None)]
     assert world.take_part(queue, taker) is None
-    assert [message.sequence for message in taker.taken] == [1, 2, 3]
+    assert world.numbers(taker.taken) == [1, 2, 3]
     figures = world.figures(queue)
     assert (figures.published, figures.delivered, figures.unacked, figures.ready) == (3, 3, 3, 0)
     for message in taker.taken:
@@ -127,7 +168,7 @@ def test_messages_come_in_order_and_are_answered(world: World) -> None:
     world.settle_down()
     assert done[3:] == [None, None, None]
     assert world.figures(queue).acked == 3
-    assert list(world.store.restore()) == []
+    assert world.kept() == []
 
 
 def test_nothing_is_delivered_before_the_consumer_goes_on(world: World) -> None:
@@ -173,7 +214,7 @@ def test_who_goes_gives_back_in_order_and_gets_nothing_more(world: World) -> Non
     world.settle_down()
     assert gone == [None]
     assert world.take_part(queue, second) is None
-    assert [message.sequence for message in second.taken] == [1, 2, 3, 4]
+    assert world.numbers(second.taken) == [1, 2, 3, 4]
     assert [message.failures for message in second.taken] == [1, 0, 0, 0]
 
 
@@ -231,16 +272,16 @@ def test_looking_changes_nothing(world: World) -> None:
     world.settle_down()
     before = world.figures(queue)
     everything = world.browsed(queue)
-    assert [message.sequence for message in everything.messages] == list(range(1, 11))
+    assert world.numbers(everything.messages) == list(range(1, 11))
     assert not everything.more
     odd = Selection(headers=(("kind", "odd"),))
     some = world.browsed(queue, Browse(odd, skip=1, most=2, bodies=10_000))
-    assert [message.sequence for message in some.messages] == [3, 5]
+    assert world.numbers(some.messages) == [3, 5]
     assert (some.more, some.messages[0].body) == (True, b"x" * 100)
-    later = world.browsed(queue, Browse(Selection(after=8)))
-    assert [message.sequence for message in later.messages] == [9, 10]
-    one = world.browsed(queue, Browse(Selection(ids=frozenset(("7",)))))
-    assert [message.sequence for message in one.messages] == [7]
+    later = world.browsed(queue, Browse(Selection(after=world.sequence(8))))
+    assert world.numbers(later.messages) == [9, 10]
+    one = world.browsed(queue, Browse(Selection(ids=frozenset((str(world.sequence(7)),)))))
+    assert world.numbers(one.messages) == [7]
     assert world.figures(queue) == before
 
 
@@ -248,17 +289,17 @@ def test_operators_take_out_and_move(world: World) -> None:
     queue, target = world.router.queue("q"), world.router.queue("full")
     for number in range(1, 6):
         queue.publish(make_message(number))
-    assert world.order(queue, Remove(frozenset((1, 99)))) == 1
+    assert world.order(queue, Remove(frozenset((world.sequence(1), 99)))) == 1
     there = parse_destination("/queue/full")
     head = make_head("/queue/full")
-    transfers = [Transfer(number, there, head) for number in (2, 3)]
+    transfers = [Transfer(world.sequence(number), there, head) for number in (2, 3)]
     assert world.order(queue, Move(transfers)) == 2
     world.settle_down()
     assert world.figures(target).ready == 2
-    refused = world.order(queue, Move([Transfer(4, there, head)]))
+    refused = world.order(queue, Move([Transfer(world.sequence(4), there, head)]))
     assert isinstance(refused, ProtocolError)
     assert refused.code == "queue-full"
-    assert [message.sequence for message in world.browsed(queue).messages] == [4, 5]
+    assert world.numbers(world.browsed(queue).messages) == [4, 5]
     assert world.figures(queue).removed == 3
 
 
@@ -269,7 +310,7 @@ def test_a_paused_queue_keeps_what_it_has(world: World) -> None:
     queue.publish(make_message(1))
     world.settle_down()
     assert (taker.taken, world.figures(queue).settings.paused) == ([], True)
-    assert world.store.queues() == {"q": QueueSettings(paused=True).to_stored()}
+    assert world.kept_queues() == {"q": QueueSettings(paused=True).to_stored()}
     world.order(queue, Configure(QueueSettings()))
     world.settle_down()
     assert len(taker.taken) == 1
@@ -291,7 +332,7 @@ def test_a_queue_ends_only_when_nobody_uses_it(world: World) -> None:
     queue, taker = world.router.queue("q"), Taker(5)
     queue.publish(make_message(1))
     assert isinstance(world.order(queue, Close(unused=0.0)), ProtocolError)
-    assert world.order(queue, Remove(frozenset((1,)))) == 1
+    assert world.order(queue, Remove(frozenset((world.sequence(1),)))) == 1
     world.take_part(queue, taker)
     assert isinstance(world.order(queue, Close(unused=0.0)), ProtocolError)
     queue.detach(taker)
@@ -319,7 +360,7 @@ def test_the_end_takes_along_what_waits(world: World) -> None:
         queue.publish(make_message(number))
     assert world.order(queue, Close()) == 3
     assert world.figures(queue).bytes == world.router.memory.used == 0
-    assert list(world.store.restore()) == []
+    assert world.kept() == []
 
 
 @settings(max_examples=40, deadline=None)
@@ -329,7 +370,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_refused(  # noqa: C901 -- one st
 ) -> None:
     """What was not refused is accepted by one consumer, in order, exactly once."""
     random = Random(seed)
-    world = World(late=True, seed=seed, refuses=0.2)
+    world = World(kind=LATE, seed=seed, refuses=0.2)
     queue, sent, refused, takers = world.router.queue("q"), [], set(), [Taker(3) for _ in range(3)]
     for taker in takers:
         queue.attach(taker)
@@ -367,7 +408,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_refused(  # noqa: C901 -- one st
 
 
 def test_a_bad_day_is_told_in_its_own_words() -> None:
-    world = World(late=True, refuses=1.0)
+    world = World(kind=LATE, refuses=1.0)
     queue, errors = world.router.queue("q"), []
     queue.publish(make_message(1), None, errors.append)
     world.settle_down()

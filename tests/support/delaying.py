@@ -8,7 +8,7 @@ So whatever is built on a queue that answers at once shows here.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from functools import partial
 from random import Random
 
@@ -301,6 +301,15 @@ class DelayingQueue(RestorableQueue):
 
     def set_idle_since(self, when: float) -> None:
         self._inner.set_idle_since(when)
+
+    def adopt(self, sequences: Set[int]) -> list[Message]:
+        return self._inner.adopt(sequences)
+
+    def take_held(self, message: Message, holder: int) -> None:
+        self._inner.take_held(message, holder)
+
+    def abandon(self, held: Iterable[Message]) -> int:
+        return self._inner.abandon(held)
 
 
 class DelayingFactory(QueueFactory):

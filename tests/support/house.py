@@ -40,6 +40,7 @@ class Taker(Consumer):
         self.number = next(self._numbers)
         self.auto = auto
         self.waiting = False
+        self.prefetch = 0 if auto else room
         self.room = room
         self.taken: list[Message] = []
         self.failures: list[ProtocolError] = []

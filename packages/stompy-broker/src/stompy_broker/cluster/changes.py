@@ -67,6 +67,19 @@ class LoggedMessage(NamedTuple):
     placed: Placed
 
 
+class FrontMark(NamedTuple):
+    """How far the owner of the log has carried out what another broker told it.
+
+    Attributes:
+        number: the last batch of that broker whose changes are in the log.
+        answers: batch, index in it and answer, of what the broker may not have heard: a number, or
+            an error as a row of JSON.
+    """
+
+    number: int = 0
+    answers: tuple[tuple[int, int, Any], ...] = ()
+
+
 @dataclass(slots=True)
 class Changes:
     """What becomes safe together.
@@ -80,6 +93,7 @@ class Changes:
         removed: sequences of messages that are, or may be, in the log.
         kept: durable subscriptions by name; None = it was deleted.
         settings: the set-up of queues by name; None = it ended.
+        fronts: how far other brokers are, by the names of their fronts; None = one has gone.
         waiting: who is to be told when it is safe.
     """
 
@@ -90,13 +104,14 @@ class Changes:
     removed: list[int] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
+    fronts: dict[str, FrontMark | None] = field(default_factory=dict)
     waiting: list[Callback] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """How many changes there are."""
         messages = len(self.appended) + len(self.states) + len(self.removed)
-        return messages + len(self.kept) + len(self.settings)
+        return messages + len(self.kept) + len(self.settings) + len(self.fronts)
 
     @property
     def weight(self) -> int:
@@ -248,7 +263,7 @@ def _write_head(head: MessageHead) -> bytes:
 
 
 def _write_others(changes: Changes) -> bytes:
-    if not (changes.kept or changes.settings):
+    if not (changes.kept or changes.settings or changes.fronts):
         return b""
     kept = {
         name: None if one is None else [one.pattern, one.settings]
@@ -258,7 +273,9 @@ def _write_others(changes: Changes) -> bytes:
         name: None if headers is None else dict(headers)
         for name, headers in changes.settings.items()
     }
-    return json.dumps([kept, settings]).encode()
+    if not changes.fronts:
+        return json.dumps([kept, settings]).encode()  # as versions read that know no fronts
+    return json.dumps([kept, settings, changes.fronts]).encode()
 
 
 @dataclass(slots=True)
@@ -271,6 +288,7 @@ class ReadChanges:
         removed: sequences of those that left.
         kept: as in `Changes`.
         settings: as in `Changes`.
+        fronts: as in `Changes`.
     """
 
     messages: list[LoggedMessage] = field(default_factory=list)
@@ -278,6 +296,7 @@ class ReadChanges:
     removed: list[int] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     settings: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
+    fronts: dict[str, FrontMark | None] = field(default_factory=dict)
 
 
 def read_changes(payload: bytes) -> ReadChanges:
@@ -362,7 +381,7 @@ def _read_head(payload: bytes, at: int) -> tuple[MessageHead, int]:
 
 
 def _read_others(octets: bytes, read: ReadChanges) -> None:
-    kept, settings = json.loads(octets)
+    kept, settings, *others = json.loads(octets)
     for name, one in kept.items():
         read.kept[name] = None if one is None else StoredSubscription(name, *map(_as_text, one))
     for name, headers in settings.items():
@@ -371,6 +390,14 @@ def _read_others(octets: bytes, read: ReadChanges) -> None:
             if headers is None
             else {_as_text(key): _as_text(value) for key, value in headers.items()}
         )
+    for name, mark in (others[0] if others else {}).items():
+        read.fronts[name] = None if mark is None else _read_mark(*mark)
+
+
+def _read_mark(number: int, answers: list[list[Any]]) -> FrontMark:
+    return FrontMark(
+        int(number), tuple((int(batch), int(index), answer) for batch, index, answer in answers)
+    )
 
 
 def _as_text(value: Any) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stompy_broker.cluster.changes import Placed
+from stompy_broker.cluster.changes import FrontMark, Placed
 from stompy_broker.store.base import DeliveryState, StoredSubscription
 
 _OVERHEAD = 100
@@ -61,6 +61,7 @@ class Index:
         states: what became of messages that something became of, by sequence.
         subscriptions: durable ones, by name.
         queues: how they were set up, by name.
+        fronts: how far other brokers are, by the names of their fronts.
         highest: no message that was ever in the log has a higher sequence.
         bytes: how long the records are together.
         living_bytes: how much of that is alive.
@@ -72,6 +73,7 @@ class Index:
     states: dict[int, DeliveryState] = field(default_factory=dict)
     subscriptions: dict[str, StoredSubscription] = field(default_factory=dict)
     queues: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    fronts: dict[str, FrontMark] = field(default_factory=dict)
     highest: int = 0
     bytes: int = 0
     living_bytes: int = 0
@@ -125,8 +127,9 @@ class Index:
         self,
         kept: Mapping[str, StoredSubscription | None],
         settings: Mapping[str, Mapping[str, str] | None],
+        fronts: Mapping[str, FrontMark | None],
     ) -> None:
-        """Durable subscriptions and queues are set up in the last record, or end."""
+        """Durable subscriptions, queues and fronts are told of in the last record, or end."""
         for name, one in kept.items():
             self._pin(("subscription", name), one is not None)
             if one is None:
@@ -139,6 +142,12 @@ class Index:
                 self.queues.pop(name, None)
             else:
                 self.queues[name] = headers
+        for name, mark in fronts.items():
+            self._pin(("front", name), mark is not None)
+            if mark is None:
+                self.fronts.pop(name, None)
+            else:
+                self.fronts[name] = mark
 
     def _pin(self, what: tuple[str, str], alive: bool) -> None:
         old = self._pins.pop(what, None)
@@ -165,6 +174,8 @@ class Index:
             del self._pins[what]
             if kind == "queue":
                 del self.queues[name]
+            elif kind == "front":
+                del self.fronts[name]
             else:
                 del self.subscriptions[name]
         while self.records and self.records[0].number < floor:
@@ -174,10 +185,11 @@ class Index:
         self.bytes -= record.size
         self.dropped += record.size
 
-    def pinned(self, record: Logged) -> tuple[list[str], list[str]]:
-        """Which durable subscriptions, and the set-up of which queues, are in a record."""
+    def pinned(self, record: Logged) -> tuple[list[str], list[str], list[str]]:
+        """Which durable subscriptions, set-up of queues, and fronts a record tells of."""
         pinned = [what for what, where in self._pins.items() if where is record]
         return (
             [name for kind, name in pinned if kind == "subscription"],
             [name for kind, name in pinned if kind == "queue"],
+            [name for kind, name in pinned if kind == "front"],
         )

@@ -187,7 +187,7 @@ class LogReplay:
         index.remove(changes.removed)
         for sequence in changes.removed:
             rows.pop(sequence, None)
-        index.keep(changes.kept, changes.settings)
+        index.keep(changes.kept, changes.settings, changes.fronts)
 
     def finish(self) -> list[Gap]:
         """Forget what is below the floor, and say what is missing above it.

@@ -30,6 +30,7 @@ from functools import partial
 from stompy_broker.cluster.bodies import LoggedBodies
 from stompy_broker.cluster.changes import (
     Changes,
+    FrontMark,
     LoggedMessage,
     WrittenChanges,
     messages_of,
@@ -282,6 +283,15 @@ class LoggedStore(MessageStore):
     def drop_subscription(self, name: str) -> None:
         """Put the end of a durable subscription into the next record."""
         self._changes.kept[name] = None
+        self._flush_lazily()
+
+    def fronts(self) -> Mapping[str, FrontMark]:
+        """How far other brokers are, by the names of their fronts, as the log has it."""
+        return dict(self.index.fronts)
+
+    def keep_front(self, name: str, mark: FrontMark | None) -> None:
+        """Put into the next record how far another broker is; None: it has gone."""
+        self._changes.fronts[name] = mark
         self._flush_lazily()
 
     def sync(self, done: Callback) -> None:
@@ -538,7 +548,7 @@ class LoggedStore(MessageStore):
         for sequence, state in states.items():
             index.mark(sequence, state)
         index.remove(changes.removed)
-        index.keep(changes.kept, changes.settings)
+        index.keep(changes.kept, changes.settings, changes.fronts)
         index.settle()
         self._copying = False
         self._copy_if_due()
@@ -611,11 +621,14 @@ class LoggedStore(MessageStore):
             sequence = message.sequence
             state = writing.states.get(sequence) or index.states.get(sequence) or (0, 0, 0, 0)
             changes.copied[sequence] = (destination, message, state)
-        kept, settings = index.pinned(record)
+        kept, settings, fronts = index.pinned(record)
         for name in kept:
             if name not in writing.kept:
                 changes.kept.setdefault(name, index.subscriptions[name])
         for name in settings:
             if name not in writing.settings:
                 changes.settings.setdefault(name, index.queues[name])
+        for name in fronts:
+            if name not in writing.fronts:
+                changes.fronts.setdefault(name, index.fronts[name])
         self._flush_lazily()

@@ -7,6 +7,8 @@ beginning.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from stompy_broker.message import Message
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.paging import BodyReader
@@ -128,6 +130,11 @@ class Accounts:
             known = 0 if message.redelivery is None else message.redelivery.deliveries
             self.store.mark_delivered(message, known + 1, 0, holder)
 
+    def take_held(self, message: Message, holder: int) -> None:
+        """Account for a message that comes in and is with a consumer already."""
+        self.keep(message)
+        self.mark_delivered(message, holder)
+
     def mark_returned(self, message: Message, due: int) -> None:
         """Tell the store that nobody has a message now, and when it may be delivered again."""
         if self.store is not None and message.head.persistent:
@@ -136,7 +143,7 @@ class Accounts:
     def leave_body(self, message: Message) -> None:
         """Leave the body of what comes back on disk, once bodies stay there."""
         memory, store = self.memory, self.store
-        if store is None or memory.used * 2 <= memory.high:
+        if store is None or memory.used * 2 <= memory.high or message.body is None:
             return
         if message.head.persistent and store.is_written(message):
             message.leave_body(memory)
@@ -151,3 +158,22 @@ class Accounts:
         else:
             self.own.open()
         return self.own
+
+    def abandon(self, waiting: Sequence[Message], held: Iterable[Message]) -> int:
+        """Have nothing more to do with the disk; gives how many messages no store has.
+
+        Args:
+            waiting: what nobody has.
+            held: what consumers have.
+        """
+        stored = []
+        if self.store is not None:
+            stored = [message for message in waiting if message.head.persistent]
+            with_consumers = [message for message in held if message.head.persistent]
+            self.disk.used -= sum([message.size for message in (*stored, *with_consumers)])
+            self.disk.check()
+        self.store = None
+        if self.own is not None and self.own.full:
+            self.own.held = False
+            self.own.went_under()
+        return len(waiting) - len(stored)

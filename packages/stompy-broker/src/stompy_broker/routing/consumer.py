@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 
 from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
@@ -22,13 +23,15 @@ class Consumer:
         number: unique while the broker runs.
         auto: whether a message counts as settled once `deliver` took it.
         waiting: the queue's own mark: whether the consumer stands in line for the next message.
+        prefetch: deliveries that may be unsettled at once; 0 = no limit.
     """
 
-    __slots__ = ("auto", "number", "waiting")
+    __slots__ = ("auto", "number", "prefetch", "waiting")
 
     number: int
     auto: bool
     waiting: bool
+    prefetch: int
 
     @abstractmethod
     def deliver(self, message: Message) -> bool:
@@ -40,3 +43,10 @@ class Consumer:
     @abstractmethod
     def fail(self, reason: ProtocolError) -> None:
         """Give up on this consumer: the queue has no more messages for it."""
+
+    def holds(self) -> Iterable[Message]:
+        """What it was given and has not settled, also after it has gone. Not for the hot path.
+
+        A queue asks when its messages go to another broker: what it holds stays with it.
+        """
+        return ()

@@ -16,7 +16,7 @@ later. Answers to one queue's verbs come in the order in which the verbs were ca
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -431,3 +431,27 @@ class RestorableQueue(Queue):
     @abstractmethod
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""
+
+    @abstractmethod
+    def adopt(self, sequences: Set[int]) -> list[Message]:
+        """Take messages out that wait, because a consumer has them; gives those that did."""
+
+    @abstractmethod
+    def take_held(self, message: Message, holder: int) -> None:
+        """Take a message that comes in, and that a consumer has already.
+
+        Args:
+            message: it.
+            holder: `Consumer.number` of who has it.
+        """
+
+    @abstractmethod
+    def abandon(self, held: Iterable[Message]) -> int:
+        """End without a word to the store: another broker has the messages from now on.
+
+        Args:
+            held: what consumers have.
+
+        Returns:
+            How many messages are lost, because no store has them.
+        """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from functools import partial
 
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
@@ -32,22 +33,22 @@ def remove(
 
 def move(
     order: Move,
-    ready: ReadyList,
+    parts: tuple[ReadyList, Accounts, Counts],
     services: Services,
     group: QueueGroup,
-    take_out: TakeOut,
     done: Callable[[Outcome], None],
 ) -> None:
     """Read their bodies, ask the destinations, and then take messages out and publish them there.
 
     Args:
         order: which, and where to.
-        ready: the messages of their queue.
+        parts: of their queue: the messages in it, what they cost, and what it counts.
         services: of the broker.
         group: of their queue.
-        take_out: takes them out of their queue.
         done: takes the answer.
     """
+    ready, accounts, counts = parts
+    take_out = partial(remove, ready=ready, accounts=accounts, counts=counts)
     messages = copies_to_read(ready.find({one.sequence for one in order.transfers}))
     read_bodies(
         group.store, messages, lambda: _move(order, messages, services, group, take_out, done)

@@ -16,8 +16,7 @@ disk and for work on very many messages.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Set
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import BACKLOG
@@ -140,8 +139,7 @@ class LocalQueue(RestorableQueue):
         # Whose messages are its own: they may be stored, or end before those of others.
         self.unshared = durable or bool(policy.message_ttl)
         self.published = self.delivered = self.acked = 0
-        self._exclusive = exclusive
-        self._services = services
+        self._exclusive, self._services = exclusive, services
         self._settings = NO_SETTINGS
         self._created_at = services.wall()
         self._idle_since: float | None = services.clock.now()
@@ -151,9 +149,8 @@ class LocalQueue(RestorableQueue):
         self._line = line = ConsumerLine()
         self._waiting = line.waiting
         self._batches, self._returning = BatchedWork(services.work_budget), 0
-        self._unacked = 0
+        self._unacked, self._closed = 0, False
         self._waits: WaitHistogram | None = None
-        self._closed = False
         self._counts = counts = Counts()
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = bool(policy.message_ttl) or (
@@ -480,10 +477,8 @@ class LocalQueue(RestorableQueue):
         if isinstance(order, Remove):
             answer(len(remove(order.sequences, self._ready, self._accounts, self._counts)))
         elif isinstance(order, Move):
-            take_out = partial(
-                remove, ready=self._ready, accounts=self._accounts, counts=self._counts
-            )
-            move(order, self._ready, self._services, self.group, take_out, answer)
+            parts = self._ready, self._accounts, self._counts
+            move(order, parts, self._services, self.group, answer)
         elif isinstance(order, Expire):
             self.published += 1
             self._discards.turn_away(order.message, "expired")
@@ -551,6 +546,25 @@ class LocalQueue(RestorableQueue):
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""
         self._idle_since = when
+
+    # -- queues that move from one broker to another ----------------------------------------
+
+    def adopt(self, sequences: Set[int]) -> list[Message]:
+        """Take messages out that wait, because a consumer has them already."""
+        self._unacked += len(adopted := self._ready.adopt(sequences))
+        return adopted
+
+    def take_held(self, message: Message, holder: int) -> None:
+        """Take a message that comes in, and that a consumer has already."""
+        self.published += 1
+        self._unacked += 1
+        self._accounts.take_held(message, holder)
+
+    def abandon(self, held: Iterable[Message]) -> int:
+        """End without a word to the store: another broker has the messages from now on."""
+        lost = self._accounts.abandon([*self._ready, *self._discards.leaving], held)
+        self._close()
+        return lost
 
     def __repr__(self) -> str:
         """Name and what is in it."""

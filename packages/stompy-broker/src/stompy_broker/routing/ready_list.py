@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Set
 from itertools import chain
 from operator import itemgetter
 
-from stompy_broker.message import DEFAULT_PRIORITY, Message
+from stompy_broker.message import DEFAULT_PRIORITY, Message, earlier_deliveries
 
 _Place = tuple[float, int, Message]
 """What it is ordered by, its sequence, and the message."""
@@ -130,6 +130,15 @@ class ReadyList:
             taken += self.take_out(lambda message: message.sequence in sequences)
         self.prioritized = self.prioritized and bool(self.heap)
         return taken
+
+    def adopt(self, sequences: Set[int]) -> list[Message]:
+        """Take out messages that somebody has already, whose present delivery is not over."""
+        adopted = self.remove(sequences)
+        for message in adopted:
+            past = message.redelivery
+            if past is not None:  # it was counted when it began
+                message.redelivery = earlier_deliveries(max(past[0] - 1, 0), past[1])
+        return adopted
 
     def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of where they wait, in order; nobody has them then."""

@@ -42,6 +42,7 @@ def restore_messages(
     queue_of: Callable[[str], RestorableQueue | None],
     *,
     drop_orphans: bool = True,
+    held: dict[int, list[Message]] | None = None,
 ) -> int:
     """Put every message that a store has kept where it was; gives how many there are.
 
@@ -50,6 +51,8 @@ def restore_messages(
         queue_of: gives the queue of a destination; None: it belonged to a durable subscription
             that was deleted.
         drop_orphans: whether such messages are dropped; else they stay in the store.
+        held: takes what consumers had, by their numbers, who may still be there; None = they have
+            gone.
 
     Raises:
         StoreError: the store is damaged.
@@ -57,7 +60,7 @@ def restore_messages(
     restored = 0
     orphans: list[Message] = []
     queues: dict[str, RestorableQueue | None] = {}
-    held: dict[int, list[Message]] = {}
+    had: dict[int, list[Message]] = {} if held is None else held
     for destination, message, due, holder in store.restore():
         queue = queues.get(destination)
         if queue is None and destination not in queues:
@@ -66,12 +69,13 @@ def restore_messages(
             orphans.append(message)
             continue
         if holder:
-            held.setdefault(holder, []).append(message)
+            had.setdefault(holder, []).append(message)
         queue.restore(message, due)
         restored += 1
     _drop(store, orphans if drop_orphans else ())
-    for messages in held.values():
-        _take_back(store, messages)
+    if held is None:
+        for messages in had.values():
+            take_back(store, messages)
     return restored
 
 
@@ -82,7 +86,7 @@ def _drop(store: MessageStore, orphans: Sequence[Message]) -> None:
         store.remove(message)
 
 
-def _take_back(store: MessageStore, messages: list[Message]) -> None:
+def take_back(store: MessageStore, messages: list[Message]) -> None:
     """A crash cut off a consumer who had these: the first in line counts as failed."""
     first = min(messages, key=lambda message: (-message.head.priority, message.sequence))
     first.count_failure()

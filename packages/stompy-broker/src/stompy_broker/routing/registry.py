@@ -16,6 +16,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import BACKLOG, DestinationKind
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.events import Events
+from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done, nobody_asks
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
@@ -106,11 +107,15 @@ class Registry:
         """
         return sum(self.restore_group(group) for group in self._groups.every)
 
-    def restore_group(self, group: QueueGroup) -> int:
+    def restore_group(self, group: QueueGroup, held: dict[int, list[Message]] | None = None) -> int:
         """Take back what the store of one group has kept, also while the broker runs.
 
         Queues and durable subscriptions that are known already, because others have told of them,
         get what is theirs.
+
+        Args:
+            group: which.
+            held: see `restore_messages`.
 
         Raises:
             StoreError: the store is damaged.
@@ -132,7 +137,7 @@ class Registry:
                 away = max(0, self._services.wall() - subscription.left)
                 backlog.set_idle_since(self._services.clock.now() - away / 1000)
         return restore_messages(
-            group.store, partial(self._queue_of, made, group), drop_orphans=all_known
+            group.store, partial(self._queue_of, made, group), drop_orphans=all_known, held=held
         )
 
     def _queue_of(

@@ -80,7 +80,6 @@ class Subscription(Consumer):
     Attributes:
         number: unique within the broker; 0 = nobody gave it one.
         created_at: when, on the clock.
-        prefetch: deliveries that may be unsettled at once; 0 = no limit.
         mode: how its client acknowledges.
     """
 
@@ -97,7 +96,6 @@ class Subscription(Consumer):
         "ended",
         "id",
         "mode",
-        "prefetch",
         "queue",
     )
 
@@ -386,6 +384,10 @@ class AckSubscription(Subscription):
         if self._mixed:
             self._mixed = False
             self.unacked = dict(sorted(self.unacked.items()))
+
+    def holds(self) -> Iterable[Message]:
+        """What the client or one of its transactions has."""
+        return [*self.unacked.values(), *self.claimed.values()]
 
     @property
     def held(self) -> HeldSubscription:

@@ -1,0 +1,152 @@
+"""A batch at its front: what it tells, and who waits for what comes of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from stompy.errors import ProtocolError
+from stompy_broker.cluster.remote.verbs import (
+    AdmitVerb,
+    Answer,
+    AttachVerb,
+    BrowseVerb,
+    ControlVerb,
+    NothingVerb,
+    PublishVerb,
+    ResumeVerb,
+    StatsVerb,
+    TookVerb,
+    Verb,
+    WithdrawVerb,
+)
+from stompy_broker.routing.answers import Done
+
+log = logging.getLogger("stompy_broker.cluster")
+
+UNKNOWN_TENURE = (1 << 64) - 1
+"""Of a batch that was sent to an owner who did not say which tenure it has."""
+
+Answered = Callable[[Answer], None]
+Asking = AttachVerb | AdmitVerb | StatsVerb | BrowseVerb | ControlVerb
+
+
+@dataclass(slots=True)
+class FrontBatch:
+    """What one turn told the queues of one group.
+
+    Attributes:
+        number: which batch it is.
+        verbs: what it tells.
+        index: of the next verb that has an answer.
+        size: bytes of its messages.
+        passing: bytes of those that will be lost with the owner.
+        now: whom to call when it is carried out, by index; -1 = cannot be refused.
+        later: whom to call when it is safe, by index.
+        answers: who takes the answer of a verb, by index.
+        refused: messages that were refused, by index.
+        executed: whether some owner has carried it out.
+        tenure: of the owner to whom it was sent; 0 = to none.
+    """
+
+    number: int
+    verbs: list[Verb] = field(default_factory=list)
+    index: int = 0
+    size: int = 0
+    passing: int = 0
+    now: list[tuple[int, Done]] = field(default_factory=list)
+    later: list[tuple[int, Done]] = field(default_factory=list)
+    answers: dict[int, tuple[Asking, Answered]] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)
+    executed: bool = False
+    tenure: int = 0
+
+    def refuse(self, index: int, error: ProtocolError) -> None:
+        """One of its messages was refused."""
+        self.refused.add(index)
+        self.now = [one for one in self.now if one[0] != index]
+        self.later = [one for one in self.later if one[0] != index]
+        at = 0
+        for verb in self.verbs:
+            count = _indexes(verb)
+            if at <= index < at + count and isinstance(verb, PublishVerb):
+                refused = verb.refused[index - at]
+                if refused is not None:
+                    refused(error)
+                return
+            at += count
+
+    def again(self, is_stored: Callable[[str], bool], told: Collection[int]) -> Iterator[Verb]:
+        """What to tell the next owner of it.
+
+        Args:
+            is_stored: whether messages to a queue survive, by its name.
+            told: the consumers that the owner knows of already.
+        """
+        at = 0
+        for verb in self.verbs:
+            count = _indexes(verb)
+            if isinstance(verb, PublishVerb):
+                passing = self.executed and not (
+                    verb.head.traits.persistent and is_stored(verb.queue)
+                )
+                yield from self._publish_again(verb, at, passing=passing)
+            elif isinstance(verb, ResumeVerb | WithdrawVerb):
+                if verb.consumer not in told:
+                    yield verb
+            elif isinstance(verb, Asking):
+                yield verb if at in self.answers else NothingVerb(1)
+            elif not isinstance(verb, TookVerb):
+                yield verb
+            at += count
+
+    def _publish_again(self, verb: PublishVerb, at: int, *, passing: bool) -> Iterator[Verb]:
+        count = len(verb.bodies)
+        if passing:
+            yield NothingVerb(count)
+            return
+        if self.refused.isdisjoint(range(at, at + count)):
+            yield verb
+            return
+        for number in range(count):
+            if at + number in self.refused:
+                yield NothingVerb(1)
+            else:
+                one = slice(number, number + 1)
+                yield PublishVerb(
+                    verb.queue,
+                    verb.head,
+                    verb.refusable,
+                    verb.past,
+                    verb.bodies[one],
+                    verb.refused[one],
+                )
+
+    def call_now(self) -> None:
+        """It is carried out: tell who waited."""
+        self.executed = True
+        now, self.now = self.now, []
+        _call(now)
+
+    def call_later(self) -> None:
+        """It is safe now: tell who waited."""
+        later, self.later = self.later, []
+        _call(later)
+
+
+def _indexes(verb: Verb) -> int:
+    """How many indexes a verb takes."""
+    if isinstance(verb, PublishVerb):
+        return len(verb.bodies)
+    if isinstance(verb, NothingVerb):
+        return verb.count
+    return int(isinstance(verb, Asking))
+
+
+def _call(waiting: list[tuple[int, Done]]) -> None:
+    for _, done in waiting:
+        try:
+            done()
+        except Exception:
+            log.exception("fault in what was to follow a batch")

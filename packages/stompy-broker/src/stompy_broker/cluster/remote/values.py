@@ -1,0 +1,165 @@
+"""Orders and answers as bytes and back: what is seldom, and need not be small."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.message import MessageHead, MessageTraits
+from stompy_broker.routing.interface import (
+    Browse,
+    Close,
+    Configure,
+    Move,
+    Order,
+    QueueFigures,
+    Remove,
+    Transfer,
+)
+from stompy_broker.routing.selection import Selection
+from stompy_broker.routing.settings import QueueSettings
+
+_SETTINGS, _IDLE_SINCE = 0, QueueFigures._fields.index("idle_since")
+
+
+def pack(value: object) -> bytes:
+    """Any value of JSON as bytes."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def unpack(octets: bytes) -> Any:
+    """What `pack` has written."""
+    return json.loads(octets)
+
+
+def error_row(error: ProtocolError) -> list[object]:
+    """An error as a row of JSON."""
+    return [error.code, error.Message, dict(error.frame_headers)]
+
+
+def error_of(row: list[Any]) -> ProtocolError:
+    """The error that a row tells of; a word that is not known here is a fault of the broker."""
+    code, text, headers = row
+    try:
+        known = ErrorCode(code)
+    except ValueError:
+        known = ErrorCode.INTERNAL_ERROR
+    return ProtocolError(known, str(text), headers=headers)
+
+
+def figures_row(figures: QueueFigures, now: float) -> list[object]:
+    """The figures of a queue, with the time since it is idle in place of the clock's."""
+    row: list[object] = list(figures)
+    row[_SETTINGS] = figures.settings.to_stored()
+    since = figures.idle_since
+    row[_IDLE_SINCE] = None if since is None else now - since
+    return row
+
+
+def figures_of(row: list[Any], now: float) -> QueueFigures:
+    """The figures that a row tells, by the clock here."""
+    row = list(row)
+    row[_SETTINGS] = QueueSettings.from_stored(row[_SETTINGS])
+    if row[_IDLE_SINCE] is not None:
+        row[_IDLE_SINCE] = now - row[_IDLE_SINCE]
+    return QueueFigures(*row)
+
+
+def browse_row(wanted: Browse) -> list[object]:
+    """A look as a row of JSON."""
+    one = wanted.selection
+    ids = None if one.ids is None else sorted(one.ids)
+    return [ids, one.headers, one.after, one.up_to, wanted.skip, wanted.most, wanted.bodies]
+
+
+def browse_of(row: list[Any]) -> Browse:
+    """The look that a row asks for."""
+    ids, headers, after, up_to, skip, most, bodies = row
+    selection = Selection(
+        None if ids is None else frozenset(ids),
+        tuple((name, value) for name, value in headers),
+        after,
+        up_to,
+    )
+    return Browse(selection, skip, most, bodies)
+
+
+def head_row(head: MessageHead) -> list[object]:
+    """A message's head as a row of JSON."""
+    traits = head.traits
+    message_id = None if traits.message_id is None else traits.message_id.decode("latin-1")
+    return [
+        head.block.decode("latin-1"),
+        traits.sized,
+        traits.stamped,
+        traits.persistent,
+        traits.priority,
+        traits.ttl,
+        traits.expires,
+        message_id,
+    ]
+
+
+def head_of(row: list[Any]) -> MessageHead:
+    """The head that a row tells."""
+    block, sized, stamped, persistent, priority, ttl, expires, message_id = row
+    traits = MessageTraits(
+        sized=sized,
+        stamped=stamped,
+        persistent=persistent,
+        priority=priority,
+        ttl=ttl,
+        expires=expires,
+        message_id=None if message_id is None else message_id.encode("latin-1"),
+    )
+    return MessageHead(block.encode("latin-1"), traits)
+
+
+def order_row(order: Order) -> list[object]:
+    """An order as a row of JSON. Two are verbs of their own.
+
+    Raises:
+        TypeError: it is one of those.
+    """
+    if isinstance(order, Remove):
+        return ["remove", sorted(order.sequences)]
+    if isinstance(order, Move):
+        transfers = [
+            [
+                one.sequence,
+                str(one.destination),
+                head_row(one.head),
+                one.deliveries,
+            ]
+            for one in order.transfers
+        ]
+        return ["move", transfers, order.copies]
+    if isinstance(order, Configure):
+        return ["configure", order.settings.to_stored()]
+    if isinstance(order, Close):
+        return ["close", order.unused]
+    raise TypeError(f"{order!r} is no order of this kind")
+
+
+def order_of(row: list[Any]) -> Order:
+    """The order that a row tells.
+
+    Raises:
+        ValueError: it tells none.
+    """
+    match row:
+        case ["remove", sequences]:
+            return Remove(frozenset(sequences))
+        case ["move", transfers, copies]:
+            return Move([_transfer(*one) for one in transfers], copies)
+        case ["configure", stored]:
+            return Configure(QueueSettings.from_stored(stored))
+        case ["close", unused]:
+            return Close(unused)
+    raise ValueError(f"{row!r} is no order")
+
+
+def _transfer(sequence: int, destination: str, head: list[Any], deliveries: int) -> Transfer:
+    return Transfer(sequence, parse_destination(destination), head_of(head), deliveries)

@@ -1,0 +1,132 @@
+"""Brokers of a cluster without sockets and servers: routers, links and logs that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from tests.support.house import WALL, Time
+from tests.support.links import LinkEnd, linked
+from tests.support.logged import MemoryLog
+
+from stompy_broker.cluster.remote.places import ClusterQueueFactory, PlacedGroup, Places
+from stompy_broker.cluster.store import LoggedStore, LogListener
+from stompy_broker.cluster.takeover import take_over
+from stompy_broker.destinations.policy import Policies, Policy
+from stompy_broker.routing.router import Router
+from stompy_broker.store.memory import MemoryStore
+
+GROUP = 0
+
+
+class Member:
+    """One broker: its router, and where its group is.
+
+    Args:
+        name: its id.
+        process: tells its processes apart.
+        cluster: what it is part of.
+        policies: of destinations.
+    """
+
+    def __init__(
+        self, name: str, process: str, cluster: Brokers, policies: tuple[Policy, ...]
+    ) -> None:
+        self.name = name
+        self.cluster = cluster
+        self.places = Places(name, process, cluster.soon)
+        self.alive = True
+        self.fenced = ""
+        self.router = Router(
+            cluster.time.clock,
+            lambda: WALL + int(cluster.time.now * 1000),
+            [MemoryStore(), MemoryStore()],
+            Policies(policies),
+            memory_mark=1 << 30,
+            idle_queue_seconds=300.0,
+            factory=ClusterQueueFactory(self.places, lambda queue: GROUP, 1),
+        )
+        self.places.bind(self.router)
+
+    @property
+    def group(self) -> PlacedGroup:
+        """The group, as it sees it."""
+        return self.places.groups[GROUP]
+
+    def own(self, *others: str) -> LoggedStore:
+        """Take the log over and serve."""
+        tenure = asyncio.run(take_over(self.cluster.log, self.name))
+        store = LoggedStore(
+            tenure,
+            self.cluster.time.clock,
+            self.cluster.soon,
+            LogListener(self.router.on_disk, fenced=self._fence),
+        )
+        self.places.here(GROUP, tenure.number, store, set(others))
+        return store
+
+    def _fence(self, reason: str) -> None:
+        self.fenced = reason
+
+
+class Brokers:
+    """Several brokers, one log, and links that a test moves.
+
+    Attributes:
+        time: the clock of all.
+        turns: what is due in the next turns.
+        log: of the group.
+        links: the ends of the fronts.
+    """
+
+    def __init__(self, *policies: Policy, seed: int = 1) -> None:
+        self.time = Time()
+        self.turns: deque[Callable[[], None]] = deque()
+        self.log = MemoryLog(self.turns.append)
+        self.links: list[LinkEnd] = []
+        self.members: dict[str, Member] = {}
+        self.random = Random(seed)
+        self._policies = policies
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Do something in the next turn."""
+        self.turns.append(action)
+
+    def join(self, name: str, process: str = "1") -> Member:
+        """Start a broker, with links to and from all others."""
+        member = Member(name, process, self, self._policies)
+        self.members[name] = member
+        for other in self.members.values():
+            if other is not member and other.alive:
+                self.link(member, other)
+                self.link(other, member)
+        return member
+
+    def link(self, front: Member, peer: Member) -> LinkEnd:
+        """Open a link."""
+        end = linked(front.name, front.places, peer.name, peer.places)
+        self.links.append(end)
+        return end
+
+    def turn(self) -> bool:
+        """Let one turn pass, or something arrive; false: nothing is due."""
+        if self.turns and (self.random.random() < 0.7 or not self._arrive()):
+            self.turns.popleft()()
+            return True
+        return bool(self.turns) or self._arrive()
+
+    def _arrive(self) -> bool:
+        ends = [half for end in self.links for half in (end, end.other) if half.sent]
+        if not ends:
+            return False
+        end = self.random.choice(ends)
+        message = end.sent.popleft()
+        end.other._listener.received(end.other, message)
+        return True
+
+    def settle_down(self) -> None:
+        """Let turns pass until nothing is due."""
+        while self.turn():
+            pass
