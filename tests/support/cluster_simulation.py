@@ -184,6 +184,7 @@ class Simulated:
             case StopTaking(group):
                 self.taking.pop(group, None)
             case GiveAway(group):
+                self.world.begin_move(self)
                 self.owning[group].leave = True
             case Depose(group):
                 del self.owning[group]
@@ -335,6 +336,7 @@ class World:
         self.loss = self.random.choice([0.0, 0.02, 0.15])
         self.slow = self.random.choice([0.01, 0.1, 0.4])
         self.faults = 0
+        self.calm = False
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self.brokers: dict[str, Simulated] = {}
         for name in ["ann", "bob", "cid", "dan", "eve"][: self.random.randint(2, 5)]:
@@ -367,6 +369,12 @@ class World:
             for _ in range(copies):
                 if not self.is_lost(sender) and not broker.cut:
                     self.after(self.delay(), broker.guard(partial(broker.hear, said)))
+
+    def begin_move(self, broker: Simulated) -> None:
+        """One at a time in the whole cluster, once nothing hides what the others do."""
+        if self.calm and broker.membership.me.standing is not Standing.LEAVING:
+            moving = [one.leave for each in self.living for one in each.owning.values()]
+            assert not any(moving), "two groups are moved at once"
 
     # -- faults ---------------------------------------------------------------------------------
 
@@ -469,6 +477,7 @@ class World:
         assert self.tenures() <= self.groups * (4 + 2 * self.faults), "flapping under faults"
         before = self.tenures()
         self.run(OWNERS_SECONDS)
+        self.calm = True
         self._check_owners()
         self.run(EVEN_SECONDS - OWNERS_SECONDS)
         assert self.tenures() - before <= 4 * self.groups, "flapping"
