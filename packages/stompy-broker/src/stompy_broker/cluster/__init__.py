@@ -29,6 +29,8 @@ Where to begin reading:
     The store on it, under the same suite of tests as the others.
 ``joint_commit``
     What several stores of one owner are told in one turn, as one batch: transactions over groups.
+``link``
+    The connections of members to one another, on which queues and topics are passed on.
 
 What was decided, and why:
 
@@ -58,4 +60,8 @@ What was decided, and why:
 * **Messages in an orderly ended log were never delivered in secret.** `LoggedStore.leave` says so
   with a last record, so ``redelivered:false`` stays a promise over a restart.
 * **Servers are not trusted to sync.** `check_sync` asks each server that keeps the log.
+* **Two links for two brokers.** On each the one that opened it is the front, so who asks and who
+  answers is never in question, and what holds up one direction does not hold up the other.
+* **A link comes in where clients do.** There is no second port to open, and its TLS is the one
+  that is there. Its first bytes are none that a client sends.
 """
