@@ -95,6 +95,39 @@ def test_who_is_sent_away_goes_to_a_peer_at_once(make: Make):
         client.disconnect()
 
 
+def refusing(others: Sequence[ScriptedServer]) -> Callable[[Peer], None]:
+    """What a broker does that lets nobody in, because it leaves."""
+
+    def script(peer: Peer) -> None:
+        peer.expect("CONNECT")
+        told = ",".join(other.url for other in others).replace(":", r"\c")
+        peer.write(f"ERROR\nmessage:no\nerror-code:shutting-down\npeers:{told}\n\n^@")
+        peer.until_closed()
+
+    return script
+
+
+def test_who_is_refused_by_one_that_leaves_goes_on_to_a_peer(make: Make):
+    """Behind a load balancer, say, that has not noticed yet."""
+    client = make()
+    with ScriptedServer(obedient) as second:
+        first = ScriptedServer(*[refusing([second])] * 2)  # it is asked again in the next round
+        with first:
+            client.connect(first.url, reconnect=NEVER)
+        assert client.health().address == second.url
+        client.disconnect()
+
+
+def test_two_that_leave_and_tell_of_each_other_are_no_way_out(make: Make):
+    client = make()
+    others: list[ScriptedServer] = []
+    second = ScriptedServer(refusing(others))
+    first = ScriptedServer(*[refusing([second])] * 2)
+    others.append(first)
+    with first, second, pytest.raises(stompy.STOMPConnectionError, match="handshake"):
+        client.connect(first.url, reconnect=NEVER)
+
+
 def test_nothing_is_learned_without_reconnection(make: Make):
     client = make()
     with ScriptedServer(telling("stomp://127.0.0.1:1", serve)) as server:

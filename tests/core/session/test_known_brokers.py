@@ -89,6 +89,12 @@ def test_what_is_no_address_is_passed_over(told):
     assert not known.learn(told, ONE)
 
 
+def test_what_was_not_unescaped_yet_is_understood():
+    known = brokers()
+    assert known.learn(r"stomp\c//three\c3", ONE)
+    assert places(known.learned) == ["three:3"]
+
+
 def test_the_newest_word_counts():
     known = brokers()
     known.learn("stomp://three:3,stomp://four:4", ONE)

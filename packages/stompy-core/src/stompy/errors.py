@@ -20,7 +20,7 @@ This module imports nothing of ours; exceptions carry plain data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -137,6 +137,8 @@ class STOMPError(STOMPException):
 
 class STOMPConnectionError(STOMPError, ConnectionError):
     """There is no connection: none could be made, it was lost, or it was closed."""
+
+    _refusals: Sequence[tuple[object, STOMPError | None]] = ()  # of each address, as it was tried
 
 
 class ConnectionImpossible(STOMPConnectionError):  # noqa: N818  # says what, not that

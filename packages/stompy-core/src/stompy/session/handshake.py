@@ -37,13 +37,22 @@ class AttemptFailed(Exception):  # noqa: N818 -- an outcome to collect, not an e
         phase: ``DNS``, ``TCP``, ``TLS``, ``WebSocket`` or ``handshake``.
         reason: why, in words.
         is_final: whether trying again seems hopeless.
+        refusal: what the broker said, if it was one that may know of others.
     """
 
-    def __init__(self, phase: str, reason: str, *, is_final: bool = False) -> None:
+    def __init__(
+        self,
+        phase: str,
+        reason: str,
+        *,
+        is_final: bool = False,
+        refusal: STOMPError | None = None,
+    ) -> None:
         super().__init__(f"{phase}: {reason}")
         self.phase = phase
         self.reason = reason
         self.is_final = is_final
+        self.refusal = refusal
 
 
 def nobody_answered(
@@ -55,7 +64,9 @@ def nobody_answered(
     words = ", ".join(f"{address} ({failure})" for address, failure in failures)
     hopeless = all(failure.is_final for _, failure in failures)
     kind = ConnectionImpossible if hopeless else STOMPConnectionError
-    return kind(f"cannot connect to {words}")
+    error = kind(f"cannot connect to {words}")
+    error._refusals = [(address, failure.refusal) for address, failure in failures]
+    return error
 
 
 def broker_error(frame: STOMPFrame) -> STOMPError:
@@ -71,7 +82,7 @@ def check_refusal(address: Address, error: STOMPError) -> None:
         STOMPError: it is not.
     """
     if error.code in _TRY_ELSEWHERE:
-        raise AttemptFailed("handshake", str(error))
+        raise AttemptFailed("handshake", str(error), refusal=error)
     error.add_note(f"{address} answered CONNECT with this ERROR")
     raise error
 

@@ -61,6 +61,8 @@ class KnownBrokers:
         """
         if not told or not self._learns:
             return False
+        # In answer to CONNECT, before a version is known, nothing was un-escaped.
+        told = told.replace(r"\c", ":")
         found = [address for url in told.split(",") if (address := _read(url.strip(), source))]
         # A broker does not name itself, and may be one that was only learned.
         places = {_place(address) for address in self._given}

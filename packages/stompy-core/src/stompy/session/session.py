@@ -292,6 +292,9 @@ class ClientSession(Generic[C]):
         first = self.state is ConnectionState.CONNECTING
         policy = self.settings.policy or Reconnect()
         self.lifecycle.round_failed(error)
+        if self._learn_of_others(error):
+            self.round_at = now
+            return
         if self._is_final(error, first=first):
             reason = error
         elif self._backoff.failed(policy.startup_attempts if first else policy.attempts):
@@ -302,6 +305,15 @@ class ClientSession(Generic[C]):
         if not first:
             logger.error("not connecting again: %s", reason)
         self.give_up(reason, now)
+
+    def _learn_of_others(self, error: STOMPException) -> bool:
+        """Whether brokers that take nobody have told of others that were not tried yet."""
+        before = self.brokers.learned
+        refusals = error._refusals if isinstance(error, STOMPConnectionError) else ()
+        for address, refusal in refusals:
+            if isinstance(address, Address) and refusal is not None:
+                self.brokers.learn(refusal.headers.get(PEERS), address)
+        return not set(self.brokers.learned) <= set(before)
 
     def judge(self, error: STOMPException) -> None:
         """Ask `Reconnect.keep_trying` about a failure; `round_failed` then need not.
