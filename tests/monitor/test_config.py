@@ -184,7 +184,7 @@ def test_a_column_that_there_is_not(tmp_path: Path) -> None:
     file.write_text("[columns]\nqueues = ['nmae']", "utf-8")
     result = run("--config", str(file))
     assert result.exit_code == 2
-    assert "columns.queues: queues has no column 'nmae': name, ready" in result.output
+    assert "columns.queues: queues has no column 'nmae': name, broker, ready" in result.output
 
 
 @on_a_loop

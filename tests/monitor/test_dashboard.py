@@ -68,7 +68,7 @@ async def test_every_view_opens_and_is_left_as_it_was(broker: RunningBroker) -> 
         assert isinstance(drive.screen, OverviewScreen)
         await drive.see("Deepest queues")
         for view in definitions.TABLES:
-            if view.key:
+            if view.key and view is not definitions.CLUSTER:
                 await drive.press(view.key)
                 assert isinstance(drive.screen, TableScreen)
                 assert drive.screen.view is view

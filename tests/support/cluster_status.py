@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.support.links import LinkEnd
@@ -11,7 +12,7 @@ from tests.support.links import LinkEnd
 from stompy_broker.admin.cluster_status import GroupFacts, MemberFacts, ServerFacts
 from stompy_broker.admin.peers.peer_brokers import Peers
 from stompy_broker.broker import Broker
-from stompy_broker.config import BrokerConfig
+from stompy_broker.config import BrokerConfig, load_config
 
 
 @dataclass
@@ -58,11 +59,15 @@ class MemberBroker(Broker):
     Args:
         config: of the broker.
         cluster: what it belongs to.
+
+    Attributes:
+        links: its ends of links to others, by their ids.
     """
 
     def __init__(self, config: BrokerConfig | None, cluster: ToldCluster) -> None:
         super().__init__(config)
         self.cluster = cluster
+        self.links: dict[str, QuickEnd] = {}
 
     @property
     def peers(self) -> Peers:
@@ -102,3 +107,20 @@ def joined(front: MemberBroker, peer: MemberBroker) -> QuickEnd:
     near.open()
     far.open()
     return near
+
+
+@asynccontextmanager
+async def members(*names: str) -> AsyncIterator[list[MemberBroker]]:
+    """Brokers of one cluster in this loop, each linked to each; the first owns group 0."""
+    known = [MemberFacts(name, address=f"{name}:61613", version="0.1") for name in names]
+    config = load_config(overrides={"listen": {"port": 0}, "store": {"data": ""}})
+    async with AsyncExitStack() as stack:
+        brokers = []
+        for name in names:
+            cluster = ToldCluster(name, {0: names[0]}, known=list(known))
+            brokers.append(await stack.enter_async_context(MemberBroker(config, cluster)))
+        for front in brokers:
+            for peer in brokers:
+                if peer is not front:
+                    front.links[peer.cluster.broker] = joined(front, peer)
+        yield brokers

@@ -9,7 +9,7 @@ from tests.docs.blocks import DOCS
 
 from stompy.admin import AGES, ROWS, Kind
 from stompy_monitor.model.row_set import LEVELS, RATES
-from stompy_monitor.tables.definitions import MESSAGES, TABLES, View
+from stompy_monitor.tables.definitions import MESSAGES, PARTS, TABLES, View
 
 PAGES = {"dead": "dead-letters"}
 """Where a page has another name than its view."""
@@ -28,9 +28,17 @@ def test_the_page_of_a_table_names_its_columns_and_no_other(view: View) -> None:
 @pytest.mark.parametrize("view", [view for view in TABLES if view.kind in list(Kind)])
 def test_a_column_of_the_broker_is_a_field_of_its_rows(view: View) -> None:
     fields = set(ROWS[Kind(view.kind)].__dataclass_fields__)
-    own = {"alarm", "reason", "trend", "client", *RATES.get(view.kind, ())}
+    own = {"alarm", "reason", "trend", "client", "groups", *RATES.get(view.kind, ())}
     assert own | fields >= {column.name.partition(".")[0] for column in view.columns}
     assert set(LEVELS.get(view.kind, ())) <= fields
+
+
+@pytest.mark.parametrize("view", PARTS, ids=lambda view: view.name)
+def test_the_page_of_the_cluster_names_the_columns_of_its_lists(view: View) -> None:
+    page = (DOCS / "monitor" / "cluster.md").read_text("utf-8")
+    named = {title for cell in WORDS.findall(page) for title in cell.split(", ")}
+    own = {"BROKER", "OWNS GROUPS", "CPU %", "MEMORY", "ALARM", "GROUP", "SERVER"}
+    assert {column.title for column in view.columns if column.title} <= named | own
 
 
 def test_an_age_ticks() -> None:

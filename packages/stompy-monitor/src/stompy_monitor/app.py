@@ -26,6 +26,7 @@ from stompy_monitor.model.filter import Compare, Expression, ExpressionError, pa
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.base import MonitorScreen
+from stompy_monitor.screens.cluster import ClusterScreen
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.screens.dialogs import ChoiceDialog, ConfirmDialog, LoginDialog, TextDialog
 from stompy_monitor.screens.help import help_page
@@ -137,7 +138,9 @@ class MonitorApp(App[int]):
         """Each view is a mode: it has a stack of screens of its own, as it was left."""
         self.add_mode("overview", lambda: OverviewScreen(self.dashboard))
         for view in definitions.TABLES:
-            self.add_mode(view.name, self._maker(view))
+            if view is not definitions.CLUSTER:
+                self.add_mode(view.name, self._maker(view))
+        self.add_mode("cluster", lambda: ClusterScreen(self.dashboard))
 
     def _maker(self, view: View) -> Callable[[], Screen[None]]:
         def make() -> Screen[None]:
@@ -462,7 +465,15 @@ def check_keys(keys: Mapping[str, str]) -> None:
         )
 
 
-_PLACES = (TableScreen, DetailScreen, MessagesScreen, MessageScreen, OverviewScreen, RowTable)
+_PLACES = (
+    ClusterScreen,
+    TableScreen,
+    DetailScreen,
+    MessagesScreen,
+    MessageScreen,
+    OverviewScreen,
+    RowTable,
+)
 """Where keys are bound."""
 
 
@@ -477,7 +488,9 @@ def write_rows(name: str, view: View, rows: list[Row]) -> None:
         if path.suffix == ".json":
             json.dump([row.as_dict() for row in rows], file, ensure_ascii=False, indent=1)
             return
-        columns = [column for column in view.columns if column.title and not column.trend]
+        spread = any(row.row_set.here for row in rows)
+        columns = [column for column in view.shown(10_000, spread=spread) if column.title]
+        columns = [column for column in columns if not column.trend]
         writer = csv.writer(file)
         writer.writerow([column.name for column in columns])
         writer.writerows([row.value(column.name) for column in columns] for row in rows)

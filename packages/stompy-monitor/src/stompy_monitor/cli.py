@@ -23,7 +23,7 @@ from stompy_monitor.conditions import Condition
 from stompy_monitor.config import Configuration, NumberRange
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.filter import ExpressionError, parse
-from stompy_monitor.model.model import KINDS
+from stompy_monitor.model.model import CLUSTER, KINDS
 from stompy_monitor.modes import Wish, run, serve, show, without_screen
 from stompy_monitor.report import Form, Report
 from stompy_monitor.sources.base import Target
@@ -73,7 +73,7 @@ def _condition(
 
 def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
     kinds = tuple(filter(None, text.split(",")))
-    known = ("broker", *KINDS)
+    known = ("broker", *KINDS, CLUSTER)
     unknown = [kind for kind in kinds if kind not in known]
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}")
@@ -202,7 +202,7 @@ def _configure(
     callback=_kinds,
     default="",
     metavar="KINDS",
-    help=f"Only these, with commas between: broker, {', '.join(KINDS)}.",
+    help=f"Only these, with commas between: broker, {', '.join((*KINDS, CLUSTER))}.",
 )
 @click.option(
     "--fail-if",
@@ -410,7 +410,7 @@ def _with_report(wish: Wish, look: dict[str, object], context: click.Context) ->
     asked = [name for name in ("filter", "sort", "columns") if look[name]]
     said = [name for name in asked if _said(context, "expression" if name == "filter" else name)]
     where = "a --view with rows" if screen else "a --kind, one of those with rows"
-    fits = view is not None and (screen or view.kind in KINDS)
+    fits = view is not None and (screen or view.kind in (*KINDS, CLUSTER))
     if wish.wait is not None or wish.record is not None:
         fits, where = False, "--once or --watch"
     if not fits or view is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stompy_monitor.conditions import Condition
 from stompy_monitor.model.alarms import RULES, Rule
-from stompy_monitor.model.model import KINDS, Model
+from stompy_monitor.model.model import Model
 from stompy_monitor.report import Report
 from stompy_monitor.sources.base import Phase, Target
 from stompy_monitor.sources.feed import Feed, Tap, complete
@@ -111,7 +111,7 @@ async def first_set(feed: Feed, model: Model, seconds: float) -> None:
     until = loop.time() + seconds
     patient = loop.time() + min(_SAME_TICK_SECONDS, seconds)
     while not complete(model):
-        here = bool(model.broker) and all(model.row_sets[kind].complete for kind in KINDS)
+        here = bool(model.broker) and all(model.row_sets[kind].complete for kind in model.kinds)
         if here and loop.time() > patient:
             return
         await arrival(feed, until)
@@ -155,7 +155,7 @@ def replace_what_cannot_be_shown() -> None:
 
 async def _second_set(feed: Feed, model: Model, seconds: float) -> None:
     until = asyncio.get_running_loop().time() + seconds
-    row_sets = [model.row_sets[kind] for kind in KINDS]
+    row_sets = [model.row_sets[kind] for kind in model.kinds]
     first = {row_set.kind: row_set.up_ms or 0 for row_set in row_sets}
     while not (
         complete(model)

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from stompy_monitor.model import formats
 from stompy_monitor.model.alarms import WORDS
 from stompy_monitor.model.filter import Everything, Expression
-from stompy_monitor.model.model import KINDS, Model
+from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.sources.feed import as_snapshot
 from stompy_monitor.tables import definitions
@@ -111,14 +111,19 @@ class Report:
         if not self.kinds:
             parts += _alarms_text(model)
         for view in definitions.TABLES:
-            shown = view.kind in self.kinds if self.kinds else view.kind in KINDS
+            shown = view.kind in self.kinds if self.kinds else view.kind in model.kinds
             rows = self.rows(model, view.kind) if shown else []
             if shown and (self.kinds or rows):
-                parts.append(_aligned(view.name.upper(), *self._cells(view, rows)))
+                parts.append(
+                    _aligned(view.name.upper(), *self._cells(view, rows, model.brokers > 1))
+                )
         return "\n\n".join(parts)
 
-    def _cells(self, view: View, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-        columns = self.columns or [col for col in view.shown(_PROPORTION) if col.name != "reason"]
+    def _cells(
+        self, view: View, rows: Sequence[Row], spread: bool
+    ) -> tuple[list[str], list[list[str]]]:
+        usual = view.shown(_PROPORTION, spread=spread)
+        columns = self.columns or [col for col in usual if col.name != "reason"]
         columns = [column for column in columns if column.title and not column.trend]
         titles = [column.title for column in columns]
         return titles, [[column.text(row) for column in columns] for row in rows]

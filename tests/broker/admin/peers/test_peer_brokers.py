@@ -7,20 +7,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from tests.support.cluster_status import MemberBroker, QuickEnd, ToldCluster, joined
+from tests.support.cluster_status import MemberBroker, QuickEnd, joined, members
 from tests.support.looping import looped, soon
 
 import stompy.aio
 from stompy.admin.command import Reply, Request
 from stompy.admin.snapshot import COMMAND_DESTINATION, TOPIC_PREFIX
-from stompy_broker.admin.cluster_status import MemberFacts
-from stompy_broker.config import BrokerConfig, load_config
 
 Envelope = Mapping[str, object]
-
-
-def config() -> BrokerConfig:
-    return load_config(overrides={"listen": {"port": 0}, "store": {"data": ""}})
 
 
 class Pair:
@@ -36,14 +30,7 @@ class Pair:
 @asynccontextmanager
 async def pair() -> AsyncIterator[Pair]:
     two = Pair()
-    known = [MemberFacts("ann"), MemberFacts("bob")]
-    async with AsyncExitStack() as stack:
-        brokers = [
-            await stack.enter_async_context(
-                MemberBroker(config(), ToldCluster(name, {0: "ann"}, known=known))
-            )
-            for name in ("ann", "bob")
-        ]
+    async with members("ann", "bob") as brokers, AsyncExitStack() as stack:
         two.ann, two.bob = brokers
         two.at_ann, two.at_bob = [
             await stack.enter_async_context(
@@ -51,7 +38,7 @@ async def pair() -> AsyncIterator[Pair]:
             )
             for one in brokers
         ]
-        two.links = [joined(two.ann, two.bob), joined(two.bob, two.ann)]
+        two.links = [two.ann.links["bob"], two.bob.links["ann"]]
         yield two
 
 

@@ -437,6 +437,8 @@ class Session:
             "admin-version": str(VERSION),
             **self._context.settings.limits.told(),
         }
+        if self._context.settings.tail:
+            answer["admin-broker"] = self._context.settings.tail.removeprefix("@")
         if self._context.settings.server:
             answer["server"] = self._context.settings.server
         if reason := why_producers_wait(self._router):

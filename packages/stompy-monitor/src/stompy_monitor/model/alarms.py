@@ -173,6 +173,31 @@ def _descriptors(row: Row, measure: float) -> str:
     return f"{formats.share(row.number('fds') / row.number('fds_max'))} of its descriptors in use"
 
 
+def _lost(row: Row) -> float:
+    return float(row.value("what") != "group" and row.value("state") == "lost")
+
+
+def _ownerless(row: Row) -> float:
+    return float(row.value("what") == "group" and not row.value("owner"))
+
+
+def _unsynced(row: Row) -> float:
+    sync = row.value("sync")
+    return float(row.value("what") == "server" and sync not in ("always", "", None))
+
+
+def _other_alarms(row: Row) -> float:
+    """How many alarms a broker has that is not the one that was asked, which tells its own."""
+    found = row.value("alarms")
+    other = row.value("what") == "member" and row.value("name") != row.row_set.here
+    return len(found) if other and isinstance(found, list | tuple) else 0
+
+
+def _alarm_names(row: Row, measure: float) -> str:
+    found = row.value("alarms")
+    return ", ".join(map(str, found)) if isinstance(found, list | tuple) else ""
+
+
 RULES = (
     Rule(
         "no-consumer",
@@ -210,6 +235,10 @@ RULES = (
         _said("has to wait before it may send"),
         lasting=True,
     ),
+    Rule("lost", "cluster", _lost, 1, 1, _said("lost")),
+    Rule("nobody's", "cluster", _ownerless, 2_000, 10_000, _said("nobody owns it"), lasting=True),
+    Rule("sync", "cluster", _unsynced, 1, 1, lambda row, _: f"syncs {row.text('sync')}"),
+    Rule("others", "cluster", _other_alarms, 1, 1, _alarm_names),
     Rule("age", "transactions", _value("age_ms"), 30_000, 300_000, _open, grows=True),
     Rule("lag", "broker", _value("loop_lag_ms.p99"), 200, 1000, _late),
     Rule("descriptors", "broker", _share("fds", "fds_max"), 0.8, 0.95, _descriptors),

@@ -18,6 +18,9 @@ from stompy_monitor.model.row_set import LEVELS, RATES, Change, Envelope, Row, R
 KINDS = ("queues", "topics", "connections", "subscriptions", "durable", "transactions")
 """The kinds that come as rows."""
 
+CLUSTER = "cluster"
+"""The kind of rows that comes as well where the broker belongs to a cluster."""
+
 EVENTS = 10_000
 _MOST_NAMELESS = 1000
 """Connections that had events and are not known by name."""
@@ -45,6 +48,7 @@ BROKER_RATES = {
 
 EVENT_FIELDS = (
     *("number", "at", "severity", "type", "who", "connection", "user", "subject", "reason"),
+    "broker",
     "detail",
 )
 """The columns of an event; ``who`` and ``subject`` are put together from what the broker names."""
@@ -82,7 +86,7 @@ class Model:
         self.tick = -1
         self.up_ms: float | None = None
         self.interval_ms: float = 1000
-        self.row_sets = {kind: RowSet(kind) for kind in ("broker", *KINDS, "dead")}
+        self.row_sets = {kind: RowSet(kind) for kind in ("broker", *KINDS, CLUSTER, "dead")}
         self.names: dict[str, str] = {}
         self._nameless: dict[str, list[Row]] = {}
         for row_set in self.row_sets.values():
@@ -162,6 +166,7 @@ class Model:
             user,
             subject or event_words({n: v for n, v in rest.items() if n != "client_id"}),
             str(record.get("reason") or ""),
+            str(record.get("broker") or ""),
             dict(record),
         ]
         row = self._log.append(EVENT_FIELDS, values, EVENTS)
@@ -205,6 +210,8 @@ class Model:
             known = elapsed > 0 and old is not None and new is not None and new >= old
             self.rates[name] = (new - old) / elapsed if known else None  # type: ignore[operator]
         self.broker = broker
+        for one in self.row_sets.values():
+            one.here = str(broker.get("broker") or "")
         self.name = str(safe_value(str(envelope.get("broker") or broker.get("name") or "")))
         self.at = _number(envelope.get("at")) or 0
         self.interval_ms = _number(envelope.get("interval_ms")) or 1000
@@ -248,6 +255,22 @@ class Model:
             row.history.grow(LONG)
 
     # -- out ---------------------------------------------------------------------------------
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the broker belongs to a cluster."""
+        return bool(self.broker.get("broker"))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of rows that this broker tells."""
+        return (*KINDS, CLUSTER) if self.clustered else KINDS
+
+    @property
+    def brokers(self) -> int:
+        """How many brokers the cluster has; 1 without one."""
+        members = self.row_sets[CLUSTER].rows.values()
+        return max(1, sum(row.value("what") == "member" for row in members))
 
     def broker_number(self, name: str) -> float:
         """A number of the broker, ``a.b`` for one inside another; 0 when there is none."""

@@ -21,6 +21,7 @@ _PLURALS = {
     "transactions": "transactions",
     "topics": "topics",
     "durable": "durable subscriptions",
+    "cluster": "parts of the cluster",
 }
 
 

@@ -14,7 +14,7 @@ fields mean, are not built here. What holds:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -30,6 +30,7 @@ RATES = {
     "topics": {"in": "in_msgs", "out": "out_msgs"},
     "connections": {"in": "in_msgs", "out": "out_msgs"},
     "subscriptions": {"out": "delivered", "ack": "acked"},
+    "cluster": {"in": "in_msgs", "out": "out_msgs"},
 }
 """Rates by kind, and the counters that they come from."""
 
@@ -51,6 +52,7 @@ HAYSTACK = {
     "subscriptions": ("connection", "client", "user", "destination", "id", "durable_name"),
     "transactions": ("id", "transaction", "connection", "client", "user"),
     "durable": ("name", "destination"),
+    "cluster": ("what", "name", "owner", "state", "address"),
     "dead": ("queue", "origin", "reason"),
     "events": ("type", "who", "connection", "user", "subject", "reason"),
     "messages": ("message_id", "preview", "words"),
@@ -165,6 +167,8 @@ class Row:
             return f"{self.text('destination')} of {self.text('client')}"
         if kind == "transactions":
             return f"{self.text('transaction') or self.key} of {self.text('client')}"
+        if kind == "cluster":
+            return f"{self.text('what')} {self.text('name')}"
         if kind == "dead":
             names = ("queue", "origin", "reason")
             return _JOINT.join(filter(None, map(self.text, names)))
@@ -237,12 +241,37 @@ def _client(row: Row) -> str:
     return row.row_set.names.get(key, key)
 
 
+def _groups(row: Row) -> str | None:
+    """The numbers of the groups that a member of a cluster owns, such as ``0-4 7``."""
+    if row.kind != "cluster" or row.value("what") != "member":
+        return None
+    name = row.value("name")
+    owned = sorted(
+        int(other.text("name"))
+        for other in row.row_set.rows.values()
+        if other.value("owner") == name and other.text("name").isdecimal()
+    )
+    return spans(owned)
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Rising numbers in short: those in a row with a hyphen."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return " ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
 _COMPUTED = {
     "alarm": lambda row: row.severity,
     "reason": lambda row: row.reason,
     "key": lambda row: row.key,
     "growth": _growth,
     "client": _client,
+    "groups": _groups,
 }
 """Columns that are not on the wire; a field of the same name comes first."""
 
@@ -270,6 +299,7 @@ class RowSet:
         own: the id of the monitor's connection.
         page: the rows of the page that came last.
         names: what connections are called, by their ids.
+        here: the id of the broker in its cluster, of which the monitor asked; empty = no cluster.
     """
 
     def __init__(self, kind: str) -> None:
@@ -286,6 +316,7 @@ class RowSet:
         self.version = 0
         self.complete = False
         self.own = ""
+        self.here = ""
         self.page: list[Row] = []
         self.names: Mapping[str, str] = {}
         names = RATES.get(kind, {})
@@ -466,6 +497,7 @@ class RowSet:
         row_set.tick, row_set.at, row_set.up_ms = self.tick, self.at, self.up_ms
         row_set.interval_ms, row_set.version = self.interval_ms, self.version
         row_set.complete, row_set.own, row_set.names = self.complete, self.own, self.names
+        row_set.here = self.here
         row_set.rows = {key: row.copy(row_set) for key, row in self.rows.items()}
         return row_set
 

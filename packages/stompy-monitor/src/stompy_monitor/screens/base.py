@@ -365,7 +365,7 @@ def tabs(model: Model) -> list[tuple[str, str, str, int, str]]:
     """The tabs with what they count."""
     found = [("1", "overview", "Overview", 0, "")]
     for view in definitions.TABLES:
-        if not view.key:
+        if not view.key or (view is definitions.CLUSTER and not model.clustered):
             continue
         row_set = model.row_sets[view.kind]
         count = row_set.others

@@ -51,6 +51,7 @@ _GROUPS = {
     "message": "Here",
     "detail": "Here",
     "overview": "Here",
+    "cluster": "Here",
     "go": "Moving about",
     "table": "Table",
     "view": "Views",

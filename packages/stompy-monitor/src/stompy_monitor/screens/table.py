@@ -279,9 +279,13 @@ class TableScreen(MonitorScreen):
     def action_columns(self) -> None:
         """Choose the columns."""
         table = self.rows
-        shown = table.chosen or frozenset(c.name for c in self.view.shown(self.app.size.width))
+        shown = table.chosen or frozenset(c.name for c in self._shown())
         choices = [(c.name, c.title.lower()) for c in self.view.columns if c.title]
         self.app.push_screen(ColumnsDialog(choices, shown), self._columns_chosen)
+
+    def _shown(self) -> tuple[Column, ...]:
+        spread = self.dashboard.picture.brokers > 1
+        return self.view.shown(self.app.size.width, spread=spread)
 
     def _columns_chosen(self, names: frozenset[str] | None) -> None:
         if names is not None:

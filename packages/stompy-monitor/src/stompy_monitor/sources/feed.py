@@ -43,7 +43,7 @@ from stompy.admin import (
 )
 from stompy.transport.tls import as_options
 from stompy_monitor.model.escape import safe
-from stompy_monitor.model.model import KINDS, Model
+from stompy_monitor.model.model import CLUSTER, KINDS, Model
 from stompy_monitor.model.row_set import Envelope, Gap, Row
 from stompy_monitor.sources.base import ConnectionStatus, Phase, Target
 
@@ -101,6 +101,8 @@ class Feed:
         self.status = ConnectionStatus(url=without_secret(target.url), user=safe(login))
         self.arrived = asyncio.Event()
         self._login = (target.login, target.passcode)
+        self._clustered = False
+        self._followed = False
         self._wanted = asyncio.Event()
         self._client: stompy.aio.STOMPClient | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -112,6 +114,7 @@ class Feed:
         while True:
             self._wanted.clear()
             self._client = client = stompy.aio.STOMPClient()
+            self._followed = False
             try:
                 await self._follow_broker(client)
             except STOMPException as error:
@@ -203,6 +206,10 @@ class Feed:
             status.phase = Phase.FOREIGN
             status.words = f"connected to {status.server or 'a broker'}; it offers no $SYS topics"
             return False
+        clustered = "admin-broker" in connected.Headers
+        if self._followed and clustered != self._clustered:
+            return False  # what is followed was chosen for another broker: begin anew
+        self._clustered = clustered
         status.role = Role(role) if role in Role.__members__.values() else Role.NONE
         status.user = safe(connected.get("user-name") or self._login[0] or _user(self.target.url))
         if status.role is Role.NONE:
@@ -219,16 +226,18 @@ class Feed:
         return True
 
     async def _subscribe(self, client: stompy.aio.STOMPClient) -> None:
-        for kind in ("broker", *KINDS):
+        for kind in ("broker", *KINDS, *([CLUSTER] if self._clustered else [])):
             await self._follow(client, kind)
         await client.subscribe(f"{TOPIC_PREFIX}event.>", id="event")
+        self._followed = True
 
     async def _follow(self, client: stompy.aio.STOMPClient, kind: str) -> None:
         headers = {"interval": str(self.interval_ms)}
         if kind != "broker":
             headers |= {"format": "columns", "mode": "delta"}
             if not self.whole:
-                names = [name for name in field_names(Kind(kind)) if name not in _UNUSED]
+                known = field_names(Kind(kind), clustered=self._clustered)
+                names = [name for name in known if name not in _UNUSED]
                 headers["fields"] = ",".join(names)
         await client.subscribe(TOPIC_PREFIX + kind, id=kind, headers=headers)
 
@@ -302,7 +311,7 @@ def _user(url: str) -> str:
 
 def complete(model: Model) -> bool:
     """Whether one set of every kind has come, all of one moment."""
-    row_sets = [model.row_sets[kind] for kind in KINDS]
+    row_sets = [model.row_sets[kind] for kind in model.kinds]
     if not model.broker or not all(row_set.complete for row_set in row_sets):
         return False
     return len({row_set.tick for row_set in row_sets}) == 1
@@ -312,7 +321,7 @@ def as_snapshot(model: Model) -> Mapping[str, object]:
     """Everything that is known, as the contract of ``--once --json`` has it."""
     rows = {
         kind: [_with_rate(row) for row in model.row_sets[kind].rows.values() if not row.own]
-        for kind in KINDS
+        for kind in model.kinds
     }
     return {"broker": model.broker, **rows}
 

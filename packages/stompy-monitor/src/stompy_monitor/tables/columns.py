@@ -43,6 +43,7 @@ class Column:
         trend: whether it is drawn from the history instead.
         ticks: whether it changes although nothing has happened, as an age does.
         sentence: whether it is cut at its end, not in the middle as names are.
+        spread: whether it is shown only where there are several brokers.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Column:
     trend: bool = False
     ticks: bool = False
     sentence: bool = False
+    spread: bool = False
 
 
 def _text_key(name: str) -> Callable[[Row], SortKey]:
@@ -98,15 +100,82 @@ def text(name: str, title: str, width: int, rank: Rank = Rank.NORMAL) -> Column:
     return Column(name, title, width, rank, show, _text_key(name))
 
 
-def ident(name: str, title: str, width: int, rank: Rank = Rank.NORMAL) -> Column:
-    """A name that ends in a number, by which it is ordered."""
-    column = text(name, title, width, rank)
+def broker() -> Column:
+    """Make a column that says at which broker of several it is."""
+    return replace(text("broker", "BROKER", 9, Rank.ALWAYS), spread=True)
+
+
+def group() -> Column:
+    """Make a column that says in which group of a cluster a queue is."""
+    return replace(count("group", "GROUP", Rank.CHOSEN, 6), spread=True)
+
+
+def state(name: str = "state", title: str = "STATE", width: int = 10) -> Column:
+    """Make a column that says how something stands in one word, coloured when it is bad."""
+    tones = {"lost": "critical", "nobody": "critical", "draining": "warn", "leader": "good"}
+    tint = lambda row: tones.get(row.text(name), "")  # noqa: E731 -- said once
+    return replace(text(name, title, width, Rank.ALWAYS), tone=tint)
+
+
+def links() -> Column:
+    """How many links of a member are up, of how many."""
+
+    def show(row: Row) -> str:
+        wanted = int(row.number("links_wanted"))
+        return f"{int(row.number('links'))}/{wanted}" if wanted else ""
+
+    tint = lambda row: "warn" if row.number("links") < row.number("links_wanted") else ""  # noqa: E731
+    return Column("links", "LINKS", 6, Rank.ALWAYS, show, _number_key("links"), True, tint)
+
+
+def number_name(name: str, title: str, width: int) -> Column:
+    """A name that is a number, ordered as one."""
 
     def key(row: Row) -> SortKey:
-        head, _, number = row.text(name).rpartition("-")
+        told = row.text(name)
+        return (1, int(told), "") if told.isdecimal() else (0, 0, told)
+
+    return replace(text(name, title, width, Rank.ALWAYS), key=key)
+
+
+def progress() -> Column:
+    """How a group stands, and how much of its log is read while it is taken over."""
+    column = state(width=13)
+
+    def show(row: Row) -> str:
+        value = row.value("replayed_pct")
+        part = f" {value:.0f} %" if isinstance(value, (int, float)) else ""
+        return f"{row.text('state')}{part}"
+
+    return replace(column, text=show)
+
+
+def replay() -> Column:
+    """How much of a group's log is read, while it is taken over."""
+
+    def show(row: Row) -> str:
+        value = row.value("replayed_pct")
+        return f"{value:.0f} %" if isinstance(value, (int, float)) else ""
+
+    key = _number_key("replayed_pct")
+    return Column("replayed_pct", "REPLAY", 7, Rank.ALWAYS, show, key, True, lambda _: "accent")
+
+
+def ident(name: str, title: str, width: int, rank: Rank = Rank.NORMAL) -> Column:
+    """A name that ends in a number, by which it is ordered.
+
+    In a cluster the broker stands behind it, after ``@``; a column of its own says so.
+    """
+    column = text(name, title, width, rank)
+
+    def show(row: Row) -> str:
+        return row.text(name).partition("@")[0]
+
+    def key(row: Row) -> SortKey:
+        head, _, number = show(row).rpartition("-")
         return (1, int(number), head) if number.isdecimal() else (0, 0, head)
 
-    return replace(column, key=key)
+    return replace(column, text=show, key=key)
 
 
 def _numeric(

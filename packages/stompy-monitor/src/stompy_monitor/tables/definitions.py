@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from stompy_monitor.model.filter import Compare
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.tables import columns as c
 from stompy_monitor.tables.columns import Column, Rank
@@ -43,11 +44,20 @@ class View:
         """A column by its name."""
         return next((column for column in self.columns if column.name == name), None)
 
-    def shown(self, width: int, chosen: frozenset[str] | None = None) -> tuple[Column, ...]:
-        """The columns for a terminal of some width, or those that were chosen."""
+    def shown(
+        self, width: int, chosen: frozenset[str] | None = None, *, spread: bool = False
+    ) -> tuple[Column, ...]:
+        """The columns for a terminal of some width, or those that were chosen.
+
+        Args:
+            width: in cells.
+            chosen: names of columns; None = as many as the width allows.
+            spread: whether there are several brokers, so that it matters where something is.
+        """
         if chosen is not None:
             return tuple(col for col in self.columns if col.name in chosen or col.name == "alarm")
-        return tuple(column for column in self.columns if column.rank <= width)
+        columns = (column for column in self.columns if column.rank <= width)
+        return tuple(column for column in columns if spread or not column.spread)
 
     @property
     def names(self) -> frozenset[str]:
@@ -63,6 +73,7 @@ QUEUES: Final = View(
     (
         c.mark(),
         c.queue_name(),
+        c.broker(),
         c.count("ready", "READY", _A),
         c.count("unacked", "UNACKED", _A),
         c.count("consumers", "CONS", _A, 5),
@@ -82,6 +93,7 @@ QUEUES: Final = View(
         c.flag("durable", "DURABLE", _C),
         c.text("backlog_of", "BACKLOG OF", 18, _C),
         c.text("policy", "POLICY", 12, _C),
+        c.group(),
         c.instant("last_in_at", "LAST IN"),
         c.instant("created_at", "CREATED"),
         c.trend("trend", "TREND", _N),
@@ -118,6 +130,7 @@ TOPICS: Final = View(
     (
         c.mark(),
         c.text("name", "NAME", 0, _A),
+        c.broker(),
         c.count("subscribers", "SUBS", _A, 6),
         c.count("durable_subscribers", "DURABLE", _A),
         c.rate("in", "IN/s", _A),
@@ -139,6 +152,7 @@ CONNECTIONS: Final = View(
         c.mark(),
         c.ident("id", "ID", 7, _A),
         c.text("client", "CLIENT", 0, _A),
+        c.broker(),
         c.text("user", "USER", 12, _A),
         c.text("client_id", "CLIENT-ID", 14, _C),
         c.text("peer", "PEER", 21, _W),
@@ -170,6 +184,7 @@ SUBSCRIPTIONS: Final = View(
         c.mark(),
         c.ident("id", "ID", 10, _W),
         c.text("client", "CLIENT", 16, _A),
+        c.broker(),
         c.ident("connection", "CONN", 8, _C),
         c.text("user", "USER", 10, _N),
         c.text("destination", "DESTINATION", 0, _A),
@@ -199,12 +214,14 @@ DURABLE: Final = View(
         c.mark(),
         c.text("name", "NAME", 26, _A),
         c.text("destination", "DESTINATION", 0, _A),
+        c.broker(),
         c.flag("online", "ONLINE", _A),
         c.flag("shared", "SHARED", _W),
         c.count("pending", "PENDING", _A),
         c.count("unacked", "UNACKED", _N),
         c.trouble("dropped", "DROPPED", _N),
         c.text("queue", "BACKLOG", 24, _C),
+        c.group(),
         c.size("bytes", "BYTES", _N),
         c.instant("last_online_at", "OFFLINE SINCE", _N),
         c.instant("expires_at", "EXPIRES", _W),
@@ -223,6 +240,7 @@ TRANSACTIONS: Final = View(
         c.ident("id", "ID", 7, _N),
         c.text("transaction", "NAME", 14, _A),
         c.text("client", "CLIENT", 16, _A),
+        c.broker(),
         c.ident("connection", "CONN", 8, _C),
         c.text("user", "USER", 10, _N),
         c.age("age_ms", "AGE", _A),
@@ -247,6 +265,7 @@ EVENTS: Final = View(
         c.instant("at", "TIME", _A),
         c.severity(),
         c.text("who", "WHO", 18, _A),
+        c.broker(),
         c.text("type", "EVENT", 22, _A),
         c.text("user", "USER", 10, _W),
         c.ident("connection", "CONN", 8, _W),
@@ -257,6 +276,39 @@ EVENTS: Final = View(
     (("number", True),),
     "nothing has happened yet",
     follows=True,
+)
+
+CLUSTER: Final = View(
+    "cluster",
+    "Cluster",
+    "cluster",
+    "C",
+    (
+        c.mark(),
+        c.text("what", "WHAT", 7, _A),
+        c.text("name", "NAME", 16, _A),
+        c.state(),
+        c.text("owner", "OWNER", 12, _A),
+        c.text("groups", "GROUPS", 0, _N),
+        c.count("queues", "QUEUES", _A),
+        c.count("connections", "CONNS", _N, 6),
+        c.count("messages_ready", "READY", _N),
+        c.rate("in", "IN/s", _N),
+        c.rate("out", "OUT/s", _N),
+        c.links(),
+        c.count("tenure", "TENURE", _N),
+        c.count("last_sequence", "LAST", _W, 8),
+        c.count("records", "RECORDS", _W, 8),
+        c.size("bytes", "BYTES", _W),
+        c.replay(),
+        c.text("sync", "SYNC", 8, _W),
+        c.text("version", "VERSION", 10, _C),
+        c.text("address", "ADDRESS", 22, _C),
+        c.instant("since_at", "SINCE", _W),
+        c.text("broker", "TOLD BY", 10, _C),
+    ),
+    (("alarm", True), ("what", False), ("name", False)),
+    "this broker belongs to no cluster",
 )
 
 MESSAGES: Final = View(
@@ -291,6 +343,13 @@ def _top(
     """A short list for the overview."""
     order = ((by, True),)
     return View(name, title, kind, "", (c.mark(), *cols), order, empty, only, follows=True)
+
+
+def _part(name: str, title: str, what: str, cols: tuple[Column, ...], empty: str) -> View:
+    """One list of the cluster: its brokers, groups or servers."""
+    order = (("alarm", True), ("name", False))
+    only = Compare("what", "=", what).matches
+    return View(name, title, "cluster", "", (c.mark(), *cols), order, empty, only)
 
 
 PROBLEMS: Final = _top(
@@ -355,6 +414,63 @@ LATEST: Final = _top(
     "at",
     "nothing has happened yet",
 )
+MEMBERS: Final = _part(
+    "members",
+    "Brokers",
+    "member",
+    (
+        c.text("name", "BROKER", 0, _A),
+        c.state(),
+        c.text("groups", "OWNS GROUPS", 16, _A),
+        c.count("queues", "QUEUES", _A),
+        c.count("messages_ready", "READY", _A),
+        c.count("connections", "CONNS", _A, 6),
+        c.rate("in", "IN/s", _A),
+        c.rate("out", "OUT/s", _A),
+        c.count("cpu_pct", "CPU %", _N, 6),
+        c.links(),
+        c.size("rss_bytes", "MEMORY", _W),
+        c.text("version", "VERSION", 10, _W),
+        c.text("address", "ADDRESS", 22, _N),
+        c.instant("since_at", "SINCE", _W),
+        c.reason(_N),
+    ),
+    "no brokers are known yet",
+)
+GROUPS: Final = _part(
+    "groups",
+    "Groups of queues",
+    "group",
+    (
+        c.number_name("name", "GROUP", 6),
+        c.text("owner", "OWNER", 0, _A),
+        c.progress(),
+        c.count("queues", "QUEUES", _A),
+        c.count("tenure", "TENURE", _A),
+        c.count("last_sequence", "LAST", _A, 8),
+        c.count("records", "RECORDS", _W, 8),
+        c.size("bytes", "BYTES", _W),
+        c.instant("since_at", "SINCE", _W),
+        c.reason(_W),
+    ),
+    "no groups are known yet",
+)
+SERVERS: Final = _part(
+    "servers",
+    "NATS servers",
+    "server",
+    (
+        c.text("name", "SERVER", 0, _A),
+        c.state(),
+        c.text("sync", "SYNC", 8, _A),
+        c.size("bytes", "BYTES", _N),
+        c.text("address", "ADDRESS", 22, _W),
+    ),
+    "no servers are known yet",
+)
+PARTS: Final = (MEMBERS, GROUPS, SERVERS)
+"""The lists of the cluster."""
+
 TOPS: Final = (PROBLEMS, DEEPEST, GROWING, SLOWEST, OPEN, LATEST)
 """The lists of the overview."""
 
@@ -367,5 +483,6 @@ TABLES: Final = (
     DURABLE,
     TRANSACTIONS,
     EVENTS,
+    CLUSTER,
 )
 BY_NAME: Final = {view.name: view for view in TABLES}

@@ -65,6 +65,28 @@ def _fits(pattern: list[str], words: list[str]) -> bool:
     return len(pattern) == len(words)
 
 
+def _queues_of(row: Row) -> Callable[[Row], bool]:
+    """The queues that a member owns, or that are in a group."""
+    if row.value("what") == "group":
+        return lambda other: other.text("group") == row.text("name")
+    return _at_broker(row)
+
+
+def _at_broker(row: Row) -> Callable[[Row], bool]:
+    name = row.value("name") if row.value("what") == "member" else None
+    return lambda other: name is not None and other.value("broker") == name
+
+
+def _connections_of(row: Row) -> Callable[[Row], bool]:
+    return _at_broker(row)
+
+
+def _events_at(row: Row) -> Callable[[Row], bool]:
+    """What happened to a member itself."""
+    is_there = _at_broker(row)
+    return lambda event: _of_the_broker(event) and is_there(event)
+
+
 def _of_the_broker(event: Row) -> bool:
     return event.text("type").startswith(("broker.", "auth.", "admin."))
 
@@ -77,6 +99,11 @@ RELATED: dict[str, tuple[Related, ...]] = {
     "topics": (
         Related("Subscribers", definitions.SUBSCRIPTIONS, _of_topic),
         Related("Durable subscriptions", definitions.DURABLE, _of_topic),
+    ),
+    "cluster": (
+        Related("Queues", definitions.QUEUES, _queues_of),
+        Related("Connections", definitions.CONNECTIONS, _connections_of),
+        Related("Events", definitions.EVENTS, _events_at),
     ),
     "broker": (Related("Events", definitions.EVENTS, lambda row: _of_the_broker),),
     "connections": (
@@ -293,6 +320,31 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("backlog of", _text("backlog_of")),
         ("created", _moment("created_at")),
         ("last in", _moment("last_in_at")),
+    ),
+    "cluster": (
+        ("what", _text("what")),
+        ("name", _text("name")),
+        ("state", _text("state")),
+        ("since", _moment("since_at")),
+        ("owner", _text("owner")),
+        ("owns groups", _text("groups")),
+        ("queues", _number("queues")),
+        ("ready", _number("messages_ready")),
+        ("connections", _number("connections")),
+        ("per second", _rates),
+        ("processor %", _number("cpu_pct")),
+        ("memory", _size("rss_bytes")),
+        ("links", _share("links", "links_wanted", formats.number)),
+        ("address", _text("address")),
+        ("version", _text("version")),
+        ("tenure", _number("tenure")),
+        ("last record", _number("last_sequence")),
+        ("records", _number("records")),
+        ("bytes", _size("bytes")),
+        ("replayed %", _text("replayed_pct")),
+        ("sync", _text("sync")),
+        ("alarms", _text("alarms")),
+        ("told by", _text("broker")),
     ),
     "connections": (
         ("id", _text("id")),

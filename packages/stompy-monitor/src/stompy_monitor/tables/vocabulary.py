@@ -26,6 +26,7 @@ KINDS = {
     "transaction": "transactions",
     "durable": "durable",
     "broker": "broker",
+    "cluster": "cluster",
 }
 """What stands before a name in a condition, and the kind that it means."""
 

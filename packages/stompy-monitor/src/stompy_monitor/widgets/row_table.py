@@ -155,6 +155,7 @@ class RowTable(ScrollView, can_focus=True):
         self.now = 0.0
         self._columns: list[tuple[Column, int]] = []
         self._for_width = -1
+        self._spread = False
         self._used = 0
         self._seen: object = None
         self._painted: dict[int, Line] = {}
@@ -171,6 +172,10 @@ class RowTable(ScrollView, can_focus=True):
             return
         self._seen = seen
         self.model, self.row_set = model, row_set
+        if self._spread != (spread := model.brokers > 1):
+            self._spread, self._for_width = spread, -1
+            self._painted.clear()
+            self.refresh()
         before = self.view_state.cursor
         self.view_state.refresh(row_set, now)
         self._fit()
@@ -282,7 +287,8 @@ class RowTable(ScrollView, can_focus=True):
         self._for_width = width = self.size.width
         self._lines_now.clear()
         view = self.view_state.view
-        columns = list(view.shown(10_000 - 1 if self.wide else max(width, 1), self.chosen))
+        room = 10_000 - 1 if self.wide else max(width, 1)
+        columns = list(view.shown(room, self.chosen, spread=self._spread))
         if not self.trends:
             columns = [column for column in columns if not column.trend]
         free = width - _MARGIN - sum(column.width + 1 for column in columns)
