@@ -9,6 +9,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.cluster.topics.remote_replies import reply_token
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
+from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Queue
 
@@ -338,6 +339,7 @@ def test_what_is_persistent_waits_while_an_owner_cannot_be_heard() -> None:
     destination = parse_destination("/topic/a")
     full = cat.router.publish(destination, make_head("/topic/a"), b"more", None, waits)
     assert full is cat.exchange.stale
+    assert full.blocks(consumes=True)
     full.wait(woken := Answers())
     # A queue is not concerned, and neither is anybody elsewhere.
     assert publish(brokers["bob"], "/topic/a", b"x").codes == [None]
@@ -350,6 +352,47 @@ def test_what_is_persistent_waits_while_an_owner_cannot_be_heard() -> None:
     assert woken.codes == [None]
     assert brokers.reached[f"durable.{name}"] == [b"persistent", b"more"]
     assert not cat.router.alarms
+
+
+def test_a_transaction_waits_as_a_whole() -> None:
+    brokers = ready("ann", "bob")
+    router = brokers["ann"].router
+
+    def ask(*heads: tuple[str, str]) -> Answers:
+        admission, answers = Admission(router), Answers()
+        for text, persistent in heads:
+            head = make_head(text, persistent=persistent)
+            admission.add(parse_destination(text), head, 10)
+        admission.ask(answers)
+        brokers.run()
+        return answers
+
+    brokers.cut("ann", "bob")
+    waits = ask(("/topic/a", "true"), ("/topic/a", "false"))
+    goes = ask(("/topic/a", "false"))
+    assert (waits.codes, goes.codes) == ([], [None])
+    brokers.link("ann", "bob")
+    brokers.run()
+    assert waits.codes == [None]
+    assert ask(("/topic/a", "true")).codes == [None]
+
+
+def test_an_idle_queue_is_ended_by_its_owner_and_forgotten_by_others() -> None:
+    brokers = ready("ann", "bob")
+    ann, bob = (brokers[name].router.registry for name in ("ann", "bob"))
+    name = next(f"q{n}" for n in range(99) if brokers["ann"].router.groups.of(f"q{n}").number == 0)
+    used = next(f"u{n}" for n in range(99) if brokers["ann"].router.groups.of(f"u{n}").number == 0)
+    for registry in (ann, bob):
+        registry.queue(name)
+        registry.queue(used)
+    bob.queue(used).attach(Taker(1))
+    brokers.run()
+    for _ in range(3):
+        brokers.wait(200.0)
+    assert (name in ann.queues, name in bob.queues) == (False, False)
+    assert (used in ann.queues, used in bob.queues) == (True, True)
+    events = [event.type for event in brokers["bob"].router.events.recent]
+    assert events == []
 
 
 def test_a_broker_that_is_cut_off_waits_too() -> None:

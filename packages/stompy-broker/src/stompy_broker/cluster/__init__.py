@@ -27,6 +27,8 @@ Where to begin reading:
     A member of a cluster: membership with a clock, a network and the logs of all groups.
 ``store``, ``bodies``
     The store on it, under the same suite of tests as the others.
+``topics``
+    Topics, replies and durable subscriptions: what brokers tell each other of them.
 ``joint_commit``
     What several stores of one owner are told in one turn, as one batch: transactions over groups.
 ``link``

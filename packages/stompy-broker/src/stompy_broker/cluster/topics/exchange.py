@@ -217,14 +217,15 @@ class TopicExchange:
         fresh = self.directory.is_fresh and not self._cut_off
         if fresh and self.stale.full:
             self._registry.refusing -= 1
-            self.stale.full = False  # for those who come first; the others are called after them
+            # For those who came first; who was made to wait after them is called at the end.
+            self.stale.held = self.stale.full = False
             waiting, self._waiting_for_fresh = self._waiting_for_fresh, []
             for done in waiting:
                 done()
             self.stale.went_under()
         elif not fresh and complete and not self.stale.full:
             self._registry.refusing += 1
-            self.stale.went_over()
+            self.stale.hold()  # who consumes as well waits too: that does not help
         if complete and self._waiting_for_all:
             waiting, self._waiting_for_all = self._waiting_for_all, []
             for done in waiting:
