@@ -18,7 +18,7 @@ from stompy_broker.cluster.log import LogError
 from stompy_broker.cluster.log_record import RecordKind
 from stompy_broker.cluster.membership.group_state import GroupStage
 from stompy_broker.cluster.membership.groups import MOST_NAMED_GROUPS, GroupMap
-from stompy_broker.cluster.membership.members import Standing
+from stompy_broker.cluster.membership.members import Member, Standing
 from stompy_broker.cluster.membership.membership import MembershipTimes, MoveError
 from stompy_broker.cluster.membership.roster import RosterError
 from stompy_broker.cluster.nats.codec import NATSError, NATSLogin
@@ -251,6 +251,43 @@ def test_the_same_groups_everywhere_and_one_broker_of_each_name():
                 async with member(name, "ann", groups=2):
                     pass
             assert not ann.deposed_of
+
+    run(main)
+
+
+def test_another_process_of_this_id_is_told():
+    async def main() -> None:
+        name = fresh()
+        async with member(name, "ann") as ann:
+            await ann.node.every_owner_known()
+            twin = Member("ann", "another", "10.0.0.9:61613")
+            ann.node._client.publish(f"stompy.{name}.alive.ann", twin.write())
+            await soon(lambda: ann.node.status().twin)
+            assert ann.node.owns(0)
+
+    run(main)
+
+
+def test_who_reaches_no_server_for_long_is_cut_off(tmp_path: Path):
+    async def main() -> None:
+        server = alone(tmp_path / "nats")
+        server.start()
+        told: list[bool] = []
+        try:
+            nats = {"nats": settings_for(server.url), "times": replace(CALM, silent=0.3)}
+            async with member("cut", "ann", **nats) as ann:
+                ann.node.tell_cut_off = told.append
+                await ann.node.every_owner_known()
+                server.end()
+                await soon(lambda: told == [True])
+                assert ann.node.cut_off
+                assert ann.node.status().trouble
+                server.start()
+                await soon(lambda: told == [True, False])
+                assert ann.tenures
+                assert not ann.deposed_of
+        finally:
+            server.end()
 
     run(main)
 
