@@ -105,6 +105,28 @@ def test_what_it_stored_is_there_when_it_comes_back(tmp_path: Path) -> None:
     run(main)
 
 
+def test_certificates_are_read_again(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca, pem = tmp_path / "ca.pem", tmp_path / "cert.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+
+    async def main() -> None:
+        tls = ServerTLS(str(pem), str(pem), str(ca))
+        server = ServerProcess(ServerSettings("one", tmp_path / "nats", tls=tls))
+        await server.start()
+        pid = server.pid
+        try:
+            server.reload()
+            await soon(lambda: b"Reloaded: tls" in server.log_file.read_bytes(), "the reload")
+            assert server.pid == pid
+        finally:
+            await server.stop()
+        server.reload()  # nobody is there, and nothing happens
+
+    run(main)
+
+
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     async def main() -> None:
         first = ServerProcess(ServerSettings("one", tmp_path / "first"))

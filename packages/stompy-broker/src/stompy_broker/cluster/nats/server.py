@@ -324,6 +324,10 @@ class ServerProcess:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
+    def reload(self) -> None:
+        """Have it read its certificates again; connections that are there go on."""
+        self.send(signal.SIGHUP)
+
     # -- its end --------------------------------------------------------------------------------
 
     async def stop(self) -> None:
