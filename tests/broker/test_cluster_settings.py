@@ -107,8 +107,10 @@ def test_everything_is_encrypted_where_there_are_certificates(tmp_path: Path) ->
 
 
 def test_an_id_is_made_once(tmp_path: Path) -> None:
+    tmp_path /= "data"
     config = load(tmp_path, EMBEDDED)
     made = broker_id(config)
+    assert tmp_path.stat().st_mode & 0o077 == 0
     assert broker_id(config) == made
     load_config(overrides={"cluster": {**config.cluster.model_dump(), "id": made}})
     (tmp_path / ID_FILE).unlink()

@@ -35,7 +35,7 @@ _USER, _SYSTEM_USER = "stompy", "sys"
 def broker_id(config: BrokerConfig) -> str:
     """The id of this broker; one that is made is the same ever after in its data directory.
 
-    The directory must be there, and locked.
+    The directory should be locked.
 
     Raises:
         ConfigError: it cannot be kept, or what is kept is none.
@@ -49,6 +49,7 @@ def broker_id(config: BrokerConfig) -> str:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", found):
                 raise ConfigError(f"{file}: holds no id of a broker; say which with cluster.id")
             return found
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         host = re.sub(r"[^A-Za-z0-9]+", "-", platform.node())[:_LONGEST_HOST].strip("-")
         made = f"{host or 'broker'}-{secrets.token_hex(2)}"
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
