@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
 from tests.support.cluster_status import MemberBroker, members
-from tests.support.dashboard import Driver, dashboard, on_a_loop
+from tests.support.dashboard import SECONDS, Driver, dashboard, on_a_loop
 
 import stompy.aio
 from stompy_broker import running
@@ -19,6 +21,7 @@ from stompy_monitor.report import Form, Report
 from stompy_monitor.screens.cluster import ClusterScreen
 from stompy_monitor.screens.detail import DetailScreen
 from stompy_monitor.sources.base import Target
+from stompy_monitor.sources.recording import Recording
 from stompy_monitor.widgets.row_table import RowTable
 
 pytestmark = pytest.mark.timeout(60)
@@ -137,3 +140,29 @@ async def test_a_script_sees_the_cluster(capsys: pytest.CaptureFixture[str]) -> 
         said = capsys.readouterr()
         assert "cluster.state=lost: bob" in said.err
         assert "CLUSTER" in said.out
+
+
+@on_a_loop
+async def test_a_recording_has_the_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cluster.recording"
+    async with members("ann", "bob") as brokers:
+        told(brokers)
+        target = Target(brokers[0].url)
+        recording = asyncio.create_task(headless.record(target, file, 250, 0))
+
+        def whole() -> bool:
+            return file.exists() and len(list(Recording(file).records(0))) > 40
+
+        end = asyncio.get_running_loop().time() + SECONDS
+        while not (file.exists() and file.stat().st_size > 2000 and whole()):
+            assert asyncio.get_running_loop().time() < end
+            await asyncio.sleep(0.1)
+        recording.cancel()
+        await asyncio.gather(recording, return_exceptions=True)
+    assert await headless.recorded(Recording(file), None, Report(Form.JSON), []) is Exit.FINE
+    found = json.loads(capsys.readouterr().out)
+    owners = {row["name"]: row["owner"] for row in found["cluster"] if row["what"] == "group"}
+    assert owners == {"0": "ann", "1": "bob", "2": "ann", "3": "ann", "5": ""}
+    assert {row["broker"] for row in found["connections"]} <= {"ann", "bob"}

@@ -35,10 +35,10 @@ def test_a_queue_that_two_tell_of_while_it_moves_is_as_its_owner_tells_it() -> N
 
 def test_topics_are_added_up() -> None:
     rate: Any = {"in": 1.0, "out": 2.0, "ack": 0.0}
-    one = TopicRow(name="t", subscribers=1, durable_subscribers=2, in_msgs=3, broker="ann")
+    one = TopicRow(name="t", subscribers=3, durable_subscribers=2, in_msgs=3, broker="ann")
     other = TopicRow(
         name="t",
-        subscribers=2,
+        subscribers=4,
         durable_subscribers=2,
         in_msgs=4,
         rate=rate,
@@ -47,7 +47,7 @@ def test_topics_are_added_up() -> None:
     )
     alone = TopicRow(name="u", broker="bob")
     topic, second = merged(Kind.TOPICS, [one], [other, alone])
-    assert (topic.subscribers, topic.durable_subscribers, topic.in_msgs) == (3, 2, 7)
+    assert (topic.subscribers, topic.durable_subscribers, topic.in_msgs) == (5, 2, 7)
     assert (topic.rate, topic.last_in_at, topic.broker) == (rate, 9, "ann,bob")
     assert second is alone
     (topic,) = merged(Kind.TOPICS, [other], [other])

@@ -72,12 +72,14 @@ def _topics(rows: Iterable[TopicRow]) -> list[TopicRow]:
         if known is None:
             found[row.name] = row
             continue
+        # Every broker knows all durable subscriptions.
+        durable = max(known.durable_subscribers, row.durable_subscribers)
+        own = [one.subscribers - one.durable_subscribers for one in (known, row)]
         last = [at for at in (known.last_in_at, row.last_in_at) if at is not None]
         found[row.name] = replace(
             known,
-            subscribers=known.subscribers + row.subscribers,
-            # Every broker knows all durable subscriptions.
-            durable_subscribers=max(known.durable_subscribers, row.durable_subscribers),
+            subscribers=durable + sum(own),
+            durable_subscribers=durable,
             in_msgs=known.in_msgs + row.in_msgs,
             out_msgs=known.out_msgs + row.out_msgs,
             rate=_sum(known.rate, row.rate),
