@@ -9,18 +9,25 @@ from functools import partial
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
-from tests.support.house import make_message
+from tests.support.house import WALL, browsed, make_head, make_message
 from tests.support.logged import MemoryShop
 from tests.support.storage import Turns
 
+from stompy.errors import ProtocolError
 from stompy_broker.cluster.joint_commit import JointCommits
 from stompy_broker.cluster.log import Busy
+from stompy_broker.cluster.remote.places import ClusterQueueFactory, Places
 from stompy_broker.cluster.store import LoggedStore, LogListener
 from stompy_broker.cluster.takeover import take_over
+from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.policy import Policies
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.router import Router
+from stompy_broker.session.transaction_span import TransactionSpan
+from stompy_broker.store.memory import MemoryStore
 
 AGAIN = Busy("the test says so", 0.0)
 
@@ -328,3 +335,95 @@ class JointMachine(RuleBasedStateMachine):
 
 
 TestJointMachine = JointMachine.TestCase
+
+
+# -- in the places of a cluster --------------------------------------------------------------------
+
+
+class Placed:
+    """A broker whose groups come and go, and what becomes of them.
+
+    Attributes:
+        router: of the broker.
+        places: of its groups.
+    """
+
+    def __init__(self) -> None:
+        self.turns = turns = Turns()
+        self.shops = [MemoryShop(), MemoryShop()]
+        self.places = Places("ann", "1", turns.soon)
+        self.router = Router(
+            turns.time.clock,
+            lambda: WALL,
+            [MemoryStore() for _ in range(3)],
+            Policies(()),
+            memory_mark=1 << 30,
+            idle_queue_seconds=300.0,
+            factory=ClusterQueueFactory(self.places, lambda name: "ab".index(name[0]), 2),
+        )
+        self.places.bind(self.router)
+
+    def come(self, number: int) -> LoggedStore:
+        """Own a group."""
+        tenure = self.shops[number].take_over(self.turns)
+        store = LoggedStore(tenure, self.turns.time.clock, self.turns.soon)
+        self.places.here(number, tenure.number, store, set())
+        self.pass_turns()
+        return store
+
+    def pass_turns(self) -> None:
+        """Let turns end, and timers ring."""
+        for _ in range(12):
+            self.turns.end()
+            self.turns.time.advance(0.05)
+
+    def send(self, *names: str) -> TransactionSpan:
+        """A transaction that sends to queues."""
+        span = TransactionSpan("t", self.router)
+        for name in names:
+            span.add_send(parse_destination(f"/queue/{name}"))
+        span.begin_commit()
+        for name in names:
+            self.router.publish(parse_destination(f"/queue/{name}"), make_head(), b"x")
+        return span
+
+
+def test_groups_that_are_served_here_commit_together() -> None:
+    placed = Placed()
+    with pytest.raises(ProtocolError, match="does not own group 0"):
+        placed.send("a", "b")
+    placed.come(0)
+    with pytest.raises(ProtocolError, match="does not own group 1"):
+        placed.send("a", "b")
+    stores = [placed.come(1), placed.places.groups[0].logged]
+    placed.shops[0].log.outages = [(AGAIN, False)]
+    placed.send("a", "b")
+    done: list[bool] = []
+    placed.router.groups.sync(lambda: done.append(True))
+    placed.turns.end()
+    assert all(store is not None and store.is_writing for store in stores)
+    placed.pass_turns()
+    assert done == [True]
+    placed.send("a", "b")
+    left: list[bool] = []
+    placed.places.leave(1, lambda: left.append(True))
+    with pytest.raises(ProtocolError, match="does not own group 1"):
+        placed.send("a", "b")
+    placed.pass_turns()
+    assert left == [True]
+    # What was told before is whole.
+    again = Placed()
+    again.shops = placed.shops
+    for number in range(2):
+        again.come(number)
+    names = ["a", "b"]
+    assert [len(browsed(again.router.queue(name))) for name in names] == [2, 2]
+
+
+def test_queues_of_single_connections_have_no_part_in_it() -> None:
+    placed = Placed()
+    placed.come(0)
+    together = placed.router.groups.together
+    assert together is not None
+    home = placed.router.groups.home
+    assert together.hindrance([placed.places.groups[0], home]) != ""

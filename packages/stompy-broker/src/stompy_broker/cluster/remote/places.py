@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from weakref import WeakValueDictionary
 
+from stompy_broker.cluster.joint_commit import JointCommits
 from stompy_broker.cluster.link.link import Link
 from stompy_broker.cluster.remote.away_store import AwayStore
 from stompy_broker.cluster.remote.events import write_not_owner, write_owned
@@ -157,6 +158,7 @@ class Places:
         for group in self.groups:
             group.front = Front(group.number, self.front_name, router, self.soon)
             group.store = AwayStore(group.front)
+        router.groups.together = JointCommits(_joint_store, self.soon)
 
     @property
     def router(self) -> Router:
@@ -410,6 +412,11 @@ class Places:
             log.warning(
                 "group %d moves: %d messages that no store has are lost", group.number, lost
             )
+
+
+def _joint_store(group: QueueGroup) -> LoggedStore | None:
+    """The store of a group whose queues take every verb here and now, as a joint commit needs."""
+    return group.logged if isinstance(group, PlacedGroup) and group.serving else None
 
 
 def _pass_to_front(front: Front, link: Link, message: bytes) -> None:
