@@ -464,6 +464,27 @@ def test_a_request_follows_its_group_to_the_next_owner() -> None:
     assert deleted.codes == [None]
 
 
+def test_a_request_that_was_carried_out_in_vain_is_made_again() -> None:
+    brokers = ready("ann", "bob", "cat")
+    theirs = name_in(0, brokers)
+    groups = brokers["ann"].router.groups
+    own = next(f"o{n}" for n in range(99) if groups.of(f"durable.o{n}").number == 0)
+    made = [Subscribing(brokers["cat"], durable(theirs))]
+    brokers.depose(0)
+    made.append(Subscribing(brokers["ann"], durable(own)))  # which waits for an owner
+    brokers.own(0, "ann", heard=False)
+    brokers.links["cat", "ann"].deliver()
+    assert {theirs, own} <= brokers["ann"].router.registry.durable.keys()
+    for name in (theirs, own):
+        brokers.logs[0].drop_subscription(name)  # nothing of that was ever safe
+    brokers.depose(0)
+    brokers.own(0, "bob")
+    brokers.run()
+    assert [one.known.codes for one in made] == [[None], [None]]
+    logged = {one.name for one in brokers.logs[0].subscriptions()}
+    assert logged == {theirs, own} == set(brokers["ann"].router.registry.durable)
+
+
 def test_a_broker_is_complete_when_each_owner_has_told() -> None:
     brokers = Brokers("ann", "bob", "cat")
     brokers["cat"].exchange.when_complete(complete := Answers())

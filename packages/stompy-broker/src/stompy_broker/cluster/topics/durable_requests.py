@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.cluster.link.link import Link
@@ -43,7 +44,8 @@ class DurableRequests:
         registry: carries out what is decided here.
         owner_link: gives the link to the owner of a group; None if there is none.
         is_here: tells whether this broker owns a group.
-        when_told: calls a function when others were told what became of a durable subscription.
+        when_told: calls a function when what became of a durable subscription is safe and told to
+            others, or another one if its group goes elsewhere before.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class DurableRequests:
         registry: Registry,
         owner_link: Callable[[int], Link | None],
         is_here: Callable[[int], bool],
-        when_told: Callable[[str, int, Callable[[], None]], None],
+        when_told: Callable[[str, int, Callable[[], None], Callable[[], None]], None],
     ) -> None:
         self._registry = registry
         self._owner_link = owner_link
@@ -89,10 +91,14 @@ class DurableRequests:
                 continue
             if here:
                 self._asked.pop(number)
-                self._carry_out(asked.request, asked.done)
+                self._carry_out(asked.request, asked.done, partial(self._ask_again, asked))
             elif asked.link is not link and link is not None:
                 link.send(write(asked.request))
                 asked.link, asked.request = link, asked.request._replace(again=True)
+
+    def _ask_again(self, asked: _Asked) -> None:
+        asked.request, asked.link = asked.request._replace(again=True), None
+        self._asked[asked.request.number] = asked
 
     def answered(self, link: Link, answer: RequestAnswer) -> None:
         """Take the answer of an owner."""
@@ -119,16 +125,19 @@ class DurableRequests:
         def answer(error: ProtocolError | None = None, /) -> None:
             link.send(write(RequestAnswer(request.number, *code_and_text(error))))
 
-        if self._is_here(request.group):
-            self._carry_out(request, answer)
-        else:
+        def elsewhere() -> None:
             link.send(write(RequestAnswer(request.number, ELSEWHERE, "")))
 
-    def _carry_out(self, request: Request, answer: Done) -> None:
+        if self._is_here(request.group):
+            self._carry_out(request, answer, elsewhere)
+        else:
+            elsewhere()
+
+    def _carry_out(self, request: Request, answer: Done, gone: Callable[[], None]) -> None:
         wanted = request.subscription
 
         def done(error: ProtocolError | None = None, /) -> None:
-            self._when_told(wanted.name, request.group, lambda: answer(error))
+            self._when_told(wanted.name, request.group, lambda: answer(error), gone)
 
         known = self._registry.durable.get(wanted.name)
         if request.action is RequestAction.POSSESS:

@@ -27,6 +27,7 @@ from stompy_broker.cluster.topics.topic_codec import (
     Disowned,
     write,
 )
+from stompy_broker.routing.answers import nobody_asks
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.registry import Registry
@@ -69,7 +70,8 @@ class _OwnedGroup:
     unsafe: dict[str, int] = field(default_factory=dict)  # how often each is changing
     changed: dict[str, None] = field(default_factory=dict)  # durable subscriptions to tell of
     changed_queues: dict[str, None] = field(default_factory=dict)
-    untold: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    # Who waits until one of them was told: what to call then, or if the group goes before.
+    untold: list[tuple[str, Callable[[], None], Callable[[], None]]] = field(default_factory=list)
     waiters: list[Waiter] = field(default_factory=list)
     known: Acknowledgements[str] = field(default_factory=Acknowledgements)
 
@@ -139,10 +141,10 @@ class OwnedDirectory:
         owned = self._groups.pop(group)
         for link in self._links.values():
             link.send(write(Disowned(group, owned.epoch)))
-        waiters = [one for one in owned.waiters if not one.over]
-        for name, done in owned.untold:
-            waiters.append(Waiter(name, done))
-        return owned.durables, waiters
+        untold, owned.untold = owned.untold, []
+        for _, _, gone in untold:
+            gone()
+        return owned.durables, [one for one in owned.waiters if not one.over]
 
     # -- what changes ---------------------------------------------------------------------------
 
@@ -199,8 +201,8 @@ class OwnedDirectory:
             for link in self._links.values():
                 self._send(link, owned, list(kept.values()), dropped, made, ended)
         untold, owned.untold = owned.untold, []
-        for name, done in untold:
-            self.when_told(name, owned.group.number, done)
+        for name, done, gone in untold:
+            self.when_told(name, owned.group.number, done, gone)
         self._settle(owned)
 
     def _tell_all(self, link: Link, owned: _OwnedGroup) -> None:
@@ -237,11 +239,22 @@ class OwnedDirectory:
 
     # -- who knows it -----------------------------------------------------------------------------
 
-    def when_told(self, name: str, group: int, done: Callable[[], None]) -> None:
-        """Call ``done`` once what became of a durable subscription is on all links."""
+    def when_told(
+        self, name: str, group: int, done: Callable[[], None], gone: Callable[[], None]
+    ) -> None:
+        """Call ``done`` once what became of a durable subscription is safe, and on all links.
+
+        Args:
+            name: of the subscription.
+            group: its group.
+            done: what to call.
+            gone: what to call instead if the group goes elsewhere before.
+        """
         owned = self._groups.get(group)
-        if owned is not None and (name in owned.unsafe or name in owned.changed):
-            owned.untold.append((name, done))
+        if owned is None:
+            gone()
+        elif name in owned.unsafe or name in owned.changed:
+            owned.untold.append((name, done, gone))
         else:
             done()
 
@@ -255,10 +268,7 @@ class OwnedDirectory:
         def told() -> None:
             owned.known.when(owned.durables_number, waiter.go_on)
 
-        if name in owned.unsafe or name in owned.changed:
-            owned.untold.append((name, told))
-        else:
-            told()
+        self.when_told(name, group, told, nobody_asks)
 
     def acknowledged(self, link: Link, known: ContentsKnown) -> None:
         """Note that the other end of a link publishes by what was told of a group."""
