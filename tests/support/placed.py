@@ -46,7 +46,7 @@ class Member:
             Policies(policies),
             memory_mark=1 << 30,
             idle_queue_seconds=300.0,
-            factory=ClusterQueueFactory(self.places, lambda queue: GROUP, 1),
+            factory=ClusterQueueFactory(self.places, lambda queue: GROUP, 1, 32),
         )
         self.places.bind(self.router)
 

@@ -8,13 +8,12 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
 from stompy.records import Rows
@@ -30,9 +29,8 @@ from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.policy import Policies
-from stompy_broker.event_loop import name_of
+from stompy_broker.event_loop import name_of, run_in_thread
 from stompy_broker.memory_limit import memory_mark
-from stompy_broker.message import Message
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.interface import QueueFigures
@@ -44,10 +42,10 @@ from stompy_broker.security.login import Logins
 from stompy_broker.session.context import BrokerContext, SessionSettings
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.subscribe import origins_of
-from stompy_broker.store.batch import Damaged
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore, StoreListener
+from stompy_broker.store_reports import StoreReports
 from stompy_broker.timers import Clock, WallClock
 from stompy_broker.version import __version__
 from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind
@@ -62,6 +60,9 @@ from stompy_broker.wire.input_memory import InputMemory
 from stompy_broker.wire.layered import LayeredConnection
 from stompy_broker.wire.tls import Certificates
 from stompy_broker.wire.websocket import WebSocketServer
+
+if TYPE_CHECKING:
+    from stompy_broker.cluster_service import ClusterService
 
 log = logging.getLogger("stompy_broker")
 
@@ -120,6 +121,8 @@ class Broker:
         self._users: Users | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._all_gone = asyncio.Event()
+        self._cluster: ClusterService | None = None
+        self._reports = StoreReports()
 
     @property
     def url(self) -> str:
@@ -183,17 +186,20 @@ class Broker:
         self._flusher = Flusher(loop)
         self._connections.most = allowed_connections(config.limits.connections)
         mark = memory_mark(config.limits)
+        if config.cluster.name:
+            self._cluster = await self._join_cluster()
         self._store = self._open_store()
         self._router = Router(
             self._clock,
             WallClock(_wall_ms, loop.time),
-            [self._store],
+            [self._store] if self._cluster is None else self._cluster.stores(self._store),
             Policies(config.policy),
             memory_mark=mark,
             disk_mark=config.limits.disk,
             idle_queue_seconds=config.times.idle_queue,
             factory=self._queue_factory(),
         )
+        self._reports.router = self._router
         limits = config.limits
         self._router.registry.caps = Caps(
             limits.queues, limits.durables, limits.name, config.frame_limits()
@@ -206,11 +212,17 @@ class Broker:
             if restored:
                 log.info("%d messages restored", restored)
             self._open_door()
+            if self._cluster is not None:
+                self._cluster.bind(self._router, self._admin, self.health)
             await self._open_pages()
             await self._listen()
+            if self._cluster is not None:
+                await self._cluster.complete()
         except BaseException:
             _close(self._servers, self._page_servers)
             self._store.close()
+            if self._cluster is not None:
+                await self._cluster.close()
             raise
         log.info("runs on the event loop of %s", name_of(loop))
         log.info("listening on %s", ", ".join((*self.urls, *self.http_urls)))
@@ -252,8 +264,10 @@ class Broker:
             access,
             observer=self._admin,
             service=self._admin,
-            new_token=_token,
+            new_token=_token if self._cluster is None else self._cluster.new_token,
         )
+        if self._cluster is not None:
+            self._context.peers = self._cluster.addresses
         self._connection_context = ConnectionContext(
             sessions=self._context,
             flusher=self._flusher,
@@ -277,6 +291,8 @@ class Broker:
             admit=self._connections.admit,
             gone=self._gone,
             begin=self._begin,
+            take_link=None if self._cluster is None else self._cluster.links.accept,
+            not_ready=None if self._cluster is None else self._cluster.not_ready,
             exchanges=ExchangeContext(
                 self._clock, config.times.linger, http, self._connections.replace, self._gone
             ),
@@ -360,6 +376,9 @@ class Broker:
             await self._all_left(_CUT_OFF_SECONDS)
         _close(self._page_servers)
         self._context.leaving.finish()
+        if self._cluster is not None:
+            await self._cluster.hand_over()
+            await self._cluster.close()
         self._admin.close()
         self._store.close()
         if self._timer is not None:
@@ -417,12 +436,32 @@ class Broker:
     # -- parts ------------------------------------------------------------------------------
 
     def _queue_factory(self) -> QueueFactory:
-        return QueueFactory()
+        return QueueFactory() if self._cluster is None else self._cluster.queue_factory()
+
+    async def _join_cluster(self) -> ClusterService:
+        """Become a member of the cluster that the configuration names.
+
+        Raises:
+            ConfigError: a file that the configuration names cannot be used.
+            StoreError: its servers cannot be used.
+        """
+        from stompy_broker.cluster_service import ClusterService  # noqa: PLC0415 -- members only
+
+        return await ClusterService.open(
+            self.config, self._clock, self._reports, self._flusher.flush, self._fenced
+        )
+
+    def _fenced(self, reason: str) -> None:
+        """End all clients: what they were not told to be safe may be lost, and each has to know."""
+        error = ProtocolError(
+            ErrorCode.SHUTTING_DOWN, f"another broker has taken over from this one: {reason}"
+        )
+        self._tell_all(lambda one: one.refuse(error))
 
     def _open_store(self) -> MessageStore:
         directory = self.config.store.data
-        if not directory:
-            return MemoryStore()
+        if not directory or self._cluster is not None:
+            return MemoryStore()  # of a cluster: for what belongs to this broker alone
         return SQLiteStore(
             Path(directory),
             self._clock,
@@ -430,28 +469,12 @@ class Broker:
             self._loop.call_soon_threadsafe,
             self.config.limits.disk_free,
             StoreListener(
-                self._on_disk, self._store_troubled, self._flusher.flush, self._message_damaged
+                self._reports.written,
+                self._reports.troubled,
+                self._flusher.flush,
+                self._reports.damaged,
             ),
         )
-
-    # The store exists before the router, so it cannot be given the router's own methods.
-
-    def _on_disk(self, messages: Iterable[Message]) -> None:
-        self._router.on_disk(messages)
-
-    def _message_damaged(self, damaged: Damaged) -> None:
-        self._router.events.tell(
-            Event(
-                type="store.damaged",
-                severity="critical",
-                destination=damaged.destination,
-                message_id=str(damaged.sequence),
-                reason=damaged.reason,
-            )
-        )
-
-    def _store_troubled(self, trouble: bool) -> None:
-        self._router.store_troubled(trouble)
 
     def _session_settings(self) -> SessionSettings:
         config = self.config
@@ -474,7 +497,7 @@ class Broker:
 
     def _cluster_status(self) -> ClusterStatus | None:
         """The cluster that the broker belongs to, as the admin topics tell of it."""
-        return None
+        return None if self._cluster is None else self._cluster.view
 
     def _admin_service(self, logins: Logins, access: Access, scheduler: Scheduler) -> AdminService:
         directory = self.config.store.data
@@ -500,22 +523,10 @@ class Broker:
             users,
             anonymous=config.anonymous,
             role_of=config.role_of,
-            run_in_thread=self._run_in_thread,
+            run_in_thread=partial(run_in_thread, self._loop),
             cache=PasscodeCache(config.security.login_memory, self._clock.now),
         )
         return self._users
-
-    def _run_in_thread(
-        self, work: Callable[[], bool | None], done: Callable[[bool | None], None]
-    ) -> None:
-        """Run slow work on a thread; call back on the loop. None = it could not be done."""
-        try:
-            future = self._loop.run_in_executor(None, work)
-        except RuntimeError as error:
-            log.error("no thread for a login: %s", error)
-            done(None)
-            return
-        future.add_done_callback(lambda f: None if f.cancelled() else done(_outcome(f)))
 
     def _begin(
         self,
@@ -554,14 +565,6 @@ class Broker:
         queues = self.queues() if self._servers else []
         counts = [("connections", self.connections), ("queues", len(queues))]
         return titled_html(f"Broker {self.url}", counts, table_html(queues) if queues else "")
-
-
-def _outcome(future: asyncio.Future[bool | None]) -> bool | None:
-    error = future.exception()
-    if error is not None:
-        log.error("fault in a thread for logins", exc_info=error)
-        return None
-    return future.result()
 
 
 def _close(*servers: list[Acceptor]) -> None:

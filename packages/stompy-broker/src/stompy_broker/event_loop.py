@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Literal
 
@@ -63,3 +64,32 @@ def new_event_loop(name: LoopName) -> asyncio.AbstractEventLoop:
 def name_of(loop: asyncio.AbstractEventLoop) -> str:
     """Whose loop it is, by the library that it comes from."""
     return type(loop).__module__.partition(".")[0]
+
+
+def run_in_thread(
+    loop: asyncio.AbstractEventLoop,
+    work: Callable[[], bool | None],
+    done: Callable[[bool | None], None],
+) -> None:
+    """Run slow work on a thread.
+
+    Args:
+        loop: the loop that runs.
+        work: what to do.
+        done: called on the loop with what it gave; None = it could not be done.
+    """
+    try:
+        future = loop.run_in_executor(None, work)
+    except RuntimeError as error:
+        log.error("no thread for a login: %s", error)
+        done(None)
+        return
+    future.add_done_callback(lambda f: None if f.cancelled() else done(_outcome(f)))
+
+
+def _outcome(future: asyncio.Future[bool | None]) -> bool | None:
+    error = future.exception()
+    if error is not None:
+        log.error("fault in a thread for logins", exc_info=error)
+        return None
+    return future.result()

@@ -51,13 +51,16 @@ async def open_when_led(
             await asyncio.sleep(_TRY_AGAIN)
 
 
-async def check_servers(nats: NATSSettings, login: NATSLogin, names: Collection[str]) -> None:
+async def check_servers(
+    nats: NATSSettings, login: NATSLogin, names: Collection[str], *, seconds: float
+) -> None:
     """Ask servers whether they sync always.
 
     Args:
         nats: how to connect to them.
         login: of the system account.
         names: of the servers that must.
+        seconds: how long they may take to answer.
 
     Raises:
         NATSError: one does not, or cannot be asked.
@@ -66,7 +69,7 @@ async def check_servers(nats: NATSSettings, login: NATSLogin, names: Collection[
     system = NATSClient(replace(nats, servers=servers))
     await system.start()
     try:
-        await check_sync(system, names)
+        await check_sync(system, names, seconds=seconds)
     finally:
         await system.close()
 

@@ -230,7 +230,12 @@ class ClusterNode:
             )
             if self.settings.system is not None:
                 state = await self._jetstream.state(self._logs[0].stream)
-                await check_servers(self.settings.nats, self.settings.system, state.servers)
+                await check_servers(
+                    self.settings.nats,
+                    self.settings.system,
+                    state.servers,
+                    seconds=self.settings.patience_seconds,
+                )
             # In silence, for perhaps there is another one of this id, and others would mix them up.
             await asyncio.sleep(self.settings.times.listen)
             if self.membership.members.twin:

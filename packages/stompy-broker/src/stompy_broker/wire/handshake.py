@@ -101,6 +101,7 @@ class HandshakeContext:
         take_link: asked about what has begun without a WebSocket, with the first bytes out of TLS,
             and why there may be no link at this port; gives what takes over a link of another
             broker, or None for all else. None = this broker is in no cluster.
+        not_ready: tells why clients are turned away for now, if they are; None = they never are.
         exchanges: what requests by HTTP need; None = they are not answered.
     """
 
@@ -118,6 +119,7 @@ class HandshakeContext:
     take_link: (
         Callable[[Handshake, bytes, TLSLayer | None, str], asyncio.Protocol | None] | None
     ) = None
+    not_ready: Callable[[], ProtocolError | None] | None = None
     exchanges: ExchangeContext | None = None
 
 
@@ -434,6 +436,8 @@ class Handshake(asyncio.Protocol):
             return
         self._handed_over = True
         self._timer.end()
+        if self._refusal is None and self._context.not_ready is not None:
+            self._refusal = self._context.not_ready()
         connection = self._context.begin(self, self._origin(), self._tls, self._websocket)
         self._transport.set_protocol(connection)
         connection.connection_made(self._transport)

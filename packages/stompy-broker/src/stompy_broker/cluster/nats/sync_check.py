@@ -19,6 +19,9 @@ from stompy_broker.cluster.nats.codec import NATSError, NATSMessage
 _SECONDS = 5.0
 """How long a server may take to answer."""
 
+_AGAIN_SECONDS = 0.5
+"""After how long they are asked again."""
+
 _QUESTION = "$SYS.REQ.SERVER.PING.VARZ"
 
 
@@ -26,12 +29,15 @@ class SyncError(NATSError):
     """What is stored would not be safe, or it cannot be told whether it is."""
 
 
-async def check_sync(system: NATSClient, servers: Iterable[str]) -> None:
+async def check_sync(
+    system: NATSClient, servers: Iterable[str], *, seconds: float = _SECONDS
+) -> None:
     """Ask servers whether they sync always.
 
     Args:
         system: is logged in to the system account.
         servers: the names of those that must.
+        seconds: how long they may take to answer.
 
     Raises:
         SyncError: one does not, or does not answer.
@@ -44,9 +50,15 @@ async def check_sync(system: NATSClient, servers: Iterable[str]) -> None:
     try:
         if not system.publish(_QUESTION, b"", reply=inbox):
             raise SyncError(f"the NATS servers cannot be asked: {system.trouble}")
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(seconds):
             while open_ones:
-                name, always = read_sync(await heard.get())
+                try:
+                    message = await asyncio.wait_for(heard.get(), _AGAIN_SECONDS)
+                except TimeoutError:
+                    # Servers that have just met pass nothing on to one another yet.
+                    system.publish(_QUESTION, b"", reply=inbox)
+                    continue
+                name, always = read_sync(message)
                 open_ones.discard(name)
                 if not always:
                     lazy.add(name)

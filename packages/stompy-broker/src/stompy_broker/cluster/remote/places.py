@@ -438,10 +438,14 @@ class ClusterQueueFactory(QueueFactory):
         places: where they are.
         group_of: gives the number of the group of a named queue.
         count: how many groups there are; one more is that of the queues of single connections.
+        home: the number of that one, which no other broker has.
     """
 
-    def __init__(self, places: Places, group_of: Callable[[str], int], count: int) -> None:
+    def __init__(
+        self, places: Places, group_of: Callable[[str], int], count: int, home: int
+    ) -> None:
         self.home = count
+        self._home_number = home
         self._places = places
         self._group_of = group_of
         self._disk: Watermark | None = None
@@ -452,7 +456,7 @@ class ClusterQueueFactory(QueueFactory):
         """Make a group; all of them share one disk."""
         self._disk = self._disk or disk
         if number == self.home:
-            return QueueGroup(number, store, now_ms, self._disk, stalled)
+            return QueueGroup(self._home_number, store, now_ms, self._disk, stalled)
         group = PlacedGroup(number, store, now_ms, self._disk, stalled)
         group.queues = WeakValueDictionary()
         group.guests = group.logged = None

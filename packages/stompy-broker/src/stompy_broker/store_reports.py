@@ -1,0 +1,43 @@
+"""What stores report, passed on to the router.
+
+Stores exist before the router, so they cannot be given the router's own methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stompy.admin.rows import Event
+from stompy_broker.message import Message
+from stompy_broker.routing.router import Router
+from stompy_broker.store.batch import Damaged
+
+
+class StoreReports:
+    """Takes the reports of the stores of one broker.
+
+    Attributes:
+        router: of the broker; it is there before any store reports something.
+    """
+
+    router: Router
+
+    def written(self, messages: Iterable[Message]) -> None:
+        """Let bodies go that are safe."""
+        self.router.on_disk(messages)
+
+    def troubled(self, trouble: bool, group: int = 0) -> None:
+        """Make who sends to a group wait, or refuse them, while its store cannot write."""
+        self.router.store_troubled(trouble, group)
+
+    def damaged(self, damaged: Damaged) -> None:
+        """Tell operators of a message that is not what was written any more."""
+        self.router.events.tell(
+            Event(
+                type="store.damaged",
+                severity="critical",
+                destination=damaged.destination,
+                message_id=str(damaged.sequence),
+                reason=damaged.reason,
+            )
+        )

@@ -1,0 +1,205 @@
+"""Brokers of one cluster, each in a process of its own that can be hurt."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.support.nats import PATIENCE, Server, free_ports
+
+SECRET = "a secret of tests that is long enough to be one"
+
+
+class Member:
+    """One broker of a cluster.
+
+    Args:
+        name: its id.
+        port: where it listens.
+        directory: for its files.
+        config: its configuration, by section.
+
+    Attributes:
+        name: its id.
+        port: where it listens.
+    """
+
+    def __init__(
+        self, name: str, port: int, directory: Path, config: Mapping[str, Mapping[str, object]]
+    ) -> None:
+        self.name, self.port = name, port
+        self._directory = directory
+        self._file = directory / f"{name}.toml"
+        self._file.write_text("\n".join(_toml(config)))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What clients connect to."""
+        return f"stomp://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return (self._directory / f"{self.name}.log").read_text()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Run it, without waiting until it is ready."""
+        with (self._directory / f"{self.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stompy_broker", "--config", str(self._file)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until it says that it is ready."""
+        assert self._process is not None
+        out = self._process.stdout
+        assert out is not None
+        deadline, said = time.monotonic() + PATIENCE, b""
+        while b"stompy-broker ready" not in said:
+            assert time.monotonic() < deadline, f"{self.name} is not ready: {self.log}"
+            if select.select([out], [], [], 0.2)[0]:
+                piece = os.read(out.fileno(), 65536)
+                assert piece, f"{self.name} has ended: {self.log}"
+                said += piece
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks: its connections stay, and it says nothing."""
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it, as a crash would unless told otherwise. Harmless when repeated."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+            process.wait(PATIENCE)
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def restart(self) -> None:
+        """Start it again, and wait until it is ready."""
+        self.start()
+        self.wait_ready()
+
+
+class Members:
+    """The brokers of one cluster, on NATS servers that run already.
+
+    Args:
+        directory: for their files.
+        servers: the NATS servers.
+        names: of the brokers.
+        groups: how many groups of queues there are.
+        pins: patterns of queues that are kept together.
+        more: further settings of the section ``cluster``.
+
+    Attributes:
+        every: the brokers, by name.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        servers: Sequence[Server],
+        *,
+        names: Iterable[str] = ("ann", "bob", "cas"),
+        groups: int = 4,
+        pins: Sequence[str] = (),
+        **more: object,
+    ) -> None:
+        names = list(names)
+        secret = directory / "secret"
+        secret.write_text(SECRET)
+        secret.chmod(0o600)
+        self.every: dict[str, Member] = {}
+        for name, port in zip(names, free_ports(len(names)), strict=True):
+            cluster: dict[str, object] = {
+                "name": "tests",
+                "id": name,
+                "nats": [server.url for server in servers],
+                "secret_file": str(secret),
+                "advertise": f"127.0.0.1:{port}",
+                "groups": groups,
+                "replicas": len(servers),
+                "trust_sync": True,
+                "silence": 1.0,
+                **more,
+            }
+            if pins:
+                cluster["group"] = [{"match": pin} for pin in pins]
+            config: dict[str, dict[str, object]] = {
+                "listen": {"port": port},
+                "cluster": cluster,
+                "times": {"shutdown": 1.0, "linger": 0.5},
+            }
+            self.every[name] = Member(name, port, directory, config)
+
+    @property
+    def urls(self) -> list[str]:
+        """What clients connect to."""
+        return [member.url for member in self.every.values()]
+
+    def __getitem__(self, name: str) -> Member:
+        return self.every[name]
+
+    def __enter__(self) -> Members:
+        try:
+            for member in self.every.values():
+                member.start()
+            for member in self.every.values():
+                member.wait_ready()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for member in self.every.values():
+            member.end()
+
+
+def _toml(config: Mapping[str, Mapping[str, object]]) -> Iterable[str]:
+    for section, settings in config.items():
+        yield f"[{section}]"
+        tables = {}
+        for name, value in settings.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                tables[name] = value
+            else:
+                yield f"{name} = {json.dumps(value)}"
+        for name, rows in tables.items():
+            for row in rows:
+                yield f"[[{section}.{name}]]"
+                for key, value in row.items():
+                    yield f"{key} = {json.dumps(value)}"
