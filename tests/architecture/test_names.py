@@ -42,6 +42,7 @@ GENERIC = {
     "cluster_config",
     "cluster_settings",
     "config",
+    "config_changes",
     "config_checks",
     "config_errors",
     "config_section",

@@ -122,6 +122,9 @@ class DelayingQueue(RestorableQueue):
         self._attached = 0
         self._withdrawn: Counter[Consumer] = Counter()  # how often each consumer was
 
+    def renew_policy(self, policy: Policy) -> None:
+        self._inner.renew_policy(policy)
+
     # -- what stands beside the verbs -------------------------------------------------------
 
     @property

@@ -327,13 +327,13 @@ def test_a_slow_monitor_gets_gaps_and_not_memory(broker: RunningBroker, admin: O
     def dropped() -> int:
         return sum(
             subscription.dropped
-            for session in broker._ask(lambda broker: list(broker._admin._sessions.values()))
+            for session in broker._ask(lambda broker: list(broker._admin.sessions.values()))
             for subscription in session.sys_subscriptions
         )
 
     until(lambda: dropped() >= 3, "snapshots to be dropped", patience=45)
     waiting = broker._ask(
-        lambda broker: max(s.peer.unwritten for s in broker._admin._sessions.values())
+        lambda broker: max(s.peer.unwritten for s in broker._admin.sessions.values())
     )
     assert waiting < 4 * 1024 * 1024
     table = Table(Kind.QUEUES)

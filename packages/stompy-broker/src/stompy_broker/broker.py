@@ -26,20 +26,21 @@ from stompy_broker.admin.service import AdminService
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.streams import BrokerIdentity
 from stompy_broker.admin.tasks import Scheduler
-from stompy_broker.config import BrokerConfig, ConfigError
+from stompy_broker.config import BrokerConfig
 from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.event_loop import name_of, run_in_thread
 from stompy_broker.memory_limit import memory_mark
+from stompy_broker.reload import ReloadParts, Reloads, session_settings_of
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.security.access import Access
-from stompy_broker.security.auth import ANONYMOUS, Anyone, Authenticator, PasscodeCache, Users
+from stompy_broker.security.auth import ANONYMOUS, Anyone, PasscodeCache, Role, Users
 from stompy_broker.security.login import Logins
-from stompy_broker.session.context import BrokerContext, SessionSettings
+from stompy_broker.session.context import BrokerContext
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.subscribe import origins_of
 from stompy_broker.store.interface import MessageStore
@@ -47,7 +48,6 @@ from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 from stompy_broker.store_reports import StoreReports
 from stompy_broker.timers import Clock, WallClock
-from stompy_broker.version import __version__
 from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind
 from stompy_broker.wire.connection import Connection, ConnectionContext, Flusher, Origin
 from stompy_broker.wire.connection_limits import ConnectionLimits
@@ -75,9 +75,6 @@ _MOST_CHECKS = 4
 _GOODBYE = ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker is stopping")
 _CUT_OFF_SECONDS = 1.0
 """Seconds beyond the linger time until a connection that does not end is cut off."""
-_WITHDRAWN = ProtocolError(
-    ErrorCode.AUTHENTICATION_FAILED, "the login was withdrawn, or has another passcode now"
-)
 
 
 class Broker:
@@ -87,6 +84,7 @@ class Broker:
 
     Args:
         config: the settings; None for the defaults.
+        reread: reads them again for `reload`; None = they are not read again.
 
     Attributes:
         config: the settings.
@@ -99,7 +97,11 @@ class Broker:
         queries: answers what the program around it wants to know, once started.
     """
 
-    def __init__(self, config: BrokerConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig | None = None,
+        reread: Callable[[], BrokerConfig] | None = None,
+    ) -> None:
         if config is not None and not isinstance(config, BrokerConfig):
             raise TypeError(
                 "Broker() takes a BrokerConfig, such as load_config(overrides={…}) gives, "
@@ -118,7 +120,7 @@ class Broker:
         self._servers: list[Acceptor] = []
         self._page_servers: list[Acceptor] = []
         self._certificates: Certificates | None = None
-        self._users: Users | None = None
+        self._reread = reread
         self._timer: asyncio.TimerHandle | None = None
         self._all_gone = asyncio.Event()
         self._cluster: ClusterService | None = None
@@ -236,8 +238,9 @@ class Broker:
         config = self.config
         if config.tls.cert:
             self._certificates = Certificates(config.tls)
+        authenticator = self._authenticator()
         self._logins = logins = Logins(
-            self._authenticator(),
+            authenticator,
             self._clock,
             connections_per_user=config.limits.connections_per_user,
             checks=min(len(os.sched_getaffinity(0)), _MOST_CHECKS),
@@ -257,7 +260,7 @@ class Broker:
         )
         self.health.watch(self._router, logins)
         self._context = BrokerContext(
-            self._session_settings(),
+            session_settings_of(config, tail_of(self._cluster_status())),
             self._router,
             self._clock,
             logins,
@@ -268,6 +271,7 @@ class Broker:
         )
         if self._cluster is not None:
             self._context.peers = self._cluster.addresses
+        self._make_reloads(access, authenticator, scheduler)
         self._connection_context = ConnectionContext(
             sessions=self._context,
             flusher=self._flusher,
@@ -298,6 +302,24 @@ class Broker:
             ),
         )
 
+    def _make_reloads(
+        self, access: Access, authenticator: Users | Anyone, scheduler: Scheduler
+    ) -> None:
+        parts = ReloadParts(
+            self._router,
+            access,
+            self._logins,
+            authenticator,
+            self._certificates,
+            self._admin.sessions,
+            self.census,
+            scheduler,
+            self._withdraw,
+            self._go_by,
+        )
+        self._reloads = Reloads(self.config, self._reread, parts)
+        self._admin.reload = self._reloads.command
+
     async def _open_pages(self) -> None:
         """Answer by HTTP where nobody else comes, before clients can connect and after."""
         endpoint = page_endpoint(self.config)
@@ -327,32 +349,24 @@ class Broker:
         self.health.phase = ""
 
     def reload(self) -> list[str]:
-        """Read the files of certificates and users again, and go by them from now on.
+        """Read configuration, users and certificates again, and go by them from now on.
 
         Returns:
-            What went wrong; what was read before then stays in use.
+            What went wrong; then nothing of it was taken over.
         """
-        problems = []
-        try:
-            if self._certificates is not None:
-                self._certificates.reload()
-                log.info("certificates were read again")
-        except ConfigError as error:
-            problems.append(f"certificates stay as they were: {error}")
-        try:
-            if self._users is not None:
-                self._withdraw(self._users.renew(users_of(self.config)))
-                log.info("users were read again")
-        except ConfigError as error:
-            problems.append(f"users stay as they were: {error}")
-        for problem in problems:
-            log.error("%s", problem)
-        return problems
+        return self._reloads.now()
 
-    def _withdraw(self, logins: set[str]) -> None:
+    def _go_by(self, config: BrokerConfig) -> None:
+        limits = config.limits
+        self.config = config
+        self._connections.most = allowed_connections(limits.connections)
+        self._connections.most_there = limits.connections_per_address
+        self._context.settings = session_settings_of(config, self._context.settings.tail)
+
+    def _withdraw(self, logins: set[str], why: ProtocolError) -> None:
         for connection in self._connections:
             if connection.login in logins:
-                connection.refuse(_WITHDRAWN)
+                connection.refuse(why)
 
     async def stop(self) -> None:
         """Stop accepting, wait for outstanding acknowledgements, say goodbye, close.
@@ -476,25 +490,6 @@ class Broker:
             ),
         )
 
-    def _session_settings(self) -> SessionSettings:
-        config = self.config
-        return SessionSettings(
-            server=f"stompy-broker/{__version__}" if config.security.show_server else "",
-            limits=config.frame_limits(),
-            heart_beat=config.times.heart_beat,
-            heart_beat_grace=config.times.heart_beat_grace,
-            login_timeout=config.times.login,
-            max_subscriptions=config.limits.subscriptions,
-            max_temporary_queues=config.limits.temporary_queues,
-            max_transactions=config.limits.transactions,
-            max_transaction_frames=config.limits.transaction_frames,
-            max_transaction_bytes=config.limits.transaction_bytes,
-            prefetch_client=config.prefetch.client,
-            prefetch_individual=config.prefetch.client_individual,
-            ignored_headers=config.compat.ignore,
-            tail=tail_of(self._cluster_status()),
-        )
-
     def _cluster_status(self) -> ClusterStatus | None:
         """The cluster that the broker belongs to, as the admin topics tell of it."""
         return None if self._cluster is None else self._cluster.view
@@ -512,21 +507,23 @@ class Broker:
             self._cluster_status(),
         )
 
-    def _authenticator(self) -> Authenticator:
+    def _authenticator(self) -> Users | Anyone:
         config = self.config
         users = users_of(config)
         for problem in warnings_of(config, users):
             log.warning("%s", problem)
         if not config.knows_users:
             return Anyone(config.role_of(ANONYMOUS))
-        self._users = Users(
+        return Users(
             users,
             anonymous=config.anonymous,
-            role_of=config.role_of,
+            role_of=self._role_of,
             run_in_thread=partial(run_in_thread, self._loop),
             cache=PasscodeCache(config.security.login_memory, self._clock.now),
         )
-        return self._users
+
+    def _role_of(self, login: str) -> Role:
+        return self.config.role_of(login)
 
     def _begin(
         self,

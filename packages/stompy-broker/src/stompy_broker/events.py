@@ -44,6 +44,8 @@ EVENTS: Mapping[str, str] = {
     "`cluster.settings`; `detail` says why.",
     "cluster.topics_dropped": "Messages of topics went that another broker did not take in time; "
     "`detail` has which and how many. At most once a minute for each broker.",
+    "config.reloaded": "The broker goes by another configuration; `detail` has the keys of what "
+    "changed, and of what needs a restart.",
     "connection.blocked": "A client has to wait before it may send more.",
     "connection.closed": "A client is gone; `reason` says why.",
     "connection.opened": "A client has logged in.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stompy.admin.rows import Event
 from stompy_broker.admin.cluster_control import ClusterControl
 from stompy_broker.admin.cluster_status import ClusterStatus
-from stompy_broker.admin.commands.base import Command, CommandContext
+from stompy_broker.admin.commands.base import Command, CommandContext, Reload
 from stompy_broker.admin.commands.broker import BrokerCommands
 from stompy_broker.admin.commands.clients import ClientCommands
 from stompy_broker.admin.commands.cluster import ClusterCommands
@@ -56,6 +56,8 @@ class AdminService(SessionObserver):
     Attributes:
         snapshots: makes the rows of everything.
         control: what the cluster may be told to do, once it is known.
+        reload: what reads the configuration again, once it is known.
+        sessions: who is logged in, by key.
         clustered: whether the broker belongs to a cluster.
         peers: the other brokers of the cluster; it has to be told of links. None = no cluster.
     """
@@ -72,13 +74,14 @@ class AdminService(SessionObserver):
         cluster: ClusterStatus | None = None,
     ) -> None:
         self.control: ClusterControl | None = None
+        self.reload: Reload | None = None
         self._events = events = router.events
         self._wall = router.wall
         self._totals = totals = ClientTotals()
-        self._sessions: dict[str, AdminClient] = {}
+        self.sessions: dict[str, AdminClient] = {}
         self._closed: deque[dict[str, object]] = deque(maxlen=CLOSED_KEPT)
         self.snapshots = Snapshots(
-            router, self._sessions, logins, listening, totals, process, cluster
+            router, self.sessions, logins, listening, totals, process, cluster
         )
         self.clustered = cluster is not None
         writer = EnvelopeWriter(identity, lambda: self.snapshots.up_ms)
@@ -95,7 +98,7 @@ class AdminService(SessionObserver):
         self._pages: Pages | None = None
         context = CommandContext(
             router=router,
-            sessions=self._sessions,
+            sessions=self.sessions,
             snapshots=self.snapshots,
             events=events,
             access=access,
@@ -106,6 +109,7 @@ class AdminService(SessionObserver):
             closed=self._closed,
             cluster=cluster,
             control=lambda: self.control,
+            reload=lambda: self.reload,
         )
         self._commands = CommandRunner(command_table(context), context, scheduler)
         self.peers: Peers | None = None
@@ -152,7 +156,7 @@ class AdminService(SessionObserver):
 
     def logged_in(self, client: AdminClient) -> None:
         """Count the client, and tell who watches."""
-        self._sessions[client.key] = client
+        self.sessions[client.key] = client
         self._totals.connections += 1
         self._tell("connection.opened", client, detail=_about(client))
 
@@ -182,7 +186,7 @@ class AdminService(SessionObserver):
 
     def left(self, client: AdminClient, why: str) -> None:
         """Keep the client's counters, stop its commands, and tell who watches."""
-        self._sessions.pop(client.key, None)
+        self.sessions.pop(client.key, None)
         self._totals.leave(client)
         self._commands.leave(client)
         self._tell("connection.closed", client, reason=why, detail=_about(client))

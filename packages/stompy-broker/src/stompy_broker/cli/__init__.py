@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from stompy_broker.build import compiled
 from stompy_broker.cli import check, cluster, run, store, users
 from stompy_broker.cli.console import load_or_exit
+from stompy_broker.config import load_config
 from stompy_broker.event_loop import chosen
 from stompy_broker.security.auth import hash_password
 from stompy_broker.version import __version__
@@ -24,7 +26,8 @@ Exit status:
   2  wrong usage or configuration; standard error names file, key and reason
 
 \b
-SIGHUP has it read certificates and the users file again.
+SIGHUP has it read the configuration, users and certificates again; the log says
+what of it needs a restart.
 
 \b
 Examples:
@@ -115,7 +118,7 @@ def main(  # noqa: PLR0913, PLR0917 -- as many as there are options
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    sys.exit(run.run(config, until_eof))
+    sys.exit(run.run(config, until_eof, partial(load_config, config_file, overrides)))
 
 
 @main.command("hash-password")

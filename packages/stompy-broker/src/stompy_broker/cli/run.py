@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import click
@@ -20,11 +21,12 @@ from stompy_broker.posix import resource
 from stompy_broker.store.base import StoreError
 
 
-def run(config: BrokerConfig, until_eof: bool) -> int:
+def run(config: BrokerConfig, until_eof: bool, reread: Callable[[], BrokerConfig]) -> int:
     """Run a broker until a signal ends it; give the exit code.
 
     Args:
         config: its settings.
+        reread: reads them again.
         until_eof: whether the end of standard input ends it as well.
     """
     _allow_many_files()
@@ -34,16 +36,15 @@ def run(config: BrokerConfig, until_eof: bool) -> int:
     sys.setswitchinterval(0.0005)
     runner = asyncio.Runner(loop_factory=partial(new_event_loop, config.server.loop))
     with contextlib.suppress(KeyboardInterrupt), runner:
-        return runner.run(_serve(config, until_eof))
+        return runner.run(_serve(Broker(config, reread), until_eof))
     return 1
 
 
-async def _serve(config: BrokerConfig, until_eof: bool) -> int:
-    broker = Broker(config)
+async def _serve(broker: Broker, until_eof: bool) -> int:
     try:
         await broker.start()
     except OSError as error:
-        listen = config.listen
+        listen = broker.config.listen
         complain(f"cannot listen on {listen.host}:{listen.port}: {error.strerror or error}")
         return EXIT_CANNOT_START
     except StoreError as error:

@@ -254,6 +254,10 @@ class Policies:
     """Finds the policy for a destination."""
 
     def __init__(self, policies: Sequence[Policy] = ()) -> None:
+        self.renew(policies)
+
+    def renew(self, policies: Sequence[Policy]) -> None:
+        """Take these for all there were."""
         self._by_kind: dict[DestinationKind, Matcher[int]] = {
             kind: Matcher() for kind in DestinationKind
         }

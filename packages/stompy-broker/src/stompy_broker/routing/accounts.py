@@ -148,6 +148,15 @@ class Accounts:
         if message.head.persistent and store.is_written(message):
             message.leave_body(memory)
 
+    def renew_mark(self, mark: int) -> Watermark | None:
+        """Have another mark of the queue's own, 0 = none; gives what makes its senders wait."""
+        if self.own is None and mark:
+            self.own = Watermark(mark)
+            self.own.used = self.bytes
+        if self.own is not None:
+            self.own.move(mark)
+        return self.own
+
     def hold_intake(self, held: bool) -> Watermark:
         """Make whoever sends to the queue wait, or no more; gives what does."""
         if self.own is None:

@@ -16,6 +16,7 @@ from stompy_broker.routing.dead_letters import Fate, target_of
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.paging import BodyReader, DeadLetterReader
+from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.services import Services
 
 log = logging.getLogger("stompy_broker.queue")
@@ -117,6 +118,12 @@ class Discards:
         destination = self._queue.destination
         log.error("%s: message %s has no body to deliver any more", destination, message)
         self.drop(message)
+
+    def lose_some(self, lost: set[int], ready: ReadyList) -> None:
+        """Forget messages like that, by sequence, wherever they wait."""
+        if lost:
+            for message in ready.take_out(lambda message: message.sequence in lost):
+                self.lose(message)
 
     def drop(self, message: Message) -> None:
         """Let a message go nowhere."""

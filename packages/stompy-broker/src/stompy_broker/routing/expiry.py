@@ -78,6 +78,11 @@ class Expiry:
             self._orderly, self._last = self._all_end, 0
         return over
 
+    def renew(self, *, all_end: bool) -> None:
+        """Take note that from now on every message has a time to live, or not any more."""
+        self._all_end = all_end
+        self._orderly = self._orderly and all_end
+
     def end(self) -> None:
         """Look for expired messages no more."""
         self._timer.end()

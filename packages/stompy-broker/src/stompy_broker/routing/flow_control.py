@@ -68,6 +68,17 @@ class Watermark:
             self._changed()
         self.wake()
 
+    def move(self, mark: int) -> None:
+        """Have another mark from now on; 0 = none."""
+        self.high = mark or float("inf")
+        self._low = self.high * 0.75
+        if self.used >= self.high:
+            self.went_over()
+        elif self.full and self.used <= self._low:
+            self.went_under()
+        if self.full:
+            self.floor = self._low
+
     def wake(self) -> None:
         """Call everybody who waits."""
         waiting, self._waiting = self._waiting, {}

@@ -167,6 +167,11 @@ class QueueGroups:
         """Why something cannot be written just now; empty when all is well."""
         return next((group.store.trouble for group in self.every if group.store.trouble), "")
 
+    def move_disk_mark(self, mark: int) -> None:
+        """Have another mark for the disks, in bytes; 0 = none."""
+        for disk in {group.disk: None for group in self.every}:
+            disk.move(mark)
+
     @property
     def disk_used(self) -> int:
         """Disk space in use, of all."""

@@ -53,17 +53,41 @@ class QueueKind(NamedTuple):
     final: bool = False
 
 
-class QueueIdentity(NamedTuple):
+class QueueIdentity:
     """What is known of a queue without it; see `Queue`. The parts of a queue hold this, not it."""
 
-    destination: str
-    name: str
-    policy: Policy
-    private: bool
-    durable: bool
-    exclusive: bool
-    volatile: bool
-    final: bool
+    __slots__ = (
+        "destination",
+        "durable",
+        "exclusive",
+        "final",
+        "name",
+        "policy",
+        "private",
+        "volatile",
+    )
+
+    def __init__(
+        self,
+        destination: str,
+        name: str,
+        policy: Policy,
+        private: bool,
+        durable: bool,
+        exclusive: bool,
+        volatile: bool,
+        final: bool,
+    ) -> None:
+        self.destination, self.name, self.policy = destination, name, policy
+        self.private, self.durable, self.exclusive = private, durable, exclusive
+        self.volatile, self.final = volatile, final
+
+    @property
+    def is_special(self) -> bool:
+        """Whether messages have to be looked at as they come in."""
+        policy = self.policy
+        bounded = bool(policy.max_length or policy.max_length_bytes)
+        return bool(policy.message_ttl) or (bounded and not self.private)
 
 
 NAMED = QueueKind()
@@ -248,7 +272,7 @@ class Queue:
     Attributes:
         destination: as clients write it.
         name: without prefix.
-        policy: how it behaves.
+        policy: how it behaves. May become another one when the configuration is read again.
         group: what it has in common with other queues.
         sequences: numbers its messages. That of its group, one step nearer for the hot path.
         private: whether it is the backlog of a topic subscription that ends with its connection.
@@ -423,6 +447,10 @@ class RestorableQueue(Queue):
     @abstractmethod
     def configure(self, settings: QueueSettings) -> None:
         """Have settings that the store has kept."""
+
+    def renew_policy(self, policy: Policy) -> None:
+        """Behave by another policy from now on: the configuration was read again."""
+        self._identity.policy = policy
 
     @abstractmethod
     def restore(self, message: Message, due: int) -> None:

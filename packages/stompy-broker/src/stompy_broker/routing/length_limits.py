@@ -23,6 +23,8 @@ log = logging.getLogger("stompy_broker.queue")
 
 _TOLD_MESSAGES = 10_000
 """So many messages for a durable subscriber who is away are worth a line in the log."""
+_PUSHED_OUT = 100
+"""A message pushes out so many at most while there are more than a new limit lets be."""
 
 
 class LengthLimits:
@@ -47,6 +49,7 @@ class LengthLimits:
         "_policy",
         "_queue",
         "_ready",
+        "_shrinks",
         "_told_of",
     )
 
@@ -69,6 +72,12 @@ class LengthLimits:
         self._consumers = consumers
         self._loans = loans
         self._told_of = _TOLD_MESSAGES
+        self._shrinks = False  # to a new limit, below what was waiting already
+
+    def renew_policy(self) -> None:
+        """Go by the policy that the queue has now."""
+        self._policy = self._queue.policy
+        self._shrinks = self._exceeded(0)
 
     def refusal(self, count: int, before: int) -> ProtocolError | None:
         """Why so many more messages would be refused; None: they would not.
@@ -96,8 +105,11 @@ class LengthLimits:
         if policy.overflow == "drop-head":
             if queue.durable and not self._counts.dropped:
                 log.warning("%s: its backlog is full; the oldest messages go", queue.destination)
-            while self._ready.ready and self._exceeded(1):
+            most = _PUSHED_OUT if self._shrinks else self._ready.ready
+            while most and self._ready.ready and self._exceeded(1):
                 self._discards.give_up(self._ready.pop(), "maxlen")
+                most -= 1
+            self._shrinks = self._shrinks and self._exceeded(1)
             return True
         if policy.overflow == "reject-publish-dlx":
             self._discards.turn_away(message, "maxlen")

@@ -153,9 +153,7 @@ class LocalQueue(RestorableQueue):
         self._waits: WaitHistogram | None = None
         self._counts = counts = Counts()
         # What `publish` looks at before anything else; most queues have none of it.
-        self._special = bool(policy.message_ttl) or (
-            not private and bool(policy.max_length or policy.max_length_bytes)
-        )
+        self._special = identity.is_special
         self._watches_backlog = volatile or durable
         # Where what waits is added up. Only one client can empty what is volatile.
         memory: Watermark = services.loans if volatile else services.memory
@@ -384,9 +382,7 @@ class LocalQueue(RestorableQueue):
 
     def _have_read(self, lost: set[int]) -> None:
         """Go on with bodies that were read from disk."""
-        if lost:
-            for message in self._ready.take_out(lambda message: message.sequence in lost):
-                self._discards.lose(message)
+        self._discards.lose_some(lost, self._ready)
         self._hand_out()
 
     def _expire(self) -> None:
@@ -508,6 +504,14 @@ class LocalQueue(RestorableQueue):
             self._hand_out()
         if settings.intake_paused != before.intake_paused:
             self.watermark = self._accounts.hold_intake(settings.intake_paused)
+
+    def renew_policy(self, policy: Policy) -> None:
+        """Behave by another policy; what came before keeps its end, and its place on disk."""
+        self._identity.policy = policy
+        self._special = self._closed or self._identity.is_special
+        self._expiry.renew(all_end=bool(policy.message_ttl))
+        self._limits.renew_policy()
+        self.watermark = self._accounts.renew_mark(policy.max_bytes)
 
     def _close(self) -> int:
         """End, with what is in it; gives how much waited."""

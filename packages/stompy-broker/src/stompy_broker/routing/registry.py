@@ -7,7 +7,7 @@ somebody may just have begun to use it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -46,6 +46,9 @@ from stompy_broker.routing.stats import Totals
 from stompy_broker.routing.topics import Topics
 
 log = logging.getLogger("stompy_broker.router")
+
+_RENEWED_AT_ONCE = 200
+"""Queues that are looked at before others have their turn, when policies have changed."""
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -122,13 +125,8 @@ class Registry:
         """
         made: dict[str, RestorableQueue] = {}
         for name, headers in group.store.queues().items():
-            policy = self._policies.find(DestinationKind.QUEUE, name)
             settings = QueueSettings.from_stored(headers)
-            try:
-                policy = policy.with_arguments(settings.arguments)
-            except ValueError as error:
-                log.warning("%s: is not set up as it was: %s", name, error)
-            made[name] = self._add_queue(name, policy, group)
+            made[name] = self._add_queue(name, self._set_up(name, settings), group)
             made[name].configure(settings)
         subscriptions, all_known = restore_subscriptions(group.store)
         for subscription in subscriptions:
@@ -479,6 +477,47 @@ class Registry:
                 user=subscription.owner,
             )
         )
+
+    def _set_up(self, name: str, settings: QueueSettings) -> Policy:
+        """The policy of a queue under the arguments by which its first frame set it up."""
+        policy = self._policies.find(DestinationKind.QUEUE, name)
+        try:
+            return policy.with_arguments(settings.arguments)
+        except ValueError as error:
+            log.warning("%s: is not set up as it was: %s", name, error)
+            return policy
+
+    # -- other policies ---------------------------------------------------------------------
+
+    def renew_policies(self) -> Iterator[int]:
+        """Have queues behave by the policies as they are now, and subscriptions that are durable.
+
+        Yields:
+            How many have another one, now and then, so that others have their turn.
+        """
+        changed: list[Queue] = []
+        for number, queue in enumerate(list(self.queues.values()), 1):
+            queue.stats(partial(self._renew_policy, queue, changed))
+            if number % _RENEWED_AT_ONCE == 0:
+                yield len(changed)
+        yield len(changed)
+
+    def _renew_policy(self, queue: Queue, changed: list[Queue], figures: QueueFigures) -> None:
+        if self.queues.get(queue.name) is not queue:
+            return  # it has ended meanwhile
+        known = self.durable_of(queue)
+        if known is None:
+            policy = self._set_up(queue.name, figures.settings)
+        else:
+            policy = self._policies.find(DestinationKind.TOPIC, known.pattern)
+        before = queue.policy
+        if policy == before or not isinstance(queue, RestorableQueue):
+            return
+        queue.renew_policy(policy)
+        changed.append(queue)
+        if known is not None:
+            self.refusing += policy.refuses - before.refuses
+        self._retirement.within(self._idle_limit(queue))
 
     # -- what nobody uses -------------------------------------------------------------------
 

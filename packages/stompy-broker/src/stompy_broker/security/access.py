@@ -124,6 +124,10 @@ class Access:
         origins: Callable[[Destination], Iterable[Destination]] = _no_origins,
     ) -> None:
         self._origins = origins
+        self.renew(rules, default)
+
+    def renew(self, rules: Sequence[Rule], default: Literal["allow", "deny"]) -> None:
+        """Go by other rules from now on; who asked before has to ask again."""
         self._rules = [(rule, parse_destination(rule.match).kind) for rule in rules]
         self._default = default == "allow"
 

@@ -100,18 +100,21 @@ class Anyone:
 
     Args:
         role: the role of everybody. A name proves nothing here, so it cannot depend on the name.
+
+    Attributes:
+        role: the same; may change.
     """
 
     def __init__(self, role: Role = Role.NONE) -> None:
-        self._role = role
+        self.role = role
 
     def decide_at_once(self, credentials: Credentials) -> Verdict | None:
         """Let everybody in, at once."""
-        return Principal(credentials.login or ANONYMOUS, self._role, proved=False)
+        return Principal(credentials.login or ANONYMOUS, self.role, proved=False)
 
     def check(self, credentials: Credentials, done: Callable[[Verdict], None]) -> None:
         """Let everybody in: nothing is checked."""
-        done(Principal(credentials.login or ANONYMOUS, self._role, proved=False))
+        done(Principal(credentials.login or ANONYMOUS, self.role, proved=False))
 
 
 class KeyedHash:

@@ -93,6 +93,7 @@ class Logins:
 
     Attributes:
         draining: whether only operators may come in.
+        connections_per_user: how often one login may be connected at once; 0 = without limit.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Logins:
     ) -> None:
         self.draining = False
         self._authenticator = authenticator
-        self._most = connections_per_user
+        self.connections_per_user = connections_per_user
         self._keyed_hash = KeyedHash()
         self._by_lane = Failures(clock.now)
         self._by_name = Failures(clock.now)
@@ -211,7 +212,7 @@ class Logins:
         if self.draining and not principal.role.includes(Role.OPERATOR):
             raise ProtocolError(ErrorCode.SHUTTING_DOWN, "the broker takes no new clients")
         name = principal.name
-        if self._most and self._connected[name] >= self._most:
+        if self.connections_per_user and self._connected[name] >= self.connections_per_user:
             raise ProtocolError(
                 ErrorCode.LIMIT_EXCEEDED,
                 f"user {name[:60]!r} has {self._connected[name]} connections, which is the limit",

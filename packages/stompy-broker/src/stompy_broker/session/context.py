@@ -177,6 +177,10 @@ class AdminClient(ClientState, Protocol):
         """End the session with an ERROR frame."""
         ...
 
+    def renew_permissions(self, principal: Principal) -> None:
+        """Go by the rules as they are now, and by a role that may be another one."""
+        ...
+
     def end_subscription(self, subscription: Subscription) -> bool:
         """End one of its subscriptions; say whether it was there."""
         ...

@@ -418,17 +418,25 @@ class Session:
             self._context.observer.login_refused(self, self._login, verdict.Message)
         self._fail(verdict)
 
+    def renew_permissions(self, principal: Principal) -> None:
+        """Go by the rules as they are now, and by a role that may be another one.
+
+        Args:
+            principal: who it is.
+        """
+        self.principal = principal
+        access, handler = self._context.access, self._send_handler
+        self.permissions = Permissions(access, principal, self._router.registry.has_queue)
+        self._handlers["SEND"] = handler.send if access.is_open else handler.send_if_allowed
+
     def _logged_in(self, principal: Principal) -> None:
         try:
             self._context.logins.enter(principal)
         except ProtocolError as error:
             self._fail(error)
             return
-        self.principal = principal = replace(principal, client_id=self.client_id)
-        access = self._context.access
-        self.permissions = Permissions(access, principal, self._router.registry.has_queue)
-        if not access.is_open:
-            self._handlers["SEND"] = self._send_handler.send_if_allowed
+        principal = replace(principal, client_id=self.client_id)
+        self.renew_permissions(principal)
         self._context.observer.logged_in(self)
         answer = {
             "session": self.id,

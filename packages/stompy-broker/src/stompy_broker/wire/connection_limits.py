@@ -53,13 +53,15 @@ class ConnectionLimits(Generic[S]):
         most_there: how many for one address; 0 = no limit.
 
     Attributes:
+        most: how many there are; may change.
+        most_there: how many for one address; may change.
         refused: how many were turned away.
     """
 
     def __init__(self, most: int, most_there: int) -> None:
         self.most = most
         self.refused = 0
-        self._most_there = most_there
+        self.most_there = most_there
         self._everybody: dict[S, bool] = {}  # and whether they have a place
         self._taken = 0
         self._by_host: Counter[str] = Counter()
@@ -75,7 +77,7 @@ class ConnectionLimits(Generic[S]):
     def admit(self, connection: S) -> ProtocolError | None:
         """Give a new connection a place; say why it has none, if all are taken."""
         host, refusal = connection.host, None
-        if self._most_there and self._by_host[host] >= self._most_there:
+        if self.most_there and self._by_host[host] >= self.most_there:
             refusal = None if self._evict_one(host) else _TOO_MANY_THERE
         if refusal is None and self._taken >= self.most:
             refusal = None if self._evict_one() else _TOO_MANY

@@ -38,6 +38,12 @@ from stompy_broker.session.permissions import Permissions
 
 Result = dict[str, object]
 
+Reload = Callable[[bool], Steps[Result]]
+"""Reads the configuration again and goes by it, unless that is only to be told; says what changes.
+
+It raises `stompy_broker.config.ConfigError`, and changes nothing, when it cannot be used.
+"""
+
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
     "number": (int,),
@@ -291,6 +297,7 @@ class CommandContext:
         closed: the last connections that ended, as events tell it.
         cluster: which the broker belongs to; None = it is alone.
         control: gives what that cluster may be told to do; None = nothing.
+        reload: gives what reads the configuration again; see `Reload`. None = nothing does.
     """
 
     router: Router
@@ -305,6 +312,7 @@ class CommandContext:
     closed: deque[dict[str, object]]
     cluster: ClusterStatus | None = None
     control: Callable[[], ClusterControl | None] = lambda: None
+    reload: Callable[[], Reload | None] = lambda: None
 
     @property
     def peers(self) -> PeerBrokers | None:

@@ -16,9 +16,18 @@ from stompy.admin.snapshot import (
     field_names,
     row_to_json,
 )
-from stompy_broker.admin.commands.base import Argument, Call, Command, CommandContext, Result, bad
+from stompy_broker.admin.commands.base import (
+    Argument,
+    Call,
+    Command,
+    CommandContext,
+    Result,
+    bad,
+    conflict,
+)
 from stompy_broker.admin.streams import Stream
 from stompy_broker.admin.tasks import Steps
+from stompy_broker.config import ConfigError
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.session.sys_subscription import (
     LEAST_INTERVAL,
@@ -58,6 +67,13 @@ class BrokerCommands:
                 "Let in operators only; who is there may stay.",
                 self._drain,
                 (Argument("enable", "true or false", "false = let all in again", default=True),),
+                changes=True,
+            ),
+            Command(
+                "config.reload",
+                Role.ADMIN,
+                "Read the configuration again, with users and certificates, and go by it.",
+                self._reload,
                 changes=True,
             ),
             Command(
@@ -130,6 +146,19 @@ class BrokerCommands:
         if not call.dry_run:
             self._context.logins.draining = enable
         return {"draining": enable, "connections": len(self._context.sessions)}
+
+    def _reload(self, call: Call) -> Steps[Result]:
+        reload = self._context.reload()
+        if reload is None:
+            raise conflict("the broker is starting")
+        try:
+            if call.request.expect is not None:
+                found = yield from reload(True)
+                applied = found["applied"]
+                call.expect(len(applied) if isinstance(applied, list) else 0)
+            return (yield from reload(call.dry_run))
+        except ConfigError as error:
+            raise bad(f"nothing is changed: {error}") from None
 
     def _snapshot(self, call: Call) -> Steps[Result]:
         args = call.args

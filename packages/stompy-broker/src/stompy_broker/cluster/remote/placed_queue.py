@@ -14,6 +14,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.cluster.remote.away_consumers import LeavingConsumer
 from stompy_broker.cluster.remote.front import Front
 from stompy_broker.cluster.remote.remote_queue import RemoteQueue
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done, Refused, nobody_asks
 from stompy_broker.routing.consumer import Consumer
@@ -230,6 +231,12 @@ class PlacedQueue(RestorableQueue):
     def configure(self, settings: QueueSettings) -> None:
         """Have settings that the store has kept."""
         self._here.configure(settings)
+
+    def renew_policy(self, policy: Policy) -> None:
+        """Behave by another policy from now on, here or once it is here."""
+        super().renew_policy(policy)
+        if self.local is not None:
+            self.local.renew_policy(policy)
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
