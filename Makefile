@@ -14,7 +14,7 @@ RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test coverage test-all format format-check lint types check bench docs pictures notebooks build compile pure constraints version clean
+.PHONY: help install run demo cluster-demo test coverage test-all format format-check lint types check bench docs pictures notebooks build compile pure constraints version clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ run: $(RUNTIME) ## broker on 127.0.0.1:61613, messages in data/; more options in
 
 demo: $(RUNTIME) ## broker, sample traffic and the monitor together
 	$(BIN)/python examples/demo.py $(ARGS)
+
+cluster-demo: $(DEV) ## three brokers with one set of queues, and what to kill
+	$(BIN)/stompy-broker cluster demo $(ARGS)
 
 test: $(DEV) ## the fast tests, in parallel
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)

@@ -13,11 +13,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
+import stompy
 from stompy_broker.cli import main
 from stompy_broker.cli.cluster_demo import NAMES, ClusterDemo, DemoError
+from stompy_broker.cluster_secret import read_secret
 from stompy_broker.config import load_config
+
+PATIENCE = 90.0
 
 PORTS = (0, 1, 2, 10, 11, 12, 2010, 2011, 2012)
 
@@ -68,10 +73,11 @@ def test_the_highest_port_has_room_above_it() -> None:
 
 
 @contextmanager
-def demo(directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def running(directory: Path, port: int, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The command, until it is interrupted."""
     command = [sys.executable, "-m", "stompy_broker", "cluster", "demo", "--data", str(directory)]
     process = subprocess.Popen(
-        [*command, "--port", str(free_port()), *options], stdout=subprocess.PIPE, text=True
+        [*command, "--port", str(port), *options], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
@@ -79,7 +85,7 @@ def demo(directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
             yield process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE)
 
 
 def line(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
@@ -92,17 +98,55 @@ def line(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
     pytest.fail(f"there was no {pattern}")
 
 
+def encrypt(demo: ClusterDemo, directory: Path) -> Path:
+    """Have the brokers of a demo encrypt everything; gives the authority of their certificate."""
+    ca, pem = directory / "ca.pem", directory / "tls.pem"
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    tls = f'[tls]\ncert = "{pem}"\nrequired = true\n\n[cluster]\ntls_ca = "{ca}"'
+    for broker in demo.brokers:
+        text = broker.config.read_text("utf-8")
+        broker.config.write_text(text.replace("[cluster]", tls), "utf-8")
+    return ca
+
+
+def ask(url: str, ca: Path | None, *words: str) -> tuple[int, str]:
+    """Run a command for operators."""
+    trust = () if ca is None else ("--ca-file", str(ca))
+    result = CliRunner().invoke(main, ["cluster", *words, "--url", url, *trust])
+    return result.exit_code, result.output
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_a_broker_that_is_killed_comes_back(tmp_path: Path) -> None:
-    with demo(tmp_path / "demo", "--back", "0.5") as process:
-        urls = line(process, "^stompy-broker cluster ready (.*)$")[1].split()
-        assert len(set(urls)) == 3
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_broker_that_is_killed_comes_back(tmp_path: Path, encrypted: bool) -> None:
+    directory, port = tmp_path / "demo", free_port()
+    prepared = ClusterDemo(directory, port, 1)
+    prepared.prepare()
+    ca = encrypt(prepared, tmp_path) if encrypted else None
+    tls = stompy.TLS(str(ca)) if encrypted else None
+    with running(directory, port, "--back", "0.5") as process:
+        a, b, c = line(process, "^stompy-broker cluster ready (.*)$")[1].split()
         pids = {name: int(line(process, rf"^{name} +(\d+) ")[1]) for name in NAMES}
         line(process, "Ctrl-C ends all")
+        with stompy.connect(a, tls=tls) as client:
+            client.message("/queue/q", "kept", confirm=True)
+        assert ask(c, ca, "move", "/queue/q", "b")[0] == 0
         os.kill(pids["b"], signal.SIGKILL)
         line(process, "^broker b has ended; it comes back in 0.5 s")
         assert int(line(process, r"^broker b is back: process (\d+)")[1]) != pids["b"]
+        with stompy.connect(c, tls=tls) as client:
+            with client.subscription("/queue/q").get(timeout=PATIENCE) as message:
+                assert message.text == "kept"
+                assert message.headers["redelivered"] == "true"
+        assert ask(b, ca, "drain")[0] == 0
         process.send_signal(signal.SIGINT)
         line(process, "^all brokers have ended$")
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
+    password = read_secret(str(directory / "secret")).key("nats").hex()
+    secret = (directory / "secret").read_text("utf-8").strip()
+    for log in directory.rglob("*.log"):
+        assert password not in log.read_text("utf-8")
+        assert secret not in log.read_text("utf-8")

@@ -66,7 +66,7 @@ def cluster_secret(file: Path) -> None:
     click.echo(f"{file}: a new secret, which only its owner may read")
 
 
-@cluster.command("demo", epilog=_DEMO_EPILOG, hidden=True)
+@cluster.command("demo", epilog=_DEMO_EPILOG)
 @click.option(
     "--data",
     "directory",
@@ -233,22 +233,27 @@ def _print_status(told: Mapping[str, Any]) -> None:
     owned: dict[str, list[int]] = {}
     for group in told["groups"]:
         owned.setdefault(group["owner"], []).append(group["number"])
-    rows = [
+    members = [
         (one["id"], one["state"], one["address"], one["version"], _numbers(owned.get(one["id"])))
         for one in told["members"]
     ]
-    print_table(("broker", "state", "address", "version", "groups"), rows)
+    _print_known(("broker", "state", "address", "version", "groups"), members)
     if "" in owned:
         click.echo(f"\ngroups without an owner: {_numbers(owned[''])}")
-    if told["servers"]:
+    servers = [
+        (one["name"], one["state"], one["address"], one["version"], one["sync"])
+        for one in told["servers"]
+    ]
+    if servers:
         click.echo()
-        print_table(
-            ("server", "state", "address", "version", "syncs"),
-            [
-                (one["name"], one["state"], one["address"], one["version"], one["sync"])
-                for one in told["servers"]
-            ],
-        )
+        _print_known(("server", "state", "address", "version", "syncs"), servers)
+
+
+def _print_known(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print the columns of which anything is known."""
+    known = [place for place in range(len(heading)) if any(row[place] for row in rows)]
+    shown = [[row[place] for place in known] for row in (heading, *rows)]
+    print_table(shown[0], shown[1:])
 
 
 def _numbers(numbers: Sequence[int] | None) -> str:

@@ -1,7 +1,6 @@
 """Several brokers, one set of queues: the log that they share, on NATS JetStream.
 
-**Being built.** What is here keeps messages in a log, and lets one broker after the other own it.
-No broker uses it yet: there is no ``[cluster]`` in the configuration.
+A broker is a member if its configuration has ``[cluster]``; any other loads nothing of this.
 
 The idea: JetStream is the broker's disk. A queue lives in one broker, its owner, as it does
 without a cluster. What would be one transaction of the database is one record in a stream, which
