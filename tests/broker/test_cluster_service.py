@@ -260,6 +260,20 @@ def test_brokers_that_group_queues_otherwise_do_not_join(secret: Path) -> None:
     run(main)
 
 
+def test_two_brokers_do_not_share_a_directory(secret: Path) -> None:
+    async def main() -> None:
+        cluster = f"service{next(NUMBERS)}"
+        first, second = free_ports(2)
+        # Neither says who it is: the directory does.
+        async with Broker(configured(secret, "data", cluster, first, id="")):
+            with pytest.raises(StoreError, match="in use by a broker"):
+                await Broker(configured(secret, "data", cluster, second, id="")).start()
+        async with Broker(configured(secret, "data", cluster, second, id="")):
+            pass  # it has been given back
+
+    run(main)
+
+
 def test_clients_that_come_too_early_are_told(secret: Path) -> None:
     async def main() -> None:
         cluster = f"service{next(NUMBERS)}"

@@ -15,10 +15,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -53,6 +55,7 @@ from stompy_broker.config import BrokerConfig
 from stompy_broker.config_checks import users_of
 from stompy_broker.routing.router import Router
 from stompy_broker.store.base import StoreError
+from stompy_broker.store.directory import lock_directory
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store_reports import StoreReports
 from stompy_broker.timers import Clock
@@ -103,6 +106,7 @@ class ClusterService:
         fenced: Callable[[str], None],
     ) -> None:
         secret = read_secret(config.cluster.secret_file)
+        self._lock = -1
         self._config, self._clock = config, clock
         self._reports, self._released, self._fenced = reports, released, fenced
         self._loop = asyncio.get_running_loop()
@@ -119,6 +123,7 @@ class ClusterService:
         self._timer = clock.timer(self._look)
         self._looked = self._spent = self._cut_off_since = 0.0
         self._is_cut_off = False
+        self._control: NodeControl | None = None
         self._early: list[Callable[[], None]] | None = []  # what the node told before `bind`
         self._is_complete = False
 
@@ -137,7 +142,14 @@ class ClusterService:
             ConfigError: a file that the configuration names cannot be used.
             StoreError: the servers cannot be used, or others are not as this broker is.
         """
-        service = cls(config, clock, reports, released, fenced)
+        # Two brokers on one directory would be the same member.
+        lock = lock_directory(Path(config.store.data))
+        try:
+            service = cls(config, clock, reports, released, fenced)
+        except BaseException:
+            os.close(lock)
+            raise
+        service._lock = lock
         try:
             if service._server is not None:
                 await service._server.start()
@@ -190,7 +202,7 @@ class ClusterService:
         self._reports.router = router
         self.places.bind(router)
         self._admin = admin
-        admin.control = NodeControl(self.node, self.count)
+        self._control = admin.control = NodeControl(self.node, self.count)
         health.reasons.append(self._ownerless)
         self._look()
         self.exchange = TopicExchange(router, self._loop.call_soon, self._config.cluster.silence)
@@ -241,6 +253,11 @@ class ClusterService:
             if member.standing is Standing.UP
         ]
 
+    def reload(self) -> None:
+        """Have our server read its certificates again."""
+        if self._server is not None:
+            self._server.reload()
+
     async def hand_over(self) -> None:
         """Leave all groups to other brokers."""
         with contextlib.suppress(TimeoutError):
@@ -250,6 +267,8 @@ class ClusterService:
     async def close(self) -> None:
         """End it. Harmless when repeated."""
         self._timer.end()
+        if self._control is not None:
+            await self._control.close()
         for group in list(self._stores):
             self._let_go(group)
         await self.links.close()
@@ -260,6 +279,9 @@ class ClusterService:
             await server.stop()
         else:
             await self.node.close()
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
     async def _serve_the_others(self) -> None:
         """Keep our server until nobody else is about to leave.
