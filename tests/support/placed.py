@@ -36,12 +36,14 @@ class Member:
     ) -> None:
         self.name = name
         self.cluster = cluster
-        self.places = Places(name, process, cluster.soon)
+        self.places = Places(name, process, self._soon)
         self.alive = True
         self.fenced = ""
+        self.store: LoggedStore | None = None
+        self.time = cluster.time if cluster.one_clock else Time()
         self.router = Router(
-            cluster.time.clock,
-            lambda: WALL + int(cluster.time.now * 1000),
+            self.time.clock,
+            lambda: WALL + int(self.time.now * 1000),
             [MemoryStore(), MemoryStore()],
             Policies(policies),
             memory_mark=1 << 30,
@@ -55,13 +57,16 @@ class Member:
         """The group, as it sees it."""
         return self.places.groups[GROUP]
 
+    def _soon(self, action: Callable[[], None]) -> None:
+        self.cluster.soon(lambda: action() if self.alive else None)
+
     def own(self, *others: str) -> LoggedStore:
         """Take the log over and serve."""
         tenure = asyncio.run(take_over(self.cluster.log, self.name))
-        store = LoggedStore(
+        self.store = store = LoggedStore(
             tenure,
-            self.cluster.time.clock,
-            self.cluster.soon,
+            self.time.clock,
+            self._soon,
             LogListener(self.router.on_disk, fenced=self._fence),
         )
         self.places.here(GROUP, tenure.number, store, set(others))
@@ -69,6 +74,14 @@ class Member:
 
     def _fence(self, reason: str) -> None:
         self.fenced = reason
+
+    def die(self) -> None:
+        """Do nothing any more, from one moment to the next."""
+        self.alive = False
+        if self.store is not None:
+            self.store.close()
+        for end in self.cluster.links_of(self):
+            end.cut("died")
 
 
 class Brokers:
@@ -81,7 +94,8 @@ class Brokers:
         links: the ends of the fronts.
     """
 
-    def __init__(self, *policies: Policy, seed: int = 1) -> None:
+    def __init__(self, *policies: Policy, seed: int = 1, one_clock: bool = True) -> None:
+        self.one_clock = one_clock
         self.time = Time()
         self.turns: deque[Callable[[], None]] = deque()
         self.log = MemoryLog(self.turns.append)
@@ -110,6 +124,17 @@ class Brokers:
         self.links.append(end)
         return end
 
+    def links_of(self, member: Member) -> list[LinkEnd]:
+        """The links to and from a broker that are open."""
+        mine = [end for end in self.links if member.name in (end.peer, end.other.peer)]
+        return [end for end in mine if not end._over]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for all who are alive."""
+        for member in self.members.values():
+            if member.alive:
+                member.time.advance(seconds)
+
     def turn(self) -> bool:
         """Let one turn pass, or something arrive; false: nothing is due."""
         if self.turns and (self.random.random() < 0.7 or not self._arrive()):
@@ -118,6 +143,7 @@ class Brokers:
         return bool(self.turns) or self._arrive()
 
     def _arrive(self) -> bool:
+        self.links = [end for end in self.links if not end._over]
         ends = [half for end in self.links for half in (end, end.other) if half.sent]
         if not ends:
             return False

@@ -239,6 +239,7 @@ class Front:
 
     def let_go(self) -> list[LeavingConsumer]:
         """Give all consumers to queues that are here from now on."""
+        self._end_turn()
         asked = {
             verb.consumer: batch.answers.pop(index)[1]
             for batch in self._unsafe.values()

@@ -84,6 +84,7 @@ class GuestHoldings:
         self._claimed: dict[int, _Claim] = {}
         self._loose: dict[str, GuestConsumer] = {}  # have what nobody else has, by queue
         self._loosened: set[int] = set()
+        self._aliases: dict[int, int] = {}  # how messages are called that came again
         self._refilled: dict[GuestConsumer, None] = {}
         self._lent = 0
 
@@ -120,6 +121,7 @@ class GuestHoldings:
 
     def leave(self) -> None:
         """Take back what it has: it has gone."""
+        self.suspend()  # none of its consumers is to be given what another one had
         by_consumer: dict[GuestConsumer, list[Message]] = {
             consumer: [] for consumer in self.consumers.values()
         }
@@ -138,6 +140,7 @@ class GuestHoldings:
 
     def settle_in(self, told: Visit) -> None:
         """Leave with its consumers what they have, and take the rest back."""
+        self.suspend()
         before, self.held = self.held, {}
         former, self.consumers = self.consumers, {}
         origins = told.origins
@@ -212,9 +215,23 @@ class GuestHoldings:
         for origin in origins:
             if origin.first <= sequence < origin.first + origin.length * STEP:
                 index = origin.start + (sequence - origin.first) // STEP
-                claim = self._claimed[sequence] = _Claim(sequence, self, consumer)
-                self._owner.claims[origin.front, origin.batch, index] = claim
+                key = origin.front, origin.batch, index
+                again = self._owner.reissued.get(key)
+                if again is None:
+                    claim = self._claimed[sequence] = _Claim(sequence, self, consumer)
+                    self._owner.claims[key] = claim
+                else:
+                    self._reunite(sequence, again, consumer)
                 return
+
+    def _reunite(self, sequence: int, again: int, consumer: GuestConsumer) -> None:
+        """A message has come again under another number, before we heard that somebody has it."""
+        adopted = consumer.queue.adopt({again})
+        for message in adopted:
+            self.held[sequence] = (consumer, message)
+            consumer.adopts(message)
+        if not adopted:
+            self._aliases[sequence] = again
 
     def _loose_of(self, name: str) -> GuestConsumer | None:
         consumer = self._loose.get(name)
@@ -261,10 +278,12 @@ class GuestHoldings:
         """End deliveries as the front says."""
         by_consumer: dict[GuestConsumer, list[Message]] = {}
         held, rejection = self.held, verb.rejection
+        strange: set[int] = set()
         for sequence in verb.sequences:
             entry = held.pop(sequence, None)
             if entry is None:
                 self._over(sequence, rejection)
+                strange.add(self._aliases.pop(sequence, sequence))
                 continue
             consumer, message = entry
             consumer.settled(message)
@@ -282,10 +301,22 @@ class GuestHoldings:
                     queue.settle(message, rejection)
             if consumer.wants:
                 self._refilled[consumer] = None
+        if strange and rejection is None:
+            self._owner.settle_anywhere(verb.queue, strange)
+
+    def settle_for(self, sequences: set[int]) -> None:
+        """Settle what somebody else has settled who had it before; they are taken out."""
+        for sequence in sequences & self.held.keys():
+            sequences.discard(sequence)
+            consumer, message = self.held.pop(sequence)
+            consumer.settled(message)
+            consumer.queue.settle(message)
+            self._refilled[consumer] = None
 
     def _over(
         self, sequence: int, rejection: Rejection | None = None, *, back: bool = False
     ) -> None:
+        """What is perhaps told again is over already."""
         claim = self._claimed.pop(sequence, None)
         if claim is not None:
             claim.over, claim.rejection, claim.back = True, rejection, back

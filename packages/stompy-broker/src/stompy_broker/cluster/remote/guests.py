@@ -51,10 +51,12 @@ class OwnedQueues:
     Attributes:
         find: gives a queue, made if need be; None: it cannot be made.
         control: carries out an order, with all that the broker has to do with it.
+        settle_here: settles what consumers of this broker have, for who had it before.
     """
 
     find: Callable[[str], RestorableQueue | None]
     control: Callable[[ControlVerb, Callable[[Outcome], None]], None]
+    settle_here: Callable[[str, set[int]], None]
 
 
 class Guests:
@@ -73,6 +75,7 @@ class Guests:
     Attributes:
         gathering: whether fronts are still waited for.
         claims: messages that may come again, by front, batch and index.
+        reissued: what messages are called that did come again, by front, batch and index.
         unsafe: where messages come from that are not safe.
     """
 
@@ -91,6 +94,7 @@ class Guests:
         self.tenure = tenure
         self.gathering = True
         self.claims: dict[tuple[str, int, int], Reunion] = {}
+        self.reissued: dict[tuple[str, int, int], int] = {}
         self.unsafe: deque[MessageOrigin] = deque()
         self._group = group
         self._store = store
@@ -167,6 +171,7 @@ class Guests:
         guest = self._guests.pop(name, None)
         self._leaving.pop(name, None)
         if guest is not None:
+            self._waiting = [one for one in self._waiting if one[0] is not guest]
             guest.leave()
         if name in self._store.index.fronts:
             self._store.keep_front(name, None)
@@ -229,8 +234,11 @@ class Guests:
             if not isinstance(told, Visit):
                 self._execute(guest, guest.reader.read(told))
         for guest in self._guests.values():
-            guest.holdings.begin()
-            guest.tell_soon()
+            if guest.link is None:
+                guest.suspend()  # it has told what it has, and was lost
+            else:
+                guest.holdings.begin()
+                guest.tell_soon()
 
     # -- what guests need -------------------------------------------------------------------
 
@@ -286,6 +294,23 @@ class Guests:
         if self._router.memory.full:
             return self._router.memory
         return self._group.blocking
+
+    def settle_anywhere(self, queue: str, sequences: set[int]) -> None:
+        """Settle messages for who had them before whoever has them now.
+
+        Who was away for long settles what was given to another one meanwhile. Its ACK is confirmed,
+        so that it must not come once more.
+        """
+        found = self.queue(queue)
+        for guest in self._guests.values():
+            guest.holdings.settle_for(sequences)
+        if found is None or not sequences:
+            return
+        for message in found.adopt(sequences):
+            sequences.discard(message.sequence)
+            found.settle(message)
+        if sequences:
+            self._queues.settle_here(queue, sequences)
 
     def originated(self, origin: MessageOrigin) -> None:
         """Tell the fronts where messages came from that they may be given."""

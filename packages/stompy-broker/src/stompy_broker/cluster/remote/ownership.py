@@ -56,6 +56,7 @@ class Ownership(Protocol):
     number: int
     tenure: int
     claims: dict[tuple[str, int, int], Reunion]
+    reissued: dict[tuple[str, int, int], int]
     unsafe: deque[MessageOrigin]
 
     def queue(self, name: str) -> RestorableQueue | None:
@@ -97,6 +98,10 @@ class Ownership(Protocol):
 
     def blocking(self, queue: RestorableQueue) -> Watermark | None:
         """What makes those wait who send to a queue."""
+        ...
+
+    def settle_anywhere(self, queue: str, sequences: set[int]) -> None:
+        """Settle messages for who had them before whoever has them now."""
         ...
 
     def originated(self, origin: MessageOrigin) -> None:

@@ -305,6 +305,16 @@ class PlacedQueue(RestorableQueue):
         own.expires = message.expires
         self._here.take_held(own, 0)
 
+    def settle_for(self, sequences: set[int]) -> None:
+        """Settle what consumers here have: somebody has settled it who had it before."""
+        for consumer in [*self._consumers, *self._leavers]:
+            for message in consumer.holds():
+                sequence = message.sequence
+                if sequence in sequences and sequence not in self._strangers:
+                    self._here.settle(message)
+                    self._memory.used += message.size
+                    self._strangers[sequence] = message
+
     def leave(self, held: Iterable[Message]) -> int:
         """Be elsewhere from now on, with the consumers and what they have.
 
@@ -314,8 +324,10 @@ class PlacedQueue(RestorableQueue):
         Returns:
             How many messages are lost, because no store has them.
         """
-        local, self.local, self._at = self._here, None, self._remote
-        every = list(held)
+        local, self.local, every = self._here, None, list(held)
+        if self._at is self._remote:
+            return local.abandon(every)  # nobody has used it yet
+        self._at = self._remote
         for consumer in self._consumers:
             every += consumer.holds()
             self._front.consumers.take_in(self._remote, consumer)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from weakref import WeakValueDictionary
 
+from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.cluster.joint_commit import JointCommits
 from stompy_broker.cluster.link.link import Link
 from stompy_broker.cluster.remote.away_store import AwayStore
@@ -49,6 +50,7 @@ from stompy_broker.routing.router import Router
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.services import Services
 from stompy_broker.store.interface import MessageStore
+from stompy_broker.timers import Timer
 
 log = logging.getLogger("stompy_broker.cluster")
 
@@ -100,17 +102,21 @@ class _Loopback:
         self._group = group
         self._soon = soon
         self._told: list[bytes] = []
+        self._delivered = False
 
     def send(self, message: bytes | Sequence[bytes]) -> None:
         """Keep what goes to the owner for `deliver`, and pass on what comes from it, soon."""
         whole = message if isinstance(message, bytes) else b"".join(message)
         if whole[0] in (VISIT, BATCH):
             self._told.append(whole)
+            if self._delivered:
+                self._soon(self.deliver)
         else:
             self._soon(partial(_pass_to_front, self._group.front, self, whole))
 
     def deliver(self) -> None:
         """Have the guests take everything, at once."""
+        self._delivered = True
         told, self._told = self._told, []
         guests = self._group.guests
         for message in told:
@@ -151,6 +157,10 @@ class Places:
         self._router: Router | None = None
         self._links: dict[str, Link] = {}  # to owners, by their ids
         self._incoming: dict[Link, None] = {}
+        self._patience: Timer | None = None
+        self._missing: dict[
+            int, float
+        ] = {}  # groups that nobody serves, and until when that is fine
 
     def bind(self, router: Router) -> None:
         """Work for a router, which was made with a `ClusterQueueFactory`."""
@@ -159,6 +169,7 @@ class Places:
             group.front = Front(group.number, self.front_name, router, self.soon)
             group.store = AwayStore(group.front)
         router.groups.together = JointCommits(_joint_store, self.soon)
+        self._patience = router.clock.timer(self._lose_patience)
 
     @property
     def router(self) -> Router:
@@ -189,7 +200,11 @@ class Places:
         group.adopt(store, router.wall(), tenure)
         held: dict[int, list[Message]] = {}
         restored = router.registry.restore_group(group, held)
-        queues = OwnedQueues(partial(self._find, group), partial(self._control, group))
+        queues = OwnedQueues(
+            partial(self._find, group),
+            partial(self._control, group),
+            partial(_settle_here, group),
+        )
         serve = partial(self._serve, group, held)
         for placed in list(group.queues.values()):
             if placed.local is None:
@@ -206,6 +221,8 @@ class Places:
         group = self.groups[number]
         if group.guests is not None:
             self._go_away(group)
+        elif owner and owner == group.owner and group.front.visiting is not None:
+            return
         self._end_visit(group)
         group.owner = owner
         link = self._links.get(owner)
@@ -314,11 +331,30 @@ class Places:
 
     def _visit(self, group: PlacedGroup, link: Link) -> None:
         group.front.visit(link)
-        if group.stalled.full:
-            group.stalled.went_under()
+        self._found(group)
 
     def _end_visit(self, group: PlacedGroup) -> None:
         group.front.nowhere()
+        self._missing.setdefault(group.number, self.router.clock.now() + PATIENCE_SECONDS)
+        self._set_patience()
+
+    def _found(self, group: PlacedGroup) -> None:
+        self._missing.pop(group.number, None)
+        if group.stalled.full:
+            group.stalled.went_under()
+
+    def _lose_patience(self) -> None:
+        now = self.router.clock.now()
+        for number, until in list(self._missing.items()):
+            if until <= now:
+                del self._missing[number]
+                log.warning("group %d: nobody serves it", number)
+                self.groups[number].stalled.went_over()
+        self._set_patience()
+
+    def _set_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.set(min(self._missing.values(), default=None))
 
     # -- a group that comes -----------------------------------------------------------------
 
@@ -348,7 +384,10 @@ class Places:
                 done(0)
                 return
             found = registry.queue(name, order.settings.arguments, capped=False)
-        if isinstance(order, Close):
+        if isinstance(order, Close) and found.durable:
+            words = f"{found.destination} belongs to a durable subscription"
+            done(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
+        elif isinstance(order, Close):
             reason = "at another broker"
             registry.delete_queue(found, reason, "", done, unused=order.unused)
         else:
@@ -378,6 +417,7 @@ class Places:
                 take_back(store, left)
         loop.deliver()
         group.serving = True
+        self._found(group)
         for placed in list(group.queues.values()):
             placed.serve()
         for one in leaving:
@@ -419,6 +459,12 @@ def _joint_store(group: QueueGroup) -> LoggedStore | None:
     return group.logged if isinstance(group, PlacedGroup) and group.serving else None
 
 
+def _settle_here(group: PlacedGroup, name: str, sequences: set[int]) -> None:
+    placed = group.queues.get(name)
+    if placed is not None:
+        placed.settle_for(sequences)
+
+
 def _pass_to_front(front: Front, link: Link, message: bytes) -> None:
     kind, _, visit = opening(message)
     if front.visiting is not link:
@@ -438,7 +484,7 @@ class ClusterQueueFactory(QueueFactory):
         places: where they are.
         group_of: gives the number of the group of a named queue.
         count: how many groups there are; one more is that of the queues of single connections.
-        home: the number of that one, which no other broker has.
+        home: the number of that one in message-ids, which no other broker has.
     """
 
     def __init__(

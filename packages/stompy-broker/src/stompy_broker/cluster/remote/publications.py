@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from stompy.errors import ErrorCode, ProtocolError
+from stompy.errors import ProtocolError
 from stompy_broker.cluster.remote.ownership import GuestTelling, Ownership
 from stompy_broker.cluster.remote.verbs import AnswerEvent, MessageOrigin, PublishVerb, RoomEvent
 from stompy_broker.message import Message, MessageHead, Redelivery, earlier_deliveries
@@ -14,6 +14,10 @@ from stompy_broker.routing.interface import Expire, RestorableQueue
 from stompy_broker.routing.sequences import STEP
 
 log = logging.getLogger("stompy_broker.cluster")
+
+
+_REISSUED = 100_000
+"""Of so many messages that came again it is known what they are called now."""
 
 
 class Publications:
@@ -46,18 +50,16 @@ class Publications:
         head, owner = verb.head, self._owner
         self._batch = batch
         queue = owner.queue(verb.queue)
-        error = None if queue is None else owner.refusal(head, queue)
         if queue is None:
-            words = f"/queue/{verb.queue} is not there any more"
-            self._refuse_all(verb, start, ProtocolError(ErrorCode.BAD_DESTINATION, words))
-            return False
-        if verb.refusable and error is not None:
-            self._refuse_all(verb, start, error)
+            return False  # of a durable subscription that was deleted meanwhile
+        error = owner.refusal(head, queue) if verb.refusable else None
+        if error is not None:
+            self._refuse_all(start, start + len(verb.bodies), error)
             return False
         past = verb.past
         if doubtful and past is None:
             past = earlier_deliveries(0, 0, perhaps_more=True)
-        if owner.claims:
+        if owner.claims or doubtful:
             self._reunite(verb, queue, start, past)
         elif head.traits.can_expire:
             self._publish_mortal(verb, queue, start, past)
@@ -112,6 +114,8 @@ class Publications:
                 owner.pass_over(claim.sequence)
                 claim.take(queue, Message(claim.sequence, verb.head, body, owner.stamp()))
                 continue
+            if len(owner.reissued) < _REISSUED:
+                owner.reissued[name, self._batch, index] = owner.sequences.last + STEP
             one = PublishVerb(verb.queue, verb.head, verb.refusable, past, [body], [])
             if verb.head.traits.can_expire:
                 self._publish_mortal(one, queue, index, past)
@@ -129,11 +133,8 @@ class Publications:
         self.refused.append((self._batch, self._index, error))
         self._telling.add(AnswerEvent(self._batch, self._index, error))
 
-    def _refuse_all(self, verb: PublishVerb, start: int, error: ProtocolError) -> None:
-        if not verb.refusable:
-            log.error("%d messages are lost: %s", len(verb.bodies), error.Message)
-            return
-        for index in range(start, start + len(verb.bodies)):
+    def _refuse_all(self, start: int, end: int, error: ProtocolError) -> None:
+        for index in range(start, end):
             self._index = index
             self._refuse(error)
 
