@@ -285,6 +285,10 @@ class LoggedStore(MessageStore):
         self._changes.kept[name] = None
         self._flush_lazily()
 
+    def doubt(self, sequence: int) -> None:
+        """Messages up to this one may have been delivered by somebody of whom nothing is known."""
+        self._doubtful = max(self._doubtful, sequence)
+
     def fronts(self) -> Mapping[str, FrontMark]:
         """How far other brokers are, by the names of their fronts, as the log has it."""
         return dict(self.index.fronts)

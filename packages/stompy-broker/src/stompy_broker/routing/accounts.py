@@ -182,6 +182,8 @@ class Accounts:
             self.disk.used -= sum([message.size for message in (*stored, *with_consumers)])
             self.disk.check()
         self.store = None
+        for message in waiting:
+            self._reader.forget(message)
         if self.own is not None and self.own.full:
             self.own.held = False
             self.own.went_under()

@@ -562,6 +562,7 @@ class LocalQueue(RestorableQueue):
         """Take a message that comes in, and that a consumer has already."""
         self.published += 1
         self._unacked += 1
+        self._ready.make_way(message.sequence)
         self._accounts.take_held(message, holder)
 
     def abandon(self, held: Iterable[Message]) -> int:

@@ -138,7 +138,19 @@ class ReadyList:
             past = message.redelivery
             if past is not None:  # it was counted when it began
                 message.redelivery = earlier_deliveries(max(past[0] - 1, 0), past[1])
+        if adopted:
+            self.make_way(max([message.sequence for message in adopted]))
         return adopted
+
+    def make_way(self, sequence: int) -> None:
+        """A message may come back that came behind some that nobody had yet: keep the order."""
+        fifo = self.fifo
+        while fifo and fifo[0].sequence < sequence:
+            self.put_in_heap(fifo.popleft())
+
+    def put_in_heap(self, message: Message) -> None:
+        """Put a message to its place among those that came back."""
+        heapq.heappush(self.heap, (-message.head.priority, message.sequence, message))
 
     def take_out(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Take messages out of where they wait, in order; nobody has them then."""

@@ -263,7 +263,10 @@ class Front:
     def _send(self, link: Link, batch: FrontBatch, verbs: list[Verb]) -> None:
         told = ToldBatch(batch.number, self._safe, batch.tenure, verbs)
         link.send(self._writer.write(told))
-        batch.tenure = self._tenure if self._welcomed else UNKNOWN_TENURE
+        if self._welcomed:
+            batch.sent(self._tenure)
+        else:
+            batch.unheard = True
 
     # -- who is told ------------------------------------------------------------------------
 
@@ -285,6 +288,8 @@ class Front:
         link.send(write_visit(self.group, self._visit, told))
         known = {one.number for one in told.consumers} | self.consumers.left
         for batch in self._unsafe.values():
+            if batch.unheard:
+                batch.sent(UNKNOWN_TENURE)
             self._send(link, batch, list(batch.again(self._is_stored, known)))
         owed, self._owed = self._owed, {}
         for verb, answered in owed.values():
@@ -341,7 +346,8 @@ class Front:
             return
         self._tenure, self._welcomed = tenure, True
         for batch in self._unsafe.values():
-            batch.tenure = tenure
+            if batch.unheard:
+                batch.sent(tenure)
 
     def refused(self, visit: int) -> None:
         """Take note that the broker at the other end does not own the group, or no more."""

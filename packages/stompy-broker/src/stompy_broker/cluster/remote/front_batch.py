@@ -26,7 +26,7 @@ from stompy_broker.routing.answers import Done
 log = logging.getLogger("stompy_broker.cluster")
 
 UNKNOWN_TENURE = (1 << 64) - 1
-"""Of a batch that was sent to an owner who did not say which tenure it has."""
+"""Of a batch that somebody may have carried out of whom nothing is known."""
 
 Answered = Callable[[Answer], None]
 Asking = AttachVerb | AdmitVerb | StatsVerb | BrowseVerb | ControlVerb
@@ -47,7 +47,8 @@ class FrontBatch:
         answers: who takes the answer of a verb, by index.
         refused: messages that were refused, by index.
         executed: whether some owner has carried it out.
-        tenure: of the owner to whom it was sent; 0 = to none.
+        tenure: of the owner to whom it was sent; 0 = to none, `UNKNOWN_TENURE` = to several.
+        unheard: whether it was sent to an owner who has not said yet which tenure it has.
     """
 
     number: int
@@ -61,6 +62,12 @@ class FrontBatch:
     refused: set[int] = field(default_factory=set)
     executed: bool = False
     tenure: int = 0
+    unheard: bool = False
+
+    def sent(self, tenure: int) -> None:
+        """It was sent to the owner of this tenure."""
+        self.unheard = False
+        self.tenure = tenure if self.tenure in (0, tenure) else UNKNOWN_TENURE
 
     def refuse(self, index: int, error: ProtocolError) -> None:
         """One of its messages was refused."""

@@ -292,13 +292,7 @@ class GuestHoldings:
                 messages = by_consumer[consumer] = []
             messages.append(message)
         for consumer, messages in by_consumer.items():
-            queue = consumer.queue
-            if rejection is None:
-                for at in range(0, len(messages), AT_ONCE):
-                    queue.settle_many(messages[at : at + AT_ONCE], None, None, nobody_asks)
-            else:
-                for message in messages:
-                    queue.settle(message, rejection)
+            _end(consumer.queue, messages, rejection)
             if consumer.wants:
                 self._refilled[consumer] = None
         if strange and rejection is None:
@@ -407,3 +401,13 @@ class GuestHoldings:
             else:
                 found.setdefault(entry[0], []).append(entry[1])
         return found
+
+
+def _end(queue: RestorableQueue, messages: list[Message], rejection: Rejection | None) -> None:
+    """End deliveries, all of them in this turn."""
+    if rejection is not None:
+        for message in messages:
+            queue.settle(message, rejection)
+        return
+    for at in range(0, len(messages), AT_ONCE):
+        queue.settle_many(messages[at : at + AT_ONCE], None, None, nobody_asks)

@@ -161,7 +161,7 @@ class Guests:
         if guest is None:
             broker = name.rpartition("/")[0]
             for other in {*self._guests, *self._marks}:
-                if other.rpartition("/")[0] == broker:
+                if other != name and other.rpartition("/")[0] == broker:
                     self._drop(other)  # a process that is no more
             mark = self._store.fronts().get(name, FrontMark())
             guest = self._guests[name] = Guest(name, self, mark)
@@ -311,6 +311,10 @@ class Guests:
             found.settle(message)
         if sequences:
             self._queues.settle_here(queue, sequences)
+
+    def doubt(self) -> None:
+        """All messages until now may have been delivered by another owner."""
+        self._store.doubt(self._group.sequences.last)
 
     def originated(self, origin: MessageOrigin) -> None:
         """Tell the fronts where messages came from that they may be given."""

@@ -104,6 +104,10 @@ class Ownership(Protocol):
         """Settle messages for who had them before whoever has them now."""
         ...
 
+    def doubt(self) -> None:
+        """All messages until now may have been delivered by another owner."""
+        ...
+
     def originated(self, origin: MessageOrigin) -> None:
         """Tell the fronts where messages came from that they may be given."""
         ...

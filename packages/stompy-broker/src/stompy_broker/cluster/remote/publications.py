@@ -61,6 +61,7 @@ class Publications:
             past = earlier_deliveries(0, 0, perhaps_more=True)
         if owner.claims or doubtful:
             self._reunite(verb, queue, start, past)
+            owner.doubt()
         elif head.traits.can_expire:
             self._publish_mortal(verb, queue, start, past)
         else:
