@@ -560,8 +560,7 @@ class LocalQueue(RestorableQueue):
 
     def take_held(self, message: Message, holder: int) -> None:
         """Take a message that comes in, and that a consumer has already."""
-        self.published += 1
-        self._unacked += 1
+        self.published, self._unacked = self.published + 1, self._unacked + 1
         self._ready.make_way(message.sequence)
         self._accounts.take_held(message, holder)
 
