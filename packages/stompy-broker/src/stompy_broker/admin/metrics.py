@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from stompy_broker.admin.asking import KnownFigures
@@ -20,14 +21,14 @@ from stompy_broker.admin.snapshots.process import Process, began_at
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import DestinationKind
-from stompy_broker.routing.interface import Queue, QueueFigures
+from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.wait_times import BOUNDS, WaitHistogram
 
 OTHERS = "*other*"
 """The label of all queues that have no metrics of their own."""
 
-_AT_ONCE = 500
+_AT_ONCE = 250
 _HISTOGRAMS_AT_ONCE = 100
 _LEASE = 300.0
 """Seconds after the last scrape when everything is forgotten."""
@@ -55,6 +56,15 @@ GAUGES = {
 
 _WAIT = "stompy_queue_wait_seconds"
 _LES = (*(f'le="{bound / 1000}"' for bound in BOUNDS), 'le="+Inf"')
+_HISTOGRAM = "".join(
+    [
+        *(f"{_WAIT}_bucket{{\0,{le}}} %d\n" for le in _LES),
+        f"{_WAIT}_sum{{\0}} %s\n{_WAIT}_count{{\0}} %d\n",
+    ]
+)
+"""The lines of a histogram, with a NUL where its labels belong."""
+
+_SIZE, _NAME = itemgetter(0), itemgetter(1)
 _NO_ALARM = ("memory", "disk", "store")
 """Alarms that there always are, though they are hardly ever raised."""
 
@@ -141,25 +151,30 @@ class Metrics:
     def _look(self) -> Steps[list[_Shown]]:
         """Ask all queues, and say which are shown, and what the others are together."""
         queues = list(self._router.queues.values())
-        largest: list[tuple[tuple[int, int, str], str, QueueFigures]] = []
+        largest: list[tuple[int, str, QueueFigures]] = []
         others = _Sum()
         for at in range(0, len(queues), _AT_ONCE):
             some = queues[at : at + _AT_ONCE]
             figures = yield from self._known.read(some)
-            for queue, told in zip(some, figures, strict=True):
-                if self._may_be_shown(queue):
-                    size = (-told.bytes, -told.published, queue.name)
-                    largest.append((size, queue.name, told))
-                else:
-                    others.add(told)
-            if len(largest) > self._max_series:
-                largest.sort()
-                for _, _, told in largest[self._max_series :]:
-                    others.add(told)
-                del largest[self._max_series :]
+            if self._matcher is None:
+                largest += [
+                    (told.bytes, queue.name, told)
+                    for queue, told in zip(some, figures, strict=True)
+                ]
+            else:
+                for queue, told in zip(some, figures, strict=True):
+                    if self._matcher.match(queue.name):
+                        largest.append((told.bytes, queue.name, told))
+                    else:
+                        others.add([told])
+            # Now and then, so that there is never very much to sort.
+            if len(largest) > 2 * self._max_series:
+                self._keep_largest(largest, others)
             yield None
+        self._keep_largest(largest, others)
+        yield None
         self._known.keep(queues)
-        largest.sort(key=_by_name)
+        largest.sort(key=_NAME)
         shown = [
             _Shown(label("queue", name), name, _picked(told), told.oldest_at)
             for _, name, told in largest
@@ -169,8 +184,11 @@ class Metrics:
         yield None
         return shown
 
-    def _may_be_shown(self, queue: Queue) -> bool:
-        return self._matcher is None or bool(self._matcher.match(queue.name))
+    def _keep_largest(self, largest: list[tuple[int, str, QueueFigures]], others: _Sum) -> None:
+        if len(largest) > self._max_series:
+            largest.sort(key=_SIZE, reverse=True)
+            others.add([told for _, _, told in largest[self._max_series :]])
+            del largest[self._max_series :]
 
     def _waits(self, shown: Sequence[_Shown]) -> Steps[MetricFamily]:
         """The histograms of the queues that are shown, and of all others together."""
@@ -251,20 +269,19 @@ class _Sum:
         self.figures = [0] * len(_PLACES)
         self.oldest: int | None = None
 
-    def add(self, told: QueueFigures) -> None:
-        """Add one more."""
-        self.count += 1
-        self.figures = [sum(pair) for pair in zip(self.figures, _picked(told), strict=True)]
-        if told.oldest_at is not None and (self.oldest is None or told.oldest_at < self.oldest):
-            self.oldest = told.oldest_at
+    def add(self, some: Sequence[QueueFigures]) -> None:
+        """Add some more."""
+        self.count += len(some)
+        for number, place in enumerate(_PLACES):
+            self.figures[number] += sum([told[place] for told in some])  # type: ignore[misc]
+        for told in some:
+            then = told.oldest_at
+            if then is not None and (self.oldest is None or then < self.oldest):
+                self.oldest = then
 
 
 def _picked(told: QueueFigures) -> list[int]:
     return [told[place] for place in _PLACES]  # type: ignore[misc]
-
-
-def _by_name(row: tuple[object, str, object]) -> str:
-    return row[1]
 
 
 def _one(name: str, meaning: str, value: float) -> MetricFamily:
@@ -295,10 +312,5 @@ def _age(then: int | None, now: int) -> float:
 
 
 def _histogram(name: str, histogram: WaitHistogram) -> list[str]:
-    counts = tuple(accumulate(histogram.buckets))
-    lines = [
-        f"{_WAIT}_bucket{{{name},{le}}} {count}\n" for le, count in zip(_LES, counts, strict=True)
-    ]
-    lines.append(f"{_WAIT}_sum{{{name}}} {histogram.total_ms / 1000}\n")
-    lines.append(f"{_WAIT}_count{{{name}}} {counts[-1]}\n")
-    return lines
+    counts = (*accumulate(histogram.buckets),)
+    return [(_HISTOGRAM % (*counts, histogram.total_ms / 1000, counts[-1])).replace("\0", name)]

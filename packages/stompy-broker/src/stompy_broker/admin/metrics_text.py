@@ -26,6 +26,8 @@ CONTENT_TYPES = {
     MetricsFormat.OPENMETRICS: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
 
+_AT_ONCE = 1000
+
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
@@ -64,12 +66,14 @@ def single(name: str, value: float) -> list[str]:
 
 
 def written(families: Iterable[MetricFamily], kind: MetricsFormat) -> Steps[bytes]:
-    """Write metrics, a step for each family."""
+    """Write metrics, so many lines in a step."""
     parts = []
     for family in families:
-        text = family.heading(kind) + "".join(family.lines)
-        parts.append(text.encode(errors="backslashreplace"))
-        yield None
+        parts.append(family.heading(kind).encode())
+        for at in range(0, len(family.lines), _AT_ONCE):
+            text = "".join(family.lines[at : at + _AT_ONCE])
+            parts.append(text.encode(errors="backslashreplace"))
+            yield None
     if kind is MetricsFormat.OPENMETRICS:
         parts.append(b"# EOF\n")
     return b"".join(parts)
