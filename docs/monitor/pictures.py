@@ -1,7 +1,8 @@
 """The pictures of the monitor in the manual, drawn by the program from a recording.
 
-``make pictures`` writes them; a test draws them again and compares. The recording is one of ``make
-demo``; bodies are never recorded, so those that are shown stand here. The clock stands still.
+``make pictures`` writes them; a test draws them again and compares. The recordings are one of
+``make demo``, and one of ``stompy-broker cluster demo`` in which a broker is killed; bodies are
+never recorded, so those that are shown stand here. The clock stands still.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from stompy_monitor.sources.replay import Replay  # noqa: E402
 
 HERE = Path(__file__).parent
 RECORDING = HERE / "demo.recording"
+CLUSTER_RECORDING = HERE / "cluster.recording"
 DEFAULT = Options()
 LARGE, SMALL = (120, 36), (80, 24)
 
@@ -44,6 +46,7 @@ class Picture:
         size: of the terminal.
         options: of the program.
         phase: of the connection.
+        recording: what is on it.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Picture:
     size: tuple[int, int] = LARGE
     options: Options = DEFAULT
     phase: Phase = Phase.LIVE
+    recording: Path = RECORDING
 
 
 QUEUES = Options(view="queues")
@@ -70,6 +74,7 @@ PICTURES = (
     Picture("durable", ("7",), ("archive.weather",)),
     Picture("transactions", ("8", "enter"), ("close-the-books", "/queue/ledger")),
     Picture("events", ("9",), ("connection.closed",)),
+    Picture("cluster", ("C",), ("2 of 3 brokers up", "lost"), recording=CLUSTER_RECORDING),
     Picture("help", ("2", "question_mark"), ("Actions: a preview",)),
     Picture("lost", ("2",), ("lost 12:00", "as of"), phase=Phase.LOST),
     Picture("small", ("2",), ("labels",), SMALL),
@@ -92,11 +97,12 @@ class Past:
 
     Args:
         model: for which it is played up to shortly before its end.
+        path: of the recording.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, path: Path) -> None:
         self.model = model
-        self.recording = Recording(RECORDING)
+        self.recording = Recording(path)
         Replay(self.recording, model, at=self.recording.end - 5_000, playing=False)
         self.status = ConnectionStatus()
 
@@ -153,7 +159,7 @@ class Scene:
     def __init__(self, picture: Picture) -> None:
         self.seconds = 100.0
         model = Model()
-        past = Past(model)
+        past = Past(model, picture.recording)
         recording = past.recording
         past.status = ConnectionStatus(
             url="stomp://127.0.0.1:61613",

@@ -27,7 +27,17 @@ def load_pictures() -> ModuleType:
 
 
 pictures = load_pictures()
-SOME = ("overview", "queue", "purge", "lost", "small", "ascii", "colour-blind", "message")
+SOME = (
+    "overview",
+    "cluster",
+    "queue",
+    "purge",
+    "lost",
+    "small",
+    "ascii",
+    "colour-blind",
+    "message",
+)
 """Those that are drawn again; the rest differs from them in the rows alone."""
 
 

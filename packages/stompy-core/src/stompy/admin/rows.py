@@ -549,7 +549,7 @@ class ClusterRow(Record):
         alarms: of a member, the names of its alarms.
         tenure: of a group, how often its owner has changed.
         last_sequence: of a group, the number of the last record in its log.
-        records: of a group, how many records its log has.
+        records: of a group, how many records its log has; 0 = not known.
         bytes: of a group's log, or of all on the server.
         replayed_pct: of a group that is being taken over, how much of its log is read; null = all.
         sync: of a server, how it syncs: ``always``, an interval, or ``unknown``.

@@ -421,7 +421,7 @@ MEMBERS: Final = _part(
     (
         c.text("name", "BROKER", 0, _A),
         c.state(),
-        c.text("groups", "OWNS GROUPS", 16, _A),
+        c.text("groups", "OWNS GROUPS", 20, _A),
         c.count("queues", "QUEUES", _A),
         c.count("messages_ready", "READY", _A),
         c.count("connections", "CONNS", _A, 6),

@@ -31,6 +31,10 @@ class ProcessFacts:
     disk_free_bytes: int | None
 
 
+_LEAST_SECONDS = 0.2
+"""Processor time is measured over no less: what was spent in a millisecond tells nothing."""
+
+
 class Process:
     """The process that this runs in.
 
@@ -73,7 +77,7 @@ class Process:
 
     def _measure_cpu(self, now: float) -> None:
         seconds = now - self._looked_at
-        if seconds > 0:
+        if seconds >= _LEAST_SECONDS:
             cpu = time.process_time()
             self._cpu_pct = round(100 * (cpu - self._cpu) / seconds, 1)
             self._looked_at, self._cpu = now, cpu

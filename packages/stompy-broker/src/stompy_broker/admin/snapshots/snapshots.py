@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from stompy.admin.rows import ClusterRow, Kind, QueueDetail, Row
+from stompy.admin.rows import BrokerRow, ClusterRow, Kind, QueueDetail, Row
 from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.cluster_status import ClusterStatus, lives_here
 from stompy_broker.admin.snapshots.broker import BrokerSnapshots, Listening
@@ -60,6 +60,7 @@ class Snapshots:
         self.clients = ClientSnapshots(router, sessions, cluster)
         self.links: Callable[[], Iterable[str]] = tuple
         self._cluster = cluster
+        self._own_row: tuple[int, BrokerRow] | None = None
         self._router = router
         self._started = router.clock.now()
         self._ticks = 0
@@ -83,7 +84,7 @@ class Snapshots:
             moment: when it is.
         """
         if kind is Kind.BROKER:
-            return [(yield from self.broker.row(moment))]
+            return [(yield from self._broker_row(moment))]
         if kind is Kind.CLUSTER:
             return (yield from self._cluster_rows(moment))
         if kind is Kind.QUEUE:
@@ -106,11 +107,19 @@ class Snapshots:
             return (yield from clients.durable(moment))
         return (yield from clients.transactions(moment))
 
+    def _broker_row(self, moment: SnapshotTime) -> Steps[BrokerRow]:
+        """Make the row of the broker, once for all that is looked at together."""
+        known = self._own_row
+        if known is None or known[0] != moment.tick:
+            row = yield from self.broker.row(moment)
+            known = self._own_row = (moment.tick, row)
+        return known[1]
+
     def _cluster_rows(self, moment: SnapshotTime) -> Steps[Sequence[ClusterRow]]:
         if self._cluster is None:
             yield None
             return []
-        row = yield from self.broker.row(moment)
+        row = yield from self._broker_row(moment)
         return cluster_rows(self._cluster, row, self._router.queues.values(), self.links())
 
     def detail(self, name: str, moment: SnapshotTime) -> Steps[QueueDetail | None]:
