@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.house import WALL, make_head, make_message
 
-from stompy_broker.cluster.changes import Changes, messages_of, read_changes, write_changes
+from stompy_broker.cluster.changes import (
+    Changes,
+    FrontMark,
+    messages_of,
+    read_changes,
+    write_changes,
+)
 from stompy_broker.cluster.log_record import RecordError
 from stompy_broker.message import Message, MessageHead, MessageTraits, stamp
 from stompy_broker.store.base import StoredSubscription
@@ -63,6 +69,9 @@ def all_changes(draw: st.DrawFn) -> Changes:
     if known:
         changes.states[draw(st.sampled_from(known))] = draw(STATES)
     changes.removed = draw(st.lists(SEQUENCES, max_size=4))
+    answers = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+    marks = st.builds(FrontMark, SEQUENCES, st.lists(answers, max_size=2).map(tuple))
+    changes.fronts = draw(st.dictionaries(TEXTS, st.none() | marks, max_size=2))
     kept = st.builds(StoredSubscription, st.just("n"), TEXTS, TEXTS)
     if draw(st.booleans()):
         changes.kept["n"] = draw(st.one_of(st.none(), kept))
@@ -78,6 +87,7 @@ def test_changes_come_back(changes: Changes):
     read = read_changes(written.payload)
     assert read.removed == changes.removed
     assert (read.kept, read.settings) == (changes.kept, changes.settings)
+    assert read.fronts == changes.fronts
     assert read.states == {
         sequence: state
         for sequence, state in changes.states.items()

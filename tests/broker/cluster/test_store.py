@@ -15,6 +15,7 @@ from tests.support.logged import LoggedShelf, MemoryShop
 from tests.support.storage import Contents, Shelf, contents
 
 from stompy_broker.cluster import store as store_module
+from stompy_broker.cluster.changes import FrontMark
 from stompy_broker.cluster.log import Busy
 from stompy_broker.cluster.store import PATIENCE_SECONDS
 from stompy_broker.cluster.takeover import take_over
@@ -505,3 +506,31 @@ class LoggedMachine(RuleBasedStateMachine):
 
 LoggedMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestLoggedMachine = LoggedMachine.TestCase
+
+
+# -- how far other brokers are --------------------------------------------------------------------
+
+
+def test_how_far_a_front_is_goes_into_the_log_with_its_changes(shelf: LoggedShelf):
+    shelf.store.append("/queue/q", make_message(1))
+    shelf.logged.keep_front("ann/1", FrontMark(7, ((7, 0, 3),)))
+    shelf.logged.keep_front("bob/1", FrontMark(2))
+    shelf.sync()
+    shelf.crash()
+    assert shelf.logged.fronts() == {"ann/1": FrontMark(7, ((7, 0, 3),)), "bob/1": FrontMark(2)}
+    shelf.logged.keep_front("ann/1", FrontMark(8))
+    shelf.logged.keep_front("bob/1", None)
+    shelf.crash()
+    assert shelf.logged.fronts() == {"ann/1": FrontMark(7, ((7, 0, 3),)), "bob/1": FrontMark(2)}
+    shelf.logged.keep_front("ann/1", FrontMark(8))
+    shelf.logged.keep_front("bob/1", None)
+    shelf.reopen()
+    assert shelf.logged.fronts() == {"ann/1": FrontMark(8)}
+
+
+def test_what_may_have_been_delivered_elsewhere_stays_doubtful(shelf: LoggedShelf):
+    fill(shelf, 1, 2)
+    shelf.logged.doubt(1)
+    shelf.reopen()
+    restored = {one.message.sequence: one.message for one in shelf.store.restore()}
+    assert [restored[number].redelivery is None for number in (1, 2)] == [False, True]

@@ -527,11 +527,13 @@ class ClusterQueueFactory(QueueFactory):
         if not isinstance(group, PlacedGroup):
             return super().queue(destination, name, policy, kind, services, group)
         placed = group.queues.get(name)
-        if placed is None or placed.ended:
+        if placed is None or placed.ended or placed.kind != kind:
             identity = QueueIdentity(destination, name, policy, *kind)
             placed = PlacedQueue(identity, kind, group, group.front, services.memory)
             group.queues[name] = placed
-        if group.guests is not None or group.logged is not None:
+        elif placed.policy != policy:
+            placed.renew_policy(policy)
+        if group.logged is not None and placed.local is None:
             placed.come(super().queue(destination, name, policy, kind, services, group))
             if group.serving:
                 placed.serve()
