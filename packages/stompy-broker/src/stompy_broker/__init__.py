@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stompy_broker.broker import Broker
     from stompy_broker.config import BrokerConfig, ConfigError, load_config
     from stompy_broker.destinations.policy import Policy
+    from stompy_broker.embed.cluster import ClusterProcesses, spawn_cluster
     from stompy_broker.embed.inspect import BrokerTimeoutError, QueueView
     from stompy_broker.embed.notebook import LiveView, live
     from stompy_broker.embed.process import BrokerProcess, spawn
@@ -29,6 +30,7 @@ __all__ = [
     "BrokerConfig",
     "BrokerProcess",
     "BrokerTimeoutError",
+    "ClusterProcesses",
     "ConfigError",
     "LiveView",
     "Policy",
@@ -39,6 +41,7 @@ __all__ = [
     "load_config",
     "running",
     "spawn",
+    "spawn_cluster",
 ]
 
 _PLACES = {
@@ -46,6 +49,7 @@ _PLACES = {
     "BrokerConfig": "config",
     "BrokerProcess": "embed.process",
     "BrokerTimeoutError": "embed.inspect",
+    "ClusterProcesses": "embed.cluster",
     "ConfigError": "config",
     "LiveView": "embed.notebook",
     "Policy": "destinations.policy",
@@ -55,6 +59,7 @@ _PLACES = {
     "load_config": "config",
     "running": "embed.thread",
     "spawn": "embed.process",
+    "spawn_cluster": "embed.cluster",
 }
 """The module of each name. It is loaded when the name is asked for: the pytest plugin is in every
 test run of its environment, and a run that uses no broker shall not pay half a second for one."""

@@ -44,9 +44,17 @@ class BrokerProcess:
         data: its data directory.
     """
 
-    def __init__(self, options: tuple[str, ...], data: Path | None, port: int) -> None:
+    def __init__(
+        self,
+        options: tuple[str, ...],
+        data: Path | None,
+        port: int,
+        *,
+        seconds: float = _START_SECONDS,
+    ) -> None:
         self._options = options
-        self.data = _temporary_directory() if data is None else data
+        self._seconds = seconds
+        self.data = temporary_directory() if data is None else data
         self.port = port
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +63,7 @@ class BrokerProcess:
         self._cleaning = weakref.finalize(self, _clean, self._log, data is None, self.data)
         self._ending: weakref.finalize[..., BrokerProcess] | None = None
         try:
-            self._start(_START_SECONDS)
+            self._start(seconds)
         except RuntimeError:
             self._cleaning()
             raise
@@ -82,7 +90,7 @@ class BrokerProcess:
         """
         if self.is_running:
             raise RuntimeError("the broker runs: kill() or shut_down() it first")
-        self._start(_START_SECONDS)
+        self._start(self._seconds)
 
     def shut_down(self) -> None:
         """End the process as SIGTERM does, with everything on disk. `restart` is possible."""
@@ -188,7 +196,7 @@ def _clean(log: IO[bytes], temporary: bool, data: Path) -> None:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _temporary_directory() -> Path:
+def temporary_directory() -> Path:
     """Make a directory named after this process, and remove those of processes that are gone."""
     for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         owner = old.name.removeprefix(_PREFIX).partition("-")[0]
