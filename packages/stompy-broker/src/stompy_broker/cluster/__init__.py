@@ -1,37 +1,31 @@
-"""Several brokers, one set of queues: the log that they share, on NATS JetStream.
+"""Several brokers, one set of queues: a log that all share, on NATS JetStream, and links.
 
-A broker is a member if its configuration has ``[cluster]``; any other loads nothing of this.
-
-The idea: JetStream is the broker's disk. A queue lives in one broker, its owner, as it does
-without a cluster. What would be one transaction of the database is one record in a stream, which
-three servers have synced to their disks before the receipts go out.
+JetStream is the broker's disk. A queue lives in one broker, its owner, as it does without a
+cluster. What would be one transaction of the database is one record in a stream, which three
+servers have synced to their disks before the receipts go out. Any other broker passes on what its
+clients tell, over a link to the owner.
 
 Where to begin reading:
 
-``nats/codec``, ``nats/client``, ``nats/jetstream``
-    NATS, as much of it as a log needs.
-``nats/server``, ``nats/program``, ``nats/launcher``, ``nats/sync_check``
-    A server as a child of ours, what is run and how, and whether servers sync.
-``log``
-    The interface of a log, three verbs wide, and the one on JetStream.
-``changes``, ``log_record``
-    A group commit as bytes, and a record with number, tenure, floor and checksum around it.
-``index``, ``log_replay``
-    What is alive in a log and where; reading it back, and what is missing.
-``takeover``
-    How a broker becomes the owner.
-``membership``
-    Who is in the cluster, who owns which group of queues, and who should; pure.
-``node``, ``joining``, ``node_status``
-    A member of a cluster: membership with a clock, a network and the logs of all groups.
-``store``, ``bodies``
-    The store on it, under the same suite of tests as the others.
-``topics``
-    Topics, replies and durable subscriptions: what brokers tell each other of them.
-``joint_commit``
-    What several stores of one owner are told in one turn, as one batch: transactions over groups.
-``link``
-    The connections of members to one another, on which queues and topics are passed on.
+``nats/``
+    NATS, as much of it as a log needs: codec, client, JetStream, a server as a child of ours, and
+    whether servers sync.
+``log``, ``changes``, ``log_record``, ``index``, ``log_replay``, ``takeover``
+    The interface of a log, three verbs wide, and the one on JetStream; a group commit as bytes;
+    what is alive in a log and where; reading it back, and what is missing; how a broker becomes
+    its owner.
+``store``, ``bodies``, ``joint_commit``
+    The store on a log, under the same suite of tests as the others; several groups in one commit.
+``membership/``, ``joining``, ``node``
+    Who is there, which group a queue belongs to, who should own it, and who does.
+``link/``
+    Connections between brokers.
+``remote/``
+    Queues whose owner is another broker, and the owner's side of that.
+``topics/``
+    Topics, replies and durable subscriptions over several brokers.
+
+`stompy_broker.cluster_service` puts them together.
 
 What was decided, and why:
 
