@@ -205,7 +205,10 @@ class ClusterService:
         self._control = admin.control = NodeControl(self.node, self.count)
         health.reasons.append(self._ownerless)
         self._look()
-        self.exchange = TopicExchange(router, self._loop.call_soon, self._config.cluster.silence)
+        # A new durable subscription waits until a link that is dead, a new owner and being cut off
+        # are certainly known to all, which takes a beat or two more than a silence.
+        patience = self._config.cluster.silence + 2.0
+        self.exchange = TopicExchange(router, self._loop.call_soon, patience)
         early, self._early = self._early or [], None
         for tell in early:
             tell()
@@ -335,9 +338,10 @@ class ClusterService:
 
         def left() -> None:
             self._let_go(group)
-            self.exchange.deposed(group)
             done()
 
+        # First, so that nobody here decides any more about what is in it.
+        self.exchange.deposed(group)
         self.places.leave(group, left)
 
     def _let_go(self, group: int) -> None:

@@ -497,6 +497,24 @@ def test_a_broker_is_complete_when_each_owner_has_told() -> None:
     assert not complete.came
     brokers.link("cat", "bob")
     brokers.run()
+    # Now it knows what others have; but they do not know what it wants.
+    assert not complete.came
+    brokers.link("ann", "cat")
+    brokers.run()
+    assert not complete.came
+    brokers.link("bob", "cat")
+    brokers.run()
+    assert complete.codes == [None]
+
+
+def test_a_broker_that_cannot_be_reached_is_not_waited_for_very_long() -> None:
+    brokers = Brokers("ann", "bob")
+    brokers["ann"].exchange.when_complete(complete := Answers())
+    for group in range(GROUPS):
+        brokers.own(group, "ann")
+    brokers.run()
+    assert not complete.came
+    brokers.wait(SILENCE)
     assert complete.codes == [None]
 
 

@@ -30,6 +30,10 @@ class Acknowledgements(Generic[T]):
             self._reached[listener] = number
             self._review()
 
+    def knows(self, listener: T, number: int) -> bool:
+        """Whether a listener is one of those, and knows everything up to a number."""
+        return self._reached.get(listener, -1) >= number
+
     def when(self, number: int, done: Callable[[], None]) -> None:
         """Call ``done`` once all listeners know everything up to a number."""
         if number <= self.lowest:

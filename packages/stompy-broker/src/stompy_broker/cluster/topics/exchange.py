@@ -65,6 +65,7 @@ class _Subscriber:
     def __init__(self, topics: PeerTopics) -> None:
         self.topics = topics
         self.patterns: dict[str, None] = {}
+        self.is_complete = False  # whether it has told all that it wants
 
 
 class TopicExchange:
@@ -89,6 +90,10 @@ class TopicExchange:
         self._soon = soon
         self.stale: Watermark = router.directory_watermark()
         self._cut_off = False
+        self._silence = silence
+        self._members: set[str] = set()
+        self._patience = router.clock.timer(self._lose_patience)
+        self._is_patient = True
         self._waiting_for_fresh: list[Callable[[], None]] = []
         self._waiting_for_all: list[Callable[[], None]] = []
         self._interest = OwnInterest(soon)
@@ -109,7 +114,7 @@ class TopicExchange:
         )
         self._handlers: dict[type, Callable[[Link, AnyMessage], None]] = {}
         self._take(Interest, self._wanted)
-        self._take(InterestKnown, lambda link, told: self._interest.acknowledged(link, told.number))
+        self._take(InterestKnown, self._interest_known)
         self._take(TopicMessages, self._relay)
         self._take(MessagesTaken, self._taken)
         self._take(Reply, self._replies.received)
@@ -173,7 +178,9 @@ class TopicExchange:
 
     def members_changed(self, members: Iterable[str]) -> None:
         """Note which other brokers live."""
-        self._owned.members_changed(members)
+        self._members = set(members)
+        self._owned.members_changed(self._members)
+        self._review_all()
 
     def owned(self, group: int, epoch: int) -> None:
         """Note that a group is here, with all that is in it.
@@ -226,18 +233,35 @@ class TopicExchange:
         elif not fresh and complete and not self.stale.full:
             self._registry.refusing += 1
             self.stale.hold()  # who consumes as well waits too: that does not help
-        if complete and self._waiting_for_all:
+        if self._waiting_for_all and complete and (self._is_linked or not self._is_patient):
             waiting, self._waiting_for_all = self._waiting_for_all, []
             for done in waiting:
                 done()
 
     def when_complete(self, done: Callable[[], None]) -> None:
-        """Call ``done`` once something is known of each group, so that clients can be served."""
+        """Call ``done`` once clients can be served.
+
+        That is when something is known of each group, and this broker and all others know what
+        topics each wants. One that cannot be reached, and may be dead, is waited for for a silence.
+        """
+        if not self._waiting_for_all:
+            self._is_patient = True
+            self._patience.set(self._router.clock.now() + self._silence)
         self._waiting_for_all.append(done)
         self._review_all()
 
+    def _lose_patience(self) -> None:
+        self._is_patient = False
+        self._review_all()
+
+    @property
+    def _is_linked(self) -> bool:
+        """Whether this broker and all others know what topics each wants."""
+        told = {link.peer for link, one in self._subscribers.items() if one.is_complete}
+        return self._members <= told & self._interest.informed
+
     async def complete(self) -> None:
-        """Wait until something is known of each group."""
+        """Wait until clients can be served, as `when_complete` does."""
         known = asyncio.Event()
         self.when_complete(known.set)
         await known.wait()
@@ -320,7 +344,13 @@ class TopicExchange:
                 patterns[pattern] = None
                 topics.add(pattern, subscriber.topics)
         if told.last:
+            subscriber.is_complete = True
             link.send(write(InterestKnown(told.number)))
+            self._review_all()
+
+    def _interest_known(self, link: Link, told: InterestKnown) -> None:
+        self._interest.acknowledged(link, told.number)
+        self._review_all()
 
     def _relay(self, link: Link, told: TopicMessages) -> None:
         relay = self._router.relay

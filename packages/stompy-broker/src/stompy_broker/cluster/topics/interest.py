@@ -97,6 +97,11 @@ class OwnInterest:
         """Note that the other end of a link publishes by what was told with this number."""
         self._known.note(link, number)
 
+    @property
+    def informed(self) -> set[str]:
+        """The brokers that have a link to this one, and know what it wants."""
+        return {link.peer for link in self._known if self._known.knows(link, 0)}
+
     def when_known(self, done: Callable[[], None]) -> None:
         """Call ``done`` once all know what is wanted now."""
         if self._changed:
