@@ -40,11 +40,19 @@ class Book:
         self.pairs: list[tuple[bytes, bytes]] = []
         self.problems: list[str] = []
 
-    def give(self, body: bytes, *, marked: bool) -> None:
+    def give(self, body: bytes, *, marked: bool, past: bool) -> None:
+        """Take note that a consumer was given a message.
+
+        Args:
+            body: of the message.
+            marked: whether it says that it may have been delivered before.
+            past: whether it comes from somebody who does not know yet that he is no owner any
+                more, and so cannot know what the new one has given and been told.
+        """
         # What a consumer raises would make a dead letter.
-        if body in self.accepted:
+        if body in self.accepted and not past:
             self.problems.append(f"{body!r} came back after its ACK was confirmed")
-        if self.given[body] and not marked:
+        if self.given[body] and not (marked or past):
             self.problems.append(f"{body!r} came again and says that it is new")
         self.given[body] += 1
 
@@ -73,17 +81,15 @@ class Buyer(Consumer):
         if not self.member.alive:
             return False
         body = message.body
-        # Who does not know yet that it is no owner any more cannot know what the new one gives.
-        marked = message.redelivery is not None or self.story.is_past(self.member)
-        self.book.give(body, marked=marked)
+        past = self.story.is_past(self.member)
+        self.book.give(body, marked=message.redelivery is not None, past=past)
         if message.redelivery is None:
             self.fresh.append(body)
         if self.auto:
             self.book.let_go.add(body)
             return True
-        if message.sequence in self.held:
-            self.book.problems.append(f"{body!r} came to who has it")
-        self.held[message.sequence] = message
+        # Two may have had it, and one of them gave it back: then it comes to who has it.
+        self.held[next(self.numbers)] = message
         return len(self.held) < self.prefetch
 
     def holds(self) -> list[Message]:
@@ -377,7 +383,8 @@ class Schedule:
             front, _, number = body.partition(b" ")
             assert last.get(front, b"") < number, f"{body!r} is out of order"
             last[front] = number
-            del buyer.held[message.sequence]
+        accepted, buyer.held = list(buyer.held.values()), {}
+        for message in accepted:
             buyer.accept(message)
         self.settle_down()
         figures: list[QueueFigures] = []
