@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from tests.support.house import WALL, Time
@@ -19,6 +20,8 @@ from stompy_broker.routing.router import Router
 from stompy_broker.store.memory import MemoryStore
 
 GROUP = 0
+HOME = 32
+"""The group of those of a broker's queues that nobody else can have; one for each broker."""
 
 
 class Member:
@@ -39,16 +42,19 @@ class Member:
         self.places = Places(name, process, self._soon)
         self.alive = True
         self.fenced = ""
-        self.store: LoggedStore | None = None
+        self.fenced_groups: set[int] = set()
+        self.stores: dict[int, LoggedStore] = {}
         self.time = cluster.time if cluster.one_clock else Time()
         self.router = Router(
             self.time.clock,
             lambda: WALL + int(self.time.now * 1000),
-            [MemoryStore(), MemoryStore()],
+            [MemoryStore() for _ in range(len(cluster.logs) + 1)],
             Policies(policies),
             memory_mark=1 << 30,
             idle_queue_seconds=300.0,
-            factory=ClusterQueueFactory(self.places, lambda queue: GROUP, 1, 32),
+            factory=ClusterQueueFactory(
+                self.places, cluster.group_of, len(cluster.logs), HOME + len(cluster.members)
+            ),
         )
         self.places.bind(self.router)
 
@@ -60,26 +66,28 @@ class Member:
     def _soon(self, action: Callable[[], None]) -> None:
         self.cluster.soon(lambda: action() if self.alive else None)
 
-    def own(self, *others: str) -> LoggedStore:
-        """Take the log over and serve."""
-        tenure = asyncio.run(take_over(self.cluster.log, self.name))
-        self.store = store = LoggedStore(
+    def own(self, *others: str, group: int = GROUP) -> LoggedStore:
+        """Take a log over and serve."""
+        tenure = asyncio.run(take_over(self.cluster.logs[group], self.name))
+        self.stores[group] = store = LoggedStore(
             tenure,
             self.time.clock,
             self._soon,
-            LogListener(self.router.on_disk, fenced=self._fence),
+            LogListener(self.router.on_disk, fenced=partial(self._fence, group)),
         )
-        self.places.here(GROUP, tenure.number, store, set(others))
+        self.fenced_groups.discard(group)
+        self.places.here(group, tenure.number, store, set(others))
         return store
 
-    def _fence(self, reason: str) -> None:
+    def _fence(self, group: int, reason: str) -> None:
         self.fenced = reason
+        self.fenced_groups.add(group)
 
     def die(self) -> None:
         """Do nothing any more, from one moment to the next."""
         self.alive = False
-        if self.store is not None:
-            self.store.close()
+        for store in self.stores.values():
+            store.close()
         for end in self.cluster.links_of(self):
             end.cut("died")
 
@@ -90,19 +98,25 @@ class Brokers:
     Attributes:
         time: the clock of all.
         turns: what is due in the next turns.
-        log: of the group.
+        logs: of the groups.
         links: the ends of the fronts.
     """
 
-    def __init__(self, *policies: Policy, seed: int = 1, one_clock: bool = True) -> None:
+    def __init__(
+        self, *policies: Policy, seed: int = 1, one_clock: bool = True, groups: int = 1
+    ) -> None:
         self.one_clock = one_clock
         self.time = Time()
         self.turns: deque[Callable[[], None]] = deque()
-        self.log = MemoryLog(self.turns.append)
+        self.logs = [MemoryLog(self.turns.append) for _ in range(groups)]
         self.links: list[LinkEnd] = []
         self.members: dict[str, Member] = {}
         self.random = Random(seed)
         self._policies = policies
+
+    def group_of(self, name: str) -> int:
+        """The group of a queue: the digit at the end of its name says which."""
+        return int(name[-1]) if len(self.logs) > 1 else GROUP
 
     def soon(self, action: Callable[[], None]) -> None:
         """Do something in the next turn."""

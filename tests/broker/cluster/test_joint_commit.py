@@ -359,7 +359,7 @@ class Placed:
             Policies(()),
             memory_mark=1 << 30,
             idle_queue_seconds=300.0,
-            factory=ClusterQueueFactory(self.places, lambda name: "ab".index(name[0]), 2),
+            factory=ClusterQueueFactory(self.places, lambda name: "ab".index(name[0]), 2, 32),
         )
         self.places.bind(self.router)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import Enum
+from typing import NamedTuple
 
 from stompy.admin.rows import Event
 from stompy_broker.destinations.names import BACKLOG, Destination, parse_destination
@@ -18,6 +19,7 @@ from stompy_broker.destinations.policy import DEAD_LETTER
 from stompy_broker.events import Events
 from stompy_broker.log_throttle import LogThrottle
 from stompy_broker.message import Message, MessageHead
+from stompy_broker.routing.answers import Done
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import QueueIdentity
 
@@ -48,8 +50,27 @@ class Fate(Enum):
     """What became of a message that a queue gave up."""
 
     DEAD_LETTERED = "it is a dead letter now"
+    LEAVES = "it will be one at another broker, and is kept until that is safe"
     DROPPED = "it is gone"
     STAYS = "something went wrong, and the queue has to keep it"
+
+
+class DeadLetter(NamedTuple):
+    """A message on its way out of a queue.
+
+    Attributes:
+        group: of the queue.
+        message: as it was in there.
+        destination: where it goes.
+        head: with which headers.
+        depart: gives what to call when it is safe at another broker; None = it may be lost.
+    """
+
+    group: QueueGroup
+    message: Message
+    destination: Destination
+    head: MessageHead
+    depart: Callable[[], Done] | None
 
 
 def target_of(queue: QueueIdentity, cause: str) -> str:
@@ -75,14 +96,14 @@ class DeadLetters:
     """Makes dead letters.
 
     Args:
-        publish: sends a dead letter on, out of a group.
+        publish: sends a dead letter on, out of a group; false: it goes to another broker.
         wall: gives the time in milliseconds since the epoch.
         events: told of each message, if somebody wants to know.
     """
 
     def __init__(
         self,
-        publish: Callable[[QueueGroup, Destination, MessageHead, bytes], None],
+        publish: Callable[[DeadLetter], bool],
         wall: Callable[[], int],
         events: Events,
     ) -> None:
@@ -96,16 +117,25 @@ class DeadLetters:
         self._tell_at = 0
 
     def dead_letter(
-        self, queue: QueueIdentity, group: QueueGroup, message: Message, cause: str, reason: str
+        self,
+        queue: QueueIdentity,
+        group: QueueGroup,
+        message: Message,
+        cause: str,
+        reason: str,
+        depart: Callable[[], Done] | None = None,
     ) -> Fate:
         """Move a message that a queue of a group gives up to where its policy says, or drop it.
+
+        If that is at another broker, and the message must not be lost, ``depart`` is called for
+        what to call when it is safe there.
 
         A topic's messages are filed under the topic, not under the pattern that was subscribed.
         Whatever goes wrong with one message is said in the log, and is nobody else's trouble: a
         timer may be behind this, or somebody else's SEND.
         """
         try:
-            return self._dead_letter(queue, group, message, cause, reason)
+            return self._dead_letter(queue, group, message, cause, reason, depart)
         except Exception as error:
             suppressed = self._throttle.count(queue.destination)
             if suppressed is not None:
@@ -120,7 +150,13 @@ class DeadLetters:
             return Fate.STAYS
 
     def _dead_letter(
-        self, queue: QueueIdentity, group: QueueGroup, message: Message, cause: str, reason: str
+        self,
+        queue: QueueIdentity,
+        group: QueueGroup,
+        message: Message,
+        cause: str,
+        reason: str,
+        depart: Callable[[], Done] | None,
     ) -> Fate:
         target, name = self._target(queue, message, cause)
         path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
@@ -132,17 +168,17 @@ class DeadLetters:
         if not target:
             return Fate.DROPPED
         head = self._head(queue, message, target, name, cause, reason, path)
-        assert message.body is not None
+        letter = DeadLetter(group, message, parse_destination(target), head, depart)
         self._depth += 1
         if cause == "maxlen":
             self._pushing.add(queue.destination)
         try:
-            self._publish(group, parse_destination(target), head, message.body)
+            is_there = self._publish(letter)
         finally:
             self._depth -= 1
             if cause == "maxlen":
                 self._pushing.discard(queue.destination)
-        return Fate.DEAD_LETTERED
+        return Fate.DEAD_LETTERED if is_there else Fate.LEAVES
 
     def _target(self, queue: QueueIdentity, message: Message, cause: str) -> tuple[str, str]:
         """Where to, empty = nowhere; and the name to file it under."""

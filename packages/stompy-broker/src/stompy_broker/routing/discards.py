@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
+from stompy_broker.routing.answers import Done
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.dead_letters import Fate, target_of
 from stompy_broker.routing.group import QueueGroup
@@ -41,7 +43,8 @@ class Discards:
         delay: puts a message back for later.
 
     Attributes:
-        leaving: what waits for its body before it can be a dead letter.
+        leaving: what waits for its body before it can be a dead letter, or is on its way to
+            another broker.
     """
 
     __slots__ = (
@@ -79,10 +82,25 @@ class Discards:
         if message.body is None and target_of(self._queue, cause):
             self._reader.forget(message)
             self.leaving.add(message, cause, reason)
-        elif self._dispose(message, cause, reason):
-            self._accounts.let_go(message)
-        else:
+            return
+        fate = self._dispose(message, cause, reason, partial(self._depart, message))
+        if fate is Fate.STAYS:
             self._set_aside(message)
+        elif fate is not Fate.LEAVES:
+            self._accounts.let_go(message)
+
+    def _depart(self, message: Message) -> Done:
+        return self.leaving.depart(message, self._accounts.let_go)
+
+    def _depart_from_nowhere(self, message: Message) -> Done:
+        # It is safe here until it is safe there: its sender is told that it is safe.
+        self._accounts.keep(message)
+        return self._depart(message)
+
+    def mark_under_way(self) -> None:
+        """Have the store know that these may be elsewhere as well: the queue moves."""
+        for message in self.leaving.under_way:
+            self._accounts.mark_delivered(message, 0)
 
     def ends(self, message: Message) -> bool:
         """Give up a message whose turn comes too late, or once too often; say whether it was so."""
@@ -100,7 +118,8 @@ class Discards:
 
     def turn_away(self, message: Message, cause: str) -> None:
         """Send a message that came in to the dead letters, or nowhere: it does not stay."""
-        if not self._dispose(message, cause, ""):
+        depart = partial(self._depart_from_nowhere, message)
+        if self._dispose(message, cause, "", depart) is Fate.STAYS:
             self._accounts.keep(message)
             self._set_aside(message)
 
@@ -130,24 +149,31 @@ class Discards:
         self._counts.dropped += 1
         self._accounts.let_go(message)
 
-    def _dispose(self, message: Message, cause: str, reason: str) -> bool:
-        """Make a dead letter, or drop it; false: that went wrong."""
+    def _dispose(
+        self, message: Message, cause: str, reason: str, depart: Callable[[], Done]
+    ) -> Fate:
+        """Make a dead letter, or drop it."""
         # A timer may be behind this, long after anything was received; and a dead letter is not
         # older than its death.
         self._services.note_time()
         fate = self._services.dead_letters.dead_letter(
-            self._queue, self._group, message, cause, reason
+            self._queue,
+            self._group,
+            message,
+            cause,
+            reason,
+            depart if self._accounts.store is not None and message.head.persistent else None,
         )
         if fate is Fate.STAYS:
-            return False
+            return fate
         counts = self._counts
         if cause == "expired":
             counts.expired += 1
-        if fate is Fate.DEAD_LETTERED:
+        if fate is not Fate.DROPPED:
             counts.dead_lettered += 1
         elif cause != "expired":
             counts.dropped += 1
-        return True
+        return fate
 
     def _set_aside(self, message: Message) -> None:
         """Keep it for later: there is no place for it now."""

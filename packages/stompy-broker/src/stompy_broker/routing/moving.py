@@ -1,23 +1,27 @@
-"""Messages that an operator sends from where they wait to somewhere else, in one change."""
+"""Messages that an operator sends from where they wait to somewhere else, in one change.
+
+What goes to another broker is kept here until it is safe there: two changes, and never in none of
+the two.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from functools import partial
 
 from stompy.errors import ProtocolError
-from stompy_broker.message import Message
+from stompy_broker.message import Message, earlier_deliveries
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.browsing import copies_to_read, read_bodies
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Move, Outcome, Transfer
+from stompy_broker.routing.paging import DeadLetterReader
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.services import Services
 
-TakeOut = Callable[[Set[int]], Sequence[Message]]
-"""Takes messages out of a queue, by sequence; gives those that waited."""
+Parts = tuple[ReadyList, Accounts, Counts, DeadLetterReader]
+"""Of a queue: what is in it, what that costs, what it counts, and what leaves."""
 
 
 def remove(
@@ -33,7 +37,7 @@ def remove(
 
 def move(
     order: Move,
-    parts: tuple[ReadyList, Accounts, Counts],
+    parts: Parts,
     services: Services,
     group: QueueGroup,
     done: Callable[[Outcome], None],
@@ -42,17 +46,13 @@ def move(
 
     Args:
         order: which, and where to.
-        parts: of their queue: the messages in it, what they cost, and what it counts.
+        parts: of their queue.
         services: of the broker.
         group: of their queue.
         done: takes the answer.
     """
-    ready, accounts, counts = parts
-    take_out = partial(remove, ready=ready, accounts=accounts, counts=counts)
-    messages = copies_to_read(ready.find({one.sequence for one in order.transfers}))
-    read_bodies(
-        group.store, messages, lambda: _move(order, messages, services, group, take_out, done)
-    )
+    messages = copies_to_read(parts[0].find({one.sequence for one in order.transfers}))
+    read_bodies(group.store, messages, lambda: _move(order, messages, services, group, parts, done))
 
 
 def _move(
@@ -60,9 +60,10 @@ def _move(
     messages: Sequence[Message],
     services: Services,
     group: QueueGroup,
-    take_out: TakeOut,
+    parts: Parts,
     done: Callable[[Outcome], None],
 ) -> None:
+    _, accounts, _, leaving = parts
     # Without a body are those that were consumed meanwhile.
     bodies = {message.sequence: message.body for message in messages}
     transfers = [one for one in order.transfers if bodies.get(one.sequence) is not None]
@@ -71,22 +72,56 @@ def _move(
         if error is not None:
             done(error)
             return
-        for destination in {one.destination for one in transfers}:
-            services.leave_together(group, destination)
-        gone = {one.sequence for one in transfers}
-        if not order.copies:
-            gone = {message.sequence for message in take_out(gone)}
+        gone, departing = _take_out(order, transfers, parts, services, group)
+        part_done = when_all(len(departing) + 1, lambda error=None, /: done(error or len(gone)))
         services.note_time()
         for one in transfers:
             body = bodies[one.sequence]
             if one.sequence in gone and body is not None:
-                services.republish(one.destination, one.head, body, one.deliveries)
-        done(len(gone))
+                earlier = earlier_deliveries(one.deliveries, 0)
+                arrived = None
+                if one.sequence in departing:
+                    message = departing[one.sequence]
+                    arrived = leaving.depart(message, accounts.let_go)
+                    leaving.when_gone(message, part_done)
+                services.republish(one.destination, one.head, body, earlier, arrived)
+        part_done()
 
     part_done = when_all(len(transfers) + 1, admitted)
     for one in transfers:
         _admit(services, one, part_done)
     part_done()
+
+
+def _take_out(
+    order: Move,
+    transfers: Sequence[Transfer],
+    parts: Parts,
+    services: Services,
+    group: QueueGroup,
+) -> tuple[Set[int], dict[int, Message]]:
+    """Take messages out of their queue, or leave them there if they are copied.
+
+    Returns:
+        Those that are to be published, and those of them that are to be kept until they are safe
+        at another broker.
+    """
+    ready, accounts, counts, _ = parts
+    destinations = {one.destination for one in transfers}
+    near = {one for one in destinations if services.leave_together(group, one)}
+    if order.copies:
+        return {one.sequence for one in transfers}, {}
+    far = {one.sequence for one in transfers if one.destination not in near}
+    far = {
+        message.sequence
+        for message in ready.find(far)
+        if accounts.store is not None and message.head.persistent
+    }
+    departing = {message.sequence: message for message in ready.remove(far)}
+    counts.removed += len(departing)
+    at_once = {one.sequence for one in transfers} - far
+    gone = {message.sequence for message in remove(at_once, ready, accounts, counts)}
+    return gone | departing.keys(), departing
 
 
 def _admit(services: Services, one: Transfer, done: Callable[..., None]) -> None:

@@ -261,6 +261,8 @@ class LocalQueue(RestorableQueue):
             if self._requeue.reject(message, rejection):
                 accounts.memory.check()
                 self._hand_out()
+            elif done is not None and self._discards.leaving.when_gone(message, done):
+                return
         if done is not None:
             when_safe(accounts.store if rejection is None else self.group.store, message, done)
 
@@ -473,7 +475,7 @@ class LocalQueue(RestorableQueue):
         if isinstance(order, Remove):
             answer(len(remove(order.sequences, self._ready, self._accounts, self._counts)))
         elif isinstance(order, Move):
-            parts = self._ready, self._accounts, self._counts
+            parts = self._ready, self._accounts, self._counts, self._discards.leaving
             move(order, parts, self._services, self.group, answer)
         elif isinstance(order, Expire):
             self.published += 1
@@ -522,14 +524,10 @@ class LocalQueue(RestorableQueue):
         self._delays.end()
         self._expiry.end()
         self._reader.close()
-        leaving = self._discards.leaving
-        for message in leaving:
-            message.body = None  # accounted for like that, also when it was read meanwhile
-        waiting = [*self._ready, *leaving]
+        waiting = [*self._ready, *self._discards.leaving.close()]
         if waiting:
             self._batches.do(waiting, self._accounts.let_go)
         self._ready.clear()
-        leaving.close()
         return len(waiting)
 
     # -- what a store has kept ------------------------------------------------------------
@@ -566,6 +564,7 @@ class LocalQueue(RestorableQueue):
 
     def abandon(self, held: Iterable[Message]) -> int:
         """End without a word to the store: another broker has the messages from now on."""
+        self._discards.mark_under_way()
         lost = self._accounts.abandon([*self._ready, *self._discards.leaving], held)
         self._close()
         return lost

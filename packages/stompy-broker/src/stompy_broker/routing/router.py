@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -15,6 +15,7 @@ from stompy_broker.message import (
     CopiedMessage,
     Message,
     MessageHead,
+    Redelivery,
     SharedMessage,
     earlier_deliveries,
     stamp,
@@ -22,7 +23,7 @@ from stompy_broker.message import (
 from stompy_broker.routing.answers import Done, Refused, when_all
 from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.caps import Caps
-from stompy_broker.routing.dead_letters import DeadLetters
+from stompy_broker.routing.dead_letters import DeadLetter, DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.flow_control import Watermark
@@ -229,37 +230,56 @@ class Router:
         self.caps.check_queues(len(self.queues))
         return []
 
-    def leave_together(self, group: QueueGroup, destination: Destination) -> None:
-        """Have what leaves a group in this turn, and comes to a destination, be one change."""
+    def leave_together(self, group: QueueGroup, destination: Destination) -> bool:
+        """Have what leaves a group in this turn, and comes to a destination, be one change.
+
+        Returns:
+            False: that cannot be, because another broker has part in it.
+        """
         together = self.groups.together
         if together is None:
-            return
+            return True
         groups = {group: None}
         if destination.kind is _QUEUE:
             groups[self.groups.of(destination.name)] = None
         elif destination.kind is _TOPIC:
             groups |= {queue.group: None for queue in self.topics.durables(destination.name)}
         several = list(groups)
-        if len(several) > 1 and not together.hindrance(several):
-            together.begin(several)
+        if len(several) == 1:
+            return True
+        if together.hindrance(several):
+            return False
+        together.begin(several)
+        return True
 
     def republish(
-        self, destination: Destination, head: MessageHead, body: bytes, deliveries: int
+        self,
+        destination: Destination,
+        head: MessageHead,
+        body: bytes,
+        earlier: Redelivery | None,
+        done: Done | None = None,
     ) -> None:
-        """Publish what was delivered so often before, elsewhere; `admit` was asked before.
+        """Publish what was delivered before, elsewhere; `admit` was asked before.
 
-        It is still marked as redelivered, but no delivery counts as failed any more.
+        It is still marked as redelivered.
         """
-        if destination.kind is not _QUEUE:
-            self.publish(destination, head, body)
-            return
-        queue = self.queue(destination.name)
-        earlier = earlier_deliveries(deliveries, 0)
-        message = Message(queue.sequences.take(), head, body, self.stamp, earlier)
-        if head.traits.can_expire:
-            self._publish_with_ttl(queue, message, None, None)
+        if destination.kind is _QUEUE:
+            queues: Sequence[Queue] = (self.queue(destination.name, capped=False),)
+        elif destination.kind is _TOPIC and earlier is not None:
+            topic = self.topics.find(destination.name)
+            topic.published, topic.came, queues = topic.published + 1, self.stamp, topic.queues
         else:
-            queue.publish(message)
+            self.publish(destination, head, body, done)
+            return
+        for queue in queues:
+            message = Message(queue.sequences.take(), head, body, self.stamp, earlier)
+            if head.traits.can_expire:
+                self._publish_with_ttl(queue, message, None, None)
+            else:
+                queue.publish(message)
+        if done is not None:
+            self._when_stored(queues, head, done)
 
     def publish_to(
         self,
@@ -425,11 +445,19 @@ class Router:
             else:
                 done()
 
-    def _publish_dead(
-        self, group: QueueGroup, destination: Destination, head: MessageHead, body: bytes
-    ) -> None:
-        self.leave_together(group, destination)
-        self.publish(destination, head, body)
+    def _publish_dead(self, letter: DeadLetter) -> bool:
+        """Publish a dead letter; false: it is kept until it is safe at another broker."""
+        group, message, destination, head, depart = letter
+        assert message.body is not None
+        if self.leave_together(group, destination) or depart is None:
+            self.publish(destination, head, message.body)
+            return True
+        # Whoever owned the group before may have sent it already, and died before it knew.
+        again = message.redelivery is not None and not message.redelivery.deliveries
+        again = again or message.sequence <= group.store.last_sequence
+        earlier = earlier_deliveries(0, 0, perhaps_more=again)
+        self.republish(destination, head, message.body, earlier, depart())
+        return False
 
     # -- what is full -----------------------------------------------------------------------
 

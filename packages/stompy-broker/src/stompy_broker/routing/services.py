@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from stompy_broker.destinations.names import Destination
-from stompy_broker.message import MessageHead
+from stompy_broker.message import MessageHead, Redelivery
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.dead_letters import DeadLetters
@@ -49,15 +49,21 @@ class Services(Protocol):
         """Whether `republish` would take a message."""
         ...
 
-    def leave_together(self, group: QueueGroup, destination: Destination) -> None:
+    def leave_together(self, group: QueueGroup, destination: Destination) -> bool:
         """Have what leaves a group in this turn, and comes to a destination, be one change.
 
-        Where that cannot be, because another broker owns the other group, it is two changes.
+        Returns:
+            False: that cannot be, because another broker has part in it.
         """
         ...
 
     def republish(
-        self, destination: Destination, head: MessageHead, body: bytes, deliveries: int
+        self,
+        destination: Destination,
+        head: MessageHead,
+        body: bytes,
+        earlier: Redelivery | None,
+        done: Done | None = None,
     ) -> None:
-        """Publish what was delivered so often before, elsewhere; `admit` was asked before."""
+        """Publish what was delivered before, elsewhere; `admit` was asked before."""
         ...

@@ -45,7 +45,7 @@ from stompy_broker.cluster.remote.verbs import (
     Visit,
     WithdrawVerb,
 )
-from stompy_broker.message import Message
+from stompy_broker.message import Message, earlier_deliveries
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.interface import Expire, Outcome, QueueFigures
 
@@ -84,6 +84,7 @@ class Guest:
         self._batch, self._index = 0, 0  # of the verb that is carried out
         self._last = 0  # the last batch that it tells again
         self._dirty = False
+        self._doubtful = False  # whether the batch was perhaps carried out by another owner
 
     # -- what is told to the front ----------------------------------------------------------
 
@@ -158,7 +159,7 @@ class Guest:
                 self._repeat(verb)
             self._answer_again(number)
         else:
-            doubtful = batch.tenure not in (0, self._owner.tenure)
+            self._doubtful = doubtful = batch.tenure not in (0, self._owner.tenure)
             stored = False
             for verb in batch.verbs:
                 if isinstance(verb, PublishVerb):
@@ -226,7 +227,10 @@ class Guest:
             queue = self._owner.queue(verb.queue)
             if queue is not None:
                 number = self._owner.take_sequence()
-                queue.control(Expire(Message(number, verb.head, verb.body, self._owner.stamp())))
+                # It may be a dead letter already, at another broker.
+                earlier = earlier_deliveries(0, 0, perhaps_more=self._doubtful)
+                message = Message(number, verb.head, verb.body, self._owner.stamp(), earlier)
+                queue.control(Expire(message))
             return True
         if isinstance(verb, NothingVerb):
             self._index += verb.count
