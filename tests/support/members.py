@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -14,6 +15,21 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support.nats import PATIENCE, Server, free_ports
+
+import stompy
+from stompy.admin import COMMAND_DESTINATION
+
+_SHOWN = (
+    "id",
+    "destination",
+    "broker",
+    "group",
+    "ready",
+    "unacked",
+    "consumers",
+    "acked",
+    "delivered",
+)
 
 SECRET = "a secret of tests that is long enough to be one"
 
@@ -104,6 +120,14 @@ class Member:
         self.start()
         self.wait_ready()
 
+    async def back(self) -> None:
+        """Start it again, and wait until it is ready; the event loop goes on meanwhile."""
+        await asyncio.to_thread(self.restart)
+
+    async def gone(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it; the event loop goes on meanwhile."""
+        await asyncio.to_thread(self.end, number)
+
 
 class Members:
     """The brokers of one cluster, on NATS servers that run already.
@@ -165,6 +189,14 @@ class Members:
     def __getitem__(self, name: str) -> Member:
         return self.every[name]
 
+    def report(self, lines: int = 25) -> str:
+        """What each of them has said last, and what it thinks of the queues."""
+        told = []
+        for member in self.every.values():
+            log = "\n".join(member.log.splitlines()[-lines:])
+            told.append(f"-- {member.name}, {member.url}\n{log}\n{_queues_at(member)}")
+        return "\n".join(told)
+
     def __enter__(self) -> Members:
         try:
             for member in self.every.values():
@@ -187,6 +219,21 @@ class Members:
     def _end(self) -> None:
         for member in self.every.values():
             member.end()
+
+
+def _queues_at(member: Member) -> str:
+    """The queues and subscriptions as a broker shows them, if it answers."""
+    told = []
+    try:
+        with stompy.connect(member.url, timeout=3.0) as client:
+            for command in ("queue.list", "subscription.list"):
+                question = json.dumps({"v": 1, "cmd": command, "args": {}})
+                answer = json.loads(client.request(COMMAND_DESTINATION, question, timeout=5.0).body)
+                for row in answer["result"]["rows"]:
+                    told.append(" ".join(f"{name}={row[name]}" for name in _SHOWN if name in row))
+    except (stompy.STOMPException, KeyError) as error:
+        told.append(f"no answer: {error}")
+    return "\n".join(told)
 
 
 def _toml(config: Mapping[str, Mapping[str, object]]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -69,6 +70,10 @@ class Server:
                 time.sleep(0.02)
             else:
                 return
+
+    async def back(self) -> None:
+        """Start it again; the event loop goes on meanwhile."""
+        await asyncio.to_thread(self.start)
 
     @property
     def pid(self) -> int:
