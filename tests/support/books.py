@@ -13,6 +13,8 @@ that its producer has left.
 
 from __future__ import annotations
 
+import itertools
+
 
 class Books:
     """One queue with numbered messages.
@@ -67,7 +69,7 @@ class Books:
         lost = self.confirmed - {*self.left, *self.doubtful}
         assert not lost, f"lost of {self.name}: {sorted(lost, key=int)[:10]}"
         order = [int(body) for body in self._new if body in self.confirmed]
-        wrong = [pair for pair in zip(order, order[1:], strict=False) if pair[1] < pair[0]]
+        wrong = [pair for pair in itertools.pairwise(order) if pair[1] < pair[0]]
         assert not wrong, f"{self.name} is out of order: {wrong[:10]}"
 
 

@@ -318,7 +318,8 @@ def _where(task: asyncio.Task[None]) -> str:
     """The lines of code that a task is in, the innermost last."""
     if task.done():
         return f"its end: {'cancelled' if task.cancelled() else task.exception()!r}"
-    lines, one = [], task.get_coro()
+    lines: list[str] = []
+    one: object = task.get_coro()
     while isinstance(one, CoroutineType):
         if one.cr_frame is not None:
             code = one.cr_frame.f_code

@@ -177,6 +177,7 @@ class Members:
             config: dict[str, dict[str, object]] = {
                 "listen": {"port": port},
                 "cluster": cluster,
+                "store": {"data": str(directory / f"{name}-data")},
                 "times": {"shutdown": 1.0, "linger": 0.5},
             }
             self.every[name] = Member(name, port, directory, config)
@@ -229,8 +230,10 @@ def _queues_at(member: Member) -> str:
             for command in ("queue.list", "subscription.list"):
                 question = json.dumps({"v": 1, "cmd": command, "args": {}})
                 answer = json.loads(client.request(COMMAND_DESTINATION, question, timeout=5.0).body)
-                for row in answer["result"]["rows"]:
-                    told.append(" ".join(f"{name}={row[name]}" for name in _SHOWN if name in row))
+                told += [
+                    " ".join(f"{name}={row[name]}" for name in _SHOWN if name in row)
+                    for row in answer["result"]["rows"]
+                ]
     except (stompy.STOMPException, KeyError) as error:
         told.append(f"no answer: {error}")
     return "\n".join(told)

@@ -8,6 +8,7 @@ that was acknowledged comes back, no transaction is torn, the order is kept, and
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.support.ledger import WORK_PIN, Ledger
 from tests.support.looping import run
 from tests.support.members import Members
 from tests.support.nats import Trio, stopped
+
+log = logging.getLogger(__name__)
 
 Hurt = Callable[["Scene"], Awaitable[None]]
 
@@ -56,7 +59,7 @@ def scene(tmp_path: Path, *hurts: Hurt) -> None:
             raise
         finally:
             ledger.cancel()
-        print(ledger.account())
+        log.info("%s", ledger.account())
 
     with Trio(tmp_path) as trio, Members(tmp_path, trio.servers, pins=[WORK_PIN]) as members:
         run(lambda: main(trio, members))

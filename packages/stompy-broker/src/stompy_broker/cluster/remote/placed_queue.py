@@ -13,6 +13,7 @@ from functools import partial
 from stompy.errors import ProtocolError
 from stompy_broker.cluster.remote.away_consumers import LeavingConsumer
 from stompy_broker.cluster.remote.front import Front
+from stompy_broker.cluster.remote.front_batch import Answered
 from stompy_broker.cluster.remote.remote_queue import RemoteQueue
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
@@ -72,6 +73,7 @@ class PlacedQueue(RestorableQueue):
         self.ended = False
         self._consumers: dict[Consumer, None] = {}
         self._leavers: dict[Consumer, None] = {}  # have gone, and hold something yet
+        self._untold: list[Callable[[], None]] = []  # to be told as soon as it is here
         self._strangers: dict[int, Message] = {}  # with consumers, and not in the local queue
 
     # -- what stands beside the verbs -------------------------------------------------------
@@ -267,6 +269,9 @@ class PlacedQueue(RestorableQueue):
     def serve(self) -> None:
         """Pass everything to the queue that is here, from now on."""
         self._at = self._here
+        untold, self._untold = self._untold, []
+        for tell in untold:
+            tell()
 
     def settle_in(self, one: LeavingConsumer) -> list[Message]:
         """Take a consumer in that took part while the group was elsewhere.
@@ -283,7 +288,7 @@ class PlacedQueue(RestorableQueue):
         elif one.answered is None:
             local.attach(consumer)
         else:
-            local.attach(consumer, partial(self._told, one))
+            local.attach(consumer, partial(self._told, one.answered))
         for own in local.adopt(by_sequence.keys()):
             # What the session has becomes the queue's own.
             message = by_sequence.pop(own.sequence)
@@ -292,9 +297,12 @@ class PlacedQueue(RestorableQueue):
         self._strangers.update(by_sequence)
         return list(by_sequence.values())
 
-    def _told(self, one: LeavingConsumer, error: ProtocolError | None = None, /) -> None:
-        assert one.answered is not None
-        one.answered(error)
+    def _told(self, answered: Answered, error: ProtocolError | None = None, /) -> None:
+        """Tell a consumer that it takes part, once what it does then comes to the local queue."""
+        if self._at is self.local:
+            answered(error)
+        else:
+            self._untold.append(partial(answered, error))
 
     def take_stranger(self, sequence: int, message: Message) -> None:
         """A message that a consumer has came again, and is no stranger any more."""
