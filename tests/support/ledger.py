@@ -192,7 +192,8 @@ class Ledger:
     async def _consume(self, books: Books, lane: int, durable: str | None) -> None:
         """Take messages at another broker than the one that they are sent to."""
         async with self._subscription(lane + 1, books.name, 50, durable) as (client, messages):
-            self._paper_is_there.set()
+            if durable:
+                self._paper_is_there.set()
             while not self._over:
                 with suppress(*_LOSSES):
                     batch = await messages.get_batch(10, timeout=0.2)

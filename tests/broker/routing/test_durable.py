@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
 import pytest
+from tests.support.delaying import DelayingQueue, Line
 from tests.support.house import (
     WALL,
     Taker,
     Time,
     backlog_of,
+    browsed,
     figures,
     make_head,
     make_router,
@@ -23,6 +29,7 @@ from stompy_broker.routing.durable import (
     durable_name,
     durable_subscription,
 )
+from stompy_broker.routing.interface import RestorableQueue
 from stompy_broker.routing.router import Router
 from stompy_broker.store.memory import MemoryStore
 
@@ -220,3 +227,22 @@ def test_a_long_absence_is_told(caplog: pytest.LogCaptureFixture) -> None:
         f"{queue.destination}: 20000 messages",
     ]
     assert figures(queue).ready == 20_001
+
+
+def test_nobody_overtakes_a_message_whose_admission_waits_for_an_answer() -> None:
+    """It waits when others may refuse it, and the next one comes when nobody may any more."""
+    router = make_router(Time())
+    backlog = backlog_of(router, NEWS)
+    assert isinstance(backlog, RestorableQueue)
+    turns: deque[Callable[[], None]] = deque()
+    router.topics.remove(NEWS.pattern, backlog)
+    router.topics.add(NEWS.pattern, DelayingQueue(backlog, Line(turns.append, Random(0))))
+    topic, refused = parse_destination("/topic/a.b"), list[ProtocolError]()
+    router.registry.refusing += 1
+    router.publish(topic, make_head("/topic/a.b"), b"first", None, refused.append)
+    router.registry.refusing -= 1
+    router.publish(topic, make_head("/topic/a.b"), b"second", None, refused.append)
+    while turns:
+        turns.popleft()()
+    assert [message.body for message in browsed(backlog)] == [b"first", b"second"]
+    assert (refused, router.registry.refusing) == ([], 0)

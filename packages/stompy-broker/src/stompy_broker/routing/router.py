@@ -314,17 +314,24 @@ class Router:
         refused: Refused | None,
     ) -> Watermark | None:
         """Give a message to all subscribers; gives what its sender has to wait for."""
-        if refused is None or not self.registry.refusing:
+        registry = self.registry
+        if refused is None or not registry.refusing:
             return self._fan_out(destination.name, head, body, done)
         own: list[Watermark | None] = []
 
         def admitted(error: ProtocolError | None = None, /) -> None:
+            registry.refusing -= 1
             if error is None:
                 own.append(self._fan_out(destination.name, head, body, done))
             else:
                 refused(error)
 
-        self.admit(destination, head, admitted)
+        registry.refusing += 1  # so that nobody overtakes it while an answer is waited for
+        try:
+            self.admit(destination, head, admitted)
+        except ProtocolError:
+            registry.refusing -= 1
+            raise
         return own[0] if own else None
 
     def _fan_out(
