@@ -7,7 +7,6 @@ and asyncio alone would move. Sender and receiver are threads here, and cost bot
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import socket
 import threading
@@ -47,16 +46,6 @@ class Row:
         return self.broker_per_cpu_second / self.relay_per_cpu_second
 
 
-def cpu_seconds(pid: int) -> float:
-    """As `load.cpu_seconds`, in nanoseconds rather than ticks: these runs are short."""
-    threads = f"/proc/{pid}/task"
-    total = 0
-    for thread in os.listdir(threads):
-        with open(f"{threads}/{thread}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
-
-
 def _take(taker: socket.socket, count: int) -> None:
     """Read until so many NULs have come: no body has one."""
     buffer = bytearray(1 << 20)
@@ -74,13 +63,13 @@ def _run(
     batch = max(1, min(count, PIECE // len(frame)))
     data = frame * batch
     taking = threading.Thread(target=_take, args=(taker, count // batch * batch))
-    cpu, clock = cpu_seconds(pid), time.perf_counter()
+    cpu, clock = load.cpu_seconds(pid), time.perf_counter()
     taking.start()
     for _ in range(count // batch):
         sender.sendall(data)
     taking.join()
     moved = count // batch * len(data)
-    return moved / (time.perf_counter() - clock), moved / max(cpu_seconds(pid) - cpu, 1e-3)
+    return moved / (time.perf_counter() - clock), moved / max(load.cpu_seconds(pid) - cpu, 1e-3)
 
 
 def _through_relay(port: int, pid: int, frame: bytes, count: int) -> tuple[float, float]:

@@ -7,14 +7,16 @@ benchmarks compare with them, and the tests prove that our clients get along wit
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 Place = tuple[int, int]
@@ -23,6 +25,7 @@ Place = tuple[int, int]
 START_SECONDS = 60
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in sbin changes user and place
+RABBITMQCTL = RABBITMQ.with_name("rabbitmqctl")
 RABBITMQ_CONF = """\
 listeners.tcp = none
 stomp.listeners.tcp.1 = 127.0.0.1:{port}
@@ -112,18 +115,10 @@ def answers(port: int) -> None:
             raise EOFError("no CONNECTED")
 
 
-@contextmanager
-def rabbitmq(directory: Path, port: int = 0) -> Iterator[Place]:
-    """A RabbitMQ; one that ran in the directory before comes back with what it kept."""
-    port = port or free_port()
-    names, distribution = free_port(), free_port()
-    (directory / "rabbitmq.conf").write_text(RABBITMQ_CONF.format(port=port))
-    (directory / "enabled_plugins").write_text("[rabbitmq_stomp].\n")
-    (directory / "rabbitmq-env.conf").touch()
-    arguments = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
-    erlang = {"ERL_EPMD_PORT": str(names), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+def _rabbitmq_env(directory: Path, node: str, distribution: int) -> dict[str, object]:
+    """What a node that has everything in one directory is told by its environment."""
     settings = {
-        "NODENAME": "stompy@localhost",
+        "NODENAME": node,
         "DIST_PORT": distribution,
         "CONF_ENV_FILE": directory / "rabbitmq-env.conf",
         "CONFIG_FILE": directory / "rabbitmq.conf",
@@ -133,19 +128,100 @@ def rabbitmq(directory: Path, port: int = 0) -> Iterator[Place]:
         "MNESIA_BASE": directory / "mnesia",
         "LOG_BASE": directory / "log",
         "PID_FILE": directory / "pid",
-        "SERVER_ADDITIONAL_ERL_ARGS": arguments,
+        "SERVER_ADDITIONAL_ERL_ARGS": (
+            "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
+        ),
     }
-    env = erlang | {f"RABBITMQ_{name}": str(value) for name, value in settings.items()}
+    return {f"RABBITMQ_{name}": value for name, value in settings.items()}
 
-    def epmd_answers() -> None:
-        socket.create_connection(("127.0.0.1", names)).close()
 
-    # Without an epmd of ours, Erlang starts one that stays.
-    with (
-        started(["epmd"], directory, epmd_answers, erlang),
-        started([str(RABBITMQ)], directory, lambda: answers(port), env),
-    ):
+@contextmanager
+def _rabbitmq_node(
+    directory: Path, erlang: Mapping[str, str], node: str, port: int, more: str = ""
+) -> Iterator[Place]:
+    """A node of RabbitMQ, with an epmd that runs; ``more`` are lines for its configuration."""
+    (directory / "rabbitmq.conf").write_text(RABBITMQ_CONF.format(port=port) + more)
+    (directory / "enabled_plugins").write_text("[rabbitmq_stomp].\n")
+    (directory / "rabbitmq-env.conf").touch()
+    env = _rabbitmq_env(directory, node, free_port())
+    told = {name: str(value) for name, value in env.items()}
+    with started([str(RABBITMQ)], directory, lambda: answers(port), {**erlang, **told}):
         yield port, int((directory / "pid").read_text())
+
+
+@contextmanager
+def _epmd(directory: Path) -> Iterator[Mapping[str, str]]:
+    """Erlang's names; gives the environment that finds it. Without it one starts that stays."""
+    port = free_port()
+    erlang = {"ERL_EPMD_PORT": str(port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+
+    def answers_us() -> None:
+        socket.create_connection(("127.0.0.1", port)).close()
+
+    with started(["epmd"], directory, answers_us, erlang):
+        yield erlang
+
+
+@contextmanager
+def rabbitmq(directory: Path, port: int = 0) -> Iterator[Place]:
+    """A RabbitMQ; one that ran in the directory before comes back with what it kept."""
+    port = port or free_port()
+    with (
+        _epmd(directory) as erlang,
+        _rabbitmq_node(directory, erlang, "stompy@localhost", port) as at,
+    ):
+        yield at
+
+
+QUORUM = b"x-queue-type:quorum\ndurable:true\nauto-delete:false\n"
+"""Header lines of every SEND and SUBSCRIBE that make a queue of RabbitMQ's nodes together."""
+
+
+@dataclass(frozen=True)
+class RabbitMQTrio:
+    """Three nodes of RabbitMQ that are one cluster.
+
+    Attributes:
+        nodes: port and process of each.
+        env: finds them, for the commands of RabbitMQ.
+    """
+
+    nodes: Sequence[Place]
+    env: Mapping[str, str]
+
+    def queues(self) -> dict[str, tuple[str, int]]:
+        """The kind of each queue, and how many nodes have it."""
+        command = [str(RABBITMQCTL), "-n", "stompy1@localhost", "--quiet", "--formatter", "json"]
+        done = subprocess.run(
+            [*command, "list_queues", "name", "type", "members"],
+            env={**os.environ, **self.env},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        return {
+            row["name"]: (row["type"], len(row["members"] or ())) for row in json.loads(done.stdout)
+        }
+
+
+@contextmanager
+def rabbitmq_trio(directory: Path) -> Iterator[RabbitMQTrio]:
+    """Three nodes of RabbitMQ, each with a directory, on this machine."""
+    names = [f"stompy{number}@localhost" for number in (1, 2, 3)]
+    lines = ["cluster_formation.peer_discovery_backend = classic_config"]
+    for number, name in enumerate(names, start=1):
+        lines.append(f"cluster_formation.classic_config.nodes.{number} = {name}")
+    with ExitStack() as stack:
+        erlang = {**stack.enter_context(_epmd(directory)), "HOME": str(directory)}
+        cookie = directory / ".erlang.cookie"
+        cookie.write_text("stompy")
+        cookie.chmod(0o400)
+        nodes = []
+        for name in names:  # one after the other, so that they find each other
+            place = directory / name
+            place.mkdir()
+            starting = _rabbitmq_node(place, erlang, name, free_port(), "\n".join(lines) + "\n")
+            nodes.append(stack.enter_context(starting))
+        yield RabbitMQTrio(nodes, erlang)
 
 
 @contextmanager

@@ -11,11 +11,10 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ACK_HEADER = re.compile(rb"\nack:([^\n]*)\n")
 CHUNK = 256 * 1024
@@ -29,6 +28,8 @@ class Result:
     messages: int
     seconds: float
     cpu_seconds: float
+    cpu_each: tuple[float, ...] = ()
+    """If there are several processes, of each of them."""
 
     @property
     def rate(self) -> float:
@@ -36,7 +37,7 @@ class Result:
 
     @property
     def per_cpu_second(self) -> float:
-        return self.messages / max(self.cpu_seconds, 1 / TICKS)
+        return self.messages / max(self.cpu_seconds, 1e-3)
 
 
 class Peer:
@@ -109,9 +110,8 @@ def send_frame(destination: str, body: bytes, extra: bytes = b"") -> bytes:
 
 
 def cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Processor time of a process, by the clock that Linux has for each."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def resident_bytes(pid: int) -> int:
@@ -119,15 +119,21 @@ def resident_bytes(pid: int) -> int:
         return int(file.read().split()[1]) * PAGE
 
 
-def measured(pid: int, messages: int, work: Callable[[], None]) -> Result:
-    cpu, clock = cpu_seconds(pid), time.perf_counter()
+def measured(pid: int | Sequence[int], messages: int, work: Callable[[], None]) -> Result:
+    """Time some work, and the processor time of a broker for it, or of several processes."""
+    pids = (pid,) if isinstance(pid, int) else pid
+    before, clock = [cpu_seconds(one) for one in pids], time.perf_counter()
     work()
-    return Result(messages, time.perf_counter() - clock, cpu_seconds(pid) - cpu)
+    seconds = time.perf_counter() - clock
+    each = tuple(cpu_seconds(one) - then for one, then in zip(pids, before, strict=True))
+    return Result(messages, seconds, sum(each), each)
 
 
-def _consume(peer: Peer, count: int, *, acks: bool) -> None:
+def _consume(peer: Peer, count: int, *, acks: bool, receipts: bool = False) -> None:
     """Take so many messages; if asked to, answer each with an ACK, to the end."""
-    tail = b""
+    tail, answer = b"", b"ACK\nid:%b\nreceipt:a\n\n\0" if receipts else b"ACK\nid:%b\n\n\0"
+    if receipts:
+        count *= 2
     while count > 0:
         data = peer.chunk()
         count -= data.count(b"\0")
@@ -136,14 +142,14 @@ def _consume(peer: Peer, count: int, *, acks: bool) -> None:
             tail = rest
             ids = ACK_HEADER.findall(whole)
             if ids:
-                peer.send(b"".join([b"ACK\nid:%b\n\n\0" % ack_id for ack_id in ids]))
+                peer.send(b"".join([answer % ack_id for ack_id in ids]))
     if acks:
         peer.leave()
 
 
 def flow(
     port: int,
-    pid: int,
+    pid: int | Sequence[int],
     destination: str,
     messages: int,
     *,
@@ -182,20 +188,23 @@ def flow(
 
 def durable(
     port: int,
-    pid: int,
+    pid: int | Sequence[int],
     destination: str,
     messages: int,
     *,
     window: int,
     body: bytes = b"x" * 100,
+    extra: bytes = b"",
+    receipts: bool = False,
 ) -> tuple[Result, Result]:
     """One sender of persistent messages with a receipt each, at most ``window`` of them awaited.
 
     Gives two results: sending until the last receipt, and then taking the messages until the last
-    of their ACKs has been dealt with.
+    of their ACKs has been dealt with. ``extra`` are header lines for every SEND and the SUBSCRIBE,
+    ``receipts`` asks for one for each ACK.
     """
-    extra = b"persistent:true\nreceipt:%d\n"
-    frames = [send_frame(destination, body, extra % i) for i in range(messages)]
+    lines = b"%bpersistent:true\nreceipt:%%d\n" % extra
+    frames = [send_frame(destination, body, lines % i) for i in range(messages)]
 
     def send(sender: Peer) -> None:
         sent = answered = 0
@@ -207,8 +216,8 @@ def durable(
             answered += sender.chunk().count(b"\0")
 
     def take(taker: Peer) -> None:
-        taker.send(subscribe_frame(destination, "client-individual"))
-        _consume(taker, messages, acks=True)
+        taker.send(subscribe_frame(destination, "client-individual", extra))
+        _consume(taker, messages, acks=True, receipts=receipts)
 
     with Peer(port) as sender, Peer(port) as taker:
         sending = measured(pid, messages, lambda: send(sender))
