@@ -16,6 +16,7 @@ from tests.support.storage import Contents, Shelf, contents
 
 from stompy_broker.cluster import store as store_module
 from stompy_broker.cluster.changes import FrontMark
+from stompy_broker.cluster.gathering import GATHER_SECONDS
 from stompy_broker.cluster.log import Busy
 from stompy_broker.cluster.store import PATIENCE_SECONDS
 from stompy_broker.cluster.takeover import take_over
@@ -141,6 +142,48 @@ def test_a_lone_sender_is_not_made_to_wait_for_the_end_of_the_turn(shelf: Logged
         assert not shelf.store.end_of_read(before)
         assert (shelf.logged.stats().unwritten, told) == (1, list(range(1, sequence)))
         shelf.turns.until(lambda sequence=sequence: sequence in told)
+
+
+def two_were_told(shelf: LoggedShelf, shop: MemoryShop) -> None:
+    """Have two wait for a record that takes a second, and be told."""
+    shop.log.outages = [(Busy("the test says so", 1.0), False)]
+    told: list[int] = []
+    for sequence in (1, 2):
+        shelf.store.append("/queue/q", make_message(sequence))
+        shelf.store.sync(lambda: told.append(1))
+    shelf.turns.end()
+    shelf.turns.end()
+    shelf.turns.time.advance(1.0)
+    shelf.turns.end()
+    assert told == [1, 1]
+
+
+def test_those_who_were_just_told_have_one_record_together(shelf: LoggedShelf, shop: MemoryShop):
+    two_were_told(shelf, shop)
+    before, told = len(shop.log.entries), list[int]()
+    for sequence in (3, 4):
+        assert len(shop.log.entries) == before
+        gathered = shelf.store.gathered
+        shelf.store.append("/queue/q", make_message(sequence))
+        shelf.store.sync(lambda: told.append(1))
+        assert not shelf.store.end_of_read(gathered)
+        shelf.turns.end()
+    shelf.turns.end()
+    assert len(shop.log.entries) == before + 1
+    assert told == [1, 1]
+
+
+def test_who_does_not_come_again_is_waited_for_a_moment_only(shelf: LoggedShelf, shop: MemoryShop):
+    two_were_told(shelf, shop)
+    before, told = len(shop.log.entries), list[int]()
+    shelf.store.append("/queue/q", make_message(3))
+    shelf.store.sync(lambda: told.append(1))
+    shelf.turns.end()
+    assert len(shop.log.entries) == before
+    shelf.turns.time.advance(GATHER_SECONDS)
+    shelf.turns.end()
+    assert len(shop.log.entries) == before + 1
+    assert told == [1]
 
 
 # -- somebody else owns it -----------------------------------------------------------------------

@@ -14,8 +14,9 @@ Where to begin reading:
     The interface of a log, three verbs wide, and the one on JetStream; a group commit as bytes;
     what is alive in a log and where; reading it back, and what is missing; how a broker becomes
     its owner.
-``store``, ``bodies``, ``joint_commit``
-    The store on a log, under the same suite of tests as the others; several groups in one commit.
+``store``, ``bodies``, ``gathering``, ``joint_commit``
+    The store on a log, under the same suite of tests as the others; when a record begins; several
+    groups in one commit.
 ``membership/``, ``joining``, ``node``
     Who is there, which group a queue belongs to, who should own it, and who does.
 ``link/``

@@ -37,6 +37,7 @@ from stompy_broker.cluster.changes import (
     read_changes,
     write_changes,
 )
+from stompy_broker.cluster.gathering import Gathering
 from stompy_broker.cluster.index import Index, Logged
 from stompy_broker.cluster.joint_commit import JointCommit
 from stompy_broker.cluster.log import Answer, Append, Busy, Fenced, Stored
@@ -50,6 +51,7 @@ from stompy_broker.cluster.log_record import (
     write_record,
 )
 from stompy_broker.cluster.takeover import Tenure
+from stompy_broker.cluster.writing import Writing
 from stompy_broker.message import Message, earlier_deliveries, stamp
 from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats, call_all
 from stompy_broker.store.batch import Damaged
@@ -106,31 +108,6 @@ class LogListener:
     fenced: Callable[[str], None] = lambda reason: None
 
 
-@dataclass(slots=True)
-class _Writing:
-    """A record on its way into the log.
-
-    Attributes:
-        changes: what is in it.
-        head: its head.
-        written: the changes as bytes.
-        parts: the record as bytes.
-        begun: when it was appended first.
-        below: the place of the record that is the floor in the head.
-        dropped: `Index.dropped` at that time.
-        joint: the change that it is part of; None = it is appended alone.
-    """
-
-    changes: Changes
-    head: RecordHead
-    written: WrittenChanges
-    parts: list[bytes]
-    begun: float
-    below: int
-    dropped: int
-    joint: JointCommit | None = None
-
-
 class LoggedStore(MessageStore):
     """Messages in a log that this broker owns.
 
@@ -173,12 +150,13 @@ class LoggedStore(MessageStore):
         self._bodies = LoggedBodies(self._log, self.index, clock, self._listener.damaged)
         self._changes = Changes()
         self.joint: JointCommit | None = None
-        self._writing: _Writing | None = None
+        self._writing: Writing | None = None
         self._leaving: Callback | None = None
         self._closed = False
         self._flush_is_due = False
         self._asked = 0  # how many wait for a commit since the last turn
         self._alone = False  # whether one did in the turn before
+        self._gathering = Gathering(clock, self._flush)
         self._paused = PausedSenders(self._has_room, soon)
         self._commits = 0
         self._commit_seconds = 0.0
@@ -306,7 +284,7 @@ class LoggedStore(MessageStore):
         self._changes.waiting.append(done)
         self._asked += 1
         self._flush_is_due = True
-        if self._writing is None and len(self._changes.waiting) == 1:
+        if self._writing is None and len(self._changes.waiting) in (1, self._gathering.expected):
             self._soon(self._end_turn)
 
     @property
@@ -320,7 +298,8 @@ class LoggedStore(MessageStore):
 
     def end_of_read(self, before: int) -> bool:
         """Append for a sender who was alone in the turn before; hold back one who told too much."""
-        if self._alone and self._asked == 1 and self._changes.waiting:
+        waiting = len(self._changes.waiting)
+        if self._alone and self._asked == 1 and waiting >= max(1, self._gathering.expected):
             self._flush()
             return False
         gathered = self._changes.weight
@@ -355,6 +334,7 @@ class LoggedStore(MessageStore):
         self._break_joint()
         for timer in (self._lazy_timer, self._again_timer, self._patience_timer, self._copy_timer):
             timer.end()
+        self._gathering.end()
         self._bodies.close()
         self._paused.clear()
 
@@ -366,7 +346,13 @@ class LoggedStore(MessageStore):
 
     def _end_turn(self) -> None:
         self._alone, self._asked = self._asked == 1, 0
-        self._flush()
+        self._flush_gathered()
+
+    def _flush_gathered(self) -> None:
+        """Begin the next record, once those are in it who were just told, or do not come."""
+        at_once = self.joint is not None or self._changes.weight >= _BATCH
+        if at_once or not self._gathering.holds(len(self._changes.waiting)):
+            self._flush()
 
     def _flush(self) -> None:
         """Begin the next record, unless one is on its way."""
@@ -390,6 +376,7 @@ class LoggedStore(MessageStore):
 
     def _begin(self, kind: RecordKind, joint: JointCommit | None = None) -> None:
         changes, self._changes = self._changes, Changes()
+        self._gathering.begun()
         self._paused.resume()
         written = write_changes(changes) if kind is RecordKind.CHANGES else WrittenChanges(b"", [])
         index = self.index
@@ -399,7 +386,7 @@ class LoggedStore(MessageStore):
         )
         parts = write_record(head, written.payload, self._log.part_bytes)
         now = self._clock.now()
-        self._writing = _Writing(
+        self._writing = Writing(
             changes, head, written, parts, now, index.records[0].places[0], index.dropped, joint
         )
         self._patience_timer.set(now + PATIENCE_SECONDS + len(written.payload) / _BATCH)
@@ -494,7 +481,7 @@ class LoggedStore(MessageStore):
 
     # -- what is stored -----------------------------------------------------------------------
 
-    def _stored(self, writing: _Writing, last: int) -> None:
+    def _stored(self, writing: Writing, last: int) -> None:
         seconds = self._clock.now() - writing.begun
         self._commit_seconds += (seconds - self._commit_seconds) / 8
         self._commits += 1
@@ -505,6 +492,8 @@ class LoggedStore(MessageStore):
             self._update_trouble("")
         self._number, self._place = writing.head.number, last
         self._work_in(writing, last)
+        expected = len(writing.changes.waiting) + len(self._changes.waiting)
+        self._gathering.told(expected, self._commit_seconds)
         # Receipts first: somebody waits for them. Bodies may leave memory after that.
         self._confirm(writing.changes)
         self._listener.written(self._still_waiting(writing.changes))
@@ -514,8 +503,10 @@ class LoggedStore(MessageStore):
             done, self._leaving = self._leaving, None
             if done is not None:
                 done()
-        elif self._leaving is not None or self._is_wanted:
+        elif self._leaving is not None:
             self._flush()
+        elif self._is_wanted:
+            self._flush_gathered()
         else:
             self._paused.resume()
             if self._flush_is_due:
@@ -527,7 +518,7 @@ class LoggedStore(MessageStore):
         wanted = bool(self._changes.waiting) or self._changes.weight >= _BATCH
         return wanted or (self.joint is not None and self.joint.wanted)
 
-    def _work_in(self, writing: _Writing, last: int) -> None:
+    def _work_in(self, writing: Writing, last: int) -> None:
         index, changes, parts = self.index, writing.changes, writing.parts
         places = range(last - len(parts) + 1, last + 1)
         index.add(
@@ -538,18 +529,9 @@ class LoggedStore(MessageStore):
                 sum(map(len, parts)),
             )
         )
-        states, appended = changes.states, changes.appended
-        for placed in writing.written.placed:
-            sequence = placed.sequence
-            state = states.get(sequence)
-            if state is None:
-                if sequence in appended:
-                    message = appended[sequence][1]
-                    state = (message.deliveries, message.failures, 0, 0)
-                else:
-                    state = changes.copied[sequence][2]
+        for placed, state in writing.placed():
             index.place(placed, state)
-        for sequence, state in states.items():
+        for sequence, state in changes.states.items():
             index.mark(sequence, state)
         index.remove(changes.removed)
         index.keep(changes.kept, changes.settings, changes.fronts)
@@ -570,7 +552,7 @@ class LoggedStore(MessageStore):
         if len(waiting) == 1:
             self._listener.released()
 
-    def _trim(self, writing: _Writing) -> None:
+    def _trim(self, writing: Writing) -> None:
         """Delete what is below the floor that a stored record names, once it is worth it."""
         floor = writing.head.floor
         much = (
