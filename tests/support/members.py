@@ -11,9 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from tests.support.fault_proxy import FaultProxy
 from tests.support.nats import PATIENCE, Server, free_ports
 
 import stompy
@@ -46,12 +50,14 @@ class Member:
     Attributes:
         name: its id.
         port: where it listens.
+        environment: of its process, beside what there is.
     """
 
     def __init__(
         self, name: str, port: int, directory: Path, config: Mapping[str, Mapping[str, object]]
     ) -> None:
         self.name, self.port = name, port
+        self.environment: dict[str, str] = {}
         self._directory = directory
         self._file = directory / f"{name}.toml"
         self._file.write_text("\n".join(_toml(config)))
@@ -80,6 +86,7 @@ class Member:
                 [sys.executable, "-m", "stompy_broker", "--config", str(self._file)],
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env={**os.environ, **self.environment},
             )
 
     def wait_ready(self) -> None:
@@ -94,6 +101,10 @@ class Member:
                 piece = os.read(out.fileno(), 65536)
                 assert piece, f"{self.name} has ended: {self.log}"
                 said += piece
+
+    def ask(self, command: str, **arguments: object) -> dict[str, Any]:
+        """Give it a command, and take what it answers."""
+        return ask(self.url, command, **arguments)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
@@ -138,10 +149,15 @@ class Members:
         names: of the brokers.
         groups: how many groups of queues there are.
         pins: patterns of queues that are kept together.
+        body: how large the body of a message may be; 0 = as by default.
+        proxied: whether there is a proxy before each broker for the others, and one between each
+            broker and each server.
         more: further settings of the section ``cluster``.
 
     Attributes:
         every: the brokers, by name.
+        links: by name of a broker, the proxy by which the others reach it.
+        routes: by name of a broker, the proxies by which it reaches the servers.
     """
 
     def __init__(
@@ -152,20 +168,31 @@ class Members:
         names: Iterable[str] = ("ann", "bob", "cas"),
         groups: int = 4,
         pins: Sequence[str] = (),
+        body: int = 0,
+        proxied: bool = False,
         **more: object,
     ) -> None:
         names = list(names)
+        self._stack = ExitStack()
+        self.links: dict[str, FaultProxy] = {}
+        self.routes: dict[str, list[FaultProxy]] = {}
         secret = directory / "secret"
         secret.write_text(SECRET)
         secret.chmod(0o600)
         self.every: dict[str, Member] = {}
         for name, port in zip(names, free_ports(len(names)), strict=True):
+            advertised, nats = port, [server.url for server in servers]
+            if proxied:
+                self.links[name] = FaultProxy(port)
+                self.routes[name] = [FaultProxy(server.settings.port) for server in servers]
+                advertised = self.links[name].port
+                nats = [f"nats://127.0.0.1:{proxy.port}" for proxy in self.routes[name]]
             cluster: dict[str, object] = {
                 "name": "tests",
                 "id": name,
-                "nats": [server.url for server in servers],
+                "nats": nats,
                 "secret_file": str(secret),
-                "advertise": f"127.0.0.1:{port}",
+                "advertise": f"127.0.0.1:{advertised}",
                 "groups": groups,
                 "replicas": len(servers),
                 "trust_sync": True,
@@ -178,6 +205,7 @@ class Members:
                 "listen": {"port": port},
                 "cluster": cluster,
                 "store": {"data": str(directory / f"{name}-data")},
+                "limits": {"body": body} if body else {},
                 "times": {"shutdown": 1.0, "linger": 0.5},
             }
             self.every[name] = Member(name, port, directory, config)
@@ -190,6 +218,17 @@ class Members:
     def __getitem__(self, name: str) -> Member:
         return self.every[name]
 
+    def ask(self, command: str, **arguments: object) -> dict[str, Any]:
+        """Give a command to the first broker that answers.
+
+        Raises:
+            AssertionError: none of them does.
+        """
+        for member in self.every.values():
+            with suppress(stompy.STOMPException):
+                return ask(member.url, command, **arguments)
+        raise AssertionError("no broker answers")
+
     def report(self, lines: int = 25) -> str:
         """What each of them has said last, and what it thinks of the queues."""
         told = []
@@ -200,6 +239,8 @@ class Members:
 
     def __enter__(self) -> Members:
         try:
+            for proxy in (*self.links.values(), *chain(*self.routes.values())):
+                self._stack.enter_context(proxy)
             for member in self.every.values():
                 member.start()
             for member in self.every.values():
@@ -220,21 +261,35 @@ class Members:
     def _end(self) -> None:
         for member in self.every.values():
             member.end()
+        self._stack.close()
+
+
+def ask(url: str, command: str, **arguments: object) -> dict[str, Any]:
+    """Give a broker a command, and take what it answers.
+
+    Raises:
+        STOMPException: it does not answer.
+        AssertionError: it refuses.
+    """
+    question = json.dumps({"v": 1, "cmd": command, "args": arguments})
+    with stompy.connect(url, timeout=5.0) as client:
+        answer = json.loads(client.request(COMMAND_DESTINATION, question, timeout=PATIENCE).body)
+    assert answer["ok"], answer
+    result = answer["result"]
+    assert isinstance(result, dict)
+    return result
 
 
 def _queues_at(member: Member) -> str:
     """The queues and subscriptions as a broker shows them, if it answers."""
     told = []
     try:
-        with stompy.connect(member.url, timeout=3.0) as client:
-            for command in ("queue.list", "subscription.list"):
-                question = json.dumps({"v": 1, "cmd": command, "args": {}})
-                answer = json.loads(client.request(COMMAND_DESTINATION, question, timeout=5.0).body)
-                told += [
-                    " ".join(f"{name}={row[name]}" for name in _SHOWN if name in row)
-                    for row in answer["result"]["rows"]
-                ]
-    except (stompy.STOMPException, KeyError) as error:
+        for command in ("queue.list", "subscription.list"):
+            told += [
+                " ".join(f"{name}={row[name]}" for name in _SHOWN if name in row)
+                for row in ask(member.url, command)["rows"]
+            ]
+    except (stompy.STOMPException, AssertionError) as error:
         told.append(f"no answer: {error}")
     return "\n".join(told)
 

@@ -81,6 +81,11 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    def freeze(self) -> None:
+        """Stop it in its tracks: its connections stay, and it says nothing."""
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         if self._process is not None:
@@ -176,8 +181,7 @@ def end_house_server() -> None:
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
     """Stop a server in its tracks for a while: its connections stay, and it says nothing."""
-    server.send(signal.SIGSTOP)
-    os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+    server.freeze()
     try:
         yield
     finally:

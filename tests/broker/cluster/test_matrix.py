@@ -8,61 +8,12 @@ that was acknowledged comes back, no transaction is torn, the order is kept, and
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.support.ledger import WORK_PIN, Ledger
-from tests.support.looping import run
-from tests.support.members import Members
-from tests.support.nats import Trio, stopped
-
-log = logging.getLogger(__name__)
-
-Hurt = Callable[["Scene"], Awaitable[None]]
-
-
-class Scene:
-    """What can be hurt, and the load on it.
-
-    Args:
-        trio: the servers.
-        members: the brokers.
-        ledger: the load.
-    """
-
-    def __init__(self, trio: Trio, members: Members, ledger: Ledger) -> None:
-        self.trio, self.members, self.ledger = trio, members, ledger
-
-    async def progress(self) -> None:
-        """Wait until all of the load gets on."""
-        await self.ledger.progress()
-
-
-def scene(tmp_path: Path, *hurts: Hurt) -> None:
-    """Set the scene, hurt it, and look at the books."""
-
-    async def main(trio: Trio, members: Members) -> None:
-        ledger = Ledger(members.urls)
-        try:
-            await ledger.start()
-            for hurt in hurts:
-                await hurt(Scene(trio, members, ledger))
-                await ledger.progress()
-            await ledger.stop()
-            ledger.check()
-        except AssertionError as error:
-            error.add_note(ledger.report())
-            error.add_note(await asyncio.to_thread(members.report))
-            raise
-        finally:
-            ledger.cancel()
-        log.info("%s", ledger.account())
-
-    with Trio(tmp_path) as trio, Members(tmp_path, trio.servers, pins=[WORK_PIN]) as members:
-        run(lambda: main(trio, members))
+from tests.support.nats import stopped
+from tests.support.scene import Hurt, Scene, stage
 
 
 async def kill_each_broker(scene: Scene) -> None:
@@ -174,7 +125,7 @@ async def kill_all(scene: Scene) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("hurt", [kill_a_broker, freeze_a_broker])
 def test_nothing_is_lost(tmp_path: Path, hurt: Hurt) -> None:
-    scene(tmp_path, hurt)
+    stage(tmp_path, hurt)
 
 
 @pytest.mark.slow
@@ -196,4 +147,4 @@ def test_nothing_is_lost(tmp_path: Path, hurt: Hurt) -> None:
     ],
 )
 def test_nothing_is_lost_whatever_happens(tmp_path: Path, hurt: Hurt) -> None:
-    scene(tmp_path, hurt)
+    stage(tmp_path, hurt)

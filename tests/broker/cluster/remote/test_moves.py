@@ -206,6 +206,7 @@ class Schedule:
             self.restart: 3,
             self.take_over: 1,
             self.move: 1,
+            self.miss: 2,
             self.pass_time: 4,
         }
         act = self.random.choices(list(acts), list(acts.values()))[0]
@@ -323,6 +324,12 @@ class Schedule:
         others = [member for member in self.alive if member.name != self.owner]
         if others:
             self.elect(self.random.choice(others).name)
+
+    def miss(self) -> None:
+        """A broker does not hear another one any more, which is alive all the same."""
+        member, other = self.random.choice(self.alive), self.random.choice(self.alive)
+        if member is not other:
+            member.places.forget(other.name)
 
     def move(self) -> None:
         """The owner gives the group up in good order."""

@@ -150,10 +150,15 @@ class Guests:
         self._set_patience()
 
     def forget(self, broker: str) -> None:
-        """Wait no more for a broker that is gone for good, and forget how far it was."""
-        for name in {*self._guests, *self._marks}:
-            if name.rpartition("/")[0] == broker:
-                self._drop(name)
+        """Wait no more for a broker that says nothing, and take back what it has without a link.
+
+        It may live all the same, and tell its batches again: how far it was is known as long as no
+        other process of that broker comes.
+        """
+        for name, guest in self._guests.items():
+            if name.rpartition("/")[0] == broker and guest.link is None:
+                self._leaving.pop(name, None)
+                guest.leave()
         self._expected.discard(broker)
 
     def _guest(self, name: str) -> Guest:

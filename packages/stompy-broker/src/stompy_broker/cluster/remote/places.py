@@ -268,7 +268,7 @@ class Places:
         store.leave(left)
 
     def forget(self, broker: str) -> None:
-        """A broker is gone for good: wait for it no more, and take back what it had."""
+        """A broker says nothing any more: wait for it no more."""
         for group in self.groups:
             if group.guests is not None:
                 group.guests.forget(broker)
