@@ -96,6 +96,7 @@ PURE = {
 PURE_MODULES = {
     "cluster.bodies",
     "cluster.changes",
+    "cluster.head_codec",
     "cluster.index",
     "cluster.link.codec",
     "cluster.link.handshake",

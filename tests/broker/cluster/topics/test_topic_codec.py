@@ -7,9 +7,11 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.heads import heads, parts_of
 from tests.support.house import make_head
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.cluster.head_codec import write_head
 from stompy_broker.cluster.topics.topic_codec import (
     CodecError,
     Contents,
@@ -30,9 +32,7 @@ from stompy_broker.cluster.topics.topic_codec import (
     code_and_text,
     error_of,
     read,
-    read_head,
     write,
-    write_head,
     write_messages,
     write_reply,
 )
@@ -76,36 +76,11 @@ told = st.one_of(
     ),
     st.builds(RequestAnswer, numbers, names, names),
 )
-heads = st.builds(
-    lambda priority, persistent, ttl, more: make_head(
-        "/topic/a", priority=str(priority), persistent=persistent, ttl=str(ttl), **more
-    ),
-    st.integers(0, 9),
-    st.sampled_from(["true", "false"]),
-    st.integers(0, 10**9),
-    st.dictionaries(st.sampled_from(["x", "y", "content-length", "timestamp"]), names),
-)
-
-
-def parts_of(head: MessageHead) -> tuple[object, ...]:
-    traits = head.traits
-    return head.block, *(getattr(traits, name) for name in traits.__slots__)
 
 
 @given(told)
 def test_what_is_rare_comes_back(one: Interest) -> None:
     assert read(write(one)) == one
-
-
-@given(heads)
-def test_a_head_comes_back(head: MessageHead) -> None:
-    again = read_head(write_head(head))
-    assert parts_of(again) == parts_of(head)
-
-
-def test_a_head_with_its_own_id_comes_back() -> None:
-    head = MessageHead.from_headers({"destination": "/topic/a"}, message_id=b"T_1")
-    assert parts_of(read_head(write_head(head))) == parts_of(head)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), numbers, numbers, st.binary(max_size=40)), max_size=9))

@@ -25,7 +25,7 @@ from stompy_broker.cluster.remote.values import (
     figures_of,
     figures_row,
     head_of,
-    head_row,
+    head_text,
     pack,
     unpack,
 )
@@ -178,9 +178,9 @@ def _shown(browsed: Browsed) -> bytes:
             )
         )
         parts.append(body or b"")
-    rows = [head_row(head) for head in heads]
+    texts = [head_text(head) for head in heads]
     return b"".join(
-        [pack([browsed.delayed, browsed.more, len(browsed.messages), rows]), b"\n", *parts]
+        [pack([browsed.delayed, browsed.more, len(browsed.messages), texts]), b"\n", *parts]
     )
 
 
@@ -266,8 +266,8 @@ class EventsReader(TableReader):
 
 def _read_shown(octets: bytes) -> Browsed:
     line, _, _ = octets.partition(b"\n")
-    delayed, more, count, rows = unpack(line)
-    heads = [head_of(row) for row in rows]
+    delayed, more, count, texts = unpack(line)
+    heads = [head_of(text) for text in texts]
     at, messages = len(line) + 1, []
     for _ in range(count):
         row = _SHOWN.unpack_from(octets, at)

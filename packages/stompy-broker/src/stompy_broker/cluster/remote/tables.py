@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from struct import Struct
 from struct import error as StructError  # noqa: N812 -- its name says nothing by itself
 
-from stompy_broker.message import MessageHead, MessageTraits
+from stompy_broker.cluster.head_codec import read_head, write_head
+from stompy_broker.message import MessageHead
 
 VISIT, BATCH, WELCOME, EVENTS, NOT_OWNER, OWNED = 1, 2, 8, 9, 10, 11
 """Kinds of messages on a link: the first two go to the owner, the others come from it."""
@@ -24,11 +25,10 @@ _LONG = 4096
 """A head of more bytes is not worth being kept."""
 
 OPENING = Struct("<BHI")
-_HEAD = Struct("<BHBBQQII")
+_HEAD = Struct("<BHI")
 _NAME = Struct("<BIH")
 
 HEADED, NAMED = 1, 2
-_SIZED, _STAMPED, _WITH_ID, _PERSISTENT = 1, 2, 4, 8
 
 _SWAP = sys.byteorder == "big"
 
@@ -78,28 +78,8 @@ class TableWriter:
         self._ring[number] = head if kept else None
         if kept:
             self._heads[head] = number
-        traits = head.traits
-        message_id = traits.message_id
-        flags = (
-            _SIZED * traits.sized
-            | _STAMPED * traits.stamped
-            | _WITH_ID * (message_id is not None)
-            | _PERSISTENT * traits.persistent
-        )
-        self._parts += (
-            _HEAD.pack(
-                HEADED,
-                number,
-                flags,
-                traits.priority,
-                traits.ttl,
-                traits.expires,
-                len(message_id or b""),
-                len(head.block),
-            ),
-            message_id or b"",
-            head.block,
-        )
+        octets = write_head(head)
+        self._parts += (_HEAD.pack(HEADED, number, len(octets)), octets)
         return number
 
     def _name(self, name: str) -> int:
@@ -147,18 +127,8 @@ class TableReader:
         return bodies
 
     def _read_head(self) -> None:
-        _, number, flags, priority, ttl, expires, ids, length = _HEAD.unpack(self._cut(_HEAD.size))
-        message_id = self._cut(ids)
-        traits = MessageTraits(
-            sized=bool(flags & _SIZED),
-            stamped=bool(flags & _STAMPED),
-            persistent=bool(flags & _PERSISTENT),
-            priority=priority,
-            ttl=ttl,
-            expires=expires,
-            message_id=message_id if flags & _WITH_ID else None,
-        )
-        self._heads[number] = MessageHead(self._cut(length), traits)
+        _, number, length = _HEAD.unpack(self._cut(_HEAD.size))
+        self._heads[number] = read_head(self._cut(length))
 
     def _read_name(self) -> None:
         _, number, length = _NAME.unpack(self._cut(_NAME.size))

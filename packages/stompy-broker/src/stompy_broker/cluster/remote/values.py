@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.cluster.head_codec import read_head, write_head
 from stompy_broker.destinations.names import parse_destination
-from stompy_broker.message import MessageHead, MessageTraits
+from stompy_broker.message import MessageHead
 from stompy_broker.routing.interface import (
     Browse,
     Close,
@@ -86,35 +87,14 @@ def browse_of(row: list[Any]) -> Browse:
     return Browse(selection, skip, most, bodies)
 
 
-def head_row(head: MessageHead) -> list[object]:
-    """A message's head as a row of JSON."""
-    traits = head.traits
-    message_id = None if traits.message_id is None else traits.message_id.decode("latin-1")
-    return [
-        head.block.decode("latin-1"),
-        traits.sized,
-        traits.stamped,
-        traits.persistent,
-        traits.priority,
-        traits.ttl,
-        traits.expires,
-        message_id,
-    ]
+def head_text(head: MessageHead) -> str:
+    """A message's head as a text of JSON."""
+    return write_head(head).decode("latin-1")
 
 
-def head_of(row: list[Any]) -> MessageHead:
-    """The head that a row tells."""
-    block, sized, stamped, persistent, priority, ttl, expires, message_id = row
-    traits = MessageTraits(
-        sized=sized,
-        stamped=stamped,
-        persistent=persistent,
-        priority=priority,
-        ttl=ttl,
-        expires=expires,
-        message_id=None if message_id is None else message_id.encode("latin-1"),
-    )
-    return MessageHead(block.encode("latin-1"), traits)
+def head_of(text: str) -> MessageHead:
+    """The head that a text tells."""
+    return read_head(text.encode("latin-1"))
 
 
 def order_row(order: Order) -> list[object]:
@@ -130,7 +110,7 @@ def order_row(order: Order) -> list[object]:
             [
                 one.sequence,
                 str(one.destination),
-                head_row(one.head),
+                head_text(one.head),
                 one.deliveries,
             ]
             for one in order.transfers
@@ -161,5 +141,5 @@ def order_of(row: list[Any]) -> Order:
     raise ValueError(f"{row!r} is no order")
 
 
-def _transfer(sequence: int, destination: str, head: list[Any], deliveries: int) -> Transfer:
+def _transfer(sequence: int, destination: str, head: str, deliveries: int) -> Transfer:
     return Transfer(sequence, parse_destination(destination), head_of(head), deliveries)

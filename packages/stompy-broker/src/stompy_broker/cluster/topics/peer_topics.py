@@ -17,8 +17,9 @@ from typing import Final
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.cluster.head_codec import write_head
 from stompy_broker.cluster.link.link import Link
-from stompy_broker.cluster.topics.topic_codec import Outgoing, write_head, write_messages
+from stompy_broker.cluster.topics.topic_codec import Outgoing, write_messages
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.events import Events
 from stompy_broker.message import Message, MessageHead

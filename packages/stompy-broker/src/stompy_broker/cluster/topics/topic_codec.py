@@ -15,7 +15,8 @@ from struct import error as StructError  # noqa: N812 -- its name says nothing b
 from typing import Any, NamedTuple
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.message import Message, MessageHead, MessageTraits, stamp
+from stompy_broker.cluster.head_codec import read_head, write_head
+from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.store.base import StoredSubscription
 
@@ -349,9 +350,6 @@ def code_and_text(error: ProtocolError | None) -> tuple[str, str]:
 
 # -- what goes by with every message ----------------------------------------------------------
 
-_HEAD = Struct(">BBQQHI")
-_SIZED, _STAMPED, _PERSISTENT, _WITH_ID = 1, 2, 4, 8
-
 _ROW = Struct(">BQI")
 _NEW_HEAD, _NEW_TIME = 1, 2
 _LENGTH = Struct(">I")
@@ -361,46 +359,8 @@ _REPLY = Struct(">BQ?HI")
 ROW_SIZE = _ROW.size
 """Bytes that a message costs beside its body, and its head where that is another one."""
 
-
-def write_head(head: MessageHead) -> bytes:
-    """Write the head of messages: its block, and what it tells."""
-    traits = head.traits
-    message_id = traits.message_id
-    flags = (
-        _SIZED * traits.sized
-        | _STAMPED * traits.stamped
-        | _PERSISTENT * traits.persistent
-        | _WITH_ID * (message_id is not None)
-    )
-    own_id = message_id or b""
-    row = _HEAD.pack(
-        flags, traits.priority, traits.ttl, traits.expires, len(own_id), len(head.block)
-    )
-    return b"%b%b%b" % (row, own_id, head.block)
-
-
-@lru_cache(maxsize=1024)
-def read_head(octets: bytes) -> MessageHead:
-    """Read what `write_head` has written; one object for the heads that come again and again.
-
-    Raises:
-        ValueError: it is something else.
-        StructError: likewise.
-    """
-    flags, priority, ttl, expires, id_length, length = _HEAD.unpack_from(octets)
-    at = _HEAD.size + id_length
-    if len(octets) != at + length:
-        raise ValueError("a head has another length")
-    traits = MessageTraits(
-        sized=bool(flags & _SIZED),
-        stamped=bool(flags & _STAMPED),
-        persistent=bool(flags & _PERSISTENT),
-        priority=priority,
-        ttl=ttl,
-        expires=expires,
-        message_id=octets[_HEAD.size : at] if flags & _WITH_ID else None,
-    )
-    return MessageHead(octets[at:], traits)
+_known_head = lru_cache(maxsize=1024)(read_head)
+"""Reads a head; one object for those that come again and again."""
 
 
 class Outgoing(NamedTuple):
@@ -453,7 +413,7 @@ def _read_messages(octets: bytes) -> TopicMessages:
         if flags & _NEW_HEAD:
             (head_length,) = _LENGTH.unpack_from(octets, at)
             at += 4
-            head = read_head(octets[at : at + head_length])
+            head = _known_head(octets[at : at + head_length])
             at += head_length
         if flags & _NEW_TIME:
             (received,) = _TIME.unpack_from(octets, at)
@@ -484,5 +444,5 @@ def _read_reply(octets: bytes) -> Reply:
     if len(octets) < at + head_length:
         raise ValueError("it ends too soon")
     name = octets[_REPLY.size : at].decode()
-    head = read_head(octets[at : at + head_length])
+    head = _known_head(octets[at : at + head_length])
     return Reply(number, name, may_be_refused, head, octets[at + head_length :])
