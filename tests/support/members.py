@@ -149,7 +149,6 @@ class Members:
         names: of the brokers.
         groups: how many groups of queues there are.
         pins: patterns of queues that are kept together.
-        body: how large the body of a message may be; 0 = as by default.
         proxied: whether there is a proxy before each broker for the others, and one between each
             broker and each server.
         more: further settings of the section ``cluster``.
@@ -168,7 +167,6 @@ class Members:
         names: Iterable[str] = ("ann", "bob", "cas"),
         groups: int = 4,
         pins: Sequence[str] = (),
-        body: int = 0,
         proxied: bool = False,
         **more: object,
     ) -> None:
@@ -205,7 +203,6 @@ class Members:
                 "listen": {"port": port},
                 "cluster": cluster,
                 "store": {"data": str(directory / f"{name}-data")},
-                "limits": {"body": body} if body else {},
                 "times": {"shutdown": 1.0, "linger": 0.5},
             }
             self.every[name] = Member(name, port, directory, config)

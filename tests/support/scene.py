@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.ledger import PATIENCE, WORK_PIN, Ledger
 from tests.support.looping import run
 from tests.support.members import Members
-from tests.support.nats import Trio
+from tests.support.nats import Server, Trio
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,12 @@ class Scene:
         """The broker that has most groups: what is done to it is felt."""
         owners = list((await self.owners()).values())
         return max(self.members.every, key=owners.count)
+
+    async def leader(self) -> Server:
+        """The server that leads the stream, as one of the brokers knows it."""
+        status = await asyncio.to_thread(self.members.ask, "cluster.status")
+        names = [server["name"] for server in status["servers"] if server["state"] == "leader"]
+        return self.trio.named(*names) if names else self.trio.servers[0]
 
 
 def play(trio: Trio, members: Members, *hurts: Hurt) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.fault_proxy import DOWN, UP, Fault, FaultProxy
-from tests.support.ledger import SWIFT, WORK_PIN
+from tests.support.ledger import PATIENCE, SWIFT, WORK_PIN
+from tests.support.looping import run
 from tests.support.members import Members
 from tests.support.nats import Server, Trio
 from tests.support.scene import Hurt, Scene, play
@@ -273,6 +274,39 @@ def test_nothing_is_lost_when_the_power_fails(tmp_path: Path) -> None:
     trio = Trio(tmp_path)
     with images(server.settings.directory for server in trio.servers):
         play(trio, Members(tmp_path, trio.servers, pins=[WORK_PIN]), cut_the_power)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_large_bodies_outlive_their_owner(tmp_path: Path) -> None:
+    """64 MiB go to an owner who dies, and come from one who does, each time through another."""
+    body = os.urandom(_MIB) * 64
+    trio = Trio(tmp_path)
+    members = Members(tmp_path, trio.servers, groups=1)
+
+    async def main() -> None:
+        owner = members[members.ask("cluster.status")["groups"][0]["owner"]]
+        front = next(one for one in members.every.values() if one is not owner)
+        async with aio.connect(front.url, timeout=30.0) as client:
+            sent = await client.post("/queue/large", body)
+            await owner.gone()
+            await sent.result(PATIENCE)
+        await owner.back()
+        status = await asyncio.to_thread(members.ask, "cluster.status")
+        owner = members[status["groups"][0]["owner"]]
+        front = next(one for one in members.every.values() if one is not owner)
+        async with (
+            aio.connect(front.url, timeout=30.0) as client,
+            client.subscription("/queue/large", timeout=PATIENCE) as messages,
+        ):
+            await owner.gone()
+            message = await messages.get(PATIENCE)
+            assert message.body == body
+            async with client.transaction() as transaction:
+                await transaction.ack(message)
+
+    with trio, members:
+        run(main)
 
 
 @pytest.mark.slow
