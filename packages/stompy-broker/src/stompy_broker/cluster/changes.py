@@ -177,7 +177,9 @@ def write_changes(changes: Changes) -> WrittenChanges:
         ]
     )
     start = len(front)
-    placed = [row._replace(offset=row.offset + start) for row in tables.placed]
+    placed = [
+        Placed(sequence, offset + start, length) for sequence, offset, length in tables.placed
+    ]
     return WrittenChanges(b"".join([front, *tables.bodies]), placed)
 
 
@@ -194,7 +196,7 @@ class _Tables:
         self.name_rows: list[bytes] = []
         self.head_rows: list[bytes] = []
         self.rows: list[bytes] = []
-        self.placed: list[Placed] = []
+        self.placed: list[tuple[int, int, int]] = []  # offsets from the first body
         self.bodies: list[bytes] = []
         self.length = 0
         self.written: set[int] = set()
@@ -236,15 +238,12 @@ class _Tables:
                 head,
                 self._received,
                 message.expires,
-                state[0],
-                state[1],
-                state[2],
-                state[3],
+                *state,
                 offset,
                 len(body),
             )
         )
-        self.placed.append(Placed(sequence, offset, len(body)))
+        self.placed.append((sequence, offset, len(body)))
         self.written.add(sequence)
 
 

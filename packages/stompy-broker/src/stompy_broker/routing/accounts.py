@@ -69,7 +69,7 @@ class Accounts:
             own.used += size
             if own.used >= own.high:
                 own.went_over()
-        if self.store is not None and message.head.persistent:
+        if self.store is not None and message.head.traits.persistent:
             self.store.append(self._destination, message)
             self.disk.add(size)
 
@@ -89,7 +89,7 @@ class Accounts:
             own.used -= size
             if own.used <= own.floor:
                 own.went_under()
-        if self.store is not None and message.head.persistent:
+        if self.store is not None and message.head.traits.persistent:
             self.store.remove(message)
             disk = self.disk
             disk.used -= size
@@ -100,7 +100,10 @@ class Accounts:
 
     def let_go_all(self, messages: list[Message]) -> None:
         """Count messages no more; those of one read, added up before anything is looked at."""
-        if self._shares or self.store is not None:
+        store = self.store
+        if self._shares or (
+            store is not None and any(message.head.traits.persistent for message in messages)
+        ):
             for message in messages:
                 self.let_go(message)
             return
@@ -126,7 +129,7 @@ class Accounts:
 
     def mark_delivered(self, message: Message, holder: int) -> None:
         """Tell the store of a delivery: one that a crash cuts short has to be seen afterwards."""
-        if self.store is not None and message.head.persistent:
+        if self.store is not None and message.head.traits.persistent:
             known = 0 if message.redelivery is None else message.redelivery.deliveries
             self.store.mark_delivered(message, known + 1, 0, holder)
 
@@ -137,7 +140,7 @@ class Accounts:
 
     def mark_returned(self, message: Message, due: int) -> None:
         """Tell the store that nobody has a message now, and when it may be delivered again."""
-        if self.store is not None and message.head.persistent:
+        if self.store is not None and message.head.traits.persistent:
             self.store.mark_delivered(message, message.deliveries, due)
 
     def leave_body(self, message: Message) -> None:

@@ -207,7 +207,7 @@ class LocalQueue(RestorableQueue):
                 self._unacked += 1
                 accounts = self._accounts
                 accounts.keep(message)
-                if accounts.store is not None:
+                if accounts.store is not None and message.head.traits.persistent:
                     accounts.mark_delivered(message, consumer.number)
             try:
                 more = consumer.deliver(message)
@@ -372,7 +372,7 @@ class LocalQueue(RestorableQueue):
                 accounts.let_go(message)
             else:
                 self._unacked += 1
-                if accounts.store is not None:
+                if accounts.store is not None and message.head.traits.persistent:
                     accounts.mark_delivered(message, consumer.number)
             if not more:
                 waiting.popleft()

@@ -31,7 +31,7 @@ from stompy_broker.routing.services import Services
 
 log = logging.getLogger("stompy_broker.cluster")
 
-WINDOW, WINDOW_BYTES = 256, 1024 * 1024
+WINDOW, WINDOW_BYTES = 1024, 1024 * 1024
 """How much may be on its way to a consumer that does not say how much it can have."""
 
 
@@ -256,14 +256,16 @@ class AwayConsumers:
         consumer, parked = away.consumer, away.parked
         taken: list[Message] = []
         self._services.current_time.now = self._services.clock.now()
-        while parked and consumer.waiting:
+        deliver, more = consumer.deliver, consumer.waiting
+        while parked and more:
             message = parked.popleft()
             try:
-                consumer.waiting = consumer.deliver(message)
+                more = deliver(message)
             except Exception as error:
                 self._cannot_write(away, message, error)
             else:
                 taken.append(message)
+        consumer.waiting = more
         if taken:
             self._took(away, taken)
 
@@ -298,9 +300,11 @@ class AwayConsumers:
         away = self._consumers.get(event.consumer)
         if away is None:
             return  # it has gone; the owner takes it back when it hears of that
-        head, at, past, parked = event.head, event.stamp, event.past, away.parked
-        for sequence, body in zip(event.sequences, event.bodies, strict=True):
-            parked.append(Message(sequence, head, body, at, past))
+        head, at, past = event.head, event.stamp, event.past
+        away.parked += [
+            Message(sequence, head, body, at, past)
+            for sequence, body in zip(event.sequences, event.bodies, strict=True)
+        ]
         if away.withdrawn:
             self._give_back(away)
         elif away.consumer.waiting:

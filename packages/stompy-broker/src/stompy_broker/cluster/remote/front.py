@@ -144,13 +144,17 @@ class Front:
         return batch
 
     def publish(
-        self, queue: FrontQueue, message: Message, done: Done | None, refused: Refused | None
+        self,
+        name: str,
+        is_stored: bool,
+        message: Message,
+        done: Done | None,
+        refused: Refused | None,
     ) -> None:
-        """Tell of a message that came; see `Queue.publish`."""
+        """Tell of a message that came to the queue of a name; see `Queue.publish`."""
         batch = self._open or self._begin()
         run, head, past, body = self._publishing, message.head, message.redelivery, message.body
         assert body is not None
-        name = queue.name
         if (
             run is None
             or run.head is not head
@@ -169,7 +173,7 @@ class Front:
         size, index = message.size, batch.index
         batch.index = index + 1
         batch.size += size
-        stored = head.traits.persistent and queue.is_stored
+        stored = is_stored and head.traits.persistent
         if not stored:
             batch.passing += size
         watermark = self.watermark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Protocol
 
@@ -109,13 +110,14 @@ class GuestConsumer(Consumer):
         """Tell the front that the queue gives up on it."""
         self._output.add(FailEvent(self.away, reason))
 
-    def settled(self, message: Message) -> None:
-        """Give credit back for a delivery that is over."""
-        self._credit += 1
-        self.lent -= message.size
+    def settled(self, messages: Sequence[Message]) -> None:
+        """Give credit back for deliveries that are over."""
+        size = sum([message.size for message in messages])
+        self._credit += len(messages)
+        self.lent -= size
         if self.takes:
-            self._window += 1
-            self._bytes += message.size
+            self._window += len(messages)
+            self._bytes += size
 
     def took(self, number: int, size: int) -> None:
         """Open the window: so much arrived at the client."""

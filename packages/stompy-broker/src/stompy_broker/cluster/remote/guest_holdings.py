@@ -279,6 +279,7 @@ class GuestHoldings:
         by_consumer: dict[GuestConsumer, list[Message]] = {}
         held, rejection = self.held, verb.rejection
         strange: set[int] = set()
+        last, messages = None, []
         for sequence in verb.sequences:
             entry = held.pop(sequence, None)
             if entry is None:
@@ -286,12 +287,11 @@ class GuestHoldings:
                 strange.add(self._aliases.pop(sequence, sequence))
                 continue
             consumer, message = entry
-            consumer.settled(message)
-            messages = by_consumer.get(consumer)
-            if messages is None:
-                messages = by_consumer[consumer] = []
+            if consumer is not last:
+                last, messages = consumer, by_consumer.setdefault(consumer, [])
             messages.append(message)
         for consumer, messages in by_consumer.items():
+            consumer.settled(messages)
             _end(consumer.queue, messages, rejection)
             if consumer.wants:
                 self._refilled[consumer] = None
@@ -303,7 +303,7 @@ class GuestHoldings:
         for sequence in sequences & self.held.keys():
             sequences.discard(sequence)
             consumer, message = self.held.pop(sequence)
-            consumer.settled(message)
+            consumer.settled([message])
             consumer.queue.settle(message)
             self._refilled[consumer] = None
 
@@ -386,7 +386,7 @@ class GuestHoldings:
         consumer = self.consumers.get(verb.consumer)
         for holder, messages in self._take_out(verb.sequences).items():
             for message in messages:
-                holder.settled(message)
+                holder.settled([message])
             holder.queue.detach(holder, messages)
             if holder is consumer:
                 holder.queue.attach(holder)

@@ -110,7 +110,7 @@ class RemoteQueue(Queue):
         full = self._full
         if full.full:
             full.used += message.size
-        self._front.publish(self, message, done, refused)
+        self._front.publish(self._name, self._is_stored, message, done, refused)
 
     def admit(self, count: int, before: int, done: Done) -> None:
         """Ask the owner, and pass the answer on."""
