@@ -206,7 +206,7 @@ class Brokers:
         self.links: dict[tuple[str, str], LinkEnd] = {}
         self.reached: dict[str, list[bytes]] = defaultdict(list)
         self.logs = [SlowStore(self.soon) for _ in range(GROUPS)]
-        self.epoch = 0
+        self.tenure = 0
         self.members = {
             name: Member(self, name, number, *policies) for number, name in enumerate(names)
         }
@@ -243,11 +243,11 @@ class Brokers:
         """
         member = self[name]
         its = member.router.groups.every[group]
-        self.epoch += 1
+        self.tenure += 1
         self.owners[group] = member
-        its.adopt(self.logs[group], WALL + int(self.time.now * 1000), self.epoch)
+        its.adopt(self.logs[group], WALL + int(self.time.now * 1000), self.tenure)
         member.router.registry.restore_group(its)
-        member.exchange.owned(group, self.epoch)
+        member.exchange.owned(group, self.tenure)
         if heard:
             self.tell_owner(group)
 
@@ -261,7 +261,7 @@ class Brokers:
     def depose(self, group: int) -> None:
         """Have its owner know that it owns a group no more."""
         member = self.owners.pop(group)
-        member.router.groups.every[group].adopt(AwayStandIn(), WALL, self.epoch)
+        member.router.groups.every[group].adopt(AwayStandIn(), WALL, self.tenure)
         member.exchange.deposed(group)
 
     def run(self) -> None:

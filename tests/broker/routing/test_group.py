@@ -23,12 +23,12 @@ from stompy_broker.store.memory import MemoryStore
     now=st.integers(WALL - 10**9, WALL + 10**12),
     last=st.integers(0, (WALL + 10**9) << 20),
     group=st.integers(0, MOST_GROUPS - 1),
-    epoch=st.integers(0, 1000),
+    tenure=st.integers(0, 1000),
 )
 def test_message_ids_grow_and_stay_as_long_as_they_are(
-    now: int, last: int, group: int, epoch: int
+    now: int, last: int, group: int, tenure: int
 ) -> None:
-    some = list(islice(sequences(now, last, group=group, epoch=epoch), 100))
+    some = list(islice(sequences(now, last, group=group, tenure=tenure), 100))
     assert some == sorted(set(some))
     assert some[0] > last
     assert all(len(str(number)) == 19 and number < 1 << 63 for number in some)
@@ -36,11 +36,11 @@ def test_message_ids_grow_and_stay_as_long_as_they_are(
 
 def test_ids_of_several_brokers_are_never_the_same() -> None:
     """Started in the same millisecond, for other groups or for the same one after another."""
-    owners = [(group, epoch) for group in range(MOST_GROUPS) for epoch in range(16)]
+    owners = [(group, tenure) for group in range(MOST_GROUPS) for tenure in range(16)]
     given_out = [
         number
-        for group, epoch in owners
-        for number in islice(sequences(WALL, group=group, epoch=epoch), 100)
+        for group, tenure in owners
+        for number in islice(sequences(WALL, group=group, tenure=tenure), 100)
     ]
     assert len(set(given_out)) == len(given_out)
 

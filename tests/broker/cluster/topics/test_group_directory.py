@@ -137,11 +137,11 @@ class History:
         brokers.own(group, member.name, heard=False)
         for other in brokers.members.values():
             if other is not member and other is not self.zombies.get(group):
-                self.soon_enough(partial(self.hear, other, group, brokers.epoch, member.name))
+                self.soon_enough(partial(self.hear, other, group, brokers.tenure, member.name))
 
-    def hear(self, member: Member, group: int, epoch: int, owner: str) -> None:
+    def hear(self, member: Member, group: int, tenure: int, owner: str) -> None:
         """Have a broker hear who owns a group, unless that is old."""
-        if epoch == self.brokers.epoch or self.brokers.owners.get(group) is not member:
+        if tenure == self.brokers.tenure or self.brokers.owners.get(group) is not member:
             current = self.brokers.owners.get(group)
             if current is not None and current.name == owner and current is not member:
                 member.exchange.owner_changed(group, owner)

@@ -5,7 +5,7 @@ store. A broker may have several groups. A full disk makes those wait who send t
 nobody else.
 
 A message-id is one number for all its time: milliseconds since the epoch, a count, and, in its last
-bits, the epoch and the number of the group (`Sequences`). So it grows, and is no other broker's.
+bits, the tenure and the number of the group (`Sequences`). So it grows, and is no other broker's.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from stompy_broker.routing.sequences import STEP, Sequences
 from stompy_broker.store.base import StoreStats
 from stompy_broker.store.interface import MessageStore
 
-_GROUP_BITS, _EPOCH_BITS, _COUNT_BITS = 6, 4, 10
-assert 1 << (_GROUP_BITS + _EPOCH_BITS) == STEP
+_GROUP_BITS, _TENURE_BITS, _COUNT_BITS = 6, 4, 10
+assert 1 << (_GROUP_BITS + _TENURE_BITS) == STEP
 
 MOST_GROUPS = 1 << _GROUP_BITS
 """QueueGroups whose message-ids cannot be mistaken for each other's."""
 
 
-def sequences(now_ms: int, last: int = 0, *, group: int = 0, epoch: int = 0) -> Iterator[int]:
-    """Numbers for messages: growing, and in no other group and epoch.
+def sequences(now_ms: int, last: int = 0, *, group: int = 0, tenure: int = 0) -> Iterator[int]:
+    """Numbers for messages: growing, and in no other group and tenure.
 
     Beginning with the time keeps them growing over restarts, without a file; a million a second
     may be used up before they run ahead of it. Where the clock has been set back, they go on
@@ -37,10 +37,10 @@ def sequences(now_ms: int, last: int = 0, *, group: int = 0, epoch: int = 0) -> 
         now_ms: milliseconds since the epoch.
         last: no number up to this one is given. Former versions had none but the time and a count.
         group: number of the group.
-        epoch: how often the group has changed hands; those of its last owners differ.
+        tenure: how often the group has changed hands; those of its last owners differ.
     """
     first = max(now_ms << _COUNT_BITS, last // STEP + 1) * STEP
-    own = (epoch % (1 << _EPOCH_BITS) << _GROUP_BITS) + group % MOST_GROUPS
+    own = (tenure % (1 << _TENURE_BITS) << _GROUP_BITS) + group % MOST_GROUPS
     return count(first + own, STEP)
 
 
@@ -53,13 +53,13 @@ class QueueGroup:
         now_ms: milliseconds since the epoch.
         disk: disk space in use.
         stalled: full while the store cannot write.
-        epoch: how often the group has changed hands.
+        tenure: how often the group has changed hands.
 
     Attributes:
         sequences: numbers its messages.
     """
 
-    __slots__ = ("disk", "epoch", "number", "sequences", "stalled", "store")
+    __slots__ = ("disk", "number", "sequences", "stalled", "store", "tenure")
 
     def __init__(
         self,
@@ -68,21 +68,21 @@ class QueueGroup:
         now_ms: int,
         disk: Watermark,
         stalled: Watermark,
-        epoch: int = 0,
+        tenure: int = 0,
     ) -> None:
         self.number = number
-        self.epoch = epoch
+        self.tenure = tenure
         self.store = store
         self.disk = disk
         self.stalled = stalled
-        numbers = sequences(now_ms, store.last_sequence, group=number, epoch=epoch)
+        numbers = sequences(now_ms, store.last_sequence, group=number, tenure=tenure)
         self.sequences = Sequences(next(numbers))
 
     def sync(self, done: Callable[[], None]) -> None:
         """Call ``done`` once everything told to its queues so far is safe."""
         self.store.sync(done)
 
-    def adopt(self, store: MessageStore, now_ms: int, epoch: int) -> None:
+    def adopt(self, store: MessageStore, now_ms: int, tenure: int) -> None:
         """Have another store from now on: the group has come here, or has gone elsewhere.
 
         Queues that were made before keep the store that they had, so they have to be made anew.
@@ -90,10 +90,10 @@ class QueueGroup:
         Args:
             store: where persistent messages survive.
             now_ms: milliseconds since the epoch.
-            epoch: how often the group has changed hands.
+            tenure: how often the group has changed hands.
         """
-        self.store, self.epoch = store, epoch
-        numbers = sequences(now_ms, store.last_sequence, group=self.number, epoch=epoch)
+        self.store, self.tenure = store, tenure
+        numbers = sequences(now_ms, store.last_sequence, group=self.number, tenure=tenure)
         self.sequences = Sequences(next(numbers))
 
     @property

@@ -181,13 +181,11 @@ class Members:
     Attributes:
         alive: the living ones, by name.
         twin: the nonce of another process that has our name; empty = none was heard.
-        twin_beats: how often it was heard.
     """
 
     def __init__(self, me: Member, silent_seconds: float, suspect_seconds: float) -> None:
         self.alive: dict[str, Member] = {}
         self.twin = ""
-        self.twin_beats = 0
         self._me = me
         self._silent = silent_seconds
         self._suspected = suspect_seconds
@@ -203,12 +201,11 @@ class Members:
             if beat.nonce == self._me.nonce:
                 return Heard.OWN
             self.twin = beat.nonce
-            self.twin_beats += 1
             return Heard.TWIN
         if not self._is_news(beat, now):
             return Heard.STALE
         if beat.standing is Standing.GONE:
-            self._bury(name)
+            self._remove(name)
             return Heard.KNOWN
         before = self.alive.get(name)
         self.alive[name] = beat
@@ -247,7 +244,7 @@ class Members:
         for name in self._heard_at:
             self._heard_at[name] = now
 
-    def bury_silent(self, now: float) -> list[str]:
+    def remove_silent(self, now: float) -> list[str]:
         """Count those as dead that say nothing any more; gives their names."""
         silent = [
             name
@@ -255,10 +252,10 @@ class Members:
             if now - heard_at >= (self._suspected if name in self._suspects else self._silent)
         ]
         for name in silent:
-            self._bury(name)
+            self._remove(name)
         return silent
 
-    def _bury(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         self.alive.pop(name, None)
         self._heard_at.pop(name, None)
         self._suspects.discard(name)

@@ -434,7 +434,7 @@ class Membership:
 
     def _review(self, now: float) -> None:
         if self._connected and self._joined:
-            self._bury(now)
+            self._note_deaths(now)
         self._place(now)
         if not self._joined:
             return
@@ -451,8 +451,8 @@ class Membership:
         else:
             self._move_if_due(now)
 
-    def _bury(self, now: float) -> None:
-        dead = self.members.bury_silent(now)
+    def _note_deaths(self, now: float) -> None:
+        dead = self.members.remove_silent(now)
         if not dead:
             return
         self._decided.append(TellMembers())

@@ -123,9 +123,9 @@ class Guest:
         self._publications.forget()
         link.send(write_welcome(self._owner.number, visit, self._owner.tenure, self.executed))
 
-    def settle_in(self, told: Visit) -> None:
+    def begin_visit(self, told: Visit) -> None:
         """Leave with its consumers what they have, and take the rest back."""
-        self.holdings.settle_in(told)
+        self.holdings.begin_visit(told)
         self._last = told.last
         for origin in self._owner.unsafe:
             self._events.append(OriginEvent(origin))

@@ -26,7 +26,7 @@ from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import STEP
 
 
-class _Claim:
+class _Awaited:
     """A message that a consumer has, and whose batch is perhaps told again.
 
     Args:
@@ -81,7 +81,7 @@ class GuestHoldings:
         self.consumers: dict[int, GuestConsumer] = {}
         self._telling = telling
         self._owner = owner
-        self._claimed: dict[int, _Claim] = {}
+        self._awaited: dict[int, _Awaited] = {}
         self._loose: dict[str, GuestConsumer] = {}  # have what nobody else has, by queue
         self._loosened: set[int] = set()
         self._aliases: dict[int, int] = {}  # how messages are called that came again
@@ -138,7 +138,7 @@ class GuestHoldings:
         self.giving.clear()
         return held
 
-    def settle_in(self, told: Visit) -> None:
+    def begin_visit(self, told: Visit) -> None:
         """Leave with its consumers what they have, and take the rest back."""
         self.suspend()
         before, self.held = self.held, {}
@@ -208,9 +208,9 @@ class GuestHoldings:
             self.held[message.sequence] = (consumer, message)
             consumer.adopts(message)
         for sequence in wanted:
-            self._claim(sequence, consumer, origins)
+            self._await(sequence, consumer, origins)
 
-    def _claim(self, sequence: int, consumer: GuestConsumer, origins: list[MessageOrigin]) -> None:
+    def _await(self, sequence: int, consumer: GuestConsumer, origins: list[MessageOrigin]) -> None:
         """Nobody knows a message yet that a consumer has: perhaps its batch comes again."""
         for origin in origins:
             if origin.first <= sequence < origin.first + origin.length * STEP:
@@ -218,13 +218,13 @@ class GuestHoldings:
                 key = origin.front, origin.batch, index
                 again = self._owner.reissued.get(key)
                 if again is None:
-                    claim = self._claimed[sequence] = _Claim(sequence, self, consumer)
-                    self._owner.claims[key] = claim
+                    awaited = self._awaited[sequence] = _Awaited(sequence, self, consumer)
+                    self._owner.awaited[key] = awaited
                 else:
-                    self._reunite(sequence, again, consumer)
+                    self._find_again(sequence, again, consumer)
                 return
 
-    def _reunite(self, sequence: int, again: int, consumer: GuestConsumer) -> None:
+    def _find_again(self, sequence: int, again: int, consumer: GuestConsumer) -> None:
         """A message has come again under another number, before we heard that somebody has it."""
         adopted = consumer.queue.adopt({again})
         for message in adopted:
@@ -311,9 +311,9 @@ class GuestHoldings:
         self, sequence: int, rejection: Rejection | None = None, *, back: bool = False
     ) -> None:
         """What is perhaps told again is over already."""
-        claim = self._claimed.pop(sequence, None)
-        if claim is not None:
-            claim.over, claim.rejection, claim.back = True, rejection, back
+        awaited = self._awaited.pop(sequence, None)
+        if awaited is not None:
+            awaited.over, awaited.rejection, awaited.back = True, rejection, back
 
     def want(self, number: int) -> None:
         """Have a consumer take messages."""

@@ -18,7 +18,7 @@ from stompy_broker.cluster.changes import FrontMark
 from stompy_broker.cluster.link.link import Link
 from stompy_broker.cluster.remote.guest import Guest
 from stompy_broker.cluster.remote.link_batch import read_visit
-from stompy_broker.cluster.remote.ownership import GuestTelling, Reunion
+from stompy_broker.cluster.remote.ownership import AwaitedMessage, GuestTelling
 from stompy_broker.cluster.remote.tables import BATCH, VISIT
 from stompy_broker.cluster.remote.verbs import (
     ControlVerb,
@@ -74,7 +74,7 @@ class Guests:
 
     Attributes:
         gathering: whether fronts are still waited for.
-        claims: messages that may come again, by front, batch and index.
+        awaited: messages that may come again, by front, batch and index.
         reissued: what messages are called that did come again, by front, batch and index.
         unsafe: where messages come from that are not safe.
     """
@@ -93,7 +93,7 @@ class Guests:
         self.number = group.number
         self.tenure = tenure
         self.gathering = True
-        self.claims: dict[tuple[str, int, int], Reunion] = {}
+        self.awaited: dict[tuple[str, int, int], AwaitedMessage] = {}
         self.reissued: dict[tuple[str, int, int], int] = {}
         self.unsafe: deque[MessageOrigin] = deque()
         self._group = group
@@ -213,7 +213,7 @@ class Guests:
                 self._waiting = [one for one in self._waiting if one[0] is not guest]
             self._waiting.append((guest, told))
         elif isinstance(told, Visit):
-            guest.settle_in(told)
+            guest.begin_visit(told)
             guest.holdings.begin()
             guest.tell_soon()
         else:
@@ -232,7 +232,7 @@ class Guests:
         waiting, self._waiting = self._waiting, []
         for guest, told in waiting:
             if isinstance(told, Visit):
-                guest.settle_in(told)
+                guest.begin_visit(told)
         self.gathering = False
         self._serve()
         for guest, told in waiting:

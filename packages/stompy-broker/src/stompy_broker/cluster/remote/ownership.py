@@ -15,7 +15,7 @@ from stompy_broker.routing.interface import Outcome, RestorableQueue
 from stompy_broker.routing.sequences import Sequences
 
 
-class Reunion(Protocol):
+class AwaitedMessage(Protocol):
     """A message that somebody has, and whose batch is perhaps told again.
 
     Attributes:
@@ -55,7 +55,7 @@ class Ownership(Protocol):
 
     number: int
     tenure: int
-    claims: dict[tuple[str, int, int], Reunion]
+    awaited: dict[tuple[str, int, int], AwaitedMessage]
     reissued: dict[tuple[str, int, int], int]
     unsafe: deque[MessageOrigin]
 

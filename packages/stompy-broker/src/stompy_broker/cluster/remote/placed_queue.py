@@ -74,7 +74,7 @@ class PlacedQueue(RestorableQueue):
         self._consumers: dict[Consumer, None] = {}
         self._leavers: dict[Consumer, None] = {}  # have gone, and hold something yet
         self._untold: list[Callable[[], None]] = []  # to be told as soon as it is here
-        self._strangers: dict[int, Message] = {}  # with consumers, and not in the local queue
+        self._unknown: dict[int, Message] = {}  # with consumers, and not in the local queue
 
     # -- what stands beside the verbs -------------------------------------------------------
 
@@ -157,7 +157,7 @@ class PlacedQueue(RestorableQueue):
                 self._leavers[consumer] = None
             else:
                 self._leavers.pop(consumer, None)
-            if self._strangers:
+            if self._unknown:
                 back = self._known(back)
         self._at.detach(consumer, back, lost=lost, done=done)
 
@@ -169,7 +169,7 @@ class PlacedQueue(RestorableQueue):
         self, message: Message, rejection: Rejection | None = None, done: Done | None = None
     ) -> None:
         """End a delivery, here or elsewhere."""
-        if self._strangers and not self._known([message]):
+        if self._unknown and not self._known([message]):
             if done is not None:
                 done()
             return
@@ -183,7 +183,7 @@ class PlacedQueue(RestorableQueue):
         then: Callable[[], None],
     ) -> None:
         """End very many deliveries."""
-        if self._strangers:
+        if self._unknown:
             every = list(messages)
             messages = self._known(every)
             if done is not None:
@@ -193,9 +193,9 @@ class PlacedQueue(RestorableQueue):
 
     def _known(self, messages: list[Message]) -> list[Message]:
         """Those of these that the local queue knows; the others are over."""
-        strangers, known = self._strangers, []
+        unknown, known = self._unknown, []
         for message in messages:
-            if strangers.pop(message.sequence, None) is None:
+            if unknown.pop(message.sequence, None) is None:
                 known.append(message)
             else:
                 self._memory.used -= message.size
@@ -273,7 +273,7 @@ class PlacedQueue(RestorableQueue):
         for tell in untold:
             tell()
 
-    def settle_in(self, one: LeavingConsumer) -> list[Message]:
+    def take_in(self, one: LeavingConsumer) -> list[Message]:
         """Take a consumer in that took part while the group was elsewhere.
 
         Returns:
@@ -294,7 +294,7 @@ class PlacedQueue(RestorableQueue):
             message = by_sequence.pop(own.sequence)
             message.redelivery, message.expires = own.redelivery, own.expires
             self._memory.used -= own.ram
-        self._strangers.update(by_sequence)
+        self._unknown.update(by_sequence)
         return list(by_sequence.values())
 
     def _told(self, answered: Answered, error: ProtocolError | None = None, /) -> None:
@@ -304,9 +304,9 @@ class PlacedQueue(RestorableQueue):
         else:
             self._untold.append(partial(answered, error))
 
-    def take_stranger(self, sequence: int, message: Message) -> None:
-        """A message that a consumer has came again, and is no stranger any more."""
-        own = self._strangers.pop(sequence, None)
+    def take_again(self, sequence: int, message: Message) -> None:
+        """A message that a consumer has came again, and is known from now on."""
+        own = self._unknown.pop(sequence, None)
         if own is None:
             return  # it was settled meanwhile
         self._memory.used -= own.size
@@ -318,10 +318,10 @@ class PlacedQueue(RestorableQueue):
         for consumer in [*self._consumers, *self._leavers]:
             for message in consumer.holds():
                 sequence = message.sequence
-                if sequence in sequences and sequence not in self._strangers:
+                if sequence in sequences and sequence not in self._unknown:
                     self._here.settle(message)
                     self._memory.used += message.size
-                    self._strangers[sequence] = message
+                    self._unknown[sequence] = message
 
     def leave(self, held: Iterable[Message]) -> int:
         """Be elsewhere from now on, with the consumers and what they have.
@@ -343,8 +343,8 @@ class PlacedQueue(RestorableQueue):
             every += consumer.holds()
             self._front.consumers.keep_leaver(self._remote, consumer)
         self._leavers.clear()
-        known = [message for message in every if message.sequence not in self._strangers]
-        self._strangers.clear()
+        known = [message for message in every if message.sequence not in self._unknown]
+        self._unknown.clear()
         return local.abandon(known)
 
     def __repr__(self) -> str:

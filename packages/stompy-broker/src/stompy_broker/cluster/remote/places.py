@@ -128,7 +128,7 @@ class _Loopback:
         """Nothing to end."""
 
 
-class _LocalClaim:
+class _AwaitedHere:
     """A message that a consumer here has, and whose batch is perhaps told again."""
 
     def __init__(self, queue: PlacedQueue, sequence: int) -> None:
@@ -137,7 +137,7 @@ class _LocalClaim:
 
     def take(self, queue: RestorableQueue, message: Message) -> None:
         """The message came again."""
-        self._queue.take_stranger(self.sequence, message)
+        self._queue.take_again(self.sequence, message)
 
 
 class Places:
@@ -405,9 +405,9 @@ class Places:
             placed = group.queues.get(one.queue.name)
             if placed is None:
                 continue
-            strangers = placed.settle_in(one)
+            unknown = placed.take_in(one)
             adopted.update(message.sequence for message in one.consumer.holds())
-            self._claim(guests, front, placed, strangers)
+            self._await(guests, front, placed, unknown)
         loop = _Loopback(self.broker, group, self.soon)
         front.visit(loop)
         adopted.update(*front.loose().values())
@@ -425,15 +425,17 @@ class Places:
             if placed is not None and one.consumer in waiting:
                 placed.resume(one.consumer)
 
-    def _claim(
-        self, guests: Guests, front: Front, placed: PlacedQueue, strangers: list[Message]
+    def _await(
+        self, guests: Guests, front: Front, placed: PlacedQueue, unknown: list[Message]
     ) -> None:
-        sequences = sorted(message.sequence for message in strangers)
+        sequences = sorted(message.sequence for message in unknown)
         for origin in front.origins_of(sequences):
             for sequence in sequences:
                 if origin.first <= sequence < origin.first + origin.length * STEP:
                     index = origin.start + (sequence - origin.first) // STEP
-                    guests.claims[origin.front, origin.batch, index] = _LocalClaim(placed, sequence)
+                    guests.awaited[origin.front, origin.batch, index] = _AwaitedHere(
+                        placed, sequence
+                    )
 
     # -- a group that goes ------------------------------------------------------------------
 
@@ -447,7 +449,7 @@ class Places:
         for placed in list(group.queues.values()):
             if placed.local is not None:
                 lost += placed.leave(with_guests.get(placed.local, ()))
-        group.adopt(AwayStore(group.front), self.router.wall(), group.epoch)
+        group.adopt(AwayStore(group.front), self.router.wall(), group.tenure)
         if lost:
             log.warning(
                 "group %d moves: %d messages that no store has are lost", group.number, lost

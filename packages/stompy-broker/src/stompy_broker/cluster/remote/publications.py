@@ -59,11 +59,11 @@ class Publications:
         past = verb.past
         if doubtful and past is None:
             past = earlier_deliveries(0, 0, perhaps_more=True)
-        if owner.claims or doubtful:
-            self._reunite(verb, queue, start, past)
+        if owner.awaited or doubtful:
+            self._publish_again(verb, queue, start, past)
             owner.doubt()
         elif head.traits.can_expire:
-            self._publish_mortal(verb, queue, start, past)
+            self._publish_expiring(verb, queue, start, past)
         else:
             self._publish_all(verb, queue, start, past)
         if verb.queue not in self._full:
@@ -87,7 +87,7 @@ class Publications:
             publish(Message(number, head, body, at, past), None, refused)
         self._originate(head, first, length, start + len(verb.bodies))
 
-    def _publish_mortal(
+    def _publish_expiring(
         self, verb: PublishVerb, queue: RestorableQueue, start: int, past: Redelivery | None
     ) -> None:
         """Publish what ends some time: by the clock here, not by that of the front."""
@@ -104,22 +104,22 @@ class Publications:
             else:
                 queue.publish(message, None, self._refuse if verb.refusable else None)
 
-    def _reunite(
+    def _publish_again(
         self, verb: PublishVerb, queue: RestorableQueue, start: int, past: Redelivery | None
     ) -> None:
         """Publish while some of it may be with consumers already."""
         owner, name = self._owner, self._telling.name
         for index, body in enumerate(verb.bodies, start):
-            claim = owner.claims.pop((name, self._batch, index), None)
-            if claim is not None:
-                owner.pass_over(claim.sequence)
-                claim.take(queue, Message(claim.sequence, verb.head, body, owner.stamp()))
+            awaited = owner.awaited.pop((name, self._batch, index), None)
+            if awaited is not None:
+                owner.pass_over(awaited.sequence)
+                awaited.take(queue, Message(awaited.sequence, verb.head, body, owner.stamp()))
                 continue
             if len(owner.reissued) < _REISSUED:
                 owner.reissued[name, self._batch, index] = owner.sequences.last + STEP
             one = PublishVerb(verb.queue, verb.head, verb.refusable, past, [body], [])
             if verb.head.traits.can_expire:
-                self._publish_mortal(one, queue, index, past)
+                self._publish_expiring(one, queue, index, past)
             else:
                 self._publish_all(one, queue, index, past)
 

@@ -182,7 +182,7 @@ class TopicExchange:
         self._owned.members_changed(self._members)
         self._review_all()
 
-    def owned(self, group: int, epoch: int) -> None:
+    def owned(self, group: int, tenure: int) -> None:
         """Note that a group is here, with all that is in it.
 
         Its log decides: what was told by an owner before may have been deleted since.
@@ -192,8 +192,8 @@ class TopicExchange:
         for name, known in list(registry.durable.items()):
             if name not in stored and registry.queues[known.queue].group is its:
                 registry.forget_durable(name)
-        self._owned.owned(its, epoch)
-        for waiter in self.directory.owned(group, epoch):
+        self._owned.owned(its, tenure)
+        for waiter in self.directory.owned(group, tenure):
             self._owned.when_known(waiter.name, group, waiter.go_on)
 
     def deposed(self, group: int) -> None:

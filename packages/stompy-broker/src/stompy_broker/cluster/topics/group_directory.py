@@ -36,7 +36,7 @@ class _KnownGroup:
         durables: its durable subscriptions.
         queues: names of its queues.
         told_at: with which number each durable subscription was told.
-        epoch: of the tenure that was heard of last; -1 = of none.
+        tenure: the one that was heard of last; -1 = of none.
         link: to the owner that has told all of it; None = there is none.
         owner: who owns it, as members say; None = that is not known.
         here: whether this broker owns it.
@@ -51,7 +51,7 @@ class _KnownGroup:
     durables: dict[str, DurableSubscription] = field(default_factory=dict)
     queues: dict[str, None] = field(default_factory=dict)
     told_at: dict[str, int] = field(default_factory=dict)
-    epoch: int = -1
+    tenure: int = -1
     link: Link | None = None
     owner: str | None = None
     here: bool = False
@@ -87,7 +87,7 @@ class GroupDirectory:
     @property
     def is_complete(self) -> bool:
         """Whether something is known of each group, however old."""
-        return all(known.here or known.epoch >= 0 for known in self._groups.values())
+        return all(known.here or known.tenure >= 0 for known in self._groups.values())
 
     @property
     def is_fresh(self) -> bool:
@@ -123,19 +123,19 @@ class GroupDirectory:
                 return
             known.coming = None
             self._take_all(known, link, parts)
-        elif known.link is link and known.epoch == told.epoch:
+        elif known.link is link and known.tenure == told.tenure:
             self._take_changes(known, told)
         if told.last:
-            link.send(write(ContentsKnown(told.group, told.epoch, told.number)))
+            link.send(write(ContentsKnown(told.group, told.tenure, told.number)))
 
     def _take_all(self, known: _KnownGroup, link: Link, parts: list[Contents]) -> None:
         first = parts[0]
-        if first.epoch < known.epoch:
+        if first.tenure < known.tenure:
             return  # of an owner that does not know yet that it is none any more
-        if first.epoch > known.epoch:
+        if first.tenure > known.tenure:
             known.settled = -1
             known.superseded = known.here
-        known.epoch, known.link = first.epoch, link
+        known.tenure, known.link = first.tenure, link
         known.durables = {one.name: one for told in parts for one in told.kept}
         known.told_at = dict.fromkeys(known.durables, first.number)
         queues = {name: None for told in parts for name in told.made}
@@ -185,7 +185,7 @@ class GroupDirectory:
     def settled(self, link: Link, told: ContentsSettled) -> None:
         """Note up to where everybody knows everything of a group."""
         known = self._groups.get(told.group)
-        if known is not None and known.link is link and known.epoch == told.epoch:
+        if known is not None and known.link is link and known.tenure == told.tenure:
             known.settled = max(known.settled, told.number)
             self._go_on(known)
 
@@ -210,14 +210,14 @@ class GroupDirectory:
 
     # -- owners and links -----------------------------------------------------------------------
 
-    def owned(self, group: int, epoch: int) -> list[Waiter]:
+    def owned(self, group: int, tenure: int) -> list[Waiter]:
         """Note that this broker owns a group.
 
         Returns:
             Who waits for a durable subscription in it to be known everywhere.
         """
         known = self._groups[group]
-        known.here, known.epoch, known.link, known.coming = True, epoch, None, None
+        known.here, known.tenure, known.link, known.coming = True, tenure, None, None
         known.superseded = False
         waiters, known.waiters = known.waiters, []
         self._changed(group)
@@ -251,7 +251,7 @@ class GroupDirectory:
     def told_disowned(self, link: Link, told: Disowned) -> None:
         """Note that an owner has given a group up."""
         known = self._groups.get(told.group)
-        if known is not None and known.link is link and known.epoch == told.epoch:
+        if known is not None and known.link is link and known.tenure == told.tenure:
             known.link = None
             self._changed(told.group)
 

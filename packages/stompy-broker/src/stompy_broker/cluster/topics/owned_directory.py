@@ -61,7 +61,7 @@ class Waiter:
 @dataclass(slots=True)
 class _OwnedGroup:
     group: QueueGroup
-    epoch: int
+    tenure: int
     durables: dict[str, DurableSubscription]  # as they were told
     queues: dict[str, None]
     number: int = 0
@@ -109,17 +109,17 @@ class OwnedDirectory:
 
     # -- whose groups are whose ------------------------------------------------------------------
 
-    def owned(self, group: QueueGroup, epoch: int) -> None:
+    def owned(self, group: QueueGroup, tenure: int) -> None:
         """Tell everybody what is in a group that has come here.
 
         Args:
             group: it.
-            epoch: of this tenure.
+            tenure: the number of this one.
         """
         every, queues = self._registry.durable, self._registry.queues
         durables = {name: one for name, one in every.items() if queues[one.queue].group is group}
         names = [name for name, one in queues.items() if one.group is group and not one.durable]
-        owned = _OwnedGroup(group, epoch, durables, dict.fromkeys(names))
+        owned = _OwnedGroup(group, tenure, durables, dict.fromkeys(names))
         self._groups[group.number] = owned
         # Who has no link may go by what the owner before has told, until it hears of this one.
         for peer in self._members | self._unlinked.keys():
@@ -140,7 +140,7 @@ class OwnedDirectory:
         self._tell_changes(self._groups[group])  # what is safe is in the log
         owned = self._groups.pop(group)
         for link in self._links.values():
-            link.send(write(Disowned(group, owned.epoch)))
+            link.send(write(Disowned(group, owned.tenure)))
         untold, owned.untold = owned.untold, []
         for _, _, gone in untold:
             gone()
@@ -226,7 +226,7 @@ class OwnedDirectory:
             piece = slice(step * _AT_ONCE, (step + 1) * _AT_ONCE)
             told = Contents(
                 owned.group.number,
-                owned.epoch,
+                owned.tenure,
                 owned.number,
                 whole and step == 0,
                 step == steps - 1,
@@ -273,7 +273,7 @@ class OwnedDirectory:
     def acknowledged(self, link: Link, known: ContentsKnown) -> None:
         """Note that the other end of a link publishes by what was told of a group."""
         owned = self._groups.get(known.group)
-        if owned is None or owned.epoch != known.epoch or self._links.get(link.peer) is not link:
+        if owned is None or owned.tenure != known.tenure or self._links.get(link.peer) is not link:
             return
         owned.known.note(link.peer, known.number)
         self._settle(owned)
@@ -286,7 +286,7 @@ class OwnedDirectory:
                 self._tell_settled(link, owned)
 
     def _tell_settled(self, link: Link, owned: _OwnedGroup) -> None:
-        settled = ContentsSettled(owned.group.number, owned.epoch, owned.settled)
+        settled = ContentsSettled(owned.group.number, owned.tenure, owned.settled)
         link.send(write(settled))
 
     # -- links and members ----------------------------------------------------------------------

@@ -85,7 +85,7 @@ class Contents(NamedTuple):
 
     Attributes:
         group: its number.
-        epoch: of the sender's tenure.
+        tenure: of the sender.
         number: of this change in what there is.
         whole: whether all that was told before is to be forgotten.
         last: whether no more comes with this number.
@@ -96,7 +96,7 @@ class Contents(NamedTuple):
     """
 
     group: int
-    epoch: int
+    tenure: int
     number: int
     whole: bool
     last: bool
@@ -110,7 +110,7 @@ class ContentsKnown(NamedTuple):
     """What is published goes by what was told of a group with this number."""
 
     group: int
-    epoch: int
+    tenure: int
     number: int
 
 
@@ -118,7 +118,7 @@ class ContentsSettled(NamedTuple):
     """Nobody publishes any more who does not know what was told with this number."""
 
     group: int
-    epoch: int
+    tenure: int
     number: int
 
 
@@ -126,7 +126,7 @@ class Disowned(NamedTuple):
     """The sender does not own a group any more."""
 
     group: int
-    epoch: int
+    tenure: int
 
 
 class RequestAction(IntEnum):
