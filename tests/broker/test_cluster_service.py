@@ -16,6 +16,7 @@ import stompy
 from stompy import aio
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, ConfigError, load_config
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.store.base import StoreError
 
 NUMBERS = itertools.count(1)
@@ -224,6 +225,21 @@ def test_the_cluster_is_shown_by_each_broker(secret: Path) -> None:
             assert broker.health.not_ready() == ""
 
     in_cluster(secret, main, "ann", "bob")
+
+
+def test_others_are_told_of_settings_that_were_read_again(secret: Path) -> None:
+    async def main(every: list[Broker]) -> None:
+        (ann,) = every
+        assert ann._cluster is not None
+        before = dict(ann._cluster.view.facts)
+        changed = ann.config.model_copy(
+            update={"policy": (Policy(match="/queue/q", max_length=1),)}
+        )
+        ann._go_by(changed)
+        after = ann._cluster.view.facts
+        assert {name for name in before if before[name] != after[name]} == {"settings.policy"}
+
+    in_cluster(secret, main, "ann")
 
 
 def test_a_broker_without_servers_says_so(secret: Path) -> None:

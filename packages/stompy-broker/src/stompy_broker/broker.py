@@ -357,6 +357,8 @@ class Broker:
         return self._reloads.now()
 
     def _go_by(self, config: BrokerConfig) -> None:
+        if self._cluster is not None:
+            self._cluster.reload(config)
         limits = config.limits
         self.config = config
         self._connections.most = allowed_connections(limits.connections)

@@ -203,7 +203,7 @@ class ClusterService:
         self.places.bind(router)
         self._admin = admin
         self._control = admin.control = NodeControl(self.node, self.count)
-        health.reasons.append(self._ownerless)
+        health.reasons.append(self._not_whole)
         self._look()
         # A new durable subscription waits until a link that is dead, a new owner and being cut off
         # are certainly known to all, which takes a beat or two more than a silence.
@@ -213,8 +213,10 @@ class ClusterService:
         for tell in early:
             tell()
 
-    def _ownerless(self) -> str:
+    def _not_whole(self) -> str:
         """Why clients should rather go to another broker, if there is one."""
+        if not self._is_complete:
+            return "the broker is joining its cluster"
         groups = [str(n) for n in range(self.count) if not self.node.owner_of(n)]
         return f"no owner of group{'s' * (len(groups) > 1)} {', '.join(groups)}" if groups else ""
 
@@ -256,8 +258,9 @@ class ClusterService:
             if member.standing is Standing.UP
         ]
 
-    def reload(self) -> None:
-        """Have our server read its certificates again."""
+    def reload(self, config: BrokerConfig) -> None:
+        """Tell others of these settings from now on, and have our server read its certificates."""
+        self._config = config
         if self._server is not None:
             self._server.reload()
 
