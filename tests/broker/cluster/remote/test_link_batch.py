@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.heads import parts_of
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.cluster.remote.events import EventsReader, EventsWriter
@@ -101,15 +102,10 @@ verbs = st.one_of(
 )
 
 
-def comparable(head: MessageHead) -> tuple[object, ...]:
-    traits = head.traits
-    return head.block, *(getattr(traits, name) for name in MessageTraits.__slots__)
-
-
 def shown(verb: Verb) -> list[object]:
     """A verb with heads that can be compared."""
     values = [getattr(verb, name) for name in verb.__slots__ if name != "refused"]
-    told = [comparable(one) if isinstance(one, MessageHead) else one for one in values]
+    told = [parts_of(one) if isinstance(one, MessageHead) else one for one in values]
     return [type(verb).__name__, *told]
 
 
@@ -188,7 +184,7 @@ def test_events_are_read_as_they_were_written(
     assert (read.executed, read.safe, read.safe_sequence) == (executed, safe, 5)
     for before, after in zip(given_, read.events, strict=False):
         assert isinstance(after, DeliverEvent)
-        assert comparable(after.head) == comparable(before.head)
+        assert parts_of(after.head) == parts_of(before.head)
         assert (after.consumer, after.stamp, after.past) == (
             before.consumer,
             before.stamp,

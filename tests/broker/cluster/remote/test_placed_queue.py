@@ -16,10 +16,9 @@ QUEUE = parse_destination("/queue/q")
 class Subscriber(Consumer):
     """Takes messages as a session does: from when it is told that it takes part."""
 
-    auto = False
-    prefetch = 10
-
     def __init__(self, member: Member) -> None:
+        self.auto = False
+        self.prefetch = 10
         self.number = 1
         self.waiting = False
         self.held: list[Message] = []
