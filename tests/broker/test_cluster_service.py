@@ -104,6 +104,24 @@ def test_any_broker_serves_any_client(secret: Path) -> None:
     in_cluster(secret, main, "ann", "bob", "cas")
 
 
+def test_a_commit_is_refused_by_a_queue_that_is_full_at_its_owner(secret: Path) -> None:
+    """Also by a broker that has never heard of the queue: its owner has set it up to be short."""
+    short = {"x-max-length": "1", "x-overflow": "reject-publish"}
+
+    async def main(every: list[Broker]) -> None:
+        for queue, (first, other) in itertools.product(queues(), (every, every[::-1])):
+            name = f"{queue}.{first.config.cluster.id}"
+            async with aio.connect(first.url) as client:
+                async with client.subscription(name, headers=short):
+                    await client.message(name, "first", confirm=True)
+            async with aio.connect(other.url) as client:
+                with pytest.raises(stompy.STOMPError, match="full"):
+                    async with client.transaction() as txn:
+                        await txn.message(name, "one too many")
+
+    in_cluster(secret, main, "ann", "bob")
+
+
 def test_topics_go_to_subscribers_of_all_brokers(secret: Path) -> None:
     async def main(every: list[Broker]) -> None:
         async with (

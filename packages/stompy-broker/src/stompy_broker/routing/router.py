@@ -227,6 +227,9 @@ class Router:
             return []
         if destination.name in self.queues:
             return [self.queues[destination.name]]
+        others = self.registry.others
+        if others is not None and not others.is_here(self.groups.of(destination.name)):
+            return [self.queue(destination.name)]  # new here, and perhaps full at its owner
         self.caps.check_queues(len(self.queues))
         return []
 
