@@ -76,3 +76,44 @@ def test_who_subscribed_at_an_owner_that_died_is_served_by_the_next() -> None:
     send(bob, b"one", [])
     cluster.settle_down()
     assert [message.body for message in subscriber.held] == [b"one"]
+
+
+def test_a_front_that_is_no_member_for_a_while_is_served_while_its_link_stands() -> None:
+    """Its beats were late, or did not come through; what it says on the link did."""
+    cluster = Brokers()
+    ann, bob = cluster.join("ann"), cluster.join("bob")
+    ann.own("bob")
+    bob.places.owner_changed(GROUP, "ann")
+    subscriber = Subscriber(bob)
+    confirmed: list[bytes] = []
+    send(bob, b"before", confirmed)
+    cluster.settle_down()
+    ann.places.forget("bob")
+    send(bob, b"after", confirmed)
+    cluster.settle_down()
+    assert confirmed == [b"before", b"after"]
+    assert [message.body for message in subscriber.held] == [b"before", b"after"]
+
+
+def test_what_a_front_tells_again_after_it_was_no_member_is_not_carried_out_twice() -> None:
+    cluster = Brokers()
+    ann, bob = cluster.join("ann"), cluster.join("bob")
+    ann.own("bob")
+    bob.places.owner_changed(GROUP, "ann")
+    cluster.settle_down()
+    confirmed: list[bytes] = []
+    send(bob, b"one", confirmed)
+    while not ann.router.queues:
+        assert cluster.turn()
+    for end in cluster.links_of(bob):
+        end.cut()  # before the answer came
+    cluster.settle_down()
+    cluster.advance(5)
+    ann.places.forget("bob")
+    cluster.settle_down()
+    cluster.link(bob, ann)
+    cluster.settle_down()
+    assert confirmed == [b"one"]
+    subscriber = Subscriber(ann)
+    cluster.settle_down()
+    assert [message.body for message in subscriber.held] == [b"one"]
