@@ -163,8 +163,6 @@ class ClusterNode:
         home: the number of the group of what is this broker's alone; known once it has started.
         load: how busy this broker is, to be told to the others.
         last_of: gives the place of the last entry in the log of a group that is ours.
-        cut_off: whether no server could be reached for as long as others need to think us dead.
-        tell_cut_off: called when that changes.
         membership: what it makes of all that it hears.
     """
 
@@ -173,9 +171,6 @@ class ClusterNode:
         self.home = 0
         self.load = 0.0
         self.last_of: Callable[[int], int] = self._last_place
-        self.cut_off = False
-        self.tell_cut_off: Callable[[bool], None] = lambda cut_off: None
-        self._lost_at = 0.0
         me = Member(
             settings.broker,
             secrets.token_hex(8),
@@ -272,7 +267,6 @@ class ClusterNode:
                 if count % 2 == 0:
                     self._speak()
                 self.membership.tick(self._now())
-                self._see_cut_off()
             except Exception:
                 log.exception("fault in what a broker says about itself")
             self._decide()
@@ -300,19 +294,10 @@ class ClusterNode:
 
     def _connected(self, _: object) -> None:
         self.membership.connect(self._now())
-        self._lost_at = 0.0
         self._decide_soon()
 
     def _lost(self, reason: str) -> None:
-        self._lost_at = self._now()
         self.membership.disconnect()
-
-    def _see_cut_off(self) -> None:
-        silent = self.settings.times.silent
-        cut_off = bool(self._lost_at) and self._now() >= self._lost_at + silent
-        if cut_off != self.cut_off:
-            self.cut_off = cut_off
-            self.tell_cut_off(cut_off)
 
     async def _look(self) -> None:
         """Ask the servers how they are, again and again."""
