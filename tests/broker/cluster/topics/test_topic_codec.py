@@ -16,7 +16,7 @@ from stompy_broker.cluster.topics.topic_codec import (
     CodecError,
     Contents,
     ContentsKnown,
-    ContentsSettled,
+    ContentsKnownByAll,
     Disowned,
     Interest,
     InterestKnown,
@@ -69,7 +69,7 @@ told = st.one_of(
         many_names,
     ),
     st.builds(ContentsKnown, numbers, numbers, numbers),
-    st.builds(ContentsSettled, numbers, numbers, numbers),
+    st.builds(ContentsKnownByAll, numbers, numbers, numbers),
     st.builds(Disowned, numbers, numbers),
     st.builds(
         Request, numbers, numbers, st.sampled_from(RequestAction), st.booleans(), subscriptions

@@ -28,7 +28,7 @@ from stompy_broker.cluster.topics.topic_codec import (
     CodecError,
     Contents,
     ContentsKnown,
-    ContentsSettled,
+    ContentsKnownByAll,
     Disowned,
     Interest,
     InterestKnown,
@@ -121,7 +121,7 @@ class TopicExchange:
         self._take(ReplyTaken, self._replies.answered)
         self._take(Contents, self.directory.received)
         self._take(ContentsKnown, self._owned.acknowledged)
-        self._take(ContentsSettled, self.directory.settled)
+        self._take(ContentsKnownByAll, self.directory.told_known_by_all)
         self._take(Disowned, self.directory.told_disowned)
         self._take(Request, self._requests.received)
         self._take(RequestAnswer, self._requests.answered)

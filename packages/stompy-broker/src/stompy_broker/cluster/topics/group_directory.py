@@ -18,7 +18,7 @@ from stompy_broker.cluster.topics.owned_directory import Waiter
 from stompy_broker.cluster.topics.topic_codec import (
     Contents,
     ContentsKnown,
-    ContentsSettled,
+    ContentsKnownByAll,
     Disowned,
     write,
 )
@@ -42,7 +42,7 @@ class _KnownGroup:
         here: whether this broker owns it.
         superseded: whether somebody has told of a later tenure, and this broker does not know yet
             that its own is over.
-        settled: up to which number of this tenure everybody knows everything.
+        known_by_all: up to which number of this tenure everybody knows everything.
         waiters: who waits for a durable subscription to be known everywhere.
         coming: contents of which a part has come.
     """
@@ -56,7 +56,7 @@ class _KnownGroup:
     owner: str | None = None
     here: bool = False
     superseded: bool = False
-    settled: int = -1
+    known_by_all: int = -1
     waiters: list[Waiter] = field(default_factory=list)
     coming: tuple[Link, list[Contents]] | None = None
 
@@ -133,7 +133,7 @@ class GroupDirectory:
         if first.tenure < known.tenure:
             return  # of an owner that does not know yet that it is none any more
         if first.tenure > known.tenure:
-            known.settled = -1
+            known.known_by_all = -1
             known.superseded = known.here
         known.tenure, known.link = first.tenure, link
         known.durables = {one.name: one for told in parts for one in told.kept}
@@ -182,11 +182,11 @@ class GroupDirectory:
             if queue is not None and queue.unused_here:
                 self._registry.forget_queue(name)
 
-    def settled(self, link: Link, told: ContentsSettled) -> None:
+    def told_known_by_all(self, link: Link, told: ContentsKnownByAll) -> None:
         """Note up to where everybody knows everything of a group."""
         known = self._groups.get(told.group)
         if known is not None and known.link is link and known.tenure == told.tenure:
-            known.settled = max(known.settled, told.number)
+            known.known_by_all = max(known.known_by_all, told.number)
             self._go_on(known)
 
     def when_known(self, name: str, group: int, done: Callable[[], None]) -> None:
@@ -200,9 +200,9 @@ class GroupDirectory:
 
     def _go_on(self, known: _KnownGroup) -> None:
         """Call those whose durable subscription everybody knows, or that has been deleted."""
-        told_at, settled = known.told_at, known.settled
-        unknown = -1 if known.is_fresh else settled + 1
-        ready = [one for one in known.waiters if told_at.get(one.name, unknown) <= settled]
+        told_at, known_by_all = known.told_at, known.known_by_all
+        unknown = -1 if known.is_fresh else known_by_all + 1
+        ready = [one for one in known.waiters if told_at.get(one.name, unknown) <= known_by_all]
         if ready:
             known.waiters = [one for one in known.waiters if one not in ready]
             for waiter in ready:
@@ -234,7 +234,7 @@ class GroupDirectory:
             waiters: who waits for some of that to be known everywhere.
         """
         known = self._groups[group]
-        known.here, known.superseded, known.settled = False, False, -1
+        known.here, known.superseded, known.known_by_all = False, False, -1
         if known.link is None:  # or the next owner has told already
             known.durables, known.told_at = durables, dict.fromkeys(durables, 0)
         known.waiters += waiters

@@ -23,7 +23,7 @@ from stompy_broker.cluster.topics.acknowledgements import Acknowledgements
 from stompy_broker.cluster.topics.topic_codec import (
     Contents,
     ContentsKnown,
-    ContentsSettled,
+    ContentsKnownByAll,
     Disowned,
     write,
 )
@@ -66,7 +66,7 @@ class _OwnedGroup:
     queues: dict[str, None]
     number: int = 0
     durables_number: int = 0  # of the last change that has to do with durable subscriptions
-    settled: int = -1  # up to where everybody knows everything
+    known_by_all: int = -1  # up to where everybody knows everything
     unsafe: dict[str, int] = field(default_factory=dict)  # how often each is changing
     changed: dict[str, None] = field(default_factory=dict)  # durable subscriptions to tell of
     changed_queues: dict[str, None] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class OwnedDirectory:
             owned.known.add(peer)
         for link in self._links.values():
             self._tell_all(link, owned)
-        self._settle(owned)
+        self._note_known_by_all(owned)
 
     def disowned(self, group: int) -> tuple[dict[str, DurableSubscription], list[Waiter]]:
         """Tell everybody that a group is not here any more.
@@ -203,7 +203,7 @@ class OwnedDirectory:
         untold, owned.untold = owned.untold, []
         for name, done, gone in untold:
             self.when_told(name, owned.group.number, done, gone)
-        self._settle(owned)
+        self._note_known_by_all(owned)
 
     def _tell_all(self, link: Link, owned: _OwnedGroup) -> None:
         durables, queues = list(owned.durables.values()), list(owned.queues)
@@ -276,18 +276,18 @@ class OwnedDirectory:
         if owned is None or owned.tenure != known.tenure or self._links.get(link.peer) is not link:
             return
         owned.known.note(link.peer, known.number)
-        self._settle(owned)
+        self._note_known_by_all(owned)
 
-    def _settle(self, owned: _OwnedGroup) -> None:
+    def _note_known_by_all(self, owned: _OwnedGroup) -> None:
         """Tell others up to where everybody knows everything, for whoever waits there."""
-        if owned.settled < owned.durables_number <= owned.known.lowest:
-            owned.settled = owned.durables_number
+        if owned.known_by_all < owned.durables_number <= owned.known.lowest:
+            owned.known_by_all = owned.durables_number
             for link in self._links.values():
-                self._tell_settled(link, owned)
+                self._tell_known_by_all(link, owned)
 
-    def _tell_settled(self, link: Link, owned: _OwnedGroup) -> None:
-        settled = ContentsSettled(owned.group.number, owned.tenure, owned.settled)
-        link.send(write(settled))
+    def _tell_known_by_all(self, link: Link, owned: _OwnedGroup) -> None:
+        known_by_all = ContentsKnownByAll(owned.group.number, owned.tenure, owned.known_by_all)
+        link.send(write(known_by_all))
 
     # -- links and members ----------------------------------------------------------------------
 
@@ -298,8 +298,8 @@ class OwnedDirectory:
         for owned in self._groups.values():
             owned.known.add(link.peer)
             self._tell_all(link, owned)
-            if owned.settled >= 0:
-                self._tell_settled(link, owned)
+            if owned.known_by_all >= 0:
+                self._tell_known_by_all(link, owned)
 
     def lost(self, link: Link) -> None:
         """Let a broker count for a while longer; it may not have seen that the link is gone."""
@@ -325,7 +325,7 @@ class OwnedDirectory:
         self._forget_timer(peer)
         for owned in list(self._groups.values()):
             owned.known.remove(peer)
-            self._settle(owned)
+            self._note_known_by_all(owned)
 
     def _forget_timer(self, peer: str) -> None:
         timer = self._unlinked.pop(peer, None)

@@ -36,7 +36,7 @@ class Kind(IntEnum):
     REPLY_TAKEN = 69
     CONTENTS = 70
     CONTENTS_KNOWN = 71
-    CONTENTS_SETTLED = 72
+    CONTENTS_KNOWN_BY_ALL = 72
     DISOWNED = 73
     REQUEST = 74
     REQUEST_ANSWER = 75
@@ -114,7 +114,7 @@ class ContentsKnown(NamedTuple):
     number: int
 
 
-class ContentsSettled(NamedTuple):
+class ContentsKnownByAll(NamedTuple):
     """Nobody publishes any more who does not know what was told with this number."""
 
     group: int
@@ -204,7 +204,7 @@ Told = (
     | ReplyTaken
     | Contents
     | ContentsKnown
-    | ContentsSettled
+    | ContentsKnownByAll
     | Disowned
     | Request
     | RequestAnswer
@@ -279,7 +279,7 @@ _SHAPES: Mapping[Kind, tuple[Callable[..., Told], tuple[_Reader, ...]]] = {
         ),
     ),
     Kind.CONTENTS_KNOWN: (ContentsKnown, (_whole_number,) * 3),
-    Kind.CONTENTS_SETTLED: (ContentsSettled, (_whole_number,) * 3),
+    Kind.CONTENTS_KNOWN_BY_ALL: (ContentsKnownByAll, (_whole_number,) * 3),
     Kind.DISOWNED: (Disowned, (_whole_number,) * 2),
     Kind.REQUEST: (Request, (_whole_number, _whole_number, _action, _yes_or_no, _subscription)),
     Kind.REQUEST_ANSWER: (RequestAnswer, (_whole_number, _text, _text)),
