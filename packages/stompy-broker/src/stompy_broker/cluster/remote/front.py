@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from weakref import WeakValueDictionary
 
@@ -323,6 +323,10 @@ class Front:
                 elif isinstance(verb, DetachVerb):
                     loose.setdefault(verb.queue, []).extend(verb.back)
         return loose
+
+    def learn(self, origins: Iterable[MessageOrigin]) -> None:
+        """Know where messages come from that were given here, and are not safe."""
+        self._origins += origins
 
     def origins_of(self, sequences: list[int]) -> Iterator[MessageOrigin]:
         """Where those of these messages come from that may not be safe; sequences in order."""

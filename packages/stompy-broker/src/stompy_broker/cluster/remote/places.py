@@ -444,6 +444,8 @@ class Places:
         assert guests is not None
         guests.close()
         group.logged = None
+        # What consumers here have may come again at the next owner, from where it came.
+        group.front.learn(guests.unsafe)
         with_guests = guests.let_go()
         lost = 0
         for placed in list(group.queues.values()):
