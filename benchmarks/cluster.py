@@ -89,11 +89,13 @@ def cluster_targets(members: Trio) -> dict[str, Target]:
     }
 
 
-def all_targets(stack: ExitStack, members: Trio, top: Path, notes: list[str]) -> dict[str, Target]:
+def all_targets(
+    stack: ExitStack, members: Trio, top: Path, notes: list[str], *, ours: bool
+) -> dict[str, Target]:
     data = top / "alone"
     port, pid = stack.enter_context(serving(*broker(data=data)))
     targets = {ALONE: Target(port, {"owner": pid}, Numbered()), **cluster_targets(members)}
-    absent = foreign.missing("RabbitMQ")
+    absent = "RabbitMQ was left out" if ours else foreign.missing("RabbitMQ")
     if absent:
         notes.append(absent)
         return targets
@@ -478,7 +480,7 @@ def compare(top: Path, options: argparse.Namespace) -> dict[str, object]:
     found: dict[str, object] = {"notes": notes}
     with ExitStack() as stack:
         members = stack.enter_context(trio(top))
-        targets = all_targets(stack, members, top, notes)
+        targets = all_targets(stack, members, top, notes, ours=options.ours)
         if "beside" in options.parts:
             found["beside"] = beside(targets, options, notes)
         if "latency" in options.parts:
@@ -507,6 +509,7 @@ def main() -> None:
     parser.add_argument(
         "--waiting", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="and how many wait"
     )
+    parser.add_argument("--ours", action="store_true", help="leave RabbitMQ out")
     parser.add_argument("--directory", help="where stores are put, for the time being")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
