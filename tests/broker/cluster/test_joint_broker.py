@@ -52,7 +52,7 @@ class Owner(Broker):
         super().__init__(
             load_config(overrides={"listen": {"port": 0}, "store": {"data": ""}, "times": quick})
         )
-        self._cluster = cluster
+        self._cluster_name = cluster
         self._tenures: list[Tenure] = []
         self._stores: list[LoggedStore] = []
         self._nats = NATSClient(settings_for(house_server().url))
@@ -60,7 +60,9 @@ class Owner(Broker):
     async def start(self) -> None:
         await self._nats.start()
         jetstream = JetStream(self._nats)
-        self._logs = [await open_log(jetstream, self._cluster, n, replicas=1) for n in range(2)]
+        self._logs = [
+            await open_log(jetstream, self._cluster_name, n, replicas=1) for n in range(2)
+        ]
         self._tenures = [await take_over(log, "owner") for log in self._logs]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(broker_module, "Router", self._make_router)
@@ -78,7 +80,7 @@ class Owner(Broker):
         **settings: Any,
     ) -> Router:
         soon = self._loop.call_soon
-        listener = LogListener(self._on_disk, released=self._flusher.flush)
+        listener = LogListener(self._reports.written, released=self._flusher.flush)
         self._stores = [LoggedStore(tenure, clock, soon, listener) for tenure in self._tenures]
         router = Router(clock, wall, [*self._stores, MemoryStore()], policies, **settings)
         places: list[LoggedStore | None] = [*self._stores, None]
