@@ -58,6 +58,13 @@ def test_draining_and_alarms_are_against_it(health: Health, router: Router, logi
     assert health.not_ready() == ""
 
 
+def test_a_broker_that_is_left_takes_clients(health: Health, router: Router) -> None:
+    health.phase = ""
+    for name in ("cluster.peer_lost", "cluster.settings", "cluster.fenced"):
+        router.alarms[name] = 0.0
+    assert health.not_ready() == ""
+
+
 def test_others_can_be_against_it(health: Health) -> None:
     reasons = ["group 3 has no owner", ""]
     health.phase = ""

@@ -21,6 +21,7 @@ from stompy_broker.cli import main
 from stompy_broker.cli.cluster_demo import NAMES, ClusterDemo, DemoError
 from stompy_broker.cluster_secret import read_secret
 from stompy_broker.config import load_config
+from stompy_monitor.cli import main as monitor
 
 PATIENCE = 90.0
 
@@ -70,6 +71,20 @@ def test_the_highest_port_has_room_above_it() -> None:
     result = CliRunner().invoke(main, ["cluster", "demo", "--port", "65000"])
     assert result.exit_code == 2
     assert "63523" in result.output
+
+
+def test_the_commands_that_it_names_can_be_typed(tmp_path: Path) -> None:
+    demo = ClusterDemo(tmp_path / "demo", 7000, 1)
+    for broker in demo.brokers:
+        broker.url = f"stomp://127.0.0.1:{broker.port}"
+    known = {"stompy-broker": main, "stompy-monitor": monitor}
+    typed = [line.split() for line in demo.told() if line.startswith("  ")]
+    typed = [words for words in typed if words[0] in known]
+    assert {words[0] for words in typed} == set(known)
+    for program, *arguments in typed:
+        # An option that is not there is found before the help is printed.
+        result = CliRunner().invoke(known[program], [*arguments, "--help"])
+        assert result.exit_code == 0, result.output
 
 
 @contextmanager

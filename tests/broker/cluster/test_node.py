@@ -14,13 +14,14 @@ from tests.support.looping import run, soon
 from tests.support.nats import alone, house_server, settings_for
 from tests.support.serving import Serving
 
-from stompy_broker.cluster.log import LogError
+from stompy_broker.cluster.joining import enter
+from stompy_broker.cluster.log import Entry, LogError
 from stompy_broker.cluster.log_record import RecordKind
 from stompy_broker.cluster.membership.group_state import GroupStage
 from stompy_broker.cluster.membership.groups import MOST_NAMED_GROUPS, GroupMap
 from stompy_broker.cluster.membership.members import Member, Standing
 from stompy_broker.cluster.membership.membership import MembershipTimes, MoveError
-from stompy_broker.cluster.membership.roster import RosterError
+from stompy_broker.cluster.membership.roster import Roster, RosterError
 from stompy_broker.cluster.nats.codec import NATSError, NATSLogin
 from stompy_broker.cluster.nats.sync_check import SyncError
 from stompy_broker.cluster.node import ClusterNode, NodeSettings, TwinError
@@ -324,6 +325,34 @@ def test_servers_that_have_no_leader_are_waited_for_and_given_up():
         with pytest.raises(NATSError, match="no NATS server"):
             async with member("y", "ann", nats=settings_for("nats://127.0.0.1:1")):
                 pass
+
+    run(main)
+
+
+class ComingLog:
+    """The log of a roster whose servers have only just come back."""
+
+    def __init__(self, refusals: int, roster: bytes) -> None:
+        self.refusals = refusals
+        self._roster = roster
+
+    async def last(self) -> Entry:
+        """The last entry, at last."""
+        if self.refusals:
+            self.refusals -= 1
+            raise LogError("JetStream system temporarily unavailable")
+        return Entry(1, self._roster)
+
+
+def test_a_roster_that_nobody_leads_yet_is_waited_for():
+    async def main() -> None:
+        roster = Roster("16").enter("ann", "16", [])
+        log: Any = ComingLog(1, roster.write())
+        assert await enter(log, "ann", "16", [], seconds=60) == roster.home("ann")
+        assert log.refusals == 0
+        log.refusals = 1
+        with pytest.raises(LogError, match="temporarily"):
+            await enter(log, "ann", "16", [], seconds=-1)
 
     run(main)
 

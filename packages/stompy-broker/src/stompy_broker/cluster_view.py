@@ -77,11 +77,11 @@ class ClusterView:
         return [
             ServerFacts(
                 name,
-                "leader" if name == status.leader else "follower",
+                state,
                 sync="always" if checked else "unknown",
                 bytes=status.bytes,
             )
-            for name in sorted(status.servers)
+            for name, state in status.servers.items()
         ]
 
 

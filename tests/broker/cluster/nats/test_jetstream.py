@@ -23,6 +23,7 @@ from stompy_broker.cluster.nats.jetstream import (
     Refused,
     StreamSettings,
     _read_append,
+    _read_state,
     read_sequence,
     read_status,
 )
@@ -216,3 +217,28 @@ def test_many_at_once_in_two_subjects_do_not_disturb_one_another():
         assert (await jetstream.state(name)).messages == 80
 
     with_stream(main)
+
+
+def test_who_is_missing_and_who_is_behind():
+    told = {
+        "config": {},
+        "state": {"messages": 1, "bytes": 2, "last_seq": 3},
+        "cluster": {
+            "leader": "a",
+            "replicas": [
+                {"name": "b", "current": True, "active": 500_000_000, "lag": 3},
+                {"name": "c", "current": False, "offline": True, "active": 0, "lag": 5000},
+                {"name": "d", "current": False, "active": 9_000_000_000},
+                {"name": "e", "current": False, "active": 1, "lag": 5000},
+            ],
+        },
+    }
+    state = _read_state(told)
+    assert state.standing("") == {
+        "a": "leader",
+        "b": "follower",
+        "c": "lost",
+        "d": "lost",
+        "e": "behind",
+    }
+    assert set(state.standing("nobody leads").values()) == {"unknown"}

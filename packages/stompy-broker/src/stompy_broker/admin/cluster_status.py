@@ -68,7 +68,8 @@ class ServerFacts:
 
     Attributes:
         name: of the server.
-        state: ``leader`` or ``follower`` of the stream, or ``lost``.
+        state: ``leader`` or ``follower`` of the stream, ``behind`` while it gets what it has
+            missed, ``lost``, or ``unknown`` while nobody leads.
         address: where it is.
         version: of nats-server.
         sync: how it syncs: ``always``, an interval, or ``unknown``.

@@ -57,4 +57,7 @@ def _draining(logins: Logins) -> str:
 def _alarms(router: Router) -> str:
     store = router.groups.trouble
     words = {**_ALARMS, "store": store or _ALARMS["store"]}
-    return "; ".join(f"alarm {name}: {words.get(name, name)}" for name in router.alarms)
+    # That another broker is lost, or has other rules, is an alarm of everybody who is left. Were
+    # they not ready for it, one dead machine would have no broker take clients any more.
+    against = [name for name in router.alarms if name in words]
+    return "; ".join(f"alarm {name}: {words[name]}" for name in against)

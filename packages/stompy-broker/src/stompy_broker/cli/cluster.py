@@ -224,7 +224,7 @@ def _is_whole(told: Mapping[str, Any]) -> bool:
     return (
         all(member["state"] == "alive" for member in told["members"])
         and all(group["owner"] for group in told["groups"])
-        and all(server["state"] != "lost" for server in told["servers"])
+        and all(server["state"] in {"leader", "follower"} for server in told["servers"])
     )
 
 

@@ -45,6 +45,8 @@ secret_file = {secret}
 embedded = true
 peers = {peers}
 peer = "{peer}"
+# Soon, so that there is something to see.
+move_after = 3
 """
 
 
@@ -237,7 +239,7 @@ class ClusterDemo:
                 broker.start()
             for broker in self.brokers:
                 broker.until_ready(self._done)
-            for line in () if self._done.is_set() else self._told():
+            for line in () if self._done.is_set() else self.told():
                 click.echo(line)
             while not self._done.wait(_LOOK):
                 self._tend()
@@ -269,7 +271,7 @@ class ClusterDemo:
         ended = [broker.stop(max(deadline - time.monotonic(), 1)) for broker in self.brokers]
         return all(ended)
 
-    def _told(self) -> Iterator[str]:
+    def told(self) -> Iterator[str]:
         """What to look at, and what to kill."""
         first, second, _ = self.brokers
         yield f"stompy-broker cluster ready {' '.join(broker.url for broker in self.brokers)}"
@@ -284,7 +286,8 @@ class ClusterDemo:
         yield f"  stompy listen --url {second.url} /queue/q"
         yield "Watch:"
         yield f"  stompy-broker cluster status --url {first.url}"
-        yield f"  stompy-monitor --url {first.url}"
+        yield f"  stompy-monitor {first.url}"
+        yield "One broker owns all queues at first; within seconds all three share them."
         yield "Kill a broker: others serve its queues within seconds, and its clients go there."
         yield f"  kill -9 {second.process_id}"
         yield "Kill a server: its broker starts it again. If it led, writing waits 7 to 8 s."

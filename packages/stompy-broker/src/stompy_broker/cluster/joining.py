@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from stompy_broker.cluster.log import LogError, Stored, StreamLog, open_logs
+from stompy_broker.cluster.log import Entry, LogError, Stored, StreamLog, open_logs
 from stompy_broker.cluster.membership.roster import Roster
 from stompy_broker.cluster.nats.client import NATSClient, NATSSettings
 from stompy_broker.cluster.nats.codec import NATSLogin
@@ -74,21 +74,28 @@ async def check_servers(
         await system.close()
 
 
-async def enter(roster_log: StreamLog, broker: str, layout: str, alive: Collection[str]) -> int:
+async def enter(
+    roster_log: StreamLog, broker: str, layout: str, alive: Collection[str], *, seconds: float
+) -> int:
     """Enter a broker into the roster, unless it is there already; gives its number there.
+
+    Servers that know the log may still have nobody who leads it, when most of them have just come
+    back; so it is tried again.
 
     Args:
         roster_log: where the roster is.
         broker: the id of the broker.
         layout: how it groups queues.
         alive: who may not lose its place to it.
+        seconds: how long the servers may need.
 
     Raises:
         RosterError: the cluster groups queues otherwise, or has no place for it.
-        LogError: the roster cannot be read.
+        LogError: the roster cannot be read in that time.
     """
+    deadline = asyncio.get_running_loop().time() + seconds
     while True:
-        last = await roster_log.last()
+        last = await _last(roster_log, deadline)
         old = Roster(layout) if last is None else Roster.read(last.octets)
         roster = old.enter(broker, layout, alive)
         expected = 0 if last is None else last.place
@@ -96,3 +103,14 @@ async def enter(roster_log: StreamLog, broker: str, layout: str, alive: Collecti
             await append_until_told(roster_log, [roster.write()], expected), Stored
         ):
             return roster.home(broker)
+
+
+async def _last(roster_log: StreamLog, deadline: float) -> Entry | None:
+    while True:
+        try:
+            return await roster_log.last()
+        except LogError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            log.debug("%s; trying again", error)
+            await asyncio.sleep(_TRY_AGAIN)

@@ -240,6 +240,7 @@ class ClusterNode:
                 self.settings.broker,
                 self.settings.groups.layout,
                 self.members,
+                seconds=self.settings.patience_seconds,
             )
         except BaseException:
             await self.close()
@@ -495,6 +496,7 @@ class ClusterNode:
     def status(self) -> NodeStatus:
         """The cluster, as this broker knows it."""
         membership, stream = self.membership, self._stream
+        trouble = self._client.trouble or self._stream_trouble
         alive = {self.settings.broker: membership.me, **self.members}
         every = {**alive, **{name: self._known[name] for name in self._known.keys() - alive.keys()}}
         return NodeStatus(
@@ -505,9 +507,9 @@ class ClusterNode:
             tuple(map(self._group_status, range(len(membership.groups)))),
             self._client.info.name,
             "" if stream is None else stream.leader,
-            frozenset() if stream is None else stream.servers,
+            {} if stream is None else stream.standing(trouble),
             0 if stream is None else stream.bytes,
-            self._client.trouble or self._stream_trouble,
+            trouble,
             bool(membership.members.twin),
             tuple(membership.members.doubled),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stompy_broker.cluster.membership.group_state import GroupStage
@@ -59,7 +60,8 @@ class NodeStatus:
         groups: all groups, by number.
         server: the NATS server that it is connected to, or was.
         leader: the server that leads the stream; empty = none does, or it is not known.
-        servers: all that have the stream.
+        servers: all that have the stream, and how each is: ``leader``, ``follower``, ``behind``
+            (it gets what it has missed), ``lost``, or ``unknown``, while nobody leads.
         bytes: of all logs.
         trouble: why the servers cannot be used just now; empty = they can.
         twin: whether another process was heard with this broker's id.
@@ -70,7 +72,7 @@ class NodeStatus:
     groups: tuple[GroupStatus, ...]
     server: str
     leader: str
-    servers: frozenset[str]
+    servers: Mapping[str, str]
     bytes: int
     trouble: str
     twin: bool

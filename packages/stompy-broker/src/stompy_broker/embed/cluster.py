@@ -50,7 +50,6 @@ class ClusterProcesses:
 
     Attributes:
         brokers: them; `kill`, `shut_down` and `restart` each as you like.
-        urls: what clients connect to, one for each broker.
     """
 
     def __init__(self, size: int, silence: float) -> None:

@@ -531,7 +531,8 @@ class ClusterRow(Record):
         what: ``member``, ``group`` or ``server``.
         name: the id of the broker, the number of the group, or the name of the server.
         state: of a member ``alive``, ``draining`` or ``lost``; of a group ``owned``, ``nobody``'s,
-            or what its owner-to-be is doing; of a server ``leader``, ``follower`` or ``lost``.
+            or what its owner-to-be is doing; of a server ``leader``, ``follower``,
+            ``behind``, ``lost`` or ``unknown``.
         since_at: since when it is in that state, or a member; null = not known.
         owner: of a group, the id of the broker that owns it; empty = nobody does.
         address: where a member takes connections, or the server.

@@ -23,6 +23,13 @@ AT_WORK = 10164
 _NO_MESSAGE = 10037
 _NO_STREAM = 10059
 
+_SILENT = 5_000_000_000
+"""Nanoseconds: a server that its leader has not heard for longer is missing; it hears each every
+second."""
+
+_MUCH = 1000
+"""So many entries a server may be behind because there is traffic."""
+
 OLDEST = (2, 12)
 """Servers that are older store no batch at once."""
 
@@ -125,6 +132,8 @@ class StreamState:
         config: how it was made.
         leader: the server that leads it; empty = none does now.
         servers: all that have it, the leader included.
+        missing: those of them that the leader hears nothing from.
+        behind: those that have yet to get much of what the others have.
         messages: how many are in it.
         bytes: how many bytes.
         last: the sequence of the last message.
@@ -136,6 +145,21 @@ class StreamState:
     messages: int
     bytes: int
     last: int
+    missing: frozenset[str] = frozenset()
+    behind: frozenset[str] = frozenset()
+
+    def standing(self, trouble: str) -> dict[str, str]:
+        """How each server is: ``leader``, ``follower``, ``behind``, ``lost``, or ``unknown``.
+
+        Args:
+            trouble: why they cannot be used just now: only who leads can tell of the others.
+        """
+        names = sorted(self.servers)
+        if trouble:
+            return dict.fromkeys(names, "unknown")
+        states = dict.fromkeys(names, "follower")
+        states |= dict.fromkeys(self.behind, "behind") | dict.fromkeys(self.missing, "lost")
+        return states | ({self.leader: "leader"} if self.leader else {})
 
 
 class JetStream:
@@ -412,11 +436,18 @@ def _read_message(told: Mapping[str, Any]) -> StreamMessage:
         raise NATSProtocolError(f"a message of a stream makes no sense: {error}") from None
 
 
+def _is_missing(replica: Mapping[str, Any]) -> bool:
+    return bool(replica.get("offline")) or int(replica.get("active", 0)) > _SILENT
+
+
 def _read_state(told: Mapping[str, Any]) -> StreamState:
     try:
         state, cluster = told["state"], told.get("cluster") or {}
         leader = str(cluster.get("leader", ""))
-        others = {str(one["name"]) for one in cluster.get("replicas") or ()}
+        replicas = cluster.get("replicas") or ()
+        others = {str(one["name"]) for one in replicas}
+        missing = {str(one["name"]) for one in replicas if _is_missing(one)}
+        behind = {str(one["name"]) for one in replicas if int(one.get("lag", 0)) > _MUCH}
         return StreamState(
             told["config"],
             leader,
@@ -424,6 +455,8 @@ def _read_state(told: Mapping[str, Any]) -> StreamState:
             int(state["messages"]),
             int(state["bytes"]),
             int(state["last_seq"]),
+            frozenset(missing),
+            frozenset(behind - missing),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise NATSProtocolError(f"what a stream says makes no sense: {error}") from None
