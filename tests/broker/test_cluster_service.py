@@ -294,6 +294,35 @@ def test_brokers_that_group_queues_otherwise_do_not_join(secret: Path) -> None:
     run(main)
 
 
+def test_messages_of_a_broker_that_was_alone_are_told_of(
+    secret: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (secret.parent / "ann").mkdir(mode=0o700)
+    (secret.parent / "ann" / "messages.db").touch()
+
+    async def main() -> None:
+        async with brokers(secret, "ann"):
+            pass
+
+    run(main)
+    assert "messages.db is of a broker that was alone" in caplog.text
+
+
+def test_links_are_told_of_the_rules_as_they_are_now(secret: Path) -> None:
+    async def main() -> None:
+        (port,) = free_ports(1)
+        old = configured(secret, "ann", f"service{next(NUMBERS)}", port)
+        new = old.model_copy(update={"policy": (Policy(match="/queue/q", max_length=2),)})
+        async with Broker(old, reread=lambda: new) as broker:
+            view = broker._cluster_status()
+            assert view is not None
+            before = dict(view.facts)
+            assert broker.reload() == []
+            assert dict(view.facts) != before
+
+    run(main)
+
+
 def test_two_brokers_do_not_share_a_directory(secret: Path) -> None:
     async def main() -> None:
         cluster = f"service{next(NUMBERS)}"

@@ -55,7 +55,7 @@ from stompy_broker.config import BrokerConfig
 from stompy_broker.config_checks import users_of
 from stompy_broker.routing.router import Router
 from stompy_broker.store.base import StoreError
-from stompy_broker.store.directory import lock_directory
+from stompy_broker.store.directory import FILE, lock_directory
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store_reports import StoreReports
 from stompy_broker.timers import Clock
@@ -150,6 +150,13 @@ class ClusterService:
             os.close(lock)
             raise
         service._lock = lock
+        left = Path(config.store.data) / FILE
+        if left.exists():
+            log.warning(
+                "%s is of a broker that was alone: nobody in the cluster reads it, and its "
+                "messages stay there; `stompy-broker store export` gives them",
+                left,
+            )
         try:
             if service._server is not None:
                 await service._server.start()
