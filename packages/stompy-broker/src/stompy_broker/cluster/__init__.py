@@ -19,8 +19,8 @@ Where to begin reading:
     groups in one commit.
 ``membership/``, ``joining``, ``node``
     Who is there, which group a queue belongs to, who should own it, and who does.
-``link/``
-    Connections between brokers.
+``link/``, ``head_codec``
+    Connections between brokers; the heads of messages as they go over them.
 ``remote/``
     Queues whose owner is another broker, and the owner's side of that.
 ``topics/``
