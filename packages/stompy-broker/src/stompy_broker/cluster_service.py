@@ -116,6 +116,7 @@ class ClusterService:
         settings = self._link_settings(secret)
         self.links = Links(clock, settings, self, link_tls(config))
         self.places = Places(self.broker, settings.instance, self._loop.call_soon)
+        self.node.last_of = self._place_of
         self.count = self.node.settings.groups.count
         self.view = ClusterView(self.node, self._facts)
         self._stores: dict[int, LoggedStore] = {}
@@ -331,6 +332,10 @@ class ClusterService:
         self.places.here(group, tenure.number, store, set(self.node.members))
         self.exchange.owned(group, tenure.number)
 
+    def _place_of(self, group: int) -> int:
+        store = self._stores.get(group)
+        return 0 if store is None else store.place
+
     def _troubled(self, group: int, trouble: bool) -> None:
         self._reports.troubled(trouble, group)
 
@@ -379,6 +384,8 @@ class ClusterService:
         self._members = set(members)
         self.links.update({name: member.address for name, member in members.items()})
         self.exchange.members_changed(members)
+        if self._admin.peers is not None:
+            self._admin.peers.alarms.look()
 
     # -- what links tell ------------------------------------------------------------------------
 

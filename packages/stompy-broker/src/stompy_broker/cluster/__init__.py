@@ -10,10 +10,10 @@ Where to begin reading:
 ``nats/``
     NATS, as much of it as a log needs: codec, client, JetStream, a server as a child of ours, and
     whether servers sync.
-``log``, ``changes``, ``log_record``, ``index``, ``log_replay``, ``takeover``
+``log``, ``changes``, ``log_record``, ``index``, ``log_replay``, ``takeover``, ``standby``
     The interface of a log, three verbs wide, and the one on JetStream; a group commit as bytes;
     what is alive in a log and where; reading it back, and what is missing; how a broker becomes
-    its owner.
+    its owner; how it has read the log before.
 ``store``, ``bodies``, ``gathering``, ``joint_commit``
     The store on a log, under the same suite of tests as the others; when a record begins; several
     groups in one commit.
@@ -50,6 +50,8 @@ What was decided, and why:
 * **A gap is not passed over.** `take_over` refuses until an operator accepts what is missing; the
   tenure that begins then says so in the log. One server's damage is no gap while another has the
   entry.
+* **Who would take a group over has read its log already,** and goes by what its owner says twice a
+  second. It needs nobody's word for it: an append is refused to whoever has not read all.
 * **An owner that keeps writing is not deposed.** Whoever takes over has to win one append. From an
   owner that is dead, stopped or cut off it does at once; one that is alive has to be asked to
   leave.

@@ -163,12 +163,17 @@ class Index:
         while len(records) > 1 and not records[0].living:
             self._drop(records.popleft())
 
-    def cut(self, floor: int) -> None:
-        """Forget what is in records below a floor: somebody saw that nothing alive is there."""
+    def cut(self, floor: int) -> list[int]:
+        """Forget what is in records below a floor: somebody saw that nothing alive is there.
+
+        Returns:
+            The sequences of messages that seemed to be alive there.
+        """
+        if not self.records or self.records[0].number >= floor:
+            return []
         gone = {record.number for record in self.records if record.number < floor}
-        if not gone:
-            return
-        self.remove([one for one, place in self.messages.items() if place.record.number in gone])
+        lost = [one for one, place in self.messages.items() if place.record.number in gone]
+        self.remove(lost)
         for what in [what for what, record in self._pins.items() if record.number in gone]:
             kind, name = what
             del self._pins[what]
@@ -180,6 +185,7 @@ class Index:
                 del self.subscriptions[name]
         while self.records and self.records[0].number < floor:
             self._drop(self.records.popleft())
+        return lost
 
     def _drop(self, record: Logged) -> None:
         self.bytes -= record.size

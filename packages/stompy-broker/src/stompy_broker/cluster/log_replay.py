@@ -10,14 +10,17 @@ there, perhaps while it is read; so what was read from there is forgotten in the
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stompy_broker.cluster.changes import LoggedMessage, ReadChanges, read_changes
 from stompy_broker.cluster.index import Index, Logged
-from stompy_broker.cluster.log import Entry
+from stompy_broker.cluster.log import Entry, Log
 from stompy_broker.cluster.log_record import RecordError, RecordHead, RecordKind, join, read_part
 
 log = logging.getLogger("stompy_broker.cluster")
@@ -195,12 +198,51 @@ class LogReplay:
         May be called again after more was taken.
         """
         self._break_off("not all of its parts are there")
-        self.index.cut(self.floor)
-        self.index.settle()
-        for sequence in self.rows.keys() - self.index.messages.keys():
-            del self.rows[sequence]
+        self.settle()
         gaps = list(self._gaps)
         if self._unreadable:
             gaps.append(Gap(self.number + 1, self.number + 1, self._unreadable))
+        return gaps
+
+    def settle(self) -> bool:
+        """Forget what is below the floor, although more is to come; whether nothing is missing.
+
+        Who reads a log for days has to do so again and again. What was missed because it was
+        deleted before it was read is below the floor of a later record, and is no gap then.
+        """
         floor = self.floor
-        return [gap._replace(first=max(gap.first, floor)) for gap in gaps if gap.last >= floor]
+        for sequence in self.index.cut(floor):
+            del self.rows[sequence]
+        self.index.settle()
+        if self._gaps:
+            self._gaps = [
+                gap._replace(first=max(gap.first, floor)) for gap in self._gaps if gap.last >= floor
+            ]
+        return not (self._gaps or self._unreadable)
+
+
+_AT_ONCE = 0.01
+"""So many seconds it is read before others have their turn."""
+
+
+async def read_on(log_: Log, replay: LogReplay) -> AsyncIterator[int]:
+    """Read a log from where a reading has come to; others have their turn meanwhile.
+
+    Args:
+        log_: the log.
+        replay: what was read so far, and is read further.
+
+    Yields:
+        The place that it has come to, each time before others have their turn, and at the end.
+
+    Raises:
+        LogError: it cannot be read now. What was read until then stays read.
+    """
+    until = time.monotonic() + _AT_ONCE
+    async for entry in log_.read(replay.last):
+        replay.take(entry)
+        if time.monotonic() >= until:
+            yield replay.last
+            await asyncio.sleep(0)
+            until = time.monotonic() + _AT_ONCE
+    yield replay.last

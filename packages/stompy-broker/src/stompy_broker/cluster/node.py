@@ -44,7 +44,13 @@ from stompy_broker.cluster.membership.membership import (
 from stompy_broker.cluster.nats.client import NATSClient, NATSListener, NATSSettings
 from stompy_broker.cluster.nats.codec import NATSError, NATSLogin, NATSMessage
 from stompy_broker.cluster.nats.jetstream import JetStream, StreamState
-from stompy_broker.cluster.node_status import GroupStatus, MemberStatus, NodeStatus
+from stompy_broker.cluster.node_status import (
+    GroupStatus,
+    MemberStatus,
+    NodeStatus,
+    group_status,
+)
+from stompy_broker.cluster.standby import Standby
 from stompy_broker.cluster.takeover import (
     LogDamagedError,
     LogTakenError,
@@ -87,6 +93,8 @@ class NodeSettings:
         times: how patient it is with other brokers.
         takeovers: how many groups are read at the same time.
         accept_damage: whether to go on although something is missing in a log.
+        standby_bytes: how much memory may be taken by what is read of groups of other brokers,
+            to be quicker when they die; 0 = nothing is read.
     """
 
     cluster: str
@@ -102,6 +110,7 @@ class NodeSettings:
     times: MembershipTimes = field(default_factory=MembershipTimes)
     takeovers: int = 4
     accept_damage: bool = False
+    standby_bytes: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
         """See that the names can be parts of a subject."""
@@ -143,11 +152,18 @@ class _Taking:
         progress: how far it is.
         task: that does it.
         end: the place of the last entry, as it was at the beginning.
+        known: the place up to which the log had been read along.
     """
 
     progress: TakeoverProgress
     task: asyncio.Task[None] | None = None
     end: int = 0
+    known: int = 0
+
+    @property
+    def share(self) -> float:
+        """How much of the log is read, from 0 to 1."""
+        return min(1.0, self.progress.place / self.end) if self.end else 0.0
 
 
 class ClusterNode:
@@ -183,6 +199,7 @@ class ClusterNode:
         self._client = NATSClient(settings.nats, NATSListener(self._connected, self._lost))
         self._jetstream = JetStream(self._client)
         self._logs: list[StreamLog] = []
+        self._standby = Standby(self._logs, settings.standby_bytes)
         self._roster_log: StreamLog | None = None
         self._subject = f"stompy.{settings.cluster}.alive"
         self._tasks: set[asyncio.Task[None]] = set()
@@ -216,13 +233,14 @@ class ClusterNode:
         self._client.subscribe(f"{self._subject}.>", self._hear)
         await self._client.start()
         try:
-            *self._logs, self._roster_log = await open_when_led(
+            *logs, self._roster_log = await open_when_led(
                 self._jetstream,
                 self.settings.cluster,
                 [*map(str, range(self.settings.groups.count)), _ROSTER],
                 replicas=self.settings.replicas,
                 seconds=self.settings.patience_seconds,
             )
+            self._logs += logs
             if self.settings.system is not None:
                 state = await self._jetstream.state(self._logs[0].stream)
                 await check_servers(
@@ -268,6 +286,7 @@ class ClusterNode:
                 if count % 2 == 0:
                     self._speak()
                 self.membership.tick(self._now())
+                self._standby.follow(self.membership.followed(), self.membership.ownerless)
             except Exception:
                 log.exception("fault in what a broker says about itself")
             self._decide()
@@ -275,7 +294,7 @@ class ClusterNode:
 
     def _speak(self) -> None:
         last = {group: self.last_of(group) for group in self.membership.held}
-        beat = self.membership.beat(load=self.load, last=last)
+        beat = self.membership.beat(load=self.load, last=last, reads=self._standby.places)
         self._client.publish(f"{self._subject}.{self.settings.broker}", beat.write())
 
     def _last_place(self, group: int) -> int:
@@ -400,7 +419,7 @@ class ClusterNode:
         if isinstance(tenure, int):
             membership.be_beaten(group, tenure, self._now())
         elif tenure is not None:
-            self._own(group, tenure, self._now() - begun)
+            self._own(group, tenure, self._now() - begun, standby=bool(taking.known))
         self._decide_soon()
 
     async def _take_from(self, decision: TakeOver, taking: _Taking) -> Tenure | int:
@@ -423,23 +442,31 @@ class ClusterNode:
                 dead = decision.depose and before == decision.tenure
                 if head.kind is not RecordKind.LEAVE and not dead:
                     return before
+        replay = None if last is None else self._standby.give(group, last.place)
+        taking.known = 0 if replay is None else replay.last
         try:
             return await take_over(
                 log_,
                 self.settings.broker,
                 after=before,
                 accept_damage=accept,
+                replay=replay,
                 progress=taking.progress,
             )
         except LogTakenError as error:
             log.info("group %d: %s", group, error)
             return error.tenure
 
-    def _own(self, group: int, tenure: Tenure, seconds: float) -> None:
+    def _own(self, group: int, tenure: Tenure, seconds: float, *, standby: bool) -> None:
         membership = self.membership
         whose = f" after {tenure.before}" if tenure.before else ""
         log.info(
-            "tenure %d of group %d%s has begun, after %.3f s", tenure.number, group, whose, seconds
+            "tenure %d of group %d%s has begun, after %.3f s%s",
+            tenure.number,
+            group,
+            whose,
+            seconds,
+            ", and had been read along" if standby else "",
         )
         self._places[group] = tenure.place
         self._since[group] = _wall()
@@ -515,27 +542,11 @@ class ClusterNode:
         )
 
     def _group_status(self, number: int) -> GroupStatus:
-        group = self.membership.groups[number]
-        if group.held:
-            last = self.last_of(number)
-        else:
-            owner = self.membership.members.alive.get(group.owner)
-            last = owner.claims[number].last if owner and number in owner.claims else 0
-        replayed: float | None = None
-        if number in self._taking:
-            taking = self._taking[number]
-            replayed = min(1.0, taking.progress.place / taking.end) if taking.end else 0.0
-        return GroupStatus(
-            number,
-            group.owner,
-            self.membership.wanted(number),
-            group.stage,
-            group.tenure,
-            last,
-            replayed,
-            number in self.membership.unable,
-            self._since.get(number, 0),
-        )
+        taking = self._taking.get(number)
+        replayed = None if taking is None else taking.share
+        last = self.last_of(number) if self.owns(number) else None
+        reads, since = self._standby.places, self._since.get(number, 0)
+        return group_status(self.membership, number, last, replayed, since, reads)
 
     # -- what operators want --------------------------------------------------------------------
 
@@ -598,6 +609,7 @@ class ClusterNode:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._taking.clear()
+        await self._standby.close()
         if not silently and self._joined and self.membership.me.standing is not Standing.GONE:
             self.membership.stand(Standing.GONE)
             self._speak()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stompy_broker.cluster.membership.group_state import GroupStage
 from stompy_broker.cluster.membership.members import Member
+from stompy_broker.cluster.membership.membership import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class GroupStatus:
         replayed: how much of the log is read while it is taken over, from 0 to 1; None = it is not.
         damaged: whether something is missing in its log.
         since: since when it has that owner, in milliseconds since the epoch; 0 = unknown.
+        standby: who would get it if its owner died, and reads its log along; empty = nobody does.
+        behind: how many entries of the stream that one has not read yet, those of other groups
+            included.
     """
 
     number: int
@@ -49,6 +53,48 @@ class GroupStatus:
     replayed: float | None
     damaged: bool
     since: int
+    standby: str = ""
+    behind: int = 0
+
+
+def group_status(
+    membership: Membership,
+    number: int,
+    last: int | None,
+    replayed: float | None,
+    since: int,
+    reads: Mapping[int, int],
+) -> GroupStatus:
+    """Put together what a broker knows of a group.
+
+    Args:
+        membership: what it makes of all that it hears.
+        number: of the group.
+        last: the place of the last entry in its log, if it is ours; else its owner is asked.
+        replayed: see `GroupStatus`.
+        since: see `GroupStatus`.
+        reads: the places that this broker has come to in the logs that it reads along.
+    """
+    group, members = membership.groups[number], membership.members.alive
+    owner, heir = members.get(group.owner), membership.heir(number)
+    if last is None:
+        last = owner.claims[number].last if owner and number in owner.claims else 0
+    if heir in members:
+        reads = members[heir].reads
+    follows = bool(heir) and number in reads
+    return GroupStatus(
+        number,
+        group.owner,
+        membership.wanted(number),
+        group.stage,
+        group.tenure,
+        last,
+        replayed,
+        number in membership.unable,
+        since,
+        heir if follows else "",
+        max(0, last - reads[number]) if follows else 0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

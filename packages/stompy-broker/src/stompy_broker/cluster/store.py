@@ -120,6 +120,7 @@ class LoggedStore(MessageStore):
     Attributes:
         index: what is alive in the log.
         fenced: who owns the log now, if not this broker.
+        place: of the last entry in the log.
         joint: the change of several groups that the next record is part of.
     """
 
@@ -141,7 +142,7 @@ class LoggedStore(MessageStore):
         self._log = tenure.log
         self._tenure = tenure.number
         self._number = replay.number
-        self._place = tenure.place
+        self.place = tenure.place
         self._trimmed = replay.floor
         self._trimmed_bytes = 0
         self._clock = clock
@@ -396,7 +397,7 @@ class LoggedStore(MessageStore):
         if writing is None or self._closed:
             return
         if writing.joint is None:
-            self._log.append(writing.parts, self._place, self.answered)
+            self._log.append(writing.parts, self.place, self.answered)
         else:
             writing.joint.append()
 
@@ -442,7 +443,7 @@ class LoggedStore(MessageStore):
         self._lazy_timer.cancel()
         self._begin(RecordKind.CHANGES, joint)
         assert self._writing is not None
-        return Append(self._log, self._writing.parts, self._place)
+        return Append(self._log, self._writing.parts, self.place)
 
     def give_up(self, reason: str) -> None:
         """End as if somebody had taken over the log: what its queues were told cannot be."""
@@ -490,7 +491,7 @@ class LoggedStore(MessageStore):
         if self.trouble:
             log.warning("the log takes records again, after %.1f s", seconds)
             self._update_trouble("")
-        self._number, self._place = writing.head.number, last
+        self._number, self.place = writing.head.number, last
         self._work_in(writing, last)
         expected = len(writing.changes.waiting) + len(self._changes.waiting)
         self._gathering.told(expected, self._commit_seconds)

@@ -18,7 +18,7 @@ from functools import partial
 from stompy_broker.cluster.index import Logged
 from stompy_broker.cluster.log import Answer, Busy, Log, LogError, Stored
 from stompy_broker.cluster.log_record import HEAD_BYTES, RecordHead, RecordKind, write_record
-from stompy_broker.cluster.log_replay import Gap, LogReplay, TenureMark
+from stompy_broker.cluster.log_replay import Gap, LogReplay, TenureMark, read_on
 
 log = logging.getLogger("stompy_broker.cluster")
 
@@ -99,6 +99,7 @@ async def take_over(
     *,
     after: int | None = None,
     accept_damage: bool = False,
+    replay: LogReplay | None = None,
     progress: TakeoverProgress | None = None,
 ) -> Tenure:
     """Read the log to its end, and become its owner.
@@ -109,6 +110,7 @@ async def take_over(
         after: the tenure that is to end; whoever began another one meanwhile stays. None = any.
         accept_damage: whether to go on although something is missing. What was in there is lost,
             and what it took away comes back.
+        replay: what was read before, if anything was. It is read on, and is nobody else's then.
         progress: is told how far it is.
 
     Raises:
@@ -116,7 +118,7 @@ async def take_over(
         LogDamagedError: something is missing.
         LogError: the log cannot be read or written, or somebody writes to it all the time.
     """
-    replay = LogReplay()
+    replay = LogReplay() if replay is None else replay
     nonce = secrets.token_hex(8)
     progress = progress or TakeoverProgress()
     for _ in range(_ATTEMPTS):
@@ -160,9 +162,8 @@ async def _read_to_end(
     log_: Log, replay: LogReplay, progress: TakeoverProgress
 ) -> tuple[LogReplay, list[Gap]]:
     """Read on, and tell what is missing whichever server is asked."""
-    async for entry in log_.read(replay.last):
-        replay.take(entry)
-        progress.place = entry.place
+    async for place in read_on(log_, replay):
+        progress.place = place
     gaps = replay.finish()
     for _ in range(_READINGS):
         if not gaps:
@@ -170,8 +171,8 @@ async def _read_to_end(
         # What one server has lost another one may have.
         log.warning("something is missing in the log, which is read again: %s", gaps[0])
         replay = LogReplay()
-        async for entry in log_.read(0):
-            replay.take(entry)
+        async for place in read_on(log_, replay):
+            progress.place = place
         gaps = replay.finish()
     return replay, gaps
 

@@ -91,6 +91,7 @@ class Member:
         claims: the groups that it has or had.
         unable: the groups that it cannot have, because their logs are damaged.
         wishes: of operators, by group.
+        reads: the groups of others that it reads along, each with the place that it has come to.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Member:
     claims: Mapping[int, Claim] = field(default_factory=dict)
     unable: frozenset[int] = frozenset()
     wishes: Mapping[int, Wish] = field(default_factory=dict)
+    reads: Mapping[int, int] = field(default_factory=dict)
 
     def write(self) -> bytes:
         """As it goes to the others."""
@@ -119,6 +121,7 @@ class Member:
             "claims": {str(group): list(claim) for group, claim in self.claims.items()},
             "unable": sorted(self.unable),
             "wishes": {str(group): list(wish) for group, wish in self.wishes.items()},
+            "reads": {str(group): place for group, place in self.reads.items()},
         }
         return json.dumps(told, separators=(",", ":")).encode()
 
@@ -143,6 +146,7 @@ class Member:
                 {int(group): _read_claim(*claim) for group, claim in told["claims"].items()},
                 frozenset(map(int, told["unable"])),
                 {int(group): _read_wish(*wish) for group, wish in told["wishes"].items()},
+                {int(group): int(place) for group, place in told.get("reads", {}).items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BeatError(f"no broker speaks like that: {error!r}") from None
@@ -264,4 +268,4 @@ class Members:
 
 def without_figures(member: Member) -> Member:
     """A member but for what changes all the time, to see whether anything else has changed."""
-    return replace(member, count=0, load=0.0, claims={}, unable=frozenset(), wishes={})
+    return replace(member, count=0, load=0.0, claims={}, unable=frozenset(), wishes={}, reads={})

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from stompy_broker.cluster.membership.group_state import (
@@ -180,6 +181,7 @@ class Membership:
         self._passed_over: dict[tuple[int, str], float] = {}
         self._cannot: dict[str, frozenset[int]] = {}
         self._spread: dict[int, str] = {}
+        self._spread_without: dict[str, dict[int, str]] = {}
 
     def decisions(self) -> list[Decision]:
         """What was decided since the last time, in order."""
@@ -432,6 +434,35 @@ class Membership:
         """Who should own a group; empty = nobody can."""
         return self._wish(number) or self._spread.get(number, "")
 
+    def heir(self, number: int) -> str:
+        """Who would own a group if its owner died now; empty = nobody could, or it has none."""
+        owner = self.groups[number].owner
+        if not owner:
+            return ""
+        wish = self._wish(number)
+        if wish and wish != owner:
+            return wish
+        if owner not in self._spread_without:
+            left = [name for name, _ in self._ready if name != owner]
+            self._spread_without[owner] = spread(len(self.groups), left, self._cannot)
+        return self._spread_without[owner].get(number, "")
+
+    def followed(self) -> dict[int, int]:
+        """The groups that this broker should know already when it gets them.
+
+        It gets them when their owners die, or in good order because it should have them.
+
+        Returns:
+            The place of the last entry in the log of each, as its owner says; 0 = it does not.
+        """
+        me, found = self.me.id, {}
+        for group in self.groups:
+            owner = self.members.alive.get(group.owner)
+            if owner is not None and me in (self.heir(group.number), self.wanted(group.number)):
+                claim = owner.claims.get(group.number)
+                found[group.number] = 0 if claim is None else claim.last
+        return found
+
     def _review(self, now: float) -> None:
         if self._connected and self._joined:
             self._note_deaths(now)
@@ -474,6 +505,7 @@ class Membership:
             return
         self._cannot = cannot
         self._spread = spread(len(self.groups), [name for name, _ in names], cannot)
+        self._spread_without.clear()
 
     def _in_turn(self, group: GroupState) -> list[str]:
         """Who is to take a group, one after the other."""
@@ -543,12 +575,19 @@ class Membership:
 
     # -- what is said ---------------------------------------------------------------------------
 
-    def beat(self, *, load: float = 0.0, last: dict[int, int] | None = None) -> Member:
+    def beat(
+        self,
+        *,
+        load: float = 0.0,
+        last: dict[int, int] | None = None,
+        reads: Mapping[int, int] | None = None,
+    ) -> Member:
         """What to say about ourselves now.
 
         Args:
             load: how busy we are.
             last: the last places in the logs of the groups that we own.
+            reads: the places that we have come to in the logs that we read along.
         """
         self._count += 1
         claims = dict(self._left)
@@ -564,6 +603,7 @@ class Membership:
             claims=claims,
             unable=frozenset(self.unable),
             wishes=dict(self._wishes),
+            reads=dict(reads or {}),
         )
 
     @property
