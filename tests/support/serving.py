@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from tests.support.nats import settings_for
 
+from stompy_broker.cluster.changes import Changes, write_changes
 from stompy_broker.cluster.log import Fenced, Stored
 from stompy_broker.cluster.log_record import RecordHead, RecordKind, write_record
 from stompy_broker.cluster.membership.groups import GroupMap
@@ -68,7 +69,8 @@ class Serving:
         number, place = self.written.get(group, (tenure.replay.number, tenure.place))
         number += 1 + skipped
         head = RecordHead(kind, tenure.number, number, 1, 0)
-        parts = write_record(head, b"", tenure.log.part_bytes)
+        payload = write_changes(Changes()).payload if kind is RecordKind.CHANGES else b""
+        parts = write_record(head, payload, tenure.log.part_bytes)
         answer = await append_until_told(tenure.log, parts, place)
         if isinstance(answer, Fenced):
             self.node.fenced(group, tenure.number, answer.reason)

@@ -125,6 +125,41 @@ def test_who_hears_that_it_was_deposed_serves_no_more():
     run(main)
 
 
+def test_who_would_follow_has_read_along():
+    async def main() -> None:
+        name = fresh()
+        async with (
+            member(name, "ann") as ann,
+            member(name, "bob", times=replace(CALM, suspect=0.2)) as bob,
+        ):
+            await ann.node.every_owner_known()
+            ann.node.last_of = lambda group: ann.written[group][1]
+            for _ in range(20):
+                assert await ann.write(0, RecordKind.CHANGES)
+            last = ann.written[0][1]
+            await soon(lambda: bob.node.status().groups[0].last == last)
+            await soon(lambda: not bob.node.status().groups[0].behind)
+            await soon(lambda: ann.node.status().groups[0].standby == "bob")
+            await soon(lambda: not ann.node.status().groups[0].behind)
+            read = bob.node._logs[0].read
+            behind: list[int] = []
+
+            def reading(after: int) -> AsyncIterator[Entry]:
+                behind.append(after)
+                return read(after)
+
+            bob.node._logs[0].read = reading  # type: ignore[method-assign]
+            await ann.node.close(silently=True)
+            bob.node.suspect("ann")
+            await soon(lambda: bob.tenures)
+            assert behind == [last]
+            assert bob.tenures[0].replay.number == 22
+            status = bob.node.status().groups[0]
+            assert (status.standby, status.behind) == ("", 0)
+
+    run(main)
+
+
 def test_a_link_that_is_lost_is_a_first_sign():
     async def main() -> None:
         name = fresh()

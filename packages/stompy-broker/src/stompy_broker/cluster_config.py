@@ -223,6 +223,13 @@ class ClusterConfig(Section):
         default=30.0,
         description="Seconds that a broker has to be there before groups are moved to it.",
     )
+    standby: ByteSize = Field(
+        default=ByteSize(256 * 1024 * 1024),
+        description="Memory for what this broker knows of groups of others, each of which it would "
+        "own if another broker died. Then it takes them over at once, however many messages wait "
+        "there; about 800 bytes for each. A group for which there is no room is read when it is "
+        "taken over. 0 = all are.",
+    )
     patience: PositiveFloat = Field(
         default=60.0,
         description="Seconds that the servers may take at the start until most of them are there; "

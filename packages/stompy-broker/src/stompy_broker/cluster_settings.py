@@ -126,6 +126,7 @@ def node_settings(config: BrokerConfig, broker: str, secret: ClusterSecret) -> N
         version=__version__,
         patience_seconds=cluster.patience,
         times=MembershipTimes(silent=cluster.silence, patience=cluster.move_after),
+        standby_bytes=int(cluster.standby),
     )
 
 

@@ -65,6 +65,8 @@ class ClusterView:
                 one.tenure,
                 one.last,
                 replayed_pct=None if one.replayed is None else one.replayed * _PERCENT,
+                standby=one.standby,
+                behind=one.behind,
                 since_at=one.since or None,
             )
             for one in self._node.status().groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -42,8 +43,12 @@ def test_what_is_said_is_read_again():
         {3: Claim(Hold.LEFT, 9, "cid", 1000)},
         frozenset((4, 5)),
         {0: Wish("cid", "m", 2)},
+        {6: 77},
     )
     assert Member.read(said.write()) == said
+    older = json.loads(said.write())
+    del older["reads"]
+    assert Member.read(json.dumps(older).encode()) == replace(said, reads={})
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,52 @@ def test_who_hears_of_a_newer_tenure_is_deposed_and_old_claims_are_nothing():
     assert scene.ann.groups[0].owner == "bob"
 
 
+def test_who_would_get_a_group_next_is_the_one_who_follows_it():
+    scene = Scene()
+    others = ["bob", "cid"]
+    spread_to = spread(GROUPS, ["ann", *others])
+    for name in others:
+        scene.say(
+            name, {g: Claim(Hold.OWNED, 1, "", 70 + g) for g, n in spread_to.items() if n == name}
+        )
+    scene.join()
+    mine = [group for group, name in spread_to.items() if name == "ann"]
+    scene.go_on(2 * TIMES.silent)
+    scene.take(*mine)
+    for group, owner in spread_to.items():
+        left = [name for name in ("ann", *others) if name != owner]
+        assert scene.ann.heir(group) == spread(GROUPS, left)[group]
+    followed = scene.ann.followed()
+    assert followed == {
+        group: 70 + group for group in range(GROUPS) if scene.ann.heir(group) == "ann"
+    }
+    assert followed
+    assert not followed.keys() & set(mine)
+    # What it follows it gets, if that owner dies.
+    first = min(followed)
+    owner = spread_to[first]
+    del scene.others[owner]
+    due = {one.group for one in scene.go_on(TIMES.silent + 0.5) if isinstance(one, TakeOver)}
+    assert due == {group for group in followed if spread_to[group] == owner}
+    assert scene.ann.heir(first) == ""
+
+
+def test_who_should_have_a_group_follows_it_before_it_is_moved():
+    scene = Scene()
+    scene.say("bob", owned(*range(GROUPS)))
+    scene.join()
+    scene.ann.tick(scene.now)
+    # If bob dies, all of them are ann's.
+    assert scene.ann.followed().keys() == set(range(GROUPS))
+    scene.say("cid")
+    wish = scene.ann.heir(0)
+    other = "cid" if wish == "ann" else "ann"
+    scene.ann.move(0, other)
+    assert scene.ann.heir(0) == other
+    assert (0 in scene.ann.followed()) == (other == "ann")
+    assert scene.ann.beat(reads={0: 7}).reads == {0: 7}
+
+
 def test_who_leaves_gives_all_away_and_takes_nothing():
     scene = alone_with_all()
     scene.say("bob")

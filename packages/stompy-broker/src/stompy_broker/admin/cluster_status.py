@@ -48,6 +48,8 @@ class GroupFacts:
         records: how many the log has; 0 = unknown.
         bytes: of the log; 0 = unknown.
         replayed_pct: how much of the log is read, while it is; else None.
+        standby: id of the broker that reads its log along, to take it over; empty = none does.
+        behind: how many places in the stream that one has not read yet.
         since_at: since when it has that owner, in milliseconds since the epoch; None = unknown.
     """
 
@@ -59,6 +61,8 @@ class GroupFacts:
     records: int = 0
     bytes: int = 0
     replayed_pct: float | None = None
+    standby: str = ""
+    behind: int = 0
     since_at: int | None = None
 
 

@@ -233,11 +233,21 @@ def _print_status(told: Mapping[str, Any]) -> None:
     owned: dict[str, list[int]] = {}
     for group in told["groups"]:
         owned.setdefault(group["owner"], []).append(group["number"])
+    follows: dict[str, list[int]] = {}
+    for group in told["groups"]:
+        follows.setdefault(group["standby"], []).append(group["number"])
     members = [
-        (one["id"], one["state"], one["address"], one["version"], _numbers(owned.get(one["id"])))
+        (
+            one["id"],
+            one["state"],
+            one["address"],
+            one["version"],
+            _numbers(owned.get(one["id"])),
+            _numbers(follows.get(one["id"])),
+        )
         for one in told["members"]
     ]
-    _print_known(("broker", "state", "address", "version", "groups"), members)
+    _print_known(("broker", "state", "address", "version", "groups", "stands by for"), members)
     if "" in owned:
         click.echo(f"\ngroups without an owner: {_numbers(owned[''])}")
     servers = [

@@ -553,6 +553,9 @@ class ClusterRow(Record):
         records: of a group, how many records its log has; 0 = not known.
         bytes: of a group's log, or of all on the server.
         replayed_pct: of a group that is being taken over, how much of its log is read; null = all.
+        standby: of a group, the id of the broker that would own it if its owner died, and has read
+            its log already; empty = none has.
+        behind: of a group, how many places in the stream of all logs that one has not read yet.
         sync: of a server, how it syncs: ``always``, an interval, or ``unknown``.
         broker: id of the broker that says so.
     """
@@ -581,6 +584,8 @@ class ClusterRow(Record):
     records: int = 0
     bytes: int = 0
     replayed_pct: float | None = None
+    standby: str = ""
+    behind: int = field(default=0, metadata=_MOVING)
     sync: str = ""
     broker: str | None = _in_cluster()
 

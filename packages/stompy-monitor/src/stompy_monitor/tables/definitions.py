@@ -445,6 +445,7 @@ GROUPS: Final = _part(
         c.number_name("name", "GROUP", 6),
         c.text("owner", "OWNER", 0, _A),
         c.progress(),
+        c.text("standby", "STANDBY", 10, _N),
         c.count("queues", "QUEUES", _A),
         c.count("tenure", "TENURE", _A),
         c.count("last_sequence", "LAST", _A, 8),

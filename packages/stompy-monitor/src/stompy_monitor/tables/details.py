@@ -342,6 +342,8 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("records", _number("records")),
         ("bytes", _size("bytes")),
         ("replayed %", _text("replayed_pct")),
+        ("standby", _text("standby")),
+        ("standby behind", _number("behind")),
         ("sync", _text("sync")),
         ("alarms", _text("alarms")),
         ("told by", _text("broker")),

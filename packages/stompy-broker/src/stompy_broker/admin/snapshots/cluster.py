@@ -96,6 +96,8 @@ def _group(group: GroupFacts, queues: int, teller: str) -> ClusterRow:
         records=group.records,
         bytes=group.bytes,
         replayed_pct=group.replayed_pct,
+        standby=group.standby,
+        behind=group.behind,
         broker=teller,
     )
 
