@@ -125,7 +125,7 @@ class Standby:
         return along.replay if along.replay.last else None
 
     async def close(self) -> None:
-        """End all reading."""
+        """End all reading, and forget everything."""
         tasks = [along.task for along in self._groups.values() if along.task is not None]
         for along in self._groups.values():
             self._stop(along)
