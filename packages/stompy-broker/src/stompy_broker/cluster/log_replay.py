@@ -10,17 +10,14 @@ there, perhaps while it is read; so what was read from there is forgotten in the
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stompy_broker.cluster.changes import LoggedMessage, ReadChanges, read_changes
 from stompy_broker.cluster.index import Index, Logged
-from stompy_broker.cluster.log import Entry, Log
+from stompy_broker.cluster.log import Entry
 from stompy_broker.cluster.log_record import RecordError, RecordHead, RecordKind, join, read_part
 
 log = logging.getLogger("stompy_broker.cluster")
@@ -219,30 +216,3 @@ class LogReplay:
                 gap._replace(first=max(gap.first, floor)) for gap in self._gaps if gap.last >= floor
             ]
         return not (self._gaps or self._unreadable)
-
-
-_AT_ONCE = 0.01
-"""So many seconds it is read before others have their turn."""
-
-
-async def read_on(log_: Log, replay: LogReplay) -> AsyncIterator[int]:
-    """Read a log from where a reading has come to; others have their turn meanwhile.
-
-    Args:
-        log_: the log.
-        replay: what was read so far, and is read further.
-
-    Yields:
-        The place that it has come to, each time before others have their turn, and at the end.
-
-    Raises:
-        LogError: it cannot be read now. What was read until then stays read.
-    """
-    until = time.monotonic() + _AT_ONCE
-    async for entry in log_.read(replay.last):
-        replay.take(entry)
-        if time.monotonic() >= until:
-            yield replay.last
-            await asyncio.sleep(0)
-            until = time.monotonic() + _AT_ONCE
-    yield replay.last

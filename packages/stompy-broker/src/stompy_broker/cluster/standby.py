@@ -24,7 +24,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stompy_broker.cluster.log import Log, LogError
-from stompy_broker.cluster.log_replay import LogReplay, read_on
+from stompy_broker.cluster.log_replay import LogReplay
+from stompy_broker.cluster.takeover import read_on
 
 log = logging.getLogger("stompy_broker.cluster")
 

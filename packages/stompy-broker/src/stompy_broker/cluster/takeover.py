@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
 from stompy_broker.cluster.index import Logged
 from stompy_broker.cluster.log import Answer, Busy, Log, LogError, Stored
 from stompy_broker.cluster.log_record import HEAD_BYTES, RecordHead, RecordKind, write_record
-from stompy_broker.cluster.log_replay import Gap, LogReplay, TenureMark, read_on
+from stompy_broker.cluster.log_replay import Gap, LogReplay, TenureMark
 
 log = logging.getLogger("stompy_broker.cluster")
 
@@ -30,6 +31,10 @@ _PAUSE = 0.02
 
 _READINGS = 3
 """So often a log is read again in which something is missing."""
+
+
+_AT_ONCE = 0.01
+"""So many seconds it is read before others have their turn."""
 
 
 class LogDamagedError(LogError):
@@ -175,6 +180,29 @@ async def _read_to_end(
             progress.place = place
         gaps = replay.finish()
     return replay, gaps
+
+
+async def read_on(log_: Log, replay: LogReplay) -> AsyncIterator[int]:
+    """Read a log from where a reading has come to; others have their turn meanwhile.
+
+    Args:
+        log_: the log.
+        replay: what was read so far, and is read further.
+
+    Yields:
+        The place that it has come to, each time before others have their turn, and at the end.
+
+    Raises:
+        LogError: it cannot be read now. What was read until then stays read.
+    """
+    until = time.monotonic() + _AT_ONCE
+    async for entry in log_.read(replay.last):
+        replay.take(entry)
+        if time.monotonic() >= until:
+            yield replay.last
+            await asyncio.sleep(0)
+            until = time.monotonic() + _AT_ONCE
+    yield replay.last
 
 
 async def append_until_told(log_: Log, parts: list[bytes], expected: int) -> Answer:

@@ -301,6 +301,7 @@ CLUSTER: Final = View(
         c.count("records", "RECORDS", _W, 8),
         c.size("bytes", "BYTES", _W),
         c.replay(),
+        c.text("standby", "STANDBY", 10, _W),
         c.text("sync", "SYNC", 8, _W),
         c.text("version", "VERSION", 10, _C),
         c.text("address", "ADDRESS", 22, _C),
