@@ -357,3 +357,21 @@ def test_clients_that_come_too_early_are_told(secret: Path) -> None:
         await broker.stop()
 
     run(main)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_transaction_is_one_over_groups_of_several_owners(secret: Path, at: int) -> None:
+    async def main(every: list[Broker]) -> None:
+        async with aio.connect(every[at].url) as client:
+            await client.message("/queue/q0", "work", confirm=True)
+            async with client.subscription("/queue/q0", ack_mode="client-individual") as work:
+                piece = await work.get(timeout=PATIENCE)
+                async with client.transaction():
+                    for queue in list(queues())[1:]:
+                        await client.message(queue, "piece")
+                    await piece.ack()
+            for queue in list(queues())[1:]:
+                assert await take(client, queue, 1) == ["piece"]
+            assert await every[at].browse("q0") == []
+
+    in_cluster(secret, main, "ann", "bob", "cas")

@@ -84,7 +84,7 @@ class MemoryLog:
         if self.last != expected:
             if self.entries[self.last] == parts[-1]:
                 return Stored(self.last)
-            return Fenced("somebody")
+            return Fenced("somebody", self.last, self.entries[self.last])
         for part in parts:
             assert len(part) <= self.part_bytes
             self.entries[next(self._places)] = part
@@ -120,6 +120,12 @@ class MemoryLog:
     ) -> None:
         """Give what is there."""
         found = {place: self.entries[place] for place in places if place in self.entries}
+        self._later(lambda: answer(found))
+
+    def first(self, after: int, answer: Callable[[bytes | None], None]) -> None:
+        """Give it."""
+        behind = [place for place in self.entries if place > after]
+        found = self.entries[min(behind)] if behind else None
         self._later(lambda: answer(found))
 
     def trim(self, below: int) -> None:
@@ -206,6 +212,10 @@ class DistantLog:
             self._post(lambda: failed(reason))
 
         self._loop.call_soon_threadsafe(self._log.get, places, back, fail)
+
+    def first(self, after: int, answer: Callable[[bytes | None], None]) -> None:
+        """Nobody reads from here."""
+        raise NotImplementedError
 
     def trim(self, below: int) -> None:
         """Trim in the loop."""

@@ -12,7 +12,10 @@ from tests.support.house import WALL, Time
 from tests.support.links import LinkEnd, linked
 from tests.support.logged import MemoryLog
 
+from stompy_broker.cluster.link.link import Link
 from stompy_broker.cluster.remote.places import ClusterQueueFactory, PlacedGroup, Places
+from stompy_broker.cluster.spans.coordinator import Spans
+from stompy_broker.cluster.spans.span_messages import SPAN_KINDS
 from stompy_broker.cluster.store import LoggedStore, LogListener
 from stompy_broker.cluster.takeover import take_over
 from stompy_broker.destinations.policy import Policies, Policy
@@ -57,6 +60,7 @@ class Member:
             ),
         )
         self.places.bind(self.router)
+        self.spans = Spans(self.places, cluster.logs.__getitem__)
 
     @property
     def group(self) -> PlacedGroup:
@@ -82,6 +86,23 @@ class Member:
     def _fence(self, group: int, reason: str) -> None:
         self.fenced = reason
         self.fenced_groups.add(group)
+
+    def opened(self, link: Link) -> None:
+        """Use a new link."""
+        self.places.opened(link)
+        self.spans.opened(link)
+
+    def received(self, link: Link, message: bytes) -> None:
+        """Pass on what came."""
+        if message[0] in SPAN_KINDS:
+            self.spans.received(link, message)
+        else:
+            self.places.received(link, message)
+
+    def lost(self, link: Link, reason: str) -> None:
+        """Go on without a link."""
+        self.places.lost(link, reason)
+        self.spans.lost(link, reason)
 
     def die(self) -> None:
         """Do nothing any more, from one moment to the next."""
@@ -134,7 +155,7 @@ class Brokers:
 
     def link(self, front: Member, peer: Member) -> LinkEnd:
         """Open a link."""
-        end = linked(front.name, front.places, peer.name, peer.places)
+        end = linked(front.name, front, peer.name, peer)
         self.links.append(end)
         return end
 

@@ -38,6 +38,8 @@ from stompy_broker.cluster.node import ClusterNode, TwinError
 from stompy_broker.cluster.node_control import NodeControl
 from stompy_broker.cluster.remote.away_store import AwayStore
 from stompy_broker.cluster.remote.places import ClusterQueueFactory, Places
+from stompy_broker.cluster.spans.coordinator import Spans
+from stompy_broker.cluster.spans.span_messages import SPAN_KINDS
 from stompy_broker.cluster.store import LoggedStore, LogListener
 from stompy_broker.cluster.takeover import Tenure
 from stompy_broker.cluster.topics.exchange import KINDS, TopicExchange
@@ -217,6 +219,7 @@ class ClusterService:
         # are certainly known to all, which takes a beat or two more than a silence.
         patience = self._config.cluster.silence + 2.0
         self.exchange = TopicExchange(router, self._loop.call_soon, patience)
+        self._spans = Spans(self.places, self.node.log_of)
         early, self._early = self._early or [], None
         for tell in early:
             tell()
@@ -399,9 +402,11 @@ class ClusterService:
     def received(self, link: Link, message: bytes) -> None:
         """Pass a message on to whose it is, by its first byte."""
         kind = message[0]
-        if kind < KINDS.start:
+        if kind in SPAN_KINDS:
+            self._spans.received(link, message)
+        elif kind < SPAN_KINDS.start:
             self.places.received(link, message)
-        elif kind < KINDS.stop:
+        elif kind in KINDS:
             self.exchange.received(link, message)
         elif self._admin.peers is not None:
             self._admin.peers.received(link, message)
@@ -409,6 +414,7 @@ class ClusterService:
     def lost(self, link: Link, reason: str) -> None:
         """Go on without a link."""
         self.places.lost(link, reason)
+        self._spans.lost(link, reason)
         self.exchange.lost(link, reason)
         if self._admin.peers is not None:
             self._admin.peers.lost(link, reason)

@@ -17,6 +17,8 @@ Where to begin reading:
 ``store``, ``bodies``, ``gathering``, ``joint_commit``
     The store on a log, under the same suite of tests as the others; when a record begins; several
     groups in one commit.
+``spans/``, ``shared_store``, ``stored_share``
+    The same where the groups have several owners: transactions over all of them, by one batch.
 ``membership/``, ``joining``, ``node``
     Who is there, which group a queue belongs to, who should own it, and who does.
 ``link/``, ``head_codec``

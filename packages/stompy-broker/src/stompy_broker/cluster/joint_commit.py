@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from stompy_broker.cluster.log import Answer, Append
+from stompy_broker.cluster.stored_share import StoredShare
 from stompy_broker.routing.group import QueueGroup
 
 
@@ -29,10 +30,12 @@ class JointStore(Protocol):
 
     Attributes:
         joint: the change that the record is part of that it gathers; None = it is alone.
+        share: waits to be in the next record, which others append then; None = nothing does.
         fenced: who owns the log now, if not this broker.
     """
 
     joint: JointCommit | None
+    share: StoredShare | None
     fenced: str
 
     @property
@@ -138,6 +141,8 @@ class JointCommits:
             store = self._store_of(group)
             if store is None or store.fenced:
                 return f"this broker does not own group {group.number}"
+            if store.share is not None:
+                return f"group {group.number} takes part in a change of several brokers"
         return ""
 
     def begin(self, groups: list[QueueGroup]) -> None:

@@ -75,9 +75,13 @@ class Fenced(NamedTuple):
 
     Attributes:
         reason: who, as far as the log tells.
+        place: of the last entry there, if that is known.
+        octets: that entry.
     """
 
     reason: str
+    place: int = 0
+    octets: bytes = b""
 
 
 class Busy(NamedTuple):
@@ -165,6 +169,10 @@ class Log(Protocol):
         failed: Callable[[str], None],
     ) -> None:
         """Read entries and give those that are there to ``answer``, or tell ``failed``."""
+        ...
+
+    def first(self, after: int, answer: Callable[[bytes | None], None]) -> None:
+        """Read the first entry behind a place; None: there is none, or it cannot be read now."""
         ...
 
     def trim(self, below: int) -> None:
@@ -313,7 +321,7 @@ class StreamLog:
         if last is not None and last.body == parts[-1]:
             return Stored(last.sequence)  # an earlier try had arrived
         if last is not None and last.sequence > expected:
-            return Fenced(_owner_of(last.body))
+            return Fenced(_owner_of(last.body), last.sequence, last.body)
         if last is None and expected:
             return Fenced("nobody: the log is gone")
         # Whoever has answered does not know yet what the other one has refused us for.
@@ -358,6 +366,18 @@ class StreamLog:
                     read_part(entry)
                     return entry
         return entry
+
+    def first(self, after: int, answer: Callable[[bytes | None], None]) -> None:
+        """Ask some server for it."""
+        self._begin(self._first(after, answer))
+
+    async def _first(self, after: int, answer: Callable[[bytes | None], None]) -> None:
+        first = None
+        with contextlib.suppress(LogError):
+            async for entry in self.read(after):
+                first = entry.octets
+                break
+        answer(first)
 
     async def last(self) -> Entry | None:
         """The last entry; None = the log is empty.

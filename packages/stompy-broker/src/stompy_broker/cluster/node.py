@@ -422,6 +422,10 @@ class ClusterNode:
             self._own(group, tenure, self._now() - begun, standby=bool(taking.known))
         self._decide_soon()
 
+    def log_of(self, group: int) -> StreamLog:
+        """The log of a group, whoever owns it."""
+        return self._logs[group]
+
     async def _take_from(self, decision: TakeOver, taking: _Taking) -> Tenure | int:
         """Become the owner; the number of the last tenure if that is alive, or another one."""
         group = decision.group

@@ -50,12 +50,13 @@ from stompy_broker.cluster.log_record import (
     read_part,
     write_record,
 )
+from stompy_broker.cluster.shared_store import SharedStore
+from stompy_broker.cluster.stored_share import StoredShare
 from stompy_broker.cluster.takeover import Tenure
 from stompy_broker.cluster.writing import Writing
 from stompy_broker.message import Message, earlier_deliveries, stamp
 from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats, call_all
 from stompy_broker.store.batch import Damaged
-from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.paused_senders import PausedSenders
 from stompy_broker.timers import Clock
 
@@ -108,7 +109,7 @@ class LogListener:
     fenced: Callable[[str], None] = lambda reason: None
 
 
-class LoggedStore(MessageStore):
+class LoggedStore(SharedStore):
     """Messages in a log that this broker owns.
 
     Args:
@@ -151,6 +152,7 @@ class LoggedStore(MessageStore):
         self._bodies = LoggedBodies(self._log, self.index, clock, self._listener.damaged)
         self._changes = Changes()
         self.joint: JointCommit | None = None
+        self.share = self._carried_out = None
         self._writing: Writing | None = None
         self._leaving: Callback | None = None
         self._closed = False
@@ -215,6 +217,8 @@ class LoggedStore(MessageStore):
 
     def append(self, destination: str, message: Message) -> None:
         """Put a message into the next record, from which it is taken if it is removed soon."""
+        if self._carried_out and self._carried_out.appended.pop(message.sequence, None):
+            return
         changes = self._changes
         changes.appended[message.sequence] = (destination, message)
         changes.bytes += message.size
@@ -233,6 +237,8 @@ class LoggedStore(MessageStore):
     def remove(self, message: Message) -> None:
         """Take a message out of the next record if it is there; have that say so otherwise."""
         changes, sequence = self._changes, message.sequence
+        if self._carried_out and sequence in self._carried_out.removed:
+            return
         changes.states.pop(sequence, None)
         if changes.appended.pop(sequence, None) is None:
             changes.removed.append(sequence)
@@ -333,6 +339,7 @@ class LoggedStore(MessageStore):
         """Let go of everything. What is not safe is so only if `leave` came first."""
         self._closed = True
         self._break_joint()
+        self._lose_shares("its group goes elsewhere")
         for timer in (self._lazy_timer, self._again_timer, self._patience_timer, self._copy_timer):
             timer.end()
         self._gathering.end()
@@ -351,7 +358,7 @@ class LoggedStore(MessageStore):
 
     def _flush_gathered(self) -> None:
         """Begin the next record, once those are in it who were just told, or do not come."""
-        at_once = self.joint is not None or self._changes.weight >= _BATCH
+        at_once = bool(self.joint or self.share) or self._changes.weight >= _BATCH
         if at_once or not self._gathering.holds(len(self._changes.waiting)):
             self._flush()
 
@@ -365,6 +372,9 @@ class LoggedStore(MessageStore):
             self._changes = Changes()
         elif self.joint is not None:
             self.joint.flush()
+        elif self.share is not None:
+            share, self.share = self.share, None
+            self._begin(RecordKind.CHANGES, share=share)
         elif not self._changes.empty:
             self._begin(RecordKind.CHANGES)
             self._append()
@@ -375,9 +385,17 @@ class LoggedStore(MessageStore):
             self._confirm(self._changes)
             self._paused.resume()
 
-    def _begin(self, kind: RecordKind, joint: JointCommit | None = None) -> None:
+    def _begin(
+        self,
+        kind: RecordKind,
+        joint: JointCommit | None = None,
+        share: StoredShare | None = None,
+    ) -> None:
         changes, self._changes = self._changes, Changes()
         self._gathering.begun()
+        sharing = None
+        if share is not None:
+            changes, sharing = share.put_into(changes)
         self._paused.resume()
         written = write_changes(changes) if kind is RecordKind.CHANGES else WrittenChanges(b"", [])
         index = self.index
@@ -387,14 +405,17 @@ class LoggedStore(MessageStore):
         )
         parts = write_record(head, written.payload, self._log.part_bytes)
         now = self._clock.now()
+        below = index.records[0].places[0]
         self._writing = Writing(
-            changes, head, written, parts, now, index.records[0].places[0], index.dropped, joint
+            changes, head, written, parts, now, below, index.dropped, joint, sharing
         )
         self._patience_timer.set(now + PATIENCE_SECONDS + len(written.payload) / _BATCH)
+        if share is not None:
+            share.closed(self, Append(self._log, parts, self.place))
 
     def _append(self) -> None:
         writing = self._writing
-        if writing is None or self._closed:
+        if writing is None or self._closed or writing.is_offered:
             return
         if writing.joint is None:
             self._log.append(writing.parts, self.place, self.answered)
@@ -415,8 +436,12 @@ class LoggedStore(MessageStore):
                     log.debug("record %d is not stored yet: %s", writing.head.number, reason)
                 self._busy = reason
                 self._again_timer.set(self._clock.now() + seconds)
-            case Fenced(reason):
-                self._fence(reason)
+            case Fenced(reason, place, octets):
+                if writing.is_in_after_all(octets):
+                    self._writing = None
+                    self._stored(writing, place)
+                else:
+                    self._fence(reason)
 
     def _lose_patience(self) -> None:
         writing = self._writing
@@ -426,35 +451,6 @@ class LoggedStore(MessageStore):
             log.error("the log takes no record for %.0f s%s; trying again", seconds, reason)
             self._update_trouble(f"the log is not answered by most of its servers{reason}")
 
-    # -- together with other stores -----------------------------------------------------------
-
-    @property
-    def is_writing(self) -> bool:
-        """Whether a record is on its way."""
-        return self._writing is not None
-
-    def close_record(self, joint: JointCommit) -> Append:
-        """Close the record that is gathered, and give it: it is on its way, with the others.
-
-        It may be empty: who waits for it waits for the others as well.
-        """
-        self.joint = None
-        self._flush_is_due = False
-        self._lazy_timer.cancel()
-        self._begin(RecordKind.CHANGES, joint)
-        assert self._writing is not None
-        return Append(self._log, self._writing.parts, self.place)
-
-    def give_up(self, reason: str) -> None:
-        """End as if somebody had taken over the log: what its queues were told cannot be."""
-        if not self._closed and not self.fenced:
-            self._fence(reason)
-
-    def _break_joint(self) -> None:
-        joint, self.joint = self.joint, None
-        if joint is not None:
-            joint.break_up()
-
     # -- the end ------------------------------------------------------------------------------
 
     def _fence(self, reason: str) -> None:
@@ -462,6 +458,7 @@ class LoggedStore(MessageStore):
         log.error("tenure %d has ended: the log was taken over by %s", self._tenure, reason)
         self.fenced = reason
         self._break_joint()
+        self._lose_shares(reason)
         self._writing, self._changes = None, Changes()
         self._again_timer.end()
         self._patience_timer.end()
@@ -495,9 +492,11 @@ class LoggedStore(MessageStore):
         self._work_in(writing, last)
         expected = len(writing.changes.waiting) + len(self._changes.waiting)
         self._gathering.told(expected, self._commit_seconds)
+        if writing.sharing is not None:
+            self._end_share(writing.sharing, last)
         # Receipts first: somebody waits for them. Bodies may leave memory after that.
         self._confirm(writing.changes)
-        self._listener.written(self._still_waiting(writing.changes))
+        self._listener.written(writing.still_waiting(self._changes))
         self._trim(writing)
         if writing.head.kind is RecordKind.LEAVE:
             self._paused.resume()  # who waits for room goes on with the next owner
@@ -517,7 +516,8 @@ class LoggedStore(MessageStore):
     def _is_wanted(self) -> bool:
         """Whether the next record is to be begun at once."""
         wanted = bool(self._changes.waiting) or self._changes.weight >= _BATCH
-        return wanted or (self.joint is not None and self.joint.wanted)
+        joint = self.joint is not None and self.joint.wanted
+        return wanted or joint or self.share is not None
 
     def _work_in(self, writing: Writing, last: int) -> None:
         index, changes, parts = self.index, writing.changes, writing.parts
@@ -539,13 +539,6 @@ class LoggedStore(MessageStore):
         index.settle()
         self._copying = False
         self._copy_if_due()
-
-    def _still_waiting(self, changes: Changes) -> Iterator[Message]:
-        """The messages of a record that nobody was given meanwhile."""
-        moved = {*changes.states, *self._changes.states, *self._changes.removed}
-        for sequence, (_, message) in changes.appended.items():
-            if sequence not in moved:
-                yield message
 
     def _confirm(self, changes: Changes) -> None:
         waiting, changes.waiting = changes.waiting, []

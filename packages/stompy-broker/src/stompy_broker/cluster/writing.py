@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from stompy_broker.cluster.changes import Changes, Placed, WrittenChanges
 from stompy_broker.cluster.joint_commit import JointCommit
 from stompy_broker.cluster.log_record import RecordHead
+from stompy_broker.cluster.stored_share import Sharing
+from stompy_broker.message import Message
 from stompy_broker.store.base import DeliveryState
 
 
@@ -24,6 +26,7 @@ class Writing:
         below: the place of the record that is the floor in the head.
         dropped: `Index.dropped` at that time.
         joint: the change that it is part of; None = it is appended alone.
+        sharing: the part of a change over several owners that is in it.
     """
 
     changes: Changes
@@ -34,6 +37,28 @@ class Writing:
     below: int
     dropped: int
     joint: JointCommit | None = None
+    sharing: Sharing | None = None
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether somebody else is to append it, because of the share in it."""
+        return self.sharing is not None and self.sharing.whole is None
+
+    def is_in_after_all(self, octets: bytes) -> bool:
+        """Whether it is in the log with its share, if this is the last entry; then it is whole."""
+        sharing = self.sharing
+        if sharing is None or sharing.whole is None or sharing.whole[2][-1] != octets:
+            return False
+        self.changes, self.written, self.parts = sharing.whole
+        sharing.whole = None
+        return True
+
+    def still_waiting(self, later: Changes) -> Iterator[Message]:
+        """The messages in it that nobody was given meanwhile, as later changes say."""
+        moved = {*self.changes.states, *later.states, *later.removed}
+        for sequence, (_, message) in self.changes.appended.items():
+            if sequence not in moved:
+                yield message
 
     def placed(self) -> Iterator[tuple[Placed, DeliveryState]]:
         """Where the messages are that it holds, and what has become of them."""

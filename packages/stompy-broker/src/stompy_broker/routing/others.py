@@ -7,7 +7,7 @@ clients want.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from stompy_broker.message import MessageHead
@@ -15,6 +15,23 @@ from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.interface import Queue
+
+
+class SpreadChange(Protocol):
+    """Makes what groups of several owners are told one change."""
+
+    def hindrance(self, groups: list[QueueGroup]) -> str:
+        """Why these groups cannot have a change together just now; empty = they can."""
+        ...
+
+    def commit(self, queues: Iterable[Queue], tell: Callable[[], None], done: Done) -> None:
+        """Have all that ``tell`` tells queues be one change, and call ``done`` when it is safe.
+
+        Raises:
+            ProtocolError: something in it is refused at once, and nothing of it happens.
+        """
+        ...
 
 
 class OtherBrokers(Protocol):

@@ -29,6 +29,7 @@ from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Expire, Queue
+from stompy_broker.routing.others import SpreadChange
 from stompy_broker.routing.registry import NO_HEADERS, Registry
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.wait_times import WaitTimes
@@ -66,6 +67,7 @@ class Router:
         alarm_reasons: of those that other parts raised.
         unroutable: messages that went to no queue at all.
         wait_times: how long messages were in their queues, once somebody asked.
+        spread: makes changes of groups of several owners; None = none of that kind can be made.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Router:
             factory.home,
         )
         self.unroutable = 0
+        self.spread: SpreadChange | None = None
         self.wait_times = WaitTimes(wall)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from stompy.errors import ProtocolError
 from stompy.protocol.header_cache import Head
 from stompy_broker.routing.admission import Admission
+from stompy_broker.routing.answers import Done
 from stompy_broker.session.context import AdminClient, BrokerContext
 from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.transaction_span import TransactionSpan
 from stompy_broker.session.transactions import Transactions
 
 
@@ -55,28 +58,56 @@ class TransactionHandler:
         """
         self._client.others += 1
         admission = Admission(self._context.router)
-        self._transactions.find(head.headers["transaction"]).admit(admission)
+        transaction = self._transactions.find(head.headers["transaction"])
+        transaction.admit(admission)
         # Refused, it is still open, and what it claimed is given back with the connection.
-        return self._client.when_answered(head, admission.ask, partial(self._apply, head))
+        if transaction.span is None:
+            return self._client.when_answered(head, admission.ask, partial(self._apply, head))
+        return self._commit_groups(head, transaction.span, admission)
+
+    def _commit_groups(self, head: Head, span: TransactionSpan, admission: Admission) -> bool:
+        """Carry out a transaction over groups of queues: at once, or at several owners.
+
+        The latter takes its time, and nothing that the client sends overtakes it.
+        """
+        owed: list[str | None] = []
+
+        def ask(answer: Done) -> None:
+            def admitted(error: ProtocolError | None = None, /) -> None:
+                if error is None and not self._client.ended:
+                    try:
+                        if not span.begin_commit():
+                            owed.append(head.headers.get("receipt"))
+                            span.spread(partial(self._carry_out, head), answer)
+                            self._transactions.release()
+                            return
+                        self._apply(head)
+                    except ProtocolError as refusal:
+                        error = refusal
+                answer(error)
+
+            admission.ask(admitted)
+
+        def act() -> None:
+            for receipt in owed:
+                self._receipts.answer(receipt)
+
+        return self._client.when_answered(head, ask, act)
 
     def _apply(self, head: Head) -> None:
-        """Carry out a transaction, in one turn, which all queues have admitted.
-
-        Raises:
-            ProtocolError: it cannot be one change any more.
-        """
-        headers = head.headers
-        span = self._transactions.find(headers["transaction"]).span
-        if span is not None:
-            span.begin_commit()
-        transaction = self._transactions.close(headers["transaction"])
-        self._context.observer.transacted(self._client, "committed", headers["transaction"])
-        receipt = headers.get("receipt")
+        """Carry out a transaction, in one turn, which all queues have admitted."""
+        receipt = head.headers.get("receipt")
         if receipt is None:
-            transaction.commit(self._receipts.if_refused(head))
+            self._carry_out(head, self._receipts.if_refused(head))
         else:
-            transaction.commit(self._receipts.when_done(receipt, head))
+            self._carry_out(head, self._receipts.when_done(receipt, head))
         self._transactions.release()
+
+    def _carry_out(self, head: Head, done: Done) -> None:
+        name = head.headers["transaction"]
+        transaction = self._transactions.close(name)
+        self._context.observer.transacted(self._client, "committed", name)
+        transaction.commit(done)
 
     def abort(self, head: Head, body: bytes) -> None:
         """Carry out an ABORT.

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.routing.answers import Done, when_all
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
@@ -43,6 +44,8 @@ class TransactionSpan:
         self._router = router
         self._groups: dict[QueueGroup, str] = {}  # with the first destination of each
         self._topics: dict[str, str] = {}
+        self._queues: dict[Queue, None] = {}  # that deliveries came from
+        self._names: dict[str, None] = {}  # of queues that are sent to
 
     def add_send(self, destination: Destination) -> None:
         """Add where a SEND goes.
@@ -52,6 +55,7 @@ class TransactionSpan:
         """
         if destination.kind is DestinationKind.QUEUE:
             self._add([self._router.groups.of(destination.name)], str(destination))
+            self._names[destination.name] = None
         elif destination.kind is DestinationKind.TOPIC:
             self._topics[destination.name] = str(destination)
             self._add_topic(destination.name, str(destination))
@@ -64,9 +68,13 @@ class TransactionSpan:
         """
         if not queue.volatile:
             self._add([queue.group], queue.destination)
+            self._queues[queue] = None
 
-    def begin_commit(self) -> None:
+    def begin_commit(self) -> bool:
         """Have all that is told from now on, within this turn, be one change.
+
+        Returns:
+            False: its groups have several owners, so that it takes `spread`.
 
         Raises:
             ProtocolError: it cannot be any more: somebody has subscribed durably meanwhile, or
@@ -77,7 +85,29 @@ class TransactionSpan:
         groups, together = list(self._groups), self._router.groups.together
         if len(groups) > 1 and together is not None:
             self._check(groups, self._groups[groups[-1]])
+            if together.hindrance(groups):
+                return False
             together.begin(groups)
+        return True
+
+    def spread(self, tell: Callable[[Done], None], done: Done) -> None:
+        """Have all that ``tell`` tells queues be one change of groups of several owners.
+
+        Args:
+            tell: tells it, within this call; takes what to call when it is safe.
+            done: called when all of it is safe, or if nothing of it was carried out.
+
+        Raises:
+            ProtocolError: something in it is refused at once.
+        """
+        router = self._router
+        assert router.spread is not None, "checked before"
+        queues = [*self._queues, *(router.queue(name, capped=False) for name in self._names)]
+        for name in self._topics:
+            queues += router.topics.durables(name)
+        # What is no part of the change is done by itself, but not before the change is.
+        part_done = when_all(2, done)
+        router.spread.commit(queues, lambda: tell(part_done), part_done)
 
     def _add_topic(self, name: str, destination: str) -> None:
         durables = self._router.topics.durables(name)
@@ -99,6 +129,8 @@ class TransactionSpan:
             if together is None
             else together.hindrance(groups)
         )
+        if reason and self._router.spread is not None:
+            reason = self._router.spread.hindrance(groups)
         if reason:
             first, last = groups[0], groups[-1]
             raise ProtocolError(

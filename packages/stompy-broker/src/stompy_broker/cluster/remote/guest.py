@@ -7,7 +7,7 @@ knows which batches are in there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from stompy.errors import ProtocolError
@@ -47,7 +47,7 @@ from stompy_broker.cluster.remote.verbs import (
 )
 from stompy_broker.message import Message, earlier_deliveries
 from stompy_broker.routing.answers import Done
-from stompy_broker.routing.interface import Expire, Outcome, QueueFigures
+from stompy_broker.routing.interface import Expire, Outcome, QueueFigures, RestorableQueue
 
 
 class Guest:
@@ -142,6 +142,13 @@ class Guest:
         self.link = None
         self.holdings.leave()
         self._publications.forget()
+
+    def take(self, sequences: Iterable[int]) -> dict[int, tuple[RestorableQueue, Message]]:
+        """Take messages from its consumers, which have settled them; gives those that they had."""
+        taken = self.holdings.take(sequences)
+        self.holdings.refill()
+        self.tell_soon()
+        return taken
 
     def let_go(self) -> list[tuple[GuestConsumer, Message]]:
         """Forget what it has, which is not ours any more; gives it."""

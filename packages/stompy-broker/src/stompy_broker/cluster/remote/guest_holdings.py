@@ -298,6 +298,19 @@ class GuestHoldings:
         if strange and rejection is None:
             self._owner.settle_anywhere(verb.queue, strange)
 
+    def take(self, sequences: Iterable[int]) -> dict[int, tuple[RestorableQueue, Message]]:
+        """Take messages from consumers that have settled them, and give them."""
+        taken: dict[int, tuple[RestorableQueue, Message]] = {}
+        for sequence in sequences:
+            entry = self.held.pop(sequence, None)
+            if entry is not None:
+                consumer, message = entry
+                consumer.settled([message])
+                taken[sequence] = consumer.queue, message
+                if consumer.wants:
+                    self._refilled[consumer] = None
+        return taken
+
     def settle_for(self, sequences: set[int]) -> None:
         """Settle what somebody else has settled who had it before; they are taken out."""
         for sequence in sequences & self.held.keys():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +24,7 @@ from stompy_broker.cluster.remote.verbs import (
     ControlVerb,
     MessageOrigin,
     OriginEvent,
+    SettleVerb,
     ToldBatch,
     Visit,
 )
@@ -42,6 +43,10 @@ GATHER_SECONDS = 1.0
 
 RELINK_SECONDS = 1.0
 """So long keeps a front what it has, after its link was lost."""
+
+
+Custody = dict[int, tuple[RestorableQueue, Message]]
+"""Messages that a transaction has until it is decided, and their queues, by sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class Guests:
         self._telling: list[GuestTelling] = []
         self._safe_sequence = 0
         self._closed = False
+        self._custody: dict[int, Custody] = {}
         clock = router.clock
         self._timer = clock.timer(self._end_gathering)
         self._timer.set(clock.now() + GATHER_SECONDS)
@@ -348,6 +354,36 @@ class Guests:
             self._soon(self._tell)
         self._telling.append(guest)
 
+    # -- what transactions have, until it is decided ------------------------------------------
+
+    def begin_custody(self) -> Custody:
+        """Have an empty place for messages that nobody else has for now."""
+        custody: Custody = {}
+        self._custody[id(custody)] = custody
+        return custody
+
+    def end_custody(self, custody: Custody) -> None:
+        """Forget such a place."""
+        self._custody.pop(id(custody), None)
+
+    def take(self, front: str, name: str, sequences: Iterable[int]) -> Custody:
+        """Take messages that a client of a front has settled, from whoever has them now."""
+        guest = self._guests.get(front)
+        taken = {} if guest is None else guest.take(sequences)
+        missing = {one for one in sequences if one not in taken}
+        for other in self._guests.values() if missing else ():
+            taken |= other.take(missing)
+        queue = self.queue(name) if missing else None
+        if queue is not None:
+            taken |= {one.sequence: (queue, one) for one in queue.adopt(missing - taken.keys())}
+        return taken
+
+    def settle_strange(self, front: str, verb: SettleVerb) -> None:
+        """Settle what no consumer of a front has, as far as we know."""
+        guest = self._guests.get(front)
+        if guest is not None:
+            guest.holdings.settle(verb)
+
     def let_go(self) -> dict[RestorableQueue, list[Message]]:
         """Forget what fronts have, by queue: it is not ours any more."""
         found: dict[RestorableQueue, list[Message]] = {}
@@ -356,6 +392,11 @@ class Guests:
             for consumer, message in guest.let_go():
                 memory.used -= message.ram
                 found.setdefault(consumer.queue, []).append(message)
+        for custody in self._custody.values():
+            for queue, message in custody.values():
+                memory.used -= message.ram
+                found.setdefault(queue, []).append(message)
+        self._custody.clear()
         memory.check()
         return found
 

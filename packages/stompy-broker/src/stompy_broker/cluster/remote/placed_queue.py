@@ -14,6 +14,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.cluster.remote.away_consumers import LeavingConsumer
 from stompy_broker.cluster.remote.front import Front
 from stompy_broker.cluster.remote.front_batch import Answered
+from stompy_broker.cluster.remote.parts import Part
 from stompy_broker.cluster.remote.remote_queue import RemoteQueue
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
@@ -25,6 +26,7 @@ from stompy_broker.routing.interface import (
     Browse,
     Browsed,
     Close,
+    Expire,
     Order,
     Outcome,
     Queue,
@@ -52,6 +54,7 @@ class PlacedQueue(RestorableQueue):
         kind: what it is for.
         local: the queue of this process; None = the group is elsewhere.
         ended: whether it was closed here, so that the next one of its name is another one.
+        part: gathers what a COMMIT tells it just now; None = it is carried out.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class PlacedQueue(RestorableQueue):
         self._at: Queue = self._remote
         self.local: RestorableQueue | None = None
         self.ended = False
+        self.part: Part | None = None
         self._consumers: dict[Consumer, None] = {}
         self._leavers: dict[Consumer, None] = {}  # have gone, and hold something yet
         self._untold: list[Callable[[], None]] = []  # to be told as soon as it is here
@@ -119,7 +123,10 @@ class PlacedQueue(RestorableQueue):
         self, message: Message, done: Done | None = None, refused: Refused | None = None
     ) -> None:
         """Take a message, here or elsewhere."""
-        self._at.publish(message, done, refused)
+        if self.part is None:
+            self._at.publish(message, done, refused)
+        else:
+            self.part.publish(self.name, message, done)
 
     def admit(self, count: int, before: int, done: Done) -> None:
         """Whether so many more messages would be taken."""
@@ -173,7 +180,10 @@ class PlacedQueue(RestorableQueue):
             if done is not None:
                 done()
             return
-        self._at.settle(message, rejection, done)
+        if self.part is None:
+            self._at.settle(message, rejection, done)
+        else:
+            self.part.settle(self.name, self.local, message, rejection, done)
 
     def settle_many(
         self,
@@ -214,6 +224,9 @@ class PlacedQueue(RestorableQueue):
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
+        if self.part is not None and isinstance(order, Expire):
+            self.part.expire(self.name, order.message)
+            return
         if isinstance(order, Close):
             done = partial(self._closed, done or nobody_asks)
         self._at.control(order, done)

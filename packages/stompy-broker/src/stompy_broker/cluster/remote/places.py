@@ -280,6 +280,10 @@ class Places:
 
     # -- links ------------------------------------------------------------------------------
 
+    def link_to(self, owner: str) -> Link | None:
+        """The link to a broker, if there is one."""
+        return self._links.get(owner)
+
     def opened(self, link: Link) -> None:
         """Tell the owner at the other end what waits for it."""
         if not link.outgoing:

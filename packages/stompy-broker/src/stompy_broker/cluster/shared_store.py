@@ -1,0 +1,139 @@
+"""What a store on a log does together with others, of the same owner (`JointCommit`) or not."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+from stompy_broker.cluster.changes import Changes, write_changes
+from stompy_broker.cluster.joint_commit import JointCommit
+from stompy_broker.cluster.log import Answer, Append, Log, Stored
+from stompy_broker.cluster.log_record import RecordKind, write_record
+from stompy_broker.cluster.stored_share import Sharing, StoredShare
+from stompy_broker.cluster.writing import Writing
+from stompy_broker.store.interface import MessageStore
+from stompy_broker.timers import Timer
+
+
+class SharedStore(MessageStore):
+    """A store whose records may be part of a change of several groups.
+
+    Attributes:
+        joint: the change of several groups of this owner that the next record is part of.
+        fenced: who owns the log now, if not this broker.
+        share: a part of a change over several owners that the next record is to have.
+    """
+
+    share: StoredShare | None
+    _carried_out: StoredShare | None  # just now
+    _writing: Writing | None
+    _changes: Changes
+    _log: Log
+    _soon: Callable[[Callable[[], None]], object]
+
+    joint: JointCommit | None
+    fenced: str
+    _closed: bool
+    _flush_is_due: bool
+    _lazy_timer: Timer
+    place: int
+
+    @abstractmethod
+    def _begin(
+        self,
+        kind: RecordKind,
+        joint: JointCommit | None = None,
+        share: StoredShare | None = None,
+    ) -> None: ...
+
+    @abstractmethod
+    def _fence(self, reason: str) -> None: ...
+
+    @abstractmethod
+    def _flush(self) -> None: ...
+
+    @abstractmethod
+    def _flush_lazily(self) -> None: ...
+
+    @abstractmethod
+    def _append(self) -> None: ...
+
+    @abstractmethod
+    def answered(self, answer: Answer) -> None:
+        """Take what came of the record that is on its way."""
+
+    def take_share(self, share: StoredShare) -> None:
+        """Have the next record be one that somebody else appends, with a share in it."""
+        self.share = share
+        if self._writing is None:
+            self._soon(self._flush)
+
+    def share_stored(self, share: StoredShare, place: int) -> None:
+        """Take note that the record with a share is in the log."""
+        writing = self._writing
+        sharing = None if writing is None else writing.sharing
+        if sharing is not None and sharing.share is share and sharing.whole is None:
+            self.answered(Stored(place))
+
+    def append_without(self, share: StoredShare) -> None:
+        """Append the record without a share, unless it is in the log with it."""
+        writing = self._writing
+        sharing = None if writing is None else writing.sharing
+        if writing is None or sharing is None or sharing.share is not share or sharing.whole:
+            return
+        sharing.whole = writing.changes, writing.written, writing.parts
+        writing.changes, writing.written = sharing.without, write_changes(sharing.without)
+        payload = writing.written.payload
+        writing.parts = write_record(writing.head, payload, self._log.part_bytes)
+        self._append()
+
+    def _end_share(self, sharing: Sharing, place: int) -> None:
+        """Have a share carried out, or undone; the log has it, or not."""
+        share = sharing.share
+        if sharing.whole is not None:
+            share.is_out()
+            return
+        self._carried_out = share
+        try:
+            share.is_in(place)
+        finally:
+            self._carried_out = None
+        # What was turned away by its queue, or went straight to a consumer.
+        self._changes.removed += share.appended
+        if share.appended:
+            self._flush_lazily()
+
+    def _lose_shares(self, reason: str) -> None:
+        shares = [] if self.share is None else [self.share]
+        self.share = None
+        if self._writing is not None and self._writing.sharing is not None:
+            shares.append(self._writing.sharing.share)
+        for share in shares:
+            share.lost(reason)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a record is on its way."""
+        return self._writing is not None
+
+    def close_record(self, joint: JointCommit) -> Append:
+        """Close the record that is gathered, and give it: it is on its way, with the others.
+
+        It may be empty: who waits for it waits for the others as well.
+        """
+        self.joint = None
+        self._flush_is_due = False
+        self._lazy_timer.cancel()
+        self._begin(RecordKind.CHANGES, joint)
+        assert self._writing is not None
+        return Append(self._log, self._writing.parts, self.place)
+
+    def give_up(self, reason: str) -> None:
+        """End as if somebody had taken over the log: what its queues were told cannot be."""
+        if not self._closed and not self.fenced:
+            self._fence(reason)
+
+    def _break_joint(self) -> None:
+        joint, self.joint = self.joint, None
+        if joint is not None:
+            joint.break_up()
