@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def _print_status(told: Mapping[str, Any]) -> None:
             _numbers(owned.get(one["id"])),
             _numbers(follows.get(one["id"])),
         )
-        for one in told["members"]
+        for one in sorted(told["members"], key=itemgetter("id"))
     ]
     _print_known(("broker", "state", "address", "version", "groups", "stands by for"), members)
     if "" in owned:

@@ -23,6 +23,11 @@ log = logging.getLogger("stompy_broker.cluster")
 _TRY_AGAIN = 0.5
 """Seconds after which servers are asked again that have no leader yet."""
 
+_HINT = (
+    "most of the NATS servers have to be there and reach each other: are they started, are their "
+    "ports open to each other, and are secret and peers the same everywhere?"
+)
+
 
 async def open_when_led(
     jetstream: JetStream, cluster: str, names: Sequence[str], *, replicas: int, seconds: float
@@ -41,13 +46,15 @@ async def open_when_led(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
+    level = logging.INFO  # once; people wonder what it waits for
     while True:
         try:
             return await open_logs(jetstream, cluster, names, replicas=replicas)
         except LogError as error:
             if loop.time() > deadline:
-                raise
-            log.debug("%s; trying again", error)
+                raise LogError(f"{error}; {_HINT}") from None
+            log.log(level, "waits until most of the NATS servers are there: %s", error)
+            level = logging.DEBUG
             await asyncio.sleep(_TRY_AGAIN)
 
 
