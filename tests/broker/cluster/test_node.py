@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.looping import run, soon
-from tests.support.nats import alone, house_server, settings_for
+from tests.support.nats import Trio, alone, house_server, settings_for
 from tests.support.serving import Serving
 
 from stompy_broker.cluster.joining import enter
@@ -348,6 +348,34 @@ def test_servers_that_do_not_sync_are_refused(tmp_path: Path, always: bool):
                         pass
         finally:
             server.end()
+
+    run(main)
+
+
+@pytest.mark.timeout(180)
+def test_a_server_that_is_away_is_asked_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stompy_broker.cluster.nats.sync_check._LATE_SECONDS", 0.2)
+    monkeypatch.setattr("stompy_broker.cluster.joining._CHECK_SECONDS", 0.1)
+
+    async def main() -> None:
+        with Trio(tmp_path, password="s3cret") as trio:
+            asked: dict[str, Any] = {
+                "nats": settings_for(*trio.urls[:2]),
+                "replicas": 3,
+                "system": NATSLogin("sys", "s3cret"),
+            }
+            async with member("away", "ann", **asked) as ann:
+                assert ann.node._sync_checks is not None
+                assert not ann.node._sync_checks.unheard
+            trio.named("n2").end()
+            async with member("away", "ann", **asked) as ann:
+                checks = ann.node._sync_checks
+                assert checks is not None
+                assert checks.unheard  # a server that is away has perhaps no name
+                trio.named("n2").start()
+                await soon(lambda: not checks.unheard)
 
     run(main)
 

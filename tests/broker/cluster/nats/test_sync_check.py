@@ -13,11 +13,11 @@ from stompy_broker.cluster.nats.codec import NATSMessage
 from stompy_broker.cluster.nats.sync_check import SyncError, check_sync, read_sync
 
 
-async def check(server: Server, *names: str, user: str = "sys") -> None:
+async def check(server: Server, *names: str, user: str = "sys") -> frozenset[str]:
     client = NATSClient(settings_for(server.url.replace("//stompy:", f"//{user}:")))
     await client.start()
     try:
-        await check_sync(client, names or [server.settings.name])
+        return await check_sync(client, names or [server.settings.name])
     finally:
         await client.close()
 
@@ -42,7 +42,19 @@ def test_a_server_is_asked(tmp_path: Path, always: bool):
 def test_all_of_them_are_asked(tmp_path: Path):
     async def main() -> None:
         with Trio(tmp_path, password="s3cret") as trio:
-            await check(trio.servers[0], "n0", "n1", "n2")
+            assert await check(trio.servers[0], "n0", "n1", "n2") == frozenset()
+
+    run(main)
+
+
+def test_with_one_away_the_others_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A machine that is down keeps nobody from starting; it is asked when it is back."""
+    monkeypatch.setattr("stompy_broker.cluster.nats.sync_check._LATE_SECONDS", 0.3)
+
+    async def main() -> None:
+        with Trio(tmp_path, password="s3cret") as trio:
+            trio.named("n2").end()
+            assert await check(trio.servers[0], "n0", "n1", "n2") == {"n2"}
 
     run(main)
 

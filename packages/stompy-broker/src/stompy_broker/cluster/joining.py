@@ -13,12 +13,15 @@ from dataclasses import replace
 from stompy_broker.cluster.log import Entry, LogError, Stored, StreamLog, open_logs
 from stompy_broker.cluster.membership.roster import Roster
 from stompy_broker.cluster.nats.client import NATSClient, NATSSettings
-from stompy_broker.cluster.nats.codec import NATSLogin
+from stompy_broker.cluster.nats.codec import NATSError, NATSLogin
 from stompy_broker.cluster.nats.jetstream import JetStream
 from stompy_broker.cluster.nats.sync_check import check_sync
 from stompy_broker.cluster.takeover import append_until_told
 
 log = logging.getLogger("stompy_broker.cluster")
+
+_CHECK_SECONDS = 15.0
+"""After how long servers are asked again that were away."""
 
 _TRY_AGAIN = 0.5
 """Seconds after which servers are asked again that have no leader yet."""
@@ -58,27 +61,61 @@ async def open_when_led(
             await asyncio.sleep(_TRY_AGAIN)
 
 
-async def check_servers(
-    nats: NATSSettings, login: NATSLogin, names: Collection[str], *, seconds: float
-) -> None:
-    """Ask servers whether they sync always.
+class SyncChecks:
+    """Asks the servers that keep a stream whether they sync always, until all have said so.
 
     Args:
+        jetstream: knows which servers these are.
+        stream: its name.
         nats: how to connect to them.
         login: of the system account.
-        names: of the servers that must.
-        seconds: how long they may take to answer.
+        seconds: how long most of them may take to answer.
 
-    Raises:
-        NATSError: one does not, or cannot be asked.
+    Attributes:
+        unheard: those that have not said so yet, because they are away.
     """
-    servers = tuple(replace(server, login=login) for server in nats.servers)
-    system = NATSClient(replace(nats, servers=servers))
-    await system.start()
-    try:
-        await check_sync(system, names, seconds=seconds)
-    finally:
-        await system.close()
+
+    def __init__(
+        self,
+        jetstream: JetStream,
+        stream: str,
+        nats: NATSSettings,
+        login: NATSLogin,
+        seconds: float,
+    ) -> None:
+        self.unheard: frozenset[str] = frozenset()
+        self._jetstream = jetstream
+        self._stream = stream
+        servers = tuple(replace(server, login=login) for server in nats.servers)
+        self._nats = replace(nats, servers=servers)
+        self._seconds = seconds
+
+    async def ask(self) -> None:
+        """Ask all of them.
+
+        Raises:
+            NATSError: one does not sync always, or most of them cannot be asked.
+        """
+        state = await self._jetstream.state(self._stream)
+        system = NATSClient(self._nats)
+        await system.start()
+        try:
+            self.unheard = await check_sync(system, state.servers, seconds=self._seconds)
+        finally:
+            await system.close()
+
+    async def ask_again(self) -> None:
+        """Ask again and again, until those that were away are back and say so."""
+        names, told = ", ".join(sorted(self.unheard)), ""
+        log.warning("nobody can tell yet whether the NATS servers %s sync: they are away", names)
+        while self.unheard:
+            await asyncio.sleep(_CHECK_SECONDS)
+            try:
+                await self.ask()
+            except NATSError as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.error("%s", error)
 
 
 async def enter(

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from stompy_broker.cluster.joining import check_servers, enter, open_when_led
+from stompy_broker.cluster.joining import SyncChecks, enter, open_when_led
 from stompy_broker.cluster.log import LogError, StreamLog
 from stompy_broker.cluster.log_record import RecordError, RecordKind, read_part
 from stompy_broker.cluster.log_replay import Gap
@@ -216,6 +216,7 @@ class ClusterNode:
         self._known: dict[str, Member] = {}
         self._stream: StreamState | None = None
         self._stream_trouble = ""
+        self._sync_checks: SyncChecks | None = None
 
     # -- beginning ------------------------------------------------------------------------------
 
@@ -242,13 +243,14 @@ class ClusterNode:
             )
             self._logs += logs
             if self.settings.system is not None:
-                state = await self._jetstream.state(self._logs[0].stream)
-                await check_servers(
+                self._sync_checks = SyncChecks(
+                    self._jetstream,
+                    self._logs[0].stream,
                     self.settings.nats,
                     self.settings.system,
-                    state.servers,
-                    seconds=self.settings.patience_seconds,
+                    self.settings.patience_seconds,
                 )
+                await self._sync_checks.ask()
             # In silence, for perhaps there is another one of this id, and others would mix them up.
             await asyncio.sleep(self.settings.times.listen)
             if self.membership.members.twin:
@@ -266,6 +268,8 @@ class ClusterNode:
         self._joined = True
         self.membership.join(self._now())
         self._begin(self._beat(), "beat")
+        if self._sync_checks is not None and self._sync_checks.unheard:
+            self._begin(self._sync_checks.ask_again(), "check")
         self._begin(self._look(), "look")
         self._decide_soon()
 

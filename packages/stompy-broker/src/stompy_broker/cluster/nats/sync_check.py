@@ -19,6 +19,9 @@ from stompy_broker.cluster.nats.codec import NATSError, NATSMessage
 _SECONDS = 5.0
 """How long a server may take to answer."""
 
+_LATE_SECONDS = 2.0
+"""How long the others may take once most have answered."""
+
 _AGAIN_SECONDS = 0.5
 """After how long they are asked again."""
 
@@ -31,27 +34,33 @@ class SyncError(NATSError):
 
 async def check_sync(
     system: NATSClient, servers: Iterable[str], *, seconds: float = _SECONDS
-) -> None:
+) -> frozenset[str]:
     """Ask servers whether they sync always.
+
+    Most of them have to say so. With one machine away the others may start all the same: what is
+    told to be safe is on the disks of most of them, whoever they are.
 
     Args:
         system: is logged in to the system account.
         servers: the names of those that must.
-        seconds: how long they may take to answer.
+        seconds: how long most of them may take to answer.
+
+    Returns:
+        Those that did not answer, and have to be asked again some time.
 
     Raises:
-        SyncError: one does not, or does not answer.
+        SyncError: one does not, or most of them do not answer.
     """
-    open_ones = set(servers)
-    lazy: set[str] = set()
+    names = frozenset(servers)
+    unheard, lazy = set(names), set[str]()
     heard: asyncio.Queue[NATSMessage] = asyncio.Queue()
     inbox = f"_INBOX.{secrets.token_hex(8)}"
     number = system.subscribe(inbox, heard.put_nowait)
     try:
         if not system.publish(_QUESTION, b"", reply=inbox):
             raise SyncError(f"the NATS servers cannot be asked: {system.trouble}")
-        async with asyncio.timeout(seconds):
-            while open_ones:
+        async with asyncio.timeout(seconds) as deadline:
+            while unheard:
                 try:
                     message = await asyncio.wait_for(heard.get(), _AGAIN_SECONDS)
                 except TimeoutError:
@@ -59,15 +68,20 @@ async def check_sync(
                     system.publish(_QUESTION, b"", reply=inbox)
                     continue
                 name, always = read_sync(message)
-                open_ones.discard(name)
                 if not always:
                     lazy.add(name)
+                if name in unheard:
+                    unheard.discard(name)
+                    if len(unheard) < len(names) / 2:
+                        # Most of them are heard; the others are there soon, or not at all.
+                        late = asyncio.get_running_loop().time() + _LATE_SECONDS
+                        deadline.reschedule(min(late, deadline.when() or late))
     except TimeoutError:
-        names = ", ".join(sorted(open_ones))
-        raise SyncError(
-            f"it cannot be told whether the NATS servers {names} sync always: they do not answer "
-            "the system account"
-        ) from None
+        if len(unheard) >= len(names) / 2:
+            raise SyncError(
+                f"it cannot be told whether the NATS servers {', '.join(sorted(unheard))} sync "
+                "always: they do not answer the system account"
+            ) from None
     finally:
         system.unsubscribe(number)
     if lazy:
@@ -75,6 +89,7 @@ async def check_sync(
             f"the NATS servers {', '.join(sorted(lazy))} do not sync before they answer, so a "
             "power cut takes what was said to be safe: set jetstream { sync_interval: always }"
         )
+    return frozenset(unheard)
 
 
 def read_sync(message: NATSMessage) -> tuple[str, bool]:
