@@ -117,6 +117,7 @@ class ClusterService:
         self.node = ClusterNode(node_settings(config, self.broker, secret), self)
         settings = self._link_settings(secret)
         self.links = Links(clock, settings, self, link_tls(config))
+        self.node.membership.in_reach = lambda broker: broker in self.links.outgoing
         self.places = Places(self.broker, settings.instance, self._loop.call_soon)
         self.node.last_of = self._place_of
         self.count = self.node.settings.groups.count

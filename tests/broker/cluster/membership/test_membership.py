@@ -127,6 +127,19 @@ def test_even_out_waits_until_members_have_been_the_same_and_goes_one_by_one():
     assert scene.go_on(TIMES.pause + 0.5) == [GiveAway(BOBS[1], "bob")]
 
 
+def test_nothing_is_given_to_a_broker_that_is_heard_but_cannot_be_reached():
+    """What it says where it listens is wrong, or somebody's firewall keeps us from there."""
+    scene = alone_with_all()
+    links: set[str] = set()
+    scene.ann.in_reach = links.__contains__
+    scene.say("bob")
+    assert scene.go_on(3 * TIMES.patience) == []
+    scene.ann.move(BOBS[1], "bob")  # an operator does not know either
+    assert scene.go_on(1.0) == []
+    links.add("bob")
+    assert scene.go_on(1.0) == [GiveAway(BOBS[1], "bob")]
+
+
 def test_who_does_not_take_what_it_was_given_is_left_in_peace():
     scene = alone_with_all()
     scene.say("bob")

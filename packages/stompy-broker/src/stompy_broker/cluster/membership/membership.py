@@ -8,13 +8,14 @@
   it away in good order: one group at a time in the whole cluster, the first one that everybody
   sees; and not before the members have been the same for a while, unless an operator has asked.
 * **Who does not take what it was given is left in peace** for a while, whatever keeps it from that.
+* **Who cannot be reached is given nothing**: it is heard over the servers, but there is no link.
 * **Who did not listen does not judge.** After a sleep, or without a connection, nobody is dead.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from stompy_broker.cluster.membership.group_state import (
@@ -160,6 +161,8 @@ class Membership:
         members: the others.
         groups: each group, by its number.
         unable: the groups whose logs we have found damaged.
+        in_reach: tells whether our clients could use what another broker has; who is not in
+            reach is given nothing, unless we drain or leave.
     """
 
     def __init__(self, me: Member, groups: int, times: MembershipTimes) -> None:
@@ -167,6 +170,7 @@ class Membership:
         self.members = Members(me, times.silent, times.suspect)
         self.groups = [GroupState(number) for number in range(groups)]
         self.unable: set[int] = set()
+        self.in_reach: Callable[[str], bool] = lambda broker: True
         self._times = times
         self._decided: list[Decision] = []
         self._left: dict[int, Claim] = {}
@@ -554,7 +558,10 @@ class Membership:
             if now < self._passed_over.get((group.number, wanted), NEVER):
                 continue
             if group.owner and wanted and wanted != group.owner:
-                due.append((self._urgency(group), group.number))
+                urgency = self._urgency(group)
+                # Our clients could not use what is there, and it would not come back by itself.
+                if urgency == _DRAIN or wanted == self.me.id or self.in_reach(wanted):
+                    due.append((urgency, group.number))
         if not due:
             return
         urgency, number = min(due)
