@@ -366,10 +366,10 @@ def test_a_transaction_is_one_over_groups_of_several_owners(secret: Path, at: in
             await client.message("/queue/q0", "work", confirm=True)
             async with client.subscription("/queue/q0", ack_mode="client-individual") as work:
                 piece = await work.get(timeout=PATIENCE)
-                async with client.transaction():
+                async with client.transaction() as transaction:
                     for queue in list(queues())[1:]:
-                        await client.message(queue, "piece")
-                    await piece.ack()
+                        await transaction.message(queue, "piece")
+                    await transaction.ack(piece)
             for queue in list(queues())[1:]:
                 assert await take(client, queue, 1) == ["piece"]
             assert await every[at].browse("q0") == []
