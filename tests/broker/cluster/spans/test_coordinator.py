@@ -224,6 +224,24 @@ def test_groups_of_one_other_owner_too() -> None:
     check(town, [transfer], [], "ann")
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_owners_of_several_groups_and_others_do_not_wait_for_each_other(seed: int) -> None:
+    town = Town(seed)
+    town.own(1, "ann")
+    town.settle_down()
+    transfers = []
+    for _ in range(30):
+        for name, to in (("ann", [0, 1]), ("bob", [0, 1]), ("cas", [1, 2]), ("dan", [0, 2])):
+            transfers.append(Transfer(town, town[name], None, to))
+            for _ in range(town.brokers.random.randrange(12)):
+                town.brokers.turn()
+    town.brokers.settle_down()  # no time passes
+    town.brokers.advance(0.05)
+    town.brokers.settle_down()
+    assert {tuple(transfer.told) for transfer in transfers} == {(None,)}
+    check(town, transfers, [], "dan")
+
+
 def test_whoever_takes_over_finds_all_of_it() -> None:
     town = Town()
     town.put(1)

@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from stompy_broker.cluster.log import Answer, Append
-from stompy_broker.cluster.stored_share import StoredShare
 from stompy_broker.routing.group import QueueGroup
 
 
@@ -30,13 +29,16 @@ class JointStore(Protocol):
 
     Attributes:
         joint: the change that the record is part of that it gathers; None = it is alone.
-        share: waits to be in the next record, which others append then; None = nothing does.
         fenced: who owns the log now, if not this broker.
     """
 
     joint: JointCommit | None
-    share: StoredShare | None
     fenced: str
+
+    @property
+    def is_sharing(self) -> bool:
+        """Whether a record is, or is to be, part of a change of several owners."""
+        ...
 
     @property
     def is_writing(self) -> bool:
@@ -141,7 +143,8 @@ class JointCommits:
             store = self._store_of(group)
             if store is None or store.fenced:
                 return f"this broker does not own group {group.number}"
-            if store.share is not None:
+            if store.is_sharing:
+                # It waits for other groups of that change, and they would wait for this one.
                 return f"group {group.number} takes part in a change of several brokers"
         return ""
 

@@ -62,6 +62,12 @@ class SharedStore(MessageStore):
     def answered(self, answer: Answer) -> None:
         """Take what came of the record that is on its way."""
 
+    @property
+    def is_sharing(self) -> bool:
+        """Whether a record is, or is to be, part of a change of several owners."""
+        writing = self._writing
+        return self.share is not None or (writing is not None and writing.sharing is not None)
+
     def take_share(self, share: StoredShare) -> None:
         """Have the next record be one that somebody else appends, with a share in it."""
         self.share = share
