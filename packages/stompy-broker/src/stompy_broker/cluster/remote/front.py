@@ -31,6 +31,7 @@ from stompy_broker.cluster.remote.front_batch import (
     FrontBatch,
 )
 from stompy_broker.cluster.remote.link_batch import BatchWriter, write_visit
+from stompy_broker.cluster.remote.tables import VerbError
 from stompy_broker.cluster.remote.verbs import (
     Answer,
     AnswerEvent,
@@ -371,6 +372,8 @@ class Front:
         if visit != self._visit or self._link is None:
             return
         told = self._reader.read(message, self._services.clock.now())
+        if max(told.executed, told.safe) > self._number:
+            raise VerbError(f"batch {max(told.executed, told.safe)} was never told")
         self._safe_sequence = max(self._safe_sequence, told.safe_sequence)
         for event in told.events:
             if isinstance(event, DeliverEvent):
