@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from tests.support.nats import house_server, settings_for
 from tests.support.storage import Shelf, Turns
 
-from stompy_broker.cluster.log import (
+from stompy_broker.cluster.log.log import (
     PART_BYTES,
     Answer,
     Append,
@@ -25,10 +25,10 @@ from stompy_broker.cluster.log import (
     StreamLog,
     open_log,
 )
+from stompy_broker.cluster.log.store import LoggedStore, LogListener
+from stompy_broker.cluster.log.takeover import Tenure, take_over
 from stompy_broker.cluster.nats.client import NATSClient
 from stompy_broker.cluster.nats.jetstream import JetStream
-from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import Tenure, take_over
 from stompy_broker.message import Message
 
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from tests.support.links import LinkEnd, linked
 from tests.support.logged import MemoryLog
 
 from stompy_broker.cluster.link.link import Link
+from stompy_broker.cluster.log.store import LoggedStore, LogListener
+from stompy_broker.cluster.log.takeover import take_over
 from stompy_broker.cluster.remote.places import ClusterQueueFactory, PlacedGroup, Places
 from stompy_broker.cluster.spans.coordinator import Spans
 from stompy_broker.cluster.spans.span_messages import SPAN_KINDS
-from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import take_over
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.routing.router import Router
 from stompy_broker.store.memory import MemoryStore

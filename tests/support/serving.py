@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 
 from tests.support.nats import settings_for
 
-from stompy_broker.cluster.changes import Changes, write_changes
-from stompy_broker.cluster.log import Fenced, Stored
-from stompy_broker.cluster.log_record import RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log.changes import Changes, write_changes
+from stompy_broker.cluster.log.log import Fenced, Stored
+from stompy_broker.cluster.log.log_record import RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log.takeover import Tenure, append_until_told
 from stompy_broker.cluster.membership.groups import GroupMap
 from stompy_broker.cluster.membership.members import Member
 from stompy_broker.cluster.node import ClusterNode, NodeSettings
-from stompy_broker.cluster.takeover import Tenure, append_until_told
 
 
 @dataclass

@@ -19,11 +19,11 @@ from tests.support.house import make_message
 from tests.support.looping import run, soon
 from tests.support.nats import PATIENCE, Server, Trio, alone, settings_for, stopped
 
-from stompy_broker.cluster.log import LogError, StreamLog, open_log
+from stompy_broker.cluster.log.log import LogError, StreamLog, open_log
+from stompy_broker.cluster.log.store import LoggedStore, LogListener
+from stompy_broker.cluster.log.takeover import Tenure, take_over
 from stompy_broker.cluster.nats.client import NATSClient
 from stompy_broker.cluster.nats.jetstream import JetStream, StreamState
-from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import Tenure, take_over
 from stompy_broker.message import Message
 from stompy_broker.timers import Clock
 

@@ -21,12 +21,12 @@ import stompy
 from stompy import aio
 from stompy_broker import broker as broker_module
 from stompy_broker.broker import Broker
-from stompy_broker.cluster.joint_commit import JointCommits
-from stompy_broker.cluster.log import open_log
+from stompy_broker.cluster.log.joint_commit import JointCommits
+from stompy_broker.cluster.log.log import open_log
+from stompy_broker.cluster.log.store import LoggedStore, LogListener
+from stompy_broker.cluster.log.takeover import Tenure, take_over
 from stompy_broker.cluster.nats.client import NATSClient
 from stompy_broker.cluster.nats.jetstream import JetStream
-from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import Tenure, take_over
 from stompy_broker.config import load_config
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.routing.factory import QueueFactory

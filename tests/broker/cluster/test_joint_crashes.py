@@ -16,11 +16,11 @@ from tests.support.house import make_message
 from tests.support.looping import run
 from tests.support.nats import Trio, alone, house_server
 
-from stompy_broker.cluster.joint_commit import JointCommits
-from stompy_broker.cluster.log import LogError, StreamLog, open_log
+from stompy_broker.cluster.log.joint_commit import JointCommits
+from stompy_broker.cluster.log.log import LogError, StreamLog, open_log
+from stompy_broker.cluster.log.store import LoggedStore, LogListener
+from stompy_broker.cluster.log.takeover import take_over
 from stompy_broker.cluster.nats.jetstream import JetStream
-from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import take_over
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup

@@ -15,8 +15,8 @@ from tests.support.nats import Trio, alone, house_server, settings_for
 from tests.support.serving import Serving
 
 from stompy_broker.cluster.joining import enter
-from stompy_broker.cluster.log import Entry, LogError
-from stompy_broker.cluster.log_record import RecordKind
+from stompy_broker.cluster.log.log import Entry, LogError
+from stompy_broker.cluster.log.log_record import RecordKind
 from stompy_broker.cluster.membership.group_state import GroupStage
 from stompy_broker.cluster.membership.groups import MOST_NAMED_GROUPS, GroupMap
 from stompy_broker.cluster.membership.members import Member, Standing

@@ -29,7 +29,9 @@ from stompy_broker.admin.service import AdminService
 from stompy_broker.cluster.link.link import Link
 from stompy_broker.cluster.link.links import Links
 from stompy_broker.cluster.link.settings import LinkSettings
-from stompy_broker.cluster.log import LogError
+from stompy_broker.cluster.log.log import LogError
+from stompy_broker.cluster.log.store import LoggedStore, LogListener
+from stompy_broker.cluster.log.takeover import Tenure
 from stompy_broker.cluster.membership.members import Member, Standing
 from stompy_broker.cluster.membership.roster import RosterError
 from stompy_broker.cluster.nats.codec import NATSError
@@ -40,8 +42,6 @@ from stompy_broker.cluster.remote.away_store import AwayStore
 from stompy_broker.cluster.remote.places import ClusterQueueFactory, Places
 from stompy_broker.cluster.spans.coordinator import Spans
 from stompy_broker.cluster.spans.span_messages import SPAN_KINDS
-from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import Tenure
 from stompy_broker.cluster.topics.exchange import KINDS, TopicExchange
 from stompy_broker.cluster.topics.remote_replies import reply_token
 from stompy_broker.cluster_secret import ClusterSecret, read_secret

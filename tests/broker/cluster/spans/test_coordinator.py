@@ -16,7 +16,7 @@ from tests.support.house import Taker, make_head, take_part
 from tests.support.placed import Brokers, Member
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.cluster.log import Busy
+from stompy_broker.cluster.log.log import Busy
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message

@@ -10,15 +10,10 @@ Where to begin reading:
 ``nats/``
     NATS, as much of it as a log needs: codec, client, JetStream, a server as a child of ours, and
     whether servers sync.
-``log``, ``changes``, ``log_record``, ``index``, ``log_replay``, ``takeover``, ``standby``
-    The interface of a log, three verbs wide, and the one on JetStream; a group commit as bytes;
-    what is alive in a log and where; reading it back, and what is missing; how a broker becomes
-    its owner; how it has read the log before.
-``store``, ``bodies``, ``gathering``, ``joint_commit``
-    The store on a log, under the same suite of tests as the others; when a record begins; several
-    groups in one commit.
-``spans/``, ``shared_store``, ``stored_share``
-    The same where the groups have several owners: transactions over all of them, by one batch.
+``log/``
+    The log of a group of queues, what is alive in it, and the store on it.
+``spans/``
+    Transactions over groups of several owners, by one batch.
 ``membership/``, ``joining``, ``node``
     Who is there, which group a queue belongs to, who should own it, and who does.
 ``link/``, ``head_codec``

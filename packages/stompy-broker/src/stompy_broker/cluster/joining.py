@@ -10,13 +10,13 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from stompy_broker.cluster.log import Entry, LogError, Stored, StreamLog, open_logs
+from stompy_broker.cluster.log.log import Entry, LogError, Stored, StreamLog, open_logs
+from stompy_broker.cluster.log.takeover import append_until_told
 from stompy_broker.cluster.membership.roster import Roster
 from stompy_broker.cluster.nats.client import NATSClient, NATSSettings
 from stompy_broker.cluster.nats.codec import NATSError, NATSLogin
 from stompy_broker.cluster.nats.jetstream import JetStream
 from stompy_broker.cluster.nats.sync_check import check_sync
-from stompy_broker.cluster.takeover import append_until_told
 
 log = logging.getLogger("stompy_broker.cluster")
 

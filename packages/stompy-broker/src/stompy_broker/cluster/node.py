@@ -24,9 +24,17 @@ from functools import partial
 from typing import Protocol
 
 from stompy_broker.cluster.joining import SyncChecks, enter, open_when_led
-from stompy_broker.cluster.log import LogError, StreamLog
-from stompy_broker.cluster.log_record import RecordError, RecordKind, read_part
-from stompy_broker.cluster.log_replay import Gap
+from stompy_broker.cluster.log.log import LogError, StreamLog
+from stompy_broker.cluster.log.log_record import RecordError, RecordKind, read_part
+from stompy_broker.cluster.log.log_replay import Gap
+from stompy_broker.cluster.log.standby import Standby
+from stompy_broker.cluster.log.takeover import (
+    LogDamagedError,
+    LogTakenError,
+    TakeoverProgress,
+    Tenure,
+    take_over,
+)
 from stompy_broker.cluster.membership.groups import GroupMap
 from stompy_broker.cluster.membership.members import BeatError, Heard, Member, Standing
 from stompy_broker.cluster.membership.membership import (
@@ -49,14 +57,6 @@ from stompy_broker.cluster.node_status import (
     MemberStatus,
     NodeStatus,
     group_status,
-)
-from stompy_broker.cluster.standby import Standby
-from stompy_broker.cluster.takeover import (
-    LogDamagedError,
-    LogTakenError,
-    TakeoverProgress,
-    Tenure,
-    take_over,
 )
 
 log = logging.getLogger("stompy_broker.cluster")

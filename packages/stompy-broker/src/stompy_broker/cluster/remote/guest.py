@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from stompy.errors import ProtocolError
-from stompy_broker.cluster.changes import FrontMark
 from stompy_broker.cluster.link.link import Link
+from stompy_broker.cluster.log.changes import FrontMark
 from stompy_broker.cluster.remote.events import EventsWriter, write_welcome
 from stompy_broker.cluster.remote.guest_consumer import GuestConsumer
 from stompy_broker.cluster.remote.guest_holdings import GuestHoldings

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.cluster.changes import FrontMark
 from stompy_broker.cluster.link.link import Link
+from stompy_broker.cluster.log.changes import FrontMark
+from stompy_broker.cluster.log.store import LoggedStore
 from stompy_broker.cluster.remote.guest import Guest
 from stompy_broker.cluster.remote.link_batch import read_visit
 from stompy_broker.cluster.remote.ownership import AwaitedMessage, GuestTelling
@@ -28,7 +29,6 @@ from stompy_broker.cluster.remote.verbs import (
     ToldBatch,
     Visit,
 )
-from stompy_broker.cluster.store import LoggedStore
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stompy.errors import ProtocolError
-from stompy_broker.cluster.changes import FrontMark
+from stompy_broker.cluster.log.changes import FrontMark
 from stompy_broker.cluster.remote.verbs import ControlVerb, LinkEvent, MessageOrigin
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.flow_control import Watermark

@@ -12,8 +12,9 @@ from functools import partial
 from weakref import WeakValueDictionary
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.cluster.joint_commit import JointCommits
 from stompy_broker.cluster.link.link import Link
+from stompy_broker.cluster.log.joint_commit import JointCommits
+from stompy_broker.cluster.log.store import LoggedStore
 from stompy_broker.cluster.remote.away_store import AwayStore
 from stompy_broker.cluster.remote.events import write_not_owner, write_owned
 from stompy_broker.cluster.remote.front import Front
@@ -30,7 +31,6 @@ from stompy_broker.cluster.remote.tables import (
     opening,
 )
 from stompy_broker.cluster.remote.verbs import ControlVerb
-from stompy_broker.cluster.store import LoggedStore
 from stompy_broker.destinations.names import BACKLOG
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message

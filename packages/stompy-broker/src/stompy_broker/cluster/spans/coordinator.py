@@ -9,7 +9,7 @@ from itertools import count
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.cluster.link.link import Link
-from stompy_broker.cluster.log import Answer, Append, Busy, Fenced, Log, Stored
+from stompy_broker.cluster.log.log import Answer, Append, Busy, Fenced, Log, Stored
 from stompy_broker.cluster.remote.parts import Part
 from stompy_broker.cluster.remote.placed_queue import PlacedQueue
 from stompy_broker.cluster.remote.places import PlacedGroup, Places

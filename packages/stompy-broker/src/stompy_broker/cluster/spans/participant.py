@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stompy_broker.cluster.link.link import Link
-from stompy_broker.cluster.log import Append
+from stompy_broker.cluster.log.log import Append
 from stompy_broker.cluster.remote.parts import Part
 from stompy_broker.cluster.remote.places import Places
 from stompy_broker.cluster.remote.tables import VerbError

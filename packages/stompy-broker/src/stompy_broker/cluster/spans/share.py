@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from stompy.errors import ProtocolError
-from stompy_broker.cluster.log import Append
+from stompy_broker.cluster.log.log import Append
+from stompy_broker.cluster.log.stored_share import SharingStore, StoredShare
 from stompy_broker.cluster.remote.guests import Custody, Guests
 from stompy_broker.cluster.remote.parts import PartVerb
 from stompy_broker.cluster.remote.verbs import ExpireVerb, PublishVerb, SettleVerb
-from stompy_broker.cluster.stored_share import SharingStore, StoredShare
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import Expire, RestorableQueue

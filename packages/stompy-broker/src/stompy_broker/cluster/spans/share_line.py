@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from stompy_broker.cluster.log.shared_store import SharedStore
 from stompy_broker.cluster.remote.places import PlacedGroup
-from stompy_broker.cluster.shared_store import SharedStore
 from stompy_broker.cluster.spans.share import Share
 
 

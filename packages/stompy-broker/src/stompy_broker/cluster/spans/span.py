@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stompy_broker.cluster.link.link import Link
-from stompy_broker.cluster.log import Append
+from stompy_broker.cluster.log.log import Append
 from stompy_broker.cluster.remote.parts import Part
 from stompy_broker.cluster.spans.share import Share
 from stompy_broker.routing.answers import Done

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.logged import MemoryLog
 
-from stompy_broker.cluster.log import Answer, Busy, Entry, Fenced, LogError, Stored
-from stompy_broker.cluster.log_record import RecordHead, RecordKind, write_record
-from stompy_broker.cluster.takeover import (
+from stompy_broker.cluster.log.log import Answer, Busy, Entry, Fenced, LogError, Stored
+from stompy_broker.cluster.log.log_record import RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log.takeover import (
     LogDamagedError,
     Tenure,
     append_until_told,
@@ -108,7 +108,7 @@ def test_of_those_who_come_at_once_each_has_its_own_tenure(order: list[tuple[int
 def test_a_log_that_moves_on_all_the_time_has_an_owner(
     log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("stompy_broker.cluster.takeover._PAUSE", 0.0)
+    monkeypatch.setattr("stompy_broker.cluster.log.takeover._PAUSE", 0.0)
     ann = asyncio.run(take_over(log, "ann"))
     append, number = log.append, [1]
 

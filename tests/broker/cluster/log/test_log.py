@@ -12,7 +12,7 @@ import pytest
 from tests.support.looping import run, soon
 from tests.support.nats import alone, house_server, settings_for, stopped
 
-from stompy_broker.cluster.log import (
+from stompy_broker.cluster.log.log import (
     Answer,
     Busy,
     Fenced,
@@ -21,10 +21,10 @@ from stompy_broker.cluster.log import (
     StreamLog,
     open_log,
 )
-from stompy_broker.cluster.log_record import RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log.log_record import RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log.takeover import append_until_told, take_over
 from stompy_broker.cluster.nats.client import InDoubt, NATSClient
 from stompy_broker.cluster.nats.jetstream import AT_WORK, JetStream, Refused
-from stompy_broker.cluster.takeover import append_until_told, take_over
 
 NAMES = itertools.count(1)
 
@@ -164,7 +164,7 @@ def test_what_is_trimmed_is_gone_and_the_fence_stays():
 
 
 def test_a_long_log_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("stompy_broker.cluster.log._READ_COUNT", 3)
+    monkeypatch.setattr("stompy_broker.cluster.log.log._READ_COUNT", 3)
 
     async def main(log: StreamLog) -> None:
         parts = record(1, bytes(10_000))
@@ -187,7 +187,7 @@ def test_a_large_record_is_one(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_where_nobody_answers_reading_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("stompy_broker.cluster.log._READ_SECONDS", 0.1)
+    monkeypatch.setattr("stompy_broker.cluster.log.log._READ_SECONDS", 0.1)
 
     async def main() -> None:
         server = alone(tmp_path / "nats")

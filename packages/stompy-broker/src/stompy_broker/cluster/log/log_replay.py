@@ -15,10 +15,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stompy_broker.cluster.changes import LoggedMessage, ReadChanges, read_changes
-from stompy_broker.cluster.index import Index, Logged
-from stompy_broker.cluster.log import Entry
-from stompy_broker.cluster.log_record import RecordError, RecordHead, RecordKind, join, read_part
+from stompy_broker.cluster.log.changes import LoggedMessage, ReadChanges, read_changes
+from stompy_broker.cluster.log.index import Index, Logged
+from stompy_broker.cluster.log.log import Entry
+from stompy_broker.cluster.log.log_record import (
+    RecordError,
+    RecordHead,
+    RecordKind,
+    join,
+    read_part,
+)
 
 log = logging.getLogger("stompy_broker.cluster")
 

@@ -16,10 +16,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from stompy_broker.cluster.index import Logged
-from stompy_broker.cluster.log import Answer, Busy, Log, LogError, Stored
-from stompy_broker.cluster.log_record import HEAD_BYTES, RecordHead, RecordKind, write_record
-from stompy_broker.cluster.log_replay import Gap, LogReplay, TenureMark
+from stompy_broker.cluster.log.index import Logged
+from stompy_broker.cluster.log.log import Answer, Busy, Log, LogError, Stored
+from stompy_broker.cluster.log.log_record import HEAD_BYTES, RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log.log_replay import Gap, LogReplay, TenureMark
 
 log = logging.getLogger("stompy_broker.cluster")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
-from stompy_broker.cluster.changes import Changes, write_changes
-from stompy_broker.cluster.joint_commit import JointCommit
-from stompy_broker.cluster.log import Answer, Append, Log, Stored
-from stompy_broker.cluster.log_record import RecordKind, write_record
-from stompy_broker.cluster.stored_share import Sharing, StoredShare
-from stompy_broker.cluster.writing import Writing
+from stompy_broker.cluster.log.changes import Changes, write_changes
+from stompy_broker.cluster.log.joint_commit import JointCommit
+from stompy_broker.cluster.log.log import Answer, Append, Log, Stored
+from stompy_broker.cluster.log.log_record import RecordKind, write_record
+from stompy_broker.cluster.log.stored_share import Sharing, StoredShare
+from stompy_broker.cluster.log.writing import Writing
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.timers import Timer
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.house import WALL, make_head, make_message
 
-from stompy_broker.cluster.changes import (
+from stompy_broker.cluster.log.changes import (
     Changes,
     FrontMark,
     messages_of,
     read_changes,
     write_changes,
 )
-from stompy_broker.cluster.log_record import RecordError
+from stompy_broker.cluster.log.log_record import RecordError
 from stompy_broker.message import Message, MessageHead, MessageTraits, stamp
 from stompy_broker.store.base import StoredSubscription
 

@@ -15,7 +15,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 -- its name says nothing by itself
 from typing import Any, NamedTuple
 
-from stompy_broker.cluster.log_record import RecordError
+from stompy_broker.cluster.log.log_record import RecordError
 from stompy_broker.message import Message, MessageHead, MessageTraits, stamp
 from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
 

@@ -11,12 +11,12 @@ from tests.support.logged import MemoryLog
 from tests.support.looping import looped, run, soon
 from tests.support.storage import Turns
 
-from stompy_broker.cluster import standby as module
-from stompy_broker.cluster.log import Entry, LogError
-from stompy_broker.cluster.log_replay import LogReplay
-from stompy_broker.cluster.standby import MESSAGE_BYTES, Standby
-from stompy_broker.cluster.store import LoggedStore
-from stompy_broker.cluster.takeover import LogTakenError, Tenure, take_over
+from stompy_broker.cluster.log import standby as module
+from stompy_broker.cluster.log.log import Entry, LogError
+from stompy_broker.cluster.log.log_replay import LogReplay
+from stompy_broker.cluster.log.standby import MESSAGE_BYTES, Standby
+from stompy_broker.cluster.log.store import LoggedStore
+from stompy_broker.cluster.log.takeover import LogTakenError, Tenure, take_over
 
 ROOM = 1000 * MESSAGE_BYTES
 

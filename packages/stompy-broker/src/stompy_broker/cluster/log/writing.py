@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stompy_broker.cluster.changes import Changes, Placed, WrittenChanges
-from stompy_broker.cluster.joint_commit import JointCommit
-from stompy_broker.cluster.log_record import RecordHead
-from stompy_broker.cluster.stored_share import Sharing
+from stompy_broker.cluster.log.changes import Changes, Placed, WrittenChanges
+from stompy_broker.cluster.log.joint_commit import JointCommit
+from stompy_broker.cluster.log.log_record import RecordHead
+from stompy_broker.cluster.log.stored_share import Sharing
 from stompy_broker.message import Message
 from stompy_broker.store.base import DeliveryState
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompy_broker.cluster.log_record import (
+from stompy_broker.cluster.log.log_record import (
     HEAD_BYTES,
     MOST_PARTS,
     RecordError,

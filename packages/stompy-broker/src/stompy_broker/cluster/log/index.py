@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stompy_broker.cluster.changes import FrontMark, Placed
+from stompy_broker.cluster.log.changes import FrontMark, Placed
 from stompy_broker.store.base import DeliveryState, StoredSubscription
 
 _OVERHEAD = 100

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from stompy_broker.cluster.log import Answer, Append
+from stompy_broker.cluster.log.log import Answer, Append
 from stompy_broker.routing.group import QueueGroup
 
 

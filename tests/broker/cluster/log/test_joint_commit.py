@@ -14,11 +14,11 @@ from tests.support.logged import MemoryShop
 from tests.support.storage import Turns
 
 from stompy.errors import ProtocolError
-from stompy_broker.cluster.joint_commit import JointCommits
-from stompy_broker.cluster.log import Busy
+from stompy_broker.cluster.log.joint_commit import JointCommits
+from stompy_broker.cluster.log.log import Busy
+from stompy_broker.cluster.log.store import LoggedStore, LogListener
+from stompy_broker.cluster.log.takeover import take_over
 from stompy_broker.cluster.remote.places import ClusterQueueFactory, Places
-from stompy_broker.cluster.store import LoggedStore, LogListener
-from stompy_broker.cluster.takeover import take_over
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.message import Message

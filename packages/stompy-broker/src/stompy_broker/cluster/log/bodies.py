@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from stompy_broker.cluster.index import Index, Logged, Place
-from stompy_broker.cluster.log import Log
-from stompy_broker.cluster.log_record import RecordError, read_part
+from stompy_broker.cluster.log.index import Index, Logged, Place
+from stompy_broker.cluster.log.log import Log
+from stompy_broker.cluster.log.log_record import RecordError, read_part
 from stompy_broker.message import Message
 from stompy_broker.store.base import Callback
 from stompy_broker.store.batch import Damaged

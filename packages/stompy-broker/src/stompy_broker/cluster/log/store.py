@@ -27,8 +27,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from stompy_broker.cluster.bodies import LoggedBodies
-from stompy_broker.cluster.changes import (
+from stompy_broker.cluster.log.bodies import LoggedBodies
+from stompy_broker.cluster.log.changes import (
     Changes,
     FrontMark,
     LoggedMessage,
@@ -37,11 +37,11 @@ from stompy_broker.cluster.changes import (
     read_changes,
     write_changes,
 )
-from stompy_broker.cluster.gathering import Gathering
-from stompy_broker.cluster.index import Index, Logged
-from stompy_broker.cluster.joint_commit import JointCommit
-from stompy_broker.cluster.log import Answer, Append, Busy, Fenced, Stored
-from stompy_broker.cluster.log_record import (
+from stompy_broker.cluster.log.gathering import Gathering
+from stompy_broker.cluster.log.index import Index, Logged
+from stompy_broker.cluster.log.joint_commit import JointCommit
+from stompy_broker.cluster.log.log import Answer, Append, Busy, Fenced, Stored
+from stompy_broker.cluster.log.log_record import (
     HEAD_BYTES,
     RecordError,
     RecordHead,
@@ -50,10 +50,10 @@ from stompy_broker.cluster.log_record import (
     read_part,
     write_record,
 )
-from stompy_broker.cluster.shared_store import SharedStore
-from stompy_broker.cluster.stored_share import StoredShare
-from stompy_broker.cluster.takeover import Tenure
-from stompy_broker.cluster.writing import Writing
+from stompy_broker.cluster.log.shared_store import SharedStore
+from stompy_broker.cluster.log.stored_share import StoredShare
+from stompy_broker.cluster.log.takeover import Tenure
+from stompy_broker.cluster.log.writing import Writing
 from stompy_broker.message import Message, earlier_deliveries, stamp
 from stompy_broker.store.base import Callback, Restored, StoredSubscription, StoreStats, call_all
 from stompy_broker.store.batch import Damaged

@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stompy_broker.cluster.changes import Changes, WrittenChanges
-from stompy_broker.cluster.log import Append
+from stompy_broker.cluster.log.changes import Changes, WrittenChanges
+from stompy_broker.cluster.log.log import Append
 from stompy_broker.message import Message
 
 

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from stompy_broker.cluster.log_record import RecordError, read_part
+from stompy_broker.cluster.log.log_record import RecordError, read_part
 from stompy_broker.cluster.nats.client import InDoubt, Outcome
 from stompy_broker.cluster.nats.codec import NATSError, NATSMessage
 from stompy_broker.cluster.nats.jetstream import (

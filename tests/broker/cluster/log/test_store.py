@@ -14,12 +14,12 @@ from tests.support.house import WALL, make_message
 from tests.support.logged import LoggedShelf, MemoryShop
 from tests.support.storage import Contents, Shelf, contents
 
-from stompy_broker.cluster import store as store_module
-from stompy_broker.cluster.changes import FrontMark
-from stompy_broker.cluster.gathering import GATHER_SECONDS
-from stompy_broker.cluster.log import Busy
-from stompy_broker.cluster.store import PATIENCE_SECONDS
-from stompy_broker.cluster.takeover import take_over
+from stompy_broker.cluster.log import store as store_module
+from stompy_broker.cluster.log.changes import FrontMark
+from stompy_broker.cluster.log.gathering import GATHER_SECONDS
+from stompy_broker.cluster.log.log import Busy
+from stompy_broker.cluster.log.store import PATIENCE_SECONDS
+from stompy_broker.cluster.log.takeover import take_over
 from stompy_broker.message import Message
 from stompy_broker.store.base import StoredSubscription
 

@@ -23,9 +23,9 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stompy_broker.cluster.log import Log, LogError
-from stompy_broker.cluster.log_replay import LogReplay
-from stompy_broker.cluster.takeover import read_on
+from stompy_broker.cluster.log.log import Log, LogError
+from stompy_broker.cluster.log.log_replay import LogReplay
+from stompy_broker.cluster.log.takeover import read_on
 
 log = logging.getLogger("stompy_broker.cluster")
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.house import make_message
 
-from stompy_broker.cluster.changes import Changes, write_changes
-from stompy_broker.cluster.log import Entry
-from stompy_broker.cluster.log_record import HEAD_BYTES, RecordHead, RecordKind, write_record
-from stompy_broker.cluster.log_replay import Gap, LogReplay, TenureMark
+from stompy_broker.cluster.log.changes import Changes, write_changes
+from stompy_broker.cluster.log.log import Entry
+from stompy_broker.cluster.log.log_record import HEAD_BYTES, RecordHead, RecordKind, write_record
+from stompy_broker.cluster.log.log_replay import Gap, LogReplay, TenureMark
 
 ROOM = 100
 """Bytes of a part, so that a record of one message has two."""
