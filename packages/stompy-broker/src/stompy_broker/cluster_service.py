@@ -121,7 +121,7 @@ class ClusterService:
         self.places = Places(self.broker, settings.instance, self._loop.call_soon)
         self.node.last_of = self._place_of
         self.count = self.node.settings.groups.count
-        self.view = ClusterView(self.node, self._facts)
+        self.view = ClusterView(self.node, self._facts, self._figures)
         self._stores: dict[int, LoggedStore] = {}
         self._members: set[str] = set()
         self._timer = clock.timer(self._look)
@@ -190,6 +190,11 @@ class ClusterService:
             "groups": str(self.count),
             **{f"settings.{name}": value for name, value in agreed.items()},
         }
+
+    def _figures(self, group: int) -> tuple[int, int]:
+        """Records and bytes of the log of a group that is ours; zeros for others, as unknown."""
+        store = self._stores.get(group)
+        return (0, 0) if store is None else (len(store.index.records), store.index.bytes)
 
     # -- the broker around it -------------------------------------------------------------------
 

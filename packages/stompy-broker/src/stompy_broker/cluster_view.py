@@ -18,13 +18,20 @@ class ClusterView:
     Args:
         node: of this broker.
         facts: gives what this broker says of itself on links.
+        figures: gives records and bytes of the log of a group that is this broker's; else zeros.
 
     Attributes:
         name: of the cluster.
         broker: id of this broker.
     """
 
-    def __init__(self, node: ClusterNode, facts: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        node: ClusterNode,
+        facts: Callable[[], Mapping[str, str]],
+        figures: Callable[[int], tuple[int, int]],
+    ) -> None:
+        self._figures = figures
         self._facts = facts
         self.name = node.settings.cluster
         self.broker = node.settings.broker
@@ -64,6 +71,7 @@ class ClusterView:
                 "owned" if one.owner else _doing(one.stage, damaged=one.damaged),
                 one.tenure,
                 one.last,
+                *self._figures(one.number),
                 replayed_pct=None if one.replayed is None else one.replayed * _PERCENT,
                 standby=one.standby,
                 behind=one.behind,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.house import make_head
 from tests.support.placed import GROUP, Brokers, Member
 
 from stompy.errors import ProtocolError
+from stompy_broker.cluster.remote.guest import Guest
+from stompy_broker.cluster.remote.guests import Guests
+from stompy_broker.cluster.remote.tables import VerbError
+from stompy_broker.cluster.remote.verbs import ToldBatch
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
@@ -117,3 +122,34 @@ def test_what_a_front_tells_again_after_it_was_no_member_is_not_carried_out_twic
     subscriber = Subscriber(ann)
     cluster.settle_down()
     assert [message.body for message in subscriber.held] == [b"one"]
+
+
+def test_a_batch_that_makes_no_sense_harms_its_own_front_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It came while the owner still heard what each front has, and was read after that."""
+    carry_out = Guests._execute
+
+    def execute(guests: Guests, guest: Guest, batch: ToldBatch) -> None:
+        if guest.name.startswith("bob/"):
+            raise VerbError("rubbish")
+        carry_out(guests, guest, batch)
+
+    monkeypatch.setattr(Guests, "_execute", execute)
+    cluster = Brokers()
+    ann, bob, cas = (cluster.join(name) for name in ("ann", "bob", "cas"))
+    ann.own("bob", "cas")
+    for front in (bob, cas):
+        front.places.owner_changed(GROUP, "ann")
+    confirmed: list[bytes] = []
+    send(bob, b"of bob", confirmed)
+    send(cas, b"of cas", confirmed)
+    for _ in range(200):
+        if not cluster.turn():
+            break
+    assert confirmed == [b"of cas"]
+    subscriber = Subscriber(cas)
+    for _ in range(200):
+        if not cluster.turn():
+            break
+    assert [message.body for message in subscriber.held] == [b"of cas"]

@@ -20,7 +20,7 @@ from stompy_broker.cluster.log.store import LoggedStore
 from stompy_broker.cluster.remote.guest import Guest
 from stompy_broker.cluster.remote.link_batch import read_visit
 from stompy_broker.cluster.remote.ownership import AwaitedMessage, GuestTelling
-from stompy_broker.cluster.remote.tables import BATCH, VISIT
+from stompy_broker.cluster.remote.tables import BATCH, VISIT, VerbError
 from stompy_broker.cluster.remote.verbs import (
     ControlVerb,
     MessageOrigin,
@@ -229,6 +229,16 @@ class Guests:
         self._router.note_time()
         guest.execute(batch)
 
+    def _execute_late(self, guest: Guest, told: bytes) -> None:
+        """Carry out a batch that waited; one that makes no sense ends its own link only."""
+        link = guest.link
+        try:
+            self._execute(guest, guest.reader.read(told))
+        except VerbError as error:
+            log.exception("%s: what came makes no sense", guest.name)
+            if link is not None:
+                link.close(str(error))
+
     def _end_gathering(self) -> None:
         if not self.gathering or self._closed:
             return
@@ -243,7 +253,7 @@ class Guests:
         self._serve()
         for guest, told in waiting:
             if not isinstance(told, Visit):
-                self._execute(guest, guest.reader.read(told))
+                self._execute_late(guest, told)
         for guest in self._guests.values():
             if guest.link is None:
                 guest.suspend()  # it has told what it has, and was lost
