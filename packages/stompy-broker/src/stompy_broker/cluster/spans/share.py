@@ -24,9 +24,10 @@ SHARE_SECONDS = 1.5
 class _Nobody(Consumer):
     """Gives back what a transaction had that failed."""
 
-    number = 0
-    auto = waiting = False
-    prefetch = 0
+    def __init__(self) -> None:
+        # Each its own: compiled, what the class has is not what its consumers have.
+        self.number = self.prefetch = 0
+        self.auto = self.waiting = False
 
     def deliver(self, message: Message) -> bool:
         """Take nothing: it takes part in no queue."""
