@@ -24,6 +24,7 @@ from stompy_broker.cluster.nats.client import (
     NATSSettings,
     Outcome,
     Unheard,
+    _Connection,
 )
 from stompy_broker.cluster.nats.codec import NATSError, NATSMessage, ServerInfo
 
@@ -315,3 +316,22 @@ def test_what_is_no_server_is_not_waited_for(said: bytes, reason: str):
 
 def test_settings_hold_no_secret_that_can_be_seen():
     assert "s3cret" not in repr(NATSSettings(settings_for("nats://a:s3cret@b").servers))
+
+
+def test_transports_of_another_event_loop_are_taken() -> None:
+    """Those of uvloop do not inherit from asyncio's."""
+
+    class Foreign:
+        written = b""
+
+        def write(self, data: bytes) -> None:
+            self.written += data
+
+    async def main() -> None:
+        transport = Foreign()
+        connection = _Connection(lambda message: None)
+        connection.connection_made(transport)  # type: ignore[arg-type]
+        connection.write(b"PING\r\n")
+        await soon(lambda: transport.written == b"PING\r\n")
+
+    run(main)

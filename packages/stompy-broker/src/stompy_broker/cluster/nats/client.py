@@ -20,6 +20,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from stompy_broker.cluster.nats import codec
 from stompy_broker.cluster.nats.codec import (
@@ -156,8 +157,8 @@ class _Connection(asyncio.Protocol):
         self.changed: Callable[[ServerInfo], None] = lambda info: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Those of uvloop are none by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
 
     def encrypted(self, transport: asyncio.Transport) -> None:
         """Go on with TLS."""
