@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
-from tests.support.nats import house_server, settings_for
+from tests.support.nats import house_server, open_log, settings_for
 from tests.support.storage import Shelf, Turns
 
 from stompy_broker.cluster.log.log import (
@@ -23,7 +23,6 @@ from stompy_broker.cluster.log.log import (
     Log,
     Stored,
     StreamLog,
-    open_log,
 )
 from stompy_broker.cluster.log.store import LoggedStore, LogListener
 from stompy_broker.cluster.log.takeover import Tenure, take_over

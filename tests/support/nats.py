@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from stompy_broker.cluster.log.log import StreamLog, open_logs
 from stompy_broker.cluster.nats.client import NATSSettings
+from stompy_broker.cluster.nats.jetstream import JetStream
 from stompy_broker.cluster.nats.program import find_program
 from stompy_broker.cluster.nats.server import ServerSettings
 from stompy_broker.cluster.nats.server_list import ServerAddress
@@ -191,3 +193,14 @@ def stopped(server: Server) -> Iterator[None]:
 def settings_for(*urls: str) -> NATSSettings:
     """How a client connects, a little less patient than usual about silence."""
     return NATSSettings(tuple(map(ServerAddress.parse, urls)))
+
+
+async def open_log(
+    jetstream: JetStream, cluster: str, group: int = 0, *, replicas: int = 3
+) -> StreamLog:
+    """Open the log of one group.
+
+    Raises:
+        LogError: it cannot be used.
+    """
+    return (await open_logs(jetstream, cluster, [str(group)], replicas=replicas))[0]

@@ -17,9 +17,9 @@ import pytest
 from tests.support.fault_proxy import DOWN, UP, Fault, FaultProxy
 from tests.support.house import make_message
 from tests.support.looping import run, soon
-from tests.support.nats import PATIENCE, Server, Trio, alone, settings_for, stopped
+from tests.support.nats import PATIENCE, Server, Trio, alone, open_log, settings_for, stopped
 
-from stompy_broker.cluster.log.log import LogError, StreamLog, open_log
+from stompy_broker.cluster.log.log import LogError, StreamLog
 from stompy_broker.cluster.log.store import LoggedStore, LogListener
 from stompy_broker.cluster.log.takeover import Tenure, take_over
 from stompy_broker.cluster.nats.client import NATSClient

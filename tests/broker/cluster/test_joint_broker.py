@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 from tests.support.groups import ByFirstLetter
 from tests.support.looping import run
-from tests.support.nats import house_server, settings_for
+from tests.support.nats import house_server, open_log, settings_for
 
 import stompy
 from stompy import aio
 from stompy_broker import broker as broker_module
 from stompy_broker.broker import Broker
 from stompy_broker.cluster.log.joint_commit import JointCommits
-from stompy_broker.cluster.log.log import open_log
 from stompy_broker.cluster.log.store import LoggedStore, LogListener
 from stompy_broker.cluster.log.takeover import Tenure, take_over
 from stompy_broker.cluster.nats.client import NATSClient

@@ -14,10 +14,10 @@ from tests.broker.cluster.test_crashes import connected, taken_over, ticking, un
 from tests.support.fault_proxy import DOWN, UP, Fault, FaultProxy
 from tests.support.house import make_message
 from tests.support.looping import run
-from tests.support.nats import Trio, alone, house_server
+from tests.support.nats import Trio, alone, house_server, open_log
 
 from stompy_broker.cluster.log.joint_commit import JointCommits
-from stompy_broker.cluster.log.log import LogError, StreamLog, open_log
+from stompy_broker.cluster.log.log import LogError, StreamLog
 from stompy_broker.cluster.log.store import LoggedStore, LogListener
 from stompy_broker.cluster.log.takeover import take_over
 from stompy_broker.cluster.nats.jetstream import JetStream

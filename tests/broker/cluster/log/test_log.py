@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from tests.support.looping import run, soon
-from tests.support.nats import alone, house_server, settings_for, stopped
+from tests.support.nats import alone, house_server, open_log, settings_for, stopped
 
 from stompy_broker.cluster.log.log import (
     Answer,
+    Append,
     Busy,
     Fenced,
     LogError,
     Stored,
     StreamLog,
-    open_log,
 )
 from stompy_broker.cluster.log.log_record import RecordHead, RecordKind, write_record
 from stompy_broker.cluster.log.takeover import append_until_told, take_over
@@ -133,7 +133,7 @@ def test_a_log_that_is_gone_is_nobodys():
 def test_what_is_only_busy(outcome: Any, reason: str, seconds: float):
     async def main(log: StreamLog) -> None:
         answers: list[Answer] = []
-        log._appended(record(1), 0, answers.append, outcome)
+        log._appended([(log, Append(log, record(1), 0))], answers.extend, outcome)
         assert answers == [Busy(reason, seconds)]
 
     with_log(main)

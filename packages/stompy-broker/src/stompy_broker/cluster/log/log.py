@@ -227,31 +227,7 @@ class StreamLog:
         self, parts: Sequence[bytes], expected: int, answer: Callable[[Answer], None]
     ) -> None:
         """Store the parts as one batch."""
-        try:
-            self._jetstream.append(
-                self.subject,
-                parts,
-                expected,
-                partial(self._appended, parts, expected, answer),
-            )
-        except ValueError as error:
-            # The server that we are connected to now takes less than the one before.
-            asyncio.get_running_loop().call_soon(answer, Busy(str(error), _BUSY_SECONDS))
-
-    def _appended(
-        self,
-        parts: Sequence[bytes],
-        expected: int,
-        answer: Callable[[Answer], None],
-        outcome: AppendOutcome,
-    ) -> None:
-        match outcome:
-            case Appended(last):
-                answer(Stored(last))
-            case (code, _) if code == WRONG_LAST_SEQUENCE:
-                self._begin(self._look(parts, expected, answer))
-            case _:
-                answer(_busy(outcome))
+        self.append_together([Append(self, parts, expected)], lambda answers: answer(answers[0]))
 
     def append_together(
         self, appends: Sequence[Append], answer: Callable[[Sequence[Answer]], None]
@@ -266,13 +242,14 @@ class StreamLog:
         try:
             self._jetstream.append_together(
                 [(log.subject, append.parts, append.expected) for log, append in own],
-                partial(self._appended_together, own, answer),
+                partial(self._appended, own, answer),
             )
         except ValueError as error:
+            # The server that we are connected to now takes less than the one before.
             busy = [Busy(str(error), _BUSY_SECONDS)] * len(own)
             asyncio.get_running_loop().call_soon(answer, busy)
 
-    def _appended_together(
+    def _appended(
         self,
         own: list[tuple[StreamLog, Append]],
         answer: Callable[[Sequence[Answer]], None],
@@ -285,11 +262,11 @@ class StreamLog:
                 stored.insert(0, Stored(last))
             answer(stored)
         elif isinstance(outcome, Refused) and outcome.code == WRONG_LAST_SEQUENCE:
-            self._begin(self._look_together(own, answer))
+            self._begin(self._look(own, answer))
         else:
             answer([_busy(outcome)] * len(own))
 
-    async def _look_together(
+    async def _look(
         self, own: list[tuple[StreamLog, Append]], answer: Callable[[Sequence[Answer]], None]
     ) -> None:
         """Find out which is the last entry of each subject, after a batch that was refused."""
@@ -306,11 +283,6 @@ class StreamLog:
             busy = next(one for one in found if isinstance(one, Busy))
             found = [busy] * len(found)
         answer(found)
-
-    async def _look(
-        self, parts: Sequence[bytes], expected: int, answer: Callable[[Answer], None]
-    ) -> None:
-        answer(await self._find_out(parts, expected))
 
     async def _find_out(self, parts: Sequence[bytes], expected: int) -> Answer:
         """Find out what the last entry is, if not the one that was expected."""
@@ -492,17 +464,6 @@ def _owner_of(octets: bytes) -> str:
     except RecordError as error:
         return f"somebody whose entry cannot be read: {error}"
     return f"tenure {head.tenure}"
-
-
-async def open_log(
-    jetstream: JetStream, cluster: str, group: int = 0, *, replicas: int = 3
-) -> StreamLog:
-    """The log of a group, in the stream that all groups of a cluster have together.
-
-    Raises:
-        LogError: it cannot be used.
-    """
-    return (await open_logs(jetstream, cluster, [str(group)], replicas=replicas))[0]
 
 
 async def open_logs(
