@@ -179,19 +179,19 @@ class Registry:
             settings = QueueSettings.from_headers(headers)
             if settings.arguments:
                 queue.control(Configure(settings))
-            if self._decides(queue.group):
+            if self._elsewhere(queue.group) is None:
                 self._tell_queue("queue.created", queue)
         return queue
 
     def has_queue(self, name: str) -> bool:
         """Whether there is a queue of that name, wherever its messages are."""
-        if self.others is None or self.others.is_here(self._groups.of(name)):
-            return name in self.queues
-        return self.others.has_queue(name)
+        others = self._elsewhere(self._groups.of(name))
+        return name in self.queues if others is None else others.has_queue(name)
 
-    def _decides(self, group: QueueGroup) -> bool:
-        """Whether this broker decides what queues a group has; else it is told."""
-        return self.others is None or self.others.is_here(group)
+    def _elsewhere(self, group: QueueGroup) -> OtherBrokers | None:
+        """Those who decide what queues a group has, and tell this broker; None = it decides."""
+        others = self.others
+        return None if others is None or others.is_here(group) else others
 
     def _add_queue(self, name: str, policy: Policy, group: QueueGroup) -> RestorableQueue:
         destination = f"{DestinationKind.QUEUE.value}{name}"
@@ -226,7 +226,7 @@ class Registry:
         def forget() -> None:
             if self.queues.get(queue.name) is queue:
                 del self.queues[queue.name]
-            if self._decides(queue.group):
+            if self._elsewhere(queue.group) is None:
                 queue.group.store.keep_queue(queue.name, None)
                 self._tell_queue("queue.deleted", queue, reason, user)
 
@@ -334,14 +334,15 @@ class Registry:
         if known is not None and known.pattern == wanted.pattern:
             done(self.queues[known.queue])
             return
-        if self.others is not None and not self.others.is_here(self._groups.of(wanted.queue)):
+        others = self._elsewhere(self._groups.of(wanted.queue))
+        if others is not None:
 
             def answered(error: ProtocolError | None = None, /) -> None:
                 words = f"the durable subscription {wanted.name!r} was deleted at once"
                 gone = ProtocolError(ErrorCode.UNKNOWN_SUBSCRIPTION, words)
                 done(error or self.queues.get(wanted.queue) or gone)
 
-            self.others.subscribe_durably(wanted, answered)
+            others.subscribe_durably(wanted, answered)
             return
 
         def make(error: ProtocolError | None = None, /) -> None:
@@ -392,7 +393,7 @@ class Registry:
         )
         self.queues[name] = queue
         self.durable[subscription.name] = subscription
-        self.refusing += policy.overflow == "reject-publish"
+        self.refusing += policy.refuses
         self.topics.add(subscription.pattern, queue)
         self._retirement.within(subscription.expires or policy.expires)
         return queue
@@ -401,7 +402,7 @@ class Registry:
         queue = self.queues.pop(known.queue)
         self.topics.remove(known.pattern, queue)
         del self.durable[known.name]
-        self.refusing -= queue.policy.overflow == "reject-publish"
+        self.refusing -= queue.policy.refuses
 
     def delete_durable(self, name: str, done: Done = nobody_asks, *, unused: float = 0.0) -> None:
         """End a durable subscription and its backlog.
@@ -420,8 +421,9 @@ class Registry:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no durable subscription {name!r}"
             )
         queue = self.queues[known.queue]
-        if self.others is not None and not self.others.is_here(queue.group):
-            self.others.delete_durable(known, done)
+        others = self._elsewhere(queue.group)
+        if others is not None:
+            others.delete_durable(known, done)
             return
 
         def ended(outcome: Outcome) -> None:
@@ -429,9 +431,10 @@ class Registry:
                 words = f"the durable subscription {name!r} has a subscriber"
                 done(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
                 return
-            if self.others is not None and not self.others.is_here(queue.group):
+            others = self._elsewhere(queue.group)
+            if others is not None:
                 # It went elsewhere meanwhile, and nothing of this may have gone with it.
-                self.others.delete_durable(known, partial(_done_if_unknown, done))
+                others.delete_durable(known, partial(_done_if_unknown, done))
                 return
             if self.durable.get(name) is None:
                 queue.group.sync(done)  # somebody else has deleted it meanwhile
@@ -456,8 +459,9 @@ class Registry:
         """Let a durable subscription of nobody belong to the login that subscribed to it."""
         if not owner or known.owner:
             return
-        if self.others is not None and not self.others.is_here(self.queues[known.queue].group):
-            self.others.take_possession(known, owner)
+        others = self._elsewhere(self.queues[known.queue].group)
+        if others is not None:
+            others.take_possession(known, owner)
         else:
             self._keep_durable(replace(known, owner=owner))
 
@@ -523,7 +527,7 @@ class Registry:
 
     def _retire(self, queue: Queue) -> None:
         """Forget a queue or durable subscription that nobody used for a while."""
-        if not self._decides(queue.group):
+        if self._elsewhere(queue.group) is not None:
             # Its owner sees who uses it, and ends it; what nobody uses here need not be known here.
             if not queue.durable and queue.unused_here:
                 self.forget_queue(queue.name)
