@@ -462,9 +462,7 @@ class Session:
 
     def _add_peers(self, answer: dict[str, str]) -> None:
         """Say where the other brokers are, if this one has any."""
-        if self._context.peers is not None and (
-            urls := self._context.peer_urls(self.peer.listener)
-        ):
+        if urls := self._context.peer_urls(self.peer.listener):
             answer["peers"] = urls
 
     def _time_passed(self) -> None:

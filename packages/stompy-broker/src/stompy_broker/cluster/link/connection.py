@@ -30,7 +30,7 @@ from stompy_broker.cluster.link.codec import (
     reason_of,
 )
 from stompy_broker.cluster.link.handshake import LinkHandshake, LinkRefusedError
-from stompy_broker.cluster.link.link import Link, LinkListener
+from stompy_broker.cluster.link.link import LinkListener
 from stompy_broker.cluster.link.settings import LinkSettings
 from stompy_broker.timers import Clock
 
@@ -433,8 +433,3 @@ class LinkConnection(asyncio.Protocol):
     def _cut(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-
-def _is_link(connection: LinkConnection) -> Link:
-    """A connection has the face of a link, which the type checker looks at here."""
-    return connection
