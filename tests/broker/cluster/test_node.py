@@ -65,6 +65,12 @@ async def member(
         await node.close(silently=True)
 
 
+def followed_by(serving: Serving, lost: str) -> bool:
+    """Tell a node of a lost link, again: a beat that was on its way is a sign of life."""
+    serving.node.suspect(lost)
+    return bool(serving.tenures)
+
+
 def fresh() -> str:
     return f"node{next(NAMES)}"
 
@@ -150,8 +156,7 @@ def test_who_would_follow_has_read_along():
 
             bob.node._logs[0].read = reading  # type: ignore[method-assign]
             ann.node._speak = lambda: None  # type: ignore[method-assign]
-            bob.node.suspect("ann")
-            await soon(lambda: bob.tenures)
+            await soon(lambda: followed_by(bob, "ann"))
             assert behind == [last]
             assert bob.tenures[0].replay.number == 22
             status = bob.node.status().groups[0]
@@ -170,8 +175,7 @@ def test_a_link_that_is_lost_is_a_first_sign():
                 await soon(lambda: ann.tenures)
                 await soon(lambda: bob.owners.get(0) == "ann")
             assert not bob.tenures
-            bob.node.suspect("ann")
-            await soon(lambda: bob.tenures)
+            await soon(lambda: followed_by(bob, "ann"))
             lost = bob.node.status().members[1]
             assert (lost.member.id, lost.alive) == ("ann", False)
 
@@ -373,9 +377,12 @@ def test_a_server_that_is_away_is_asked_when_it_is_back(
             async with member("away", "ann", **asked) as ann:
                 checks = ann.node._sync_checks
                 assert checks is not None
-                assert checks.unheard  # a server that is away has perhaps no name
+                (away,) = checks.unheard  # perhaps it has no name as long as it is away
+                assert not ann.node.says_it_syncs(away)
+                assert ann.node.says_it_syncs("n0")
                 trio.named("n2").start()
                 await soon(lambda: not checks.unheard)
+                assert ann.node.says_it_syncs("n2")
 
     run(main)
 

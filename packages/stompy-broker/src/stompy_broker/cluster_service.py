@@ -243,7 +243,7 @@ class ClusterService:
         if self._looked:
             self.node.load = (spent - self._spent) / max(now - self._looked, _LOOK_SECONDS / 2)
         self._looked, self._spent = now, spent
-        trouble = self.node.status().trouble
+        trouble = self.node.trouble
         self._cut_off_since = (self._cut_off_since or now) if trouble else 0.0
         is_long = bool(trouble) and now - self._cut_off_since >= self._config.cluster.silence
         if is_long != self._is_cut_off:

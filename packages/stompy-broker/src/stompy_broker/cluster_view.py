@@ -83,12 +83,11 @@ class ClusterView:
     def servers(self) -> list[ServerFacts]:
         """The NATS servers that keep the logs."""
         status = self._node.status()
-        checked = self._node.settings.system is not None
         return [
             ServerFacts(
                 name,
                 state,
-                sync="always" if checked else "unknown",
+                sync="always" if self._node.says_it_syncs(name) else "unknown",
                 bytes=status.bytes,
             )
             for name, state in status.servers.items()

@@ -528,10 +528,19 @@ class ClusterNode:
             self._turned.clear()
             await self._turned.wait()
 
+    @property
+    def trouble(self) -> str:
+        """Why the servers cannot be used just now; empty = they can."""
+        return self._client.trouble or self._stream_trouble
+
+    def says_it_syncs(self, server: str) -> bool:
+        """Whether a server was asked, and has said that it syncs always."""
+        return self._sync_checks is not None and server not in self._sync_checks.unheard
+
     def status(self) -> NodeStatus:
         """The cluster, as this broker knows it."""
         membership, stream = self.membership, self._stream
-        trouble = self._client.trouble or self._stream_trouble
+        trouble = self.trouble
         alive = {self.settings.broker: membership.me, **self.members}
         every = {**alive, **{name: self._known[name] for name in self._known.keys() - alive.keys()}}
         return NodeStatus(
