@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import click
 from stompy_broker.cluster_config import ROUTE_PORT_AFTER
 from stompy_broker.cluster_secret import write_secret
 from stompy_broker.config import load_config
+from stompy_broker.embed.cluster import member_config
 
 NAMES = ("a", "b", "c")
 
@@ -30,24 +30,8 @@ _LOOK = 0.2
 _START_SECONDS = 120.0
 _STOP_SECONDS = 90.0
 
-_CONFIG = """\
-# Made by `stompy-broker cluster demo`, once; what is changed here stays.
-[listen]
-port = {port}
-
-[store]
-data = {data}
-
-[cluster]
-name = "demo"
-id = "{name}"
-secret_file = {secret}
-embedded = true
-peers = {peers}
-peer = "{peer}"
-# Soon, so that there is something to see.
-move_after = 3
-"""
+_HEADING = "# Made by `stompy-broker cluster demo`, once; what is changed here stays.\n"
+_TIMING = "# Soon, so that there is something to see.\nmove_after = 3"
 
 
 class DemoError(Exception):
@@ -206,23 +190,25 @@ class ClusterDemo:
         """
         secret = self._directory / "secret"
         first = self._port + _SERVERS_AFTER
-        peers = [f"127.0.0.1:{first + number}" for number in range(len(NAMES))]
+        servers = range(first, first + len(NAMES))
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             if not secret.exists():
                 write_secret(secret)
-            for broker, peer in zip(self.brokers, peers, strict=True):
+            for broker, server in zip(self.brokers, servers, strict=True):
                 broker.directory.mkdir(exist_ok=True)
                 if not broker.config.exists():
-                    text = _CONFIG.format(
-                        name=broker.name,
+                    text = member_config(
+                        "demo",
+                        broker.name,
                         port=broker.port,
-                        data=json.dumps(str(broker.directory / "data")),
-                        secret=json.dumps(str(secret)),
-                        peers=json.dumps(peers),
-                        peer=peer,
+                        data=broker.directory / "data",
+                        secret=secret,
+                        servers=servers,
+                        server=server,
+                        timing=_TIMING,
                     )
-                    broker.config.write_text(text, "utf-8")
+                    broker.config.write_text(_HEADING + text, "utf-8")
         except OSError as error:
             raise DemoError(f"{self._directory}: {error.strerror}: {error.filename}") from None
 

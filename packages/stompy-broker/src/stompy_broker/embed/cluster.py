@@ -33,14 +33,49 @@ port = {port}
 data = {data}
 
 [cluster]
-name = "spawned"
+name = "{cluster}"
 id = "{name}"
 secret_file = {secret}
 embedded = true
 peers = {peers}
 peer = "{peer}"
-silence = {silence}
+{timing}
 """
+
+
+def member_config(
+    cluster: str,
+    name: str,
+    *,
+    port: int,
+    data: Path,
+    secret: Path,
+    servers: Sequence[int],
+    server: int,
+    timing: str,
+) -> str:
+    """Write the configuration of one broker of a cluster that is on this machine alone.
+
+    Args:
+        cluster: the name of the cluster.
+        name: the id of the broker.
+        port: where it listens.
+        data: its data directory.
+        secret: the file with the cluster's secret.
+        servers: the ports of all NATS servers.
+        server: the port of the one that this broker runs.
+        timing: one more setting, as a line of TOML.
+    """
+    return _CONFIG.format(
+        port=port,
+        data=json.dumps(str(data)),
+        cluster=cluster,
+        name=name,
+        secret=json.dumps(str(secret)),
+        peers=json.dumps([f"{_HOST}:{one}" for one in servers]),
+        peer=f"{_HOST}:{server}",
+        timing=timing,
+    )
 
 
 class ClusterProcesses:
@@ -144,18 +179,18 @@ def _written(directory: Path, size: int, silence: float) -> Iterator[tuple[Path,
     write_secret(secret)
     ports = _free_ports(size * 2)
     servers = ports[size:]
-    peers = json.dumps([f"{_HOST}:{port}" for port in servers])
     for number, (port, server) in enumerate(zip(ports, servers, strict=False), 1):
         file = directory / f"broker-{number}" / "broker.toml"
         file.parent.mkdir()
-        text = _CONFIG.format(
-            name=file.parent.name,
+        text = member_config(
+            "spawned",
+            file.parent.name,
             port=port,
-            data=json.dumps(str(file.parent / "data")),
-            secret=json.dumps(str(secret)),
-            peers=peers,
-            peer=f"{_HOST}:{server}",
-            silence=silence,
+            data=file.parent / "data",
+            secret=secret,
+            servers=servers,
+            server=server,
+            timing=f"silence = {silence}",
         )
         file.write_text(text, "utf-8")
         yield file, port
