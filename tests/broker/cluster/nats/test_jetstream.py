@@ -52,7 +52,7 @@ def with_stream(
 
 async def append(jetstream: JetStream, subject: str, expected: int, *parts: bytes) -> AppendOutcome:
     outcomes: list[AppendOutcome] = []
-    jetstream.append(subject, parts, expected, outcomes.append)
+    jetstream.append([(subject, parts, expected)], outcomes.append)
     await soon(lambda: outcomes)
     return outcomes[0]
 

@@ -240,7 +240,7 @@ class StreamLog:
             assert log.stream == self.stream
             own.append((log, append))
         try:
-            self._jetstream.append_together(
+            self._jetstream.append(
                 [(log.subject, append.parts, append.expected) for log, append in own],
                 partial(self._appended, own, answer),
             )

@@ -232,32 +232,16 @@ class JetStream:
 
     def append(
         self,
-        subject: str,
-        parts: Sequence[bytes],
-        expected: int,
-        answer: Callable[[AppendOutcome], None],
-    ) -> None:
-        """Store messages, all or none, if the last one of the subject is still this one.
-
-        Args:
-            subject: where.
-            parts: at least one message.
-            expected: sequence of the last message there; 0 = there is none.
-            answer: told what came of it.
-        """
-        self.append_together([(subject, parts, expected)], answer)
-
-    def append_together(
-        self,
         records: Sequence[tuple[str, Sequence[bytes], int]],
         answer: Callable[[AppendOutcome], None],
     ) -> None:
-        """Store messages in several subjects of one stream, all or none.
+        """Store messages in subjects of one stream, all or none, if the last ones are still these.
 
         They get places one behind the other, in this order.
 
         Args:
-            records: as for `append`; a subject comes once.
+            records: subject, at least one message, and sequence of the last message that is there,
+                0 = there is none; a subject comes once.
             answer: told what came of all.
         """
         messages = [

@@ -158,9 +158,8 @@ class Places:
         self._links: dict[str, Link] = {}  # to owners, by their ids
         self._incoming: dict[Link, None] = {}
         self._patience: Timer | None = None
-        self._missing: dict[
-            int, float
-        ] = {}  # groups that nobody serves, and until when that is fine
+        # Groups that nobody serves, and until when that is fine.
+        self._missing: dict[int, float] = {}
 
     def bind(self, router: Router) -> None:
         """Work for a router, which was made with a `ClusterQueueFactory`."""
