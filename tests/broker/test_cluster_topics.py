@@ -128,7 +128,7 @@ def test_a_durable_subscription_has_one_subscriber_in_all_brokers(secret: Path) 
             async with again.subscription("/topic/news", durable="mine") as subscription:
                 await subscription.unsubscribe(for_good=True)
             async with asyncio.timeout(PATIENCE):
-                while any(one._router.registry.durable for one in every):  # noqa: ASYNC110 -- links
+                while any(one._router.registry.durable.by_name for one in every):  # noqa: ASYNC110 -- links
                     await asyncio.sleep(0.01)
 
     in_cluster(secret, main, "ann", "bob")

@@ -11,6 +11,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Browse, Browsed, Queue, QueueFigures
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.terms import PLAIN
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.timers import Clock
@@ -41,6 +42,7 @@ class Taker(Consumer):
         self.auto = auto
         self.waiting = False
         self.prefetch = 0 if auto else room
+        self.terms = PLAIN
         self.room = room
         self.taken: list[Message] = []
         self.failures: list[ProtocolError] = []
@@ -124,7 +126,7 @@ def backlog_of(router: Router, wanted: DurableSubscription) -> Queue:
         ProtocolError: there cannot be one.
     """
     found: list[Queue | ProtocolError] = []
-    router.registry.subscribe_durably(wanted, found.append)
+    router.registry.durable.subscribe(wanted, found.append)
     (backlog,) = found
     if isinstance(backlog, ProtocolError):
         raise backlog

@@ -84,7 +84,7 @@ def test_dead_letters_and_what_was_stored_are_not_refused() -> None:
     """Nobody could be told."""
     time, taker = Time(), Taker(1)
     router = make_router(time)
-    router.registry.caps = Caps(queues=1)
+    router.registry.table.caps = Caps(queues=1)
     router.publish(parse_destination("/queue/q"), make_head(), b"x")
     there = parse_destination("/queue/r")
     with pytest.raises(ProtocolError, match=r"limits\.queues") as caught:

@@ -104,13 +104,13 @@ def test_deleting_leaves_nothing() -> None:
     router = make_router(time, store=store)
     backlog_of(router, NEWS)
     publish(router, "a.b", b"x")
-    router.registry.delete_durable(NEWS.name)
+    router.registry.durable.delete(NEWS.name)
     assert (router.memory.used, router.groups.home.disk.used, router.queues) == (0, 0, {})
     assert (list(store.restore()), store.subscriptions()) == ([], [])
     publish(router, "a.b", b"x")
     assert router.unroutable == 1
     with pytest.raises(ProtocolError) as caught:
-        router.registry.delete_durable(NEWS.name)
+        router.registry.durable.delete(NEWS.name)
     assert caught.value.error_code is ErrorCode.UNKNOWN_SUBSCRIPTION
 
 
@@ -157,14 +157,14 @@ def test_nobody_came_back(expires: str) -> None:
     queue, taker = backlog_of(router, wanted), Taker(1)
     take_part(queue, taker)
     time.advance(1000.0)
-    assert router.registry.durable
+    assert router.registry.durable.by_name
     queue.detach(taker)
     publish(router, "t", b"x")
     time.advance(10.0)
-    assert router.registry.durable
+    assert router.registry.durable.by_name
     time.advance(20.0)
     time.advance(20.0)
-    assert not router.registry.durable
+    assert not router.registry.durable.by_name
     assert (router.memory.used, router.groups.home.disk.used, list(store.restore())) == (0, 0, [])
 
 
@@ -174,7 +174,7 @@ def test_without_expires_it_stays() -> None:
     backlog_of(router, NEWS)
     for _ in range(10):
         time.advance(100.0)
-    assert router.registry.durable
+    assert router.registry.durable.by_name
 
 
 def test_restarts_do_not_put_off_the_end() -> None:
@@ -193,7 +193,7 @@ def test_restarts_do_not_put_off_the_end() -> None:
             take_part(backlog_of(router, NEWS), taker)
         for _ in range(int(seconds)):
             time.advance(1.0)
-        return bool(router.registry.durable)
+        return bool(router.registry.durable.by_name)
 
     assert run(0, 500, Taker(1))
     assert [run(since, 30) for since in (500, 531, 562, 593)] == [True, True, True, False]
@@ -238,11 +238,11 @@ def test_nobody_overtakes_a_message_whose_admission_waits_for_an_answer() -> Non
     router.topics.remove(NEWS.pattern, backlog)
     router.topics.add(NEWS.pattern, DelayingQueue(backlog, Line(turns.append, Random(0))))
     topic, refused = parse_destination("/topic/a.b"), list[ProtocolError]()
-    router.registry.refusing += 1
+    router.registry.durable.refusing += 1
     router.publish(topic, make_head("/topic/a.b"), b"first", None, refused.append)
-    router.registry.refusing -= 1
+    router.registry.durable.refusing -= 1
     router.publish(topic, make_head("/topic/a.b"), b"second", None, refused.append)
     while turns:
         turns.popleft()()
     assert [message.body for message in browsed(backlog)] == [b"first", b"second"]
-    assert (refused, router.registry.refusing) == ([], 0)
+    assert (refused, router.registry.durable.refusing) == ([], 0)

@@ -159,14 +159,14 @@ def test_durable_subscriptions_go_by_policies_of_their_topic(router: Router) -> 
     backlog = backlog_of(router, DurableSubscription("d", "news.*", shared=False))
     policy = Policy(match="/topic/news.*", max_length=1, overflow="reject-publish")
     assert renew(router, policy) == 1
-    assert (backlog.policy, router.registry.refusing) == (policy, 1)
+    assert (backlog.policy, router.registry.durable.refusing) == (policy, 1)
     topic = Destination(DestinationKind.TOPIC, "news.a", is_pattern=False)
     refused: list[ProtocolError] = []
     for _ in range(2):
         router.publish(topic, make_head("/topic/news.a"), b"", None, refused.append)
     assert [error.error_code for error in refused] == [ErrorCode.QUEUE_FULL]
     renew(router)
-    assert router.registry.refusing == 0
+    assert router.registry.durable.refusing == 0
 
 
 def test_an_unused_queue_goes_as_soon_as_the_new_policy_says(router: Router, time: Time) -> None:

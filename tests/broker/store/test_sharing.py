@@ -45,12 +45,12 @@ def publish(router: Router, body: bytes) -> None:
 def backlog(router: Router, number: int, room: int = 100) -> Taker:
     """Consume what waits for one of the subscribers."""
     taker = Taker(room)
-    take_part(router.queues[router.registry.durable[f"c.{number}"].queue], taker)
+    take_part(router.queues[router.registry.durable.by_name[f"c.{number}"].queue], taker)
     return taker
 
 
 def settle_all(router: Router, number: int, taker: Taker) -> None:
-    queue = router.queues[router.registry.durable[f"c.{number}"].queue]
+    queue = router.queues[router.registry.durable.by_name[f"c.{number}"].queue]
     for message in taker.taken:
         queue.settle(message)
     taker.taken.clear()

@@ -203,7 +203,7 @@ class Broker:
         )
         self._reports.router = self._router
         limits = config.limits
-        self._router.registry.caps = Caps(
+        self._router.registry.table.caps = Caps(
             limits.queues, limits.durables, limits.name, config.frame_limits()
         )
         self._input_memory = InputMemory(self._router.memory, mark, self._clock)

@@ -185,7 +185,7 @@ class Reloads:
     def _settle_limits(self, config: BrokerConfig) -> None:
         parts, limits = self._parts, config.limits
         parts.logins.connections_per_user = limits.connections_per_user
-        parts.router.registry.caps = Caps(
+        parts.router.registry.table.caps = Caps(
             limits.queues, limits.durables, limits.name, config.frame_limits()
         )
         parts.router.groups.move_disk_mark(limits.disk)

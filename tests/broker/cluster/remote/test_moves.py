@@ -22,6 +22,7 @@ from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.terms import PLAIN
 
 QUEUE = parse_destination("/queue/q")
 OTHER = parse_destination("/queue/other")
@@ -67,6 +68,7 @@ class Buyer(Consumer):
         self.number = next(self.numbers)
         self.auto = not prefetch
         self.prefetch = prefetch
+        self.terms = PLAIN
         self.waiting = False
         self.book = book
         self.member = member

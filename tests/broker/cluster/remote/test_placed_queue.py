@@ -14,6 +14,7 @@ from stompy_broker.cluster.remote.verbs import ToldBatch
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.terms import PLAIN
 
 QUEUE = parse_destination("/queue/q")
 
@@ -24,6 +25,7 @@ class Subscriber(Consumer):
     def __init__(self, member: Member) -> None:
         self.auto = False
         self.prefetch = 10
+        self.terms = PLAIN
         self.number = 1
         self.waiting = False
         self.held: list[Message] = []

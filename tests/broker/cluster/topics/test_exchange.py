@@ -58,7 +58,7 @@ class Subscribing:
         self.member, self.wanted = member, wanted
         self.found: list[Queue | ProtocolError] = []
         self.known = Answers()
-        member.router.registry.subscribe_durably(wanted, self._take)
+        member.router.registry.durable.subscribe(wanted, self._take)
 
     def _take(self, found: Queue | ProtocolError) -> None:
         self.found.append(found)
@@ -225,14 +225,14 @@ def test_a_durable_subscription_is_known_everywhere_and_misses_nothing() -> None
         brokers.run()
         assert made.known.codes == [None]
         for member in brokers.members.values():
-            assert member.router.registry.durable[name].pattern == "a.>"
+            assert member.router.registry.durable.by_name[name].pattern == "a.>"
             publish(member, "/topic/a.b", member.name.encode())
         brokers.run()
         assert brokers.reached[f"durable.{name}"] == [b"ann", b"bob", b"cat"]
-        brokers["cat"].router.registry.delete_durable(name, deleted := Answers())
+        brokers["cat"].router.registry.durable.delete(name, deleted := Answers())
         brokers.run()
         assert deleted.codes == [None]
-        assert not any(one.router.registry.durable for one in brokers.members.values())
+        assert not any(one.router.registry.durable.by_name for one in brokers.members.values())
         brokers.reached.clear()
     events = [event.type for event in brokers["ann"].router.events.recent]
     assert events.count("durable.created") == 1  # the owner tells, and nobody else
@@ -246,7 +246,9 @@ def test_the_owner_decides_whose_it_is() -> None:
     brokers.run()
     refused = [one.found[0] for one in (first, second) if isinstance(one.found[0], ProtocolError)]
     assert [error.error_code for error in refused] == [ErrorCode.ACCESS_REFUSED]
-    assert {one.router.registry.durable[name].owner for one in brokers.members.values()} <= {
+    assert {
+        one.router.registry.durable.by_name[name].owner for one in brokers.members.values()
+    } <= {
         "alice",
         "mallory",
     }
@@ -261,7 +263,7 @@ def test_one_that_is_in_use_is_not_deleted() -> None:
     made.found[0].attach(taker := Taker(5), nobody := Answers())
     brokers.run()
     assert nobody.codes == [None]
-    brokers["bob"].router.registry.delete_durable(name, answer := Answers())
+    brokers["bob"].router.registry.durable.delete(name, answer := Answers())
     brokers.run()
     assert answer.codes == [ErrorCode.SUBSCRIPTION_IN_USE]
     made.found[0].detach(taker)
@@ -270,7 +272,9 @@ def test_one_that_is_in_use_is_not_deleted() -> None:
     other = Subscribing(brokers["bob"], durable(name, "b"))
     brokers.run()
     assert other.known.codes == [None]
-    assert all(one.router.registry.durable[name].pattern == "b" for one in brokers.members.values())
+    assert all(
+        one.router.registry.durable.by_name[name].pattern == "b" for one in brokers.members.values()
+    )
 
 
 def test_nobodys_belongs_to_the_first_that_comes() -> None:
@@ -279,10 +283,11 @@ def test_nobodys_belongs_to_the_first_that_comes() -> None:
     Subscribing(brokers["bob"], durable(name))
     brokers.run()
     registry = brokers["bob"].router.registry
-    registry.take_possession(registry.durable[name], "alice")
+    registry.durable.take_possession(registry.durable.by_name[name], "alice")
     brokers.run()
     assert all(
-        one.router.registry.durable[name].owner == "alice" for one in brokers.members.values()
+        one.router.registry.durable.by_name[name].owner == "alice"
+        for one in brokers.members.values()
     )
 
 
@@ -403,7 +408,7 @@ def test_a_broker_that_is_cut_off_waits_too() -> None:
     assert not waits.came
     ann.cut_off(False)
     assert waits.codes == [None]
-    assert not brokers["ann"].router.registry.refusing
+    assert not brokers["ann"].router.registry.durable.refusing
 
 
 def test_a_new_owner_goes_by_the_log_and_tells_all() -> None:
@@ -414,10 +419,10 @@ def test_a_new_owner_goes_by_the_log_and_tells_all() -> None:
         Subscribing(brokers["cat"], durable(name))
     brokers.run()
     brokers.cut("cat", "ann")  # which so does not hear that one is deleted
-    brokers["ann"].router.registry.delete_durable(gone, deleted := Answers())
+    brokers["ann"].router.registry.durable.delete(gone, deleted := Answers())
     brokers.run()
     assert deleted.codes == [None]
-    assert gone in brokers["cat"].router.registry.durable
+    assert gone in brokers["cat"].router.registry.durable.by_name
     asked = Subscribing(brokers["cat"], durable(kept, "b"))
     brokers.run()
     assert not asked.found
@@ -425,8 +430,8 @@ def test_a_new_owner_goes_by_the_log_and_tells_all() -> None:
     brokers.own(0, "bob")
     brokers.run()
     for member in brokers.members.values():
-        assert list(member.router.registry.durable) == [kept]
-        assert member.router.registry.durable[kept].pattern == "b"
+        assert list(member.router.registry.durable.by_name) == [kept]
+        assert member.router.registry.durable.by_name[kept].pattern == "b"
         assert not member.exchange.directory.stale(0)
     brokers.wait(SILENCE)
     assert asked.known.codes == [None]
@@ -436,13 +441,13 @@ def test_what_was_not_safe_is_forgotten_by_who_is_deposed() -> None:
     brokers = ready("ann", "bob")
     name = name_in(0, brokers)
     made = Subscribing(brokers["ann"], durable(name))
-    assert name in brokers["ann"].router.registry.durable
+    assert name in brokers["ann"].router.registry.durable.by_name
     brokers.logs[0].drop_subscription(name)  # as if the record had been refused
     brokers.depose(0)
-    assert name not in brokers["ann"].router.registry.durable
+    assert name not in brokers["ann"].router.registry.durable.by_name
     brokers.own(0, "bob")
     brokers.run()
-    assert not any(one.router.registry.durable for one in brokers.members.values())
+    assert not any(one.router.registry.durable.by_name for one in brokers.members.values())
     assert made.found
 
 
@@ -456,7 +461,7 @@ def test_a_request_follows_its_group_to_the_next_owner() -> None:
     brokers.own(0, "cat")
     brokers.run()
     assert made.known.codes == [None]
-    brokers["bob"].router.registry.delete_durable(name, deleted := Answers())
+    brokers["bob"].router.registry.durable.delete(name, deleted := Answers())
     brokers.links["bob", "cat"].deliver()
     brokers.cut("bob", "cat")  # the answer is lost
     brokers.link("bob", "cat")
@@ -474,7 +479,7 @@ def test_a_request_that_was_carried_out_in_vain_is_made_again() -> None:
     made.append(Subscribing(brokers["ann"], durable(own)))  # which waits for an owner
     brokers.own(0, "ann", heard=False)
     brokers.links["cat", "ann"].deliver()
-    assert {theirs, own} <= brokers["ann"].router.registry.durable.keys()
+    assert {theirs, own} <= brokers["ann"].router.registry.durable.by_name.keys()
     for name in (theirs, own):
         brokers.logs[0].drop_subscription(name)  # nothing of that was ever safe
     brokers.depose(0)
@@ -482,7 +487,7 @@ def test_a_request_that_was_carried_out_in_vain_is_made_again() -> None:
     brokers.run()
     assert [one.known.codes for one in made] == [[None], [None]]
     logged = {one.name for one in brokers.logs[0].subscriptions()}
-    assert logged == {theirs, own} == set(brokers["ann"].router.registry.durable)
+    assert logged == {theirs, own} == set(brokers["ann"].router.registry.durable.by_name)
 
 
 def test_a_broker_is_complete_when_each_owner_has_told() -> None:

@@ -171,15 +171,15 @@ class History:
             assert error is None
             one.receipt = self.now
 
-        member.router.registry.subscribe_durably(DurableSubscription(one.name, "a", True), take)
+        member.router.registry.durable.subscribe(DurableSubscription(one.name, "a", True), take)
 
     def leave(self, member: Member) -> None:
-        known = [one for one in self.wanted if one.name in member.router.registry.durable]
+        known = [one for one in self.wanted if one.name in member.router.registry.durable.by_name]
         if not known:
             return
         one = self.random.choice(known)
         one.leaving = min(one.leaving, self.now)
-        member.router.registry.delete_durable(one.name)
+        member.router.registry.durable.delete(one.name)
 
     def publish(self, member: Member) -> None:
         one = Sent(self, f"m{len(self.sent)}".encode(), self.now)
@@ -226,7 +226,7 @@ def test_whoever_has_its_receipt_misses_nothing_that_is_persistent(seed: int) ->
     history.check()
     assert all(sent.done for sent in history.sent)
     # What was asked for at an owner that was deposed without knowing it may never have become.
-    registries = [member.router.registry.durable for member in brokers.members.values()]
+    registries = [member.router.registry.durable.by_name for member in brokers.members.values()]
     assert registries[0] == registries[1] == registries[2]
     logged = {one.name for log in brokers.logs for one in log.subscriptions()}
     assert logged == set(registries[0])
@@ -236,4 +236,4 @@ def test_whoever_has_its_receipt_misses_nothing_that_is_persistent(seed: int) ->
     for member in brokers.members.values():
         assert member.exchange.directory.is_fresh
         assert len(member.router.topics.match("a")) == len(logged)
-        assert member.router.registry.refusing == 0
+        assert member.router.registry.durable.refusing == 0

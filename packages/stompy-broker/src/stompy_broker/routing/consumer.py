@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
+from stompy_broker.routing.terms import Terms
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -24,14 +25,16 @@ class Consumer:
         auto: whether a message counts as settled once `deliver` took it.
         waiting: the queue's own mark: whether the consumer stands in line for the next message.
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
+        terms: what it asks of its queue, beside messages.
     """
 
-    __slots__ = ("auto", "number", "prefetch", "waiting")
+    __slots__ = ("auto", "number", "prefetch", "terms", "waiting")
 
     number: int
     auto: bool
     waiting: bool
     prefetch: int
+    terms: Terms
 
     @abstractmethod
     def deliver(self, message: Message) -> bool:

@@ -114,7 +114,7 @@ class Router:
     @property
     def caps(self) -> Caps:
         """How many queues there may be, and so on."""
-        return self.registry.caps
+        return self.registry.table.caps
 
     def queue(
         self, name: str, headers: Mapping[str, str] = NO_HEADERS, *, capped: bool = True
@@ -205,7 +205,7 @@ class Router:
         There a broker may not know for a moment which durable subscriptions there are, and one
         must not miss what is published after its receipt. What is not persistent does not wait.
         """
-        others = self.registry.others
+        others = self.registry.table.others
         if (
             others is None
             or not others.stale.full
@@ -225,12 +225,12 @@ class Router:
         if self._watermarks.full is not None:
             self._refuse_when_stalled(destination, head)
         if destination.kind is _TOPIC:
-            return self.topics.durables(destination.name) if self.registry.refusing else []
+            return self.topics.durables(destination.name) if self.registry.durable.refusing else []
         if destination.kind is not _QUEUE:
             return []
         if destination.name in self.queues:
             return [self.queues[destination.name]]
-        others = self.registry.others
+        others = self.registry.table.others
         if others is not None and not others.is_here(self.groups.of(destination.name)):
             return [self.queue(destination.name)]  # new here, and perhaps full at its owner
         self.caps.check_queues(len(self.queues))
@@ -321,22 +321,22 @@ class Router:
     ) -> Watermark | None:
         """Give a message to all subscribers; gives what its sender has to wait for."""
         registry = self.registry
-        if refused is None or not registry.refusing:
+        if refused is None or not registry.durable.refusing:
             return self._fan_out(destination.name, head, body, done)
         own: list[Watermark | None] = []
 
         def admitted(error: ProtocolError | None = None, /) -> None:
-            registry.refusing -= 1
+            registry.durable.refusing -= 1
             if error is None:
                 own.append(self._fan_out(destination.name, head, body, done))
             else:
                 refused(error)
 
-        registry.refusing += 1  # so that nobody overtakes it while an answer is waited for
+        registry.durable.refusing += 1  # so that nobody overtakes it while an answer is waited for
         try:
             self.admit(destination, head, admitted)
         except ProtocolError:
-            registry.refusing -= 1
+            registry.durable.refusing -= 1
             raise
         return own[0] if own else None
 
@@ -389,8 +389,8 @@ class Router:
         refused: Refused | None,
     ) -> Watermark | None:
         """Publish a reply. One to somebody who is gone is dropped: its sender is not to blame."""
-        if name not in self._replies and self.registry.others is not None:
-            return self.registry.others.reply(name, head, body, done, refused)
+        if name not in self._replies and self.registry.table.others is not None:
+            return self.registry.table.others.reply(name, head, body, done, refused)
         self.take_reply(name, head, body, done, refused)
         return None
 
@@ -478,7 +478,7 @@ class Router:
         """What is full and has to do with a message: memory, or the disks that it goes to."""
         if self.memory.full:
             return self.memory
-        others = self.registry.others
+        others = self.registry.table.others
         is_topic = destination.kind is _TOPIC
         if is_topic and others is not None and others.stale.full and head.traits.persistent:
             return others.stale

@@ -6,8 +6,7 @@ topic, or for a topic of the broker itself, which the `SysClient` holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -22,22 +21,17 @@ from stompy_broker.destinations.names import (
     parse_destination,
 )
 from stompy_broker.routing.answers import Done, nobody_asks
-from stompy_broker.routing.durable import (
-    NAME_HEADERS,
-    DurableSubscription,
-    durable_name,
-    durable_subscription,
-)
 from stompy_broker.routing.interface import Queue, Withdraw
-from stompy_broker.routing.registry import Registry
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.security.auth import Principal
 from stompy_broker.session.acks import Deliveries
 from stompy_broker.session.bounded_dict import REMEMBERED
 from stompy_broker.session.context import BrokerContext, ClientState
-from stompy_broker.session.header_values import ack_mode, prefetch, whole_number
 from stompy_broker.session.leaving import AT_ONCE
 from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.sources import Sources, durable_to_delete
+from stompy_broker.session.subscribe_request import SubscribeRequest, read_subscribe
 from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
 from stompy_broker.session.sys_client import SysClient
 from stompy_broker.session.temporary_queues import TemporaryQueues
@@ -80,6 +74,7 @@ class Subscriptions:
         self.deliveries = Deliveries(self.by_key)
         self.sys_client = SysClient(context, client, self._output)
         self.temporary = TemporaryQueues(context)
+        self._sources = Sources(context, client, self.temporary)
         self.delivered = 0
         self._cancelled: dict[str, None] = {}  # ended by an operator
 
@@ -113,36 +108,31 @@ class Subscriptions:
                 f"{len(self.by_key)} subscriptions on one connection are the limit "
                 "(limits.subscriptions)",
             )
-        mode = ack_mode(headers)
-        usual = settings.prefetch_individual
-        size = prefetch(headers, settings.prefetch_client if mode is AckMode.CLIENT else usual)
+        request = read_subscribe(head, destination, key, settings)
         self._client.permissions.check_receive(destination, headers)
-        start = partial(self._start, key, head, mode, size)
-        durable = durable_of(destination, headers, self._principal)
-        if durable is None:
-            start(self._source(destination, headers))
-            return None
-        self._check_durable(durable.name)
+        if destination.kind is DestinationKind.TEMPORARY:
+            self._end_automatic(destination)
         found: list[Queue] = []
         return self._client.when_answered(
             head,
-            partial(self._find_backlog, durable, found),
-            lambda: start(found[0]),
+            partial(self._find_source, request, found),
+            lambda: self._start(request, found[0]),
         )
 
-    def _find_backlog(self, durable: DurableSubscription, found: list[Queue], done: Done) -> None:
-        def take(backlog: Queue | ProtocolError) -> None:
-            if isinstance(backlog, ProtocolError):
-                done(backlog)
+    def _find_source(self, request: SubscribeRequest, found: list[Queue], done: Done) -> None:
+        def take(source: Queue | ProtocolError) -> None:
+            if isinstance(source, ProtocolError):
+                done(source)
             else:
-                found.append(backlog)
+                found.append(source)
                 done()
 
-        self._registry.subscribe_durably(durable, take)
+        self._sources.find(request, take)
 
-    def _start(self, key: str, head: Head, mode: AckMode, prefetch: int, queue: Queue) -> None:
+    def _start(self, request: SubscribeRequest, queue: Queue) -> None:
         """Make a subscription, and have its queue let it take part."""
-        subscription = self._new(head.headers.get("id"), queue, mode, prefetch)
+        key, head = request.key, request.head
+        subscription = self._new(request.id, queue, request.mode, request.prefetch, request.terms)
         self.by_key[key] = subscription
         if isinstance(subscription, AckSubscription):
             self.deliveries.add(key, subscription)
@@ -178,11 +168,11 @@ class Subscriptions:
             self._receipts.fail(error, head)
             return
         queue = subscription.queue
-        durable = self._registry.durable_of(queue)
+        durable = self._registry.durable.of(queue)
         if not subscription.ended:
             self._note_attached(subscription)
             if durable is not None:
-                self._registry.take_possession(durable, self._principal.owner)
+                self._registry.durable.take_possession(durable, self._principal.owner)
                 if not durable.shared:
                     self._context.active_subscribers.activate(durable.queue, self._client)
         if "receipt" in head.headers:
@@ -224,8 +214,8 @@ class Subscriptions:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
             )
         if durable is not None:
-            self._check_durable(durable)
-            self._registry.delete_durable(durable, done)
+            self._sources.check_durable(durable)
+            self._registry.durable.delete(durable, done)
 
     # -- what a SEND may need ---------------------------------------------------------------
 
@@ -342,34 +332,11 @@ class Subscriptions:
             )
         self.end(key)
 
-    def _source(self, destination: Destination, headers: Mapping[str, str]) -> Queue:
-        if destination.kind is DestinationKind.QUEUE:
-            return self._registry.queue(destination.name, headers)
-        if destination.kind is DestinationKind.TOPIC:
-            return self._registry.subscribe_topic(destination.name)
-        # The client's own subscription takes the place of the automatic one.
+    def _end_automatic(self, destination: Destination) -> None:
+        """The client's own subscription takes the place of the automatic one."""
         automatic = self.by_key.get(str(destination))
         if automatic is not None and automatic.id == str(destination):
             self.end(str(destination))
-        return self.temporary.own(destination.name)
-
-    def _check_durable(self, name: str) -> None:
-        """Check that a durable subscription of that name, if there is one, is the client's.
-
-        Raises:
-            ProtocolError: it belongs to somebody else, or the client may not receive its topics.
-        """
-        known = self._registry.durable.get(name)
-        if known is None:
-            return
-        if not known.is_for(self._principal.owner):
-            raise ProtocolError(
-                ErrorCode.ACCESS_REFUSED,
-                f"the durable subscription {name[:200]!r} belongs to another user; "
-                "choose another name, id or client-id",
-            )
-        self._client.permissions.check_receive(known.topics, {})
-        self._context.active_subscribers.take_over(known.queue, self._client)
 
     @property
     def _principal(self) -> Principal:
@@ -378,13 +345,18 @@ class Subscriptions:
         return principal
 
     def _new(
-        self, subscription_id: str | None, queue: Queue, mode: AckMode, prefetch: int
+        self,
+        subscription_id: str | None,
+        queue: Queue,
+        mode: AckMode,
+        prefetch: int,
+        terms: Terms = PLAIN,
     ) -> Subscription:
         subscription: Subscription
         output, version = self._output, self._client.version
         if mode is AckMode.AUTO:
             kind = TopicSubscription if queue.private else Subscription
-            subscription = kind(subscription_id, queue, output, version, self._fail)
+            subscription = kind(subscription_id, queue, output, version, self._fail, terms)
         else:
             subscription = AckSubscription(
                 subscription_id,
@@ -396,6 +368,7 @@ class Subscriptions:
                 tag=self._context.next_tag(),
                 mode=mode,
                 prefetch=prefetch,
+                terms=terms,
             )
             output.use_small_writes()
         subscription.number = self._context.next_number()
@@ -406,54 +379,9 @@ class Subscriptions:
         return len(self.by_key)
 
 
-def durable_of(
-    destination: Destination, headers: Mapping[str, str], principal: Principal
-) -> DurableSubscription | None:
-    """The durable subscription that a SUBSCRIBE asks for; None if nothing durable.
-
-    Raises:
-        ProtocolError: a header does not fit.
-    """
-    if destination.kind is DestinationKind.QUEUE and any(name in headers for name in NAME_HEADERS):
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
-        )
-    if destination.kind is not DestinationKind.TOPIC:
-        return None
-    expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
-    durable = durable_subscription(headers, destination, principal.client_id, expires)
-    return None if durable is None else replace(durable, owner=principal.owner)
-
-
 def origins_of(router: Router, queue: Destination) -> list[Destination]:
     """What messages in a queue may have been sent to, if it was not that queue."""
     if queue.name.startswith(BACKLOG):
-        known = router.registry.durable.get(queue.name.removeprefix(BACKLOG))
+        known = router.registry.durable.by_name.get(queue.name.removeprefix(BACKLOG))
         return [] if known is None else [known.topics]
     return router.policies.origins(queue)
-
-
-def durable_to_delete(
-    registry: Registry,
-    subscription: Subscription | None,
-    headers: Mapping[str, str],
-    client_id: str | None,
-) -> str | None:
-    """The durable subscription that an UNSUBSCRIBE ends for good; None if it only leaves.
-
-    In RabbitMQ's dialect the frame repeats ``durable`` and ``auto-delete`` but perhaps not the
-    destination, which is then that of the subscription.
-    """
-    if subscription is not None and "destination" not in headers:
-        bound = registry.durable_of(subscription.queue)
-        if bound is not None:
-            headers = {**headers, "destination": f"{DestinationKind.TOPIC.value}{bound.pattern}"}
-    if "destination" not in headers:
-        headers = {**headers, "destination": ""}
-    named = durable_name(headers, client_id)
-    if named is None:
-        return None
-    name, shared = named
-    if shared and subscription is not None and not subscription.queue.durable:
-        return None  # as on a SUBSCRIBE to a queue, where the header says nothing
-    return name

@@ -29,6 +29,7 @@ from stompy_broker.routing.delivery_times import DeliveryTimes
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.session.holdings import HeldSubscription
 from stompy_broker.session.output import LARGE, OutputBuffer
 
@@ -76,6 +77,7 @@ class Subscription(Consumer):
         output: where they go.
         version: how they are written.
         fail: what to do when the queue gives up on this subscription.
+        terms: what it asks of its queue, beside messages.
 
     Attributes:
         number: unique within the broker; 0 = nobody gave it one.
@@ -106,12 +108,14 @@ class Subscription(Consumer):
         output: OutputBuffer,
         version: Version,
         fail: Callable[[ProtocolError], None],
+        terms: Terms = PLAIN,
     ) -> None:
         self.id = subscription_id
         self.queue = queue
         self.auto = True
         self.mode = AckMode.AUTO
         self.prefetch = 0
+        self.terms = terms
         self._delivered = 0
         self.number = 0
         self.created_at = 0.0
@@ -269,8 +273,9 @@ class AckSubscription(Subscription):
         tag: int,
         mode: AckMode,
         prefetch: int,
+        terms: Terms = PLAIN,
     ) -> None:
-        super().__init__(subscription_id, queue, output, version, fail)
+        super().__init__(subscription_id, queue, output, version, fail, terms)
         self.auto = False
         self.tag = tag
         self.mode = mode

@@ -433,7 +433,7 @@ class MessageCommands:
         name = _read_subscription(message)
         if not name:
             return None
-        known = self._context.router.registry.durable.get(name)
+        known = self._context.router.registry.durable.by_name.get(name)
         if known is None:
             raise conflict(
                 f"message {message.message_id} belongs to the durable subscription {name!r}, which "

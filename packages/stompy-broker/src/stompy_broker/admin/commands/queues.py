@@ -248,7 +248,7 @@ class QueueCommands:
 
     def _delete_durable(self, call: Call) -> Steps[Result]:
         router, name = self._context.router, call.args["name"]
-        known = router.registry.durable.get(name)
+        known = router.registry.durable.by_name.get(name)
         if known is None:
             raise not_found(f"there is no durable subscription {name[:200]!r}")
         told = yield from ask(router.queues[known.queue].stats)
@@ -260,7 +260,7 @@ class QueueCommands:
         call.expect(waiting)
         if not call.dry_run:
             try:
-                yield from agreed(partial(router.registry.delete_durable, name))
+                yield from agreed(partial(router.registry.durable.delete, name))
             except ProtocolError as error:
                 raise conflict(error.Message) from None
         return {"deleted": int(not call.dry_run), "name": name, "messages": waiting}

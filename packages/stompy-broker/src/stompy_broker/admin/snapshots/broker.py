@@ -174,7 +174,7 @@ class BrokerSnapshots:
             subscriptions=present.subscriptions,
             queues=present.queues,
             topics=len(router.topics),
-            durable_subscriptions=len(router.registry.durable),
+            durable_subscriptions=len(router.registry.durable.by_name),
             transactions=present.transactions,
             messages_ready=waiting[0],
             messages_delayed=waiting[1],

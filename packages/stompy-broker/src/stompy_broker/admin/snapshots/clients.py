@@ -140,7 +140,7 @@ class ClientSnapshots:
         moment: SnapshotTime,
     ) -> SubscriptionRow:
         queue, unacked = subscription.queue, _unsettled(subscription)
-        durable = self._router.registry.durable_of(queue)
+        durable = self._router.registry.durable.of(queue)
         acked = nacked = 0
         if isinstance(subscription, AckSubscription):
             nacked = subscription.nacked
@@ -194,7 +194,7 @@ class ClientSnapshots:
             for subscription in session.subscriptions.values():
                 if subscription.queue.durable:
                     online.setdefault(subscription.queue.name, []).append(session.key)
-        durable = list(self._router.registry.durable.values())
+        durable = list(self._router.registry.durable.by_name.values())
         queues = {known.name: self._router.queues[known.queue] for known in durable}
         here = [known for known in durable if lives_here(self._cluster, queues[known.name])]
         figures = yield from KnownFigures().read([queues[known.name] for known in here])

@@ -51,7 +51,7 @@ class CachedRow:
     )
 
     def __init__(self, queue: Queue, figures: QueueFigures, router: Router) -> None:
-        durable = router.registry.durable_of(queue)
+        durable = router.registry.durable.of(queue)
         self.queue = queue
         self.backlog_of = "" if durable is None else durable.name
         kind, name = (

@@ -12,6 +12,7 @@ from stompy_broker.cluster.remote.verbs import DeliverEvent, FailEvent, LinkEven
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import RestorableQueue
+from stompy_broker.routing.terms import PLAIN
 
 _UNLIMITED = 1 << 60
 
@@ -61,6 +62,7 @@ class GuestConsumer(Consumer):
         self.auto = False
         self.waiting = False
         self.prefetch = prefetch
+        self.terms = PLAIN
         self.away = away
         self.queue = queue
         self.takes = auto

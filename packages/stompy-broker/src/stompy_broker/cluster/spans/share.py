@@ -15,6 +15,7 @@ from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import Expire, RestorableQueue
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.terms import PLAIN
 from stompy_broker.timers import Timer
 
 SHARE_SECONDS = 1.5
@@ -28,6 +29,7 @@ class _Nobody(Consumer):
         # Each its own: compiled, what the class has is not what its consumers have.
         self.number = self.prefetch = 0
         self.auto = self.waiting = False
+        self.terms = PLAIN
 
     def deliver(self, message: Message) -> bool:
         """Take nothing: it takes part in no queue."""

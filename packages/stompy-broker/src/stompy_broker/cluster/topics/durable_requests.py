@@ -139,10 +139,10 @@ class DurableRequests:
         def done(error: ProtocolError | None = None, /) -> None:
             self._when_told(wanted.name, request.group, lambda: answer(error), gone)
 
-        known = self._registry.durable.get(wanted.name)
+        known = self._registry.durable.by_name.get(wanted.name)
         if request.action is RequestAction.POSSESS:
             if known is not None:
-                self._registry.take_possession(known, wanted.owner)
+                self._registry.durable.take_possession(known, wanted.owner)
             done()
         elif known is not None and not known.is_for(wanted.owner):
             words = f"the durable subscription {wanted.name[:200]!r} belongs to another user"
@@ -152,12 +152,12 @@ class DurableRequests:
             def take(backlog: Queue | ProtocolError) -> None:
                 done(backlog if isinstance(backlog, ProtocolError) else None)
 
-            self._registry.subscribe_durably(wanted, take)
+            self._registry.durable.subscribe(wanted, take)
         elif known is None and request.again:
             done()  # it was done before
         else:
             try:
-                self._registry.delete_durable(wanted.name, done)
+                self._registry.durable.delete(wanted.name, done)
             except ProtocolError as error:
                 answer(error)
 

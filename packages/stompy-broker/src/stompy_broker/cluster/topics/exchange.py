@@ -125,7 +125,7 @@ class TopicExchange:
         self._take(Disowned, self.directory.told_disowned)
         self._take(Request, self._requests.received)
         self._take(RequestAnswer, self._requests.answered)
-        registry.others = self
+        registry.table.others = self
 
     def _take(self, kind: type[M], take: Callable[[Link, M], None]) -> None:
         self._handlers[kind] = take  # type: ignore[assignment]  # it gets nothing else
@@ -189,9 +189,9 @@ class TopicExchange:
         """
         its, registry = self._group(group), self._registry
         stored = {one.name for one in its.store.subscriptions()}
-        for name, known in list(registry.durable.items()):
+        for name, known in list(registry.durable.by_name.items()):
             if name not in stored and registry.queues[known.queue].group is its:
-                registry.forget_durable(name)
+                registry.durable.forget(name)
         self._owned.owned(its, tenure)
         for waiter in self.directory.owned(group, tenure):
             self._owned.when_known(waiter.name, group, waiter.go_on)
@@ -223,7 +223,7 @@ class TopicExchange:
         complete = self.directory.is_complete
         fresh = self.directory.is_fresh and not self._cut_off
         if fresh and self.stale.full:
-            self._registry.refusing -= 1
+            self._registry.durable.refusing -= 1
             # For those who came first; who was made to wait after them is called at the end.
             self.stale.held = self.stale.full = False
             waiting, self._waiting_for_fresh = self._waiting_for_fresh, []
@@ -231,7 +231,7 @@ class TopicExchange:
                 done()
             self.stale.went_under()
         elif not fresh and complete and not self.stale.full:
-            self._registry.refusing += 1
+            self._registry.durable.refusing += 1
             self.stale.hold()  # who consumes as well waits too: that does not help
         if self._waiting_for_all and complete and (self._is_linked or not self._is_patient):
             waiting, self._waiting_for_all = self._waiting_for_all, []

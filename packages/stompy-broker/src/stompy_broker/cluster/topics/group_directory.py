@@ -157,9 +157,9 @@ class GroupDirectory:
         if known.here:
             return
         for name in told.dropped:
-            self._registry.forget_durable(name)
+            self._registry.durable.forget(name)
         for one in told.kept:
-            self._registry.know_durable(one)
+            self._registry.durable.know(one)
         self._forget_queues(told.ended)
         self._go_on(known)
 
@@ -168,11 +168,11 @@ class GroupDirectory:
         if known.here:
             return
         registry = self._registry
-        for name, one in list(registry.durable.items()):
+        for name, one in list(registry.durable.by_name.items()):
             if name not in known.durables and registry.queues[one.queue].group is known.group:
-                registry.forget_durable(name)
+                registry.durable.forget(name)
         for one in known.durables.values():
-            registry.know_durable(one)
+            registry.durable.know(one)
         self._forget_queues(ended)
         self._go_on(known)
 

@@ -116,7 +116,7 @@ class OwnedDirectory:
             group: it.
             tenure: the number of this one.
         """
-        every, queues = self._registry.durable, self._registry.queues
+        every, queues = self._registry.durable.by_name, self._registry.queues
         durables = {name: one for name, one in every.items() if queues[one.queue].group is group}
         names = [name for name, one in queues.items() if one.group is group and not one.durable]
         owned = _OwnedGroup(group, tenure, durables, dict.fromkeys(names))
@@ -179,7 +179,7 @@ class OwnedDirectory:
             return
         changed, owned.changed = owned.changed, {}
         changed_queues, owned.changed_queues = owned.changed_queues, {}
-        now, queues = self._registry.durable, self._registry.queues
+        now, queues = self._registry.durable.by_name, self._registry.queues
         kept = {
             name: now[name]
             for name in changed

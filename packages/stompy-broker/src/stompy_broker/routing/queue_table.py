@@ -1,0 +1,57 @@
+"""The named queues of a broker, and who decides about each: this broker, or another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stompy.errors import ProtocolError
+from stompy_broker.routing.answers import nobody_asks
+from stompy_broker.routing.caps import Caps
+from stompy_broker.routing.group import QueueGroup, QueueGroups
+from stompy_broker.routing.interface import Close, Outcome, Queue
+from stompy_broker.routing.others import OtherBrokers
+from stompy_broker.routing.stats import Totals
+
+
+class QueueTable:
+    """The queues of one broker by name.
+
+    Args:
+        groups: which queues belong together.
+
+    Attributes:
+        queues: named queues, with the backlogs of durable subscriptions.
+        gone: counters of queues and backlogs that have ended.
+        groups: which queues belong together.
+        caps: how many queues there may be, and so on.
+        others: the other brokers of the cluster; None = there are none.
+    """
+
+    def __init__(self, groups: QueueGroups) -> None:
+        self.queues: dict[str, Queue] = {}
+        self.gone = Totals()
+        self.groups = groups
+        self.caps = Caps()
+        self.others: OtherBrokers | None = None
+
+    def elsewhere(self, group: QueueGroup) -> OtherBrokers | None:
+        """Those who decide what queues a group has, and tell this broker; None = it decides."""
+        others = self.others
+        return None if others is None or others.is_here(group) else others
+
+    def close(
+        self,
+        queue: Queue,
+        done: Callable[[Outcome], None] = nobody_asks,
+        unused: float | None = None,
+        forget: Callable[[], None] = nobody_asks,
+    ) -> None:
+        """Have a queue end, and count what it has counted; forget it if it does end."""
+
+        def ended(outcome: Outcome) -> None:
+            if not isinstance(outcome, ProtocolError):
+                queue.stats(self.gone.add)
+                forget()
+            done(outcome)
+
+        queue.control(Close(unused), ended)

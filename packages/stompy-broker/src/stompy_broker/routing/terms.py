@@ -1,0 +1,23 @@
+"""What a consumer asks of its queue, beside messages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Terms(NamedTuple):
+    """What holds for one consumer of a queue. It is told when it is attached, and never changes.
+
+    A queue that cannot keep to it refuses the consumer with ``not-supported``.
+
+    Attributes:
+        selector: only messages whose headers match it are for this consumer; empty = all are.
+        exclusive: whether nobody else may consume meanwhile.
+    """
+
+    selector: str = ""
+    exclusive: bool = False
+
+
+PLAIN = Terms()
+"""What a consumer asks that asks nothing: one object for all of them."""

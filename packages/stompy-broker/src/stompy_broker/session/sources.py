@@ -1,0 +1,134 @@
+"""Where the messages of a subscription come from: the queue behind a SUBSCRIBE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.routing.durable import (
+    NAME_HEADERS,
+    DurableSubscription,
+    durable_name,
+    durable_subscription,
+)
+from stompy_broker.routing.interface import Queue
+from stompy_broker.routing.registry import Registry
+from stompy_broker.security.auth import Principal
+from stompy_broker.session.context import BrokerContext, ClientState
+from stompy_broker.session.header_values import whole_number
+from stompy_broker.session.subscribe_request import SubscribeRequest
+from stompy_broker.session.subscription import Subscription
+from stompy_broker.session.temporary_queues import TemporaryQueues
+
+
+class Sources:
+    """Finds, for one client, what it subscribes to.
+
+    Args:
+        context: what sessions share.
+        client: who subscribes.
+        temporary: its temporary queues.
+    """
+
+    def __init__(
+        self, context: BrokerContext, client: ClientState, temporary: TemporaryQueues
+    ) -> None:
+        self._context = context
+        self._registry = context.router.registry
+        self._client = client
+        self._temporary = temporary
+
+    def find(
+        self, request: SubscribeRequest, done: Callable[[Queue | ProtocolError], None]
+    ) -> None:
+        """Find the queue that a subscription takes its messages from, made if need be.
+
+        Args:
+            request: what is asked for.
+            done: takes the queue, or why there is none.
+
+        Raises:
+            ProtocolError: it may not be had, or a header does not fit.
+        """
+        destination, headers = request.destination, request.headers
+        durable = durable_of(destination, headers, self._principal)
+        if durable is not None:
+            self.check_durable(durable.name)
+            self._registry.durable.subscribe(durable, done)
+        elif destination.kind is DestinationKind.QUEUE:
+            done(self._registry.queue(destination.name, headers))
+        elif destination.kind is DestinationKind.TOPIC:
+            done(self._registry.subscribe_topic(destination.name))
+        else:
+            done(self._temporary.own(destination.name))
+
+    def check_durable(self, name: str) -> None:
+        """Check that a durable subscription of that name, if there is one, is the client's.
+
+        Raises:
+            ProtocolError: it belongs to somebody else, or the client may not receive its topics.
+        """
+        known = self._registry.durable.by_name.get(name)
+        if known is None:
+            return
+        if not known.is_for(self._principal.owner):
+            raise ProtocolError(
+                ErrorCode.ACCESS_REFUSED,
+                f"the durable subscription {name[:200]!r} belongs to another user; "
+                "choose another name, id or client-id",
+            )
+        self._client.permissions.check_receive(known.topics, {})
+        self._context.active_subscribers.take_over(known.queue, self._client)
+
+    @property
+    def _principal(self) -> Principal:
+        principal = self._client.principal
+        assert principal is not None
+        return principal
+
+
+def durable_of(
+    destination: Destination, headers: Mapping[str, str], principal: Principal
+) -> DurableSubscription | None:
+    """The durable subscription that a SUBSCRIBE asks for; None if nothing durable.
+
+    Raises:
+        ProtocolError: a header does not fit.
+    """
+    if destination.kind is DestinationKind.QUEUE and any(name in headers for name in NAME_HEADERS):
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
+        )
+    if destination.kind is not DestinationKind.TOPIC:
+        return None
+    expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
+    durable = durable_subscription(headers, destination, principal.client_id, expires)
+    return None if durable is None else replace(durable, owner=principal.owner)
+
+
+def durable_to_delete(
+    registry: Registry,
+    subscription: Subscription | None,
+    headers: Mapping[str, str],
+    client_id: str | None,
+) -> str | None:
+    """The durable subscription that an UNSUBSCRIBE ends for good; None if it only leaves.
+
+    In RabbitMQ's dialect the frame repeats ``durable`` and ``auto-delete`` but perhaps not the
+    destination, which is then that of the subscription.
+    """
+    if subscription is not None and "destination" not in headers:
+        bound = registry.durable.of(subscription.queue)
+        if bound is not None:
+            headers = {**headers, "destination": f"{DestinationKind.TOPIC.value}{bound.pattern}"}
+    if "destination" not in headers:
+        headers = {**headers, "destination": ""}
+    named = durable_name(headers, client_id)
+    if named is None:
+        return None
+    name, shared = named
+    if shared and subscription is not None and not subscription.queue.durable:
+        return None  # as on a SUBSCRIBE to a queue, where the header says nothing
+    return name
