@@ -50,6 +50,7 @@ from stompy_broker.routing.interface import Browse, Close, Configure, Remove
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.selection import Selection
 from stompy_broker.routing.settings import QueueSettings
+from stompy_broker.routing.terms import Terms
 
 numbers = st.integers(0, 2**64 - 1)
 small = st.integers(0, 2**32 - 1)
@@ -71,6 +72,7 @@ heads = st.builds(
     ),
 )
 pasts = st.none() | st.builds(Redelivery, small, small)
+terms = st.builds(Terms, st.text(max_size=20))
 rejections = st.none() | st.builds(
     Rejection, st.booleans(), st.none() | st.floats(0, 1e6), st.text(max_size=20)
 )
@@ -78,7 +80,7 @@ verbs = st.one_of(
     st.builds(PublishVerb, names, heads, st.booleans(), pasts, bodies),
     st.builds(ExpireVerb, names, heads, st.binary(max_size=50)),
     st.builds(SettleVerb, names, rejections, lists),
-    st.builds(AttachVerb, small, names, st.booleans(), small),
+    st.builds(AttachVerb, small, names, st.booleans(), small, terms),
     st.builds(DetachVerb, small, names, st.booleans(), lists, lists),
     st.builds(ResumeVerb, small),
     st.builds(WithdrawVerb, small),

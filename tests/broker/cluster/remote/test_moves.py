@@ -381,6 +381,7 @@ class Schedule:
         buyer = Buyer.__new__(Buyer)
         buyer.number, buyer.auto, buyer.prefetch = next(Buyer.numbers), False, 100_000
         buyer.waiting, buyer.book, buyer.member, buyer.story = False, self.book, member, self
+        buyer.terms = PLAIN
         buyer.queue, buyer.held, buyer.fresh = queue, {}, []
         queue.attach(buyer)
         queue.resume(buyer)

@@ -151,7 +151,7 @@ class AwayConsumers:
         away = AwayConsumer(self._last, consumer, queue)
         self._consumers[away.number] = self._by_consumer[consumer] = away
         prefetch = 0 if consumer.auto else consumer.prefetch
-        verb = AttachVerb(away.number, queue.name, consumer.auto, prefetch)
+        verb = AttachVerb(away.number, queue.name, consumer.auto, prefetch, consumer.terms)
         self._teller.ask(verb, partial(self._attached, away, done))
 
     def _attached(self, away: AwayConsumer, done: Done | None, answer: Answer) -> None:
@@ -328,7 +328,15 @@ class AwayConsumers:
             prefetch = 0 if consumer.auto else consumer.prefetch
             held = [message.sequence for message in consumer.holds()]
             told.consumers.append(
-                ToldConsumer(away.number, away.queue.name, consumer.auto, prefetch, away.told, held)
+                ToldConsumer(
+                    away.number,
+                    away.queue.name,
+                    consumer.auto,
+                    prefetch,
+                    away.told,
+                    held,
+                    consumer.terms,
+                )
             )
         for consumer, away in list(self._leavers.items()):
             holds = [message.sequence for message in consumer.holds()]

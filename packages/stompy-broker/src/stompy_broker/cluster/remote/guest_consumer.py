@@ -12,7 +12,7 @@ from stompy_broker.cluster.remote.verbs import DeliverEvent, FailEvent, LinkEven
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import RestorableQueue
-from stompy_broker.routing.terms import PLAIN
+from stompy_broker.routing.terms import PLAIN, Terms
 
 _UNLIMITED = 1 << 60
 
@@ -48,6 +48,7 @@ class GuestConsumer(Consumer):
         queue: which it consumes from.
         auto: whether what it takes is settled there.
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
+        terms: what it asks of the queue, beside messages.
 
     Attributes:
         wants: whether it takes messages.
@@ -56,13 +57,20 @@ class GuestConsumer(Consumer):
     """
 
     def __init__(
-        self, output: GuestOutput, away: int, queue: RestorableQueue, *, auto: bool, prefetch: int
+        self,
+        output: GuestOutput,
+        away: int,
+        queue: RestorableQueue,
+        *,
+        auto: bool,
+        prefetch: int,
+        terms: Terms = PLAIN,
     ) -> None:
         self.number = next(_numbers)
         self.auto = False
         self.waiting = False
         self.prefetch = prefetch
-        self.terms = PLAIN
+        self.terms = terms
         self.away = away
         self.queue = queue
         self.takes = auto

@@ -24,6 +24,7 @@ from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.interface import RestorableQueue, Withdraw
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import STEP
+from stompy_broker.routing.terms import PLAIN, Terms
 
 
 class _Awaited:
@@ -154,7 +155,7 @@ class GuestHoldings:
                 former[one.number] = consumer
                 consumer = None
             if consumer is None:
-                consumer = self._new_consumer(one.number, queue, one.auto, one.prefetch)
+                consumer = self._new_consumer(one.number, queue, one.auto, one.prefetch, one.terms)
                 queue.attach(consumer)
             self.consumers[one.number] = consumer
             consumer.begin_visit()
@@ -243,9 +244,14 @@ class GuestHoldings:
         return consumer
 
     def _new_consumer(
-        self, away: int, queue: RestorableQueue, auto: bool, prefetch: int
+        self,
+        away: int,
+        queue: RestorableQueue,
+        auto: bool,
+        prefetch: int,
+        terms: Terms = PLAIN,
     ) -> GuestConsumer:
-        return GuestConsumer(self, away, queue, auto=auto, prefetch=prefetch)
+        return GuestConsumer(self, away, queue, auto=auto, prefetch=prefetch, terms=terms)
 
     def end_of_repeats(self) -> None:
         """Everything was told again: what is loose still is over, as the log has it."""
@@ -360,7 +366,7 @@ class GuestHoldings:
         if number in self.consumers:
             answer(None)
             return
-        consumer = self._new_consumer(number, queue, verb.auto, verb.prefetch)
+        consumer = self._new_consumer(number, queue, verb.auto, verb.prefetch, verb.terms)
 
         def done(error: ProtocolError | None = None, /) -> None:
             if error is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import astuple
 from struct import Struct
 from struct import error as StructError  # noqa: N812 -- its name says nothing by itself
+from typing import Any
 
 from stompy_broker.cluster.remote.tables import (
     BATCH,
@@ -27,6 +28,8 @@ from stompy_broker.cluster.remote.values import (
     order_of,
     order_row,
     pack,
+    terms_of,
+    terms_row,
     unpack,
 )
 from stompy_broker.cluster.remote.verbs import (
@@ -58,7 +61,7 @@ _PUBLISH = Struct("<BIHBI")
 _PAST = Struct("<II")
 _SETTLE = Struct("<BIBI")
 _REJECT = Struct("<BdI")
-_ATTACH = Struct("<BIIBI")
+_ATTACH = Struct("<BIIBII")
 _DETACH = Struct("<BIIBII")
 _CONSUMER = Struct("<BI")
 _RETURN = Struct("<BII")
@@ -93,7 +96,7 @@ def write_visit(group: int, visit: int, told: Visit) -> bytes:
     rows = [
         told.front,
         told.last,
-        [astuple(one) for one in told.consumers],
+        [_consumer_row(one) for one in told.consumers],
         told.loose,
         told.kept,
         told.origins,
@@ -112,13 +115,22 @@ def read_visit(message: bytes) -> Visit:
         return Visit(
             front,
             last,
-            [ToldConsumer(*one) for one in consumers],
+            [_consumer_of(one) for one in consumers],
             loose,
             kept,
             [MessageOrigin(*one) for one in origins],
         )
     except (ValueError, TypeError) as error:
         raise VerbError(f"a visit makes no sense: {error}") from None
+
+
+def _consumer_row(one: ToldConsumer) -> list[object]:
+    return [*astuple(one)[:-1], terms_row(one.terms)]
+
+
+def _consumer_of(row: list[Any]) -> ToldConsumer:
+    number, queue, auto, prefetch, wants, held, terms = row
+    return ToldConsumer(number, queue, auto, prefetch, wants, held, terms_of(terms))
 
 
 class BatchWriter(TableWriter):
@@ -162,9 +174,10 @@ class BatchWriter(TableWriter):
         """Write what is about a consumer; false: it is not."""
         add = self._parts.append
         match verb:
-            case AttachVerb(consumer, queue, auto, prefetch):
-                number = self._name(queue)
-                add(_ATTACH.pack(_ATTACHED, consumer, number, auto, prefetch))
+            case AttachVerb(consumer, queue, auto, prefetch, terms):
+                number, asked = self._name(queue), pack(terms_row(terms))
+                add(_ATTACH.pack(_ATTACHED, consumer, number, auto, prefetch, len(asked)))
+                add(asked)
             case DetachVerb(consumer, queue, lost, back, kept):
                 number = self._name(queue)
                 add(_DETACH.pack(_DETACHED, consumer, number, lost, len(back), len(kept)))
@@ -263,8 +276,9 @@ class BatchReader(TableReader):
     def _of_consumer(self, code: int) -> Verb:
         cut = self._cut
         if code == _ATTACHED:
-            _, consumer, queue, auto, prefetch = _ATTACH.unpack(cut(_ATTACH.size))
-            return AttachVerb(consumer, self._names[queue], bool(auto), prefetch)
+            _, consumer, queue, auto, prefetch, length = _ATTACH.unpack(cut(_ATTACH.size))
+            terms = terms_of(unpack(cut(length)))
+            return AttachVerb(consumer, self._names[queue], bool(auto), prefetch, terms)
         if code == _DETACHED:
             _, consumer, queue, lost, back, kept = _DETACH.unpack(cut(_DETACH.size))
             every = self._numbers("Q", back + kept)

@@ -21,6 +21,7 @@ from stompy_broker.routing.interface import (
 )
 from stompy_broker.routing.selection import Selection
 from stompy_broker.routing.settings import QueueSettings
+from stompy_broker.routing.terms import PLAIN, Terms
 
 _SETTINGS, _IDLE_SINCE = 0, QueueFigures._fields.index("idle_since")
 
@@ -48,6 +49,16 @@ def error_of(row: list[Any]) -> ProtocolError:
     except ValueError:
         known = ErrorCode.INTERNAL_ERROR
     return ProtocolError(known, str(text), headers=headers)
+
+
+def terms_row(terms: Terms) -> list[object]:
+    """What a consumer asks as a row of JSON; one that asks nothing has none."""
+    return [] if terms == PLAIN else list(terms)
+
+
+def terms_of(row: list[Any]) -> Terms:
+    """What a row asks of a queue."""
+    return Terms(*row) if row else PLAIN
 
 
 def figures_row(figures: QueueFigures, now: float) -> list[object]:

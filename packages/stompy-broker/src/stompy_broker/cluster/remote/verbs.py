@@ -15,6 +15,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.message import MessageHead, Redelivery
 from stompy_broker.routing.interface import Browse, Browsed, Order, QueueFigures
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.terms import PLAIN, Terms
 
 Refusals = Callable[[ProtocolError], None] | None
 
@@ -73,12 +74,14 @@ class AttachVerb:
         queue: the name of the queue.
         auto: whether what it takes is settled.
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
+        terms: what it asks of its queue, beside messages.
     """
 
     consumer: int
     queue: str
     auto: bool
     prefetch: int
+    terms: Terms = PLAIN
 
 
 @dataclass(slots=True)
@@ -240,6 +243,7 @@ class ToldConsumer:
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
         wants: whether it takes messages.
         held: the sequences of what it has.
+        terms: what it asks of its queue, beside messages.
     """
 
     number: int
@@ -248,6 +252,7 @@ class ToldConsumer:
     prefetch: int
     wants: bool
     held: list[int]
+    terms: Terms = PLAIN
 
 
 @dataclass(slots=True)
