@@ -17,6 +17,7 @@ from stompy_broker import RunningBroker
 from stompy_broker.embed import thread
 
 POLICIES = [
+    {"match": "/queue/late.>", "expired_to": "/queue/over.{name}", "redelivery_delay": 0},
     {"match": "/queue/small.>", "max_length": 2, "overflow": "reject-publish"},
     {"match": "/queue/>", "redelivery_delay": 0},
 ]

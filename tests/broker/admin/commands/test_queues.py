@@ -135,7 +135,7 @@ def test_durable_subscriptions_are_listed_and_deleted(
 
 
 def test_policies_explain_themselves(admin: Observer) -> None:
-    assert admin.ask("policy.list")["total"] == 2
+    assert admin.ask("policy.list")["total"] == 3
     told = admin.ask("policy.explain", destination="/queue/small.x")
     assert (told["match"], told["settings"]["max_length"]) == ("/queue/small.>", 2)
     fails(Code.BAD_REQUEST, admin.ask, "policy.explain", destination="/chicken/x")

@@ -13,9 +13,12 @@ from stompy_broker.admin.commands.base import Command, CommandContext, Reload
 from stompy_broker.admin.commands.broker import BrokerCommands
 from stompy_broker.admin.commands.clients import ClientCommands
 from stompy_broker.admin.commands.cluster import ClusterCommands
+from stompy_broker.admin.commands.edits import EditCommands
+from stompy_broker.admin.commands.exports import ExportCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.commands.runner import CommandRunner
+from stompy_broker.admin.commands.transfers import TransferCommands
 from stompy_broker.admin.metrics import Metrics
 from stompy_broker.admin.pages import Pages
 from stompy_broker.admin.publisher import Publisher
@@ -272,6 +275,9 @@ def command_table(context: CommandContext) -> list[Command]:
     table += ClientCommands(context).table()
     table += QueueCommands(context).table()
     table += MessageCommands(context).table()
+    table += TransferCommands(context).table()
+    table += EditCommands(context).table()
+    table += ExportCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

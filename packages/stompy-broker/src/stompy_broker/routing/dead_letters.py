@@ -21,7 +21,7 @@ from stompy_broker.log_throttle import LogThrottle
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.group import QueueGroup
-from stompy_broker.routing.interface import QueueIdentity
+from stompy_broker.routing.interface import Queue, QueueIdentity
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -73,7 +73,7 @@ class DeadLetter(NamedTuple):
     depart: Callable[[], Done] | None
 
 
-def target_of(queue: QueueIdentity, cause: str) -> str:
+def target_of(queue: QueueIdentity | Queue, cause: str) -> str:
     """Where messages go that a queue gives up, `{name}` in it; empty = they are dropped.
 
     What a connection rejects of its own temporary queue is dropped, and what a dead-letter queue

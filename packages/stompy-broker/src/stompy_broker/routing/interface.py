@@ -198,12 +198,16 @@ class Transfer:
         destination: a queue or topic.
         head: its headers there.
         deliveries: how often it counts as delivered there.
+        failures: how many of those deliveries count as failed.
+        body: what it has there in place of its own; None = its own.
     """
 
     sequence: int
     destination: Destination
     head: MessageHead
     deliveries: int = 0
+    failures: int = 0
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +219,30 @@ class Move:
     Attributes:
         transfers: which, and where to.
         copies: whether they stay as well.
+        within: whether all go to the queue that they are in, which has room for them and is not
+            asked.
     """
 
     transfers: Sequence[Transfer]
     copies: bool = False
+    within: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Give up messages that wait, by sequence, as if it had come to that by itself.
+
+    The answer is how many waited.
+
+    Attributes:
+        sequences: which.
+        cause: of their death, as dead letters tell it.
+        reason: in words.
+    """
+
+    sequences: frozenset[int]
+    cause: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +279,7 @@ class Close:
     unused: float | None = None
 
 
-Order = Remove | Move | Configure | Expire | Withdraw | Close
+Order = Remove | Move | GiveUp | Configure | Expire | Withdraw | Close
 """What is asked of a queue now and then."""
 
 Outcome = int | ProtocolError

@@ -14,8 +14,9 @@ from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.browsing import copies_to_read, read_bodies
 from stompy_broker.routing.counts import Counts
+from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.group import QueueGroup
-from stompy_broker.routing.interface import Move, Outcome, Transfer
+from stompy_broker.routing.interface import GiveUp, Move, Outcome, Remove, Transfer
 from stompy_broker.routing.paging import DeadLetterReader
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.services import Services
@@ -33,6 +34,22 @@ def remove(
         accounts.let_go(message)
     counts.removed += len(taken)
     return taken
+
+
+def take_away(
+    order: Remove | GiveUp,
+    ready: ReadyList,
+    accounts: Accounts,
+    counts: Counts,
+    discards: Discards,
+) -> int:
+    """Have messages of a queue that wait end, with a dead letter or without; gives how many did."""
+    if isinstance(order, Remove):
+        return len(remove(order.sequences, ready, accounts, counts))
+    messages = ready.remove(order.sequences)
+    for message in messages:
+        discards.give_up(message, order.cause, order.reason)
+    return len(messages)
 
 
 def move(
@@ -78,17 +95,19 @@ def _move(
         for one in transfers:
             body = bodies[one.sequence]
             if one.sequence in gone and body is not None:
-                earlier = earlier_deliveries(one.deliveries, 0)
+                earlier = earlier_deliveries(one.deliveries, one.failures)
                 arrived = None
                 if one.sequence in departing:
                     message = departing[one.sequence]
                     arrived = leaving.depart(message, accounts.let_go)
                     leaving.when_gone(message, part_done)
-                services.republish(one.destination, one.head, body, earlier, arrived)
+                arriving = body if one.body is None else one.body
+                services.republish(one.destination, one.head, arriving, earlier, arrived)
         part_done()
 
-    part_done = when_all(len(transfers) + 1, admitted)
-    for one in transfers:
+    asked = [] if order.within else transfers
+    part_done = when_all(len(asked) + 1, admitted)
+    for one in asked:
         _admit(services, one, part_done)
     part_done()
 

@@ -38,6 +38,7 @@ from stompy_broker.routing.interface import (
     Browsed,
     Configure,
     Expire,
+    GiveUp,
     Move,
     Order,
     Outcome,
@@ -49,7 +50,7 @@ from stompy_broker.routing.interface import (
     Withdraw,
 )
 from stompy_broker.routing.length_limits import LengthLimits
-from stompy_broker.routing.moving import move, remove
+from stompy_broker.routing.moving import move, take_away
 from stompy_broker.routing.paging import BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.redelivery import Delays, Requeue
@@ -472,8 +473,8 @@ class LocalQueue(RestorableQueue):
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
-        if isinstance(order, Remove):
-            answer(len(remove(order.sequences, self._ready, self._accounts, self._counts)))
+        if isinstance(order, Remove | GiveUp):
+            answer(take_away(order, self._ready, self._accounts, self._counts, self._discards))
         elif isinstance(order, Move):
             parts = self._ready, self._accounts, self._counts, self._discards.leaving
             move(order, parts, self._services, self.group, answer)

@@ -22,7 +22,7 @@ from stompy_broker.admin.commands.base import (
     not_found,
 )
 from stompy_broker.admin.commands.listing import LISTING, listing
-from stompy_broker.admin.commands.selection import select
+from stompy_broker.admin.commands.selection import QUEUE, UP_TO, select
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import DestinationKind, parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
@@ -30,10 +30,6 @@ from stompy_broker.routing.interface import Browse, Configure, Remove
 
 PURGED_AT_ONCE = 1000
 
-UP_TO = Argument(
-    "up_to", "text", "the last one that is meant, as a dry run or message.count told it"
-)
-QUEUE = Argument("queue", "text", "its name, with or without /queue/", required=True, names="queue")
 _DELIVERY = Argument("delivery", "true or false", "deliveries to consumers", default=True)
 _INTAKE = Argument("intake", "true or false", "what comes in; senders wait", default=False)
 

@@ -6,7 +6,9 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 
 from stompy.admin.command import CommandError, CommandErrorCode
+from stompy_broker.admin.commands.base import Argument
 from stompy_broker.message import Message
+from stompy_broker.routing.interface import Browsed
 from stompy_broker.routing.selection import HeaderReader, Selection, header_reader
 
 ALIASES: Mapping[str, str] = {
@@ -17,6 +19,20 @@ ALIASES: Mapping[str, str] = {
 }
 """Short names of headers of dead letters."""
 
+MOST_MOVED = 100_000
+
+QUEUE = Argument("queue", "text", "its name, with or without /queue/", required=True, names="queue")
+IDS = Argument("ids", "list", "message-ids; all if left out")
+HEADERS = Argument(
+    "headers",
+    "object",
+    f"headers and their values, null = not there; short names: {', '.join(ALIASES)}",
+)
+UP_TO = Argument(
+    "up_to", "text", "the last one that is meant, as a dry run or message.count told it"
+)
+LIMIT = Argument("limit", "number", "messages at most", default=MOST_MOVED, most=MOST_MOVED)
+TO = Argument("to", "text", "where to: a queue or topic", required=True, names="destination")
 
 _DIGITS = 20
 
@@ -117,3 +133,12 @@ def _whole_characters(head: bytes) -> str:
             if error.start < len(head) - _LONGEST_CHARACTER:
                 raise
     return head.decode()
+
+
+def with_states(browsed: Browsed) -> list[tuple[Message, str]]:
+    """Say of each message where it is."""
+    ready = len(browsed.messages) - browsed.delayed
+    return [
+        (message, "ready" if number < ready else "delayed")
+        for number, message in enumerate(browsed.messages)
+    ]

@@ -13,6 +13,7 @@ from stompy_broker.routing.interface import (
     Browse,
     Close,
     Configure,
+    GiveUp,
     Move,
     Order,
     QueueFigures,
@@ -123,10 +124,14 @@ def order_row(order: Order) -> list[object]:
                 str(one.destination),
                 head_text(one.head),
                 one.deliveries,
+                one.failures,
+                None if one.body is None else one.body.decode("latin-1"),
             ]
             for one in order.transfers
         ]
-        return ["move", transfers, order.copies]
+        return ["move", transfers, order.copies, order.within]
+    if isinstance(order, GiveUp):
+        return ["give-up", sorted(order.sequences), order.cause, order.reason]
     if isinstance(order, Configure):
         return ["configure", order.settings.to_stored()]
     if isinstance(order, Close):
@@ -143,8 +148,10 @@ def order_of(row: list[Any]) -> Order:
     match row:
         case ["remove", sequences]:
             return Remove(frozenset(sequences))
-        case ["move", transfers, copies]:
-            return Move([_transfer(*one) for one in transfers], copies)
+        case ["move", transfers, copies, within]:
+            return Move([_transfer(*one) for one in transfers], copies, within)
+        case ["give-up", sequences, cause, reason]:
+            return GiveUp(frozenset(sequences), cause, reason)
         case ["configure", stored]:
             return Configure(QueueSettings.from_stored(stored))
         case ["close", unused]:
@@ -152,5 +159,14 @@ def order_of(row: list[Any]) -> Order:
     raise ValueError(f"{row!r} is no order")
 
 
-def _transfer(sequence: int, destination: str, head: str, deliveries: int) -> Transfer:
-    return Transfer(sequence, parse_destination(destination), head_of(head), deliveries)
+def _transfer(
+    sequence: int, destination: str, head: str, deliveries: int, failures: int, body: str | None
+) -> Transfer:
+    return Transfer(
+        sequence,
+        parse_destination(destination),
+        head_of(head),
+        deliveries,
+        failures,
+        None if body is None else body.encode("latin-1"),
+    )
