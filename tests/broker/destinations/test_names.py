@@ -4,9 +4,11 @@ import pytest
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import (
+    MOST_PARTS,
     DestinationKind,
     check_subscribable,
     parse_destination,
+    parts_of,
     sendable,
 )
 
@@ -25,6 +27,14 @@ from stompy_broker.destinations.names import (
         ("/reply-queue/x", DestinationKind.REPLY, "x"),
         ("/remote-temp-queue/x", DestinationKind.REPLY, "x"),
         ("/queue/größe", DestinationKind.QUEUE, "größe"),
+        ("queue://a", DestinationKind.QUEUE, "a"),
+        ("topic://a.b", DestinationKind.TOPIC, "a.b"),
+        ("temp-queue://a", DestinationKind.TEMPORARY, "a"),
+        ("temp-topic://a", DestinationKind.TEMPORARY_TOPIC, "a"),
+        ("/temp-topic/a", DestinationKind.TEMPORARY_TOPIC, "a"),
+        ("/reply-topic/a", DestinationKind.TOPIC, "$temp.a"),
+        ("/remote-temp-topic/a", DestinationKind.TOPIC, "$temp.a"),
+        ("http://a", DestinationKind.QUEUE, "http://a"),
     ],
 )
 def test_kinds(text: str, kind: DestinationKind, name: str) -> None:
@@ -84,8 +94,54 @@ def test_subscribable(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/topic/a.>.b", "/topic/#.b", "/queue/a.*", "/reply-queue/x", "/queue/$SYS.command"]
+    "text", ["/topic/a.>.b", "/topic/#.b", "/queue/>.a", "/reply-queue/x", "/queue/$SYS.command"]
 )
 def test_not_subscribable(text: str) -> None:
     with pytest.raises(ProtocolError):
         check_subscribable(parse_destination(text))
+
+
+def test_apollos_durable_subscriptions_are_refused_with_what_to_write() -> None:
+    with pytest.raises(ProtocolError, match="x-queue-name") as caught:
+        parse_destination("/dsub/a")
+    assert caught.value.error_code is ErrorCode.NOT_SUPPORTED
+
+
+@pytest.mark.parametrize("text", ["/topic/$temp.a", "/reply-topic/*", "/topic/$temp.>"])
+def test_a_temporary_topic_is_sent_to_by_its_address(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        sendable(text)
+    assert sendable("/reply-topic/a").name == "$temp.a"
+
+
+def test_no_pattern_finds_temporary_topics() -> None:
+    for text in ("/reply-topic/*", "/reply-topic/>", "/topic/$temp.*"):
+        with pytest.raises(ProtocolError, match="belongs to the connection"):
+            check_subscribable(parse_destination(text))
+    check_subscribable(parse_destination("/reply-topic/a"))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("/queue/a", ("/queue/a",)),
+        ("/queue/a,b", ("/queue/a,b",)),
+        ("/queue/a,/topic/b", ("/queue/a", "/topic/b")),
+        ("queue://a,topic://b", ("queue://a", "topic://b")),
+        ("/queue/a,topic://b", ("/queue/a", "topic://b")),
+        ("queue://a,b", ("queue://a,b",)),
+        ("/queue/a,b,/queue/c", ("/queue/a,b,/queue/c",)),
+        ("a,/queue/b", ("a,/queue/b",)),
+    ],
+)
+def test_the_parts_of_a_composite(text: str, parts: tuple[str, ...]) -> None:
+    assert parts_of(text) == parts
+
+
+def test_a_composite_has_no_part_twice_and_not_too_many() -> None:
+    with pytest.raises(ProtocolError, match="names '/queue/a' twice"):
+        parts_of("/queue/a,/queue/b,queue://a")
+    most = [f"/queue/{number}" for number in range(MOST_PARTS)]
+    assert len(parts_of(",".join(most))) == MOST_PARTS
+    with pytest.raises(ProtocolError, match="65 parts; 64 are the most"):
+        parts_of(",".join([*most, "/queue/x"]))

@@ -14,7 +14,8 @@ from stompy_broker.cluster_config import ClusterConfig, read_address
 from stompy_broker.cluster_secret import read_secret
 from stompy_broker.cluster_settings import link_tls, node_settings
 from stompy_broker.config import BrokerConfig, ConfigError
-from stompy_broker.destinations.names import WILDCARDS, DestinationKind, parse_destination
+from stompy_broker.destinations.names import DestinationKind, parse_destination
+from stompy_broker.destinations.patterns import WILDCARDS
 from stompy_broker.destinations.policy import DEAD_LETTER, Policy
 from stompy_broker.store.directory import FILE
 

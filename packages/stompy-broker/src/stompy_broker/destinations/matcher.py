@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from stompy_broker.destinations.patterns import is_slashed, words_of
+
 T = TypeVar("T")
 
 _CACHE_SIZE = 4096
@@ -142,9 +144,13 @@ class Matcher(Generic[T]):
     Args:
         shapes: how many shapes may have their patterns found by their words.
         rows: how many other patterns stand in a table.
+        slashes: whether patterns may be read between slashes, as those of topics are
+            (`stompy_broker.destinations.patterns`).
     """
 
-    def __init__(self, *, shapes: int = 64, rows: int = 1024) -> None:
+    def __init__(self, *, shapes: int = 64, rows: int = 1024, slashes: bool = False) -> None:
+        self._slashes = slashes
+        self._by_slashes: Matcher[T] | None = None  # of those patterns, with dots for slashes
         self._most_shapes = shapes
         self._rows = rows
         self._names: dict[str, dict[T, None]] = {}
@@ -156,6 +162,11 @@ class Matcher(Generic[T]):
     def add(self, pattern: str, item: T) -> None:
         """Have ``item`` found by every name that matches ``pattern``."""
         self._recent.clear()
+        if self._slashes and is_slashed(pattern):
+            if self._by_slashes is None:
+                self._by_slashes = Matcher(shapes=self._most_shapes, rows=self._rows)
+            self._by_slashes.add(_with_dots(pattern), item)
+            return
         words = pattern.split(".")
         if _is_plain(words):
             self._names.setdefault(pattern, {})[item] = None
@@ -176,6 +187,10 @@ class Matcher(Generic[T]):
     def remove(self, pattern: str, item: T) -> None:
         """Have an item no longer found by a pattern, undoing `add`."""
         self._recent.clear()
+        if self._slashes and is_slashed(pattern):
+            assert self._by_slashes is not None
+            self._by_slashes.remove(_with_dots(pattern), item)
+            return
         words = pattern.split(".")
         if _is_plain(words):
             _take(self._names, pattern, item)
@@ -204,6 +219,8 @@ class Matcher(Generic[T]):
                 items.update(shape.find(words) or ())
             for table in self._tables:
                 table.find(words, items)
+            if self._by_slashes is not None:
+                items.update(dict.fromkeys(self._by_slashes.match(_turned(name))))
             found = tuple(items)
             if len(self._recent) >= _CACHE_SIZE:
                 self._recent.clear()
@@ -216,6 +233,16 @@ class Matcher(Generic[T]):
             table = _Table(self._rows)
             self._tables.append(table)
         return table, table.add(words)
+
+
+def _with_dots(pattern: str) -> str:
+    """A pattern whose words are between slashes, written with dots."""
+    return ".".join(words_of(pattern))
+
+
+def _turned(name: str) -> str:
+    """A name with dots for slashes. Dots in it are part of words, and look as nothing else does."""
+    return name.replace(".", "\0").replace("/", ".")
 
 
 def _is_plain(words: list[str]) -> bool:

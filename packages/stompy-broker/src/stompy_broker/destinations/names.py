@@ -7,12 +7,18 @@ as written                 meaning
 ``NAME``                   the same queue
 ``/topic/NAME``            a topic: each message goes to every subscriber
 ``/temp-queue/NAME``       a queue of this connection alone, gone with it
+``/temp-topic/NAME``       a topic that this connection made, and gives the address of to others
 ``/reply-queue/ID``        somebody else's temporary queue, as a ``reply-to`` header names it
 ``/remote-temp-queue/ID``  the same, as ActiveMQ writes it
+``/reply-topic/ID``        somebody else's temporary topic, as a ``reply-to`` header names it
+``/remote-temp-topic/ID``  the same, as ActiveMQ writes it
+``queue://NAME``           as ``/queue/NAME``, and so are ``topic://``, ``temp-queue://`` and
+                           ``temp-topic://``: JMS writes them
 =========================  ==================================================================
 
-Words are separated by dots. In the name of a topic subscription ``*`` stands for one word and a
-last ``>`` or ``#`` for the rest, which may be nothing. Elsewhere these words are refused, because
+Words are separated by dots. In the name of a subscription ``*`` stands for one word and a last
+``>`` or ``#`` for the rest, which may be nothing; in that of a topic words may be separated by
+slashes as well (`stompy_broker.destinations.patterns`). Elsewhere these words are refused, because
 they would be mistakes.
 """
 
@@ -23,13 +29,17 @@ from enum import Enum
 from functools import lru_cache
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.patterns import REST, WILDCARDS, is_slashed, words_of
 
 MOST_WORDS = 128
 """In a name. What a subscription to a pattern costs grows with its words."""
+MOST_PARTS = 64
+"""Of a composite destination."""
 
-WILDCARDS = frozenset(("*", ">", "#"))
 RESERVED = "$"
 """Names beginning with this belong to the broker."""
+TEMPORARY_TOPICS = "$temp."
+"""Topics that are known by an address alone, those of ``/reply-topic/``."""
 COMMANDS = "$SYS.command"
 """The queue that commands to the broker are sent to. Nothing ever waits in it."""
 BACKLOG = "durable."
@@ -42,15 +52,23 @@ class DestinationKind(Enum):
     QUEUE = "/queue/"
     TOPIC = "/topic/"
     TEMPORARY = "/temp-queue/"
+    TEMPORARY_TOPIC = "/temp-topic/"
     REPLY = "/reply-queue/"
 
 
-_PREFIXES = {kind.value: kind for kind in DestinationKind} | {
-    "/remote-temp-queue/": DestinationKind.REPLY
+REPLY_TOPIC = "/reply-topic/"
+"""What the address of a temporary topic begins with."""
+
+_PREFIXES = {kind.value: (kind, "") for kind in DestinationKind} | {
+    "/remote-temp-queue/": (DestinationKind.REPLY, ""),
+    REPLY_TOPIC: (DestinationKind.TOPIC, TEMPORARY_TOPICS),
+    "/remote-temp-topic/": (DestinationKind.TOPIC, TEMPORARY_TOPICS),
 }
 _UNSLASHED = tuple(prefix[1:] for prefix in _PREFIXES)
 """What was meant for a prefix, and would be the beginning of the name of a queue."""
-_VALID = "/queue/, /topic/, /temp-queue/, /reply-queue/"
+_OF_JMS = {f"{word}://": f"/{word}/" for word in ("queue", "topic", "temp-queue", "temp-topic")}
+_VALID = "/queue/, /topic/, /temp-queue/, /temp-topic/, /reply-queue/, /reply-topic/"
+_APOLLO = "/dsub/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +90,13 @@ class Destination:
         return self.kind.value + self.name
 
 
+def plain_spelling(text: str) -> str:
+    """Write a destination with slashes that JMS writes as a URL; any other as it is."""
+    scheme, separator, name = text.partition("://")
+    prefix = _OF_JMS.get(scheme + separator)
+    return text if prefix is None else prefix + name
+
+
 @lru_cache(maxsize=4096)
 def parse_destination(text: str) -> Destination:
     """Read a ``destination`` header. Recent answers are remembered.
@@ -79,26 +104,65 @@ def parse_destination(text: str) -> Destination:
     Raises:
         ProtocolError: an unknown prefix, no name, too many words, or control characters.
     """
-    if text.startswith("/"):
-        slash = text.find("/", 1) + 1
-        kind = _PREFIXES.get(text[:slash])
-        if kind is None:
-            raise _bad(text, f"has none of the prefixes {_VALID}")
-        name = text[slash:]
-    elif text.startswith(_UNSLASHED):
+    spelled, inside = plain_spelling(text), ""
+    if spelled.startswith("/"):
+        slash = spelled.find("/", 1) + 1
+        known = _PREFIXES.get(spelled[:slash])
+        if known is None:
+            raise _unknown_prefix(text, spelled[:slash])
+        kind, inside = known
+        name = spelled[slash:]
+    elif spelled.startswith(_UNSLASHED):
         raise _bad(text, f"has no slash before its prefix; write '/{text}'")
     else:
-        kind, name = DestinationKind.QUEUE, text
+        kind, name = DestinationKind.QUEUE, spelled
     if not name:
         raise _bad(text, "has no name after its prefix")
     if ",/" in name:
         raise _bad(text, "names several; one frame goes to one destination")
     if not name.isprintable():
         raise _bad(text, "holds characters that cannot be printed")
-    words = name.split(".")
+    slashed = kind is DestinationKind.TOPIC and is_slashed(name)
+    words = words_of(name) if slashed else name.split(".")
     if len(words) > MOST_WORDS:
-        raise _bad(text, f"has {len(words)} words between dots; {MOST_WORDS} are the most")
-    return Destination(kind, name, not WILDCARDS.isdisjoint(words))
+        between = "slashes" if slashed else "dots"
+        raise _bad(text, f"has {len(words)} words between {between}; {MOST_WORDS} are the most")
+    return Destination(kind, inside + name, not WILDCARDS.isdisjoint(words))
+
+
+def _unknown_prefix(text: str, prefix: str) -> ProtocolError:
+    if prefix == _APOLLO:
+        return ProtocolError(
+            ErrorCode.NOT_SUPPORTED,
+            f"destination {text[:200]!r}: this broker does not do {_APOLLO}; SUBSCRIBE to the "
+            "topic with a client-id and durable-subscription-name, or with x-queue-name",
+        )
+    return _bad(text, f"has none of the prefixes {_VALID}")
+
+
+def parts_of(text: str) -> tuple[str, ...]:
+    """The parts of a composite destination; one that is none is its own only part.
+
+    Parts are separated by commas, and each of them begins with a slash or as JMS writes it.
+    Whether a part can be used, `sendable` and `check_subscribable` say.
+
+    Raises:
+        ProtocolError: too many parts, one of them twice, or one that is not written in full.
+    """
+    if ",/" not in text and "://" not in text:
+        return (text,)
+    parts = tuple(text.split(","))
+    written = [plain_spelling(part) for part in parts]
+    if not all(part.startswith("/") for part in written):
+        return (text,)  # the name of one, or a mistake that `parse_destination` tells of
+    if len(parts) > MOST_PARTS:
+        raise _bad(text, f"has {len(parts)} parts; {MOST_PARTS} are the most")
+    known: set[str] = set()
+    for part in written:
+        if part in known:
+            raise _bad(text, f"names {part[:200]!r} twice")
+        known.add(part)
+    return parts
 
 
 @lru_cache(maxsize=4096)
@@ -111,10 +175,13 @@ def sendable(text: str) -> Destination:
     destination = parse_destination(text)
     if destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE:
         return destination
+    if destination.kind is DestinationKind.TEMPORARY_TOPIC:
+        raise ProtocolError(ErrorCode.NOT_SUPPORTED, f"this broker does not send to {text!r} yet")
     if destination.is_pattern:
         raise _bad(text, "has a wildcard, and a message needs one destination")
     _check_blanks(destination)
-    _check_not_reserved(destination)
+    if not is_address(destination) or text.startswith(destination.kind.value):
+        _check_not_reserved(destination)
     return destination
 
 
@@ -122,28 +189,54 @@ def check_subscribable(destination: Destination) -> None:
     """Whether a client may SUBSCRIBE to it.
 
     Raises:
-        ProtocolError: wildcards on a queue, a wildcard for the rest that is not last, somebody
-            else's temporary queue, or a queue that belongs to the broker.
+        ProtocolError: a wildcard where there may be none, one for the rest that is not last,
+            somebody else's temporary queue, or a queue that belongs to the broker.
     """
-    if destination.kind is DestinationKind.REPLY:
+    if destination.kind is DestinationKind.REPLY or (
+        destination.is_pattern and is_address(destination)
+    ):
         raise _bad(str(destination), "belongs to the connection that made it")
     _check_blanks(destination)
     if destination.kind is not DestinationKind.TOPIC:
-        if destination.is_pattern:
-            raise _bad(str(destination), "has a wildcard; only topics can be subscribed by one")
+        if destination.is_pattern and destination.kind is not DestinationKind.QUEUE:
+            raise _bad(str(destination), "has a wildcard; topics and queues can have one")
         _check_not_reserved(destination)
-    check_pattern(destination.name)
+    check_wildcards(destination)
+
+
+def check_wildcards(destination: Destination) -> None:
+    """Whether wildcards stand where they may.
+
+    Raises:
+        ProtocolError: one for the rest is not the last word.
+    """
+    if destination.kind is DestinationKind.TOPIC:
+        _check_rest_is_last(destination.name, words_of(destination.name))
+    else:
+        check_pattern(destination.name)
 
 
 def check_pattern(name: str) -> None:
-    """Whether wildcards stand where they may.
+    """Whether wildcards stand where they may, between dots.
 
     Raises:
         ProtocolError: ``>`` or ``#`` is not the last word.
     """
-    for word in name.split(".")[:-1]:
-        if word in (">", "#"):
-            raise _bad(name, f"has {word!r} before its last word")
+    _check_rest_is_last(name, name.split("."))
+
+
+def is_address(destination: Destination) -> bool:
+    """Whether it is somebody's temporary topic, as its address names it."""
+    return destination.kind is DestinationKind.TOPIC and destination.name.startswith(
+        TEMPORARY_TOPICS
+    )
+
+
+def _check_rest_is_last(name: str, words: list[str]) -> None:
+    for word in words[:-1]:
+        if word in REST:
+            shown = "**" if is_slashed(name) and "**" in name.split("/")[:-1] else word
+            raise _bad(name, f"has {shown!r} before its last word")
 
 
 def _check_blanks(destination: Destination) -> None:

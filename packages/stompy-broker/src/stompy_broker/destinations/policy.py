@@ -14,7 +14,7 @@ from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
     Destination,
     DestinationKind,
-    check_pattern,
+    check_wildcards,
     parse_destination,
     sendable,
 )
@@ -148,7 +148,7 @@ class Policy(Section):
         if destination.kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC):
             raise ValueError("a policy is for /queue/... or /topic/...")
         with _as_value_error():
-            check_pattern(destination.name)
+            check_wildcards(destination)
         return value
 
     @field_validator("dead_letter")
@@ -259,7 +259,7 @@ class Policies:
     def renew(self, policies: Sequence[Policy]) -> None:
         """Take these for all there were."""
         self._by_kind: dict[DestinationKind, Matcher[int]] = {
-            kind: Matcher() for kind in DestinationKind
+            kind: Matcher(slashes=kind is DestinationKind.TOPIC) for kind in DestinationKind
         }
         self._policies = tuple(policies)
         for index, policy in enumerate(policies):

@@ -76,7 +76,7 @@ class Topics:
     """The topic subscriptions of a broker, and the topics that were published to lately."""
 
     def __init__(self) -> None:
-        self._matcher: Matcher[Queue] = Matcher()
+        self._matcher: Matcher[Queue] = Matcher(slashes=True)
         self._topics: dict[str, Topic] = {}
         self._unheard: dict[str, None] = {}  # those of them that have no subscribers
         self._generation = 0

@@ -26,8 +26,16 @@ from stompy_broker.destinations.names import (
     RESERVED,
     Destination,
     DestinationKind,
-    check_pattern,
+    check_wildcards,
     parse_destination,
+)
+from stompy_broker.destinations.patterns import (
+    WILDCARDS,
+    cover,
+    covers,
+    overlap,
+    overlaps,
+    words_of,
 )
 from stompy_broker.security.auth import ANONYMOUS, Principal
 
@@ -59,7 +67,7 @@ def _check_match(value: str) -> str:
         destination = parse_destination(value.replace("{user}", "x").replace("{client_id}", "x"))
         if destination.kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC):
             raise ValueError(f"{value!r} is neither a queue nor a topic")
-        check_pattern(destination.name)
+        check_wildcards(destination)
     except ProtocolError as error:
         raise ValueError(error.Message) from None
     return value
@@ -176,6 +184,7 @@ class Access:
             RESERVED
         ):
             return Decision(True, None, is_exempt=True)
+        is_topic = kind is DestinationKind.TOPIC
         words = wanted.split(".")
         for number, (rule, rule_kind) in enumerate(self._rules):
             if (
@@ -185,9 +194,13 @@ class Access:
             ):
                 continue
             pattern = _filled_in(rule.match, principal)
-            if pattern is None or not overlaps(pattern, words):
+            if pattern is None:
                 continue
-            if covers(pattern, words):
+            # The words of topics may be separated by slashes as well.
+            own = pattern.split(".")
+            if not (overlap(pattern, wanted) if is_topic else overlaps(own, words)):
+                continue
+            if cover(pattern, wanted) if is_topic else covers(own, words):
                 return Decision(rule.access == "allow", number, names_it=_names(rule.match))
             if rule.access == "deny":
                 return Decision(False, number)
@@ -200,41 +213,17 @@ _TAKING = frozenset((Action.RECEIVE, Action.BROWSE, Action.ADMIN))
 
 def _names(match: str) -> bool:
     """Whether a pattern begins with a word of its own."""
-    first = parse_destination(match).name.partition(".")[0]
-    return first not in ("*", *_REST) and "{" not in first
+    destination = parse_destination(match)
+    is_topic = destination.kind is DestinationKind.TOPIC
+    first = words_of(destination.name)[0] if is_topic else destination.name.partition(".")[0]
+    return first not in WILDCARDS and "{" not in first
 
 
-def _filled_in(match: str, principal: Principal) -> list[str] | None:
-    """The words of a pattern for somebody; None if a name in it would say more than itself."""
+def _filled_in(match: str, principal: Principal) -> str | None:
+    """A pattern for somebody; None if a name in it would say more than itself."""
     for place, value in (("{user}", principal.name), ("{client_id}", principal.client_id)):
         if place in match:
             if not value or not set(value).isdisjoint(".*>#/"):
                 return None
             match = match.replace(place, value)
-    return parse_destination(match).name.split(".")
-
-
-def overlaps(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether there is a name that both patterns match."""
-    for word, twin in zip(one, other, strict=False):
-        if word in _REST or twin in _REST:
-            return True
-        if word != twin and "*" not in (word, twin):
-            return False
-    rest = one[len(other) :] or other[len(one) :]
-    return not rest or (len(rest) == 1 and rest[0] in _REST)
-
-
-def covers(pattern: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether a pattern matches every name that another one does."""
-    for index, word in enumerate(pattern):
-        if word in _REST:
-            return True
-        if index == len(other) or other[index] in _REST:
-            return False
-        if word not in ("*", other[index]):
-            return False
-    return len(pattern) == len(other)
-
-
-_REST = (">", "#")
+    return parse_destination(match).name

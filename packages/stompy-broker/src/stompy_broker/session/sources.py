@@ -57,6 +57,12 @@ class Sources:
         if durable is not None:
             self.check_durable(durable.name)
             self._registry.durable.subscribe(durable, done)
+        elif destination.kind is DestinationKind.TEMPORARY_TOPIC or (
+            destination.is_pattern and destination.kind is DestinationKind.QUEUE
+        ):
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED, f"this broker does not subscribe to {destination} yet"
+            )
         elif destination.kind is DestinationKind.QUEUE:
             done(self._registry.queue(destination.name, headers))
         elif destination.kind is DestinationKind.TOPIC:

@@ -18,6 +18,7 @@ from stompy_broker.destinations.names import (
     Destination,
     DestinationKind,
     check_subscribable,
+    is_address,
     parse_destination,
 )
 from stompy_broker.routing.answers import Done, nobody_asks
@@ -94,7 +95,7 @@ class Subscriptions:
         key = subscription_id if subscription_id is not None else headers["destination"]
         if key in self.by_key or key in self.sys_client:
             self._give_way(key)
-        if destination.kind is DestinationKind.TOPIC and destination.name.startswith(RESERVED):
+        if _is_of_the_broker(destination):
             self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
             return None
@@ -377,6 +378,12 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self.by_key)
+
+
+def _is_of_the_broker(destination: Destination) -> bool:
+    """Whether the broker itself publishes there."""
+    is_topic = destination.kind is DestinationKind.TOPIC
+    return is_topic and destination.name.startswith(RESERVED) and not is_address(destination)
 
 
 def origins_of(router: Router, queue: Destination) -> list[Destination]:
