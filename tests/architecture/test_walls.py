@@ -46,6 +46,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "event_loop",
         },
         {"timers", "message", "destinations"},
+        {"selectors"},
         {"events", "cluster_config"},
         {"security", "store", "foreign_headers", "http_config"},
         {"routing"},
@@ -90,7 +91,15 @@ FLOORS: dict[str, list[set[str]]] = {
 IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "sqlite3", "ssl", "threading", "time"}
 PURE = {
     "stompy": {"errors", "notebook", "records", "protocol", "session", "admin"},
-    "stompy_broker": {"events", "timers", "message", "destinations", "routing", "session"},
+    "stompy_broker": {
+        "events",
+        "timers",
+        "message",
+        "destinations",
+        "selectors",
+        "routing",
+        "session",
+    },
     "stompy_monitor": {"model", "tables"},
 }
 PURE_MODULES = {

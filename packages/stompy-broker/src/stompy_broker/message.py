@@ -275,7 +275,7 @@ class MessageHead:
         for line in self.block.decode("utf-8", "surrogateescape").split("\n"):
             name, colon, value = line.partition(":")
             if colon:
-                headers.setdefault(_unescaped(name), _unescaped(value))
+                headers.setdefault(unescaped(name), unescaped(value))
         return headers
 
     def text_headers(self) -> dict[str, str]:
@@ -712,7 +712,8 @@ def _is_utf8(octets: bytes) -> bool:
     return True
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
+    """A header's name or value without its escapes; what cannot be decoded stands for itself."""
     if "\\" not in text:
         return text
     try:

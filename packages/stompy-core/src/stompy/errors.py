@@ -48,6 +48,8 @@ class ErrorCode(StrEnum):
     """A header that the specification requires is not there."""
     BAD_HEADER = "bad-header"
     """A header value that does not mean anything for this frame."""
+    BAD_SELECTOR = "bad-selector"
+    """A ``selector`` that cannot be read; ``error-column`` says where, the text what to write."""
     NOT_SUPPORTED = "not-supported"
     """A header that asks for something that this broker does not do; the text says what."""
     UNSUPPORTED_VERSION = "unsupported-version"
@@ -177,14 +179,21 @@ class ProtocolError(STOMPError):
         error_code: which rule, as an `ErrorCode`.
         receipt: the ``receipt`` header of the frame at fault, if it had one that was read.
         frame_headers: the headers of the frame at fault as far as they are known.
+        details: what an ERROR frame has to say about it in headers of its own.
     """
 
     def __init__(
-        self, code: ErrorCode, message: str, *, headers: Mapping[str, str] | None = None
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.error_code = code
         self.frame_headers: Mapping[str, str] = headers or {}
+        self.details: Mapping[str, str] = details or {}
 
     @property
     def code(self) -> str:

@@ -558,6 +558,7 @@ class Session:
         answer = {
             "message": error.code.replace("-", " ").capitalize(),
             "error-code": error.code,
+            **error.details,
         }
         receipt = asked.get("receipt") or (head and head.receipt)
         if receipt and error.error_code is not ErrorCode.SHUTTING_DOWN:

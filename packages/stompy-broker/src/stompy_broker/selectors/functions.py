@@ -1,0 +1,319 @@
+"""Makes one Python function of a selector.
+
+UNKNOWN needs no value of its own: of each condition there are two Python expressions, for "it is
+TRUE" and for "it is FALSE", and a message is taken by the first. NOT turns one into the other, so
+AND and OR are Python's, and stop where the answer is known.
+
+No text of the user gets into the source: names and constants are arguments of the function that
+makes it, ``c0``, ``c1`` and so on. Whatever is nested deeply stands in a line of its own, because
+Python reads so many parentheses and no more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, cast
+
+from stompy_broker.message import Message
+from stompy_broker.selectors.expressions import (
+    AllOf,
+    AnyOf,
+    Arithmetic,
+    Between,
+    Comparison,
+    In,
+    IsNull,
+    Like,
+    Name,
+    Negative,
+    Node,
+    Not,
+    Number,
+    Positive,
+    Text,
+    Truth,
+)
+from stompy_broker.selectors.names import line_begin, reader_of, value_at
+from stompy_broker.selectors.values import Pattern, calculate, negative, number
+
+Function = Callable[[Message], bool]
+
+_DEEPEST: Final = 12
+"""Parentheses inside one another, after which a new line begins."""
+
+_TURNED = {"=": "!=", "<>": "==", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
+_PYTHON = {"=": "==", "<>": "!="}
+
+_HELPERS: dict[str, object] = {
+    "calculate": calculate,
+    "negative": negative,
+    "number": number,
+    "value_at": value_at,
+}
+
+
+def function_of(node: Node) -> Function:
+    """Make the function that tells whether a condition is TRUE of a message."""
+    return _Source(node).function()
+
+
+def names_in(node: Node) -> Iterable[str]:
+    """All the names in a part of a selector, as often as they stand there."""
+    if isinstance(node, Name):
+        yield node.name
+    for child in children(node):
+        yield from names_in(child)
+
+
+def children(node: Node) -> Iterable[Node]:
+    """The parts that a part of a selector is made of, as a function looks at them."""
+    if isinstance(node, AllOf | AnyOf):
+        return node.parts
+    if isinstance(node, Arithmetic):
+        return (node.first, *(operand for _, operand in node.rest))
+    if isinstance(node, Comparison):
+        return (node.left, node.right)
+    if isinstance(node, Between):
+        return (node.operand, node.low, node.operand, node.high)
+    if isinstance(node, Not | Negative | Positive | IsNull | Like | In):
+        return (node.operand,)
+    return ()
+
+
+class _Source:
+    """The source of one function, while it is written."""
+
+    def __init__(self, node: Node) -> None:
+        self._constants: dict[str, object] = {}
+        self._lines: list[str] = []
+        self._variables = 0
+        self._values: dict[str, str] = {}  # names that are read once, to their variables
+        often = [name for name, times in Counter(names_in(node)).items() if times > 1]
+        for name in often:
+            variable = self._variable()
+            self._lines.append(f"{variable} = {self._reading(name)}")
+            self._values[name] = variable
+        self._result = self._true(node)
+
+    def function(self) -> Function:
+        names = ", ".join([*_HELPERS, *self._constants])
+        body = "".join(f"        {line}\n" for line in self._lines)
+        source = (
+            f"def make({names}):\n"
+            "    def matches(message):\n"
+            "        lines = b'\\n' + message.head.block\n"
+            f"{body}"
+            f"        return {self._result}\n"
+            "    return matches\n"
+        )
+        namespace: dict[str, object] = {"__builtins__": {"len": len}}
+        exec(compile(source, "<selector>", "exec"), namespace)  # the source is all ours
+        make = cast(Callable[..., Function], namespace["make"])
+        return make(*_HELPERS.values(), *self._constants.values())
+
+    # Names of the source.
+
+    def _constant(self, value: object) -> str:
+        name = f"c{len(self._constants)}"
+        self._constants[name] = value
+        return name
+
+    def _variable(self) -> str:
+        self._variables += 1
+        return f"v{self._variables}"
+
+    def _shallow(self, source: str) -> str:
+        """The same, in a line of its own if it is deep."""
+        depth = deepest = 0
+        for character in source:
+            if character == "(":
+                depth += 1
+                deepest = max(deepest, depth)
+            elif character == ")":
+                depth -= 1
+        if deepest < _DEEPEST:
+            return source
+        variable = self._variable()
+        self._lines.append(f"{variable} = {source}")
+        return variable
+
+    def _reading(self, name: str) -> str:
+        reader = reader_of(name)
+        if reader is None:
+            return f"value_at(lines, {self._constant(line_begin(name))})"
+        return f"{self._constant(reader)}(message, lines)"
+
+    # Values: a text, or None if there is no such header.
+
+    def _text(self, node: Node) -> tuple[str, str]:
+        """What reads a text the first time, and then."""
+        if isinstance(node, Text):
+            constant = self._constant(node.value)
+            return constant, constant
+        assert isinstance(node, Name)
+        known = self._values.get(node.name)
+        if known is not None:
+            return known, known
+        variable = self._variable()
+        return f"({variable} := {self._reading(node.name)})", variable
+
+    def _number(self, node: Node) -> str:
+        """What is a number, or None if it is UNKNOWN."""
+        if isinstance(node, Number):
+            return self._constant(node.value)
+        if isinstance(node, Name):
+            return f"number({self._text(node)[0]})"
+        if isinstance(node, Negative):
+            return self._shallow(f"negative({self._number(node.operand)})")
+        if isinstance(node, Positive):
+            return self._number(node.operand)
+        assert isinstance(node, Arithmetic)
+        result = self._number(node.first)
+        if len(node.rest) == 1:
+            ((operator, operand),) = node.rest
+            return self._shallow(f"calculate({result}, {operator!r}, {self._number(operand)})")
+        variable = self._variable()
+        steps = [f"{variable} := {result}"]
+        for operator, operand in node.rest:
+            step = f"calculate({variable}, {operator!r}, {self._number(operand)})"
+            steps.append(f"{variable} := {step}")
+        return self._shallow(f"({', '.join(steps)})[-1]")
+
+    # Conditions.
+
+    def _true(self, node: Node) -> str:
+        return self._is(node, True)
+
+    def _is(self, node: Node, truth: bool) -> str:
+        """What says whether a condition is TRUE, or whether it is FALSE."""
+        if isinstance(node, Not):
+            return self._is(node.operand, not truth)
+        if isinstance(node, AllOf | AnyOf):
+            word = "and" if isinstance(node, AllOf) is truth else "or"
+            parts = [self._is(part, truth) for part in node.parts]
+            return self._shallow(f"({f' {word} '.join(parts)})")
+        if isinstance(node, Truth):
+            return repr(node.value is truth)
+        if isinstance(node, Name):
+            return self._is_truth(node, True, truth)
+        if isinstance(node, Comparison):
+            return self._is_comparison(node, truth)
+        return self._is_other(node, truth)
+
+    def _is_other(self, node: Node, truth: bool) -> str:
+        if isinstance(node, IsNull):
+            return self._is_null(node.operand, truth)
+        if isinstance(node, Like):
+            return self._is_like(node, truth)
+        if isinstance(node, In):
+            return self._is_in(node, truth)
+        assert isinstance(node, Between)
+        low = Comparison(0, 0, ">=", node.operand, node.low)
+        high = Comparison(0, 0, "<=", node.operand, node.high)
+        word = "and" if truth else "or"
+        return f"({self._is_number(low, truth)} {word} {self._is_number(high, truth)})"
+
+    def _is_comparison(self, node: Comparison, truth: bool) -> str:
+        left, right = node.left, node.right
+        for one, other in ((left, right), (right, left)):
+            if isinstance(one, Truth):
+                equal = one.value if node.operator == "=" else not one.value
+                if isinstance(other, Name):
+                    wanted = truth if node.operator == "=" else not truth
+                    return self._is_truth(other, one.value, wanted)
+                if isinstance(other, Truth):
+                    return repr((other.value == equal) is truth)
+                return self._is(other, truth is equal)
+        if isinstance(left, Name | Text) and isinstance(right, Name | Text):
+            return self._is_text(node, truth)
+        return self._is_number(node, truth)
+
+    def _is_text(self, node: Comparison, truth: bool) -> str:
+        operator = _operator(node.operator, truth)
+        first, left = self._text(node.left)
+        second, right = self._text(node.right)
+        if operator == "==" and isinstance(node.right, Text):
+            return f"{first} == {second}"  # None equals no text
+        if isinstance(node.right, Text):
+            return f"({first} is not None and {left} {operator} {right})"
+        if isinstance(node.left, Text):
+            return f"({second} is not None and {left} {operator} {right})"
+        return f"({first} is not None and {second} is not None and {left} {operator} {right})"
+
+    def _is_truth(self, node: Name, value: bool, truth: bool) -> str:
+        first, again = self._text(node)
+        word = self._constant("true" if value else "false")
+        if truth:
+            return f"({first} is not None and {again}.lower() == {word})"
+        return f"({first} is not None and {again}.lower() != {word})"
+
+    def _is_number(self, node: Comparison, truth: bool) -> str:
+        """What compares numbers; a header that is none makes a comparison FALSE."""
+        operator = node.operator
+        if operator == "<>":  # NOT of `=`, so TRUE of what is no number
+            operator, truth = "=", not truth
+        known: list[str] = []
+        numbers: list[str] = []
+        sides: list[str] = []
+        for side in (node.left, node.right):
+            if isinstance(side, Number):
+                sides.append(self._constant(side.value))
+                continue
+            variable = self._variable()
+            if isinstance(side, Name) and not truth:
+                first, again = self._text(side)
+                known.append(f"{first} is not None")
+                numbers.append(f"({variable} := number({again})) is not None")
+            else:
+                # Arithmetic is UNKNOWN without a result, and so never FALSE.
+                where = numbers if truth else known
+                where.append(f"({variable} := {self._number(side)}) is not None")
+            sides.append(variable)
+        compared = f"{sides[0]} {_PYTHON.get(operator, operator)} {sides[1]}"
+        if truth:
+            return f"({' and '.join([*known, *numbers, compared])})"
+        compared = f"not ({' and '.join([*numbers, compared])})"
+        return f"({' and '.join([*known, compared])})"
+
+    def _is_null(self, operand: Node, truth: bool) -> str:
+        word = "is" if truth else "is not"
+        if isinstance(operand, Name):
+            return f"{self._text(operand)[0]} {word} None"
+        if isinstance(operand, Text | Truth | Number):
+            return repr(not truth)
+        return f"{self._number(operand)} {word} None"
+
+    def _is_like(self, node: Like, truth: bool) -> str:
+        first, again = self._text(node.operand)
+        matches = self._constant(Pattern(node.pattern, node.escape).matches)
+        call = f"{matches}({again})"
+        return f"({first} is not None and {call if truth else f'not {call}'})"
+
+    def _is_in(self, node: In, truth: bool) -> str:
+        texts = {member.value for member in node.members if isinstance(member, Text)}
+        numbers = {member.value for member in node.members if isinstance(member, Number)}
+        truths = {str(m.value).lower() for m in node.members if isinstance(m, Truth)}
+        operand = node.operand
+        if isinstance(operand, Truth):
+            return repr((str(operand.value).lower() in truths) is truth)
+        if not isinstance(operand, Name | Text):
+            variable = self._variable()
+            listed = self._constant(frozenset(numbers))
+            word = "in" if truth else "not in"
+            known = f"({variable} := {self._number(operand)}) is not None"
+            return f"({known} and {variable} {word} {listed})"
+        first, again = self._text(operand)
+        found = []
+        if texts:
+            found.append(f"{again} in {self._constant(frozenset(texts))}")
+        if numbers:
+            found.append(f"number({again}) in {self._constant(frozenset(numbers))}")
+        if truths:
+            found.append(f"{again}.lower() in {self._constant(frozenset(truths))}")
+        either = " or ".join(found)
+        return f"({first} is not None and {'' if truth else 'not '}({either}))"
+
+
+def _operator(operator: str, truth: bool) -> str:
+    return _PYTHON.get(operator, operator) if truth else _TURNED[operator]

@@ -1,0 +1,106 @@
+"""A selector: a text, the function made of it, and the answers that it has given (**hot path**)."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Final
+
+from stompy_broker.message import Message, MessageHead
+from stompy_broker.selectors.explanation import Clause, explain
+from stompy_broker.selectors.expressions import AllOf, Comparison, Name, Node, Text
+from stompy_broker.selectors.functions import function_of, names_in
+from stompy_broker.selectors.names import varies
+from stompy_broker.selectors.parser import parse
+
+log = logging.getLogger("stompy_broker.selectors")
+
+REMEMBERED: Final = 1000
+"""How many selectors are remembered after nobody uses them."""
+
+
+class Selector:
+    """What a consumer says of the messages that it wants; shared by all who say it.
+
+    Args:
+        text: as it was given.
+        node: what was read in it.
+
+    Attributes:
+        text: as it was given. The same in other words is another selector.
+        names: what it looks at.
+        varies: whether messages of one header block can get different answers.
+        equals: the header and the text that it must have, if the selector begins with
+            ``name = 'text'`` and nothing but AND follows; else None. Whoever has many selectors
+            finds by it those that may match.
+        fault: what it raised, which no selector should; None if it never did.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_function",
+        "_head",
+        "_node",
+        "equals",
+        "fault",
+        "names",
+        "text",
+        "varies",
+    )
+
+    def __init__(self, text: str, node: Node) -> None:
+        self.text = text
+        self.names = frozenset(names_in(node))
+        self.varies = any(map(varies, self.names))
+        self.equals = _equality(node)
+        self.fault: str | None = None
+        self._node = node
+        self._function = function_of(node)
+        self._head: MessageHead | None = None
+        self._answer = False
+
+    def matches(self, message: Message) -> bool:
+        """Whether it takes a message. Never raises: what cannot be told is no match."""
+        if self.varies:
+            return self._ask(message)
+        head = message.head
+        if head is not self._head:
+            self._answer = self._ask(message)
+            self._head = head
+        return self._answer
+
+    def explain(self, message: Message) -> list[Clause]:
+        """Tell of each condition in it what it is for a message, and why."""
+        return explain(self.text, self._node, message)
+
+    def _ask(self, message: Message) -> bool:
+        try:
+            return self._function(message)
+        except Exception as error:  # a fault of ours; the queue must go on
+            if self.fault is None:
+                self.fault = f"{type(error).__name__}: {error}"
+                log.exception("the selector %r failed; it takes nothing", self.text)
+            return False
+
+    def __repr__(self) -> str:
+        """The text, for people."""
+        return f"<Selector {self.text!r}>"
+
+
+@lru_cache(maxsize=REMEMBERED)
+def compile_selector(text: str) -> Selector:
+    """Make a selector, or find the one that was made of this text.
+
+    Raises:
+        ProtocolError: ``bad-selector``, with the header ``error-column``.
+    """
+    return Selector(text, parse(text))
+
+
+def _equality(node: Node) -> tuple[str, str] | None:
+    first = node.parts[0] if isinstance(node, AllOf) else node
+    if isinstance(first, Comparison) and first.operator == "=":
+        for one, other in ((first.left, first.right), (first.right, first.left)):
+            if isinstance(one, Name) and isinstance(other, Text):
+                return one.name, other.value
+    return None
