@@ -278,6 +278,8 @@ def test_looking_changes_nothing(world: World) -> None:
     some = world.browsed(queue, Browse(odd, skip=1, most=2, bodies=10_000))
     assert world.numbers(some.messages) == [3, 5]
     assert (some.more, some.messages[0].body) == (True, b"x" * 100)
+    chosen = Selection(after=world.sequence(2), selector="kind = 'even' AND AMQSize > 50")
+    assert world.numbers(world.browsed(queue, Browse(chosen)).messages) == [4, 6, 8, 10]
     later = world.browsed(queue, Browse(Selection(after=world.sequence(8))))
     assert world.numbers(later.messages) == [9, 10]
     one = world.browsed(queue, Browse(Selection(ids=frozenset((str(world.sequence(7)),)))))

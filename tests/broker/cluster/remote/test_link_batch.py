@@ -92,7 +92,12 @@ verbs = st.one_of(
     st.builds(
         BrowseVerb,
         names,
-        st.builds(Browse, st.builds(Selection, st.none() | st.frozensets(names)), small, small),
+        st.builds(
+            Browse,
+            st.builds(Selection, st.none() | st.frozensets(names), selector=st.text(max_size=20)),
+            small,
+            small,
+        ),
     ),
     st.builds(
         ControlVerb,

@@ -8,6 +8,7 @@ from functools import partial
 
 from stompy.protocol.headers import RULES, Version, escape, unescape
 from stompy_broker.message import Message, as_text
+from stompy_broker.selectors.selector import compile_selector
 
 HeaderReader = Callable[[Message], str | None]
 """Gives the value of one header; None where it is not there."""
@@ -15,27 +16,34 @@ HeaderReader = Callable[[Message], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Messages by their ids, by headers that have certain values, and by when they came.
+    """Messages by their ids, by their headers, and by when they came.
 
     Attributes:
         ids: message-ids; None = any.
         headers: names and values; None stands for a header that is not there.
         after: the sequence of the last one that is not meant; 0 = also the first.
         up_to: the sequence of the last one that is meant; None = also those that come later.
+        selector: an expression that their headers match, as on a SUBSCRIBE; empty = any.
     """
 
     ids: frozenset[str] | None = None
     headers: tuple[tuple[str, str | None], ...] = ()
     after: int = 0
     up_to: int | None = None
+    selector: str = ""
 
     @property
     def is_everything(self) -> bool:
         """Whether every message is meant."""
-        return self.ids is None and not self.headers and not self.after and self.up_to is None
+        return self == EVERYTHING
 
     def test(self) -> Callable[[Message], bool]:
-        """Whether a message is meant, to be asked many times."""
+        """Whether a message is meant, to be asked many times.
+
+        Raises:
+            ProtocolError: the selector is none.
+        """
+        matches = compile_selector(self.selector).matches if self.selector else None
         readers = [(header_reader(name), value) for name, value in self.headers]
         ids, after, up_to = self.ids, self.after, self.up_to
 
@@ -45,7 +53,9 @@ class Selection:
             sequence = message.sequence
             if sequence <= after or (up_to is not None and sequence > up_to):
                 return False
-            return all(read(message) == value for read, value in readers)
+            if not all(read(message) == value for read, value in readers):
+                return False
+            return matches is None or matches(message)
 
         return is_meant
 

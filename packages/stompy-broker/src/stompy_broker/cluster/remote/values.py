@@ -84,17 +84,19 @@ def browse_row(wanted: Browse) -> list[object]:
     """A look as a row of JSON."""
     one = wanted.selection
     ids = None if one.ids is None else sorted(one.ids)
-    return [ids, one.headers, one.after, one.up_to, wanted.skip, wanted.most, wanted.bodies]
+    which = [ids, one.headers, one.after, one.up_to, one.selector]
+    return [which, wanted.skip, wanted.most, wanted.bodies]
 
 
 def browse_of(row: list[Any]) -> Browse:
     """The look that a row asks for."""
-    ids, headers, after, up_to, skip, most, bodies = row
+    (ids, headers, after, up_to, selector), skip, most, bodies = row
     selection = Selection(
         None if ids is None else frozenset(ids),
         tuple((name, value) for name, value in headers),
         after,
         up_to,
+        selector,
     )
     return Browse(selection, skip, most, bodies)
 
