@@ -20,10 +20,11 @@ from stompy_broker.admin.commands.selection import (
     IDS,
     LIMIT,
     QUEUE,
+    SELECTOR,
     UP_TO,
     as_json,
     last_of,
-    select,
+    selected,
     with_states,
 )
 from stompy_broker.admin.tasks import Steps
@@ -57,7 +58,7 @@ class ExportCommands:
                 "Give messages with their bodies, as many answers as it takes, in the order in "
                 "which they came; nothing about them changes.",
                 self._export,
-                (QUEUE, IDS, HEADERS, UP_TO, replace(LIMIT, default=None), _BODY),
+                (QUEUE, IDS, HEADERS, SELECTOR, UP_TO, replace(LIMIT, default=None), _BODY),
                 needs=(Action.BROWSE,),
                 place=at_owner,
             )
@@ -65,7 +66,7 @@ class ExportCommands:
 
     def _export(self, call: Call) -> Steps[Result]:
         args, queue = call.args, self._context.queue(call.args["queue"])
-        selection = select(args["ids"], args["headers"], args["up_to"])
+        selection = selected(args)
         picked = (yield from ask(partial(queue.browse, Browse(selection)))).messages
         picked = sorted(picked, key=lambda message: message.sequence)[: args["limit"]]
         call.expect(len(picked))

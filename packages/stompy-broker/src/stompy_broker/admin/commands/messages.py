@@ -27,9 +27,11 @@ from stompy_broker.admin.commands.selection import (
     HEADERS,
     IDS,
     QUEUE,
+    SELECTOR,
     as_json,
     read_header,
     select,
+    selected,
     with_states,
 )
 from stompy_broker.admin.tasks import Steps
@@ -78,6 +80,7 @@ class MessageCommands:
             QUEUE,
             IDS,
             HEADERS,
+            SELECTOR,
             Argument("offset", "number", "messages to leave out", default=0),
             Argument("limit", "number", "messages at most", default=20, most=MOST_SHOWN),
             Argument("state", "text", "", words=("waiting", "unacked"), default="waiting"),
@@ -110,11 +113,12 @@ class MessageCommands:
             Command(
                 "message.count",
                 Role.MONITOR,
-                "Count the messages that wait, all or by headers.",
+                "Count the messages that wait, all, by selector or by headers.",
                 self._count,
                 (
                     QUEUE,
                     HEADERS,
+                    SELECTOR,
                     Argument("group_by", "text or list", "header names; short names hold"),
                 ),
                 needs=_BROWSE,
@@ -129,6 +133,7 @@ class MessageCommands:
                     QUEUE,
                     Argument("by", "text or list", "header names; short names hold", required=True),
                     HEADERS,
+                    SELECTOR,
                     Argument("limit", "number", "groups at most", default=100, most=MOST_GROUPS),
                 ),
                 needs=_BROWSE,
@@ -165,7 +170,7 @@ class MessageCommands:
     def _peek(self, call: Call) -> Steps[Result]:
         args, queue = call.args, self._context.queue(call.args["queue"])
         offset, limit = args["offset"], args["limit"]
-        selection = select(args["ids"], args["headers"])
+        selection = selected(args)
         size = 0 if args["body"] == "none" else SHOWN_BYTES
         if args["state"] == "unacked" and self._context.peers is not None and not call.relayed:
             return (yield from self._peek_everywhere(call))
@@ -271,7 +276,7 @@ class MessageCommands:
 
     def _counted(self, call: Call, queue: Queue, names: Sequence[str]) -> Steps[Count]:
         """Count what a request means, by the values of some headers."""
-        selection = select(headers=call.args["headers"])
+        selection = selected(call.args)
         readers = [read_header(name) for name in names]
         if selection.is_everything:
             count = yield from self._groups.count(queue, tuple(names), readers)

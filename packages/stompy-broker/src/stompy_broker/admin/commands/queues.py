@@ -22,7 +22,7 @@ from stompy_broker.admin.commands.base import (
     not_found,
 )
 from stompy_broker.admin.commands.listing import LISTING, listing
-from stompy_broker.admin.commands.selection import QUEUE, UP_TO, select
+from stompy_broker.admin.commands.selection import QUEUE, SELECTOR, UP_TO, selected
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import DestinationKind, parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
@@ -75,9 +75,9 @@ class QueueCommands:
             Command(
                 "queue.purge",
                 operator,
-                "Destroy all messages that wait in a queue.",
+                "Destroy all messages that wait in a queue, or those that a selector takes.",
                 self._purge,
-                (QUEUE, UP_TO),
+                (QUEUE, SELECTOR, UP_TO),
                 changes=True,
                 place=at_owner,
             ),
@@ -188,7 +188,7 @@ class QueueCommands:
     def _purge(self, call: Call) -> Steps[Result]:
         queue = self._context.queue(call.args["queue"])
         # Those that wait now: what comes in meanwhile is not meant.
-        selection = select(up_to=call.args["up_to"])
+        selection = selected(call.args)
         browsed = yield from ask(partial(queue.browse, Browse(selection)))
         meant = [message.sequence for message in browsed.messages]
         call.expect(len(meant))

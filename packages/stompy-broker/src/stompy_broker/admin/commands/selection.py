@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from stompy.admin.command import CommandError, CommandErrorCode
+from stompy.errors import ProtocolError
 from stompy_broker.admin.commands.base import Argument
 from stompy_broker.message import Message
 from stompy_broker.routing.interface import Browsed
 from stompy_broker.routing.selection import HeaderReader, Selection, header_reader
+from stompy_broker.selectors.selector import compile_selector
 
 ALIASES: Mapping[str, str] = {
     "reason": "x-last-death-reason",
@@ -28,6 +31,9 @@ HEADERS = Argument(
     "object",
     f"headers and their values, null = not there; short names: {', '.join(ALIASES)}",
 )
+SELECTOR = Argument(
+    "selector", "text", "an expression that headers match, as on SUBSCRIBE: n > 5 AND kind = 'x'"
+)
 UP_TO = Argument(
     "up_to", "text", "the last one that is meant, as a dry run or message.count told it"
 )
@@ -41,6 +47,7 @@ def select(
     ids: Sequence[object] | None = None,
     headers: Mapping[str, object] | None = None,
     up_to: str | None = None,
+    selector: str | None = None,
 ) -> Selection:
     """Make a selection of what a request names.
 
@@ -48,10 +55,13 @@ def select(
         ids: message-ids; None = any.
         headers: values by header name or short name; None stands for a header that is not there.
         up_to: the last one that is meant, as `last_of` names it; None = those that come later too.
+        selector: an expression that headers match; None = any.
 
     Raises:
-        CommandError: ``up_to`` is none.
+        CommandError: ``up_to`` or the selector is none.
     """
+    if selector is not None:
+        check_selector(selector)
     return Selection(
         None if ids is None else frozenset(map(str, ids)),
         tuple(
@@ -59,7 +69,32 @@ def select(
             for name, value in (headers or {}).items()
         ),
         up_to=None if up_to is None else _sequence(up_to),
+        selector=selector or "",
     )
+
+
+def selected(args: Mapping[str, Any]) -> Selection:
+    """Make the selection of all arguments of a request that choose messages.
+
+    Raises:
+        CommandError: one of them makes no sense.
+    """
+    get = args.get
+    return select(get("ids"), get("headers"), get("up_to"), get("selector"))
+
+
+def check_selector(text: str) -> None:
+    """Refuse a selector that is none, with the place where that shows.
+
+    Raises:
+        CommandError: it is none.
+    """
+    try:
+        compile_selector(text)
+    except ProtocolError as error:
+        column = error.details.get("error-column", "")
+        detail = {"column": int(column)} if column.isdigit() else {}
+        raise CommandError(CommandErrorCode.BAD_REQUEST, error.Message, detail) from None
 
 
 def last_of(messages: Iterable[Message]) -> str:

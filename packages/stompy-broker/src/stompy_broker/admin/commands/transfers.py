@@ -39,10 +39,11 @@ from stompy_broker.admin.commands.selection import (
     LIMIT,
     MOST_MOVED,
     QUEUE,
+    SELECTOR,
     TO,
     UP_TO,
     last_of,
-    select,
+    selected,
 )
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import Destination, DestinationKind
@@ -62,8 +63,8 @@ from stompy_broker.security.access import Action
 
 BATCH_MESSAGES, BATCH_BYTES = 500, 8 * 1024 * 1024
 
-_PICKING = (QUEUE, IDS, HEADERS, UP_TO, LIMIT)
-_CHOOSING = (QUEUE, IDS, HEADERS, UP_TO, replace(LIMIT, default=None))
+_PICKING = (QUEUE, IDS, HEADERS, SELECTOR, UP_TO, LIMIT)
+_CHOOSING = (QUEUE, IDS, HEADERS, SELECTOR, UP_TO, replace(LIMIT, default=None))
 """Where one of them has to be given, lest everything ends because somebody forgot it."""
 
 _BY_OPERATOR = "operator"
@@ -289,7 +290,7 @@ class TransferCommands:
         """Do what is planned with the messages that a request names, batch by batch."""
         args, queue = call.args, self._context.queue(call.args["queue"])
         limit = MOST_MOVED if args["limit"] is None else args["limit"]
-        selection = select(args["ids"], args["headers"], args["up_to"])
+        selection = selected(args)
         picked = (yield from ask(partial(queue.browse, Browse(selection, most=limit)))).messages
         targets = plan.targets(picked)
         permissions = self._context.permissions(call)
@@ -324,7 +325,7 @@ class TransferCommands:
 
 def _check_chosen(call: Call) -> None:
     args = call.args
-    chosen = (args["ids"], args["headers"] or None, args["up_to"], args["limit"])
+    chosen = [args["headers"] or None, *(args[n] for n in ("ids", "selector", "up_to", "limit"))]
     if not any(choice is not None for choice in chosen):
         raise bad(
             f"{call.request.cmd} needs 'ids', 'headers', 'selector', 'up_to' or 'limit'; "
