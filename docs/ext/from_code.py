@@ -70,10 +70,15 @@ def section_model(section: str) -> type[BaseModel]:
 def settings_table(section: str) -> str:
     """The settings of a section as a Markdown table."""
     rows = [
-        (f"`{name}`", type_words(field), f"`{default_as_toml(field)}`", field.description or "")
+        (f"`{name}`", type_words(field), default_words(field), field.description or "")
         for name, field in section_model(section).model_fields.items()
     ]
     return table(("key", "type", "default", "meaning"), rows)
+
+
+def default_words(field: FieldInfo) -> str:
+    """The default of a setting, if it has one."""
+    return "must be given" if field.is_required() else f"`{default_as_toml(field)}`"
 
 
 def type_words(field: FieldInfo) -> str:

@@ -56,6 +56,7 @@ GENERIC = {
     "options",
     "posix",
     "pytest_plugin",
+    "routing_config",
     "run",
     "testing",
     "version",

@@ -48,7 +48,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"timers", "message", "destinations"},
         {"selectors"},
         {"events", "cluster_config"},
-        {"security", "store", "foreign_headers", "http_config"},
+        {"security", "store", "foreign_headers", "http_config", "routing_config"},
         {"routing"},
         {"cluster"},
         {"config"},

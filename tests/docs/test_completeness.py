@@ -132,9 +132,10 @@ def test_the_example_file_is_valid_and_complete():
     stompy_broker.load_config(DOCS / "broker.toml")
     content = tomllib.loads((DOCS / "broker.toml").read_text("utf-8"))
     assert list(content) == list(SECTIONS)
-    for section in content.keys() - {"users", "acl", "policy"}:
+    lists = ("acl", "policy", "exchange")
+    for section in content.keys() - {"users", *lists}:
         assert list(content[section]) == list(from_code.section_model(section).model_fields)
-    for section in ("acl", "policy"):
+    for section in lists:
         used = {key for entry in content[section] for key in entry}
         assert used == set(from_code.section_model(section).model_fields)
 
@@ -142,7 +143,8 @@ def test_the_example_file_is_valid_and_complete():
 def test_the_example_file_shows_the_defaults():
     shown = stompy_broker.load_config(DOCS / "broker.toml")
     defaults = stompy_broker.BrokerConfig()
-    assert shown.model_copy(update={"users": {}, "acl": (), "policy": ()}) == defaults
+    lists: dict[str, object] = dict.fromkeys(("acl", "policy", "exchange"), ())
+    assert shown.model_copy(update={"users": {}, **lists}) == defaults
 
 
 def test_the_configuration_of_the_monitor_in_examples_is_valid(tmp_path):

@@ -35,6 +35,8 @@ from stompy_broker.destinations.names import (
         ("/reply-topic/a", DestinationKind.TOPIC, "$temp.a"),
         ("/remote-temp-topic/a", DestinationKind.TOPIC, "$temp.a"),
         ("http://a", DestinationKind.QUEUE, "http://a"),
+        ("/amq/queue/a.b", DestinationKind.QUEUE, "a.b"),
+        ("/exchange/logs/a.b", DestinationKind.TOPIC, "$exchange.logs.a.b"),
     ],
 )
 def test_kinds(text: str, kind: DestinationKind, name: str) -> None:
@@ -43,13 +45,36 @@ def test_kinds(text: str, kind: DestinationKind, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/", "/queue/a,/queue/b", "/queue/", "/queue", "/exchange/a", "/queue/a\nb", "//a"]
+    "text",
+    [
+        "",
+        "/",
+        "/queue/a,/queue/b",
+        "/queue/",
+        "/queue",
+        "/amq/a",
+        "/amq/queue/",
+        "/queue/a\nb",
+        "//a",
+    ],
 )
 def test_refused_names_say_what_is_valid(text: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         parse_destination(text)
     assert caught.value.error_code is ErrorCode.BAD_DESTINATION
     assert repr(text) in caught.value.Message
+
+
+def test_an_existing_queue_is_told_apart() -> None:
+    assert parse_destination("/amq/queue/a").existing
+    assert not parse_destination("/queue/a").existing
+    assert str(parse_destination("/amq/queue/a")) == "/queue/a"
+
+
+def test_topics_of_the_broker_are_none_of_exchanges() -> None:
+    assert parse_destination("/topic/$SYS.queues").of_broker
+    assert not parse_destination("/exchange/logs/a").of_broker
+    assert not parse_destination("/queue/$SYS.command").of_broker
 
 
 @pytest.mark.parametrize("name", ["a", "a.>", "a/b"])

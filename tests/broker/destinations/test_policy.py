@@ -24,7 +24,7 @@ def test_the_first_that_matches_wins_and_kinds_do_not_mix() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"match": "/exchange/x"},
+        {"match": "/amq/x"},
         {"match": "/temp-queue/x"},
         {"match": "/queue/a.>.b"},
         {"dead_letter": "/foo/{name}"},

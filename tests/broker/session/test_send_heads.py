@@ -12,8 +12,10 @@ from stompy.protocol.headers import Version
 from stompy.protocol.limits import DEFAULT_LIMITS
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
-from stompy_broker.session.send import known_route, plan_for
+from stompy_broker.routing.directions import Directions
+from stompy_broker.session.send import plan_for
 from stompy_broker.session.send_heads import head_caches
+from stompy_broker.session.send_routes import SendRoutes
 
 NAMES = sorted({*BROKER_HEADERS, *DEATH_HEADERS, *TELLING, *OF_SEND, "reply-to", "x", "ttl-x", "e"})
 DESTINATIONS = [
@@ -40,7 +42,7 @@ def blocks(draw: st.DrawFn) -> bytes:
 def made(head: Head) -> tuple[object, ...]:
     """All that becomes of it, or why nothing does."""
     try:
-        plan = plan_for(head, Version.V1_2)
+        plan = plan_for(head, Version.V1_2, SendRoutes(Directions()))
     except ProtocolError as error:
         return error.error_code, error.Message
     traits = [getattr(plan.head.traits, name) for name in TRAITS]
@@ -70,14 +72,6 @@ def test_what_asks_for_more_is_parsed(name: str) -> None:
 
 def test_1_0_is_parsed() -> None:
     assert head_caches(DEFAULT_LIMITS)[Version.V1_0].like(b"SEND\ndestination:/queue/q") is None
-
-
-def test_a_destination_is_worked_out_once_however_many_there_are() -> None:
-    before = known_route.cache_info().misses
-    for _ in range(3):
-        for number in range(10_000):
-            known_route(b"/queue/once.%d" % number)
-    assert known_route.cache_info().misses - before == 10_000
 
 
 def test_a_bad_number_is_told() -> None:

@@ -37,6 +37,7 @@ MODULES = (
     "stompy_broker.session.permissions",
     "stompy_broker.session.receipts",
     "stompy_broker.session.send",
+    "stompy_broker.session.send_routes",
     "stompy_broker.session.session",
     "stompy_broker.session.subscription",
     "stompy_broker.store.batch",

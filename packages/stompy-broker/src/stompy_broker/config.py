@@ -31,6 +31,7 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.event_loop import LoopName, check_installed
 from stompy_broker.foreign_headers import NAMES
 from stompy_broker.http_config import HTTPConfig, is_loopback
+from stompy_broker.routing_config import ExchangeConfig
 from stompy_broker.security.access import EVERYBODY, Rule
 from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
 
@@ -355,6 +356,9 @@ class BrokerConfig(Section):
     compat: CompatConfig = CompatConfig()
     policy: tuple[Policy, ...] = Field(
         default=(), description="How destinations behave; the first that matches wins."
+    )
+    exchange: tuple[ExchangeConfig, ...] = Field(
+        default=(), description="Exchanges, as RabbitMQ has them, beside those always there."
     )
 
     @model_validator(mode="after")

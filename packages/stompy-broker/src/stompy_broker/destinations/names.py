@@ -14,6 +14,8 @@ as written                 meaning
 ``/remote-temp-topic/ID``  the same, as ActiveMQ writes it
 ``queue://NAME``           as ``/queue/NAME``, and so are ``topic://``, ``temp-queue://`` and
                            ``temp-topic://``: JMS writes them
+``/amq/queue/NAME``        a queue that has to be there already, as RabbitMQ writes it
+``/exchange/NAME/KEY``     a topic of an exchange (`stompy_broker.destinations.exchange_names`)
 =========================  ==================================================================
 
 Words are separated by dots. In the name of a subscription ``*`` stands for one word and a last
@@ -29,6 +31,8 @@ from enum import Enum
 from functools import lru_cache
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations import exchange_names
+from stompy_broker.destinations.exchange_names import EXCHANGE
 from stompy_broker.destinations.patterns import REST, WILDCARDS, is_slashed, words_of
 
 MOST_WORDS = 128
@@ -64,10 +68,14 @@ _PREFIXES = {kind.value: (kind, "") for kind in DestinationKind} | {
     REPLY_TOPIC: (DestinationKind.TOPIC, TEMPORARY_TOPICS),
     "/remote-temp-topic/": (DestinationKind.TOPIC, TEMPORARY_TOPICS),
 }
-_UNSLASHED = tuple(prefix[1:] for prefix in _PREFIXES)
+_EXISTING = "/amq/queue/"
+_UNSLASHED = tuple(prefix[1:] for prefix in (*_PREFIXES, _EXISTING, exchange_names.PREFIX))
 """What was meant for a prefix, and would be the beginning of the name of a queue."""
 _OF_JMS = {f"{word}://": f"/{word}/" for word in ("queue", "topic", "temp-queue", "temp-topic")}
-_VALID = "/queue/, /topic/, /temp-queue/, /temp-topic/, /reply-queue/, /reply-topic/"
+_VALID = (
+    "/queue/, /topic/, /temp-queue/, /temp-topic/, /reply-queue/, /reply-topic/, "
+    "/exchange/, /amq/queue/"
+)
 _APOLLO = "/dsub/"
 
 
@@ -79,15 +87,35 @@ class Destination:
         kind: what it is.
         name: the part after the prefix.
         is_pattern: whether a wildcard stands in it.
+        existing: whether it means a queue only if there is one already.
     """
 
     kind: DestinationKind
     name: str
     is_pattern: bool
+    existing: bool = False
+
+    @property
+    def of_broker(self) -> bool:
+        """Whether it is a topic of the broker itself."""
+        reserved = self.kind is DestinationKind.TOPIC and self.name.startswith(RESERVED)
+        return reserved and not self.name.startswith((EXCHANGE, TEMPORARY_TOPICS))
+
+    @property
+    def of_exchange(self) -> bool:
+        """Whether it is a topic of an exchange."""
+        return self.kind is DestinationKind.TOPIC and self.name.startswith(EXCHANGE)
 
     def __str__(self) -> str:
         """With its canonical prefix."""
-        return self.kind.value + self.name
+        return topic_text(self.name) if self.of_exchange else self.kind.value + self.name
+
+
+def topic_text(name: str) -> str:
+    """A topic or a pattern of topics as clients write it, by its name."""
+    if name.startswith(EXCHANGE):
+        return exchange_names.written(name)
+    return DestinationKind.TOPIC.value + name
 
 
 def plain_spelling(text: str) -> str:
@@ -107,11 +135,14 @@ def parse_destination(text: str) -> Destination:
     spelled, inside = plain_spelling(text), ""
     if spelled.startswith("/"):
         slash = spelled.find("/", 1) + 1
+        name = spelled[slash:]
         known = _PREFIXES.get(spelled[:slash])
         if known is None:
-            raise _unknown_prefix(text, spelled[:slash])
-        kind, inside = known
-        name = spelled[slash:]
+            kind, name = _read_foreign(text)
+        else:
+            kind, inside = known
+        if known is not None and kind is DestinationKind.TOPIC and name.startswith(EXCHANGE):
+            raise _bad(text, f"is written {topic_text(name)!r}")
     elif spelled.startswith(_UNSLASHED):
         raise _bad(text, f"has no slash before its prefix; write '/{text}'")
     else:
@@ -127,17 +158,26 @@ def parse_destination(text: str) -> Destination:
     if len(words) > MOST_WORDS:
         between = "slashes" if slashed else "dots"
         raise _bad(text, f"has {len(words)} words between {between}; {MOST_WORDS} are the most")
-    return Destination(kind, inside + name, not WILDCARDS.isdisjoint(words))
+    is_pattern = not WILDCARDS.isdisjoint(words)
+    return Destination(kind, inside + name, is_pattern, text.startswith(_EXISTING))
 
 
-def _unknown_prefix(text: str, prefix: str) -> ProtocolError:
-    if prefix == _APOLLO:
-        return ProtocolError(
+def _read_foreign(text: str) -> tuple[DestinationKind, str]:
+    """Read a prefix that only other brokers have."""
+    if text.startswith(_EXISTING):
+        return DestinationKind.QUEUE, text.removeprefix(_EXISTING)
+    if text.startswith(_APOLLO):
+        raise ProtocolError(
             ErrorCode.NOT_SUPPORTED,
             f"destination {text[:200]!r}: this broker does not do {_APOLLO}; SUBSCRIBE to the "
             "topic with a client-id and durable-subscription-name, or with x-queue-name",
         )
-    return _bad(text, f"has none of the prefixes {_VALID}")
+    if not text.startswith(exchange_names.PREFIX):
+        raise _bad(text, f"has none of the prefixes {_VALID}")
+    try:
+        return DestinationKind.TOPIC, exchange_names.read_topic(text)
+    except ValueError as error:
+        raise _bad(text, str(error)) from None
 
 
 def parts_of(text: str) -> tuple[str, ...]:
@@ -246,7 +286,7 @@ def _check_blanks(destination: Destination) -> None:
 
 
 def _check_not_reserved(destination: Destination) -> None:
-    if destination.name.startswith(RESERVED):
+    if destination.name.startswith(RESERVED) and not destination.of_exchange:
         raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
     if destination.kind is DestinationKind.QUEUE and destination.name.startswith(BACKLOG):
         raise _bad(str(destination), "is for durable subscriptions; subscribe to the topic instead")

@@ -27,6 +27,7 @@ from stompy_broker.destinations.names import (
     DestinationKind,
     check_subscribable,
     parse_destination,
+    topic_text,
 )
 from stompy_broker.store.base import StoredSubscription
 
@@ -73,7 +74,7 @@ class DurableSubscription:
     @property
     def topics(self) -> Destination:
         """The topics it gets."""
-        return parse_destination(f"{DestinationKind.TOPIC.value}{self.pattern}")
+        return parse_destination(topic_text(self.pattern))
 
     def to_stored(self) -> StoredSubscription:
         """As a store keeps it."""

@@ -9,7 +9,7 @@ from functools import partial
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import BACKLOG, DestinationKind
+from stompy_broker.destinations.names import BACKLOG, DestinationKind, topic_text
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.events import Events
 from stompy_broker.routing.answers import Done, nobody_asks
@@ -227,7 +227,7 @@ class DurableSubscriptions:
         self._events.tell(
             Event(
                 type=kind,
-                destination=f"{DestinationKind.TOPIC.value}{subscription.pattern}",
+                destination=topic_text(subscription.pattern),
                 subscription=subscription.name,
                 user=subscription.owner,
             )

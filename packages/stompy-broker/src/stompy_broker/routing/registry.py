@@ -12,7 +12,7 @@ from functools import partial
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import BACKLOG, DestinationKind
+from stompy_broker.destinations.names import BACKLOG, DestinationKind, topic_text
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.events import Events
 from stompy_broker.message import Message
@@ -180,6 +180,15 @@ class Registry:
                 self._tell_queue("queue.created", queue)
         return queue
 
+    def check_there(self, name: str) -> None:
+        """Check that there is a queue of that name, wherever its messages are.
+
+        Raises:
+            ProtocolError: there is none.
+        """
+        if not self.has_queue(name):
+            raise ProtocolError(ErrorCode.BAD_DESTINATION, f"there is no queue {name[:200]!r}")
+
     def has_queue(self, name: str) -> bool:
         """Whether there is a queue of that name, wherever its messages are."""
         others = self.table.elsewhere(self._groups.of(name))
@@ -260,7 +269,7 @@ class Registry:
     def subscribe_topic(self, pattern: str) -> Queue:
         """Make the backlog of a new topic subscription."""
         policy = self._policies.find(DestinationKind.TOPIC, pattern)
-        destination, home = f"{DestinationKind.TOPIC.value}{pattern}", self._groups.home
+        destination, home = topic_text(pattern), self._groups.home
         queue = self._factory.queue(
             destination, pattern, policy, TOPIC_BACKLOG, self._services, home
         )

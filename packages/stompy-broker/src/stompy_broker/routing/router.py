@@ -25,6 +25,7 @@ from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.dead_letters import DeadLetter, DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
+from stompy_broker.routing.directions import Directions
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup, QueueGroups
@@ -67,6 +68,7 @@ class Router:
         alarm_reasons: of those that other parts raised.
         unroutable: messages that went to no queue at all.
         wait_times: how long messages were in their queues, once somebody asked.
+        directions: where else messages go, as the configuration has it.
         spread: makes changes of groups of several owners; None = none of that kind can be made.
     """
 
@@ -98,6 +100,7 @@ class Router:
             factory.home,
         )
         self.unroutable = 0
+        self.directions = Directions()
         self.spread: SpreadChange | None = None
         self.wait_times = WaitTimes(wall)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())

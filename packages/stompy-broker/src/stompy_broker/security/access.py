@@ -7,6 +7,8 @@ Rules follow a message. Who may not take messages from a destination may not tak
 either, nor what waits for a durable subscription to it, unless a rule names that queue, which is
 more than a pattern that begins with a wildcard.
 
+An exchange is named by rules of its own: ``/exchange/NAME`` is about every routing key of it.
+
 Destinations of the broker itself, whose names begin with ``$``, go by roles, and a connection's own
 temporary queues are its own; neither is asked for here.
 """
@@ -22,6 +24,7 @@ from pydantic import AfterValidator, Field
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.config_section import Section
+from stompy_broker.destinations.exchange_names import EXCHANGE
 from stompy_broker.destinations.names import (
     RESERVED,
     Destination,
@@ -180,11 +183,10 @@ class Access:
 
     def _decide(self, principal: Principal, action: Action, destination: Destination) -> Decision:
         kind, wanted = destination.kind, destination.name
-        if kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC) or wanted.startswith(
-            RESERVED
-        ):
+        reserved = wanted.startswith(RESERVED) and not destination.of_exchange
+        if reserved or kind not in (DestinationKind.QUEUE, DestinationKind.TOPIC):
             return Decision(True, None, is_exempt=True)
-        is_topic = kind is DestinationKind.TOPIC
+        is_topic, is_of_exchange = kind is DestinationKind.TOPIC, destination.of_exchange
         words = wanted.split(".")
         for number, (rule, rule_kind) in enumerate(self._rules):
             if (
@@ -194,7 +196,7 @@ class Access:
             ):
                 continue
             pattern = _filled_in(rule.match, principal)
-            if pattern is None:
+            if pattern is None or is_of_exchange != pattern.startswith(EXCHANGE):
                 continue
             # The words of topics may be separated by slashes as well.
             own = pattern.split(".")
@@ -226,4 +228,6 @@ def _filled_in(match: str, principal: Principal) -> str | None:
             if not value or not set(value).isdisjoint(".*>#/"):
                 return None
             match = match.replace(place, value)
-    return parse_destination(match).name
+    name = parse_destination(match).name
+    # With any routing key, unless one is named.
+    return f"{name}.>" if name.startswith(EXCHANGE) and name.count(".") == 1 else name

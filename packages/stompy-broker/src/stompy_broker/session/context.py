@@ -24,6 +24,7 @@ from stompy_broker.session.leaving import Leaving
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.send_heads import head_caches
+from stompy_broker.session.send_routes import SendRoutes
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 from stompy_broker.session.transactions import Transactions
@@ -261,6 +262,7 @@ class BrokerContext:
     """What sessions of one broker share: settings, router, logins, access, parsed header blocks.
 
     Attributes:
+        send_routes: where SENDs go.
         foreign_headers: knows headers that are refused.
         observer: is told what becomes of sessions.
         service: answers for the broker itself.
@@ -288,6 +290,7 @@ class BrokerContext:
         self.access = access
         self.new_token = new_token
         self.caches = head_caches(settings.limits)
+        self.send_routes = SendRoutes(router.directions)
         self.foreign_headers = ForeignHeaders(settings.ignored_headers, router.events)
         self.observer = observer
         self.service = service

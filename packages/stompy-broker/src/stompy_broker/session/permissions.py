@@ -60,7 +60,7 @@ class Permissions:
             ProtocolError: no.
         """
         self._access.check(self._principal, Action.RECEIVE, destination)
-        if ARGUMENTS.keys().isdisjoint(headers):
+        if destination.existing or ARGUMENTS.keys().isdisjoint(headers):
             self.may_create(destination)
         else:
             self.check_set_up(destination, headers)
@@ -93,7 +93,7 @@ class Permissions:
             destination = parse_destination(text)
         except ProtocolError:
             return
-        if destination.name.startswith(RESERVED):
+        if destination.name.startswith(RESERVED) and not destination.of_exchange:
             raise ProtocolError(
                 ErrorCode.ACCESS_REFUSED,
                 f"reply-to cannot be {text[:200]!r}, which belongs to the broker",
@@ -116,7 +116,7 @@ class Permissions:
         Raises:
             ProtocolError: it may not, and has to.
         """
-        if destination.kind is not DestinationKind.QUEUE:
+        if destination.kind is not DestinationKind.QUEUE or destination.existing:
             return True
         try:
             self._access.check(self._principal, Action.CREATE, destination)

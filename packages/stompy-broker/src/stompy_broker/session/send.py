@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Final, Protocol
 
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
-from stompy_broker.destinations.names import COMMANDS, Destination, DestinationKind, sendable
+from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.destinations.policy import ARGUMENTS
-from stompy_broker.foreign_headers import OF_SEND, ForeignHeaders
+from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
-from stompy_broker.session.context import ClientState, Peer
+from stompy_broker.session.context import BrokerContext, ClientState, Peer
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.send_heads import SPECIAL, UNUSUAL
+from stompy_broker.session.send_routes import Route, SendRoutes
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
 from stompy_broker.timers import Clock
@@ -181,37 +182,6 @@ _LARGE: Final = 4096
 """Bytes of a header block from which on it is measured as it will be delivered."""
 
 
-class Route:
-    """Where a SEND goes.
-
-    Args:
-        text: its ``destination``.
-
-    Attributes:
-        text: it.
-        destination: what it means.
-        commands: whether commands to the broker itself go there.
-        simple: whether there is nothing to do but to route what goes there.
-
-    Raises:
-        ProtocolError: no SEND may go there.
-    """
-
-    __slots__ = ("commands", "destination", "simple", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.destination = destination = sendable(text)
-        self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
-        self.simple = destination.kind is not DestinationKind.TEMPORARY and not self.commands
-
-
-@lru_cache(maxsize=16_384)
-def known_route(text: bytes) -> Route:
-    """The route of a SEND that `SendHeads` has read, whose destinations are short."""
-    return Route(text.decode())
-
-
 class SendPlan:
     """What a header block of SEND means; worked out once and kept with the parsed head.
 
@@ -237,8 +207,13 @@ class SendPlan:
         self.foreign = foreign
 
 
-def plan_for(head: Head, version: Version) -> SendPlan:
+def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
     """Work out what a header block means.
+
+    Args:
+        head: it, as it was read.
+        version: of the client that sent it.
+        routes: of the broker.
 
     Raises:
         ProtocolError: it means nothing.
@@ -246,15 +221,16 @@ def plan_for(head: Head, version: Version) -> SendPlan:
     found = head.found
     if found is not None:  # by `head_caches`, which asks for all that matters here
         assert found[0] is not None
-        route = known_route(found[0])
+        route = routes.find(found[0])
         return SendPlan(route, MessageHead.from_simple(head), route.simple, False, False)
     headers = head.headers
-    route = Route(headers["destination"])
+    route = routes.read(headers["destination"])
     ordinary = UNUSUAL.isdisjoint(headers)
     plain = ordinary or SPECIAL.isdisjoint(headers)
     sets_up = (
         not plain
         and route.destination.kind is DestinationKind.QUEUE
+        and not route.destination.existing
         and not _ARGUMENTS.isdisjoint(headers)
     )
     foreign = not ordinary and not OF_SEND.isdisjoint(headers)
@@ -267,28 +243,28 @@ class SendHandler:
 
     Args:
         client: who sends.
-        router: where to.
+        context: what sessions share.
         flow_control: makes the client wait where there is no room.
         subscriptions: of that client.
         transactions: of that client.
         receipts: of that client.
-        foreign_headers: knows headers that are refused.
     """
 
     def __init__(
         self,
         client: ClientState,
-        router: Router,
+        context: BrokerContext,
         flow_control: ProducerFlowControl,
         subscriptions: Subscriptions,
         transactions: Transactions,
         receipts: Receipts,
-        foreign_headers: ForeignHeaders,
     ) -> None:
-        self._foreign_headers = foreign_headers
+        self._routes = context.send_routes
+        self._known_routes = context.send_routes.known
+        self._foreign_headers = context.foreign_headers
         self._client = client
-        self._router = router
-        self._caps = router.caps
+        self._router = context.router
+        self._caps = context.router.caps
         self._flow_control = flow_control
         self._subscriptions = subscriptions
         self._transactions = transactions
@@ -305,7 +281,7 @@ class SendHandler:
         if found is None or found[0] is None:
             destination = head.headers["destination"]
         else:
-            destination = known_route(found[0]).text
+            destination = self._routes.find(found[0]).text
         if destination not in permissions.may_send_to:
             permissions.check_send(destination)
         return self.send(head, body)
@@ -320,7 +296,9 @@ class SendHandler:
         if plan is None:
             found = head.found
             if found is not None and not (head.repeats or head.pattern):
-                route = known_route(found[0])
+                octets = found[0]
+                assert octets is not None
+                route = self._known_routes.get(octets) or self._routes.find(octets)
                 if route.simple:
                     self._send_simple(route, head, body)
                     return None
@@ -344,7 +322,7 @@ class SendHandler:
         """
         # The pattern of a head with a receipt is the same without it.
         pattern = head.pattern or head
-        plan = plan_for(pattern, self._client.version)
+        plan = plan_for(pattern, self._client.version, self._routes)
         caps = self._caps
         if len(plan.destination.name) > caps.short:
             caps.check_name(plan.destination.name)
@@ -373,6 +351,8 @@ class SendHandler:
         """Carry out a SEND that has more to do than to be routed: see `SPECIAL`."""
         headers, message_head, destination = head.headers, plan.head, plan.destination
         receipt = headers.get("receipt") or head.receipt
+        if destination.existing:
+            self._router.registry.check_there(destination.name)
         replies = self._reply_queue(headers)
         if plan.commands:
             self._client.others += 1

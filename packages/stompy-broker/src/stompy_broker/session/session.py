@@ -124,12 +124,11 @@ class Session:
         self._flow_control = ProducerFlowControl(self._clock, peer, self._blocked)
         self._send_handler = SendHandler(
             self,
-            self._router,
+            context,
             self._flow_control,
             self._subscriptions,
             self._transactions,
             receipts,
-            context.foreign_headers,
         )
         self._ended = self._disconnecting = False
         self._progress = self._router.groups.progress

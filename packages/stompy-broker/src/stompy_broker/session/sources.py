@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.destinations.names import Destination, DestinationKind, topic_text
 from stompy_broker.routing.durable import (
     NAME_HEADERS,
     DurableSubscription,
@@ -57,6 +57,9 @@ class Sources:
         if durable is not None:
             self.check_durable(durable.name)
             self._registry.durable.subscribe(durable, done)
+        elif destination.existing:
+            self._registry.check_there(destination.name)
+            done(self._registry.queue(destination.name))
         elif destination.kind is DestinationKind.TEMPORARY_TOPIC or (
             destination.is_pattern and destination.kind is DestinationKind.QUEUE
         ):
@@ -128,7 +131,7 @@ def durable_to_delete(
     if subscription is not None and "destination" not in headers:
         bound = registry.durable.of(subscription.queue)
         if bound is not None:
-            headers = {**headers, "destination": f"{DestinationKind.TOPIC.value}{bound.pattern}"}
+            headers = {**headers, "destination": topic_text(bound.pattern)}
     if "destination" not in headers:
         headers = {**headers, "destination": ""}
     named = durable_name(headers, client_id)

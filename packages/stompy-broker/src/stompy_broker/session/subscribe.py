@@ -14,11 +14,9 @@ from stompy.protocol.frame import AckMode
 from stompy.protocol.header_cache import Head
 from stompy_broker.destinations.names import (
     BACKLOG,
-    RESERVED,
     Destination,
     DestinationKind,
     check_subscribable,
-    is_address,
     parse_destination,
 )
 from stompy_broker.routing.answers import Done, nobody_asks
@@ -89,13 +87,14 @@ class Subscriptions:
         """
         self._client.others += 1
         headers = head.headers
-        destination = parse_destination(headers["destination"])
+        read = parse_destination(headers["destination"])
+        destination = self._router.directions.exchanges.resolve(read)
         subscription_id = headers.get("id")
         # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
         key = subscription_id if subscription_id is not None else headers["destination"]
         if key in self.by_key or key in self.sys_client:
             self._give_way(key)
-        if _is_of_the_broker(destination):
+        if destination.of_broker:
             self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
             return None
@@ -378,12 +377,6 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self.by_key)
-
-
-def _is_of_the_broker(destination: Destination) -> bool:
-    """Whether the broker itself publishes there."""
-    is_topic = destination.kind is DestinationKind.TOPIC
-    return is_topic and destination.name.startswith(RESERVED) and not is_address(destination)
 
 
 def origins_of(router: Router, queue: Destination) -> list[Destination]:

@@ -13,7 +13,7 @@ from stompy_broker.admin.snapshots.queues import AT_ONCE
 from stompy_broker.admin.snapshots.rates import Rates
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import DestinationKind
+from stompy_broker.destinations.names import topic_text
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
@@ -149,7 +149,7 @@ class ClientSnapshots:
         stopped = not subscription.auto and not subscription.waiting
         destination = queue.destination
         if durable is not None:
-            destination = f"{DestinationKind.TOPIC.value}{durable.pattern}"
+            destination = topic_text(durable.pattern)
         return SubscriptionRow(
             id=f"s-{subscription.number}{self._tail}",
             connection=session.key,
@@ -247,7 +247,7 @@ def _durable(
     """Make a row; without figures it says who is subscribed here, and its broker the rest."""
     row = DurableRow(
         name=known.name,
-        destination=f"{DestinationKind.TOPIC.value}{known.pattern}",
+        destination=topic_text(known.pattern),
         queue=queue.name,
         shared=known.shared,
         owner=known.owner,
