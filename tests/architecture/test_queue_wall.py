@@ -33,6 +33,7 @@ PARTS = {
     "queue",
     "ready_list",
     "redelivery",
+    "returns",
 }
 """Modules of routing that a local queue is made of."""
 

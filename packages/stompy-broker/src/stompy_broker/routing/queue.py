@@ -55,13 +55,13 @@ from stompy_broker.routing.paging import BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.redelivery import Delays, Requeue
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.returns import Returns
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
 from stompy_broker.routing.wait_times import NOT_COUNTED, WaitHistogram
 
 _BY_OPERATOR = "an operator paused it"
-_COMES_BACK = "very many messages come back"
 
 
 class LocalQueue(RestorableQueue):
@@ -101,7 +101,7 @@ class LocalQueue(RestorableQueue):
         "_reader",
         "_ready",
         "_requeue",
-        "_returning",
+        "_returns",
         "_services",
         "_settings",
         "_special",
@@ -149,7 +149,7 @@ class LocalQueue(RestorableQueue):
         self._consumers: dict[Consumer, None] = {}
         self._line = line = ConsumerLine()
         self._waiting = line.waiting
-        self._batches, self._returning = BatchedWork(services.work_budget), 0
+        self._batches = batches = BatchedWork(services.work_budget)
         self._unacked, self._closed = 0, False
         self._waits: WaitHistogram | None = None
         self._counts = counts = Counts()
@@ -178,7 +178,10 @@ class LocalQueue(RestorableQueue):
         self._discards = discards = Discards(
             identity, services, group, accounts, reader, counts, delays.delay
         )
-        self._requeue = Requeue(identity, wall, ready, accounts, delays, expiry, discards)
+        self._requeue = requeue = Requeue(identity, wall, ready, accounts, delays, expiry, discards)
+        self._returns = Returns(
+            batches, services.work_budget, line, accounts, requeue, self._hand_out
+        )
         self._limits = LengthLimits(
             identity, ready, accounts, discards, counts, self._consumers, services.loans
         )
@@ -288,11 +291,11 @@ class LocalQueue(RestorableQueue):
 
         def end() -> None:
             if rejection is not None:
-                self._have_returned()
+                self._returns.let_go_on()
             then()
 
         if rejection is not None:
-            self._hold_back()
+            self._returns.hold_back()
         self._batches.do(messages, lambda message: self.settle(message, rejection, done), end)
 
     # -- consumers ------------------------------------------------------------------------
@@ -322,7 +325,9 @@ class LocalQueue(RestorableQueue):
         self._line.leave((consumer,))
         if not self._consumers:
             self._idle_since = self._services.clock.now()
-        self._give_back(list(unsettled), lost=lost)
+        back = list(unsettled)
+        self._unacked -= len(back)
+        self._returns.give_back(back, lost=lost)
         if done is not None:
             done()
 
@@ -393,37 +398,6 @@ class LocalQueue(RestorableQueue):
         over = self._expiry.take_out(self._ready)
         self._batches.do(over, lambda message: self._discards.give_up(message, "expired"))
 
-    # -- very many messages that come back ------------------------------------------------
-
-    def _give_back(self, messages: list[Message], *, lost: bool) -> None:
-        budget = self._services.work_budget
-        at_once = messages[: max(1, budget.left)]
-        for message in at_once:
-            self._return(message, failed=lost)
-            lost = False
-        if len(at_once) > 1:
-            budget.spend(len(at_once))
-        if len(messages) > len(at_once):
-            self._hold_back()
-            self._batches.do(messages[len(at_once) :], self._return, self._have_returned)
-        self._accounts.memory.check()
-        self._hand_out()
-
-    def _return(self, message: Message, *, failed: bool = False) -> None:
-        self._unacked -= 1
-        self._requeue.give_back(message, failed=failed)
-
-    def _hold_back(self) -> None:
-        """Let nothing of this queue overtake what comes back, while others have their turn."""
-        self._returning += 1
-        self._line.pause(_COMES_BACK)
-
-    def _have_returned(self) -> None:
-        self._accounts.memory.check()
-        self._returning -= 1
-        if not self._returning and self._line.proceed(_COMES_BACK):
-            self._hand_out()
-
     # -- now and then ---------------------------------------------------------------------
 
     @property
@@ -444,7 +418,7 @@ class LocalQueue(RestorableQueue):
             self._settings,
             ready,
             len(self._ready.delayed),
-            self._unacked,
+            self._unacked + self._returns.left,
             consumers,
             self._accounts.bytes,
             consumers > 0 or (ready > 0 and not self.durable) or self._in_use,
