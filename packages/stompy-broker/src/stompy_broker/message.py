@@ -165,11 +165,14 @@ class MessageHead:
             are no UTF-8, as 1.0 may send them, stand in it as they came.
         traits: what they tell the broker.
         version_neutral: whether the block reads the same in every version of STOMP.
+        answers: what selectors have said of them, by the numbers of the selectors, if many
+            messages have this head; else None, and nothing is remembered.
     """
 
-    __slots__ = ("block", "traits", "version_neutral")
+    __slots__ = ("answers", "block", "traits", "version_neutral")
 
     def __init__(self, block: bytes, traits: MessageTraits) -> None:
+        self.answers: dict[int, bool] | None = None
         self.block = block
         self.traits = traits
         self.version_neutral = (

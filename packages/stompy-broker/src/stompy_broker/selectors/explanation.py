@@ -9,7 +9,7 @@ from enum import StrEnum
 from stompy_broker.message import Message
 from stompy_broker.selectors.expressions import AllOf, AnyOf, Node, Not
 from stompy_broker.selectors.functions import function_of, names_in
-from stompy_broker.selectors.names import read
+from stompy_broker.selectors.names import text_of
 
 
 class Verdict(StrEnum):
@@ -83,7 +83,7 @@ def _clause(text: str, node: Node, message: Message) -> Clause:
         verdict = Verdict.FALSE
     else:
         verdict = Verdict.UNKNOWN
-    values = {name: read(name, message) for name in dict.fromkeys(names_in(node))}
+    values = {name: text_of(name, message) for name in dict.fromkeys(names_in(node))}
     return Clause(text[node.start : node.end], verdict, values)
 
 

@@ -35,9 +35,21 @@ from stompy_broker.selectors.expressions import (
     Truth,
 )
 from stompy_broker.selectors.names import line_begin, reader_of, value_at
-from stompy_broker.selectors.values import Pattern, calculate, negative, number
+from stompy_broker.selectors.values import (
+    Pattern,
+    Shape,
+    difference,
+    negative,
+    number,
+    product,
+    quotient,
+    remainder,
+    shape_of,
+    total,
+)
 
 Function = Callable[[Message], bool]
+Failed = Callable[[Exception], bool]
 
 _DEEPEST: Final = 12
 """Parentheses inside one another, after which a new line begins."""
@@ -45,17 +57,89 @@ _DEEPEST: Final = 12
 _TURNED = {"=": "!=", "<>": "==", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 _PYTHON = {"=": "==", "<>": "!="}
 
+_MOST_ANSWERS: Final = 64
+"""Answers that are kept with one head; those of selectors that have gone are among them."""
+
+
+def _remember(answers: dict[int, bool], number: int, answer: bool) -> None:
+    """Keep an answer with a head."""
+    if len(answers) >= _MOST_ANSWERS:
+        answers.clear()
+    answers[number] = answer
+
+
 _HELPERS: dict[str, object] = {
-    "calculate": calculate,
+    "Exception": Exception,
+    "difference": difference,
     "negative": negative,
     "number": number,
+    "product": product,
+    "quotient": quotient,
+    "remainder": remainder,
+    "remember": _remember,
+    "total": total,
     "value_at": value_at,
 }
+
+_STEPS = {"+": "total", "-": "difference", "*": "product", "/": "quotient", "%": "remainder"}
+
+_SHAPES = {
+    Shape.WHOLE: "{text} == {wanted}",
+    Shape.BEGINS: "{text}.startswith({wanted})",
+    Shape.ENDS: "{text}.endswith({wanted})",
+    Shape.HOLDS: "{wanted} in {text}",
+}
+
+_PLAIN = """
+        lines = b'\\n' + message.head.block
+{lines}
+        return {result}
+"""
+
+_SAFE = """
+        try:
+            lines = b'\\n' + message.head.block
+{lines}
+            return {result}
+        except Exception as error:
+            return failed(error)
+"""
+
+_REMEMBERING = """
+        answers = message.head.answers
+        if answers is not None:
+            answer = answers.get(selector)
+            if answer is not None:
+                return answer
+        try:
+            lines = b'\\n' + message.head.block
+{lines}
+            answer = {result}
+        except Exception as error:
+            return failed(error)
+        if answers is not None:
+            remember(answers, selector, answer)
+        return answer
+"""
 
 
 def function_of(node: Node) -> Function:
     """Make the function that tells whether a condition is TRUE of a message."""
-    return _Source(node).function()
+    return _Source(node).function(_PLAIN)
+
+
+def safe_function_of(node: Node, failed: Failed, number: int | None) -> Function:
+    """Make a function that does the same, and never raises.
+
+    Args:
+        node: the condition.
+        failed: asked for the answer if it does raise.
+        number: under which answers are kept with heads; None = they are not.
+    """
+    source = _Source(node)
+    if number is None:
+        return source.function(_SAFE, failed=failed)
+    return source.function(_REMEMBERING, failed=failed, selector=number)
 
 
 def names_in(node: Node) -> Iterable[str]:
@@ -96,21 +180,19 @@ class _Source:
             self._values[name] = variable
         self._result = self._true(node)
 
-    def function(self) -> Function:
-        names = ", ".join([*_HELPERS, *self._constants])
-        body = "".join(f"        {line}\n" for line in self._lines)
+    def function(self, template: str, **more: object) -> Function:
+        known = {**_HELPERS, **self._constants, **more}
+        lines = "\n".join(f"            {line}" for line in self._lines)
+        if template is _PLAIN:
+            lines = lines.replace("            ", "        ")
+        body = template.format(lines=lines, result=self._result)
         source = (
-            f"def make({names}):\n"
-            "    def matches(message):\n"
-            "        lines = b'\\n' + message.head.block\n"
-            f"{body}"
-            f"        return {self._result}\n"
-            "    return matches\n"
+            f"def make({', '.join(known)}):\n    def matches(message):{body}    return matches\n"
         )
-        namespace: dict[str, object] = {"__builtins__": {"len": len}}
+        namespace: dict[str, object] = {"__builtins__": {}}
         exec(compile(source, "<selector>", "exec"), namespace)  # the source is all ours
         make = cast(Callable[..., Function], namespace["make"])
-        return make(*_HELPERS.values(), *self._constants.values())
+        return make(**known)
 
     # Names of the source.
 
@@ -172,11 +254,11 @@ class _Source:
         result = self._number(node.first)
         if len(node.rest) == 1:
             ((operator, operand),) = node.rest
-            return self._shallow(f"calculate({result}, {operator!r}, {self._number(operand)})")
+            return self._shallow(f"{_STEPS[operator]}({result}, {self._number(operand)})")
         variable = self._variable()
         steps = [f"{variable} := {result}"]
         for operator, operand in node.rest:
-            step = f"calculate({variable}, {operator!r}, {self._number(operand)})"
+            step = f"{_STEPS[operator]}({variable}, {self._number(operand)})"
             steps.append(f"{variable} := {step}")
         return self._shallow(f"({', '.join(steps)})[-1]")
 
@@ -286,9 +368,12 @@ class _Source:
 
     def _is_like(self, node: Like, truth: bool) -> str:
         first, again = self._text(node.operand)
-        matches = self._constant(Pattern(node.pattern, node.escape).matches)
-        call = f"{matches}({again})"
-        return f"({first} is not None and {call if truth else f'not {call}'})"
+        shape = shape_of(node.pattern, node.escape)
+        if shape is None:
+            call = f"{self._constant(Pattern(node.pattern, node.escape).matches)}({again})"
+        else:
+            call = _SHAPES[shape[0]].format(text=again, wanted=self._constant(shape[1]))
+        return f"({first} is not None and {'' if truth else 'not '}({call}))"
 
     def _is_in(self, node: In, truth: bool) -> str:
         texts = {member.value for member in node.members if isinstance(member, Text)}

@@ -8,6 +8,7 @@ there are the names that JMS and Artemis have for some.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from stompy.protocol.headers import Version, escape
@@ -17,7 +18,6 @@ Reader = Callable[[Message, bytes], str | None]
 """Reads a value of a message and its header lines, of which each has LF before and behind it."""
 
 _LF: Final = 10
-_BACKSLASH: Final = 92
 
 _SCHEMES = {
     "/queue/": "queue://",
@@ -34,6 +34,7 @@ def lines_of(message: Message) -> bytes:
     return b"\n" + message.head.block
 
 
+@lru_cache(maxsize=1024)
 def line_begin(name: str) -> bytes:
     """What a header's line begins with, the LF before it included."""
     written = escape(name, Version.V1_2)
@@ -47,10 +48,11 @@ def value_at(lines: bytes, begin: bytes) -> str | None:
         return None
     start += len(begin)
     octets = lines[start : lines.index(_LF, start)]
-    if octets.isascii():
+    try:
         value = octets.decode()
-        return unescaped(value) if _BACKSLASH in octets else value
-    return as_text(unescaped(octets.decode("utf-8", "surrogateescape")))
+    except UnicodeDecodeError:
+        return as_text(unescaped(octets.decode("utf-8", "surrogateescape")))
+    return unescaped(value) if "\\" in value else value
 
 
 def reader_of(name: str) -> Reader | None:
@@ -63,8 +65,8 @@ def varies(name: str) -> bool:
     return name in _VARYING
 
 
-def read(name: str, message: Message) -> str | None:
-    """Read one name of a message; None if there is no such header."""
+def text_of(name: str, message: Message) -> str | None:
+    """What a selector sees for a name in a message; None if there is no such header."""
     lines = lines_of(message)
     reader = _READERS.get(name)
     return value_at(lines, line_begin(name)) if reader is None else reader(message, lines)

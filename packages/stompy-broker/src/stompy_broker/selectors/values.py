@@ -6,7 +6,10 @@ Headers are texts. None stands for UNKNOWN wherever a value can be it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from enum import Enum
 from math import fmod, isfinite
+from operator import add, mul, sub, truediv
 from typing import Final
 
 NumberOrNone = int | float | None
@@ -53,21 +56,37 @@ def literal_number(text: str) -> int | float:
     return value
 
 
-def calculate(left: NumberOrNone, operator: str, right: NumberOrNone) -> NumberOrNone:
-    """One step of arithmetic; None if a side is unknown, or there is no result."""
-    if left is None or right is None:
-        return None
+def total(left: NumberOrNone, right: NumberOrNone) -> NumberOrNone:
+    """The sum; None if a side is unknown, or it is too large."""
+    return None if left is None or right is None else _finite(add, left, right)
+
+
+def difference(left: NumberOrNone, right: NumberOrNone) -> NumberOrNone:
+    """What is left of a number; None if a side is unknown, or it is too large."""
+    return None if left is None or right is None else _finite(sub, left, right)
+
+
+def product(left: NumberOrNone, right: NumberOrNone) -> NumberOrNone:
+    """The product; None if a side is unknown, or it is too large."""
+    return None if left is None or right is None else _finite(mul, left, right)
+
+
+def quotient(left: NumberOrNone, right: NumberOrNone) -> NumberOrNone:
+    """The quotient, with a fraction; None if a side is unknown, or there is none."""
+    return None if left is None or right is None else _finite(truediv, left, right)
+
+
+def remainder(left: NumberOrNone, right: NumberOrNone) -> NumberOrNone:
+    """What a division leaves; None if a side is unknown, or it cannot be divided."""
+    return None if left is None or right is None else _finite(_remainder, left, right)
+
+
+_Step = Callable[[int | float, int | float], int | float]
+
+
+def _finite(step: _Step, left: int | float, right: int | float) -> NumberOrNone:
     try:
-        if operator == "+":
-            value = left + right
-        elif operator == "-":
-            value = left - right
-        elif operator == "*":
-            value = left * right
-        elif operator == "/":
-            value = left / right
-        else:
-            value = _remainder(left, right)
+        value = step(left, right)
     except ArithmeticError:
         return None
     return value if isinstance(value, int) or isfinite(value) else None
@@ -122,15 +141,44 @@ def pieces_of(pattern: str, escape: str) -> list[str | int]:
     return pieces
 
 
+class Shape(Enum):
+    """What the simple patterns of LIKE ask of a text."""
+
+    WHOLE = "is it"
+    BEGINS = "begins with it"
+    ENDS = "ends with it"
+    HOLDS = "has it somewhere"
+
+
+def shape_of(pattern: str, escape: str) -> tuple[Shape, str] | None:
+    """What a simple pattern asks, and of which text; None if it is not one of those."""
+    pieces = pieces_of(pattern, escape)
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    runs = [piece == ANY_RUN for piece in pieces]
+    if len(texts) != 1 or ANY_ONE in pieces:
+        return None
+    shapes = {
+        (False,): Shape.WHOLE,
+        (False, True): Shape.BEGINS,
+        (True, False): Shape.ENDS,
+        (True, False, True): Shape.HOLDS,
+    }
+    shape = shapes.get(tuple(runs))
+    return None if shape is None else (shape, texts[0])
+
+
 class Pattern:
-    """A pattern of LIKE, whose cost grows with the text and not with its square.
+    """Any other pattern of LIKE.
+
+    What stands between two ``%`` is looked for from where the one before it was found, once, and
+    found is found: so the cost grows with the text, and not with its square or worse.
 
     Args:
         pattern: as written.
         escape: the character before a ``%`` or ``_`` that means itself; empty = none.
     """
 
-    __slots__ = ("_begins", "_ends", "_ends_after")
+    __slots__ = ("_first", "_last", "_length_of_last", "_searches")
 
     def __init__(self, pattern: str, escape: str) -> None:
         segments: list[list[str | int]] = [[]]
@@ -139,26 +187,32 @@ class Pattern:
                 segments.append([])
             else:
                 segments[-1].append(piece)
-        written = [_segment(segment) for segment in segments]
-        # What was found first is kept, so that nothing is tried twice: an atomic group, (?>…).
-        middle = "".join(f"(?>.*?{segment})" for segment in written[1:-1] if segment)
-        self._begins = re.compile(written[0] + middle, re.DOTALL)
-        last = segments[-1] if len(segments) > 1 else None
-        self._ends_after = 0
-        self._ends: re.Pattern[str] | None = None
-        if last is None:
-            self._begins = re.compile(written[0] + r"\Z", re.DOTALL)
-        elif last:
-            self._ends_after = sum(1 if isinstance(piece, int) else len(piece) for piece in last)
-            self._ends = re.compile(written[-1], re.DOTALL)
+        first, *middle = map(_expression, segments)
+        self._length_of_last = 0
+        self._last: re.Pattern[str] | None = None
+        if middle:
+            self._last = middle.pop()
+            self._length_of_last = sum(
+                1 if isinstance(piece, int) else len(piece) for piece in segments[-1]
+            )
+        self._first = first
+        self._searches = [one.search for one in middle if one.pattern]
 
     def matches(self, text: str) -> bool:
         """Whether the whole text has this shape."""
-        end = len(text) - self._ends_after
-        if end < 0 or self._begins.match(text, 0, end) is None:
+        if self._last is None:
+            return self._first.fullmatch(text) is not None
+        end = len(text) - self._length_of_last
+        if end < 0:
             return False
-        return self._ends is None or self._ends.match(text, end) is not None
+        found = self._first.match(text, 0, end)
+        for search in self._searches:
+            if found is None:
+                return False
+            found = search(text, found.end(), end)
+        return found is not None and self._last.match(text, end) is not None
 
 
-def _segment(pieces: list[str | int]) -> str:
-    return "".join("." if isinstance(piece, int) else re.escape(piece) for piece in pieces)
+def _expression(segment: list[str | int]) -> re.Pattern[str]:
+    written = ("." if isinstance(piece, int) else re.escape(piece) for piece in segment)
+    return re.compile("".join(written), re.DOTALL)

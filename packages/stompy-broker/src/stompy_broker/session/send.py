@@ -330,6 +330,8 @@ class SendHandler:
             caps.check_headers(plan.head.block)
         if plan.foreign:
             self._foreign_headers.check("SEND", head.headers, plan.destination)
+        if pattern.repeats:
+            plan.head.answers = {}
         head.plan = pattern.plan = plan
         return plan
 
