@@ -7,34 +7,73 @@ into copies, so that nothing about the queue changes.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from stompy_broker.message import Message
 from stompy_broker.routing.batching import BatchedWork, WorkBudget
+from stompy_broker.routing.browse_walk import BrowseWalk
+from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Browse, Browsed
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.selection import first_bytes
+from stompy_broker.routing.services import Services
 from stompy_broker.store.base import Callback
 from stompy_broker.store.interface import MessageStore
 
 
 def browse(
     ready: ReadyList,
+    consumers: Iterable[Consumer],
+    wanted: Browse,
+    services: Services,
+    group: QueueGroup,
+    done: Callable[[Browsed], None],
+) -> None:
+    """Look at what waits, or what consumers have.
+
+    Args:
+        ready: what waits.
+        consumers: who may have messages of the queue.
+        wanted: which of them.
+        services: clock, and how many may be looked at in one step.
+        group: the queue's, whose store reads bodies.
+        done: takes what was found.
+    """
+    budget, store = services.work_budget, group.store
+    if wanted.states is None:
+        _browse_waiting(ready, wanted, budget, store, done)
+        return
+    last = group.sequences.last
+    walk = BrowseWalk(ready, consumers, wanted, services.wall())
+
+    def end() -> None:
+        found = [one[2] for one in walk.found]
+        states = tuple([one[1] for one in walk.found])
+        if wanted.bodies:
+            found = copies_to_read(found)
+        answer = Browsed(found, 0, walk.more, states, walk.skipped, last)
+        if wanted.bodies:
+            read_bodies(store, found, lambda: done(answer))
+        else:
+            done(answer)
+
+    BatchedWork(budget).do(walk.steps(), _look, end)
+
+
+def _look(message: Message) -> None:
+    """Do nothing: the walk itself takes what is meant."""
+
+
+def _browse_waiting(
+    ready: ReadyList,
     wanted: Browse,
     budget: WorkBudget,
     store: MessageStore,
     done: Callable[[Browsed], None],
 ) -> None:
-    """Look at what waits.
-
-    Args:
-        ready: the messages.
-        wanted: which of them.
-        budget: says how many may be looked at in one step.
-        store: reads bodies.
-        done: takes what was found.
-    """
+    """Look at what waits: what is ready, then what is delayed."""
     most = None if wanted.most is None else wanted.skip + wanted.most + 1
     delayed = {id(entry[2]) for entry in ready.delayed}
 

@@ -53,3 +53,7 @@ class Consumer:
         A queue asks when its messages go to another broker: what it holds stays with it.
         """
         return ()
+
+    def shows(self) -> Iterable[Message]:
+        """What it has and has not settled, to be looked at. Not for the hot path."""
+        return self.holds()

@@ -29,6 +29,7 @@ from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.selection import EVERYTHING, Selection
 from stompy_broker.routing.sequences import Sequences
@@ -149,6 +150,10 @@ class QueueFigures(NamedTuple):
     newest_at: int | None
 
 
+Place = tuple[int, int]
+"""Where a message stands among all of its queue: its priority, negative, and its sequence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Browse:
     """A look at messages that wait; nothing about them changes.
@@ -159,12 +164,17 @@ class Browse:
         most: how many to give; None = all.
         bodies: give no more messages than have so many bytes together, but at least one, and give
             them with their bodies; 0 = no bodies are asked for, and those on disk stay there.
+        states: which are meant, in one order (`stompy_broker.routing.browse_walk`), without those
+            whose time is over; None = what is ready, next one first, then what is delayed.
+        beyond: give those that stand behind this place in that order; None = from the beginning.
     """
 
     selection: Selection = EVERYTHING
     skip: int = 0
     most: int | None = None
     bodies: int = 0
+    states: frozenset[MessageState] | None = None
+    beyond: Place | None = None
 
 
 class Browsed(NamedTuple):
@@ -175,11 +185,17 @@ class Browsed(NamedTuple):
             are delayed. A body that was asked for is None if its message was settled meanwhile.
         delayed: how many of them, at the end, are delayed.
         more: whether more are meant than these and those that were left out.
+        states: where each of them is, if states were asked for.
+        skipped: how many were left out first, if states were asked for.
+        last: the highest sequence that a message of the queue could have; 0 = it was not asked.
     """
 
     messages: list[Message]
     delayed: int
     more: bool
+    states: tuple[MessageState, ...] = ()
+    skipped: int = 0
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True)

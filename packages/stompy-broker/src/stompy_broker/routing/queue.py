@@ -442,7 +442,7 @@ class LocalQueue(RestorableQueue):
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Look at messages that wait."""
-        browse(self._ready, wanted, self._services.work_budget, self.group.store, done)
+        browse(self._ready, self._consumers, wanted, self._services, self.group, done)
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""

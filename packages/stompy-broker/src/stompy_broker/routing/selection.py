@@ -24,6 +24,7 @@ class Selection:
         after: the sequence of the last one that is not meant; 0 = also the first.
         up_to: the sequence of the last one that is meant; None = also those that come later.
         selector: an expression that their headers match, as on a SUBSCRIBE; empty = any.
+        since: when the first one came that is meant, in milliseconds since the epoch; 0 = ever.
     """
 
     ids: frozenset[str] | None = None
@@ -31,6 +32,7 @@ class Selection:
     after: int = 0
     up_to: int | None = None
     selector: str = ""
+    since: int = 0
 
     @property
     def is_everything(self) -> bool:
@@ -45,13 +47,15 @@ class Selection:
         """
         matches = compile_selector(self.selector).matches if self.selector else None
         readers = [(header_reader(name), value) for name, value in self.headers]
-        ids, after, up_to = self.ids, self.after, self.up_to
+        ids, after, up_to, since = self.ids, self.after, self.up_to, self.since
 
         def is_meant(message: Message) -> bool:
             if ids is not None and message.message_id not in ids:
                 return False
             sequence = message.sequence
             if sequence <= after or (up_to is not None and sequence > up_to):
+                return False
+            if since and message.received_at < since:
                 return False
             if not all(read(message) == value for read, value in readers):
                 return False

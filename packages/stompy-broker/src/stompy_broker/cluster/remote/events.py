@@ -43,6 +43,7 @@ from stompy_broker.cluster.remote.verbs import (
 )
 from stompy_broker.message import Message, MessageHead, Redelivery, stamp
 from stompy_broker.routing.interface import Browsed, QueueFigures
+from stompy_broker.routing.message_state import MessageState
 
 _EVENTS = Struct("<QQQ")
 _WELCOME = Struct("<QQ")
@@ -179,9 +180,8 @@ def _shown(browsed: Browsed) -> bytes:
         )
         parts.append(body or b"")
     texts = [head_text(head) for head in heads]
-    return b"".join(
-        [pack([browsed.delayed, browsed.more, len(browsed.messages), texts]), b"\n", *parts]
-    )
+    about = [browsed.delayed, browsed.more, browsed.states, browsed.skipped, browsed.last]
+    return b"".join([pack([about, len(browsed.messages), texts]), b"\n", *parts])
 
 
 class EventsReader(TableReader):
@@ -266,7 +266,7 @@ class EventsReader(TableReader):
 
 def _read_shown(octets: bytes) -> Browsed:
     line, _, _ = octets.partition(b"\n")
-    delayed, more, count, texts = unpack(line)
+    (delayed, more, words, skipped, last), count, texts = unpack(line)
     heads = [head_of(text) for text in texts]
     at, messages = len(line) + 1, []
     for _ in range(count):
@@ -280,4 +280,5 @@ def _read_shown(octets: bytes) -> Browsed:
         message = Message(sequence, heads[head], body, came, past, length=length)
         message.expires = expires
         messages.append(message)
-    return Browsed(messages, delayed, more)
+    states = tuple([MessageState(word) for word in words])
+    return Browsed(messages, delayed, more, states, skipped, last)

@@ -147,6 +147,11 @@ class GuestConsumer(Consumer):
         self.lent = 0
         self.take_events()
 
+    def shows(self) -> list[Message]:
+        """What it has, to be looked at: the front decides what becomes of it."""
+        held = list(self._output.held.values())
+        return [message for consumer, message in held if consumer is self]
+
     @property
     def has_room(self) -> bool:
         """Whether it may be given one more message."""

@@ -20,6 +20,7 @@ from stompy_broker.routing.interface import (
     Remove,
     Transfer,
 )
+from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.selection import Selection
 from stompy_broker.routing.settings import QueueSettings
 from stompy_broker.routing.terms import PLAIN, Terms
@@ -84,21 +85,25 @@ def browse_row(wanted: Browse) -> list[object]:
     """A look as a row of JSON."""
     one = wanted.selection
     ids = None if one.ids is None else sorted(one.ids)
-    which = [ids, one.headers, one.after, one.up_to, one.selector]
-    return [which, wanted.skip, wanted.most, wanted.bodies]
+    states = None if wanted.states is None else sorted(wanted.states)
+    which = [ids, one.headers, one.after, one.up_to, one.selector, one.since]
+    return [which, wanted.skip, wanted.most, wanted.bodies, states, wanted.beyond]
 
 
 def browse_of(row: list[Any]) -> Browse:
     """The look that a row asks for."""
-    (ids, headers, after, up_to, selector), skip, most, bodies = row
+    (ids, headers, after, up_to, selector, since), skip, most, bodies, words, beyond = row
     selection = Selection(
         None if ids is None else frozenset(ids),
         tuple((name, value) for name, value in headers),
         after,
         up_to,
         selector,
+        since,
     )
-    return Browse(selection, skip, most, bodies)
+    states = None if words is None else frozenset(map(MessageState, words))
+    place = None if beyond is None else (int(beyond[0]), int(beyond[1]))
+    return Browse(selection, skip, most, bodies, states, place)
 
 
 def head_text(head: MessageHead) -> str:
