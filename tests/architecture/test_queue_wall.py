@@ -22,6 +22,7 @@ OWN = {f"routing/{name}.py" for name in ("queue", "factory")}
 """Who may know what is behind the interface: the queue itself, and who makes it."""
 PARTS = {
     "accounts",
+    "browse_walk",
     "browsing",
     "consumer_line",
     "counts",

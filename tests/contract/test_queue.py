@@ -34,7 +34,9 @@ from stompy_broker.routing.interface import (
     Remove,
     Transfer,
     Withdraw,
+    place_of,
 )
+from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.selection import Selection
@@ -285,6 +287,42 @@ def test_looking_changes_nothing(world: World) -> None:
     one = world.browsed(queue, Browse(Selection(ids=frozenset((str(world.sequence(7)),)))))
     assert world.numbers(one.messages) == [7]
     assert world.figures(queue) == before
+
+
+def test_looking_at_what_consumers_have(world: World) -> None:
+    """Page after page, in one order, wherever the messages are."""
+    queue, holder = world.router.queue("q"), Holder(2)
+    assert world.take_part(queue, holder) is None
+    for number in range(1, 6):
+        queue.publish(make_message(number, b"x" * 100))
+    world.settle_down()
+    queue.control(Withdraw([holder]))
+    queue.settle(holder.taken.pop(0), Rejection(delay=60.0))
+    world.settle_down()
+    before = world.figures(queue)
+    states, pages = frozenset(MessageState), list[Browsed]()
+    while not pages or pages[-1].more:
+        beyond = place_of(pages[-1].messages[-1]) if pages else None
+        look = Browse(skip=0, most=2, bodies=1000, states=states, beyond=beyond)
+        pages.append(world.browsed(queue, look))
+    shown = [message for page in pages for message in page.messages]
+    assert world.numbers(shown) == [1, 2, 3, 4, 5]
+    assert [message.body for message in shown] == [b"x" * 100] * 5
+    told = [state for page in pages for state in page.states]
+    assert told == ["delayed", "unacked", "ready", "ready", "ready"]
+    held = world.browsed(queue, Browse(states=frozenset((MessageState.UNACKED,))))
+    assert world.numbers(held.messages) == [2]
+    some = world.browsed(queue, Browse(Selection(), 1, 1, states=states))
+    assert (world.numbers(some.messages), some.skipped, some.more) == ([2], 1, True)
+    assert world.figures(queue) == before
+
+
+class Holder(Taker):
+    """A consumer that tells what it has."""
+
+    def holds(self) -> Iterable[Message]:
+        """What it took and has not settled."""
+        return list(self.taken)
 
 
 def test_operators_take_out_and_move(world: World) -> None:

@@ -18,6 +18,8 @@ from stompy_broker.events import Events
 log = logging.getLogger("stompy_broker.session")
 
 _SEND, _SUBSCRIBE, _NACK = "SEND", "SUBSCRIBE", "NACK"
+_BROWSE = "BROWSE"
+"""A SUBSCRIBE with ``browser:true``."""
 
 _NO = frozenset(("", "false", "0", "no"))
 _NOTHING = frozenset(("",))
@@ -73,9 +75,15 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         kinds=tuple(DestinationKind),
     ),
     ForeignHeader(
-        ("browser",),
+        ("browser-state", "browser-offset", "browser-limit", "browser-timestamp"),
         (_SUBSCRIBE,),
-        "messages are shown and stay in the queue",
+        "which messages are shown by a subscription with browser:true, which this is not",
+        kinds=tuple(DestinationKind),
+    ),
+    ForeignHeader(
+        ("browser-headers-only",),
+        (_SUBSCRIBE,),
+        "how messages are shown by a subscription with browser:true, which this is not",
         kinds=tuple(DestinationKind),
         idle=_NO,
     ),
@@ -268,6 +276,9 @@ def _by_name(command: str) -> dict[str, ForeignHeader]:
 
 
 _KNOWN = {command: _by_name(command) for command in (_SEND, _SUBSCRIBE, _NACK)}
+_KNOWN[_BROWSE] = {
+    name: foreign for name, foreign in _KNOWN[_SUBSCRIBE].items() if not name.startswith("browser-")
+}
 
 OF_SEND = frozenset(_KNOWN[_SEND])
 """Those that a SEND may not have, at least not everywhere."""
@@ -292,7 +303,7 @@ class ForeignHeaders:
         """Check the headers of a frame.
 
         Args:
-            command: of the frame.
+            command: of the frame; BROWSE for a SUBSCRIBE with ``browser:true``.
             headers: of the frame.
             destination: of the frame; None if it has none.
 

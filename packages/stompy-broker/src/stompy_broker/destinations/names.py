@@ -256,6 +256,21 @@ def check_wildcards(destination: Destination) -> None:
         check_pattern(destination.name)
 
 
+def check_browsable(destination: Destination) -> None:
+    """Whether a client may look at what waits there.
+
+    Raises:
+        ProtocolError: it is no queue, or belongs to the broker or to one connection.
+    """
+    if destination.kind is not DestinationKind.QUEUE:
+        raise _bad(str(destination), "is no /queue/; only queues can be browsed")
+    _check_blanks(destination)
+    if destination.is_pattern:
+        raise _bad(str(destination), "has a wildcard; one queue is browsed at a time")
+    if destination.name.startswith(RESERVED):
+        raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
+
+
 def check_pattern(name: str) -> None:
     """Whether wildcards stand where they may, between dots.
 

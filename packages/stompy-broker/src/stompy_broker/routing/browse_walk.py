@@ -21,7 +21,7 @@ from operator import attrgetter, itemgetter
 
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.interface import Browse, Place
+from stompy_broker.routing.interface import Browse, Place, place_of
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.ready_list import ReadyList
 
@@ -37,11 +37,6 @@ _sequence_of: Callable[[Message], int] = attrgetter("sequence")
 
 _FIRST: Place = (-(1 << 60), 0)
 _PLAIN = -DEFAULT_PRIORITY
-
-
-def place_of(message: Message) -> Place:
-    """Where in the order a message stands."""
-    return -message.head.priority, message.sequence
 
 
 class BrowseWalk:

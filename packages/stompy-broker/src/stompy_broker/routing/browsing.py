@@ -46,6 +46,9 @@ def browse(
         _browse_waiting(ready, wanted, budget, store, done)
         return
     last = group.sequences.last
+    if wanted.most == 0:
+        done(Browsed([], 0, more=False, last=last))
+        return
     walk = BrowseWalk(ready, consumers, wanted, services.wall())
 
     def end() -> None:

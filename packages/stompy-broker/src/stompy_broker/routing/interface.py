@@ -154,6 +154,11 @@ Place = tuple[int, int]
 """Where a message stands among all of its queue: its priority, negative, and its sequence."""
 
 
+def place_of(message: Message) -> Place:
+    """Where among all of its queue a message stands."""
+    return -message.head.priority, message.sequence
+
+
 @dataclass(frozen=True, slots=True)
 class Browse:
     """A look at messages that wait; nothing about them changes.

@@ -35,6 +35,7 @@ class Deliveries:
 
     def __init__(self, subscriptions: Mapping[str, Subscription]) -> None:
         self._subscriptions = subscriptions
+        self._looks = False  # whether anything was shown that needs no ACK
         self._by_tag: dict[bytes, AckSubscription] = {}
         # How many deliveries each subscription that has ended had, by tag.
         self._ended: BoundedDict[bytes, int] = BoundedDict()
@@ -73,6 +74,15 @@ class Deliveries:
         """Whether anything is to be settled."""
         return any(subscription.unacked for subscription in self._by_tag.values())
 
+    def needs_none(self, key: str) -> None:
+        """Ignore what is settled of a subscription that only looks.
+
+        Args:
+            key: the client's id for it.
+        """
+        self._needless.put(key, True)
+        self._looks = True
+
     def tagged(self, tag: bytes) -> AckSubscription | None:
         """The subscription whose deliveries have ``ack`` headers that begin so, if it stands."""
         return self._by_tag.get(tag)
@@ -87,6 +97,8 @@ class Deliveries:
             ProtocolError: no such delivery was made on this connection.
         """
         tag, _, number = ack_id.rpartition("-")
+        if self._looks and is_number(ack_id):
+            return None  # it was only shown, and so has no more than its message-id
         if not (is_number(tag) and is_number(number)):
             raise _unknown(f"{ack_id[:60]!r} is not the ack header of a MESSAGE")
         octets = tag.encode()

@@ -20,6 +20,7 @@ from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
 from stompy_broker.security.login import Logins
 from stompy_broker.session.active_subscribers import ActiveSubscriber, ActiveSubscribers
+from stompy_broker.session.browse_pace import BrowsePace
 from stompy_broker.session.leaving import Leaving
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
@@ -268,6 +269,7 @@ class BrokerContext:
         service: answers for the broker itself.
         active_subscribers: who holds durable subscriptions.
         leaving: ends what clients leave behind.
+        browse_pace: says when those may go on who only look.
         peers: tells where the other live brokers of the cluster are: ``host:port``, or a URL where
             that says more; None = there is no cluster.
     """
@@ -296,6 +298,7 @@ class BrokerContext:
         self.service = service
         self.active_subscribers = ActiveSubscribers()
         self.leaving = Leaving(clock)
+        self.browse_pace = BrowsePace(clock)
         self.peers: Callable[[], Sequence[str]] | None = None
         self._numbers = count(1)
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes

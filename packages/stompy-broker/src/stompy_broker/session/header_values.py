@@ -54,15 +54,18 @@ def whole_number(name: str, value: str) -> int:
     return int(value)
 
 
-def boolean(name: str, value: str) -> bool:
+def boolean(name: str, value: str, words: str = "true or false") -> bool:
     """The value of a header that is true or false.
+
+    Args:
+        name: of the header.
+        value: of the header.
+        words: what it may be, for the error.
 
     Raises:
         ProtocolError: it is neither.
     """
     word = value.lower()
     if word not in _TRUE and word not in _FALSE:
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, f"{name} must be true or false, not {value[:40]!r}"
-        )
+        raise ProtocolError(ErrorCode.BAD_HEADER, f"{name} must be {words}, not {value[:40]!r}")
     return word in _TRUE

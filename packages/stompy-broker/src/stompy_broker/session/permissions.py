@@ -65,6 +65,14 @@ class Permissions:
         else:
             self.check_set_up(destination, headers)
 
+    def check_browse(self, destination: Destination) -> None:
+        """Check that it may look at what waits in a queue.
+
+        Raises:
+            ProtocolError: no.
+        """
+        self._access.check(self._principal, Action.BROWSE, destination)
+
     def check_set_up(self, destination: Destination, headers: Mapping[str, str]) -> None:
         """Check that it may set up a queue by these headers.
 

@@ -26,6 +26,8 @@ from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.security.auth import Principal
 from stompy_broker.session.acks import Deliveries
 from stompy_broker.session.bounded_dict import REMEMBERED
+from stompy_broker.session.browse_request import wants_to_browse
+from stompy_broker.session.browsers import Browsers
 from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.leaving import AT_ONCE
 from stompy_broker.session.receipts import Receipts
@@ -51,6 +53,7 @@ class Subscriptions:
         by_key: the subscriptions to queues and topics, by the client's ids.
         deliveries: what the client has to settle.
         sys_client: what it has of the broker itself.
+        browsers: what it looks at.
         temporary: its temporary queues.
         delivered: messages written for subscriptions that have ended.
     """
@@ -72,6 +75,7 @@ class Subscriptions:
         self.by_key: dict[str, Subscription] = {}
         self.deliveries = Deliveries(self.by_key)
         self.sys_client = SysClient(context, client, self._output)
+        self.browsers = Browsers(context, client, receipts)
         self.temporary = TemporaryQueues(context)
         self._sources = Sources(context, client, self.temporary)
         self.delivered = 0
@@ -92,23 +96,22 @@ class Subscriptions:
         subscription_id = headers.get("id")
         # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
         key = subscription_id if subscription_id is not None else headers["destination"]
-        if key in self.by_key or key in self.sys_client:
+        if key in self.by_key or key in self.sys_client or key in self.browsers:
             self._give_way(key)
         if destination.of_broker:
             self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
             return None
+        if wants_to_browse(headers):
+            self._check_number()
+            self.browsers.subscribe(key, destination, head)
+            self.deliveries.needs_none(key)
+            return None
         check_subscribable(destination)
         self._router.caps.check_name(destination.name)
         self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
-        settings = self._context.settings
-        if len(self.by_key) >= settings.max_subscriptions:
-            raise ProtocolError(
-                ErrorCode.LIMIT_EXCEEDED,
-                f"{len(self.by_key)} subscriptions on one connection are the limit "
-                "(limits.subscriptions)",
-            )
-        request = read_subscribe(head, destination, key, settings)
+        self._check_number()
+        request = read_subscribe(head, destination, key, self._context.settings)
         self._client.permissions.check_receive(destination, headers)
         if destination.kind is DestinationKind.TEMPORARY:
             self._end_automatic(destination)
@@ -118,6 +121,18 @@ class Subscriptions:
             partial(self._find_source, request, found),
             lambda: self._start(request, found[0]),
         )
+
+    def _check_number(self) -> None:
+        """Check that the client may have one more.
+
+        Raises:
+            ProtocolError: it has as many as it may have.
+        """
+        if len(self) >= self._context.settings.max_subscriptions:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"{len(self)} subscriptions on one connection are the limit (limits.subscriptions)",
+            )
 
     def _find_source(self, request: SubscribeRequest, found: list[Queue], done: Done) -> None:
         def take(source: Queue | ProtocolError) -> None:
@@ -206,6 +221,9 @@ class Subscriptions:
         elif key in self.sys_client:
             self.sys_client.end(key)
             gone()
+        elif key in self.browsers:
+            self.browsers.end(key)
+            gone()
         elif key in self._cancelled:
             del self._cancelled[key]
             gone()
@@ -251,6 +269,7 @@ class Subscriptions:
         for subscription in list(self.by_key.values()):
             subscription.resume()
         self.sys_client.resume()
+        self.browsers.resume()
 
     def stop(self) -> None:
         """Leave in its queue what was not delivered yet."""
@@ -300,6 +319,7 @@ class Subscriptions:
         Args:
             lost: whether its connection was lost, so that it may have died on what it had.
         """
+        self.browsers.close()
         # None of them is to be given what another one leaves behind.
         self.stop()
         # Who comes again at once wants its durable subscriptions.
@@ -326,7 +346,7 @@ class Subscriptions:
 
     def _give_way(self, key: str) -> None:
         """Refuse an id that is in use; end the subscription to a reply queue that was automatic."""
-        if key in self.sys_client or not key.startswith(_TEMPORARY):
+        if key not in self.by_key or not key.startswith(_TEMPORARY):
             raise ProtocolError(
                 ErrorCode.DUPLICATE_SUBSCRIPTION, f"subscription {key!r} exists already"
             )
@@ -376,7 +396,7 @@ class Subscriptions:
         return subscription
 
     def __len__(self) -> int:
-        return len(self.by_key)
+        return len(self.by_key) + len(self.browsers)
 
 
 def origins_of(router: Router, queue: Destination) -> list[Destination]:

@@ -1,0 +1,100 @@
+"""The subscriptions of one client that only look."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from stompy.protocol.header_cache import Head
+from stompy_broker.destinations.names import Destination
+from stompy_broker.routing.interface import Queue
+from stompy_broker.session.browse_request import read_browse
+from stompy_broker.session.browser import Browser
+from stompy_broker.session.context import BrokerContext, ClientState
+from stompy_broker.session.receipts import Receipts
+
+
+class Browsers:
+    """What one client looks at, by the client's ids.
+
+    Args:
+        context: what sessions share.
+        client: whose they are.
+        receipts: of that client.
+
+    Attributes:
+        shown: messages that those showed that have ended.
+    """
+
+    def __init__(self, context: BrokerContext, client: ClientState, receipts: Receipts) -> None:
+        self.shown = 0
+        self._context = context
+        self._client = client
+        self._receipts = receipts
+        self._by_key: dict[str, Browser] = {}
+
+    def subscribe(self, key: str, destination: Destination, head: Head) -> None:
+        """Carry out a SUBSCRIBE with ``browser:true``.
+
+        Raises:
+            ProtocolError: it is not allowed, or one of its headers does not fit.
+        """
+        context, client, headers = self._context, self._client, head.headers
+        request = read_browse(destination, headers)
+        context.router.caps.check_name(destination.name)
+        context.foreign_headers.check("BROWSE", headers, destination)
+        client.permissions.check_browse(destination)
+        browser = Browser(
+            request,
+            partial(self._queues, destination),
+            client.peer.output,
+            client.version,
+            context.clock,
+            context.browse_pace,
+        )
+        browser.number = context.next_number()
+        self._by_key[key] = browser
+        browser.open()
+        receipt = headers.get("receipt")
+        if receipt is None:
+            browser.begin()
+        else:
+            self._receipts.now(partial(self._write_and_begin, receipt, browser))
+
+    def _write_and_begin(self, receipt: str, browser: Browser) -> None:
+        self._receipts.write(receipt)
+        browser.begin()
+
+    def _queues(self, destination: Destination) -> Sequence[Queue]:
+        """The queues that are there; none is made."""
+        registry = self._context.router.registry
+        if not registry.has_queue(destination.name):
+            return ()
+        return (registry.queue(destination.name, capped=False),)
+
+    def end(self, key: str) -> None:
+        """End the one of this id."""
+        browser = self._by_key.pop(key)
+        browser.end()
+        self.shown += browser.shown
+
+    def resume(self) -> None:
+        """Let all of them go on: the output has room again."""
+        for browser in list(self._by_key.values()):
+            browser.resume()
+
+    def close(self) -> None:
+        """End all of them: the client has gone."""
+        for key in list(self._by_key):
+            self.end(key)
+
+    @property
+    def browsers(self) -> Collection[Browser]:
+        """Those that have not ended."""
+        return self._by_key.values()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_key
+
+    def __len__(self) -> int:
+        return len(self._by_key)
