@@ -260,6 +260,29 @@ def test_offset_and_limit(connect: Connect, queue: str) -> None:
     assert len(browse(peer, queue, "browser-offset:99\n", id="99")) == 1
 
 
+def test_selector(connect: Connect, queue: str) -> None:
+    """Offset and limit count what matches."""
+    peer = connect()
+    for number in range(20):
+        send(peer, queue, number, headers=f"n:{number}\ncolor:{'red' if number % 2 else 'blue'}\n")
+    frames = browse(
+        peer, queue, "selector:color = 'red' AND n > 4\nbrowser-offset:1\nbrowser-limit:3\n"
+    )
+    assert [frame.body for frame in frames[:-1]] == [b"7", b"9", b"11"]
+    assert len(browse(peer, queue, "selector:n > 99\n", id="none")) == 1
+    peer.send(f"SUBSCRIBE\nid:x\ndestination:{queue}\nbrowser:true\nselector:n >\n\n\0")
+    peer.expect_error("bad-selector")
+
+
+def test_selector_finds_what_stands_deep(connect: Connect, queue: str) -> None:
+    peer = connect()
+    for number in range(3000):
+        peer.send(f"SEND\ndestination:{queue}\nn:{number}\n\n{number}\0")
+    peer.sync()
+    frames = browse(peer, queue, "selector:n = 2990\n")
+    assert [frame.body for frame in frames[:-1]] == [b"2990"]
+
+
 def test_headers_only(connect: Connect, queue: str) -> None:
     peer = connect()
     send(peer, queue, "12345", headers="content-length:5\na:b\n")

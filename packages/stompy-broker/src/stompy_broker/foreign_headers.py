@@ -277,7 +277,9 @@ def _by_name(command: str) -> dict[str, ForeignHeader]:
 
 _KNOWN = {command: _by_name(command) for command in (_SEND, _SUBSCRIBE, _NACK)}
 _KNOWN[_BROWSE] = {
-    name: foreign for name, foreign in _KNOWN[_SUBSCRIBE].items() if not name.startswith("browser-")
+    name: foreign
+    for name, foreign in _KNOWN[_SUBSCRIBE].items()
+    if not name.startswith("browser-") and name != "selector"
 }
 
 OF_SEND = frozenset(_KNOWN[_SEND])

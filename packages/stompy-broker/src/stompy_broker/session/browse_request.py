@@ -9,6 +9,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, check_browsable
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.selection import Selection
+from stompy_broker.selectors.selector import compile_selector
 from stompy_broker.session.header_values import boolean, whole_number
 
 BROWSER = "browser"
@@ -73,7 +74,7 @@ def read_browse(destination: Destination, headers: Mapping[str, str]) -> BrowseR
     return BrowseRequest(
         destination,
         headers.get("id"),
-        Selection(since=_time(headers)),
+        Selection(selector=_selector(headers), since=_time(headers)),
         _states(headers.get("browser-state", "present")),
         whole_number("browser-offset", headers.get("browser-offset", "0")),
         None if limit is None else whole_number("browser-limit", limit),
@@ -95,6 +96,13 @@ def _states(word: str) -> frozenset[MessageState]:
             ErrorCode.BAD_HEADER, f"browser-state must be one of {words}, not {word[:40]!r}"
         )
     return states
+
+
+def _selector(headers: Mapping[str, str]) -> str:
+    text = headers.get("selector", "")
+    if text:
+        compile_selector(text)
+    return text
 
 
 def _time(headers: Mapping[str, str]) -> int:
