@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stompy_broker.destinations.policy import ARGUMENTS
+from stompy_broker.destinations.policy import ARGUMENTS, arguments_in
 from stompy_broker.routing.settings import QueueSettings
 
 
@@ -21,8 +21,10 @@ def test_what_is_stored_comes_back(setup: QueueSettings) -> None:
 
 
 def test_a_client_cannot_decide_by_headers() -> None:
-    headers = dict.fromkeys(QueueSettings(paused=True, created=True).to_stored(), "1")
-    assert QueueSettings.from_headers(
-        headers | {"x-max-length": "3", "other": "x"}
-    ) == QueueSettings({"x-max-length": "3"})
-    assert not set(headers) & set(ARGUMENTS)
+    stored = QueueSettings(
+        paused=True, intake_paused=True, created=True, exclusive=True
+    ).to_stored()
+    assert arguments_in({**dict.fromkeys(stored, "1"), "x-max-length": "3", "other": "x"}) == {
+        "x-max-length": "3"
+    }
+    assert not set(stored) & set(ARGUMENTS)

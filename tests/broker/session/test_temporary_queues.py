@@ -65,7 +65,7 @@ def test_old_addresses_make_room_for_new_ones() -> None:
 
         def grow_old(broker: object) -> None:
             for queue in broker._router.registry.replies.values():  # type: ignore[attr-defined]
-                queue._idle_since -= 61.0
+                queue._attendance.idle_since -= 61.0
 
         broker._ask(grow_old)
         peer.send("SUBSCRIBE\nid:0\ndestination:/temp-queue/2\n\n\0")

@@ -207,6 +207,7 @@ class Broker:
         self._router.registry.table.caps = Caps(
             limits.queues, limits.durables, limits.name, config.frame_limits()
         )
+        self._router.registry.arguments.strict = config.compat.strict_arguments
         self._input_memory = InputMemory(self._router.memory, mark, self._clock)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
@@ -379,6 +380,7 @@ class Broker:
         if not self._servers:
             return
         self.health.phase = STOPPING
+        self._router.registry.closing = True
         _close(self._servers)
         self._logins.close(_GOODBYE)
         self._tell_all(lambda one: one.stop_deliveries())

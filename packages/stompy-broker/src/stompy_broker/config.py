@@ -312,6 +312,11 @@ class CompatConfig(Section):
         description="Headers that are ignored rather than refused with `not-supported`; the log "
         "tells of the first time.",
     )
+    strict_arguments: bool = Field(
+        default=False,
+        description="Whether a frame that sets up a queue otherwise than it is set up already is "
+        "refused, rather than taken and told of by an event.",
+    )
 
     @field_validator("ignore")
     @classmethod

@@ -61,7 +61,9 @@ EVENTS: Mapping[str, str] = {
     "queue.circle": "Messages that queues gave up came round to a queue that they had passed, and "
     "are dropped. At most once a minute.",
     "queue.created": "A queue was made.",
-    "queue.deleted": "A queue was deleted; `reason` says why.",
+    "queue.argument_ignored": "A frame would set up a queue otherwise than it is set up; `detail` "
+    "has what it says.",
+    "queue.deleted": "A queue was deleted; `reason` says why, `detail.messages` how many waited.",
     "queue.paused": "An operator paused a queue.",
     "queue.purged": "An operator purged a queue.",
     "queue.resumed": "An operator let a queue go on.",

@@ -91,10 +91,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
         ("share",), (_SUBSCRIBE,), "all who say the same share the messages", kinds=_TOPICS
     ),
-    ForeignHeader(
-        ("auto-delete",), _BOTH, "the queue ends with its last consumer", kinds=_QUEUES, idle=_NO
-    ),
-    ForeignHeader(("exclusive",), _BOTH, "nobody else may subscribe", kinds=_QUEUES, idle=_NO),
+    ForeignHeader(("exclusive",), (_SEND,), "nobody else may subscribe", kinds=_QUEUES, idle=_NO),
     ForeignHeader(
         ("x-single-active-consumer", "activemq.exclusive"),
         (_SUBSCRIBE,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -28,8 +29,16 @@ ARGUMENTS: Mapping[str, str] = {
     "x-message-ttl": "message_ttl",
     "x-expires": "expires",
     "x-dead-letter-routing-key": "dead_letter",  # `_DEAD_LETTER_HEADER`
+    "auto-delete": "auto_delete",
+    "durable": "persistent",
 }
 """Headers by which the first SEND or SUBSCRIBE sets up a queue, as RabbitMQ's do."""
+
+SWITCHES = {"auto-delete": "auto_delete", "durable": "persistent"}
+"""Those of them that many clients send to say what holds anyhow."""
+
+_REST = frozenset((">", "#"))
+_TRUE, _FALSE = frozenset(("true", "1", "yes")), frozenset(("false", "0", "no"))
 
 
 _DEAD_LETTER_HEADER = "x-dead-letter-routing-key"
@@ -48,12 +57,31 @@ def dead_letter_queue_in(headers: Mapping[str, str]) -> Destination | None:
         return None
 
 
+def arguments_in(headers: Mapping[str, str], policy: Policy | None = None) -> dict[str, str]:
+    """The headers that set a queue up, without those that say what holds anyhow.
+
+    Args:
+        headers: of a SEND or SUBSCRIBE.
+        policy: what holds; None = the defaults.
+    """
+    if ARGUMENTS.keys().isdisjoint(headers):
+        return {}
+    given = {name: headers[name] for name in ARGUMENTS if name in headers}
+    for name, setting in SWITCHES.items():
+        if name in given:
+            holds = getattr(policy or _DEFAULT, setting)
+            if given[name].strip().lower() in ("", *(_TRUE if holds else _FALSE)):
+                del given[name]
+    return given
+
+
 class Policy(Section):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
 
     match: str = Field(
         default="/queue/>",
-        description="Destination or pattern, such as `/queue/orders.>` or `/topic/*.log`.",
+        description="Destination or pattern, such as `/queue/orders.>` or `/topic/*.log`; here a "
+        "`*` may also stand for a part of a word, as in `/queue/*-user*`.",
     )
     max_deliveries: int = Field(
         default=10,
@@ -119,6 +147,11 @@ class Policy(Section):
         "without subscriber, is deleted; 0 = the broker's `times.idle_queue`, or never for a "
         "durable subscription.",
     )
+    auto_delete: bool = Field(
+        default=False,
+        description="Whether a queue ends, with all that is in it, when its last consumer leaves, "
+        "and when it has none for as long as `expires` says. Not for topics.",
+    )
     max_bytes: ByteSize = Field(
         default=ByteSize(0),
         description="Size of a queue, or of the backlog of a durable subscription, at which "
@@ -183,6 +216,8 @@ class Policy(Section):
         settings: dict[str, object] = {}
         for name, text in given.items():
             value: object = text
+            if name in SWITCHES and not text.strip():
+                continue
             if name == "x-expires":
                 value = float(text) / 1000 if text.isdigit() else text
             elif name == _DEAD_LETTER_HEADER:
@@ -262,9 +297,13 @@ class Policies:
             kind: Matcher(slashes=kind is DestinationKind.TOPIC) for kind in DestinationKind
         }
         self._policies = tuple(policies)
+        self._of_parts: list[tuple[int, DestinationKind, re.Pattern[str]]] = []
         for index, policy in enumerate(policies):
             pattern = parse_destination(policy.match)
-            self._by_kind[pattern.kind].add(pattern.name, index)
+            if _has_parts(pattern.name):
+                self._of_parts.append((index, pattern.kind, _expression(pattern.name)))
+            else:
+                self._by_kind[pattern.kind].add(pattern.name, index)
 
     def __iter__(self) -> Iterator[Policy]:
         """All policies in their order, which decides."""
@@ -277,7 +316,12 @@ class Policies:
 
     def index(self, kind: DestinationKind, name: str) -> int | None:
         """The place of the first policy that matches, from 0; None: the defaults hold."""
-        return min(self._by_kind[kind].match(name), default=None)
+        found = self._by_kind[kind].match(name)
+        if self._of_parts:
+            found += tuple(
+                index for index, of, parts in self._of_parts if of is kind and parts.fullmatch(name)
+            )
+        return min(found, default=None)
 
     def origins(self, queue: Destination) -> list[Destination]:
         """What messages in a queue were sent to, if they were given up elsewhere.
@@ -299,12 +343,38 @@ class Policies:
                 if name is None:
                     continue
                 if "{name}" not in target:
-                    found[parse_destination(policy.match)] = None
+                    found[_whole_words(parse_destination(policy.match))] = None
                 elif name:
                     own = [kind for kind in kinds if self.index(kind, name) == index]
                     found |= {Destination(kind, name, is_pattern=False): None for kind in own}
         found.pop(queue, None)
         return list(found)
+
+
+def _has_parts(name: str) -> bool:
+    """Whether a wildcard in a pattern stands for a part of a word."""
+    return any("*" in word and word != "*" for word in name.split("."))
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """What finds the names that a pattern with such wildcards matches."""
+    words = pattern.split(".")
+    rest = r"(\..*)?" if words[-1] in _REST else ""
+    if rest:
+        del words[-1]
+    found = [
+        "[^.]+" if word == "*" else "[^.]*".join(map(re.escape, word.split("*"))) for word in words
+    ]
+    # As everywhere, a wildcard does not begin a name of the broker's own.
+    return re.compile(("" if pattern.startswith("$") else r"(?!\$)") + r"\.".join(found) + rest)
+
+
+def _whole_words(pattern: Destination) -> Destination:
+    """A pattern that takes in all that this one does, whose wildcards are words."""
+    if not _has_parts(pattern.name):
+        return pattern
+    words = ["*" if "*" in word else word for word in pattern.name.split(".")]
+    return Destination(pattern.kind, ".".join(words), is_pattern=True)
 
 
 def _name_in(template: str, text: str) -> str | None:

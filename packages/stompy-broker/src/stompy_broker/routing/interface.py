@@ -84,6 +84,11 @@ class QueueIdentity:
         self.volatile, self.final = volatile, final
 
     @property
+    def passing(self) -> bool:
+        """Whether it is in use only while somebody consumes, whatever is in it."""
+        return self.durable or self.policy.auto_delete
+
+    @property
     def is_special(self) -> bool:
         """Whether messages have to be looked at as they come in."""
         policy = self.policy
@@ -110,7 +115,8 @@ class QueueFigures(NamedTuple):
         consumers: how many consumers there are.
         bytes: size of everything in it, also of what is with consumers.
         in_use: whether anybody consumes from it or is about to, or anything is in it; of a durable
-            subscription's backlog, only whether anybody does.
+            subscription's backlog, and of what ends with its last consumer, only whether anybody
+            does.
         full: whether its producers have to wait.
         published: messages that came in.
         delivered: deliveries, redeliveries included.
@@ -268,9 +274,16 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Have other settings from now on, and keep them: paused or not, for instance."""
+    """Have other settings from now on, and keep them: paused or not, for instance.
+
+    Attributes:
+        settings: they.
+        first: whether that is how a queue is set up that somebody just made, so that one that was
+            there already stays what it is.
+    """
 
     settings: QueueSettings
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +306,9 @@ class Close:
 
     Attributes:
         unused: for how many seconds it must not have been in use, or it is refused; a queue that
-            somebody was attached to or published to since it was asked is in use (a durable
-            subscription's backlog only if somebody was attached). None = end, whoever uses it.
+            somebody was attached to or published to since it was asked is in use (what
+            `QueueIdentity.passing` says only if somebody was attached). None = end, whoever uses
+            it.
     """
 
     unused: float | None = None

@@ -19,11 +19,11 @@ import heapq
 from collections.abc import Callable, Iterable, Set
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import BACKLOG
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import DEFAULT_PRIORITY, Message
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
+from stompy_broker.routing.attendance import Attendance
 from stompy_broker.routing.batching import AT_ONCE, BatchedWork
 from stompy_broker.routing.browsing import browse
 from stompy_broker.routing.consumer import Consumer
@@ -84,6 +84,7 @@ class LocalQueue(RestorableQueue):
 
     __slots__ = (
         "_accounts",
+        "_attendance",
         "_batches",
         "_closed",
         "_consumers",
@@ -91,11 +92,9 @@ class LocalQueue(RestorableQueue):
         "_created_at",
         "_delays",
         "_discards",
-        "_exclusive",
         "_expiry",
         "_fifo",
         "_heap",
-        "_idle_since",
         "_limits",
         "_line",
         "_reader",
@@ -133,20 +132,20 @@ class LocalQueue(RestorableQueue):
         services: Services,
         group: QueueGroup,
     ) -> None:
-        private, durable, exclusive, volatile, _ = kind
+        private, durable, _, volatile, _ = kind
         self._identity = identity = QueueIdentity(destination, name, policy, *kind)
         self.group = group
         self.sequences = group.sequences
         # Whose messages are its own: they may be stored, or end before those of others.
         self.unshared = durable or bool(policy.message_ttl)
         self.published = self.delivered = self.acked = 0
-        self._exclusive, self._services = exclusive, services
+        self._services = services
         self._settings = NO_SETTINGS
         self._created_at = services.wall()
-        self._idle_since: float | None = services.clock.now()
         self._ready = ready = ReadyList()
         self._fifo, self._heap = ready.fifo, ready.heap
-        self._consumers: dict[Consumer, None] = {}
+        self._attendance = Attendance(identity, services.clock.now())
+        self._consumers = self._attendance.consumers
         self._line = line = ConsumerLine()
         self._waiting = line.waiting
         self._batches = batches = BatchedWork(services.work_budget)
@@ -302,13 +301,13 @@ class LocalQueue(RestorableQueue):
 
     def attach(self, consumer: Consumer, done: Done | None = None) -> None:
         """Let a consumer take part."""
-        if self._exclusive and self._consumers and done is not None:
-            words = f"the durable subscription {self.name.removeprefix(BACKLOG)!r} has a subscriber"
-            done(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
+        if done is not None and (error := self._attendance.refusal(consumer)) is not None:
+            done(error)
             return
-        self._consumers[consumer] = None
+        settings = self._attendance.come(consumer, self._settings)
+        if settings is not self._settings:
+            self.control(Configure(settings))
         self._limits.consumer_came()
-        self._idle_since = None
         if done is not None:
             done()
 
@@ -321,13 +320,13 @@ class LocalQueue(RestorableQueue):
         done: Done | None = None,
     ) -> None:
         """Let a consumer go; of a lost one the first message that it had counts as failed."""
-        self._consumers.pop(consumer, None)
+        was_last = self._attendance.go(consumer, self._services.clock.now())
         self._line.leave((consumer,))
-        if not self._consumers:
-            self._idle_since = self._services.clock.now()
         back = list(unsettled)
         self._unacked -= len(back)
         self._returns.give_back(back, lost=lost)
+        if was_last and self._attendance.ends(self._settings, lost=lost):
+            self._services.queue_left(self.name)
         if done is not None:
             done()
 
@@ -404,7 +403,8 @@ class LocalQueue(RestorableQueue):
     def _in_use(self) -> bool:
         """Whether anybody consumes from it; or, unless it is a subscriber's, anything is in it."""
         inside = self._unacked or len(self._ready) or len(self._discards.leaving) or self._batches
-        return bool(self._consumers or (inside and not self.durable))
+        passing = self._identity.passing or self._settings.exclusive
+        return bool(self._consumers or (inside and not passing))
 
     def stats(
         self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
@@ -421,7 +421,7 @@ class LocalQueue(RestorableQueue):
             self._unacked + self._returns.left,
             consumers,
             self._accounts.bytes,
-            consumers > 0 or (ready > 0 and not self.durable) or self._in_use,
+            consumers > 0 or self._in_use,
             own is not None and own.full,
             self.published,
             self.delivered,
@@ -432,7 +432,7 @@ class LocalQueue(RestorableQueue):
             counts.dead_lettered,
             counts.dropped,
             counts.removed,
-            self._idle_since,
+            self._attendance.idle_since,
         )
         # The last three figures are others only if some of these are.
         if known is not None and known[:-3] == state:
@@ -469,8 +469,7 @@ class LocalQueue(RestorableQueue):
             answer(self._close())
 
     def _was_used(self, seconds: float) -> bool:
-        since = self._idle_since
-        return self._in_use or since is None or since + seconds > self._services.clock.now()
+        return self._in_use or self._attendance.was_here(seconds, self._services.clock.now())
 
     def configure(self, settings: QueueSettings) -> None:
         """Have these settings from now on."""
@@ -522,7 +521,7 @@ class LocalQueue(RestorableQueue):
 
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""
-        self._idle_since = when
+        self._attendance.idle_since = when
 
     # -- queues that move from one broker to another ----------------------------------------
 

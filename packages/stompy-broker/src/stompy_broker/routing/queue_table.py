@@ -44,14 +44,21 @@ class QueueTable:
         queue: Queue,
         done: Callable[[Outcome], None] = nobody_asks,
         unused: float | None = None,
-        forget: Callable[[], None] = nobody_asks,
+        forget: Callable[[int], None] = nobody_asks,
     ) -> None:
-        """Have a queue end, and count what it has counted; forget it if it does end."""
+        """Have a queue end, and count what it has counted; forget it if it does end.
+
+        Args:
+            queue: it.
+            done: takes how many messages waited in it, or why it does not end.
+            unused: for how many seconds it must not have been in use; None = no matter.
+            forget: called before, with that number, if it ends.
+        """
 
         def ended(outcome: Outcome) -> None:
             if not isinstance(outcome, ProtocolError):
                 queue.stats(self.gone.add)
-                forget()
+                forget(outcome)
             done(outcome)
 
         queue.control(Close(unused), ended)

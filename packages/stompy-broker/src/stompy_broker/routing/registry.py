@@ -32,6 +32,7 @@ from stompy_broker.routing.interface import (
     QueueFigures,
     RestorableQueue,
 )
+from stompy_broker.routing.queue_arguments import QueueArguments
 from stompy_broker.routing.queue_table import QueueTable
 from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
 from stompy_broker.routing.retirement import Retirement
@@ -43,8 +44,6 @@ log = logging.getLogger("stompy_broker.router")
 
 _RENEWED_AT_ONCE = 200
 """Queues that are looked at before others have their turn, when policies have changed."""
-
-NO_HEADERS: Mapping[str, str] = {}
 
 
 class Registry:
@@ -65,6 +64,8 @@ class Registry:
         topics: topic subscriptions, and the topics that were published to lately.
         gone: counters of queues and backlogs that have ended.
         table: the queues, and who decides about each.
+        arguments: how queues are set up by headers.
+        closing: whether the broker stops: that its clients leave means nothing then.
     """
 
     def __init__(
@@ -86,6 +87,10 @@ class Registry:
         self._factory = factory
         self._events = events
         self._idle_seconds = idle_seconds
+        self.arguments = QueueArguments(policies, services.clock, events)
+        self.closing = False
+        self._orphans: list[Queue] = []
+        self._orphans_end = services.clock.timer(self._end_orphans)
         self._retirement = Retirement(services.clock, self.queues, idle_seconds, self._retire)
         self.durable = DurableSubscriptions(
             table,
@@ -131,9 +136,18 @@ class Registry:
             if subscription.left:
                 away = max(0, self._services.wall() - subscription.left)
                 backlog.set_idle_since(self._services.clock.now() - away / 1000)
-        return restore_messages(
+        restored = restore_messages(
             group.store, partial(self._queue_of, made, group), drop_orphans=all_known, held=held
         )
+        if self.table.others is None:
+            for queue in made.values():
+                queue.stats(partial(self._end_if_exclusive, queue))
+        return restored
+
+    def _end_if_exclusive(self, queue: Queue, figures: QueueFigures) -> None:
+        """End what was for one connection alone, which the last process had."""
+        if figures.settings.exclusive:
+            self.end_exclusive(queue)
 
     def _queue_of(
         self, made: dict[str, RestorableQueue], group: QueueGroup, destination: str
@@ -152,13 +166,14 @@ class Registry:
     # -- queues -----------------------------------------------------------------------------
 
     def queue(
-        self, name: str, headers: Mapping[str, str] = NO_HEADERS, *, capped: bool = True
+        self, name: str, headers: Mapping[str, str] | None = None, *, capped: bool = True
     ) -> Queue:
         """The queue of that name, made if need be.
 
         Args:
             name: without prefix.
-            headers: of the SEND or SUBSCRIBE that wants it; a first one may set it up.
+            headers: of the frame that wants it; a first one may set it up. None = of a message
+                that has nothing to say of it.
             capped: whether it is refused when there are too many.
 
         Raises:
@@ -168,16 +183,17 @@ class Registry:
         if queue is None:
             if capped:
                 self.table.caps.check_queues(len(self.queues))
-            try:
-                policy = self._policies.find(DestinationKind.QUEUE, name).with_arguments(headers)
-            except ValueError as error:
-                raise ProtocolError(ErrorCode.BAD_HEADER, str(error)) from None
+            policy, settings, orphaned = self.arguments.for_new(name, headers)
             queue = self._add_queue(name, policy, self._groups.of(name))
-            settings = QueueSettings.from_headers(headers)
             if settings.arguments:
-                queue.control(Configure(settings))
+                queue.control(Configure(settings, first=True))
             if self.table.elsewhere(queue.group) is None:
                 self._tell_queue("queue.created", queue)
+            if orphaned:
+                self._orphans.append(queue)
+                self._orphans_end.set(self._services.clock.now())
+        elif headers is not None and self.table.elsewhere(queue.group) is None:
+            self.arguments.check(queue, headers)
         return queue
 
     def check_there(self, name: str) -> None:
@@ -224,23 +240,62 @@ class Registry:
             unused: for how many seconds it must not have been in use; None = no matter.
         """
 
-        def forget() -> None:
+        def forget(messages: int) -> None:
             if self.queues.get(queue.name) is queue:
                 del self.queues[queue.name]
+                self.arguments.forget(queue.name)
             if self.table.elsewhere(queue.group) is None:
                 queue.group.store.keep_queue(queue.name, None)
-                self._tell_queue("queue.deleted", queue, reason, user)
+                if not user:
+                    self.gone.dropped += messages
+                self._tell_queue("queue.deleted", queue, reason, user, {"messages": messages})
 
         self.table.close(queue, done, unused, forget)
+
+    def queue_left(self, name: str) -> None:
+        """End a queue that its last consumer has left, and remember what it was."""
+        queue = self.queues.get(name)
+        if queue is not None and not self.closing:
+            self.arguments.remember(queue)
+            self.delete_queue(queue, "its last consumer has left")
+
+    def _end_orphans(self) -> None:
+        """End what was sent to a queue whose connection is gone, unless somebody came."""
+        orphans, self._orphans = self._orphans, []
+        for queue in orphans:
+            if self.queues.get(queue.name) is queue:
+                self.arguments.remember(queue, orphaned=True)
+                self.delete_queue(queue, "its connection has ended", unused=0.0)
+
+    def end_exclusive(self, queue: Queue) -> None:
+        """End a queue that a connection had for itself, and which has ended."""
+        if self.queues.get(queue.name) is queue:
+            self.arguments.remember(queue)
+            self.delete_queue(queue, "its connection has ended")
 
     def forget_queue(self, name: str) -> None:
         """Have a queue no longer that lives elsewhere. It is made again when it is used again."""
         self.queues.pop(name, None)
 
-    def _tell_queue(self, what: str, queue: Queue, reason: str = "", user: str = "") -> None:
+    def _tell_queue(
+        self,
+        what: str,
+        queue: Queue,
+        reason: str = "",
+        user: str = "",
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
         if self.table.others is not None:
             self.table.others.queue_changed(queue.name, queue.group)
-        self._events.tell(Event(type=what, destination=queue.destination, user=user, reason=reason))
+        self._events.tell(
+            Event(
+                type=what,
+                destination=queue.destination,
+                user=user,
+                reason=reason,
+                detail=detail,
+            )
+        )
 
     def temporary_queue(self, destination: str, name: str) -> Queue:
         """Make a queue for one connection, found by others under ``/reply-queue/NAME``."""
@@ -259,7 +314,7 @@ class Registry:
     ) -> None:
         """Forget a temporary queue and what is in it, as `delete_queue` does."""
 
-        def forget() -> None:
+        def forget(_messages: int) -> None:
             self.replies.pop(queue.name, None)
 
         self.table.close(queue, done, unused, forget)
@@ -368,6 +423,7 @@ class Registry:
         if since + idle_seconds > now:
             self._retirement.within(since + idle_seconds - now)
         elif known is None:
+            self.arguments.remember(queue)
             self.delete_queue(queue, "nobody used it", unused=idle_seconds)
         else:
             self.durable.delete(known.name, unused=idle_seconds)

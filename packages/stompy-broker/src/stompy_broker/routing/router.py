@@ -31,7 +31,7 @@ from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Expire, Queue
 from stompy_broker.routing.others import SpreadChange
-from stompy_broker.routing.registry import NO_HEADERS, Registry
+from stompy_broker.routing.registry import Registry
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.routing.watermarks import Watermarks
@@ -120,10 +120,14 @@ class Router:
         return self.registry.table.caps
 
     def queue(
-        self, name: str, headers: Mapping[str, str] = NO_HEADERS, *, capped: bool = True
+        self, name: str, headers: Mapping[str, str] | None = None, *, capped: bool = True
     ) -> Queue:
         """The queue of that name, made if need be; see `Registry.queue`."""
         return self.registry.queue(name, headers, capped=capped)
+
+    def queue_left(self, name: str) -> None:
+        """End a queue that its last consumer has left; see `Registry.queue_left`."""
+        self.registry.queue_left(name)
 
     def set_alarm(self, name: str, reason: str) -> None:
         """Raise an alarm that is none of a watermark; with an empty reason it is over."""

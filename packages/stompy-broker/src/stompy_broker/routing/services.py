@@ -67,3 +67,7 @@ class Services(Protocol):
     ) -> None:
         """Publish what was delivered before, elsewhere; `admit` was asked before."""
         ...
+
+    def queue_left(self, name: str) -> None:
+        """Take note that its last consumer has left a named queue that is to end then."""
+        ...

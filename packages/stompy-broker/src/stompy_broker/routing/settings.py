@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from stompy_broker.destinations.policy import ARGUMENTS
 
 _PAUSED, _INTAKE_PAUSED, _CREATED = ":paused", ":intake-paused", ":created"
+_EXCLUSIVE = ":exclusive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,14 @@ class QueueSettings:
         paused: whether an operator stopped deliveries.
         intake_paused: whether an operator stopped what comes in.
         created: whether an operator made it, so that it stays when nobody uses it.
+        exclusive: whether a connection has it for itself, so that it ends with that.
     """
 
     arguments: Mapping[str, str] = field(default_factory=dict)
     paused: bool = False
     intake_paused: bool = False
     created: bool = False
-
-    @classmethod
-    def from_headers(cls, headers: Mapping[str, str]) -> QueueSettings:
-        """What the headers of a first frame ask for."""
-        return cls({name: value for name, value in headers.items() if name in ARGUMENTS})
+    exclusive: bool = False
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, str]) -> QueueSettings:
@@ -43,6 +41,7 @@ class QueueSettings:
             paused=_PAUSED in stored,
             intake_paused=_INTAKE_PAUSED in stored,
             created=_CREATED in stored,
+            exclusive=_EXCLUSIVE in stored,
         )
 
     def to_stored(self) -> dict[str, str]:
@@ -51,6 +50,7 @@ class QueueSettings:
             _PAUSED: self.paused,
             _INTAKE_PAUSED: self.intake_paused,
             _CREATED: self.created,
+            _EXCLUSIVE: self.exclusive,
         }
         return {**self.arguments, **{name: "1" for name, true in decisions.items() if true}}
 

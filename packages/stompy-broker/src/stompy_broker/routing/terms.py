@@ -12,11 +12,12 @@ class Terms(NamedTuple):
 
     Attributes:
         selector: only messages whose headers match it are for this consumer; empty = all are.
-        exclusive: whether nobody else may consume meanwhile.
+        holder: the connection that has the queue for itself, so that consumers of no other one
+            may take part; empty = nobody has.
     """
 
     selector: str = ""
-    exclusive: bool = False
+    holder: str = ""
 
 
 PLAIN = Terms()

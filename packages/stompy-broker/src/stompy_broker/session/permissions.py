@@ -12,7 +12,7 @@ from stompy_broker.destinations.names import (
     parse_destination,
     sendable,
 )
-from stompy_broker.destinations.policy import ARGUMENTS, dead_letter_queue_in
+from stompy_broker.destinations.policy import arguments_in, dead_letter_queue_in
 from stompy_broker.security.access import Access, Action
 from stompy_broker.security.auth import Principal
 
@@ -60,10 +60,10 @@ class Permissions:
             ProtocolError: no.
         """
         self._access.check(self._principal, Action.RECEIVE, destination)
-        if destination.existing or ARGUMENTS.keys().isdisjoint(headers):
-            self.may_create(destination)
-        else:
+        if not destination.existing and arguments_in(headers):
             self.check_set_up(destination, headers)
+        else:
+            self.may_create(destination)
 
     def check_browse(self, destination: Destination) -> None:
         """Check that it may look at what waits in a queue.

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
 from stompy_broker.destinations.names import Destination, DestinationKind
-from stompy_broker.destinations.policy import ARGUMENTS
+from stompy_broker.destinations.policy import arguments_in
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.admission import Admission
@@ -175,9 +175,6 @@ class ProducerFlowControl:
 
 _TEMPORARY = DestinationKind.TEMPORARY.value
 
-_ARGUMENTS = frozenset(ARGUMENTS)
-
-
 _LARGE: Final = 4096
 """Bytes of a header block from which on it is measured as it will be delivered."""
 
@@ -226,13 +223,13 @@ def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
     headers = head.headers
     route = routes.read(headers["destination"])
     ordinary = UNUSUAL.isdisjoint(headers)
-    plain = ordinary or SPECIAL.isdisjoint(headers)
     sets_up = (
-        not plain
+        not ordinary
         and route.destination.kind is DestinationKind.QUEUE
         and not route.destination.existing
-        and not _ARGUMENTS.isdisjoint(headers)
+        and bool(arguments_in(headers))
     )
+    plain = ordinary or (SPECIAL.isdisjoint(headers) and not sets_up)
     foreign = not ordinary and not OF_SEND.isdisjoint(headers)
     simple = plain and route.simple
     return SendPlan(route, MessageHead.from_send(head, version), simple, sets_up, foreign)

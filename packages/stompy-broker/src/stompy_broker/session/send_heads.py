@@ -8,14 +8,14 @@ from stompy.protocol.header_cache import HeadCache
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.limits import Limits
 from stompy.protocol.send_heads import SendHeads
-from stompy_broker.destinations.policy import ARGUMENTS
+from stompy_broker.destinations.policy import ARGUMENTS, SWITCHES
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
 
-SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS))
-"""Headers that make more of a SEND than a message to route."""
+SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS)) - SWITCHES.keys()
+"""Headers that make more of a SEND than a message to route, whatever they say."""
 
-UNUSUAL = SPECIAL | OF_SEND
+UNUSUAL = SPECIAL | OF_SEND | SWITCHES.keys()
 """Headers that a SEND is looked at for more closely."""
 
 _NOT_SIMPLE = BROKER_HEADERS | DEATH_HEADERS | UNUSUAL

@@ -29,6 +29,7 @@ from stompy_broker.session.bounded_dict import REMEMBERED
 from stompy_broker.session.browse_request import wants_to_browse
 from stompy_broker.session.browsers import Browsers
 from stompy_broker.session.context import BrokerContext, ClientState
+from stompy_broker.session.exclusive_queues import ExclusiveQueues, asks_for_itself
 from stompy_broker.session.leaving import AT_ONCE
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.sources import Sources, durable_to_delete
@@ -80,6 +81,7 @@ class Subscriptions:
         self._sources = Sources(context, client, self.temporary)
         self.delivered = 0
         self._cancelled: dict[str, None] = {}  # ended by an operator
+        self._exclusive: ExclusiveQueues | None = None  # None = it has asked for none
 
     # -- frames -----------------------------------------------------------------------------
 
@@ -112,6 +114,10 @@ class Subscriptions:
         self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
         self._check_number()
         request = read_subscribe(head, destination, key, self._context.settings)
+        if self._exclusive is None and asks_for_itself(headers):
+            self._exclusive = ExclusiveQueues(self._context)
+        if self._exclusive is not None:
+            request = self._exclusive.on_terms(request)
         self._client.permissions.check_receive(destination, headers)
         if destination.kind is DestinationKind.TEMPORARY:
             self._end_automatic(destination)
@@ -186,6 +192,8 @@ class Subscriptions:
         durable = self._registry.durable.of(queue)
         if not subscription.ended:
             self._note_attached(subscription)
+            if subscription.terms.holder and self._exclusive is not None:
+                self._exclusive.note(queue)
             if durable is not None:
                 self._registry.durable.take_possession(durable, self._principal.owner)
                 if not durable.shared:
@@ -333,14 +341,19 @@ class Subscriptions:
             self.delivered += sum(one.delivered for one in self.by_key.values())
             self._context.leaving.add(self._end_rest(keys[at_once:], lost=lost))
         else:
-            self.temporary.close()
+            self._end_queues()
 
     def _end_rest(self, keys: Iterable[str], *, lost: bool) -> Iterator[None]:
         for key in keys:
             if key in self.by_key:
                 self.end(key, lost=lost)
             yield
+        self._end_queues()
+
+    def _end_queues(self) -> None:
         self.temporary.close()
+        if self._exclusive is not None:
+            self._exclusive.close()
 
     # -- making one -------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stompy.protocol.frame import AckMode
 from stompy.protocol.header_cache import Head
@@ -37,6 +37,10 @@ class SubscribeRequest:
     def headers(self) -> Mapping[str, str]:
         """The headers of the frame."""
         return self.head.headers
+
+    def with_terms(self, terms: Terms) -> SubscribeRequest:
+        """The same with other terms."""
+        return replace(self, terms=terms)
 
     @property
     def id(self) -> str | None:

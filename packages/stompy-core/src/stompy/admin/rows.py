@@ -231,6 +231,8 @@ class QueueRow(Record):
         max_length: messages that may wait; 0 = no limit.
         max_length_bytes: bytes that may wait; 0 = no limit.
         max_bytes: size at which senders wait; 0 = no limit of its own.
+        auto_delete: whether it ends, with all that is in it, when its last consumer leaves.
+        exclusive: whether one connection has it for itself; it ends with that.
         consumers: subscriptions.
         idle_at: since when it has none; null = it has one.
         in_msgs: messages that came in.
@@ -272,6 +274,8 @@ class QueueRow(Record):
     max_length: int = 0
     max_length_bytes: int = 0
     max_bytes: int = 0
+    auto_delete: bool = False
+    exclusive: bool = False
     consumers: int = 0
     idle_at: int | None = None
     in_msgs: int = 0

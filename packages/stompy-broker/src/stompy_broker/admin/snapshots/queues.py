@@ -192,6 +192,8 @@ class QueueSnapshots:
             max_length=policy.max_length,
             max_length_bytes=policy.max_length_bytes,
             max_bytes=policy.max_bytes,
+            auto_delete=policy.auto_delete,
+            exclusive=told.settings.exclusive,
             consumers=told.consumers,
             idle_at=None if told.idle_since is None else self._at(told.idle_since),
             in_msgs=told.published,

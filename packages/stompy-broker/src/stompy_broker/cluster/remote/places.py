@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -387,6 +388,11 @@ class Places:
                 done(0)
                 return
             found = registry.queue(name, order.settings.arguments, capped=False)
+        elif isinstance(order, Configure) and order.first:
+            with suppress(ProtocolError):  # who asks is not there to be told
+                registry.arguments.check(found, order.settings.arguments)
+            done(0)
+            return
         if isinstance(order, Close) and found.durable:
             words = f"{found.destination} belongs to a durable subscription"
             done(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
