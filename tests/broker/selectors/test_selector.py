@@ -130,3 +130,57 @@ def test_the_table_of_activemq(
 
 def test_the_table_is_whole() -> None:
     assert len(ORACLE) == 80
+
+
+def test_a_text_is_compiled_once() -> None:
+    assert compile_selector("a = 1") is compile_selector("a = 1")
+    assert compile_selector("a = 1") is not compile_selector("a  = 1")
+
+
+def test_what_a_selector_says_of_itself() -> None:
+    one = compile_selector("a = 'x' AND b > JMSPriority")
+    assert one.text == "a = 'x' AND b > JMSPriority"
+    assert one.names == {"a", "b", "JMSPriority"}
+    assert not one.varies
+    assert one.fault is None
+    assert compile_selector("a = 'x' AND redelivered").varies
+
+
+@pytest.mark.parametrize(
+    ("selector", "equals"),
+    [
+        ("a = 'x'", ("a", "x")),
+        ("'x' = a", ("a", "x")),
+        ("(a = 'x') AND b > 1 AND c", ("a", "x")),
+        ("\"my-h\" = 'it''s'", ("my-h", "it's")),
+        ("b > 1 AND a = 'x'", None),
+        ("a = 'x' OR b = 'y'", None),
+        ("NOT a = 'x'", None),
+        ("a <> 'x'", None),
+        ("a = 5", None),
+        ("a = b", None),
+    ],
+)
+def test_what_an_index_finds_it_by(selector: str, equals: tuple[str, str] | None) -> None:
+    assert compile_selector(selector).equals == equals
+
+
+def test_answers_are_kept_with_a_head_that_repeats() -> None:
+    one = message({"a": "1"})
+    one.head.answers = {}
+    assert compile_selector("a = 1 AND TRUE").matches(one)
+    assert list(one.head.answers.values()) == [True]
+    assert compile_selector("JMSMessageID = '7'").matches(one)
+    assert len(one.head.answers) == 1  # it differs from message to message
+
+
+def test_a_selector_that_fails_takes_nothing_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    selector = compile_selector("a = 1 AND b = 2")
+    broken = message({})
+    broken.head.block = None  # type: ignore[assignment]
+    assert not selector.matches(broken)
+    assert not selector.matches(broken)
+    assert selector.fault is not None
+    assert len(caplog.records) == 1

@@ -4,15 +4,15 @@ UNKNOWN needs no value of its own: of each condition there are two Python expres
 TRUE" and for "it is FALSE", and a message is taken by the first. NOT turns one into the other, so
 AND and OR are Python's, and stop where the answer is known.
 
-No text of the user gets into the source: names and constants are arguments of the function that
-makes it, ``c0``, ``c1`` and so on. Whatever is nested deeply stands in a line of its own, because
+No text of the user gets into the source: names and constants are globals of the function, ``c0``,
+``c1`` and so on. Whatever is nested deeply stands in a line of its own, because
 Python reads so many parentheses and no more.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, cast
 
 from stompy_broker.message import Message
@@ -69,7 +69,7 @@ def _remember(answers: dict[int, bool], number: int, answer: bool) -> None:
 
 
 _HELPERS: dict[str, object] = {
-    "Exception": Exception,
+    "__builtins__": {"Exception": Exception},
     "difference": difference,
     "negative": negative,
     "number": number,
@@ -91,35 +91,35 @@ _SHAPES = {
 }
 
 _PLAIN = """
-        lines = b'\\n' + message.head.block
-{lines}
-        return {result}
+def matches(message):
+    lines = b'\\n' + message.head.block{lines}
+    return {result}
 """
 
 _SAFE = """
-        try:
-            lines = b'\\n' + message.head.block
-{lines}
-            return {result}
-        except Exception as error:
-            return failed(error)
+def matches(message):
+    try:
+        lines = b'\\n' + message.head.block{lines}
+        return {result}
+    except Exception as error:
+        return failed(error)
 """
 
 _REMEMBERING = """
-        answers = message.head.answers
-        if answers is not None:
-            answer = answers.get(selector)
-            if answer is not None:
-                return answer
-        try:
-            lines = b'\\n' + message.head.block
-{lines}
-            answer = {result}
-        except Exception as error:
-            return failed(error)
-        if answers is not None:
-            remember(answers, selector, answer)
-        return answer
+def matches(message):
+    answers = message.head.answers
+    if answers is not None:
+        answer = answers.get(selector)
+        if answer is not None:
+            return answer
+    try:
+        lines = b'\\n' + message.head.block{lines}
+        answer = {result}
+    except Exception as error:
+        return failed(error)
+    if answers is not None:
+        remember(answers, selector, answer)
+    return answer
 """
 
 
@@ -170,6 +170,7 @@ class _Source:
 
     def __init__(self, node: Node) -> None:
         self._constants: dict[str, object] = {}
+        self._known: dict[tuple[type, Hashable], str] = {}  # the other way round
         self._lines: list[str] = []
         self._variables = 0
         self._values: dict[str, str] = {}  # names that are read once, to their variables
@@ -181,24 +182,20 @@ class _Source:
         self._result = self._true(node)
 
     def function(self, template: str, **more: object) -> Function:
-        known = {**_HELPERS, **self._constants, **more}
-        lines = "\n".join(f"            {line}" for line in self._lines)
-        if template is _PLAIN:
-            lines = lines.replace("            ", "        ")
-        body = template.format(lines=lines, result=self._result)
-        source = (
-            f"def make({', '.join(known)}):\n    def matches(message):{body}    return matches\n"
-        )
-        namespace: dict[str, object] = {"__builtins__": {}}
+        lines = "".join(f"\n{' ' * template.count('try') * 4}    {one}" for one in self._lines)
+        source = template.format(lines=lines, result=self._result)
+        # What the source names are its globals: Python makes that in half the time of arguments.
+        namespace: dict[str, object] = {**_HELPERS, **self._constants, **more}
         exec(compile(source, "<selector>", "exec"), namespace)  # the source is all ours
-        make = cast(Callable[..., Function], namespace["make"])
-        return make(**known)
+        return cast(Function, namespace["matches"])
 
     # Names of the source.
 
-    def _constant(self, value: object) -> str:
-        name = f"c{len(self._constants)}"
-        self._constants[name] = value
+    def _constant(self, value: Hashable) -> str:
+        name = self._known.get((type(value), value))
+        if name is None:
+            name = self._known[type(value), value] = f"c{len(self._known)}"
+            self._constants[name] = value
         return name
 
     def _variable(self) -> str:
