@@ -253,7 +253,7 @@ class Broker:
         scheduler = Scheduler(self._loop.call_soon, time.thread_time)
         self._admin = self._admin_service(logins, access, scheduler)
         self.census = self._admin.snapshots
-        self.queries = Queries(self._router, self.census, scheduler)
+        self.queries = Queries(self._router, self.census, scheduler, self._admin.explain)
         http = HTTPService(
             self.health,
             self._admin.open_pages(config.http),

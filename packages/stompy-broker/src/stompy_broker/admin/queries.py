@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
+from stompy.admin.explanation import RouteExplanation
 from stompy.admin.rows import Kind, Row
 from stompy.protocol.frame import STOMPFrame
 from stompy.records import Rows
@@ -19,6 +21,9 @@ from stompy_broker.routing.stats import QueueStats
 
 T = TypeVar("T")
 
+Explain = Callable[[str, Mapping[str, str], int, str | None], Steps[RouteExplanation]]
+"""Says where a message would go: destination, headers, size of the body, who sends it."""
+
 
 class Queries:
     """Asks the parts of a broker, in its event loop, and waits for their answers.
@@ -27,9 +32,13 @@ class Queries:
         router: where the queues are.
         snapshots: makes the rows of everything.
         scheduler: for the steps of an answer.
+        explain: says where a message would go: destination, headers, size of the body, user.
     """
 
-    def __init__(self, router: Router, snapshots: Snapshots, scheduler: Scheduler) -> None:
+    def __init__(
+        self, router: Router, snapshots: Snapshots, scheduler: Scheduler, explain: Explain
+    ) -> None:
+        self._explain = explain
         self._router = router
         self._snapshots = snapshots
         self._scheduler = scheduler
@@ -78,6 +87,16 @@ class Queries:
             name: of the queue, for `Kind.QUEUE`.
         """
         return Rows(await self._done(self._snapshots.rows(kind, name, self._snapshots.moment())))
+
+    async def explain(
+        self, destination: str, headers: Mapping[str, str], body_bytes: int, user: str | None
+    ) -> RouteExplanation:
+        """Say where a message would go, and why; see `RunningBroker.explain`.
+
+        Raises:
+            CommandError: no SEND may go there.
+        """
+        return await self._done(self._explain(destination, headers, body_bytes, user))
 
     def _done(self, steps: Steps[T]) -> asyncio.Future[T]:
         """Take steps, and give what comes of them."""

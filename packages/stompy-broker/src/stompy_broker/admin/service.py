@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stompy.admin.rows import Event
+from stompy.admin.command import Request
+from stompy.admin.explanation import RouteExplanation
+from stompy.admin.rows import Event, Role
 from stompy_broker.admin.cluster_control import ClusterControl
 from stompy_broker.admin.cluster_status import ClusterStatus
-from stompy_broker.admin.commands.base import Command, CommandContext, Reload
+from stompy_broker.admin.commands.base import Call, Command, CommandContext, Reload
 from stompy_broker.admin.commands.broker import BrokerCommands
 from stompy_broker.admin.commands.clients import ClientCommands
 from stompy_broker.admin.commands.cluster import ClusterCommands
 from stompy_broker.admin.commands.edits import EditCommands
+from stompy_broker.admin.commands.explain import ExplainCommands
 from stompy_broker.admin.commands.exports import ExportCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
@@ -27,8 +30,9 @@ from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.snapshots.totals import ClientTotals
 from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
-from stompy_broker.admin.tasks import Scheduler
+from stompy_broker.admin.tasks import Scheduler, Steps
 from stompy_broker.http_config import HTTPConfig
+from stompy_broker.routing.answers import nobody_asks
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.login import Logins
@@ -115,6 +119,7 @@ class AdminService(SessionObserver):
             reload=lambda: self.reload,
         )
         self._commands = CommandRunner(command_table(context), context, scheduler)
+        self._explanations = ExplainCommands(context)
         self.peers: Peers | None = None
         if cluster is not None:
             self.peers = self._peers_of(cluster, router)
@@ -129,6 +134,23 @@ class AdminService(SessionObserver):
         self._publisher.peers = peers
         self.snapshots.links = lambda: peers.linked
         return peers
+
+    def explain(
+        self, destination: str, headers: Mapping[str, str], body_bytes: int, user: str | None
+    ) -> Steps[RouteExplanation]:
+        """Say to the program around the broker where a message would go, and why.
+
+        Args:
+            destination: of the SEND.
+            headers: of the SEND.
+            body_bytes: size of its body.
+            user: who would send it; None = somebody without login.
+        """
+        about = {"destination": destination, "headers": headers, "body_bytes": body_bytes}
+        (command,) = self._explanations.table()
+        args = command.read({**about, "user": user})
+        call = Call(Request(command.name, args), args, None, Role.ADMIN, nobody_asks)
+        return self._explanations.explain(call)
 
     def open_pages(self, http: HTTPConfig) -> Pages:
         """Give what makes the pages that are asked for by HTTP.
@@ -278,6 +300,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += TransferCommands(context).table()
     table += EditCommands(context).table()
     table += ExportCommands(context).table()
+    table += ExplainCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

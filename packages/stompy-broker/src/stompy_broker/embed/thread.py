@@ -22,6 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
+from stompy.admin.explanation import RouteExplanation
 from stompy.admin.rows import (
     BrokerRow,
     ConnectionRow,
@@ -201,6 +202,32 @@ class RunningBroker:
     def connections(self) -> int:
         """How many clients are connected."""
         return self._ask(lambda broker: broker.connections)
+
+    def explain(
+        self,
+        destination: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body_bytes: int = 0,
+        user: str | None = None,
+    ) -> RouteExplanation:
+        """Where a message would go, who would get it and who not, and why. Nothing is sent.
+
+        Args:
+            destination: of the SEND.
+            headers: of the SEND.
+            body_bytes: size of its body.
+            user: who would send it; None = somebody without login.
+
+        Returns:
+            What can be looked at, and printed.
+
+        Raises:
+            CommandError: no SEND may go there.
+        """
+        return self._await(
+            lambda broker: broker.queries.explain(destination, headers or {}, body_bytes, user)
+        )
 
     @overload
     def snapshot(

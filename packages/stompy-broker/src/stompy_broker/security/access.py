@@ -162,6 +162,20 @@ class Access:
                 words += f", where messages of {str(decision.origin)[:200]!r} may be"
             raise ProtocolError(ErrorCode.ACCESS_REFUSED, words)
 
+    def describe(self, decision: Decision) -> str:
+        """Say for people by what something was decided."""
+        if decision.is_exempt:
+            return "no matter of the access rules"
+        if decision.rule is None:
+            by = f"security.default_access ({'allow' if self._default else 'deny'})"
+        else:
+            rule, _ = self._rules[decision.rule]
+            what = f"{rule.access} {'|'.join(rule.actions)} on {rule.match} to {rule.user}"
+            by = f"acl.{decision.rule} ({what})"
+        if decision.origin is not None:
+            by += f", about {decision.origin}, whose messages may be in it"
+        return by
+
     def decide(self, principal: Principal, action: Action, destination: Destination) -> Decision:
         """Decide whether somebody may do something, and say why."""
         decision = self._decide(principal, action, destination)

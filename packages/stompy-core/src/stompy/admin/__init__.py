@@ -10,6 +10,7 @@ True
 """
 
 from stompy.admin.command import CommandError, CommandErrorCode, Reply, Request
+from stompy.admin.explanation import Recipient, RouteExplanation
 from stompy.admin.json_types import (
     Alarm,
     Beat,
@@ -96,9 +97,11 @@ __all__ = [
     "QueueDetail",
     "QueueRow",
     "Rate",
+    "Recipient",
     "Reply",
     "Request",
     "Role",
+    "RouteExplanation",
     "Row",
     "SchemaError",
     "Series",

@@ -399,6 +399,7 @@ class SubscriptionRow(Record):
         destination: what it is of.
         ack: ``auto``, ``client`` or ``client-individual``.
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
+        selector: which messages it takes; empty = all.
         durable_name: the durable subscription whose messages it gets; empty = none.
         blocked: whether its client does not take what is written.
         pending: messages that wait for it alone: the backlog of a topic subscription. In a
@@ -427,6 +428,7 @@ class SubscriptionRow(Record):
     destination: str = ""
     ack: str = ""
     prefetch: int = 0
+    selector: str = ""
     durable_name: str = ""
     blocked: bool = False
     pending: int = 0
@@ -453,6 +455,7 @@ class DurableRow(Record):
         name: the key of the row: ``CLIENT-ID.NAME``, or ``ID@TOPIC``.
         destination: the topics it gets.
         queue: name of its backlog.
+        selector: which messages it takes; empty = all.
         shared: whether several subscribers may share it.
         owner: the login whose it is; empty = the first that comes, as without users.
         online: whether it has a subscriber.
@@ -470,6 +473,7 @@ class DurableRow(Record):
     name: str = ""
     destination: str = ""
     queue: str = ""
+    selector: str = ""
     shared: bool = False
     owner: str = ""
     online: bool = False

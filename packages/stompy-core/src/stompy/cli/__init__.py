@@ -15,6 +15,7 @@ from contextlib import suppress
 from stompy import __version__
 from stompy.cli.bench import add_to as add_bench
 from stompy.cli.console import FAILED, INTERRUPTED, OK, USAGE, UsageError, say
+from stompy.cli.explain import add_to as add_explain
 from stompy.cli.messages import add_to as add_messages
 from stompy.cli.options import EPILOG, Command
 from stompy.cli.ping import add_to as add_ping
@@ -83,6 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"stompy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add_to in (add_messages, add_ping, add_bench):
+    for add_to in (add_messages, add_explain, add_ping, add_bench):
         add_to(commands)
     return parser

@@ -158,6 +158,7 @@ class ClientSnapshots:
             destination=destination,
             ack=subscription.mode.value,
             prefetch=subscription.prefetch,
+            selector=subscription.terms.selector,
             durable_name="" if durable is None else durable.name,
             blocked=session.peer.output.was_full,
             pending=told.ready if told is not None else 0,

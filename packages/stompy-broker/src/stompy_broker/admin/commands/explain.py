@@ -1,0 +1,156 @@
+"""The command that says where a message would go, and why. It changes nothing.
+
+Consumers and subscriptions are told of by their rows, of all brokers of a cluster. What a queue or
+backlog would make of the message comes from the rules that it goes by: it is not asked to take one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from stompy.admin.explanation import Recipient, RouteExplanation
+from stompy.admin.rows import Role
+from stompy.errors import ProtocolError
+from stompy_broker.admin.commands.base import Argument, Call, Command, CommandContext, Result, bad
+from stompy_broker.admin.commands.content import read_headers
+from stompy_broker.admin.commands.recipients import Recipients
+from stompy_broker.admin.tasks import Steps
+from stompy_broker.destinations.names import (
+    RESERVED,
+    Destination,
+    DestinationKind,
+    parts_of,
+    sendable,
+)
+from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.security.access import Action
+from stompy_broker.security.auth import ANONYMOUS, Principal
+from stompy_broker.session.send import why_producers_wait
+
+_LARGEST = 1 << 40
+
+
+class ExplainCommands:
+    """The command that says where a message would go, and why.
+
+    Args:
+        context: what it has to do with.
+    """
+
+    def __init__(self, context: CommandContext) -> None:
+        self._context = context
+
+    def table(self) -> list[Command]:
+        """Give the rows of these commands."""
+        return [
+            Command(
+                "route.explain",
+                Role.MONITOR,
+                "Say where a message would go, who would get it and who not, and why. Nothing is "
+                "sent.",
+                self._explain,
+                (
+                    Argument("destination", "text", "of the SEND", required=True),
+                    Argument("headers", "object", "of the SEND"),
+                    Argument("body_bytes", "number", "size of the body", default=0, most=_LARGEST),
+                    Argument("user", "text", "who would send it; you, if left out"),
+                ),
+            )
+        ]
+
+    def _explain(self, call: Call) -> Steps[Result]:
+        return (yield from self.explain(call)).to_json()
+
+    def explain(self, call: Call) -> Steps[RouteExplanation]:
+        """Say where a message would go.
+
+        Raises:
+            CommandError: no SEND may go there.
+        """
+        args = call.args
+        headers, sender = read_headers(args["headers"]), self._sender(call)
+        try:
+            parts = [(part, sendable(part)) for part in parts_of(args["destination"])]
+        except ProtocolError as error:
+            raise bad(error.Message) from None
+        found: list[RouteExplanation] = []
+        for text, destination in parts:
+            if destination.kind not in _EXPLAINED or destination.name.startswith(RESERVED):
+                raise bad(f"{text[:200]!r} is no queue or topic that everybody may send to")
+            found += [(yield from self._part(call, text, destination, headers, sender))]
+        return found[0] if len(found) == 1 else _together(args["destination"], found)
+
+    def _sender(self, call: Call) -> Principal:
+        own, name = call.principal or Principal(ANONYMOUS), call.args["user"]
+        # Of another user nothing is known but the name; rules go by it where names are proved.
+        return own if name in (None, own.name) else Principal(name, proved=own.proved)
+
+    def _part(
+        self,
+        call: Call,
+        text: str,
+        destination: Destination,
+        headers: dict[str, str],
+        sender: Principal,
+    ) -> Steps[RouteExplanation]:
+        """Explain one destination of those that a SEND names."""
+        context = self._context
+        decision = context.access.decide(sender, Action.SEND, destination)
+        answer = RouteExplanation(
+            destination=str(destination),
+            user=sender.name,
+            allowed=decision.allowed,
+            acl=context.access.describe(decision),
+            waits=why_producers_wait(context.router),
+        )
+        try:
+            # As a SEND would be read.
+            head = MessageHead.from_client({**headers, "destination": text})
+            context.router.caps.check_headers(head.block)
+        except ProtocolError as error:
+            return replace(answer, refused=error.Message)
+        message = Message(0, head, None, stamp(context.router.wall()))
+        message.size += call.args["body_bytes"]
+        recipients = Recipients(context, call, message)
+        some = yield from recipients.of(destination)
+        refused = "" if decision.allowed else f"not allowed by {answer.acl}"
+        refused = refused or recipients.refused or self._creation(sender, destination)
+        if refused:
+            some = [replace(one, gets=False, next=()) for one in some]
+        waits = answer.waits or recipients.waits
+        return replace(answer, recipients=tuple(some), refused=refused, waits=waits)
+
+    def _creation(self, sender: Principal, destination: Destination) -> str:
+        """Say why a queue that is not there yet may not be made."""
+        context = self._context
+        if destination.kind is not DestinationKind.QUEUE or context.router.registry.has_queue(
+            destination.name
+        ):
+            return ""
+        decision = context.access.decide(sender, Action.CREATE, destination)
+        if decision.allowed:
+            return ""
+        by = context.access.describe(decision)
+        return f"there is no such queue, and {sender.name} may not make one: {by}"
+
+
+_EXPLAINED = (DestinationKind.QUEUE, DestinationKind.TOPIC)
+
+
+def _together(text: str, found: list[RouteExplanation]) -> RouteExplanation:
+    """One SEND to several destinations: all of them, or none."""
+    refusals = [f"{one.destination}: {one.refused}" for one in found if one.refused]
+    recipients: list[Recipient] = [recipient for one in found for recipient in one.recipients]
+    if refusals:
+        recipients = [replace(one, gets=False, next=()) for one in recipients]
+    first: dict[str, Any] = {"user": found[0].user}
+    return RouteExplanation(
+        destination=text,
+        allowed=all(one.allowed for one in found),
+        acl="; ".join(dict.fromkeys(f"{one.destination}: {one.acl}" for one in found)),
+        refused="; ".join(refusals),
+        waits=next((one.waits for one in found if one.waits), ""),
+        recipients=tuple(recipients),
+        **first,
+    )

@@ -1,0 +1,249 @@
+"""Who would get a message, and why not: queues, subscriptions, and what binds topics to queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from stompy.admin.explanation import Recipient
+from stompy.admin.rows import DurableRow, Kind, QueueDetail, SubscriptionRow
+from stompy.admin.snapshot import row_from
+from stompy.errors import ProtocolError
+from stompy_broker.admin.commands.base import Call, CommandContext
+from stompy_broker.admin.tasks import Steps
+from stompy_broker.destinations.matcher import Matcher
+from stompy_broker.destinations.names import Destination, DestinationKind, parse_destination
+from stompy_broker.destinations.policy import DEAD_LETTER, Policy
+from stompy_broker.message import Message
+from stompy_broker.selectors.explanation import Verdict
+from stompy_broker.selectors.selector import compile_selector
+
+R = TypeVar("R", SubscriptionRow, DurableRow)
+
+
+class Recipients:
+    """Finds who would get one message.
+
+    Args:
+        context: the broker.
+        call: who asks; rows are those of the whole cluster unless it names one broker.
+        message: it, without a body.
+
+    Attributes:
+        refused: why nobody would get it after all; empty = that is not so.
+        waits: why its sender would have to wait before the next one; empty = not.
+    """
+
+    def __init__(self, context: CommandContext, call: Call, message: Message) -> None:
+        self.refused = self.waits = ""
+        self._context = context
+        self._call = call
+        self._message = message
+
+    def of(self, destination: Destination) -> Steps[list[Recipient]]:
+        """Find those who would get it, and those who would but for something that is told."""
+        if destination.kind is DestinationKind.QUEUE:
+            return [(yield from self._queue(destination.name, "queue"))]
+        return (yield from self._topic(destination))
+
+    # -- a queue ----------------------------------------------------------------------------
+
+    def _queue(self, name: str, kind: str) -> Steps[Recipient]:
+        found, _ = yield from self._context.look(Kind.QUEUE, self._call, name)
+        row = cast(QueueDetail, found.rows[0]) if found.rows else None
+        policy = self._policy_of(DestinationKind.QUEUE, name)
+        one = Recipient(
+            kind=kind,
+            name=name,
+            gets=True,
+            policy=self._policy_text(DestinationKind.QUEUE, name),
+            broker=None if row is None else row.broker,
+        )
+        if row is None:
+            return self._ending(replace(one, why=("the first message makes it",)), policy)
+        rows = [
+            cast(SubscriptionRow, row_from(Kind.SUBSCRIPTIONS, told))
+            for told in row.consumers_detail
+        ]
+        one = self._taken_in(self._ending(one, policy), row, policy)
+        return self._handed_out(one, row, rows)
+
+    def _taken_in(self, one: Recipient, row: QueueDetail, policy: Policy) -> Recipient:
+        """Say what the limits of a queue make of a message."""
+        if row.intake_paused:
+            self.waits = f"an operator stopped what comes in to {row.destination}"
+        elif row.full:
+            self.waits = f"{row.destination} has reached its max_bytes, {row.max_bytes}"
+        if not policy.exceeded(row.ready + 1, row.bytes):
+            return one
+        full = f"full: {row.ready} messages wait, {row.bytes} bytes"
+        if policy.overflow == "drop-head":
+            return replace(one, why=(*one.why, f"{full}; the oldest has to go"))
+        if policy.overflow == "reject-publish":
+            self.refused = f"{row.destination} is {full}; reject-publish"
+            return replace(one, gets=False, why=(*one.why, f"queue {full}; reject-publish"))
+        target = policy.dead_letter.replace("{name}", row.name) or "nowhere"
+        why = f"queue {full}; reject-publish-dlx: it goes to {target}"
+        return replace(one, gets=False, why=(*one.why, why))
+
+    def _ending(self, one: Recipient, policy: Policy) -> Recipient:
+        """Say when a message ends in a place."""
+        head, now = self._message.head, self._context.router.wall()
+        ends = [head.ends_at(now)] if head.traits.can_expire else []
+        if policy.message_ttl:
+            ends.append(now + policy.message_ttl)
+        if not ends:
+            return one
+        over = min(ends)
+        if over > now:
+            return replace(one, expires_at=over)
+        target = policy.dead_letter if policy.expired_to == DEAD_LETTER else policy.expired_to
+        place = f"it goes to {target.replace('{name}', one.name)}" if target else "it is dropped"
+        why = f"its time is over when it comes: {place}"
+        return replace(one, gets=False, expires_at=over, why=(*one.why, why))
+
+    def _handed_out(
+        self, one: Recipient, row: QueueDetail, rows: Sequence[SubscriptionRow]
+    ) -> Recipient:
+        """Say which consumers a message would go to, from a queue that takes it."""
+        if not one.gets:
+            return one
+        consumers = [self._consumer(each) for each in rows]
+        why = list(one.why)
+        if row.paused:
+            why.append("paused: an operator stopped deliveries; it waits")
+            consumers = [replace(each, gets=False) for each in consumers]
+        elif not consumers:
+            why.append("no consumer: it waits")
+        able = [each for each in consumers if each.gets]
+        if consumers and not able and not row.paused:
+            why.append("no consumer takes it now: it waits")
+        return replace(
+            one,
+            why=tuple(why),
+            consumers=tuple(consumers),
+            next=tuple([each.name for each in able]),
+        )
+
+    def _consumer(self, row: SubscriptionRow) -> Recipient:
+        """Say whether a message may be for a subscription to a queue."""
+        why = self._selected(row.selector)
+        gets = not why
+        if row.selector and not why:
+            why = (f"its selector takes it: {row.selector}",)
+        if row.prefetch and row.ack != "auto" and row.unacked >= row.prefetch:
+            gets = False
+            why = (*why, f"no credit: {row.unacked} of {row.prefetch} unsettled")
+        if row.blocked:
+            gets = False
+            why = (*why, "its client does not take what is written")
+        return _subscriber("consumer", row, gets=gets, why=why)
+
+    # -- a topic ----------------------------------------------------------------------------
+
+    def _topic(self, destination: Destination) -> Steps[list[Recipient]]:
+        found, _ = yield from self._context.look(Kind.SUBSCRIPTIONS, self._call)
+        rows = cast(Sequence[SubscriptionRow], found.rows)
+        told, _ = yield from self._context.look(Kind.DURABLE, self._call)
+        durable = cast(Sequence[DurableRow], told.rows)
+        plain = [row for row in rows if not row.durable_name]
+        recipients = [
+            self._subscription(row, destination)
+            for row in _matching(destination, [(row.destination, row) for row in plain])
+        ]
+        for row in _matching(destination, [(row.destination, row) for row in durable]):
+            takers = [one for one in rows if one.durable_name == row.name]
+            recipients.append((yield from self._durable(row, takers)))
+        if recipients:
+            return recipients
+        why = "nobody has subscribed: it is dropped, and counted as unroutable"
+        return [Recipient(kind="topic", name=destination.name, why=(why,))]
+
+    def _subscription(self, row: SubscriptionRow, destination: Destination) -> Recipient:
+        policy = self._policy_of(DestinationKind.TOPIC, destination.name)
+        why = self._selected(row.selector)
+        one = _subscriber("subscription", row, gets=not why, why=why or (f"of {row.destination}",))
+        if row.selector and not why:
+            one = replace(one, why=(*one.why, f"its selector takes it: {row.selector}"))
+        pattern = parse_destination(row.destination)
+        one = replace(one, policy=self._policy_text(pattern.kind, pattern.name))
+        if row.pending >= policy.backlog_messages:
+            rest = f"{row.pending} messages wait for it; {policy.backlog_overflow}"
+            one = replace(one, why=(*one.why, f"its backlog is full: {rest}"))
+        return self._ending(one, policy) if one.gets else one
+
+    def _durable(self, row: DurableRow, takers: Sequence[SubscriptionRow]) -> Steps[Recipient]:
+        """Say what a durable subscription makes of a message, with or without subscriber."""
+        why = self._selected(row.selector)
+        pattern = parse_destination(row.destination)
+        policy = self._policy_of(pattern.kind, pattern.name)
+        one = Recipient(
+            kind="durable",
+            name=row.name,
+            gets=not why,
+            why=why or (f"of {row.destination}",),
+            policy=self._policy_text(pattern.kind, pattern.name),
+            broker=row.broker,
+        )
+        if not one.gets:
+            return one
+        found, _ = yield from self._context.look(Kind.QUEUE, self._call, row.queue)
+        one = self._ending(one, policy)
+        if not found.rows:
+            return one
+        detail = cast(QueueDetail, found.rows[0])
+        return self._handed_out(self._taken_in(one, detail, policy), detail, takers)
+
+    # -- what both have ---------------------------------------------------------------------
+
+    def _selected(self, text: str) -> tuple[str, ...]:
+        """Say why a selector does not take a message; empty = it does, or there is none."""
+        if not text:
+            return ()
+        try:
+            selector = compile_selector(text)
+        except ProtocolError as error:
+            return (f"selector: {error.Message}",)
+        if selector.matches(self._message):
+            return ()
+        clauses = selector.explain(self._message)
+        wrong = [clause for clause in clauses if clause.verdict is not Verdict.TRUE] or clauses
+        return tuple([f"selector: {clause.why}" for clause in wrong])
+
+    def _policy_of(self, kind: DestinationKind, name: str) -> Policy:
+        """The policy that holds, with the arguments of a queue that is known here."""
+        router = self._context.router
+        queue = router.queues.get(name) if kind is DestinationKind.QUEUE else None
+        return router.policies.find(kind, name) if queue is None else queue.policy
+
+    def _policy_text(self, kind: DestinationKind, name: str) -> str:
+        policies = self._context.router.policies
+        index = policies.index(kind, name)
+        if index is None:
+            return "policy: the defaults"
+        return f"policy.{index} ({policies.find(kind, name).match})"
+
+
+def _matching(destination: Destination, rows: Iterable[tuple[str, R]]) -> list[R]:
+    """Give the rows, of which each comes with a pattern, that match a topic."""
+    matcher: Matcher[int] = Matcher(slashes=True)
+    known = []
+    for number, (text, row) in enumerate(rows):
+        known.append(row)
+        pattern = parse_destination(text)
+        if pattern.kind is destination.kind:
+            matcher.add(pattern.name, number)
+    return [known[number] for number in sorted(matcher.match(destination.name))]
+
+
+def _subscriber(kind: str, row: SubscriptionRow, *, gets: bool, why: tuple[str, ...]) -> Recipient:
+    return Recipient(
+        kind=kind,
+        name=row.id,
+        gets=gets,
+        why=why,
+        connection=row.connection,
+        user=row.user,
+        broker=row.broker,
+    )

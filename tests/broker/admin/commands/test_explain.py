@@ -1,0 +1,170 @@
+"""``route.explain``: what it says is what then happens, and nothing is changed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.support.admin import Code, Observer, fails, observing
+from tests.support.wire import cheap_hash, running_broker, until
+
+from stompy.admin import Kind, Recipient, RouteExplanation, moving_fields
+from stompy_broker import RunningBroker
+
+
+def explain(admin: Observer, destination: str, /, **args: Any) -> RouteExplanation:
+    told = admin.ask("route.explain", destination=destination, **args)
+    return RouteExplanation.from_json(told)
+
+
+def one(admin: Observer, destination: str, /, **args: Any) -> Recipient:
+    (recipient,) = explain(admin, destination, **args).recipients
+    return recipient
+
+
+def subscribe(admin: Observer, number: int, destination: str, **headers: object) -> None:
+    lines = "".join(f"{name.replace('_', '-')}:{value}\n" for name, value in headers.items())
+    admin.peer.send(f"SUBSCRIBE\nid:{number}\ndestination:{destination}\n{lines}\n\0")
+
+
+def test_a_queue_that_is_not_there_is_made_and_waits(admin: Observer, queue: str) -> None:
+    recipient = one(admin, f"/queue/{queue}")
+    assert (recipient.kind, recipient.name, recipient.gets) == ("queue", queue, True)
+    assert recipient.why == ("the first message makes it",)
+    assert recipient.policy == "policy.2 (/queue/>)"
+    fails(Code.NOT_FOUND, admin.ask, "queue.get", queue=queue)
+    admin.fill(queue, "a")
+    assert one(admin, queue).why == ("no consumer: it waits",)
+
+
+def test_nothing_is_changed(admin: Observer, queue: str) -> None:
+    admin.fill(queue, "a")
+    before = admin.row(queue)
+    explain(admin, queue, headers={"n": 3}, body_bytes=100)
+    moving = moving_fields(Kind.QUEUE)
+    after = admin.row(queue)
+    assert {k: v for k, v in before.items() if k not in moving} == {
+        k: v for k, v in after.items() if k not in moving
+    }
+
+
+def test_consumers_by_credit(admin: Observer, queue: str) -> None:
+    subscribe(admin, 1, f"/queue/{queue}", ack="client-individual", prefetch_count=1)
+    recipient = one(admin, queue)
+    (consumer,) = recipient.consumers
+    assert recipient.next == (consumer.name,)
+    assert (consumer.gets, consumer.user) == (True, "anonymous")
+    assert consumer.connection == admin.ask("broker.info")["connection"]
+    admin.fill(queue, "a")
+    admin.frame("1")
+    recipient = one(admin, queue)
+    assert recipient.next == ()
+    assert recipient.gets
+    assert recipient.why == ("no consumer takes it now: it waits",)
+    assert recipient.consumers[0].why == ("no credit: 1 of 1 unsettled",)
+
+
+def test_a_paused_queue_lets_it_wait(admin: Observer, queue: str) -> None:
+    subscribe(admin, 1, f"/queue/{queue}")
+    admin.ask("queue.pause", queue=queue, intake=True)
+    told = explain(admin, queue)
+    (recipient,) = told.recipients
+    assert recipient.next == ()
+    assert recipient.why == ("paused: an operator stopped deliveries; it waits",)
+    assert told.waits == f"an operator stopped what comes in to /queue/{queue}"
+
+
+def test_a_full_queue_refuses(admin: Observer, queue: str) -> None:
+    small = f"small.{queue}"
+    admin.fill(small, "a", "b")
+    told = explain(admin, small)
+    assert told.gets == ()
+    assert told.refused.startswith(f"/queue/{small} is full: 2 messages wait")
+    assert "reject-publish" in told.recipients[0].why[-1]
+    assert told.recipients[0].policy == "policy.1 (/queue/small.>)"
+
+
+def test_when_it_ends(admin: Observer, queue: str) -> None:
+    now = admin.ask("ping")["at"]
+    ends = one(admin, queue, headers={"ttl": 60000}).expires_at
+    assert ends is not None
+    assert now + 60000 <= ends <= admin.ask("ping")["at"] + 60000
+    over = one(admin, f"late.{queue}", headers={"expires": 1})
+    assert not over.gets
+    assert over.why[-1] == f"its time is over when it comes: it goes to /queue/over.late.{queue}"
+
+
+def test_a_header_that_cannot_be_is_refused(admin: Observer, queue: str) -> None:
+    told = explain(admin, queue, headers={"priority": "high"})
+    assert "priority must be a whole number" in told.refused
+    assert told.recipients == ()
+
+
+def test_a_topic_tells_of_each_subscription(admin: Observer, queue: str) -> None:
+    nobody = one(admin, f"/topic/{queue}.a")
+    assert (nobody.kind, nobody.gets) == ("topic", False)
+    assert nobody.why == ("nobody has subscribed: it is dropped, and counted as unroutable",)
+    subscribe(admin, 1, f"/topic/{queue}.*")
+    subscribe(admin, 2, f"/topic/{queue}.b")
+    recipient = one(admin, f"/topic/{queue}.a")
+    assert (recipient.kind, recipient.gets) == ("subscription", True)
+    assert recipient.why == (f"of /topic/{queue}.*",)
+
+
+def test_a_durable_subscription_keeps_it_without_subscriber(
+    broker: RunningBroker, admin: Observer, queue: str
+) -> None:
+    topic = f"/topic/{queue}"
+    with observing(broker.port) as other:
+        subscribe(other, 1, topic, durable="true")
+        until(lambda: admin.ask("durable.list", match=queue)["total"] == 1, "it")
+        recipient = one(admin, topic)
+        assert recipient.next == tuple(consumer.name for consumer in recipient.consumers)
+        assert len(recipient.next) == 1
+    until(lambda: not admin.ask("durable.list", match=queue)["rows"][0]["online"], "its end")
+    recipient = one(admin, topic)
+    assert (recipient.kind, recipient.gets) == ("durable", True)
+    assert recipient.why == (f"of {topic}", "no consumer: it waits")
+
+
+def test_several_destinations_get_it_or_none(admin: Observer, queue: str) -> None:
+    small = f"/queue/small.{queue}"
+    told = explain(admin, f"/queue/{queue},{small}")
+    assert [recipient.gets for recipient in told.recipients] == [True, True]
+    admin.fill(f"small.{queue}", "a", "b")
+    told = explain(admin, f"/queue/{queue},{small}")
+    assert [recipient.gets for recipient in told.recipients] == [False, False]
+    assert told.refused.startswith(f"{small}: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["/chicken/a", "/queue/a.*", "/temp-queue/a", "/topic/$SYS.queues"]
+)
+def test_where_nobody_may_send(admin: Observer, text: str) -> None:
+    fails(Code.BAD_REQUEST, admin.ask, "route.explain", destination=text)
+
+
+ACL = [
+    {"user": "alice", "match": "/queue/a.>", "actions": ["send"]},
+    {"match": "/queue/b.>", "access": "deny"},
+    {"match": "/queue/>", "actions": ["create"], "access": "deny"},
+]
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RunningBroker]:
+    users = {"alice": cheap_hash("x")}
+    with running_broker(users=users, acl=ACL, roles={"admin": ["alice"]}) as broker:
+        yield broker
+
+
+def test_the_rules_say_who_may(guarded: RunningBroker) -> None:
+    told = guarded.explain("/queue/b.c", user="alice")
+    assert not told.allowed
+    assert told.acl.startswith("acl.1 (deny send|receive|")
+    assert told.gets == ()
+    assert told.refused == f"not allowed by {told.acl}"
+    new = guarded.explain("/queue/a.c", user="alice")
+    assert new.allowed
+    assert "alice may not make one: acl.2 (deny create on /queue/> to *)" in new.refused
