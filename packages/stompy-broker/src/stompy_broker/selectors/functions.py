@@ -107,12 +107,12 @@ def matches(message):
 
 _REMEMBERING = """
 def matches(message):
-    answers = message.head.answers
-    if answers is not None:
-        answer = answers.get(selector)
-        if answer is not None:
-            return answer
     try:
+        answers = message.head.answers
+        if answers is not None:
+            answer = answers.get(selector)
+            if answer is not None:
+                return answer
         lines = b'\\n' + message.head.block{lines}
         answer = {result}
     except Exception as error:
