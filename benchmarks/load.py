@@ -73,8 +73,8 @@ class Peer:
             raise RuntimeError(f"expected {command!r}, got {frame[:200]!r}")
         return frame
 
-    def subscribe(self, destination: str, ack: str = "auto") -> None:
-        self.send(subscribe_frame(destination, ack, b"receipt:s\n"))
+    def subscribe(self, destination: str, ack: str = "auto", extra: bytes = b"") -> None:
+        self.send(subscribe_frame(destination, ack, b"receipt:s\n" + extra))
         self.expect(b"RECEIPT")
 
     def leave(self) -> None:
@@ -147,7 +147,7 @@ def _consume(peer: Peer, count: int, *, acks: bool, receipts: bool = False) -> N
         peer.leave()
 
 
-def flow(
+def flow(  # noqa: PLR0913  # each says one thing about the load
     port: int,
     pid: int | Sequence[int],
     destination: str,
@@ -157,10 +157,12 @@ def flow(
     consumers: int = 1,
     ack: str = "auto",
     extra: bytes = b"",
+    asks: bytes = b"",
 ) -> Result:
     """One producer to so many consumers, as fast as it goes; counts deliveries.
 
-    ``extra`` are header lines to add; ``%d`` in them becomes the number of the message.
+    ``extra`` are header lines to add; ``%d`` in them becomes the number of the message. ``asks``
+    are header lines to add to each SUBSCRIBE.
     """
     copies = consumers if destination.startswith("/topic/") else 1
     if b"%d" in extra:
@@ -170,7 +172,7 @@ def flow(
     takers = [Peer(port) for _ in range(consumers)]
     with Peer(port) as producer, ThreadPoolExecutor(consumers) as pool:
         for taker in takers:
-            taker.subscribe(destination, ack)
+            taker.subscribe(destination, ack, asks)
 
         def work() -> None:
             taking = [
