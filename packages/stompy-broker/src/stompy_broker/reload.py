@@ -17,8 +17,9 @@ from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.config_changes import Applies, Change, Difference, difference
 from stompy_broker.config_checks import users_of, warnings_of
-from stompy_broker.destinations.names import parse_destination
+from stompy_broker.destinations.names import parse_destination, parts_of
 from stompy_broker.routing.caps import Caps
+from stompy_broker.routing.joined_queues import queues_of
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access, Action
 from stompy_broker.security.auth import ANONYMOUS, Anyone, Principal, Users
@@ -210,7 +211,11 @@ class Reloads:
         """Why somebody may not have what it has subscribed to any more; None: it may."""
         if session.sys_subscriptions and not principal.role.includes(Role.MONITOR):
             return _ROLE_WITHDRAWN
-        wanted = {one.queue.destination for one in session.subscriptions.values()}
+        wanted: dict[str, None] = {}
+        for one in session.subscriptions.values():
+            # A pattern of queues, and each that it has found.
+            wanted.update(dict.fromkeys(parts_of(one.queue.destination)))
+            wanted.update({queue.destination: None for queue in queues_of(one.queue)})
         try:
             for destination in wanted:
                 self._parts.access.check(principal, Action.RECEIVE, parse_destination(destination))

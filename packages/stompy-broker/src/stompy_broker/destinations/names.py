@@ -102,6 +102,11 @@ class Destination:
         return reserved and not self.name.startswith((EXCHANGE, TEMPORARY_TOPICS))
 
     @property
+    def is_pattern_of_queues(self) -> bool:
+        """Whether it stands for several queues."""
+        return self.is_pattern and self.kind is DestinationKind.QUEUE
+
+    @property
     def of_exchange(self) -> bool:
         """Whether it is a topic of an exchange."""
         return self.kind is DestinationKind.TOPIC and self.name.startswith(EXCHANGE)

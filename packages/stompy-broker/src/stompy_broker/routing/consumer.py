@@ -11,6 +11,13 @@ from stompy_broker.message import Message
 from stompy_broker.routing.terms import Terms
 
 
+class NotNow(Exception):  # noqa: N818 -- no fault
+    """Says that a consumer that stands in line takes nothing for now; it leaves the line.
+
+    One that takes from several queues has one credit for all of them (`JoinedQueues`).
+    """
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Consumer:
     """Takes messages. The sessions' subscriptions do.
@@ -41,6 +48,9 @@ class Consumer:
         """Take a message; say whether another one is welcome.
 
         Must not call back into the queue. A consumer that said no comes back by `Queue.resume`.
+
+        Raises:
+            NotNow: it did not take it.
         """
 
     @abstractmethod

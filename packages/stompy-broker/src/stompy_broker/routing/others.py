@@ -51,6 +51,10 @@ class OtherBrokers(Protocol):
         """Whether the owner of the group has a queue of that name, as far as it was told."""
         ...
 
+    def queue_names(self) -> Iterable[str]:
+        """The names of queues that live elsewhere, as far as this broker was told."""
+        ...
+
     def queue_changed(self, name: str, group: QueueGroup) -> None:
         """Tell that a queue of a group that is here was made, or has ended."""
         ...

@@ -26,7 +26,7 @@ from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
 from stompy_broker.routing.attendance import Attendance
 from stompy_broker.routing.batching import AT_ONCE, BatchedWork
 from stompy_broker.routing.browsing import browse
-from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
@@ -192,7 +192,7 @@ class LocalQueue(RestorableQueue):
 
     # -- messages -------------------------------------------------------------------------
 
-    def publish(
+    def publish(  # noqa: C901 -- the hot path: a call for a part of it costs more
         self, message: Message, done: Done | None = None, refused: Refused | None = None
     ) -> None:
         """Take a message: to a consumer that waits for one, or to the end of the queue.
@@ -214,6 +214,9 @@ class LocalQueue(RestorableQueue):
                     accounts.mark_delivered(message, consumer.number)
             try:
                 more = consumer.deliver(message)
+            except NotNow:
+                self._take_back(message, consumer)
+                more = True
             except Exception as error:
                 if consumer.auto:
                     self._accounts.keep(message)  # it is in the queue now
@@ -231,6 +234,18 @@ class LocalQueue(RestorableQueue):
             self._put(message)
         if done is not None:
             when_safe(self._accounts.store, message, done)
+
+    def _take_back(self, message: Message, consumer: Consumer) -> None:
+        """Keep a message that came, and that the consumer in turn does not take just now."""
+        self.delivered -= 1
+        if consumer.auto:
+            self._accounts.keep(message)
+        else:
+            self._unacked -= 1
+            self._accounts.mark_returned(message, 0)
+        self._line.leave((consumer,))
+        self._put(message)
+        self._hand_out()
 
     def _take_in(self, message: Message, done: Done | None, refused: Refused | None) -> bool:
         """Apply time to live and length limits; false if the message does not come in."""
@@ -368,6 +383,11 @@ class LocalQueue(RestorableQueue):
             self.delivered += 1
             try:
                 more = consumer.deliver(message)
+            except NotNow:
+                self.delivered -= 1
+                self._ready.put_back(message)
+                self._line.leave((consumer,))
+                continue
             except Exception as error:
                 self._discards.cannot_write(message, error)
                 continue

@@ -10,6 +10,7 @@ from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Close, Outcome, Queue
 from stompy_broker.routing.others import OtherBrokers
+from stompy_broker.routing.queue_patterns import QueuePatterns
 from stompy_broker.routing.stats import Totals
 
 
@@ -25,6 +26,7 @@ class QueueTable:
         groups: which queues belong together.
         caps: how many queues there may be, and so on.
         others: the other brokers of the cluster; None = there are none.
+        patterns: subscriptions by a pattern of queues; None while there are none.
     """
 
     def __init__(self, groups: QueueGroups) -> None:
@@ -33,6 +35,18 @@ class QueueTable:
         self.groups = groups
         self.caps = Caps()
         self.others: OtherBrokers | None = None
+        self.patterns: QueuePatterns | None = None
+
+    def add(self, queue: Queue) -> None:
+        """Have a queue that was made, and have it joined by those who want it by a pattern."""
+        self.queues[queue.name] = queue
+        if self.patterns is not None:
+            self.patterns.made(queue)
+
+    def left(self, queue: Queue) -> None:
+        """Have a queue left that has ended."""
+        if self.patterns is not None:
+            self.patterns.ended(queue)
 
     def elsewhere(self, group: QueueGroup) -> OtherBrokers | None:
         """Those who decide what queues a group has, and tell this broker; None = it decides."""

@@ -210,6 +210,12 @@ class Registry:
         others = self.table.elsewhere(self._groups.of(name))
         return name in self.queues if others is None else others.has_queue(name)
 
+    def know_queue(self, name: str) -> None:
+        """Take note of a queue that lives elsewhere: somebody here may want it by a pattern."""
+        patterns = self.table.patterns
+        if patterns is not None and name not in self.queues and patterns.wants(name):
+            self.queue(name, capped=False)
+
     def _add_queue(self, name: str, policy: Policy, group: QueueGroup) -> RestorableQueue:
         destination = f"{DestinationKind.QUEUE.value}{name}"
         own_target = policy.dead_letter.replace("{name}", name) == destination
@@ -217,7 +223,7 @@ class Registry:
         queue = self._factory.queue(
             destination, name, policy, DEAD_LETTERS if final else NAMED, self._services, group
         )
-        self.queues[name] = queue
+        self.table.add(queue)
         self._retirement.within(policy.expires)
         return queue
 
@@ -244,6 +250,7 @@ class Registry:
             if self.queues.get(queue.name) is queue:
                 del self.queues[queue.name]
                 self.arguments.forget(queue.name)
+                self.table.left(queue)
             if self.table.elsewhere(queue.group) is None:
                 queue.group.store.keep_queue(queue.name, None)
                 if not user:

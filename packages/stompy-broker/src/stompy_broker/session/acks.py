@@ -17,12 +17,14 @@ from stompy.protocol.headers import Version
 from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.batching import AT_ONCE
+from stompy_broker.routing.joined_queues import by_queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.bounded_dict import BoundedDict
 from stompy_broker.session.context import ClientState
 from stompy_broker.session.header_values import boolean, whole_number
 from stompy_broker.session.receipts import Receipts, nothing_owed
 from stompy_broker.session.subscription import AckSubscription, Subscription, is_number
+from stompy_broker.session.transaction_span import TransactionSpan
 from stompy_broker.session.transactions import Settlement, Transactions
 
 
@@ -252,7 +254,7 @@ class AckHandler:
         else:
             found = self._deliveries.by_message(headers)
         if transaction is not None and transaction.span is not None and found is not None:
-            transaction.span.add_settlement(found[0].queue)
+            _add_queues(transaction.span, *found)
         numbers = [] if found is None else found[0].claim(found[1])
         if found is None or not numbers:
             self._receipts.answer(receipt)
@@ -268,3 +270,13 @@ class AckHandler:
                 # Later receipts, also that of DISCONNECT, wait until it is done.
                 done = when_all(len(numbers), self._receipts.after(nothing_owed, head))
             found[0].settle_in_steps(numbers, rejection, done)
+
+
+def _add_queues(span: TransactionSpan, subscription: AckSubscription, number: int) -> None:
+    """Add to a transaction the queues of what an ACK or NACK settles.
+
+    Raises:
+        ProtocolError: one of them may not be in it.
+    """
+    for queue in by_queue(subscription.queue, subscription.covered(number)):
+        span.add_settlement(queue)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import Destination, DestinationKind, topic_text
+from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.durable import (
     NAME_HEADERS,
     DurableSubscription,
@@ -14,10 +15,12 @@ from stompy_broker.routing.durable import (
     durable_subscription,
 )
 from stompy_broker.routing.interface import Queue
+from stompy_broker.routing.joined_queues import JoinedQueues, queues_of
 from stompy_broker.routing.registry import Registry
 from stompy_broker.security.auth import Principal
 from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.header_values import whole_number
+from stompy_broker.session.joined_sources import JoinedSources
 from stompy_broker.session.subscribe_request import SubscribeRequest
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.temporary_queues import TemporaryQueues
@@ -39,6 +42,7 @@ class Sources:
         self._registry = context.router.registry
         self._client = client
         self._temporary = temporary
+        self._joined = JoinedSources(context, client, self.find)
 
     def find(
         self, request: SubscribeRequest, done: Callable[[Queue | ProtocolError], None]
@@ -53,6 +57,9 @@ class Sources:
             ProtocolError: it may not be had, or a header does not fit.
         """
         destination, headers = request.destination, request.headers
+        if request.parts or destination.is_pattern_of_queues:
+            done(self._joined.find(request))
+            return
         durable = durable_of(destination, headers, self._principal)
         if durable is not None:
             self.check_durable(durable.name)
@@ -60,9 +67,7 @@ class Sources:
         elif destination.existing:
             self._registry.check_there(destination.name)
             done(self._registry.queue(destination.name))
-        elif destination.kind is DestinationKind.TEMPORARY_TOPIC or (
-            destination.is_pattern and destination.kind is DestinationKind.QUEUE
-        ):
+        elif destination.kind is DestinationKind.TEMPORARY_TOPIC:
             raise ProtocolError(
                 ErrorCode.NOT_SUPPORTED, f"this broker does not subscribe to {destination} yet"
             )
@@ -72,6 +77,28 @@ class Sources:
             done(self._registry.subscribe_topic(destination.name))
         else:
             done(self._temporary.own(destination.name))
+
+    def leave(self, source: Queue) -> None:
+        """End what a subscription had to itself, or had others keep for it: it has ended."""
+        for queue in queues_of(source):
+            if queue.private:
+                self._registry.unsubscribe_topic(queue)
+            elif queue.volatile:
+                self._temporary.leave(queue)
+        if isinstance(source, JoinedQueues):
+            self._joined.leave(source)
+
+    def when_subscribed(self, source: Queue, done: Callable[[], None]) -> None:
+        """Call ``done`` once a subscription that was begun is what it will be."""
+        queues = queues_of(source)
+
+        def told(error: ProtocolError | None = None, /) -> None:
+            done()
+
+        part_done = when_all(len(queues) + 1, told)
+        for queue in queues:
+            self._registry.when_subscribed(queue, part_done)
+        part_done()
 
     def check_durable(self, name: str) -> None:
         """Check that a durable subscription of that name, if there is one, is the client's.

@@ -6,7 +6,8 @@ topic, or for a topic of the broker itself, which the `SysClient` holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -18,9 +19,11 @@ from stompy_broker.destinations.names import (
     DestinationKind,
     check_subscribable,
     parse_destination,
+    parts_of,
 )
 from stompy_broker.routing.answers import Done, nobody_asks
 from stompy_broker.routing.interface import Queue, Withdraw
+from stompy_broker.routing.joined_queues import queues_of
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.security.auth import Principal
@@ -93,40 +96,54 @@ class Subscriptions:
         """
         self._client.others += 1
         headers = head.headers
-        read = parse_destination(headers["destination"])
-        destination = self._router.directions.exchanges.resolve(read)
+        parts = self._read(headers["destination"])
+        destination = parts[0]
         subscription_id = headers.get("id")
         # A 1.0 client may leave the id out; UNSUBSCRIBE then names the destination.
         key = subscription_id if subscription_id is not None else headers["destination"]
         if key in self.by_key or key in self.sys_client or key in self.browsers:
             self._give_way(key)
-        if destination.of_broker:
+        if destination.of_broker and len(parts) == 1:
             self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
             return None
         if wants_to_browse(headers):
             self._check_number()
+            self._check_one(parts)
             self.browsers.subscribe(key, destination, head)
             self.deliveries.needs_none(key)
             return None
-        check_subscribable(destination)
-        self._router.caps.check_name(destination.name)
-        self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
-        self._check_number()
-        request = read_subscribe(head, destination, key, self._context.settings)
-        if self._exclusive is None and asks_for_itself(headers):
-            self._exclusive = ExclusiveQueues(self._context)
-        if self._exclusive is not None:
-            request = self._exclusive.on_terms(request)
-        self._client.permissions.check_receive(destination, headers)
-        if destination.kind is DestinationKind.TEMPORARY:
-            self._end_automatic(destination)
+        request = self._request(head, key, parts)
         found: list[Queue] = []
         return self._client.when_answered(
             head,
             partial(self._find_source, request, found),
             lambda: self._start(request, found[0]),
         )
+
+    def _request(self, head: Head, key: str, parts: tuple[Destination, ...]) -> SubscribeRequest:
+        """Read and check what is asked for.
+
+        Raises:
+            ProtocolError: it is not allowed, or one of its headers does not fit.
+        """
+        headers = head.headers
+        for part in parts:
+            self._check_part(part, headers)
+        self._check_number()
+        request = read_subscribe(head, parts[0], key, self._context.settings)
+        if len(parts) > 1:
+            request = replace(request, parts=parts)
+        if self._exclusive is None and asks_for_itself(headers):
+            self._exclusive = ExclusiveQueues(self._context)
+        if self._exclusive is not None:
+            request = self._exclusive.on_terms(request)
+        for part in parts:
+            self._client.permissions.check_receive(part, headers)
+        for part in parts:
+            if part.kind is DestinationKind.TEMPORARY:
+                self._end_automatic(part)
+        return request
 
     def _check_number(self) -> None:
         """Check that the client may have one more.
@@ -139,6 +156,33 @@ class Subscriptions:
                 ErrorCode.LIMIT_EXCEEDED,
                 f"{len(self)} subscriptions on one connection are the limit (limits.subscriptions)",
             )
+
+    def _check_one(self, parts: tuple[Destination, ...]) -> None:
+        """Check that a destination is not composite, where it may not be.
+
+        Raises:
+            ProtocolError: it is.
+        """
+        if len(parts) > 1:
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED,
+                f"browser:true shows one queue or one pattern of queues, not {len(parts)} parts",
+            )
+
+    def _read(self, text: str) -> tuple[Destination, ...]:
+        """Read a destination, of which there may be several."""
+        resolve = self._router.directions.exchanges.resolve
+        return tuple([resolve(parse_destination(part)) for part in parts_of(text)])
+
+    def _check_part(self, destination: Destination, headers: Mapping[str, str]) -> None:
+        if destination.of_broker:
+            raise ProtocolError(
+                ErrorCode.BAD_DESTINATION,
+                f"destination {str(destination)[:200]!r} cannot be one of several",
+            )
+        check_subscribable(destination)
+        self._router.caps.check_name(destination.name)
+        self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
 
     def _find_source(self, request: SubscribeRequest, found: list[Queue], done: Done) -> None:
         def take(source: Queue | ProtocolError) -> None:
@@ -186,6 +230,7 @@ class Subscriptions:
                 del self.by_key[key]
                 subscription.end()
                 self.deliveries.remove(key, subscription, ())
+                self._sources.leave(subscription.queue)
             self._receipts.fail(error, head)
             return
         queue = subscription.queue
@@ -199,7 +244,7 @@ class Subscriptions:
                 if not durable.shared:
                     self._context.active_subscribers.activate(durable.queue, self._client)
         if "receipt" in head.headers:
-            self._registry.when_subscribed(queue, begin)
+            self._sources.when_subscribed(queue, begin)
         else:
             begin()
 
@@ -257,7 +302,7 @@ class Subscriptions:
         destination = f"{_TEMPORARY}{name}"
         queue = self.temporary.own(name)
         self.temporary.give_address(name)
-        if not any(sub.queue is queue for sub in self.by_key.values()):
+        if not any(queue in queues_of(sub.queue) for sub in self.by_key.values()):
             subscription = self._new(destination, queue, AckMode.AUTO, 0)
             self.by_key[destination] = subscription
             queue.attach(subscription, partial(self._attached_itself, subscription))
@@ -303,10 +348,7 @@ class Subscriptions:
         held = [message.message_id for message in list(subscription.unsettled())[-REMEMBERED:]]
         subscription.end(lost=lost, done=done)
         self.deliveries.remove(key, subscription, held)
-        if subscription.queue.private:
-            self._registry.unsubscribe_topic(subscription.queue)
-        elif subscription.queue.volatile:
-            self.temporary.leave(subscription.queue)
+        self._sources.leave(subscription.queue)
         self._context.active_subscribers.deactivate(subscription.queue.name, self._client)
 
     def cancel(self, subscription: Subscription) -> bool:

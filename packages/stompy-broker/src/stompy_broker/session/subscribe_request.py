@@ -24,6 +24,7 @@ class SubscribeRequest:
         prefetch: how many deliveries may be unsettled at once; 0 = no limit.
         terms: what it asks of its queue, beside messages.
         head: the frame as it was read.
+        parts: of a composite destination, all of them; empty = it is none.
     """
 
     destination: Destination
@@ -32,6 +33,7 @@ class SubscribeRequest:
     prefetch: int
     terms: Terms
     head: Head
+    parts: tuple[Destination, ...] = ()
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -27,6 +27,7 @@ from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.delivery_times import DeliveryTimes
 from stompy_broker.routing.interface import Queue
+from stompy_broker.routing.joined_queues import JoinedQueues
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.terms import PLAIN, Terms
@@ -390,7 +391,7 @@ class AckSubscription(Subscription):
             self._mixed = False
             self.unacked = dict(sorted(self.unacked.items()))
 
-    def holds(self) -> Iterable[Message]:
+    def holds(self) -> list[Message]:
         """What the client or one of its transactions has."""
         return [*self.unacked.values(), *self.claimed.values()]
 
@@ -403,9 +404,18 @@ class AckSubscription(Subscription):
     def number_of(self, message_id: str) -> int | None:
         """The delivery of a message, named as 1.0 and 1.1 do; None if it is not to be settled."""
         if self._by_message_id is not None:
-            return self._by_message_id.get(message_id)
+            found = self._by_message_id.get(message_id)
+            if found is not None or not isinstance(self.queue, JoinedQueues):
+                return found
+            # Several queues may have copies of one message.
         owed = self.unacked.items()
         return next((number for number, m in owed if m.message_id == message_id), None)
+
+    def covered(self, number: int) -> list[Message]:
+        """What an ACK or NACK of this delivery would settle. Not for the hot path."""
+        if not self._cumulative:
+            return [self.unacked[number]] if number in self.unacked else []
+        return [message for held, message in self.unacked.items() if held <= number]
 
     def claim(self, number: int) -> list[int]:
         """Take out of ``unacked`` what an ACK or NACK of this delivery covers.

@@ -13,6 +13,7 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.answers import Done, when_all
 from stompy_broker.routing.flow_control import Loans
+from stompy_broker.routing.joined_queues import by_queue
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.session.subscription import AckSubscription
 from stompy_broker.session.transaction_span import TransactionSpan
@@ -78,8 +79,9 @@ class Transaction:
             admission.settle(len(operation.numbers))
             if operation.rejection is None:
                 claimed = operation.subscription.claimed
-                size = sum([claimed[number].size for number in operation.numbers])
-                admission.free(operation.subscription.queue, size)
+                messages = [claimed[number] for number in operation.numbers]
+                for queue, some in by_queue(operation.subscription.queue, messages).items():
+                    admission.free(queue, sum([message.size for message in some]))
 
     def commit(self, done: Done) -> None:
         """Apply everything, which was admitted; call ``done`` when all of it is safe."""

@@ -40,6 +40,7 @@ from stompy_broker.routing.interface import (
     Browse,
     Queue,
 )
+from stompy_broker.routing.joined_queues import by_queue, queues_of
 from stompy_broker.routing.selection import first_bytes
 from stompy_broker.security.access import Action
 from stompy_broker.session.subscription import AckSubscription
@@ -224,8 +225,8 @@ class MessageCommands:
             (message, f"unacked by {session.key}")
             for session in self._context.sessions.values()
             for subscription in session.subscriptions.values()
-            if subscription.queue is queue and isinstance(subscription, AckSubscription)
-            for message in (*subscription.claimed.values(), *subscription.unacked.values())
+            if isinstance(subscription, AckSubscription) and queue in queues_of(subscription.queue)
+            for message in by_queue(subscription.queue, subscription.holds()).get(queue, ())
         ]
         return sorted(held, key=lambda entry: entry[0].sequence)
 

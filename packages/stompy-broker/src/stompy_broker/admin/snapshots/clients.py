@@ -16,6 +16,7 @@ from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import topic_text
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Queue, QueueFigures
+from stompy_broker.routing.joined_queues import by_queue, queues_of
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import AdminClient
 from stompy_broker.session.subscription import AckSubscription, Subscription
@@ -118,7 +119,7 @@ class ClientSnapshots:
             (session, subscription)
             for session in self._sessions.values()
             for subscription in session.subscriptions.values()
-            if subscription.queue is queue
+            if queue in queues_of(subscription.queue)
         ]
         return (yield from self._rows_of(pairs, moment))
 
@@ -288,14 +289,16 @@ def _transaction(
             holding["sends"] += 1
             holding["bytes"] += operation.size
         else:
-            holding = _holding(holdings, operation.subscription.queue.destination)
-            number = len(operation.numbers)
-            if operation.rejection is None:
-                acks += number
-                holding["acks"] += number
-            else:
-                nacks += number
-                holding["nacks"] += number
+            claimed = operation.subscription.claimed
+            settled = [claimed[number] for number in operation.numbers]
+            for queue, some in by_queue(operation.subscription.queue, settled).items():
+                holding = _holding(holdings, queue.destination)
+                if operation.rejection is None:
+                    acks += len(some)
+                    holding["acks"] += len(some)
+                else:
+                    nacks += len(some)
+                    holding["nacks"] += len(some)
     return TransactionRow(
         id=f"t-{transaction.number}",
         transaction=name,

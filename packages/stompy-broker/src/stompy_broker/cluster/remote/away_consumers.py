@@ -25,7 +25,7 @@ from stompy_broker.cluster.remote.verbs import (
 )
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done
-from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.services import Services
 
@@ -256,11 +256,14 @@ class AwayConsumers:
         consumer, parked = away.consumer, away.parked
         taken: list[Message] = []
         self._services.current_time.now = self._services.clock.now()
-        deliver, more = consumer.deliver, consumer.waiting
+        deliver, more, refuses = consumer.deliver, consumer.waiting, False
         while parked and more:
             message = parked.popleft()
             try:
                 more = deliver(message)
+            except NotNow:
+                parked.appendleft(message)
+                more, refuses = False, True
             except Exception as error:
                 self._cannot_write(away, message, error)
             else:
@@ -268,6 +271,9 @@ class AwayConsumers:
         consumer.waiting = more
         if taken:
             self._took(away, taken)
+        if refuses:
+            # Others may have what was on its way to it.
+            self.withdraw((consumer,))
 
     def _cannot_write(self, away: AwayConsumer, message: Message, error: Exception) -> None:
         """Take a message out of the way that cannot be written: a fault of ours."""

@@ -283,6 +283,10 @@ class TopicExchange:
         """Whether the owner of the group has told of a queue of that name."""
         return self.directory.has_queue(name, self._groups.of(name).number)
 
+    def queue_names(self) -> Iterable[str]:
+        """The names of queues that live elsewhere, as far as this broker was told."""
+        return self.directory.queue_names()
+
     def queue_changed(self, name: str, group: QueueGroup) -> None:
         """Tell others that a queue was made or has ended."""
         self._owned.queue_changed(name, group.number)

@@ -10,7 +10,7 @@ is not known here, and what is persistent and for a topic waits (`OtherBrokers.w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from stompy_broker.cluster.link.link import Link
@@ -107,6 +107,12 @@ class GroupDirectory:
         """Whether a group has a queue of that name."""
         return name in self._groups[group].queues
 
+    def queue_names(self) -> Iterator[str]:
+        """The names of queues that other brokers have."""
+        for known in self._groups.values():
+            if not known.here:
+                yield from known.queues
+
     # -- what owners tell -----------------------------------------------------------------------
 
     def received(self, link: Link, told: Contents) -> None:
@@ -161,6 +167,7 @@ class GroupDirectory:
         for one in told.kept:
             self._registry.durable.know(one)
         self._forget_queues(told.ended)
+        self._know_queues(told.made)
         self._go_on(known)
 
     def _apply(self, known: _KnownGroup, ended: Iterable[str] = ()) -> None:
@@ -174,6 +181,7 @@ class GroupDirectory:
         for one in known.durables.values():
             registry.durable.know(one)
         self._forget_queues(ended)
+        self._know_queues(known.queues)
         self._go_on(known)
 
     def _forget_queues(self, names: Iterable[str]) -> None:
@@ -181,6 +189,11 @@ class GroupDirectory:
             queue = self._registry.queues.get(name)
             if queue is not None and queue.unused_here:
                 self._registry.forget_queue(name)
+
+    def _know_queues(self, names: Iterable[str]) -> None:
+        if self._registry.table.patterns is not None:
+            for name in names:
+                self._registry.know_queue(name)
 
     def told_known_by_all(self, link: Link, told: ContentsKnownByAll) -> None:
         """Note up to where everybody knows everything of a group."""
