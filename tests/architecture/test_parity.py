@@ -22,6 +22,7 @@ PAIRS = {
     "STOMPClient": (stompy.STOMPClient, stompy.aio.STOMPClient),
     "STOMPTransaction": (stompy.STOMPTransaction, stompy.aio.STOMPTransaction),
     "Subscription": (stompy.Subscription, stompy.aio.Subscription),
+    "Browsing": (stompy.Browsing, stompy.aio.Browsing),
     "SubscriptionId": (stompy.subscriptions.SubscriptionId, subscribing.SubscriptionId),
     "Message": (stompy.Message, stompy.aio.Message),
     "Confirmation": (stompy.Confirmation, stompy.aio.Confirmation),
@@ -84,6 +85,7 @@ OTHER_RESULTS = {
     "STOMPClient.__iter__",  # a generator; or an object, since one cannot be closed in time
     "Subscription.__iter__",  # likewise
     "SubscriptionId.__new__",
+    "Browsing.__iter__",
 }
 
 

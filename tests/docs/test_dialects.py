@@ -8,6 +8,7 @@ import pytest
 from tests.docs.blocks import PAGES
 
 from stompy.errors import UnsupportedByBroker
+from stompy.session.browse_options import BrowseOptions
 from stompy.session.dialects import (
     ACTIVEMQ,
     ARTEMIS,
@@ -74,6 +75,16 @@ def nack(**arguments: object) -> Callable[[Dialect], str]:
     return cell
 
 
+def browse(**options: object) -> Callable[[Dialect], str]:
+    def cell(dialect: Dialect) -> str:
+        try:
+            return headers(BrowseOptions(**options).headers_for(dialect))  # type: ignore[arg-type]
+        except UnsupportedByBroker:
+            return "refused"
+
+    return cell
+
+
 def yes(flag: str) -> Callable[[Dialect], str]:
     return lambda dialect: "yes" if getattr(dialect, flag) else "no"
 
@@ -101,6 +112,9 @@ ROWS: dict[str, Callable[[Dialect], str]] = {
     "ERROR names the receipt": yes("error_names_receipt"),
     "`message-id` stays on redelivery": yes("stable_message_id"),
     "`message(id=…)` is the header": lambda d: f"`{d.message_id_header}`",
+    "`browse()`": browse(),
+    "`browse(limit=5)`": browse(limit=5),
+    '`browse(state="ready")`': browse(state="ready"),
     "SEND to `/queue/…` adds": lambda d: headers(
         d.destination_headers("/queue/x", for_subscribe=False)
     ),

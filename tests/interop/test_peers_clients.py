@@ -60,6 +60,28 @@ def client(make: Make, peer: PeerBroker) -> ClientAdapter:
     return client
 
 
+def test_messages_are_shown_and_stay(client, peer):
+    """Or the broker cannot, and that is said before anything is sent."""
+    queue = unique()
+    for number in range(6):
+        client.message(queue, str(number), headers={**KEPT, "n": number}, confirm=True)
+    if not peer.dialect.browses:
+        with pytest.raises(stompy.UnsupportedByBroker, match=peer.name):
+            client.browse(queue)
+        return
+    for _ in range(2):
+        assert [message.text for message in client.browse(queue)] == list("012345")
+    assert [one.text for one in client.browse(queue, selector="n > 1", offset=1, limit=2)] == [
+        "3",
+        "4",
+    ]
+    assert client.browse(unique()) == []
+    held = client.subscription(queue, prefetch=1)
+    assert held.get().text == "0"
+    assert [message.text for message in client.browse(queue)] == list("012345")
+    held.unsubscribe()
+
+
 def test_a_request_gets_its_reply(client, make, peer):
     queue = unique()
     service = make()

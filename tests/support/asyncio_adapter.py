@@ -218,6 +218,15 @@ class AsyncioAdapter:
 
         return AsyncioSubscription(self._runner, self._runner.run(subscribed()))
 
+    def browse(self, destination: str, **options: Any) -> list[Delivery]:
+        async def shown() -> list[Delivery]:
+            browsing = self.client.browse(destination, **options)
+            found: list[Delivery] = [message async for message in browsing]
+            assert browsing.browsed == len(found)
+            return found
+
+        return self._runner.run(shown())
+
     def ack(self, message: Delivery, transaction: str | None = None) -> None:
         self._runner.run(cast(Message, message).ack(transaction))
 

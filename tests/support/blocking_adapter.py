@@ -151,6 +151,12 @@ class BlockingAdapter:
     def subscription(self, destination: str, **options: Any) -> BlockingSubscription:
         return BlockingSubscription(self.client.subscription(destination, **options))
 
+    def browse(self, destination: str, **options: Any) -> list[Delivery]:
+        browsing = self.client.browse(destination, **options)
+        found: list[Delivery] = list(browsing)
+        assert browsing.browsed == len(found)
+        return found
+
     def ack(self, message: Delivery, transaction: str | None = None) -> None:
         assert isinstance(message, Message)
         message.ack(transaction)

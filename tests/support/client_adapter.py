@@ -105,6 +105,9 @@ class ClientAdapter(Protocol):
 
     def subscription(self, destination: str, **options: object) -> SubscriptionAdapter: ...
 
+    def browse(self, destination: str, **options: Any) -> list[Delivery]:
+        """``for message in client.browse(…)``, to the end."""
+
     def ack(self, message: Delivery, transaction: str | None = None) -> None:
         """``message.ack()``."""
 

@@ -29,6 +29,7 @@ from stompy.protocol.limits import Limits
 __all__ = [
     "TLS",
     "AckMode",
+    "Browsing",
     "ClientHealth",
     "Confirmation",
     "ConnectionImpossible",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from stompy.session.health import ClientHealth, SubscriptionHealth
     from stompy.session.reconnect import FailedRound, Reconnect
     from stompy.session.state import ConnectionState, StateChange
+    from stompy.sync.browsing import Browsing
     from stompy.sync.client import STOMPClient, STOMPTransaction, connect
     from stompy.sync.confirmation import Confirmation
     from stompy.sync.message import Message
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from stompy.transport.tls import TLS
 
 _PLACES = {
+    "Browsing": "sync.browsing",
     "ClientHealth": "session.health",
     "Confirmation": "sync.confirmation",
     "ConnectionState": "session.state",

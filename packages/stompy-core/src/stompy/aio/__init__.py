@@ -5,6 +5,7 @@
 ...     await client.message("/queue/hello", "world")
 """
 
+from stompy.aio.browsing import Browsing
 from stompy.aio.client import STOMPClient, connect
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.message import Message
@@ -13,6 +14,7 @@ from stompy.aio.subscription import Subscription
 from stompy.aio.transaction import STOMPTransaction
 
 __all__ = [
+    "Browsing",
     "Confirmation",
     "Message",
     "Opening",

@@ -36,6 +36,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from stompy.aio.browsing import Browsing
 from stompy.aio.confirmation import Confirmation
 from stompy.aio.connector import dial
 from stompy.aio.ending import close, disconnect
@@ -87,6 +88,7 @@ from stompy.session.arguments import (
     takes_the_arguments_of,
     versions_of,
 )
+from stompy.session.browse_options import BrowseOptions, BrowseState
 from stompy.session.callbacks import check_plain
 from stompy.session.client_info import ClientInfo
 from stompy.session.commands import HeaderValue, merged, message_headers
@@ -96,7 +98,7 @@ from stompy.session.reconnect import Reconnect
 from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
-from stompy.session.wanted import WantedSubscription
+from stompy.session.wanted import WantedSubscription, to_browse
 from stompy.transport.settings import ConnectionSettings
 from stompy.transport.tls import TLS
 
@@ -669,6 +671,54 @@ class STOMPClient(ClientInfo[Session]):
 
     async def _held(self, wanted: WantedSubscription, timeout: float | None) -> Subscription:
         return await hold(self._last_session(), wanted, timeout)
+
+    def browse(  # noqa: PLR0913 -- what SUBSCRIBE may say
+        self,
+        destination: str,
+        *,
+        selector: str | None = None,
+        state: BrowseState = "present",
+        offset: int = 0,
+        limit: int | None = None,
+        headers_only: bool = False,
+        follow: bool = False,
+        since: int | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        timeout: float | None = 10.0,
+    ) -> Browsing:
+        """Look at the messages of a queue, which stay where they are.
+
+        Nothing is asked for before the first message is wanted.
+
+        >>> async for message in client.browse("/queue/orders", limit=10):  # doctest: +SKIP
+        ...     print(message.text)
+
+        Args:
+            destination: a queue.
+            selector: only messages whose headers match this expression.
+            state: where they are: ``present`` (ready, or with a consumer), ``ready``, ``unacked``
+                (with a consumer), ``delayed``, ``scheduled`` or ``all``.
+            offset: how many to leave out first.
+            limit: how many at most; None for all.
+            headers_only: whether to do without their bodies.
+            follow: whether to go on with messages that come later.
+            since: only those that came then or later, in milliseconds since the epoch.
+            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
+            timeout: seconds to wait for the broker's answer, and for each message.
+
+        Returns:
+            What can be gone through, each time anew.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            TypeError: an argument of the wrong kind.
+            ValueError: a number below 0, or there is no such state.
+        """
+        session = self._last_session()
+        check_destination(destination)
+        options = BrowseOptions(state, offset, limit, headers_only, follow, since)
+        wanted = to_browse(destination, selector, options, merged(headers, {}))
+        return Browsing(session, partial(self._new_id, "b"), wanted, timeout)
 
     async def request(
         self,

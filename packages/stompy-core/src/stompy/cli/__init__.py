@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from stompy import __version__
 from stompy.cli.bench import add_to as add_bench
+from stompy.cli.browse import add_to as add_browse
 from stompy.cli.console import FAILED, INTERRUPTED, OK, USAGE, UsageError, say
 from stompy.cli.explain import add_to as add_explain
 from stompy.cli.messages import add_to as add_messages
@@ -26,6 +27,7 @@ _EXAMPLES = """\
 examples:
   stompy send /queue/greetings "Hello, world"
   stompy listen /queue/greetings -n 1
+  stompy browse /queue/greetings
   stompy ping
 """
 
@@ -84,6 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"stompy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add_to in (add_messages, add_explain, add_ping, add_bench):
+    for add_to in (add_messages, add_browse, add_explain, add_ping, add_bench):
         add_to(commands)
     return parser

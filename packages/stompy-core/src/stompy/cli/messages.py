@@ -97,7 +97,7 @@ def add_to(commands: Commands) -> None:
         help="end after so many, and ask for no more at once",
     )
     _add_timeout(listen, "end when nothing came for S seconds", None)
-    _add_format(listen)
+    add_format(listen)
     listen.add_argument(
         "--ack",
         choices=[mode.value for mode in AckMode],
@@ -111,17 +111,18 @@ def add_to(commands: Commands) -> None:
     add_destination(request)
     request.add_argument("body", metavar="BODY", nargs="?", help="default: standard input")
     _add_timeout(request, "for the reply (default: 10)", 10.0)
-    _add_format(request)
+    add_format(request)
 
 
 def _add_timeout(command: argparse.ArgumentParser, meaning: str, default: float | None) -> None:
     command.add_argument("--timeout", metavar="S", type=seconds, default=default, help=meaning)
 
 
-def _add_format(command: argparse.ArgumentParser) -> None:
+def add_format(command: argparse.ArgumentParser) -> None:
+    """How messages are written."""
     command.add_argument(
         "--format",
-        choices=tuple(_FORMATS),
+        choices=tuple(FORMATS),
         default="body",
         help="body: as it came, a line each; json: headers and body, a line each; frame: as on "
         "the wire (default: body)",
@@ -178,7 +179,7 @@ def _bodies(options: argparse.Namespace, *, lines: bool) -> Iterator[bytes]:
 
 
 def _listen(options: argparse.Namespace) -> int:
-    write = _FORMATS[options.format]
+    write = FORMATS[options.format]
     mode = AckMode(options.ack)
     given_output()  # before a message comes for which there is none
     output = Output()
@@ -200,7 +201,7 @@ def _listen(options: argparse.Namespace) -> int:
             if frame is None:
                 raise client.close_reason or STOMPConnectionError("the connection was closed")
             with output.busy:
-                _write(write(frame))
+                write_out(write(frame))
                 if mode is not AckMode.AUTO and "ack" in frame:
                     client.ack(frame)
             count += 1
@@ -236,14 +237,15 @@ def _request(options: argparse.Namespace) -> int:
             return TIMED_OUT
         except ValueError as error:
             raise UsageError(str(error)) from error
-        _write(_FORMATS[options.format](reply))
+        write_out(FORMATS[options.format](reply))
     return OK
 
 
 # -- how messages are written --------------------------------------------------------------------
 
 
-def _write(data: bytes) -> None:
+def write_out(data: bytes) -> None:
+    """Write to standard output, now."""
     output = given_output()
     output.write(data)
     output.flush()
@@ -270,7 +272,7 @@ def _as_frame(frame: STOMPFrame) -> bytes:
     return frame.to_bytes(Version.V1_2) + b"\n"
 
 
-_FORMATS: dict[str, Callable[[STOMPFrame], bytes]] = {
+FORMATS: dict[str, Callable[[STOMPFrame], bytes]] = {
     "body": _as_body,
     "json": _as_json,
     "frame": _as_frame,

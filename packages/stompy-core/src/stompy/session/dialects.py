@@ -55,6 +55,8 @@ class Dialect:
         error_names_receipt: whether an ERROR says, in ``receipt-id``, which frame caused it.
         stable_message_id: whether a message keeps its ``message-id`` when it is delivered again.
         message_id_header: the header of SEND that holds the application's id for a message.
+        browses: whether ``browser:true`` shows the messages of a queue, and leaves them there.
+        browses_in_part: whether it may be told which, how many, and how.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Dialect:
     error_names_receipt: bool = True
     stable_message_id: bool = True
     message_id_header: str = "message-id"
+    browses: bool = False
+    browses_in_part: bool = False
     passed_on: tuple[str, ...] = ()
     """Headers of a SEND that were meant for the broker, and that consumers get nevertheless."""
     _knows_transient: bool = True
@@ -241,6 +245,8 @@ STOMPY = Dialect(
     "stompy-broker",
     "stompy-broker",
     nack_knows_why=True,
+    browses=True,
+    browses_in_part=True,
     _durable={"durable-subscription-name": "{}"},
 )
 
@@ -265,6 +271,7 @@ ACTIVEMQ = Dialect(
     "ActiveMQ",
     "ActiveMQ",
     nack=Nack.BURIES,
+    browses=True,
     _prefetch=("activemq.prefetchSize",),
     # Its 0 is for consumers that ask for each message, which STOMP cannot.
     _prefetch_words={UNLIMITED: {"activemq.prefetchSize": "32766"}},

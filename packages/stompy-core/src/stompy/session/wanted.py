@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stompy.protocol.frame import AckMode
+from stompy.session.browse_options import BrowseOptions
 from stompy.session.commands import HeaderValue, subscribe_headers
 from stompy.session.dialects import STOMPY, Dialect
 
@@ -38,6 +39,8 @@ class WantedSubscription:
     durable: str | None = None
     """The name of a durable topic subscription."""
     selector: str | None = None
+    browse: BrowseOptions | None = None
+    """What is to be shown and not taken; None for messages that are delivered."""
     headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     """More headers, which win over those that follow from the rest."""
     confirm: bool = True
@@ -62,6 +65,8 @@ class WantedSubscription:
         }
         if self.durable is not None:
             made |= dialect.durable_headers(self.durable, client_id=client_id)
+        if self.browse is not None:
+            made |= self.browse.headers_for(dialect)
         if self.selector is not None:
             made["selector"] = self.selector
         return subscribe_headers(self.destination, self.id, self.mode, {**made, **self.headers})
@@ -82,6 +87,18 @@ class WantedSubscription:
         if not for_good or self.durable is None:
             return ({"id": self.id},)
         return dialect.durable_ending(self.id, self.durable, client_id=client_id)
+
+
+def to_browse(
+    destination: str,
+    selector: str | None,
+    options: BrowseOptions,
+    headers: Mapping[str, HeaderValue],
+) -> WantedSubscription:
+    """What asks for messages to be shown; it has no id yet."""
+    return WantedSubscription(
+        "", destination, AckMode.AUTO, selector=selector, browse=options, headers=headers
+    )
 
 
 @dataclass(slots=True)

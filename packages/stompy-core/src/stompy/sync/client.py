@@ -22,6 +22,7 @@ import itertools
 import ssl
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -49,6 +50,7 @@ from stompy.session.arguments import (
     takes_the_arguments_of,
     versions_of,
 )
+from stompy.session.browse_options import BrowseOptions, BrowseState
 from stompy.session.callbacks import check_done, check_plain
 from stompy.session.client_info import ClientInfo
 from stompy.session.commands import HeaderValue, merged, message_headers
@@ -59,7 +61,8 @@ from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
 from stompy.session.timeouts import until
-from stompy.session.wanted import WantedSubscription
+from stompy.session.wanted import WantedSubscription, to_browse
+from stompy.sync.browsing import Browsing
 from stompy.sync.confirmation import Confirmation
 from stompy.sync.connector import dial
 from stompy.sync.ending import close, disconnect
@@ -647,6 +650,54 @@ class STOMPClient(ClientInfo[Session]):
             confirm=confirm,
         )
         return hold(session, wanted, timeout)
+
+    def browse(  # noqa: PLR0913 -- what SUBSCRIBE may say
+        self,
+        destination: str,
+        *,
+        selector: str | None = None,
+        state: BrowseState = "present",
+        offset: int = 0,
+        limit: int | None = None,
+        headers_only: bool = False,
+        follow: bool = False,
+        since: int | None = None,
+        headers: Mapping[str, HeaderValue] = {},
+        timeout: float | None = 10.0,
+    ) -> Browsing:
+        """Look at the messages of a queue, which stay where they are.
+
+        Nothing is asked for before the first message is wanted.
+
+        >>> for message in client.browse("/queue/orders", limit=10):  # doctest: +SKIP
+        ...     print(message.text)
+
+        Args:
+            destination: a queue.
+            selector: only messages whose headers match this expression.
+            state: where they are: ``present`` (ready, or with a consumer), ``ready``, ``unacked``
+                (with a consumer), ``delayed``, ``scheduled`` or ``all``.
+            offset: how many to leave out first.
+            limit: how many at most; None for all.
+            headers_only: whether to do without their bodies.
+            follow: whether to go on with messages that come later.
+            since: only those that came then or later, in milliseconds since the epoch.
+            headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
+            timeout: seconds to wait for the broker's answer, and for each message.
+
+        Returns:
+            What can be gone through, each time anew.
+
+        Raises:
+            STOMPConnectionError: there is no connection.
+            TypeError: an argument of the wrong kind.
+            ValueError: a number below 0, or there is no such state.
+        """
+        session = self._last_session()
+        check_destination(destination)
+        options = BrowseOptions(state, offset, limit, headers_only, follow, since)
+        wanted = to_browse(destination, selector, options, merged(headers, {}))
+        return Browsing(session, partial(self._new_id, "b"), wanted, timeout)
 
     def request(
         self,

@@ -1,0 +1,77 @@
+"""Messages of a queue that are looked at and stay there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from stompy.errors import STOMPConnectionError, STOMPException
+from stompy.session.browse_options import BrowseOptions, Shown
+from stompy.session.wanted import WantedSubscription
+from stompy.sync.message import Message
+from stompy.sync.session import Session
+from stompy.sync.subscribing import hold
+
+
+class Browsing:
+    """What is in a queue, as `STOMPClient.browse` gives it: go through it with ``for``.
+
+    Each time it is gone through it is asked for anew, and shows what there is then. Nothing is
+    asked for before that, and whoever leaves the loop early has it end.
+
+    Attributes:
+        destination: the queue.
+        browsed: how many messages the last round showed; None before its end.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        new_id: Callable[[], str],
+        wanted: WantedSubscription,
+        timeout: float | None,
+    ) -> None:
+        self.destination = wanted.destination
+        self.browsed: int | None = None
+        self._session = session
+        self._new_id = new_id
+        self._wanted = wanted
+        self._timeout = timeout
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages in the order in which they would be delivered, up to the end.
+
+        Raises:
+            STOMPConnectionError: the connection was lost on the way; begin again.
+            STOMPError: the broker refused.
+            STOMPTimeout: nothing came in time.
+            UnsupportedByBroker: the broker cannot show messages, or not like that.
+        """
+        self.browsed = None
+        handle = hold(self._session, replace(self._wanted, id=self._new_id()), self._timeout)
+        try:
+            options = self._wanted.browse or BrowseOptions()
+            shown, epoch = Shown(options, self._session.dialect), None
+            while not shown.complete:
+                following = options.follow and self.browsed is not None
+                message = handle.get(None if following else self._timeout)
+                if epoch not in (None, message.epoch):
+                    raise STOMPConnectionError(
+                        f"the connection was lost while {self.destination} was browsed"
+                    )
+                epoch = message.epoch
+                if shown.is_end(message):
+                    self.browsed = shown.count
+                    if not options.follow:
+                        return
+                elif shown.wants():
+                    yield message
+            self.browsed = shown.count
+        finally:
+            with suppress(STOMPException):
+                handle.unsubscribe()
+
+    def __repr__(self) -> str:
+        """Show what it looks at."""
+        return f"<Browsing {self.destination}>"
