@@ -67,11 +67,16 @@ def section_model(section: str) -> type[BaseModel]:
     )
 
 
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The settings of a section by the keys that files have."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def settings_table(section: str) -> str:
     """The settings of a section as a Markdown table."""
     rows = [
         (f"`{name}`", type_words(field), default_words(field), field.description or "")
-        for name, field in section_model(section).model_fields.items()
+        for name, field in keys_of(section_model(section)).items()
     ]
     return table(("key", "type", "default", "meaning"), rows)
 
@@ -89,6 +94,8 @@ def type_words(field: FieldInfo) -> str:
     if get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,):
         inside = get_args(annotation)[0]
         return "list of texts" if inside is str else "list of sections"
+    if get_origin(annotation) is dict:
+        return "texts by name"
     if get_origin(annotation) is tuple:
         return "two whole numbers"
     if get_origin(annotation) in (Union, UnionType) or annotation not in _WORDS:
@@ -109,7 +116,7 @@ def _bounds(field: FieldInfo) -> str:
 
 def default_as_toml(field: FieldInfo) -> str:
     """A default as the configuration file would write it."""
-    value = field.default
+    value = field.get_default(call_default_factory=True)
     if field.annotation is ByteSize:
         return _size(int(value))
     if isinstance(value, bool):

@@ -123,7 +123,7 @@ def test_every_section_of_the_configuration_is_on_the_page(section):
 @pytest.mark.parametrize("section", [name for name in SECTIONS if name != "users"])
 def test_the_generated_table_has_every_key_with_type_default_and_meaning(section):
     rows = from_code.settings_table(section).splitlines()[2:]
-    keys = from_code.section_model(section).model_fields
+    keys = from_code.keys_of(from_code.section_model(section))
     assert [row.split("`")[1] for row in rows] == list(keys)
     assert all(cell.strip() for row in rows for cell in row.split(" | "))
 
@@ -132,18 +132,18 @@ def test_the_example_file_is_valid_and_complete():
     stompy_broker.load_config(DOCS / "broker.toml")
     content = tomllib.loads((DOCS / "broker.toml").read_text("utf-8"))
     assert list(content) == list(SECTIONS)
-    lists = ("acl", "policy", "exchange")
+    lists = ("acl", "policy", "exchange", "route")
     for section in content.keys() - {"users", *lists}:
         assert list(content[section]) == list(from_code.section_model(section).model_fields)
     for section in lists:
         used = {key for entry in content[section] for key in entry}
-        assert used == set(from_code.section_model(section).model_fields)
+        assert used == set(from_code.keys_of(from_code.section_model(section)))
 
 
 def test_the_example_file_shows_the_defaults():
     shown = stompy_broker.load_config(DOCS / "broker.toml")
     defaults = stompy_broker.BrokerConfig()
-    lists: dict[str, object] = dict.fromkeys(("acl", "policy", "exchange"), ())
+    lists: dict[str, object] = dict.fromkeys(("acl", "policy", "exchange", "route"), ())
     assert shown.model_copy(update={"users": {}, **lists}) == defaults
 
 
@@ -163,7 +163,9 @@ def test_the_settings_in_examples_exist(page):
     for block in blocks(page, "toml"):
         for section, content in tomllib.loads(block.code).items():
             assert section in SECTIONS, f"{page}:{block.line}: [{section}]"
-            known = None if section == "users" else from_code.section_model(section).model_fields
+            known = (
+                None if section == "users" else from_code.keys_of(from_code.section_model(section))
+            )
             for entry in content if isinstance(content, list) else [content]:
                 wrong = [] if known is None else sorted(entry.keys() - known.keys())
                 assert wrong == [], f"{page}:{block.line}: [{section}]"

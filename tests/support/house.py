@@ -8,10 +8,12 @@ from stompy.errors import ProtocolError
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.directions import Directions
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Browse, Browsed, Queue, QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.terms import PLAIN
+from stompy_broker.routing.virtual_queues import VirtualQueues
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.timers import Clock
@@ -77,6 +79,14 @@ def make_router(
         disk_mark=disk_mark,
         idle_queue_seconds=idle,
     )
+
+
+def make_directions(*queues: str) -> Directions:
+    """Directions of a broker without configuration, which has these queues."""
+    known = VirtualQueues(queues.__contains__)
+    for queue in queues:
+        known.appeared(queue)
+    return Directions(known)
 
 
 def make_head(destination: str = "/queue/q", **headers: str) -> MessageHead:

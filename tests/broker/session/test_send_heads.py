@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.house import make_directions
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.codec import FrameParser, Head
@@ -12,7 +13,6 @@ from stompy.protocol.headers import Version
 from stompy.protocol.limits import DEFAULT_LIMITS
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
-from stompy_broker.routing.directions import Directions
 from stompy_broker.session.send import plan_for
 from stompy_broker.session.send_heads import head_caches
 from stompy_broker.session.send_routes import SendRoutes
@@ -42,7 +42,7 @@ def blocks(draw: st.DrawFn) -> bytes:
 def made(head: Head) -> tuple[object, ...]:
     """All that becomes of it, or why nothing does."""
     try:
-        plan = plan_for(head, Version.V1_2, SendRoutes(Directions()))
+        plan = plan_for(head, Version.V1_2, SendRoutes(make_directions()))
     except ProtocolError as error:
         return error.error_code, error.Message
     traits = [getattr(plan.head.traits, name) for name in TRAITS]

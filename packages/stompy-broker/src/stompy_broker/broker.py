@@ -201,7 +201,7 @@ class Broker:
             idle_queue_seconds=config.times.idle_queue,
             factory=self._queue_factory(),
         )
-        self._router.directions.renew(config.exchange)
+        self._router.directions.renew(config.exchange, config.virtual_topics, config.route)
         self._reports.router = self._router
         limits = config.limits
         self._router.registry.table.caps = Caps(

@@ -31,7 +31,12 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.event_loop import LoopName, check_installed
 from stompy_broker.foreign_headers import NAMES
 from stompy_broker.http_config import HTTPConfig, is_loopback
-from stompy_broker.routing_config import ExchangeConfig
+from stompy_broker.routing_config import (
+    ExchangeConfig,
+    RouteConfig,
+    VirtualTopicsConfig,
+    route_problems,
+)
 from stompy_broker.security.access import EVERYBODY, Rule
 from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
 
@@ -365,6 +370,10 @@ class BrokerConfig(Section):
     exchange: tuple[ExchangeConfig, ...] = Field(
         default=(), description="Exchanges, as RabbitMQ has them, beside those always there."
     )
+    virtual_topics: VirtualTopicsConfig = VirtualTopicsConfig()
+    route: tuple[RouteConfig, ...] = Field(
+        default=(), description="Ways that messages take from destinations to others."
+    )
 
     @model_validator(mode="after")
     def _check_open_door(self) -> BrokerConfig:
@@ -378,6 +387,12 @@ class BrokerConfig(Section):
     @model_validator(mode="after")
     def _check_cluster(self) -> BrokerConfig:
         for problem in self.cluster.problems(self.listen.host, self.store.data):
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _check_routes(self) -> BrokerConfig:
+        for problem in route_problems(self.route, self.exchange):
             raise ValueError(problem)
         return self
 

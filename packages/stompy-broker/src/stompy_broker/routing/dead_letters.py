@@ -233,9 +233,11 @@ class DeadLetters:
         origin = headers["destination"]
         for header in _NO_LONGER & headers.keys():
             headers[f"original-{header}"] = headers.pop(header)
+        if "x-first-death-queue" not in headers:
+            # Where it came from by a route or a virtual topic it would come to others again.
+            headers["original-destination"] = origin
         headers.setdefault("x-first-death-queue", name)
         headers.setdefault("x-first-death-reason", cause)
-        headers.setdefault("original-destination", origin)
         if queue.durable:
             headers.setdefault("original-subscription", queue.name.removeprefix(BACKLOG))
         headers |= {

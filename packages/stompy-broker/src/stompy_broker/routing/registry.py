@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from stompy.admin.rows import Event
@@ -37,8 +38,9 @@ from stompy_broker.routing.queue_table import QueueTable
 from stompy_broker.routing.recovery import restore_messages, restore_subscriptions
 from stompy_broker.routing.retirement import Retirement
 from stompy_broker.routing.services import Services
-from stompy_broker.routing.settings import QueueSettings
+from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
 from stompy_broker.routing.topics import Topics
+from stompy_broker.routing.virtual_queues import VirtualQueues
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -66,6 +68,7 @@ class Registry:
         table: the queues, and who decides about each.
         arguments: how queues are set up by headers.
         closing: whether the broker stops: that its clients leave means nothing then.
+        virtual_queues: those that get what is sent to virtual topics.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Registry:
         self.queues, self.gone = table.queues, table.gone
         self.replies: dict[str, Queue] = {}
         self.topics = Topics()
+        self.virtual_queues = VirtualQueues(self.has_queue)
         self._services = services
         self._groups = groups
         self._policies = policies
@@ -185,9 +189,12 @@ class Registry:
                 self.table.caps.check_queues(len(self.queues))
             policy, settings, orphaned = self.arguments.for_new(name, headers)
             queue = self._add_queue(name, policy, self._groups.of(name))
-            if settings.arguments:
+            is_here = self.table.elsewhere(queue.group) is None
+            if is_here and self.virtual_queues.names.topics_of(name) is not None:
+                settings = replace(settings, created=True)  # nobody may find it gone
+            if settings != NO_SETTINGS:
                 queue.control(Configure(settings, first=True))
-            if self.table.elsewhere(queue.group) is None:
+            if is_here:
                 self._tell_queue("queue.created", queue)
             if orphaned:
                 self._orphans.append(queue)
@@ -224,6 +231,7 @@ class Registry:
             destination, name, policy, DEAD_LETTERS if final else NAMED, self._services, group
         )
         self.table.add(queue)
+        self.virtual_queues.appeared(name)
         self._retirement.within(policy.expires)
         return queue
 
@@ -360,6 +368,8 @@ class Registry:
             queue.group.sync(done)
         elif others is not None and queue.private:
             others.when_subscribed(queue.name, done)
+        elif self.virtual_queues.names.topics_of(queue.name) is not None:
+            queue.group.sync(done)
         else:
             done()
 

@@ -100,7 +100,6 @@ class Router:
             factory.home,
         )
         self.unroutable = 0
-        self.directions = Directions()
         self.spread: SpreadChange | None = None
         self.wait_times = WaitTimes(wall)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
@@ -111,6 +110,7 @@ class Router:
         )
         self.queues, self._replies = registry.queues, registry.replies
         self.topics = registry.topics
+        self.directions = Directions(registry.virtual_queues)
         # Numbers what belongs to no queue alone.
         self._sequences = self.groups.home.sequences
 
@@ -480,6 +480,10 @@ class Router:
         return False
 
     # -- what is full -----------------------------------------------------------------------
+
+    def blocking(self, destination: Destination, head: MessageHead) -> Watermark | None:
+        """What is full and has to do with a message, and its sender has to wait for."""
+        return None if self._watermarks.full is None else self._blocking(destination, head)
 
     def _blocking(self, destination: Destination, head: MessageHead) -> Watermark | None:
         """What is full and has to do with a message: memory, or the disks that it goes to."""

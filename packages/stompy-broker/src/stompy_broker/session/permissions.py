@@ -10,6 +10,7 @@ from stompy_broker.destinations.names import (
     Destination,
     DestinationKind,
     parse_destination,
+    parts_of,
     sendable,
 )
 from stompy_broker.destinations.policy import arguments_in, dead_letter_queue_in
@@ -46,9 +47,12 @@ class Permissions:
         Raises:
             ProtocolError: no, or it is no destination.
         """
-        destination = sendable(text)
-        self._access.check(self._principal, Action.SEND, destination)
-        if self.may_create(destination):
+        remember = True
+        for part in parts_of(text):
+            destination = sendable(part)
+            self._access.check(self._principal, Action.SEND, destination)
+            remember = self.may_create(destination) and remember
+        if remember:
             if len(self.may_send_to) >= _REMEMBERED:
                 self.may_send_to.clear()
             self.may_send_to[text] = None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
+from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
 from stompy_broker.destinations.names import Destination, DestinationKind
@@ -25,6 +26,7 @@ from stompy_broker.session.context import BrokerContext, ClientState, Peer
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.send_heads import SPECIAL, UNUSUAL
 from stompy_broker.session.send_routes import Route, SendRoutes
+from stompy_broker.session.spread_send import SpreadSend, SpreadSender
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
 from stompy_broker.timers import Clock
@@ -189,15 +191,17 @@ class SendPlan:
         sets_up: whether it sets up a queue, if that is its first frame.
         commands: whether it is a command to the broker itself.
         foreign: whether it has headers of other brokers that may have to be refused.
+        route: what its destination means.
     """
 
-    __slots__ = ("commands", "destination", "foreign", "head", "sets_up", "simple")
+    __slots__ = ("commands", "destination", "foreign", "head", "route", "sets_up", "simple")
 
     def __init__(
         self, route: Route, head: MessageHead, simple: bool, sets_up: bool, foreign: bool
     ) -> None:
         self.simple = simple
         self.destination = route.destination
+        self.route = route
         self.head = head
         self.sets_up = sets_up
         self.commands = route.commands
@@ -267,6 +271,7 @@ class SendHandler:
         self._transactions = transactions
         self._receipts = receipts
         self._refused: Refused = client.refused
+        self._spread = SpreadSender(self._router, client, receipts, self._wait_for)
 
     def send_if_allowed(self, head: Head, body: bytes) -> bool | None:
         """Carry out a SEND where not everybody may do everything.
@@ -321,12 +326,13 @@ class SendHandler:
         pattern = head.pattern or head
         plan = plan_for(pattern, self._client.version, self._routes)
         caps = self._caps
-        if len(plan.destination.name) > caps.short:
-            caps.check_name(plan.destination.name)
+        for route in plan.route.parts or (plan.route,):
+            if len(route.destination.name) > caps.short:
+                caps.check_name(route.destination.name)
+            if plan.foreign:
+                self._foreign_headers.check("SEND", head.headers, route.destination)
         if len(plan.head.block) > _LARGE:
             caps.check_headers(plan.head.block)
-        if plan.foreign:
-            self._foreign_headers.check("SEND", head.headers, plan.destination)
         if pattern.repeats:
             plan.head.answers = {}
         head.plan = pattern.plan = plan
@@ -361,9 +367,20 @@ class SendHandler:
         if replies is not None:
             address = f"{DestinationKind.REPLY.value}{replies.name}"
             message_head = MessageHead.from_client(headers | {"reply-to": address})
+        if plan.sets_up and plan.route.parts:
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED, "a queue is set up by a SEND to it, and not to several"
+            )
         if plan.sets_up:
             self._client.permissions.check_set_up(destination, headers)
             self._router.queue(destination.name, headers)
+        if plan.route.distribution is not None:
+            spread = SpreadSend(self._router, plan.route.distribution, message_head, body)
+            if "transaction" not in headers:
+                return self._spread.send(head, receipt, spread)
+            self._keep_spread(headers["transaction"], plan.route.text, spread)
+            self._receipts.answer(receipt)
+            return None
         act = partial(self._keep_or_publish, head, message_head, destination, body)
         if destination.kind is DestinationKind.TEMPORARY:
             # Checked now, because COMMIT must not fail.
@@ -417,6 +434,20 @@ class SendHandler:
         )
         transaction.touched_at = self._client.received_at
 
+    def _keep_spread(self, transaction_id: str, text: str, spread: SpreadSend) -> None:
+        """Publish what goes to several destinations at COMMIT."""
+        transaction = self._transactions.reserve(transaction_id, spread.size)
+        spread.prepare(None, transaction.span)
+        transaction.operations.append(
+            Publication(
+                partial(self._spread.publish, spread),
+                partial(spread.prepare, span=transaction.span),
+                text,
+                spread.size,
+            )
+        )
+        transaction.touched_at = self._client.received_at
+
     def _publish(
         self,
         destination: Destination,
@@ -436,7 +467,10 @@ class SendHandler:
             return
         full = self._router.publish(destination, head, body, done, refused)
         if full is not None:
-            self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
+            self._wait_for(full)
+
+    def _wait_for(self, full: Watermark) -> None:
+        self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
 
 
 def _add(destination: Destination, head: MessageHead, size: int, admission: Admission) -> None:

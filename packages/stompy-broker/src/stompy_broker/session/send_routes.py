@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-from stompy_broker.destinations.names import COMMANDS, Destination, DestinationKind, sendable
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.names import (
+    COMMANDS,
+    Destination,
+    DestinationKind,
+    parts_of,
+    sendable,
+)
 from stompy_broker.routing.directions import Directions
+from stompy_broker.routing.distribution import (
+    CompositeDistribution,
+    Distribution,
+    PlainDistribution,
+)
 
 _REMEMBERED: Final = 16_384
 """Destinations; then it begins anew."""
+
+_SHARED: Final = (DestinationKind.QUEUE, DestinationKind.TOPIC, DestinationKind.REPLY)
+"""What can be one of several destinations."""
 
 
 class Route:
@@ -17,21 +32,33 @@ class Route:
     Args:
         text: its ``destination``.
         destination: what it means.
+        distribution: where it goes, if that is not there alone.
+        parts: the routes of its parts, if it names several.
 
     Attributes:
         text: it.
-        destination: what it means.
+        destination: what it means; if it names several, the first of them.
+        distribution: where it goes, if that is not there alone; None = it is.
+        parts: the routes of its parts, if it names several.
         commands: whether commands to the broker itself go there.
         simple: whether there is nothing to do but to route what goes there.
     """
 
-    __slots__ = ("commands", "destination", "simple", "text")
+    __slots__ = ("commands", "destination", "distribution", "parts", "simple", "text")
 
-    def __init__(self, text: str, destination: Destination) -> None:
+    def __init__(
+        self,
+        text: str,
+        destination: Destination,
+        distribution: Distribution | None = None,
+        parts: tuple[Route, ...] = (),
+    ) -> None:
         self.text = text
         self.destination = destination
+        self.distribution = distribution
+        self.parts = parts
         self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
-        special = self.commands or destination.existing
+        special = self.commands or destination.existing or distribution is not None
         self.simple = destination.kind is not DestinationKind.TEMPORARY and not special
 
 
@@ -70,4 +97,29 @@ class SendRoutes:
         Raises:
             ProtocolError: no SEND may go there.
         """
-        return Route(text, self._directions.exchanges.resolve(sendable(text)))
+        parts = parts_of(text)
+        if len(parts) > 1:
+            return self._composite(text, tuple([self.read(part) for part in parts]))
+        destination = self._directions.resolve(sendable(text))
+        return Route(text, destination, self._directions.distribution(destination))
+
+    @staticmethod
+    def _composite(text: str, parts: tuple[Route, ...]) -> Route:
+        for part in parts:
+            if part.commands or part.destination.kind not in _SHARED:
+                raise ProtocolError(
+                    ErrorCode.BAD_DESTINATION,
+                    f"destination {text[:200]!r} names {part.text[:200]!r}, which can only be "
+                    "sent to by itself",
+                )
+        distribution = CompositeDistribution(
+            [
+                (part.text, part.distribution or PlainDistribution(part.destination))
+                for part in parts
+            ]
+        )
+        return Route(text, parts[0].destination, distribution, parts)
+
+    def forget(self) -> None:
+        """Work everything out anew: the configuration says something else."""
+        self.known.clear()

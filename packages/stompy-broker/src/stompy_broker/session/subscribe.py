@@ -171,7 +171,7 @@ class Subscriptions:
 
     def _read(self, text: str) -> tuple[Destination, ...]:
         """Read a destination, of which there may be several."""
-        resolve = self._router.directions.exchanges.resolve
+        resolve = self._router.directions.resolve
         return tuple([resolve(parse_destination(part)) for part in parts_of(text)])
 
     def _check_part(self, destination: Destination, headers: Mapping[str, str]) -> None:
@@ -459,4 +459,4 @@ def origins_of(router: Router, queue: Destination) -> list[Destination]:
     if queue.name.startswith(BACKLOG):
         known = router.registry.durable.by_name.get(queue.name.removeprefix(BACKLOG))
         return [] if known is None else [known.topics]
-    return router.policies.origins(queue)
+    return [*router.directions.origins(queue), *router.policies.origins(queue)]

@@ -1,0 +1,189 @@
+"""One SEND that goes to several destinations: all of it is one change, or nothing.
+
+What is told to the queues of one group within one turn of the event loop is one change of its
+store. Beyond that it is a transaction: over groups of this broker, or of several owners
+(`stompy_broker.session.transaction_span`). Each queue is asked before whether it takes its part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy.protocol.header_cache import Head
+from stompy_broker.destinations.names import DestinationKind
+from stompy_broker.message import Common, Message, MessageHead
+from stompy_broker.routing.admission import Admission
+from stompy_broker.routing.answers import Done, when_all
+from stompy_broker.routing.distribution import Distribution, SpreadPart, with_id
+from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.router import Router
+from stompy_broker.session.context import ClientState
+from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.transaction_span import TransactionSpan, span_maker
+
+
+class SpreadSend:
+    """A message, and where it goes.
+
+    Args:
+        router: where to.
+        distribution: makes its parts.
+        head: its headers.
+        body: its body.
+    """
+
+    __slots__ = ("_body", "_distribution", "_head", "_parts", "_router")
+
+    def __init__(
+        self, router: Router, distribution: Distribution, head: MessageHead, body: bytes
+    ) -> None:
+        self._router = router
+        self._distribution = distribution
+        self._head = head
+        self._body = body
+        self._parts: list[SpreadPart] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message, once."""
+        return len(self._body) + len(self._head.block)
+
+    def prepare(self, admission: Admission | None, span: TransactionSpan | None) -> None:
+        """Find out where it goes now, and tell what is to be asked for.
+
+        Args:
+            admission: asks the queues, together with others; None = they are asked later.
+            span: watches over the groups of queues; None = there is only one.
+
+        Raises:
+            ProtocolError: a part is refused by itself, or cannot be in one change with others.
+        """
+        router = self._router
+        number = router.groups.home.sequences.take()
+        message = Message(number, self._head, self._body, router.stamp)
+        parts = self._distribution.parts(message)
+        if self._distribution.one_id:
+            message_id = b"%d" % number
+            parts = [SpreadPart(to, with_id(head, message_id)) for to, head in parts]
+        self._parts = parts
+        for destination, head in parts:
+            if destination.existing:
+                router.registry.check_there(destination.name)
+            if admission is not None:
+                admission.add(destination, head, len(self._body) + len(head.block))
+            if span is not None:
+                span.add_send(destination)
+
+    def publish(self, done: Done) -> Watermark | None:
+        """Publish all parts, which were admitted, within this turn.
+
+        Args:
+            done: called when all of them are safe.
+
+        Returns:
+            What the sender has to wait for before it sends more; None when there is room.
+        """
+        router, body = self._router, self._body
+        part_done = when_all(len(self._parts) + 1, done)
+        full: Watermark | None = None
+        common: Common | None = None
+        for destination, head in self._parts:
+            if destination.kind is DestinationKind.QUEUE and len(self._parts) > 1:
+                common = common or Common(len(body) + len(head.block))
+                queue = router.queue(destination.name, capped=False)
+                router.publish_to(queue, head, body, part_done, common=common)
+                own = queue.watermark
+                full = (own if own is not None and own.full else None) or full
+                full = router.blocking(destination, head) or full
+            else:
+                full = router.publish(destination, head, body, part_done) or full
+        part_done()
+        return full
+
+
+class SpreadSender:
+    """Carries out what goes to several destinations, for one client.
+
+    Args:
+        router: where to.
+        client: who sends.
+        receipts: of that client.
+        pause: makes it wait for something that is full.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        client: ClientState,
+        receipts: Receipts,
+        pause: Callable[[Watermark], None],
+    ) -> None:
+        self._router = router
+        self._client = client
+        self._receipts = receipts
+        self._pause = pause
+        self._new_span = span_maker(router)
+
+    def send(self, head: Head, receipt: str | None, send: SpreadSend) -> bool:
+        """Ask all queues, and publish all parts as one change; say whether the next frame waits.
+
+        Args:
+            head: the frame.
+            receipt: what it wants for it.
+            send: what goes where.
+
+        Raises:
+            ProtocolError: it is refused at once.
+        """
+        span = None if self._new_span is None else self._new_span("SEND")
+        admission = Admission(self._router)
+        with _without_transaction():
+            send.prepare(admission, span)
+        is_safe = False
+
+        def ask(answer: Done) -> None:
+            def admitted(error: ProtocolError | None = None, /) -> None:
+                nonlocal is_safe
+                if error is None and span is not None and not self._client.ended:
+                    try:
+                        with _without_transaction():
+                            if not span.begin_commit():
+                                is_safe = True  # when it is answered
+                                span.spread(partial(self.publish, send), answer)
+                                return
+                    except ProtocolError as refusal:
+                        error = refusal
+                answer(error)
+
+            admission.ask(admitted)
+
+        def act() -> None:
+            if is_safe:
+                self._receipts.answer(receipt)
+            elif receipt is None:
+                self.publish(send, self._receipts.if_refused(head))
+            else:
+                self.publish(send, self._receipts.when_done(receipt, head))
+
+        return self._client.when_answered(head, ask, act)
+
+    def publish(self, send: SpreadSend, done: Done) -> None:
+        """Publish what was admitted, and have the client wait if that made something full."""
+        full = send.publish(done)
+        if full is not None:
+            self._pause(full)
+
+
+@contextmanager
+def _without_transaction() -> Iterator[None]:
+    """Say what cannot be one change in the words of a SEND that is in no transaction."""
+    try:
+        yield
+    except ProtocolError as error:
+        if error.error_code is not ErrorCode.TRANSACTION_SPANS_GROUPS:
+            raise
+        words = f"this SEND goes to several queues, and cannot: {error.Message}"
+        raise ProtocolError(ErrorCode.NOT_SUPPORTED, words) from None
