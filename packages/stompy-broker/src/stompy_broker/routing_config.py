@@ -167,7 +167,7 @@ class RouteConfig(Section):
 
     @property
     def source_pattern(self) -> Destination:
-        """Where it begins."""
+        """Where it begins, as a destination."""
         return parse_destination(self.source)
 
 

@@ -113,7 +113,7 @@ class PlainDistribution:
         self._destination = destination
 
     def parts(self, message: Message) -> list[SpreadPart]:
-        """The message itself."""
+        """Give the message itself and nothing else."""
         return [SpreadPart(self._destination, message.head)]
 
 

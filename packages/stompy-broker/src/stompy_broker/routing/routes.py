@@ -34,7 +34,7 @@ class RouteTable:
             self._by_kind[source.kind].add(source.name, index)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Tell how many there are."""
         return len(self._routes)
 
     def at(self, destination: Destination) -> list[int]:
