@@ -12,10 +12,10 @@ from stompy_broker.destinations.policy import ARGUMENTS, SWITCHES
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
 
-SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS)) - SWITCHES.keys()
+SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS)) - frozenset(SWITCHES)
 """Headers that make more of a SEND than a message to route, whatever they say."""
 
-UNUSUAL = SPECIAL | OF_SEND | SWITCHES.keys()
+UNUSUAL = SPECIAL | OF_SEND | frozenset(SWITCHES)
 """Headers that a SEND is looked at for more closely."""
 
 _NOT_SIMPLE = BROKER_HEADERS | DEATH_HEADERS | UNUSUAL
