@@ -53,7 +53,7 @@ def port():
 @pytest.mark.parametrize(
     "lines",
     [
-        "SUBSCRIBE\nid:0\ndestination:/queue/{q}\nselector:\nbrowser:false\nauto-delete:false\n"
+        "SUBSCRIBE\nid:0\ndestination:/queue/{q}\nbrowser:false\nauto-delete:false\n"
         "exclusive:false\nx-priority:0\nno-local:false\nconsumer-window-size:-1\nx-queue-name:{q}\n"
         "x-queue-type:quorum\nx-dead-letter-exchange:\nactivemq.dispatchAsync:true\n",
         "SUBSCRIBE\nid:0\ndestination:/topic/{q}\nauto-delete:true\nexclusive:true\n"

@@ -241,7 +241,8 @@ def test_ordinary_wildcards_and_sends_never_reach_the_brokers_own(broker: Runnin
         ("destination:/topic/$SYS.chickens", "bad-destination"),
         ("destination:/topic/$SYS.queues.>.x", "bad-destination"),
         ("destination:/topic/$SYS.queues\nack:client", "bad-header"),
-        ("destination:/topic/$SYS.queues\nselector:a = 1", "bad-header"),
+        ("destination:/topic/$SYS.queues\nselector:a = ", "bad-selector"),
+        ("destination:/topic/$SYS.queues\nno-local:true", "bad-header"),
         ("destination:/topic/$SYS.queues\ndurable:true", "bad-header"),
         ("destination:/topic/$SYS.queues\ninterval:soon", "bad-header"),
         ("destination:/topic/$SYS.queues\nformat:xml", "bad-header"),
@@ -253,6 +254,25 @@ def test_what_makes_no_sense_is_an_error(broker: RunningBroker, headers: str, co
     with observing(broker.port) as admin:
         admin.peer.send(f"SUBSCRIBE\nid:1\n{headers}\n\n\0")
         admin.peer.expect_error(code)
+
+
+def test_a_selector_looks_at_the_headers_of_snapshots_and_events(broker: RunningBroker) -> None:
+    queue = f"/queue/{unique('chosen')}"
+    with observing(broker.port) as admin, Peer.open(broker.port) as peer:
+        peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}\n\n\0")
+        peer.sync()
+        admin.peer.send(
+            "SUBSCRIBE\nid:no\ndestination:/topic/$SYS.queues\nselector:kind = 'topics'\n\n\0"
+            "SUBSCRIBE\nid:yes\ndestination:/topic/$SYS.queues\nselector:kind = 'queues'\n\n\0"
+            "SUBSCRIBE\nid:event\ndestination:/topic/$SYS.event.>\n"
+            f"selector:about = '{queue}' AND severity = 'info'\n\n\0"
+        )
+        event = admin.peer.expect("MESSAGE")
+        while event["subscription"] != "event":
+            assert event["subscription"] == "yes"
+            event = admin.peer.expect("MESSAGE")
+        assert (event["about"], event["severity"]) == (queue, "info")
+        assert event["destination"].startswith("/topic/$SYS.event.")
 
 
 def test_an_id_in_use_is_an_error_and_unsubscribing_frees_it(broker: RunningBroker) -> None:

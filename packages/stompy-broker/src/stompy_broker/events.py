@@ -71,6 +71,8 @@ EVENTS: Mapping[str, str] = {
     "`reason` says what is wrong with it.",
     "subscription.closed": "A subscription ended.",
     "subscription.created": "A client has subscribed.",
+    "subscription.timed_out": "Deliveries went back to their queue because the consumer did not "
+    "settle them in time (`consumer_timeout`); `detail` has how many.",
     "transaction.aborted": "A client aborted a transaction.",
     "transaction.begun": "A client began a transaction.",
     "transaction.committed": "A client committed a transaction.",

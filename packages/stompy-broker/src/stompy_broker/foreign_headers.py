@@ -29,6 +29,8 @@ _UNLIMITED = frozenset(("", "-1"))
 _QUEUES = frozenset((DestinationKind.QUEUE,))
 _TOPICS = frozenset((DestinationKind.TOPIC,))
 _SHARED = _QUEUES | _TOPICS
+_BUT_TOPICS = frozenset(DestinationKind) - _TOPICS
+_BUT_QUEUES = frozenset(DestinationKind) - _QUEUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class ForeignHeader:
         kinds: of destinations for which they do.
         idle: values that ask for nothing, in small letters.
         asks: if not empty, the only values that ask for something.
+        auto: whether only with ``ack:auto``, where nothing is ever unsettled.
     """
 
     names: tuple[str, ...]
@@ -50,6 +53,7 @@ class ForeignHeader:
     kinds: Collection[DestinationKind] = _SHARED
     idle: Collection[str] = _NOTHING
     asks: Collection[str] = ()
+    auto: bool = False
 
     def wanted(self, name: str, value: str, destination: Destination | None) -> bool:
         """Whether a header asks for what is not done."""
@@ -72,7 +76,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         ("selector",),
         (_SUBSCRIBE,),
         "only messages whose headers match it come",
-        kinds=tuple(DestinationKind),
+        kinds=_BUT_TOPICS,
     ),
     ForeignHeader(
         ("browser-state", "browser-offset", "browser-limit", "browser-timestamp"),
@@ -107,20 +111,24 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
         ("no-local", "activemq.noLocal"),
         (_SUBSCRIBE,),
-        "what the same connection sends does not come",
+        "what the same connection sends does not come: what only its sender waits for would stay "
+        "in the queue for ever",
+        kinds=_BUT_TOPICS,
         idle=_NO,
     ),
     ForeignHeader(
         ("consumer-window-size",),
         (_SUBSCRIBE,),
-        "so many bytes may be unsettled",
+        "so many bytes may be unsettled; with ack:auto nothing is",
+        kinds=tuple(DestinationKind),
         idle=_UNLIMITED,
+        auto=True,
     ),
     ForeignHeader(
         ("pending-limit", "activemq.maximumPendingMessageLimit"),
         (_SUBSCRIBE,),
-        "so many messages wait for a subscriber that is slow",
-        kinds=_TOPICS,
+        "so many messages wait for a subscriber that is slow; a queue has max_length",
+        kinds=_BUT_TOPICS,
         idle=_UNLIMITED,
     ),
     ForeignHeader(
@@ -136,19 +144,23 @@ FOREIGN: tuple[ForeignHeader, ...] = (
             "activemq.maximumRedeliveryDelay",
         ),
         (_SUBSCRIBE,),
-        "messages that are refused come back as it says; a [[policy]] can say that",
+        "messages that are refused come back as it says; with ack:auto none is",
+        kinds=tuple(DestinationKind),
+        auto=True,
     ),
     ForeignHeader(
         ("x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max"),
         _BOTH,
         "messages that are refused come back as it says; a [[policy]] can say that",
-        kinds=_QUEUES,
+        kinds=_BUT_QUEUES,
     ),
     ForeignHeader(
         ("x-consumer-timeout",),
         (_SUBSCRIBE,),
-        "what is not settled in time goes back",
+        "what is not settled in time goes back; with ack:auto everything is settled at once",
+        kinds=tuple(DestinationKind),
         idle=_NONE,
+        auto=True,
     ),
     ForeignHeader(
         ("x-stream-offset", "x-stream-consumer", "x-stream-filter"),
@@ -253,12 +265,6 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
         ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES
     ),
-    ForeignHeader(
-        ("delivery-failed",),
-        (_NACK,),
-        "the delivery does not count as failed",
-        asks=("false", "0", "no"),
-    ),
     ForeignHeader(("scope",), (_NACK,), "the delay holds for the whole group", asks=("group",)),
 )
 """All that are known. What an application may use for its own data is not among them."""
@@ -313,6 +319,8 @@ class ForeignHeaders:
         for name in headers.keys() & known.keys():
             foreign = known[name]
             if not foreign.wanted(name, headers[name], destination):
+                continue
+            if foreign.auto and headers.get("ack", "auto") != "auto":
                 continue
             if name not in self._ignore:
                 raise ProtocolError(

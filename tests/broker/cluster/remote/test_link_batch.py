@@ -47,7 +47,7 @@ from stompy_broker.cluster.remote.verbs import (
 )
 from stompy_broker.message import MessageHead, MessageTraits, Redelivery, stamp
 from stompy_broker.routing.interface import Browse, Close, Configure, Remove
-from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.rejection import Rejection, Retries
 from stompy_broker.routing.selection import Selection
 from stompy_broker.routing.settings import QueueSettings
 from stompy_broker.routing.terms import Terms
@@ -74,7 +74,19 @@ heads = st.builds(
 pasts = st.none() | st.builds(Redelivery, small, small)
 terms = st.builds(Terms, st.text(max_size=20))
 rejections = st.none() | st.builds(
-    Rejection, st.booleans(), st.none() | st.floats(0, 1e6), st.text(max_size=20)
+    Rejection,
+    st.booleans(),
+    st.none() | st.floats(0, 1e6),
+    st.text(max_size=20),
+    st.booleans(),
+    st.none()
+    | st.builds(
+        Retries,
+        st.none() | st.integers(-1, 100),
+        *[st.none() | st.floats(0, 1e9)] * 2,
+        st.none() | st.booleans(),
+        *[st.none() | st.floats(0, 1e9)] * 2,
+    ),
 )
 verbs = st.one_of(
     st.builds(PublishVerb, names, heads, st.booleans(), pasts, bodies),

@@ -260,4 +260,8 @@ class Publisher:
         if event.broker is None and self._broker is not None:
             event = replace(event, broker=self._broker)
         data: dict[str, object] = {"data": row_to_json(event)}
-        return self._writer.message(Kind.EVENT, f"event.{event.type}", event.id, event.at, data)
+        # What selectors look at; all of it is in the body too.
+        more = {"severity": event.severity, "user": event.user, "about": event.destination}
+        return self._writer.message(
+            Kind.EVENT, f"event.{event.type}", event.id, event.at, data, more
+        )

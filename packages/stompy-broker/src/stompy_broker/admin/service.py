@@ -233,6 +233,17 @@ class AdminService(SessionObserver):
         """Tell who watches that a subscription ends."""
         self._tell_subscription("subscription.closed", client, subscription)
 
+    def timed_out(self, client: Client, subscription: Subscription, count: int) -> None:
+        """Tell who watches of deliveries that went back, because they were not settled in time."""
+        self._tell(
+            "subscription.timed_out",
+            client,
+            severity="warn",
+            destination=subscription.queue.destination,
+            subscription=f"s-{subscription.number}",
+            detail={"messages": count},
+        )
+
     def transacted(self, client: Client, action: str, transaction_id: str) -> None:
         """Tell who watches, if anybody asked for transactions by name."""
         if "transaction" in self._events.detailed:

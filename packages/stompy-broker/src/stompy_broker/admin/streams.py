@@ -7,7 +7,7 @@ not keep up, gets the full set as of the last snapshot, which is encoded when it
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
@@ -34,6 +34,8 @@ FULL_SECONDS = 60.0
 
 BUSY = 10
 """Work for a stream may take one part in so many of its interval, and of the time in all."""
+
+_NOTHING: Mapping[str, str] = {}
 
 Values = tuple[object, ...]
 
@@ -83,7 +85,13 @@ class EnvelopeWriter:
         self._numbers = 0
 
     def message(
-        self, kind: Kind, topic: str, seq: int, at: int, about: dict[str, object]
+        self,
+        kind: Kind,
+        topic: str,
+        seq: int,
+        at: int,
+        about: dict[str, object],
+        more: Mapping[str, str] = _NOTHING,
     ) -> Message:
         """Make a MESSAGE with an envelope as its body.
 
@@ -93,6 +101,7 @@ class EnvelopeWriter:
             seq: number of the snapshot.
             at: when, in milliseconds since the epoch.
             about: the rest of the envelope.
+            more: headers that it has beside the usual ones, unless they are empty.
         """
         self._numbers += 1
         envelope = {
@@ -114,6 +123,7 @@ class EnvelopeWriter:
         for name in ("page", "pages"):
             if name in about:
                 headers[name] = str(about[name])
+        headers |= {name: value for name, value in more.items() if value}
         number = f"sys-{self._identity.boot}-{self._numbers}".encode()
         head = MessageHead.from_headers(headers, message_id=number)
         body = json.dumps(envelope, separators=(",", ":")).encode()

@@ -31,6 +31,9 @@ ARGUMENTS: Mapping[str, str] = {
     "x-dead-letter-routing-key": "dead_letter",  # `_DEAD_LETTER_HEADER`
     "auto-delete": "auto_delete",
     "durable": "persistent",
+    "x-delayed-retry-type": "redelivery_for",  # `_retries_in`
+    "x-delayed-retry-min": "redelivery_delay",
+    "x-delayed-retry-max": "redelivery_delay_max",
 }
 """Headers by which the first SEND or SUBSCRIBE sets up a queue, as RabbitMQ's do."""
 
@@ -40,6 +43,15 @@ SWITCHES = {"auto-delete": "auto_delete", "durable": "persistent"}
 _REST = frozenset((">", "#"))
 _TRUE, _FALSE = frozenset(("true", "1", "yes")), frozenset(("false", "0", "no"))
 
+
+_SPREAD, _FURTHER, _WORD = 0x9E3779B1, 0x85EBCA6B, 0xFFFFFFFF
+"""Odd numbers that spread what they are multiplied with over a word of 32 bits."""
+
+_RETRIES = ("x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max")
+_RETRY_TYPES = {"failed": "failed", "returned": "returned", "all": "all", "disabled": "none"}
+_FOR_EVER = 1e9
+"""Seconds that no delay reaches."""
+_LONGEST_NUMBER = 12
 
 _DEAD_LETTER_HEADER = "x-dead-letter-routing-key"
 
@@ -89,10 +101,38 @@ class Policy(Section):
         description="How many deliveries of a message may fail; then it becomes a dead letter. "
         "-1 = without end.",
     )
+    redelivery: Literal["exponential", "linear"] = Field(
+        default="exponential",
+        description="How the delays of redeliveries grow. `exponential`: the first redelivery is "
+        "at once, and from the third on each delay is `redelivery_multiplier` times the one "
+        "before. `linear`: each is one `redelivery_delay` longer than the one before, from the "
+        "first on.",
+    )
+    redelivery_for: Literal["failed", "returned", "all", "none"] = Field(
+        default="failed",
+        description="Which messages wait before they come again: those whose delivery `failed` "
+        "(a NACK), those that were `returned` (a NACK with `delivery-failed:false`), `all` that "
+        "a NACK brings back, or `none`.",
+    )
     redelivery_delay: float = Field(
         default=1.0,
         ge=0,
-        description="Seconds before the second redelivery after a NACK; the first is at once.",
+        description="Seconds before the second redelivery after a NACK, or if `redelivery` is "
+        "`linear`, before the first.",
+    )
+    redelivery_jitter: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="By how much of itself a delay may be shorter, so that what failed together "
+        "does not come again together: 0.5 = by half at most.",
+    )
+    consumer_timeout: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds after which a delivery that its consumer has not settled goes back "
+        "and counts as failed; 0 = never. It holds for subscriptions that are made while it says "
+        "so; `x-consumer-timeout` on SUBSCRIBE goes before it.",
     )
     redelivery_multiplier: float = Field(
         default=2.0, ge=1, description="Each further delay is this many times the one before."
@@ -213,8 +253,10 @@ class Policy(Section):
         given = {name: headers[name] for name in ARGUMENTS if name in headers}
         if not given:
             return self
-        settings: dict[str, object] = {}
+        settings = _retries_in(given)
         for name, text in given.items():
+            if name in _RETRIES:
+                continue
             value: object = text
             if name in SWITCHES and not text.strip():
                 continue
@@ -247,13 +289,29 @@ class Policy(Section):
         too_long = bool(self.max_length) and count > self.max_length
         return too_long or (bool(self.max_length_bytes) and before >= self.max_length_bytes)
 
-    def delay(self, failures: int) -> float:
-        """Seconds to wait after that many deliveries have failed."""
-        later = failures - 2
-        if later < 0:
+    def waits(self, *, failed: bool) -> bool:
+        """Whether what a NACK brings back waits before it comes again."""
+        wanted = "failed" if failed else "returned"
+        return self.redelivery_for in (wanted, "all")
+
+    def delay(self, failures: int, seed: int = 0) -> float:
+        """Seconds to wait after that many deliveries have failed.
+
+        Args:
+            failures: how many.
+            seed: tells messages apart, whose delays differ by chance if they may.
+        """
+        if self.redelivery == "linear":
+            wait = self.redelivery_delay * failures
+        elif failures < 2:  # noqa: PLR2004 -- the first redelivery is at once
             return 0.0
-        factor = self.redelivery_multiplier ** min(later, 64)
-        return min(self.redelivery_delay * factor, self.redelivery_delay_max)
+        else:
+            wait = self.redelivery_delay * self.redelivery_multiplier ** min(failures - 2, 64)
+        wait = min(wait, self.redelivery_delay_max)
+        if self.redelivery_jitter:
+            chance = (seed * _SPREAD + failures * _FURTHER & _WORD) / (_WORD + 1)
+            wait *= 1 - self.redelivery_jitter * chance
+        return wait
 
     def exhausted(self, failures: int) -> bool:
         """Whether delivering a message has failed often enough."""
@@ -263,6 +321,34 @@ class Policy(Section):
     def dead_letter_targets(self) -> frozenset[str]:
         """Where it sends what a destination gives up, `{name}` in it."""
         return frozenset((self.dead_letter, self.expired_to, self.overflow_to)) - {"", DEAD_LETTER}
+
+
+def _retries_in(given: Mapping[str, str]) -> dict[str, object]:
+    """What RabbitMQ's arguments for delayed retries set: delays that grow in a line.
+
+    Raises:
+        ValueError: they cannot be; the text names header and reason.
+    """
+    found = {name: given[name] for name in _RETRIES if given.get(name)}
+    if not found:
+        return {}
+    word = found.get(_RETRIES[0], "failed")
+    if word not in _RETRY_TYPES:
+        raise ValueError(f"{_RETRIES[0]}: must be one of {', '.join(_RETRY_TYPES)}")
+    times = {}
+    for name in found.keys() - {_RETRIES[0]}:
+        text = found[name]
+        if not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER:
+            raise ValueError(f"{name}: must be milliseconds")
+        times[name] = int(text) / 1000
+    if _RETRIES[1] not in times and word != "disabled":
+        raise ValueError(f"{_RETRIES[0]}: needs {_RETRIES[1]}")
+    return {
+        "redelivery": "linear",
+        "redelivery_for": _RETRY_TYPES[word],
+        "redelivery_delay": times.get(_RETRIES[1], 0.0),
+        "redelivery_delay_max": times.get(_RETRIES[2], _FOR_EVER),
+    }
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Admission:
             self._topic = (destination, head)
         shares = [
             self._shares.setdefault(queue, _Share())
-            for queue in router.admitting(destination, head)
+            for queue in router.admitting(destination, head, size - len(head.block))
         ]
         if destination.kind is DestinationKind.QUEUE and not shares:
             shares.append(self._new.setdefault(destination.name, _Share()))

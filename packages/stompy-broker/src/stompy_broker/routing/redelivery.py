@@ -10,7 +10,7 @@ from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.ready_list import ReadyList
-from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.rejection import Rejection, Retries
 from stompy_broker.timers import Clock
 
 
@@ -100,26 +100,41 @@ class Requeue:
 
     def reject(self, message: Message, rejection: Rejection) -> bool:
         """Take back what was rejected; say whether it may be delivered again."""
-        message = message.returned(failed=True)
+        message = message.returned(failed=rejection.failed)
         if not rejection.requeue and not self._queue.final:
             self._discards.give_up(message, "rejected", rejection.reason)
             return False
-        delay = rejection.delay
+        delay, policy, retries = rejection.delay, self._queue.policy, rejection.retries
         if delay is None:
-            delay = self._queue.policy.delay(message.failures)
-        self._put_back(message, "nack", rejection.reason, delay)
+            delay = 0.0
+            if retries is not None and rejection.failed:
+                delay = retries.wait(message.failures, policy)
+            elif policy.waits(failed=rejection.failed):
+                delay = policy.delay(max(message.failures, 1), message.sequence)
+        self._put_back(message, "nack", rejection.reason, delay, retries)
         return True
 
     def give_back(self, message: Message, *, failed: bool = False) -> None:
         """Take back what was delivered to somebody who has gone."""
         self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
 
-    def _put_back(self, message: Message, cause: str, reason: str, delay: float) -> None:
+    def _put_back(
+        self,
+        message: Message,
+        cause: str,
+        reason: str,
+        delay: float,
+        retries: Retries | None = None,
+    ) -> None:
         """To the original place, now or later; or out, when it came back too often."""
         if self.closed:
             self._accounts.let_go(message)
             return
-        if not self._queue.final and self._queue.policy.exhausted(message.failures):
+        policy, failures = self._queue.policy, message.failures
+        exhausted = (
+            policy.exhausted(failures) if retries is None else retries.exhausted(failures, policy)
+        )
+        if exhausted and not self._queue.final:
             self._discards.give_up(message, cause, reason)
             return
         self._accounts.leave_body(message)

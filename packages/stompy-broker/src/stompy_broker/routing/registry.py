@@ -41,6 +41,7 @@ from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
 from stompy_broker.routing.topics import Topics
 from stompy_broker.routing.virtual_queues import VirtualQueues
+from stompy_broker.selectors.selector import Selector
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -336,14 +337,30 @@ class Registry:
 
     # -- topics -----------------------------------------------------------------------------
 
-    def subscribe_topic(self, pattern: str) -> Queue:
-        """Make the backlog of a new topic subscription."""
+    def subscribe_topic(
+        self,
+        pattern: str,
+        selector: Selector | None = None,
+        *,
+        not_from: str = "",
+        pending: int = -1,
+    ) -> Queue:
+        """Make the backlog of a new topic subscription.
+
+        Args:
+            pattern: which topics.
+            selector: what it takes; None = everything.
+            not_from: a sender whose messages it does not take; see `Topics.sender`.
+            pending: how many messages may wait, if not so many as its policy says; -1 = those.
+        """
         policy = self._policies.find(DestinationKind.TOPIC, pattern)
+        if -1 < pending < policy.backlog_messages:
+            policy = policy.model_copy(update={"backlog_messages": pending})
         destination, home = topic_text(pattern), self._groups.home
         queue = self._factory.queue(
             destination, pattern, policy, TOPIC_BACKLOG, self._services, home
         )
-        self.topics.add(pattern, queue)
+        self.topics.add(pattern, queue, selector, not_from)
         if self.table.others is not None:
             self.table.others.topic_subscribed(pattern)
         return queue

@@ -23,6 +23,7 @@ from stompy_broker.message import (
 from stompy_broker.routing.answers import Done, Refused, when_all
 from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.caps import Caps
+from stompy_broker.routing.choices import NOBODY
 from stompy_broker.routing.dead_letters import DeadLetter, DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.directions import Directions
@@ -33,6 +34,7 @@ from stompy_broker.routing.interface import Expire, Queue
 from stompy_broker.routing.others import SpreadChange
 from stompy_broker.routing.registry import Registry
 from stompy_broker.routing.sequences import STEP
+from stompy_broker.routing.topics import Topic
 from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.routing.watermarks import Watermarks
 from stompy_broker.store.interface import MessageStore
@@ -188,18 +190,21 @@ class Router:
                 return blocking
         return own if own is not None and own.full else None
 
-    def admit(self, destination: Destination, head: MessageHead, done: Done) -> None:
+    def admit(
+        self, destination: Destination, head: MessageHead, done: Done, length: int = 0
+    ) -> None:
         """Whether `publish` would take a message.
 
         Args:
             destination: where to.
             head: its headers.
+            length: of its body.
             done: takes the answer of all queues that may refuse it.
 
         Raises:
             ProtocolError: it would not, because the disk is full or there are too many queues.
         """
-        queues = self.admitting(destination, head)
+        queues = self.admitting(destination, head, length)
         part_done = when_all(len(queues) + 2, done)
         for queue in queues:
             queue.admit(1, 0, part_done)
@@ -223,8 +228,13 @@ class Router:
         else:
             others.when_fresh(done)
 
-    def admitting(self, destination: Destination, head: MessageHead) -> list[Queue]:
+    def admitting(self, destination: Destination, head: MessageHead, length: int) -> list[Queue]:
         """The queues that may refuse a message. All durable subscriptions get it, or none.
+
+        Args:
+            destination: where to.
+            head: its headers.
+            length: of its body, at which a selector may look.
 
         Raises:
             ProtocolError: all of them would, because the store is in trouble.
@@ -232,7 +242,10 @@ class Router:
         if self._watermarks.full is not None:
             self._refuse_when_stalled(destination, head)
         if destination.kind is _TOPIC:
-            return self.topics.durables(destination.name) if self.registry.durable.refusing else []
+            if not self.registry.durable.refusing:
+                return []
+            message = Message(0, head, None, self.stamp, length=length)
+            return self.topics.durables_for(destination.name, message)
         if destination.kind is not _QUEUE:
             return []
         if destination.name in self.queues:
@@ -281,7 +294,8 @@ class Router:
             queues: Sequence[Queue] = (self.queue(destination.name, capped=False),)
         elif destination.kind is _TOPIC and earlier is not None:
             topic = self.topics.find(destination.name)
-            topic.published, topic.came, queues = topic.published + 1, self.stamp, topic.queues
+            topic.published, topic.came = topic.published + 1, self.stamp
+            queues = topic.choose(Message(0, head, body, self.stamp, earlier), NOBODY)
         else:
             self.publish(destination, head, body, done)
             return
@@ -331,17 +345,23 @@ class Router:
         if refused is None or not registry.durable.refusing:
             return self._fan_out(destination.name, head, body, done)
         own: list[Watermark | None] = []
+        sender = self.topics.sender
 
         def admitted(error: ProtocolError | None = None, /) -> None:
             registry.durable.refusing -= 1
-            if error is None:
-                own.append(self._fan_out(destination.name, head, body, done))
-            else:
+            if error is not None:
                 refused(error)
+                return
+            topics = self.topics
+            before, topics.sender = topics.sender, sender
+            try:
+                own.append(self._fan_out(destination.name, head, body, done))
+            finally:
+                topics.sender = before
 
         registry.durable.refusing += 1  # so that nobody overtakes it while an answer is waited for
         try:
-            self.admit(destination, head, admitted)
+            self.admit(destination, head, admitted, len(body))
         except ProtocolError:
             registry.durable.refusing -= 1
             raise
@@ -356,11 +376,12 @@ class Router:
         topic.came = self.stamp
         queues = topic.queues
         if not queues:
-            self.unroutable += 1
-        elif len(queues) == 1:
+            queues = self._choose(topic, Message(0, head, body, self.stamp))
+        count = len(queues)
+        if count == 1:
             self.publish_to(queues[0], head, body)
             own = queues[0].watermark
-        else:
+        elif count:
             # What may be stored, or end, has a place of its own in each queue.
             shared = common = None
             if head.version_neutral and not head.traits.can_expire:
@@ -376,6 +397,13 @@ class Router:
         if done is not None:
             self._when_stored(queues, head, done)
         return own
+
+    def _choose(self, topic: Topic, message: Message) -> tuple[Queue, ...]:
+        """The backlogs of a topic that take a message, where not all of them take all."""
+        queues = topic.choose(message, self.topics.sender)
+        if not queues:
+            self.unroutable += 1
+        return queues
 
     def _when_stored(self, queues: Iterable[Queue], head: MessageHead, done: Done) -> None:
         """Call ``done`` when what went to several queues is safe in each of their groups."""
@@ -431,7 +459,7 @@ class Router:
         topic = self.topics.find(name)
         topic.relayed += 1
         topic.came = message.stamp
-        queues, head, body = topic.own, message.head, message.body
+        queues, head, body = topic.choose_own(message), message.head, message.body
         assert body is not None
         ended = message.expires and message.expires <= self.wall()
         shared = common = None

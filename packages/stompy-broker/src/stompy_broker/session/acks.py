@@ -228,6 +228,7 @@ class AckHandler:
                 requeue=boolean("requeue", headers.get("requeue", "true")),
                 delay=None if delay is None else whole_number("delay", delay) / 1000,
                 reason=headers.get("reason", ""),
+                failed=boolean("delivery-failed", headers.get("delivery-failed", "true")),
             ),
             head,
         )

@@ -26,6 +26,7 @@ from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.send_heads import head_caches
 from stompy_broker.session.send_routes import SendRoutes
+from stompy_broker.session.senders import Senders
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 from stompy_broker.session.transactions import Transactions
@@ -81,11 +82,13 @@ class ClientState(Client, ActiveSubscriber, Protocol):
         permissions: what it may do, once it has logged in.
         received_at: when something was received last, on the clock.
         others: frames received that are no messages.
+        sender: what it is called as a sender; empty unless somebody declines what it sends.
     """
 
     permissions: Permissions
     received_at: float
     others: int
+    sender: tuple[str, ...]
 
     @property
     def version(self) -> Version:
@@ -94,6 +97,10 @@ class ClientState(Client, ActiveSubscriber, Protocol):
 
     def refused(self, error: ProtocolError) -> None:
         """End with an ERROR frame: a SEND without receipt was refused."""
+        ...
+
+    def name_sender(self) -> None:
+        """Say from now on who it is, whenever it sends."""
         ...
 
     def when_answered(
@@ -220,6 +227,9 @@ class SessionObserver:
     def unsubscribed(self, client: Client, subscription: Subscription) -> None:
         """Take note of a subscription that ends."""
 
+    def timed_out(self, client: Client, subscription: Subscription, count: int) -> None:
+        """Take note of so many deliveries that went back because they were not settled in time."""
+
     def transacted(self, client: Client, action: str, transaction_id: str) -> None:
         """Take note of a transaction that was begun, committed or aborted."""
 
@@ -270,6 +280,7 @@ class BrokerContext:
         active_subscribers: who holds durable subscriptions.
         leaving: ends what clients leave behind.
         browse_pace: says when those may go on who only look.
+        senders: the clients with a ``client-id``.
         peers: tells where the other live brokers of the cluster are: ``host:port``, or a URL where
             that says more; None = there is no cluster.
     """
@@ -299,6 +310,7 @@ class BrokerContext:
         self.active_subscribers = ActiveSubscribers()
         self.leaving = Leaving(clock)
         self.browse_pace = BrowsePace(clock)
+        self.senders = Senders(router.topics)
         self.peers: Callable[[], Sequence[str]] | None = None
         self._numbers = count(1)
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes

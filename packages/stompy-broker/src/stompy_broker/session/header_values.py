@@ -41,6 +41,35 @@ def prefetch(headers: Mapping[str, str], usual: int) -> int:
     return usual if name is None else whole_number(name, headers[name])
 
 
+def given(headers: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str]:
+    """The header that is there of several names for one thing: its name and value.
+
+    Returns:
+        The first name and an empty text if there is none.
+
+    Raises:
+        ProtocolError: two of them are there, and say different things.
+    """
+    found = [(name, headers[name]) for name in names if headers.get(name)]
+    for name, value in found[1:]:
+        if value != found[0][1]:
+            raise ProtocolError(
+                ErrorCode.BAD_HEADER,
+                f"{found[0][0]} and {name} mean the same; they are {found[0][1][:40]!r} and "
+                f"{value[:40]!r}",
+            )
+    return found[0] if found else (names[0], "")
+
+
+def limit(name: str, value: str) -> int:
+    """The value of a header that is a number, or -1 for none; an empty one is -1 as well.
+
+    Raises:
+        ProtocolError: it is neither.
+    """
+    return -1 if value in ("", "-1") else whole_number(name, value)
+
+
 def whole_number(name: str, value: str) -> int:
     """The value of a header that is a number.
 

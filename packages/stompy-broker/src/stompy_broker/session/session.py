@@ -21,6 +21,7 @@ from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import BEAT, HeartBeat
 from stompy.protocol.server import supported_versions
 from stompy_broker.routing.answers import Done
+from stompy_broker.routing.choices import NOBODY
 from stompy_broker.security.auth import Credentials, Principal, Verdict
 from stompy_broker.security.check_queue import Attempt
 from stompy_broker.session.acks import AckHandler
@@ -35,6 +36,7 @@ from stompy_broker.session.send import (
     SendHandler,
     why_producers_wait,
 )
+from stompy_broker.session.senders import named, names_of
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import SysSubscription
@@ -71,6 +73,7 @@ class Session:
         in_frames: frames received; a run of ACKs counts once.
         in_bytes: bytes received.
         others: those of the frames that are no messages.
+        sender: what it is called as a sender; empty unless somebody declines what it sends.
         permissions: what the client may do; nothing is asked before it has logged in.
     """
 
@@ -90,7 +93,7 @@ class Session:
         self.key = f"c-{context.next_number()}{settings.tail}"
         self.principal: Principal | None = None
         self.client_id: str | None = None
-        self.peer = peer
+        self.peer, self.sender = peer, NOBODY
         self.connected_at = self.received_at = context.clock.now()
         self.in_frames = self.in_bytes = self.others = 0
         self._context = context
@@ -426,7 +429,16 @@ class Session:
         self.principal = principal
         access, handler = self._context.access, self._send_handler
         self.permissions = Permissions(access, principal, self._router.registry.has_queue)
-        self._handlers["SEND"] = handler.send if access.is_open else handler.send_if_allowed
+        send: Handler = handler.send if access.is_open else handler.send_if_allowed
+        self._handlers["SEND"] = (
+            named(send, self._router.topics, self.sender) if self.sender else send
+        )
+
+    def name_sender(self) -> None:
+        """Say from now on who it is, whenever it sends."""
+        self.sender = names_of(self)
+        if self.principal is not None:
+            self.renew_permissions(self.principal)
 
     def _logged_in(self, principal: Principal) -> None:
         try:
@@ -436,6 +448,7 @@ class Session:
             return
         principal = replace(principal, client_id=self.client_id)
         self.renew_permissions(principal)
+        self._context.senders.enter(self)
         self._context.observer.logged_in(self)
         answer = {
             "session": self.id,
@@ -592,6 +605,7 @@ class Session:
         self._subscriptions.sys_client.close()
         if self.principal is not None:
             self._context.logins.leave(self.principal)
+            self._context.senders.leave(self)
         self._timer.cancel()
         if self._attempt is not None:
             self._context.logins.give_up(self._attempt)

@@ -62,6 +62,7 @@ class Sources:
             return
         durable = durable_of(destination, headers, self._principal)
         if durable is not None:
+            self._check_durable_request(request)
             self.check_durable(durable.name)
             self._registry.durable.subscribe(durable, done)
         elif destination.existing:
@@ -74,7 +75,7 @@ class Sources:
         elif destination.kind is DestinationKind.QUEUE:
             done(self._registry.queue(destination.name, headers))
         elif destination.kind is DestinationKind.TOPIC:
-            done(self._registry.subscribe_topic(destination.name))
+            done(self._topic(request))
         else:
             done(self._temporary.own(destination.name))
 
@@ -99,6 +100,29 @@ class Sources:
         for queue in queues:
             self._registry.when_subscribed(queue, part_done)
         part_done()
+
+    def _check_durable_request(self, request: SubscribeRequest) -> None:
+        """Refuse what a durable subscription cannot be asked for."""
+        if request.pending >= 0:
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED,
+                "pending-limit is for subscriptions that end with their connection; what waits "
+                "for a durable one is bounded by max_length of its [[policy]]",
+            )
+        if request.selector is not None or request.no_local:
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED, "durable subscriptions take everything for now"
+            )
+
+    def _topic(self, request: SubscribeRequest) -> Queue:
+        """Make the backlog of a subscription that ends with its connection."""
+        not_from = ""
+        if request.no_local:
+            self._client.name_sender()
+            not_from = self._client.key
+        return self._registry.subscribe_topic(
+            request.destination.name, request.selector, not_from=not_from, pending=request.pending
+        )
 
     def check_durable(self, name: str) -> None:
         """Check that a durable subscription of that name, if there is one, is the client's.

@@ -34,6 +34,7 @@ from stompy_broker.session.browsers import Browsers
 from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.exclusive_queues import ExclusiveQueues, asks_for_itself
 from stompy_broker.session.leaving import AT_ONCE
+from stompy_broker.session.limited_subscription import ORDINARY, LimitedSubscription, Settling
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.sources import Sources, durable_to_delete
 from stompy_broker.session.subscribe_request import SubscribeRequest, read_subscribe
@@ -197,7 +198,9 @@ class Subscriptions:
     def _start(self, request: SubscribeRequest, queue: Queue) -> None:
         """Make a subscription, and have its queue let it take part."""
         key, head = request.key, request.head
-        subscription = self._new(request.id, queue, request.mode, request.prefetch, request.terms)
+        subscription = self._new(
+            request.id, queue, request.mode, request.prefetch, request.terms, request.settling
+        )
         self.by_key[key] = subscription
         if isinstance(subscription, AckSubscription):
             self.deliveries.add(key, subscription)
@@ -426,12 +429,32 @@ class Subscriptions:
         mode: AckMode,
         prefetch: int,
         terms: Terms = PLAIN,
+        settling: Settling = ORDINARY,
     ) -> Subscription:
         subscription: Subscription
+        timeout = settling.timeout
+        if timeout is None:
+            timeout = queue.policy.consumer_timeout
         output, version = self._output, self._client.version
         if mode is AckMode.AUTO:
             kind = TopicSubscription if queue.private else Subscription
             subscription = kind(subscription_id, queue, output, version, self._fail, terms)
+        elif timeout or settling is not ORDINARY:
+            subscription = LimitedSubscription(
+                subscription_id,
+                queue,
+                output,
+                version,
+                self._fail,
+                router=self._router,
+                tag=self._context.next_tag(),
+                mode=mode,
+                prefetch=prefetch,
+                terms=terms,
+                settling=settling._replace(timeout=timeout),
+                timed_out=partial(self._context.observer.timed_out, self._client),
+            )
+            output.use_small_writes()
         else:
             subscription = AckSubscription(
                 subscription_id,

@@ -8,9 +8,37 @@ from dataclasses import dataclass, replace
 from stompy.protocol.frame import AckMode
 from stompy.protocol.header_cache import Head
 from stompy_broker.destinations.names import Destination
+from stompy_broker.routing.rejection import Retries
 from stompy_broker.routing.terms import PLAIN, Terms
+from stompy_broker.selectors.selector import Selector, compile_selector
 from stompy_broker.session.context import SessionSettings
-from stompy_broker.session.header_values import ack_mode, prefetch
+from stompy_broker.session.header_values import (
+    ack_mode,
+    boolean,
+    given,
+    limit,
+    prefetch,
+    whole_number,
+)
+from stompy_broker.session.limited_subscription import ORDINARY, Settling
+
+NO_LOCAL = ("no-local", "activemq.noLocal")
+RETRIES = frozenset(
+    (
+        "activemq.maximumRedeliveries",
+        "activemq.initialRedeliveryDelay",
+        "activemq.redeliveryDelay",
+        "activemq.useExponentialBackOff",
+        "activemq.backOffMultiplier",
+        "activemq.maximumRedeliveryDelay",
+    )
+)
+"""Headers that say when and how often what is refused comes again, in milliseconds."""
+
+_FOR_EVER = 1e9
+"""Seconds that no delay reaches."""
+
+PENDING_LIMIT = ("pending-limit", "activemq.maximumPendingMessageLimit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +53,10 @@ class SubscribeRequest:
         terms: what it asks of its queue, beside messages.
         head: the frame as it was read.
         parts: of a composite destination, all of them; empty = it is none.
+        selector: which messages of a topic it takes; None = all of them.
+        no_local: whether what the same client sends is not for it.
+        pending: how many messages of a topic may wait for it; -1 = as the policy says.
+        settling: how its deliveries are settled, beside mode and prefetch.
     """
 
     destination: Destination
@@ -34,6 +66,10 @@ class SubscribeRequest:
     terms: Terms
     head: Head
     parts: tuple[Destination, ...] = ()
+    selector: Selector | None = None
+    no_local: bool = False
+    pending: int = -1
+    settling: Settling = ORDINARY
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -61,4 +97,71 @@ def read_subscribe(
     headers = head.headers
     mode = ack_mode(headers)
     usual = settings.prefetch_client if mode is AckMode.CLIENT else settings.prefetch_individual
-    return SubscribeRequest(destination, key, mode, prefetch(headers, usual), PLAIN, head)
+    selector, terms = None, PLAIN
+    text = headers.get("selector")
+    if text is not None:
+        selector = compile_selector(text)  # a queue is told the text, which may be elsewhere
+    name, word = given(headers, NO_LOCAL)
+    return SubscribeRequest(
+        destination,
+        key,
+        mode,
+        prefetch(headers, usual),
+        terms,
+        head,
+        selector=selector,
+        no_local=bool(word) and boolean(name, word),
+        pending=limit(*given(headers, PENDING_LIMIT)),
+        settling=_settling(headers),
+    )
+
+
+def _settling(headers: Mapping[str, str]) -> Settling:
+    """How a SUBSCRIBE wants its deliveries settled.
+
+    Raises:
+        ProtocolError: a header does not fit.
+    """
+    window = limit("consumer-window-size", headers.get("consumer-window-size", ""))
+    timeout = headers.get("x-consumer-timeout")
+    retries = None
+    if not RETRIES.isdisjoint(headers):
+        growing = headers.get("activemq.useExponentialBackOff")
+        retries = Retries(
+            _whole(headers, "activemq.maximumRedeliveries"),
+            _seconds(headers, "activemq.initialRedeliveryDelay"),
+            _seconds(headers, "activemq.redeliveryDelay"),
+            None if growing is None else boolean("activemq.useExponentialBackOff", growing),
+            _factor(headers, "activemq.backOffMultiplier"),
+            _seconds(headers, "activemq.maximumRedeliveryDelay", unlimited=True),
+        )
+    if window < 0 and timeout is None and retries is None:
+        return ORDINARY
+    seconds = None if timeout is None else whole_number("x-consumer-timeout", timeout) / 1000
+    return Settling(window, seconds, retries)
+
+
+def _whole(headers: Mapping[str, str], name: str) -> int | None:
+    """A number that -1 says is without end; None = it is not said."""
+    value = headers.get(name)
+    return None if value is None else limit(name, value)
+
+
+def _seconds(headers: Mapping[str, str], name: str, *, unlimited: bool = False) -> float | None:
+    """A time in seconds that is told in milliseconds; None = it is not said."""
+    value = headers.get(name)
+    if value is None:
+        return None
+    if unlimited and value == "-1":
+        return _FOR_EVER
+    return whole_number(name, value) / 1000
+
+
+def _factor(headers: Mapping[str, str], name: str) -> float | None:
+    """A number that may have a fraction; None = it is not said."""
+    value = headers.get(name)
+    if value is None:
+        return None
+    whole, _, fraction = value.partition(".")
+    number = whole_number(name, whole + fraction)
+    return number / float(10 ** len(fraction))

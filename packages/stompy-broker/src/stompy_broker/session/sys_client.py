@@ -11,6 +11,7 @@ from stompy_broker.destinations.names import Destination
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.interface import Queue
 from stompy_broker.security.auth import Role
+from stompy_broker.selectors.selector import compile_selector
 from stompy_broker.session.context import BrokerContext, Client
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.sys_subscription import SysSubscription, read_streams, remarks
@@ -60,8 +61,10 @@ class SysClient:
         clustered = self._context.service.clustered
         streams, events = read_streams(destination, headers, clustered=clustered)
         note = remarks(streams, headers, clustered=clustered)
+        text = headers.get("selector")
+        selector = None if text is None else compile_selector(text)
         subscription = SysSubscription(
-            headers.get("id"), self._output, version, self._client.key, note
+            headers.get("id"), self._output, version, self._client.key, note, selector
         )
         self._subscriptions[key] = subscription
         self._context.service.subscribe(subscription, streams, events)

@@ -19,6 +19,7 @@ from stompy.protocol.headers import Version, escape
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import Destination, check_pattern
 from stompy_broker.message import Message
+from stompy_broker.selectors.selector import Selector
 from stompy_broker.session.output import OutputBuffer
 
 SYSTEM = "$SYS."
@@ -36,7 +37,13 @@ _Word = TypeVar("_Word", Format, Mode)
 
 _LONGEST_NUMBER = 9
 
-_REFUSED = ("selector", "durable", "durable-subscription-name", "activemq.subscriptionName")
+_REFUSED = (
+    "no-local",
+    "activemq.noLocal",
+    "durable",
+    "durable-subscription-name",
+    "activemq.subscriptionName",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +83,14 @@ class SysSubscription:
         version: how.
         own: id of the connection, told in the header ``self``.
         note: what of its headers has no effect, told in the header ``note``; empty = nothing.
+        selector: which messages it takes, by their headers; None = all of them.
 
     Attributes:
         written: messages so far.
         octets: size of their bodies.
         dropped: snapshots and events that were missed.
         closed: whether it has ended.
+        selector: which messages it takes; None = all of them.
     """
 
     def __init__(
@@ -91,7 +100,9 @@ class SysSubscription:
         version: Version,
         own: str,
         note: str = "",
+        selector: Selector | None = None,
     ) -> None:
+        self.selector = selector
         self.written = 0
         self.octets = 0
         self.dropped = 0
@@ -116,12 +127,19 @@ class SysSubscription:
 
     def offer(self, stream: StreamSpec, pages: Sequence[Message]) -> None:
         """Write a snapshot, now or when there is room; it takes the place of one that waits."""
+        selector = self.selector
+        if selector is not None:
+            pages = [page for page in pages if selector.matches(page)]
+            if not pages:
+                return
         self.dropped += stream in self._newest
         self._newest[stream] = pages
         self._write()
 
     def tell(self, event: Message) -> None:
         """Write an event, now or when there is room."""
+        if self.selector is not None and not self.selector.matches(event):
+            return
         self.dropped += len(self._events) == EVENTS_WAITING
         self._events.append(event)
         self._write()

@@ -8,6 +8,7 @@ from stompy.errors import ProtocolError
 from stompy.protocol.header_cache import Head
 from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.answers import Done
+from stompy_broker.routing.choices import NOBODY
 from stompy_broker.session.context import AdminClient, BrokerContext
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.transaction_span import TransactionSpan
@@ -107,7 +108,12 @@ class TransactionHandler:
         name = head.headers["transaction"]
         transaction = self._transactions.close(name)
         self._context.observer.transacted(self._client, "committed", name)
-        transaction.commit(done)
+        topics = self._context.router.topics
+        topics.sender = self._client.sender
+        try:
+            transaction.commit(done)
+        finally:
+            topics.sender = NOBODY
 
     def abort(self, head: Head, body: bytes) -> None:
         """Carry out an ABORT.

@@ -31,7 +31,7 @@ class TopicSnapshots:
             row = TopicRow(
                 name=topic.name,
                 subscribers=topic.subscribers,
-                durable_subscribers=sum(queue.durable for queue in topic.queues),
+                durable_subscribers=topic.durables,
                 in_msgs=topic.published,
                 out_msgs=topic.copies,
                 rate=self._rates.look(topic.name, now, topic.published, topic.copies),

@@ -54,13 +54,14 @@ from stompy_broker.cluster.remote.verbs import (
     WithdrawVerb,
 )
 from stompy_broker.message import Redelivery
-from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.rejection import Rejection, Retries
 
 _BATCH = Struct("<QQQ")
 _PUBLISH = Struct("<BIHBI")
 _PAST = Struct("<II")
 _SETTLE = Struct("<BIBI")
-_REJECT = Struct("<BdI")
+_REJECT = Struct("<BdII")
+_REQUEUE, _FAILURE = 1, 2
 _ATTACH = Struct("<BIIBII")
 _DETACH = Struct("<BIIBII")
 _CONSUMER = Struct("<BI")
@@ -168,7 +169,13 @@ class BatchWriter(TableWriter):
         if rejection is not None:
             reason = rejection.reason.encode("utf-8", "surrogateescape")
             delay = -1.0 if rejection.delay is None else rejection.delay
-            self._parts += (_REJECT.pack(rejection.requeue, delay, len(reason)), reason)
+            retries = b"" if rejection.retries is None else pack(rejection.retries)
+            flags = rejection.requeue * _REQUEUE + rejection.failed * _FAILURE
+            self._parts += (
+                _REJECT.pack(flags, delay, len(reason), len(retries)),
+                reason,
+                retries,
+            )
 
     def _of_consumer(self, verb: Verb) -> bool:
         """Write what is about a consumer; false: it is not."""
@@ -268,9 +275,16 @@ class BatchReader(TableReader):
         sequences = self._numbers("Q", count)
         rejection = None
         if rejected:
-            requeue, delay, length = _REJECT.unpack(self._cut(_REJECT.size))
+            flags, delay, length, more = _REJECT.unpack(self._cut(_REJECT.size))
             reason = self._cut(length).decode("utf-8", "surrogateescape")
-            rejection = Rejection(bool(requeue), None if delay < 0 else delay, reason)
+            retries = Retries(*unpack(self._cut(more))) if more else None
+            rejection = Rejection(
+                bool(flags & _REQUEUE),
+                None if delay < 0 else delay,
+                reason,
+                bool(flags & _FAILURE),
+                retries,
+            )
         return SettleVerb(self._names[queue], rejection, sequences)
 
     def _of_consumer(self, code: int) -> Verb:

@@ -1,0 +1,173 @@
+"""Topic subscriptions that do not take everything (the manual, *Choosing on topics*)."""
+
+from __future__ import annotations
+
+import pytest
+from tests.conformance.conftest import Connect
+from tests.support.wire import Peer, running_broker, unique, until
+
+
+def subscribe(peer: Peer, topic: str, identity: str, *lines: str) -> None:
+    more = "".join(f"{line}\n" for line in lines)
+    peer.send(f"SUBSCRIBE\nid:{identity}\ndestination:{topic}\nreceipt:s\n{more}\n\0")
+    peer.expect("RECEIPT")
+
+
+def publish(peer: Peer, topic: str, body: str, *lines: str) -> None:
+    more = "".join(f"{line}\n" for line in lines)
+    peer.send(f"SEND\ndestination:{topic}\nreceipt:p\n{more}\n{body}\0")
+
+
+def bodies(peer: Peer, count: int) -> list[bytes]:
+    return [peer.expect("MESSAGE").body for _ in range(count)]
+
+
+@pytest.mark.parametrize("ack", ["auto", "client-individual"])
+def test_a_selector_decides_when_a_message_is_published(
+    connect: Connect, topic: str, ack: str
+) -> None:
+    red, some, all_ = connect(), connect(), connect()
+    subscribe(red, topic, "r", "selector:color = 'red'", f"ack:{ack}")
+    subscribe(some, topic, "s", "selector:n > 1 OR color = 'blue'", f"ack:{ack}")
+    subscribe(all_, topic, "a", f"ack:{ack}")
+    sender = connect()
+    for number, color in enumerate(("red", "blue", "green", "red")):
+        publish(sender, topic, f"{color}{number}", f"color:{color}", f"n:{number}")
+    assert bodies(red, 2) == [b"red0", b"red3"]
+    assert bodies(some, 3) == [b"blue1", b"green2", b"red3"]
+    assert bodies(all_, 4) == [b"red0", b"blue1", b"green2", b"red3"]
+
+
+def test_a_message_that_nobody_takes_is_confirmed(connect: Connect, topic: str) -> None:
+    one, sender = connect(), connect()
+    subscribe(one, topic, "s", "selector:color = 'red'")
+    publish(sender, topic, "blue", "color:blue")
+    assert sender.expect("RECEIPT")["receipt-id"] == "p"
+    publish(sender, topic, "red", "color:red")
+    assert bodies(one, 1) == [b"red"]
+
+
+def test_subscriptions_are_found_by_the_constant_they_begin_with(
+    connect: Connect, topic: str
+) -> None:
+    reader, sender = connect(), connect()
+    for number in range(50):
+        subscribe(reader, topic, f"s{number}", f"selector:customer = '{number}' AND n > 0")
+    for number in (7, 49, 7):
+        publish(sender, topic, "x", f"customer:{number}", "n:1")
+        assert reader.expect("MESSAGE")["subscription"] == f"s{number}"
+    publish(sender, topic, "x", "customer:8", "n:0")
+    publish(sender, topic, "x", "customer:50", "n:1")
+    publish(sender, topic, "x", "n:1")
+    publish(sender, topic, "last", "customer:9", "n:1")
+    assert reader.expect("MESSAGE").body == b"last"
+
+
+def test_a_selector_that_cannot_be_read_names_the_column(connect: Connect, topic: str) -> None:
+    peer = connect()
+    peer.send(f"SUBSCRIBE\nid:s\ndestination:{topic}\nreceipt:s\nselector:color = \n\n\0")
+    assert peer.expect_error("bad-selector", "s")["error-column"]
+
+
+def test_unsubscribed_it_chooses_no_more(connect: Connect, topic: str) -> None:
+    peer, sender = connect(), connect()
+    subscribe(peer, topic, "s", "selector:color = 'red'")
+    peer.send("UNSUBSCRIBE\nid:s\nreceipt:u\n\n\0")
+    peer.expect("RECEIPT")
+    subscribe(peer, topic, "s")
+    publish(sender, topic, "blue", "color:blue")
+    assert bodies(peer, 1) == [b"blue"]
+
+
+def test_a_transaction_publishes_to_those_who_take_it(connect: Connect, topic: str) -> None:
+    red, sender = connect(), connect()
+    subscribe(red, topic, "r", "selector:color = 'red'")
+    sender.send("BEGIN\ntransaction:t\n\n\0")
+    for color in ("blue", "red"):
+        sender.send(f"SEND\ndestination:{topic}\ntransaction:t\ncolor:{color}\n\n{color}\0")
+    sender.send("COMMIT\ntransaction:t\nreceipt:c\n\n\0")
+    sender.expect("RECEIPT")
+    assert bodies(red, 1) == [b"red"]
+
+
+# -- no-local ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["no-local", "activemq.noLocal"])
+def test_what_the_same_connection_sends_does_not_come(
+    connect: Connect, topic: str, name: str
+) -> None:
+    one, other = connect(), connect()
+    subscribe(one, topic, "s", f"{name}:true")
+    subscribe(one, topic, "all", f"{name}:false")
+    publish(one, topic, "own")
+    assert {one.read().command, one.read().command} == {"RECEIPT", "MESSAGE"}
+    one.send("BEGIN\ntransaction:t\n\n\0")
+    one.send(f"SEND\ndestination:{topic}\ntransaction:t\n\nown too\0")
+    one.send("COMMIT\ntransaction:t\nreceipt:c\n\n\0")
+    assert {one.read().command, one.read().command} == {"RECEIPT", "MESSAGE"}
+    publish(other, topic, "of another")
+    got = [one.expect("MESSAGE") for _ in range(2)]
+    assert {(m["subscription"], m.body) for m in got} == {
+        ("s", b"of another"),
+        ("all", b"of another"),
+    }
+
+
+def test_two_names_that_disagree_are_refused(connect: Connect, topic: str) -> None:
+    peer = connect()
+    peer.send(f"SUBSCRIBE\nid:s\ndestination:{topic}\nno-local:true\nactivemq.noLocal:false\n\n\0")
+    peer.expect_error("bad-header")
+
+
+def test_no_local_on_a_queue_is_refused_and_says_why(connect: Connect, queue: str) -> None:
+    peer = connect()
+    peer.send(f"SUBSCRIBE\nid:s\ndestination:{queue}\nno-local:true\n\n\0")
+    assert b"for ever" in peer.expect_error("not-supported").body
+
+
+# -- pending-limit -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["pending-limit", "activemq.maximumPendingMessageLimit"])
+def test_so_many_messages_wait_for_a_subscriber_that_is_slow(
+    connect: Connect, topic: str, name: str
+) -> None:
+    slow, sender = connect(), connect()
+    subscribe(slow, topic, "s", f"{name}:3", "ack:client-individual", "prefetch-count:1")
+    for number in range(10):
+        publish(sender, topic, str(number))
+        sender.expect("RECEIPT")
+    seen = []
+    for _ in range(4):
+        message = slow.expect("MESSAGE")
+        seen.append(message.body)
+        slow.send(f"ACK\nid:{message['ack']}\n\n\0")
+    assert seen == [b"0", b"7", b"8", b"9"]
+
+
+def test_a_policy_bounds_what_a_subscriber_may_ask_for() -> None:
+    topic = f"/topic/{unique('t')}"
+    policy = [{"match": topic, "backlog_messages": 2}]
+    with running_broker(policy=policy) as broker:
+        slow = Peer.open(broker.port)
+        subscribe(slow, topic, "s", "pending-limit:5", "ack:client", "prefetch-count:1")
+        sender = Peer.open(broker.port)
+        for number in range(6):
+            publish(sender, topic, str(number))
+            sender.expect("RECEIPT")
+        seen = []
+        for _ in range(3):
+            message = slow.expect("MESSAGE")
+            seen.append(message.body)
+            slow.send(f"ACK\nid:{message['ack']}\n\n\0")
+        assert seen == [b"0", b"4", b"5"]
+        slow.close()
+        sender.close()
+        until(lambda: not broker.connections(), "both to go")
+
+
+def test_pending_limit_on_a_queue_is_refused(connect: Connect, queue: str) -> None:
+    peer = connect()
+    peer.send(f"SUBSCRIBE\nid:s\ndestination:{queue}\npending-limit:1\n\n\0")
+    peer.expect_error("not-supported")
