@@ -113,13 +113,16 @@ class Destination:
 
     def __str__(self) -> str:
         """With its canonical prefix."""
-        return topic_text(self.name) if self.of_exchange else self.kind.value + self.name
+        is_topic = self.kind is DestinationKind.TOPIC
+        return topic_text(self.name) if is_topic else self.kind.value + self.name
 
 
 def topic_text(name: str) -> str:
     """A topic or a pattern of topics as clients write it, by its name."""
     if name.startswith(EXCHANGE):
         return exchange_names.written(name)
+    if name.startswith(TEMPORARY_TOPICS):
+        return REPLY_TOPIC + name.removeprefix(TEMPORARY_TOPICS)
     return DestinationKind.TOPIC.value + name
 
 
@@ -220,8 +223,6 @@ def sendable(text: str) -> Destination:
     destination = parse_destination(text)
     if destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE:
         return destination
-    if destination.kind is DestinationKind.TEMPORARY_TOPIC:
-        raise ProtocolError(ErrorCode.NOT_SUPPORTED, f"this broker does not send to {text!r} yet")
     if destination.is_pattern:
         raise _bad(text, "has a wildcard, and a message needs one destination")
     _check_blanks(destination)

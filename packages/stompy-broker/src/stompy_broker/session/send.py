@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
-from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.destinations.names import Destination, DestinationKind, plain_spelling
 from stompy_broker.destinations.policy import arguments_in
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import MessageHead
@@ -364,9 +364,12 @@ class SendHandler:
             self._receipts.answer(receipt)
             self._subscriptions.sys_client.command(headers, body, replies)
             return None
+        told = self._subscriptions.temporary_topics.addresses(headers)
         if replies is not None:
-            address = f"{DestinationKind.REPLY.value}{replies.name}"
-            message_head = MessageHead.from_client(headers | {"reply-to": address})
+            told["reply-to"] = f"{DestinationKind.REPLY.value}{replies.name}"
+        if told:
+            message_head = MessageHead.from_client(headers | told)
+        destination = self._subscriptions.temporary_topics.own(destination)
         if plan.sets_up and plan.route.parts:
             raise ProtocolError(
                 ErrorCode.NOT_SUPPORTED, "a queue is set up by a SEND to it, and not to several"
@@ -409,7 +412,7 @@ class SendHandler:
         Raises:
             ProtocolError: it names what the client may not use, or has too many of those.
         """
-        reply_to = headers.get("reply-to", "")
+        reply_to = plain_spelling(headers.get("reply-to", ""))
         if not reply_to.startswith(_TEMPORARY):
             if reply_to:
                 self._client.permissions.check_reply_to(reply_to)

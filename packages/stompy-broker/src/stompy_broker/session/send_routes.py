@@ -23,7 +23,7 @@ _REMEMBERED: Final = 16_384
 """Destinations; then it begins anew."""
 
 _SHARED: Final = (DestinationKind.QUEUE, DestinationKind.TOPIC, DestinationKind.REPLY)
-"""What can be one of several destinations."""
+"""What everybody knows by that name, and can be one of several destinations."""
 
 
 class Route:
@@ -59,7 +59,7 @@ class Route:
         self.parts = parts
         self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
         special = self.commands or destination.existing or distribution is not None
-        self.simple = destination.kind is not DestinationKind.TEMPORARY and not special
+        self.simple = destination.kind in _SHARED and not special
 
 
 class SendRoutes:

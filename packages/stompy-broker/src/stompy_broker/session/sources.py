@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Destination, DestinationKind, topic_text
+from stompy_broker.destinations.names import (
+    Destination,
+    DestinationKind,
+    is_address,
+    topic_text,
+)
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.durable import (
     NAME_HEADERS,
@@ -62,16 +67,13 @@ class Sources:
             return
         durable = durable_of(destination, headers, self._principal)
         if durable is not None:
+            _check_lasts(destination)
             self._check_durable_request(request)
             self.check_durable(durable.name)
             self._registry.durable.subscribe(durable, done)
         elif destination.existing:
             self._registry.check_there(destination.name)
             done(self._registry.queue(destination.name))
-        elif destination.kind is DestinationKind.TEMPORARY_TOPIC:
-            raise ProtocolError(
-                ErrorCode.NOT_SUPPORTED, f"this broker does not subscribe to {destination} yet"
-            )
         elif destination.kind is DestinationKind.QUEUE:
             done(self._registry.queue(destination.name, headers))
         elif destination.kind is DestinationKind.TOPIC:
@@ -166,6 +168,18 @@ def durable_of(
     expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
     durable = durable_subscription(headers, destination, principal.client_id, expires)
     return None if durable is None else replace(durable, owner=principal.owner)
+
+
+def _check_lasts(destination: Destination) -> None:
+    """Check that something durable is about what outlives a connection.
+
+    Raises:
+        ProtocolError: it is not.
+    """
+    if is_address(destination):
+        raise ProtocolError(
+            ErrorCode.NOT_SUPPORTED, "a subscription to a temporary topic cannot be durable"
+        )
 
 
 def durable_to_delete(

@@ -41,6 +41,7 @@ from stompy_broker.session.subscribe_request import SubscribeRequest, read_subsc
 from stompy_broker.session.subscription import AckSubscription, Subscription, TopicSubscription
 from stompy_broker.session.sys_client import SysClient
 from stompy_broker.session.temporary_queues import TemporaryQueues
+from stompy_broker.session.temporary_topics import TemporaryTopics
 
 _TEMPORARY = DestinationKind.TEMPORARY.value
 
@@ -60,6 +61,7 @@ class Subscriptions:
         sys_client: what it has of the broker itself.
         browsers: what it looks at.
         temporary: its temporary queues.
+        temporary_topics: its temporary topics.
         delivered: messages written for subscriptions that have ended.
     """
 
@@ -82,6 +84,8 @@ class Subscriptions:
         self.sys_client = SysClient(context, client, self._output)
         self.browsers = Browsers(context, client, receipts)
         self.temporary = TemporaryQueues(context)
+        most = context.settings.max_temporary_queues
+        self.temporary_topics = TemporaryTopics(context.new_token, most)
         self._sources = Sources(context, client, self.temporary)
         self.delivered = 0
         self._cancelled: dict[str, None] = {}  # ended by an operator
@@ -172,8 +176,8 @@ class Subscriptions:
 
     def _read(self, text: str) -> tuple[Destination, ...]:
         """Read a destination, of which there may be several."""
-        resolve = self._router.directions.resolve
-        return tuple([resolve(parse_destination(part)) for part in parts_of(text)])
+        resolve, own = self._router.directions.resolve, self.temporary_topics.own
+        return tuple([own(resolve(parse_destination(part))) for part in parts_of(text)])
 
     def _check_part(self, destination: Destination, headers: Mapping[str, str]) -> None:
         if destination.of_broker:
