@@ -34,6 +34,7 @@ from stompy_broker.routing.interface import (
 )
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import Sequences
+from stompy_broker.routing.terms import PLAIN
 
 _DEFAULT = Policy()
 
@@ -55,7 +56,9 @@ class Inlet(Consumer):
 
     def __init__(self, joined: JoinedQueues, queue: Queue, consumer: Consumer, number: int) -> None:
         self.number = number
-        self.auto, self.prefetch, self.terms = consumer.auto, consumer.prefetch, consumer.terms
+        self.auto, self.prefetch = consumer.auto, consumer.prefetch
+        # What comes of topics is chosen where it is published.
+        self.terms = PLAIN if queue.private else consumer.terms
         self.waiting = self.attached = False
         self.queue = queue
         self._joined = joined

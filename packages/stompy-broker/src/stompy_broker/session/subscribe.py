@@ -136,7 +136,9 @@ class Subscriptions:
         for part in parts:
             self._check_part(part, headers)
         self._check_number()
-        request = read_subscribe(head, parts[0], key, self._context.settings)
+        # What it asks of a queue is read for one, if there is one among them.
+        queues = (part for part in parts if part.kind is not DestinationKind.TOPIC)
+        request = read_subscribe(head, next(queues, parts[0]), key, self._context.settings)
         if len(parts) > 1:
             request = replace(request, parts=parts)
         if self._exclusive is None and asks_for_itself(headers):
