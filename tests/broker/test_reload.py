@@ -239,3 +239,28 @@ def test_sighup_has_a_process_read_its_file(file: Path, rewrite: Rewrite) -> Non
             return str(admin.ask("queue.get", queue="q")["policy"])
 
         until(lambda: policy() == "/queue/q", "it to go by the file")
+
+
+def test_other_routes_hold_at_once(start: Callable[[str], RunningBroker], rewrite: Rewrite) -> None:
+    """Also for header blocks that were sent before, whose plan is remembered."""
+    frame = "SEND\ndestination:/queue/a\n\nm\0"
+    broker = start("")
+    with Peer.open(broker.port) as peer:
+
+        def sent() -> dict[str, int]:
+            for _ in range(4):
+                peer.send(frame)
+            peer.sync()
+            return {row.name: row.published for row in broker.queues()}
+
+        assert sent() == {"a": 4}
+        rewrite('[[route]]\nfrom = "/queue/a"\nto = ["/queue/b"]\nmode = "move"\n')
+        assert broker.reload() == []
+        assert sent() == {"a": 4, "b": 4}
+        rewrite('[[route]]\nfrom = "/queue/a"\nto = ["/queue/a"]\n')
+        (problem,) = broker.reload()
+        assert "leads to itself" in problem
+        assert sent() == {"a": 4, "b": 8}
+        rewrite("")
+        assert broker.reload() == []
+        assert sent() == {"a": 8, "b": 8}

@@ -55,6 +55,46 @@ def test_explain(configuration: Path, destination: str, first: str, length: int)
     assert len(settings) == len(stompy_broker.Policy.model_fields) - 1
 
 
+@pytest.mark.parametrize(
+    ("destination", "lines"),
+    [
+        ("/queue/a", ["# route.0 moves what matches n > 1 to /queue/b"]),
+        ("/queue/b", ["# route.0 leads here from /queue/a"]),
+        ("/exchange/logs/key", ["# a fanout exchange"]),
+        (
+            "/topic/VirtualTopic.x",
+            [
+                "# a virtual topic: what is sent to it goes to "
+                "/queue/Consumer.*.VirtualTopic.x as well"
+            ],
+        ),
+        (
+            "/queue/Consumer.A.VirtualTopic.>",
+            ["# gets what is sent to the virtual topic /topic/VirtualTopic.>"],
+        ),
+        ("/queue/c", []),
+    ],
+)
+def test_explain_says_where_else_messages_go(
+    tmp_path: Path, destination: str, lines: list[str]
+) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text(
+        '[[exchange]]\nname = "logs"\ntype = "fanout"\n[[route]]\nfrom = "/queue/a"\n'
+        'to = ["/queue/b"]\nmode = "move"\nselector = "n > 1"\n'
+    )
+    result = run("check", file, "--explain", destination)
+    assert [line for line in result.stdout.splitlines() if line.startswith("#")] == lines
+
+
+def test_check_refuses_routes_in_a_circle(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text('[[route]]\nfrom = "/queue/*"\nto = ["/queue/b"]\n')
+    result = run("check", file)
+    assert result.returncode == 2
+    assert "route.0: leads to itself: route.0 -> route.0" in result.stderr
+
+
 def test_explain_what_is_no_destination(configuration: Path) -> None:
     result = run("check", configuration, "--explain", "/nowhere/x")
     assert (result.returncode, result.stdout) == (2, "")

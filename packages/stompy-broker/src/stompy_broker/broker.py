@@ -366,6 +366,7 @@ class Broker:
         self._connections.most = allowed_connections(limits.connections)
         self._connections.most_there = limits.connections_per_address
         self._context.settings = session_settings_of(config, self._context.settings.tail)
+        self._context.lay_routes(config.route)
 
     def _withdraw(self, logins: set[str], why: ProtocolError) -> None:
         for connection in self._connections:

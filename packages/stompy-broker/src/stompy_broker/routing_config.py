@@ -165,6 +165,12 @@ class RouteConfig(Section):
         content: dict[str, object] = serialize(self)
         return {"from": content.pop("source"), **content} if "source" in content else content
 
+    def __str__(self) -> str:
+        """What it does, in one line."""
+        verb = "moves" if self.mode == "move" else "copies"
+        chosen = f" what matches {self.selector}" if self.selector else ""
+        return f"{verb}{chosen} to {', '.join(self.to)}"
+
     @property
     def source_pattern(self) -> Destination:
         """Where it begins, as a destination."""

@@ -20,6 +20,7 @@ from stompy_broker.admin.commands.explain import ExplainCommands
 from stompy_broker.admin.commands.exports import ExportCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
+from stompy_broker.admin.commands.routes import RouteCommands
 from stompy_broker.admin.commands.runner import CommandRunner
 from stompy_broker.admin.commands.transfers import TransferCommands
 from stompy_broker.admin.metrics import Metrics
@@ -312,6 +313,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += EditCommands(context).table()
     table += ExportCommands(context).table()
     table += ExplainCommands(context).table()
+    table += RouteCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

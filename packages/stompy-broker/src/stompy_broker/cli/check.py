@@ -15,6 +15,8 @@ from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.names import Destination, parse_destination
 from stompy_broker.destinations.policy import Policies
+from stompy_broker.routing.directions import Directions
+from stompy_broker.routing.virtual_queues import VirtualQueues
 from stompy_broker.security.access import Access, Action
 from stompy_broker.security.auth import ANONYMOUS, Principal
 from stompy_broker.wire.tls import Certificates
@@ -91,7 +93,13 @@ def _explain_access(config: BrokerConfig, users: Mapping[str, str], user: str, t
 
 
 def _explain(config: BrokerConfig, text: str) -> None:
-    destination = _destination(text)
+    directions = Directions(VirtualQueues(lambda name: False))
+    directions.renew(config.exchange, config.virtual_topics, config.route)
+    try:
+        destination = directions.resolve(_destination(text))
+    except ProtocolError as error:
+        complain(f"{text}: {error.Message}")
+        sys.exit(EXIT_USAGE)
     policies = Policies(config.policy)
     index = policies.index(destination.kind, destination.name)
     policy = policies.find(destination.kind, destination.name)
@@ -99,3 +107,5 @@ def _explain(config: BrokerConfig, text: str) -> None:
     click.echo(f"{destination}: {which}")
     for name, value in policy.model_dump(exclude={"match"}).items():
         click.echo(f"{name} = {json.dumps(value)}")
+    for line in directions.describe(destination):
+        click.echo(f"# {line}")

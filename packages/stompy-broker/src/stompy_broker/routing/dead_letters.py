@@ -235,7 +235,8 @@ class DeadLetters:
             headers[f"original-{header}"] = headers.pop(header)
         if "x-first-death-queue" not in headers:
             # Where it came from by a route or a virtual topic it would come to others again.
-            headers["original-destination"] = origin
+            headers.pop("original-destination", None)
+        headers.setdefault("original-destination", origin)
         headers.setdefault("x-first-death-queue", name)
         headers.setdefault("x-first-death-reason", cause)
         if queue.durable:

@@ -52,6 +52,13 @@ class Directions:
                 virtual_topics.match, virtual_topics.queues
             )
 
+    def lay_routes(self, routes: Sequence[RouteConfig]) -> bool:
+        """Go by other routes from now on; say whether they are others."""
+        changed = list(self.routes) != list(routes)
+        if changed:
+            self.routes = RouteTable(routes)
+        return changed
+
     def resolve(self, destination: Destination) -> Destination:
         """A destination as everybody goes by it, who has to do with it.
 
@@ -79,6 +86,21 @@ class Directions:
     def _onward(self, destination: Destination) -> Distribution:
         resolved = self.resolve(destination)
         return self.distribution(resolved) or PlainDistribution(resolved)
+
+    def describe(self, destination: Destination) -> list[str]:
+        """Say where else messages of a destination go or come from, a line for each; for people."""
+        names, lines = self.virtual_queues.names, []
+        kind = self.exchanges.type_of(destination)
+        if kind is not None:
+            lines.append(f"a {kind} exchange")
+        if destination.kind is DestinationKind.TOPIC and names.is_topic(destination.name):
+            queues = f"/queue/{names.queues}{destination.name}"
+            lines.append(f"a virtual topic: what is sent to it goes to {queues} as well")
+        if destination.kind is DestinationKind.QUEUE:
+            topics = names.topics_of(destination.name)
+            if topics is not None:
+                lines.append(f"gets what is sent to the virtual topic /topic/{topics}")
+        return lines + self.routes.describe(destination)
 
     def origins(self, queue: Destination) -> list[Destination]:
         """Where messages in a queue may have been sent to, if it was not that queue."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import Destination, DestinationKind, parse_destination
@@ -33,6 +33,14 @@ class RouteTable:
             source = route.source_pattern
             self._by_kind[source.kind].add(source.name, index)
 
+    def __iter__(self) -> Iterator[RouteConfig]:
+        """Give all of them, in their order."""
+        return iter(self._routes)
+
+    def __getitem__(self, number: int) -> RouteConfig:
+        """Give the one of a number."""
+        return self._routes[number]
+
     def __len__(self) -> int:
         """Tell how many there are."""
         return len(self._routes)
@@ -61,6 +69,16 @@ class RouteTable:
         ]
         selector = compile_selector(route.selector) if route.selector else None
         return RouteWay(selector, route.mode == "move", targets)
+
+    def describe(self, destination: Destination) -> list[str]:
+        """Say which routes begin at a destination, and which lead to it, a line for each."""
+        begin = [f"route.{index} {self._routes[index]}" for index in self.at(destination)]
+        lead = [
+            f"route.{index} leads here from {route.source}"
+            for index, route in enumerate(self._routes)
+            if destination in map(parse_destination, route.to)
+        ]
+        return begin + lead
 
     def origins(self, destination: Destination) -> list[Destination]:
         """Where messages may have been sent that routes lead to a destination."""

@@ -16,6 +16,7 @@ from stompy.protocol.limits import Limits
 from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.router import Router
+from stompy_broker.routing_config import RouteConfig
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
 from stompy_broker.security.login import Logins
@@ -316,6 +317,13 @@ class BrokerContext:
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes
         # that often.
         self._tags = count(router.wall() * _TAGS_PER_MS)
+
+    def lay_routes(self, routes: Sequence[RouteConfig]) -> None:
+        """Go by other routes from now on, for what is sent."""
+        if self.router.directions.lay_routes(routes):
+            self.send_routes.forget()
+            for cache in self.caches.values():
+                cache.heads.clear()  # plans are kept there
 
     def peer_urls(self, listener: str) -> str:
         """The other brokers for the header ``peers``; empty = there is none.

@@ -104,6 +104,43 @@ class SpreadSend:
         return full
 
 
+def publish_spread(router: Router, send: SpreadSend, done: Done) -> None:
+    """Publish what goes to several destinations as one change, for the broker itself.
+
+    Args:
+        router: where to.
+        send: what goes where.
+        done: called when it is safe, or why it is refused.
+
+    Raises:
+        ProtocolError: it is refused at once.
+    """
+    new_span = span_maker(router)
+    span = None if new_span is None else new_span("SEND")
+    admission = Admission(router)
+
+    def publish(safe: Done) -> None:
+        send.publish(safe)
+
+    def admitted(error: ProtocolError | None = None, /) -> None:
+        if error is not None:
+            done(error)
+            return
+        try:
+            with _without_transaction():
+                if span is not None and not span.begin_commit():
+                    span.spread(publish, done)
+                    return
+        except ProtocolError as refusal:
+            done(refusal)
+        else:
+            publish(done)
+
+    with _without_transaction():
+        send.prepare(admission, span)
+    admission.ask(admitted)
+
+
 class SpreadSender:
     """Carries out what goes to several destinations, for one client.
 

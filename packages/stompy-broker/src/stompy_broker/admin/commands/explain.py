@@ -71,12 +71,14 @@ class ExplainCommands:
         args = call.args
         headers, sender = read_headers(args["headers"]), self._sender(call)
         try:
-            parts = [(part, sendable(part)) for part in parts_of(args["destination"])]
+            resolve = self._context.router.directions.resolve
+            parts = [(part, resolve(sendable(part))) for part in parts_of(args["destination"])]
         except ProtocolError as error:
             raise bad(error.Message) from None
         found: list[RouteExplanation] = []
         for text, destination in parts:
-            if destination.kind not in _EXPLAINED or destination.name.startswith(RESERVED):
+            reserved = destination.name.startswith(RESERVED) and not destination.of_exchange
+            if destination.kind not in _EXPLAINED or reserved:
                 raise bad(f"{text[:200]!r} is no queue or topic that everybody may send to")
             found += [(yield from self._part(call, text, destination, headers, sender))]
         return found[0] if len(found) == 1 else _together(args["destination"], found)
@@ -112,14 +114,59 @@ class ExplainCommands:
             return replace(answer, refused=error.Message)
         message = Message(0, head, None, stamp(context.router.wall()))
         message.size += call.args["body_bytes"]
-        recipients = Recipients(context, call, message)
-        some = yield from recipients.of(destination)
         refused = "" if decision.allowed else f"not allowed by {answer.acl}"
-        refused = refused or recipients.refused or self._creation(sender, destination)
+        waits, some = answer.waits, self._ways(call, destination, message)
+        for place, copy in self._places(destination, message):
+            recipients = Recipients(context, call, copy)
+            some += self._named(destination, place, (yield from recipients.of(place)))
+            refused = refused or recipients.refused
+            waits = waits or recipients.waits
+        refused = refused or self._creation(sender, destination)
         if refused:
             some = [replace(one, gets=False, next=()) for one in some]
-        waits = answer.waits or recipients.waits
         return replace(answer, recipients=tuple(some), refused=refused, waits=waits)
+
+    def _places(
+        self, destination: Destination, message: Message
+    ) -> list[tuple[Destination, Message]]:
+        """Where a message goes that is sent to a destination, and as what."""
+        distribution = self._context.router.directions.distribution(destination)
+        if distribution is None:
+            return [(destination, message)]
+        places = []
+        for place, head in distribution.parts(message):
+            copy = Message(message.sequence, head, None, message.stamp)
+            copy.size = message.size - len(message.head.block) + len(head.block)
+            places.append((place, copy))
+        return places
+
+    def _ways(self, call: Call, destination: Destination, message: Message) -> list[Recipient]:
+        """Say which routes take a message from its destination."""
+        routes = self._context.router.directions.routes
+        found = []
+        for number in routes.at(destination):
+            route = routes[number]
+            why = Recipients(self._context, call, message).selected(route.selector)
+            one = Recipient(
+                kind="route", name=f"route.{number}", gets=not why, why=(str(route), *why)
+            )
+            found.append(one)
+        return found
+
+    def _named(
+        self, destination: Destination, place: Destination, some: list[Recipient]
+    ) -> list[Recipient]:
+        """Say of queues of a virtual topic, and of exchanges, that they are."""
+        names = self._context.router.directions.virtual_queues.names
+        is_copy = place.kind is DestinationKind.QUEUE and place != destination
+        if is_copy and names.topics_of(place.name) is not None:
+            return [replace(one, kind="virtual") for one in some]
+        if not place.of_exchange:
+            return some
+        return [
+            replace(one, kind="exchange", name=str(place)) if one.kind == "topic" else one
+            for one in some
+        ]
 
     def _creation(self, sender: Principal, destination: Destination) -> str:
         """Say why a queue that is not there yet may not be made."""

@@ -43,6 +43,7 @@ from stompy_broker.routing.interface import (
 from stompy_broker.routing.joined_queues import by_queue, queues_of
 from stompy_broker.routing.selection import first_bytes
 from stompy_broker.security.access import Action
+from stompy_broker.session.spread_send import SpreadSend, publish_spread
 from stompy_broker.session.subscription import AckSubscription
 
 MOST_SHOWN = 1000
@@ -300,12 +301,17 @@ class MessageCommands:
         head = MessageHead.from_client({"destination": str(destination), **headers})
         router = self._context.router
         router.caps.check_headers(head.block)
+        distribution = router.directions.distribution(destination)
         yield from agreed(partial(router.admit, destination, head))
         call.expect(args["count"])
         if not call.dry_run:
             router.note_time()
             for _ in range(args["count"]):
-                router.publish(destination, head, body)
+                if distribution is None:
+                    router.publish(destination, head, body)
+                else:
+                    send = SpreadSend(router, distribution, head, body)
+                    yield from agreed(partial(publish_spread, router, send))
         return {"sent": 0 if call.dry_run else args["count"], "destination": str(destination)}
 
 

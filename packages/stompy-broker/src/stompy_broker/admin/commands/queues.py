@@ -267,7 +267,8 @@ class QueueCommands:
 
     def _explain(self, call: Call) -> Steps[Result]:
         try:
-            destination = parse_destination(call.args["destination"])
+            read = parse_destination(call.args["destination"])
+            destination = self._context.router.directions.resolve(read)
         except ProtocolError as error:
             raise bad(error.Message) from None
         policies, router = self._context.router.policies, self._context.router
@@ -284,4 +285,5 @@ class QueueCommands:
             "match": policy.match if index is not None else "",
             "arguments": arguments,
             "settings": policy.model_dump(mode="json", exclude={"match"}),
+            "directions": router.directions.describe(destination),
         }

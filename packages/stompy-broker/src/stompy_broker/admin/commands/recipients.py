@@ -128,7 +128,7 @@ class Recipients:
 
     def _consumer(self, row: SubscriptionRow) -> Recipient:
         """Say whether a message may be for a subscription to a queue."""
-        why = self._selected(row.selector)
+        why = self.selected(row.selector)
         gets = not why
         if row.selector and not why:
             why = (f"its selector takes it: {row.selector}",)
@@ -162,7 +162,7 @@ class Recipients:
 
     def _subscription(self, row: SubscriptionRow, destination: Destination) -> Recipient:
         policy = self._policy_of(DestinationKind.TOPIC, destination.name)
-        why = self._selected(row.selector)
+        why = self.selected(row.selector)
         one = _subscriber("subscription", row, gets=not why, why=why or (f"of {row.destination}",))
         if row.selector and not why:
             one = replace(one, why=(*one.why, f"its selector takes it: {row.selector}"))
@@ -175,7 +175,7 @@ class Recipients:
 
     def _durable(self, row: DurableRow, takers: Sequence[SubscriptionRow]) -> Steps[Recipient]:
         """Say what a durable subscription makes of a message, with or without subscriber."""
-        why = self._selected(row.selector)
+        why = self.selected(row.selector)
         pattern = parse_destination(row.destination)
         policy = self._policy_of(pattern.kind, pattern.name)
         one = Recipient(
@@ -197,7 +197,7 @@ class Recipients:
 
     # -- what both have ---------------------------------------------------------------------
 
-    def _selected(self, text: str) -> tuple[str, ...]:
+    def selected(self, text: str) -> tuple[str, ...]:
         """Say why a selector does not take a message; empty = it does, or there is none."""
         if not text:
             return ()
