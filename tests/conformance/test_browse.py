@@ -390,8 +390,34 @@ def test_dead_letters_and_durable_subscriptions(
     assert [frame.body for frame in backlog[:-1]] == [b"kept"]
 
 
+def test_a_wildcard_shows_one_queue_after_the_other(connect: Connect, queue: str) -> None:
+    peer = connect()
+    for name in ("b", "a", "c.d", "a.x"):
+        send(peer, f"{queue}.{name}", f"{name}1", f"{name}2")
+    frames = browse(peer, f"{queue}.*")
+    assert [frame.body for frame in frames[:-1]] == [b"a1", b"a2", b"b1", b"b2"]
+    assert frames[0]["destination"] == f"{queue}.a"
+    assert (frames[-1]["destination"], frames[-1]["browsed"]) == (f"{queue}.*", "4")
+    some = browse(peer, f"{queue}.>", "browser-offset:3\nbrowser-limit:3\n", id="some")
+    assert [frame.body for frame in some[:-1]] == [b"a.x2", b"b1", b"b2"]
+    assert len(browse(peer, f"{queue}.none.*", id="none")) == 1
+
+
+def test_follow_by_a_wildcard_finds_new_queues(connect: Connect, queue: str) -> None:
+    peer, other = connect(), connect()
+    send(other, f"{queue}.a", 1)
+    peer.send(f"SUBSCRIBE\nid:b\ndestination:{queue}.*\nbrowser:follow\n\n\0")
+    assert len(until_end(peer)) == 2
+    send(other, f"{queue}.b", 2)
+    assert peer.expect("MESSAGE").body == b"2"
+    send(other, f"{queue}.a", 3)
+    assert peer.expect("MESSAGE").body == b"3"
+    peer.send("UNSUBSCRIBE\nid:b\n\n\0")
+    peer.sync()
+
+
 @pytest.mark.parametrize(
-    "destination", ["/topic/t", "/temp-queue/t", "/queue/$SYS.command", "/queue/a.*"]
+    "destination", ["/topic/t", "/temp-queue/t", "/queue/$SYS.command", "/queue/a.>.b"]
 )
 def test_what_cannot_be_browsed(connect: Connect, destination: str) -> None:
     peer = connect()

@@ -271,10 +271,9 @@ def check_browsable(destination: Destination) -> None:
     if destination.kind is not DestinationKind.QUEUE:
         raise _bad(str(destination), "is no /queue/; only queues can be browsed")
     _check_blanks(destination)
-    if destination.is_pattern:
-        raise _bad(str(destination), "has a wildcard; one queue is browsed at a time")
     if destination.name.startswith(RESERVED):
         raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
+    check_pattern(destination.name)
 
 
 def check_pattern(name: str) -> None:

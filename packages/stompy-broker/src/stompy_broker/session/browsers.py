@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from stompy.protocol.header_cache import Head
-from stompy_broker.destinations.names import Destination
+from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.routing.interface import Queue
+from stompy_broker.routing.queue_patterns import MOST_JOINED, QueuePattern, too_many
 from stompy_broker.session.browse_request import read_browse
 from stompy_broker.session.browser import Browser
 from stompy_broker.session.context import BrokerContext, ClientState
@@ -44,6 +45,9 @@ class Browsers:
         context.router.caps.check_name(destination.name)
         context.foreign_headers.check("BROWSE", headers, destination)
         client.permissions.check_browse(destination)
+        if destination.is_pattern_of_queues:
+            for name in self._matching(destination.name):
+                client.permissions.check_browse(_queue(name))
         browser = Browser(
             request,
             partial(self._queues, destination),
@@ -67,10 +71,24 @@ class Browsers:
 
     def _queues(self, destination: Destination) -> Sequence[Queue]:
         """The queues that are there; none is made."""
+        registry, permissions = self._context.router.registry, self._client.permissions
+        if not destination.is_pattern_of_queues:
+            names = [destination.name] if registry.has_queue(destination.name) else []
+        else:
+            names = self._matching(destination.name)
+            names = [name for name in names if permissions.may_browse(_queue(name))]
+        return [registry.queue(name, capped=False) for name in names]
+
+    def _matching(self, pattern: str) -> list[str]:
         registry = self._context.router.registry
-        if not registry.has_queue(destination.name):
-            return ()
-        return (registry.queue(destination.name, capped=False),)
+        names = dict.fromkeys(registry.queues)
+        others = registry.table.others
+        if others is not None:
+            names |= dict.fromkeys(others.queue_names())
+        matching = sorted(QueuePattern(pattern).matching(names))
+        if len(matching) > MOST_JOINED:
+            raise too_many(pattern)
+        return matching
 
     def end(self, key: str) -> None:
         """End the one of this id."""
@@ -98,3 +116,7 @@ class Browsers:
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+
+def _queue(name: str) -> Destination:
+    return Destination(DestinationKind.QUEUE, name, is_pattern=False)

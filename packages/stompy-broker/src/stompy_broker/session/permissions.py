@@ -77,6 +77,10 @@ class Permissions:
         """
         self._access.check(self._principal, Action.BROWSE, destination)
 
+    def may_browse(self, destination: Destination) -> bool:
+        """Tell whether it may look at what waits in a queue."""
+        return self._access.decide(self._principal, Action.BROWSE, destination).allowed
+
     def check_set_up(self, destination: Destination, headers: Mapping[str, str]) -> None:
         """Check that it may set up a queue by these headers.
 
