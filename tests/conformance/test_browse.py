@@ -453,6 +453,18 @@ def test_it_takes_the_action_browse(strict: RunningBroker, queue: str) -> None:
         looks.expect_error("access-refused")
 
 
+def test_who_looks_is_in_the_rows(broker: RunningBroker, connect: Connect, queue: str) -> None:
+    peer = connect()
+    send(peer, queue, 1, 2, 3)
+    browse(peer, queue, "selector:a IS NULL\n", id="looks")
+    (row,) = [one for one in broker.snapshot("subscriptions") if one.destination == queue]
+    assert (row.browser, row.subscription, row.delivered) == (True, "looks", 3)
+    assert row.selector == "a IS NULL"
+    (connection,) = [one for one in broker.snapshot("connections") if one.id == row.connection]
+    assert connection.out_msgs == 3
+    assert stats(broker, queue).consumers == 0
+
+
 # -- 6: pace ---------------------------------------------------------------------------------------
 
 

@@ -186,6 +186,11 @@ class Browser:
             self._timer.set(self._clock.now() + FOLLOW_SECONDS)
 
     @property
+    def blocked(self) -> bool:
+        """Whether its client does not take what is written."""
+        return self._full
+
+    @property
     def _left(self) -> int | None:
         """How many more may be shown; None = all."""
         limit = self.request.limit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from stompy.protocol.header_cache import Head
@@ -107,9 +107,13 @@ class Browsers:
             self.end(key)
 
     @property
-    def browsers(self) -> Collection[Browser]:
+    def written(self) -> int:
+        """Messages that were shown so far."""
+        return self.shown + sum(browser.shown for browser in self._by_key.values())
+
+    def __iter__(self) -> Iterator[Browser]:
         """Those that have not ended."""
-        return self._by_key.values()
+        return iter(list(self._by_key.values()))
 
     def __contains__(self, key: str) -> bool:
         return key in self._by_key

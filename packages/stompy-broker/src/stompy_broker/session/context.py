@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
@@ -22,6 +22,7 @@ from stompy_broker.security.auth import Principal
 from stompy_broker.security.login import Logins
 from stompy_broker.session.active_subscribers import ActiveSubscriber, ActiveSubscribers
 from stompy_broker.session.browse_pace import BrowsePace
+from stompy_broker.session.browser import Browser
 from stompy_broker.session.leaving import Leaving
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
@@ -125,6 +126,19 @@ class ClientState(Client, ActiveSubscriber, Protocol):
         ...
 
 
+class Looking(Protocol):
+    """The subscriptions of one client that only look."""
+
+    @property
+    def written(self) -> int:
+        """Messages that were shown so far."""
+        ...
+
+    def __iter__(self) -> Iterator[Browser]:
+        """Those that have not ended."""
+        ...
+
+
 class AdminClient(ClientState, Protocol):
     """A client as the broker's own service knows it: what is told of it, and done to it."""
 
@@ -171,6 +185,11 @@ class AdminClient(ClientState, Protocol):
     @property
     def subscriptions(self) -> Mapping[str, Subscription]:
         """The subscriptions to queues and topics, by the client's ids."""
+        ...
+
+    @property
+    def browsers(self) -> Looking:
+        """The subscriptions that only look."""
         ...
 
     @property

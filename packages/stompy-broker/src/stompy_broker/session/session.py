@@ -26,6 +26,7 @@ from stompy_broker.security.auth import Credentials, Principal, Verdict
 from stompy_broker.security.check_queue import Attempt
 from stompy_broker.session.acks import AckHandler
 from stompy_broker.session.active_subscribers import IDLE_SECONDS, LATE
+from stompy_broker.session.browsers import Browsers
 from stompy_broker.session.context import BrokerContext, Peer
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.permissions import Permissions
@@ -320,6 +321,11 @@ class Session:
     def delivered(self) -> int:
         """Messages written for subscriptions that have ended."""
         return self._subscriptions.delivered
+
+    @property
+    def browsers(self) -> Browsers:
+        """What it only looks at."""
+        return self._subscriptions.browsers
 
     @property
     def sys_subscriptions(self) -> Collection[SysSubscription]:

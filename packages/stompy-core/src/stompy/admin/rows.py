@@ -400,6 +400,7 @@ class SubscriptionRow(Record):
         ack: ``auto``, ``client`` or ``client-individual``.
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
         selector: which messages it takes; empty = all.
+        browser: whether it only looks, and takes none; what it showed counts as ``delivered``.
         durable_name: the durable subscription whose messages it gets; empty = none.
         blocked: whether its client does not take what is written.
         pending: messages that wait for it alone: the backlog of a topic subscription. In a
@@ -429,6 +430,7 @@ class SubscriptionRow(Record):
     ack: str = ""
     prefetch: int = 0
     selector: str = ""
+    browser: bool = False
     durable_name: str = ""
     blocked: bool = False
     pending: int = 0

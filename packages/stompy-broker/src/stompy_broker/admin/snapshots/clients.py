@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from stompy.admin.json_types import Holding
 from stompy.admin.rows import ConnectionRow, DurableRow, SubscriptionRow, TransactionRow
+from stompy.protocol.frame import AckMode
 from stompy_broker.admin.asking import KnownFigures
 from stompy_broker.admin.cluster_status import ClusterStatus, lives_here, tail_of
 from stompy_broker.admin.snapshots.queues import AT_ONCE
@@ -18,6 +19,7 @@ from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.joined_queues import by_queue, queues_of
 from stompy_broker.routing.router import Router
+from stompy_broker.session.browser import Browser
 from stompy_broker.session.context import AdminClient
 from stompy_broker.session.subscription import AckSubscription, Subscription
 from stompy_broker.session.transactions import Publication, Transaction
@@ -65,6 +67,7 @@ class ClientSnapshots:
         principal, peer, beat = session.principal, session.peer, session.heart_beat
         subscriptions = session.subscriptions.values()
         out = session.delivered + sum(subscription.delivered for subscription in subscriptions)
+        out += session.browsers.written
         return ConnectionRow(
             id=session.key,
             session=session.id,
@@ -109,6 +112,11 @@ class ClientSnapshots:
             rows += yield from self._rows_of(some, moment)
             if at + AT_ONCE <= len(pairs):
                 yield None
+        rows += [
+            self._browser(session, one, moment)
+            for session in self._sessions.values()
+            for one in session.browsers
+        ]
         self._known.keep([one.queue for _, one in pairs if self._has_backlog(one.queue)])
         self._subscription_rates.keep({subscription.number for _, subscription in pairs})
         return rows
@@ -175,6 +183,23 @@ class ClientSnapshots:
             slow=stopped and waits >= SLOW_SECONDS,
             stuck=stopped and waits >= STUCK_SECONDS,
             created_at=moment.when(subscription.created_at),
+            broker=self._broker,
+        )
+
+    def _browser(self, session: AdminClient, one: Browser, moment: SnapshotTime) -> SubscriptionRow:
+        request = one.request
+        return SubscriptionRow(
+            id=f"s-{one.number}{self._tail}",
+            connection=session.key,
+            user=session.principal.name if session.principal else "",
+            subscription=request.id or "",
+            destination=str(request.destination),
+            ack=AckMode.AUTO.value,
+            selector=request.selection.selector,
+            browser=True,
+            blocked=one.blocked,
+            delivered=one.shown,
+            created_at=moment.when(one.created_at),
             broker=self._broker,
         )
 
