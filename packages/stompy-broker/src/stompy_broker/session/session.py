@@ -393,16 +393,11 @@ class Session:
         self.others += 1
         headers = head.headers
         self.client_id = headers.get("client-id") or None
-        self._login = headers.get("login", "")
-        credentials = Credentials(
-            headers.get("login"),
-            headers.get("passcode"),
-            self.peer.host,
-            self.peer.certificate,
-        )
+        login, passcode, peer = headers.get("login"), headers.get("passcode"), self.peer
+        self._login = login or ""
+        credentials = Credentials(login, passcode, peer.host, peer.certificate)
         # The time for CONNECT is over for the client; what follows takes as long as it takes.
         self._timer.cancel()
-        peer = self.peer
         attempt = self._context.logins.authenticate(
             credentials, self._login_decided, lambda: peer.has_left
         )
