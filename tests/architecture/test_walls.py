@@ -25,7 +25,7 @@ SOURCES = {
 FLOORS: dict[str, list[set[str]]] = {
     "stompy": [
         {"errors", "notebook", "build", "compiler", "as_written"},
-        {"records"},
+        {"records", "data_table"},
         {"protocol"},
         {"session", "admin"},
         {"transport"},
@@ -90,7 +90,7 @@ FLOORS: dict[str, list[set[str]]] = {
 
 IMPURE_LIBRARIES = {"asyncio", "selectors", "socket", "sqlite3", "ssl", "threading", "time"}
 PURE = {
-    "stompy": {"errors", "notebook", "records", "protocol", "session", "admin"},
+    "stompy": {"errors", "notebook", "records", "data_table", "protocol", "session", "admin"},
     "stompy_broker": {
         "events",
         "timers",
@@ -227,8 +227,12 @@ def test_only_what_is_shown_knows_textual() -> None:
             assert not {top.partition(".")[0] for top in imports(file)} & {"textual"}, name
 
 
-EXTRAS = {"transport.websocket": {"websockets"}, "compiler": {"mypy_extensions"}}
-"""What modules of the core import beside it: for who has the extra, and for the compiler alone."""
+EXTRAS = {
+    "transport.websocket": {"websockets"},
+    "compiler": {"mypy_extensions"},
+    "data_table": {"duckdb", "pandas", "polars", "pyarrow"},
+}
+"""What modules of the core import beside it: for who has it, and for the compiler alone."""
 
 
 def test_the_core_needs_nothing_but_the_standard_library() -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "Confirmation",
     "ConnectionImpossible",
     "ConnectionState",
+    "DataTable",
     "Dialect",
     "ErrorCode",
     "FailedRound",
@@ -67,6 +68,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
+    from stompy.data_table import DataTable
     from stompy.session.confirmations import Outcome
     from stompy.session.delivery import OnError
     from stompy.session.dialects import Dialect
@@ -85,6 +87,7 @@ _PLACES = {
     "ClientHealth": "session.health",
     "Confirmation": "sync.confirmation",
     "ConnectionState": "session.state",
+    "DataTable": "data_table",
     "Dialect": "session.dialects",
     "FailedRound": "session.reconnect",
     "Message": "sync.message",

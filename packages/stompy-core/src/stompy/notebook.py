@@ -153,13 +153,23 @@ def table_html(rows: Sequence[DataclassLike]) -> str:
     names = [field.name for field in dataclasses.fields(rows[0])]
     filled = [name for name in names if any(_says_something(getattr(row, name)) for row in rows)]
     names = filled or names
+    shown = [[getattr(row, name) for name in names] for row in rows[:MAX_ROWS]]
+    return _grid(names, shown, len(rows))
+
+
+def grid_html(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows of values under the names of their columns, at most `MAX_ROWS` of them."""
+    return _grid(names, rows[:MAX_ROWS], len(rows))
+
+
+def _grid(names: Sequence[str], shown: Sequence[Sequence[object]], total: int) -> str:
     head = "".join(f'<th style="{_CELL};{_FAINT}">{_words(name)}</th>' for name in names)
     lines = [
-        f"<tr>{''.join(_cell(name, getattr(row, name)) for name in names)}</tr>"
-        for row in rows[:MAX_ROWS]
+        f"<tr>{''.join(_cell(name, value) for name, value in zip(names, row, strict=True))}</tr>"
+        for row in shown
     ]
-    if len(rows) > MAX_ROWS:
-        lines.append(_more(len(rows) - MAX_ROWS, len(names)))
+    if total > len(shown):
+        lines.append(_more(total - len(shown), len(names)))
     return _framed(
         f'<table style="{_TABLE}"><thead><tr style="{_LINE}">{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"
