@@ -48,7 +48,7 @@ def standings(router: Router, shelf: Shelf) -> dict[str, Standing]:
     for queue in list(router.queues.values()):
         shown: list[Browsed] = []
         queue.browse(Browse(bodies=1 << 40), shown.append)
-        shelf.turns.until(lambda shown=shown: shown)
+        shelf.turns.until(shown.copy)
         for message in shown[0].messages:
             headers = message.head.headers()
             assert message.message_id not in found

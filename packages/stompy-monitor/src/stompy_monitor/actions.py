@@ -85,12 +85,24 @@ class Action:
         """The least role that may."""
         return Role.ADMIN if kind in self.admin_for else Role.OPERATOR
 
-    def request(self, row: Row, text: str, *, dry_run: bool = False, up_to: str = "") -> Request:
-        """The command for one row; ``up_to`` is the last message that was seen."""
+    def request(
+        self, row: Row, text: str, *, dry_run: bool = False, up_to: str = "", selector: str = ""
+    ) -> Request:
+        """The command for one row.
+
+        Args:
+            row: what it is about.
+            text: what was asked for.
+            dry_run: whether it only looks.
+            up_to: the last message that was seen.
+            selector: which messages are meant; empty = all.
+        """
         name, arguments = self.command[row.kind]
         args = {key: value for key, value in arguments(row, text).items() if value != ""}
         if up_to and "ids" not in args:
             args["up_to"] = up_to
+        if selector:
+            args["selector"] = selector
         return Request(name, args, dry_run=dry_run)
 
     def applies_to(self, kind: str) -> bool:

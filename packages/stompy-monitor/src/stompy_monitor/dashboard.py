@@ -125,6 +125,7 @@ class Dashboard:
         self._dead: dict[str, list[list[object]]] = {}
         self._dead_asked: dict[str, object] = {}
         self._dead_seen: object = None
+        self._commands: tuple[object, Mapping[str, frozenset[str]]] | None = None
 
     @property
     def status(self) -> ConnectionStatus:
@@ -195,6 +196,24 @@ class Dashboard:
         reply = await self.source.ask(request, seconds)
         return reply.checked()
 
+    async def knows(self, command: str, argument: str = "") -> bool:
+        """Whether the broker has a command that we may give, with an argument of that name.
+
+        Args:
+            command: such as ``queue.purge``.
+            argument: one of its arguments; empty = no matter.
+
+        Raises:
+            CommandError: it does not tell.
+            OutcomeUnknown: no answer came.
+        """
+        stamp = self.model.boot, self.status.role, self.status.user
+        if self._commands is None or self._commands[0] != stamp:
+            told = await self.command(Request("broker.help"))
+            self._commands = stamp, _arguments(told)
+        arguments = self._commands[1].get(command)
+        return arguments is not None and (not argument or argument in arguments)
+
     # -- dead letters ----------------------------------------------------------------------------
 
     async def group_dead_letters(self) -> None:
@@ -243,6 +262,17 @@ class Dashboard:
         at = queues.at
         head = {"kind": "dead", "at": at, "fields": list(DEAD_FIELDS)}
         row_set.apply({**head, "data": rows})
+
+
+def _arguments(told: Mapping[str, object]) -> dict[str, frozenset[str]]:
+    """The commands that we may give, with the names of their arguments."""
+    commands = told.get("commands")
+    found: dict[str, frozenset[str]] = {}
+    for one in commands if isinstance(commands, list) else ():
+        if one.get("allowed"):
+            names = [str(argument.get("name")) for argument in one.get("args", ())]
+            found[str(one.get("name"))] = frozenset(names)
+    return found
 
 
 def _group(queue: str, told: Mapping[str, object]) -> list[object]:

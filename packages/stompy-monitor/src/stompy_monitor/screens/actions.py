@@ -10,8 +10,9 @@ from stompy.admin import CommandError, Request
 from stompy_monitor import actions as acts
 from stompy_monitor.actions import ACTIONS, Action, Seen, Tier
 from stompy_monitor.dashboard import Batches, Dashboard
+from stompy_monitor.model.escape import safe
 from stompy_monitor.model.row_set import Row
-from stompy_monitor.screens.dialogs import Answer, ConfirmDialog
+from stompy_monitor.screens.dialogs import Answer, ConfirmDialog, Preview, PreviewError
 
 Hint = tuple[str, str, bool]
 """A key, what it does, and whether it does so now."""
@@ -96,23 +97,46 @@ class RowActions:
 
     async def _guided(self, action: Action, rows: list[Row], keys: set[str]) -> None:
         """Look at what would be touched, ask, and do it."""
-        text = ""
-        seen = [await self._look(action, row, text) for row in rows]
+        answer = Answer()
+        looks = {"": [await self._look(action, row) for row in rows]}
         if not action.undo:
-            dialog = self._dialog(action, rows, [look.count for look in seen])
-            answer = await self._screen.ask(dialog)
-            if answer is None:
+
+            async def preview(selector: str) -> str:
+                try:
+                    found = [await self._look(action, row, selector) for row in rows]
+                except CommandError as error:
+                    raise PreviewError(safe(error.message, 300)) from None
+                except OutcomeUnknown as error:
+                    raise PreviewError(str(error)) from None
+                looks[selector] = found
+                return acts.question(action, rows, _total(found))
+
+            chooses = await self._chooses(action, rows)
+            dialog = self._dialog(action, rows, _total(looks[""]), preview if chooses else None)
+            given = await self._screen.ask(dialog)
+            if given is None:
                 return
-            text = answer.text
+            answer = given
+        seen = looks[answer.selector]
         self.dashboard.busy |= keys
         try:
-            await self._do(action, rows, text, seen)
+            await self._do(action, rows, answer, seen)
         finally:
             self.dashboard.busy -= keys
 
-    async def _look(self, action: Action, row: Row, text: str) -> Seen:
+    async def _chooses(self, action: Action, rows: list[Row]) -> bool:
+        """Whether it can be said by a selector which messages are meant."""
+        kind = rows[0].kind
+        if kind not in ("queues", "dead"):
+            return False
+        try:
+            return await self.dashboard.knows(action.command[kind][0], "selector")
+        except CommandError:
+            return False
+
+    async def _look(self, action: Action, row: Row, selector: str = "") -> Seen:
         """What the command would touch."""
-        request = action.request(row, text, dry_run=True)
+        request = action.request(row, "", dry_run=True, selector=selector)
         if "ids" in request.args:
             return Seen(1)
         if action.batched:
@@ -121,9 +145,9 @@ class RowActions:
             request = Request("message.count", args)
         return Seen.read(await self.dashboard.command(request))
 
-    def _dialog(self, action: Action, rows: list[Row], counts: list[int | None]) -> ConfirmDialog:
-        known = [count for count in counts if count is not None]
-        total = sum(known) if known else None
+    def _dialog(
+        self, action: Action, rows: list[Row], total: int | None, preview: Preview | None
+    ) -> ConfirmDialog:
         title = acts.title(action, rows)
         sure = acts.tier(action, rows, total) is Tier.TYPE
         return ConfirmDialog(
@@ -133,33 +157,36 @@ class RowActions:
             asks=action.asks.get(rows[0].kind, ""),
             must_type=acts.to_type(rows) if sure else "",
             needs_text=action is acts.MOVE,
+            preview=preview,
         )
 
-    async def _do(self, action: Action, rows: list[Row], text: str, seen: list[Seen]) -> None:
+    async def _do(self, action: Action, rows: list[Row], answer: Answer, seen: list[Seen]) -> None:
         does = self._in_batches if action.batched else self._at_once
-        told = await does(action, rows, text, seen)
+        told = await does(action, rows, answer, seen)
         undo = f" ({action.key} undoes it)" if action.undo else ""
         self._screen.tell(told + undo)
         self._screen.acted()
 
-    async def _at_once(self, action: Action, rows: list[Row], text: str, seen: list[Seen]) -> str:
+    async def _at_once(
+        self, action: Action, rows: list[Row], answer: Answer, seen: list[Seen]
+    ) -> str:
         result: Mapping[str, object] = {}
         total = 0
         for row, look in zip(rows, seen, strict=True):
-            result = await self.dashboard.command(action.request(row, text, up_to=look.up_to))
+            result = await self.dashboard.command(_request(action, row, answer, look))
             total += acts.matched(result) or 0
         told = {**result, "matched": total} if acts.matched(result) is not None else result
         return acts.outcome(action, rows, told)
 
     async def _in_batches(
-        self, action: Action, rows: list[Row], text: str, seen: list[Seen]
+        self, action: Action, rows: list[Row], answer: Answer, seen: list[Seen]
     ) -> str:
         """Do it batch after batch; between two of them the reader can stop it."""
         batches = Batches(acts.past(action, rows), sum(look.count or 0 for look in seen))
         self.dashboard.batches.append(batches)
         try:
             for row, look in zip(rows, seen, strict=True):
-                await self._row_in_batches(action, row, text, look, batches)
+                await self._row_in_batches(action, row, answer, look, batches)
         except (CommandError, OutcomeUnknown):
             if batches.done:
                 self._screen.tell(f"{acts.subject(rows)}: {batches.words} before this:", "error")
@@ -171,15 +198,26 @@ class RowActions:
         return acts.outcome(action, rows, {"matched": batches.done})
 
     async def _row_in_batches(
-        self, action: Action, row: Row, text: str, look: Seen, batches: Batches
+        self, action: Action, row: Row, answer: Answer, look: Seen, batches: Batches
     ) -> None:
         end = batches.done + (look.count or 0)
         while batches.done < end and not batches.stopped:
-            result = await self.dashboard.command(action.request(row, text, up_to=look.up_to))
+            result = await self.dashboard.command(_request(action, row, answer, look))
             done = acts.matched(result) or 0
             batches.done += done
             if done < acts.BATCH:
                 break
+
+
+def _request(action: Action, row: Row, answer: Answer, look: Seen) -> Request:
+    """The command for one row, as it was seen and answered."""
+    return action.request(row, answer.text, up_to=look.up_to, selector=answer.selector)
+
+
+def _total(seen: list[Seen]) -> int | None:
+    """How many things all rows together have; None = that is not told."""
+    known = [look.count for look in seen if look.count is not None]
+    return sum(known) if known else None
 
 
 def _bound(action: Action) -> str:
@@ -187,5 +225,5 @@ def _bound(action: Action) -> str:
     return acts.PAUSE.name if action is acts.RESUME else action.name
 
 
-_SELECTS = ("queue", "headers")
+_SELECTS = ("queue", "headers", "selector")
 """The arguments that say which messages are meant."""

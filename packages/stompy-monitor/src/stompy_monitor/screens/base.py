@@ -259,6 +259,11 @@ class MonitorScreen(Screen[None]):
         self.shut_prompt()
         if sign == ":":
             self.dashboard.navigator.go(event.value)
+        elif sign != "/":
+            self.typed(event.value)
+
+    def typed(self, text: str) -> None:
+        """Use what was typed after another sign than that of a filter or command."""
 
     def filter_typed(self, text: str) -> None:
         """Use a filter as far as it is typed."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -16,6 +17,11 @@ from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from stompy_monitor.widgets.bars import MUTED
+
+_SELECTOR = "only those that a selector takes: n > 5 AND kind = 'x'; empty = all"
+_LOOKING = "looking…"
+_PAUSE = 0.25
+"""Seconds without typing, after which a selector is looked at."""
 
 
 def plain(text: str, style: str = "") -> Content:
@@ -29,9 +35,19 @@ class Answer:
 
     Attributes:
         text: what was asked for.
+        selector: which messages are meant; empty = all.
     """
 
     text: str = ""
+    selector: str = ""
+
+
+Preview = Callable[[str], Awaitable[str]]
+"""Gives the words for what would happen to what a selector takes; raises `PreviewError`."""
+
+
+class PreviewError(Exception):
+    """What would happen cannot be told; the text says why."""
 
 
 class ConfirmDialog(ModalScreen[Answer | None]):
@@ -45,6 +61,7 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         must_type: what must be typed to be sure.
         needs_text: whether it cannot go on without the text.
         text: what stands in its field at first.
+        preview: tells what would happen, when a selector is typed; None = none can be.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,8 +79,11 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         must_type: str = "",
         needs_text: bool = False,
         text: str = "",
+        preview: Preview | None = None,
     ) -> None:
         super().__init__()
+        self._preview = preview
+        self._previewed: str | None = ""
         self._title = title
         self._words = words
         self._verb = verb
@@ -76,7 +96,9 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         """A box in the middle."""
         with Vertical(classes="dialog"):
             yield Static(plain(self._title, "bold"), classes="dialog-title")
-            yield Static(plain(self._words), classes="dialog-words")
+            yield Static(plain(self._words), classes="dialog-words", id="words")
+            if self._preview is not None:
+                yield Input(placeholder=_SELECTOR, id="selector", compact=True)
             if self._asks:
                 yield Input(self._answer_text, placeholder=self._asks, id="text", compact=True)
             if self._must_type:
@@ -108,10 +130,37 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         )
         text = self.query("#text")
         told = not self._needs_text or (bool(text) and bool(text.only_one(Input).value.strip()))
-        return not (typed and told)
+        return not (typed and told and self._previewed == self._selector)
 
-    def on_input_changed(self) -> None:
-        """The button works when everything was typed."""
+    @property
+    def _selector(self) -> str:
+        field = self.query("#selector")
+        return field.only_one(Input).value.strip() if field else ""
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The button works when everything was typed, and what it would do is told."""
+        if event.input.id == "selector" and self._selector != self._previewed:
+            self._previewed = None
+            self._tell(_LOOKING, MUTED)
+            self._look()
+        self.query_one("#do", Button).disabled = self._blocked
+
+    def _tell(self, words: str, style: str = "") -> None:
+        self.query_one("#words", Static).update(plain(words, style))
+
+    @work(group="preview", exclusive=True)
+    async def _look(self) -> None:
+        """Say what would happen to what the selector takes, once nobody types."""
+        await asyncio.sleep(_PAUSE)
+        selector, preview = self._selector, self._preview
+        assert preview is not None
+        try:
+            words = await preview(selector)
+        except PreviewError as error:
+            self._tell(str(error), "$error")
+            return
+        self._previewed = selector
+        self._tell(words)
         self.query_one("#do", Button).disabled = self._blocked
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -119,20 +168,24 @@ class ConfirmDialog(ModalScreen[Answer | None]):
         if not self._blocked:
             self.query_one("#do").focus()
             return
+        if event.input.id == "selector" and self._previewed is None:
+            return  # it is still looked at, or is none
         sure = self.query("#sure")
         if self._needs_text and not self.query_one("#text", Input).value.strip():
             self.query_one("#text").focus()
         else:
             if event.input.id == "sure":
                 event.input.value = ""  # what is to be typed shows in its place
-            sure.only_one().focus()
+            if sure:
+                sure.only_one().focus()
 
     def action_yes(self) -> None:
         """Close the dialog with a yes."""
         if self._blocked:
             return
         text = self.query("#text")
-        self.dismiss(Answer(text.only_one(Input).value.strip() if text else ""))
+        found = text.only_one(Input).value.strip() if text else ""
+        self.dismiss(Answer(found, self._selector))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Do what the button says: go on, or leave it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
@@ -18,16 +19,19 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from stompy import OutcomeUnknown
-from stompy.admin import CommandError, Request
+from stompy.admin import CommandError, CommandErrorCode, Request
+from stompy_monitor import actions as acts
 from stompy_monitor.actions import QUEUE
 from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model import formats
+from stompy_monitor.model.draft import LONGEST, Draft
 from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row, RowSet
 from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
 from stompy_monitor.screens.dialogs import ConfirmDialog
+from stompy_monitor.screens.editor import EditorScreen
 from stompy_monitor.screens.table import TableScreen
 from stompy_monitor.tables import definitions
 from stompy_monitor.tables.bodies import BODY_BYTES, PREVIEW_BYTES, BodyFormat, Message
@@ -35,6 +39,9 @@ from stompy_monitor.widgets.bars import MUTED, Bar, Part
 from stompy_monitor.widgets.row_table import RowTable
 
 PAGE = 100
+EDIT = "message.edit_and_retry"
+_WHERE = "where "
+"""Before a selector, in the prompt and in the title."""
 _SOUGHT = 200
 """What is looked for in a body is at most so long."""
 _MOST_HITS = 1000
@@ -58,6 +65,8 @@ class MessagesScreen(TableScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+l", "reload", "Look again", id="messages.reload"),
         Binding("N", "more", "More messages", id="messages.more"),
+        Binding("W", "where", "Only those that a selector takes", id="messages.where"),
+        Binding("e", "edit", "Repair a dead letter; elsewhere: export", id="messages.edit"),
     ]
 
     def __init__(
@@ -77,10 +86,28 @@ class MessagesScreen(TableScreen):
         self.more = False
         self.trouble = ""
         self.fetching = False
+        self.selector = ""
+        self._repairs = False
 
     def on_mount(self) -> None:
         """Look at the first page."""
         self.action_reload()
+        self._learn()
+
+    @work(group="learn", exclusive=True)
+    async def _learn(self) -> None:
+        """Learn what this broker can do, for the line of keys."""
+        with suppress(CommandError, OutcomeUnknown):
+            self._repairs = await self.dashboard.knows(EDIT)
+            self.tick()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether these are dead letters."""
+        name = self.queue.removeprefix(QUEUE)
+        row = self.dashboard.picture.row_sets["queues"].rows.get(name)
+        dead = row is not None and bool(row.text("dlq_of"))
+        return dead or any("x-last-death-reason" in one.headers for one in self.messages.values())
 
     def row_set_of(self, model: Model) -> RowSet:
         """The messages that were fetched."""
@@ -102,6 +129,8 @@ class MessagesScreen(TableScreen):
     async def _fetch(self, offset: int) -> None:
         self.fetching = True
         try:
+            if self.selector and not await self.dashboard.knows("message.peek", "selector"):
+                raise CommandError(CommandErrorCode.UNKNOWN_COMMAND, "this broker has no selectors")
             request = self._request(offset, PAGE, PREVIEW_BYTES)
             result = await self.dashboard.command(request)
             self._take(result)
@@ -112,14 +141,33 @@ class MessagesScreen(TableScreen):
             self.trouble = ""
         except (CommandError, OutcomeUnknown) as error:
             self.trouble = str(error)
+            self._complain(error)
         finally:
             self.fetching = False
         self.tick()
+
+    def _complain(self, error: Exception) -> None:
+        """Have a selector that is none corrected where it was typed."""
+        column = error.detail.get("column") if isinstance(error, CommandError) else None
+        if self.selector and isinstance(column, int) and isinstance(error, CommandError):
+            self.prompt.open(_WHERE, self.selector)
+            self.prompt.complain(safe(error.message, 200), column - 1)
+
+    def action_where(self) -> None:
+        """Type a selector: the broker chooses by it, among all messages of the queue."""
+        self.prompt.open(_WHERE, self.selector)
+
+    def typed(self, text: str) -> None:
+        """Show only what the selector takes; all, if it is empty."""
+        self.selector = text.strip()
+        self.action_reload()
 
     def _request(self, offset: int, limit: int, max_bytes: int) -> Request:
         args: dict[str, object] = {"queue": self.queue, "offset": offset, "limit": limit}
         if self.headers:
             args["headers"] = self.headers
+        if self.selector:
+            args["selector"] = self.selector
         shows = self.dashboard.may_see_bodies()
         args |= {"body": "head", "max_bytes": max_bytes} if shows else {"body": "none"}
         return Request("message.peek", args)
@@ -149,6 +197,8 @@ class MessagesScreen(TableScreen):
     def title_parts(self) -> list[Part]:
         """Which queue, and how many of how many."""
         parts = super().title_parts()
+        if self.selector:
+            parts.append((f"   {_WHERE}{safe(self.selector, 100)} ", "reverse $accent"))
         if self.trouble:
             parts.append((f"   {self.trouble}", "$error"))
         elif self.fetching:
@@ -174,10 +224,55 @@ class MessagesScreen(TableScreen):
             ("esc", "back", True),
             ("enter", "open", self.rows.row() is not None),
             ("/", "filter", True),
+            ("W", "where", True),
+            *([("e", "repair", self._repairs)] if self.is_dead else []),
             *self.actions.hints(),
             ("space", "mark", True),
             ("ctrl+l", "look again", True),
         ]
+
+    def action_edit(self) -> None:
+        """Repair the dead letter in hand; of other messages, write what is shown to a file."""
+        row = self.rows.row()
+        if not self.is_dead:
+            self.action_export()
+        elif row is not None:
+            self.repair(row.key, self)
+
+    def repair(self, message_id: str, screen: MonitorScreen) -> None:
+        """Open a dead letter in the editor, and send it back when it was edited.
+
+        Args:
+            message_id: which.
+            screen: from which it was wanted.
+        """
+        refusal = self.dashboard.refusal(acts.RETRY, "messages")
+        if refusal:
+            screen.tell(f"Repair is not possible: {refusal}", "warning")
+        else:
+            self._repair(message_id, screen)
+
+    @work(group="repair", exclusive=True)
+    async def _repair(self, message_id: str, screen: MonitorScreen) -> None:
+        try:
+            await self._repaired(message_id, screen)
+        except (CommandError, OutcomeUnknown) as error:
+            screen.tell(f"Repair {message_id}: {error}", "error")
+
+    async def _repaired(self, message_id: str, screen: MonitorScreen) -> None:
+        if not await self.dashboard.knows(EDIT):
+            words = "this broker cannot, or not for you: it takes the role admin"
+            screen.tell(f"Repair is not possible: {words}", "warning")
+            return
+        args: dict[str, object] = {"queue": self.queue, "id": message_id}
+        told = await self.dashboard.command(Request("message.get", {**args, "max_bytes": LONGEST}))
+        changes = await self.app.push_screen_wait(EditorScreen(Draft.read(self.queue, told)))
+        if changes is None:
+            return
+        result = await self.dashboard.command(Request(EDIT, {**args, **changes}, expect=1))
+        where = safe(str(result.get("to") or "where it came from"), 100)
+        screen.tell(f"{message_id}: repaired, and back in {where}")
+        screen.acted()
 
     def acted(self) -> None:
         """The list is another one now."""
@@ -205,6 +300,7 @@ class MessageScreen(MonitorScreen):
         Binding("n", "hit(1)", "Next hit", id="message.next-hit"),
         Binding("N", "hit(-1)", "Hit before", id="message.prev-hit"),
         Binding("y", "copy_body", "Copy the body", id="message.copy"),
+        Binding("e", "edit", "Repair a dead letter", id="message.edit"),
         Binding("j", "scroll(1)", "Down", show=False, id="message.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="message.up"),
     ]
@@ -315,6 +411,18 @@ class MessageScreen(MonitorScreen):
         result = await self.dashboard.command(Request("message.get", args), 30.0)
         return Message.read(result)
 
+    def action_edit(self) -> None:
+        """Repair this dead letter."""
+        if self.is_dead:
+            self.browser.repair(self.message.message_id, self)
+        else:
+            self.tell("only dead letters are repaired", "warning")
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is a dead letter."""
+        return "x-last-death-reason" in self.message.headers
+
     def action_view(self) -> None:
         """The next way to show the body."""
         kinds = list(BodyFormat)
@@ -393,6 +501,7 @@ class MessageScreen(MonitorScreen):
             ("v", "text/json/hex", True),
             ("/", "search", True),
             ("n N", "hits", bool(self._hits)),
+            *([("e", "repair", True)] if self.is_dead else []),
             *self.actions.hints(),
             ("F", "to file", True),
         ]
