@@ -68,6 +68,7 @@ PICTURES = (
     Picture("message", ("2", "slash", *"labels", "enter", "m", "enter"), ("Headers", '"order": 4')),
     Picture("purge", ("2", "slash", *"labels", "enter", "P"), ("will be destroyed",)),
     Picture("dead", ("3",), ("rejected", "DLQ.orders")),
+    Picture("editor", ("3", "enter", "e"), ("rejected, no such fork", "Compare")),
     Picture("topics", ("4",), ("weather.oslo.frost",)),
     Picture("connections", ("5",), ("printer", "accounts")),
     Picture("subscriptions", ("6",), ("/queue/labels", "individual")),
@@ -90,6 +91,24 @@ _HEADERS = {
     "order": "4711",
     "persistent": "true",
 }
+
+_OF_A_DEATH = {
+    "destination": "/queue/DLQ.orders",
+    "original-destination": "/queue/orders",
+    "x-last-death-reason": "rejected",
+    "x-death-info": "no such fork",
+}
+_COMMANDS = (
+    ("message.edit_and_retry",),
+    ("message.move", "selector"),
+    ("message.peek", "selector"),
+    ("queue.purge", "selector"),
+)
+
+
+def _known(name: str, *args: str) -> dict[str, object]:
+    """A command as the broker tells of it."""
+    return {"name": name, "allowed": True, "args": [{"name": one} for one in args]}
 
 
 class Past:
@@ -118,7 +137,8 @@ class Past:
     async def ask(self, request: Request, seconds: float = 10.0) -> Reply:
         answers: dict[str, dict[str, Any]] = {
             "message.peek": {"messages": list(self._messages(request)), "more": False},
-            "message.get": {"message_id": "m-1", "headers": _HEADERS, "body": _BODY},
+            "message.get": {"message_id": "m-1", "headers": self._headers(request), "body": _BODY},
+            "broker.help": {"commands": [_known(*one) for one in _COMMANDS]},
             "message.count": {
                 "count": 198,
                 "groups": [
@@ -146,6 +166,10 @@ class Past:
                 "deliveries": int(number == 1),
                 "state": "ready",
             }
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        dead = str(request.args.get("queue", "")).startswith("/queue/DLQ.")
+        return {**_HEADERS, **_OF_A_DEATH} if dead else _HEADERS
 
     def _group(self, origin: str, reason: str, count: int, age: int) -> dict[str, object]:
         at = self.model.at
@@ -186,12 +210,12 @@ class Scene:
             await self._settle(pilot)
             for key in picture.keys:
                 await pilot.press(key)
-            await self._settle(pilot)
+                await self._settle(pilot)
             return _clean(self.app.export_screenshot(title="")), self._text()
 
     async def _settle(self, pilot: Pilot[int]) -> None:
         for _ in range(3):
-            looking = [w for w in self.app.workers if w.group in ("peek", "body")]
+            looking = [w for w in self.app.workers if w.group in ("peek", "body", "learn")]
             if looking:
                 await self.app.workers.wait_for_complete(looking)
             await pilot.pause()

@@ -8,10 +8,10 @@ from hashlib import sha256
 import pytest
 from tests.support.dashboard import Driver, dashboard, on_a_loop
 from tests.support.wire import cheap_hash, running_broker
-from textual.widgets import TextArea
+from textual.widgets import Button, Input, TextArea
 
 import stompy
-from stompy.admin import Request
+from stompy.admin import Reply, Request
 from stompy_broker import RunningBroker
 from stompy_monitor.dashboard import Options
 from stompy_monitor.screens.editor import DiffDialog, EditorScreen
@@ -30,6 +30,7 @@ def kill(broker: RunningBroker, queue: str, body: str | bytes, **headers: str) -
         client.subscribe(f"/queue/{queue}", "client-individual", send_acks=False, id="p")
         client.message(f"/queue/{queue}", body, headers=headers)
         frame = client.recv(timeout=5)
+        assert frame is not None
         client.send("NACK", id=frame["ack"], requeue="false", reason="unreadable", receipt="n")
         client.wait_for_receipt("n")
 
@@ -52,6 +53,11 @@ async def open_editor(drive: Driver) -> EditorScreen:
 
 def area(screen: EditorScreen, name: str) -> TextArea:
     return screen.query_one(f"#editor-{name}", TextArea)
+
+
+def type_into(drive: Driver, field: str, text: str) -> None:
+    """Have a text stand in a field of the screen on top."""
+    drive.screen.query_one(field, Input).value = text
 
 
 @on_a_loop
@@ -139,7 +145,9 @@ async def test_who_may_not_is_told_so() -> None:
         with stompy.connect(guarded.url, "bob", "x") as client:
             client.subscribe("/queue/poison", "client-individual", send_acks=False, id="p")
             client.message("/queue/poison", "bad")
-            client.nack(client.recv(timeout=5), requeue=False)
+            frame = client.recv(timeout=5)
+            assert frame is not None
+            client.send("NACK", id=frame["ack"], requeue="false")
             client.send("BEGIN", transaction="t", receipt="r")
             client.wait_for_receipt("r")
         options = Options(view="dead")
@@ -156,18 +164,17 @@ async def test_a_broker_that_cannot_is_not_asked(
 ) -> None:
     kill(broker, "poison", "bad")
     async with dashboard(broker.url, Options(view="dead")) as drive:
-        source, asked = drive.app.dashboard.source, []
+        source, asked = drive.app.dashboard.source, list[str]()
         ask = source.ask
 
-        async def older(request: Request, seconds: float = 10.0):
+        async def older(request: Request, seconds: float = 10.0) -> Reply:
             asked.append(request.cmd)
             reply = await ask(request, seconds)
-            if request.cmd == "broker.help":
-                assert reply.result is not None
-                reply.result["commands"][:] = [
-                    one for one in reply.result["commands"] if "edit" not in one["name"]
-                ]
-            return reply
+            if request.cmd != "broker.help":
+                return reply
+            known = reply.checked()["commands"]
+            some = [one for one in known if "edit" not in one["name"]]
+            return Reply(request.cmd, {"commands": some})
 
         monkeypatch.setattr(source, "ask", older)
         await open_letters(drive)
@@ -188,15 +195,15 @@ async def test_messages_are_chosen_by_a_selector(broker: RunningBroker) -> None:
         await drive.until(lambda: len(drive.keys) == 7)
         await drive.press("W")
         await drive.pilot.pause()
-        drive.table.prompt.query_one("#prompt-input").value = "n > 3"
+        type_into(drive, "#prompt-input", "n > 3")
         await drive.press("enter")
         await drive.until(lambda: len(drive.keys) == 2, "two messages")
         await drive.see("where n > 3")
         await drive.press("W")
-        drive.table.prompt.query_one("#prompt-input").value = "n > 'x'"
+        type_into(drive, "#prompt-input", "n > 'x'")
         await drive.press("enter")
         await drive.until(lambda: drive.table.prompt.is_open, "the prompt")
-        drive.table.prompt.query_one("#prompt-input").value = ""
+        type_into(drive, "#prompt-input", "")
         await drive.press("enter")
         await drive.until(lambda: len(drive.keys) == 7, "all messages")
 
@@ -213,16 +220,15 @@ def test_purge_and_move_by_selector_tell_first_how_many(broker: RunningBroker, k
             await drive.until(lambda: drive.keys == ["numbers"])
             await drive.press(key)
             await drive.see("6 messages")
-            field = drive.screen.query_one("#selector")
-            field.value = "n >= 'x'"
+            type_into(drive, "#selector", "n >= 'x'")
             await drive.see("column")
-            assert drive.screen.query_one("#do").disabled
-            field.value = "n >= 3"
+            assert drive.screen.query_one("#do", Button).disabled
+            type_into(drive, "#selector", "n >= 3")
             await drive.see("2 messages")
             if key == "M":
-                drive.screen.query_one("#text").value = "/queue/target"
-            await drive.until(lambda: not drive.screen.query_one("#do").disabled)
-            drive.screen.query_one("#do").press()
+                type_into(drive, "#text", "/queue/target")
+            await drive.until(lambda: not drive.screen.query_one("#do", Button).disabled)
+            drive.screen.query_one("#do", Button).press()
             await drive.see("purged 2" if key == "P" else "moved 2")
         left = [frame.text for frame in broker.queue("numbers").messages]
         assert left == ["0", "1", "2", "last"]

@@ -217,6 +217,8 @@ class MessagesScreen(TableScreen):
         if message is not None:
             lines = message.lines(message.guess())[:4]
             preview.show([("\n".join(lines), "")])
+        else:
+            preview.show([])
 
     def hints(self) -> list[Hint]:
         """The keys that do something here."""
