@@ -187,6 +187,38 @@ def test_prefetch_bounds_what_is_under_way(client):
     assert subscription.health().received == 3
 
 
+def test_a_subscription_chooses_and_passes_over_what_its_own_connection_sends(client, make, broker):
+    topic = f"/topic/{unique('t')}"
+    red = client.subscription(topic, selector="color = 'red'")
+    others = client.subscription(topic, no_local=True)
+    client.message(topic, "blue", headers={"color": "blue"}, confirm=True)
+    client.message(topic, "red", headers={"color": "red"}, confirm=True)
+    other = make()
+    other.connect(broker.url)
+    other.message(topic, "green", headers={"color": "green"}, confirm=True)
+    assert red.get().text == "red"
+    assert others.get().text == "green"
+
+
+def test_a_window_in_bytes_bounds_what_is_under_way(client):
+    destination = queue()
+    client.send_many(destination, ["x" * 1000] * 5)
+    subscription = client.subscription(destination, window_bytes=0, consumer_timeout=60)
+    client.message(destination, "a round trip", confirm=True)
+    assert subscription.health().received == 1
+
+
+def test_a_message_given_back_without_blame_is_no_dead_letter(client, broker):
+    destination = queue()
+    client.message(destination, "x", confirm=True)
+    subscription = client.subscription(destination)
+    for _ in range(20):
+        client.nack(subscription.get(), failed=False)
+    client.ack(subscription.get())
+    until(lambda: stats(broker, destination).acked == 1, "it to be settled")
+    assert stats(broker, destination).dead_lettered == 0
+
+
 def test_an_ack_in_a_transaction_is_undone_by_abort(client):
     destination = queue()
     subscription = client.subscription(destination)
@@ -409,7 +441,13 @@ def test_a_handler_that_would_do_nothing_is_refused(client, broker):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"prefetch": -1}, {"headers": {"a": None}}, {"durable": "x"}, {"durable": "x", "id": "s"}],
+    [
+        {"prefetch": -1},
+        {"headers": {"a": None}},
+        {"durable": "x"},
+        {"durable": "x", "id": "s"},
+        {"window_bytes": -1},
+    ],
 )
 def test_a_subscription_that_is_refused_here_leaves_nothing_behind(client, wrong):
     with pytest.raises((ValueError, TypeError, stompy.STOMPError)):

@@ -19,6 +19,7 @@ from stompy.session.dialects import (
     Dialect,
     Nack,
 )
+from stompy.session.subscribe_options import SubscribeOptions
 
 PAGE = PAGES["docs/dialects.md"]
 
@@ -75,6 +76,16 @@ def nack(**arguments: object) -> Callable[[Dialect], str]:
     return cell
 
 
+def option(**options: object) -> Callable[[Dialect], str]:
+    def cell(dialect: Dialect) -> str:
+        try:
+            return headers(SubscribeOptions(**options).headers_for(dialect))  # type: ignore[arg-type]
+        except UnsupportedByBroker:
+            return "refused"
+
+    return cell
+
+
 def browse(**options: object) -> Callable[[Dialect], str]:
     def cell(dialect: Dialect) -> str:
         try:
@@ -99,10 +110,19 @@ ROWS: dict[str, Callable[[Dialect], str]] = {
     '`durable="NAME"`': durable,
     "… needs `client-id` in CONNECT": needs_client_id,
     "… UNSUBSCRIBEs to end it for good": ending,
+    "`no_local=True`": option(no_local=True),
+    "`window_bytes=4096`": option(window_bytes=4096),
+    "`pending_limit=1`": option(pending_limit=1),
+    "`consumer_timeout=60`": option(consumer_timeout=60),
+    '`share="NAME"`': option(share="NAME"),
+    '`queue_name="NAME"`': option(queue_name="NAME"),
+    "`exclusive=True`": option(exclusive=True),
+    "`auto_delete=True`": option(auto_delete=True),
     "a NACK is": lambda d: NACKS[d.nack],
     "`nack()`": nack(),
     "`nack(requeue=False)`": nack(requeue=False),
     '`nack(delay=1, reason="x")`': nack(delay=1, reason="x"),
+    "`nack(failed=False)`": nack(failed=False),
     "`reply-to` of a request": lambda d: f"`{d.reply_destination('ID')}`",
     "… is subscribed to by": lambda d: "the client" if d.subscribes_reply_queue else "the broker",
     "ACK within a transaction": lambda d: "yes" if d.transactional_ack else "refused",

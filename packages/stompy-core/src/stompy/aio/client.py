@@ -98,6 +98,7 @@ from stompy.session.reconnect import Reconnect
 from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
+from stompy.session.subscribe_options import SubscribeOptions
 from stompy.session.wanted import WantedSubscription, to_browse
 from stompy.transport.settings import ConnectionSettings
 from stompy.transport.tls import TLS
@@ -617,6 +618,14 @@ class STOMPClient(ClientInfo[Session]):
         prefetch: int | None = None,
         durable: str | None = None,
         selector: str | None = None,
+        no_local: bool = False,
+        window_bytes: int | None = None,
+        pending_limit: int | None = None,
+        consumer_timeout: float | None = None,
+        share: str | None = None,
+        queue_name: str | None = None,
+        exclusive: bool = False,
+        auto_delete: bool | None = None,
         headers: Mapping[str, HeaderValue] = {},
         confirm: bool = True,
         timeout: float | None = 10.0,
@@ -639,6 +648,17 @@ class STOMPClient(ClientInfo[Session]):
                 limit.
             durable: the name of a durable topic subscription.
             selector: which messages are wanted, where the broker knows selectors.
+            no_local: whether what this connection sends to the topic is not wanted.
+            window_bytes: how many bytes the broker may have under way to us unsettled; 0 for one
+                message at a time, None for no limit beside ``prefetch``.
+            pending_limit: how many messages of a topic may wait at the broker while we are slow;
+                then the oldest goes.
+            consumer_timeout: seconds after which a message that we have not settled goes to
+                somebody else; 0 for never.
+            share: a name; all who subscribe to the topic with it share its messages.
+            queue_name: the queue at the broker that is to get the messages of the topic.
+            exclusive: whether nobody else may subscribe to the queue meanwhile.
+            auto_delete: whether the queue ends, with what is in it, when its last consumer leaves.
             headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
             confirm: whether the broker is asked to confirm it, now and on later connections. One
                 that gives no receipts is not waited for to the end of the time-out.
@@ -657,6 +677,7 @@ class STOMPClient(ClientInfo[Session]):
         """
         check_destination(destination)
         check_prefetch(prefetch)
+        bounds = no_local, window_bytes, pending_limit, consumer_timeout
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,
@@ -664,6 +685,7 @@ class STOMPClient(ClientInfo[Session]):
             prefetch=prefetch,
             durable=durable,
             selector=selector,
+            options=SubscribeOptions(*bounds, share, queue_name, exclusive, auto_delete),
             headers=merged(headers, {}),
             confirm=confirm,
         )

@@ -139,5 +139,6 @@ class Requests(Replier):
         delay: float | None,
         reason: str | None,
         transaction: str | None,
+        failed: bool,
     ) -> None:
         """A reply is settled already."""

@@ -363,13 +363,14 @@ class Subscription(Replier):
         delay: float | None = None,
         reason: str | None = None,
         transaction: str | None = None,
+        failed: bool = True,
     ) -> None:
         """Refuse a message; see `stompy.aio.Message.nack`."""
         check_message(message)
         check_refusal(requeue, delay)
         headers: dict[str, str] = {}
         if not self._auto and message.settlement is None:
-            headers = self._session.dialect.nack_headers(requeue, delay, reason)
+            headers = self._session.dialect.nack_headers(requeue, delay, reason, failed)
         await self._settle(message, Settlement.NACKED, "NACK", headers, transaction)
 
     def _connection_of(self, message: Message) -> Connection:

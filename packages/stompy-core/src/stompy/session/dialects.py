@@ -48,7 +48,7 @@ class Dialect:
             not, the broker does it at the SEND with ``reply-to``; the replies then carry the reply
             destination as their ``subscription``, and nothing ends that subscription.
         nack: what a NACK does.
-        nack_knows_why: whether a NACK may say ``delay`` and ``reason``.
+        nack_knows_why: whether a NACK may say ``delay``, ``reason`` and ``delivery-failed``.
         transactional_ack: whether ACK and NACK may belong to a transaction.
         receipt_in_transaction_waits_for_commit: whether the receipt of a frame in a transaction
             comes only after COMMIT, and never after ABORT.
@@ -84,6 +84,8 @@ class Dialect:
     _durable_needs_client_id: bool = True
     _leaves_before_ending: bool = False
     """Whether a durable subscription that is in use cannot be ended, not even by who uses it."""
+    _options: Mapping[str, str] = field(default_factory=dict)
+    """Headers of SUBSCRIBE for what a subscription may ask for, by the clients' own names."""
     _reply: str = "/temp-queue/{}"
     routing: Mapping[str, str] = field(default_factory=dict)
     """Kinds of routing that must be named, by the prefix of the destination."""
@@ -113,6 +115,23 @@ class Dialect:
         if count in self._prefetch_words:
             return dict(self._prefetch_words[count])
         return {name: str(count) for name in self._prefetch}
+
+    def option_header(self, option: str) -> str:
+        """The header of SUBSCRIBE that says something about a subscription.
+
+        Args:
+            option: what the clients call it.
+
+        Raises:
+            UnsupportedByBroker: there is none here, as far as is known.
+        """
+        header = self._options.get(option)
+        if header is None:
+            raise UnsupportedByBroker(
+                f"{self.name} knows no {option} of a subscription over STOMP, as far as this "
+                "library knows; if it does, give its header yourself"
+            )
+        return header
 
     def durable_headers(self, name: str, *, client_id: str | None = None) -> dict[str, str]:
         """Headers that make a topic subscription durable.
@@ -170,7 +189,11 @@ class Dialect:
         return self._reply.format(token)
 
     def nack_headers(
-        self, requeue: bool = True, delay: float | None = None, reason: str | None = None
+        self,
+        requeue: bool = True,
+        delay: float | None = None,
+        reason: str | None = None,
+        failed: bool = True,
     ) -> dict[str, str]:
         """Headers of a NACK, beside those that name the message.
 
@@ -179,6 +202,7 @@ class Dialect:
                 letters.
             delay: seconds until then; left out where the broker has no such thing.
             reason: why it is refused; likewise.
+            failed: whether the delivery counts as failed; likewise.
 
         Raises:
             UnsupportedByBroker: the message would be lost.
@@ -199,6 +223,8 @@ class Dialect:
                 headers["delay"] = str(round(delay * 1000))
             if reason:
                 headers["reason"] = reason
+            if not failed:
+                headers["delivery-failed"] = "false"
         return headers
 
     def check_settlement(self, transaction: str | None) -> None:
@@ -248,6 +274,16 @@ STOMPY = Dialect(
     browses=True,
     browses_in_part=True,
     _durable={"durable-subscription-name": "{}"},
+    _options={
+        "no_local": "no-local",
+        "window_bytes": "consumer-window-size",
+        "pending_limit": "pending-limit",
+        "consumer_timeout": "x-consumer-timeout",
+        "share": "share",
+        "queue_name": "x-queue-name",
+        "exclusive": "exclusive",
+        "auto_delete": "auto-delete",
+    },
 )
 
 RABBITMQ = Dialect(
@@ -265,6 +301,11 @@ RABBITMQ = Dialect(
     # The name of the queue behind it, so that the subscription's id is free.
     _durable={"durable": "true", "auto-delete": "false", "x-queue-name": "durable.{}"},
     _durable_needs_client_id=False,
+    _options={
+        "queue_name": "x-queue-name",
+        "exclusive": "exclusive",
+        "auto_delete": "auto-delete",
+    },
 )
 
 ACTIVEMQ = Dialect(
@@ -277,6 +318,10 @@ ACTIVEMQ = Dialect(
     _prefetch_words={UNLIMITED: {"activemq.prefetchSize": "32766"}},
     _durable={"activemq.subscriptionName": "{}"},
     _leaves_before_ending=True,
+    _options={
+        "no_local": "activemq.noLocal",
+        "pending_limit": "activemq.maximumPendingMessageLimit",
+    },
 )
 
 ARTEMIS = Dialect(
@@ -291,6 +336,7 @@ ARTEMIS = Dialect(
         1: {"consumer-window-size": "0"},
     },
     _durable={"durable-subscription-name": "{}"},
+    _options={"no_local": "no-local", "window_bytes": "consumer-window-size"},
     # Without temporary queues: one that goes when nobody uses it.
     _reply="/queue/stompy.reply.{}",
     routing=_JAVA_ROUTING,

@@ -16,6 +16,7 @@ from stompy.protocol.frame import AckMode
 from stompy.session.browse_options import BrowseOptions
 from stompy.session.commands import HeaderValue, subscribe_headers
 from stompy.session.dialects import STOMPY, Dialect
+from stompy.session.subscribe_options import NO_OPTIONS, SubscribeOptions
 
 USUAL_PREFETCH = 100
 """How many messages our own broker has under way, unless it is told otherwise."""
@@ -41,6 +42,8 @@ class WantedSubscription:
     selector: str | None = None
     browse: BrowseOptions | None = None
     """What is to be shown and not taken; None for messages that are delivered."""
+    options: SubscribeOptions = NO_OPTIONS
+    """What it asks for beside messages."""
     headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     """More headers, which win over those that follow from the rest."""
     confirm: bool = True
@@ -69,6 +72,7 @@ class WantedSubscription:
             made |= self.browse.headers_for(dialect)
         if self.selector is not None:
             made["selector"] = self.selector
+        made |= self.options.headers_for(dialect)
         return subscribe_headers(self.destination, self.id, self.mode, {**made, **self.headers})
 
     def unsubscribe_frames(

@@ -29,6 +29,7 @@ class Settler(Protocol):
         delay: float | None,
         reason: str | None,
         transaction: str | None,
+        failed: bool,
     ) -> None:
         """Refuse a message."""
 
@@ -86,6 +87,8 @@ class Message(Delivery):
         delay: float | None = None,
         reason: str | None = None,
         transaction: str | None = None,
+        *,
+        failed: bool = True,
     ) -> None:
         """Refuse the message. Once it is settled this does nothing but log a warning.
 
@@ -94,6 +97,8 @@ class Message(Delivery):
             delay: seconds until then, where the broker knows such a thing.
             reason: why, likewise.
             transaction: id of the transaction that the NACK belongs to.
+            failed: False gives it back without blame: it does not count towards the deliveries
+                after which it is a dead letter, where the broker knows such a thing.
 
         Raises:
             StaleMessageError: its connection or subscription has ended; nothing was sent.
@@ -101,7 +106,7 @@ class Message(Delivery):
             STOMPTimeout: the broker takes nothing; nothing was sent.
             UnsupportedByBroker: this broker would lose the message, or ignore the transaction.
         """
-        self._settler.nack(self, requeue, delay, reason, transaction)
+        self._settler.nack(self, requeue, delay, reason, transaction, failed)
 
     def reply(
         self,

@@ -137,6 +137,7 @@ class Requests(Replier):
         delay: float | None,
         reason: str | None,
         transaction: str | None,
+        failed: bool,
     ) -> None:
         """A reply is settled already."""
         message._claim(Settlement.NACKED)

@@ -380,6 +380,7 @@ class Subscription(Replier):
         delay: float | None = None,
         reason: str | None = None,
         transaction: str | None = None,
+        failed: bool = True,
     ) -> None:
         """Refuse a message; see `Message.nack`."""
         check_message(message)
@@ -389,7 +390,7 @@ class Subscription(Replier):
             return
         connection = self._connection_of(message)
         connection.dialect.check_settlement(transaction)
-        more = connection.dialect.nack_headers(requeue, delay, reason)
+        more = connection.dialect.nack_headers(requeue, delay, reason, failed)
         self._settle(connection, message, "NACK", Settlement.NACKED, more, transaction)
 
     def _connection_of(self, message: Message) -> Connection:
