@@ -82,6 +82,10 @@ class OtherBrokers(Protocol):
         """Call ``done`` once nobody publishes any more who does not know this subscription."""
         ...
 
+    def when_queue_known(self, name: str, group: QueueGroup, done: Callable[[], None]) -> None:
+        """Call ``done`` once nobody publishes who does not know a queue of a virtual topic."""
+        ...
+
     def when_fresh(self, done: Callable[[], None]) -> None:
         """Call ``done`` once every durable subscription is known here that is known anywhere."""
         ...

@@ -191,7 +191,7 @@ class Registry:
             policy, settings, orphaned = self.arguments.for_new(name, headers)
             queue = self._add_queue(name, policy, self._groups.of(name))
             is_here = self.table.elsewhere(queue.group) is None
-            if is_here and self.virtual_queues.names.topics_of(name) is not None:
+            if is_here and self.virtual_queues.covers(name):
                 settings = replace(settings, created=True)  # nobody may find it gone
             if settings != NO_SETTINGS:
                 queue.control(Configure(settings, first=True))
@@ -385,7 +385,9 @@ class Registry:
             queue.group.sync(done)
         elif others is not None and queue.private:
             others.when_subscribed(queue.name, done)
-        elif self.virtual_queues.names.topics_of(queue.name) is not None:
+        elif self.virtual_queues.covers(queue.name):
+            if others is not None:
+                done = partial(others.when_queue_known, queue.name, queue.group, done)
             queue.group.sync(done)
         else:
             done()

@@ -28,6 +28,10 @@ class VirtualQueues:
         self._topics: dict[str, str] = {}  # by the names of the queues
         self._matcher: Matcher[str] = Matcher()
 
+    def covers(self, name: str) -> bool:
+        """Whether a queue of that name is one of these."""
+        return self.names.topics_of(name) is not None
+
     def appeared(self, name: str) -> bool:
         """Note that there is a queue; say whether it is one of these."""
         topics = self.names.topics_of(name)

@@ -35,7 +35,7 @@ class SpreadSend:
         body: its body.
     """
 
-    __slots__ = ("_body", "_distribution", "_head", "_parts", "_router")
+    __slots__ = ("_body", "_distribution", "_head", "_may_be_more", "_message", "_parts", "_router")
 
     def __init__(
         self, router: Router, distribution: Distribution, head: MessageHead, body: bytes
@@ -45,6 +45,8 @@ class SpreadSend:
         self._head = head
         self._body = body
         self._parts: list[SpreadPart] = []
+        self._message: Message | None = None
+        self._may_be_more = False
 
     @property
     def size(self) -> int:
@@ -63,19 +65,27 @@ class SpreadSend:
         """
         router = self._router
         number = router.groups.home.sequences.take()
-        message = Message(number, self._head, self._body, router.stamp)
-        parts = self._distribution.parts(message)
-        if self._distribution.one_id:
-            message_id = b"%d" % number
-            parts = [SpreadPart(to, with_id(head, message_id)) for to, head in parts]
-        self._parts = parts
-        for destination, head in parts:
+        self._message = Message(number, self._head, self._body, router.stamp)
+        others = router.registry.table.others
+        # Then it waits in a cluster, until all queues of virtual topics are known.
+        self._may_be_more = others is not None and others.stale.full
+        self._parts = self._find()
+        for destination, head in self._parts:
             if destination.existing:
                 router.registry.check_there(destination.name)
             if admission is not None:
                 admission.add(destination, head, len(self._body) + len(head.block))
             if span is not None:
                 span.add_send(destination)
+
+    def _find(self) -> list[SpreadPart]:
+        message, distribution = self._message, self._distribution
+        assert message is not None
+        parts = distribution.parts(message)
+        if distribution.one_id:
+            message_id = b"%d" % message.sequence
+            parts = [SpreadPart(to, with_id(head, message_id)) for to, head in parts]
+        return parts
 
     def publish(self, done: Done) -> Watermark | None:
         """Publish all parts, which were admitted, within this turn.
@@ -87,6 +97,8 @@ class SpreadSend:
             What the sender has to wait for before it sends more; None when there is room.
         """
         router, body = self._router, self._body
+        if self._may_be_more:
+            self._parts = self._find()
         part_done = when_all(len(self._parts) + 1, done)
         full: Watermark | None = None
         common: Common | None = None

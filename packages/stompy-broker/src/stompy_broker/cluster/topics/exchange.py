@@ -20,7 +20,7 @@ from stompy_broker.cluster.link.link import Link
 from stompy_broker.cluster.topics.durable_requests import DurableRequests
 from stompy_broker.cluster.topics.group_directory import GroupDirectory
 from stompy_broker.cluster.topics.interest import OwnInterest
-from stompy_broker.cluster.topics.owned_directory import OwnedDirectory
+from stompy_broker.cluster.topics.owned_directory import OwnedDirectory, key_of_queue
 from stompy_broker.cluster.topics.peer_topics import OutgoingMessages, PeerTopics
 from stompy_broker.cluster.topics.remote_replies import RemoteReplies
 from stompy_broker.cluster.topics.topic_codec import (
@@ -42,7 +42,7 @@ from stompy_broker.cluster.topics.topic_codec import (
     read,
     write,
 )
-from stompy_broker.destinations.names import DestinationKind, parse_destination
+from stompy_broker.destinations.names import Destination, DestinationKind, parse_destination
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.durable import DurableSubscription
@@ -314,6 +314,10 @@ class TopicExchange:
         else:
             self.directory.when_known(name, group.number, done)
 
+    def when_queue_known(self, name: str, group: QueueGroup, done: Callable[[], None]) -> None:
+        """Call ``done`` once nobody publishes who does not know a queue of a virtual topic."""
+        self.when_durable_known(key_of_queue(name), group, done)
+
     def subscribe_durably(self, wanted: DurableSubscription, done: Done) -> None:
         """Have the owner of its group make a durable subscription, which then is known here."""
         group = self._groups.of(wanted.queue)
@@ -359,20 +363,29 @@ class TopicExchange:
     def _relay(self, link: Link, told: TopicMessages) -> None:
         relay = self._router.relay
         for message in told.messages:
-            name = _topic_of(message.head)
-            if name:
-                relay(name, message)
+            topic = _topic_of(message.head)
+            if topic is not None and topic.of_exchange:
+                topic = self._resolved(topic)
+            if topic is not None:
+                relay(topic.name, message)
         link.send(write(MessagesTaken(told.size)))
+
+    def _resolved(self, topic: Destination) -> Destination | None:
+        """A topic of an exchange; None = this broker does not know the exchange."""
+        try:
+            return self._router.directions.exchanges.resolve(topic)
+        except ProtocolError:
+            return None
 
     def _taken(self, link: Link, told: MessagesTaken) -> None:
         self._subscribers[link].topics.taken(told.size)
 
 
 @lru_cache(maxsize=1024)
-def _topic_of(head: MessageHead) -> str:
-    """The topic that a message was published to; empty: it cannot be read."""
+def _topic_of(head: MessageHead) -> Destination | None:
+    """The topic that a message was published to; None: it cannot be read."""
     try:
         destination = parse_destination(head.headers()["destination"])
     except (ProtocolError, KeyError):
-        return ""
-    return destination.name if destination.kind is DestinationKind.TOPIC else ""
+        return None
+    return destination if destination.kind is DestinationKind.TOPIC else None

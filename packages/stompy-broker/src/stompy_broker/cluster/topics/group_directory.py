@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from stompy_broker.cluster.link.link import Link
-from stompy_broker.cluster.topics.owned_directory import Waiter
+from stompy_broker.cluster.topics.owned_directory import Waiter, is_key_of_queue, key_of_queue
 from stompy_broker.cluster.topics.topic_codec import (
     Contents,
     ContentsKnown,
@@ -144,6 +144,7 @@ class GroupDirectory:
         known.tenure, known.link = first.tenure, link
         known.durables = {one.name: one for told in parts for one in told.kept}
         known.told_at = dict.fromkeys(known.durables, first.number)
+        self._note_made(known, [name for told in parts for name in told.made], first.number)
         queues = {name: None for told in parts for name in told.made}
         ended = [name for name in known.queues if name not in queues]
         known.queues = queues
@@ -157,9 +158,11 @@ class GroupDirectory:
         for name in told.dropped:
             known.durables.pop(name, None)
             known.told_at.pop(name, None)
+        self._note_made(known, told.made, told.number)
         known.queues.update(dict.fromkeys(told.made))
         for name in told.ended:
             known.queues.pop(name, None)
+            known.told_at.pop(key_of_queue(name), None)
         if known.here:
             return
         for name in told.dropped:
@@ -169,6 +172,12 @@ class GroupDirectory:
         self._forget_queues(told.ended)
         self._know_queues(told.made)
         self._go_on(known)
+
+    def _note_made(self, known: _KnownGroup, names: Iterable[str], number: int) -> None:
+        """Note queues of virtual topics, which everybody has to know as durable subscriptions."""
+        for name in names:
+            if self._registry.virtual_queues.appeared(name):
+                known.told_at[key_of_queue(name)] = number
 
     def _apply(self, known: _KnownGroup, ended: Iterable[str] = ()) -> None:
         """Have the registry know the durable subscriptions of a group, and no others of it."""
@@ -213,9 +222,7 @@ class GroupDirectory:
 
     def _go_on(self, known: _KnownGroup) -> None:
         """Call those whose durable subscription everybody knows, or that has been deleted."""
-        told_at, known_by_all = known.told_at, known.known_by_all
-        unknown = -1 if known.is_fresh else known_by_all + 1
-        ready = [one for one in known.waiters if told_at.get(one.name, unknown) <= known_by_all]
+        ready = [one for one in known.waiters if _is_known(known, one.name)]
         if ready:
             known.waiters = [one for one in known.waiters if one not in ready]
             for waiter in ready:
@@ -276,3 +283,14 @@ class GroupDirectory:
             if known.link is link:
                 known.link = None
                 self._changed(number)
+
+
+def _is_known(known: _KnownGroup, name: str) -> bool:
+    """Whether everybody knows something of a group, or it has been deleted.
+
+    A queue that was not told yet will be.
+    """
+    told_at = known.told_at.get(name)
+    if told_at is None:
+        return known.is_fresh and not is_key_of_queue(name)
+    return told_at <= known.known_by_all

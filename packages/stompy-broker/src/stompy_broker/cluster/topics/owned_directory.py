@@ -33,8 +33,21 @@ from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.registry import Registry
 from stompy_broker.timers import Clock, Timer
 
+_OF_QUEUE = "\n"
+"""What no name begins with."""
+
 _AT_ONCE = 500
 """Names in one message, of each kind."""
+
+
+def key_of_queue(name: str) -> str:
+    """What a queue of a virtual topic is called among the names of durable subscriptions."""
+    return _OF_QUEUE + name
+
+
+def is_key_of_queue(key: str) -> bool:
+    """Whether it is what a queue of a virtual topic is called there."""
+    return key.startswith(_OF_QUEUE)
 
 
 @dataclass(slots=True)
@@ -42,7 +55,7 @@ class Waiter:
     """Somebody who waits until a durable subscription is known everywhere.
 
     Attributes:
-        name: of the subscription.
+        name: of the subscription; or what `key_of_queue` gives.
         done: what to call.
         over: whether it was called, or somebody else will.
     """
@@ -196,7 +209,7 @@ class OwnedDirectory:
             del owned.queues[name]
         if kept or dropped or made or ended:
             owned.number += 1
-            if kept or dropped:
+            if kept or dropped or any(self._registry.virtual_queues.covers(one) for one in made):
                 owned.durables_number = owned.number
             for link in self._links.values():
                 self._send(link, owned, list(kept.values()), dropped, made, ended)
@@ -253,7 +266,7 @@ class OwnedDirectory:
         owned = self._groups.get(group)
         if owned is None:
             gone()
-        elif name in owned.unsafe or name in owned.changed:
+        elif name in owned.unsafe or name in owned.changed or name[1:] in owned.changed_queues:
             owned.untold.append((name, done, gone))
         else:
             done()
