@@ -145,6 +145,15 @@ def test_where_nobody_may_send(admin: Observer, text: str) -> None:
     fails(Code.BAD_REQUEST, admin.ask, "route.explain", destination=text)
 
 
+def test_a_composite_subscription_counts_for_each_of_its_topics(
+    admin: Observer, queue: str
+) -> None:
+    subscribe(admin, 1, f"/topic/{queue}.a,/topic/{queue}.>,/queue/{queue}")
+    recipient = one(admin, f"/topic/{queue}.a")
+    assert (recipient.kind, recipient.gets) == ("subscription", True)
+    assert one(admin, f"/queue/{queue}").next == (recipient.name,)
+
+
 ACL = [
     {"user": "alice", "match": "/queue/a.>", "actions": ["send"]},
     {"match": "/queue/b.>", "access": "deny"},
@@ -168,3 +177,20 @@ def test_the_rules_say_who_may(guarded: RunningBroker) -> None:
     new = guarded.explain("/queue/a.c", user="alice")
     assert new.allowed
     assert "alice may not make one: acl.2 (deny create on /queue/> to *)" in new.refused
+
+
+def test_selectors_tell_clause_by_clause(guarded: RunningBroker) -> None:
+    with observing(guarded.port, "login:alice", "passcode:x") as admin:
+        subscribe(admin, 1, "/topic/t", selector="n > 5 AND kind = 'x'")
+        admin.ask("ping")
+        rows = admin.ask("subscription.list")["rows"]
+        (row,) = [row for row in rows if row["destination"] == "/topic/t"]
+        assert row["selector"] == "n > 5 AND kind = 'x'"
+        wrong = guarded.explain("/topic/t", {"n": "3"}).recipients[0]
+        assert wrong.why == (
+            "selector: `n > 5` is FALSE because n is '3'",
+            "selector: `kind = 'x'` is UNKNOWN because header kind is missing",
+        )
+        right = guarded.explain("/topic/t", {"n": "7", "kind": "x"}).recipients[0]
+        assert right.gets
+    until(lambda: guarded.connections() == 0, "its end")

@@ -11,6 +11,7 @@ from tests.support.cluster_status import MemberBroker, QuickEnd, joined, members
 from tests.support.looping import looped, soon
 
 import stompy.aio
+from stompy.admin import RouteExplanation
 from stompy.admin.command import Reply, Request
 from stompy.admin.snapshot import COMMAND_DESTINATION, TOPIC_PREFIX
 
@@ -275,3 +276,39 @@ async def test_nonsense_ends_the_link() -> None:
     async with pair() as two:
         two.links[0].send(b"\x60\0\0\0\1\0{}")
         await soon(lambda: not two.ann.peers.linked, "the end of the link")
+
+
+@looped
+async def test_who_gets_a_message_is_told_of_the_whole_cluster() -> None:
+    async with pair() as two:
+        await two.at_ann.subscribe("/topic/prices.*", id="1")
+        await two.at_bob.subscribe("/topic/prices.tea", id="2")
+        await two.at_bob.subscribe("/topic/prices.*", id="3", headers={"selector": "n > 5"})
+        for client in (two.at_ann, two.at_bob):
+            told = await command(client, "route.explain", destination="/topic/prices.tea")
+            answer = RouteExplanation.from_json(told.checked())
+            places = [(one.gets, one.broker) for one in answer.recipients]
+            assert sorted(places) == [(False, "bob"), (True, "ann"), (True, "bob")]
+        queue = await command(two.at_bob, "route.explain", destination="/queue/a")
+        assert queue.checked()["gets"] == 1
+
+
+@looped
+async def test_a_dead_letter_is_repaired_at_its_owner() -> None:
+    async with pair() as two:
+        await two.at_ann.message("/queue/a", "poison", headers={"kind": "x"})
+        await command(two.at_bob, "message.deadletter", queue="a", selector="kind = 'x'")
+        peeked = await command(two.at_bob, "message.peek", queue="DLQ.a", selector="kind = 'x'")
+        (letter,) = peeked.checked()["messages"]
+        done = await command(
+            two.at_bob,
+            "message.edit_and_retry",
+            queue="DLQ.a",
+            id=letter["message_id"],
+            body="medicine",
+        )
+        assert done.checked()["retried"] == 1
+        (message,) = (await command(two.at_ann, "message.peek", queue="a")).checked()["messages"]
+        assert (message["body"], message["message_id"]) == ("medicine", letter["message_id"])
+        exported = await command(two.at_bob, "message.export", queue="a")
+        assert [one["body"] for one in exported.checked()["messages"]] == ["medicine"]

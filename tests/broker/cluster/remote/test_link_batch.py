@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from stompy_broker.cluster.remote.link_batch import (
     write_visit,
 )
 from stompy_broker.cluster.remote.tables import HEADS, VerbError, opening
+from stompy_broker.cluster.remote.values import order_of, order_row, pack, unpack
 from stompy_broker.cluster.remote.verbs import (
     AdmitVerb,
     AnswerEvent,
@@ -45,8 +47,18 @@ from stompy_broker.cluster.remote.verbs import (
     Visit,
     WithdrawVerb,
 )
+from stompy_broker.destinations.names import parse_destination
 from stompy_broker.message import MessageHead, MessageTraits, Redelivery, stamp
-from stompy_broker.routing.interface import Browse, Close, Configure, Remove
+from stompy_broker.routing.interface import (
+    Browse,
+    Close,
+    Configure,
+    GiveUp,
+    Move,
+    Order,
+    Remove,
+    Transfer,
+)
 from stompy_broker.routing.rejection import Rejection, Retries
 from stompy_broker.routing.selection import Selection
 from stompy_broker.routing.settings import QueueSettings
@@ -227,3 +239,28 @@ def test_a_visit_is_read_as_it_was_written() -> None:
         read_visit(b"\1\0\0\0\0\0\0[]")
     with pytest.raises(VerbError):
         opening(b"\1")
+
+
+HEAD = MessageHead.from_headers({"destination": "/queue/b"}, message_id=b"7")
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Remove(frozenset((3, 1 << 60))),
+        GiveUp(frozenset((3, 4)), "operator", "wrong: ä"),
+        Move([Transfer(3, parse_destination("/queue/b"), HEAD, 2, 1, b"\xff\0body")]),
+        Move([Transfer(3, parse_destination("/topic/b"), HEAD)], copies=True),
+        Move([Transfer(3, parse_destination("/queue/b"), HEAD)], within=True),
+    ],
+)
+def test_orders_of_operators_are_the_same_at_the_owner(order: Order) -> None:
+    told = order_of(unpack(pack(order_row(order))))
+    if isinstance(order, Move):
+        assert isinstance(told, Move)
+        assert (told.copies, told.within) == (order.copies, order.within)
+        (one,), (other,) = order.transfers, told.transfers
+        assert replace(other, head=HEAD) == replace(one, head=HEAD)
+        assert (other.head.block, other.head.message_id) == (HEAD.block, HEAD.message_id)
+    else:
+        assert told == order

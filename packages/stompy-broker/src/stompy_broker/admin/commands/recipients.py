@@ -13,7 +13,12 @@ from stompy.errors import ProtocolError
 from stompy_broker.admin.commands.base import Call, CommandContext
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.matcher import Matcher
-from stompy_broker.destinations.names import Destination, DestinationKind, parse_destination
+from stompy_broker.destinations.names import (
+    Destination,
+    DestinationKind,
+    parse_destination,
+    parts_of,
+)
 from stompy_broker.destinations.policy import DEAD_LETTER, Policy
 from stompy_broker.message import Message
 from stompy_broker.selectors.explanation import Verdict
@@ -149,34 +154,33 @@ class Recipients:
         durable = cast(Sequence[DurableRow], told.rows)
         plain = [row for row in rows if not row.durable_name]
         recipients = [
-            self._subscription(row, destination)
-            for row in _matching(destination, [(row.destination, row) for row in plain])
+            self._subscription(row, pattern) for row, pattern in _matching(destination, plain)
         ]
-        for row in _matching(destination, [(row.destination, row) for row in durable]):
-            takers = [one for one in rows if one.durable_name == row.name]
-            recipients.append((yield from self._durable(row, takers)))
+        for known, pattern in _matching(destination, durable):
+            takers = [one for one in rows if one.durable_name == known.name]
+            recipients.append((yield from self._durable(known, pattern, takers)))
         if recipients:
             return recipients
         why = "nobody has subscribed: it is dropped, and counted as unroutable"
         return [Recipient(kind="topic", name=destination.name, why=(why,))]
 
-    def _subscription(self, row: SubscriptionRow, destination: Destination) -> Recipient:
-        policy = self._policy_of(DestinationKind.TOPIC, destination.name)
+    def _subscription(self, row: SubscriptionRow, pattern: Destination) -> Recipient:
+        policy = self._policy_of(pattern.kind, pattern.name)
         why = self.selected(row.selector)
         one = _subscriber("subscription", row, gets=not why, why=why or (f"of {row.destination}",))
         if row.selector and not why:
             one = replace(one, why=(*one.why, f"its selector takes it: {row.selector}"))
-        pattern = parse_destination(row.destination)
         one = replace(one, policy=self._policy_text(pattern.kind, pattern.name))
         if row.pending >= policy.backlog_messages:
             rest = f"{row.pending} messages wait for it; {policy.backlog_overflow}"
             one = replace(one, why=(*one.why, f"its backlog is full: {rest}"))
         return self._ending(one, policy) if one.gets else one
 
-    def _durable(self, row: DurableRow, takers: Sequence[SubscriptionRow]) -> Steps[Recipient]:
+    def _durable(
+        self, row: DurableRow, pattern: Destination, takers: Sequence[SubscriptionRow]
+    ) -> Steps[Recipient]:
         """Say what a durable subscription makes of a message, with or without subscriber."""
         why = self.selected(row.selector)
-        pattern = parse_destination(row.destination)
         policy = self._policy_of(pattern.kind, pattern.name)
         one = Recipient(
             kind="durable",
@@ -225,16 +229,18 @@ class Recipients:
         return f"policy.{index} ({policies.find(kind, name).match})"
 
 
-def _matching(destination: Destination, rows: Iterable[tuple[str, R]]) -> list[R]:
-    """Give the rows, of which each comes with a pattern, that match a topic."""
-    matcher: Matcher[int] = Matcher(slashes=True)
+def _matching(destination: Destination, rows: Iterable[R]) -> list[tuple[R, Destination]]:
+    """Give the rows whose destinations match a topic, each with the part of it that does."""
+    matcher: Matcher[tuple[int, Destination]] = Matcher(slashes=True)
     known = []
-    for number, (text, row) in enumerate(rows):
+    for number, row in enumerate(rows):
         known.append(row)
-        pattern = parse_destination(text)
-        if pattern.kind is destination.kind:
-            matcher.add(pattern.name, number)
-    return [known[number] for number in sorted(matcher.match(destination.name))]
+        for part in parts_of(row.destination):
+            pattern = parse_destination(part)
+            if pattern.kind is destination.kind:
+                matcher.add(pattern.name, (number, pattern))
+    found = dict(sorted(matcher.match(destination.name), key=lambda pair: pair[0]))
+    return [(known[number], pattern) for number, pattern in found.items()]
 
 
 def _subscriber(kind: str, row: SubscriptionRow, *, gets: bool, why: tuple[str, ...]) -> Recipient:

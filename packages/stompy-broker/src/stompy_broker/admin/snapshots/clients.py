@@ -167,7 +167,7 @@ class ClientSnapshots:
             destination=destination,
             ack=subscription.mode.value,
             prefetch=subscription.prefetch,
-            selector=subscription.terms.selector,
+            selector=self._selector_of(subscription),
             durable_name="" if durable is None else durable.name,
             blocked=session.peer.output.was_full,
             pending=told.ready if told is not None else 0,
@@ -185,6 +185,13 @@ class ClientSnapshots:
             created_at=moment.when(subscription.created_at),
             broker=self._broker,
         )
+
+    def _selector_of(self, subscription: Subscription) -> str:
+        """Which messages a subscription takes; empty = all."""
+        chooser = self._router.topics.chooser(subscription.queue)
+        if chooser is None or chooser.selector is None:
+            return subscription.terms.selector
+        return chooser.selector.text
 
     def _browser(self, session: AdminClient, one: Browser, moment: SnapshotTime) -> SubscriptionRow:
         request = one.request
