@@ -256,6 +256,39 @@ def test_what_makes_no_sense_is_an_error(broker: RunningBroker, headers: str, co
         admin.peer.expect_error(code)
 
 
+def test_what_a_subscription_chooses_and_how_it_is_bounded_stands_in_its_row(
+    broker: RunningBroker,
+) -> None:
+    topic = f"/topic/{unique('rows')}"
+    with observing(broker.port) as admin, Peer.open(broker.port) as peer:
+        events = admin.subscribe("event.subscription.timed_out")
+        peer.send(
+            f"SUBSCRIBE\nid:red\ndestination:{topic}\nselector:color = 'red'\nno-local:true\n\n\0"
+            f"SUBSCRIBE\nid:slow\ndestination:{topic}\nack:client-individual\n"
+            "consumer-window-size:0\nx-consumer-timeout:20\n\n\0"
+            f"SEND\ndestination:{topic}\ncolor:red\nreceipt:sent\n\n\0"
+        )
+        while peer.read().command != "RECEIPT":
+            pass  # what it sent itself comes to one of its subscriptions
+        for color in ("red", "blue", "red"):
+            admin.peer.send(f"SEND\ndestination:{topic}\ncolor:{color}\n\n\0")
+        told = data(admin.frame(events))["data"]
+        assert (told["destination"], told["severity"]) == (topic, "warn")
+        assert told["detail"]["messages"] == 1
+        rows = {
+            row.subscription: row
+            for row in admin.page(admin.subscribe("subscriptions")).rows
+            if row.destination == topic
+        }
+        red, slow = rows["red"], rows["slow"]
+        assert (red.selector, red.no_local) == ("color = 'red'", True)
+        assert (red.matched, red.skipped) == (2, 2)
+        assert (red.window_bytes, red.timeout_ms) == (-1, 0)
+        assert (slow.selector, slow.no_local, slow.matched, slow.skipped) == ("", False, 0, 0)
+        assert (slow.window_bytes, slow.timeout_ms) == (0, 20)
+        assert slow.timed_out >= 1
+
+
 def test_a_selector_looks_at_the_headers_of_snapshots_and_events(broker: RunningBroker) -> None:
     queue = f"/queue/{unique('chosen')}"
     with observing(broker.port) as admin, Peer.open(broker.port) as peer:

@@ -52,13 +52,23 @@ class LimitedSubscription(AckSubscription):
 
     Args:
         settling: its limits. The time is known, and not left to the policy.
-        timed_out: told of this subscription, and how many of its deliveries went back.
+        tell: told of this subscription, and how many of its deliveries went back.
 
     Attributes:
         settling: its limits.
+        timed_out: how many of its deliveries went back, because time was over.
     """
 
-    __slots__ = ("_clock", "_late", "_late_ids", "_since", "_timed_out", "_timer", "settling")
+    __slots__ = (
+        "_clock",
+        "_late",
+        "_late_ids",
+        "_since",
+        "_tell",
+        "_timer",
+        "settling",
+        "timed_out",
+    )
 
     def __init__(  # noqa: PLR0913 -- what its base takes, and what it has beside
         self,
@@ -74,7 +84,7 @@ class LimitedSubscription(AckSubscription):
         prefetch: int,
         terms: Terms,
         settling: Settling,
-        timed_out: Callable[[AckSubscription, int], None],
+        tell: Callable[[AckSubscription, int], None],
     ) -> None:
         super().__init__(
             subscription_id,
@@ -89,7 +99,8 @@ class LimitedSubscription(AckSubscription):
             terms=terms,
         )
         self.settling = settling
-        self._timed_out = timed_out
+        self.timed_out = 0
+        self._tell = tell
         self._clock = router.clock
         self._timer = router.clock.timer(self._look)
         # When deliveries were made: the first of each moment. `times` may be earlier than it was.
@@ -181,7 +192,8 @@ class LimitedSubscription(AckSubscription):
             if before:
                 self._late_ids.put(message.message_id, number)
         super().settle(numbers, Rejection(delay=0.0, reason=_REASON), None)
-        self._timed_out(self, len(numbers))
+        self.timed_out += len(numbers)
+        self._tell(self, len(numbers))
 
     def number_of(self, message_id: str) -> int | None:
         """The delivery of a message, named as 1.0 and 1.1 do, also one that went back."""

@@ -458,7 +458,7 @@ class Subscriptions:
                 prefetch=prefetch,
                 terms=terms,
                 settling=settling._replace(timeout=timeout),
-                timed_out=partial(self._context.observer.timed_out, self._client),
+                tell=partial(self._context.observer.timed_out, self._client),
             )
             output.use_small_writes()
         else:

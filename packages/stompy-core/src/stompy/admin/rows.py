@@ -400,6 +400,13 @@ class SubscriptionRow(Record):
         ack: ``auto``, ``client`` or ``client-individual``.
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
         selector: which messages it takes; empty = all.
+        matched: messages that it took because of its selector or ``no-local``. In a cluster, of a
+            topic, those that were sent to this broker or by others to it.
+        skipped: messages that it did not take because of them.
+        no_local: whether what its own connection or ``client-id`` sends is not for it.
+        window_bytes: bytes that may be unsettled at once; -1 = no limit.
+        timeout_ms: how long a delivery may be unsettled; 0 = for ever.
+        timed_out: deliveries that went back because that was over.
         browser: whether it only looks, and takes none; what it showed counts as ``delivered``.
         durable_name: the durable subscription whose messages it gets; empty = none.
         blocked: whether its client does not take what is written.
@@ -430,6 +437,12 @@ class SubscriptionRow(Record):
     ack: str = ""
     prefetch: int = 0
     selector: str = ""
+    matched: int = 0
+    skipped: int = 0
+    no_local: bool = False
+    window_bytes: int = -1
+    timeout_ms: int = 0
+    timed_out: int = 0
     browser: bool = False
     durable_name: str = ""
     blocked: bool = False

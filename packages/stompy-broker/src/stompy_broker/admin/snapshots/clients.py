@@ -21,6 +21,7 @@ from stompy_broker.routing.joined_queues import by_queue, queues_of
 from stompy_broker.routing.router import Router
 from stompy_broker.session.browser import Browser
 from stompy_broker.session.context import AdminClient
+from stompy_broker.session.limited_subscription import LimitedSubscription
 from stompy_broker.session.subscription import AckSubscription, Subscription
 from stompy_broker.session.transactions import Publication, Transaction
 
@@ -134,6 +135,7 @@ class ClientSnapshots:
     def _rows_of(
         self, pairs: Sequence[tuple[AdminClient, Subscription]], moment: SnapshotTime
     ) -> Steps[list[SubscriptionRow]]:
+        self._router.topics.count()
         backlogs = list({one.queue: None for _, one in pairs if self._has_backlog(one.queue)})
         figures = yield from self._known.read(backlogs)
         told = dict(zip(backlogs, figures, strict=True))
@@ -159,7 +161,7 @@ class ClientSnapshots:
         destination = queue.destination
         if durable is not None:
             destination = topic_text(durable.pattern)
-        return SubscriptionRow(
+        row = SubscriptionRow(
             id=f"s-{subscription.number}{self._tail}",
             connection=session.key,
             user=session.principal.name if session.principal else "",
@@ -185,6 +187,20 @@ class ClientSnapshots:
             created_at=moment.when(subscription.created_at),
             broker=self._broker,
         )
+        self._add_choice(row, subscription)
+        return row
+
+    def _add_choice(self, row: SubscriptionRow, subscription: Subscription) -> None:
+        """Add what few subscriptions have: a choice among the messages of a topic, and limits."""
+        chooser = self._router.topics.chooser(subscription.queue)
+        if chooser is not None:
+            row.selector = "" if chooser.selector is None else chooser.selector.text
+            row.matched, row.skipped = chooser.matched, chooser.skipped
+            row.no_local = bool(chooser.not_from)
+        if isinstance(subscription, LimitedSubscription):
+            settling = subscription.settling
+            row.window_bytes, row.timed_out = settling.window, subscription.timed_out
+            row.timeout_ms = round((settling.timeout or 0.0) * 1000)
 
     def _selector_of(self, subscription: Subscription) -> str:
         """Which messages a subscription takes; empty = all."""
