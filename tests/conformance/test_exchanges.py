@@ -15,6 +15,7 @@ DECLARED = [
     {"name": "news", "type": "topic"},
     {"name": "tasks", "type": "direct"},
     {"name": "logs", "type": "fanout"},
+    {"name": "sorted", "type": "headers"},
 ]
 
 
@@ -147,6 +148,58 @@ def test_in_a_transaction(connect: Connect) -> None:
     )
     sender.expect("RECEIPT")
     assert reader.expect("MESSAGE").body == b"d"
+
+
+# -- headers exchanges -------------------------------------------------------------------------
+
+
+def names(peer: Peer, count: int) -> set[str]:
+    return {peer.expect("MESSAGE")["subscription"] for _ in range(count)}
+
+
+@pytest.mark.parametrize("exchange", ["amq.headers", "amq.match", "sorted"])
+def test_a_headers_exchange_goes_by_headers(connect: Connect, exchange: str) -> None:
+    reader, sender, mark = connect(), connect(), unique("m")
+    place = f"/exchange/{exchange}"
+    subscribe(reader, place, "both", f"mark:{mark}", "type:report", "x-match:all")
+    subscribe(reader, place, "any", f"mark:{mark}", "type:report", "x-match:any")
+    subscribe(reader, place, "usual", f"mark:{mark}")
+    subscribe(reader, place, "x", f"mark:{mark}", "x-way:1", "x-match:all-with-x")
+    subscribe(reader, place, "no x", f"mark:{mark}", "x-way:1", "x-match:all")
+    send(sender, f"{place}/ignored", "1", f"mark:{mark}", "type:report")
+    assert names(reader, 4) == {"both", "any", "usual", "no x"}
+    send(sender, place, "2", f"mark:{mark}", "type:other", "x-way:1")
+    assert names(reader, 4) == {"any", "usual", "x", "no x"}
+    send(sender, place, "3", "mark:other", "type:report")
+    assert names(reader, 1) == {"any"}
+    send(sender, place, "4", "mark:other")
+    reader.sync()
+
+
+def test_all_of_a_headers_exchange(connect: Connect) -> None:
+    reader = connect()
+    subscribe(reader, "/exchange/sorted", "all")
+    send(connect(), "/exchange/sorted", "m", "a:b")
+    message = reader.expect("MESSAGE")
+    assert (message.body, message["destination"]) == (b"m", "/exchange/sorted")
+
+
+@pytest.mark.parametrize(
+    ("destination", "lines", "code"),
+    [
+        ("/exchange/amq.headers", "x-match:none\n", "bad-header"),
+        ("/exchange/amq.headers", "x-match:any\n", "bad-header"),
+        ("/exchange/amq.direct/k", "x-match:all\na:b\n", "not-supported"),
+        ("/topic/t", "x-match:all\na:b\n", "not-supported"),
+        ("/queue/q", "x-match:all\na:b\n", "not-supported"),
+    ],
+)
+def test_x_match_where_it_means_nothing(
+    connect: Connect, destination: str, lines: str, code: str
+) -> None:
+    peer = connect()
+    peer.send(f"SUBSCRIBE\nid:s\ndestination:{destination}\n{lines}receipt:r\n\n\0")
+    peer.expect_error(code, "r")
 
 
 # -- /amq/queue/ -------------------------------------------------------------------------------

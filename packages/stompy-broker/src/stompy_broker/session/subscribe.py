@@ -33,6 +33,7 @@ from stompy_broker.session.browse_request import wants_to_browse
 from stompy_broker.session.browsers import Browsers
 from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.exclusive_queues import ExclusiveQueues, asks_for_itself
+from stompy_broker.session.header_bindings import bound_selector
 from stompy_broker.session.leaving import AT_ONCE
 from stompy_broker.session.limited_subscription import ORDINARY, LimitedSubscription, Settling
 from stompy_broker.session.receipts import Receipts
@@ -138,7 +139,10 @@ class Subscriptions:
         self._check_number()
         # What it asks of a queue is read for one, if there is one among them.
         queues = (part for part in parts if part.kind is not DestinationKind.TOPIC)
-        request = read_subscribe(head, next(queues, parts[0]), key, self._context.settings)
+        selector = bound_selector(parts, headers, self._router.directions.exchanges)
+        request = read_subscribe(
+            head, next(queues, parts[0]), key, self._context.settings, selector
+        )
         if len(parts) > 1:
             request = replace(request, parts=parts)
         if self._exclusive is None and asks_for_itself(headers):

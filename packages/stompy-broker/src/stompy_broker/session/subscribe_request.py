@@ -87,9 +87,16 @@ class SubscribeRequest:
 
 
 def read_subscribe(
-    head: Head, destination: Destination, key: str, settings: SessionSettings
+    head: Head, destination: Destination, key: str, settings: SessionSettings, text: str | None
 ) -> SubscribeRequest:
     """Read what a SUBSCRIBE to a queue or topic asks for.
+
+    Args:
+        head: the frame.
+        destination: where from.
+        key: what the client will call it.
+        settings: of the broker.
+        text: the selector that it means; None = it takes all messages.
 
     Raises:
         ProtocolError: a header does not fit.
@@ -98,7 +105,6 @@ def read_subscribe(
     mode = ack_mode(headers)
     usual = settings.prefetch_client if mode is AckMode.CLIENT else settings.prefetch_individual
     selector, terms = None, PLAIN
-    text = headers.get("selector")
     if text is not None:
         selector = compile_selector(text)  # a queue is told the text, which may be elsewhere
     name, word = given(headers, NO_LOCAL)
