@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final, overload
 
-from stompy.notebook import grid_html, visible
-
 if TYPE_CHECKING:
     import duckdb
     import pandas
@@ -108,6 +106,8 @@ class DataTable:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
+        from stompy.notebook import grid_html  # noqa: PLC0415 -- needed in notebooks only
+
         return grid_html(self.names, self.rows)
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -241,5 +241,7 @@ def _json(value: object) -> str:
 
 
 def _cell(value: object) -> str:
+    from stompy.notebook import visible  # noqa: PLC0415 -- needed by who looks only
+
     text = "" if value is None else _json(value) if isinstance(value, dict | list) else str(value)
     return visible(text if len(text) <= _SHOWN_CELL else f"{text[: _SHOWN_CELL - 1]}…")

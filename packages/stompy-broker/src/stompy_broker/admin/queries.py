@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from stompy.admin.explanation import RouteExplanation
 from stompy.admin.rows import Kind, Row
@@ -15,14 +15,24 @@ from stompy.records import Rows
 from stompy_broker.admin.asking import KnownFigures, ask
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
-from stompy_broker.routing.interface import Browse, Browsed
+from stompy_broker.message import Message
+from stompy_broker.routing.interface import Browse, Browsed, place_of
+from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.router import Router
+from stompy_broker.routing.selection import Selection
 from stompy_broker.routing.stats import QueueStats
+from stompy_broker.selectors.selector import compile_selector
 
 T = TypeVar("T")
 
 Explain = Callable[[str, Mapping[str, str], int, str | None], Steps[RouteExplanation]]
 """Says where a message would go: destination, headers, size of the body, who sends it."""
+
+FoundMessage = tuple[Message, MessageState, int]
+"""A message, where it is, and when it is due, in milliseconds since the epoch; 0 = it is."""
+
+_PAGE: Final = 8 * 1024 * 1024
+"""Bytes of messages that are asked for at once, if with their bodies."""
 
 
 class Queries:
@@ -78,6 +88,47 @@ class Queries:
         browsed: Browsed = await self._done(ask(partial(queue.browse, look)))
         # What has no body now was settled meanwhile.
         return [one.frame(queue.destination) for one in browsed.messages if one.body is not None]
+
+    async def found(
+        self, name: str, selector: str | None, limit: int | None, *, bodies: bool = True
+    ) -> list[FoundMessage]:
+        """Give the messages of a queue as they are now, wherever in it they are, in their order.
+
+        Args:
+            name: without ``/queue/``.
+            selector: an expression that they match; None = any.
+            limit: how many at most; None = all.
+            bodies: whether they have their bodies.
+
+        Returns:
+            Of each the message, where it is, and when it is due; none if there is no such queue.
+
+        Raises:
+            ProtocolError: ``bad-selector``.
+        """
+        wanted = "" if selector is None else compile_selector(selector).text
+        queue = self._router.queues.get(name)
+        if queue is None:
+            return []
+        states = frozenset(MessageState)
+        begin: Browsed = await self._done(ask(partial(queue.browse, Browse(most=0, states=states))))
+        found: list[FoundMessage] = []
+        beyond, more = None, True
+        while more and (limit is None or len(found) < limit):
+            look = Browse(
+                Selection(selector=wanted, up_to=begin.last),
+                most=None if limit is None else limit - len(found),
+                bodies=_PAGE if bodies else 0,
+                states=states,
+                beyond=beyond,
+            )
+            browsed: Browsed = await self._done(ask(partial(queue.browse, look)))
+            found += zip(browsed.messages, browsed.states, browsed.due, strict=True)
+            more = browsed.more and bool(browsed.messages)
+            if more:
+                beyond = place_of(browsed.messages[-1])
+        # What has no body now was settled meanwhile.
+        return [one for one in found if not bodies or one[0].body is not None]
 
     async def snapshot(self, kind: Kind, name: str = "") -> Rows[Row]:
         """Give all there is to know about the things of one kind, as the admin topics tell it.

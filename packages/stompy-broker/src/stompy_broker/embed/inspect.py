@@ -15,9 +15,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
+from stompy.data_table import DataTable
 from stompy.protocol.frame import STOMPFrame
 from stompy_broker.broker import Broker
 from stompy_broker.destinations.names import parse_destination
+from stompy_broker.embed.message_table import FORMS, BodyForm, message_table
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
 
@@ -30,6 +32,8 @@ PAUSE = 0.005
 """Seconds between two looks."""
 ANSWER_SECONDS = 10.0
 """A broker that does not answer for so long never will."""
+TABLE_SECONDS = 300.0
+"""The same of a table, which may have millions of rows."""
 
 _QUEUE = "/queue/"
 _COUNTERS = ("ready", "delayed", "unacked", "consumers", "published", "acked", "nacked")
@@ -114,6 +118,32 @@ class QueueView:
         They are copies: nothing is consumed. Those that are with consumers are not among them.
         """
         return self._await(lambda broker: broker.browse(self.name))
+
+    def table(
+        self, selector: str | None = None, limit: int | None = 10_000, body: BodyForm = "auto"
+    ) -> DataTable:
+        """The messages as a table, which pandas, Polars, Arrow and DuckDB take.
+
+        They are those that are in the queue at this moment, also those that are with consumers or
+        delayed, in the order in which they would be delivered. Nothing is consumed.
+
+        Args:
+            selector: which of them: an expression as on SUBSCRIBE; None = all.
+            limit: how many at most; None = without limit.
+            body: ``auto``: text where it is UTF-8, else bytes. ``text``, ``bytes``: always that.
+                ``json``: as ``auto``, and a column ``body.KEY`` for each key of the bodies that are
+                JSON objects. ``none``: no column, and nothing is read from the disk.
+
+        Raises:
+            ProtocolError: the selector cannot be read.
+            ValueError: there is no such form.
+        """
+        if body not in FORMS:
+            raise ValueError(f"body is one of {', '.join(FORMS)}, not {body!r}")
+        found = self._broker._submit(
+            lambda broker: broker.queries.found(self.name, selector, limit, bodies=body != "none")
+        )
+        return message_table(found.result(TABLE_SECONDS), body)
 
     @property
     def stats(self) -> QueueStats:

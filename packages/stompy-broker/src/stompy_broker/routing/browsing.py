@@ -16,6 +16,7 @@ from stompy_broker.routing.browse_walk import BrowseWalk
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Browse, Browsed
+from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.selection import first_bytes
 from stompy_broker.routing.services import Services
@@ -54,15 +55,30 @@ def browse(
     def end() -> None:
         found = [one[2] for one in walk.found]
         states = tuple([one[1] for one in walk.found])
+        due = _due(ready, found, states, services)
         if wanted.bodies:
             found = copies_to_read(found)
-        answer = Browsed(found, 0, walk.more, states, walk.skipped, last)
+        answer = Browsed(found, 0, walk.more, states, walk.skipped, last, due)
         if wanted.bodies:
             read_bodies(store, found, lambda: done(answer))
         else:
             done(answer)
 
     BatchedWork(budget).do(walk.steps(), _look, end)
+
+
+def _due(
+    ready: ReadyList,
+    found: Sequence[Message],
+    states: Sequence[MessageState],
+    services: Services,
+) -> tuple[int, ...]:
+    """When each message may be delivered, on the wall; 0 = it does not wait for a time."""
+    if MessageState.DELAYED not in states:
+        return (0,) * len(found)
+    now, wall = services.clock.now(), services.wall()
+    times = {id(message): wall + round((due - now) * 1000) for due, _, message in ready.delayed}
+    return tuple([times.get(id(message), 0) for message in found])
 
 
 def _look(message: Message) -> None:

@@ -199,6 +199,8 @@ class Browsed(NamedTuple):
         states: where each of them is, if states were asked for.
         skipped: how many were left out first, if states were asked for.
         last: the highest sequence that a message of the queue could have; 0 = it was not asked.
+        due: when each of them may be delivered, in milliseconds since the epoch, if states were
+            asked for; 0 = it does not wait for a time.
     """
 
     messages: list[Message]
@@ -207,6 +209,7 @@ class Browsed(NamedTuple):
     states: tuple[MessageState, ...] = ()
     skipped: int = 0
     last: int = 0
+    due: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def _shown(browsed: Browsed) -> bytes:
         )
         parts.append(body or b"")
     texts = [head_text(head) for head in heads]
-    about = [browsed.delayed, browsed.more, browsed.states, browsed.skipped, browsed.last]
+    about = [browsed.delayed, browsed.more, *browsed[3:]]
     return b"".join([pack([about, len(browsed.messages), texts]), b"\n", *parts])
 
 
@@ -266,7 +266,7 @@ class EventsReader(TableReader):
 
 def _read_shown(octets: bytes) -> Browsed:
     line, _, _ = octets.partition(b"\n")
-    (delayed, more, words, skipped, last), count, texts = unpack(line)
+    (delayed, more, words, skipped, last, due), count, texts = unpack(line)
     heads = [head_of(text) for text in texts]
     at, messages = len(line) + 1, []
     for _ in range(count):
@@ -281,4 +281,4 @@ def _read_shown(octets: bytes) -> Browsed:
         message.expires = expires
         messages.append(message)
     states = tuple([MessageState(word) for word in words])
-    return Browsed(messages, delayed, more, states, skipped, last)
+    return Browsed(messages, delayed, more, states, skipped, last, tuple(due))
