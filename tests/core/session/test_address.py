@@ -54,6 +54,24 @@ def test_a_list_keeps_its_order(given):
     ("given", "address", "shown"),
     [
         ("stomps://b", Address("b", 61614, scheme=Scheme.STOMPS), "stomps://b:61614"),
+        ("tcp://b:61613", Address("b", 61613), "stomp://b:61613"),
+        ("nio://b:1", Address("b", 1), "stomp://b:1"),
+        ("stomp+nio://b", Address("b", 61613), "stomp://b:61613"),
+        ("ssl://b", Address("b", 61614, scheme=Scheme.STOMPS), "stomps://b:61614"),
+        ("nio+ssl://b:9", Address("b", 9, scheme=Scheme.STOMPS), "stomps://b:9"),
+        ("stomp+nio+ssl://b", Address("b", 61614, scheme=Scheme.STOMPS), "stomps://b:61614"),
+        (
+            "unix:///run/stompy.sock",
+            Address("localhost", scheme=Scheme.UNIX, path="/run/stompy.sock"),
+            "unix:///run/stompy.sock",
+        ),
+        (
+            "unix://me:s3cret@/run/a%20b",
+            Address(
+                "localhost", login="me", passcode="s3cret", scheme=Scheme.UNIX, path="/run/a b"
+            ),
+            "unix:///run/a%20b",
+        ),
         ("stomp+ssl://b/v", Address("b", 61614, "v", scheme=Scheme.STOMPS), "stomps://b:61614/v"),
         ("ws://b", Address("b", 80, scheme=Scheme.WS), "ws://b:80"),
         (
@@ -182,3 +200,17 @@ def test_any_text_is_an_address_or_a_value_error(text):
             continue
         assert 0 < address.port < 65536
         assert address.host
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["unix://", "unix:path", "unix://run/stompy.sock", "unix:///a?b=c", "unix:///a%00b"],
+)
+def test_the_path_of_a_unix_socket_is_whole(given):
+    with pytest.raises(ValueError, match=r"unix:///path|no path"):
+        parse_address(given)
+
+
+def test_no_tls_is_spoken_at_a_unix_socket():
+    with pytest.raises(ValueError, match="stomps://"):
+        parse_address("unix:///run/stompy.sock", secure=True)

@@ -48,7 +48,7 @@ from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 from stompy_broker.store_reports import StoreReports
 from stompy_broker.timers import Clock, WallClock
-from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind
+from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind_to
 from stompy_broker.wire.connection import Connection, ConnectionContext, Flusher, Origin
 from stompy_broker.wire.connection_limits import ConnectionLimits
 from stompy_broker.wire.endpoints import Endpoint, endpoints_of, page_endpoint
@@ -331,7 +331,7 @@ class Broker:
     async def _accept_at(self, endpoint: Endpoint, servers: list[Acceptor]) -> int:
         """Take connections at one more port, which is given."""
         server = Acceptor(
-            await bind(endpoint.host, endpoint.port),
+            await bind_to(endpoint),
             self.config.listen.backlog,
             partial(Handshake, self._handshake_context, endpoint),
         )

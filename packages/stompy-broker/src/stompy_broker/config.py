@@ -63,6 +63,23 @@ class ListenConfig(Section):
         "tells the client's address. Only where nobody but the load balancer can connect: the "
         "header is believed.",
     )
+    unix: str = Field(
+        default="",
+        pattern=r"^(/.+)?$",
+        description="A socket in the file system, beside the port: `/run/stompy.sock`; empty = "
+        "none. Clients write `unix:///run/stompy.sock`. STOMP alone is spoken there, without TLS.",
+    )
+    unix_mode: str = Field(
+        default="0600",
+        pattern=r"^0?[0-7]{3}$",
+        description="Who may connect to that socket, as permissions of files: `0660` = also the "
+        "group.",
+    )
+    login_from_uid: bool = Field(
+        default=False,
+        description="Whether a client of that socket that says no login is logged in as the user "
+        "that its process runs as, without a passcode (Linux).",
+    )
 
 
 class ServerConfig(Section):

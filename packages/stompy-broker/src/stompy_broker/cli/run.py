@@ -45,7 +45,8 @@ async def _serve(broker: Broker, until_eof: bool) -> int:
         await broker.start()
     except OSError as error:
         listen = broker.config.listen
-        complain(f"cannot listen on {listen.host}:{listen.port}: {error.strerror or error}")
+        place = error.filename or f"{listen.host}:{listen.port}"
+        complain(f"cannot listen on {place}: {error.strerror or error}")
         return EXIT_CANNOT_START
     except StoreError as error:
         complain(str(error))

@@ -153,6 +153,11 @@ class JoinedQueues(Queue):
         if inlet is not None:
             self._out.pop(inlet, None)
 
+    def release(self) -> None:
+        """Break the circles that it makes with its consumers, which have gone."""
+        self._inlets.clear()
+        self._consumer = None
+
     # -- what a consumer does ---------------------------------------------------------------
 
     def attach(self, consumer: Consumer, done: Done | None = None) -> None:

@@ -35,18 +35,20 @@ class JoinedSources:
     Args:
         context: what sessions share.
         client: who subscribes.
-        find: finds the queue of one destination.
     """
 
-    def __init__(self, context: BrokerContext, client: ClientState, find: Find) -> None:
+    def __init__(self, context: BrokerContext, client: ClientState) -> None:
         self._router = context.router
         self._registry = context.router.registry
         self._next_number = context.next_number
         self._client = client
-        self._find = find
 
-    def find(self, request: SubscribeRequest) -> JoinedQueues:
+    def find(self, request: SubscribeRequest, find_one: Find) -> JoinedQueues:
         """Find all queues that a subscription takes from, as one.
+
+        Args:
+            request: what is asked for.
+            find_one: finds the queue of one destination.
 
         Raises:
             ProtocolError: one of them may not be had, or a header does not fit.
@@ -68,7 +70,7 @@ class JoinedSources:
         try:
             for part in parts:
                 if not part.is_pattern_of_queues:
-                    self._find(replace(request, destination=part, parts=()), take)
+                    find_one(replace(request, destination=part, parts=()), take)
         except ProtocolError:
             for queue in found:
                 if queue.private:
@@ -113,6 +115,7 @@ class JoinedSources:
 
     def leave(self, joined: JoinedQueues) -> None:
         """Have no more queues joined: the subscription has ended."""
+        joined.release()
         table = self._registry.table
         if table.patterns is not None:
             table.patterns.remove(joined)

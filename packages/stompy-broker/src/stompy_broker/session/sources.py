@@ -47,7 +47,7 @@ class Sources:
         self._registry = context.router.registry
         self._client = client
         self._temporary = temporary
-        self._joined = JoinedSources(context, client, self.find)
+        self._joined = JoinedSources(context, client)
 
     def find(
         self, request: SubscribeRequest, done: Callable[[Queue | ProtocolError], None]
@@ -63,7 +63,7 @@ class Sources:
         """
         destination, headers = request.destination, request.headers
         if request.parts or destination.is_pattern_of_queues:
-            done(self._joined.find(request))
+            done(self._joined.find(request, self.find))
             return
         durable = durable_of(destination, headers, self._principal)
         if durable is not None:

@@ -19,6 +19,8 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol import ServerProtocol
 from stompy_broker.log_throttle import LogThrottle
 from stompy_broker.posix import resource
+from stompy_broker.wire.endpoints import Endpoint
+from stompy_broker.wire.unix_socket import bind_unix, remove
 
 log = logging.getLogger("stompy_broker.connection")
 
@@ -79,7 +81,7 @@ class Acceptor:
         begin: makes the protocol of a new one.
 
     Attributes:
-        port: where it listens.
+        port: where it listens; 0 = at a socket in the file system.
     """
 
     def __init__(
@@ -88,7 +90,8 @@ class Acceptor:
         backlog: int,
         begin: Callable[[], asyncio.Protocol],
     ) -> None:
-        self.port: int = sockets[0].getsockname()[1]
+        name = sockets[0].getsockname()
+        self.port: int = name[1] if isinstance(name, tuple) else 0
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._begin = begin
@@ -107,6 +110,7 @@ class Acceptor:
         self._closed = True
         for sock in self._sockets:
             self._loop.remove_reader(sock)
+            remove(sock)
             sock.close()
         self._give_up_spare()
 
@@ -182,6 +186,17 @@ class Acceptor:
         if before is not None:
             words = what if error is None else f"{what}: {error.strerror or error}"
             log.error("%s%s", words, f" (and {before} more in the last minute)" if before else "")
+
+
+async def bind_to(endpoint: Endpoint) -> list[socket.socket]:
+    """Sockets for an endpoint.
+
+    Raises:
+        OSError: it cannot be bound to.
+    """
+    if endpoint.path:
+        return [bind_unix(endpoint.path, endpoint.mode)]
+    return await bind(endpoint.host, endpoint.port)
 
 
 async def bind(host: str, port: int) -> list[socket.socket]:

@@ -32,6 +32,7 @@ from stompy_broker.session.session import Session
 from stompy_broker.timers import Clock
 from stompy_broker.wire.fair_scheduler import FIRST, LEAST, MODEST, FairScheduler, next_slice
 from stompy_broker.wire.input_memory import FREE, InputMemory
+from stompy_broker.wire.unix_socket import is_unix, unix_address_of
 
 log = logging.getLogger("stompy_broker.connection")
 
@@ -422,6 +423,8 @@ class Connection(asyncio.Protocol):
         if transport is None or info is None:
             return False
         sock: socket.socket = transport.get_extra_info("socket")
+        if sock.family == socket.AF_UNIX:
+            return _has_hung_up(sock)
         try:
             return sock.getsockopt(socket.IPPROTO_TCP, info, 1)[0] in _CLOSED_BY_PEER
         except OSError:
@@ -586,10 +589,19 @@ class Connection(asyncio.Protocol):
 
 
 def _keep_alive(sock: socket.socket) -> None:
+    if sock.family == socket.AF_UNIX:
+        return  # the system knows whether the other process is there
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEP_ALIVE.items():
         if hasattr(socket, name):  # not everywhere
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _has_hung_up(sock: socket.socket) -> bool:
+    """Whether the process at the other end has closed its side, told without reading."""
+    poll = select.poll()
+    poll.register(sock, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
 
 
 def input_waits(transport: asyncio.BaseTransport | None) -> bool:
@@ -626,6 +638,8 @@ def free_transport(transport: asyncio.BaseTransport) -> None:
 
 def address_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
     """Who is on the other side: address and port for the log, and the address alone."""
+    if is_unix(transport):
+        return unix_address_of(transport)
     peername = transport.get_extra_info("peername")
     if isinstance(peername, tuple):
         host, port, *_ = peername

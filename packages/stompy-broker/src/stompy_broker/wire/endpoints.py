@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from stompy.session.address import Scheme
 from stompy_broker.config import BrokerConfig
@@ -24,6 +25,9 @@ class Endpoint:
         proxied: whether a PROXY header comes first.
         pages: by what the pages of HTTP may be asked for: plainly, by TLS; empty = not at all.
         trusted: whether those pages are for everybody who can connect.
+        path: of a socket in the file system, which has neither host nor port; empty = it is none.
+        mode: who may connect to that, as permissions of files.
+        login_from_uid: whether users of this system are logged in there without a passcode.
     """
 
     host: str
@@ -32,6 +36,9 @@ class Endpoint:
     proxied: bool = False
     pages: frozenset[str] = frozenset()
     trusted: bool = False
+    path: str = ""
+    mode: int = 0
+    login_from_uid: bool = False
 
     @property
     def takes_tls(self) -> bool:
@@ -44,6 +51,8 @@ class Endpoint:
         Args:
             port: the one that it was bound to.
         """
+        if self.path:
+            return [f"{Scheme.UNIX}://{quote(self.path)}"]
         place = self._place(port)
         return [f"{scheme}://{place}" for scheme in Scheme if scheme in self.schemes]
 
@@ -78,7 +87,7 @@ def endpoints_of(config: BrokerConfig) -> list[Endpoint]:
         shared -= _SECURE
     listen = config.listen
     ports = [(listen.port, shared, listen.proxy_protocol), *reversed(found)]
-    return [
+    endpoints = [
         Endpoint(
             listen.host,
             port,
@@ -90,6 +99,18 @@ def endpoints_of(config: BrokerConfig) -> list[Endpoint]:
         for port, schemes, proxied in ports
         if schemes
     ]
+    if listen.unix:
+        endpoints.append(
+            Endpoint(
+                "",
+                0,
+                frozenset((Scheme.STOMP,)),
+                path=listen.unix,
+                mode=int(listen.unix_mode, 8),
+                login_from_uid=listen.login_from_uid,
+            )
+        )
+    return endpoints
 
 
 def page_endpoint(config: BrokerConfig) -> Endpoint | None:

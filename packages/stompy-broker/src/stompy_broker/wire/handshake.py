@@ -38,6 +38,7 @@ from stompy_broker.wire.http_service import Caller
 from stompy_broker.wire.input_memory import InputMemory
 from stompy_broker.wire.proxy_protocol import is_proxied, read_proxy_header
 from stompy_broker.wire.tls import Certificates, facts_of, login_of
+from stompy_broker.wire.unix_socket import peer_of
 from stompy_broker.wire.websocket import WebSocketServer
 
 log = logging.getLogger("stompy_broker.connection")
@@ -463,7 +464,10 @@ class Handshake(asyncio.Protocol):
         )
 
     def _certificate_login(self) -> str | None:
-        """The login that the client's certificate stands for; None = there is none."""
+        """The login that the client's certificate or user stands for; None = there is none."""
+        if self._endpoint.login_from_uid and self._transport is not None:
+            peer = peer_of(self._transport)
+            return None if peer is None else peer.login
         tls = self._tls
         return None if tls is None else login_of(tls.ssl_object, self._context.login_from)
 

@@ -11,7 +11,12 @@ scheme                          what is spoken                    default port
 ``stomps``, ``stomp+ssl``       the same over TLS                 61614
 ``ws``                          STOMP over a WebSocket            80
 ``wss``                         the same over TLS                 443
+``unix``                        STOMP over a socket in the file
+                                system: ``unix:///path``
 ==============================  ================================  ============
+
+ActiveMQ's ``tcp``, ``nio`` and ``stomp+nio`` are ``stomp`` under other names, and ``ssl``,
+``nio+ssl`` and ``stomp+nio+ssl`` are ``stomps``.
 
 The path and the query of a WebSocket's URL belong to the HTTP request; they name no virtual host.
 """
@@ -34,11 +39,16 @@ class Scheme(StrEnum):
     STOMPS = "stomps"
     WS = "ws"
     WSS = "wss"
+    UNIX = "unix"
 
 
 DEFAULT_PORTS = {Scheme.STOMP: DEFAULT_PORT, Scheme.STOMPS: 61614, Scheme.WS: 80, Scheme.WSS: 443}
 
-_SCHEMES = {scheme.value: scheme for scheme in Scheme} | {"stomp+ssl": Scheme.STOMPS}
+_SCHEMES = {
+    **{scheme.value: scheme for scheme in Scheme},
+    **dict.fromkeys(("tcp", "nio", "stomp+nio"), Scheme.STOMP),
+    **dict.fromkeys(("ssl", "stomp+ssl", "nio+ssl", "stomp+nio+ssl"), Scheme.STOMPS),
+}
 _PLAIN = {Scheme.STOMP: Scheme.STOMPS, Scheme.WS: Scheme.WSS}
 
 AddressLike = str | tuple[str, int]
@@ -58,7 +68,8 @@ class Address:
     passcode: str | None = field(default=None, repr=False)
     scheme: Scheme = Scheme.STOMP
     path: str = ""
-    """Of a WebSocket: where it is on its server."""
+    """Of a WebSocket: where it is on its server. Of a UNIX socket: where it is in the file system;
+    then host and port say nothing."""
     query: str = field(default="", repr=False)
     """Of a WebSocket: what follows the path."""
     learned: bool = field(default=False, repr=False, compare=False)
@@ -74,8 +85,15 @@ class Address:
         """Whether STOMP is carried by a WebSocket."""
         return self.scheme in (Scheme.WS, Scheme.WSS)
 
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a socket in the file system."""
+        return self.scheme is Scheme.UNIX
+
     def __str__(self) -> str:
         """The URL, without secrets."""
+        if self.is_unix:
+            return f"{self.scheme}://{quote(self.path)}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         path = self.path if self.vhost is None else f"/{quote(self.vhost, safe='')}"
         return f"{self.scheme}://{host}:{self.port}{path}"
@@ -95,9 +113,10 @@ def parse_address(given: AddressLike, *, secure: bool = False) -> Address:
     if isinstance(given, str):
         address = _from_url(given)
         if secure and not address.is_secure:
+            instead = _PLAIN.get(address.scheme, Scheme.STOMPS)
             raise ValueError(
                 f"{address} is without TLS, but options for TLS are given; write "
-                f"{_PLAIN[address.scheme]}:// or leave them out"
+                f"{instead}:// or leave them out"
             )
         return address
     if not _is_pair(given):
@@ -149,10 +168,12 @@ def _from_url(text: str) -> Address:
         # The reason that urllib gives may quote a piece of a passcode.
         raise ValueError(f"{_redacted(text)} is not a URL: look at its port and host") from None
     scheme = _SCHEMES.get(url.scheme)
+    if scheme is Scheme.UNIX:
+        return _unix(url, text)
     if scheme is None or not url.netloc:
         raise ValueError(
             f"{_redacted(text)} is not a broker URL; write stomp://host:{DEFAULT_PORT}, or "
-            "stomps://, ws:// or wss://"
+            "stomps://, ws://, wss:// or unix:///path"
         )
     websocket = scheme in (Scheme.WS, Scheme.WSS)
     if url.fragment or "@" in url.path or (url.query and not websocket):
@@ -168,6 +189,20 @@ def _from_url(text: str) -> Address:
         scheme=scheme,
         path=url.path if websocket else "",
         query=url.query if websocket else "",
+    )
+
+
+def _unix(url: SplitResult, text: str) -> Address:
+    if url.hostname or url.query or url.fragment or "\0" in (path := unquote(url.path)):
+        raise ValueError(f"{_redacted(text)} is written unix:///path, or unix://login@/path")
+    if not path.startswith("/"):
+        raise ValueError(f"no path in {_redacted(text)}")
+    return Address(
+        "localhost",
+        login=None if url.username is None else unquote(url.username),
+        passcode=None if url.password is None else unquote(url.password),
+        scheme=Scheme.UNIX,
+        path=path,
     )
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 from stompy.session.address import Address
 from stompy.session.handshake import TIMED_OUT, AttemptFailed
 from stompy.transport.layers import Layer, LayerError, Layers
-from stompy.transport.lookup import Place, is_numeric, resolve, resolve_aside
+from stompy.transport.lookup import Place, needs_no_lookup, resolve, resolve_aside
 
 _CHUNK = 256 * 1024
 
@@ -245,7 +245,7 @@ def open_socket(address: Address, deadline: float) -> PlainSocket:
             reason = TIMED_OUT
         except OSError as error:
             reason = error.strerror or str(error)
-    raise AttemptFailed("TCP", reason)
+    raise AttemptFailed("socket" if address.is_unix else "TCP", reason)
 
 
 def _connect(place: Place, seconds: float) -> PlainSocket:
@@ -255,8 +255,7 @@ def _connect(place: Place, seconds: float) -> PlainSocket:
     try:
         connection.settimeout(seconds)
         connection.connect(place.address)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        place.prepare(connection)
     except BaseException:
         connection.close()
         raise
@@ -264,7 +263,7 @@ def _connect(place: Place, seconds: float) -> PlainSocket:
 
 
 def _look_up(address: Address, deadline: float) -> list[Place]:
-    if is_numeric(address.host):
+    if needs_no_lookup(address):
         return resolve(address)
     answers: queue.SimpleQueue[list[Place] | AttemptFailed] = queue.SimpleQueue()
     resolve_aside(address, answers.put)

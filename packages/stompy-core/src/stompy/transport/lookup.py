@@ -20,7 +20,13 @@ class Place(NamedTuple):
     """Where a socket can be connected to."""
 
     family: socket.AddressFamily
-    address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+    address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes] | str
+
+    def prepare(self, connection: socket.socket) -> None:
+        """Set a socket that is connected there: Nagle's delay off, dead peers noticed."""
+        if not isinstance(self.address, str):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def resolve(address: Address) -> list[Place]:
@@ -29,6 +35,11 @@ def resolve(address: Address) -> list[Place]:
     Raises:
         AttemptFailed: there is no such name.
     """
+    if address.is_unix:
+        family = getattr(socket, "AF_UNIX", None)
+        if family is None:
+            raise AttemptFailed("socket", "there are no UNIX sockets on this system")
+        return [Place(family, address.path)]
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -48,10 +59,12 @@ def resolve_aside(address: Address, tell: Callable[[list[Place] | AttemptFailed]
     threading.Thread(target=ask, name=f"stompy look-up {address.host}", daemon=True).start()
 
 
-def is_numeric(host: str) -> bool:
-    """Whether a host is an IP address, which needs no look-up."""
+def needs_no_lookup(address: Address) -> bool:
+    """Whether the host is an IP address, or there is none."""
+    if address.is_unix:
+        return True
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(address.host)
     except ValueError:
         return False
     return True

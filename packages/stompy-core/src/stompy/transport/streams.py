@@ -18,7 +18,7 @@ from typing import TypeVar, cast
 from stompy.session.address import Address
 from stompy.session.handshake import TIMED_OUT, AttemptFailed
 from stompy.transport.layers import Layer, LayerError, Layers
-from stompy.transport.lookup import Place, is_numeric, resolve, resolve_aside
+from stompy.transport.lookup import Place, needs_no_lookup, resolve, resolve_aside
 
 _LAST_WORDS_SIZE = 256 * 1024
 
@@ -74,7 +74,7 @@ async def _open_socket(address: Address, deadline: float) -> socket.socket:
         except OSError as error:
             # asyncio puts words of its own in place of the system's.
             reason = os.strerror(error.errno) if error.errno else str(error)
-    raise AttemptFailed("TCP", reason)
+    raise AttemptFailed("socket" if address.is_unix else "TCP", reason)
 
 
 async def _connect(place: Place) -> socket.socket:
@@ -82,8 +82,7 @@ async def _connect(place: Place) -> socket.socket:
     try:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, place.address)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        place.prepare(connection)
     except BaseException:
         connection.close()
         raise
@@ -96,7 +95,7 @@ async def _look_up(address: Address, deadline: float) -> list[Place]:
     The look-up does not go to the executor of the loop, at whose end `asyncio.run` would wait for
     a name server that does not answer.
     """
-    if is_numeric(address.host):
+    if needs_no_lookup(address):
         return resolve(address)
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[list[Place] | AttemptFailed] = loop.create_future()
