@@ -11,6 +11,7 @@ from stompy_broker.routing.interface import (
     DURABLE_BACKLOG,
     NAMED,
     TEMPORARY,
+    Close,
     QueueIdentity,
     QueueKind,
 )
@@ -63,8 +64,17 @@ def test_the_last_one_is_the_last_one_once() -> None:
     assert not queue.go(one, 5.0)
     assert queue.go(two, 6.0)
     assert not queue.go(two, 7.0)  # gives back what it had
-    assert queue.was_here(2.0, 7.5)
-    assert not queue.was_here(0.1, 7.5)
+    assert queue.stays(Close(2.0), False, 7.5)
+    assert not queue.stays(Close(0.1), False, 7.5)
+
+
+def test_what_is_in_it_may_keep_it_or_not() -> None:
+    queue = attendance()
+    assert queue.stays(Close(1.0), True, 9.0)
+    assert not queue.stays(Close(1.0, messages=False), True, 9.0)
+    assert not queue.stays(Close(), True, 9.0)
+    queue.come(taker(), NO_SETTINGS)
+    assert queue.stays(Close(1.0, messages=False), True, 9.0)
 
 
 def test_what_ends_and_what_does_not() -> None:

@@ -50,9 +50,11 @@ EVENTS: Mapping[str, str] = {
     "connection.closed": "A client is gone; `reason` says why.",
     "connection.opened": "A client has logged in.",
     "connection.unblocked": "A client may send again.",
+    "durable.bound": "The queue of a durable subscription was bound to further topics.",
     "durable.created": "A durable subscription was made.",
     "durable.deleted": "A durable subscription was deleted.",
     "durable.expired": "Nobody came back to a durable subscription; it is deleted.",
+    "durable.unbound": "The queue of a durable subscription is bound to some topics no longer.",
     "header.ignored": "A client asked for what this broker does not do, by the header that "
     "`reason` names, and `[compat]` has it ignored. Once for each header.",
     "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",

@@ -59,17 +59,13 @@ class ForeignHeader:
         """Whether a header asks for what is not done."""
         if destination is not None and destination.kind not in self.kinds:
             return False
-        if (
-            name == "x-queue-name"
-            and destination is not None
-            and destination.kind is DestinationKind.QUEUE
-        ):
-            return value not in ("", destination.name)
         value = value.strip().lower()
         return value in self.asks if self.asks else value not in self.idle
 
 
 _BOTH = (_SEND, _SUBSCRIBE)
+
+_TO_EXCHANGE = "dead letters go to that exchange; x-dead-letter-routing-key alone names a queue"
 
 FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
@@ -90,10 +86,6 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         "how messages are shown by a subscription with browser:true, which this is not",
         kinds=tuple(DestinationKind),
         idle=_NO,
-    ),
-    ForeignHeader(("x-queue-name",), (_SUBSCRIBE,), "a queue of that name gets the messages"),
-    ForeignHeader(
-        ("share",), (_SUBSCRIBE,), "all who say the same share the messages", kinds=_TOPICS
     ),
     ForeignHeader(("exclusive",), (_SEND,), "nobody else may subscribe", kinds=_QUEUES, idle=_NO),
     ForeignHeader(
@@ -185,8 +177,14 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ),
     ForeignHeader(
         ("x-dead-letter-exchange",),
-        _BOTH,
-        "dead letters go to that exchange; x-dead-letter-routing-key alone names a queue",
+        (_SUBSCRIBE,),
+        _TO_EXCHANGE,
+        idle=("", "amq.direct"),
+    ),
+    ForeignHeader(
+        ("x-dead-letter-exchange",),
+        (_SEND,),
+        _TO_EXCHANGE,
         kinds=_QUEUES,
         idle=("", "amq.direct"),
     ),

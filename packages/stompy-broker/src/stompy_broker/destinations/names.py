@@ -48,6 +48,8 @@ COMMANDS = "$SYS.command"
 """The queue that commands to the broker are sent to. Nothing ever waits in it."""
 BACKLOG = "durable."
 """Queues whose names begin with this are backlogs of durable topic subscriptions."""
+SHARE = "share."
+"""Of these, the names of those begin with this that all members of a group share."""
 
 
 class DestinationKind(Enum):

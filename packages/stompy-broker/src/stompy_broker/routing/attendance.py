@@ -7,7 +7,7 @@ from dataclasses import replace
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import BACKLOG
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.interface import QueueIdentity
+from stompy_broker.routing.interface import Close, QueueIdentity
 from stompy_broker.routing.settings import QueueSettings
 
 
@@ -77,7 +77,9 @@ class Attendance:
         passes = self._queue.policy.auto_delete and not settings.created
         return passes or (lost and settings.exclusive)
 
-    def was_here(self, seconds: float, now: float) -> bool:
-        """Whether anybody took part within so many seconds."""
+    def stays(self, order: Close, in_use: bool, now: float) -> bool:
+        """Whether the queue does not end as it is ordered, because it is or was in use."""
+        if order.unused is None:
+            return False
         since = self.idle_since
-        return since is None or since + seconds > now
+        return (order.messages and in_use) or since is None or since + order.unused > now

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from stompy.admin.rows import Event
-from stompy_broker.destinations.names import BACKLOG, Destination, parse_destination
+from stompy_broker.destinations.names import BACKLOG, SHARE, Destination, parse_destination
 from stompy_broker.destinations.policy import DEAD_LETTER
 from stompy_broker.events import Events
 from stompy_broker.log_throttle import LogThrottle
@@ -26,6 +26,9 @@ from stompy_broker.routing.interface import Queue, QueueIdentity
 log = logging.getLogger("stompy_broker.router")
 
 DEAD_LETTER_PREFIX = "DLQ."
+
+_SHARED = f"{BACKLOG}{SHARE}"
+"""What belongs to a group has dead letters of its own; of other subscriptions, topics have."""
 
 PATH = "x-death-path"
 """The queues that a message has passed since somebody rejected it, with commas between."""
@@ -186,7 +189,9 @@ class DeadLetters:
         if not pattern or self._depth >= _DEEPEST:
             return "", ""
         name = queue.name
-        if queue.private or queue.durable:
+        if name.startswith(_SHARED):
+            name = name.removeprefix(BACKLOG)
+        elif queue.private or queue.durable:
             name = parse_destination(message.head.headers()["destination"]).name
         target = pattern.replace("{name}", name)
         if target == queue.destination or target in self._pushing:

@@ -312,9 +312,11 @@ class Close:
             somebody was attached to or published to since it was asked is in use (what
             `QueueIdentity.passing` says only if somebody was attached). None = end, whoever uses
             it.
+        messages: whether it is in use while there are messages in it.
     """
 
     unused: float | None = None
+    messages: bool = True
 
 
 Order = Remove | Move | GiveUp | Configure | Expire | Withdraw | Close

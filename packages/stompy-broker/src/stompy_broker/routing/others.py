@@ -98,6 +98,10 @@ class OtherBrokers(Protocol):
         """Have the owner of its group delete a durable subscription."""
         ...
 
+    def unbind(self, known: DurableSubscription, done: Done) -> None:
+        """Have the owner of its group bind the queue of a subscription no longer to a topic."""
+        ...
+
     def take_possession(self, known: DurableSubscription, owner: str) -> None:
         """Have the owner of its group give a durable subscription of nobody to a login."""
         ...

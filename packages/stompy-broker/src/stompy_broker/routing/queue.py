@@ -137,7 +137,7 @@ class LocalQueue(RestorableQueue):
         self.group = group
         self.sequences = group.sequences
         # Whose messages are its own: they may be stored, or end before those of others.
-        self.unshared = durable or bool(policy.message_ttl)
+        self.unshared = not private or bool(policy.message_ttl)
         self.published = self.delivered = self.acked = 0
         self._services = services
         self._settings = NO_SETTINGS
@@ -483,13 +483,12 @@ class LocalQueue(RestorableQueue):
         elif isinstance(order, Withdraw):
             self._line.leave(order.consumers)
             answer(len(order.consumers))
-        elif self._closed or (order.unused is not None and self._was_used(order.unused)):
+        elif self._closed or self._attendance.stays(
+            order, self._in_use, self._services.clock.now()
+        ):
             answer(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, f"{self.destination} is in use"))
         else:
             answer(self._close())
-
-    def _was_used(self, seconds: float) -> bool:
-        return self._in_use or self._attendance.was_here(seconds, self._services.clock.now())
 
     def configure(self, settings: QueueSettings) -> None:
         """Have these settings from now on."""

@@ -13,6 +13,8 @@ from stompy_broker.routing.others import OtherBrokers
 from stompy_broker.routing.queue_patterns import QueuePatterns
 from stompy_broker.routing.stats import Totals
 
+_END = Close()
+
 
 class QueueTable:
     """The queues of one broker by name.
@@ -57,7 +59,7 @@ class QueueTable:
         self,
         queue: Queue,
         done: Callable[[Outcome], None] = nobody_asks,
-        unused: float | None = None,
+        order: Close = _END,
         forget: Callable[[int], None] = nobody_asks,
     ) -> None:
         """Have a queue end, and count what it has counted; forget it if it does end.
@@ -65,7 +67,7 @@ class QueueTable:
         Args:
             queue: it.
             done: takes how many messages waited in it, or why it does not end.
-            unused: for how many seconds it must not have been in use; None = no matter.
+            order: when it is to.
             forget: called before, with that number, if it ends.
         """
 
@@ -75,4 +77,4 @@ class QueueTable:
                 forget(outcome)
             done(outcome)
 
-        queue.control(Close(unused), ended)
+        queue.control(order, ended)

@@ -27,6 +27,7 @@ from stompy_broker.routing.interface import (
     NAMED,
     TEMPORARY,
     TOPIC_BACKLOG,
+    Close,
     Configure,
     Outcome,
     Queue,
@@ -70,6 +71,7 @@ class Registry:
         arguments: how queues are set up by headers.
         closing: whether the broker stops: that its clients leave means nothing then.
         virtual_queues: those that get what is sent to virtual topics.
+        idle_seconds: after which an unused empty queue is forgotten.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Registry:
         self._policies = policies
         self._factory = factory
         self._events = events
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self.arguments = QueueArguments(policies, services.clock, events)
         self.closing = False
         self._orphans: list[Queue] = []
@@ -104,7 +106,7 @@ class Registry:
             policies,
             factory,
             events,
-            self._retirement.within,
+            self,
         )
 
     # -- what a store has kept --------------------------------------------------------------
@@ -137,7 +139,12 @@ class Registry:
             made[name].configure(settings)
         subscriptions, all_known = restore_subscriptions(group.store)
         for subscription in subscriptions:
-            backlog = made[subscription.queue] = self.durable.bind(subscription, group)
+            name = subscription.queue
+            if subscription.queue_name and name not in made:
+                made[name] = self._add_queue(name, self._set_up(name, NO_SETTINGS), group)
+            backlog = self.durable.bind(subscription, group, made.get(name))
+            assert isinstance(backlog, RestorableQueue)
+            made[name] = backlog
             if subscription.left:
                 away = max(0, self._services.wall() - subscription.left)
                 backlog.set_idle_since(self._services.clock.now() - away / 1000)
@@ -256,24 +263,36 @@ class Registry:
         """
 
         def forget(messages: int) -> None:
-            if self.queues.get(queue.name) is queue:
-                del self.queues[queue.name]
-                self.arguments.forget(queue.name)
-                self.table.left(queue)
-            if self.table.elsewhere(queue.group) is None:
-                queue.group.store.keep_queue(queue.name, None)
-                if not user:
-                    self.gone.dropped += messages
-                self._tell_queue("queue.deleted", queue, reason, user, {"messages": messages})
+            self.queue_ended(queue, messages, reason, user)
 
-        self.table.close(queue, done, unused, forget)
+        self.table.close(queue, done, Close(unused), forget)
+
+    def queue_ended(self, queue: Queue, messages: int, reason: str, user: str = "") -> None:
+        """Forget a queue that has ended, with so many messages, and what was bound to it."""
+        is_here = self.table.elsewhere(queue.group) is None
+        if is_here:
+            self.durable.queue_gone(queue)
+        if self.queues.get(queue.name) is queue:
+            del self.queues[queue.name]
+            self.arguments.forget(queue.name)
+            self.table.left(queue)
+        if is_here:
+            queue.group.store.keep_queue(queue.name, None)
+            if not user:
+                self.gone.dropped += messages
+            self._tell_queue("queue.deleted", queue, reason, user, {"messages": messages})
 
     def queue_left(self, name: str) -> None:
         """End a queue that its last consumer has left, and remember what it was."""
         queue = self.queues.get(name)
-        if queue is not None and not self.closing:
-            self.arguments.remember(queue)
-            self.delete_queue(queue, "its last consumer has left")
+        if queue is None or self.closing:
+            return
+        known = self.durable.of(queue)
+        if known is not None and not known.queue_name:
+            self.durable.delete(known.name)
+            return
+        self.arguments.remember(queue)
+        self.delete_queue(queue, "its last consumer has left")
 
     def _end_orphans(self) -> None:
         """End what was sent to a queue whose connection is gone, unless somebody came."""
@@ -290,8 +309,17 @@ class Registry:
             self.delete_queue(queue, "its connection has ended")
 
     def forget_queue(self, name: str) -> None:
-        """Have a queue no longer that lives elsewhere. It is made again when it is used again."""
-        self.queues.pop(name, None)
+        """Have a queue no longer that lives elsewhere. It is made again when it is used again.
+
+        Not one that topics are bound to: what is published there is for it.
+        """
+        queue = self.queues.get(name)
+        if queue is not None and self.durable.of(queue) is None:
+            del self.queues[name]
+
+    def retire_within(self, seconds: float) -> None:
+        """Look within so many seconds whether queues are used; 0 = no matter."""
+        self._retirement.within(seconds)
 
     def _tell_queue(
         self,
@@ -333,7 +361,7 @@ class Registry:
         def forget(_messages: int) -> None:
             self.replies.pop(queue.name, None)
 
-        self.table.close(queue, done, unused, forget)
+        self.table.close(queue, done, Close(unused), forget)
 
     # -- topics -----------------------------------------------------------------------------
 
@@ -420,10 +448,10 @@ class Registry:
         if self.queues.get(queue.name) is not queue:
             return  # it has ended meanwhile
         known = self.durable.of(queue)
-        if known is None:
+        if known is None or known.queue_name:
             policy = self._set_up(queue.name, figures.settings)
         else:
-            policy = self._policies.find(DestinationKind.TOPIC, known.pattern)
+            policy = self.durable.policy_of(known)
         before = queue.policy
         if policy == before or not isinstance(queue, RestorableQueue):
             return
@@ -452,10 +480,11 @@ class Registry:
         if figures.settings.created and not queue.policy.expires:
             return
         now = self._services.clock.now()
-        since = now if figures.in_use or figures.idle_since is None else figures.idle_since
         known = self.durable.of(queue)
+        in_use = figures.in_use if known is None else figures.consumers > 0
+        since = now if in_use or figures.idle_since is None else figures.idle_since
         if known is not None:
-            self.durable.keep_absence(known, 0 if figures.in_use else int((now - since) * 1000))
+            self.durable.keep_absence(known, 0 if in_use else int((now - since) * 1000))
         if since + idle_seconds > now:
             self._retirement.within(since + idle_seconds - now)
         elif known is None:
@@ -468,5 +497,5 @@ class Registry:
         """How many seconds a queue may be idle; 0 = for ever."""
         subscription = self.durable.of(queue)
         if subscription is None:
-            return queue.policy.expires or self._idle_seconds
-        return subscription.expires or queue.policy.expires
+            return queue.policy.expires or self.idle_seconds
+        return self.durable.idle_limit(subscription, queue)

@@ -242,5 +242,9 @@ def _nobody_asks(sender: str) -> None:
 
 
 def _is_kept(queue: Queue) -> bool:
-    """Whether what is published there waits also while nobody is there, and may be refused."""
-    return queue.durable
+    """Whether what is published there waits also while nobody is there, and may be refused.
+
+    So it is with backlogs of durable subscriptions and with named queues, but not with what stands
+    for another broker.
+    """
+    return queue.unshared and not queue.private

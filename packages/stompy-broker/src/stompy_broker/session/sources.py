@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import (
     Destination,
     DestinationKind,
     is_address,
+    parse_destination,
     topic_text,
 )
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.durable import (
     NAME_HEADERS,
+    QUEUE_NAME,
     DurableSubscription,
     durable_name,
     durable_subscription,
+    is_lasting,
+    own_queue_name,
+    share_name,
 )
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.joined_queues import JoinedQueues, queues_of
@@ -69,7 +75,13 @@ class Sources:
         if durable is not None:
             _check_lasts(destination)
             self._check_durable_request(request)
+            known = self._registry.durable.by_name.get(durable.name)
+            clash = None if known is None else known.clash(durable)
+            if clash is not None:
+                raise clash
             self.check_durable(durable.name)
+            if durable.queue_name:
+                self._make_own_queue(durable, headers)
             self._registry.durable.subscribe(durable, done)
         elif destination.existing:
             self._registry.check_there(destination.name)
@@ -141,8 +153,27 @@ class Sources:
                 f"the durable subscription {name[:200]!r} belongs to another user; "
                 "choose another name, id or client-id",
             )
-        self._client.permissions.check_receive(known.topics, {})
+        for topics in known.topics:
+            self._client.permissions.check_receive(topics, {})
         self._context.active_subscribers.take_over(known.queue, self._client)
+
+    def _make_own_queue(self, wanted: DurableSubscription, headers: Mapping[str, str]) -> None:
+        """Make the queue that a SUBSCRIBE to topics names, unless it is there.
+
+        With its messages it is somebody's already, so that the client has to be allowed to have
+        them.
+
+        Raises:
+            ProtocolError: the client may not, or an argument cannot be.
+        """
+        queue = Destination(DestinationKind.QUEUE, wanted.queue_name, is_pattern=False)
+        permissions, registry = self._client.permissions, self._registry
+        permissions.check_set_up(queue, headers)
+        if wanted.name not in registry.durable.by_name and registry.has_queue(queue.name):
+            permissions.check_receive(queue, {})
+        ends = {"auto-delete": "true"} if wanted.auto_delete else {"auto-delete": "false"}
+        stored = {"durable": headers.get("durable") or "false"} if wanted.auto_delete else {}
+        registry.queue(queue.name, {**headers, "durable": "true", **stored, **ends})
 
     @property
     def _principal(self) -> Principal:
@@ -164,10 +195,29 @@ def durable_of(
             ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
         )
     if destination.kind is not DestinationKind.TOPIC:
+        if headers.get(QUEUE_NAME, "") not in ("", destination.name):
+            raise ProtocolError(
+                ErrorCode.BAD_HEADER,
+                f"{QUEUE_NAME} {headers[QUEUE_NAME][:60]!r} is another name for {destination}",
+            )
         return None
     expires = whole_number("x-expires", headers.get("x-expires", "0")) / 1000
     durable = durable_subscription(headers, destination, principal.client_id, expires)
-    return None if durable is None else replace(durable, owner=principal.owner)
+    if durable is None or durable.share:
+        return durable  # what a group shares is nobody's
+    return replace(durable, owner=principal.owner)
+
+
+class Deletion(NamedTuple):
+    """What an UNSUBSCRIBE ends for good.
+
+    Attributes:
+        name: the durable subscription.
+        pattern: the topics that its queue is not bound to any more; empty = all of it ends.
+    """
+
+    name: str
+    pattern: str = ""
 
 
 def _check_lasts(destination: Destination) -> None:
@@ -187,16 +237,32 @@ def durable_to_delete(
     subscription: Subscription | None,
     headers: Mapping[str, str],
     client_id: str | None,
-) -> str | None:
+    bound_by: str = "",
+) -> Deletion | None:
     """The durable subscription that an UNSUBSCRIBE ends for good; None if it only leaves.
 
     In RabbitMQ's dialect the frame repeats ``durable`` and ``auto-delete`` but perhaps not the
     destination, which is then that of the subscription.
+
+    Args:
+        registry: knows what there is.
+        subscription: the one that leaves; None = there is none of that id.
+        headers: of the frame.
+        client_id: of the client.
+        bound_by: the topics by which the subscription has a queue that it named.
+
+    Raises:
+        ProtocolError: a header does not fit.
     """
-    if subscription is not None and "destination" not in headers:
-        bound = registry.durable.of(subscription.queue)
-        if bound is not None:
-            headers = {**headers, "destination": topic_text(bound.pattern)}
+    bound = None if subscription is None else registry.durable.of(subscription.queue)
+    if bound is not None and bound.auto_delete:
+        return None
+    if headers.get("share") or (bound is not None and bound.share):
+        return _share_to_delete(bound, headers)
+    if headers.get(QUEUE_NAME) or bound_by:
+        return _binding_to_end(bound, headers, bound_by)
+    if bound is not None and "destination" not in headers:
+        headers = {**headers, "destination": topic_text(bound.pattern)}
     if "destination" not in headers:
         headers = {**headers, "destination": ""}
     named = durable_name(headers, client_id)
@@ -205,4 +271,32 @@ def durable_to_delete(
     name, shared = named
     if shared and subscription is not None and not subscription.queue.durable:
         return None  # as on a SUBSCRIBE to a queue, where the header says nothing
-    return name
+    return Deletion(name)
+
+
+def _share_to_delete(
+    bound: DurableSubscription | None, headers: Mapping[str, str]
+) -> Deletion | None:
+    if not is_lasting(headers) and not any(headers.get(name) for name in NAME_HEADERS):
+        return None
+    if bound is not None:
+        return Deletion(bound.name)
+    pattern = parse_destination(headers.get("destination", "")).name
+    return Deletion(share_name(headers["share"], pattern))
+
+
+def _binding_to_end(
+    bound: DurableSubscription | None, headers: Mapping[str, str], bound_by: str
+) -> Deletion | None:
+    if not is_lasting(headers):
+        return None
+    destination = headers.get("destination") or bound_by
+    if not destination:
+        raise ProtocolError(
+            ErrorCode.MISSING_HEADER, f"with {QUEUE_NAME} the 'destination' has to be there"
+        )
+    topics = parse_destination(destination)
+    if topics.kind is not DestinationKind.TOPIC:
+        return None  # it consumes from the queue by its own name
+    name = own_queue_name(headers) or (bound.name if bound is not None else "")
+    return Deletion(name, topics.name)

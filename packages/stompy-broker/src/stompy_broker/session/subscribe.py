@@ -90,6 +90,7 @@ class Subscriptions:
         self._sources = Sources(context, client, self.temporary)
         self.delivered = 0
         self._cancelled: dict[str, None] = {}  # ended by an operator
+        self._bound_by: dict[str, str] = {}  # the topics of those whose queue has a name
         self._exclusive: ExclusiveQueues | None = None  # None = it has asked for none
 
     # -- frames -----------------------------------------------------------------------------
@@ -252,14 +253,21 @@ class Subscriptions:
             self._note_attached(subscription)
             if subscription.terms.holder and self._exclusive is not None:
                 self._exclusive.note(queue)
-            if durable is not None:
+            if durable is not None and self._is_by_topics(head):
                 self._registry.durable.take_possession(durable, self._principal.owner)
-                if not durable.shared:
+                if durable.queue_name:
+                    self._bound_by[key] = head.headers["destination"]
+                elif not durable.shared:
                     self._context.active_subscribers.activate(durable.queue, self._client)
         if "receipt" in head.headers:
             self._sources.when_subscribed(queue, begin)
         else:
             begin()
+
+    @staticmethod
+    def _is_by_topics(head: Head) -> bool:
+        """Whether a SUBSCRIBE names topics, and not the queue that they are bound to."""
+        return parse_destination(head.headers["destination"]).kind is DestinationKind.TOPIC
 
     def _note_attached(self, subscription: Subscription) -> None:
         subscription.attached = True
@@ -274,8 +282,9 @@ class Subscriptions:
         self._client.others += 1
         headers = head.headers
         key = headers.get("id") or headers["destination"]
+        bound_by = self._bound_by.get(key, "")
         durable = durable_to_delete(
-            self._registry, self.by_key.get(key), headers, self._client.client_id
+            self._registry, self.by_key.get(key), headers, self._client.client_id, bound_by
         )
         receipt = headers.get("receipt")
         done = self._receipts.if_refused(head)
@@ -298,8 +307,11 @@ class Subscriptions:
                 ErrorCode.UNKNOWN_SUBSCRIPTION, f"there is no subscription {key[:60]!r}"
             )
         if durable is not None:
-            self._sources.check_durable(durable)
-            self._registry.durable.delete(durable, done)
+            self._sources.check_durable(durable.name)
+            if durable.pattern:
+                self._registry.durable.unbind(durable.name, durable.pattern, done)
+            else:
+                self._registry.durable.delete(durable.name, done)
 
     # -- what a SEND may need ---------------------------------------------------------------
 
@@ -355,6 +367,7 @@ class Subscriptions:
             done: called when its queue has let it go.
         """
         subscription = self.by_key.pop(key)
+        self._bound_by.pop(key, None)
         if subscription.attached:
             self._context.observer.unsubscribed(self._client, subscription)
         self.delivered += subscription.delivered
@@ -489,7 +502,9 @@ class Subscriptions:
 
 def origins_of(router: Router, queue: Destination) -> list[Destination]:
     """What messages in a queue may have been sent to, if it was not that queue."""
+    durable, name = router.registry.durable.by_name, queue.name.removeprefix(BACKLOG)
+    known = durable.get(name)
+    bound = known.topics if known is not None and known.queue == queue.name else []
     if queue.name.startswith(BACKLOG):
-        known = router.registry.durable.by_name.get(queue.name.removeprefix(BACKLOG))
-        return [] if known is None else [known.topics]
-    return [*router.directions.origins(queue), *router.policies.origins(queue)]
+        return bound
+    return [*bound, *router.directions.origins(queue), *router.policies.origins(queue)]

@@ -217,7 +217,8 @@ class QueueRow(Record):
         name: without ``/queue/``; the key of the row.
         destination: as clients write it.
         durable: whether persistent messages in it survive.
-        backlog_of: the durable subscription whose backlog it is; empty = an ordinary queue.
+        backlog_of: the durable subscription whose backlog it is, or that binds topics to it;
+            empty = an ordinary queue.
         paused: whether an operator stopped deliveries.
         intake_paused: whether an operator stopped what comes in; senders wait.
         full: whether it has reached the size at which senders wait.
@@ -467,11 +468,16 @@ class DurableRow(Record):
     """The row of one durable topic subscription.
 
     Attributes:
-        name: the key of the row: ``CLIENT-ID.NAME``, or ``ID@TOPIC``.
+        name: the key of the row: ``CLIENT-ID.NAME``, ``ID@TOPIC``, the name of its queue, or
+            ``share.GROUP.TOPIC``.
         destination: the topics it gets.
+        destinations: all of them; several may be bound to a queue that its client has named.
         queue: name of its backlog.
         selector: which messages it takes; empty = all.
+        not_from: the ``client-id`` whose own messages it does not take; empty = it takes all.
         shared: whether several subscribers may share it.
+        share: the group that shares it; empty = none.
+        auto_delete: whether it ends with its last subscriber.
         owner: the login whose it is; empty = the first that comes, as without users.
         online: whether it has a subscriber.
         connections: ids of their connections.
@@ -487,9 +493,13 @@ class DurableRow(Record):
 
     name: str = ""
     destination: str = ""
+    destinations: tuple[str, ...] = ()
     queue: str = ""
     selector: str = ""
+    not_from: str = ""
     shared: bool = False
+    share: str = ""
+    auto_delete: bool = False
     owner: str = ""
     online: bool = False
     connections: tuple[str, ...] = ()

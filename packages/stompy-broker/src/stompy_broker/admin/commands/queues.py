@@ -248,7 +248,7 @@ class QueueCommands:
         if known is None:
             raise not_found(f"there is no durable subscription {name[:200]!r}")
         told = yield from ask(router.queues[known.queue].stats)
-        if told.in_use:
+        if told.consumers:
             raise conflict("it has a subscriber; close that subscription first")
         if told.unacked:
             raise conflict(f"{told.unacked} of its messages are in open transactions")

@@ -14,6 +14,7 @@ from stompy_broker.admin.commands.base import Call, CommandContext
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
+    BACKLOG,
     Destination,
     DestinationKind,
     parse_destination,
@@ -181,6 +182,8 @@ class Recipients:
     ) -> Steps[Recipient]:
         """Say what a durable subscription makes of a message, with or without subscriber."""
         why = self.selected(row.selector)
+        if not row.queue.startswith(BACKLOG):
+            pattern = Destination(DestinationKind.QUEUE, row.queue, is_pattern=False)
         policy = self._policy_of(pattern.kind, pattern.name)
         one = Recipient(
             kind="durable",

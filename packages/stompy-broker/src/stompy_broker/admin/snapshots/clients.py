@@ -159,7 +159,7 @@ class ClientSnapshots:
         oldest_at, waits = self._oldest(subscription, moment)
         stopped = not subscription.auto and not subscription.waiting
         destination = queue.destination
-        if durable is not None:
+        if durable is not None and queue.durable:
             destination = topic_text(durable.pattern)
         row = SubscriptionRow(
             id=f"s-{subscription.number}{self._tail}",
@@ -242,7 +242,7 @@ class ClientSnapshots:
         online: dict[str, list[str]] = {}
         for session in self._sessions.values():
             for subscription in session.subscriptions.values():
-                if subscription.queue.durable:
+                if self._router.registry.durable.of(subscription.queue) is not None:
                     online.setdefault(subscription.queue.name, []).append(session.key)
         durable = list(self._router.registry.durable.by_name.values())
         queues = {known.name: self._router.queues[known.queue] for known in durable}
@@ -298,8 +298,13 @@ def _durable(
     row = DurableRow(
         name=known.name,
         destination=topic_text(known.pattern),
+        destinations=tuple([topic_text(pattern) for pattern in known.patterns]),
         queue=queue.name,
+        selector=known.selector,
+        not_from=known.not_from,
         shared=known.shared,
+        share=known.share,
+        auto_delete=known.auto_delete,
         owner=known.owner,
         online=bool(connections),
         connections=connections,

@@ -56,7 +56,7 @@ class CachedRow:
         self.backlog_of = "" if durable is None else durable.name
         kind, name = (
             (DestinationKind.QUEUE, queue.name)
-            if durable is None
+            if durable is None or durable.queue_name
             else (DestinationKind.TOPIC, durable.pattern)
         )
         is_default = router.policies.index(kind, name) is None

@@ -75,7 +75,7 @@ class RemoteQueue(Queue):
     @property
     def unshared(self) -> bool:
         """Whether its messages must be its own."""
-        return self.durable or bool(self.policy.message_ttl)
+        return not self.private or bool(self.policy.message_ttl)
 
     @property
     def is_stored(self) -> bool:

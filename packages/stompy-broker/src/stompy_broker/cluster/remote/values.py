@@ -140,9 +140,9 @@ def order_row(order: Order) -> list[object]:
     if isinstance(order, GiveUp):
         return ["give-up", sorted(order.sequences), order.cause, order.reason]
     if isinstance(order, Configure):
-        return ["configure", order.settings.to_stored()]
+        return ["configure", order.settings.to_stored(), order.first]
     if isinstance(order, Close):
-        return ["close", order.unused]
+        return ["close", order.unused, order.messages]
     raise TypeError(f"{order!r} is no order of this kind")
 
 
@@ -159,10 +159,10 @@ def order_of(row: list[Any]) -> Order:
             return Move([_transfer(*one) for one in transfers], copies, within)
         case ["give-up", sequences, cause, reason]:
             return GiveUp(frozenset(sequences), cause, reason)
-        case ["configure", stored]:
-            return Configure(QueueSettings.from_stored(stored))
-        case ["close", unused]:
-            return Close(unused)
+        case ["configure", stored, first]:
+            return Configure(QueueSettings.from_stored(stored), first)
+        case ["close", unused, messages]:
+            return Close(unused, messages)
     raise ValueError(f"{row!r} is no order")
 
 

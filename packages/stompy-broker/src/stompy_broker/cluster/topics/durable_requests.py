@@ -156,10 +156,14 @@ class DurableRequests:
         elif known is None and request.again:
             done()  # it was done before
         else:
+            durable = self._registry.durable
             try:
-                self._registry.durable.delete(wanted.name, done)
+                if request.action is RequestAction.UNBIND:
+                    durable.unbind(wanted.name, wanted.pattern, done)
+                else:
+                    durable.delete(wanted.name, done)
             except ProtocolError as error:
-                answer(error)
+                answer(None if request.again else error)  # it was done before
 
     def take_possession(self, group: QueueGroup, known: DurableSubscription, owner: str) -> None:
         """Have the owner of a group give a durable subscription to a login."""

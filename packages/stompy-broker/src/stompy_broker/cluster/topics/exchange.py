@@ -328,6 +328,11 @@ class TopicExchange:
         group = self._groups.of(known.queue)
         self._requests.ask(group, RequestAction.DELETE, known, done)
 
+    def unbind(self, known: DurableSubscription, done: Done) -> None:
+        """Have the owner of its group bind the queue of a subscription no longer to a topic."""
+        group = self._groups.of(known.queue)
+        self._requests.ask(group, RequestAction.UNBIND, known, done)
+
     def take_possession(self, known: DurableSubscription, owner: str) -> None:
         """Have the owner of its group give a durable subscription of nobody to a login."""
         self._requests.take_possession(self._groups.of(known.queue), known, owner)

@@ -135,6 +135,7 @@ class RequestAction(IntEnum):
     SUBSCRIBE = 1
     DELETE = 2
     POSSESS = 3
+    UNBIND = 4
 
 
 class Request(NamedTuple):
@@ -145,7 +146,8 @@ class Request(NamedTuple):
         group: which group.
         action: what to do.
         again: whether it may have been done already.
-        subscription: with what; for `RequestAction.POSSESS` its owner is who takes it.
+        subscription: with what; for `RequestAction.POSSESS` its owner is who takes it, for
+            `RequestAction.UNBIND` its pattern is what it is not to get any more.
     """
 
     number: int
