@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from stompy_broker.admin.commands.base import (
     CommandContext,
     Result,
     at_owner,
+    bad,
 )
 from stompy_broker.admin.commands.selection import (
     HEADERS,
@@ -25,17 +27,19 @@ from stompy_broker.admin.commands.selection import (
     as_json,
     last_of,
     selected,
-    with_states,
 )
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.message import Message
-from stompy_broker.routing.interface import Browse, Queue
-from stompy_broker.routing.selection import Selection, first_bytes
+from stompy_broker.routing.interface import Browse, Browsed, place_of
+from stompy_broker.routing.message_state import MessageState
 from stompy_broker.security.access import Action
 
 PAGE_MESSAGES, PAGE_BYTES = 500, 1024 * 1024
 """An answer has no more messages, and is not much larger."""
 
+_MOST = replace(LIMIT, default=None, most=1 << 53)
+_WAITING = (MessageState.READY, MessageState.DELAYED)
+
+_STATES = Argument("states", "list", "of ready, delayed, unacked; the first two if left out")
 _BODY = Argument("body", "text", "how much", words=("none", "full"), default="full")
 
 
@@ -55,10 +59,10 @@ class ExportCommands:
             Command(
                 "message.export",
                 Role.OPERATOR,
-                "Give messages with their bodies, as many answers as it takes, in the order in "
-                "which they came; nothing about them changes.",
+                "Give messages with their bodies, in as many answers as it takes, by priority and "
+                "then as they came; nothing about them changes.",
                 self._export,
-                (QUEUE, IDS, HEADERS, SELECTOR, UP_TO, replace(LIMIT, default=None), _BODY),
+                (QUEUE, IDS, HEADERS, SELECTOR, UP_TO, _STATES, _MOST, _BODY),
                 needs=(Action.BROWSE,),
                 place=at_owner,
             )
@@ -66,44 +70,59 @@ class ExportCommands:
 
     def _export(self, call: Call) -> Steps[Result]:
         args, queue = call.args, self._context.queue(call.args["queue"])
-        selection = selected(args)
-        picked = (yield from ask(partial(queue.browse, Browse(selection)))).messages
-        picked = sorted(picked, key=lambda message: message.sequence)[: args["limit"]]
-        call.expect(len(picked))
-        result: Result = {
-            "queue": queue.name,
-            "matched": len(picked),
-            "bytes": sum([message.size for message in picked]),
-            "up_to": last_of(picked),
-        }
+        selection, states = selected(args), _states(args["states"])
+        result: Result = {"queue": queue.name}
+        if call.dry_run or call.request.expect is not None:
+            look = Browse(selection, states=states, most=args["limit"])
+            found: Browsed = yield from ask(partial(queue.browse, look))
+            call.expect(len(found.messages))
+            size = sum([message.size for message in found.messages])
+            result |= {"matched": len(found.messages), "bytes": size}
         if call.dry_run:
-            return {**result, "exported": 0}
-        exported, full = 0, args["body"] == "full"
-        while picked:
-            size = first_bytes(picked[:PAGE_MESSAGES], PAGE_BYTES)
-            batch, picked = picked[:size], picked[size:]
-            page = yield from self._page(queue, batch, full=full)
+            return {**result, "up_to": last_of(found.messages), "exported": 0}
+        exported, full, place = 0, args["body"] == "full", None
+        while args["limit"] is None or exported < args["limit"]:
+            left = PAGE_MESSAGES if args["limit"] is None else args["limit"] - exported
+            look = Browse(
+                selection,
+                most=min(PAGE_MESSAGES, left),
+                bodies=PAGE_BYTES if full else 0,
+                states=states,
+                beyond=place,
+            )
+            found = yield from ask(partial(queue.browse, look))
+            if selection.up_to is None:
+                # What comes from now on is not meant.
+                selection = replace(selection, up_to=found.last)
+            page = list(_page(found, full=full))
+            if page:
+                call.part({"queue": queue.name, "messages": page})
             exported += len(page)
-            call.part({"queue": queue.name, "messages": page})
+            if not found.more or not found.messages:
+                break
+            place = place_of(found.messages[-1])
             yield None
-        return {**result, "exported": exported}
+        return {**result, "up_to": str(selection.up_to), "exported": exported}
 
-    def _page(
-        self, queue: Queue, batch: list[Message], *, full: bool
-    ) -> Steps[list[dict[str, object]]]:
-        """Look at some messages again, for their bodies; those that have gone are left out."""
-        first, last = batch[0].sequence, batch[-1].sequence
-        ids = frozenset(message.message_id for message in batch)
-        # Copies of one message in a queue share an id; the window keeps to these.
-        window = Selection(ids, after=first - 1, up_to=last)
-        look = Browse(window, bodies=sum(message.size for message in batch) + 1 if full else 0)
-        pairs = with_states((yield from ask(partial(queue.browse, look))))
-        most = None
-        if full:
-            pairs = [pair for pair in pairs if pair[0].body is not None]
-            most = max((len(message.body or b"") for message, _ in pairs), default=0)
-        pairs.sort(key=lambda pair: pair[0].sequence)
-        return [
-            {"sequence": str(message.sequence), **as_json(message, state, most)}
-            for message, state in pairs
-        ]
+
+def _states(given: Sequence[object] | None) -> frozenset[MessageState]:
+    """Read which states are meant.
+
+    Raises:
+        CommandError: there is no such state.
+    """
+    names = _WAITING if given is None else given
+    known = {state.value: state for state in (*_WAITING, MessageState.UNACKED)}
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise bad(f"there is no state {str(unknown)[:40]!r}; there are {', '.join(known)}")
+    return frozenset(known[str(name)] for name in names)
+
+
+def _page(found: Browsed, *, full: bool) -> Iterator[dict[str, object]]:
+    """Give messages as an answer has them; those that have left meanwhile have no body."""
+    for message, state in zip(found.messages, found.states, strict=True):
+        if full and message.body is None:
+            continue
+        most = len(message.body or b"") if full else None
+        yield {"sequence": str(message.sequence), **as_json(message, state.value, most)}
