@@ -321,6 +321,7 @@ class Broker:
         )
         self._reloads = Reloads(self.config, self._reread, parts)
         self._admin.reload = self._reloads.command
+        self._admin.foreign_headers = self._context.foreign_headers
 
     async def _open_pages(self) -> None:
         """Answer by HTTP where nobody else comes, before clients can connect and after."""

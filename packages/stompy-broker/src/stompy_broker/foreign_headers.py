@@ -7,7 +7,7 @@ refused by name, unless the configuration says that they may be ignored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from stompy.admin.rows import Event
@@ -313,22 +313,31 @@ class ForeignHeaders:
         Raises:
             ProtocolError: one of them asks for something that is not done, and is not ignored.
         """
-        known = _KNOWN[command]
-        for name in headers.keys() & known.keys():
-            foreign = known[name]
-            if not foreign.wanted(name, headers[name], destination):
-                continue
-            if foreign.auto and headers.get("ack", "auto") != "auto":
-                continue
+        for name, foreign in self._asking(command, headers, destination):
             if name not in self._ignore:
-                raise ProtocolError(
-                    ErrorCode.NOT_SUPPORTED,
-                    f"this broker does not do the header {name!r} ({foreign.means}); "
-                    f'[compat] ignore = ["{name}"] in its configuration has it ignored',
-                )
+                raise _refused(name, foreign)
             if name not in self._told:
                 self._told.add(name)
                 self._tell(name, foreign, command, destination)
+
+    def refusal(
+        self, command: str, headers: Mapping[str, str], destination: Destination | None = None
+    ) -> ProtocolError | None:
+        """What `check` would raise; nobody is told of it. None = nothing."""
+        for name, foreign in self._asking(command, headers, destination):
+            if name not in self._ignore:
+                return _refused(name, foreign)
+        return None
+
+    @staticmethod
+    def _asking(
+        command: str, headers: Mapping[str, str], destination: Destination | None
+    ) -> Iterator[tuple[str, ForeignHeader]]:
+        """The headers of a frame that ask for what is not done."""
+        known = _KNOWN[command]
+        for name in headers.keys() & known.keys():
+            if known[name].wanted(name, headers[name], destination):
+                yield name, known[name]
 
     def _tell(
         self, name: str, foreign: ForeignHeader, command: str, destination: Destination | None
@@ -338,3 +347,11 @@ class ForeignHeaders:
         self._events.tell(
             Event(type="header.ignored", severity="warning", destination=where, reason=name)
         )
+
+
+def _refused(name: str, foreign: ForeignHeader) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.NOT_SUPPORTED,
+        f"this broker does not do the header {name!r} ({foreign.means}); "
+        f'[compat] ignore = ["{name}"] in its configuration has it ignored',
+    )

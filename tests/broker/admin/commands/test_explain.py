@@ -11,6 +11,7 @@ from tests.support.wire import cheap_hash, running_broker, until
 
 from stompy.admin import Kind, Recipient, RouteExplanation, moving_fields
 from stompy_broker import RunningBroker
+from stompy_broker.foreign_headers import FOREIGN
 
 
 def explain(admin: Observer, destination: str, /, **args: Any) -> RouteExplanation:
@@ -99,6 +100,15 @@ def test_a_header_that_cannot_be_is_refused(admin: Observer, queue: str) -> None
     told = explain(admin, queue, headers={"priority": "high"})
     assert "priority must be a whole number" in told.refused
     assert told.recipients == ()
+
+
+def test_a_header_that_is_not_done_is_refused_and_nobody_is_told(
+    admin: Observer, queue: str
+) -> None:
+    name, foreign = next((one.names[0], one) for one in FOREIGN if "SEND" in one.commands)
+    value = next(iter(foreign.asks), "5")
+    told = explain(admin, f"/queue/{queue}", headers={name: value})
+    assert f"this broker does not do the header {name!r}" in told.refused
 
 
 def test_a_topic_tells_of_each_subscription(admin: Observer, queue: str) -> None:

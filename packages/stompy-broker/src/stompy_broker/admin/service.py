@@ -32,6 +32,7 @@ from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.snapshots.totals import ClientTotals
 from stompy_broker.admin.streams import BrokerIdentity, EnvelopeWriter
 from stompy_broker.admin.tasks import Scheduler, Steps
+from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.http_config import HTTPConfig
 from stompy_broker.routing.answers import nobody_asks
 from stompy_broker.routing.router import Router
@@ -65,6 +66,7 @@ class AdminService(SessionObserver):
         snapshots: makes the rows of everything.
         control: what the cluster may be told to do, once it is known.
         reload: what reads the configuration again, once it is known.
+        foreign_headers: knows headers that are refused, once that is known.
         sessions: who is logged in, by key.
         clustered: whether the broker belongs to a cluster.
         peers: the other brokers of the cluster; it has to be told of links. None = no cluster.
@@ -83,6 +85,7 @@ class AdminService(SessionObserver):
     ) -> None:
         self.control: ClusterControl | None = None
         self.reload: Reload | None = None
+        self.foreign_headers: ForeignHeaders | None = None
         self._events = events = router.events
         self._wall = router.wall
         self._totals = totals = ClientTotals()
@@ -118,6 +121,7 @@ class AdminService(SessionObserver):
             cluster=cluster,
             control=lambda: self.control,
             reload=lambda: self.reload,
+            foreign_headers=lambda: self.foreign_headers,
         )
         self._commands = CommandRunner(command_table(context), context, scheduler)
         self._explanations = ExplainCommands(context)

@@ -28,6 +28,7 @@ from stompy_broker.destinations.names import (
     parse_destination,
 )
 from stompy_broker.events import Events
+from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access, Action
@@ -298,6 +299,7 @@ class CommandContext:
         cluster: which the broker belongs to; None = it is alone.
         control: gives what that cluster may be told to do; None = nothing.
         reload: gives what reads the configuration again; see `Reload`. None = nothing does.
+        foreign_headers: gives what knows headers that are refused; None = none are.
     """
 
     router: Router
@@ -313,6 +315,7 @@ class CommandContext:
     cluster: ClusterStatus | None = None
     control: Callable[[], ClusterControl | None] = lambda: None
     reload: Callable[[], Reload | None] = lambda: None
+    foreign_headers: Callable[[], ForeignHeaders | None] = lambda: None
 
     @property
     def peers(self) -> PeerBrokers | None:

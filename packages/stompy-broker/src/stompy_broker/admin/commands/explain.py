@@ -110,6 +110,10 @@ class ExplainCommands:
             # As a SEND would be read.
             head = MessageHead.from_client({**headers, "destination": text})
             context.router.caps.check_headers(head.block)
+            foreign = context.foreign_headers()
+            refusal = None if foreign is None else foreign.refusal("SEND", headers, destination)
+            if refusal is not None:
+                raise refusal
         except ProtocolError as error:
             return replace(answer, refused=error.Message)
         message = Message(0, head, None, stamp(context.router.wall()))
