@@ -164,6 +164,11 @@ def test_a_composite_subscription_counts_for_each_of_its_topics(
     assert one(admin, f"/queue/{queue}").next == (recipient.name,)
 
 
+def test_what_a_subscription_declines_is_said(admin: Observer, queue: str) -> None:
+    subscribe(admin, 1, f"/topic/{queue}", no_local="true")
+    assert "no-local: not if its own connection sends it" in one(admin, f"/topic/{queue}").why
+
+
 ACL = [
     {"user": "alice", "match": "/queue/a.>", "actions": ["send"]},
     {"match": "/queue/b.>", "access": "deny"},

@@ -150,6 +150,11 @@ def _size(name: str) -> Callable[[Row], str]:
     return lambda row: formats.size(row.number(name))
 
 
+def _window(row: Row) -> str:
+    value = row.value("window_bytes")
+    return formats.size(value) if isinstance(value, (int, float)) and value >= 0 else ""
+
+
 def _age(name: str) -> Callable[[Row], str]:
     def show(row: Row) -> str:
         value = row.value(name)
@@ -313,6 +318,8 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("dropped", _number("dropped")),
         ("taken out", _number("removed")),
         ("durable", _text("durable")),
+        ("auto-delete", _text("auto_delete")),
+        ("exclusive", _text("exclusive")),
         ("policy", _text("policy")),
         ("limits", _limits),
         ("dead letters in", _text("dlq")),
@@ -388,6 +395,13 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("nacked", _number("nacked")),
         ("dropped", _number("dropped")),
         ("durable name", _text("durable_name")),
+        ("selector", _text("selector")),
+        ("matched", _number("matched")),
+        ("skipped", _number("skipped")),
+        ("not its own", _text("no_local")),
+        ("window", _window),
+        ("timed out", _number("timed_out")),
+        ("only looks", _text("browser")),
         ("slow", _text("slow")),
         ("stuck", _text("stuck")),
         ("since", _moment("created_at")),
@@ -407,6 +421,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("subscriber", lambda row: "there" if row.value("online") else "nobody"),
         ("connections", _clients),
         ("shared", _text("shared")),
+        ("selector", _text("selector")),
         ("pending", _number("pending")),
         ("unacked", _number("unacked")),
         ("size", _size("bytes")),

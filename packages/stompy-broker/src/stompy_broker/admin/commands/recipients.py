@@ -141,6 +141,9 @@ class Recipients:
         if row.prefetch and row.ack != "auto" and row.unacked >= row.prefetch:
             gets = False
             why = (*why, f"no credit: {row.unacked} of {row.prefetch} unsettled")
+        elif row.window_bytes >= 0 and row.unacked:
+            gets = gets and bool(row.window_bytes)
+            why = (*why, f"credit in bytes: {row.window_bytes}, of which {row.unacked} have some")
         if row.blocked:
             gets = False
             why = (*why, "its client does not take what is written")
@@ -172,6 +175,8 @@ class Recipients:
         if row.selector and not why:
             one = replace(one, why=(*one.why, f"its selector takes it: {row.selector}"))
         one = replace(one, policy=self._policy_text(pattern.kind, pattern.name))
+        if row.no_local:
+            one = replace(one, why=(*one.why, "no-local: not if its own connection sends it"))
         if row.pending >= policy.backlog_messages:
             rest = f"{row.pending} messages wait for it; {policy.backlog_overflow}"
             one = replace(one, why=(*one.why, f"its backlog is full: {rest}"))
