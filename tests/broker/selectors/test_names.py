@@ -92,7 +92,9 @@ def test_destinations_are_written_as_jms_has_them() -> None:
         ("/temp-queue/x", "temp-queue://x"),
         ("queue://x", "queue://x"),
         ("x", "queue://x"),
-        ("/elsewhere/x", "queue:///elsewhere/x"),
+        ("/amq/queue/x", "queue://x"),
+        ("/reply-topic/x", "temp-topic://x"),
+        ("/exchange/amq.direct/x", "/exchange/amq.direct/x"),
     ):
         assert text_of("JMSReplyTo", message({"destination": "/queue/q", "reply-to": sent})) == text
 

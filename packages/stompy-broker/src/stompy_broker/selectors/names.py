@@ -24,7 +24,9 @@ _SCHEMES = {
     "/topic/": "topic://",
     "/temp-queue/": "temp-queue://",
     "/temp-topic/": "temp-topic://",
+    "/amq/queue/": "queue://",
     "/reply-queue/": "temp-queue://",
+    "/reply-topic/": "temp-topic://",
     "/remote-temp-queue/": "temp-queue://",
 }
 
@@ -97,16 +99,19 @@ def _destination(name: str) -> Reader:
         value = value_at(lines, begin)
         if value is None or "://" in value:
             return value
-        prefix = value[: value.find("/", 1) + 1]
-        scheme = _SCHEMES.get(prefix)
-        return f"queue://{value}" if scheme is None else scheme + value[len(prefix) :]
+        if not value.startswith("/"):
+            return f"queue://{value}"
+        for prefix, scheme in _SCHEMES.items():
+            if value.startswith(prefix):
+                return scheme + value[len(prefix) :]
+        return value  # JMS has no name for it
 
     return read_destination
 
 
 def _address(_message: Message, lines: bytes) -> str | None:
     value = _DESTINATION(_message, lines)
-    return None if value is None else value.partition("://")[2]
+    return None if value is None else value.rpartition("://")[2]
 
 
 _DESTINATION = _destination("destination")
