@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import Final, cast
 
 from stompy_broker.message import Message
@@ -159,10 +160,18 @@ def children(node: Node) -> Iterable[Node]:
     if isinstance(node, Comparison):
         return (node.left, node.right)
     if isinstance(node, Between):
-        return (node.operand, node.low, node.operand, node.high)
+        twice = (node.operand,) if isinstance(node.operand, Name) else ()
+        return (node.operand, node.low, *twice, node.high)
     if isinstance(node, Not | Negative | Positive | IsNull | Like | In):
         return (node.operand,)
     return ()
+
+
+@dataclass(slots=True)
+class _Known(Node):
+    """A number that a variable of the source has, and that is there."""
+
+    variable: str
 
 
 class _Source:
@@ -288,10 +297,15 @@ class _Source:
         if isinstance(node, In):
             return self._is_in(node, truth)
         assert isinstance(node, Between)
-        low = Comparison(0, 0, ">=", node.operand, node.low)
-        high = Comparison(0, 0, "<=", node.operand, node.high)
-        word = "and" if truth else "or"
-        return f"({self._is_number(low, truth)} {word} {self._is_number(high, truth)})"
+        operand, known = node.operand, ""
+        if isinstance(operand, Negative | Positive | Arithmetic):
+            # Worked out once; without a result it is neither in the range nor out of it.
+            variable = self._variable()
+            known = f"({variable} := {self._number(operand)}) is not None and "
+            operand = _Known(0, 0, variable)
+        low = self._is_number(Comparison(0, 0, ">=", operand, node.low), truth)
+        high = self._is_number(Comparison(0, 0, "<=", operand, node.high), truth)
+        return f"({known}({low} {'and' if truth else 'or'} {high}))"
 
     def _is_comparison(self, node: Comparison, truth: bool) -> str:
         left, right = node.left, node.right
@@ -338,6 +352,9 @@ class _Source:
         for side in (node.left, node.right):
             if isinstance(side, Number):
                 sides.append(self._constant(side.value))
+                continue
+            if isinstance(side, _Known):
+                sides.append(side.variable)
                 continue
             variable = self._variable()
             if isinstance(side, Name) and not truth:
