@@ -37,7 +37,7 @@ from stompy_broker.routing.interface import (
     place_of,
 )
 from stompy_broker.routing.message_state import MessageState
-from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.rejection import Rejection, Retries
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.selection import Selection
 from stompy_broker.routing.sequences import STEP
@@ -237,6 +237,27 @@ def test_a_rejected_message_comes_back_or_dies(world: World) -> None:
     figures = world.figures(queue)
     assert (figures.nacked, figures.dead_lettered, figures.unacked) == (2, 1, 0)
     assert len(world.browsed(world.router.queue("DLQ.q")).messages) == 1
+
+
+def test_what_a_consumer_refuses_comes_again_as_it_wants(world: World) -> None:
+    queue, taker = world.router.queue("q"), Taker(10)
+    assert world.take_part(queue, taker) is None
+    queue.publish(make_message(1))
+    world.settle_down()
+    for failures in range(3):
+        queue.settle(taker.taken[-1], Rejection(delay=0.0, failed=False))
+        world.settle_down()
+        assert (taker.taken[-1].deliveries, taker.taken[-1].failures) == (failures + 1, 0)
+    queue.settle(taker.taken[-1], Rejection(retries=Retries(most=1, delay=5.0)))
+    world.settle_down()
+    assert world.figures(queue).delayed == 1
+    world.time.advance(5.0)
+    world.settle_down()
+    assert taker.taken[-1].failures == 1
+    queue.settle(taker.taken[-1], Rejection(retries=Retries(most=1, delay=5.0)))
+    world.settle_down()
+    after = world.figures(queue)
+    assert (after.delayed, after.dead_lettered) == (0, 1)
 
 
 def test_very_many_deliveries_end_in_steps(world: World) -> None:

@@ -12,6 +12,7 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Queue
+from stompy_broker.selectors.selector import compile_selector
 
 
 class Answers:
@@ -81,6 +82,27 @@ def test_a_message_reaches_subscribers_of_all_brokers_once_and_in_order() -> Non
     expected = [b"%d" % number for number in range(20)]
     assert [bodies(taker) for taker in (*takers, twice)] == [expected] * 4
     assert brokers["ann"].router.unroutable == 0
+
+
+def test_each_broker_chooses_for_its_own_subscribers() -> None:
+    """The interest is by pattern: a broker is sent everything, and each message once."""
+    brokers = ready("ann", "bob")
+    red, odd = Taker(1000, auto=True), Taker(1000, auto=True)
+    registry = brokers["bob"].router.registry
+    for taker, text in ((red, "color = 'red'"), (odd, "n = 1 OR n = 3")):
+        take_part(registry.subscribe_topic("a.*", compile_selector(text)), taker)
+    mine = Taker(1000, auto=True)
+    queue = registry.subscribe_topic("a.b", not_from="c-1")
+    take_part(queue, mine)
+    brokers.run()
+    for number, color in enumerate(("red", "blue", "red", "blue")):
+        publish(brokers["ann"], "/topic/a.b", b"%d" % number, color=color, n=str(number))
+    brokers.run()
+    assert (bodies(red), bodies(odd)) == ([b"0", b"2"], [b"1", b"3"])
+    assert bodies(mine) == [b"0", b"1", b"2", b"3"]
+    (topic,) = brokers["bob"].router.topics
+    assert (topic.relayed, topic.copies) == (4, 8)
+    registry.unsubscribe_topic(queue)
 
 
 def test_what_a_subscriber_elsewhere_gets_is_what_was_sent() -> None:
