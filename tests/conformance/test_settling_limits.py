@@ -176,6 +176,32 @@ def test_who_lets_time_pass_gets_no_more_than_it_has_credit_for(
     until(lambda: stats(broker, queue).acked == 1, "it to be settled")
 
 
+def test_limits_hold_over_several_queues(ruled: RunningBroker) -> None:
+    """Time and bytes are those of the subscription, and its rules go to each of its queues."""
+    word = unique()
+    one, two = f"/queue/quick.{word}", f"/queue/timed.{word}"
+    with Peer.open(ruled.port) as peer, Peer.open(ruled.port) as sender:
+        lines = ("consumer-window-size:0", "activemq.maximumRedeliveries:0")
+        subscribe(peer, f"{one},{two}", "ack:client-individual", "x-consumer-timeout:0", *lines)
+        fill(sender, one, "1")
+        fill(sender, two, "2")
+        sender.sync()
+        for _ in range(2):
+            message = peer.expect("MESSAGE")
+            nothing_more(peer)
+            nack(peer, message)
+        for queue in (one, two):
+            until(lambda queue=queue: stats(ruled, queue).dead_lettered == 1, "a dead letter")
+        peer.send("UNSUBSCRIBE\nid:0\n\n\0")
+        # One of them has a policy that times consumers, and that holds for both.
+        subscribe(peer, f"{one},{two}", "ack:client-individual", "prefetch-count:1", identity="1")
+        fill(sender, one, "3")
+        late = peer.expect("MESSAGE")
+        until(lambda: stats(ruled, one).ready == 1, "it to go back")
+        ack(peer, late)
+        ack(peer, peer.expect("MESSAGE"))
+
+
 def test_a_policy_times_consumers_and_counts_it_as_failed(ruled: RunningBroker) -> None:
     topic = f"/topic/timed.{unique()}"
     with Peer.open(ruled.port) as peer:

@@ -63,6 +63,34 @@ def test_subscriptions_are_found_by_the_constant_they_begin_with(
     assert reader.expect("MESSAGE").body == b"last"
 
 
+@pytest.mark.parametrize("destination", ["{0}.a,{0}.b", "/exchange/amq.topic/{1}.*", "{0}.>"])
+def test_it_holds_for_all_topics_of_a_subscription(
+    connect: Connect, topic: str, destination: str
+) -> None:
+    reader, sender = connect(), connect()
+    written = destination.format(topic, topic.removeprefix("/topic/"))
+    subscribe(reader, written, "s", "selector:color = 'red'", "no-local:true")
+    publish(reader, f"{topic}.a", "own", "color:red")
+    assert reader.expect("RECEIPT")["receipt-id"] == "p"
+    for word, color in (("a", "blue"), ("b", "red"), ("b", "blue"), ("a", "red")):
+        publish(sender, f"{topic}.{word}", f"{word} {color}", f"color:{color}")
+    assert sorted(bodies(reader, 2)) == [b"a red", b"b red"]
+
+
+def test_a_temporary_topic_chooses_as_well(connect: Connect) -> None:
+    reader, sender = connect(), connect()
+    name = unique("t")
+    subscribe(reader, f"/temp-topic/{name}", "s", "selector:color = 'red'")
+    reader.send(f"SEND\ndestination:/topic/nobody\nreply-to:/temp-topic/{name}\n\n\0")
+    asker = connect()
+    subscribe(asker, f"/topic/{name}", "s")
+    reader.send(f"SEND\ndestination:/topic/{name}\nreply-to:/temp-topic/{name}\n\n\0")
+    address = asker.expect("MESSAGE")["reply-to"]
+    for color in ("blue", "red"):
+        publish(sender, address, color, f"color:{color}")
+    assert bodies(reader, 1) == [b"red"]
+
+
 def test_a_selector_that_cannot_be_read_names_the_column(connect: Connect, topic: str) -> None:
     peer = connect()
     peer.send(f"SUBSCRIBE\nid:s\ndestination:{topic}\nreceipt:s\nselector:color = \n\n\0")

@@ -457,7 +457,9 @@ class Subscriptions:
         subscription: Subscription
         timeout = settling.timeout
         if timeout is None:
-            timeout = queue.policy.consumer_timeout
+            # Of several queues the one that waits least.
+            timeouts = [one.policy.consumer_timeout for one in queues_of(queue)]
+            timeout = min(filter(None, timeouts), default=0.0)
         output, version = self._output, self._client.version
         if mode is AckMode.AUTO:
             kind = TopicSubscription if queue.private else Subscription

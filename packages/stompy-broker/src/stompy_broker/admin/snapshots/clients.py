@@ -192,11 +192,13 @@ class ClientSnapshots:
 
     def _add_choice(self, row: SubscriptionRow, subscription: Subscription) -> None:
         """Add what few subscriptions have: a choice among the messages of a topic, and limits."""
-        chooser = self._router.topics.chooser(subscription.queue)
-        if chooser is not None:
-            row.selector = "" if chooser.selector is None else chooser.selector.text
-            row.matched, row.skipped = chooser.matched, chooser.skipped
-            row.no_local = bool(chooser.not_from)
+        for queue in queues_of(subscription.queue):
+            chooser = self._router.topics.chooser(queue)
+            if chooser is not None:
+                row.selector = "" if chooser.selector is None else chooser.selector.text
+                row.matched += chooser.matched
+                row.skipped += chooser.skipped
+                row.no_local = bool(chooser.not_from)
         if isinstance(subscription, LimitedSubscription):
             settling = subscription.settling
             row.window_bytes, row.timed_out = settling.window, subscription.timed_out
