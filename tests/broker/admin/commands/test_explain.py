@@ -164,6 +164,23 @@ def test_a_composite_subscription_counts_for_each_of_its_topics(
     assert one(admin, f"/queue/{queue}").next == (recipient.name,)
 
 
+def test_a_named_queue_that_is_bound_and_a_group(admin: Observer, queue: str) -> None:
+    topic = f"/topic/{queue}.a"
+    bound = {"durable": "true", "auto_delete": "false", "x_queue_name": queue}
+    subscribe(admin, 1, topic, **bound)
+    subscribe(admin, 2, f"/topic/{queue}.b", **bound)
+    subscribe(admin, 3, topic, share="workers", ack="client")
+    subscribe(admin, 4, topic, share="workers", ack="client")
+    kinds = {one.kind: one for one in explain(admin, topic, headers={"n": 1}).recipients}
+    assert set(kinds) == {"binding", "share"}
+    assert (kinds["binding"].name, len(kinds["binding"].next)) == (queue, 2)
+    assert kinds["binding"].policy == "policy.2 (/queue/>)"
+    group = kinds["share"]
+    assert group.next == tuple(consumer.name for consumer in group.consumers)
+    assert len(group.next) == 2
+    assert one(admin, f"/topic/{queue}.b").kind == "binding"
+
+
 def test_what_a_subscription_declines_is_said(admin: Observer, queue: str) -> None:
     subscribe(admin, 1, f"/topic/{queue}", no_local="true")
     assert "no-local: not if its own connection sends it" in one(admin, f"/topic/{queue}").why

@@ -19,6 +19,7 @@ from stompy_broker.destinations.names import (
     DestinationKind,
     parse_destination,
     parts_of,
+    topic_text,
 )
 from stompy_broker.destinations.policy import DEAD_LETTER, Policy
 from stompy_broker.message import Message
@@ -68,12 +69,7 @@ class Recipients:
         )
         if row is None:
             return self._ending(replace(one, why=("the first message makes it",)), policy)
-        rows = [
-            cast(SubscriptionRow, row_from(Kind.SUBSCRIPTIONS, told))
-            for told in row.consumers_detail
-        ]
-        one = self._taken_in(self._ending(one, policy), row, policy)
-        return self._handed_out(one, row, rows)
+        return self._handed_out(self._taken_in(self._ending(one, policy), row, policy), row)
 
     def _taken_in(self, one: Recipient, row: QueueDetail, policy: Policy) -> Recipient:
         """Say what the limits of a queue make of a message."""
@@ -109,13 +105,14 @@ class Recipients:
         why = f"its time is over when it comes: {place}"
         return replace(one, gets=False, expires_at=over, why=(*one.why, why))
 
-    def _handed_out(
-        self, one: Recipient, row: QueueDetail, rows: Sequence[SubscriptionRow]
-    ) -> Recipient:
+    def _handed_out(self, one: Recipient, row: QueueDetail) -> Recipient:
         """Say which consumers a message would go to, from a queue that takes it."""
         if not one.gets:
             return one
-        consumers = [self._consumer(each) for each in rows]
+        consumers = [
+            self._consumer(cast(SubscriptionRow, row_from(Kind.SUBSCRIPTIONS, told)))
+            for told in row.consumers_detail
+        ]
         why = list(one.why)
         if row.paused:
             why.append("paused: an operator stopped deliveries; it waits")
@@ -161,8 +158,7 @@ class Recipients:
             self._subscription(row, pattern) for row, pattern in _matching(destination, plain)
         ]
         for known, pattern in _matching(destination, durable):
-            takers = [one for one in rows if one.durable_name == known.name]
-            recipients.append((yield from self._durable(known, pattern, takers)))
+            recipients.append((yield from self._durable(known, pattern)))
         if recipients:
             return recipients
         why = "nobody has subscribed: it is dropped, and counted as unroutable"
@@ -182,30 +178,32 @@ class Recipients:
             one = replace(one, why=(*one.why, f"its backlog is full: {rest}"))
         return self._ending(one, policy) if one.gets else one
 
-    def _durable(
-        self, row: DurableRow, pattern: Destination, takers: Sequence[SubscriptionRow]
-    ) -> Steps[Recipient]:
+    def _durable(self, row: DurableRow, pattern: Destination) -> Steps[Recipient]:
         """Say what a durable subscription makes of a message, with or without subscriber."""
         why = self.selected(row.selector)
-        if not row.queue.startswith(BACKLOG):
-            pattern = Destination(DestinationKind.QUEUE, row.queue, is_pattern=False)
-        policy = self._policy_of(pattern.kind, pattern.name)
+        own = row.queue.startswith(BACKLOG)
+        # The queue that a client has named goes by its own policy.
+        kind, name = (pattern.kind, pattern.name) if own else (DestinationKind.QUEUE, row.queue)
+        policy = self._policy_of(kind, name)
         one = Recipient(
-            kind="durable",
+            kind="share" if row.share else "durable" if own else "binding",
             name=row.name,
             gets=not why,
-            why=why or (f"of {row.destination}",),
-            policy=self._policy_text(pattern.kind, pattern.name),
+            why=why or (f"of {topic_text(pattern.name)}",),
+            policy=self._policy_text(kind, name),
             broker=row.broker,
         )
         if not one.gets:
             return one
+        if row.not_from:
+            words = f"no-local: not what the client-id {row.not_from!r} sends"
+            one = replace(one, why=(*one.why, words))
         found, _ = yield from self._context.look(Kind.QUEUE, self._call, row.queue)
         one = self._ending(one, policy)
         if not found.rows:
             return one
         detail = cast(QueueDetail, found.rows[0])
-        return self._handed_out(self._taken_in(one, detail, policy), detail, takers)
+        return self._handed_out(self._taken_in(one, detail, policy), detail)
 
     # -- what both have ---------------------------------------------------------------------
 
@@ -237,13 +235,20 @@ class Recipients:
         return f"policy.{index} ({policies.find(kind, name).match})"
 
 
+def _parts(row: SubscriptionRow | DurableRow) -> Sequence[str]:
+    """What a subscription is of: the destinations that it names, or that are bound to it."""
+    if isinstance(row, DurableRow) and row.destinations:
+        return row.destinations
+    return parts_of(row.destination)
+
+
 def _matching(destination: Destination, rows: Iterable[R]) -> list[tuple[R, Destination]]:
     """Give the rows whose destinations match a topic, each with the part of it that does."""
     matcher: Matcher[tuple[int, Destination]] = Matcher(slashes=True)
     known = []
     for number, row in enumerate(rows):
         known.append(row)
-        for part in parts_of(row.destination):
+        for part in _parts(row):
             pattern = parse_destination(part)
             if pattern.kind is destination.kind:
                 matcher.add(pattern.name, (number, pattern))
