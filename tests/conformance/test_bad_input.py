@@ -87,8 +87,8 @@ CASES = [
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:/x/y\n\n\0", "bad-destination", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nack:client\n"
          b"prefetch-count:lots\n\n\0", "bad-header", "r"),
-    Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nselector:a=1\n\n\0",
-         "not-supported", "r"),
+    Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nselector:a=\n\n\0",
+         "bad-selector", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nbrowser:true\n\n\0",
          "not-supported", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q},/queue/b\n\n\0",

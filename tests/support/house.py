@@ -12,7 +12,7 @@ from stompy_broker.routing.directions import Directions
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import Browse, Browsed, Queue, QueueFigures
 from stompy_broker.routing.router import Router
-from stompy_broker.routing.terms import PLAIN
+from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.routing.virtual_queues import VirtualQueues
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -39,12 +39,12 @@ class Taker(Consumer):
 
     _numbers = count(1)
 
-    def __init__(self, room: int, *, auto: bool = False) -> None:
+    def __init__(self, room: int, *, auto: bool = False, selector: str = "") -> None:
         self.number = next(self._numbers)
         self.auto = auto
         self.waiting = False
         self.prefetch = 0 if auto else room
-        self.terms = PLAIN
+        self.terms = Terms(selector) if selector else PLAIN
         self.room = room
         self.taken: list[Message] = []
         self.failures: list[ProtocolError] = []

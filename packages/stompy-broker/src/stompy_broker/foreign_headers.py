@@ -69,12 +69,6 @@ _TO_EXCHANGE = "dead letters go to that exchange; x-dead-letter-routing-key alon
 
 FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
-        ("selector",),
-        (_SUBSCRIBE,),
-        "only messages whose headers match it come",
-        kinds=_BUT_TOPICS,
-    ),
-    ForeignHeader(
         ("browser-state", "browser-offset", "browser-limit", "browser-timestamp"),
         (_SUBSCRIBE,),
         "which messages are shown by a subscription with browser:true, which this is not",
@@ -278,9 +272,7 @@ def _by_name(command: str) -> dict[str, ForeignHeader]:
 
 _KNOWN = {command: _by_name(command) for command in (_SEND, _SUBSCRIBE, _NACK)}
 _KNOWN[_BROWSE] = {
-    name: foreign
-    for name, foreign in _KNOWN[_SUBSCRIBE].items()
-    if not name.startswith("browser-") and name != "selector"
+    name: foreign for name, foreign in _KNOWN[_SUBSCRIBE].items() if not name.startswith("browser-")
 }
 
 OF_SEND = frozenset(_KNOWN[_SEND])

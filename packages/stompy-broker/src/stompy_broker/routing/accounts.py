@@ -118,8 +118,11 @@ class Accounts:
             self.own.used -= size
             self.own.check()
 
-    def restore(self, message: Message) -> None:
+    def restore(self, message: Message, store: MessageStore) -> None:
         """Account for a message that the store has kept."""
+        # The policy of its queue was another one. Until the queue is empty at a start it goes on as
+        # before.
+        self.store = self.store or store
         size = message.size
         self.bytes += size
         message.charge(self.memory)

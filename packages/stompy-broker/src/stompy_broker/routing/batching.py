@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -17,6 +18,16 @@ _PAUSE = 0.001
 """... and the pause between; seconds."""
 
 Act = Callable[[Message], None]
+
+
+class Work:
+    """What is done in steps, as far as a `WorkBudget` lets it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def go_on(self) -> None:
+        """Do as much as may be done just now, and spend for it."""
 
 
 class WorkBudget:
@@ -36,7 +47,7 @@ class WorkBudget:
     def __init__(self, clock: Clock) -> None:
         self.left = AT_ONCE
         self._clock = clock
-        self._waiting: deque[BatchedWork] = deque()
+        self._waiting: deque[Work] = deque()
         self._timer = clock.timer(self._begin)
         self._pausing = False
 
@@ -45,7 +56,7 @@ class WorkBudget:
         self.left -= count
         self._pause()
 
-    def wait(self, work: BatchedWork) -> None:
+    def wait(self, work: Work) -> None:
         """Let work go on in the next batch, behind what waits already."""
         self._waiting.append(work)
         self._pause()
@@ -66,17 +77,20 @@ class WorkBudget:
                 self._pause()
 
 
-class BatchedWork:
+class BatchedWork(Work):
     """What is to be done to messages of one queue, in order.
 
     Args:
         budget: says how much at once.
+
+    Attributes:
+        budget: says how much at once.
     """
 
-    __slots__ = ("_at_it", "_budget", "_waiting")
+    __slots__ = ("_at_it", "_waiting", "budget")
 
     def __init__(self, budget: WorkBudget) -> None:
-        self._budget = budget
+        self.budget = budget
         # A list, because an empty one is small and few are ever long.
         self._waiting: list[tuple[Iterator[Message], Act, Callable[[], None] | None]] = []
         self._at_it = False
@@ -93,7 +107,7 @@ class BatchedWork:
         """Do as much as may be done just now. For `WorkBudget` only."""
         if self._at_it:
             return
-        self._at_it, budget = True, self._budget
+        self._at_it, budget = True, self.budget
         try:
             while self._waiting and budget.left > 0:
                 messages, act, done = self._waiting[0]

@@ -6,8 +6,8 @@ after any message and be taken up behind it later, whatever became of the queue 
 message is met twice, and none that stayed is passed by.
 
 There may be millions, so a walk is made in steps. What is plain costs a look at the queue's
-``fifo`` for each `WINDOW`; the others, which have no order where they are, are looked through once
-for each.
+``fifo`` for each `WINDOW`, and at what is parked; the others, which have no order where they are,
+are looked through once for each.
 """
 
 from __future__ import annotations
@@ -149,27 +149,33 @@ class BrowseWalk:
                 yield one
 
     def _plain(self, place: Place, end: Place | None) -> Iterator[Found]:
-        priority, sequence = place
-        if priority > _PLAIN:
-            return
-        sequence = sequence if priority == _PLAIN else 0
-        last = self._wanted.selection.up_to
-        if end is not None:
-            if end[0] < _PLAIN:
-                return
-            if end[0] == _PLAIN:
-                last = end[1] if last is None else min(last, end[1])
-        sequence = max(sequence, self._wanted.selection.after)
+        ready, selection = self._ready, self._wanted.selection
+        place = max(place, (_PLAIN, selection.after)) if ready.parking is None else place
         # What is in hand may go meanwhile, so it is no more than may be wanted.
         most = WINDOW
         if self._wanted.most is not None and not self._wanted.skip:
             most = min(WINDOW, self._wanted.most + 1)
-        while some := later(self._ready.fifo, sequence, most):
+        while some := self._next(place, most):
             for message in some:
-                if last is not None and message.sequence > last:
+                here = place_of(message)
+                if end is not None and here > end:
                     return
-                yield (_PLAIN, message.sequence), MessageState.READY, message
-            sequence = some[-1].sequence
+                if selection.up_to is None or message.sequence <= selection.up_to:
+                    yield here, MessageState.READY, message
+                elif ready.parking is None:
+                    return
+            place = place_of(some[-1])
+
+    def _next(self, place: Place, most: int) -> list[Message]:
+        """The next ones behind a place, of what is in ``fifo`` and of what is parked."""
+        parking, some = self._ready.parking, []
+        if place[0] <= _PLAIN:
+            sequence = place[1] if place[0] == _PLAIN else 0
+            some = later(self._ready.fifo, sequence, most)
+        if parking is None:
+            return some
+        parked = parking.messages.after(place, most)
+        return list(islice(heapq.merge(some, parked, key=place_of), most))
 
 
 def later(fifo: deque[Message], sequence: int, most: int) -> list[Message]:

@@ -6,9 +6,7 @@ into copies, so that nothing about the queue changes.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 
 from stompy_broker.message import Message
 from stompy_broker.routing.batching import BatchedWork, WorkBudget
@@ -101,11 +99,11 @@ def _browse_waiting(
 
     selection = wanted.selection
     if selection.is_everything and (most is None or most <= ready.ready):
-        found = _all_in_order(ready) if most is None else _first_in_order(ready, most)
+        found = _all_in_order(ready) if most is None else ready.in_order(most)
         finish()
         return
-    if selection.after and not ready.heap and not ready.delayed:
-        everything = _later_than(ready, selection.after)
+    if selection.after and not ready.delayed:
+        everything = ready.later_than(selection.after)
     else:
         everything = _all_in_order(ready)
     found = []
@@ -164,23 +162,5 @@ def _copy(message: Message) -> Message:
     return copy
 
 
-def _first_in_order(ready: ReadyList, most: int) -> list[Message]:
-    ordered = heapq.nsmallest(most, ready.heap)
-    return [*(entry[2] for entry in ordered), *islice(ready.fifo, most - len(ordered))]
-
-
 def _all_in_order(ready: ReadyList) -> list[Message]:
-    return [
-        *(entry[2] for entry in sorted(ready.heap)),
-        *ready.fifo,
-        *(entry[2] for entry in sorted(ready.delayed)),
-    ]
-
-
-def _later_than(ready: ReadyList, sequence: int) -> list[Message]:
-    new = []
-    for message in reversed(ready.fifo):
-        if message.sequence <= sequence:
-            break
-        new.append(message)
-    return new[::-1]
+    return ready.in_order() + [entry[2] for entry in sorted(ready.delayed)]

@@ -20,3 +20,14 @@ class Counts:
     def __init__(self) -> None:
         self.nacked = self.redelivered = self.expired = 0
         self.dead_lettered = self.dropped = self.removed = 0
+
+    def values(self) -> tuple[int, int, int, int, int, int]:
+        """All of them, in the order of `QueueFigures`."""
+        return (
+            self.nacked,
+            self.redelivered,
+            self.expired,
+            self.dead_lettered,
+            self.dropped,
+            self.removed,
+        )

@@ -89,6 +89,10 @@ class Discards:
         elif fate is not Fate.LEAVES:
             self._accounts.let_go(message)
 
+    def expire(self, message: Message) -> None:
+        """Give up a message whose time is over."""
+        self.give_up(message, "expired")
+
     def _depart(self, message: Message) -> Done:
         return self.leaving.depart(message, self._accounts.let_go)
 

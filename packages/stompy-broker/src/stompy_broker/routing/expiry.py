@@ -64,7 +64,7 @@ class Expiry:
     def take_out(self, ready: ReadyList) -> list[Message]:
         """Take out the messages whose time is over, and look again when the next one ends."""
         now = self._wall()
-        if self._orderly and not ready.heap and not ready.delayed:
+        if self._orderly and ready.parking is None and not (ready.heap or ready.delayed):
             over = ready.take_first_expired(now)
             self._next, pause = ready.fifo[0].expires if ready.fifo else 0, _SECONDS
         else:

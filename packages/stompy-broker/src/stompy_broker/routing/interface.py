@@ -104,6 +104,24 @@ DURABLE_BACKLOG = QueueKind(durable=True, exclusive=True)
 SHARED_BACKLOG = QueueKind(durable=True)
 
 
+class LineFigures(NamedTuple):
+    """What a queue tells of one selector that its consumers have.
+
+    Attributes:
+        selector: its text.
+        consumers: how many consumers have it.
+        ready: messages that wait and match.
+        matched: messages that matched, of all that were looked at for it.
+        skipped: messages that did not.
+    """
+
+    selector: str
+    consumers: int
+    ready: int
+    matched: int
+    skipped: int
+
+
 class QueueFigures(NamedTuple):
     """A queue at one moment.
 
@@ -127,6 +145,9 @@ class QueueFigures(NamedTuple):
         dead_lettered: messages that were given up, and kept elsewhere.
         dropped: messages that were given up, and went nowhere.
         removed: messages that operators took out.
+        unmatched: messages that are ready, and that no consumer takes who is there: the selectors
+            of all of them do not match. 0 while they are still looked at for a new one.
+        lines: figures of the selectors that consumers have; of a thousand at most.
         idle_since: since when nobody takes part, on the clock; None while somebody does.
         created_at: since when there is this queue, in milliseconds since the epoch.
         oldest_at: when the message came that is next in line; None if none is.
@@ -150,6 +171,8 @@ class QueueFigures(NamedTuple):
     dead_lettered: int
     dropped: int
     removed: int
+    unmatched: int
+    lines: tuple[LineFigures, ...]
     idle_since: float | None
     created_at: int
     oldest_at: int | None
@@ -318,6 +341,9 @@ class Close:
     unused: float | None = None
     messages: bool = True
 
+
+OfMessages = Remove | GiveUp | Move
+"""What is asked about messages that wait."""
 
 Order = Remove | Move | GiveUp | Configure | Expire | Withdraw | Close
 """What is asked of a queue now and then."""

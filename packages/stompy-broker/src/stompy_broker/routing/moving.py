@@ -13,10 +13,20 @@ from stompy_broker.message import Message, earlier_deliveries
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.browsing import copies_to_read, read_bodies
+from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.group import QueueGroup
-from stompy_broker.routing.interface import GiveUp, Move, Outcome, Remove, Transfer
+from stompy_broker.routing.interface import (
+    Expire,
+    GiveUp,
+    Move,
+    OfMessages,
+    Outcome,
+    Remove,
+    Transfer,
+    Withdraw,
+)
 from stompy_broker.routing.paging import DeadLetterReader
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.services import Services
@@ -34,6 +44,35 @@ def remove(
         accounts.let_go(message)
     counts.removed += len(taken)
     return taken
+
+
+def carry_out(
+    order: OfMessages | Expire | Withdraw,
+    parts: tuple[ReadyList, Accounts, Counts, Discards, ConsumerLine],
+    services: Services,
+    group: QueueGroup,
+    done: Callable[[Outcome], None],
+) -> None:
+    """Carry out an order that is about messages of a queue, or who waits for them.
+
+    Args:
+        order: it.
+        parts: of the queue.
+        services: of the broker.
+        group: of the queue.
+        done: takes the answer.
+    """
+    ready, accounts, counts, discards, line = parts
+    if isinstance(order, Move):
+        move(order, (ready, accounts, counts, discards.leaving), services, group, done)
+    elif isinstance(order, Expire):
+        discards.turn_away(order.message, "expired")
+        done(1)
+    elif isinstance(order, Withdraw):
+        line.leave(order.consumers)
+        done(len(order.consumers))
+    else:
+        done(take_away(order, ready, accounts, counts, discards))
 
 
 def take_away(

@@ -29,6 +29,7 @@ from stompy_broker.routing.browsing import browse
 from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
+from stompy_broker.routing.dealer import ALWAYS_SOME, Dealer, Dealt
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.flow_control import Watermark
@@ -36,21 +37,18 @@ from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
     Browse,
     Browsed,
+    Close,
     Configure,
     Expire,
-    GiveUp,
-    Move,
     Order,
     Outcome,
     QueueFigures,
     QueueIdentity,
     QueueKind,
-    Remove,
     RestorableQueue,
-    Withdraw,
 )
 from stompy_broker.routing.length_limits import LengthLimits
-from stompy_broker.routing.moving import move, take_away
+from stompy_broker.routing.moving import carry_out
 from stompy_broker.routing.paging import BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.redelivery import Delays, Requeue
@@ -90,6 +88,7 @@ class LocalQueue(RestorableQueue):
         "_consumers",
         "_counts",
         "_created_at",
+        "_dealer",
         "_delays",
         "_discards",
         "_expiry",
@@ -144,6 +143,7 @@ class LocalQueue(RestorableQueue):
         self._created_at = services.wall()
         self._ready = ready = ReadyList()
         self._fifo, self._heap = ready.fifo, ready.heap
+        self._dealer: Dealer | None = None
         self._attendance = Attendance(identity, services.clock.now())
         self._consumers = self._attendance.consumers
         self._line = line = ConsumerLine()
@@ -158,19 +158,13 @@ class LocalQueue(RestorableQueue):
         # Where what waits is added up. Only one client can empty what is volatile.
         memory: Watermark = services.loans if volatile else services.memory
         services.loans.holders += volatile
-        stored = group.store.durable and not volatile and policy.persistent
+        kept = group.store if group.store.durable and not volatile and policy.persistent else None
         bounded = policy.max_bytes and not private
         self.watermark = own = Watermark(policy.max_bytes) if bounded else None
         clock, wall = services.clock, services.wall
         self._reader = reader = BodyReader(memory, group.store, self._have_read)
         self._accounts = accounts = Accounts(
-            destination,
-            memory,
-            group.disk,
-            group.store if stored else None,
-            own,
-            reader,
-            shares=self._watches_backlog,
+            destination, memory, group.disk, kept, own, reader, shares=self._watches_backlog
         )
         self._expiry = expiry = Expiry(clock, wall, self._expire, all_end=bool(policy.message_ttl))
         self._delays = delays = Delays(ready, clock, self._hand_out)
@@ -178,9 +172,7 @@ class LocalQueue(RestorableQueue):
             identity, services, group, accounts, reader, counts, delays.delay
         )
         self._requeue = requeue = Requeue(identity, wall, ready, accounts, delays, expiry, discards)
-        self._returns = Returns(
-            batches, services.work_budget, line, accounts, requeue, self._hand_out
-        )
+        self._returns = Returns(batches, line, accounts, requeue, self._hand_out)
         self._limits = LengthLimits(
             identity, ready, accounts, discards, counts, self._consumers, services.loans
         )
@@ -257,6 +249,10 @@ class LocalQueue(RestorableQueue):
             if done is not None:
                 when_safe(self.group.store, message, done)
             return False
+        if self._dealer is not None:
+            self.published += 1
+            self._count(self._dealer.take(message, done))
+            return False
         return True
 
     def admit(self, count: int, before: int, done: Done) -> None:
@@ -322,6 +318,8 @@ class LocalQueue(RestorableQueue):
         settings = self._attendance.come(consumer, self._settings)
         if settings is not self._settings:
             self.control(Configure(settings))
+        if not self._line.come(consumer) and consumer.terms.selector:
+            self._choose()
         self._limits.consumer_came()
         if done is not None:
             done()
@@ -336,7 +334,7 @@ class LocalQueue(RestorableQueue):
     ) -> None:
         """Let a consumer go; of a lost one the first message that it had counts as failed."""
         was_last = self._attendance.go(consumer, self._services.clock.now())
-        self._line.leave((consumer,))
+        self._line.go(consumer)
         back = list(unsettled)
         self._unacked -= len(back)
         self._returns.give_back(back, lost=lost)
@@ -405,7 +403,37 @@ class LocalQueue(RestorableQueue):
             elif len(waiting) > 1:
                 waiting.rotate(-1)
         if self._ready.prioritized and not heap:
+            self._deal()
+
+    # -- consumers that choose --------------------------------------------------------------
+
+    def _choose(self) -> None:
+        """Have a dealer from now on: messages are not only for who is first in line."""
+        parts = self._ready, self._line, self._accounts, self._reader, self._discards
+        watch = self._expiry, self._limits if self._watches_backlog else None
+        self._dealer = Dealer(
+            self._identity, parts, watch, self._services, self._hand_out, self._choose_no_more
+        )
+        # With these `resume` and `_hand_out` come to `_deal`, and plain queues need no test for it.
+        self._fifo, self._heap, self._special = ALWAYS_SOME, [], True
+        for consumer in self._consumers:
+            self._dealer.attach(consumer)
+
+    def _choose_no_more(self) -> None:
+        self._dealer = None
+        self._fifo, self._heap = self._ready.fifo, self._ready.heap
+        self._special = self._closed or self._identity.is_special
+        self._hand_out()
+
+    def _deal(self) -> None:
+        """Hand out where consumers choose; else, nothing of another priority is left."""
+        if self._dealer is not None:
+            self._count(self._dealer.deal(self._waits, self._unacked))
+        else:
             self._ready.prioritized = False
+
+    def _count(self, dealt: Dealt) -> None:
+        self.delivered, self._unacked = self.delivered + dealt[0], self._unacked + dealt[1]
 
     def _have_read(self, lost: set[int]) -> None:
         """Go on with bodies that were read from disk."""
@@ -414,17 +442,17 @@ class LocalQueue(RestorableQueue):
 
     def _expire(self) -> None:
         """Give up everything whose time is over, wherever it waits."""
-        over = self._expiry.take_out(self._ready)
-        self._batches.do(over, lambda message: self._discards.give_up(message, "expired"))
+        self._batches.do(self._expiry.take_out(self._ready), self._discards.expire)
 
     # -- now and then ---------------------------------------------------------------------
 
     @property
     def _in_use(self) -> bool:
         """Whether anybody consumes from it; or, unless it is a subscriber's, anything is in it."""
+        if self._consumers or self._identity.passing or self._settings.exclusive:
+            return bool(self._consumers)
         inside = self._unacked or len(self._ready) or len(self._discards.leaving) or self._batches
-        passing = self._identity.passing or self._settings.exclusive
-        return bool(self._consumers or (inside and not passing))
+        return bool(inside)
 
     def stats(
         self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
@@ -432,8 +460,9 @@ class LocalQueue(RestorableQueue):
         """Give the counters, or what is known already."""
         # There may be thousands of queues to ask each second, so nothing is looked up twice here.
         self._waits = self._waits or self._services.wait_times.begin(self.name)
-        fifo, counts, own = self._fifo, self._counts, self.watermark
-        ready, consumers = len(fifo) + len(self._heap), len(self._consumers)
+        own, dealer = self.watermark, self._dealer
+        ready, consumers = self._ready.ready, len(self._consumers)
+        unmatched, lines = (0, ()) if dealer is None else dealer.figures()
         state = (
             self._settings,
             ready,
@@ -446,19 +475,15 @@ class LocalQueue(RestorableQueue):
             self.published,
             self.delivered,
             self.acked,
-            counts.nacked,
-            counts.redelivered,
-            counts.expired,
-            counts.dead_lettered,
-            counts.dropped,
-            counts.removed,
+            *self._counts.values(),
+            unmatched,
+            lines,
             self._attendance.idle_since,
         )
         # The last three figures are others only if some of these are.
-        if known is not None and known[:-3] == state:
-            done(known)
-            return
-        done(QueueFigures(*state, self._created_at, *self._ready.arrivals))
+        if known is None or known[:-3] != state:
+            known = QueueFigures(*state, self._created_at, *self._ready.arrivals)
+        done(known)
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Look at messages that wait."""
@@ -467,22 +492,14 @@ class LocalQueue(RestorableQueue):
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
-        if isinstance(order, Remove | GiveUp):
-            answer(take_away(order, self._ready, self._accounts, self._counts, self._discards))
-        elif isinstance(order, Move):
-            parts = self._ready, self._accounts, self._counts, self._discards.leaving
-            move(order, parts, self._services, self.group, answer)
-        elif isinstance(order, Expire):
-            self.published += 1
-            self._discards.turn_away(order.message, "expired")
-            answer(1)
+        if not isinstance(order, Configure | Close):
+            self.published += isinstance(order, Expire)
+            parts = self._ready, self._accounts, self._counts, self._discards, self._line
+            carry_out(order, parts, self._services, self.group, answer)
         elif isinstance(order, Configure):
             self.group.store.keep_queue(self.name, order.settings.to_stored())
             self.configure(order.settings)
             answer(0)
-        elif isinstance(order, Withdraw):
-            self._line.leave(order.consumers)
-            answer(len(order.consumers))
         elif self._closed or self._attendance.stays(
             order, self._in_use, self._services.clock.now()
         ):
@@ -503,7 +520,7 @@ class LocalQueue(RestorableQueue):
     def renew_policy(self, policy: Policy) -> None:
         """Behave by another policy; what came before keeps its end, and its place on disk."""
         self._identity.policy = policy
-        self._special = self._closed or self._identity.is_special
+        self._special = self._closed or self._identity.is_special or self._dealer is not None
         self._expiry.renew(all_end=bool(policy.message_ttl))
         self._limits.renew_policy()
         self.watermark = self._accounts.renew_mark(policy.max_bytes)
@@ -514,12 +531,13 @@ class LocalQueue(RestorableQueue):
         self._closed = self._special = self._requeue.closed = True
         self._services.wait_times.end(self.name)
         self._services.loans.holders -= self.volatile
+        if self._dealer is not None:
+            self._dealer.close()
         self._delays.end()
         self._expiry.end()
         self._reader.close()
         waiting = [*self._ready, *self._discards.leaving.close()]
-        if waiting:
-            self._batches.do(waiting, self._accounts.let_go)
+        self._batches.do(waiting, self._accounts.let_go)
         self._ready.clear()
         return len(waiting)
 
@@ -527,16 +545,8 @@ class LocalQueue(RestorableQueue):
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
-        if self._accounts.store is None:
-            # Its policy was another one. Until it is empty at a start it goes on as before.
-            self._accounts.store = self.group.store
-        self._accounts.restore(message)
-        wait = (due - self._services.wall()) / 1000 if due else 0
-        if wait > 0:
-            self._delays.delay(message, wait)
-        else:
-            self._ready.append(message)
-        self._expiry.append(message.expires)
+        self._accounts.restore(message, self.group.store)
+        self._requeue.restore(message, due)
 
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""

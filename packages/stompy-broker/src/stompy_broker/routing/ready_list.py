@@ -3,7 +3,9 @@
 Invariants:
 
 * A message is in one of three places: ``fifo`` (by sequence), ``heap`` (by priority, then
-  sequence) or ``delayed`` (a heap by time).
+  sequence) or ``delayed`` (a heap by time); in a queue whose consumers choose, in a fourth one:
+  ``parking``. Then ``prioritized`` is set, so that what comes back, or is due, comes into ``heap``,
+  from where it is sorted in, and nobody reads an order out of ``fifo`` and ``heap`` alone.
 * While all messages have one priority, ``heap`` holds those that came back. They have smaller
   sequences than everything in ``fifo``, so taking from ``heap`` first restores the original order.
   The first message of another priority moves all others into ``heap``, and the list is
@@ -16,10 +18,12 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Set
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 
 from stompy_broker.message import DEFAULT_PRIORITY, Message, earlier_deliveries
+from stompy_broker.routing.interface import place_of
+from stompy_broker.routing.parking import Parking
 
 _Place = tuple[float, int, Message]
 """What it is ordered by, its sequence, and the message."""
@@ -35,16 +39,33 @@ class ReadyList:
         fifo: what came to the end, in that order.
         heap: what has a place of its own: priority, sequence, message.
         delayed: what may not be delivered yet: time, sequence, message.
-        prioritized: whether everything that is ready is in ``heap``.
+        prioritized: whether everything that is ready is in ``heap``; or, as ``parking`` says.
+        parking: what is parked, in a queue whose consumers choose; None = they do not.
     """
 
-    __slots__ = ("delayed", "fifo", "heap", "prioritized")
+    __slots__ = ("delayed", "fifo", "heap", "parking", "prioritized")
 
     def __init__(self) -> None:
         self.fifo: deque[Message] = deque()
         self.heap: list[_Place] = []
         self.delayed: list[_Place] = []
         self.prioritized = False
+        self.parking: Parking | None = None
+
+    def park(self) -> Parking:
+        """Begin to park messages; those that wait are sorted in in steps."""
+        self.prioritized = True
+        self.parking = parking = Parking(self.fifo, self.heap)
+        return parking
+
+    def unpark(self, most: int) -> bool:
+        """Park nothing any more, if that is quick; see `Parking.give_back`."""
+        parking = self.parking
+        if parking is None or not parking.give_back(most):
+            return False
+        self.parking = None
+        self.prioritized = bool(self.heap)
+        return True
 
     def append(self, message: Message) -> None:
         """Put a message to the end, or to the end of its priority."""
@@ -61,11 +82,26 @@ class ReadyList:
             self.heap += [(-m.head.priority, m.sequence, m) for m in self.fifo]
             self.fifo.clear()
             heapq.heapify(self.heap)
+        elif self.fifo and self.fifo[0].sequence < message.sequence and self.parking is None:
+            # While consumers chose, it was delivered before others that stood in front of it.
+            self.make_way(message.sequence)
         heapq.heappush(self.heap, (-priority, message.sequence, message))
 
     def pop(self) -> Message:
         """Take the first out; there must be one."""
+        if self.parking is not None:
+            return self._pop_parked(self.parking)
         return heapq.heappop(self.heap)[2] if self.heap else self.fifo.popleft()
+
+    def _pop_parked(self, parking: Parking) -> Message:
+        first, barrier = parking.first, parking.barrier
+        if first is not None and (barrier is None or place_of(first) < barrier):
+            parking.take(first)
+            return first
+        heap, fifo = self.heap, self.fifo
+        if heap and (not fifo or place_of(heap[0][2]) < place_of(fifo[0])):
+            return heapq.heappop(heap)[2]
+        return fifo.popleft()
 
     def put_back(self, message: Message) -> None:
         """Put a message back to where it was just taken from."""
@@ -82,7 +118,10 @@ class ReadyList:
     def arrivals(self) -> tuple[int | None, int | None]:
         """When the messages came that are first and last in line; None if that is not known."""
         first = self.first
-        return _came_at(first), _came_at(self.fifo[-1] if self.fifo else first)
+        last = self.fifo[-1] if self.fifo else first
+        if self.parking is not None:
+            last = self.parking.newest or last
+        return _came_at(first), _came_at(last)
 
     @property
     def next_due(self) -> float | None:
@@ -97,18 +136,50 @@ class ReadyList:
     @property
     def ready(self) -> int:
         """How many may be delivered."""
-        return len(self.fifo) + len(self.heap)
+        ready = len(self.fifo) + len(self.heap)
+        return ready if self.parking is None else ready + len(self.parking)
 
     @property
     def first(self) -> Message | None:
         """The message that is next; None if none may be delivered."""
+        if self.parking is not None:
+            return next(iter(self.in_order(1)), None)
         if self.heap:
             return self.heap[0][2]
         return self.fifo[0] if self.fifo else None
 
     def next_messages(self) -> Iterator[Message]:
-        """What may be delivered, about in order."""
+        """What may be delivered, about in order, but for what is parked."""
         return chain(map(_message_of, self.heap), self.fifo)
+
+    def in_order(self, most: int | None = None) -> list[Message]:
+        """What may be delivered, next one first.
+
+        Args:
+            most: so many messages at most; None = all.
+        """
+        heap, fifo, parking = self.heap, self.fifo, self.parking
+        ordered = sorted(heap) if most is None else heapq.nsmallest(most, heap)
+        back = list(map(_message_of, ordered))
+        if parking is None:
+            end = None if most is None else max(0, most - len(back))
+            return back + list(islice(fifo, end))
+        parked = list(parking) if most is None else parking.messages.after(None, most)
+        parts = [back, list(islice(fifo, most)), parked]
+        full = [part for part in parts if part]
+        merged = full[0] if len(full) == 1 else heapq.merge(*full, key=place_of)
+        return list(islice(merged, most))
+
+    def later_than(self, sequence: int) -> list[Message]:
+        """What may be delivered and came later than that, next one first."""
+        if self.heap or self.parking is not None:
+            return [message for message in self.in_order() if message.sequence > sequence]
+        new = []
+        for message in reversed(self.fifo):
+            if message.sequence <= sequence:
+                break
+            new.append(message)
+        return new[::-1]
 
     def find(self, sequences: Set[int]) -> list[Message]:
         """Those of these sequences that wait; quick when they are first in line."""
@@ -123,6 +194,8 @@ class ReadyList:
     def remove(self, sequences: Set[int]) -> list[Message]:
         """Take out messages by sequence; gives those that waited."""
         taken: list[Message] = []
+        if self.parking is not None:
+            return self.take_out(lambda message: message.sequence in sequences)
         # In order they are first in line, and need no search.
         while (first := self.first) and first.sequence in sequences:
             taken.append(self.pop())
@@ -167,6 +240,8 @@ class ReadyList:
     def take_out_expired(self, now: int) -> list[Message]:
         """Take out those whose time is over, as `take_out` does."""
         over = [message for message in self.fifo if 0 < message.expires <= now]
+        if self.parking is not None:
+            over += [message for message in self.parking if 0 < message.expires <= now]
         for heap in (self.heap, self.delayed):
             over += [entry[2] for entry in heap if 0 < entry[2].expires <= now]
         return self._without(over)
@@ -175,6 +250,8 @@ class ReadyList:
         taken.sort(key=lambda message: message.sequence)
         if taken:
             gone = {id(message) for message in taken}
+            if self.parking is not None:
+                self.parking.take_all(taken)
             staying = [message for message in self.fifo if id(message) not in gone]
             self.fifo.clear()
             self.fifo.extend(staying)
@@ -187,15 +264,20 @@ class ReadyList:
         self.fifo.clear()
         self.heap.clear()
         self.delayed.clear()
+        if self.parking is not None:
+            self.parking.clear()
 
     def __len__(self) -> int:
-        return len(self.fifo) + len(self.heap) + len(self.delayed)
+        waiting = len(self.fifo) + len(self.heap) + len(self.delayed)
+        return waiting if self.parking is None else waiting + len(self.parking)
 
     def __iter__(self) -> Iterator[Message]:
         """Everything, also what is delayed; in no order."""
         yield from map(_message_of, self.heap)
         yield from self.fifo
         yield from map(_message_of, self.delayed)
+        if self.parking is not None:
+            yield from self.parking
 
 
 def _keep_only(heap: list[_Place], gone: set[int]) -> None:

@@ -118,6 +118,20 @@ class Requeue:
         """Take back what was delivered to somebody who has gone."""
         self._put_back(message.returned(failed=failed), "delivery_limit", "", 0.0)
 
+    def restore(self, message: Message, due: int) -> None:
+        """Put a message that the store has kept to its place, or to where it waits for its time.
+
+        Args:
+            message: it.
+            due: when it may be delivered, in milliseconds since the epoch; 0 = at once.
+        """
+        wait = (due - self._wall()) / 1000 if due else 0
+        if wait > 0:
+            self._delays.delay(message, wait)
+        else:
+            self._ready.append(message)
+        self._expiry.append(message.expires)
+
     def _put_back(
         self,
         message: Message,

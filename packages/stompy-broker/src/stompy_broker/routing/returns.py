@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
-from stompy_broker.routing.batching import BatchedWork, WorkBudget
+from stompy_broker.routing.batching import BatchedWork
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.redelivery import Requeue
 
@@ -18,7 +18,6 @@ class Returns:
 
     Args:
         batches: of the queue.
-        budget: says how many may be given back at once.
         line: who waits for messages of the queue.
         accounts: of the queue.
         requeue: takes each message back.
@@ -31,7 +30,6 @@ class Returns:
     __slots__ = (
         "_accounts",
         "_batches",
-        "_budget",
         "_hand_out",
         "_holding",
         "_line",
@@ -42,7 +40,6 @@ class Returns:
     def __init__(
         self,
         batches: BatchedWork,
-        budget: WorkBudget,
         line: ConsumerLine,
         accounts: Accounts,
         requeue: Requeue,
@@ -50,7 +47,6 @@ class Returns:
     ) -> None:
         self.left = 0
         self._batches = batches
-        self._budget = budget
         self._line = line
         self._accounts = accounts
         self._requeue = requeue
@@ -64,12 +60,13 @@ class Returns:
             messages: them, oldest first.
             lost: whether the delivery of the first one counts as failed.
         """
-        at_once = messages[: max(1, self._budget.left)]
+        budget = self._batches.budget
+        at_once = messages[: max(1, budget.left)]
         for message in at_once:
             self._requeue.give_back(message, failed=lost)
             lost = False
         if len(at_once) > 1:
-            self._budget.spend(len(at_once))
+            budget.spend(len(at_once))
         if len(messages) > len(at_once):
             self.hold_back()
             self.left += len(messages) - len(at_once)

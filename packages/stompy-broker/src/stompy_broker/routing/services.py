@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from stompy_broker.destinations.names import Destination
+from stompy_broker.events import Events
 from stompy_broker.message import MessageHead, Redelivery
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.batching import WorkBudget
@@ -24,6 +25,7 @@ class Services(Protocol):
         memory: memory in use, but for loans.
         loans: memory in use that only single clients can give back.
         dead_letters: takes what queues give up.
+        events: told of what happens to queues.
         current_time: the time of what is going on.
         work_budget: says how much may be done in one go.
         wait_times: how long messages were in their queues, once somebody asked.
@@ -33,6 +35,7 @@ class Services(Protocol):
     memory: Watermark
     loans: Loans
     dead_letters: DeadLetters
+    events: Events
     current_time: CurrentTime
     work_budget: WorkBudget
     wait_times: WaitTimes

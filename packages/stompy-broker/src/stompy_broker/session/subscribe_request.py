@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stompy.protocol.frame import AckMode
 from stompy.protocol.header_cache import Head
-from stompy_broker.destinations.names import Destination
+from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.routing.rejection import Retries
 from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.selectors.selector import Selector, compile_selector
@@ -106,7 +106,9 @@ def read_subscribe(
     usual = settings.prefetch_client if mode is AckMode.CLIENT else settings.prefetch_individual
     selector, terms = None, PLAIN
     if text is not None:
-        selector = compile_selector(text)  # a queue is told the text, which may be elsewhere
+        selector = compile_selector(text)
+        if destination.kind is not DestinationKind.TOPIC:
+            terms = Terms(text)  # a queue is told the text: it may be elsewhere
     name, word = given(headers, NO_LOCAL)
     return SubscribeRequest(
         destination,

@@ -247,6 +247,8 @@ class QueueRow(Record):
         removed: messages that operators purged, deleted or moved away.
         rate: messages a second: ``in``, ``out``, ``ack``; null until it is known, which takes a
             second from when somebody begins to watch.
+        unmatched: messages that are ready and that no consumer takes who is there, because of its
+            selector.
         oldest_at: when the message came that is next in line; null = none waits.
         oldest_ms: its age.
         drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
@@ -289,6 +291,7 @@ class QueueRow(Record):
     dropped: int = 0
     removed: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)
+    unmatched: int = 0
     oldest_at: int | None = None
     oldest_ms: int | None = field(default=None, metadata={"age_of": "oldest_at"})
     drain_eta_ms: int | None = field(default=None, metadata=_MOVING)

@@ -206,6 +206,7 @@ class QueueSnapshots:
             dropped=told.dropped,
             removed=told.removed,
             rate=rate,
+            unmatched=told.unmatched,
             oldest_at=told.oldest_at,
             drain_eta_ms=_drain_ms(told.ready, rate),
             last_in_at=cached.came_at,

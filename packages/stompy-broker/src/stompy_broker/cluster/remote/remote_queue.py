@@ -214,4 +214,6 @@ def _no_figures(now: float) -> QueueFigures:
     """Those of a queue of which nothing is known."""
     zeros = [0] * (len(QueueFigures._fields) - 1)
     nothing = QueueFigures(NO_SETTINGS, *zeros)  # type: ignore[arg-type]
-    return nothing._replace(in_use=True, full=False, idle_since=now, oldest_at=None, newest_at=None)
+    return nothing._replace(
+        in_use=True, full=False, lines=(), idle_since=now, oldest_at=None, newest_at=None
+    )

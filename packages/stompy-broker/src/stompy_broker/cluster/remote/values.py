@@ -14,6 +14,7 @@ from stompy_broker.routing.interface import (
     Close,
     Configure,
     GiveUp,
+    LineFigures,
     Move,
     Order,
     QueueFigures,
@@ -26,6 +27,7 @@ from stompy_broker.routing.settings import QueueSettings
 from stompy_broker.routing.terms import PLAIN, Terms
 
 _SETTINGS, _IDLE_SINCE = 0, QueueFigures._fields.index("idle_since")
+_LINES = QueueFigures._fields.index("lines")
 
 
 def pack(value: object) -> bytes:
@@ -76,6 +78,7 @@ def figures_of(row: list[Any], now: float) -> QueueFigures:
     """The figures that a row tells, by the clock here."""
     row = list(row)
     row[_SETTINGS] = QueueSettings.from_stored(row[_SETTINGS])
+    row[_LINES] = tuple([LineFigures(*line) for line in row[_LINES]])
     if row[_IDLE_SINCE] is not None:
         row[_IDLE_SINCE] = now - row[_IDLE_SINCE]
     return QueueFigures(*row)

@@ -278,7 +278,7 @@ class PeerTopics(Queue):
             "dropped": self.dropped,
         }
         never = {"idle_since": None, "oldest_at": None, "newest_at": None}
-        there = {"settings": NO_SETTINGS, "in_use": True, "full": False}
+        there = {"settings": NO_SETTINGS, "in_use": True, "full": False, "lines": ()}
         done(QueueFigures(**(figures | never | there)))  # type: ignore[arg-type]  # by its fields
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:

@@ -1,0 +1,62 @@
+"""The messages of a queue that match one selector, and the consumers that said it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from stompy_broker.message import Message
+from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.interface import Place
+from stompy_broker.routing.ordered_messages import OrderedMessages
+from stompy_broker.selectors.selector import Selector
+
+Turn = tuple[int, Consumer]
+"""When a consumer lined up, counted by the queue, and the consumer."""
+
+BEGINNING: Place = (-1 << 60, 0)
+"""A place before that of every message."""
+
+
+class MatchLine:
+    """One line of messages, and who takes them.
+
+    Args:
+        selector: what they match; None = the line has all of them.
+        messages: those of the line.
+
+    Attributes:
+        selector: what they match; None = the line has all of them.
+        messages: those of the line that wait, as far as the queue was looked through.
+        consumers: who takes part with this selector.
+        turns: those of them that wait for a message, in turn.
+        reached: how far the queue was looked through for them; None = all of it.
+        matched: how many messages matched, of all that were looked at.
+        looked: how many messages the queue had looked at when the line was begun, less those that
+            waited then and were looked at for this line alone.
+    """
+
+    __slots__ = ("consumers", "looked", "matched", "messages", "reached", "selector", "turns")
+
+    def __init__(self, selector: Selector | None, messages: OrderedMessages) -> None:
+        self.selector = selector
+        self.messages = messages
+        self.consumers: dict[Consumer, None] = {}
+        self.turns: deque[Turn] = deque()
+        self.reached: Place | None = None
+        self.matched = self.looked = 0
+
+    @property
+    def text(self) -> str:
+        """The text of the selector; empty if there is none."""
+        return "" if self.selector is None else self.selector.text
+
+    def takes(self, message: Message) -> bool:
+        """Whether a message belongs into this line."""
+        return self.selector is None or self.selector.matches(message)
+
+    def leave(self, consumers: set[Consumer]) -> None:
+        """Let consumers wait no more."""
+        staying = [turn for turn in self.turns if turn[1] not in consumers]
+        if len(staying) < len(self.turns):
+            self.turns.clear()
+            self.turns.extend(staying)
