@@ -20,3 +20,21 @@ def test_a_listing_is_matched_sorted_and_cut(admin: Observer) -> None:
     }
     assert admin.ask("queue.list", match=f"{word}.?")["total"] == 3
     assert admin.ask("queue.list", match=f"{word}")["total"] == 3
+
+
+def test_queues_are_matched_as_a_subscription_would_find_them(admin: Observer) -> None:
+    word = unique("words")
+    names = [word, f"{word}.a", f"{word}.a.b", f"DLQ.{word}.a"]
+    for name in names:
+        admin.fill(name, "x")
+
+    def matched(match: str) -> list[str]:
+        told = admin.ask("queue.list", match=match, fields=["name"])
+        return [row["name"] for row in told["rows"]]
+
+    assert matched(f"{word}.>") == matched(f"/queue/{word}.#") == names[:3]
+    assert matched(f"/queue/{word}.*") == names[1:2]
+    assert matched(f"/queue/{word}") == names[:1]
+    assert matched(f"DLQ.{word}.>") == names[3:]
+    assert matched(f"/queue/*.{word}.a") == []
+    assert matched(f"{word}.*") == names[1:3]  # of letters, not of words

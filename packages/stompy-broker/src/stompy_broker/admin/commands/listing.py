@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,10 +10,21 @@ from stompy.admin.rows import Kind, Row
 from stompy.admin.snapshot import KEYS, aged, field_names, row_to_json
 from stompy_broker.admin.commands.base import Argument, Call, CommandContext, Result, bad
 from stompy_broker.admin.tasks import Steps
+from stompy_broker.destinations.names import DestinationKind
+from stompy_broker.destinations.patterns import REST
+from stompy_broker.routing.queue_patterns import QueuePattern
 
 MOST_ROWS = 10_000
 
-MATCH = Argument("match", "text", "part of the name, or a pattern with * and ?", default="")
+_RESTS = tuple(f".{rest}" for rest in sorted(REST))
+_QUEUE = DestinationKind.QUEUE.value
+
+MATCH = Argument(
+    "match",
+    "text",
+    "part of the name, a pattern with * and ?, or one by words: orders.>, /queue/orders.*",
+    default="",
+)
 SORT = Argument("sort", "text", "field to sort by; with - before it, falling", default="")
 LIMIT = Argument("limit", "number", "rows to give at most", default=200, most=MOST_ROWS)
 OFFSET = Argument("offset", "number", "rows to leave out", default=0)
@@ -31,10 +42,9 @@ def listing(kind: Kind, context: CommandContext, call: Call) -> Steps[Result]:
     rows = found.rows
     args, names = call.args, field_names(kind, clustered=context.cluster is not None)
     key = KEYS[kind]
-    match = args["match"]
-    if match:
-        pattern = match if any(c in match for c in "*?[") else f"*{match}*"
-        rows = [row for row in rows if fnmatchcase(str(getattr(row, key)), pattern)]
+    if args["match"]:
+        matches = _matcher(args["match"], kind)
+        rows = [row for row in rows if matches(str(getattr(row, key)))]
     sort = args["sort"] or key
     column = sort.removeprefix("-")
     wanted = args["fields"] or list(names)
@@ -54,6 +64,17 @@ def listing(kind: Kind, context: CommandContext, call: Call) -> Steps[Result]:
     if found.brokers:
         result |= {"brokers": found.brokers, "missing": found.missing}
     return result
+
+
+def _matcher(match: str, kind: Kind) -> Callable[[str], bool]:
+    """What tells whether a key is meant.
+
+    With a prefix, or with a wildcard for the rest, it is a pattern as SUBSCRIBE takes it.
+    """
+    if kind is Kind.QUEUES and (match.startswith(_QUEUE) or match.endswith(_RESTS)):
+        return QueuePattern(match.removeprefix(_QUEUE)).matches
+    pattern = match if any(c in match for c in "*?[") else f"*{match}*"
+    return lambda key: fnmatchcase(key, pattern)
 
 
 def _chosen(row: Row, wanted: Sequence[str], own: str) -> dict[str, object]:
