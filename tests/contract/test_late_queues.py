@@ -16,6 +16,14 @@ from tests.conformance.test_endings import *  # noqa: F403
 from tests.conformance.test_expiry_priority import *  # noqa: F403
 from tests.conformance.test_failed_deliveries import *  # noqa: F403
 from tests.conformance.test_late_ack import *  # noqa: F403
+from tests.conformance.test_several_queues import (  # noqa: F401
+    test_a_message_that_was_refused_for_want_of_credit_counts_as_new,
+    test_at_most_64_parts,
+    test_copies_of_one_message_are_settled_one_by_one,
+    test_messages_of_all_parts_come_under_one_id,
+    test_several_are_not_durable,
+    test_who_has_no_credit_leaves_new_messages_to_others,
+)
 from tests.conformance.test_transactions import *  # noqa: F403
 from tests.support.delaying import REFUSED, DelayingBroker
 from tests.support.wire import Pair, Peer, running_broker, unique, until
@@ -179,3 +187,32 @@ def test_a_refusal_comes_in_place_of_the_receipt_of_a_disconnect(refusing: Runni
     with Peer.open(refusing.port) as peer:
         peer.send("SEND\ndestination:/queue/q\n\nx\0DISCONNECT\nreceipt:bye\n\n\0")
         refused(peer, "SEND")
+
+
+@pytest.mark.parametrize("mode", ["client", "client-individual"])
+@pytest.mark.parametrize("prefetch", [1, 2, 5])
+def test_several_late_queues_keep_to_one_credit(connect: Connect, mode: str, prefetch: int) -> None:
+    """C1.5.3: whatever is on its way when the credit is used up goes back, and comes later."""
+    parts = [f"/queue/{unique()}" for _ in range(3)]
+    sender, peer = connect(), connect()
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{','.join(parts)}\nack:{mode}\n"
+        f"prefetch-count:{prefetch}\n\n\0"
+    )
+    peer.sync()
+    for number in range(10):
+        for part in parts:
+            sender.send(f"SEND\ndestination:{part}\n\n{number}\0")
+    found: dict[str, list[bytes]] = {part: [] for part in parts}
+    while sum(map(len, found.values())) < 30:
+        frames = [
+            peer.expect("MESSAGE") for _ in range(min(prefetch, 30 - sum(map(len, found.values()))))
+        ]
+        peer.sync()  # nothing beyond the credit
+        for frame in frames:
+            found[frame["destination"]].append(frame.body)
+            assert (frame["redelivered"], frame["delivery-count"]) == ("false", "1")
+        acked = frames[-1:] if mode == "client" else frames
+        peer.send("".join(f"ACK\nid:{frame['ack']}\n\n\0" for frame in acked))
+    peer.sync()
+    assert list(found.values()) == [[b"%d" % number for number in range(10)]] * 3
