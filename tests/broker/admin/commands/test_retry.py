@@ -38,6 +38,11 @@ def test_what_one_subscription_gave_up_goes_to_that_one() -> None:
         backlog_of(letter(original_subscription="c.d"), {})
 
 
+def test_what_a_bound_queue_gave_up_goes_there_although_nothing_is_bound() -> None:
+    message = letter(original_subscription="named", x_last_death_queue="named")
+    assert str(backlog_of(message, {})) == "/queue/named"
+
+
 @pytest.mark.parametrize(("told", "known"), [("3", 3), ("x", 0), ("9" * 10, 0)])
 def test_deliveries_before_its_death_count(told: str, known: int) -> None:
     message = letter(x_death_count=told)

@@ -132,3 +132,21 @@ def test_a_full_queue_has_room_for_another_priority(admin: Observer, queue: str)
     assert admin.ask("message.reprioritize", queue=small, ids=ids[1:], priority=9)["reprioritized"]
     assert admin.bodies(small) == ["b", "a"]
     fails(Code.BAD_REQUEST, admin.ask, "message.reprioritize", queue=small, priority=10)
+
+
+def test_what_a_named_queue_gave_up_goes_back_to_nobody_else(admin: Observer, queue: str) -> None:
+    topic = f"/topic/{queue}"
+    bound = "durable:true\nauto-delete:false\nack:client-individual"
+    admin.peer.send(
+        f"SUBSCRIBE\nid:1\ndestination:{topic}\n{bound}\nx-queue-name:{queue}\n\n\0",
+        f"SUBSCRIBE\nid:2\ndestination:{topic}\n\n\0",
+        f"SEND\ndestination:{topic}\n\nonce\0",
+    )
+    ack = admin.frame("1")["ack"]
+    assert admin.frame("2").body == b"once"
+    admin.peer.send(f"NACK\nid:{ack}\nrequeue:false\n\n\0")
+    admin.ask("ping")
+    assert admin.ask("message.retry", queue=f"DLQ.{queue}")["retried"] == 1
+    assert admin.frame("1").body == b"once"
+    admin.peer.send(f"SEND\ndestination:{topic}\n\ntwice\0")
+    assert admin.frame("2").body == b"twice"

@@ -14,7 +14,13 @@ from enum import Enum
 from typing import NamedTuple
 
 from stompy.admin.rows import Event
-from stompy_broker.destinations.names import BACKLOG, SHARE, Destination, parse_destination
+from stompy_broker.destinations.names import (
+    BACKLOG,
+    SHARE,
+    Destination,
+    DestinationKind,
+    parse_destination,
+)
 from stompy_broker.destinations.policy import DEAD_LETTER
 from stompy_broker.events import Events
 from stompy_broker.log_throttle import LogThrottle
@@ -246,6 +252,9 @@ class DeadLetters:
         headers.setdefault("x-first-death-reason", cause)
         if queue.durable:
             headers.setdefault("original-subscription", queue.name.removeprefix(BACKLOG))
+        elif not queue.private and parse_destination(origin).kind is DestinationKind.TOPIC:
+            # A queue that a client has named and bound: nobody else is to get it again.
+            headers.setdefault("original-subscription", queue.name)
         headers |= {
             "destination": target,
             "x-last-death-queue": name,

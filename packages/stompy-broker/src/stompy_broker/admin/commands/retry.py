@@ -30,6 +30,7 @@ _LONGEST_COUNT = 9
 
 _read_origin = read_header("origin")
 _read_subscription = read_header("original-subscription")
+_read_queue = read_header("x-last-death-queue")
 _read_deaths = read_header("x-death-count")
 
 
@@ -61,6 +62,9 @@ def backlog_of(
     if not name:
         return None
     known = subscriptions.get(name)
+    if known is None and _read_queue(message) == name:
+        # It was bound to topics, and is a queue still, or again.
+        return Destination(DestinationKind.QUEUE, name, is_pattern=False)
     if known is None:
         raise conflict(
             f"message {message.message_id} belongs to the durable subscription {name!r}, which "
