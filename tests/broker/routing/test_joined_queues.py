@@ -161,6 +161,7 @@ def test_all_or_none_is_let_in(router: Router) -> None:
         """A queue that lets nobody in."""
 
         name = destination = "b"
+        private = False
 
         def attach(self, consumer: object, done: object) -> None:
             """Refuse whoever comes."""

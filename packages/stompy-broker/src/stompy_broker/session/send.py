@@ -271,7 +271,9 @@ class SendHandler:
         self._transactions = transactions
         self._receipts = receipts
         self._refused: Refused = client.refused
-        self._spread = SpreadSender(self._router, client, receipts, self._wait_for)
+        self._spread = SpreadSender(
+            self._router, client, receipts, partial(_wait_for, flow_control, subscriptions)
+        )
 
     def send_if_allowed(self, head: Head, body: bytes) -> bool | None:
         """Carry out a SEND where not everybody may do everything.
@@ -470,10 +472,14 @@ class SendHandler:
             return
         full = self._router.publish(destination, head, body, done, refused)
         if full is not None:
-            self._wait_for(full)
+            _wait_for(self._flow_control, self._subscriptions, full)
 
-    def _wait_for(self, full: Watermark) -> None:
-        self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
+
+def _wait_for(
+    flow_control: ProducerFlowControl, subscriptions: Subscriptions, full: Watermark
+) -> None:
+    """Have the client wait for what is full. No method: one at hand would be a circle."""
+    flow_control.pause_for(full, consumes=bool(subscriptions))
 
 
 def _add(destination: Destination, head: MessageHead, size: int, admission: Admission) -> None:
