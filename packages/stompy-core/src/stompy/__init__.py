@@ -53,6 +53,7 @@ __all__ = [
     "STOMPFrame",
     "STOMPTimeout",
     "STOMPTransaction",
+    "SqlError",
     "StaleMessageError",
     "StateChange",
     "Subscription",
@@ -62,12 +63,14 @@ __all__ = [
     "Version",
     "aio",
     "connect",
+    "sql",
 ]
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     import stompy.aio as aio  # noqa: PLR0402 -- the walls see which module this is
+    from stompy.broker_tables import sql
     from stompy.data_table import DataTable
     from stompy.session.confirmations import Outcome
     from stompy.session.delivery import OnError
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
     from stompy.session.health import ClientHealth, SubscriptionHealth
     from stompy.session.reconnect import FailedRound, Reconnect
     from stompy.session.state import ConnectionState, StateChange
+    from stompy.sql_query import SqlError
     from stompy.sync.browsing import Browsing
     from stompy.sync.client import STOMPClient, STOMPTransaction, connect
     from stompy.sync.confirmation import Confirmation
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
     from stompy.transport.tls import TLS
 
 _PLACES = {
+    "SqlError": "sql_query",
     "Browsing": "sync.browsing",
     "ClientHealth": "session.health",
     "Confirmation": "sync.confirmation",
@@ -101,6 +106,7 @@ _PLACES = {
     "SubscriptionHealth": "session.health",
     "TLS": "transport.tls",
     "connect": "sync.client",
+    "sql": "broker_tables",
 }
 """The module of each name of the client. It is loaded when the name is asked for: a broker needs
 frames and errors only, and would start the later for a client."""

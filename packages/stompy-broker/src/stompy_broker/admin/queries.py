@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
 from stompy.admin.explanation import RouteExplanation
 from stompy.admin.rows import Kind, Row
+from stompy.admin.sql_tables import (
+    ABSENT,
+    EVENTS,
+    KINDS,
+    MESSAGES,
+    TABLES,
+    VIEWS,
+    Value,
+    row_values,
+)
+from stompy.data_table import DataTable
 from stompy.protocol.frame import STOMPFrame
 from stompy.records import Rows
+from stompy.sql_query import MOST_BYTES, SECONDS, SqlQuery
 from stompy_broker.admin.asking import KnownFigures, ask
+from stompy_broker.admin.message_rows import message_rows
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.message import Message
-from stompy_broker.routing.interface import Browse, Browsed, place_of
+from stompy_broker.routing.interface import Browse, Browsed, Queue, place_of
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.selection import Selection
@@ -148,6 +161,53 @@ class Queries:
             CommandError: no SEND may go there.
         """
         return await self._done(self._explain(destination, headers, body_bytes, user))
+
+    async def sql(
+        self,
+        query: str,
+        parameters: Sequence[Value] | Mapping[str, Value] = (),
+        *,
+        queues: Iterable[str] = (),
+        seconds: float = SECONDS,
+        most_bytes: int = MOST_BYTES,
+    ) -> DataTable:
+        """Answer one SELECT from what there is now; it is carried out on a thread of its own.
+
+        Args:
+            query: from ``messages``, ``dead_letters``, ``queues``, ``connections``,
+                ``subscriptions`` and ``events``.
+            parameters: for the question marks and names in it.
+            queues: whose messages to read, with or without ``/queue/``; all by default.
+            seconds: how long it may take.
+            most_bytes: how large its rows may be together, and also what comes of it.
+
+        Raises:
+            SqlError: it cannot be, or took too long or too much memory.
+        """
+        wanted = SqlQuery(query, TABLES, VIEWS, ABSENT)
+        rows: dict[str, Iterable[Sequence[Value]]] = {}
+        for name, columns in wanted.needs.items():
+            if name == MESSAGES:
+                there = self._queues_of([one.removeprefix("/queue/") for one in queues])
+                rows[name] = await self._done(message_rows(there, columns, most_bytes))
+                continue
+            found: Sequence[Row]
+            if name == EVENTS:
+                found = self._router.events.recent
+            else:
+                found = await self.snapshot(KINDS[name])
+            rows[name] = [row_values(TABLES[name], row) for row in found]
+        run = partial(wanted.run, rows, parameters, seconds=seconds, most_bytes=most_bytes)
+        return DataTable(*await asyncio.to_thread(run))
+
+    def _queues_of(self, names: list[str]) -> list[Queue]:
+        """Those of these queues that there are; all, wherever they are, if none is named."""
+        registry = self._router.registry
+        if not names:
+            others = registry.table.others
+            elsewhere = () if others is None else others.queue_names()
+            names = sorted({*registry.queues, *elsewhere})
+        return [registry.queue(name, capped=False) for name in names if registry.has_queue(name)]
 
     def _done(self, steps: Steps[T]) -> asyncio.Future[T]:
         """Take steps, and give what comes of them."""

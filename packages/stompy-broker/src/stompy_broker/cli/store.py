@@ -14,6 +14,17 @@ from pathlib import Path
 
 import click
 
+from stompy.admin.sql_tables import (
+    ABSENT,
+    MESSAGE_COLUMNS,
+    MESSAGES,
+    VIEWS,
+    Value,
+    body_value,
+)
+from stompy.data_table import DataTable
+from stompy.sql_query import SqlError, SqlQuery
+from stompy.table_text import FORMS, table_lines
 from stompy_broker.cli.console import EXIT_NOT_SOUND, complain, print_table
 from stompy_broker.store.base import StoreError
 from stompy_broker.store.compaction import compact_directory
@@ -88,6 +99,55 @@ def store_export(directory: Path) -> None:
         complain(problem)
     if problems:
         sys.exit(EXIT_NOT_SOUND)
+
+
+@store.command("sql", epilog=_EPILOG)
+@_DIRECTORY
+@click.argument("query", metavar="SELECT")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMS),
+    default="table",
+    help="Columns of text, an object a line, or CSV (default: table).",
+)
+def store_sql(directory: Path, query: str, form: str) -> None:
+    """Answer one SELECT from the messages in DIR.
+
+    The tables are messages and dead_letters, as the command "stompy sql" has them of a broker
+    that runs. Of a damaged database they hold what can be read.
+    """
+    try:
+        wanted = SqlQuery(query, {MESSAGES: MESSAGE_COLUMNS}, VIEWS, ABSENT)
+        with _inspected(directory) as inspection:
+            rows = map(_sql_row, inspection.export()) if MESSAGES in wanted.needs else ()
+            found = DataTable(*wanted.run({MESSAGES: rows}))
+            problems = inspection.problems
+    except SqlError as error:
+        complain(str(error))
+        sys.exit(EXIT_NOT_SOUND)
+    for line in table_lines(found, form, narrow=sys.stdout.isatty()):
+        click.echo(line)
+    for problem in problems:
+        complain(problem)
+
+
+def _sql_row(message: Exported) -> tuple[Value, ...]:
+    return (
+        (message.destination or "").removeprefix("/queue/") or None,
+        message.sequence,
+        message.message_id,
+        "ready",
+        message.priority,
+        message.deliveries,
+        message.received_at,
+        None,
+        message.expires or None,
+        len(message.body),
+        message.headers.get("content-type"),
+        json.dumps(message.headers),
+        body_value(message.body),
+    )
 
 
 @store.command("compact", epilog=_EPILOG)

@@ -35,7 +35,10 @@ from stompy.admin.rows import (
     TopicRow,
     TransactionRow,
 )
+from stompy.admin.sql_tables import Value
+from stompy.data_table import DataTable
 from stompy.records import Rows
+from stompy.sql_query import MOST_BYTES, SECONDS
 from stompy.transport.threads import WaitableThread
 from stompy_broker.broker import Broker
 from stompy_broker.config import BrokerConfig, layered, load_config
@@ -57,6 +60,9 @@ from stompy_broker.session.holdings import Holdings
 T = TypeVar("T")
 
 log = logging.getLogger("stompy_broker")
+
+GATHER_SECONDS = 300.0
+"""Looking at all messages of a broker takes no longer than this."""
 
 
 class _Host:
@@ -295,6 +301,38 @@ class RunningBroker:
             ValueError: it is no queue.
         """
         return QueueView(self, name)
+
+    def sql(
+        self,
+        query: str,
+        parameters: Sequence[Value] | Mapping[str, Value] = (),
+        *,
+        queues: Sequence[str] = (),
+        seconds: float = SECONDS,
+        most_bytes: int = MOST_BYTES,
+    ) -> DataTable:
+        """Answer one SELECT from what there is now. Nothing is consumed, and nothing changes.
+
+        >>> broker.sql("SELECT queue, count(*) n FROM messages GROUP BY 1")  # doctest: +SKIP
+
+        Args:
+            query: from ``messages``, ``dead_letters``, ``queues``, ``connections``,
+                ``subscriptions`` and ``events``.
+            parameters: for the question marks and names in it.
+            queues: whose messages to read, with or without ``/queue/``; all by default.
+            seconds: how long it may take, once all its rows are there.
+            most_bytes: how large its rows may be together, and also what comes of it.
+
+        Raises:
+            SqlError: it cannot be, or took too long or too much memory.
+        """
+
+        def ask(broker: Broker) -> Coroutine[object, object, DataTable]:
+            return broker.queries.sql(
+                query, parameters, queues=queues, seconds=seconds, most_bytes=most_bytes
+            )
+
+        return self._submit(ask).result(seconds + GATHER_SECONDS)
 
     def holdings(self) -> list[Holdings]:
         """What each client holds: subscriptions, unsettled deliveries, open transactions."""

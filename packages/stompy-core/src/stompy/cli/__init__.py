@@ -20,6 +20,7 @@ from stompy.cli.explain import add_to as add_explain
 from stompy.cli.messages import add_to as add_messages
 from stompy.cli.options import EPILOG, Command
 from stompy.cli.ping import add_to as add_ping
+from stompy.cli.sql import add_to as add_sql
 from stompy.errors import STOMPException
 from stompy.transport.tls import as_options
 
@@ -86,6 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"stompy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add_to in (add_messages, add_browse, add_explain, add_ping, add_bench):
+    for add_to in (add_messages, add_browse, add_sql, add_explain, add_ping, add_bench):
         add_to(commands)
     return parser
