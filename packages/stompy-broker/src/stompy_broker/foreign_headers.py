@@ -328,8 +328,11 @@ class ForeignHeaders:
         """The headers of a frame that ask for what is not done."""
         known = _KNOWN[command]
         for name in headers.keys() & known.keys():
-            if known[name].wanted(name, headers[name], destination):
-                yield name, known[name]
+            foreign = known[name]
+            if foreign.auto and headers.get("ack", "auto") != "auto":
+                continue
+            if foreign.wanted(name, headers[name], destination):
+                yield name, foreign
 
     def _tell(
         self, name: str, foreign: ForeignHeader, command: str, destination: Destination | None
