@@ -328,25 +328,28 @@ class _Parser:
             if isinstance(one, CONDITIONS) and not equal:
                 raise self._bad("conditions are compared by = and <> only", operator)
             if isinstance(one, Text) and isinstance(other, NUMBERS):
-                raise self._bad(self._text_and_number(other), one)
+                raise self._mixed(one, other)
             if isinstance(one, Truth) and isinstance(other, (*NUMBERS, Text)):
                 raise self._bad(f"TRUE and FALSE, and beside them what {_describe(other)}", other)
 
-    def _text_and_number(self, number: Node) -> str:
+    def _mixed(self, text: Node, number: Node) -> ProtocolError:
+        """What says that a text is no number, or that arithmetic may be meant as a name."""
         if isinstance(number, Arithmetic) and any(sign == "-" for sign, _ in number.rest):
             written = self._text[number.start : number.end].replace(" ", "")
             if _HYPHENATED.fullmatch(written):
-                return f'{written} is arithmetic; the header of that name is written "{written}"'
-        return f"a text compared with what {_describe(number)}"
+                why = f'{written} is arithmetic; the header of that name is written "{written}"'
+                return self._bad(why, number)
+        return self._bad(f"a text compared with what {_describe(number)}", text)
 
     def _check_member(self, left: Node, member: Node) -> None:
         if isinstance(left, Name) or type(left) is type(member):
             return
         if not (isinstance(left, NUMBERS) and isinstance(member, Number)):
-            why = f"what {_describe(member)} in a list for what {_describe(left)}"
             if isinstance(member, Text) and isinstance(left, NUMBERS):
-                why = self._text_and_number(left)
-            raise self._bad(why, member)
+                raise self._mixed(member, left)
+            raise self._bad(
+                f"what {_describe(member)} in a list for what {_describe(left)}", member
+            )
 
     # Words and limits.
 
