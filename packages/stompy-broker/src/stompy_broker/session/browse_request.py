@@ -99,10 +99,8 @@ def _states(word: str) -> frozenset[MessageState]:
 
 
 def _selector(headers: Mapping[str, str]) -> str:
-    text = headers.get("selector", "")
-    if text:
-        compile_selector(text)
-    return text
+    text = headers.get("selector")
+    return "" if text is None else compile_selector(text).text
 
 
 def _time(headers: Mapping[str, str]) -> int:
