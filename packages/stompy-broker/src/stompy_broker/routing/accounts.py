@@ -53,6 +53,10 @@ class Accounts:
         self._reader = reader
         self._shares = shares
 
+    def share(self) -> None:
+        """Let messages in it share their memory from now on; it makes no difference to others."""
+        self._shares = True
+
     def keep(self, message: Message) -> None:
         """Account for a message, and store it where it is to survive."""
         size = message.size

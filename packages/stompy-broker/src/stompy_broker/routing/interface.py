@@ -342,10 +342,18 @@ class Close:
     messages: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ShareMemory:
+    """Let messages in it have their memory in common with copies elsewhere, from now on.
+
+    Whoever publishes a `CopiedMessage` to a queue with a name has to say so before.
+    """
+
+
 OfMessages = Remove | GiveUp | Move
 """What is asked about messages that wait."""
 
-Order = Remove | Move | GiveUp | Configure | Expire | Withdraw | Close
+Order = Remove | Move | GiveUp | Configure | Expire | Withdraw | ShareMemory | Close
 """What is asked of a queue now and then."""
 
 Outcome = int | ProtocolError

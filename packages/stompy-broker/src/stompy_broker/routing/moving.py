@@ -24,6 +24,7 @@ from stompy_broker.routing.interface import (
     OfMessages,
     Outcome,
     Remove,
+    ShareMemory,
     Transfer,
     Withdraw,
 )
@@ -47,7 +48,7 @@ def remove(
 
 
 def carry_out(
-    order: OfMessages | Expire | Withdraw,
+    order: OfMessages | Expire | Withdraw | ShareMemory,
     parts: tuple[ReadyList, Accounts, Counts, Discards, ConsumerLine],
     services: Services,
     group: QueueGroup,
@@ -71,6 +72,9 @@ def carry_out(
     elif isinstance(order, Withdraw):
         line.leave(order.consumers)
         done(len(order.consumers))
+    elif isinstance(order, ShareMemory):
+        accounts.share()
+        done(0)
     else:
         done(take_away(order, ready, accounts, counts, discards))
 

@@ -271,9 +271,7 @@ class SendHandler:
         self._transactions = transactions
         self._receipts = receipts
         self._refused: Refused = client.refused
-        self._spread = SpreadSender(
-            self._router, client, receipts, partial(_wait_for, flow_control, subscriptions)
-        )
+        self._spread: SpreadSender | None = None
 
     def send_if_allowed(self, head: Head, body: bytes) -> bool | None:
         """Carry out a SEND where not everybody may do everything.
@@ -381,11 +379,7 @@ class SendHandler:
             self._router.queue(destination.name, headers)
         if plan.route.distribution is not None:
             spread = SpreadSend(self._router, plan.route.distribution, message_head, body)
-            if "transaction" not in headers:
-                return self._spread.send(head, receipt, spread)
-            self._keep_spread(headers["transaction"], plan.route.text, spread)
-            self._receipts.answer(receipt)
-            return None
+            return self._send_spread(plan.route.text, head, spread)
         act = partial(self._keep_or_publish, head, message_head, destination, body)
         if destination.kind is DestinationKind.TEMPORARY:
             # Checked now, because COMMIT must not fail.
@@ -439,9 +433,17 @@ class SendHandler:
         )
         transaction.touched_at = self._client.received_at
 
-    def _keep_spread(self, transaction_id: str, text: str, spread: SpreadSend) -> None:
-        """Publish what goes to several destinations at COMMIT."""
-        transaction = self._transactions.reserve(transaction_id, spread.size)
+    def _send_spread(self, text: str, head: Head, spread: SpreadSend) -> bool:
+        """Carry out a SEND that goes to several destinations, now or at COMMIT."""
+        headers = head.headers
+        receipt = headers.get("receipt") or head.receipt
+        if self._spread is None:  # most clients never send so
+            self._spread = SpreadSender(
+                self._router, self._client, self._receipts, self._flow_control, self._subscriptions
+            )
+        if "transaction" not in headers:
+            return self._spread.send(head, receipt, spread)
+        transaction = self._transactions.reserve(headers["transaction"], spread.size)
         spread.prepare(None, transaction.span)
         transaction.operations.append(
             Publication(
@@ -452,6 +454,8 @@ class SendHandler:
             )
         )
         transaction.touched_at = self._client.received_at
+        self._receipts.answer(receipt)
+        return False
 
     def _publish(
         self,
@@ -472,14 +476,7 @@ class SendHandler:
             return
         full = self._router.publish(destination, head, body, done, refused)
         if full is not None:
-            _wait_for(self._flow_control, self._subscriptions, full)
-
-
-def _wait_for(
-    flow_control: ProducerFlowControl, subscriptions: Subscriptions, full: Watermark
-) -> None:
-    """Have the client wait for what is full. No method: one at hand would be a circle."""
-    flow_control.pause_for(full, consumes=bool(subscriptions))
+            self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
 
 
 def _add(destination: Destination, head: MessageHead, size: int, admission: Admission) -> None:

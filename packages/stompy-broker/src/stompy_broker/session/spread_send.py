@@ -7,9 +7,10 @@ store. Beyond that it is a transaction: over groups of this broker, or of severa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from functools import partial
+from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.header_cache import Head
@@ -19,10 +20,13 @@ from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.answers import Done, when_all
 from stompy_broker.routing.distribution import Distribution, SpreadPart, with_id
 from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.interface import ShareMemory
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import ClientState
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.transaction_span import TransactionSpan, span_maker
+
+_SHARE = ShareMemory()
 
 
 class SpreadSend:
@@ -106,6 +110,7 @@ class SpreadSend:
             if destination.kind is DestinationKind.QUEUE and len(self._parts) > 1:
                 common = common or Common(len(body) + len(head.block))
                 queue = router.queue(destination.name, capped=False)
+                queue.control(_SHARE)
                 router.publish_to(queue, head, body, part_done, common=common)
                 own = queue.watermark
                 full = (own if own is not None and own.full else None) or full
@@ -153,6 +158,14 @@ def publish_spread(router: Router, send: SpreadSend, done: Done) -> None:
     admission.ask(admitted)
 
 
+class FlowControl(Protocol):
+    """What makes a client wait."""
+
+    def pause_for(self, watermark: Watermark, *, consumes: bool) -> None:
+        """Stop reading from the client until there is room, if it has to wait for that."""
+        ...
+
+
 class SpreadSender:
     """Carries out what goes to several destinations, for one client.
 
@@ -160,7 +173,8 @@ class SpreadSender:
         router: where to.
         client: who sends.
         receipts: of that client.
-        pause: makes it wait for something that is full.
+        flow_control: makes it wait for something that is full.
+        subscriptions: of that client.
     """
 
     def __init__(
@@ -168,12 +182,14 @@ class SpreadSender:
         router: Router,
         client: ClientState,
         receipts: Receipts,
-        pause: Callable[[Watermark], None],
+        flow_control: FlowControl,
+        subscriptions: Sized,
     ) -> None:
         self._router = router
         self._client = client
         self._receipts = receipts
-        self._pause = pause
+        self._flow_control = flow_control
+        self._subscriptions = subscriptions
         self._new_span = span_maker(router)
 
     def send(self, head: Head, receipt: str | None, send: SpreadSend) -> bool:
@@ -223,7 +239,7 @@ class SpreadSender:
         """Publish what was admitted, and have the client wait if that made something full."""
         full = send.publish(done)
         if full is not None:
-            self._pause(full)
+            self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
 
 
 @contextmanager

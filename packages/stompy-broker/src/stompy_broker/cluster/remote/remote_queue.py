@@ -29,6 +29,7 @@ from stompy_broker.routing.interface import (
     Queue,
     QueueFigures,
     QueueIdentity,
+    ShareMemory,
     Withdraw,
 )
 from stompy_broker.routing.rejection import Rejection
@@ -186,6 +187,8 @@ class RemoteQueue(Queue):
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Have the owner carry out an order."""
+        if isinstance(order, ShareMemory):
+            return  # what it sends on it does not keep
         if isinstance(order, Withdraw):
             self._front.consumers.withdraw(order.consumers)
             return
