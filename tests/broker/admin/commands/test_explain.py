@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,17 +174,47 @@ def test_a_named_queue_that_is_bound_and_a_group(admin: Observer, queue: str) ->
     subscribe(admin, 4, topic, share="workers", ack="client")
     kinds = {one.kind: one for one in explain(admin, topic, headers={"n": 1}).recipients}
     assert set(kinds) == {"binding", "share"}
-    assert (kinds["binding"].name, len(kinds["binding"].next)) == (queue, 2)
+    assert (kinds["binding"].name, len(kinds["binding"].next)) == (queue, 1)
     assert kinds["binding"].policy == "policy.2 (/queue/>)"
     group = kinds["share"]
-    assert group.next == tuple(consumer.name for consumer in group.consumers)
-    assert len(group.next) == 2
+    assert [consumer.gets for consumer in group.consumers] == [True, True]
+    assert group.next == (group.consumers[0].name,)
     assert one(admin, f"/topic/{queue}.b").kind == "binding"
 
 
 def test_what_a_subscription_declines_is_said(admin: Observer, queue: str) -> None:
     subscribe(admin, 1, f"/topic/{queue}", no_local="true")
     assert "no-local: not if its own connection sends it" in one(admin, f"/topic/{queue}").why
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_it_says_is_what_then_happens(admin: Observer, queue: str, seed: int) -> None:
+    """Consumers that choose, of whom some have no credit left: the one that is named gets it."""
+    pick = random.Random(seed)
+    selectors = ["", "n > 2", "kind = 'x'", "n < 3 OR kind = 'y'"][: 1 + seed]
+    for number, selector in enumerate(selectors * 2):
+        how = {"selector": selector} if selector else {}
+        ack = "client-individual"
+        credit = pick.randint(1, 3)
+        subscribe(admin, number, f"/queue/{queue}", ack=ack, prefetch_count=credit, **how)
+    rows = admin.ask("subscription.list")["rows"]
+    names = {row["id"]: row["subscription"] for row in rows}
+    held: list[str] = []
+    for step in range(30):
+        headers = {"n": str(pick.randint(0, 5)), "kind": pick.choice("xyz")}
+        told = one(admin, f"/queue/{queue}", headers=headers)
+        assert len(told.next) <= 1, told
+        waiting = admin.row(queue)["ready"]
+        admin.fill(queue, str(step), **headers)
+        if told.next:
+            frame = admin.frame(names[told.next[0]])
+            assert frame.body == str(step).encode()
+            held.append(frame["ack"])
+        else:
+            assert admin.row(queue)["ready"] == waiting + 1
+            if not waiting and held and pick.random() < 0.5:
+                admin.ask("message.delete", queue=queue, limit=1)
+                admin.peer.send(f"ACK\nid:{held.pop(pick.randrange(len(held)))}\n\n\0")
 
 
 ACL = [

@@ -48,11 +48,12 @@ from stompy_broker.cluster.remote.verbs import (
     WithdrawVerb,
 )
 from stompy_broker.destinations.names import parse_destination
-from stompy_broker.message import MessageHead, MessageTraits, Redelivery, stamp
+from stompy_broker.message import Message, MessageHead, MessageTraits, Redelivery, stamp
 from stompy_broker.routing.interface import (
     Browse,
     Close,
     Configure,
+    Foresee,
     GiveUp,
     Move,
     Order,
@@ -249,6 +250,7 @@ HEAD = MessageHead.from_headers({"destination": "/queue/b"}, message_id=b"7")
     [
         Remove(frozenset((3, 1 << 60))),
         GiveUp(frozenset((3, 4)), "operator", "wrong: ä"),
+        Foresee(Message(0, HEAD, None, stamp(5), length=9)),
         Move([Transfer(3, parse_destination("/queue/b"), HEAD, 2, 1, b"\xff\0body")]),
         Move([Transfer(3, parse_destination("/topic/b"), HEAD)], copies=True),
         Move([Transfer(3, parse_destination("/queue/b"), HEAD)], within=True),
@@ -262,5 +264,9 @@ def test_orders_of_operators_are_the_same_at_the_owner(order: Order) -> None:
         (one,), (other,) = order.transfers, told.transfers
         assert replace(other, head=HEAD) == replace(one, head=HEAD)
         assert (other.head.block, other.head.message_id) == (HEAD.block, HEAD.message_id)
+    elif isinstance(order, Foresee):
+        assert isinstance(told, Foresee)
+        one, other = order.message, told.message
+        assert (other.head.block, other.size, other.stamp) == (one.head.block, one.size, one.stamp)
     else:
         assert told == order

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable
 
+from stompy_broker.message import Message
 from stompy_broker.routing.batching import Work
 from stompy_broker.routing.consumer import Consumer
 
@@ -20,6 +21,10 @@ class TurnKeeper(Work):
     @abstractmethod
     def attach(self, consumer: Consumer) -> None:
         """Have a consumer take part."""
+
+    @abstractmethod
+    def next_for(self, message: Message) -> Consumer | None:
+        """Who would get a message if it came now; None = nobody."""
 
     @abstractmethod
     def leave(self, consumers: Iterable[Consumer]) -> None:
@@ -70,6 +75,12 @@ class ConsumerLine:
             staying = [consumer for consumer in line if consumer.waiting]
             line.clear()
             line.extend(staying)
+
+    def next_for(self, message: Message) -> Consumer | None:
+        """Who would get a message if it came now; None = nobody."""
+        if self._keeper is not None:
+            return self._keeper.next_for(message)
+        return self.waiting[0] if self.waiting else None
 
     def come(self, consumer: Consumer) -> bool:
         """Let a consumer take part where consumers choose; false: they do not."""

@@ -162,6 +162,15 @@ class Dealer(TurnKeeper):
         for line, leaving in by_line.items():
             line.leave(leaving)
 
+    def next_for(self, message: Message) -> Consumer | None:
+        """Who would get a message if it came now; None = nobody."""
+        self._line_up()
+        takers = [
+            line for line in self.parking.lines.values() if line.turns and line.takes(message)
+        ]
+        line = None if self._is_held else self._first_in_turn(takers)
+        return None if line is None else line.turns[0][1]
+
     def _line_up(self) -> None:
         """Put those who came since to the end of their lines."""
         end = self._consumer_line.end

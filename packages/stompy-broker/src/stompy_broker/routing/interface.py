@@ -320,6 +320,17 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
+class Foresee:
+    """Say who would get a message if it came now; nothing changes.
+
+    The answer is `Consumer.number` of that one; 0 = nobody, it would wait. Consumers of another
+    broker have numbers here that say nothing there.
+    """
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class Withdraw:
     """Give these consumers nothing for now. Those of many that want nothing are told together."""
 
@@ -353,7 +364,7 @@ class ShareMemory:
 OfMessages = Remove | GiveUp | Move
 """What is asked about messages that wait."""
 
-Order = Remove | Move | GiveUp | Configure | Expire | Withdraw | ShareMemory | Close
+Order = OfMessages | Foresee | Configure | Expire | Withdraw | ShareMemory | Close
 """What is asked of a queue now and then."""
 
 Outcome = int | ProtocolError

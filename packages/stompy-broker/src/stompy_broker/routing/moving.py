@@ -19,6 +19,7 @@ from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
     Expire,
+    Foresee,
     GiveUp,
     Move,
     OfMessages,
@@ -48,7 +49,7 @@ def remove(
 
 
 def carry_out(
-    order: OfMessages | Expire | Withdraw | ShareMemory,
+    order: OfMessages | Expire | Withdraw | ShareMemory | Foresee,
     parts: tuple[ReadyList, Accounts, Counts, Discards, ConsumerLine],
     services: Services,
     group: QueueGroup,
@@ -75,6 +76,9 @@ def carry_out(
     elif isinstance(order, ShareMemory):
         accounts.share()
         done(0)
+    elif isinstance(order, Foresee):
+        consumer = line.next_for(order.message)
+        done(0 if consumer is None else consumer.number)
     else:
         done(take_away(order, ready, accounts, counts, discards))
 

@@ -22,7 +22,8 @@ class Recipient(Record):
         why: in words, one for each thing that has to do with it.
         policy: which it follows, such as ``policy.2 (/queue/jobs.>)``; empty = it has none.
         expires_at: when the message would end there, in milliseconds since the epoch; None = never.
-        next: ids of the consumers of whom one gets it at once; empty = it waits, if it is a queue.
+        next: id of the consumer that gets it at once; several, of whom one does, where their
+            turn is not known by name; empty = it waits, if it is a queue.
         consumers: those that take part in it.
         connection: of a subscription or consumer, the id of its connection.
         user: who logged in there.

@@ -88,6 +88,7 @@ QUEUES: Final = View(
         c.size("bytes", "BYTES", _W),
         c.queue_state(_W),
         c.count("delayed", "DELAYED", _W),
+        c.trouble("unmatched", "UNMATCHED", _W),
         c.trouble("dropped", "DROPPED", _C),
         c.count("removed", "REMOVED", _C),
         c.flag("durable", "DURABLE", _C),

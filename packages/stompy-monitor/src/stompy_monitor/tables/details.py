@@ -316,6 +316,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("dead letters", _number("dead_lettered")),
         ("expired", _number("expired")),
         ("dropped", _number("dropped")),
+        ("unmatched", _number("unmatched")),
         ("taken out", _number("removed")),
         ("durable", _text("durable")),
         ("auto-delete", _text("auto_delete")),

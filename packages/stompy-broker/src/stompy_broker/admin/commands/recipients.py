@@ -10,6 +10,7 @@ from stompy.admin.explanation import Recipient
 from stompy.admin.rows import DurableRow, Kind, QueueDetail, SubscriptionRow
 from stompy.admin.snapshot import row_from
 from stompy.errors import ProtocolError
+from stompy_broker.admin.asking import order
 from stompy_broker.admin.commands.base import Call, CommandContext
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.matcher import Matcher
@@ -23,10 +24,13 @@ from stompy_broker.destinations.names import (
 )
 from stompy_broker.destinations.policy import DEAD_LETTER, Policy
 from stompy_broker.message import Message
+from stompy_broker.routing.interface import Foresee
 from stompy_broker.selectors.explanation import Verdict
 from stompy_broker.selectors.selector import compile_selector
 
 R = TypeVar("R", SubscriptionRow, DurableRow)
+
+_SEVERAL = 2
 
 
 class Recipients:
@@ -69,7 +73,8 @@ class Recipients:
         )
         if row is None:
             return self._ending(replace(one, why=("the first message makes it",)), policy)
-        return self._handed_out(self._taken_in(self._ending(one, policy), row, policy), row)
+        one = self._taken_in(self._ending(one, policy), row, policy)
+        return (yield from self._handed_out(one, row))
 
     def _taken_in(self, one: Recipient, row: QueueDetail, policy: Policy) -> Recipient:
         """Say what the limits of a queue make of a message."""
@@ -105,7 +110,7 @@ class Recipients:
         why = f"its time is over when it comes: {place}"
         return replace(one, gets=False, expires_at=over, why=(*one.why, why))
 
-    def _handed_out(self, one: Recipient, row: QueueDetail) -> Recipient:
+    def _handed_out(self, one: Recipient, row: QueueDetail) -> Steps[Recipient]:
         """Say which consumers a message would go to, from a queue that takes it."""
         if not one.gets:
             return one
@@ -126,8 +131,18 @@ class Recipients:
             one,
             why=tuple(why),
             consumers=tuple(consumers),
-            next=tuple([each.name for each in able]),
+            next=(yield from self._whose_turn(row, able)),
         )
+
+    def _whose_turn(self, row: QueueDetail, able: Sequence[Recipient]) -> Steps[tuple[str, ...]]:
+        """Find whose turn it is; all who may, where the queue does not know them by name."""
+        names = tuple([each.name for each in able])
+        queue = self._context.router.queues.get(row.name)
+        if queue is None or len(able) < _SEVERAL:
+            return names
+        number = yield from order(queue, Foresee(self._message))
+        own = f"s-{number}" if row.broker is None else f"s-{number}@{row.broker}"
+        return (own,) if own in names else names
 
     def _consumer(self, row: SubscriptionRow) -> Recipient:
         """Say whether a message may be for a subscription to a queue."""
@@ -203,7 +218,7 @@ class Recipients:
         if not found.rows:
             return one
         detail = cast(QueueDetail, found.rows[0])
-        return self._handed_out(self._taken_in(one, detail, policy), detail)
+        return (yield from self._handed_out(self._taken_in(one, detail, policy), detail))
 
     # -- what both have ---------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from typing import Any
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.cluster.head_codec import read_head, write_head
 from stompy_broker.destinations.names import parse_destination
-from stompy_broker.message import MessageHead
+from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.routing.interface import (
     Browse,
     Close,
     Configure,
+    Foresee,
     GiveUp,
     LineFigures,
     Move,
@@ -142,6 +143,9 @@ def order_row(order: Order) -> list[object]:
         return ["move", transfers, order.copies, order.within]
     if isinstance(order, GiveUp):
         return ["give-up", sorted(order.sequences), order.cause, order.reason]
+    if isinstance(order, Foresee):
+        message = order.message
+        return ["foresee", head_text(message.head), message.size, message.received_at]
     if isinstance(order, Configure):
         return ["configure", order.settings.to_stored(), order.first]
     if isinstance(order, Close):
@@ -160,6 +164,10 @@ def order_of(row: list[Any]) -> Order:
             return Remove(frozenset(sequences))
         case ["move", transfers, copies, within]:
             return Move([_transfer(*one) for one in transfers], copies, within)
+        case ["foresee", head, size, at]:
+            message = Message(0, head_of(head), None, stamp(at))
+            message.size = size
+            return Foresee(message)
         case ["give-up", sequences, cause, reason]:
             return GiveUp(frozenset(sequences), cause, reason)
         case ["configure", stored, first]:
