@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.conformance.conftest import Connect
-from tests.support.wire import Peer, running_broker, unique, until
+from tests.support.wire import Peer, running_broker, stats, unique, until
+
+from stompy_broker import RunningBroker
 
 
 def subscribe(peer: Peer, topic: str, identity: str, *lines: str) -> None:
@@ -199,3 +203,136 @@ def test_pending_limit_on_a_queue_is_refused(connect: Connect, queue: str) -> No
     peer = connect()
     peer.send(f"SUBSCRIBE\nid:s\ndestination:{queue}\npending-limit:1\n\n\0")
     peer.expect_error("not-supported")
+
+
+# -- durable subscriptions ---------------------------------------------------------------------
+
+CLIENT = "client-id:{0}"
+NAMED = ("durable-subscription-name:news", "ack:client")
+SHARED = ("durable:true", "auto-delete:false", "ack:client")
+
+
+def receive_all(peer: Peer, count: int) -> list[bytes]:
+    found = []
+    for _ in range(count):
+        message = peer.expect("MESSAGE")
+        found.append(message.body)
+        peer.send(f"ACK\nid:{message['ack']}\n\n\0")
+    return found
+
+
+@pytest.mark.parametrize("lines", [NAMED, SHARED])
+def test_a_durable_one_keeps_only_what_it_takes(
+    tmp_path: Path, topic: str, lines: tuple[str, ...]
+) -> None:
+    client = CLIENT.format(unique())
+    with running_broker(store={"data": str(tmp_path)}) as broker:
+        with Peer.open(broker.port, "1.2", client) as peer:
+            subscribe(peer, topic, "s", "selector:color = 'red'", *lines)
+        until(lambda: not broker.connections(), "it to go")
+        with Peer.open(broker.port) as sender:
+            for number, color in enumerate(("red", "blue", "red")):
+                publish(sender, topic, f"{color}{number}", f"color:{color}")
+            sender.expect("RECEIPT")
+        (backlog,) = [row for row in broker.queues() if row.name.startswith("durable.")]
+        assert backlog.ready == 2
+    with running_broker(store={"data": str(tmp_path)}) as broker:
+        with Peer.open(broker.port) as sender:
+            for number, color in enumerate(("red", "blue")):
+                publish(sender, topic, f"{color}{number} again", f"color:{color}")
+                sender.expect("RECEIPT")
+        with Peer.open(broker.port, "1.2", client) as peer:
+            subscribe(peer, topic, "s", "selector:color = 'red'", *lines)
+            assert receive_all(peer, 3) == [b"red0", b"red2", b"red0 again"]
+
+
+@pytest.mark.parametrize("lines", [NAMED, SHARED])
+@pytest.mark.parametrize("other", ["selector:color = 'blue'", "selector:color  =  'red'", "x:y"])
+def test_another_selector_ends_it_and_begins_anew(
+    connect: Connect, topic: str, lines: tuple[str, ...], other: str
+) -> None:
+    client = CLIENT.format(unique())
+    first, sender = connect("1.2", client), connect()
+    identity = unique("s")
+    subscribe(first, topic, identity, "selector:color = 'red'", *lines)
+    # As long as somebody is subscribed, it is in use.
+    second = connect("1.2", client + "x" if lines is SHARED else client)
+    if lines is SHARED:
+        second.send(f"SUBSCRIBE\nid:{identity}\ndestination:{topic}\n{lines[0]}\n{other}\n\n\0")
+        second.expect_error("subscription-in-use")
+    first.send("DISCONNECT\nreceipt:bye\n\n\0")
+    first.expect("RECEIPT")
+    publish(sender, topic, "before", "color:red")
+    sender.expect("RECEIPT")
+    third = connect("1.2", client)
+    subscribe(third, topic, identity, other, *lines)
+    for color in ("red", "blue"):
+        publish(sender, topic, color, f"color:{color}")
+    expected = {"x:y": b"red", "selector:color = 'blue'": b"blue"}
+    assert receive_all(third, 1) == [expected.get(other, b"red")]
+    third.send(f"UNSUBSCRIBE\nid:{identity}\n{lines[0]}\ndestination:{topic}\nreceipt:u\n\n\0")
+    until(lambda: third.read().command == "RECEIPT", "its end")
+
+
+def test_a_durable_one_declines_what_any_connection_of_its_client_sends(
+    connect: Connect, broker: RunningBroker, topic: str
+) -> None:
+    name = unique()
+    client = CLIENT.format(name)
+    early, owner = connect("1.2", client), connect("1.2", client)
+    subscribe(owner, topic, "s", "no-local:true", *NAMED)
+    owner.send("DISCONNECT\nreceipt:bye\n\n\0")
+    owner.expect("RECEIPT")
+    late, other = connect("1.2", client), connect("1.2", client + "x")
+    for peer, body in ((early, "own"), (late, "own too"), (other, "of another")):
+        publish(peer, topic, body)
+        peer.expect("RECEIPT")
+    backlog = f"/queue/durable.{name}.news"
+    assert stats(broker, backlog).ready == 1
+    again = connect("1.2", client)
+    subscribe(again, topic, "s", "no-local:true", *NAMED)
+    assert receive_all(again, 1) == [b"of another"]
+    again.send(f"UNSUBSCRIBE\nid:s\n{NAMED[0]}\nreceipt:u\n\n\0")
+    again.expect("RECEIPT")
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        (("no-local:true", "durable:true"), "missing-header"),
+        (("pending-limit:1", "durable:true"), "not-supported"),
+        (("no-local:true", "share:g"), "not-supported"),
+        (("pending-limit:1", "share:g"), "not-supported"),
+    ],
+)
+def test_what_a_durable_or_shared_one_cannot_be_asked_for(
+    connect: Connect, topic: str, lines: tuple[str, ...], code: str
+) -> None:
+    peer, more = connect(), "".join(f"{line}\n" for line in lines)
+    peer.send(f"SUBSCRIBE\nid:{unique()}\ndestination:{topic}\n{more}\n\0")
+    peer.expect_error(code)
+
+
+def test_members_of_a_group_choose_each_for_themselves(connect: Connect, topic: str) -> None:
+    red, blue, sender = connect(), connect(), connect()
+    subscribe(red, topic, "s", "share:g", "selector:color = 'red'")
+    subscribe(blue, topic, "s", "share:g", "selector:color = 'blue'")
+    for number in range(10):
+        publish(sender, topic, str(number), f"color:{('red', 'blue')[number % 2]}")
+    assert bodies(red, 5) == [b"0", b"2", b"4", b"6", b"8"]
+    assert bodies(blue, 5) == [b"1", b"3", b"5", b"7", b"9"]
+
+
+def test_a_queue_that_has_a_name_gets_what_the_first_selector_takes(
+    connect: Connect, topic: str
+) -> None:
+    queue, reader, sender = unique("q"), connect(), connect()
+    lines = ("durable:true", "auto-delete:false", f"x-queue-name:{queue}")
+    subscribe(reader, topic, "s", "selector:color = 'red'", *lines)
+    for color in ("blue", "red"):
+        publish(sender, topic, color, f"color:{color}")
+    assert bodies(reader, 1) == [b"red"]
+    other = connect()
+    more = "".join(f"{line}\n" for line in lines)
+    other.send(f"SUBSCRIBE\nid:o\ndestination:{topic}\nselector:color = 'blue'\n{more}\n\0")
+    assert b"another selector" in other.expect_error("bad-header").body

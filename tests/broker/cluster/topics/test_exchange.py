@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.support.exchanges import GROUPS, SILENCE, Brokers, Member, ready
 from tests.support.house import Taker, make_head, take_part
 
@@ -258,6 +260,33 @@ def test_a_durable_subscription_is_known_everywhere_and_misses_nothing() -> None
         brokers.reached.clear()
     events = [event.type for event in brokers["ann"].router.events.recent]
     assert events.count("durable.created") == 1  # the owner tells, and nobody else
+
+
+def test_every_broker_knows_what_a_durable_subscription_takes() -> None:
+    """It is decided where a message is sent: what does not match goes nowhere."""
+    brokers = ready("ann", "bob")
+    name = name_in(1, brokers)
+    wanted = replace(durable(name), selector="color = 'red'", not_from="client-id:me")
+    Subscribing(brokers["bob"], wanted)
+    brokers.run()
+    for member in brokers.members.values():
+        topics = member.router.topics
+        assert topics.declines("client-id:me")
+        for color, sender in (("red", ()), ("blue", ()), ("red", ("client-id:me",))):
+            topics.sender = sender
+            publish(member, "/topic/a", member.name.encode(), color=color)
+            topics.sender = ()
+    brokers.run()
+    assert brokers.reached[f"durable.{name}"] == [b"ann", b"bob"]
+    # Another selector ends it everywhere, and begins anew.
+    Subscribing(brokers["ann"], replace(wanted, selector="color = 'blue'"))
+    brokers.run()
+    for member in brokers.members.values():
+        assert member.router.registry.durable.by_name[name].selector == "color = 'blue'"
+        for color in ("red", "blue"):
+            publish(member, "/topic/a", color.encode(), color=color)
+    brokers.run()
+    assert brokers.reached[f"durable.{name}"][2:] == [b"blue", b"blue"]
 
 
 def test_the_owner_decides_whose_it_is() -> None:

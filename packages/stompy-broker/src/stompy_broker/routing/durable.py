@@ -70,7 +70,8 @@ class DurableSubscription:
         share: the group whose members share it, whatever their logins; empty = none.
         auto_delete: whether it ends with its last subscriber.
         selector: only messages that match it are kept; empty = all are.
-        not_from: the ``client-id`` whose own messages are not kept; empty = nobody's.
+        not_from: a sender whose messages are not kept, as `by_client_id` calls it; empty =
+            nobody's are.
     """
 
     name: str
@@ -127,6 +128,11 @@ class DurableSubscription:
             words = "it ends with its last subscriber; the first one decided that"
         elif wanted.auto_delete and not self.auto_delete and not self.share:
             words = "it is durable; say durable:true and auto-delete:false"
+        elif self.queue_name and (self.selector, self.not_from) != (
+            wanted.selector,
+            wanted.not_from,
+        ):
+            words = "its queue gets what another selector takes; the first one decided that"
         name = (self.share or self.name)[:200]
         return ProtocolError(ErrorCode.BAD_HEADER, f"{name!r}: {words}") if words else None
 

@@ -15,6 +15,7 @@ from stompy_broker.destinations.names import (
     topic_text,
 )
 from stompy_broker.routing.answers import when_all
+from stompy_broker.routing.choices import by_client_id
 from stompy_broker.routing.durable import (
     NAME_HEADERS,
     QUEUE_NAME,
@@ -74,7 +75,7 @@ class Sources:
         durable = durable_of(destination, headers, self._principal)
         if durable is not None:
             _check_lasts(destination)
-            self._check_durable_request(request)
+            durable = self._choosing(durable, request)
             known = self._registry.durable.by_name.get(durable.name)
             clash = None if known is None else known.clash(durable)
             if clash is not None:
@@ -115,18 +116,39 @@ class Sources:
             self._registry.when_subscribed(queue, part_done)
         part_done()
 
-    def _check_durable_request(self, request: SubscribeRequest) -> None:
-        """Refuse what a durable subscription cannot be asked for."""
+    def _choosing(
+        self, durable: DurableSubscription, request: SubscribeRequest
+    ) -> DurableSubscription:
+        """The same with what it takes.
+
+        Raises:
+            ProtocolError: what it cannot be asked for.
+        """
         if request.pending >= 0:
             raise ProtocolError(
                 ErrorCode.NOT_SUPPORTED,
                 "pending-limit is for subscriptions that end with their connection; what waits "
                 "for a durable one is bounded by max_length of its [[policy]]",
             )
-        if request.selector is not None or request.no_local:
-            raise ProtocolError(
-                ErrorCode.NOT_SUPPORTED, "durable subscriptions take everything for now"
-            )
+        not_from, client_id = "", self._client.client_id
+        if request.no_local:
+            if durable.share:
+                raise ProtocolError(
+                    ErrorCode.NOT_SUPPORTED,
+                    "no-local is not for a group that shares its messages: somebody else in it "
+                    "may take what one of them sends",
+                )
+            if client_id is None:
+                raise ProtocolError(
+                    ErrorCode.MISSING_HEADER,
+                    "no-local on a durable subscription needs a 'client-id' header in CONNECT: "
+                    "it outlives this connection",
+                )
+            not_from = by_client_id(client_id)
+        if durable.share:
+            return durable  # its members choose for themselves
+        selector = "" if request.selector is None else request.selector.text
+        return replace(durable, selector=selector, not_from=not_from)
 
     def _topic(self, request: SubscribeRequest) -> Queue:
         """Make the backlog of a subscription that ends with its connection."""

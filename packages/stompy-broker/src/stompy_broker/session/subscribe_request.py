@@ -107,7 +107,7 @@ def read_subscribe(
     selector, terms = None, PLAIN
     if text is not None:
         selector = compile_selector(text)
-        if destination.kind is not DestinationKind.TOPIC:
+        if destination.kind is not DestinationKind.TOPIC or headers.get("share"):
             terms = Terms(text)  # a queue is told the text: it may be elsewhere
     name, word = given(headers, NO_LOCAL)
     return SubscribeRequest(
