@@ -252,6 +252,8 @@ class ChoosingMachine(RuleBasedStateMachine):
     @invariant()
     def the_queue_has_what_the_model_has(self) -> None:
         """What waits is the same, in the same order; and so are the figures."""
+        figures(self.queue)  # what came while nobody waited is looked at when somebody asks
+        self.settle_down()
         told = figures(self.queue)
         ordered = sorted(self.waiting, key=lambda sent: sent.place)
         later = {sent.sequence for _, sent in self.delayed}

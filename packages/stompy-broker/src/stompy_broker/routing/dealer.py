@@ -9,6 +9,7 @@ Invariants:
 
 * Between two calls, nobody who waits has a message in his line that he may be given, unless the
   queue is paused or is fetching bodies from disk. So what comes in goes straight to who waits.
+* What comes in while nobody waits at all is looked at when somebody does, or a moment later.
 * ``ConsumerLine.waiting`` is empty. Who lines up is in ``ConsumerLine.end``, until it is looked at,
   and then in the turns of his line.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from stompy.admin.rows import Event
-from stompy_broker.message import Message, MessageHead, MessageTraits
+from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead, MessageTraits
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, when_safe
 from stompy_broker.routing.consumer import Consumer, NotNow
@@ -49,7 +50,10 @@ _COST: Final = 2
 """What one of them counts for, in the budget of all queues."""
 
 _FEW: Final = 256
-"""So many messages that came back are looked at without a step."""
+"""So many messages that nobody takes are looked at without a step."""
+
+_LOOK_SECONDS: Final = 0.5
+"""What comes in while nobody waits is looked at after so long."""
 
 _MANY: Final = 20_000
 """So many messages of several priorities at most make a plain queue in one step."""
@@ -91,11 +95,16 @@ class Dealer(TurnKeeper):
         "_dealt",
         "_discards",
         "_ended",
+        "_everything",
         "_expiry",
+        "_fifo",
         "_hand_out",
+        "_heap",
         "_last_turn",
         "_limits",
         "_line_of",
+        "_look_timer",
+        "_looks_soon",
         "_queue",
         "_reader",
         "_ready",
@@ -105,6 +114,7 @@ class Dealer(TurnKeeper):
         "_stepping",
         "_timer",
         "_unacked",
+        "_waiting",
         "parking",
     )
 
@@ -121,6 +131,8 @@ class Dealer(TurnKeeper):
         self._ready, self._consumer_line, self._accounts, self._reader, self._discards = parts
         self._expiry, self._limits = watch
         self.parking = self._ready.park()
+        self._everything = self.parking.everything
+        self._fifo, self._heap = self._ready.fifo, self._ready.heap
         self._services = services
         self._hand_out = hand_out
         self._ended = ended
@@ -128,6 +140,9 @@ class Dealer(TurnKeeper):
         self._awake: dict[MatchLine, None] = {}  # those that may have a message for who waits
         self._stale = True  # whether every line may
         self._last_turn = self._dealt = self._unacked = 0
+        self._waiting = 0  # consumers, in all lines
+        self._looks_soon = False
+        self._look_timer = services.clock.timer(self._look)
         self._stepping = self._closed = False
         self._since: float | None = None
         self._timer = services.clock.timer(self._tell)
@@ -148,6 +163,7 @@ class Dealer(TurnKeeper):
         """Let a consumer go."""
         line = self._line_of.pop(consumer, None)
         if line is not None:
+            self._waiting -= line.leave({consumer})
             self.parking.leave(line, consumer)
             self._want_step()
 
@@ -160,7 +176,7 @@ class Dealer(TurnKeeper):
             if line is not None:
                 by_line.setdefault(line, set()).add(consumer)
         for line, leaving in by_line.items():
-            line.leave(leaving)
+            self._waiting -= line.leave(leaving)
 
     def next_for(self, message: Message) -> Consumer | None:
         """Who would get a message if it came now; None = nobody."""
@@ -180,6 +196,7 @@ class Dealer(TurnKeeper):
             if line is None or not consumer.waiting:
                 continue  # it has gone again
             self._last_turn += 1
+            self._waiting += 1
             line.turns.append((self._last_turn, consumer))
             self._awake[line] = None
 
@@ -198,10 +215,19 @@ class Dealer(TurnKeeper):
         return dealt
 
     def _take(self, message: Message) -> Dealt:
-        parking, accounts = self.parking, self._accounts
-        takers = parking.takers(message)
+        accounts = self._accounts
+        if not self._waiting:
+            accounts.keep(message)
+            self._put_off(message)
+            return _NOTHING
+        takers = self.parking.takers(message)
         kept = False
-        while (line := None if self._is_held else self._first_in_turn(takers)) is not None:
+        held = self._fifo or self._heap or self._reader.wanted is not None
+        if not held and not self._consumer_line.paused:
+            line = self._first_in_turn(takers)
+        else:
+            line, self._stale = None, True
+        while line is not None:
             consumer = line.turns[0][1]
             if not consumer.auto:
                 if not kept:
@@ -212,6 +238,7 @@ class Dealer(TurnKeeper):
                 more = consumer.deliver(message)
             except NotNow:
                 self._had_turn(line, more=False)
+                line = self._first_in_turn(takers)
                 continue
             except Exception as error:
                 if not kept:
@@ -230,29 +257,39 @@ class Dealer(TurnKeeper):
 
     def _keep_waiting(self, message: Message, takers: list[MatchLine]) -> None:
         self.parking.add(message, takers)
-        self._stale = self._stale or self._is_held
         if not takers:
             self._watch()
+        self._note(message)
+
+    def _put_off(self, message: Message) -> None:
+        """Keep a message that nobody waits for, without looking who takes it."""
+        if message.head.traits.priority == DEFAULT_PRIORITY:
+            self._fifo.append(message)
+        else:
+            self._ready.place(message)
+        if not self._looks_soon:
+            self._looks_soon = True
+            self._look_timer.set(self._services.clock.now() + _LOOK_SECONDS)
+        self._note(message)
+
+    def _look(self) -> None:
+        """Look at what was put off."""
+        self._looks_soon = False
+        if self._fifo or self._heap:
+            self._want_step()
+
+    def _note(self, message: Message) -> None:
+        """Note that a message waits: when it ends, and how many there are."""
         if message.expires:
             self._expiry.append(message.expires)
         if self._limits is not None:
             self._limits.watch_backlog()
 
-    @property
-    def _is_held(self) -> bool:
-        """Whether nothing can be handed out, or something has to be looked at before."""
-        return (
-            self._consumer_line.paused
-            or self._reader.wanted is not None
-            or self.parking.barrier is not None
-        )
-
     def _first_in_turn(self, takers: list[MatchLine]) -> MatchLine | None:
         """The line of the consumer that waits longest, of these and of who takes everything."""
         first: MatchLine | None = None
-        everything = self.parking.everything
-        if everything.turns:
-            first = everything
+        if self._everything.turns:
+            first = self._everything
         for line in takers:
             if line.turns and (first is None or line.turns[0][0] < first.turns[0][0]):
                 first = line
@@ -260,12 +297,17 @@ class Dealer(TurnKeeper):
 
     def _had_turn(self, line: MatchLine, *, more: bool) -> None:
         """Put the consumer that was served last in turn, or out of line if it wants no more."""
-        _, consumer = line.turns.popleft()
-        if more:
-            self._last_turn += 1
-            line.turns.append((self._last_turn, consumer))
-        else:
+        turns = line.turns
+        consumer = turns[0][1]
+        if not more:
+            turns.popleft()
             consumer.waiting = False
+            self._waiting -= 1
+            return
+        self._last_turn += 1
+        turns[0] = self._last_turn, consumer
+        if len(turns) > 1:
+            turns.rotate(-1)
 
     @property
     def _may_end(self) -> bool:
@@ -291,19 +333,30 @@ class Dealer(TurnKeeper):
             self._stale = True
             return _NOTHING
         delivered = held = 0
-        while self._awake:
+        looks = _FEW
+        while self._waiting:
             barrier = parking.barrier
-            line = self._next_line(barrier)
-            if line is None:
+            line = self._next_line(barrier) if self._awake else None
+            if line is not None:
+                message = line.messages.first
+                assert message is not None
+                if message.body is None:
+                    reader.begin(first_without_body(iter(line.messages)))
+                    self._stale = True
+                    break
+                line = self._take_out(message, line)
+            elif barrier is None:
                 break
-            message = line.messages.first
-            assert message is not None
-            if message.body is None:
-                reader.begin(first_without_body(iter(line.messages)))
+            elif not looks:
                 self._stale = True
+                self._want_step()
                 break
-            line = self._whose_turn(line, message, barrier)
-            parking.take(message, line)
+            else:
+                message = parking.pop_unsorted()
+                line = self._sort_in(message)
+                if line is None:
+                    looks -= 1
+                    continue
             if (message.expires or message.redelivery) and self._discards.ends(message):
                 continue
             done, holds = self._deliver(line, message, waits)
@@ -312,14 +365,30 @@ class Dealer(TurnKeeper):
         self._watch()
         return delivered, held
 
+    def _take_out(self, message: Message, line: MatchLine) -> MatchLine:
+        """Take out a message that a line has; gives the line of the consumer whose turn it is."""
+        claims = self.parking.take(message, line)
+        others = claims if line is self._everything else claims - 1
+        if others or (self._everything.turns and line is not self._everything):
+            return self._whose_turn(line, message)
+        return line
+
+    def _sort_in(self, message: Message) -> MatchLine | None:
+        """Find the line whose turn it is for a message that was not looked at, or sort it in."""
+        takers = self.parking.takers(message)
+        line = self._first_in_turn(takers)
+        if line is not None and message.body is not None:
+            return line
+        self.parking.add(message, takers)
+        if line is not None:  # its body has to be read
+            self._awake[line] = None
+        return None
+
     def _look_again(self) -> None:
         """See who lined up and what came back, and which lines may have a message for whom."""
         parking = self.parking
         self._line_up()
-        if parking.barrier is not None:
-            parking.sort_in(_FEW)
-            self._stale = True
-        if parking.busy or self._may_end:
+        if parking.has_jobs or self._may_end:
             self._want_step()
         if self._stale:
             self._stale = False
@@ -331,28 +400,29 @@ class Dealer(TurnKeeper):
         """The line that has the first message, of those where somebody waits."""
         found: MatchLine | None = None
         first: Message | None = None
-        for line in list(self._awake):
+        awake = self._awake
+        if len(awake) == 1 and barrier is None:
+            line = next(iter(awake))
+            if line.turns and line.reached is None and line.messages.count:
+                return line
+        for line in list(awake):
             message = self.parking.next_of(line, barrier) if line.turns else None
             if message is None:
-                del self._awake[line]
+                # Behind what was not looked at it may have one that is its turn later.
+                if barrier is None or not line.turns or not line.messages.count:
+                    del self._awake[line]
             elif first is None or _is_before(message, first):
                 found, first = line, message
         return found
 
-    def _whose_turn(self, line: MatchLine, message: Message, barrier: Place | None) -> MatchLine:
+    def _whose_turn(self, line: MatchLine, message: Message) -> MatchLine:
         """The line of the consumer that waits longest, of those that take a message."""
         parking = self.parking
-        if line is not parking.everything:
-            others = parking.messages.claims(message) > 1
-            if not others and not parking.everything.turns:
-                return line
-        elif not parking.messages.claims(message):
-            return line
-        for other in [parking.everything, *parking.lines.values()]:
+        for other in [self._everything, *parking.lines.values()]:
             if (
                 other.turns
                 and other.turns[0][0] < line.turns[0][0]
-                and parking.has(other, message, barrier)
+                and parking.takes(other, message)
             ):
                 line = other
         return line
@@ -417,12 +487,15 @@ class Dealer(TurnKeeper):
         """Do nothing any more."""
         self._closed = True
         self._timer.end()
+        self._look_timer.end()
 
     # -- what nobody takes --------------------------------------------------------------------
 
     def figures(self) -> tuple[int, tuple[LineFigures, ...]]:
         """How many messages nobody takes, and the figures of the lines."""
         parking = self.parking
+        if self._fifo or self._heap:
+            self._want_step()  # whoever looks again sees what came of it
         lines = [
             LineFigures(
                 text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
@@ -31,11 +32,21 @@ class MatchLine:
         turns: those of them that wait for a message, in turn.
         reached: how far the queue was looked through for them; None = all of it.
         matched: how many messages matched, of all that were looked at.
+        takes: whether a message belongs into the line.
         looked: how many messages the queue had looked at when the line was begun, less those that
             waited then and were looked at for this line alone.
     """
 
-    __slots__ = ("consumers", "looked", "matched", "messages", "reached", "selector", "turns")
+    __slots__ = (
+        "consumers",
+        "looked",
+        "matched",
+        "messages",
+        "reached",
+        "selector",
+        "takes",
+        "turns",
+    )
 
     def __init__(self, selector: Selector | None, messages: OrderedMessages) -> None:
         self.selector = selector
@@ -44,19 +55,25 @@ class MatchLine:
         self.turns: deque[Turn] = deque()
         self.reached: Place | None = None
         self.matched = self.looked = 0
+        self.takes: Callable[[Message], bool] = (
+            _everything if selector is None else selector.matches
+        )
 
     @property
     def text(self) -> str:
         """The text of the selector; empty if there is none."""
         return "" if self.selector is None else self.selector.text
 
-    def takes(self, message: Message) -> bool:
-        """Whether a message belongs into this line."""
-        return self.selector is None or self.selector.matches(message)
-
-    def leave(self, consumers: set[Consumer]) -> None:
-        """Let consumers wait no more."""
+    def leave(self, consumers: set[Consumer]) -> int:
+        """Let consumers wait no more; gives how many did."""
         staying = [turn for turn in self.turns if turn[1] not in consumers]
-        if len(staying) < len(self.turns):
+        leaving = len(self.turns) - len(staying)
+        if leaving:
             self.turns.clear()
             self.turns.extend(staying)
+        return leaving
+
+
+def _everything(message: Message) -> bool:
+    """Take a message, whatever it is."""
+    return True

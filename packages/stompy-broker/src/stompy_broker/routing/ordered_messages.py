@@ -126,15 +126,17 @@ class OrderedMessages:
         count: how many they are.
     """
 
-    __slots__ = ("_levels", "count")
+    __slots__ = ("_last", "_levels", "count")
 
     def __init__(self) -> None:
         self.count = 0
+        self._last: _Level | None = None  # that was needed last
         self._levels: list[_Level] = []  # highest priority first
 
     def _level(self, priority: int) -> _Level | None:
         for level in self._levels:
             if level.priority == priority:
+                self._last = level
                 return level
         return None
 
@@ -144,12 +146,22 @@ class OrderedMessages:
             found = _Level(priority)
             self._levels.append(found)
             self._levels.sort(key=_rank)
+            self._last = found
         return found
 
     def add(self, message: Message, claims: int = 0) -> None:
         """Put a message to its place; it must not be there yet."""
-        self._level_for(message.head.traits.priority).add(message, claims)
+        level = self._last
+        if level is None or level.priority != message.head.traits.priority:
+            level = self._level_for(message.head.traits.priority)
         self.count += 1
+        lasts = level.lasts
+        if lasts and message.sequence > lasts[-1] and len(level.blocks[-1]) < BLOCK:
+            level.blocks[-1].append(message)
+            level.claims[-1].append(claims)
+            lasts[-1] = message.sequence
+        else:
+            level.add(message, claims)
 
     def add_run(self, messages: list[Message], claims: list[int]) -> None:
         """Put messages to their places that are of one priority, in order; keeps the lists."""
@@ -245,9 +257,15 @@ class OrderedMessages:
 
     def take(self, message: Message) -> int:
         """Take a message out; gives its claims, -1 if it is not there."""
-        level = self._level(message.head.traits.priority)
-        if level is None:
-            return -1
+        level = self._last
+        if level is None or level.priority != message.head.traits.priority:
+            level = self._level(message.head.traits.priority)
+            if level is None:
+                return -1
+        if level.blocks and (block := level.blocks[0])[0] is message and len(block) > 1:
+            self.count -= 1
+            del block[0]
+            return level.claims[0].pop(0)
         number, at = level.find(message.sequence)
         if number < 0:
             return -1
@@ -279,6 +297,7 @@ class OrderedMessages:
     def clear(self) -> None:
         """Forget all of them."""
         self._levels.clear()
+        self._last = None
         self.count = 0
 
     def __iter__(self) -> Iterator[Message]:

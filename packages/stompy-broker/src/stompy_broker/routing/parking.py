@@ -41,7 +41,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Final
 
-from stompy_broker.message import DEFAULT_PRIORITY, Message
+from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import Place, place_of
 from stompy_broker.routing.match_line import BEGINNING, MatchLine
@@ -82,8 +82,11 @@ class Parking:
         "_filling",
         "_heap",
         "_idle",
+        "_memory",
+        "_memory_head",
         "_named",
         "_others",
+        "_varying",
         "claimed",
         "everything",
         "lines",
@@ -100,6 +103,10 @@ class Parking:
         self._heap = heap
         self._filling: dict[MatchLine, None] = {}
         self._idle: dict[MatchLine, None] = {}
+        # The lines that took the last message: the next one may have the same headers.
+        self._memory: list[MatchLine] = []
+        self._memory_head: MessageHead | None = None
+        self._varying = 0  # lines whose selectors look at more
         self._dissolving: list[MatchLine] = []
         # Those that begin with a name and a text, by both; and those that do not.
         self._named: dict[str, dict[str, dict[MatchLine, None]]] = {}
@@ -114,6 +121,8 @@ class Parking:
             return found
         line = self.lines[selector.text] = MatchLine(selector, OrderedMessages())
         line.looked = self.looked
+        self._memory_head = None
+        self._varying += selector.varies
         if self.messages.count:
             line.reached = BEGINNING
             self._filling[line] = None
@@ -129,6 +138,8 @@ class Parking:
         selector = line.selector
         assert selector is not None
         del self.lines[selector.text]
+        self._memory_head = None
+        self._varying -= selector.varies
         self._filling.pop(line, None)
         self._dissolving.append(line)
         if selector.equals is None:
@@ -148,14 +159,18 @@ class Parking:
         self._idle.pop(line, None)
 
     def leave(self, line: MatchLine, consumer: Consumer) -> None:
-        """Let a consumer of a line go; a line that nobody has is dissolved in the next step."""
+        """Let a consumer go that waits no more; a line that nobody has ends in the next step."""
         line.consumers.pop(consumer, None)
-        line.leave({consumer})
         if not line.consumers and line is not self.everything:
             self._idle[line] = None
 
     def takers(self, message: Message) -> list[MatchLine]:
         """The lines for selectors that a message belongs into, as far as they have got."""
+        self.looked += 1
+        if message.head is self._memory_head and not self._filling:
+            for line in self._memory:
+                line.matched += 1
+            return self._memory
         if len(self.lines) <= _FEW:
             found = [line for line in self.lines.values() if line.takes(message)]
         else:
@@ -164,9 +179,10 @@ class Parking:
                 value = text_of(name, message)
                 if value is not None and value in values:
                     found += [line for line in values[value] if line.takes(message)]
-        self.looked += 1
         if self._filling:
             found = self._without_later(found, place_of(message))
+        elif not self._varying:
+            self._memory, self._memory_head = found, message.head
         for line in found:
             line.matched += 1
         return found
@@ -198,14 +214,14 @@ class Parking:
         if takers:
             self.claimed += 1
 
-    def take(self, message: Message, likely: MatchLine | None = None) -> bool:
-        """Take a message out of everything; say whether it was there.
+    def take(self, message: Message, likely: MatchLine | None = None) -> int:
+        """Take a message out of everything; gives in how many lines it was, -1 if it was not there.
 
         Args:
             message: it.
             likely: a line that has it.
         """
-        claims = self.messages.take(message)
+        found = claims = self.messages.take(message)
         if claims > 0:
             self.claimed -= 1
             if likely is not None and likely is not self.everything:
@@ -216,7 +232,7 @@ class Parking:
                         claims -= 1
                         if not claims:
                             break
-        return claims >= 0
+        return found
 
     def take_all(self, messages: list[Message]) -> None:
         """Take messages out of everything, as far as they are there."""
@@ -282,13 +298,11 @@ class Parking:
             return None
         return message
 
-    def has(self, line: MatchLine, message: Message, barrier: Place | None) -> bool:
-        """Whether a line has a message, and may be given it."""
-        if not line.messages.holds(message):
-            return False
+    def takes(self, line: MatchLine, message: Message) -> bool:
+        """Whether a line takes a message, and has got to its place."""
         if line.reached is not None and place_of(message) > line.reached:
             return False
-        return barrier is None or place_of(message) < barrier
+        return line.takes(message)
 
     @property
     def unmatched(self) -> int:
@@ -302,7 +316,12 @@ class Parking:
     @property
     def busy(self) -> bool:
         """Whether there is anything to do in steps."""
-        return bool(self._fifo or self._heap or self._filling or self._idle or self._dissolving)
+        return bool(self._fifo or self._heap or self.has_jobs)
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether lines are to be filled, or to be dissolved."""
+        return bool(self._filling or self._idle or self._dissolving)
 
     def step(self, most: int, in_time: Callable[[], bool]) -> int:
         """Sort in, fill and dissolve; gives how many messages were looked at.
@@ -327,6 +346,13 @@ class Parking:
             if not in_time():
                 break
         return looked
+
+    def pop_unsorted(self) -> Message:
+        """Take out the first message that was not looked at; there must be one."""
+        heap, fifo = self._heap, self._fifo
+        if heap and (not fifo or place_of(heap[0][2]) < place_of(fifo[0])):
+            return heapq.heappop(heap)[2]
+        return fifo.popleft()
 
     def sort_in(self, most: int) -> int:
         """Put messages to their places that were not looked at; gives how many."""

@@ -98,10 +98,7 @@ class ReadyList:
         if first is not None and (barrier is None or place_of(first) < barrier):
             parking.take(first)
             return first
-        heap, fifo = self.heap, self.fifo
-        if heap and (not fifo or place_of(heap[0][2]) < place_of(fifo[0])):
-            return heapq.heappop(heap)[2]
-        return fifo.popleft()
+        return parking.pop_unsorted()
 
     def put_back(self, message: Message) -> None:
         """Put a message back to where it was just taken from."""

@@ -118,7 +118,7 @@ class ClientSnapshots:
             for session in self._sessions.values()
             for one in session.browsers
         ]
-        self._known.keep([one.queue for _, one in pairs if self._has_backlog(one.queue)])
+        self._known.keep([queue for _, one in pairs for queue in self._telling(one)])
         self._subscription_rates.keep({subscription.number for _, subscription in pairs})
         return rows
 
@@ -136,12 +136,26 @@ class ClientSnapshots:
         self, pairs: Sequence[tuple[AdminClient, Subscription]], moment: SnapshotTime
     ) -> Steps[list[SubscriptionRow]]:
         self._router.topics.count()
-        backlogs = list({one.queue: None for _, one in pairs if self._has_backlog(one.queue)})
-        figures = yield from self._known.read(backlogs)
-        told = dict(zip(backlogs, figures, strict=True))
-        return [
-            self._subscription(session, one, told.get(one.queue), moment) for session, one in pairs
-        ]
+        queues = list({queue: None for _, one in pairs for queue in self._telling(one)})
+        figures = yield from self._known.read(queues)
+        told = dict(zip(queues, figures, strict=True))
+        rows = []
+        for session, one in pairs:
+            backlog = told.get(one.queue) if self._has_backlog(one.queue) else None
+            row = self._subscription(session, one, backlog, moment)
+            if one.terms.selector:
+                _add_line(
+                    row, one.terms.selector, [told.get(queue) for queue in queues_of(one.queue)]
+                )
+            rows.append(row)
+        return rows
+
+    def _telling(self, subscription: Subscription) -> list[Queue]:
+        """The queues whose figures tell something of a subscription."""
+        queue = subscription.queue
+        if subscription.terms.selector:
+            return [one for one in queues_of(queue) if not one.private]
+        return [queue] if self._has_backlog(queue) else []
 
     def _subscription(
         self,
@@ -379,3 +393,12 @@ def _holding(holdings: dict[str, Holding], name: str) -> Holding:
         holding = {"name": name, "sends": 0, "acks": 0, "nacks": 0, "bytes": 0}
         holdings[name] = holding
     return holding
+
+
+def _add_line(row: SubscriptionRow, selector: str, told: list[QueueFigures | None]) -> None:
+    """Add what became of the messages that were looked at for the selector of a subscription."""
+    for figures in told:
+        for line in () if figures is None else figures.lines:
+            if line.selector == selector:
+                row.matched += line.matched
+                row.skipped += line.skipped
