@@ -375,3 +375,42 @@ def test_a_transaction_is_one_over_groups_of_several_owners(secret: Path, at: in
             assert await every[at].browse("q0") == []
 
     in_cluster(secret, main, "ann", "bob", "cas")
+
+
+def test_queues_are_browsed_wherever_they_are(secret: Path) -> None:
+    """By a client of any broker, also what consumers at another one have."""
+
+    async def scenario() -> None:
+        async with brokers(secret, "a", "b") as (a, b):
+            async with aio.connect(a.url) as near, aio.connect(b.url) as far:
+                for queue in queues():
+                    for number in range(4):
+                        await near.message(queue, str(number), headers={"n": number}, confirm=True)
+                for queue in queues():
+                    async with far.subscription(queue, prefetch=1) as held:
+                        assert (await held.get(timeout=PATIENCE)).text == "0"
+                        for client in (near, far):
+                            assert await shown(client, queue) == [
+                                ("0", "unacked"),
+                                ("1", "ready"),
+                                ("2", "ready"),
+                                ("3", "ready"),
+                            ]
+                        assert await shown(far, queue, selector="n > 1", limit=1) == [
+                            ("2", "ready")
+                        ]
+                by_pattern = await shown(far, "/queue/*", offset=4, limit=8)
+                assert [text for text, _ in by_pattern] == ["0", "1", "2", "3"] * 2
+                assert await shown(near, "/queue/nobody.made.it") == []
+            query = "SELECT queue, count(*) FROM messages GROUP BY 1 ORDER BY 1"
+            for broker in (a, b):
+                table = await broker.queries.sql(query)
+                assert table.rows == [(queue.removeprefix("/queue/"), 4) for queue in queues()]
+
+    async def shown(
+        client: aio.STOMPClient, queue: str, **options: object
+    ) -> list[tuple[str, str | None]]:
+        browsing = client.browse(queue, timeout=PATIENCE, **options)  # type: ignore[arg-type]
+        return [(message.text, message.get("state")) async for message in browsing]
+
+    run(scenario)

@@ -45,7 +45,9 @@ class Scene:
     def publish(self, priority: int) -> None:
         self.sequence += 1
         self.inside.add(self.sequence)
-        self.queue.publish(make_message(self.sequence, priority=str(priority)))
+        kind = "odd" if self.sequence % 2 else "even"
+        headers = {"priority": str(priority), "kind": kind, "n": str(self.sequence % 10)}
+        self.queue.publish(make_message(self.sequence, **headers))
 
     def act(self, random: Random, *, publishes: bool) -> None:
         """Do something that happens to queues."""
@@ -54,7 +56,8 @@ class Scene:
         if what == "publish" and publishes:
             self.publish(random.choice((4, 4, 4, 4, 9, 1)))
         elif what == "take" and len(self.holders) < 3:
-            self.holders.append(Holder(random.randint(1, 4)))
+            selector = random.choice(("", "", "kind = 'odd'", "kind = 'even'", "n > 7"))
+            self.holders.append(Holder(random.randint(1, 4), selector=selector))
             take_part(self.queue, self.holders[-1])
         elif what in ("accept", "refuse") and held:
             holder, message = random.choice(held)
@@ -153,7 +156,7 @@ def test_offset_and_bytes() -> None:
     for _ in range(10):
         scene.publish(4)
     found: list[Browsed] = []
-    size = make_message(1, priority="4").size
+    size = make_message(1, priority="4", kind="even", n="4").size  # as the fourth
     scene.queue.browse(Browse(skip=3, bodies=size * 2, states=EVERY), found.append)
     assert [message.sequence for message in found[0].messages] == [4, 5]
     assert (found[0].skipped, found[0].more) == (3, True)
