@@ -146,6 +146,19 @@ def test_what_the_same_connection_sends_does_not_come(
     }
 
 
+def test_it_holds_for_a_message_to_several_destinations(connect: Connect, topic: str) -> None:
+    one, other = connect(), connect()
+    subscribe(one, topic, "s", "no-local:true")
+    publish(one, f"{topic},/queue/{unique()}", "own")
+    assert one.expect("RECEIPT")["receipt-id"] == "p"
+    one.send("BEGIN\ntransaction:t\n\n\0")
+    one.send(f"SEND\ndestination:{topic},/queue/{unique()}\ntransaction:t\n\nown too\0")
+    one.send("COMMIT\ntransaction:t\nreceipt:c\n\n\0")
+    one.expect("RECEIPT")
+    publish(other, f"{topic},/queue/{unique()}", "of another")
+    assert bodies(one, 1) == [b"of another"]
+
+
 def test_two_names_that_disagree_are_refused(connect: Connect, topic: str) -> None:
     peer = connect()
     peer.send(f"SUBSCRIBE\nid:s\ndestination:{topic}\nno-local:true\nactivemq.noLocal:false\n\n\0")

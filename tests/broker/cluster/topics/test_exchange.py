@@ -266,7 +266,7 @@ def test_every_broker_knows_what_a_durable_subscription_takes() -> None:
     """It is decided where a message is sent: what does not match goes nowhere."""
     brokers = ready("ann", "bob")
     name = name_in(1, brokers)
-    wanted = replace(durable(name), selector="color = 'red'", not_from="client-id:me")
+    wanted = replace(durable(name), selector="color = 'red'", not_from="me")
     Subscribing(brokers["bob"], wanted)
     brokers.run()
     for member in brokers.members.values():

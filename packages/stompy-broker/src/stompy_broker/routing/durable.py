@@ -70,8 +70,7 @@ class DurableSubscription:
         share: the group whose members share it, whatever their logins; empty = none.
         auto_delete: whether it ends with its last subscriber.
         selector: only messages that match it are kept; empty = all are.
-        not_from: a sender whose messages are not kept, as `by_client_id` calls it; empty =
-            nobody's are.
+        not_from: the ``client-id`` whose own messages are not kept; empty = nobody's.
     """
 
     name: str

@@ -14,6 +14,7 @@ from stompy_broker.destinations.names import BACKLOG, DestinationKind, topic_tex
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.events import Events
 from stompy_broker.routing.answers import Done, nobody_asks
+from stompy_broker.routing.choices import by_client_id
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.group import QueueGroup
@@ -218,7 +219,9 @@ class DurableSubscriptions:
     def _listen(self, subscription: DurableSubscription, pattern: str, queue: Queue) -> None:
         text = subscription.selector
         selector = compile_selector(text) if text else None
-        self._topics.add(pattern, queue, selector, subscription.not_from)
+        client_id = subscription.not_from
+        not_from = by_client_id(client_id) if client_id else ""
+        self._topics.add(pattern, queue, selector, not_from)
 
     def _backlog(self, subscription: DurableSubscription, group: QueueGroup) -> Queue:
         name, kind = subscription.queue, SHARED_BACKLOG if subscription.shared else DURABLE_BACKLOG

@@ -15,7 +15,6 @@ from stompy_broker.destinations.names import (
     topic_text,
 )
 from stompy_broker.routing.answers import when_all
-from stompy_broker.routing.choices import by_client_id
 from stompy_broker.routing.durable import (
     NAME_HEADERS,
     QUEUE_NAME,
@@ -130,7 +129,7 @@ class Sources:
                 "pending-limit is for subscriptions that end with their connection; what waits "
                 "for a durable one is bounded by max_length of its [[policy]]",
             )
-        not_from, client_id = "", self._client.client_id
+        client_id = self._client.client_id
         if request.no_local:
             if durable.share:
                 raise ProtocolError(
@@ -144,11 +143,11 @@ class Sources:
                     "no-local on a durable subscription needs a 'client-id' header in CONNECT: "
                     "it outlives this connection",
                 )
-            not_from = by_client_id(client_id)
         if durable.share:
             return durable  # its members choose for themselves
         selector = "" if request.selector is None else request.selector.text
-        return replace(durable, selector=selector, not_from=not_from)
+        not_from = client_id if request.no_local else None
+        return replace(durable, selector=selector, not_from=not_from or "")
 
     def _topic(self, request: SubscribeRequest) -> Queue:
         """Make the backlog of a subscription that ends with its connection."""

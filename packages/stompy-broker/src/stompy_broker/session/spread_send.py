@@ -237,7 +237,12 @@ class SpreadSender:
 
     def publish(self, send: SpreadSend, done: Done) -> None:
         """Publish what was admitted, and have the client wait if that made something full."""
-        full = send.publish(done)
+        topics = self._router.topics
+        before, topics.sender = topics.sender, self._client.sender
+        try:
+            full = send.publish(done)
+        finally:
+            topics.sender = before
         if full is not None:
             self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
 
