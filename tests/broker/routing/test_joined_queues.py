@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -39,10 +40,16 @@ def joined(router: Router, client: Client, *names: str) -> tuple[JoinedQueues, l
     """A consumer of the queues of these names that takes messages."""
     queues = [router.queue(name) for name in names]
     numbers = count(1000)
-    several = JoinedQueues("as written", queues, router.work_budget, lambda: next(numbers))
+    several = JoinedQueues("as written", queues, router.work_budget, lambda: next(numbers), at_once)
     several.attach(client, raise_refusal)
     several.resume(client)
     return several, queues
+
+
+def at_once(steps: Iterator[None]) -> None:
+    """Carry out all steps."""
+    for _ in steps:
+        pass
 
 
 def publish(router: Router, queue: Queue, body: str) -> None:
@@ -150,7 +157,7 @@ def test_what_a_transaction_held_comes_back_after_the_end(router: Router) -> Non
 
 def test_all_or_none_is_let_in(router: Router) -> None:
     queues = [router.queue("a"), router.queue("b")]
-    several = JoinedQueues("x", queues, router.work_budget, lambda: 1)
+    several = JoinedQueues("x", queues, router.work_budget, lambda: 1, at_once)
     refusal = ProtocolError(ErrorCode.ACCESS_REFUSED, "no")
     told: list[ProtocolError | None] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from tests.broker.routing.test_joined_queues import at_once
 from tests.support.house import Taker, Time, figures, make_router
 
 from stompy.errors import ProtocolError
@@ -41,7 +42,7 @@ def router() -> Router:
 def watching(router: Router, pattern: str, *, admits: bool = True) -> tuple[Taker, JoinedQueues]:
     """A consumer of all queues of a pattern that are made from now on."""
     numbers = count(1)
-    several = JoinedQueues(pattern, (), router.work_budget, lambda: next(numbers))
+    several = JoinedQueues(pattern, (), router.work_budget, lambda: next(numbers), at_once)
     taker = Taker(100)
     several.attach(taker)
     several.resume(taker)

@@ -11,7 +11,7 @@ settles what it got from one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 from stompy.errors import ProtocolError
@@ -37,6 +37,11 @@ from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.terms import PLAIN
 
 _DEFAULT = Policy()
+
+_STEPS_AT_ONCE = 50
+"""Queues that a consumer comes to, or leaves, before others have their turn."""
+_TURNS_AT_ONCE, _TURNS_A_STEP = 500, 10
+"""Turns that its queues have before others have theirs, and then in each step."""
 
 
 class Inlet(Consumer):
@@ -84,6 +89,7 @@ class JoinedQueues(Queue):
         queues: the queues, in turn.
         budget: for work on very many messages.
         new_number: gives numbers for consumers.
+        pace: carries out steps, some at a time, so that others have their turn.
     """
 
     __slots__ = (
@@ -91,11 +97,13 @@ class JoinedQueues(Queue):
         "_batches",
         "_consumer",
         "_ended",
+        "_goes_on_later",
         "_going_on",
         "_inlets",
         "_new_number",
         "_origins",
         "_out",
+        "_pace",
         "_taken",
     )
 
@@ -105,16 +113,18 @@ class JoinedQueues(Queue):
         queues: Iterable[Queue],
         budget: WorkBudget,
         new_number: Callable[[], int],
+        pace: Callable[[Iterator[None]], None],
     ) -> None:
         self._identity = QueueIdentity(destination, destination, _DEFAULT, *NAMED)
         self._batches = BatchedWork(budget)
         self._new_number = new_number
+        self._pace = pace
         self._consumer: Consumer | None = None
         self._inlets: dict[Queue, Inlet | None] = dict.fromkeys(queues)
         self._out: dict[Inlet, None] = {}  # in no line; whose turn it is stands first
         self._origins: dict[Message, Inlet] = {}  # of what is not settled
         self._again: dict[Message, list[Inlet]] = {}  # of what came from several
-        self._going_on = self._ended = False
+        self._going_on = self._goes_on_later = self._ended = False
         self._taken = 0
 
     # -- which queues they are --------------------------------------------------------------
@@ -163,14 +173,31 @@ class JoinedQueues(Queue):
     def attach(self, consumer: Consumer, done: Done | None = None) -> None:
         """Let a consumer take part in all of them, or in none."""
         self._consumer = consumer
-        part_done = when_all(len(self._inlets) + 1, done or _nothing)
+        queues = self.queues
+        part_done = when_all(len(queues) + 1, done or _nothing)
+        self._in_steps(self._attach_each(queues, consumer, part_done), len(queues))
 
+    def _attach_each(
+        self, queues: list[Queue], consumer: Consumer, part_done: Done
+    ) -> Iterator[None]:
         def told(inlet: Inlet, error: ProtocolError | None) -> None:
             part_done(error)
 
-        for queue in self.queues:
-            self._attach(queue, consumer, told)
+        for queue in queues:
+            if self._ended or queue not in self._inlets:
+                part_done()  # it is of no use any more
+            else:
+                self._attach(queue, consumer, told)
+            yield
         part_done()
+
+    def _in_steps(self, steps: Iterator[None], count: int) -> None:
+        """Carry out so many steps: now, or some at a time."""
+        if count > _STEPS_AT_ONCE:
+            self._pace(steps)
+        else:
+            for _ in steps:
+                pass
 
     def _attach(
         self,
@@ -209,15 +236,12 @@ class JoinedQueues(Queue):
             leaving = dict.fromkeys(one for one in self._inlets.values() if one is not None)
             leaving.update(dict.fromkeys(back))
             self._out.clear()
-        part_done = None
-        if done is not None:
-            part_done = when_all(len(leaving) + 1, done)
-        for inlet in leaving:
-            inlet.queue.detach(
-                inlet, back.get(inlet, ()), lost=lost and inlet is oldest, done=part_done
-            )
-        if part_done is not None:
-            part_done()
+        part_done = when_all(len(leaving) + 1, done or _nothing)
+        # What comes back goes to others now; who has nothing may go later.
+        for inlet, messages in back.items():
+            inlet.queue.detach(inlet, messages, lost=lost and inlet is oldest, done=part_done)
+        rest = [inlet for inlet in leaving if inlet not in back]
+        self._in_steps(_detach_each(rest, part_done), len(rest))
 
     def resume(self, consumer: Consumer) -> None:
         """Go on: the consumer has room again."""
@@ -227,17 +251,33 @@ class JoinedQueues(Queue):
 
     def _go_on(self) -> None:
         """Let the queues hand out, one message each in turn, as long as the consumer takes any."""
-        consumer = self._consumer
-        if self._going_on or consumer is None:
+        if self._hand_out(_TURNS_AT_ONCE) or self._goes_on_later:
             return
+        self._goes_on_later = True
+        self._pace(self._go_on_later())
+
+    def _go_on_later(self) -> Iterator[None]:
+        while not self._hand_out(_TURNS_A_STEP):
+            yield
+        self._goes_on_later = False
+
+    def _hand_out(self, turns: int) -> bool:
+        """Give so many queues their turn; say whether that was all for now."""
+        consumer, out = self._consumer, self._out
+        if self._going_on or consumer is None:
+            return True
         self._going_on = True
         try:
-            while self._out and consumer.waiting:
-                inlet = next(iter(self._out))
-                del self._out[inlet]
+            while out and consumer.waiting:
+                if not turns:
+                    return False
+                turns -= 1
+                inlet = next(iter(out))
+                del out[inlet]
                 inlet.queue.resume(inlet)
         finally:
             self._going_on = False
+        return True
 
     def take(self, inlet: Inlet, message: Message) -> bool:
         """Give the consumer a message of one of the queues; say whether to go on with that one.
@@ -368,6 +408,13 @@ class JoinedQueues(Queue):
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Show nothing: what waits, waits in the queues."""
         _nobodys()
+
+
+def _detach_each(inlets: list[Inlet], part_done: Done) -> Iterator[None]:
+    for inlet in inlets:
+        inlet.queue.detach(inlet, done=part_done)
+        yield
+    part_done()
 
 
 def queues_of(source: Queue) -> list[Queue]:

@@ -41,6 +41,11 @@ class Permissions:
         self._has_queue = has_queue
         self.may_send_to: dict[str, None] = {}  # smaller than a set while it is empty
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything."""
+        return self._access.is_open
+
     def check_send(self, text: str) -> None:
         """Check that it may SEND to a destination, and remember that it may.
 

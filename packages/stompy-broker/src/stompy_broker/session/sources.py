@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import (
+    MOST_PARTS,
     Destination,
     DestinationKind,
     is_address,
@@ -106,6 +107,9 @@ class Sources:
     def when_subscribed(self, source: Queue, done: Callable[[], None]) -> None:
         """Call ``done`` once a subscription that was begun is what it will be."""
         queues = queues_of(source)
+        if len(queues) > MOST_PARTS:
+            # Of a pattern, for the most part: what there is already is known everywhere.
+            queues = [queue for queue in queues if queue.private]
 
         def told(error: ProtocolError | None = None, /) -> None:
             done()
