@@ -18,6 +18,8 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from stompy import OutcomeUnknown
+from stompy.admin import CommandError, Request
 from stompy_monitor import themes
 from stompy_monitor.actions import ACTIONS, QUEUE, queue_of
 from stompy_monitor.dashboard import DEFAULT, Dashboard, Options
@@ -33,6 +35,7 @@ from stompy_monitor.screens.help import help_page
 from stompy_monitor.screens.messages import MessageScreen, MessagesScreen
 from stompy_monitor.screens.overview import OverviewScreen
 from stompy_monitor.screens.palette import RowsProvider
+from stompy_monitor.screens.routes import route_page
 from stompy_monitor.screens.table import TableScreen
 from stompy_monitor.sources.base import Phase, Source
 from stompy_monitor.sources.replay import Replay
@@ -244,6 +247,9 @@ class MonitorApp(App[int]):
         if word in ("q", "quit", "exit"):
             self.exit(0)
             return
+        if word == "routes":
+            self._show_routes()
+            return
         names = ["overview", "broker", *definitions.BY_NAME]
         name = next((name for name in names if word and name.startswith(word)), None)
         if name is None:
@@ -263,6 +269,16 @@ class MonitorApp(App[int]):
         self.action_view(name)
         if rest:
             self.call_later(self._filter_here, expression, rest.strip())
+
+    @work(group="routes", exclusive=True)
+    async def _show_routes(self) -> None:
+        """Show the routes that the broker's configuration lays between destinations."""
+        try:
+            told = await self.dashboard.command(Request("route.list"))
+        except (CommandError, OutcomeUnknown) as error:
+            self.notify(safe(f"routes: {error}", 200), severity="warning", markup=False)
+            return
+        self.push_screen(TextDialog(route_page(told)))
 
     def _filter_here(self, expression: Expression, typed: str) -> None:
         if isinstance(self.screen, TableScreen):
