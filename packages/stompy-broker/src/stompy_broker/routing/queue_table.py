@@ -73,7 +73,8 @@ class QueueTable:
 
         def ended(outcome: Outcome) -> None:
             if not isinstance(outcome, ProtocolError):
-                queue.stats(self.gone.add)
+                if self.elsewhere(queue.group) is None:  # else its owner counts
+                    queue.stats(self.gone.add)
                 forget(outcome)
             done(outcome)
 

@@ -305,7 +305,8 @@ class Registry:
     def end_exclusive(self, queue: Queue) -> None:
         """End a queue that a connection had for itself, and which has ended."""
         if self.queues.get(queue.name) is queue:
-            self.arguments.remember(queue)
+            if self.table.elsewhere(queue.group) is None:
+                self.arguments.remember(queue)
             self.delete_queue(queue, "its connection has ended")
 
     def forget_queue(self, name: str) -> None:

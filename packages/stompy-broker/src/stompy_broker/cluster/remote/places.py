@@ -398,6 +398,7 @@ class Places:
             done(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
         elif isinstance(order, Close):
             reason = "at another broker"
+            registry.arguments.remember(found)
             registry.delete_queue(found, reason, "", done, unused=order.unused)
         else:
             found.control(order, done)
