@@ -322,3 +322,26 @@ def test_bindings_survive_a_crash(tmp_path: Path, name: str) -> None:
         publish(peer, "/topic/a", "bound")
         consume(peer, name)
         assert peer.expect("MESSAGE").body == b"bound"
+
+
+def test_what_several_bound_queues_have_counts_once_and_goes(
+    broker: RunningBroker, peers: list[Peer], name: str
+) -> None:
+    one, other, sender = peers
+    subscribed(one, "/topic/a", f"{name}1", LASTING + "ack:client\n")
+    subscribed(other, "/topic/a", f"{name}2", LASTING + "ack:client\n")
+
+    def used() -> int:
+        return broker._ask(  # type: ignore[no-any-return]
+            lambda broker: broker._router.memory.used + broker._router.loans.used
+        )
+
+    before = used()
+    publish(sender, "/topic/a", "x" * 100_000)
+    last = [one.expect("MESSAGE")["ack"], other.expect("MESSAGE")["ack"]]
+    assert 100_000 <= used() - before < 150_000
+    one.send(f"ACK\nid:{last[0]}\n\n\0")
+    other.send(f"ACK\nid:{last[1]}\n\n\0")
+    one.sync()
+    other.sync()
+    assert used() == before

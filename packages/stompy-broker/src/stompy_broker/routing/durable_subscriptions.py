@@ -24,6 +24,7 @@ from stompy_broker.routing.interface import (
     Close,
     Outcome,
     Queue,
+    ShareMemory,
 )
 from stompy_broker.routing.queue_table import QueueTable
 from stompy_broker.routing.services import Services
@@ -209,6 +210,8 @@ class DurableSubscriptions:
         if known is not None:
             self._unbind(known)
         queue = own or self._backlog(subscription, group)
+        if own is not None:
+            own.control(ShareMemory())
         self.by_name[subscription.name] = subscription
         self.refusing += queue.policy.refuses
         for pattern in subscription.patterns:

@@ -34,6 +34,7 @@ from stompy_broker.routing.interface import (
     QueueIdentity,
     QueueKind,
     RestorableQueue,
+    ShareMemory,
 )
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import Sequences
@@ -226,6 +227,10 @@ class PlacedQueue(RestorableQueue):
         """Carry out an order."""
         if self.part is not None and isinstance(order, Expire):
             self.part.expire(self.name, order.message)
+            return
+        if isinstance(order, ShareMemory):
+            if self.local is not None:  # also before it serves
+                self.local.control(order, done)
             return
         if isinstance(order, Close):
             done = partial(self._closed, done or nobody_asks)
