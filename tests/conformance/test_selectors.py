@@ -1,4 +1,4 @@
-"""Selectors over the wire: what is refused and where, and what matches (the manual, *Choosing*)."""
+"""Selectors over the wire: what is refused, and what matches (the manual, *Choosing in queues*)."""
 
 from __future__ import annotations
 
