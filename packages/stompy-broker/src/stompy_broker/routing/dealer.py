@@ -181,10 +181,11 @@ class Dealer(TurnKeeper):
     def next_for(self, message: Message) -> Consumer | None:
         """Who would get a message if it came now; None = nobody."""
         self._line_up()
-        takers = [
-            line for line in self.parking.lines.values() if line.turns and line.takes(message)
-        ]
-        line = None if self._is_held else self._first_in_turn(takers)
+        held = self._fifo or self._heap or self._reader.wanted is not None
+        if held or self._consumer_line.paused:
+            return None
+        lines = self.parking.lines.values()
+        line = self._first_in_turn([one for one in lines if one.turns and one.takes(message)])
         return None if line is None else line.turns[0][1]
 
     def _line_up(self) -> None:
