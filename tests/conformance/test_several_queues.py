@@ -271,3 +271,69 @@ def test_several_are_not_durable(connect: Connect, queue: str, topic: str):
         peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue},{topic}\n{header}\n\n\0")
         error = peer.expect_error("not-supported")
         assert header.partition(":")[0].encode() in error.body
+
+
+@pytest.mark.parametrize("parts", ["{0}-a,{0}-b", "{0}-a,/topic/{1},{0}-b", "{0}-*"])
+def test_a_selector_is_for_all_parts(connect: Connect, queue: str, parts: str):
+    """C2.1: also on composite and pattern subscriptions; what does not match stays."""
+    if "*" in parts:
+        queue, parts = f"{queue}.x", f"{queue}.*"
+    a, b, name = f"{queue}-a", f"{queue}-b", queue[7:]
+    other, peer, plain = connect(), connect(), connect()
+    for part in (a, b):
+        for color in ("red", "blue"):
+            other.send(f"SEND\ndestination:{part}\ncolor:{color}\n\n{color}\0")
+    other.sync()
+    peer.send(
+        f"SUBSCRIBE\nid:0\ndestination:{parts.format(queue, name)}\nselector:color = 'red'\n"
+        "ack:client-individual\nprefetch-count:1\n\n\0"
+    )
+    for _ in range(2):
+        frame = peer.expect("MESSAGE")
+        assert frame.body == b"red"
+        peer.sync()
+        for part in (a, b):  # there is no credit, and others get what they want
+            other.send(f"SEND\ndestination:{part}\ncolor:green\n\n\0")
+        peer.send(settle("ACK", "1.2", frame))
+    peer.sync()
+    if "topic" in parts:
+        for color in ("blue", "red"):
+            other.send(f"SEND\ndestination:/topic/{name}\ncolor:{color}\n\n{color}\0")
+        assert peer.expect("MESSAGE").body == b"red"
+    peer.close()
+    plain.send(f"SUBSCRIBE\nid:0\ndestination:{a},{b}\n\n\0")
+    assert sorted(plain.bodies(6)) == [b"", b"", b"", b"", b"blue", b"blue"]
+    plain.sync()
+
+
+def test_who_chooses_and_has_no_credit_leaves_it_to_others(connect: Connect, queue: str):
+    """C1.5.3, C2.1: among those that take the same, who has credit gets it, once, as new."""
+    a, b = f"{queue}-a", f"{queue}-b"
+    several, one, other = connect(), connect(), connect()
+    several.send(
+        f"SUBSCRIBE\nid:0\ndestination:{a},{b}\nselector:n > 1\nack:client-individual\n"
+        "prefetch-count:1\n\n\0"
+    )
+    several.sync()
+    other.send(f"SEND\ndestination:{a}\nn:2\n\nheld\0")
+    held = several.expect("MESSAGE")
+    one.send(f"SUBSCRIBE\nid:0\ndestination:{b}\nselector:n > 1\n\n\0")
+    one.sync()
+    for number in range(1, 5):
+        other.send(f"SEND\ndestination:{b}\nn:{number}\n\n{number}\0")
+    frames = [one.expect("MESSAGE") for _ in range(3)]
+    assert [(f.body, f["redelivered"]) for f in frames] == [
+        (b"2", "false"),
+        (b"3", "false"),
+        (b"4", "false"),
+    ]
+    one.send("UNSUBSCRIBE\nid:0\n\n\0")
+    one.sync()
+    other.send(f"SEND\ndestination:{b}\nn:5\n\n5\0")
+    other.sync()
+    several.sync()
+    several.send(settle("ACK", "1.2", held))
+    frame = several.expect("MESSAGE")
+    assert (frame.body, frame["redelivered"], frame["delivery-count"]) == (b"5", "false", "1")
+    several.close()
+    assert left(connect, b) == [(b"1", "false"), (b"5", "true")]
