@@ -416,3 +416,30 @@ def test_roles_decide_who_watches() -> None:
                     assert b"'monitor'" in client.peer.expect_error("access-refused").body
                 else:
                     client.page(watch)
+
+
+def test_a_subscription_to_several_queues_is_one_row(admin: Observer) -> None:
+    word = unique("row")
+    admin.fill(f"{word}.a", "x")
+    admin.fill(f"{word}.b", "x")
+    peer = admin.peer
+    peer.send(f"SUBSCRIBE\nid:several\ndestination:/queue/{word}.*,/topic/{word}\nack:client\n\n\0")
+    frames = [peer.expect("MESSAGE") for _ in range(2)]
+    peer.send(
+        f"BEGIN\ntransaction:{word}\n\n\0ACK\nid:{frames[0]['ack']}\ntransaction:{word}\n\n\0"
+    )
+    rows = admin.ask("subscription.list", match="s-*")["rows"]
+    (row,) = [row for row in rows if row["subscription"] == "several"]
+    assert (row["destination"], row["queues"]) == (f"/queue/{word}.*,/topic/{word}", 3)
+    assert (row["delivered"], row["unacked"], row["prefetch"]) == (2, 2, 1000)
+    held = admin.ask("message.peek", queue=f"{word}.a", state="unacked")["messages"]
+    other = admin.ask("message.peek", queue=f"{word}.b", state="unacked")["messages"]
+    assert len(held) == len(other) == 1
+    (transaction,) = [
+        row for row in admin.ask("transaction.list")["rows"] if row["transaction"] == word
+    ]
+    (holding,) = transaction["destinations"]
+    assert (holding["name"], holding["acks"]) == (frames[0]["destination"], 1)
+    assert admin.ask("subscription.close", id=row["id"])["destination"] == row["destination"]
+    peer.send(f"ABORT\ntransaction:{word}\n\n\0UNSUBSCRIBE\nid:several\n\n\0")
+    peer.sync()

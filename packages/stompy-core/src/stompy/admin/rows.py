@@ -401,6 +401,7 @@ class SubscriptionRow(Record):
         user: who logged in there.
         subscription: the client's own id for it; empty = none (STOMP 1.0).
         destination: what it is of.
+        queues: how many queues and topics it takes from just now: those of a pattern, or several.
         ack: ``auto``, ``client`` or ``client-individual``.
         prefetch: deliveries that may be unsettled at once; 0 = no limit.
         selector: which messages it takes; empty = all.
@@ -438,6 +439,7 @@ class SubscriptionRow(Record):
     user: str = ""
     subscription: str = ""
     destination: str = ""
+    queues: int = 1
     ack: str = ""
     prefetch: int = 0
     selector: str = ""

@@ -181,6 +181,7 @@ class ClientSnapshots:
             user=session.principal.name if session.principal else "",
             subscription=subscription.id or "",
             destination=destination,
+            queues=len(queues_of(queue)),
             ack=subscription.mode.value,
             prefetch=subscription.prefetch,
             selector=self._selector_of(subscription),
