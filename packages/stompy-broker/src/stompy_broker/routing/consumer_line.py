@@ -43,20 +43,17 @@ class ConsumerLine:
             so that the queue may keep it at hand. Nobody is in it while consumers choose, either.
         end: where those line up who want a message: the same, unless the queue is paused, or its
             consumers choose.
+        paused: whether nobody is given anything.
     """
 
-    __slots__ = ("_keeper", "_pauses", "end", "waiting")
+    __slots__ = ("_keeper", "_pauses", "end", "paused", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Consumer] = deque()
         self.end = self.waiting
         self._pauses = _NOT_PAUSED
+        self.paused = False
         self._keeper: TurnKeeper | None = None
-
-    @property
-    def paused(self) -> bool:
-        """Whether nobody is given anything."""
-        return bool(self._pauses)
 
     def leave(self, consumers: Iterable[Consumer]) -> None:
         """Take consumers out of line: one, or many together."""
@@ -98,6 +95,7 @@ class ConsumerLine:
     def pause(self, reason: str) -> None:
         """Give nobody anything until `proceed` was called with that reason, and all others."""
         self._pauses |= {reason}
+        self.paused = True
         if self.end is self.waiting:
             self.end = deque(self.waiting)
             self.waiting.clear()  # who is handing out stops
@@ -105,6 +103,7 @@ class ConsumerLine:
     def proceed(self, reason: str) -> bool:
         """Go on, if nothing else is in the way; say whether it is so."""
         self._pauses -= {reason}
+        self.paused = bool(self._pauses)
         if self._pauses:
             return False
         if self._keeper is None:

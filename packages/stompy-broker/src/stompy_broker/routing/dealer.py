@@ -28,7 +28,7 @@ from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.consumer_line import ConsumerLine, TurnKeeper
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
-from stompy_broker.routing.interface import LineFigures, Place, QueueIdentity
+from stompy_broker.routing.interface import LineFigures, QueueIdentity
 from stompy_broker.routing.length_limits import LengthLimits
 from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.paging import BodyReader, first_without_body
@@ -68,6 +68,8 @@ Dealt = tuple[int, int]
 """How many messages were delivered, and how many of these are with their consumers now."""
 
 _NOTHING: Final[Dealt] = (0, 0)
+_TAKEN: Final[Dealt] = (1, 0)
+_HELD: Final[Dealt] = (1, 1)
 
 
 class Dealer(TurnKeeper):
@@ -150,6 +152,11 @@ class Dealer(TurnKeeper):
 
     # -- consumers --------------------------------------------------------------------------
 
+    def attach_all(self, consumers: Iterable[Consumer]) -> None:
+        """Let consumers take part who were there before."""
+        for consumer in consumers:
+            self.attach(consumer)
+
     def attach(self, consumer: Consumer) -> None:
         """Let a consumer take part, in the line of its selector."""
         parking, text = self.parking, consumer.terms.selector
@@ -210,17 +217,18 @@ class Dealer(TurnKeeper):
             message: it.
             done: called when it is safe; None = nobody asks.
         """
-        dealt = self._take(message)
+        if self._waiting:
+            dealt = self._take(message)
+        else:
+            dealt = _NOTHING
+            self._accounts.keep(message)
+            self._put_off(message)
         if done is not None:
             when_safe(self._accounts.store, message, done)
         return dealt
 
     def _take(self, message: Message) -> Dealt:
         accounts = self._accounts
-        if not self._waiting:
-            accounts.keep(message)
-            self._put_off(message)
-            return _NOTHING
         takers = self.parking.takers(message)
         kept = False
         held = self._fifo or self._heap or self._reader.wanted is not None
@@ -247,8 +255,9 @@ class Dealer(TurnKeeper):
                 self._discards.cannot_write(message, error)
                 self._had_turn(line, more=True)
                 return 1, 0
-            self._had_turn(line, more=more)
-            return 1, int(not consumer.auto)
+            if self._waiting > 1 or not more:
+                self._had_turn(line, more=more)
+            return _TAKEN if consumer.auto else _HELD
         if kept:
             accounts.mark_returned(message, 0)
         else:
@@ -288,9 +297,7 @@ class Dealer(TurnKeeper):
 
     def _first_in_turn(self, takers: list[MatchLine]) -> MatchLine | None:
         """The line of the consumer that waits longest, of these and of who takes everything."""
-        first: MatchLine | None = None
-        if self._everything.turns:
-            first = self._everything
+        first: MatchLine | None = self._everything if self._everything.turns else None
         for line in takers:
             if line.turns and (first is None or line.turns[0][0] < first.turns[0][0]):
                 first = line
@@ -336,8 +343,7 @@ class Dealer(TurnKeeper):
         delivered = held = 0
         looks = _FEW
         while self._waiting:
-            barrier = parking.barrier
-            line = self._next_line(barrier) if self._awake else None
+            line = self._next_line() if self._awake else None
             if line is not None:
                 message = line.messages.first
                 assert message is not None
@@ -346,23 +352,23 @@ class Dealer(TurnKeeper):
                     self._stale = True
                     break
                 line = self._take_out(message, line)
-            elif barrier is None:
+            elif not (self._fifo or self._heap):
                 break
             elif not looks:
                 self._stale = True
                 self._want_step()
                 break
             else:
-                message = parking.pop_unsorted()
+                message = parking.pop_unsorted() if self._heap else self._fifo.popleft()
                 line = self._sort_in(message)
                 if line is None:
                     looks -= 1
                     continue
             if (message.expires or message.redelivery) and self._discards.ends(message):
                 continue
-            done, holds = self._deliver(line, message, waits)
-            delivered += done
-            held += holds
+            dealt = self._deliver(line, message, waits)
+            delivered += dealt[0]
+            held += dealt[1]
         self._watch()
         return delivered, held
 
@@ -397,8 +403,9 @@ class Dealer(TurnKeeper):
                 if one.turns:
                     self._awake[one] = None
 
-    def _next_line(self, barrier: Place | None) -> MatchLine | None:
+    def _next_line(self) -> MatchLine | None:
         """The line that has the first message, of those where somebody waits."""
+        barrier = self.parking.barrier
         found: MatchLine | None = None
         first: Message | None = None
         awake = self._awake
@@ -440,15 +447,16 @@ class Dealer(TurnKeeper):
             return _NOTHING
         except Exception as error:
             self._discards.cannot_write(message, error)
-            return 1, 0
-        self._had_turn(line, more=more)
+            return _TAKEN
+        if self._waiting > 1 or not more:
+            self._had_turn(line, more=more)
         if consumer.auto:
             if waits is not None and not self._dealt & NOT_COUNTED:
                 waits.add(message.received_at)
             accounts.let_go(message)
-            return 1, 0
+            return _TAKEN
         accounts.mark_delivered(message, consumer.number)
-        return 1, 1
+        return _HELD
 
     # -- steps ------------------------------------------------------------------------------
 

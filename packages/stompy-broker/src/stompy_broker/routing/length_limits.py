@@ -38,6 +38,9 @@ class LengthLimits:
         counts: of the queue.
         consumers: of the queue.
         loans: of the broker.
+
+    Attributes:
+        bounded: whether there is anything to ask about a message that comes in.
     """
 
     __slots__ = (
@@ -45,13 +48,13 @@ class LengthLimits:
         "_consumers",
         "_counts",
         "_discards",
-        "_is_bounded",
         "_loans",
         "_policy",
         "_queue",
         "_ready",
         "_shrinks",
         "_told_of",
+        "bounded",
     )
 
     def __init__(
@@ -66,7 +69,7 @@ class LengthLimits:
     ) -> None:
         self._queue = queue
         self._policy = queue.policy
-        self._is_bounded = queue.is_special
+        self.bounded = queue.is_special
         self._ready = ready
         self._accounts = accounts
         self._discards = discards
@@ -79,7 +82,7 @@ class LengthLimits:
     def renew_policy(self) -> None:
         """Go by the policy that the queue has now."""
         self._policy = self._queue.policy
-        self._is_bounded = self._queue.is_special
+        self.bounded = self._queue.is_special
         self._shrinks = self._exceeded(0)
 
     def refusal(self, count: int, before: int) -> ProtocolError | None:
@@ -99,8 +102,6 @@ class LengthLimits:
 
     def make_room(self, message: Message) -> bool:
         """Apply the policy to a message that comes in; false if it was turned away."""
-        if not self._is_bounded:
-            return True  # it is asked because consumers of the queue choose
         policy, queue = self._policy, self._queue
         if policy.message_ttl:
             expires = message.received_at + policy.message_ttl

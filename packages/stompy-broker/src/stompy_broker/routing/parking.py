@@ -167,7 +167,7 @@ class Parking:
     def takers(self, message: Message) -> list[MatchLine]:
         """The lines for selectors that a message belongs into, as far as they have got."""
         self.looked += 1
-        if message.head is self._memory_head and not self._filling:
+        if message.head is self._memory_head:
             for line in self._memory:
                 line.matched += 1
             return self._memory

@@ -241,11 +241,12 @@ class LocalQueue(RestorableQueue):
 
     def _take_in(self, message: Message, done: Done | None, refused: Refused | None) -> bool:
         """Apply time to live and length limits; false if the message does not come in."""
-        if refused is not None and (error := self._limits.refusal(1, 0)) is not None:
+        limited = self._limits.bounded
+        if limited and refused is not None and (error := self._limits.refusal(1, 0)) is not None:
             refused(error)
             return False
         # Closed while a message was on its way to many: its subscriber was cut off by another one.
-        if self._closed or not self._limits.make_room(message):
+        if self._closed or (limited and not self._limits.make_room(message)):
             if done is not None:
                 when_safe(self.group.store, message, done)
             return False
@@ -416,8 +417,7 @@ class LocalQueue(RestorableQueue):
         )
         # With these `resume` and `_hand_out` come to `_deal`, and plain queues need no test for it.
         self._fifo, self._heap, self._special = ALWAYS_SOME, [], True
-        for consumer in self._consumers:
-            self._dealer.attach(consumer)
+        self._dealer.attach_all(self._consumers)
 
     def _choose_no_more(self) -> None:
         self._dealer = None
