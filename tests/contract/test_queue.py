@@ -106,6 +106,13 @@ class World:
         while self.turns:
             self.turns.popleft()()
 
+    def pass_steps(self) -> None:
+        """Let work be done that a queue does in steps."""
+        self.settle_down()
+        for _ in range(5):
+            self.time.advance(0.002)
+            self.settle_down()
+
     def figures(self, queue: Queue) -> QueueFigures:
         """What a queue tells of itself, when everything has been carried out."""
         found: list[QueueFigures] = []
@@ -286,6 +293,65 @@ def test_figures_that_are_known_are_given_again(world: World) -> None:
     world.settle_down()
     assert found[1] is not known
     assert (found[1].ready, found[1].oldest_at) == (1, WALL)
+
+
+def test_consumers_choose_by_selectors(world: World) -> None:
+    queue = world.router.queue("q")
+    red, blue = Taker(2, selector="colour = 'red'"), Taker(10, selector="colour = 'blue'")
+    for number in range(1, 10):
+        queue.publish(make_message(number, colour=("red", "blue", "green")[number % 3]))
+    assert world.take_part(queue, red) is None
+    assert world.take_part(queue, blue) is None
+    world.pass_steps()
+    assert world.numbers(red.taken) == [3, 6]
+    assert world.numbers(blue.taken) == [1, 4, 7]
+    figures = world.figures(queue)
+    assert (figures.ready, figures.unacked, figures.unmatched) == (4, 5, 3)
+    assert {line.selector: (line.ready, line.matched, line.skipped) for line in figures.lines} == {
+        "colour = 'red'": (1, 3, 6),
+        "colour = 'blue'": (0, 3, 4),  # two had gone before
+    }
+    # What comes back is next for who takes it, and nobody else.
+    queue.settle(red.taken[0], Rejection(delay=0))
+    queue.settle(red.taken[1])
+    red.room = 2
+    queue.resume(red)
+    world.pass_steps()
+    assert world.numbers(red.taken) == [3, 6, 3, 9]
+    queue.detach(red, red.taken[2:])
+    rest = Taker(10)
+    assert world.take_part(queue, rest) is None
+    world.pass_steps()
+    assert world.numbers(rest.taken) == [2, 3, 5, 8, 9]
+    assert world.figures(queue).unmatched == 0
+
+
+def test_a_queue_is_plain_again_when_nobody_chooses(world: World) -> None:
+    queue = world.router.queue("q")
+    red = Taker(10, selector="colour = 'red'")
+    for number in range(1, 5):
+        queue.publish(make_message(number, colour="blue", priority=str(number % 2 + 4)))
+    assert world.take_part(queue, red) is None
+    world.pass_steps()
+    assert world.figures(queue).unmatched == 4
+    queue.detach(red)
+    world.pass_steps()
+    assert (world.figures(queue).unmatched, world.figures(queue).lines) == (0, ())
+    rest = Taker(10)
+    assert world.take_part(queue, rest) is None
+    assert world.numbers(rest.taken) == [1, 3, 2, 4]
+
+
+def test_who_withdraws_gets_no_match_either(world: World) -> None:
+    queue, red = world.router.queue("q"), Taker(10, selector="colour = 'red'")
+    assert world.take_part(queue, red) is None
+    queue.control(Withdraw([red]))
+    queue.publish(make_message(1, colour="red"))
+    world.pass_steps()
+    assert red.taken == []
+    queue.resume(red)
+    world.pass_steps()
+    assert world.numbers(red.taken) == [1]
 
 
 def test_looking_changes_nothing(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -14,13 +15,18 @@ from tests.support.house import (
     Time,
     browsed,
     figures,
+    make_head,
     make_message,
     make_router,
     take_part,
 )
 
+from stompy.admin.rows import Event
 from stompy_broker.destinations.policy import Policy
-from stompy_broker.routing.interface import Configure, Queue, Remove, Withdraw
+from stompy_broker.message import Message, stamp
+from stompy_broker.routing.consumer import NotNow
+from stompy_broker.routing.dealer import STEP, UNMATCHED_SECONDS
+from stompy_broker.routing.interface import Close, Configure, Outcome, Queue, Remove, Withdraw
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.settings import QueueSettings
 
@@ -275,3 +281,228 @@ class ChoosingMachine(RuleBasedStateMachine):
 
 TestChoosing = ChoosingMachine.TestCase
 TestChoosing.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+# -- one thing at a time ------------------------------------------------------------------------
+
+
+def settle(time: Time, steps: int = 5) -> None:
+    """Let work be done that is done in steps."""
+    for _ in range(steps):
+        time.advance(TICK)
+
+
+def test_a_long_queue_is_looked_through_in_steps() -> None:
+    time = Time()
+    queue = make_router(time, POLICY).queue("q")
+    count = 5 * STEP
+    blue, red = make_head(colour="blue"), make_head(colour="red")
+    for number in range(1, count):
+        queue.publish(Message(number, blue, b"", stamp(WALL)))
+    queue.publish(Message(count, red, b"", stamp(WALL)))
+    taker, plain = Taker(1, selector="colour = 'red'"), Taker(1)
+    take_part(queue, taker)
+    # Who takes everything waits for nobody; what comes meanwhile is not before what is there.
+    take_part(queue, plain)
+    queue.publish(Message(count + 1, red, b"", stamp(WALL)))
+    assert [message.sequence for message in plain.taken] == [1]
+    steps = 0
+    while not taker.taken:
+        settle(time, 1)
+        steps += 1
+        assert steps < 20
+    assert steps >= 4
+    assert [message.sequence for message in taker.taken] == [count]
+    # A second selector finds its messages in what is sorted already.
+    other = Taker(2, selector="colour <> 'red'")
+    take_part(queue, other)
+    settle(time, 1)
+    assert [message.sequence for message in other.taken] == [2, 3]
+    settle(time, 10)
+    told = figures(queue)
+    assert (told.ready, told.unmatched) == (count + 1 - 4, 0)
+    assert {line.selector: line.ready for line in told.lines} == {
+        "colour = 'red'": 1,
+        "colour <> 'red'": count - 4,
+    }
+    queue.detach(plain, plain.taken)
+    queue.detach(other, other.taken)
+    settle(time, 10)
+    assert figures(queue).unmatched == count - 1
+    queue.detach(taker, taker.taken)
+    settle(time, 10)
+    assert figures(queue).lines == ()
+    assert [message.sequence for message in browsed(queue)] == list(range(1, count + 2))
+
+
+def test_it_is_told_when_nobody_takes_what_waits() -> None:
+    time, told = Time(), list[Event]()
+    router = make_router(time, POLICY)
+    router.events.watch("queue.*", told.append)
+    queue = router.queue("q")
+    taker = Taker(5, selector="colour = 'red'")
+    take_part(queue, taker)
+    queue.publish(make_message(1, colour="blue"))
+    settle(time)
+    time.advance(UNMATCHED_SECONDS / 2)
+    queue.publish(make_message(2, colour="red"))
+    assert [message.sequence for message in taker.taken] == [2]
+    told.clear()
+    time.advance(UNMATCHED_SECONDS / 2)
+    (event,) = told
+    assert (event.type, event.destination) == ("queue.unmatched", "/queue/q")
+    assert event.detail == {"unmatched": 1, "selectors": ["colour = 'red'"]}
+    time.advance(10 * UNMATCHED_SECONDS)
+    assert len(told) == 1
+    # Once more only after somebody has taken it.
+    plain = Taker(1)
+    take_part(queue, plain)
+    settle(time)
+    assert [message.sequence for message in plain.taken] == [1]
+    queue.detach(plain, plain.taken)
+    settle(time)
+    time.advance(UNMATCHED_SECONDS + 1)
+    assert len(told) == 2
+
+
+def test_what_pushes_out_the_oldest_pushes_it_out_of_all_lines() -> None:
+    time = Time()
+    policy = Policy(match="q", max_length=3, overflow="drop-head")
+    queue = make_router(time, policy).queue("q")
+    red, blue = Taker(1, selector="colour = 'red'"), Taker(1, selector="colour = 'blue'")
+    for taker in (red, blue):
+        take_part(queue, taker)
+    for number, colour in enumerate("rrbrbbrr", 1):
+        queue.publish(make_message(number, colour={"r": "red", "b": "blue"}[colour]))
+        settle(time)
+    assert [message.sequence for message in red.taken] == [1]
+    assert [message.sequence for message in blue.taken] == [3]
+    assert [message.sequence for message in browsed(queue)] == [6, 7, 8]
+    figures(queue)
+    settle(time)
+    assert {line.selector: line.ready for line in figures(queue).lines} == {
+        "colour = 'red'": 2,
+        "colour = 'blue'": 1,
+    }
+    red.room = blue.room = 5
+    queue.resume(red)
+    queue.resume(blue)
+    assert [message.sequence for message in red.taken] == [1, 7, 8]
+    assert [message.sequence for message in blue.taken] == [3, 6]
+
+
+class Unable(Taker):
+    """A consumer to whom some messages cannot be written, or who has no room after all."""
+
+    def __init__(self, error: type[Exception], *, auto: bool, selector: str) -> None:
+        super().__init__(10, auto=auto, selector=selector)
+        self.error = error
+        self.bad = {1, 3}
+
+    def deliver(self, message: Message) -> bool:
+        """Take a message, or fail."""
+        if message.sequence in self.bad:
+            raise self.error
+        return super().deliver(message)
+
+
+@pytest.mark.parametrize("auto", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_message_that_cannot_be_written_costs_nobody_else(auto: bool, early: bool) -> None:
+    time = Time()
+    router = make_router(time, POLICY)
+    queue = router.queue("q")
+    taker = Unable(ValueError, auto=auto, selector="colour = 'red'")
+    if early:
+        take_part(queue, taker)
+    for number in range(1, 5):
+        queue.publish(make_message(number, colour="red"))
+    if not early:
+        take_part(queue, taker)
+    settle(time)
+    assert [message.sequence for message in taker.taken] == [2, 4]
+    assert figures(router.queue("DLQ.q")).ready == 2
+    assert figures(queue).unacked == (0 if auto else 2)
+
+
+@pytest.mark.parametrize("auto", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+def test_who_takes_nothing_just_now_loses_his_turn_only(auto: bool, early: bool) -> None:
+    time = Time()
+    queue = make_router(time, POLICY).queue("q")
+    busy = Unable(NotNow, auto=auto, selector="colour = 'red'")
+    ready = Taker(1, auto=auto, selector="colour IN ('red', 'blue')")
+    if early:
+        take_part(queue, busy)
+        take_part(queue, ready)
+    queue.publish(make_message(1, colour="red"))
+    queue.publish(make_message(2, colour="red"))
+    if not early:
+        take_part(queue, busy)
+        take_part(queue, ready)
+    settle(time)
+    assert not busy.waiting
+    assert [message.sequence for message in ready.taken] == [1]
+    busy.bad.clear()
+    queue.resume(busy)
+    settle(time)
+    assert [message.sequence for message in busy.taken] == [2]
+    told = figures(queue)
+    assert (told.delivered, told.ready, told.unacked) == (2, 0, 0 if auto else 2)
+
+
+def test_very_many_selectors_are_found_by_what_they_begin_with() -> None:
+    time = Time()
+    queue = make_router(time, POLICY).queue("q")
+    takers = [Taker(9, selector=f"id = '{number}' AND n > 0") for number in range(100)]
+    odd = Taker(9, selector="n > 98 OR id = 'x'")
+    for taker in [*takers, odd]:
+        take_part(queue, taker)
+    settle(time)
+    for number in range(100):
+        queue.publish(make_message(number + 1, id=str(number), n=str(number)))
+    queue.publish(make_message(101, id="x"))
+    queue.publish(make_message(102, n="7"))
+    assert [len(taker.taken) for taker in takers] == [0] + [1] * 99
+    assert [message.sequence for message in odd.taken] == [101]
+    assert [message.sequence for message in browsed(queue)] == [1, 102]
+    told = figures(queue)
+    assert told.unmatched == 2
+    by_selector = {line.selector: (line.matched, line.skipped) for line in told.lines}
+    assert by_selector["id = '5' AND n > 0"] == (1, 101)
+    for taker in takers:
+        queue.detach(taker, taker.taken)
+    settle(time)
+    assert [line.selector for line in figures(queue).lines] == [odd.terms.selector]
+
+
+def test_many_priorities_stay_in_order_when_nobody_chooses_any_more() -> None:
+    time = Time()
+    queue = make_router(time, POLICY).queue("q")
+    red = Taker(1, selector="colour = 'red'")
+    take_part(queue, red)
+    for number in range(1, 7):
+        queue.publish(make_message(number, colour="blue", priority=str(number % 3 * 3)))
+    queue.detach(red)
+    settle(time)
+    queue.publish(make_message(7, priority="9"))
+    plain = Taker(10)
+    take_part(queue, plain)
+    assert [message.sequence for message in plain.taken] == [7, 2, 5, 1, 4, 3, 6]
+
+
+def test_a_queue_that_ends_does_nothing_more() -> None:
+    time = Time()
+    queue = make_router(time, POLICY).queue("q")
+    red = Taker(1, selector="colour = 'red'")
+    take_part(queue, red)
+    for number in range(1, 4):
+        queue.publish(make_message(number, colour="red"))
+    gone: list[Outcome] = []
+    queue.control(Close(), gone.append)
+    assert gone == [2]
+    settle(time)
+    time.advance(2 * UNMATCHED_SECONDS)
+    assert [message.sequence for message in red.taken] == [1]
+    queue.detach(red, red.taken)
+    assert figures(queue).ready == 0

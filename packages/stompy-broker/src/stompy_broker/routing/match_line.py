@@ -59,11 +59,6 @@ class MatchLine:
             _everything if selector is None else selector.matches
         )
 
-    @property
-    def text(self) -> str:
-        """The text of the selector; empty if there is none."""
-        return "" if self.selector is None else self.selector.text
-
     def leave(self, consumers: set[Consumer]) -> int:
         """Let consumers wait no more; gives how many did."""
         staying = [turn for turn in self.turns if turn[1] not in consumers]

@@ -185,20 +185,6 @@ class OrderedMessages:
         last = [level.blocks[-1][-1] for level in self._levels if level.blocks]
         return max(last, key=_sequence_of, default=None)
 
-    def holds(self, message: Message) -> bool:
-        """Whether a message is there."""
-        level = self._level(message.head.traits.priority)
-        return level is not None and level.find(message.sequence)[0] >= 0
-
-    def claims(self, message: Message) -> int:
-        """How many claims a message has; -1 if it is not there."""
-        level = self._level(message.head.traits.priority)
-        if level is not None:
-            number, at = level.find(message.sequence)
-            if number >= 0:
-                return level.claims[number][at]
-        return -1
-
     def claim(self, message: Message, more: int) -> int:
         """Count so many more claims on a message; gives how many there are, -1 if it is not there.
 
@@ -215,16 +201,6 @@ class OrderedMessages:
         claims = level.claims[number]
         claimed = claims[at] = claims[at] + more
         return claimed
-
-    def take_first(self) -> Message:
-        """Take the first message out; there must be one."""
-        for level in self._levels:
-            if level.blocks:
-                message = level.blocks[0][0]
-                level.take(0, 0)
-                self.count -= 1
-                return message
-        raise IndexError("there is no message")
 
     def take_block(self) -> list[Message]:
         """Take some hundred messages out, the first ones; none if there are none."""
