@@ -45,15 +45,38 @@ class Chooser:
         offered: messages that were published to its topics.
         matched: those of them that it took.
         patterns: under how many patterns it stands.
+        private: whether it ends with its connection.
+        name: the header that has to have a certain value for it; None = there is none such.
+        constant: that value.
+        differs: whether it may take one message and not another one of the same header block.
     """
 
-    __slots__ = ("matched", "not_from", "offered", "patterns", "queue", "selector")
+    __slots__ = (
+        "constant",
+        "differs",
+        "matched",
+        "name",
+        "not_from",
+        "offered",
+        "patterns",
+        "private",
+        "queue",
+        "selector",
+    )
 
     def __init__(self, queue: Queue, selector: Selector | None, not_from: str) -> None:
         self.queue = queue
         self.selector = selector
         self.not_from = not_from
         self.offered = self.matched = self.patterns = 0
+        self.private = queue.private
+        self.name: str | None = None
+        self.constant = ""
+        self.differs = bool(not_from)
+        if selector is not None:
+            self.differs = self.differs or selector.varies
+            if selector.equals is not None:
+                self.name, self.constant = selector.equals
 
     def takes(self, message: Message, sender: tuple[str, ...]) -> bool:
         """Whether it takes a message of this sender."""
@@ -90,25 +113,41 @@ class Choice:
         offered: messages that were published and do not stand in `Chooser.offered` yet.
     """
 
-    __slots__ = ("_index", "_known", "_remembers", "_rest", "choosers", "offered", "plain")
+    __slots__ = (
+        "_index",
+        "_known",
+        "_remembers",
+        "_rest",
+        "_same",
+        "choosers",
+        "offered",
+        "plain",
+    )
 
     def __init__(self, plain: tuple[Queue, ...], choosers: tuple[Chooser, ...]) -> None:
         self.plain = plain
         self.choosers = choosers
         self.offered = 0
-        self._index: dict[str, dict[str, list[Chooser]]] = {}
+        # The first one of each constant, and the further ones of the same by it: mostly there are
+        # none, and ten thousand lists of one would cost more than all the rest.
+        self._index: dict[str, dict[str, Chooser]] = {}
+        self._same: dict[Chooser, list[Chooser]] = {}
         self._rest: list[Chooser] = []
         self._known: dict[MessageHead, _Found] = {}
         self._remembers = True
         for chooser in choosers:
-            selector = chooser.selector
-            if chooser.not_from or (selector is not None and selector.varies):
+            if chooser.differs:
                 self._remembers = False
-            if selector is None or selector.equals is None:
+            name = chooser.name
+            if name is None:
                 self._rest.append(chooser)
                 continue
-            name, constant = selector.equals
-            self._index.setdefault(name, {}).setdefault(constant, []).append(chooser)
+            by_constant = self._index.get(name)
+            if by_constant is None:
+                by_constant = self._index[name] = {}
+            first = by_constant.setdefault(chooser.constant, chooser)
+            if first is not chooser:
+                self._same.setdefault(first, []).append(chooser)
 
     def find(self, message: Message, sender: tuple[str, ...]) -> tuple[Queue, ...]:
         """The backlogs that get a message, which is published now."""
@@ -133,8 +172,9 @@ class Choice:
         asked: Sequence[Chooser] = self._rest
         for name, by_constant in self._index.items():
             value = text_of(name, message)
-            if value is not None and value in by_constant:
-                asked = [*asked, *by_constant[value]]
+            first = None if value is None else by_constant.get(value)
+            if first is not None:
+                asked = [*asked, first, *self._same.get(first, ())]
         return [chooser for chooser in asked if chooser.takes(message, sender)]
 
     def count(self) -> None:

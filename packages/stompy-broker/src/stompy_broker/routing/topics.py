@@ -80,12 +80,13 @@ class Topic:
         self._counted, self._counted_relayed = self.published, self.relayed
         if self.choice is not None:
             self.choice.count()
-        everybody = queues + tuple([chooser.queue for chooser in choosers])
         self.choice = Choice(queues, choosers) if choosers else None
         self.queues = () if choosers else queues
-        self.own = () if choosers else tuple([queue for queue in queues if queue.private])
-        self.durables = sum([_is_kept(queue) for queue in everybody])
-        self.subscribers = sum([queue.private for queue in everybody]) + self.durables
+        own = tuple([queue for queue in queues if queue.private])
+        lasting = [chooser.queue for chooser in choosers if not chooser.private]
+        self.own = () if choosers else own
+        self.durables = sum([_is_kept(queue) for queue in (*queues, *lasting)])
+        self.subscribers = len(own) + len(choosers) - len(lasting) + self.durables
         self.generation = generation
 
     def choose(self, message: Message, sender: tuple[str, ...]) -> tuple[Queue, ...]:
