@@ -78,6 +78,65 @@ def test_transactions(client: list[str], broker: RunningBroker, version: str) ->
     assert report[1] == ["MESSAGE", "-", encoded("credit")]
 
 
+SUBSCRIPTIONS = {
+    "a selector on a queue": (
+        ("/queue/q", "selector=color = 'red' AND n > 1"),
+        [("/queue/q", "color=red&n=1", "a"), ("/queue/q", "color=red&n=2", "b")],
+        ["b"],
+    ),
+    "a selector on a topic": (
+        ("/topic/t.>", "selector=JMSType LIKE 'in%'"),
+        [("/topic/t.a", "type=out", "a"), ("/topic/t.b", "type=invoice", "b")],
+        ["b"],
+    ),
+    "composite destinations": (
+        ("/queue/a,/queue/b", ""),
+        [("/queue/b", "", "1"), ("/queue/a,/queue/c", "", "2")],
+        ["1", "2"],
+    ),
+    "a wildcard for queues": (
+        ("/queue/orders.>", ""),
+        [("/queue/orders.new", "", "1"), ("/queue/other", "", "2"), ("/queue/orders", "", "3")],
+        ["1", "3"],
+    ),
+    "a virtual topic": (
+        ("/queue/Consumer.A.VirtualTopic.news", ""),
+        [("/topic/VirtualTopic.news", "", "1")],
+        ["1"],
+    ),
+    "a queue of its own for a topic": (
+        ("/topic/t", "x-queue-name=mine&durable=true&auto-delete=false"),
+        [("/topic/t", "", "1"), ("/queue/mine", "", "2")],
+        ["1", "2"],
+    ),
+    "a group": (("/topic/t", "share=g"), [("/topic/t", "", "1")], ["1"]),
+    "nothing of its own": (
+        ("/topic/t", "activemq.noLocal=true"),
+        [("/topic/t", "", "1")],
+        [],
+    ),
+    "a queue that ends with it": (
+        ("/queue/passing", "auto-delete=true&exclusive=true"),
+        [("/queue/passing", "", "1")],
+        ["1"],
+    ),
+    "a browser": (("/queue/q", "browser=true"), [], [""]),  # the frame that ends it
+}
+
+
+@pytest.mark.parametrize("case", SUBSCRIPTIONS)
+def test_it_gets_what_it_chooses(client: list[str], broker: RunningBroker, case: str) -> None:
+    (destination, headers), sends, expected = SUBSCRIPTIONS[case]
+    words = [word for send in sends for word in send]
+    report = run(
+        client, broker, "1.2", "subscribe", destination, headers, str(len(expected)), *words
+    )
+    assert [line[0] for line in report[:2]] == ["CONNECTED", "RECEIPT"]
+    assert report[2:-1] == [["MESSAGE", "-", encoded(body)] for body in expected]
+    assert report[-1][0] == "RECEIPT"
+    assert "passing" not in {row.name for row in broker.queues()}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_error_arrives(client: list[str], broker: RunningBroker, version: str) -> None:
     assert run(client, broker, version, "error")[1][0] == "ERROR"

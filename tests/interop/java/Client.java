@@ -24,6 +24,16 @@ public class Client {
         return client;
     }
 
+    static HashMap<String, String> headers(String text) {
+        HashMap<String, String> found = new HashMap<>();
+        for (String pair : text.split("&")) {
+            if (!pair.isEmpty()) {
+                found.put(pair.substring(0, pair.indexOf('=')), pair.substring(pair.indexOf('=') + 1));
+            }
+        }
+        return found;
+    }
+
     static void tell(StompFrame frame) {
         String body = frame.getBody() == null ? "" : frame.getBody();
         System.out.println(frame.getAction() + " " + frame.getHeaders().getOrDefault("a", "-") + " "
@@ -78,6 +88,19 @@ public class Client {
                     String frame = client.receiveFrame(PATIENCE).stripLeading();
                     System.out.println(frame.split("\n", 2)[0] + " - " + Base64.getEncoder()
                         .encodeToString(frame.substring(frame.indexOf("\n\n") + 2).trim().getBytes(StandardCharsets.UTF_8)));
+                }
+                break;
+            case "subscribe":
+                // destination, headers, how many messages are to come, then each SEND:
+                // destination, headers, body. Headers are NAME=VALUE with "&" between.
+                client.subscribe(words[4], "auto", headers("id=s1&receipt=there&" + words[5]));
+                tell(client.receive(PATIENCE));
+                int coming = Integer.parseInt(words[6]);
+                for (int i = 7; i + 2 < words.length; i += 3) {
+                    client.send(words[i], words[i + 2], null, headers(words[i + 1]));
+                }
+                for (int i = 0; i < coming; i++) {
+                    tell(client.receive(PATIENCE));
                 }
                 break;
             case "error":

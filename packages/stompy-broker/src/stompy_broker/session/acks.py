@@ -92,6 +92,8 @@ class Deliveries:
     def by_ack(self, ack_id: str) -> tuple[AckSubscription, int] | None:
         """Find a delivery by its ``ack`` header, as 1.2 names it.
 
+        Who learned it from RabbitMQ names the message instead, because there both are the same.
+
         Returns:
             Subscription and number; None if there is nothing to settle any more.
 
@@ -99,8 +101,10 @@ class Deliveries:
             ProtocolError: no such delivery was made on this connection.
         """
         tag, _, number = ack_id.rpartition("-")
-        if self._looks and is_number(ack_id):
-            return None  # it was only shown, and so has no more than its message-id
+        if is_number(ack_id):
+            found = self._named(ack_id, self._subscriptions)
+            if found is not None or self._looks or self._is_past(None, ack_id):
+                return found  # perhaps it was only shown, and so has no more than its message-id
         if not (is_number(tag) and is_number(number)):
             raise _unknown(f"{ack_id[:60]!r} is not the ack header of a MESSAGE")
         octets = tag.encode()
@@ -120,17 +124,23 @@ class Deliveries:
             ProtocolError: no such delivery was made on this connection.
         """
         message_id, key = headers["message-id"], headers.get("subscription")
-        keys: Iterable[str] = self._subscriptions if key is None else (key,)
-        for candidate in keys:
-            subscription = self._subscriptions.get(candidate)
-            if isinstance(subscription, AckSubscription):
-                number = subscription.number_of(message_id)
-                if number is not None:
-                    self._note_settled(candidate, message_id)
-                    return subscription, number
+        found = self._named(message_id, self._subscriptions if key is None else (key,))
+        if found is not None:
+            return found
         if not self._is_past(key, message_id) and not self._needs_none(key):
             place = "" if key is None else f" on subscription {key[:60]!r}"
             raise _unknown(f"no message {message_id[:60]!r} was delivered{place}")
+        return None
+
+    def _named(self, message_id: str, keys: Iterable[str]) -> tuple[AckSubscription, int] | None:
+        """Find the delivery of a message on one of these subscriptions, which settles it."""
+        for key in keys:
+            subscription = self._subscriptions.get(key)
+            if isinstance(subscription, AckSubscription):
+                number = subscription.number_of(message_id)
+                if number is not None:
+                    self._note_settled(key, message_id)
+                    return subscription, number
         return None
 
     def _is_past(self, key: str | None, message_id: str) -> bool:
