@@ -136,6 +136,36 @@ def test_together_with_names(connect: Connect, queue: str, topic: str):
     peer.sync()
 
 
+def test_a_queue_that_somebody_has_for_himself_is_left_out(connect: Connect, queue: str):
+    """C1.2.4, C1.7: it is none of those that a pattern can have; by its name it is refused."""
+    owner, peer, other = connect(), connect(), connect()
+    subscribe(owner, f"{queue}.mine", "exclusive:true")
+    send(other, f"{queue}.all", "1")
+    peer.send(f"SUBSCRIBE\nid:0\ndestination:{queue}.*\nreceipt:r\n\n\0")
+    assert peer.expect("RECEIPT")["receipt-id"] == "r"
+    assert came(peer, 1) == [(f"{queue}.all", b"1")]
+    owner.send(f"SUBSCRIBE\nid:1\ndestination:{queue}.later\nexclusive:true\nreceipt:l\n\n\0")
+    assert owner.expect("RECEIPT")["receipt-id"] == "l"
+    for name in ("mine", "later", "all"):
+        send(other, f"{queue}.{name}", name)
+    assert came(peer, 1) == [(f"{queue}.all", b"all")]
+    assert came(owner, 2) == [(f"{queue}.mine", b"mine"), (f"{queue}.later", b"later")]
+    peer.sync()
+    late = connect()
+    late.send(f"SUBSCRIBE\nid:0\ndestination:{queue}.all,{queue}.mine\nreceipt:r\n\n\0")
+    late.expect_error("access-refused", receipt="r")
+
+
+def test_a_queue_that_ends_with_its_consumers_may_be_joined(connect: Connect, queue: str):
+    """C1.2.1, C1.7: who found it by a pattern is one of them."""
+    owner, peer, other = connect(), connect(), connect()
+    subscribe(peer, f"{queue}.*")
+    subscribe(owner, f"{queue}.short", "auto-delete:true")
+    owner.close()
+    other.send(f"SEND\ndestination:{queue}.short\n\n1\0")
+    assert came(peer, 1) == [(f"{queue}.short", b"1")]
+
+
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Callable[[str], Peer]]:
     """Clients of a broker with rules, by login."""

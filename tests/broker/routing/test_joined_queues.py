@@ -40,7 +40,9 @@ def joined(router: Router, client: Client, *names: str) -> tuple[JoinedQueues, l
     """A consumer of the queues of these names that takes messages."""
     queues = [router.queue(name) for name in names]
     numbers = count(1000)
-    several = JoinedQueues("as written", queues, router.work_budget, lambda: next(numbers), at_once)
+    several = JoinedQueues(
+        "as written", queues, (), router.work_budget, lambda: next(numbers), at_once
+    )
     several.attach(client, raise_refusal)
     several.resume(client)
     return several, queues
@@ -157,7 +159,7 @@ def test_what_a_transaction_held_comes_back_after_the_end(router: Router) -> Non
 
 def test_all_or_none_is_let_in(router: Router) -> None:
     queues = [router.queue("a"), router.queue("b")]
-    several = JoinedQueues("x", queues, router.work_budget, lambda: 1, at_once)
+    several = JoinedQueues("x", queues, (), router.work_budget, lambda: 1, at_once)
     refusal = ProtocolError(ErrorCode.ACCESS_REFUSED, "no")
     told: list[ProtocolError | None] = []
 
@@ -178,7 +180,9 @@ def test_all_or_none_is_let_in(router: Router) -> None:
         def detach(self, *args: object, **more: object) -> None:
             """Let go whoever was not let in."""
 
-    several._inlets = {queues[0]: None, Refusing(): None}  # type: ignore[dict-item]
+    refusing = Refusing()
+    several._inlets = {queues[0]: None, refusing: None}  # type: ignore[dict-item]
+    several._named = frozenset((queues[0], refusing))  # type: ignore[arg-type]
     client = Client(5)
     several.attach(client, answered)
     assert told == [refusal]

@@ -42,7 +42,7 @@ def router() -> Router:
 def watching(router: Router, pattern: str, *, admits: bool = True) -> tuple[Taker, JoinedQueues]:
     """A consumer of all queues of a pattern that are made from now on."""
     numbers = count(1)
-    several = JoinedQueues(pattern, (), router.work_budget, lambda: next(numbers), at_once)
+    several = JoinedQueues(pattern, (), (), router.work_budget, lambda: next(numbers), at_once)
     taker = Taker(100)
     several.attach(taker)
     several.resume(taker)

@@ -34,7 +34,7 @@ def subscribe(
 ) -> AckSubscription:
     """A client of all these queues whose socket has room for everything."""
     numbers = count(1000)
-    several = JoinedQueues("x", queues, router.work_budget, lambda: next(numbers), at_once)
+    several = JoinedQueues("x", queues, (), router.work_budget, lambda: next(numbers), at_once)
 
     def write() -> None:
         output.take()

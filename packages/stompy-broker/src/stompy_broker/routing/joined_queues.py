@@ -87,6 +87,7 @@ class JoinedQueues(Queue):
     Args:
         destination: as the client wrote it.
         queues: the queues, in turn.
+        found: more of them, which a pattern found; one that lets nobody in is left out.
         budget: for work on very many messages.
         new_number: gives numbers for consumers.
         pace: carries out steps, some at a time, so that others have their turn.
@@ -100,6 +101,7 @@ class JoinedQueues(Queue):
         "_goes_on_later",
         "_going_on",
         "_inlets",
+        "_named",
         "_new_number",
         "_origins",
         "_out",
@@ -111,6 +113,7 @@ class JoinedQueues(Queue):
         self,
         destination: str,
         queues: Iterable[Queue],
+        found: Iterable[Queue],
         budget: WorkBudget,
         new_number: Callable[[], int],
         pace: Callable[[Iterator[None]], None],
@@ -120,7 +123,9 @@ class JoinedQueues(Queue):
         self._new_number = new_number
         self._pace = pace
         self._consumer: Consumer | None = None
-        self._inlets: dict[Queue, Inlet | None] = dict.fromkeys(queues)
+        named = dict.fromkeys(queues)
+        self._inlets: dict[Queue, Inlet | None] = {**named, **dict.fromkeys(found)}
+        self._named = frozenset(named)
         self._out: dict[Inlet, None] = {}  # in no line; whose turn it is stands first
         self._origins: dict[Message, Inlet] = {}  # of what is not settled
         self._again: dict[Message, list[Inlet]] = {}  # of what came from several
@@ -181,6 +186,9 @@ class JoinedQueues(Queue):
         self, queues: list[Queue], consumer: Consumer, part_done: Done
     ) -> Iterator[None]:
         def told(inlet: Inlet, error: ProtocolError | None) -> None:
+            if error is not None and inlet.queue not in self._named:
+                self.leave(inlet.queue)  # somebody else has it for himself
+                error = None
             part_done(error)
 
         for queue in queues:

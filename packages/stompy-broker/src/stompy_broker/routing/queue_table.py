@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from stompy.errors import ProtocolError
 from stompy_broker.routing.answers import nobody_asks
@@ -14,6 +14,8 @@ from stompy_broker.routing.queue_patterns import QueuePatterns
 from stompy_broker.routing.stats import Totals
 
 _END = Close()
+
+_TRUE = frozenset(("true", "1", "yes"))
 
 
 class QueueTable:
@@ -39,11 +41,18 @@ class QueueTable:
         self.others: OtherBrokers | None = None
         self.patterns: QueuePatterns | None = None
 
-    def add(self, queue: Queue) -> None:
-        """Have a queue that was made, and have it joined by those who want it by a pattern."""
+    def add(self, queue: Queue, headers: Mapping[str, str] | None = None) -> None:
+        """Have a queue that was made, and have it joined by those who want it by a pattern.
+
+        Args:
+            queue: it.
+            headers: of the frame that wants it. One that wants it for its client alone has it so.
+        """
         self.queues[queue.name] = queue
         if self.patterns is not None:
-            self.patterns.made(queue)
+            alone = headers is not None and headers.get("exclusive", "").lower() in _TRUE
+            if not alone:
+                self.patterns.made(queue)
 
     def left(self, queue: Queue) -> None:
         """Have a queue left that has ended."""

@@ -196,7 +196,7 @@ class Registry:
             if capped:
                 self.table.caps.check_queues(len(self.queues))
             policy, settings, orphaned = self.arguments.for_new(name, headers)
-            queue = self._add_queue(name, policy, self._groups.of(name))
+            queue = self._add_queue(name, policy, self._groups.of(name), headers)
             is_here = self.table.elsewhere(queue.group) is None
             if is_here and self.virtual_queues.covers(name):
                 settings = replace(settings, created=True)  # nobody may find it gone
@@ -231,14 +231,20 @@ class Registry:
         if patterns is not None and name not in self.queues and patterns.wants(name):
             self.queue(name, capped=False)
 
-    def _add_queue(self, name: str, policy: Policy, group: QueueGroup) -> RestorableQueue:
+    def _add_queue(
+        self,
+        name: str,
+        policy: Policy,
+        group: QueueGroup,
+        headers: Mapping[str, str] | None = None,
+    ) -> RestorableQueue:
         destination = f"{DestinationKind.QUEUE.value}{name}"
         own_target = policy.dead_letter.replace("{name}", name) == destination
         final = own_target or name.startswith(DEAD_LETTER_PREFIX)
         queue = self._factory.queue(
             destination, name, policy, DEAD_LETTERS if final else NAMED, self._services, group
         )
-        self.table.add(queue)
+        self.table.add(queue, headers)
         self.virtual_queues.appeared(name)
         self._retirement.within(policy.expires)
         return queue

@@ -79,7 +79,8 @@ class JoinedSources:
             raise
         joined = JoinedQueues(
             request.headers["destination"],
-            [*found, *by_pattern],
+            found,
+            by_pattern,
             self._router.work_budget,
             self._next_number,
             self._leaving.add,
