@@ -170,15 +170,15 @@ def test_a_named_queue_that_is_bound_and_a_group(admin: Observer, queue: str) ->
     bound = {"durable": "true", "auto_delete": "false", "x_queue_name": queue}
     subscribe(admin, 1, topic, **bound)
     subscribe(admin, 2, f"/topic/{queue}.b", **bound)
-    subscribe(admin, 3, topic, share="workers", ack="client")
+    subscribe(admin, 3, topic, share="workers", selector="n > 2", ack="client")
     subscribe(admin, 4, topic, share="workers", ack="client")
     kinds = {one.kind: one for one in explain(admin, topic, headers={"n": 1}).recipients}
     assert set(kinds) == {"binding", "share"}
     assert (kinds["binding"].name, len(kinds["binding"].next)) == (queue, 1)
     assert kinds["binding"].policy == "policy.2 (/queue/>)"
     group = kinds["share"]
-    assert [consumer.gets for consumer in group.consumers] == [True, True]
-    assert group.next == (group.consumers[0].name,)
+    assert [consumer.gets for consumer in group.consumers] == [False, True]
+    assert group.next == (group.consumers[1].name,)
     assert one(admin, f"/topic/{queue}.b").kind == "binding"
 
 

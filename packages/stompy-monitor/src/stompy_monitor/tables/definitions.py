@@ -207,6 +207,7 @@ SUBSCRIPTIONS: Final = View(
         c.count("window_bytes", "WINDOW", _C, 9),
         c.trouble("timed_out", "TIMED OUT", _C),
         c.flag("browser", "LOOKS", _C),
+        c.count("queues", "QUEUES", _C),
         c.trouble("dropped", "DROPPED", _W),
         c.trouble("nacked", "NACKED", _W),
         c.instant("created_at", "SINCE"),

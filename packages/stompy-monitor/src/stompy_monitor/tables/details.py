@@ -385,6 +385,7 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("connection", _text("connection")),
         ("user", _text("user")),
         ("destination", _text("destination")),
+        ("queues", _number("queues")),
         ("ack", _text("ack")),
         ("prefetch", _number("prefetch")),
         ("pending", _number("pending")),
