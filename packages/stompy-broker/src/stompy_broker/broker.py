@@ -271,6 +271,7 @@ class Broker:
             service=self._admin,
             new_token=_token if self._cluster is None else self._cluster.new_token,
         )
+        self._context.browse_pace.spent = time.thread_time
         if self._cluster is not None:
             self._context.peers = self._cluster.addresses
         self._make_reloads(access, authenticator, scheduler)

@@ -1,8 +1,8 @@
 """When browsers may go on: one after the other, and seldom while the broker has much to do.
 
 Looking is less urgent than messages that come and go. So after each page of a browser there is a
-pause, in which a broker without other work does nothing. Where the pause turns out longer than it
-was asked for, there was other work, and that gets most of the time.
+short pause. If the event loop has worked in it, there is other work, and that gets most of the
+time. Its own processor time tells: that a machine is busy with other things is no reason to wait.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from stompy_broker.timers import Clock
 _PAUSE = 0.001
 """Seconds between two pages, at least."""
 
-_LATE = 0.003
-"""A pause that took so long, in seconds, tells of other work."""
+_BUSY = 0.0005
+"""So much work in a pause, in seconds, is other work."""
 
 _SHARE = 16
 """Pages get one part in so many of the time, if there is other work."""
@@ -30,13 +30,18 @@ class BrowsePace:
 
     Args:
         clock: the broker's.
+
+    Attributes:
+        spent: gives the processor time that the event loop has spent, in seconds.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.spent = clock.now
         self._clock = clock
         self._timer = clock.timer(self._next)
         self._waiting: deque[Callable[[], None]] = deque()
         self._ended_at = 0.0
+        self._spent = 0.0
         self._took = 0.0
         self._waits = False
 
@@ -55,11 +60,10 @@ class BrowsePace:
     def _next(self) -> None:
         if not self._waiting:
             return
-        begun = self._clock.now()
-        since = begun - self._ended_at
-        if not self._waits and since > _LATE:
+        begun = self.spent()
+        if not self._waits and begun - self._spent > _BUSY:
             pause = min(self._took * (_SHARE - 1), _LONGEST)
-            if since < pause:
+            if self._clock.now() < self._ended_at + pause:
                 self._waits = True
                 self._timer.set(self._ended_at + pause)
                 return
@@ -68,6 +72,7 @@ class BrowsePace:
             self._waiting.popleft()()
         finally:
             self._ended_at = self._clock.now()
-            self._took = self._ended_at - begun
+            self._spent = self.spent()
+            self._took = self._spent - begun
             if self._waiting:
                 self._timer.set(self._ended_at + _PAUSE)
