@@ -289,6 +289,33 @@ def test_what_a_subscription_chooses_and_how_it_is_bounded_stands_in_its_row(
         assert slow.timed_out >= 1
 
 
+def test_what_consumers_choose_from_a_queue_stands_in_the_rows(broker: RunningBroker) -> None:
+    name = unique("rows")
+    queue = f"/queue/{name}"
+    with observing(broker.port) as admin, Peer.open(broker.port) as peer:
+        for color in ("red", "blue", "green", "red"):
+            admin.fill(name, color, color=color)
+        for color in ("red", "blue"):
+            peer.send(
+                f"SUBSCRIBE\nid:{color}\ndestination:{queue}\nselector:color = '{color}'\n\n\0"
+            )
+        assert sorted(peer.expect("MESSAGE").body for _ in range(3)) == [b"blue", b"red", b"red"]
+
+        def chosen(page: Page) -> bool:
+            rows = {row.subscription: row for row in page.rows if row.destination == queue}
+            red, blue = rows["red"], rows["blue"]
+            # What had gone to the one before the other came was not looked at for that.
+            return (red.matched, red.skipped, blue.matched) == (2, 2, 1) and blue.skipped > 0
+
+        admin.page_with(admin.subscribe("subscriptions"), chosen)
+        admin.page_with(
+            admin.subscribe("queues"),
+            lambda page: any(
+                (row.destination, row.unmatched, row.ready) == (queue, 1, 1) for row in page.rows
+            ),
+        )
+
+
 def test_a_selector_looks_at_the_headers_of_snapshots_and_events(broker: RunningBroker) -> None:
     queue = f"/queue/{unique('chosen')}"
     with observing(broker.port) as admin, Peer.open(broker.port) as peer:

@@ -22,6 +22,7 @@ from tests.support.house import (
 )
 
 from stompy.admin.rows import Event
+from stompy.errors import ErrorCode
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, stamp
 from stompy_broker.routing.consumer import NotNow
@@ -506,3 +507,19 @@ def test_a_queue_that_ends_does_nothing_more() -> None:
     assert [message.sequence for message in red.taken] == [1]
     queue.detach(red, red.taken)
     assert figures(queue).ready == 0
+
+
+def test_a_selector_that_only_another_broker_understands_ends_its_consumer() -> None:
+    time = Time()
+    queue = make_router(time, POLICY).queue("q")
+    strange, plain = Taker(1, selector="colour MATCHES 'red'"), Taker(1)
+    take_part(queue, strange)
+    take_part(queue, plain)
+    queue.publish(make_message(1, colour="red"))
+    settle(time)
+    assert [error.code for error in strange.failures] == [ErrorCode.BAD_SELECTOR]
+    assert strange.taken == []
+    assert [message.sequence for message in plain.taken] == [1]
+    queue.detach(strange)
+    settle(time)
+    assert figures(queue).unacked == 1

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from stompy.admin.rows import Event
+from stompy.errors import ProtocolError
 from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead, MessageTraits
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, when_safe
@@ -160,7 +161,12 @@ class Dealer(TurnKeeper):
     def attach(self, consumer: Consumer) -> None:
         """Let a consumer take part, in the line of its selector."""
         parking, text = self.parking, consumer.terms.selector
-        line = parking.line(compile_selector(text)) if text else parking.everything
+        try:
+            line = parking.line(compile_selector(text)) if text else parking.everything
+        except ProtocolError as error:
+            # Whoever let it in has read the selector; but that may be a broker of another version.
+            consumer.fail(error)
+            return
         self._line_of[consumer] = line
         parking.join(line, consumer)
         self._watch()
@@ -202,7 +208,8 @@ class Dealer(TurnKeeper):
             consumer = end.popleft()
             line = self._line_of.get(consumer)
             if line is None or not consumer.waiting:
-                continue  # it has gone again
+                consumer.waiting = False  # it has gone again, or takes no part
+                continue
             self._last_turn += 1
             self._waiting += 1
             line.turns.append((self._last_turn, consumer))
