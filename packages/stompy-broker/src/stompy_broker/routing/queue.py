@@ -172,7 +172,7 @@ class LocalQueue(RestorableQueue):
             identity, services, group, accounts, reader, counts, delays.delay
         )
         self._requeue = requeue = Requeue(identity, wall, ready, accounts, delays, expiry, discards)
-        self._returns = Returns(batches, line, accounts, requeue, self._hand_out)
+        self._returns = Returns(batches, line, accounts, requeue, delays.go_on)
         self._limits = LengthLimits(
             identity, ready, accounts, discards, counts, self._consumers, services.loans
         )

@@ -36,8 +36,12 @@ class Delays:
         self._ready.delay(message, self._clock.now() + seconds)
         self._set_timer()
 
+    def go_on(self) -> None:
+        """Have what is ready handed out, unless the queue has ended."""
+        self._hand_out()
+
     def end(self) -> None:
-        """Release nothing any more."""
+        """Release nothing any more, and hold the queue no longer, so that it is free at once."""
         self._timer.end()
         self._hand_out = _nobody_waits
 
