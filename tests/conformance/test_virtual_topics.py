@@ -184,6 +184,34 @@ def test_the_names_can_be_others(
         assert stats(broker, queue).published == gets
 
 
+@pytest.mark.parametrize("aware", [False, True])
+def test_only_what_a_selector_takes_is_kept_where_that_is_wanted(aware: bool) -> None:
+    queue, topic = "Consumer.A.VirtualTopic.x", "/topic/VirtualTopic.x"
+    with (
+        running_broker(virtual_topics={"selector_aware": aware}) as broker,
+        Peer.open(broker.port) as peer,
+    ):
+        subscribe(peer, f"/queue/{queue}", "1", "selector:n = 1")
+        subscribe(peer, f"/queue/{queue}", "2", "selector:n = 2")
+        for number in (1, 2, 3):
+            send_only(peer, topic, f"n:{number}")
+        send_only(peer, f"/queue/{queue}", "n:3")
+        assert {peer.expect("MESSAGE")["subscription"] for _ in range(2)} == {"1", "2"}
+        peer.send("SEND\ndestination:/queue/end\nreceipt:r\n\n\0")
+        peer.expect("RECEIPT")
+        assert stats(broker, queue).ready == (1 if aware else 2)
+        for id in "12":
+            peer.send(f"UNSUBSCRIBE\nid:{id}\nreceipt:u\n\n\0")
+            peer.expect("RECEIPT")
+        send(peer, topic, "kept", "n:3")
+        assert stats(broker, queue).ready == (2 if aware else 3)
+
+
+def send_only(peer: Peer, destination: str, line: str) -> None:
+    """SEND without a receipt, because messages come meanwhile."""
+    peer.send(f"SEND\ndestination:{destination}\n{line}\n\nm\0")
+
+
 def test_who_may_not_receive_the_topic_may_not_have_such_a_queue() -> None:
     users = {"ann": cheap_hash("ann")}
     acl = [{"user": "ann", "actions": ["receive"], "match": "/topic/>", "access": "deny"}]

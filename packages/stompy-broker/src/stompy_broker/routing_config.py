@@ -74,6 +74,12 @@ class VirtualTopicsConfig(Section):
         "`*` stands for one word, so that each application has a queue of its own.",
     )
 
+    selector_aware: bool = Field(
+        default=False,
+        description="Keep in such a queue only what the selector of one of its consumers takes; "
+        "everything while it has none, or one without selector.",
+    )
+
     @field_validator("match")
     @classmethod
     def _check_match(cls, value: str) -> str:

@@ -51,6 +51,7 @@ class Directions:
             self.virtual_queues.names = VirtualTopicNames(
                 virtual_topics.match, virtual_topics.queues
             )
+            self.virtual_queues.selector_aware = virtual_topics.selector_aware
 
     def lay_routes(self, routes: Sequence[RouteConfig]) -> bool:
         """Go by other routes from now on; say whether they are others."""

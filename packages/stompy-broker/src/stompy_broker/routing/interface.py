@@ -45,6 +45,7 @@ class QueueKind(NamedTuple):
         exclusive: whether it has one consumer at a time.
         volatile: whether it ends with its connection, so that nothing is stored.
         final: whether it is a dead-letter queue, which a message leaves by an ACK only.
+        aware: whether copies of a topic's messages stay out of it that no consumer takes.
     """
 
     private: bool = False
@@ -52,12 +53,14 @@ class QueueKind(NamedTuple):
     exclusive: bool = False
     volatile: bool = False
     final: bool = False
+    aware: bool = False
 
 
 class QueueIdentity:
     """What is known of a queue without it; see `Queue`. The parts of a queue hold this, not it."""
 
     __slots__ = (
+        "aware",
         "destination",
         "durable",
         "exclusive",
@@ -68,7 +71,7 @@ class QueueIdentity:
         "volatile",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- what a kind of queues has, and beside that its name
         self,
         destination: str,
         name: str,
@@ -78,8 +81,10 @@ class QueueIdentity:
         exclusive: bool,
         volatile: bool,
         final: bool,
+        aware: bool = False,
     ) -> None:
         self.destination, self.name, self.policy = destination, name, policy
+        self.aware = aware
         self.private, self.durable, self.exclusive = private, durable, exclusive
         self.volatile, self.final = volatile, final
 
@@ -93,11 +98,12 @@ class QueueIdentity:
         """Whether messages have to be looked at as they come in."""
         policy = self.policy
         bounded = bool(policy.max_length or policy.max_length_bytes)
-        return bool(policy.message_ttl) or (bounded and not self.private)
+        return self.aware or bool(policy.message_ttl) or (bounded and not self.private)
 
 
 NAMED = QueueKind()
 DEAD_LETTERS = QueueKind(final=True)
+AWARE = QueueKind(aware=True)
 TEMPORARY = QueueKind(volatile=True)
 TOPIC_BACKLOG = QueueKind(private=True, volatile=True)
 DURABLE_BACKLOG = QueueKind(durable=True, exclusive=True)

@@ -14,6 +14,7 @@ from stompy_broker.message import Message
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.counts import Counts
+from stompy_broker.routing.demand import is_wanted
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.flow_control import Loans
 from stompy_broker.routing.interface import QueueIdentity
@@ -103,6 +104,8 @@ class LengthLimits:
     def make_room(self, message: Message) -> bool:
         """Apply the policy to a message that comes in; false if it was turned away."""
         policy, queue = self._policy, self._queue
+        if queue.aware and not is_wanted(message, self._consumers):
+            return False
         if policy.message_ttl:
             expires = message.received_at + policy.message_ttl
             message.expires = min(message.expires or expires, expires)

@@ -131,7 +131,7 @@ class LocalQueue(RestorableQueue):
         services: Services,
         group: QueueGroup,
     ) -> None:
-        private, durable, _, volatile, _ = kind
+        private, durable, _, volatile, _, _ = kind
         self._identity = identity = QueueIdentity(destination, name, policy, *kind)
         self.group = group
         self.sequences = group.sequences

@@ -23,6 +23,7 @@ from stompy_broker.routing.durable_subscriptions import DurableSubscriptions
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import (
+    AWARE,
     DEAD_LETTERS,
     NAMED,
     TEMPORARY,
@@ -240,10 +241,12 @@ class Registry:
     ) -> RestorableQueue:
         destination = f"{DestinationKind.QUEUE.value}{name}"
         own_target = policy.dead_letter.replace("{name}", name) == destination
-        final = own_target or name.startswith(DEAD_LETTER_PREFIX)
-        queue = self._factory.queue(
-            destination, name, policy, DEAD_LETTERS if final else NAMED, self._services, group
-        )
+        kind = NAMED
+        if own_target or name.startswith(DEAD_LETTER_PREFIX):
+            kind = DEAD_LETTERS
+        elif self.virtual_queues.selector_aware and self.virtual_queues.covers(name):
+            kind = AWARE
+        queue = self._factory.queue(destination, name, policy, kind, self._services, group)
         self.table.add(queue, headers)
         self.virtual_queues.appeared(name)
         self._retirement.within(policy.expires)

@@ -20,10 +20,12 @@ class VirtualQueues:
 
     Attributes:
         names: which topics and queues it is about.
+        selector_aware: whether they keep only what one of their consumers takes.
     """
 
     def __init__(self, has_queue: Callable[[str], bool]) -> None:
         self.names = VirtualTopicNames()
+        self.selector_aware = False
         self._has_queue = has_queue
         self._topics: dict[str, str] = {}  # by the names of the queues
         self._matcher: Matcher[str] = Matcher()
