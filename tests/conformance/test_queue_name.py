@@ -139,8 +139,18 @@ def test_a_queue_has_one_name(peers: list[Peer], name: str) -> None:
     other.expect_error("bad-header", "s-0")
 
 
-def test_a_subscription_has_one_name(peers: list[Peer], name: str) -> None:
-    subscribe(peers[0], "/topic/t", name, LASTING + "durable-subscription-name:x\n")
+def test_of_several_names_it_is_the_one(
+    broker: RunningBroker, peers: list[Peer], name: str
+) -> None:
+    """django-stomp gives those for RabbitMQ and ActiveMQ at once."""
+    subscribed(peers[0], "/topic/t", name, LASTING + "activemq.subscriptionName:x\n")
+    assert bound_to(broker, name) == ("t",)
+    unsubscribed(peers[0], LASTING + f"activemq.subscriptionName:x\nx-queue-name:{name}\n")
+    assert bound_to(broker, name) == ()
+
+
+def test_it_is_shared_anyhow(peers: list[Peer], name: str) -> None:
+    subscribe(peers[0], "/topic/t", name, LASTING + "share:x\n")
     peers[0].expect_error("bad-header", "s-0")
 
 

@@ -252,12 +252,11 @@ def durable_subscription(
     Raises:
         ProtocolError: as for `durable_name`; or it names one thing in two ways.
     """
+    # Who writes for several brokers, as django-stomp does, gives the names of all of them at once.
     queue, group = own_queue_name(headers), headers.get("share", "")
-    named = any(headers.get(name) for name in NAME_HEADERS)
-    if queue and (group or named):
+    if queue and group:
         raise ProtocolError(
-            ErrorCode.BAD_HEADER,
-            f"{QUEUE_NAME} names the subscription; it cannot have another name, or be a share",
+            ErrorCode.BAD_HEADER, f"a subscription with {QUEUE_NAME} is shared without 'share'"
         )
     pattern = destination.name
     if queue:
@@ -266,7 +265,7 @@ def durable_subscription(
             queue, pattern, True, expires, queue_name=queue, auto_delete=not lasting
         )
     if group:
-        lasting = named or is_lasting(headers)
+        lasting = is_lasting(headers) or any(headers.get(name) for name in NAME_HEADERS)
         name = share_name(group, pattern)
         return DurableSubscription(
             name, pattern, True, expires, share=group, auto_delete=not lasting
