@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.conformance.conftest import Connect
 from tests.support.wire import Frame, Peer, cheap_hash, running_broker, stats, unique, until
 
+import stompy
 from stompy_broker import RunningBroker
 from stompy_broker.security.access import Action, Rule
 
@@ -463,6 +465,22 @@ def test_who_looks_is_in_the_rows(broker: RunningBroker, connect: Connect, queue
     (connection,) = [one for one in broker.snapshot("connections") if one.id == row.connection]
     assert connection.out_msgs == 3
     assert stats(broker, queue).consumers == 0
+
+
+def test_an_operator_ends_it(broker: RunningBroker, connect: Connect, queue: str) -> None:
+    """The client is not told, and its UNSUBSCRIBE is no error."""
+    peer = connect()
+    peer.send(f"SUBSCRIBE\nid:b\ndestination:{queue}\nbrowser:follow\n\n\0")
+    until_end(peer)
+    (row,) = [one for one in broker.snapshot("subscriptions") if one.destination == queue]
+    request = json.dumps({"cmd": "subscription.close", "args": {"id": row.id}})
+    with stompy.connect(broker.url) as client:
+        answer = client.request("/queue/$SYS.command", request).json
+    assert answer["result"]["closed"] == 1
+    assert queue not in [one.destination for one in broker.snapshot("subscriptions")]
+    send(peer, queue, "is not shown")
+    peer.send("UNSUBSCRIBE\nid:b\nreceipt:u\n\n\0")
+    assert peer.expect("RECEIPT")["receipt-id"] == "u"
 
 
 # -- 6: pace ---------------------------------------------------------------------------------------

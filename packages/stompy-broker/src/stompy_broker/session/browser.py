@@ -67,6 +67,7 @@ class Browser:
     Attributes:
         request: what the client wants.
         shown: how many messages it has shown.
+        ended: whether it shows nothing any more.
         number: unique within the broker; 0 = nobody gave it one.
         created_at: when, on the clock.
     """
@@ -97,7 +98,8 @@ class Browser:
         self._page_at = 0.0
         self._last_page = False
         self._unanswered = 0
-        self._begun = self._ended = self._asking = self._waiting = self._marked = False
+        self.ended = False
+        self._begun = self._asking = self._waiting = self._marked = False
         self._full = False
         prefix = "MESSAGE\n"
         if request.id is not None:
@@ -139,7 +141,7 @@ class Browser:
 
     def end(self) -> None:
         """Show nothing any more, and forget what is at hand."""
-        self._ended = True
+        self.ended = True
         self._page.clear()
         self._sources.clear()
         self._pace.forget(self._go_on)
@@ -151,14 +153,14 @@ class Browser:
     def _wait(self) -> None:
         """Go on when it is this browser's turn, if there is anything to do."""
         idle = self._asking or self._waiting or self._full or self._unanswered
-        if not self._begun or self._ended or idle or (self._marked and not self._sources):
+        if not self._begun or self.ended or idle or (self._marked and not self._sources):
             return
         self._waiting = True
         self._pace.wait(self._go_on)
 
     def _go_on(self) -> None:
         self._waiting = False
-        if self._ended:
+        if self.ended:
             return
         if self._page and self._clock.now() - self._page_at > STALE_SECONDS:
             self._page.clear()
@@ -212,7 +214,7 @@ class Browser:
 
     def _take(self, source: _Source, answer: Browsed) -> None:
         self._asking = False
-        if self._ended:
+        if self.ended:
             return
         self._skip -= answer.skipped
         messages = answer.messages
@@ -239,7 +241,7 @@ class Browser:
 
     def _look_again(self) -> None:
         """Show what came since, for one that follows."""
-        if not self._ended and not self._sources and not self._unanswered:
+        if not self.ended and not self._sources and not self._unanswered:
             self.open()
             if not self._sources and not self._unanswered:
                 self._look_later()

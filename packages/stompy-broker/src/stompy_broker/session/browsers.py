@@ -112,8 +112,8 @@ class Browsers:
         return self.shown + sum(browser.shown for browser in self._by_key.values())
 
     def __iter__(self) -> Iterator[Browser]:
-        """Those that have not ended."""
-        return iter(list(self._by_key.values()))
+        """Those that have not ended, not even by an operator."""
+        return iter([browser for browser in self._by_key.values() if not browser.ended])
 
     def __contains__(self, key: str) -> bool:
         return key in self._by_key

@@ -155,6 +155,16 @@ class ClientCommands:
                         "connection": session.key,
                         "destination": subscription.queue.destination,
                     }
+            for browser in session.browsers:
+                if f"s-{browser.number}{tail}" == wanted:
+                    call.expect(1)
+                    if not call.dry_run:
+                        browser.end()
+                    return {
+                        "closed": int(not call.dry_run),
+                        "connection": session.key,
+                        "destination": str(browser.request.destination),
+                    }
         raise not_found(f"there is no subscription {wanted[:60]!r}")
 
     def _transactions(self, call: Call) -> Steps[Result]:
