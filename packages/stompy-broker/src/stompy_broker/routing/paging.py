@@ -182,7 +182,7 @@ class DeadLetterReader:
         self._read()
 
     def __iter__(self) -> Iterator[Message]:
-        return iter([*(message for message, _, _ in self._waiting.values()), *self.under_way])
+        return iter([message for message, _, _ in self._waiting.values()] + self.under_way)
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._under_way)
