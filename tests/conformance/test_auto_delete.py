@@ -5,8 +5,10 @@ consumer*, and *For one connection alone*).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.support.process import BrokerProcess
 from tests.support.wire import Peer, running_broker, stats, unique, until
 
 from stompy_broker import RunningBroker
@@ -219,6 +221,30 @@ def test_it_ends_with_the_connection_and_not_before(broker: RunningBroker, name:
         assert events(broker, "queue.deleted") == [{"messages": 0}, {"messages": 1}]
         subscribed(sender, name)
         sender.sync()
+
+
+def test_a_crash_ends_what_was_for_one_connection_and_nothing_else(tmp_path: Path) -> None:
+    settings = '[[policy]]\nmatch = "/queue/policy"\nauto_delete = true\n'
+    with BrokerProcess(tmp_path / "data", settings) as broker, Peer.open(broker.port) as peer:
+        subscribed(peer, "alone", "exclusive:true\nack:client\n")
+        send(peer, "ending", "a", "auto-delete:true\n")
+        send(peer, "policy", "b")
+        peer.send("SEND\ndestination:/queue/alone\n\nc\0")
+        assert peer.expect("MESSAGE").body == b"c"
+        peer.sync()
+        broker.kill()
+    with BrokerProcess(tmp_path / "data", settings) as broker, Peer.open(broker.port) as peer:
+        for queue, body in (("ending", b"a"), ("policy", b"b")):
+            subscribed(peer, queue, id=queue)
+            assert peer.expect("MESSAGE").body == body
+            peer.send(f"UNSUBSCRIBE\nid:{queue}\n\n\0")
+        subscribed(peer, "alone")
+        peer.sync()  # and nothing comes
+        broker.kill()
+    with BrokerProcess(tmp_path / "data", settings) as broker, Peer.open(broker.port) as peer:
+        for queue in ("ending", "policy"):
+            subscribed(peer, queue, id=queue)
+        peer.sync()
 
 
 # -- Spring's browsers -----------------------------------------------------------------------
