@@ -108,6 +108,15 @@ def test_exchanges_reach_subscribers_of_all_brokers(secret: Path) -> None:
                         await there.message(send, "m", confirm=True)
                         message = await messages.get(timeout=PATIENCE)
                         assert message["destination"] == send
+                pair = {"x-match": "all", "code": "1"}
+                async with here.subscription(
+                    "/exchange/amq.headers", "auto", headers=pair
+                ) as messages:
+                    for code in "21":
+                        await there.message(
+                            "/exchange/amq.headers/any", code, confirm=True, headers={"code": code}
+                        )
+                    assert (await messages.get(timeout=PATIENCE)).text == "1"
 
     in_cluster(secret, main, "ann", "bob", "cas")
 

@@ -184,6 +184,21 @@ def test_all_of_a_headers_exchange(connect: Connect) -> None:
     assert (message.body, message["destination"]) == (b"m", "/exchange/sorted")
 
 
+def test_a_queue_of_a_name_is_bound_by_headers(broker: RunningBroker, connect: Connect) -> None:
+    """What rabbitmq-stomp 145 asks for."""
+    queue, lines = unique(), ("auto-delete:false", "durable:true", "code:100", "x-match:all")
+    with Peer.open(broker.port) as reader:
+        subscribe(reader, "/exchange/sorted/any", "sub-0", *lines, f"x-queue-name:{queue}")
+        reader.send("UNSUBSCRIBE\nid:sub-0\nreceipt:u\n\n\0")
+        reader.expect("RECEIPT")
+    for code in (100, 200):
+        send(connect(), "/exchange/sorted", str(code), f"code:{code}")
+    again = connect()
+    subscribe(again, f"/amq/queue/{queue}")
+    assert again.expect("MESSAGE").body == b"100"
+    again.sync()
+
+
 @pytest.mark.parametrize(
     ("destination", "lines", "code"),
     [
