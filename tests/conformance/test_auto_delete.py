@@ -237,7 +237,8 @@ def test_a_crash_ends_what_was_for_one_connection_and_nothing_else(tmp_path: Pat
         for queue, body in (("ending", b"a"), ("policy", b"b")):
             subscribed(peer, queue, id=queue)
             assert peer.expect("MESSAGE").body == body
-            peer.send(f"UNSUBSCRIBE\nid:{queue}\n\n\0")
+            peer.send(f"UNSUBSCRIBE\nid:{queue}\nreceipt:u\n\n\0")
+            assert peer.expect("RECEIPT")["receipt-id"] == "u"
         subscribed(peer, "alone")
         peer.sync()  # and nothing comes
         broker.kill()

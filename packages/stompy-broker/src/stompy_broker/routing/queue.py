@@ -340,8 +340,8 @@ class LocalQueue(RestorableQueue):
         self._unacked -= len(back)
         self._returns.give_back(back, lost=lost)
         if was_last and self._attendance.ends(self._settings, lost=lost):
-            self._services.queue_left(self.name)
-        if done is not None:
+            self._services.queue_left(self.name, done or nobody_asks)
+        elif done is not None:
             done()
 
     def resume(self, consumer: Consumer) -> None:

@@ -17,7 +17,7 @@ from stompy_broker.destinations.names import BACKLOG, DestinationKind, topic_tex
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.events import Events
 from stompy_broker.message import Message
-from stompy_broker.routing.answers import nobody_asks
+from stompy_broker.routing.answers import Done, nobody_asks
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
 from stompy_broker.routing.durable_subscriptions import DurableSubscriptions
 from stompy_broker.routing.factory import QueueFactory
@@ -291,17 +291,24 @@ class Registry:
                 self.gone.dropped += messages
             self._tell_queue("queue.deleted", queue, reason, user, {"messages": messages})
 
-    def queue_left(self, name: str) -> None:
-        """End a queue that its last consumer has left, and remember what it was."""
+    def queue_left(self, name: str, done: Done) -> None:
+        """End a queue that its last consumer has left, and remember what it was.
+
+        Args:
+            name: of the queue.
+            done: called when that is safe.
+        """
         queue = self.queues.get(name)
         if queue is None or self.closing:
+            done()
             return
         known = self.durable.of(queue)
         if known is not None and not known.queue_name:
-            self.durable.delete(known.name)
+            self.durable.delete(known.name, done)
             return
         self.arguments.remember(queue)
         self.delete_queue(queue, "its last consumer has left")
+        queue.group.sync(done)
 
     def _end_orphans(self) -> None:
         """End what was sent to a queue whose connection is gone, unless somebody came."""

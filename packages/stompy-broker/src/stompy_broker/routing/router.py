@@ -127,9 +127,9 @@ class Router:
         """The queue of that name, made if need be; see `Registry.queue`."""
         return self.registry.queue(name, headers, capped=capped)
 
-    def queue_left(self, name: str) -> None:
+    def queue_left(self, name: str, done: Done) -> None:
         """End a queue that its last consumer has left; see `Registry.queue_left`."""
-        self.registry.queue_left(name)
+        self.registry.queue_left(name, done)
 
     def set_alarm(self, name: str, reason: str) -> None:
         """Raise an alarm that is none of a watermark; with an empty reason it is over."""

@@ -71,6 +71,6 @@ class Services(Protocol):
         """Publish what was delivered before, elsewhere; `admit` was asked before."""
         ...
 
-    def queue_left(self, name: str) -> None:
-        """Take note that its last consumer has left a named queue that is to end then."""
+    def queue_left(self, name: str, done: Done) -> None:
+        """End a named queue that its last consumer has left; call ``done`` when that is safe."""
         ...
