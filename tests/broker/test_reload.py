@@ -124,6 +124,26 @@ def test_rules_hold_for_who_is_there(start: Start, rewrite: Rewrite) -> None:
         sender.expect_error("access-refused")
 
 
+@pytest.mark.parametrize("destination", ["/queue/a,/queue/q", "/queue/*", "/topic/t,/queue/>"])
+def test_rules_hold_for_who_takes_from_several(
+    start: Start, rewrite: Rewrite, destination: str
+) -> None:
+    """All or none: one part that is denied from now on ends the subscription."""
+    broker = start(USERS + ROOT)
+    with (
+        Peer.open(broker.port, "1.2", *login("ann")) as taker,
+        Peer.open(broker.port, "1.2", *login("bob")) as other,
+    ):
+        for peer in (taker, other):
+            peer.send(f"SUBSCRIBE\nid:1\ndestination:{destination}\nack:client\nreceipt:r\n\n\0")
+            peer.expect("RECEIPT")
+        rewrite(USERS + ROOT + '[[acl]]\nuser = "ann"\nmatch = "/queue/q"\naccess = "deny"\n')
+        assert broker.reload() == []
+        taker.expect_error("access-refused")
+        other.send("SEND\ndestination:/queue/q\n\nx\0")
+        assert other.expect("MESSAGE").body == b"x"
+
+
 def test_roles_hold_for_who_is_there(start: Start, rewrite: Rewrite) -> None:
     broker = start(USERS + '[roles]\nadmin = ["root"]\nmonitor = ["bob"]\n')
     with (
