@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import cast
 
 import pytest
@@ -9,7 +11,8 @@ from tests.support.selector_oracle import ERROR, ORACLE, Headers
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.message import Message, MessageHead
-from stompy_broker.selectors.selector import compile_selector
+from stompy_broker.selectors.parser import parse
+from stompy_broker.selectors.selector import Selector, compile_selector
 
 
 def message(headers: Headers, **others: str) -> Message:
@@ -87,3 +90,17 @@ def test_a_selector_that_fails_takes_nothing_and_says_so_once(
     assert not selector.matches(no_message)
     assert selector.fault is not None
     assert len(caplog.records) == 1
+
+
+def test_a_selector_is_gone_with_the_last_who_uses_it() -> None:
+    # The broker lets Python's collector of circles come by very seldom.
+    text = "n > 5 AND (color = 'red' OR n = 9)"
+    selector = Selector(text, parse(text))
+    assert selector.matches(message({"n": "9", "color": "red"}))
+    gone = weakref.ref(selector.matches)
+    gc.disable()
+    try:
+        del selector
+        assert gone() is None
+    finally:
+        gc.enable()

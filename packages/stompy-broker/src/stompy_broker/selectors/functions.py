@@ -196,7 +196,8 @@ class _Source:
         # What the source names are its globals: Python makes that in half the time of arguments.
         namespace: dict[str, object] = {**_HELPERS, **self._constants, **more}
         exec(compile(source, "<selector>", "exec"), namespace)  # the source is all ours
-        return cast(Function, namespace["matches"])
+        # Taken out of them, it is gone with the last who uses it, without the collector.
+        return cast(Function, namespace.pop("matches"))
 
     # Names of the source.
 

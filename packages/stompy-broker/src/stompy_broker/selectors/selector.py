@@ -22,6 +22,23 @@ REMEMBERED: Final = 1000
 _numbers = count()
 
 
+class _Faults:
+    """What one selector raised."""
+
+    __slots__ = ("_text", "first")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.first: str | None = None
+
+    def note(self, error: Exception) -> bool:
+        """Take nothing, because of a fault of ours; whoever waits for others must go on."""
+        if self.first is None:
+            self.first = f"{type(error).__name__}: {error}"
+            log.error("the selector %r failed; it takes nothing", self._text, exc_info=error)
+        return False
+
+
 class Selector:
     """What a consumer says of the messages that it wants; shared by all who say it.
 
@@ -38,32 +55,30 @@ class Selector:
         equals: the header and the text that it must have, if the selector begins with
             ``name = 'text'`` and nothing but AND follows; else None. Whoever has many selectors
             finds by it those that may match.
-        fault: what it raised, which no selector should; None if it never did.
     """
 
-    __slots__ = ("_node", "equals", "fault", "matches", "names", "text", "varies")
+    __slots__ = ("_faults", "_node", "equals", "matches", "names", "text", "varies")
 
     def __init__(self, text: str, node: Node) -> None:
         self.text = text
         self.names = frozenset(names_in(node))
         self.varies = any(map(varies, self.names))
         self.equals = _equality(node)
-        self.fault: str | None = None
+        self._faults = _Faults(text)
         self._node = node
-        # No method: a call less for each message.
+        # No method: a call less for each message. It does not know this object: a circle of the two
+        # would outlive the last who uses it, until the collector comes by, which is seldom.
         number = None if self.varies else next(_numbers)
-        self.matches: Function = safe_function_of(node, self._failed, number)
+        self.matches: Function = safe_function_of(node, self._faults.note, number)
+
+    @property
+    def fault(self) -> str | None:
+        """What it raised, which no selector should; None if it never did."""
+        return self._faults.first
 
     def explain(self, message: Message) -> list[Clause]:
         """Tell of each condition in it what it is for a message, and why."""
         return explain(self.text, self._node, message)
-
-    def _failed(self, error: Exception) -> bool:
-        """Take nothing, because of a fault of ours; whoever waits for others must go on."""
-        if self.fault is None:
-            self.fault = f"{type(error).__name__}: {error}"
-            log.error("the selector %r failed; it takes nothing", self.text, exc_info=error)
-        return False
 
     def __repr__(self) -> str:
         """The text, for people."""
