@@ -28,8 +28,9 @@ class Subscription:
         delay: float | None,
         reason: str | None,
         transaction: str | None,
+        failed: bool,
     ) -> None:
-        self._settle(message, Settlement.NACKED, requeue, delay, reason, transaction)
+        self._settle(message, Settlement.NACKED, requeue, delay, reason, transaction, failed)
 
     def _settle(self, message: Message, settlement: Settlement, *how: object) -> None:
         if self.failure is not None:
@@ -71,7 +72,7 @@ def test_an_exception_refuses_with_its_type_and_goes_out():
     subscription = Subscription()
     with pytest.raises(KeyError), message(subscription):
         raise KeyError("x")
-    assert subscription.calls == [("nacked", True, None, "KeyError", None)]
+    assert subscription.calls == [("nacked", True, None, "KeyError", None, True)]
 
 
 def test_only_the_first_settlement_counts_and_the_second_leaves_a_warning(caplog):
@@ -79,7 +80,7 @@ def test_only_the_first_settlement_counts_and_the_second_leaves_a_warning(caplog
     with message(subscription) as one:
         one.nack(requeue=False, delay=2.0, reason="no", transaction="t")
     one.ack()
-    assert subscription.calls == [("nacked", False, 2.0, "no", "t")]
+    assert subscription.calls == [("nacked", False, 2.0, "no", "t", True)]
     assert [record.message for record in caplog.records] == [
         "message m1 is nacked already, so it is not acked too"
     ]
