@@ -86,6 +86,13 @@ def option(**options: object) -> Callable[[Dialect], str]:
     return cell
 
 
+def selector(dialect: Dialect) -> str:
+    try:
+        return headers(dialect.selector_headers("a = 1"))
+    except UnsupportedByBroker:
+        return "refused"
+
+
 def browse(**options: object) -> Callable[[Dialect], str]:
     def cell(dialect: Dialect) -> str:
         try:
@@ -110,6 +117,7 @@ ROWS: dict[str, Callable[[Dialect], str]] = {
     '`durable="NAME"`': durable,
     "… needs `client-id` in CONNECT": needs_client_id,
     "… UNSUBSCRIBEs to end it for good": ending,
+    '`selector="a = 1"`': selector,
     "`no_local=True`": option(no_local=True),
     "`window_bytes=4096`": option(window_bytes=4096),
     "`pending_limit=1`": option(pending_limit=1),

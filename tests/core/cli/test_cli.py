@@ -245,11 +245,22 @@ def test_listen_subscribes_as_asked():
         heard.extend(peer.serve())
 
     with ScriptedServer(script) as server:
-        options = ["--ack", "auto", "-H", "selector:x > 1"]
+        options = ["--ack", "auto", "--selector", "x > 1"]
         assert main(["listen", "/topic/t", "-n", "1", "--url", server.url, *options]) == 0
     assert [frame.command for frame in heard] == ["SUBSCRIBE", "DISCONNECT"]
     assert (heard[0]["destination"], heard[0]["ack"]) == ("/topic/t", "auto")
     assert heard[0]["selector"] == "x > 1"
+
+
+def test_listen_takes_nothing_where_a_selector_would_be_ignored(capsys):
+    def script(peer: Peer) -> None:
+        peer.welcome(server="RabbitMQ/3.10.8")
+        peer.serve()
+
+    with ScriptedServer(script) as server:
+        options = ["--selector", "x > 1", "--url", server.url]
+        assert main(["listen", "/queue/q", *options]) == 1
+    assert "RabbitMQ ignores selectors" in capsys.readouterr().err
 
 
 def test_listen_json(capfdbinary):

@@ -1,5 +1,7 @@
 """Subscriptions as they are wanted, and as each broker wants to read them."""
 
+from dataclasses import replace
+
 import pytest
 
 from stompy.errors import UnsupportedByBroker
@@ -17,6 +19,7 @@ MUCH = WantedSubscription(
     selector="a = 1",
     headers={"x": 1},
 )
+ALL_KNOW = replace(MUCH, selector=None)
 
 
 def test_a_plain_one_reads_as_the_specification_says():
@@ -34,9 +37,9 @@ def test_a_plain_one_reads_as_the_specification_says():
     ],
 )
 def test_the_rest_is_said_in_the_brokers_own_words(dialect, expected):
-    headers = MUCH.headers_for(dialect, "me")
+    headers = ALL_KNOW.headers_for(dialect, "me")
     assert headers | expected == headers
-    assert (headers["selector"], headers["x"], headers["ack"]) == ("a = 1", 1, "auto")
+    assert (headers["x"], headers["ack"]) == (1, "auto")
     (leaving,) = MUCH.unsubscribe_frames(dialect, "me", for_good=False)
     assert leaving == {"id": MUCH.id}
     *first, last = MUCH.unsubscribe_frames(dialect, "me", for_good=True)
@@ -44,6 +47,12 @@ def test_the_rest_is_said_in_the_brokers_own_words(dialect, expected):
     assert headers | last == headers
     assert first == ([leaving] if dialect is ACTIVEMQ else [])
     assert PLAIN.unsubscribe_frames(dialect, None, for_good=True) == ({"id": "s1"},)
+
+
+def test_a_selector_that_a_broker_would_ignore_is_refused():
+    assert MUCH.headers_for(STOMPY, "me")["selector"] == "a = 1"
+    with pytest.raises(UnsupportedByBroker, match="every message would come"):
+        MUCH.headers_for(RABBITMQ, "me")
 
 
 def test_the_application_has_the_last_word():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from stompy.cli.console import OK, TIMED_OUT, UsageError, given_output, say
-from stompy.cli.messages import FORMATS, add_format, write_out
+from stompy.cli.messages import FORMATS, add_format, add_selector, write_out
 from stompy.cli.options import (
     Commands,
     add_command,
@@ -42,7 +42,7 @@ def add_to(commands: Commands) -> None:
     command.add_argument(
         "--offset", metavar="COUNT", type=number, default=0, help="leave out so many first"
     )
-    command.add_argument("--selector", metavar="EXPRESSION", help="only messages that match it")
+    add_selector(command)
     command.add_argument(
         "--state",
         choices=_STATES,
@@ -95,5 +95,8 @@ def _browse(options: argparse.Namespace) -> int:
             return TIMED_OUT
         except ValueError as error:
             raise UsageError(str(error)) from error
-        tell(options, f"{browsing.browsed} messages in {options.destination}")
+        tell(
+            options,
+            f"{browsing.browsed} message{'s' * (browsing.browsed != 1)} in {options.destination}",
+        )
     return OK

@@ -57,6 +57,7 @@ _LISTEN_DETAILS = """\
 examples:
   stompy listen /queue/greetings
   stompy listen /topic/log | grep ERROR
+  stompy listen /queue/paint --selector "color = 'red' AND litres >= 2.5"
   stompy listen /queue/jobs -n 10 --timeout 5 --format json > jobs.jsonl
 
 A message is acknowledged when it has been written, so what this command did not write stays with
@@ -96,6 +97,7 @@ def add_to(commands: Commands) -> None:
         type=at_least(1, _MOST, "messages"),
         help="end after so many, and ask for no more at once",
     )
+    add_selector(listen)
     _add_timeout(listen, "end when nothing came for S seconds", None)
     add_format(listen)
     listen.add_argument(
@@ -116,6 +118,11 @@ def add_to(commands: Commands) -> None:
 
 def _add_timeout(command: argparse.ArgumentParser, meaning: str, default: float | None) -> None:
     command.add_argument("--timeout", metavar="S", type=seconds, default=default, help=meaning)
+
+
+def add_selector(command: argparse.ArgumentParser) -> None:
+    """Which messages are wanted."""
+    command.add_argument("--selector", metavar="EXPRESSION", help="only messages that match it")
 
 
 def add_format(command: argparse.ArgumentParser) -> None:
@@ -210,10 +217,11 @@ def _listen(options: argparse.Namespace) -> int:
 
 def _subscribe(client: STOMPClient, options: argparse.Namespace, mode: AckMode) -> None:
     headers = dict(options.header)
+    frame = client.connected_frame
+    dialect = dialect_of(None if frame is None else frame.get("server"))
+    headers |= dialect.selector_headers(options.selector)
     if options.count is not None and mode is not AckMode.AUTO:
         # What came beyond that would only be kept from others.
-        frame = client.connected_frame
-        dialect = dialect_of(None if frame is None else frame.get("server"))
         headers = dialect.prefetch_headers(min(options.count, _MOST_AT_ONCE)) | headers
     try:
         client.subscribe(options.destination, mode, send_acks=False, headers=headers, receipt=True)

@@ -57,6 +57,7 @@ class Dialect:
         message_id_header: the header of SEND that holds the application's id for a message.
         browses: whether ``browser:true`` shows the messages of a queue, and leaves them there.
         browses_in_part: whether it may be told which, how many, and how.
+        selects: whether a ``selector`` of SUBSCRIBE chooses messages, as far as is known.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dialect:
     message_id_header: str = "message-id"
     browses: bool = False
     browses_in_part: bool = False
+    selects: bool = True
     passed_on: tuple[str, ...] = ()
     """Headers of a SEND that were meant for the broker, and that consumers get nevertheless."""
     _knows_transient: bool = True
@@ -132,6 +134,24 @@ class Dialect:
                 "library knows; if it does, give its header yourself"
             )
         return header
+
+    def selector_headers(self, selector: str | None) -> dict[str, str]:
+        """Headers of SUBSCRIBE by which only messages come that match.
+
+        Args:
+            selector: the condition; None for all messages.
+
+        Raises:
+            UnsupportedByBroker: it would be ignored, and all messages would come.
+        """
+        if selector is None:
+            return {}
+        if not self.selects:
+            raise UnsupportedByBroker(
+                f"{self.name} ignores selectors over STOMP, so every message would come; if it has "
+                "something like them, give its header yourself"
+            )
+        return {"selector": selector}
 
     def durable_headers(self, name: str, *, client_id: str | None = None) -> dict[str, str]:
         """Headers that make a topic subscription durable.
@@ -293,6 +313,8 @@ RABBITMQ = Dialect(
     receipt_in_transaction_waits_for_commit=True,
     error_names_receipt=False,
     stable_message_id=False,
+    # It would hand out what the selector does not want.
+    selects=False,
     # It answers a SEND that has a message-id with ERROR.
     message_id_header="amqp-message-id",
     passed_on=("receipt", "transaction"),

@@ -70,8 +70,7 @@ class WantedSubscription:
             made |= dialect.durable_headers(self.durable, client_id=client_id)
         if self.browse is not None:
             made |= self.browse.headers_for(dialect)
-        if self.selector is not None:
-            made["selector"] = self.selector
+        made |= dialect.selector_headers(self.selector)
         made |= self.options.headers_for(dialect)
         return subscribe_headers(self.destination, self.id, self.mode, {**made, **self.headers})
 
