@@ -231,6 +231,18 @@ def guarded() -> Iterator[RunningBroker]:
         yield broker
 
 
+def test_a_route_is_a_way_and_gets_nothing_itself() -> None:
+    routes = [{"from": "/queue/in", "to": ["/queue/out"], "mode": "move"}]
+    with running_broker(route=routes) as broker:
+        told = broker.explain("/queue/in")
+        assert [(one.kind, one.gets) for one in told.recipients] == [
+            ("route", True),
+            ("queue", True),
+        ]
+        assert [one.name for one in told.gets] == ["out"]
+        assert str(told).startswith("/queue/in: 1 gets it")
+
+
 def test_the_rules_say_who_may(guarded: RunningBroker) -> None:
     told = guarded.explain("/queue/b.c", user="alice")
     assert not told.allowed

@@ -109,8 +109,8 @@ class RouteExplanation(Record):
 
     @property
     def gets(self) -> tuple[Recipient, ...]:
-        """Those that would get it."""
-        return tuple([one for one in self.recipients if one.gets])
+        """Those that would get it; a route is only the way to them."""
+        return tuple([one for one in self.recipients if one.gets and one.kind != "route"])
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RouteExplanation:
