@@ -198,6 +198,13 @@ def test_a_table_that_is_not_there() -> None:
         ask("SELECT x FROM messages")
 
 
+def test_a_column_that_is_not_there() -> None:
+    with pytest.raises(SqlError, match="no such column: nam; there is name"):
+        ask("SELECT nam FROM queues")
+    with pytest.raises(SqlError, match="the header colour is headers ->> 'colour'"):
+        ask("SELECT m.colour FROM messages m")
+
+
 def test_rows_that_are_too_large_together() -> None:
     wanted = SqlQuery("SELECT count(body) FROM messages", TABLES)
     rows = (("a", number, "x" * 10_000) for number in range(1000))

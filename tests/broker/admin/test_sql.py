@@ -50,6 +50,12 @@ def broker() -> Iterator[RunningBroker]:
         yield broker
 
 
+def test_asking_for_events_is_no_event_of_a_mistake(broker: RunningBroker) -> None:
+    ask(broker, "SELECT type FROM events WHERE type = 'queue.created'")
+    mistakes = "SELECT reason FROM events WHERE type = 'admin.command' AND severity = 'warn'"
+    assert ask(broker, mistakes) == []
+
+
 def test_messages(broker: RunningBroker) -> None:
     assert ask(broker, COUNT) == [("delayed", 1), ("ready", 7), ("unacked", 1)]
     by_customer = (

@@ -112,7 +112,7 @@ def _events(client: STOMPClient, timeout: float) -> list[Row]:
     rows: list[Row] = []
     topic = f"{TOPIC_PREFIX}event.>"
     with client.subscription(topic, "auto", timeout=timeout) as events:
-        client.request(COMMAND_DESTINATION, Request("broker.ping").to_json(), timeout=timeout)
+        client.request(COMMAND_DESTINATION, Request("broker.help").to_json(), timeout=timeout)
         with suppress(STOMPTimeout):
             while True:
                 rows += read_page(events.get(0).Body).rows

@@ -13,6 +13,7 @@ gather what is not asked for.
 
 from __future__ import annotations
 
+import difflib
 import sqlite3
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -191,6 +192,15 @@ class SqlQuery:
             self.needs.setdefault(first, set()).update((second,) if second else ())
         return _authorize(action, first, second, database, inner)
 
+    def _other_column(self, name: str) -> str:
+        """What somebody may have meant who named a column that is not there."""
+        name = name.rpartition(".")[2]
+        known = sorted({column for columns in self._tables.values() for column in columns})
+        near = difflib.get_close_matches(name, known, n=1)
+        if near:
+            return f"there is {near[0]}"
+        return f"SELECT * shows them all; the header {name} is headers ->> '{name}'"
+
     def _error(self, error: BaseException) -> SqlError:
         words = str(error) or type(error).__name__
         if isinstance(error, SqlError):
@@ -214,6 +224,8 @@ class SqlQuery:
             return SqlError(
                 "the rows that it reads are too large together; read fewer queues, or no bodies"
             )
+        if words.startswith("no such column: "):
+            words += f"; {self._other_column(words.removeprefix('no such column: '))}"
         return SqlError(words)
 
 
