@@ -70,6 +70,12 @@ def test_routes_that_cannot_be(settings: dict[str, object], why: str) -> None:
         load_config(overrides=routes(settings))
 
 
+def test_an_exchange_is_declared_once() -> None:
+    twice = [{"name": "logs", "type": "fanout"}, {"name": "logs", "type": "direct"}]
+    with pytest.raises(ConfigError, match=r"exchange\.1\.name: 'logs' is declared twice"):
+        load_config(overrides={"exchange": twice})
+
+
 def test_a_circle_of_several_is_found() -> None:
     circle: list[dict[str, object]] = [
         {},

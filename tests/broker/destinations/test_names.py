@@ -163,6 +163,13 @@ def test_the_parts_of_a_composite(text: str, parts: tuple[str, ...]) -> None:
     assert parts_of(text) == parts
 
 
+def test_a_blank_after_a_comma_makes_no_queue_of_a_strange_name() -> None:
+    with pytest.raises(ProtocolError, match="a blank after a comma; write several as"):
+        sendable("/queue/a, /queue/b")
+    with pytest.raises(ProtocolError, match="a blank after a comma"):
+        check_subscribable(parse_destination("/queue/a, /queue/b"))
+
+
 def test_a_composite_has_no_part_twice_and_not_too_many() -> None:
     with pytest.raises(ProtocolError, match="names '/queue/a' twice"):
         parts_of("/queue/a,/queue/b,queue://a")

@@ -202,12 +202,18 @@ def _read_pattern(text: str) -> Destination:
 def route_problems(
     routes: Sequence[RouteConfig], exchanges: Sequence[ExchangeConfig]
 ) -> Iterator[str]:
-    """What is wrong with routes together: one leads to itself, or many follow each other.
+    """What is wrong with routes and exchanges together.
+
+    A name that two exchanges have, a route that leads to itself, or many that follow each other.
 
     Args:
         routes: all of them.
         exchanges: those that are declared.
     """
+    names = [one.name for one in exchanges]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield f"exchange.{index}.name: {name!r} is declared twice"
     known = Exchanges({one.name: ExchangeType(one.type) for one in exchanges})
     for index, route in enumerate(routes):
         for text in route.to:
@@ -220,9 +226,9 @@ def route_problems(
         path = _too_long(index, onward, ())
         if path:
             circle = path[-1] in path[:-1]
-            names = " -> ".join(f"route.{one}" for one in path)
+            way = " -> ".join(f"route.{one}" for one in path)
             why = "leads to itself" if circle else f"is longer than {MOST_ROUTES} routes"
-            yield f"route.{index}: {why}: {names}"
+            yield f"route.{index}: {why}: {way}"
 
 
 def _onward(routes: Sequence[RouteConfig]) -> Mapping[int, Sequence[int]]:

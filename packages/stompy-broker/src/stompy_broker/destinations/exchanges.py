@@ -79,7 +79,7 @@ class Exchanges:
             raise ProtocolError(
                 ErrorCode.BAD_DESTINATION,
                 f"{str(destination)[:200]!r} has no routing key, and {exchange[:200]!r} is a "
-                f"{kind} exchange",
+                f"{kind} exchange; write /exchange/{exchange[:200]}/KEY",
             )
         if kind is ExchangeType.DIRECT and destination.is_pattern:
             raise ProtocolError(

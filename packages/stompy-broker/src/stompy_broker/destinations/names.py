@@ -305,6 +305,10 @@ def _check_blanks(destination: Destination) -> None:
     # Only where clients name it: an operator can still purge and delete what has such a name.
     if destination.name != destination.name.strip():
         raise _bad(str(destination), "has a blank before or behind its name")
+    if ", /" in destination.name:
+        raise _bad(
+            str(destination), "has a blank after a comma; write several as /queue/a,/queue/b"
+        )
 
 
 def _check_not_reserved(destination: Destination) -> None:
