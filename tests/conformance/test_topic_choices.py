@@ -42,6 +42,15 @@ def test_a_selector_decides_when_a_message_is_published(
     assert bodies(all_, 4) == [b"red0", b"blue1", b"green2", b"red3"]
 
 
+@pytest.mark.parametrize("durable", ["", "durable:true"])
+def test_a_selector_sees_when_a_message_ends(connect: Connect, topic: str, durable: str) -> None:
+    reader, sender = connect(), connect()
+    subscribe(reader, topic, unique("s"), "selector:JMSExpiration > 0", *filter(None, [durable]))
+    publish(sender, topic, "for ever")
+    publish(sender, topic, "for a minute", "ttl:60000")
+    assert bodies(reader, 1) == [b"for a minute"]
+
+
 def test_a_message_that_nobody_takes_is_confirmed(connect: Connect, topic: str) -> None:
     one, sender = connect(), connect()
     subscribe(one, topic, "s", "selector:color = 'red'")

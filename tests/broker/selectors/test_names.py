@@ -105,6 +105,11 @@ def test_the_end_of_a_message() -> None:
     assert text_of("JMSExpiration", mortal) == text_of("AMQExpiration", mortal) == "1700000009999"
 
 
+def test_the_end_of_a_message_that_is_in_no_queue_yet() -> None:
+    mortal = Message(0, MessageHead.from_client({**SENT, "ttl": "5"}), b"", b"\ntimestamp:1000\n")
+    assert text_of("JMSExpiration", mortal) == "1005"
+
+
 def test_a_body_on_disk_is_as_long() -> None:
     away = Message(1, MessageHead.from_client(SENT), None, b"\ntimestamp:1\n", length=5)
     assert text_of("content-length", away) == "5"

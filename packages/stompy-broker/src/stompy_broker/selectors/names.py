@@ -146,6 +146,9 @@ def _delivery_count(message: Message, _lines: bytes) -> str:
 
 
 def _expiration(message: Message, _lines: bytes) -> str:
+    if not message.expires and message.head.traits.can_expire:
+        # On a topic and on a route it is asked before any queue has taken the message.
+        return str(message.head.ends_at(message.received_at))
     return str(message.expires)
 
 
