@@ -50,6 +50,16 @@ def port():
         yield broker.port
 
 
+def test_what_sets_up_a_queue_is_for_the_queue_that_a_topic_subscription_names(port: int):
+    lines = f"SUBSCRIBE\nid:0\ndestination:/topic/{unique()}\nx-message-ttl:1\nreceipt:r\n"
+    with Peer.open(port) as peer:
+        peer.send(f"{lines}x-queue-name:{unique()}\nx-delayed-retry-min:1\n\n\0")
+        assert peer.expect("RECEIPT")["receipt-id"] == "r"
+    with Peer.open(port) as peer:
+        peer.send(f"{lines}x-queue-name:\ndurable:true\n\n\0")
+        peer.expect_error("not-supported", receipt="r")
+
+
 @pytest.mark.parametrize(
     "lines",
     [

@@ -280,6 +280,23 @@ def test_nobody_deletes_what_another_one_uses(broker: RunningBroker, named: Read
         assert stats(broker, named.queue).consumers == 1
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "durable-subscription-name:a\nactivemq.subscriptionName:b\n",
+        "activemq.subcriptionName:a\nactivemq.subscriptionName:b\n",
+        "durable:true\npersistent:false\n",
+        "durable:true\npersistent:false\nx-queue-name:q\n",
+        "prefetch-count:1\nactivemq.prefetchSize:2\n",
+    ],
+)
+def test_two_spellings_that_differ_are_refused(connect: Connect, topic: str, lines: str):
+    """Which of them is meant nobody knows, and the wrong one would lose messages."""
+    peer = connect("1.2", "client-id:c")
+    peer.send(f"SUBSCRIBE\nid:0\nack:client\ndestination:{topic}\n{lines}receipt:s\n\n\0")
+    peer.expect_error("bad-header", "s")
+
+
 @pytest.mark.parametrize("header", ["durable-subscription-name", "activemq.subscriptionName"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_name_needs_a_client_id(connect: Connect, topic: str, version: str, header: str):

@@ -161,6 +161,12 @@ def test_a_full_one_refuses(peers: list[Peer]) -> None:
     sender.expect_error("queue-full", "r")
 
 
+@pytest.mark.parametrize("lasting", ["", "durable:true\n"])
+def test_nobody_has_it_for_himself(peers: list[Peer], lasting: str) -> None:
+    share(peers[0], f"{lasting}exclusive:true\n")
+    peers[0].expect_error("not-supported", "s-0")
+
+
 @pytest.mark.parametrize("group", ["a b", "a/b", "a,b", "a*", ">"])
 def test_what_no_group_is_called(peers: list[Peer], group: str) -> None:
     share(peers[0], group=group)

@@ -29,10 +29,12 @@ def test_the_prefetch_has_several_names(name: str) -> None:
     assert prefetch({name: "7"}, 100) == 7
 
 
-def test_the_first_name_of_the_prefetch_counts() -> None:
+def test_names_of_the_prefetch_have_to_agree() -> None:
     first, second, _ = PREFETCH_HEADERS
-    assert prefetch({second: "7", first: "8"}, 100) == 8
+    assert prefetch({second: "8", first: "8"}, 100) == 8
     assert prefetch({}, 100) == 100
+    with pytest.raises(ProtocolError, match=f"{first} and {second} mean the same"):
+        prefetch({second: "7", first: "8"}, 100)
 
 
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "\u0663", "lots", "1" * 13])

@@ -45,6 +45,7 @@ class ForeignHeader:
         idle: values that ask for nothing, in small letters.
         asks: if not empty, the only values that ask for something.
         auto: whether only with ``ack:auto``, where nothing is ever unsettled.
+        unnamed: whether only where no ``x-queue-name`` says which queue is meant.
     """
 
     names: tuple[str, ...]
@@ -54,6 +55,7 @@ class ForeignHeader:
     idle: Collection[str] = _NOTHING
     asks: Collection[str] = ()
     auto: bool = False
+    unnamed: bool = False
 
     def wanted(self, name: str, value: str, destination: Destination | None) -> bool:
         """Whether a header asks for what is not done."""
@@ -136,9 +138,31 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ),
     ForeignHeader(
         ("x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max"),
-        _BOTH,
+        (_SEND,),
         "messages that are refused come back as it says; a [[policy]] can say that",
         kinds=_BUT_QUEUES,
+    ),
+    ForeignHeader(
+        (
+            "x-delayed-retry-type",
+            "x-delayed-retry-min",
+            "x-delayed-retry-max",
+            "x-max-length",
+            "x-max-length-bytes",
+            "x-overflow",
+            "x-message-ttl",
+        ),
+        (_SUBSCRIBE,),
+        "it sets up a queue, and this is none; x-queue-name gives a topic subscription one, and a "
+        "[[policy]] can say it for topics",
+        kinds=_BUT_QUEUES,
+        unnamed=True,
+    ),
+    ForeignHeader(
+        ("share",),
+        (_SUBSCRIBE,),
+        "each message of a topic goes to one of a group; whoever consumes from a queue shares it",
+        kinds=_BUT_TOPICS,
     ),
     ForeignHeader(
         ("x-consumer-timeout",),
@@ -330,6 +354,8 @@ class ForeignHeaders:
         for name in headers.keys() & known.keys():
             foreign = known[name]
             if foreign.auto and headers.get("ack", "auto") != "auto":
+                continue
+            if foreign.unnamed and headers.get("x-queue-name"):
                 continue
             if foreign.wanted(name, headers[name], destination):
                 yield name, foreign

@@ -50,6 +50,8 @@ NAME_HEADERS = (
 QUEUE_NAME = "x-queue-name"
 """The header that names the queue of a topic subscription."""
 
+_LASTING = ("durable", "persistent")
+
 _TRUE = frozenset(("true", "1", "yes"))
 
 
@@ -190,7 +192,7 @@ _OPTIONAL = ("owner", "queue_name", "more", "share", "auto_delete", "selector", 
 
 def is_lasting(headers: Mapping[str, str]) -> bool:
     """Whether a frame says, in RabbitMQ's words, that a subscription outlives its connection."""
-    words = {headers.get("durable", "").lower(), headers.get("persistent", "").lower()}
+    words = {headers.get(name, "").lower() for name in _LASTING}
     return bool(words & _TRUE) and headers.get("auto-delete", "false").lower() not in _TRUE
 
 
@@ -215,10 +217,14 @@ def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str
 
     Raises:
         ProtocolError: a name without the ``client-id`` that it belongs to, no ``id`` to tell it
-            by, or a name that cannot be written down.
+            by, a name that cannot be written down, or two that differ.
     """
-    given = next((headers[name] for name in NAME_HEADERS if headers.get(name)), None)
-    if given is not None:
+    names = [name for name in NAME_HEADERS if headers.get(name)]
+    if names:
+        given = headers[names[0]]
+        for name in names[1:]:
+            if headers[name] != given:
+                raise _contradiction(names[0], name)
         if client_id is None:
             raise ProtocolError(
                 ErrorCode.MISSING_HEADER,
@@ -233,6 +239,10 @@ def durable_name(headers: Mapping[str, str], client_id: str | None) -> tuple[str
         topic = headers["destination"].removeprefix(DestinationKind.TOPIC.value)
         return _checked(f"{headers['id']}@{topic}"), True
     return None
+
+
+def _contradiction(name: str, other: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.BAD_HEADER, f"{name} and {other} mean the same, and differ")
 
 
 def _checked(name: str) -> str:
@@ -253,6 +263,8 @@ def durable_subscription(
         ProtocolError: as for `durable_name`; or it names one thing in two ways.
     """
     # Who writes for several brokers, as django-stomp does, gives the names of all of them at once.
+    if len({headers[name].lower() in _TRUE for name in _LASTING if headers.get(name)}) > 1:
+        raise _contradiction(*_LASTING)
     queue, group = own_queue_name(headers), headers.get("share", "")
     if queue and group:
         raise ProtocolError(

@@ -35,10 +35,14 @@ def prefetch(headers: Mapping[str, str], usual: int) -> int:
     """How many deliveries a SUBSCRIBE wants before it has to acknowledge.
 
     Raises:
-        ProtocolError: it is no number.
+        ProtocolError: it is no number, or said twice and differently.
     """
-    name = next((name for name in PREFETCH_HEADERS if name in headers), None)
-    return usual if name is None else whole_number(name, headers[name])
+    names = [name for name in PREFETCH_HEADERS if name in headers]
+    if not names:
+        return usual
+    if len(names) > 1:
+        given(headers, PREFETCH_HEADERS)
+    return whole_number(names[0], headers[names[0]])
 
 
 def given(headers: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from stompy_broker.routing.joined_queues import JoinedQueues, queues_of
 from stompy_broker.routing.registry import Registry
 from stompy_broker.security.auth import Principal
 from stompy_broker.session.context import BrokerContext, ClientState
+from stompy_broker.session.exclusive_queues import asks_for_itself
 from stompy_broker.session.header_values import whole_number
 from stompy_broker.session.joined_sources import JoinedSources
 from stompy_broker.session.subscribe_request import SubscribeRequest
@@ -132,6 +133,12 @@ class Sources:
                 ErrorCode.NOT_SUPPORTED,
                 "pending-limit is for subscriptions that end with their connection; what waits "
                 "for a durable one is bounded by max_length of its [[policy]]",
+            )
+        if durable.shared and not durable.queue_name and asks_for_itself(request.headers):
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED,
+                "exclusive is for queues, and for the one that x-queue-name names; others may "
+                "share this subscription",
             )
         client_id = self._client.client_id
         if request.no_local:
