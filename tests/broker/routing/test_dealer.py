@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -30,6 +31,7 @@ from stompy_broker.routing.dealer import STEP, UNMATCHED_SECONDS
 from stompy_broker.routing.interface import Close, Configure, Outcome, Queue, Remove, Withdraw
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.settings import QueueSettings
+from stompy_broker.selectors.selector import compile_selector
 
 TICK = 0.002
 """So long that work that is done in steps has its next turn."""
@@ -334,6 +336,20 @@ def test_a_long_queue_is_looked_through_in_steps() -> None:
     settle(time, 10)
     assert figures(queue).lines == ()
     assert [message.sequence for message in browsed(queue)] == list(range(1, count + 2))
+
+
+def test_a_selector_that_failed_is_told_with_what_it_did_not_take() -> None:
+    time, told = Time(), list[Event]()
+    router = make_router(time, POLICY)
+    router.events.watch("queue.*", told.append)
+    text = "colour = 'red' AND size = 7"
+    compile_selector(text).matches(cast(Message, None))
+    take_part(router.queue("q"), Taker(5, selector=text))
+    router.queue("q").publish(make_message(1, colour="blue"))
+    settle(time)
+    time.advance(UNMATCHED_SECONDS)
+    detail = told[-1].detail or {}
+    assert list(cast(dict[str, str], detail["failed"])) == [text]
 
 
 def test_it_is_told_when_nobody_takes_what_waits() -> None:

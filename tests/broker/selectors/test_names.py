@@ -105,9 +105,10 @@ def test_the_end_of_a_message() -> None:
     assert text_of("JMSExpiration", mortal) == text_of("AMQExpiration", mortal) == "1700000009999"
 
 
-def test_the_end_of_a_message_that_is_in_no_queue_yet() -> None:
+def test_a_message_that_is_in_no_queue_yet_has_an_end_and_no_id() -> None:
     mortal = Message(0, MessageHead.from_client({**SENT, "ttl": "5"}), b"", b"\ntimestamp:1000\n")
     assert text_of("JMSExpiration", mortal) == "1005"
+    assert text_of("JMSMessageID", mortal) is None
 
 
 def test_a_body_on_disk_is_as_long() -> None:

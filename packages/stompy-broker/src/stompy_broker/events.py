@@ -70,7 +70,8 @@ EVENTS: Mapping[str, str] = {
     "queue.purged": "An operator purged a queue.",
     "queue.resumed": "An operator let a queue go on.",
     "queue.unmatched": "For a minute messages have been waiting in a queue that none of its "
-    "consumers takes: their selectors do not match. `detail` has how many, and the selectors.",
+    "consumers takes: their selectors do not match. `detail` has how many, the selectors, and in "
+    "`failed` those of them that raised an error, by a fault of the broker.",
     "store.damaged": "A stored message is not what was written any more, and is given to nobody. "
     "`reason` says what is wrong with it.",
     "subscription.closed": "A subscription ended.",

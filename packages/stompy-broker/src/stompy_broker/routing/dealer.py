@@ -541,13 +541,21 @@ class Dealer(TurnKeeper):
             self._since = None
             return
         selectors = list(self.parking.lines)
+        detail: dict[str, object] = {"unmatched": unmatched, "selectors": selectors[:20]}
+        failed = {
+            text: line.selector.fault
+            for text, line in self.parking.lines.items()
+            if line.selector is not None and line.selector.fault is not None
+        }
+        if failed:
+            detail["failed"] = failed
         self._services.events.tell(
             Event(
                 type="queue.unmatched",
                 severity="warning",
                 destination=self._queue.destination,
                 reason=f"no consumer that is there takes {unmatched} of its messages",
-                detail={"unmatched": unmatched, "selectors": selectors[:20]},
+                detail=detail,
             )
         )
 

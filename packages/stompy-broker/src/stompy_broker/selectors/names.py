@@ -133,8 +133,9 @@ def _size(message: Message, _lines: bytes) -> str:
     return str(message.size - OVERHEAD)
 
 
-def _message_id(message: Message, _lines: bytes) -> str:
-    return message.message_id
+def _message_id(message: Message, _lines: bytes) -> str | None:
+    # On a topic and on a route it is asked before any queue has given the message its number.
+    return message.message_id if message.sequence else None
 
 
 def _redelivered(message: Message, _lines: bytes) -> str:

@@ -7,7 +7,6 @@ backlog would make of the message comes from the rules that it goes by: it is no
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from stompy.admin.explanation import Recipient, RouteExplanation
 from stompy.admin.rows import Role
@@ -195,13 +194,12 @@ def _together(text: str, found: list[RouteExplanation]) -> RouteExplanation:
     recipients: list[Recipient] = [recipient for one in found for recipient in one.recipients]
     if refusals:
         recipients = [replace(one, gets=False, next=()) for one in recipients]
-    first: dict[str, Any] = {"user": found[0].user}
     return RouteExplanation(
         destination=text,
+        user=found[0].user,
         allowed=all(one.allowed for one in found),
         acl="; ".join(dict.fromkeys(f"{one.destination}: {one.acl}" for one in found)),
         refused="; ".join(refusals),
         waits=next((one.waits for one in found if one.waits), ""),
         recipients=tuple(recipients),
-        **first,
     )
