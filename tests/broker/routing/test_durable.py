@@ -59,11 +59,16 @@ def test_an_id_and_a_topic_are_a_name() -> None:
     assert caught.value.error_code is ErrorCode.MISSING_HEADER
 
 
-@pytest.mark.parametrize(
-    "change", [{"durable": "false"}, {"auto-delete": "true"}, {"durable": "x"}]
-)
+@pytest.mark.parametrize("change", [{"durable": "false"}, {"auto-delete": "true"}])
 def test_what_is_not_durable(change: dict[str, str]) -> None:
     assert durable_name(SHARED | change, None) is None
+
+
+@pytest.mark.parametrize("name", ["durable", "persistent", "auto-delete"])
+def test_a_word_that_is_neither_yes_nor_no_is_refused(name: str) -> None:
+    headers = {"id": "1", "destination": "/topic/a", "durable": "true", name: "perhaps"}
+    with pytest.raises(ProtocolError, match=f"{name} must be true or false, not 'perhaps'"):
+        durable_name(headers, None)
 
 
 def test_a_name_can_be_written_down() -> None:

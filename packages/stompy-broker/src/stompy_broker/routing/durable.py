@@ -53,6 +53,7 @@ QUEUE_NAME = "x-queue-name"
 _LASTING = ("durable", "persistent")
 
 _TRUE = frozenset(("true", "1", "yes"))
+_FALSE = frozenset(("false", "0", "no", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +192,22 @@ _OPTIONAL = ("owner", "queue_name", "more", "share", "auto_delete", "selector", 
 
 
 def is_lasting(headers: Mapping[str, str]) -> bool:
-    """Whether a frame says, in RabbitMQ's words, that a subscription outlives its connection."""
-    words = {headers.get(name, "").lower() for name in _LASTING}
-    return bool(words & _TRUE) and headers.get("auto-delete", "false").lower() not in _TRUE
+    """Whether a frame says, in RabbitMQ's words, that a subscription outlives its connection.
+
+    Raises:
+        ProtocolError: it says something that is neither yes nor no.
+    """
+    lasts = [_says(headers, name) for name in _LASTING]
+    return any(lasts) and not _says(headers, "auto-delete")
+
+
+def _says(headers: Mapping[str, str], name: str) -> bool:
+    word = headers.get(name, "").lower()
+    if word not in _TRUE and word not in _FALSE:
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, f"{name} must be true or false, not {word[:40]!r}"
+        )
+    return word in _TRUE
 
 
 def own_queue_name(headers: Mapping[str, str]) -> str:
