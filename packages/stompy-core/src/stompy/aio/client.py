@@ -656,7 +656,8 @@ class STOMPClient(ClientInfo[Session]):
             consumer_timeout: seconds after which a message that we have not settled goes to
                 somebody else; 0 for never.
             share: a name; all who subscribe to the topic with it share its messages.
-            queue_name: the queue at the broker that is to get the messages of the topic.
+            queue_name: the queue at the broker that is to get the messages of the topic. It ends
+                with its last consumer, unless ``headers`` say ``{"durable": "true"}``.
             exclusive: whether nobody else may subscribe to the queue meanwhile.
             auto_delete: whether the queue ends, with what is in it, when its last consumer leaves.
             headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
