@@ -43,6 +43,13 @@ def test_a_queue_without_consumer():
     assert watched.see(row) == (CRITICAL, "no consumers")
 
 
+def test_messages_that_no_selector_takes():
+    watched = Watched("queues")
+    row = queue("a", ready=3, consumers=2, unmatched=2)
+    assert watched.see(row, 60) == (0, "")
+    assert watched.see(row) == (WARN, "no consumer takes 2")
+
+
 def test_it_is_raised_after_two_samples_and_cleared_after_five():
     watched = Watched("transactions")
     old, young = ({"id": "t-1", "age_ms": age} for age in (40_000, 10))

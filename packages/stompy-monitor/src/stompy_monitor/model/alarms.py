@@ -75,6 +75,10 @@ def _no_consumer(row: Row) -> float:
     return row.number("ready") > 0 and row.value("consumers") == 0 and not row.value("dlq_of")
 
 
+def _unmatched(row: Row) -> bool:
+    return row.number("unmatched") > 0
+
+
 def _without_consumer_since(row: Row) -> float | None:
     since = [row.value(name) for name in ("idle_at", "oldest_at")]
     known = [at for at in since if isinstance(at, int)]
@@ -144,6 +148,10 @@ def _waits(row: Row, measure: float) -> str:
     return f"waits {formats.duration(row.number('oldest_ms'))}"
 
 
+def _nobody_takes(row: Row, measure: float) -> str:
+    return f"no consumer takes {formats.number(row.number('unmatched'))}"
+
+
 def _full(row: Row, measure: float) -> str:
     return f"{formats.share(_limit_share(row))} full"
 
@@ -209,6 +217,7 @@ RULES = (
         lasting=True,
         since=_without_consumer_since,
     ),
+    Rule("unmatched", "queues", _unmatched, 60_000, 600_000, _nobody_takes, lasting=True),
     Rule(
         "growing", "queues", _growing, 60_000, 300_000, _said("growing"), lasting=True, fades=True
     ),
