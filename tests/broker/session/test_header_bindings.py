@@ -8,8 +8,10 @@ from tests.support.house import make_message
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.exchanges import Exchanges
 from stompy_broker.destinations.names import parse_destination
+from stompy_broker.foreign_headers import NAMES
 from stompy_broker.selectors.selector import compile_selector
 from stompy_broker.session.header_bindings import bound_selector
+from stompy_broker.session.header_values import PREFETCH_HEADERS
 
 HEADERS = parse_destination("/exchange/amq.headers")
 OWN = {"destination": "/exchange/amq.headers", "id": "s", "durable": "true", "x-queue-name": "q"}
@@ -65,6 +67,11 @@ def test_where_it_means_nothing(places: list[str], headers: dict[str, str], code
     with pytest.raises(ProtocolError) as caught:
         selector(*places, **headers)
     assert caught.value.error_code == code
+
+
+@pytest.mark.parametrize("name", sorted({*PREFETCH_HEADERS, *NAMES, "transaction", "receipt"}))
+def test_what_the_broker_understands_is_no_pair(name: str) -> None:
+    assert bound_selector([HEADERS], OWN | {name: "1"}, Exchanges()) is None
 
 
 def test_elsewhere_headers_are_those_of_an_application() -> None:

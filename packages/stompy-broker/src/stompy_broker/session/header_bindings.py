@@ -16,6 +16,7 @@ from stompy_broker.destinations.names import Destination
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.foreign_headers import NAMES
 from stompy_broker.routing.durable import NAME_HEADERS
+from stompy_broker.session.header_values import PREFETCH_HEADERS
 
 MATCH: Final = "x-match"
 
@@ -38,7 +39,7 @@ _OWN = (
             "browser",
             "no-local",
             "pending-limit",
-            "prefetch-count",
+            "transaction",
             "consumer-window-size",
             "content-length",
             "x-queue-name",
@@ -49,6 +50,7 @@ _OWN = (
     )
     | NAMES
     | frozenset(NAME_HEADERS)
+    | frozenset(PREFETCH_HEADERS)
     | frozenset(ARGUMENTS)
 )
 """Headers of SUBSCRIBE that tell the broker something."""
