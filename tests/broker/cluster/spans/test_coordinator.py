@@ -57,6 +57,7 @@ class Transfer:
         self.told: list[ProtocolError | None] = []
         self.town, self.member, self.to, self.message = town, member, to, message
         self.refused = ""
+        self.code: ErrorCode | None = None
         router = member.router
         span = TransactionSpan("t", router)
         try:
@@ -69,7 +70,7 @@ class Transfer:
             else:
                 span.spread(self.tell, self.take)
         except ProtocolError as error:
-            self.refused = str(error)
+            self.refused, self.code = str(error), error.error_code
 
     def take(self, error: ProtocolError | None = None, /) -> None:
         self.told.append(error)
@@ -286,6 +287,8 @@ def test_who_cannot_be_reached_has_it_refused_at_once() -> None:
         end.cut()
     transfer = Transfer(town, town["ann"], None, [1, 2])
     assert "cannot be reached" in transfer.refused
+    # Clients take that for something that passes, and go on.
+    assert transfer.code is ErrorCode.STORE_UNAVAILABLE
 
 
 def test_a_transaction_that_fails_says_so_and_gives_back_what_it_took() -> None:

@@ -22,7 +22,11 @@ class SpreadChange(Protocol):
     """Makes what groups of several owners are told one change."""
 
     def hindrance(self, groups: list[QueueGroup]) -> str:
-        """Why these groups cannot have a change together just now; empty = they can."""
+        """Why these groups can have no change together; empty = they can.
+
+        Raises:
+            ProtocolError: they can, but not just now.
+        """
         ...
 
     def commit(self, queues: Iterable[Queue], tell: Callable[[], None], done: Done) -> None:

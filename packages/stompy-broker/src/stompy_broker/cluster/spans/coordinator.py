@@ -61,12 +61,23 @@ class Spans:
     # -- what sessions ask ------------------------------------------------------------------
 
     def hindrance(self, groups: list[QueueGroup]) -> str:
-        """Why these groups cannot have a change together just now; empty = they can."""
+        """Why these groups can have no change together; empty = they can.
+
+        Raises:
+            ProtocolError: they can, but not just now.
+        """
+        away = None
         for group in groups:
             if not isinstance(group, PlacedGroup):
                 return f"group {group.number} is of this broker alone"
             if not self._is_here(group) and self._places.link_to(group.owner) is None:
-                return f"the owner of group {group.number} cannot be reached just now"
+                away = group
+        if away is not None:
+            # Time heals it, so it is not the answer that what cannot be gets: clients go on then.
+            raise ProtocolError(
+                ErrorCode.STORE_UNAVAILABLE,
+                f"the owner of group {away.number} cannot be reached just now; try again",
+            )
         return ""
 
     @staticmethod
