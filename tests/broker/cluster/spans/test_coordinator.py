@@ -255,6 +255,40 @@ def test_whoever_takes_over_finds_all_of_it() -> None:
     check(town, [transfer], [], "dan")
 
 
+@pytest.mark.parametrize("front", ["ann", "bob", "cas", "dan"])
+@pytest.mark.parametrize(("group", "giver"), [(0, "ann"), (1, "bob")])
+def test_who_gives_a_group_up_in_good_order_tears_nothing(
+    front: str, group: int, giver: str
+) -> None:
+    """Also what waits for a record of the group while the one before it is on its way."""
+    for steps in range(0, 40, 2):
+        town = Town(steps)
+        town.put(4)
+        works = town.hold(front, 4)
+        other = f"/queue/other{group}"
+        town[giver].router.publish(parse_destination(other), make_head(other), b"x")
+        transfers = []
+        for work in list(works):
+            transfers.append(Transfer(town, town[front], work, [1, 2]))
+            town.turns(steps % 7)
+        town.turns(steps)
+        left: list[bool] = []
+        town[giver].places.leave(group, lambda left=left: left.append(True))  # type: ignore[misc]
+        for member in town.alive:
+            if member.name != giver:
+                member.places.owner_changed(group, "")
+        while not left:
+            town.turns(1)
+        town.own(group, "dan")
+        town.settle_down()
+        assert all(transfer.told or transfer.refused for transfer in transfers)
+        town.leave()
+        check(town, transfers, works, "ann")
+        for member in town.alive:
+            assert member.router.memory.used >= 0
+            assert member.router.loans.used == 0
+
+
 def test_a_nack_in_it_is_carried_out_after_it() -> None:
     town = Town()
     town.put(1)

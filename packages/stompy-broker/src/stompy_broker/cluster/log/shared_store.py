@@ -11,6 +11,7 @@ from stompy_broker.cluster.log.log import Answer, Append, Log, Stored
 from stompy_broker.cluster.log.log_record import RecordKind, write_record
 from stompy_broker.cluster.log.stored_share import Sharing, StoredShare
 from stompy_broker.cluster.log.writing import Writing
+from stompy_broker.store.base import Callback
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.timers import Timer
 
@@ -26,6 +27,7 @@ class SharedStore(MessageStore):
 
     share: StoredShare | None
     _carried_out: StoredShare | None  # just now
+    _leaving: Callback | None
     _writing: Writing | None
     _changes: Changes
     _log: Log
@@ -104,10 +106,22 @@ class SharedStore(MessageStore):
             share.is_in(place)
         finally:
             self._carried_out = None
+        if self._leaving is not None:
+            return  # its queues have gone, and the next owner finds in the log what is for them
         # What was turned away by its queue, or went straight to a consumer.
         self._changes.removed += share.appended
         if share.appended:
             self._flush_lazily()
+
+    def _begin_leaving(self, done: Callback) -> None:
+        """Call ``done`` after the last record, and refuse a share that is in none yet.
+
+        The queues have gone already: the record would be without what is for them.
+        """
+        self._leaving = done
+        share, self.share = self.share, None
+        if share is not None:
+            share.lost("its group goes elsewhere")
 
     def _lose_shares(self, reason: str) -> None:
         shares = [] if self.share is None else [self.share]

@@ -332,7 +332,7 @@ class LoggedStore(SharedStore):
 
         It is not called while the log is busy, nor if somebody else owns it.
         """
-        self._leaving = done
+        self._begin_leaving(done)
         self._flush()
 
     def close(self) -> None:

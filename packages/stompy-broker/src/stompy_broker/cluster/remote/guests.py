@@ -406,6 +406,7 @@ class Guests:
             for queue, message in custody.values():
                 memory.used -= message.ram
                 found.setdefault(queue, []).append(message)
+            custody.clear()  # whoever has it settles nothing of it here any more
         self._custody.clear()
         memory.check()
         return found
