@@ -168,6 +168,9 @@ def test_a_blank_after_a_comma_makes_no_queue_of_a_strange_name() -> None:
         sendable("/queue/a, /queue/b")
     with pytest.raises(ProtocolError, match="a blank after a comma"):
         check_subscribable(parse_destination("/queue/a, /queue/b"))
+    with pytest.raises(ProtocolError, match="a blank after a comma"):
+        sendable("queue://a,  topic://b")
+    assert sendable("/queue/smith, john").name == "smith, john"
 
 
 def test_a_composite_has_no_part_twice_and_not_too_many() -> None:

@@ -305,7 +305,8 @@ def _check_blanks(destination: Destination) -> None:
     # Only where clients name it: an operator can still purge and delete what has such a name.
     if destination.name != destination.name.strip():
         raise _bad(str(destination), "has a blank before or behind its name")
-    if ", /" in destination.name:
+    _, comma, behind = destination.name.partition(", ")
+    if comma and plain_spelling(behind.lstrip()).startswith("/"):
         raise _bad(
             str(destination), "has a blank after a comma; write several as /queue/a,/queue/b"
         )
