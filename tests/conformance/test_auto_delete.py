@@ -4,6 +4,7 @@ consumer*, and *For one connection alone*).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support.process import BrokerProcess
 from tests.support.wire import Peer, running_broker, stats, unique, until
 
+import stompy
 from stompy_broker import RunningBroker
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.interface import Queue
@@ -66,6 +68,17 @@ def test_it_ends_with_its_last_consumer_and_what_is_in_it(broker: RunningBroker,
         assert one.expect("RECEIPT")["receipt-id"] == "u"
         assert name not in names(broker)
     assert events(broker, "queue.deleted") == [{"messages": 2}]
+
+
+def test_an_operator_who_ends_the_last_subscription_ends_it(
+    broker: RunningBroker, name: str
+) -> None:
+    with Peer.open(broker.port) as peer, stompy.connect(broker.url) as client:
+        subscribed(peer, name, "auto-delete:true\n")
+        (row,) = [one for one in broker.snapshot("subscriptions") if one.destination.endswith(name)]
+        request = json.dumps({"cmd": "subscription.close", "args": {"id": row.id}})
+        assert client.request("/queue/$SYS.command", request).json["result"]["closed"] == 1
+        until(lambda: name not in names(broker), "the queue to go")
 
 
 @pytest.mark.parametrize("ending", ["close", "reset", "disconnect"])

@@ -192,6 +192,14 @@ def test_unsubscribe_with_the_same_headers_ends_one_binding(
     unsubscribed(one, LASTING, id="b")
     assert bound_to(broker, name) == ()
     assert name not in names(broker)
+    told: list[str] = broker._ask(
+        lambda broker: [
+            event.type
+            for event in broker._router.events.recent
+            if event.type.startswith("durable.") and event.subscription == name
+        ]
+    )
+    assert told == ["durable.created", "durable.bound", "durable.unbound", "durable.deleted"]
 
 
 def test_with_the_last_binding_a_queue_that_holds_something_stays(
