@@ -10,6 +10,7 @@ from tests.support.wire import Peer, running_broker, unique
 from stompy_broker.config import ConfigError, load_config
 from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.foreign_headers import FOREIGN, NAMES
+from stompy_broker.routing.durable import NAME_HEADERS
 
 _PLACES = {DestinationKind.QUEUE: "/queue/", DestinationKind.TOPIC: "/topic/"}
 
@@ -116,3 +117,11 @@ def test_only_what_would_be_refused_can_be_ignored():
     with pytest.raises(ConfigError, match=r"compat.ignore: 'x-priorty' is no header"):
         load_config(overrides={"compat": {"ignore": ["x-priorty"]}})
     load_config(overrides={"compat": {"ignore": sorted(NAMES)}})
+
+
+@pytest.mark.parametrize("place", ["/queue/", "/temp-queue/"])
+@pytest.mark.parametrize("name", NAME_HEADERS)
+def test_the_name_of_a_durable_subscription_is_for_topics(port: int, place: str, name: str):
+    with Peer.open(port, "1.2", "client-id:c") as peer:
+        peer.send(f"SUBSCRIBE\nid:0\ndestination:{place}{unique()}\n{name}:n\n\n\0")
+        assert "for topics" in peer.expect_error("bad-header").body.decode()

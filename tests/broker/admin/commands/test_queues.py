@@ -26,6 +26,21 @@ def test_a_queue_is_made_once_and_deleted_when_nobody_uses_it(admin: Observer, q
     fails(Code.NOT_FOUND, admin.ask, "queue.delete", queue=queue)
 
 
+def test_a_row_tells_which_subscription_binds_its_queue_now(admin: Observer, queue: str) -> None:
+    admin.ask("queue.create", queue=queue)
+    assert admin.row(queue)["backlog_of"] == ""
+    topic = f"destination:/topic/{queue}\ndurable:true\nauto-delete:false\nx-queue-name:{queue}\n"
+    admin.peer.send(
+        f"SUBSCRIBE\nid:1\nack:client\n{topic}\n\0SUBSCRIBE\nid:2\nack:client\n"
+        f"destination:/queue/{queue}\n\n\0"
+    )
+    admin.peer.sync()
+    assert admin.row(queue)["backlog_of"] == queue
+    admin.peer.send(f"UNSUBSCRIBE\nid:1\n{topic}\n\0")
+    admin.peer.sync()
+    assert admin.row(queue)["backlog_of"] == ""
+
+
 def test_purging_spares_what_is_with_consumers(
     broker: RunningBroker, admin: Observer, queue: str
 ) -> None:

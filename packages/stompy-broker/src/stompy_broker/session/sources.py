@@ -222,11 +222,14 @@ def durable_of(
     Raises:
         ProtocolError: a header does not fit.
     """
-    if destination.kind is DestinationKind.QUEUE and any(name in headers for name in NAME_HEADERS):
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, "a durable subscription is for topics; queues are durable"
-        )
     if destination.kind is not DestinationKind.TOPIC:
+        if any(headers.get(name) for name in NAME_HEADERS):
+            kept = destination.kind is DestinationKind.QUEUE
+            raise ProtocolError(
+                ErrorCode.BAD_HEADER,
+                "a durable subscription is for topics; "
+                + ("queues are durable" if kept else "what is temporary ends with its connection"),
+            )
         if headers.get(QUEUE_NAME, "") not in ("", destination.name):
             raise ProtocolError(
                 ErrorCode.BAD_HEADER,

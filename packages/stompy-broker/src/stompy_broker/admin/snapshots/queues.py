@@ -53,7 +53,7 @@ class CachedRow:
     def __init__(self, queue: Queue, figures: QueueFigures, router: Router) -> None:
         durable = router.registry.durable.of(queue)
         self.queue = queue
-        self.backlog_of = "" if durable is None else durable.name
+        self.backlog_of = _backlog_of(queue, router)
         kind, name = (
             (DestinationKind.QUEUE, queue.name)
             if durable is None or durable.queue_name
@@ -163,11 +163,15 @@ class QueueSnapshots:
                 cached.came_at = self._router.wall()
             cached.figures = told
             self._renew(cached, now)
-        elif cached.moves and now - cached.made_at >= WINDOW:
+        elif (cached.moves and now - cached.made_at >= WINDOW) or cached.backlog_of != _backlog_of(
+            queue, self._router
+        ):
             self._renew(cached, now)
         return cached
 
     def _renew(self, cached: CachedRow, now: float) -> None:
+        # Topics are bound to a queue with a name of its own, and not any more, while it goes on.
+        cached.backlog_of = _backlog_of(cached.queue, self._router)
         cached.row, cached.made_at = self._row(cached, now), now
         cached.moves = cached.row.rate is not STILL
 
@@ -235,6 +239,12 @@ class QueueSnapshots:
 
 def _recorded(cached: CachedRow) -> tuple[int, int, int]:
     return cached.figures.published, cached.figures.delivered, cached.figures.ready
+
+
+def _backlog_of(queue: Queue, router: Router) -> str:
+    """The durable subscription that a queue is for, or bound by; empty = none."""
+    durable = router.registry.durable.of(queue)
+    return "" if durable is None else durable.name
 
 
 def _record(cached: CachedRow) -> None:
