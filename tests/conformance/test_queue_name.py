@@ -132,6 +132,15 @@ def test_names_that_no_client_can_have(peers: list[Peer], bad: str) -> None:
     assert peers[0].expect("ERROR")["error-code"] == "bad-header"
 
 
+@pytest.mark.parametrize("headers", ["", LASTING])
+def test_a_name_that_is_too_long_makes_no_queue(
+    broker: RunningBroker, peers: list[Peer], headers: str
+) -> None:
+    subscribe(peers[0], "/topic/orders", "x" * 1025, headers)
+    peers[0].expect_error("limit-exceeded", "s-0")
+    assert [row.name for row in broker.queues()] == []
+
+
 def test_a_queue_has_one_name(peers: list[Peer], name: str) -> None:
     one, other, _ = peers
     subscribed(one, f"/queue/{name}", name)

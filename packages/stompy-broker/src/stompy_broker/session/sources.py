@@ -205,6 +205,7 @@ class Sources:
             permissions.check_receive(queue, {})
         ends = {"auto-delete": "true"} if wanted.auto_delete else {"auto-delete": "false"}
         stored = {"durable": headers.get("durable") or "false"} if wanted.auto_delete else {}
+        registry.table.caps.check_name(queue.name, "x-queue-name")
         registry.queue(queue.name, {**headers, "durable": "true", **stored, **ends})
 
     @property
