@@ -27,6 +27,9 @@ finally:
         file.write(str(longest))
 """
 UNTUNED = f"import gc; gc.freeze = lambda: None; gc.set_threshold = lambda *_: None; {MAIN}"
+SELDOM = (
+    f"import gc; s = gc.set_threshold; gc.set_threshold = lambda *_: s(10_000, 10_000, 1); {MAIN}"
+)
 GENERATIONS = (
     f"import gc; s = gc.set_threshold; gc.set_threshold = lambda *_: s(50_000, 20, 100); {MAIN}"
 )
@@ -46,7 +49,8 @@ def fill(code: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    kinds = {"as it is": MAIN, "with a middle generation": GENERATIONS, "untuned": UNTUNED}
+    kinds = {"as it is": MAIN, "a tenth as often": SELDOM}
+    kinds |= {"with a middle generation": GENERATIONS, "untuned": UNTUNED}
     runs: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     for _ in range(3):
         for kind, code in kinds.items():

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tracemalloc
+from collections import deque
 from contextlib import ExitStack
 
 import pytest
@@ -14,10 +15,14 @@ from tests.support.executed import executed
 from tests.support.house import Taker, Time, figures, make_head, make_router, take_part
 from tests.support.wire import PATIENCE, running_broker
 
+from stompy_broker.cli.run import YOUNG
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
+from stompy_broker.message import Message
+from stompy_broker.routing.parking import Parking
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.topics import REMEMBERED, Topics
+from stompy_broker.selectors.selector import compile_selector
 
 FEW, MANY = 100, 5000
 SLACK = 1.2
@@ -150,6 +155,35 @@ def test_the_collector_looks_at_nothing_that_stays() -> None:
     young, middle, old = map(int, told.stdout.strip(" []\n").split(","))
     assert young >= 90
     assert (middle, old) == (0, 0)
+
+
+YOUNG_REFERENCES = 100_000
+"""What the collector may follow in one go: each is a message that was not looked at for long."""
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["sorted in", "filled"])
+def test_the_collector_follows_little_while_messages_are_parked(filled: bool) -> None:
+    """Blocks of messages are young then, and each holds many."""
+    head = make_head("/queue/q", color="red")
+    fifo = deque(Message(number, head, b"", b"") for number in range(20_000))
+    parking = Parking(fifo, [])
+    parking.line(compile_selector("color = 'blue'"))
+    if filled:
+        parking.step(len(fifo), lambda: True)
+        parking.line(compile_selector("color = 'red'"))
+    gc.collect()
+    gc.disable()
+    try:
+        before = gc.get_count()[0]
+        parking.step(30_000, lambda: True)
+        made = gc.get_count()[0] - before
+        young = [one for one in gc.get_objects(generation=0) if isinstance(one, list) and one]
+        followed = sum(len(one) for one in young if isinstance(one[0], Message))
+    finally:
+        gc.enable()
+    assert not parking.busy
+    assert followed == 20_000
+    assert followed / made * YOUNG < YOUNG_REFERENCES
 
 
 # -- connections ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import click
 
@@ -19,6 +20,11 @@ from stompy_broker.config import BrokerConfig, ConfigError
 from stompy_broker.event_loop import new_event_loop
 from stompy_broker.posix import resource
 from stompy_broker.store.base import StoreError
+
+YOUNG: Final = 1_000
+"""The garbage collector looks at what is new after so many new objects, ..."""
+_UNTIL_OLD: Final = 100_000_000
+"""... and at what has stayed after so many."""
 
 
 def run(config: BrokerConfig, until_eof: bool, reread: Callable[[], BrokerConfig]) -> int:
@@ -88,9 +94,12 @@ def tune_collector() -> None:
     and what does is found while it is new. Looking at all that waits takes most of a second for a
     million objects, in which the broker does nothing else; so that comes after a hundred million.
     Measured with benchmarks/collector.py: filling a queue takes a quarter less processor time.
+
+    What is new is looked at often, a little each time: a new list may hold a hundred messages that
+    waited for long, and to look at each of them takes longer than all else.
     """
     gc.freeze()
-    gc.set_threshold(10_000, 10_000, 1)
+    gc.set_threshold(YOUNG, _UNTIL_OLD // YOUNG, 1)
 
 
 def _allow_many_files() -> None:

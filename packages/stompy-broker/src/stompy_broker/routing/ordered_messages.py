@@ -1,7 +1,7 @@
 """Messages in order, of which any one is put in, found and taken out quickly (**hot path**).
 
 They are ordered by priority, highest first, and then by sequence. Each priority has its messages
-in blocks of a few hundred, so that whatever happens to one message moves no more than one block.
+in blocks of about a hundred, so that whatever happens to one message moves no more than one block.
 Where messages come and go at the ends, as in most queues, nothing is searched.
 
 Each message has a number of *claims*, for whoever keeps several such orders: in how many others it
@@ -24,8 +24,11 @@ from typing import Final
 from stompy_broker.message import Message
 from stompy_broker.routing.interface import Place
 
-BLOCK: Final = 512
-"""How many messages a new block has at most; one that grows in the middle has twice as many."""
+BLOCK: Final = 128
+"""How many messages a new block has at most; one that grows in the middle has twice as many.
+
+The garbage collector follows each of them when the block is new, and the broker waits meanwhile.
+"""
 
 _sequence_of: Callable[[Message], int] = attrgetter("sequence")
 
@@ -203,7 +206,7 @@ class OrderedMessages:
         return claimed
 
     def take_block(self) -> list[Message]:
-        """Take some hundred messages out, the first ones; none if there are none."""
+        """Take about a hundred messages out, the first ones; none if there are none."""
         for level in self._levels:
             if level.blocks:
                 block = level.blocks.pop(0)
