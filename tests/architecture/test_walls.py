@@ -62,7 +62,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"cluster_secret"},
         {"cluster_settings"},
         {"cluster_checks"},
-        {"config_checks", "store_reports"},
+        {"config_checks", "selector_reports", "store_reports"},
         {"cluster_view"},
         {"cluster_service"},
         {"reload"},

@@ -72,6 +72,9 @@ EVENTS: Mapping[str, str] = {
     "queue.unmatched": "For a minute messages have been waiting in a queue that none of its "
     "consumers takes: their selectors do not match. `detail` has how many, the selectors, and in "
     "`failed` those of them that raised an error, by a fault of the broker.",
+    "selector.failed": "A selector failed, which is a fault of the broker; messages with which it "
+    "does match nothing. `reason` says how, `detail` has the selector. Once for each; the log has "
+    "more.",
     "store.damaged": "A stored message is not what was written any more, and is given to nobody. "
     "`reason` says what is wrong with it.",
     "subscription.closed": "A subscription ended.",

@@ -10,6 +10,7 @@ from typing import Final
 from stompy_broker.message import Message
 from stompy_broker.selectors.explanation import Clause, explain
 from stompy_broker.selectors.expressions import AllOf, Comparison, Name, Node, Text
+from stompy_broker.selectors.faults import tell_fault
 from stompy_broker.selectors.functions import Function, names_in, safe_function_of
 from stompy_broker.selectors.names import varies
 from stompy_broker.selectors.parser import parse
@@ -36,6 +37,7 @@ class _Faults:
         if self.first is None:
             self.first = f"{type(error).__name__}: {error}"
             log.error("the selector %r failed; it takes nothing", self._text, exc_info=error)
+            tell_fault(self._text, self.first)
         return False
 
 
