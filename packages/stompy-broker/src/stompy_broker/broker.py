@@ -40,7 +40,6 @@ from stompy_broker.routing.stats import QueueStats
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import ANONYMOUS, Anyone, PasscodeCache, Role, Users
 from stompy_broker.security.login import Logins
-from stompy_broker.selector_reports import watch_selectors
 from stompy_broker.session.context import BrokerContext
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.subscribe import origins_of
@@ -203,8 +202,7 @@ class Broker:
             factory=self._queue_factory(),
         )
         self._router.directions.renew(config.exchange, config.virtual_topics, config.route)
-        self._reports.router = self._router
-        self._fault_watch = watch_selectors(loop, self._router.events)
+        self._reports.begin(loop, self._router)
         limits = config.limits
         self._router.registry.table.caps = Caps(
             limits.queues, limits.durables, limits.name, config.frame_limits()

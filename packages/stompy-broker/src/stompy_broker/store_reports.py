@@ -5,11 +5,13 @@ Stores exist before the router, so they cannot be given the router's own methods
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from stompy.admin.rows import Event
 from stompy_broker.message import Message
 from stompy_broker.routing.router import Router
+from stompy_broker.selector_reports import watch_selectors
 from stompy_broker.store.batch import Damaged
 
 
@@ -21,6 +23,11 @@ class StoreReports:
     """
 
     router: Router
+
+    def begin(self, loop: asyncio.AbstractEventLoop, router: Router) -> None:
+        """Pass on to a router what stores report, and selectors that raise beside it."""
+        self.router = router
+        self._fault_watch = watch_selectors(loop, router.events)
 
     def written(self, messages: Iterable[Message]) -> None:
         """Let bodies go that are safe."""
