@@ -141,6 +141,15 @@ def test_a_name_that_is_too_long_makes_no_queue(
     assert [row.name for row in broker.queues()] == []
 
 
+def test_one_too_many_makes_no_queue(name: str) -> None:
+    with running_broker(limits={"durables": 1}) as broker, Peer.open(broker.port) as one:
+        subscribed(one, "/topic/orders", name)
+        with Peer.open(broker.port) as other:
+            subscribe(other, "/topic/orders", f"{name}2")
+            other.expect_error("limit-exceeded", "s-0")
+        assert [row.name for row in broker.queues()] == [name]
+
+
 def test_a_queue_has_one_name(peers: list[Peer], name: str) -> None:
     one, other, _ = peers
     subscribed(one, f"/queue/{name}", name)

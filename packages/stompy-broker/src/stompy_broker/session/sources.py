@@ -201,8 +201,10 @@ class Sources:
         queue = Destination(DestinationKind.QUEUE, wanted.queue_name, is_pattern=False)
         permissions, registry = self._client.permissions, self._registry
         permissions.check_set_up(queue, headers)
-        if wanted.name not in registry.durable.by_name and registry.has_queue(queue.name):
-            permissions.check_receive(queue, {})
+        if wanted.name not in registry.durable.by_name:
+            registry.table.caps.check_durables(len(registry.durable.by_name))
+            if registry.has_queue(queue.name):
+                permissions.check_receive(queue, {})
         ends = {"auto-delete": "true"} if wanted.auto_delete else {"auto-delete": "false"}
         stored = {"durable": headers.get("durable") or "false"} if wanted.auto_delete else {}
         registry.table.caps.check_name(queue.name, "x-queue-name")
