@@ -869,7 +869,7 @@ def test_every_subscriber_of_a_topic_gets_every_message(connect: Connect, topic:
 
 
 @pytest.mark.parametrize(
-    "destination", ["/exchange/a", "/temp-queues/a", "/queue", "/", "//a", "/QUEUE/a"]
+    "destination", ["/exchanges/a", "/temp-queues/a", "/queue", "/", "//a", "/QUEUE/a"]
 )
 @pytest.mark.parametrize("command", ["SEND", "SUBSCRIBE\nid:0"])
 def test_an_unknown_prefix_names_the_valid_ones(connect: Connect, command: str, destination: str):

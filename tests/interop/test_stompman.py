@@ -313,7 +313,7 @@ def test_a_refused_subscription_is_told(broker: RunningBroker) -> None:
     async def scenario() -> None:
         async with connected(broker, on_error_frame=None, connect_retry_interval=0) as client:
             with pytest.raises(stompman.SubscriptionError) as caught:
-                async with subscribed(client, "/queue/a.*"):
+                async with subscribed(client, "/dsub/a"):
                     pass
             assert caught.value.reason == "rejected"
 

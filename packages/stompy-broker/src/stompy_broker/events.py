@@ -60,11 +60,11 @@ EVENTS: Mapping[str, str] = {
     "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",
     "message.dropped": "A queue gave up a message, which is gone.",
     "message.expired": "The time of a message was over.",
+    "queue.argument_ignored": "A frame would set up a queue otherwise than it is set up; `detail` "
+    "has what it says.",
     "queue.circle": "Messages that queues gave up came round to a queue that they had passed, and "
     "are dropped. At most once a minute.",
     "queue.created": "A queue was made.",
-    "queue.argument_ignored": "A frame would set up a queue otherwise than it is set up; `detail` "
-    "has what it says.",
     "queue.deleted": "A queue was deleted; `reason` says why, `detail.messages` how many waited.",
     "queue.paused": "An operator paused a queue.",
     "queue.purged": "An operator purged a queue.",

@@ -164,6 +164,8 @@ class DurableSubscription:
             ValueError: likewise.
         """
         settings = json.loads(stored.settings)
+        if not isinstance(settings, dict):
+            raise TypeError("its settings are something else")
         given = {name: settings[name] for name in _OPTIONAL if name in settings}
         given["more"] = tuple(given.get("more", ()))
         left = settings.get("left", 0)
