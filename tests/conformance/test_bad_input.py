@@ -91,6 +91,14 @@ CASES = [
          "bad-selector", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nx-priority:1\n\n\0",
          "not-supported", "r"),
+    Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nx-delivery-limit:3\n\n\0",
+         "not-supported", "r"),
+    Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:/topic/$SYS.queues\n"
+         b"x-priority:1\n\n\0", "not-supported", "r"),
+    Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:/topic/$SYS.queues\n"
+         b"browser:true\n\n\0", "bad-destination", "r"),
+    Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:/amq/queue/a.*\n\n\0",
+         "bad-destination", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q},{q}\n\n\0",
          "bad-destination", "r"),
     Case("S8", ALL, b"UNSUBSCRIBE\nreceipt:r\n\n\0", "missing-header", "r"),

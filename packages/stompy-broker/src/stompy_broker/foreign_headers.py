@@ -85,6 +85,13 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ),
     ForeignHeader(("exclusive",), (_SEND,), "nobody else may subscribe", kinds=_QUEUES, idle=_NO),
     ForeignHeader(
+        ("x-delivery-limit",),
+        _BOTH,
+        "a message that failed so often is a dead letter; max_deliveries of a [[policy]] says so",
+        kinds=_QUEUES,
+        idle=_UNLIMITED,
+    ),
+    ForeignHeader(
         ("x-single-active-consumer", "activemq.exclusive"),
         (_SUBSCRIBE,),
         "one consumer gets all the messages",
@@ -366,7 +373,7 @@ class ForeignHeaders:
         where = "" if destination is None else str(destination)
         log.warning("%s %s: header %r is ignored (%s)", command, where, name, foreign.means)
         self._events.tell(
-            Event(type="header.ignored", severity="warning", destination=where, reason=name)
+            Event(type="header.ignored", severity="warn", destination=where, reason=name)
         )
 
 

@@ -168,8 +168,10 @@ def parse_destination(text: str) -> Destination:
     if len(words) > MOST_WORDS:
         between = "slashes" if slashed else "dots"
         raise _bad(text, f"has {len(words)} words between {between}; {MOST_WORDS} are the most")
-    is_pattern = not WILDCARDS.isdisjoint(words)
-    return Destination(kind, inside + name, is_pattern, text.startswith(_EXISTING))
+    # RabbitMQ has no patterns of queues: there, a word like these is a word of a name.
+    existing = text.startswith(_EXISTING)
+    is_pattern = not existing and not WILDCARDS.isdisjoint(words)
+    return Destination(kind, inside + name, is_pattern, existing)
 
 
 def _read_foreign(text: str) -> tuple[DestinationKind, str]:

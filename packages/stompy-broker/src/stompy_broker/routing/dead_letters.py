@@ -223,9 +223,7 @@ class DeadLetters:
             self._circled,
         )
         self._events.tell(
-            Event(
-                type="queue.circle", severity="warning", destination=queue.destination, reason=why
-            )
+            Event(type="queue.circle", severity="warn", destination=queue.destination, reason=why)
         )
         self._circled, self._tell_at = 0, now + _RETELL_MS
 

@@ -552,7 +552,7 @@ class Dealer(TurnKeeper):
         self._services.events.tell(
             Event(
                 type="queue.unmatched",
-                severity="warning",
+                severity="warn",
                 destination=self._queue.destination,
                 reason=f"no consumer that is there takes {unmatched} of its messages",
                 detail=detail,

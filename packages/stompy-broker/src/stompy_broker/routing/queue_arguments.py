@@ -120,7 +120,7 @@ class QueueArguments:
         self._events.tell(
             Event(
                 type="queue.argument_ignored",
-                severity="warning",
+                severity="warn",
                 destination=queue.destination,
                 reason=words,
                 detail={name: given[name] for name in differ},

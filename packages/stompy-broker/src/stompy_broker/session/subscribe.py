@@ -111,6 +111,7 @@ class Subscriptions:
         if key in self.by_key or key in self.sys_client or key in self.browsers:
             self._give_way(key)
         if destination.of_broker and len(parts) == 1:
+            self._check_sys(destination, headers)
             self.sys_client.subscribe(key, destination, headers, self._client.version)
             self._receipts.answer(headers.get("receipt"))
             return None
@@ -185,6 +186,15 @@ class Subscriptions:
         """Read a destination, of which there may be several."""
         resolve, own = self._router.directions.resolve, self.temporary_topics.own
         return tuple([own(resolve(parse_destination(part))) for part in parts_of(text)])
+
+    def _check_sys(self, destination: Destination, headers: Mapping[str, str]) -> None:
+        self._context.foreign_headers.check("SUBSCRIBE", headers, destination)
+        if wants_to_browse(headers):
+            raise ProtocolError(
+                ErrorCode.BAD_DESTINATION,
+                f"destination {str(destination)[:200]!r} is a topic of the broker itself, in "
+                "which nothing waits that could be browsed; subscribe to it without 'browser'",
+            )
 
     def _check_part(self, destination: Destination, headers: Mapping[str, str]) -> None:
         if destination.of_broker:
