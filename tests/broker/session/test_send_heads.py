@@ -47,8 +47,11 @@ def made(head: Head) -> tuple[object, ...]:
         return error.error_code, error.Message
     traits = [getattr(plan.head.traits, name) for name in TRAITS]
     own = (plan.simple, plan.destination, plan.sets_up, plan.commands, plan.foreign)
-    # Of a repeated header both may be passed on, or the first (``docs/wire.md``).
-    return plan.head.headers(), plan.head.version_neutral, traits, own
+    # Of a repeated header both may be passed on, or the first (``docs/wire.md``), and the other
+    # one alone may be written otherwise in another version.
+    names = [line.partition(b":")[0] for line in head.block.split(b"\n")]
+    neutral = plan.head.version_neutral if len(names) == len(set(names)) else None
+    return plan.head.headers(), neutral, traits, own
 
 
 @given(block=blocks())
