@@ -9,17 +9,14 @@ that were bound to its topic, and each binding with its queue.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.crashes import History, folder_for_crashes
 from tests.support.house import Taker, make_head
-from tests.support.storage import Shelf, short_wal
+from tests.support.storage import Shelf
 
 from stompy.errors import ProtocolError
 from stompy_broker.destinations.names import parse_destination
@@ -55,32 +52,17 @@ def standing(router: Router, shelf: Shelf) -> Standing:
     return Standing(bound, waiting)
 
 
-class Acts:
-    """A broker on a store, and all that was in it.
+class Bindings(History[Standing]):
+    """A broker whose topics are bound to queues.
 
     Args:
         top: for the files of the store; None = it is in memory.
     """
 
     def __init__(self, top: Path | None) -> None:
-        self.top = top
-        self.shelf = Shelf(None if top is None else top / "data")
-        self.router = self.shelf.route()
-        self.sent = self.safe = 0
-        self.history = [Standing({}, {})]
-        self.copies: list[tuple[Path, int, int]] = []
-        self.seen: list[int] = []
+        super().__init__(top, standing)
+        self.sent = 0
         self.takers: dict[str, tuple[Queue, Taker]] = {}
-        if top is not None:
-            self.shelf.tap(self._statement)
-
-    def _statement(self, text: str, has_run: bool) -> None:
-        assert self.top is not None
-        seen = [crc32(file.read_bytes()) for file in sorted((self.top / "data").glob("m*.db*"))]
-        if seen != self.seen:
-            copy = self.shelf.copy(self.top / f"crash-{len(self.copies)}")
-            self.seen = seen
-            self.copies.append((copy, self.safe, len(self.history)))
 
     def bind(self, name: str, pattern: str, ends: bool) -> None:
         wanted = DurableSubscription(name, pattern, True, queue_name=name, auto_delete=ends)
@@ -125,24 +107,6 @@ class Acts:
         destination = parse_destination(f"/topic/{topic}")
         self.router.publish(destination, make_head(str(destination)), b"%d" % self.sent)
 
-    def sync(self) -> None:
-        told = len(self.history) - 1
-        self.shelf.sync()
-        self.safe = told
-
-    def remember(self) -> None:
-        self.history.append(standing(self.router, self.shelf))
-
-    def check(self) -> None:
-        """Whatever crash there was, each act was there as a whole or not at all."""
-        self.sync()
-        self.shelf.close()
-        for copy, safe, told in self.copies:
-            shelf = Shelf(copy)
-            found = standing(shelf.route(), shelf)
-            shelf.close()
-            assert found in self.history[safe : told + 1], copy
-
 
 NAMES = st.sampled_from(QUEUES)
 ACTS = st.lists(
@@ -160,37 +124,21 @@ ACTS = st.lists(
 )
 
 
-def act(acts: Acts, every: Sequence[tuple[Any, ...]]) -> None:
-    for name, *args in every:
-        if name == "turn":
-            acts.shelf.turns.end()
-            continue
-        getattr(acts, name)(*args)
-        acts.remember()
-    acts.check()
-
-
 @given(every=ACTS)
 @settings(max_examples=40)
 def test_a_crash_at_any_commit_finds_each_binding_with_its_messages(
     every: list[tuple[Any, ...]],
 ) -> None:
-    top = Path(mkdtemp(prefix="stompy-bindings-"))
-    try:
-        with short_wal():
-            act(Acts(top), every)
-    finally:
-        shutil.rmtree(top)
+    with folder_for_crashes("bindings") as top:
+        Bindings(top).act(every)
 
 
 @given(every=ACTS)
 @settings(max_examples=60)
 def test_a_store_in_memory_has_the_same(every: list[tuple[Any, ...]]) -> None:
-    acts = Acts(None)
-    act(acts, every)
-    again = Shelf(None)
-    again.store = acts.shelf.store
-    assert standing(again.route(), again) == acts.history[-1]
+    bindings = Bindings(None)
+    bindings.act(every)
+    assert bindings.kept_in_memory() == bindings.history[-1]
 
 
 def test_what_an_earlier_release_has_kept_is_read(tmp_path: Path) -> None:

@@ -8,17 +8,15 @@ certain; and consumers that come then get each of them once, in order, by their 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.crashes import Crashes, folder_for_crashes
 from tests.support.house import Taker, browsed, figures, make_head, take_part
-from tests.support.storage import Shelf, short_wal
+from tests.support.storage import Shelf
 
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
@@ -35,7 +33,6 @@ SELECTORS = ("colour = 'red'", "colour IN ('red', 'blue')", "JMSRedelivered = FA
 class Promise(NamedTuple):
     """What a crash may not break."""
 
-    copy: Path
     there: frozenset[bytes]
     gone: frozenset[bytes]
 
@@ -48,7 +45,6 @@ class Story:
     """
 
     def __init__(self, top: Path | None) -> None:
-        self.top = top
         self.shelf = Shelf(None if top is None else top / "data")
         self.router = self.shelf.route(POLICY, memory_mark=20_000)
         self.takers: list[Taker] = []
@@ -57,26 +53,18 @@ class Story:
         self.safe: set[bytes] = set()
         self.told: set[bytes] = set()
         self.settled: set[bytes] = set()
-        self.promises: list[Promise] = []
-        self.seen: list[int] = []
+        self.crashes: Crashes[Promise] | None = None
         if top is not None:
-            self.shelf.tap(self._statement)
+            self.crashes = Crashes(self.shelf, top, self.promise)
 
     @property
     def queue(self) -> Queue:
         """The queue that all of it is about."""
         return self.router.queue("q")
 
-    def _statement(self, text: str, has_run: bool) -> None:
-        assert self.top is not None
-        # The writer has a thread of its own: what is promised is noted before the files are seen.
-        there, gone = frozenset(self.safe - self.told), frozenset(self.settled)
-        seen = [crc32(file.read_bytes()) for file in sorted((self.top / "data").glob("m*.db*"))]
-        if seen != self.seen:
-            self.seen = seen
-            copy = self.shelf.copy(self.top / f"crash-{len(self.promises)}")
-            there = there - self.told
-            self.promises.append(Promise(copy, there, gone))
+    def promise(self) -> Promise:
+        """What holds just now."""
+        return Promise(frozenset(self.safe - self.told), frozenset(self.settled))
 
     def note(self) -> None:
         """See what the consumers have got."""
@@ -148,12 +136,13 @@ class Story:
         assert told.unacked == sum(map(len, self.held.values()))
         assert told.ready + told.unacked == self.sent - len(self.told)
         self.shelf.close()
-        for copy, there, gone in self.promises:
-            found = [message.body for message in after_a_crash(copy)]
+        for crash in self.crashes.every if self.crashes is not None else ():
+            found = [message.body for message in after_a_crash(crash.copy)]
             bodies = [body.rstrip() for body in found if body is not None]
             assert len(bodies) == len(found) == len(set(bodies))
-            assert there <= set(bodies), copy
-            assert gone.isdisjoint(bodies), copy
+            # What was settled meanwhile may be there or not.
+            assert crash.before.there & crash.after.there <= set(bodies), crash.copy
+            assert crash.before.gone.isdisjoint(bodies), crash.copy
 
 
 def after_a_crash(directory: Path) -> list[Message]:
@@ -204,12 +193,8 @@ def act(story: Story, acts: list[tuple[Any, ...]]) -> None:
 @given(acts=ACTS)
 @settings(max_examples=25, deadline=None)
 def test_a_crash_at_any_commit_breaks_no_promise(acts: list[tuple[Any, ...]]) -> None:
-    top = Path(mkdtemp(prefix="stompy-choosing-"))
-    try:
-        with short_wal():
-            act(Story(top), acts)
-    finally:
-        shutil.rmtree(top)
+    with folder_for_crashes("choosing") as top:
+        act(Story(top), acts)
 
 
 @given(acts=ACTS)

@@ -8,17 +8,15 @@ not at one before the last that was reported safe.
 
 from __future__ import annotations
 
-import shutil
 from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple, cast
-from zlib import crc32
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.crashes import History, folder_for_crashes
 from tests.support.steps import finished
-from tests.support.storage import Shelf, short_wal
+from tests.support.storage import Shelf
 
 from stompy.admin import Request, Role
 from stompy_broker.admin.commands.base import Call, CommandContext
@@ -60,17 +58,15 @@ def standings(router: Router, shelf: Shelf) -> dict[str, Standing]:
     return found
 
 
-class Repairs:
-    """A broker on a store, the messages in it, and all that they have been.
+class Repairs(History[dict[str, Standing]]):
+    """A broker whose dead letters are repaired.
 
     Args:
         top: for the files of the store; None = it is in memory.
     """
 
     def __init__(self, top: Path | None) -> None:
-        self.top = top
-        self.shelf = Shelf(None if top is None else top / "data")
-        self.router = self.shelf.route()
+        super().__init__(top, standings)
         self.context = CommandContext(
             router=self.router,
             sessions={},
@@ -83,25 +79,7 @@ class Repairs:
             writer=NOBODY,
             closed=NOBODY,
         )
-        self.history: list[dict[str, Standing]] = [{}]
-        self.safe = 0
-        self.copies: list[tuple[Path, int, int]] = []
-        self.seen: list[int] = []
         self.sent = 0
-        if top is not None:
-            self.shelf.tap(self._statement)
-
-    def _statement(self, text: str, has_run: bool) -> None:
-        assert self.top is not None
-        seen = [crc32(file.read_bytes()) for file in sorted((self.top / "data").glob("m*.db*"))]
-        if seen != self.seen:
-            safe, told = self.safe, len(self.history)
-            copy = self.shelf.copy(self.top / f"crash-{len(self.copies)}")
-            self.seen = seen
-            self.copies.append((copy, safe, told))
-
-    def remember(self) -> None:
-        self.history.append(standings(self.router, self.shelf))
 
     def send(self) -> None:
         self.sent += 1
@@ -138,23 +116,6 @@ class Repairs:
         colour = changes.get("headers", {}).get("colour", was.colour)
         assert now == Standing("q", body, colour, digest)
 
-    def sync(self) -> None:
-        told = len(self.history) - 1
-        self.shelf.sync()
-        self.safe = told
-
-    def check(self) -> None:
-        """Whatever crash there was, each message was something that it has been."""
-        self.sync()
-        self.shelf.close()
-        if self.top is None:
-            return
-        for copy, safe, told in self.copies:
-            shelf = Shelf(copy)
-            found = standings(shelf.route(), shelf)
-            shelf.close()
-            assert found in self.history[safe : told + 1], copy
-
 
 CHANGES = st.fixed_dictionaries(
     {},
@@ -176,32 +137,19 @@ ACTS = st.lists(
 )
 
 
-def act(repairs: Repairs, acts: list[tuple[Any, ...]]) -> None:
-    for name, *args in [("send",), ("send",), ("die", 0), *acts]:
-        if name == "turn":
-            repairs.shelf.turns.end()
-            continue
-        getattr(repairs, name)(*args)
-        repairs.remember()
-    repairs.check()
+BEGINNING: list[tuple[Any, ...]] = [("send",), ("send",), ("die", 0)]
 
 
 @given(acts=ACTS)
 @settings(max_examples=25)
 def test_a_crash_at_any_commit_finds_the_one_or_the_other(acts: list[tuple[Any, ...]]) -> None:
-    top = Path(mkdtemp(prefix="stompy-edits-"))
-    try:
-        with short_wal():
-            act(Repairs(top), acts)
-    finally:
-        shutil.rmtree(top)
+    with folder_for_crashes("edits") as top:
+        Repairs(top).act(BEGINNING + acts)
 
 
 @given(acts=ACTS)
 @settings(max_examples=50)
 def test_a_store_in_memory_never_has_both_or_none(acts: list[tuple[Any, ...]]) -> None:
     repairs = Repairs(None)
-    act(repairs, acts)
-    again = Shelf(None)
-    again.store = repairs.shelf.store
-    assert standings(again.route(), again) == repairs.history[-1]
+    repairs.act(BEGINNING + acts)
+    assert repairs.kept_in_memory() == repairs.history[-1]

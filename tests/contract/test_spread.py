@@ -8,17 +8,15 @@ the last that was reported safe.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
-from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.storage import Shelf, short_wal
+from tests.support.crashes import History, folder_for_crashes
+from tests.support.storage import Shelf
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.policy import Policy
@@ -59,37 +57,21 @@ def standings(router: Router, shelf: Shelf) -> Standing:
     return found
 
 
-class Sends:
-    """A broker on a store, and all that was in it.
+class Sends(History[Standing]):
+    """A broker to whose destinations much is sent at once.
 
     Args:
         top: for the files of the store; None = it is in memory.
     """
 
     def __init__(self, top: Path | None) -> None:
-        self.top = top
-        self.shelf = Shelf(None if top is None else top / "data")
-        self.router = self.shelf.route()
+        super().__init__(top, standings)
         routes = [RouteConfig.model_validate(one) for one in ROUTES]
         self.router.directions.renew(routes=routes)
         self.routes = SendRoutes(self.router.directions)
         for name in VIRTUAL:
             self.router.queue(name)
-        self.sent = self.safe = 0
-        self.history: list[Standing] = [{}]
-        self.copies: list[tuple[Path, int, int]] = []
-        self.seen: list[int] = []
-        if top is not None:
-            self.shelf.tap(self._statement)
-
-    def _statement(self, text: str, has_run: bool) -> None:
-        assert self.top is not None
-        seen = [crc32(file.read_bytes()) for file in sorted((self.top / "data").glob("m*.db*"))]
-        if seen != self.seen:
-            safe, told = self.safe, len(self.history)
-            copy = self.shelf.copy(self.top / f"crash-{len(self.copies)}")
-            self.seen = seen
-            self.copies.append((copy, safe, told))
+        self.sent = 0
 
     def _made(self, place: str) -> SpreadSend:
         self.sent += 1
@@ -118,24 +100,6 @@ class Sends:
             some = frozenset(message.sequence for message in shown[0].messages[:2])
             queue.control(Remove(some), nobody_asks)
 
-    def remember(self) -> None:
-        self.history.append(standings(self.router, self.shelf))
-
-    def sync(self) -> None:
-        told = len(self.history) - 1
-        self.shelf.sync()
-        self.safe = told
-
-    def check(self) -> None:
-        """Whatever crash there was, each change was there as a whole or not at all."""
-        self.sync()
-        self.shelf.close()
-        for copy, safe, told in self.copies:
-            shelf = Shelf(copy)
-            found = standings(shelf.route(), shelf)
-            shelf.close()
-            assert found in self.history[safe : told + 1], copy
-
 
 ACTS = st.lists(
     st.one_of(
@@ -149,35 +113,19 @@ ACTS = st.lists(
 )
 
 
-def act(sends: Sends, acts: Sequence[tuple[Any, ...]]) -> None:
-    for name, *args in acts:
-        if name == "turn":
-            sends.shelf.turns.end()
-            continue
-        getattr(sends, name)(*args)
-        sends.remember()
-    sends.check()
-
-
 @given(acts=ACTS)
 @settings(max_examples=25)
 def test_a_crash_at_any_commit_finds_all_copies_or_none(acts: list[tuple[Any, ...]]) -> None:
-    top = Path(mkdtemp(prefix="stompy-spread-"))
-    try:
-        with short_wal():
-            act(Sends(top), acts)
-    finally:
-        shutil.rmtree(top)
+    with folder_for_crashes("spread") as top:
+        Sends(top).act(acts)
 
 
 @given(acts=ACTS)
 @settings(max_examples=50)
 def test_a_store_in_memory_has_all_copies_or_none(acts: list[tuple[Any, ...]]) -> None:
     sends = Sends(None)
-    act(sends, acts)
-    again = Shelf(None)
-    again.store = sends.shelf.store
-    assert standings(again.route(), again) == sends.history[-1]
+    sends.act(acts)
+    assert sends.kept_in_memory() == sends.history[-1]
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -19,6 +18,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from tests.support.crashes import Crashes
 from tests.support.house import WALL, make_head, make_message
 from tests.support.logged import LoggedShelf, MemoryShop, NATSShop
 from tests.support.storage import Contents, Shelf, contents, contents_of, short_wal
@@ -338,21 +338,7 @@ class StoreMachine(RuleBasedStateMachine):
         # What the reference held at the end of each turn, and the last one that is safe.
         self.turns = [contents(self.model)]
         self.safe = 0
-        self.crashes: list[tuple[Path, int, int]] = []
-        self.seen = self.fingerprint()
-        self.shelf.tap(self.statement)
-
-    def fingerprint(self) -> list[int]:
-        files = sorted((self.top / "data").glob("messages.db*"))
-        return [crc32(file.read_bytes()) for file in files]
-
-    # Called by the writer's thread or by ours, and the files do not change meanwhile.
-    def statement(self, text: str, has_run: bool) -> None:
-        safe, seen = self.safe, self.fingerprint()
-        if seen != self.seen:
-            self.seen = seen
-            copy = self.shelf.copy(self.top / f"crash-{len(self.crashes)}")
-            self.crashes.append((copy, safe, len(self.turns)))
+        self.crashes = Crashes(self.shelf, self.top, lambda: (self.safe, len(self.turns)))
 
     def tell(self, action: Callable[[Shelf], None]) -> None:
         action(self.model)
@@ -431,8 +417,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.remember()
         self.shelf.reopen()
         self.check(contents(self.shelf))
-        self.seen = self.fingerprint()
-        self.shelf.tap(self.statement)
+        self.crashes.tap()
 
     def remember(self) -> int:
         """The end of a turn: number it, and keep what the reference holds."""
@@ -451,10 +436,10 @@ class StoreMachine(RuleBasedStateMachine):
             self.remember()
             self.shelf.close()
             self.check(contents_of(self.top / "data"))
-            for directory, safe, told in self.crashes:
+            for crash in self.crashes.every:
                 # At the end of a turn the writer may begin before the test has noted it.
-                found = contents_of(directory)
-                assert found in self.turns[safe : told + 1], directory
+                safe, told = crash.before[0], crash.after[1]
+                assert contents_of(crash.copy) in self.turns[safe : told + 1], crash.copy
         finally:
             shutil.rmtree(self.top)
 
