@@ -1,7 +1,7 @@
 """Looking at the messages that wait in a queue, without touching them.
 
-There may be very many, so they are looked through in steps. Bodies that are on disk only are read
-into copies, so that nothing about the queue changes.
+There may be very many, so they are looked through in steps. Whoever wants bodies is given copies of
+the messages, so that nothing about the queue changes, and nothing in it changes what was given.
 """
 
 from __future__ import annotations
@@ -143,8 +143,12 @@ def _answer(
 
 
 def copies_to_read(messages: Sequence[Message]) -> list[Message]:
-    """The same messages; copies of those whose bodies are on disk only."""
-    return [_copy(message) if message.body is None else message for message in messages]
+    """Copies of messages, with the bodies that are in memory.
+
+    A copy keeps what it has. While the bodies of others are read, or until somebody has made use of
+    them, those of the messages themselves may leave memory for the disk.
+    """
+    return [message.restored(message.deliveries, message.failures) for message in messages]
 
 
 def read_bodies(store: MessageStore, messages: Sequence[Message], done: Callback) -> None:
@@ -154,12 +158,6 @@ def read_bodies(store: MessageStore, messages: Sequence[Message], done: Callback
         store.load(missing, done)
     else:
         done()
-
-
-def _copy(message: Message) -> Message:
-    copy = message.restored(message.deliveries, message.failures)
-    copy.body = None
-    return copy
 
 
 def _all_in_order(ready: ReadyList) -> list[Message]:

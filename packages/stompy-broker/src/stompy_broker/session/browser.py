@@ -94,7 +94,7 @@ class Browser:
         self._skip = request.offset
         self._sources: deque[_Source] = deque()
         self._known: dict[Queue, int] = {}  # up to where each was shown
-        self._page: deque[tuple[Message, MessageState, int, bool]] = deque()
+        self._page: deque[tuple[Message, MessageState, int]] = deque()
         self._page_at = 0.0
         self._last_page = False
         self._unanswered = 0
@@ -218,8 +218,7 @@ class Browser:
             return
         self._skip -= answer.skipped
         messages = answer.messages
-        there = [message.body is not None for message in messages]
-        self._page.extend(zip(messages, answer.states, answer.due, there, strict=True))
+        self._page.extend(zip(messages, answer.states, answer.due, strict=True))
         self._page_at = self._clock.now()
         self._last_page = not answer.more
         if messages and answer.skipped:
@@ -232,15 +231,10 @@ class Browser:
         """Write what is at hand; say whether there is room for more."""
         page = self._page
         while page and not self._full:
-            message, state, due, was_there = page.popleft()
-            if message.body is None and not self.request.headers_only:
-                if was_there:  # its body left memory since, and is on disk: asked for again
-                    page.clear()
-                    self._last_page = False
-                    break
-                self._sources[0].place = place_of(message)
-                continue  # it left before its body was read
+            message, state, due = page.popleft()
             self._sources[0].place = place_of(message)
+            if message.body is None and not self.request.headers_only:
+                continue  # it left before its body was read
             self.shown += 1
             self._full = not self._put(message, state, due)
         return not self._full
