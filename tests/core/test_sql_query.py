@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stompy import sql_query
-from stompy.sql_query import SqlError, SqlQuery, Value
+from stompy.data_table import Value
+from stompy.sql_query import SqlError, SqlQuery
 
 TABLES = {"messages": ("queue", "n", "body"), "queues": ("name", "ready")}
 VIEWS = {"late": "SELECT queue, n FROM messages WHERE n > 1"}

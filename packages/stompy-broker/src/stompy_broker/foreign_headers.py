@@ -67,6 +67,22 @@ class ForeignHeader:
 
 _BOTH = (_SEND, _SUBSCRIBE)
 
+NO_LOCAL = ("no-local", "activemq.noLocal")
+"""Headers by which a subscription declines what its own client sends."""
+
+PENDING_LIMIT = ("pending-limit", "activemq.maximumPendingMessageLimit")
+"""Headers that say how many messages of a topic may wait for a subscription."""
+
+RETRIES = (
+    "activemq.maximumRedeliveries",
+    "activemq.initialRedeliveryDelay",
+    "activemq.redeliveryDelay",
+    "activemq.useExponentialBackOff",
+    "activemq.backOffMultiplier",
+    "activemq.maximumRedeliveryDelay",
+)
+"""Headers that say when and how often what is refused comes again, in milliseconds."""
+
 _TO_EXCHANGE = "dead letters go to that exchange; x-dead-letter-routing-key alone names a queue"
 
 FOREIGN: tuple[ForeignHeader, ...] = (
@@ -104,7 +120,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=_NONE,
     ),
     ForeignHeader(
-        ("no-local", "activemq.noLocal"),
+        NO_LOCAL,
         (_SUBSCRIBE,),
         "what the same connection sends does not come: what only its sender waits for would stay "
         "in the queue for ever",
@@ -120,7 +136,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         auto=True,
     ),
     ForeignHeader(
-        ("pending-limit", "activemq.maximumPendingMessageLimit"),
+        PENDING_LIMIT,
         (_SUBSCRIBE,),
         "so many messages wait for a subscriber that is slow; a queue has max_length",
         kinds=_BUT_TOPICS,
@@ -130,14 +146,7 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         ("activemq.retroactive",), (_SUBSCRIBE,), "messages sent before come as well", idle=_NO
     ),
     ForeignHeader(
-        (
-            "activemq.maximumRedeliveries",
-            "activemq.initialRedeliveryDelay",
-            "activemq.redeliveryDelay",
-            "activemq.useExponentialBackOff",
-            "activemq.backOffMultiplier",
-            "activemq.maximumRedeliveryDelay",
-        ),
+        RETRIES,
         (_SUBSCRIBE,),
         "messages that are refused come back as it says; with ack:auto none is",
         kinds=tuple(DestinationKind),

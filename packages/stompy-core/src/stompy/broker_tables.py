@@ -20,11 +20,10 @@ from stompy.admin.sql_tables import (
     MESSAGES,
     TABLES,
     VIEWS,
-    Value,
     row_values,
     shown_message,
 )
-from stompy.data_table import DataTable
+from stompy.data_table import DataTable, Value
 from stompy.errors import STOMPTimeout
 from stompy.sql_query import MOST_BYTES, SECONDS, SqlError, SqlQuery
 from stompy.sync.client import STOMPClient

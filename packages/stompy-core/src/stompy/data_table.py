@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
+Value = None | int | float | str | bytes
+"""What stands in one column of one row, where a database gave it."""
+
 _SHOWN_ROWS: Final = 10
 _SHOWN_CELL: Final = 40
 _LARGEST: Final = 2**63

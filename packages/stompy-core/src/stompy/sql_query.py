@@ -21,8 +21,7 @@ from contextlib import closing
 from time import monotonic
 from typing import Final
 
-Value = None | int | float | str | bytes
-"""What stands in one column of one row."""
+from stompy.data_table import Value
 
 SECONDS: Final = 5.0
 """A query takes no longer, unless told otherwise."""

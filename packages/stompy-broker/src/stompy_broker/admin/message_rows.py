@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Set
 from functools import partial
 
-from stompy.admin.sql_tables import Value, body_value
+from stompy.admin.sql_tables import body_value
+from stompy.data_table import Value
 from stompy.sql_query import SqlError
 from stompy_broker.admin.asking import ask
 from stompy_broker.admin.tasks import Steps

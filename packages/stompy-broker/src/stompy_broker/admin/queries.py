@@ -17,10 +17,9 @@ from stompy.admin.sql_tables import (
     MESSAGES,
     TABLES,
     VIEWS,
-    Value,
     row_values,
 )
-from stompy.data_table import DataTable
+from stompy.data_table import DataTable, Value
 from stompy.protocol.frame import STOMPFrame
 from stompy.records import Rows
 from stompy.sql_query import MOST_BYTES, SECONDS, SqlQuery

@@ -19,10 +19,9 @@ from stompy.admin.sql_tables import (
     MESSAGE_COLUMNS,
     MESSAGES,
     VIEWS,
-    Value,
     body_value,
 )
-from stompy.data_table import DataTable
+from stompy.data_table import DataTable, Value
 from stompy.sql_query import SqlError, SqlQuery
 from stompy.table_text import FORMS, table_lines
 from stompy_broker.cli.console import EXIT_NOT_SOUND, complain, print_table

@@ -35,8 +35,7 @@ from stompy.admin.rows import (
     TopicRow,
     TransactionRow,
 )
-from stompy.admin.sql_tables import Value
-from stompy.data_table import DataTable
+from stompy.data_table import DataTable, Value
 from stompy.records import Rows
 from stompy.sql_query import MOST_BYTES, SECONDS
 from stompy.transport.threads import WaitableThread

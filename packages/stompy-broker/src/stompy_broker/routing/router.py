@@ -376,7 +376,7 @@ class Router:
         topic.came = self.stamp
         queues = topic.queues
         if not queues:
-            queues = self._choose(topic, Message(0, head, body, self.stamp))
+            queues = self._choose(topic, head, body)
         count = len(queues)
         if count == 1:
             self.publish_to(queues[0], head, body)
@@ -398,9 +398,12 @@ class Router:
             self._when_stored(queues, head, done)
         return own
 
-    def _choose(self, topic: Topic, message: Message) -> tuple[Queue, ...]:
+    def _choose(self, topic: Topic, head: MessageHead, body: bytes) -> tuple[Queue, ...]:
         """The backlogs of a topic that take a message, where not all of them take all."""
-        queues = topic.choose(message, self.topics.sender)
+        queues = topic.queues
+        if topic.choice is not None:
+            message = Message(0, head, body, self.stamp)
+            queues = topic.choose(message, self.topics.sender)
         if not queues:
             self.unroutable += 1
         return queues

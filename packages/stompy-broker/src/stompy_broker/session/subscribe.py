@@ -474,24 +474,15 @@ class Subscriptions:
         if mode is AckMode.AUTO:
             kind = TopicSubscription if queue.private else Subscription
             subscription = kind(subscription_id, queue, output, version, self._fail, terms)
-        elif timeout or settling is not ORDINARY:
-            subscription = LimitedSubscription(
-                subscription_id,
-                queue,
-                output,
-                version,
-                self._fail,
-                router=self._router,
-                tag=self._context.next_tag(),
-                mode=mode,
-                prefetch=prefetch,
-                terms=terms,
-                settling=settling._replace(timeout=timeout),
-                tell=partial(self._context.observer.timed_out, self._client),
-            )
-            output.use_small_writes()
         else:
-            subscription = AckSubscription(
+            make: type[AckSubscription] | partial[LimitedSubscription] = AckSubscription
+            if timeout or settling is not ORDINARY:
+                make = partial(
+                    LimitedSubscription,
+                    settling=settling._replace(timeout=timeout),
+                    tell=partial(self._context.observer.timed_out, self._client),
+                )
+            subscription = make(
                 subscription_id,
                 queue,
                 output,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from stompy.protocol.frame import AckMode
 from stompy.protocol.header_cache import Head
 from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.foreign_headers import NO_LOCAL, PENDING_LIMIT, RETRIES
 from stompy_broker.routing.rejection import Retries
 from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.selectors.selector import Selector, compile_selector
@@ -22,23 +23,8 @@ from stompy_broker.session.header_values import (
 )
 from stompy_broker.session.limited_subscription import ORDINARY, Settling
 
-NO_LOCAL = ("no-local", "activemq.noLocal")
-RETRIES = frozenset(
-    (
-        "activemq.maximumRedeliveries",
-        "activemq.initialRedeliveryDelay",
-        "activemq.redeliveryDelay",
-        "activemq.useExponentialBackOff",
-        "activemq.backOffMultiplier",
-        "activemq.maximumRedeliveryDelay",
-    )
-)
-"""Headers that say when and how often what is refused comes again, in milliseconds."""
-
 _FOR_EVER = 1e9
 """Seconds that no delay reaches."""
-
-PENDING_LIMIT = ("pending-limit", "activemq.maximumPendingMessageLimit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +119,7 @@ def _settling(headers: Mapping[str, str]) -> Settling:
     window = limit("consumer-window-size", headers.get("consumer-window-size", ""))
     timeout = headers.get("x-consumer-timeout")
     retries = None
-    if not RETRIES.isdisjoint(headers):
+    if any(name in headers for name in RETRIES):
         growing = headers.get("activemq.useExponentialBackOff")
         retries = Retries(
             _whole(headers, "activemq.maximumRedeliveries"),

@@ -7,10 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from stompy.admin.rows import ConnectionRow, Event, Kind, QueueRow, Row, SubscriptionRow
+from stompy.data_table import Value
 from stompy.protocol.frame import STOMPFrame
-
-Value = None | int | float | str | bytes
-"""What stands in one column of one row."""
 
 MESSAGES = "messages"
 EVENTS = "events"

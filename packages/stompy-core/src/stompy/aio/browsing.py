@@ -9,7 +9,7 @@ from dataclasses import replace
 from stompy.aio.message import Message
 from stompy.aio.session import Session
 from stompy.aio.subscribing import hold
-from stompy.errors import STOMPConnectionError, STOMPException
+from stompy.errors import STOMPException
 from stompy.session.browse_options import BrowseOptions, Shown
 from stompy.session.wanted import WantedSubscription
 
@@ -55,15 +55,11 @@ class Browsing:
         handle = await hold(self._session, replace(self._wanted, id=self._new_id()), self._timeout)
         try:
             options = self._wanted.browse or BrowseOptions()
-            shown, epoch = Shown(options, self._session.dialect), None
+            shown = Shown(options, self._session.dialect, self.destination)
             while not shown.complete:
                 following = options.follow and self.browsed is not None
                 message = await handle.get(None if following else self._timeout)
-                if epoch not in (None, message.epoch):
-                    raise STOMPConnectionError(
-                        f"the connection was lost while {self.destination} was browsed"
-                    )
-                epoch = message.epoch
+                shown.check_connection(message.epoch)
                 if shown.is_end(message):
                     self.browsed = shown.count
                     if not options.follow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from stompy.errors import UnsupportedByBroker
+from stompy.errors import STOMPConnectionError, UnsupportedByBroker
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.dialects import Dialect
 
@@ -92,19 +92,33 @@ class Shown:
     Args:
         options: what is wanted.
         dialect: the broker's; what it does not do by itself is done here.
+        destination: the queue.
     """
 
-    def __init__(self, options: BrowseOptions, dialect: Dialect) -> None:
+    def __init__(self, options: BrowseOptions, dialect: Dialect, destination: str) -> None:
         own = not dialect.browses_in_part
         self._skip = options.offset if own else 0
         self._limit = options.limit if own else None
-        self._follow = options.follow
+        self._destination = destination
+        self._epoch: int | None = None
         self.count = 0
 
     @property
     def complete(self) -> bool:
         """Whether as many were handed out as are wanted, where the broker does not know that."""
         return self._limit is not None and self.count >= self._limit
+
+    def check_connection(self, epoch: int) -> None:
+        """Refuse a message that came over another connection than the ones before it.
+
+        Raises:
+            STOMPConnectionError: it did; the broker begins anew there.
+        """
+        if self._epoch not in (None, epoch):
+            raise STOMPConnectionError(
+                f"the connection was lost while {self._destination} was browsed"
+            )
+        self._epoch = epoch
 
     def is_end(self, frame: STOMPFrame) -> bool:
         """Whether a frame is no message but says that all were shown."""
