@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from stompy.errors import ProtocolError
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.routing.answers import Done
-from stompy_broker.routing.interface import Order, Outcome, Queue, QueueFigures
+from stompy_broker.routing.interface import (
+    Browse,
+    Browsed,
+    Order,
+    Outcome,
+    Queue,
+    QueueFigures,
+    place_of,
+)
+from stompy_broker.routing.selection import Selection
 
 A = TypeVar("A")
 
@@ -32,6 +42,36 @@ def ask(question: Callable[[Callable[[A], None]], object]) -> Steps[A]:
     if not answers:
         yield waiting.append
     return answers[0]
+
+
+def look_through(
+    queue: Queue, look: Browse, limit: int | None, take: Callable[[Browsed], int]
+) -> Steps[Selection]:
+    """Look at what is in a queue now, in its order, a page at a time.
+
+    Args:
+        queue: it.
+        look: which messages, with `Browse.states`; and how large a page is.
+        limit: how many messages at most; None = all.
+        take: given each page; says how many messages of it count.
+
+    Returns:
+        Which messages were meant: none that came since.
+    """
+    found, largest = 0, look.most
+    while limit is None or found < limit:
+        if limit is not None:
+            left = limit - found
+            look = replace(look, most=left if largest is None else min(largest, left))
+        page: Browsed = yield from ask(partial(queue.browse, look))
+        if look.selection.up_to is None:
+            look = replace(look, selection=replace(look.selection, up_to=page.last))
+        found += take(page)
+        if not page.more or not page.messages:
+            break
+        look = replace(look, beyond=place_of(page.messages[-1]))
+        yield None
+    return look.selection
 
 
 def order(queue: Queue, what: Order) -> Steps[int]:

@@ -9,10 +9,10 @@ from functools import partial
 from stompy.admin.sql_tables import body_value
 from stompy.data_table import Value
 from stompy.sql_query import SqlError
-from stompy_broker.admin.asking import ask
+from stompy_broker.admin.asking import ask, look_through
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.message import Message
-from stompy_broker.routing.interface import Browse, Browsed, Place, Queue, place_of
+from stompy_broker.routing.interface import Browse, Browsed, Queue
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.selection import Selection
 
@@ -43,18 +43,9 @@ def message_rows(
     found: list[tuple[Value, ...]] = []
     size = 0
     for queue, last in ends:
-        beyond: Place | None = None
-        more = True
-        while more:
-            look = Browse(
-                Selection(up_to=last),
-                0,
-                PAGE_MESSAGES,
-                PAGE_BYTES if bodies else 0,
-                _EVERYWHERE,
-                beyond,
-            )
-            page: Browsed = yield from ask(partial(queue.browse, look))
+
+        def take(page: Browsed, queue: Queue = queue) -> int:
+            nonlocal size
             for message, state, due in zip(page.messages, page.states, page.due, strict=True):
                 if bodies and message.body is None:
                     continue  # it left before its body was read
@@ -64,10 +55,16 @@ def message_rows(
                 raise SqlError(
                     "the messages are too large together; name fewer queues, or do not read body"
                 )
-            more = page.more
-            if page.messages:
-                beyond = place_of(page.messages[-1])
-            yield None
+            return len(page.messages)
+
+        look = Browse(
+            Selection(up_to=last),
+            most=PAGE_MESSAGES,
+            bodies=PAGE_BYTES if bodies else 0,
+            states=_EVERYWHERE,
+        )
+        yield from look_through(queue, look, None, take)
+        yield None
     return found
 
 

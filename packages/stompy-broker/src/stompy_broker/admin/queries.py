@@ -23,12 +23,12 @@ from stompy.data_table import DataTable, Value
 from stompy.protocol.frame import STOMPFrame
 from stompy.records import Rows
 from stompy.sql_query import MOST_BYTES, SECONDS, SqlQuery
-from stompy_broker.admin.asking import KnownFigures, ask
+from stompy_broker.admin.asking import KnownFigures, ask, look_through
 from stompy_broker.admin.message_rows import message_rows
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
 from stompy_broker.message import Message
-from stompy_broker.routing.interface import Browse, Browsed, Queue, place_of
+from stompy_broker.routing.interface import Browse, Browsed, Queue
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.selection import Selection
@@ -125,20 +125,17 @@ class Queries:
         states = frozenset(MessageState)
         begin: Browsed = await self._done(ask(partial(queue.browse, Browse(most=0, states=states))))
         found: list[FoundMessage] = []
-        beyond, more = None, True
-        while more and (limit is None or len(found) < limit):
-            look = Browse(
-                Selection(selector=wanted, up_to=begin.last),
-                most=None if limit is None else limit - len(found),
-                bodies=_PAGE if bodies else 0,
-                states=states,
-                beyond=beyond,
-            )
-            browsed: Browsed = await self._done(ask(partial(queue.browse, look)))
-            found += zip(browsed.messages, browsed.states, browsed.due, strict=True)
-            more = browsed.more and bool(browsed.messages)
-            if more:
-                beyond = place_of(browsed.messages[-1])
+
+        def take(page: Browsed) -> int:
+            found.extend(zip(page.messages, page.states, page.due, strict=True))
+            return len(page.messages)
+
+        look = Browse(
+            Selection(selector=wanted, up_to=begin.last),
+            bodies=_PAGE if bodies else 0,
+            states=states,
+        )
+        await self._done(look_through(queue, look, limit, take))
         # What has no body now was settled meanwhile.
         return [one for one in found if not bodies or one[0].body is not None]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from stompy.admin.rows import Role
-from stompy_broker.admin.asking import ask
+from stompy_broker.admin.asking import ask, look_through
 from stompy_broker.admin.commands.base import (
     Argument,
     Call,
@@ -29,7 +29,7 @@ from stompy_broker.admin.commands.selection import (
     selected,
 )
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.routing.interface import Browse, Browsed, place_of
+from stompy_broker.routing.interface import Browse, Browsed
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.security.access import Action
 
@@ -80,29 +80,21 @@ class ExportCommands:
             result |= {"matched": len(found.messages), "bytes": size}
         if call.dry_run:
             return {**result, "up_to": last_of(found.messages), "exported": 0}
-        exported, full, place = 0, args["body"] == "full", None
-        while args["limit"] is None or exported < args["limit"]:
-            left = PAGE_MESSAGES if args["limit"] is None else args["limit"] - exported
-            look = Browse(
-                selection,
-                most=min(PAGE_MESSAGES, left),
-                bodies=PAGE_BYTES if full else 0,
-                states=states,
-                beyond=place,
-            )
-            found = yield from ask(partial(queue.browse, look))
-            if selection.up_to is None:
-                # What comes from now on is not meant.
-                selection = replace(selection, up_to=found.last)
+        exported, full = 0, args["body"] == "full"
+
+        def give(found: Browsed) -> int:
+            nonlocal exported
             page = list(_page(found, full=full))
             if page:
                 call.part({"queue": queue.name, "messages": page})
             exported += len(page)
-            if not found.more or not found.messages:
-                break
-            place = place_of(found.messages[-1])
-            yield None
-        return {**result, "up_to": str(selection.up_to), "exported": exported}
+            return len(page)
+
+        look = Browse(
+            selection, most=PAGE_MESSAGES, bodies=PAGE_BYTES if full else 0, states=states
+        )
+        meant = yield from look_through(queue, look, args["limit"], give)
+        return {**result, "up_to": str(meant.up_to), "exported": exported}
 
 
 def _states(given: Sequence[object] | None) -> frozenset[MessageState]:
