@@ -20,6 +20,10 @@ PATIENCE = 10.0
 """Seconds after which something that should have happened counts as not happening."""
 
 
+class ClientLeftError(Exception):
+    """The client had closed its connection before all was written that a script had for it."""
+
+
 class Heard:
     """A frame that the server received; read without any code of the package."""
 
@@ -74,10 +78,16 @@ class Peer:
         return frame
 
     def write(self, data: str | bytes) -> None:
-        """Send bytes; in text, ``^@`` stands for NUL."""
-        self.connection.sendall(
-            data.encode().replace(b"^@", b"\0") if isinstance(data, str) else data
-        )
+        """Send bytes; in text, ``^@`` stands for NUL.
+
+        A client may leave while a script still has something for it; then the script ends there.
+        """
+        try:
+            self.connection.sendall(
+                data.encode().replace(b"^@", b"\0") if isinstance(data, str) else data
+            )
+        except ConnectionError as error:
+            raise ClientLeftError from error
 
     def welcome(self, version: str = "1.2", **headers: str) -> Heard:
         """Read CONNECT and answer CONNECTED; 1.0 does not name its version."""
@@ -180,6 +190,8 @@ class ScriptedServer:
         try:
             peer.connection = self._dress(peer.connection)
             script(peer)
+        except ClientLeftError:
+            pass
         except BaseException as failure:
             self._failures.append(failure)
         finally:
