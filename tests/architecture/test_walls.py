@@ -47,6 +47,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "version",
             "log_throttle",
             "event_loop",
+            "rate_limit",
         },
         {"timers", "message", "destinations"},
         {"selectors"},
@@ -97,6 +98,7 @@ PURE = {
     "stompy": {"errors", "notebook", "records", "data_table", "protocol", "session", "admin"},
     "stompy_broker": {
         "events",
+        "rate_limit",
         "timers",
         "message",
         "destinations",

@@ -34,6 +34,7 @@ MODULES = (
     "stompy_broker.routing.ready_list",
     "stompy_broker.routing.router",
     "stompy_broker.routing.sequences",
+    "stompy_broker.routing.token_bucket",
     "stompy_broker.routing.topics",
     "stompy_broker.routing.watermarks",
     "stompy_broker.session.acks",
