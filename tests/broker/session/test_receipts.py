@@ -1,5 +1,7 @@
 """Receipts in the order of their frames."""
 
+from collections.abc import Mapping
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +55,19 @@ def test_when_all() -> None:
     assert calls == []
     part()
     assert calls == [1]
+
+
+def test_a_receipt_may_tell_more_and_keeps_its_turn() -> None:
+    written: list[object] = []
+
+    def write(receipt: str, told: Mapping[str, str]) -> None:
+        written.append((receipt, dict(told)))
+
+    receipts, told = Receipts(written.append, fail, write), {"routed": "0"}
+    first, second = receipts.when_done("1"), receipts.when_told("2", told)
+    receipts.answer("3", {"active": "true"})
+    told["routed"] = "7"
+    second()
+    assert written == []
+    first()
+    assert written == ["1", ("2", {"routed": "7"}), ("3", {"active": "true"})]

@@ -124,6 +124,8 @@ def test_an_error_before_the_version_is_known_needs_no_escape():
 def test_receipts_and_errors_are_written_as_the_version_has_it(version: str, colon: bytes):
     server = connected(version)
     assert server.receipt("a:b") == b"RECEIPT\nreceipt-id:a" + colon + b"b\n\n\0\n"
+    telling = server.receipt_telling("a:b", {"routed": "2"})
+    assert telling == b"RECEIPT\nrouted:2\nreceipt-id:a" + colon + b"b\n\n\0\n"
     error = server.error({"message": "m", "receipt-id": "a:b"}, "text")
     assert b"\nreceipt-id:a" + colon + b"b\n" in error
     assert error.endswith(b"\n\ntext\0\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from stompy.errors import ProtocolError
@@ -13,6 +13,9 @@ from stompy_broker.routing.answers import Done
 Action = Callable[[], None]
 Fail = Callable[[ProtocolError, Head | None], None]
 """Ends the client, because of what became of a frame."""
+
+Told = Mapping[str, str]
+"""What a RECEIPT tells beside its id. It may be filled until the RECEIPT is written."""
 
 
 class _Entry:
@@ -40,24 +43,40 @@ class Receipts:
     Args:
         write: writes the RECEIPT of that id, whoever's turn it is.
         fail: ends the client; the frame that something was promised for was refused.
+        write_telling: writes the RECEIPT of that id, with further headers.
 
     Attributes:
         owed: what was promised.
     """
 
-    def __init__(self, write: Callable[[str], None], fail: Fail) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        fail: Fail,
+        write_telling: Callable[[str, Told], None] | None = None,
+    ) -> None:
         self.owed: deque[_Entry] = deque()
         self.write = write
         self.fail = fail
+        self._write_telling = write_telling
 
     def when_done(self, receipt: str, head: Head | None = None) -> Done:
         """Promise a receipt. Call what comes back when the frame's work is done, or refused."""
         return self.after(partial(self.write, receipt), head)
 
-    def answer(self, receipt: str | None) -> None:
+    def when_told(self, receipt: str, told: Told, head: Head | None = None) -> Done:
+        """Promise a receipt that has further headers, as `when_done` does."""
+        return self.after(partial(self._tell, receipt, told), head)
+
+    def answer(self, receipt: str | None, told: Told | None = None) -> None:
         """Give the receipt of a frame whose work is done, in its turn; None = nobody wants one."""
         if receipt is not None:
-            self.now(partial(self.write, receipt))
+            write = partial(self.write, receipt) if told is None else None
+            self.now(write or partial(self._tell, receipt, told or {}))
+
+    def _tell(self, receipt: str, told: Told) -> None:
+        assert self._write_telling is not None
+        self._write_telling(receipt, told)
 
     def after(self, action: Action, head: Head | None = None) -> Done:
         """Promise an action for a frame. Call what comes back when its work is done, or refused.

@@ -109,7 +109,7 @@ class Session:
         )
         self._login = ""
         self._attempt: Attempt | None = None
-        self._receipts = receipts = Receipts(self._write_receipt, self._fail)
+        self._receipts = receipts = Receipts(self._write_receipt, self._fail, self._write_telling)
         self._subscriptions = Subscriptions(context, self, receipts, self._fail)
         self._transactions = Transactions(
             self._router.loans,
@@ -531,6 +531,9 @@ class Session:
 
     def _write_receipt(self, receipt: str) -> None:
         self._output.put(self._protocol.receipt(receipt))
+
+    def _write_telling(self, receipt: str, told: Mapping[str, str]) -> None:
+        self._output.put(self._protocol.receipt_telling(receipt, told))
 
     def _disconnect(self, head: Head, body: bytes) -> bool:
         self.others += 1

@@ -173,6 +173,12 @@ class ServerProtocol(ConnectionProtocol):
             return f"RECEIPT\nreceipt-id:{receipt_id}\n\n\0\n".encode()
         return encode_frame("RECEIPT", {"receipt-id": receipt_id}, version=self.version) + EOL
 
+    def receipt_telling(self, receipt_id: str, told: Mapping[str, str]) -> bytes:
+        """The bytes of a RECEIPT that has further headers."""
+        assert self.version is not None
+        headers = {**told, "receipt-id": receipt_id}
+        return encode_frame("RECEIPT", headers, version=self.version) + EOL
+
     def error(self, headers: Mapping[str, str], body: str) -> bytes:
         """The bytes of an ERROR; nothing is read after it (1.2, *ERROR*: then close)."""
         self._move(State.CLOSING)
