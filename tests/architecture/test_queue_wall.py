@@ -39,6 +39,8 @@ PARTS = {
     "ready_list",
     "redelivery",
     "returns",
+    "turn_order",
+    "unmatched_watch",
 }
 """Modules of routing that a local queue is made of."""
 

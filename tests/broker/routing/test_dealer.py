@@ -27,10 +27,11 @@ from stompy.errors import ErrorCode
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, stamp
 from stompy_broker.routing.consumer import NotNow
-from stompy_broker.routing.dealer import STEP, UNMATCHED_SECONDS
+from stompy_broker.routing.dealer import STEP
 from stompy_broker.routing.interface import Close, Configure, Outcome, Queue, Remove, Withdraw
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.settings import QueueSettings
+from stompy_broker.routing.unmatched_watch import UNMATCHED_SECONDS
 from stompy_broker.selectors.selector import compile_selector
 
 TICK = 0.002

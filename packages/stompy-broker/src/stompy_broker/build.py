@@ -36,6 +36,7 @@ MODULES = (
     "stompy_broker.routing.sequences",
     "stompy_broker.routing.token_bucket",
     "stompy_broker.routing.topics",
+    "stompy_broker.routing.turn_order",
     "stompy_broker.routing.watermarks",
     "stompy_broker.session.acks",
     "stompy_broker.session.bounded_dict",

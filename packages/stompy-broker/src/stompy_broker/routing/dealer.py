@@ -20,8 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from stompy.admin.rows import Event
-from stompy.errors import ProtocolError
 from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead, MessageTraits
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, when_safe
@@ -35,8 +33,9 @@ from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.paging import BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.services import Services
+from stompy_broker.routing.turn_order import TurnOrder
+from stompy_broker.routing.unmatched_watch import UnmatchedWatch
 from stompy_broker.routing.wait_times import NOT_COUNTED, WaitHistogram
-from stompy_broker.selectors.selector import compile_selector
 
 ALWAYS_SOME: Final[deque[Message]] = deque(
     (Message(0, MessageHead(b"\n", MessageTraits(sized=True)), b"", b""),)
@@ -58,12 +57,6 @@ _LOOK_SECONDS: Final = 0.5
 
 _MANY: Final = 20_000
 """So many messages of several priorities at most make a plain queue in one step."""
-
-UNMATCHED_SECONDS: Final = 60.0
-"""After so long it is told that messages wait that nobody takes."""
-
-_MOST_LINES: Final = 1000
-"""So many lines are told of at most."""
 
 Dealt = tuple[int, int]
 """How many messages were delivered, and how many of these are with their consumers now."""
@@ -92,7 +85,6 @@ class Dealer(TurnKeeper):
 
     __slots__ = (
         "_accounts",
-        "_awake",
         "_closed",
         "_consumer_line",
         "_dealt",
@@ -103,21 +95,18 @@ class Dealer(TurnKeeper):
         "_fifo",
         "_hand_out",
         "_heap",
-        "_last_turn",
         "_limits",
-        "_line_of",
         "_look_timer",
         "_looks_soon",
         "_queue",
         "_reader",
         "_ready",
         "_services",
-        "_since",
         "_stale",
         "_stepping",
-        "_timer",
+        "_turns",
         "_unacked",
-        "_waiting",
+        "_unmatched",
         "parking",
     )
 
@@ -139,16 +128,13 @@ class Dealer(TurnKeeper):
         self._services = services
         self._hand_out = hand_out
         self._ended = ended
-        self._line_of: dict[Consumer, MatchLine] = {}
-        self._awake: dict[MatchLine, None] = {}  # those that may have a message for who waits
+        self._turns = TurnOrder(self.parking, self._consumer_line)
+        self._unmatched = UnmatchedWatch(queue, self.parking, services)
         self._stale = True  # whether every line may
-        self._last_turn = self._dealt = self._unacked = 0
-        self._waiting = 0  # consumers, in all lines
+        self._dealt = self._unacked = 0
         self._looks_soon = False
         self._look_timer = services.clock.timer(self._look)
         self._stepping = self._closed = False
-        self._since: float | None = None
-        self._timer = services.clock.timer(self._tell)
         self._consumer_line.begin_choosing(self)
 
     # -- consumers --------------------------------------------------------------------------
@@ -160,60 +146,26 @@ class Dealer(TurnKeeper):
 
     def attach(self, consumer: Consumer) -> None:
         """Let a consumer take part, in the line of its selector."""
-        parking, text = self.parking, consumer.terms.selector
-        try:
-            line = parking.line(compile_selector(text)) if text else parking.everything
-        except ProtocolError as error:
-            # Whoever let it in has read the selector; but that may be a broker of another version.
-            consumer.fail(error)
-            return
-        self._line_of[consumer] = line
-        parking.join(line, consumer)
-        self._watch()
-        self._want_step()
+        if self._turns.attach(consumer):
+            self._unmatched.look()
+            self._want_step()
 
     def detach(self, consumer: Consumer) -> None:
         """Let a consumer go."""
-        line = self._line_of.pop(consumer, None)
-        if line is not None:
-            self._waiting -= line.leave({consumer})
-            self.parking.leave(line, consumer)
+        if self._turns.detach(consumer):
             self._want_step()
 
     def leave(self, consumers: Iterable[Consumer]) -> None:
         """Let consumers wait no more: they have gone, or want nothing for now."""
-        self._line_up()
-        by_line: dict[MatchLine, set[Consumer]] = {}
-        for consumer in consumers:
-            line = self._line_of.get(consumer)
-            if line is not None:
-                by_line.setdefault(line, set()).add(consumer)
-        for line, leaving in by_line.items():
-            self._waiting -= line.leave(leaving)
+        self._turns.leave(consumers)
 
     def next_for(self, message: Message) -> Consumer | None:
         """Who would get a message if it came now; None = nobody."""
-        self._line_up()
+        self._turns.line_up()
         held = self._fifo or self._heap or self._reader.wanted is not None
         if held or self._consumer_line.paused:
             return None
-        lines = self.parking.lines.values()
-        line = self._first_in_turn([one for one in lines if one.turns and one.takes(message)])
-        return None if line is None else line.turns[0][1]
-
-    def _line_up(self) -> None:
-        """Put those who came since to the end of their lines."""
-        end = self._consumer_line.end
-        while end:
-            consumer = end.popleft()
-            line = self._line_of.get(consumer)
-            if line is None or not consumer.waiting:
-                consumer.waiting = False  # it has gone again, or takes no part
-                continue
-            self._last_turn += 1
-            self._waiting += 1
-            line.turns.append((self._last_turn, consumer))
-            self._awake[line] = None
+        return self._turns.next_for(message)
 
     # -- messages ---------------------------------------------------------------------------
 
@@ -224,7 +176,7 @@ class Dealer(TurnKeeper):
             message: it.
             done: called when it is safe; None = nobody asks.
         """
-        if self._waiting:
+        if self._turns.waiting:
             dealt = self._take(message)
         else:
             dealt = _NOTHING
@@ -235,12 +187,12 @@ class Dealer(TurnKeeper):
         return dealt
 
     def _take(self, message: Message) -> Dealt:
-        accounts = self._accounts
+        accounts, turns = self._accounts, self._turns
         takers = self.parking.takers(message)
         kept = False
         held = self._fifo or self._heap or self._reader.wanted is not None
         if not held and not self._consumer_line.paused:
-            line = self._first_in_turn(takers)
+            line = turns.first_of(takers)
         else:
             line, self._stale = None, True
         while line is not None:
@@ -253,17 +205,17 @@ class Dealer(TurnKeeper):
             try:
                 more = consumer.deliver(message)
             except NotNow:
-                self._had_turn(line, more=False)
-                line = self._first_in_turn(takers)
+                turns.had_turn(line, more=False)
+                line = turns.first_of(takers)
                 continue
             except Exception as error:
                 if not kept:
                     accounts.keep(message)  # it is in the queue now
                 self._discards.cannot_write(message, error)
-                self._had_turn(line, more=True)
+                turns.had_turn(line, more=True)
                 return 1, 0
-            if self._waiting > 1 or not more:
-                self._had_turn(line, more=more)
+            if turns.waiting > 1 or not more:
+                turns.had_turn(line, more=more)
             return _TAKEN if consumer.auto else _HELD
         if kept:
             accounts.mark_returned(message, 0)
@@ -275,7 +227,7 @@ class Dealer(TurnKeeper):
     def _keep_waiting(self, message: Message, takers: list[MatchLine]) -> None:
         self.parking.add(message, takers)
         if not takers:
-            self._watch()
+            self._unmatched.look()
         self._note(message)
 
     def _put_off(self, message: Message) -> None:
@@ -302,28 +254,6 @@ class Dealer(TurnKeeper):
         if self._limits is not None:
             self._limits.watch_backlog()
 
-    def _first_in_turn(self, takers: list[MatchLine]) -> MatchLine | None:
-        """The line of the consumer that waits longest, of these and of who takes everything."""
-        first: MatchLine | None = self._everything if self._everything.turns else None
-        for line in takers:
-            if line.turns and (first is None or line.turns[0][0] < first.turns[0][0]):
-                first = line
-        return first
-
-    def _had_turn(self, line: MatchLine, *, more: bool) -> None:
-        """Put the consumer that was served last in turn, or out of line if it wants no more."""
-        turns = line.turns
-        consumer = turns[0][1]
-        if not more:
-            turns.popleft()
-            consumer.waiting = False
-            self._waiting -= 1
-            return
-        self._last_turn += 1
-        turns[0] = self._last_turn, consumer
-        if len(turns) > 1:
-            turns.rotate(-1)
-
     @property
     def _may_end(self) -> bool:
         """Whether the queue may be a plain one again, as far as is known.
@@ -342,15 +272,15 @@ class Dealer(TurnKeeper):
             unacked: how many messages are with consumers.
         """
         self._unacked = unacked
-        parking, reader = self.parking, self._reader
+        parking, reader, turns = self.parking, self._reader, self._turns
         self._look_again()
         if self._consumer_line.paused or reader.wanted is not None:
             self._stale = True
             return _NOTHING
         delivered = held = 0
         looks = _FEW
-        while self._waiting:
-            line = self._next_line() if self._awake else None
+        while turns.waiting:
+            line = self._next_line() if turns.awake else None
             if line is not None:
                 message = line.messages.first
                 assert message is not None
@@ -376,7 +306,7 @@ class Dealer(TurnKeeper):
             dealt = self._deliver(line, message, waits)
             delivered += dealt[0]
             held += dealt[1]
-        self._watch()
+        self._unmatched.look()
         return delivered, held
 
     def _take_out(self, message: Message, line: MatchLine) -> MatchLine:
@@ -384,38 +314,36 @@ class Dealer(TurnKeeper):
         claims = self.parking.take(message, line)
         others = claims if line is self._everything else claims - 1
         if others or (self._everything.turns and line is not self._everything):
-            return self._whose_turn(line, message)
+            return self._turns.first_for(line, message)
         return line
 
     def _sort_in(self, message: Message) -> MatchLine | None:
         """Find the line whose turn it is for a message that was not looked at, or sort it in."""
         takers = self.parking.takers(message)
-        line = self._first_in_turn(takers)
+        line = self._turns.first_of(takers)
         if line is not None and message.body is not None:
             return line
         self.parking.add(message, takers)
         if line is not None:  # its body has to be read
-            self._awake[line] = None
+            self._turns.awake[line] = None
         return None
 
     def _look_again(self) -> None:
         """See who lined up and what came back, and which lines may have a message for whom."""
         parking = self.parking
-        self._line_up()
+        self._turns.line_up()
         if parking.has_jobs or self._may_end:
             self._want_step()
         if self._stale:
             self._stale = False
-            for one in (parking.everything, *parking.lines.values()):
-                if one.turns:
-                    self._awake[one] = None
+            self._turns.wake_all()
 
     def _next_line(self) -> MatchLine | None:
         """The line that has the first message, of those where somebody waits."""
         barrier = self.parking.barrier
         found: MatchLine | None = None
         first: Message | None = None
-        awake = self._awake
+        awake = self._turns.awake
         if len(awake) == 1 and barrier is None:
             line = next(iter(awake))
             if line.turns and line.reached is None and line.messages.count:
@@ -425,22 +353,10 @@ class Dealer(TurnKeeper):
             if message is None:
                 # Behind what was not looked at it may have one that is its turn later.
                 if barrier is None or not line.turns or not line.messages.count:
-                    del self._awake[line]
+                    del self._turns.awake[line]
             elif first is None or _is_before(message, first):
                 found, first = line, message
         return found
-
-    def _whose_turn(self, line: MatchLine, message: Message) -> MatchLine:
-        """The line of the consumer that waits longest, of those that take a message."""
-        parking = self.parking
-        for other in [self._everything, *parking.lines.values()]:
-            if (
-                other.turns
-                and other.turns[0][0] < line.turns[0][0]
-                and parking.takes(other, message)
-            ):
-                line = other
-        return line
 
     def _deliver(self, line: MatchLine, message: Message, waits: WaitHistogram | None) -> Dealt:
         """Give a message to whose turn it is."""
@@ -449,14 +365,14 @@ class Dealer(TurnKeeper):
         try:
             more = consumer.deliver(message)
         except NotNow:
-            self._had_turn(line, more=False)
+            self._turns.had_turn(line, more=False)
             self.parking.place(message)
             return _NOTHING
         except Exception as error:
             self._discards.cannot_write(message, error)
             return _TAKEN
-        if self._waiting > 1 or not more:
-            self._had_turn(line, more=more)
+        if self._turns.waiting > 1 or not more:
+            self._turns.had_turn(line, more=more)
         if consumer.auto:
             if waits is not None and not self._dealt & NOT_COUNTED:
                 waits.add(message.received_at)
@@ -493,7 +409,7 @@ class Dealer(TurnKeeper):
 
     def _end(self) -> None:
         """Have the queue be a plain one again."""
-        self._line_up()
+        self._turns.line_up()
         turns = [consumer for _, consumer in self.parking.everything.turns]
         self.close()
         self._consumer_line.end_choosing(turns)
@@ -502,62 +418,16 @@ class Dealer(TurnKeeper):
     def close(self) -> None:
         """Do nothing any more."""
         self._closed = True
-        self._timer.end()
+        self._unmatched.end()
         self._look_timer.end()
 
-    # -- what nobody takes --------------------------------------------------------------------
+    # -- figures ------------------------------------------------------------------------------
 
     def figures(self) -> tuple[int, tuple[LineFigures, ...]]:
         """How many messages nobody takes, and the figures of the lines."""
-        parking = self.parking
         if self._fifo or self._heap:
             self._want_step()  # whoever looks again sees what came of it
-        lines = [
-            LineFigures(
-                text,
-                len(line.consumers),
-                line.messages.count,
-                line.matched,
-                parking.skipped(line),
-            )
-            for text, line in list(parking.lines.items())[:_MOST_LINES]
-        ]
-        return parking.unmatched, tuple(lines)
-
-    def _watch(self) -> None:
-        """Note since when messages wait that nobody takes."""
-        if not self.parking.unmatched:
-            if self._since is not None:
-                self._since = None
-                self._timer.cancel()
-        elif self._since is None:
-            self._since = self._services.clock.now()
-            self._timer.set(self._since + UNMATCHED_SECONDS)
-
-    def _tell(self) -> None:
-        """Tell that messages wait that nobody takes, once; and why, if a selector has failed."""
-        unmatched = self.parking.unmatched
-        if not unmatched:
-            self._since = None
-            return
-        selectors = list(self.parking.lines)
-        detail: dict[str, object] = {"unmatched": unmatched, "selectors": selectors[:20]}
-        failed = {
-            text: line.selector.fault
-            for text, line in self.parking.lines.items()
-            if line.selector is not None and line.selector.fault is not None
-        }
-        if failed:
-            detail["failed"] = failed
-        self._services.events.tell(
-            Event(
-                type="queue.unmatched",
-                severity="warn",
-                destination=self._queue.destination,
-                reason=f"no consumer that is there takes {unmatched} of its messages",
-                detail=detail,
-            )
-        )
+        return self._unmatched.figures()
 
 
 def _is_before(one: Message, other: Message) -> bool:
