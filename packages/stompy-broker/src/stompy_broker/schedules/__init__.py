@@ -1,0 +1,1 @@
+"""When what is sent for later comes: delays, times, repeats, cron expressions; pure."""
