@@ -18,6 +18,7 @@ extensions = [
     "sphinx_click",
     "conformance",
     "from_code",
+    "shown_signatures",
     "tutorials",
 ]
 # What the execution of notebooks leaves beside the sources is no page.

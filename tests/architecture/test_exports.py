@@ -52,10 +52,10 @@ def test_connect_explains_its_arguments(call: Callable[..., object]) -> None:
 HANDLES = {
     stompy.Subscription: "ack destination get get_batch handle health id nack unsubscribe",
     stompy.aio.Subscription: "ack destination get get_batch handle health id nack unsubscribe",
-    stompy.Message: "ack correlation_id destination epoch id nack redelivered reply reply_to "
-    "settlement",
-    stompy.aio.Message: "ack correlation_id destination epoch id nack redelivered reply reply_to "
-    "settlement",
+    stompy.Message: "ack correlation_id destination epoch group id job_id nack redelivered reply "
+    "reply_to scheduled_at settlement",
+    stompy.aio.Message: "ack correlation_id destination epoch group id job_id nack redelivered "
+    "reply reply_to scheduled_at settlement",
 }
 
 

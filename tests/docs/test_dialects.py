@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 import pytest
 from tests.docs.blocks import PAGES
@@ -19,6 +20,7 @@ from stompy.session.dialects import (
     Dialect,
     Nack,
 )
+from stompy.session.send_options import SendOptions
 from stompy.session.subscribe_options import SubscribeOptions
 
 PAGE = PAGES["docs/dialects.md"]
@@ -86,6 +88,17 @@ def option(**options: object) -> Callable[[Dialect], str]:
     return cell
 
 
+def asked(**options: object) -> Callable[[Dialect], str]:
+    def cell(dialect: Dialect) -> str:
+        try:
+            given = SendOptions(**options).headers_for(dialect)  # type: ignore[arg-type]
+        except UnsupportedByBroker:
+            return "refused"
+        return headers({name: str(value) for name, value in given.items()})
+
+    return cell
+
+
 def selector(dialect: Dialect) -> str:
     try:
         return headers(dialect.selector_headers("a = 1"))
@@ -126,11 +139,23 @@ ROWS: dict[str, Callable[[Dialect], str]] = {
     '`queue_name="NAME"`': option(queue_name="NAME"),
     "`exclusive=True`": option(exclusive=True),
     "`auto_delete=True`": option(auto_delete=True),
+    "`priority=5`": option(priority=5),
+    "`single_active=True`": option(single_active=True),
+    "`message(delay=60)`": asked(delay=60),
+    "`message(at=…)`": asked(at=datetime(2027, 1, 1, tzinfo=UTC)),
+    '`message(cron="0 9 * * *")`': asked(cron="0 9 * * *"),
+    '`message(cron=…, zone="UTC")`': asked(cron="0 9 * * *", zone="UTC"),
+    "`message(every=60)`": asked(every=60),
+    "`message(every=60, times=3)`": asked(every=60, times=3),
+    '`message(…, schedule_id="NAME")`': asked(schedule_id="NAME"),
+    '`message(group="NAME")`': asked(group="NAME"),
+    "`message(…, close_group=True)`": asked(group="NAME", close_group=True),
     "a NACK is": lambda d: NACKS[d.nack],
     "`nack()`": nack(),
     "`nack(requeue=False)`": nack(requeue=False),
     '`nack(delay=1, reason="x")`': nack(delay=1, reason="x"),
     "`nack(failed=False)`": nack(failed=False),
+    '`nack(delay=1, scope="group")`': nack(delay=1, scope="group"),
     "`reply-to` of a request": lambda d: f"`{d.reply_destination('ID')}`",
     "… is subscribed to by": lambda d: "the client" if d.subscribes_reply_queue else "the broker",
     "ACK within a transaction": lambda d: "yes" if d.transactional_ack else "refused",

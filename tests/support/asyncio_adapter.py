@@ -91,8 +91,8 @@ class AsyncioTransaction:
         self._transaction = transaction
         self.id = transaction.id
 
-    def message(self, destination: str, body: str) -> None:
-        self._runner.run(self._transaction.message(destination, body))
+    def message(self, destination: str, body: str, **options: Any) -> None:
+        self._runner.run(self._transaction.message(destination, body, **options))
 
     def commit(self) -> None:
         async def committed() -> None:

@@ -39,8 +39,8 @@ class BlockingTransaction:
         self._transaction = transaction
         self.id = transaction.id
 
-    def message(self, destination: str, body: str) -> None:
-        self._transaction.message(destination, body)
+    def message(self, destination: str, body: str, **options: Any) -> None:
+        self._transaction.message(destination, body, **options)
 
     def commit(self) -> None:
         receipt = self._transaction.commit(receipt=True)

@@ -36,7 +36,7 @@ class TransactionAdapter(Protocol):
 
     id: str
 
-    def message(self, destination: str, body: str) -> None: ...
+    def message(self, destination: str, body: str, **options: object) -> None: ...
 
     def commit(self) -> None:
         """Commit, and wait until that is confirmed."""

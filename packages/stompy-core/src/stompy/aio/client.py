@@ -34,7 +34,7 @@ from collections.abc import (
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from stompy.aio.browsing import Browsing
 from stompy.aio.confirmation import Confirmation
@@ -53,6 +53,7 @@ from stompy.aio.receiving import (
 from stompy.aio.requests import Requests
 from stompy.aio.sending import (
     abandon,
+    cancel_schedule,
     confirmed,
     post,
     send_many,
@@ -70,24 +71,9 @@ from stompy.protocol.frame import AckWord, STOMPFrame
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
+from stompy.session import arguments, send_options
 from stompy.session.address import AddressLike
-from stompy.session.arguments import (
-    CONNECT,
-    MESSAGE,
-    NOTHING,
-    SEND,
-    SUBSCRIBE,
-    UNSUBSCRIBE,
-    ack_mode_of,
-    check_command,
-    check_destination,
-    check_prefetch,
-    check_subscription_id,
-    check_times,
-    json_body,
-    takes_the_arguments_of,
-    versions_of,
-)
+from stompy.session.arguments import NOTHING, json_body, takes_the_arguments_of
 from stompy.session.browse_options import BrowseOptions, BrowseState
 from stompy.session.callbacks import check_plain
 from stompy.session.client_info import ClientInfo
@@ -95,6 +81,7 @@ from stompy.session.commands import HeaderValue, merged, message_headers
 from stompy.session.connect_headers import ConnectHeaders
 from stompy.session.failover import read_addresses
 from stompy.session.reconnect import Reconnect
+from stompy.session.send_options import SendValue, SendWords, with_send_options
 from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
@@ -195,8 +182,8 @@ class STOMPClient(ClientInfo[Session]):
             raise STOMPError("this client is connecting already")
         if on_state is not None:
             check_plain(on_state, "on_state", "it may create a task")
-        CONNECT.check(kv_headers)
-        check_times(heart_beat, timeout=timeout, send_timeout=send_timeout)
+        arguments.CONNECT.check(kv_headers)
+        arguments.check_times(heart_beat, timeout=timeout, send_timeout=send_timeout)
         if on_send is not None:
             check_plain(
                 on_send, "on_send", "it is called in the middle of a send, where nothing is awaited"
@@ -204,7 +191,7 @@ class STOMPClient(ClientInfo[Session]):
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
-            versions=versions_of(versions),
+            versions=arguments.versions_of(versions),
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
@@ -326,9 +313,9 @@ class STOMPClient(ClientInfo[Session]):
                 with ``confirm``, it did not answer in time.
             ValueError: a header that the version in use cannot carry.
         """
-        check_command(command)
+        arguments.check_command(command)
         if kv_headers:
-            SEND.check(kv_headers)
+            arguments.SEND.check(kv_headers)
         given = merged(headers, kv_headers)
         session = self._session or self._last_session()
         if confirm:
@@ -336,6 +323,7 @@ class STOMPClient(ClientInfo[Session]):
         return await transmit(session, command, given, body, transaction, receipt)
 
     @LooksLike[MessageCall[No, Yes, Maybe]]()
+    @with_send_options
     async def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
         self,
         destination: str,
@@ -348,7 +336,7 @@ class STOMPClient(ClientInfo[Session]):
         confirm: bool = False,
         timeout: float | None = 10.0,
         json: object = NOTHING,
-        **kv_headers: HeaderValue,
+        **kv_headers: SendValue,
     ) -> str | None:
         """Send a message.
 
@@ -365,6 +353,17 @@ class STOMPClient(ClientInfo[Session]):
             confirm: whether to wait until the broker has confirmed the message.
             timeout: seconds to wait for that.
             json: instead of a body, what to send as JSON, with the content type that says so.
+            delay: how long the broker keeps it before it is delivered: seconds, or a timedelta.
+            at: when it is delivered: a datetime with a time zone; at once if that has passed.
+            cron: when it is delivered, again and again: ``"0 9 * * mon-fri"``, or ``"@hourly"``.
+            zone: the time zone of ``cron``, as ``"Europe/Berlin"``; by default the broker's.
+            every: how long after a delivery the next one follows: seconds, or a timedelta.
+            times: how many deliveries there are; None for no end.
+            schedule_id: its name as a schedule. A later message with it to the same destination
+                takes its place; `cancel_schedule` ends it.
+            group: all messages with the same one are delivered in order, and one consumer at a time
+                is at work on them.
+            close_group: whether it is the last of its group, which then picks a consumer anew.
             kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
                 argument is refused; ``headers`` takes any.
 
@@ -378,21 +377,25 @@ class STOMPClient(ClientInfo[Session]):
             STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
                 with ``confirm``, it did not answer in time.
             TypeError: an argument of the wrong kind, or that there is not.
+            UnsupportedByBroker: it has no such thing as an argument asks for, and would ignore it.
             ValueError: a header that the version in use cannot carry, or a destination that
                 cannot be meant.
         """
         session = self._session or self._last_session()
         if destination.__class__ is not str or destination[:1] != "/":
-            check_destination(destination, body)
+            arguments.check_destination(destination, body)
         if kv_headers:
-            MESSAGE.check(kv_headers)
+            headers = send_options.keyword_headers(
+                arguments.MESSAGE, kv_headers, headers, session.dialect
+            )
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
-        given = message_headers(destination, id, headers, kv_headers, session.dialect)
+        given = message_headers(destination, id, headers, {}, session.dialect)
         if confirm:
             return await confirmed(session, "SEND", given, body, transaction, receipt, timeout)
         return await transmit(session, "SEND", given, body, transaction, receipt)
 
+    @with_send_options
     async def post(
         self,
         destination: str,
@@ -402,6 +405,7 @@ class STOMPClient(ClientInfo[Session]):
         transaction: str | None = None,
         *,
         json: object = NOTHING,
+        **options: Unpack[SendWords],
     ) -> Confirmation:
         """Send a message and do not wait for its confirmation yet.
 
@@ -412,6 +416,7 @@ class STOMPClient(ClientInfo[Session]):
             headers: more headers.
             transaction: id of the transaction that the message belongs to.
             json: instead of a body, what to send as JSON, with the content type that says so.
+            options: when it is delivered, and in which group; see `message`.
 
         Returns:
             What will tell the outcome.
@@ -420,18 +425,21 @@ class STOMPClient(ClientInfo[Session]):
             STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
             STOMPTimeout: the broker took nothing for too long; the message was not sent.
             TypeError: an argument of the wrong kind.
-            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
+            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end, or
+                has no such thing as an argument asks for.
             ValueError: a header that the version in use cannot carry, or a destination that
                 cannot be meant.
         """
         session = self._session or self._last_session()
         if destination.__class__ is not str or destination[:1] != "/":
-            check_destination(destination, body)
+            arguments.check_destination(destination, body)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
+        headers = send_options.option_headers(options, headers, session.dialect)
         given = message_headers(destination, id, headers, {}, session.dialect)
         return await post(session, "SEND", given, body, transaction)
 
+    @with_send_options
     async def send_many(
         self,
         destination: str,
@@ -441,6 +449,7 @@ class STOMPClient(ClientInfo[Session]):
         timeout: float | None = 10.0,
         *,
         json: Iterable[object] | AsyncIterable[object] | None = None,
+        **options: Unpack[SendWords],
     ) -> int:
         """Send messages and wait until all of them are confirmed, many at a time.
 
@@ -453,6 +462,7 @@ class STOMPClient(ClientInfo[Session]):
             headers: headers of each message.
             timeout: seconds to wait for one confirmation.
             json: instead of bodies, values to send as JSON.
+            options: when it is delivered, and in which group; see `message`.
 
         Returns:
             How many were accepted: all.
@@ -463,10 +473,37 @@ class STOMPClient(ClientInfo[Session]):
             STOMPError: the broker rejected one; likewise.
             STOMPTimeout: the broker did not answer in time; likewise.
             TypeError: what is sent is one body, or no body at all.
+            UnsupportedByBroker: it has no such thing as an argument asks for, and would ignore it.
             ValueError: a window of nothing.
         """
         session = self._last_session()
+        headers = send_options.option_headers(options, headers, session.dialect)
         return await send_many(session, destination, bodies, window, headers, timeout, json)
+
+    async def cancel_schedule(
+        self, destination: str, schedule_id: str, *, timeout: float | None = 10.0
+    ) -> bool:
+        """End a schedule: what it has not sent yet, it never will.
+
+        >>> await client.cancel_schedule("/queue/reports", "weekly")  # doctest: +SKIP
+
+        Args:
+            destination: where its messages go.
+            schedule_id: what ``schedule_id`` was when it was sent.
+            timeout: seconds to wait for the broker's answer.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            OutcomeUnknown: the connection ended before the broker answered.
+            STOMPConnectionError: there is no connection, and nothing was sent.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it knows no schedules by name.
+            ValueError: no name.
+        """
+        return await cancel_schedule(self._last_session(), destination, schedule_id, timeout)
 
     async def flush(self, timeout: float | None = 10.0) -> None:
         """Wait until every confirmation is settled, one way or another.
@@ -566,9 +603,9 @@ class STOMPClient(ClientInfo[Session]):
             STOMPTimeout: with ``receipt=True``: it did not answer.
             ValueError: there is no such ack mode.
         """
-        mode = ack_mode_of(ack_mode)
-        check_destination(dest)
-        SUBSCRIBE.check(kv_headers)
+        mode = arguments.ack_mode_of(ack_mode)
+        arguments.check_destination(dest)
+        arguments.SUBSCRIBE.check(kv_headers)
         more = merged(headers, kv_headers)
         wanted = WantedSubscription(id or self._new_id("s"), dest, mode, headers=more)
         return Opening(self._subscribed(wanted, send_acks, receipt))
@@ -604,9 +641,9 @@ class STOMPClient(ClientInfo[Session]):
             TypeError: this is no subscription, and no id of one.
         """
         session = self._last_session()
-        UNSUBSCRIBE.check(kv_headers)
+        arguments.UNSUBSCRIBE.check(kv_headers)
         if not isinstance(sub_id, Subscription):
-            check_subscription_id(sub_id)
+            arguments.check_subscription_id(sub_id)
         return await unsubscribe(session, sub_id, merged(headers, kv_headers), receipt)
 
     def subscription(  # noqa: PLR0913 -- what SUBSCRIBE may say
@@ -626,6 +663,8 @@ class STOMPClient(ClientInfo[Session]):
         queue_name: str | None = None,
         exclusive: bool = False,
         auto_delete: bool | None = None,
+        priority: int | None = None,
+        single_active: bool = False,
         headers: Mapping[str, HeaderValue] = {},
         confirm: bool = True,
         timeout: float | None = 10.0,
@@ -660,6 +699,8 @@ class STOMPClient(ClientInfo[Session]):
                 with its last consumer, unless ``headers`` say ``{"durable": "true"}``.
             exclusive: whether nobody else may subscribe to the queue meanwhile.
             auto_delete: whether the queue ends, with what is in it, when its last consumer leaves.
+            priority: who has a higher one gets the messages, as long as it takes them; 0 is usual.
+            single_active: whether one of all who say so gets everything, and the others stand by.
             headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
             confirm: whether the broker is asked to confirm it, now and on later connections. One
                 that gives no receipts is not waited for to the end of the time-out.
@@ -676,17 +717,18 @@ class STOMPClient(ClientInfo[Session]):
             TypeError: an argument of the wrong kind.
             ValueError: there is no such ack mode, or the id is in use.
         """
-        check_destination(destination)
-        check_prefetch(prefetch)
+        arguments.check_destination(destination)
+        arguments.check_prefetch(prefetch)
         bounds = no_local, window_bytes, pending_limit, consumer_timeout
+        queue = share, queue_name, exclusive, auto_delete
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,
-            ack_mode_of(ack_mode),
+            arguments.ack_mode_of(ack_mode),
             prefetch=prefetch,
             durable=durable,
             selector=selector,
-            options=SubscribeOptions(*bounds, share, queue_name, exclusive, auto_delete),
+            options=SubscribeOptions(*bounds, *queue, priority, single_active),
             headers=merged(headers, {}),
             confirm=confirm,
         )
@@ -738,7 +780,7 @@ class STOMPClient(ClientInfo[Session]):
             ValueError: a number below 0, or there is no such state.
         """
         session = self._last_session()
-        check_destination(destination)
+        arguments.check_destination(destination)
         options = BrowseOptions(state, offset, limit, headers_only, follow, since)
         wanted = to_browse(destination, selector, options, merged(headers, {}))
         return Browsing(session, partial(self._new_id, "b"), wanted, timeout)
@@ -775,7 +817,7 @@ class STOMPClient(ClientInfo[Session]):
             STOMPTimeout: no reply came in time.
         """
         self._last_session()
-        check_destination(destination, body)
+        arguments.check_destination(destination, body)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
         assert self._requests is not None  # since there is a session

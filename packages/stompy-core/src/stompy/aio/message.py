@@ -12,6 +12,7 @@ from stompy.protocol.frame import STOMPFrame, as_body
 from stompy.session.arguments import NOTHING, json_body
 from stompy.session.commands import HeaderValue
 from stompy.session.delivery import Delivery
+from stompy.session.dialects import NackScopeWord
 
 logger = logging.getLogger("stompy")
 
@@ -30,6 +31,7 @@ class Settler(Protocol):
         reason: str | None,
         transaction: str | None,
         failed: bool,
+        scope: NackScopeWord,
     ) -> None:
         """Refuse a message."""
 
@@ -89,6 +91,7 @@ class Message(Delivery):
         transaction: str | None = None,
         *,
         failed: bool = True,
+        scope: NackScopeWord = "message",
     ) -> None:
         """Refuse the message. Once it is settled this does nothing but log a warning.
 
@@ -99,6 +102,8 @@ class Message(Delivery):
             transaction: id of the transaction that the NACK belongs to.
             failed: False gives it back without blame: it does not count towards the deliveries
                 after which it is a dead letter, where the broker knows such a thing.
+            scope: ``group`` has all messages of its group wait for ``delay``, not only this one,
+                likewise.
 
         Raises:
             StaleMessageError: its connection or subscription has ended; nothing was sent.
@@ -106,7 +111,7 @@ class Message(Delivery):
             STOMPTimeout: the broker takes nothing; nothing was sent.
             UnsupportedByBroker: this broker would lose the message, or ignore the transaction.
         """
-        await self._settler.nack(self, requeue, delay, reason, transaction, failed)
+        await self._settler.nack(self, requeue, delay, reason, transaction, failed, scope)
 
     async def reply(
         self,

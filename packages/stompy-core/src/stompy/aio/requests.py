@@ -19,6 +19,7 @@ from stompy.errors import OutcomeUnknown, STOMPError, STOMPException, STOMPTimeo
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.commands import HeaderValue, request_headers, subscribe_headers
 from stompy.session.delivery import Settlement
+from stompy.session.dialects import NackScopeWord
 from stompy.session.timeouts import within
 
 logger = logging.getLogger("stompy")
@@ -140,5 +141,6 @@ class Requests(Replier):
         reason: str | None,
         transaction: str | None,
         failed: bool,
+        scope: NackScopeWord,
     ) -> None:
         """A reply is settled already."""

@@ -29,6 +29,7 @@ from stompy.session.arguments import (
 )
 from stompy.session.commands import HeaderValue, as_text, message_headers
 from stompy.session.confirmations import Outcome
+from stompy.session.send_options import cancel_headers
 
 T = TypeVar("T")
 
@@ -197,6 +198,19 @@ def settle_over(
     if transaction is not None:
         names["transaction"] = transaction
     session.write(connection, command, names)
+
+
+async def cancel_schedule(
+    session: Session, destination: str, schedule_id: str, timeout: float | None
+) -> bool:
+    """End a schedule; see `STOMPClient.cancel_schedule`."""
+    check_destination(destination)
+    named = cancel_headers(schedule_id, session.dialect)
+    given = message_headers(destination, None, named, {}, session.dialect)
+    receipt = await transmit(session, "SEND", given, b"", None, receipt=True)
+    assert receipt is not None  # it was asked for
+    answer = await wait_for_receipt(session, receipt, timeout)
+    return answer.get("cancelled") == "true"
 
 
 async def wait_for_receipt(session: Session, receipt_id: str, timeout: float | None) -> STOMPFrame:

@@ -39,6 +39,7 @@ from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.arguments import check_message, check_refusal, word_of
 from stompy.session.callbacks import check_callable, check_done
 from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
+from stompy.session.dialects import NackScopeWord
 from stompy.session.health import SubscriptionHealth
 from stompy.session.subscription_stats import SubscriptionStats
 from stompy.session.subscriptions import settlement_frame
@@ -364,13 +365,14 @@ class Subscription(Replier):
         reason: str | None = None,
         transaction: str | None = None,
         failed: bool = True,
+        scope: NackScopeWord = "message",
     ) -> None:
         """Refuse a message; see `stompy.aio.Message.nack`."""
         check_message(message)
-        check_refusal(requeue, delay)
+        check_refusal(requeue, delay, scope)
         headers: dict[str, str] = {}
         if not self._auto and message.settlement is None:
-            headers = self._session.dialect.nack_headers(requeue, delay, reason, failed)
+            headers = self._session.dialect.nack_headers(requeue, delay, reason, failed, scope)
         await self._settle(message, Settlement.NACKED, "NACK", headers, transaction)
 
     def _connection_of(self, message: Message) -> Connection:

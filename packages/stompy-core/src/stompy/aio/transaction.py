@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 from stompy.errors import STOMPError
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.session.commands import HeaderValue, merged
+from stompy.session.send_options import SendValue, SendWords, taken_apart, with_send_options
 from stompy.session.signatures import (
     EndCall,
     LooksLike,
@@ -48,6 +49,7 @@ class TransactionClient(Protocol):
         transaction: str | None = None,
         *,
         json: object = NOTHING,
+        **options: Unpack[SendWords],
     ) -> str | None:
         """Send a message."""
 
@@ -85,6 +87,7 @@ class STOMPTransaction:
         self._outcome: str | None = None
 
     @LooksLike[TransactionMessageCall[No, Yes, Maybe]]()
+    @with_send_options
     async def message(
         self,
         destination: str,
@@ -94,7 +97,7 @@ class STOMPTransaction:
         receipt: bool | str = False,
         *,
         json: object = NOTHING,
-        **kv_headers: HeaderValue,
+        **kv_headers: SendValue,
     ) -> str | None:
         """Send a message within the transaction; arguments as for `stompy.aio.STOMPClient.message`.
 
@@ -102,11 +105,12 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
+        options: SendWords = {}
         if kv_headers:
-            TRANSACTION_MESSAGE.check(kv_headers)
-            headers = merged(headers, kv_headers)
+            options, more = taken_apart(TRANSACTION_MESSAGE, kv_headers)
+            headers = merged(headers, more)
         return await self._client.message(
-            destination, body, id, headers, receipt, self.id, json=json
+            destination, body, id, headers, receipt, self.id, json=json, **options
         )
 
     @LooksLike[TransactionSendCall[No, Yes, Maybe]]()

@@ -26,7 +26,9 @@ _HYPHENATED = frozenset(
     accept-version ack-mode auto-delete client-id consumer-window-size content-encoding
     content-length content-type correlation-id dead-letter-reason delivery-count destination-type
     durable-subscription-name error-code heart-beat message-id no-local original-destination
-    prefetch-count receipt-id reply-to subscription-type
+    prefetch-count receipt-id reply-to subscription-type x-cron x-cron-zone x-delay x-deliver-at
+    x-group-id x-priority x-repeat-every x-repeat-times x-schedule-cancel x-schedule-id
+    x-single-active-consumer
     """.split()  # noqa: SIM905 -- names without quotes between are easier to read
 )
 """Headers of brokers that cannot be written as a keyword, where an underscore would stay one."""
@@ -155,10 +157,13 @@ CONNECT = FreeKeywords(
 )
 SEND = FreeKeywords("send()", "command headers body transaction receipt confirm timeout")
 MESSAGE = FreeKeywords(
-    "message()", "destination body id headers receipt transaction confirm timeout json"
+    "message()",
+    "destination body id headers receipt transaction confirm timeout json schedule_id close_group",
 )
 TRANSACTION_SEND = FreeKeywords("send()", "command headers body receipt")
-TRANSACTION_MESSAGE = FreeKeywords("message()", "destination body id headers receipt json")
+TRANSACTION_MESSAGE = FreeKeywords(
+    "message()", "destination body id headers receipt json schedule_id close_group"
+)
 SUBSCRIBE = FreeKeywords("subscribe()", "dest ack_mode send_acks id headers receipt")
 UNSUBSCRIBE = FreeKeywords("unsubscribe()", "sub_id headers receipt")
 
@@ -375,12 +380,15 @@ def check_times(heart_beat: object, **patience: object) -> None:
             raise ValueError(f"{name}= is 0 seconds or more, not {seconds!r}")
 
 
-def check_refusal(requeue: object, delay: object) -> None:
+def check_refusal(requeue: object, delay: object, scope: object = "message") -> None:
     """Whether these say what becomes of a message that is refused.
 
     Raises:
         TypeError: they are of the wrong kind.
+        ValueError: there is no such scope.
     """
+    if scope not in ("message", "group"):
+        raise ValueError(f"scope= is 'message' or 'group', not {scope!r}")
     if not isinstance(requeue, bool):
         raise TypeError(
             f"requeue= is True or False, not {requeue!r}; why a message is refused is reason="

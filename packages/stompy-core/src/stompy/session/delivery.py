@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -11,6 +12,8 @@ from stompy.errors import StaleMessageError
 from stompy.protocol.frame import STOMPFrame
 
 logger = logging.getLogger("stompy")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DRAIN_SECONDS = 5.0
 """How long the end of a subscription waits for handlers that are at work."""
@@ -79,6 +82,22 @@ class Delivery(STOMPFrame):
     def correlation_id(self) -> str | None:
         """The ``correlation-id`` header, which belongs into an answer, or None."""
         return self.Headers.get("correlation-id")
+
+    @property
+    def group(self) -> str | None:
+        """The group whose messages come in order, ``JMSXGroupID``; None if it is in none."""
+        return self.Headers.get("JMSXGroupID")
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """When a message that was scheduled was due, or None."""
+        due = self.Headers.get("scheduled-at", "")
+        return _EPOCH + timedelta(milliseconds=int(due)) if due.isdecimal() else None
+
+    @property
+    def job_id(self) -> str | None:
+        """What the broker calls the schedule that this came from, ``scheduledJobId``, or None."""
+        return self.Headers.get("scheduledJobId")
 
     def _claim(self, settlement: Settlement) -> bool:
         """Whether this settlement is to be sent: only the first one is."""

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from stompy.errors import UnsupportedByBroker
 
@@ -32,6 +33,10 @@ class Nack(StrEnum):
     """It is gone, as if it had been acknowledged."""
 
 
+NackScopeWord = Literal["message", "group"]
+"""What a NACK holds back: the message, or all that have its group."""
+
+_GROUPS = {"group": "JMSXGroupID", "close_group": "JMSXGroupSeq"}
 _JAVA_ROUTING = {"/queue/": "ANYCAST", "/topic/": "MULTICAST"}
 
 
@@ -88,6 +93,8 @@ class Dialect:
     """Whether a durable subscription that is in use cannot be ended, not even by who uses it."""
     _options: Mapping[str, str] = field(default_factory=dict)
     """Headers of SUBSCRIBE for what a subscription may ask for, by the clients' own names."""
+    _send: Mapping[str, str] = field(default_factory=dict)
+    """Headers of SEND for what a message may ask for, likewise."""
     _reply: str = "/temp-queue/{}"
     routing: Mapping[str, str] = field(default_factory=dict)
     """Kinds of routing that must be named, by the prefix of the destination."""
@@ -132,6 +139,23 @@ class Dialect:
             raise UnsupportedByBroker(
                 f"{self.name} knows no {option} of a subscription over STOMP, as far as this "
                 "library knows; if it does, give its header yourself"
+            )
+        return header
+
+    def send_header(self, option: str) -> str:
+        """The header of SEND that says something about a message.
+
+        Args:
+            option: what the clients call it.
+
+        Raises:
+            UnsupportedByBroker: there is none here, as far as is known.
+        """
+        header = self._send.get(option)
+        if header is None:
+            raise UnsupportedByBroker(
+                f"{self.name} knows no {option} of a message over STOMP, as far as this library "
+                "knows, and would deliver it as any other; if it does, give its header yourself"
             )
         return header
 
@@ -214,6 +238,7 @@ class Dialect:
         delay: float | None = None,
         reason: str | None = None,
         failed: bool = True,
+        scope: NackScopeWord = "message",
     ) -> dict[str, str]:
         """Headers of a NACK, beside those that name the message.
 
@@ -223,6 +248,7 @@ class Dialect:
             delay: seconds until then; left out where the broker has no such thing.
             reason: why it is refused; likewise.
             failed: whether the delivery counts as failed; likewise.
+            scope: whether the delay is that of the whole group; likewise.
 
         Raises:
             UnsupportedByBroker: the message would be lost.
@@ -245,6 +271,8 @@ class Dialect:
                 headers["reason"] = reason
             if not failed:
                 headers["delivery-failed"] = "false"
+            if scope == "group":
+                headers["scope"] = "group"
         return headers
 
     def check_settlement(self, transaction: str | None) -> None:
@@ -303,6 +331,19 @@ STOMPY = Dialect(
         "queue_name": "x-queue-name",
         "exclusive": "exclusive",
         "auto_delete": "auto-delete",
+        "priority": "x-priority",
+        "single_active": "x-single-active-consumer",
+    },
+    _send={
+        "delay": "x-delay",
+        "at": "x-deliver-at",
+        "cron": "x-cron",
+        "zone": "x-cron-zone",
+        "every": "x-repeat-every",
+        "times": "x-repeat-times",
+        "schedule_id": "x-schedule-id",
+        "cancel_schedule": "x-schedule-cancel",
+        **_GROUPS,
     },
 )
 
@@ -343,6 +384,16 @@ ACTIVEMQ = Dialect(
     _options={
         "no_local": "activemq.noLocal",
         "pending_limit": "activemq.maximumPendingMessageLimit",
+        "priority": "activemq.priority",
+        "single_active": "activemq.exclusive",
+    },
+    # Its scheduler has to be on; it knows no time of day.
+    _send={
+        "delay": "AMQ_SCHEDULED_DELAY",
+        "cron": "AMQ_SCHEDULED_CRON",
+        "every": "AMQ_SCHEDULED_PERIOD",
+        "times": "AMQ_SCHEDULED_REPEAT",
+        **_GROUPS,
     },
 )
 
@@ -359,6 +410,7 @@ ARTEMIS = Dialect(
     },
     _durable={"durable-subscription-name": "{}"},
     _options={"no_local": "no-local", "window_bytes": "consumer-window-size"},
+    _send={"delay": "AMQ_SCHEDULED_DELAY", "at": "AMQ_SCHEDULED_TIME", "group": "JMSXGroupID"},
     # Without temporary queues: one that goes when nobody uses it.
     _reply="/queue/stompy.reply.{}",
     routing=_JAVA_ROUTING,

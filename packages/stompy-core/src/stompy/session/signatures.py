@@ -11,7 +11,9 @@ is certain, and when it depends: ``None``, ``str`` and ``str | None``, or corout
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Generic, Literal, Protocol, TypeVar, overload
+from zoneinfo import ZoneInfo
 
 from stompy.session.commands import HeaderValue
 
@@ -106,6 +108,15 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         confirm: Literal[False] = ...,
         timeout: float | None = ...,
         json: object = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        cron: str | None = ...,
+        zone: str | ZoneInfo | None = ...,
+        every: float | timedelta | None = ...,
+        times: int | None = ...,
+        schedule_id: str | None = ...,
+        group: str | int | None = ...,
+        close_group: bool = ...,
         **kv_headers: HeaderValue,
     ) -> N_co: ...
 
@@ -122,6 +133,15 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         confirm: bool = ...,
         timeout: float | None = ...,
         json: object = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        cron: str | None = ...,
+        zone: str | ZoneInfo | None = ...,
+        every: float | timedelta | None = ...,
+        times: int | None = ...,
+        schedule_id: str | None = ...,
+        group: str | int | None = ...,
+        close_group: bool = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -138,6 +158,15 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         confirm: Literal[True],
         timeout: float | None = ...,
         json: object = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        cron: str | None = ...,
+        zone: str | ZoneInfo | None = ...,
+        every: float | timedelta | None = ...,
+        times: int | None = ...,
+        schedule_id: str | None = ...,
+        group: str | int | None = ...,
+        close_group: bool = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -154,6 +183,15 @@ class MessageCall(Protocol[N_co, S_co, E_co]):
         confirm: bool = ...,
         timeout: float | None = ...,
         json: object = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        cron: str | None = ...,
+        zone: str | ZoneInfo | None = ...,
+        every: float | timedelta | None = ...,
+        times: int | None = ...,
+        schedule_id: str | None = ...,
+        group: str | int | None = ...,
+        close_group: bool = ...,
         **kv_headers: HeaderValue,
     ) -> E_co: ...
 
@@ -195,6 +233,15 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         receipt: Literal[False] = ...,
         *,
         json: object = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        cron: str | None = ...,
+        zone: str | ZoneInfo | None = ...,
+        every: float | timedelta | None = ...,
+        times: int | None = ...,
+        schedule_id: str | None = ...,
+        group: str | int | None = ...,
+        close_group: bool = ...,
         **kv_headers: HeaderValue,
     ) -> N_co: ...
 
@@ -208,6 +255,15 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         *,
         receipt: Literal[True] | str,
         json: object = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        cron: str | None = ...,
+        zone: str | ZoneInfo | None = ...,
+        every: float | timedelta | None = ...,
+        times: int | None = ...,
+        schedule_id: str | None = ...,
+        group: str | int | None = ...,
+        close_group: bool = ...,
         **kv_headers: HeaderValue,
     ) -> S_co: ...
 
@@ -221,6 +277,15 @@ class TransactionMessageCall(Protocol[N_co, S_co, E_co]):
         receipt: bool | str = ...,
         *,
         json: object = ...,
+        delay: float | timedelta | None = ...,
+        at: datetime | None = ...,
+        cron: str | None = ...,
+        zone: str | ZoneInfo | None = ...,
+        every: float | timedelta | None = ...,
+        times: int | None = ...,
+        schedule_id: str | None = ...,
+        group: str | int | None = ...,
+        close_group: bool = ...,
         **kv_headers: HeaderValue,
     ) -> E_co: ...
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from stompy.session.dialects import Dialect
 
+_MOST_PRIORITY = 1 << 31
+
 
 @dataclass(frozen=True, slots=True)
 class SubscribeOptions:
@@ -23,6 +25,8 @@ class SubscribeOptions:
         queue_name: the queue that gets the messages of a topic.
         exclusive: whether nobody else may subscribe to the queue.
         auto_delete: whether the queue ends with its last consumer; None = as it is.
+        priority: who has a higher one gets messages first; None = 0.
+        single_active: whether one of all who say so gets everything.
     """
 
     no_local: bool = False
@@ -33,13 +37,15 @@ class SubscribeOptions:
     queue_name: str | None = None
     exclusive: bool = False
     auto_delete: bool | None = None
+    priority: int | None = None
+    single_active: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
 
         Raises:
             TypeError: something that is no number.
-            ValueError: a number below 0, or an empty name.
+            ValueError: a number out of bounds, or an empty name.
         """
         for name in ("window_bytes", "pending_limit"):
             value = getattr(self, name)
@@ -52,9 +58,19 @@ class SubscribeOptions:
         seconds = self.consumer_timeout
         if seconds is not None and not 0 <= seconds < math.inf:
             raise ValueError(f"consumer_timeout is a number of seconds, not {seconds}")
+        self._check_priority()
         for name in ("share", "queue_name"):
             if getattr(self, name) == "":
                 raise ValueError(f"{name} is a name, and not empty")
+
+    def _check_priority(self) -> None:
+        priority: object = self.priority
+        if priority is None:
+            return
+        if not isinstance(priority, int) or isinstance(priority, bool):
+            raise TypeError(f"priority is a whole number, not {priority!r}")
+        if not -_MOST_PRIORITY <= priority < _MOST_PRIORITY:
+            raise ValueError(f"priority is from -2**31 to 2**31 - 1, not {priority}")
 
     def headers_for(self, dialect: Dialect) -> dict[str, str]:
         """Make the headers of SUBSCRIBE for a broker.
@@ -74,6 +90,8 @@ class SubscribeOptions:
             "queue_name": self.queue_name,
             "exclusive": "true" if self.exclusive else None,
             "auto_delete": None if self.auto_delete is None else str(self.auto_delete).lower(),
+            "priority": _text(self.priority),
+            "single_active": "true" if self.single_active else None,
         }
         return {
             dialect.option_header(name): value

@@ -25,31 +25,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import AckWord, STOMPFrame
 from stompy.protocol.headers import ALL_VERSIONS, Version
 from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
+from stompy.session import arguments, send_options
 from stompy.session.address import AddressLike
-from stompy.session.arguments import (
-    CONNECT,
-    MESSAGE,
-    NOTHING,
-    SEND,
-    SUBSCRIBE,
-    UNSUBSCRIBE,
-    ack_mode_of,
-    check_command,
-    check_destination,
-    check_prefetch,
-    check_subscription_id,
-    check_times,
-    json_body,
-    takes_the_arguments_of,
-    versions_of,
-)
+from stompy.session.arguments import NOTHING, json_body, takes_the_arguments_of
 from stompy.session.browse_options import BrowseOptions, BrowseState
 from stompy.session.callbacks import check_done, check_plain
 from stompy.session.client_info import ClientInfo
@@ -57,6 +42,7 @@ from stompy.session.commands import HeaderValue, merged, message_headers
 from stompy.session.connect_headers import ConnectHeaders
 from stompy.session.failover import read_addresses
 from stompy.session.reconnect import Reconnect
+from stompy.session.send_options import SendValue, SendWords, with_send_options
 from stompy.session.session import SessionSettings
 from stompy.session.signatures import LooksLike, MessageCall, SendCall, UnsubscribeCall
 from stompy.session.state import ConnectionState, StateChange
@@ -79,6 +65,7 @@ from stompy.sync.receiving import (
 )
 from stompy.sync.requests import Requests
 from stompy.sync.sending import (
+    cancel_schedule,
     confirmed,
     post,
     send_many,
@@ -179,14 +166,14 @@ class STOMPClient(ClientInfo[Session]):
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
         if on_state is not None:
             check_plain(on_state, "on_state", "it runs on a thread, where nothing is awaited")
-        CONNECT.check(kv_headers)
-        check_times(heart_beat, timeout=timeout, send_timeout=send_timeout)
+        arguments.CONNECT.check(kv_headers)
+        arguments.check_times(heart_beat, timeout=timeout, send_timeout=send_timeout)
         if on_send is not None:
             check_plain(on_send, "on_send", "its caller awaits nothing")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
-            versions=versions_of(versions),
+            versions=arguments.versions_of(versions),
             heart_beat=heart_beat,
             heart_beat_grace=heart_beat_grace,
             limits=limits,
@@ -308,9 +295,9 @@ class STOMPClient(ClientInfo[Session]):
                 with ``confirm``, it did not answer in time.
             ValueError: a header that the version in use cannot carry.
         """
-        check_command(command)
+        arguments.check_command(command)
         if kv_headers:
-            SEND.check(kv_headers)
+            arguments.SEND.check(kv_headers)
         given = merged(headers, kv_headers)
         session = self._session or self._last_session()
         if confirm:
@@ -319,6 +306,7 @@ class STOMPClient(ClientInfo[Session]):
         return transmit(session, connection, command, given, body, transaction, receipt)
 
     @LooksLike[MessageCall[None, str, str | None]]()
+    @with_send_options
     def message(  # noqa: PLR0913 -- the manual's arguments and one for JSON
         self,
         destination: str,
@@ -331,7 +319,7 @@ class STOMPClient(ClientInfo[Session]):
         confirm: bool = False,
         timeout: float | None = 10.0,
         json: object = NOTHING,
-        **kv_headers: HeaderValue,
+        **kv_headers: SendValue,
     ) -> str | None:
         """Send a message.
 
@@ -348,6 +336,17 @@ class STOMPClient(ClientInfo[Session]):
             confirm: whether to wait until the broker has confirmed the message.
             timeout: seconds to wait for that.
             json: instead of a body, what to send as JSON, with the content type that says so.
+            delay: how long the broker keeps it before it is delivered: seconds, or a timedelta.
+            at: when it is delivered: a datetime with a time zone; at once if that has passed.
+            cron: when it is delivered, again and again: ``"0 9 * * mon-fri"``, or ``"@hourly"``.
+            zone: the time zone of ``cron``, as ``"Europe/Berlin"``; by default the broker's.
+            every: how long after a delivery the next one follows: seconds, or a timedelta.
+            times: how many deliveries there are; None for no end.
+            schedule_id: its name as a schedule. A later message with it to the same destination
+                takes its place; `cancel_schedule` ends it.
+            group: all messages with the same one are delivered in order, and one consumer at a time
+                is at work on them.
+            close_group: whether it is the last of its group, which then picks a consumer anew.
             kv_headers: more headers, as in ``priority=5``. One that looks like a mistyped
                 argument is refused; ``headers`` takes any.
 
@@ -361,23 +360,27 @@ class STOMPClient(ClientInfo[Session]):
             STOMPTimeout: the broker took nothing for too long, and the message was not sent; or,
                 with ``confirm``, it did not answer in time.
             TypeError: an argument of the wrong kind, or that there is not.
+            UnsupportedByBroker: it has no such thing as an argument asks for, and would ignore it.
             ValueError: a header that the version in use cannot carry, or a destination that
                 cannot be meant.
         """
         session = self._session or self._last_session()
         if destination.__class__ is not str or destination[:1] != "/":
-            check_destination(destination, body)
+            arguments.check_destination(destination, body)
         if kv_headers:
-            MESSAGE.check(kv_headers)
+            headers = send_options.keyword_headers(
+                arguments.MESSAGE, kv_headers, headers, session.dialect
+            )
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
-        given = message_headers(destination, id, headers, kv_headers, session.dialect)
+        given = message_headers(destination, id, headers, {}, session.dialect)
         if confirm:
             return confirmed(session, "SEND", given, body, transaction, receipt, timeout)
         direct = session.direct if transaction is None else None
         connection = direct or session.writable(transaction)
         return transmit(session, connection, "SEND", given, body, transaction, receipt)
 
+    @with_send_options
     def post(
         self,
         destination: str,
@@ -387,6 +390,7 @@ class STOMPClient(ClientInfo[Session]):
         transaction: str | None = None,
         *,
         json: object = NOTHING,
+        **options: Unpack[SendWords],
     ) -> Confirmation:
         """Send a message and do not wait for its confirmation yet.
 
@@ -397,6 +401,7 @@ class STOMPClient(ClientInfo[Session]):
             headers: more headers.
             transaction: id of the transaction that the message belongs to.
             json: instead of a body, what to send as JSON, with the content type that says so.
+            options: when it is delivered, and in which group; see `message`.
 
         Returns:
             What will tell the outcome.
@@ -405,18 +410,21 @@ class STOMPClient(ClientInfo[Session]):
             STOMPConnectionError: there is no connection, and nothing was sent; the text says why.
             STOMPTimeout: the broker took nothing for too long; the message was not sent.
             TypeError: an argument of the wrong kind.
-            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end.
+            UnsupportedByBroker: this broker confirms what belongs to a transaction at its end, or
+                has no such thing as an argument asks for.
             ValueError: a header that the version in use cannot carry, or a destination that
                 cannot be meant.
         """
         session = self._session or self._last_session()
         if destination.__class__ is not str or destination[:1] != "/":
-            check_destination(destination, body)
+            arguments.check_destination(destination, body)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
+        headers = send_options.option_headers(options, headers, session.dialect)
         given = message_headers(destination, id, headers, {}, session.dialect)
         return post(session, "SEND", given, body, transaction)
 
+    @with_send_options
     def send_many(
         self,
         destination: str,
@@ -426,6 +434,7 @@ class STOMPClient(ClientInfo[Session]):
         timeout: float | None = 10.0,
         *,
         json: Iterable[object] | None = None,
+        **options: Unpack[SendWords],
     ) -> int:
         """Send messages and wait until all of them are confirmed, many at a time.
 
@@ -438,6 +447,7 @@ class STOMPClient(ClientInfo[Session]):
             headers: headers of each message.
             timeout: seconds to wait for one confirmation.
             json: instead of bodies, values to send as JSON.
+            options: when it is delivered, and in which group; see `message`.
 
         Returns:
             How many were accepted: all.
@@ -448,10 +458,37 @@ class STOMPClient(ClientInfo[Session]):
             STOMPError: the broker rejected one; likewise.
             STOMPTimeout: the broker did not answer in time; likewise.
             TypeError: what is sent is one body, or no body at all.
+            UnsupportedByBroker: it has no such thing as an argument asks for, and would ignore it.
             ValueError: a window of nothing.
         """
         session = self._last_session()
+        headers = send_options.option_headers(options, headers, session.dialect)
         return send_many(session, destination, bodies, window, headers, timeout, json)
+
+    def cancel_schedule(
+        self, destination: str, schedule_id: str, *, timeout: float | None = 10.0
+    ) -> bool:
+        """End a schedule: what it has not sent yet, it never will.
+
+        >>> client.cancel_schedule("/queue/reports", "weekly")  # doctest: +SKIP
+
+        Args:
+            destination: where its messages go.
+            schedule_id: what ``schedule_id`` was when it was sent.
+            timeout: seconds to wait for the broker's answer.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            OutcomeUnknown: the connection ended before the broker answered.
+            STOMPConnectionError: there is no connection, and nothing was sent.
+            STOMPError: the broker refused.
+            STOMPTimeout: it did not answer in time.
+            UnsupportedByBroker: it knows no schedules by name.
+            ValueError: no name.
+        """
+        return cancel_schedule(self._last_session(), destination, schedule_id, timeout)
 
     def flush(self, timeout: float | None = 10.0) -> None:
         """Wait until every confirmation is settled, one way or another.
@@ -552,9 +589,9 @@ class STOMPClient(ClientInfo[Session]):
             ValueError: there is no such ack mode.
         """
         session = self._last_session()
-        mode = ack_mode_of(ack_mode)
-        check_destination(dest)
-        SUBSCRIBE.check(kv_headers)
+        mode = arguments.ack_mode_of(ack_mode)
+        arguments.check_destination(dest)
+        arguments.SUBSCRIBE.check(kv_headers)
         more = merged(headers, kv_headers)
         wanted = WantedSubscription(id or self._new_id("s"), dest, mode, headers=more)
         subscribe(session, wanted, send_acks, receipt)
@@ -585,9 +622,9 @@ class STOMPClient(ClientInfo[Session]):
             TypeError: this is no subscription, and no id of one.
         """
         session = self._last_session()
-        UNSUBSCRIBE.check(kv_headers)
+        arguments.UNSUBSCRIBE.check(kv_headers)
         if not isinstance(sub_id, Subscription):
-            check_subscription_id(sub_id)
+            arguments.check_subscription_id(sub_id)
         return unsubscribe(session, sub_id, merged(headers, kv_headers), receipt)
 
     def subscription(  # noqa: PLR0913 -- what SUBSCRIBE may say
@@ -607,6 +644,8 @@ class STOMPClient(ClientInfo[Session]):
         queue_name: str | None = None,
         exclusive: bool = False,
         auto_delete: bool | None = None,
+        priority: int | None = None,
+        single_active: bool = False,
         headers: Mapping[str, HeaderValue] = {},
         confirm: bool = True,
         timeout: float | None = 10.0,
@@ -641,6 +680,8 @@ class STOMPClient(ClientInfo[Session]):
                 with its last consumer, unless ``headers`` say ``{"durable": "true"}``.
             exclusive: whether nobody else may subscribe to the queue meanwhile.
             auto_delete: whether the queue ends, with what is in it, when its last consumer leaves.
+            priority: who has a higher one gets the messages, as long as it takes them; 0 is usual.
+            single_active: whether one of all who say so gets everything, and the others stand by.
             headers: more headers of SUBSCRIBE; they win over those that follow from the rest.
             confirm: whether the broker is asked to confirm it, now and on later connections. One
                 that gives no receipts is not waited for to the end of the time-out.
@@ -658,17 +699,18 @@ class STOMPClient(ClientInfo[Session]):
             ValueError: there is no such ack mode, or the id is in use.
         """
         session = self._last_session()
-        check_destination(destination)
-        check_prefetch(prefetch)
+        arguments.check_destination(destination)
+        arguments.check_prefetch(prefetch)
         bounds = no_local, window_bytes, pending_limit, consumer_timeout
+        queue = share, queue_name, exclusive, auto_delete
         wanted = WantedSubscription(
             id or self._new_id("s"),
             destination,
-            ack_mode_of(ack_mode),
+            arguments.ack_mode_of(ack_mode),
             prefetch=prefetch,
             durable=durable,
             selector=selector,
-            options=SubscribeOptions(*bounds, share, queue_name, exclusive, auto_delete),
+            options=SubscribeOptions(*bounds, *queue, priority, single_active),
             headers=merged(headers, {}),
             confirm=confirm,
         )
@@ -717,7 +759,7 @@ class STOMPClient(ClientInfo[Session]):
             ValueError: a number below 0, or there is no such state.
         """
         session = self._last_session()
-        check_destination(destination)
+        arguments.check_destination(destination)
         options = BrowseOptions(state, offset, limit, headers_only, follow, since)
         wanted = to_browse(destination, selector, options, merged(headers, {}))
         return Browsing(session, partial(self._new_id, "b"), wanted, timeout)
@@ -754,7 +796,7 @@ class STOMPClient(ClientInfo[Session]):
             STOMPTimeout: no reply came in time.
         """
         self._last_session()
-        check_destination(destination, body)
+        arguments.check_destination(destination, body)
         if json is not NOTHING:
             body, headers = json_body(json, body, headers)
         assert self._requests is not None  # since there is a session

@@ -15,6 +15,7 @@ from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.commands import HeaderValue, as_text, request_headers
 from stompy.session.confirmations import Outcome, unknown_outcome
 from stompy.session.delivery import Settlement
+from stompy.session.dialects import NackScopeWord
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.confirmation import Confirmation
 from stompy.sync.connection import Connection
@@ -138,6 +139,7 @@ class Requests(Replier):
         reason: str | None,
         transaction: str | None,
         failed: bool,
+        scope: NackScopeWord,
     ) -> None:
         """A reply is settled already."""
         message._claim(Settlement.NACKED)

@@ -21,6 +21,7 @@ from stompy.session.arguments import (
 )
 from stompy.session.commands import HeaderValue, as_text, message_headers
 from stompy.session.confirmations import Outcome, unknown_outcome
+from stompy.session.send_options import cancel_headers
 from stompy.sync.confirmation import Confirmation, take
 from stompy.sync.connection import Connection
 from stompy.sync.message import Message
@@ -201,6 +202,20 @@ def settle_over(
     """The same over this connection and no other: there, the id may name another message."""
     names: dict[str, HeaderValue] = {**connection.subscriptions.settlement(command, ack_id)}
     transmit(session, connection, command, names, b"", transaction, False)
+
+
+def cancel_schedule(
+    session: Session, destination: str, schedule_id: str, timeout: float | None
+) -> bool:
+    """End a schedule; see `STOMPClient.cancel_schedule`."""
+    check_destination(destination)
+    named = cancel_headers(schedule_id, session.dialect)
+    given = message_headers(destination, None, named, {}, session.dialect)
+    connection = session.writable(None)
+    receipt = transmit(session, connection, "SEND", given, b"", None, receipt=True)
+    assert receipt is not None  # it was asked for
+    answer = wait_for_receipt(session, receipt, timeout)
+    return answer.get("cancelled") == "true"
 
 
 def wait_for_receipt(session: Session, receipt_id: str, timeout: float | None) -> STOMPFrame:

@@ -32,6 +32,7 @@ from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.arguments import check_message, check_refusal, word_of
 from stompy.session.callbacks import check_done, check_plain
 from stompy.session.delivery import DRAIN_SECONDS, OnError, OnErrorWord, Settlement, strip
+from stompy.session.dialects import NackScopeWord
 from stompy.session.health import SubscriptionHealth
 from stompy.session.subscription_stats import SubscriptionStats
 from stompy.session.subscriptions import settlement_frame
@@ -381,16 +382,17 @@ class Subscription(Replier):
         reason: str | None = None,
         transaction: str | None = None,
         failed: bool = True,
+        scope: NackScopeWord = "message",
     ) -> None:
         """Refuse a message; see `Message.nack`."""
         check_message(message)
-        check_refusal(requeue, delay)
+        check_refusal(requeue, delay, scope)
         if message.settlement is not None:  # in mode ``auto`` it always is
             message._claim(Settlement.NACKED)
             return
         connection = self._connection_of(message)
         connection.dialect.check_settlement(transaction)
-        more = connection.dialect.nack_headers(requeue, delay, reason, failed)
+        more = connection.dialect.nack_headers(requeue, delay, reason, failed, scope)
         self._settle(connection, message, "NACK", Settlement.NACKED, more, transaction)
 
     def _connection_of(self, message: Message) -> Connection:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, Unpack
 
 from stompy.errors import STOMPError, STOMPException
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.arguments import NOTHING, TRANSACTION_MESSAGE, TRANSACTION_SEND
 from stompy.session.commands import HeaderValue, merged
+from stompy.session.send_options import SendValue, SendWords, taken_apart, with_send_options
 from stompy.session.signatures import (
     EndCall,
     LooksLike,
@@ -45,6 +46,7 @@ class TransactionClient(Protocol):
         transaction: str | None = None,
         *,
         json: object = NOTHING,
+        **options: Unpack[SendWords],
     ) -> str | None:
         """Send a message."""
 
@@ -79,6 +81,7 @@ class STOMPTransaction:
         self._outcome: str | None = None
 
     @LooksLike[TransactionMessageCall[None, str, str | None]]()
+    @with_send_options
     def message(
         self,
         destination: str,
@@ -88,7 +91,7 @@ class STOMPTransaction:
         receipt: bool | str = False,
         *,
         json: object = NOTHING,
-        **kv_headers: HeaderValue,
+        **kv_headers: SendValue,
     ) -> str | None:
         """Send a message within the transaction; arguments as for `STOMPClient.message`.
 
@@ -96,10 +99,13 @@ class STOMPTransaction:
             STOMPError: the transaction has ended, or there is no connection.
         """
         self._check_open()
+        options: SendWords = {}
         if kv_headers:
-            TRANSACTION_MESSAGE.check(kv_headers)
-            headers = merged(headers, kv_headers)
-        return self._client.message(destination, body, id, headers, receipt, self.id, json=json)
+            options, more = taken_apart(TRANSACTION_MESSAGE, kv_headers)
+            headers = merged(headers, more)
+        return self._client.message(
+            destination, body, id, headers, receipt, self.id, json=json, **options
+        )
 
     @LooksLike[TransactionSendCall[None, str, str | None]]()
     def send(
