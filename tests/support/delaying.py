@@ -40,6 +40,7 @@ from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import QueueSettings
 from stompy_broker.store.interface import MessageStore
+from stompy_broker.virtual_clock import Time
 
 Act = Callable[[], None]
 Soon = Callable[[Act], object]
@@ -362,14 +363,20 @@ class DelayingBroker(Broker):
         config: the settings.
         seed: for what is left to chance.
         refuses: how much of what may be refused is; 0 to 1.
+        time: see `Broker`.
     """
 
     def __init__(
-        self, config: BrokerConfig | None = None, *, seed: int = 1, refuses: float = 0.0
+        self,
+        config: BrokerConfig | None = None,
+        *,
+        seed: int = 1,
+        refuses: float = 0.0,
+        time: Time = "real",
     ) -> None:
-        super().__init__(config)
+        super().__init__(config, time=time)
         self._seed = seed
         self._refuses = refuses
 
     def _queue_factory(self) -> QueueFactory:
-        return DelayingFactory(self._loop.call_soon, self._seed, self._refuses)
+        return DelayingFactory(self._source.soon, self._seed, self._refuses)

@@ -29,7 +29,7 @@ from stompy_broker.admin.tasks import Scheduler
 from stompy_broker.config import BrokerConfig
 from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.policy import Policies
-from stompy_broker.event_loop import name_of, run_in_thread
+from stompy_broker.event_loop import name_of
 from stompy_broker.memory_limit import memory_mark
 from stompy_broker.reload import ReloadParts, Reloads, session_settings_of
 from stompy_broker.routing.caps import Caps
@@ -47,7 +47,7 @@ from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
 from stompy_broker.store.sqlite import SQLiteStore, StoreListener
 from stompy_broker.store_reports import StoreReports
-from stompy_broker.timers import Clock, WallClock
+from stompy_broker.virtual_clock import Time, VirtualClock, time_source, virtual_clock_of
 from stompy_broker.wire.acceptor import Acceptor, allowed_connections, bind_to
 from stompy_broker.wire.connection import Connection, ConnectionContext, Flusher, Origin
 from stompy_broker.wire.connection_limits import ConnectionLimits
@@ -85,6 +85,8 @@ class Broker:
     Args:
         config: the settings; None for the defaults.
         reread: reads them again for `reload`; None = they are not read again.
+        time: ``virtual``: it stands still unless `Broker.time` moves it, and begins now; a datetime
+            with a time zone: the same, and it begins then.
 
     Attributes:
         config: the settings.
@@ -101,6 +103,8 @@ class Broker:
         self,
         config: BrokerConfig | None = None,
         reread: Callable[[], BrokerConfig] | None = None,
+        *,
+        time: Time = "real",
     ) -> None:
         if config is not None and not isinstance(config, BrokerConfig):
             raise TypeError(
@@ -121,7 +125,7 @@ class Broker:
         self._page_servers: list[Acceptor] = []
         self._certificates: Certificates | None = None
         self._reread = reread
-        self._timer: asyncio.TimerHandle | None = None
+        self._wanted_time: Time = time
         self._all_gone = asyncio.Event()
         self._cluster: ClusterService | None = None
         self._reports = StoreReports()
@@ -145,6 +149,15 @@ class Broker:
     def connections_refused(self) -> int:
         """How many clients were turned away because there were too many."""
         return self._connections.refused
+
+    @property
+    def time(self) -> VirtualClock:
+        """What moves the time, once started.
+
+        Raises:
+            RuntimeError: it moves by itself: the broker was not made with ``time="virtual"``.
+        """
+        return virtual_clock_of(self._source)
 
     def queues(self) -> Rows[QueueStats]:
         """The counters of all queues that tell them at once, by name: of those in this process."""
@@ -182,10 +195,11 @@ class Broker:
             StoreError: the data directory cannot be used.
         """
         config = self.config
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._clock = Clock(loop.time, self._wake)
-        self._flusher = Flusher(loop)
+        self._loop = loop = asyncio.get_running_loop()
+        self._source = time_source(loop, self._wanted_time, config.cluster.name)
+        self._clock = self._source.clock
+        self._settings_of = partial(session_settings_of, virtual=self._source.is_virtual)
+        self._flusher = Flusher(self._source.soon)
         self._connections.most = allowed_connections(config.limits.connections)
         mark = memory_mark(config.limits)
         if config.cluster.name:
@@ -193,7 +207,7 @@ class Broker:
         self._store = self._open_store()
         self._router = Router(
             self._clock,
-            WallClock(_wall_ms, loop.time),
+            self._source.wall,
             [self._store] if self._cluster is None else self._cluster.stores(self._store),
             Policies(config.policy),
             memory_mark=mark,
@@ -208,7 +222,8 @@ class Broker:
             limits.queues, limits.durables, limits.name, config.frame_limits()
         )
         self._router.registry.arguments.strict = config.compat.strict_arguments
-        self._input_memory = InputMemory(self._router.memory, mark, self._clock)
+        self._source.watch(self._connections, self._router.groups, self._store)
+        self._input_memory = InputMemory(self._router.memory, mark, self._clock.machine)
         if config.store.on_failure == "refuse":
             self._router.refuse_when_stalled()
         try:
@@ -237,7 +252,7 @@ class Broker:
         Raises:
             ConfigError: a file that the configuration names cannot be used.
         """
-        config = self.config
+        config, machine = self.config, self._clock.machine
         if config.tls.cert:
             self._certificates = Certificates(config.tls)
         authenticator = self._authenticator()
@@ -250,7 +265,7 @@ class Broker:
         access = Access(
             config.acl, config.security.default_access, partial(origins_of, self._router)
         )
-        scheduler = Scheduler(self._loop.call_soon, time.thread_time)
+        scheduler = Scheduler(self._source.soon, time.thread_time)
         self._admin = self._admin_service(logins, access, scheduler)
         self.census = self._admin.snapshots
         self.queries = Queries(self._router, self.census, scheduler, self._admin.explain)
@@ -262,7 +277,7 @@ class Broker:
         )
         self.health.watch(self._router, logins)
         self._context = BrokerContext(
-            session_settings_of(config, tail_of(self._cluster_status())),
+            self._settings_of(config, tail_of(self._cluster_status())),
             self._router,
             self._clock,
             logins,
@@ -279,7 +294,7 @@ class Broker:
             sessions=self._context,
             flusher=self._flusher,
             clock=self._clock,
-            scheduler=FairScheduler(self._loop.call_soon, time.perf_counter),
+            scheduler=FairScheduler(self._source.soon, time.perf_counter),
             input_memory=self._input_memory,
             output_mark=config.limits.output,
             linger=config.times.linger,
@@ -301,7 +316,7 @@ class Broker:
             take_link=None if self._cluster is None else self._cluster.links.accept,
             not_ready=None if self._cluster is None else self._cluster.not_ready,
             exchanges=ExchangeContext(
-                self._clock, config.times.linger, http, self._connections.replace, self._gone
+                machine, config.times.linger, http, self._connections.replace, self._gone
             ),
         )
 
@@ -367,7 +382,7 @@ class Broker:
         self.config = config
         self._connections.most = allowed_connections(limits.connections)
         self._connections.most_there = limits.connections_per_address
-        self._context.settings = session_settings_of(config, self._context.settings.tail)
+        self._context.settings = self._settings_of(config, self._context.settings.tail)
         self._context.lay_routes(config.route)
 
     def _withdraw(self, logins: set[str], why: ProtocolError) -> None:
@@ -403,8 +418,7 @@ class Broker:
             await self._cluster.close()
         self._admin.close()
         self._store.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        await self._source.end()
         log.info("stopped")
 
     def _tell_all(self, what: Callable[[AnyConnection], None]) -> None:
@@ -486,8 +500,8 @@ class Broker:
             return MemoryStore()  # of a cluster: for what belongs to this broker alone
         return SQLiteStore(
             Path(directory),
-            self._clock,
-            self._loop.call_soon,
+            self._clock.machine,
+            self._source.soon,
             self._loop.call_soon_threadsafe,
             self.config.limits.disk_free,
             StoreListener(
@@ -526,7 +540,7 @@ class Broker:
             users,
             anonymous=config.anonymous,
             role_of=self._role_of,
-            run_in_thread=partial(run_in_thread, self._loop),
+            run_in_thread=self._source.in_thread,
             cache=PasscodeCache(config.security.login_memory, self._clock.now),
         )
 
@@ -553,12 +567,6 @@ class Broker:
         if not self._connections:
             self._all_gone.set()
 
-    def _wake(self, when: float) -> None:
-        """Have the clock run at its next deadline, which has moved."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._clock.run)
-
     def __repr__(self) -> str:
         """Where it listens, and how many are connected."""
         return f"<Broker {' '.join(self.urls)} connections:{self.connections}>"
@@ -580,10 +588,6 @@ def _close(*servers: list[Acceptor]) -> None:
 
 def _add_row(rows: Rows[QueueStats], name: str, figures: QueueFigures) -> None:
     rows.append(QueueStats.of(name, figures))
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _token() -> str:

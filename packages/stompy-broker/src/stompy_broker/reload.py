@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from stompy.admin.rows import Event, Role
 from stompy.errors import ErrorCode, ProtocolError
@@ -236,19 +237,30 @@ class Reloads:
             )
 
 
-def session_settings_of(config: BrokerConfig, tail: str = "") -> SessionSettings:
+def session_settings_of(
+    config: BrokerConfig, tail: str = "", *, virtual: bool = False
+) -> SessionSettings:
     """What sessions go by.
 
     Args:
         config: the settings of the broker.
         tail: see `SessionSettings`.
+        virtual: whether the time is moved by a test. Then clients, which live in real time, are
+            not to be missed: there are heart-beats only if the settings say so.
     """
+    told = {"server": f"stompy-broker/{__version__}"} if config.security.show_server else {}
+    heart_beat, login_timeout = config.times.heart_beat, config.times.login
+    if virtual:
+        told["X-stompy-clock"] = "virtual"
+        login_timeout = inf
+        if "heart_beat" not in config.times.model_fields_set:
+            heart_beat = (0, 0)
     return SessionSettings(
-        server=f"stompy-broker/{__version__}" if config.security.show_server else "",
+        told=told,
         limits=config.frame_limits(),
-        heart_beat=config.times.heart_beat,
+        heart_beat=heart_beat,
         heart_beat_grace=config.times.heart_beat_grace,
-        login_timeout=config.times.login,
+        login_timeout=login_timeout,
         max_subscriptions=config.limits.subscriptions,
         max_temporary_queues=config.limits.temporary_queues,
         max_transactions=config.limits.transactions,

@@ -46,6 +46,21 @@ class Timer:
         self._when: float | None = None
         self._entry: _Entry | None = None
 
+    @property
+    def when(self) -> float | None:
+        """When it fires; None = it is not set."""
+        return self._when
+
+    @property
+    def action(self) -> Callable[[], None] | None:
+        """What it does; None = it has ended."""
+        return self._action
+
+    def settle(self) -> None:
+        """Go back into the heap at the time that it was put off to. For the clock only."""
+        self._entry = None
+        self.set(self._when)
+
     def set(self, when: float | None) -> None:
         """Fire at this time and at no other; None = not at all."""
         if when is None or self._action is None:
@@ -94,12 +109,21 @@ class Timer:
 class Clock:
     """The time, and the heap of what is to be done.
 
+    A broker has one, and the three others beside it are the same one. Where a test moves the time
+    (`stompy_broker.virtual_clock`) they differ.
+
     Args:
         now: gives the time in seconds; it only goes forward.
         wake: told the time of the next deadline whenever an earlier one was set.
+
+    Attributes:
+        upkeep: for what comes round again and again, whatever happens: nobody waits for it.
+        machine: for what is about sockets, disk and processor, or about people who watch.
+        pacing: for work that is under way, and pauses so that others have their turn.
     """
 
     def __init__(self, now: Callable[[], float], wake: Callable[[float], None]) -> None:
+        self.upkeep = self.machine = self.pacing = self
         self.now = now
         self._wake = wake
         self._heap: list[tuple[float, int, _Entry]] = []
@@ -131,6 +155,22 @@ class Clock:
             heap[:] = [row for row in heap if row[2].timer is not None]
             heapq.heapify(heap)
             self._dead = 0
+
+    def next_timer(self) -> Timer | None:
+        """The timer that fires next; None = none is set."""
+        heap = self._heap
+        while heap:
+            when, _, entry = heap[0]
+            timer = entry.timer
+            if timer is not None and timer.when == when:
+                return timer
+            heapq.heappop(heap)
+            self._woken_at = _NEVER  # which may be that one; to be told twice does no harm
+            if timer is None:
+                self._dead = max(0, self._dead - 1)
+            else:
+                timer.settle()
+        return None
 
     def run(self) -> None:
         """Fire everything that is due, then ask to be woken for the next."""

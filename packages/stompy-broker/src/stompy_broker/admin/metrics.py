@@ -116,8 +116,8 @@ class Metrics:
             assert self._matcher is not None
             self._matcher.add(pattern.removeprefix(DestinationKind.QUEUE.value), None)
         self._known = KnownFigures()
-        self._lag = LagMeter(router.clock)
-        self._lease = router.clock.timer(self.close)
+        self._lag = LagMeter(router.clock.machine)
+        self._lease = router.clock.machine.timer(self.close)
 
     def close(self) -> None:
         """Forget what is remembered between two scrapes."""
@@ -128,7 +128,7 @@ class Metrics:
     def collect(self) -> Steps[list[MetricFamily]]:
         """Collect everything, in small steps."""
         router = self._router
-        self._lease.set(router.clock.now() + _LEASE)
+        self._lease.set(router.clock.machine.now() + _LEASE)
         self._lag.start()
         # A queue learns of it as it is asked for its figures.
         router.wait_times.wanted = True

@@ -100,7 +100,7 @@ class AdminService(SessionObserver):
             self.snapshots,
             events,
             writer,
-            router.clock,
+            router.clock.machine,
             scheduler,
             None if cluster is None else cluster.broker,
         )
@@ -168,7 +168,7 @@ class AdminService(SessionObserver):
             self.snapshots,
             self._writer,
             Metrics(router, self._listening, http.max_series, http.metrics_match),
-            router.clock,
+            router.clock.machine,
             self._scheduler,
             self._publisher.forget_unwatched,
         )

@@ -52,9 +52,11 @@ from stompy_broker.embed.inspect import (
     in_vain,
     joined,
 )
+from stompy_broker.embed.virtual_time import VirtualTime
 from stompy_broker.event_loop import new_event_loop
 from stompy_broker.routing.stats import QueueStats
 from stompy_broker.session.holdings import Holdings
+from stompy_broker.virtual_clock import Time
 
 T = TypeVar("T")
 
@@ -67,8 +69,9 @@ GATHER_SECONDS = 300.0
 class _Host:
     """A thread, its event loop, and the broker in it."""
 
-    def __init__(self, config: BrokerConfig) -> None:
-        self.broker = Broker(config)
+    def __init__(self, config: BrokerConfig, time: Time) -> None:
+        self.time = time
+        self.broker = Broker(config, time=time)
         self.loop = new_event_loop(config.server.loop)
         self._workers = ThreadPoolExecutor()
         self.loop.set_default_executor(self._workers)
@@ -179,6 +182,15 @@ class RunningBroker:
         """Stop the broker and wait for its end. Harmless when repeated."""
         self._host.ask_to_stop()
         self._host.join()
+
+    @property
+    def time(self) -> VirtualTime:
+        """What moves the time of the broker.
+
+        Raises:
+            RuntimeError: it moves by itself: the broker was not started with ``time="virtual"``.
+        """
+        return VirtualTime(self, self._host.broker.time)
 
     def reload(self) -> list[str]:
         """Have the broker read certificates and users again; give what went wrong."""
@@ -426,6 +438,7 @@ def running(
     *,
     port: int = 0,
     policy: Sequence[Policy | Mapping[str, object]] | None = None,
+    time: Time = "real",
     name: str | None = None,
     restart: bool = False,
 ) -> RunningBroker:
@@ -436,6 +449,8 @@ def running(
             laid over the defaults. Messages are in memory only unless they name a directory.
         port: where to listen unless ``config`` says so; 0 picks a free port.
         policy: its policies, as in the TOML file, in place of those in ``config``.
+        time: ``virtual``: it stands still unless `RunningBroker.time` moves it, and begins now; a
+            datetime with a time zone: the same, and it begins then.
         name: while a broker of this name runs in this process, it is returned, and none is
             started: what a cell of a notebook wants that is run a second time.
         restart: stop that broker instead, and begin afresh.
@@ -449,18 +464,21 @@ def running(
         OSError: the address cannot be bound to.
         StoreError: the data directory cannot be used.
         TypeError: ``config`` is neither settings nor a configuration.
-        ValueError: a broker of this name runs with another ``config``.
+        ValueError: a broker of this name runs with another ``config`` or time, or there is no such
+            time.
     """
     chosen = _config(config, port, policy)
     if name is None:
-        return _started(chosen)
+        return _started(chosen, time)
     with _naming:
         known = _named.get(name)
         if known is not None and restart:
             known.stop()
         if known is None or not known.is_running:
-            known = _named[name] = _started(chosen)
-        elif (config is not None or policy) and chosen != known._host.broker.config:
+            known = _named[name] = _started(chosen, time)
+        elif time not in ("real", known._host.time) or (
+            (config is not None or policy) and chosen != known._host.broker.config
+        ):
             raise ValueError(
                 f"the broker {name!r} runs already, with other settings: call its stop() first"
             )
@@ -489,7 +507,7 @@ def _config(
     return load_config(overrides=merged, where="running()")
 
 
-def _started(config: BrokerConfig) -> RunningBroker:
-    host = _Host(config)
+def _started(config: BrokerConfig, time: Time) -> RunningBroker:
+    host = _Host(config, time)
     host.start()
     return RunningBroker(host)

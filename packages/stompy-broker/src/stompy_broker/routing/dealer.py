@@ -133,7 +133,7 @@ class Dealer(TurnKeeper):
         self._stale = True  # whether every line may
         self._dealt = self._unacked = 0
         self._looks_soon = False
-        self._look_timer = services.clock.timer(self._look)
+        self._look_timer = services.clock.upkeep.timer(self._look)
         self._stepping = self._closed = False
         self._consumer_line.begin_choosing(self)
 

@@ -99,7 +99,9 @@ class Registry:
         self.closing = False
         self._orphans: list[Queue] = []
         self._orphans_end = services.clock.timer(self._end_orphans)
-        self._retirement = Retirement(services.clock, self.queues, idle_seconds, self._retire)
+        self._retirement = Retirement(
+            services.clock.upkeep, self.queues, idle_seconds, self._retire
+        )
         self.durable = DurableSubscriptions(
             table,
             self.topics,

@@ -87,7 +87,7 @@ class Router:
         factory: QueueFactory | None = None,
     ) -> None:
         self.clock, self.wall, self.policies = clock, wall, policies
-        self.work_budget = WorkBudget(clock)
+        self.work_budget = WorkBudget(clock.pacing)
         self.events = Events(wall)
         factory = factory or QueueFactory()
         self._watermarks = marks = Watermarks(clock, wall, self.events, memory_mark)

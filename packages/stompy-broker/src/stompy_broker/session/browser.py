@@ -88,9 +88,9 @@ class Browser:
         self._find = find
         self._output = output
         self._version = version
-        self._clock = clock
+        self._clock = clock.machine
         self._pace = pace
-        self._timer = clock.timer(self._look_again) if request.follow else None
+        self._timer = clock.machine.timer(self._look_again) if request.follow else None
         self._skip = request.offset
         self._sources: deque[_Source] = deque()
         self._known: dict[Queue, int] = {}  # up to where each was shown

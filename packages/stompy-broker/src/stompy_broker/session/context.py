@@ -42,10 +42,11 @@ class SessionSettings:
     """What all sessions of a broker have in common; times in seconds, sizes in bytes.
 
     Attributes:
+        told: what CONNECTED says of the broker.
         tail: what the names of clients end in, so that those of one cluster differ.
     """
 
-    server: str
+    told: Mapping[str, str]
     limits: Limits
     heart_beat: tuple[int, int]
     heart_beat_grace: float
@@ -328,8 +329,8 @@ class BrokerContext:
         self.observer = observer
         self.service = service
         self.active_subscribers = ActiveSubscribers()
-        self.leaving = Leaving(clock)
-        self.browse_pace = BrowsePace(clock)
+        self.leaving = Leaving(clock.pacing)
+        self.browse_pace = BrowsePace(clock.pacing)
         self.senders = Senders(router.topics)
         self.peers: Callable[[], Sequence[str]] | None = None
         self._numbers = count(1)

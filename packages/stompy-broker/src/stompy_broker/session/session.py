@@ -125,7 +125,7 @@ class Session:
             receipts,
             context.foreign_headers,
         )
-        self._flow_control = ProducerFlowControl(self._clock, peer, self._blocked)
+        self._flow_control = ProducerFlowControl(self._clock.machine, peer, self._blocked)
         self._send_handler = SendHandler(
             self,
             context,
@@ -138,7 +138,7 @@ class Session:
         self._progress = self._router.groups.progress
         self._question: Question | None = None
         self._unread: list[tuple[Head, bytes]] = []  # frames that wait for its answer
-        self._timer = self._clock.timer(self._time_passed)
+        self._timer = self._clock.upkeep.timer(self._time_passed)
         self._login_due = peer.since + settings.login_timeout
         self._timer.set(self._login_due)
         self.permissions: Permissions = Permissions(
@@ -460,8 +460,7 @@ class Session:
         }
         if self._context.settings.tail:
             answer["admin-broker"] = self._context.settings.tail.removeprefix("@")
-        if self._context.settings.server:
-            answer["server"] = self._context.settings.server
+        answer |= self._context.settings.told
         if reason := why_producers_wait(self._router):
             answer["producers-wait"] = reason
         self._add_peers(answer)

@@ -48,6 +48,11 @@ class MessageStore:
         raise NotImplementedError
 
     @property
+    def busy(self) -> bool:
+        """Whether another thread works for it just now."""
+        return False
+
+    @property
     def gathered(self) -> int:
         """How much it was told since it last began to write, by a rough count of bytes."""
         raise NotImplementedError

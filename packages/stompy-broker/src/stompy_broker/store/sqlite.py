@@ -316,6 +316,11 @@ class SQLiteStore(MessageStore):
         self._flush_soon()
 
     @property
+    def busy(self) -> bool:
+        """Whether the writer writes or reads."""
+        return self._writing is not None or self._writer.busy > 0
+
+    @property
     def gathered(self) -> int:
         """The weight of the batch."""
         return self._batch.weight

@@ -56,16 +56,20 @@ _CLOSED_BY_PEER = (7, 8)  # Linux: TCP_CLOSE, TCP_CLOSE_WAIT
 
 
 class Flusher:
-    """Empties the output buffers that were written to, once per turn of the event loop."""
+    """Empties the output buffers that were written to, once per turn of the event loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    Args:
+        soon: calls a function at the next turn of the event loop.
+    """
+
+    def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
+        self._soon = soon
         self._written: list[Connection] = []
 
     def add(self, connection: Connection) -> None:
         """Write out a connection's buffer at the end of this turn: it is not empty any more."""
         if not self._written:
-            self._loop.call_soon(self.flush)
+            self._soon(self.flush)
         self._written.append(connection)
 
     def flush(self) -> None:
@@ -232,7 +236,7 @@ class Connection(asyncio.Protocol):
         self._close_reason: ErrorCode | None = None
         self._finished = False  # the client has closed its side
         self._wrote_last = False
-        self._cut = context.clock.timer(self.abort)
+        self._cut = context.clock.machine.timer(self.abort)
         self._scheme = origin.scheme
         session = Session(context.sessions, self)
         self._session: Session | None = session
@@ -393,6 +397,11 @@ class Connection(asyncio.Protocol):
         return bool(self._rest) or input_waits(self._transport)
 
     @property
+    def reads(self) -> bool:
+        """Whether what the client sends is read, now or at its turn."""
+        return not self._unread_for & ~_TURN
+
+    @property
     def login(self) -> str | None:
         """Who has logged in."""
         principal = None if self._session is None else self._session.principal
@@ -473,7 +482,7 @@ class Connection(asyncio.Protocol):
         self._input_memory.set_size(self, 0)
         self._close_reason = reason
         # 1.2, *Connection Lingering*: the peer has this time to read the last frame and to close.
-        self._cut.set(self._clock.now() + self._linger)
+        self._cut.set(self._clock.machine.now() + self._linger)
         if self.output.size == 0:
             self._end_writing()
 

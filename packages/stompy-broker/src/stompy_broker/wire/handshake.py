@@ -152,8 +152,8 @@ class Handshake(asyncio.Protocol):
         self._head = 0  # bytes of a request that is not complete
         self._handed_over = False
         self._ended = False
-        self._due = self.since + context.login_timeout
-        self._timer = context.clock.timer(self._too_late)
+        self._due = context.clock.machine.now() + context.login_timeout
+        self._timer = context.clock.machine.timer(self._too_late)
 
     # -- asyncio.Protocol -------------------------------------------------------------------
 
@@ -208,6 +208,9 @@ class Handshake(asyncio.Protocol):
     def holdings(self) -> Holdings:
         """What the client has of the broker: nothing yet."""
         return Holdings(self.address, "")
+
+    reads = True
+    """Whether what the client sends is read."""
 
     @property
     def has_input(self) -> bool:
@@ -483,7 +486,7 @@ class Handshake(asyncio.Protocol):
     def _end(self) -> None:
         """Close so that what was said arrives: the rest of the time is the peer's."""
         self._ended = True
-        self._timer.set(self._context.clock.now() + self._context.linger)
+        self._timer.set(self._context.clock.machine.now() + self._context.linger)
         if self._tls is not None:
             self._tls.close()
             self._tell(self._tls.take())
@@ -491,7 +494,7 @@ class Handshake(asyncio.Protocol):
             self._transport.write_eof()
 
     def _too_late(self) -> None:
-        now, timeout = self._context.clock.now(), self._context.login_timeout
+        now, timeout = self._context.clock.machine.now(), self._context.login_timeout
         if self._ended:
             self.abort()
         elif now > self._due + _PAUSE:

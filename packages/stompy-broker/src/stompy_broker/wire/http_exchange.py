@@ -198,6 +198,9 @@ class HTTPExchange(asyncio.Protocol):
         """What the client has of the broker: nothing."""
         return Holdings(self.address, "")
 
+    reads = True
+    """Whether what the client sends is read."""
+
     @property
     def has_input(self) -> bool:
         """Whether the client sent something, or left, and that was not read yet."""

@@ -53,7 +53,7 @@ class LayeredConnection(Connection):
         self._ping = context.ping if websocket is not None else 0.0
         self._close_sent = False
         self._silent = 0  # intervals
-        self._watch = context.clock.timer(self._check_silence)
+        self._watch = context.clock.machine.timer(self._check_silence)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class LayeredConnection(Connection):
 
     def _set_watch(self) -> None:
         if self._ping:
-            self._watch.set(self._clock.now() + self._ping)
+            self._watch.set(self._clock.machine.now() + self._ping)
 
     def _check_silence(self) -> None:
         """Ping a silent client; it is gone when it stays silent, unless nobody reads."""

@@ -85,7 +85,7 @@ class BrokerSnapshots:
         process: Process,
         cluster: ClusterStatus | None = None,
     ) -> None:
-        self.lag = LagMeter(router.clock)
+        self.lag = LagMeter(router.clock.machine)
         self._router = router
         self._sessions = sessions
         self._logins = logins
