@@ -243,10 +243,16 @@ def test_priorities(connect: Connect, queue: str) -> None:
     assert [body for body, _ in shown(browse(peer, queue))] == [b"9", b"9", b"4", b"1", b"1"]
 
 
-def test_scheduled_is_refused_by_name(connect: Connect, queue: str) -> None:
-    peer = connect()
-    peer.send(f"SUBSCRIBE\nid:b\ndestination:{queue}\nbrowser:true\nbrowser-state:scheduled\n\n\0")
-    assert b"scheduled" in peer.expect_error("not-supported").body
+def test_what_is_to_come_later_is_shown(connect: Connect, queue: str) -> None:
+    peer, day = connect(), 86_400_000
+    send(peer, queue, "now")
+    send(peer, queue, "later", headers=f"x-delay:{day}\n")
+    frames = browse(peer, queue, "browser-state:scheduled\n")
+    assert shown(frames) == [(b"later", "scheduled")]
+    assert int(frames[0]["due-at"]) > time.time_ns() // 1_000_000 + day // 2
+    every = browse(peer, queue, "browser-state:all\n", id="all")
+    assert shown(every) == [(b"now", "ready"), (b"later", "scheduled")]
+    assert shown(browse(peer, queue, id="present")) == [(b"now", "ready")]
 
 
 # -- 4: which, how many, how much -----------------------------------------------------------------

@@ -223,20 +223,6 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=("", "amq.direct"),
     ),
     ForeignHeader(
-        ("x-delay", "AMQ_SCHEDULED_DELAY", "x-opt-delivery-delay"),
-        (_SEND,),
-        "the message comes so much later",
-        kinds=tuple(DestinationKind),
-        idle=("", "0", "-1"),
-    ),
-    ForeignHeader(
-        ("x-deliver-at", "AMQ_SCHEDULED_TIME", "_AMQ_SCHED_DELIVERY", "x-opt-delivery-time"),
-        (_SEND,),
-        "the message comes at that time",
-        kinds=tuple(DestinationKind),
-        idle=_NONE,
-    ),
-    ForeignHeader(
         (
             "AMQ_SCHEDULED_PERIOD",
             "AMQ_SCHEDULED_REPEAT",

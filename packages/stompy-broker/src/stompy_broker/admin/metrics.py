@@ -150,7 +150,7 @@ class Metrics:
 
     def _look(self) -> Steps[list[_Shown]]:
         """Ask all queues, and say which are shown, and what the others are together."""
-        queues = list(self._router.queues.values())
+        queues = list(self._router)
         largest: list[tuple[int, str, QueueFigures]] = []
         others = _Sum()
         for at in range(0, len(queues), _AT_ONCE):

@@ -27,6 +27,7 @@ from stompy_broker.admin.asking import KnownFigures, ask, look_through
 from stompy_broker.admin.message_rows import message_rows
 from stompy_broker.admin.snapshots.snapshots import Snapshots
 from stompy_broker.admin.tasks import Scheduler, Steps, Task
+from stompy_broker.destinations.names import scheduled_for
 from stompy_broker.message import Message
 from stompy_broker.routing.interface import Browse, Browsed, Queue
 from stompy_broker.routing.message_state import MessageState
@@ -202,7 +203,8 @@ class Queries:
         if not names:
             others = registry.table.others
             elsewhere = () if others is None else others.queue_names()
-            names = sorted({*registry.queues, *elsewhere})
+            every = {*registry.queues, *elsewhere}
+            names = sorted(name for name in every if not scheduled_for(name))
         return [registry.queue(name, capped=False) for name in names if registry.has_queue(name)]
 
     def _done(self, steps: Steps[T]) -> asyncio.Future[T]:

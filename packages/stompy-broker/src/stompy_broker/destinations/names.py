@@ -50,6 +50,8 @@ BACKLOG = "durable."
 """Queues whose names begin with this are backlogs of durable topic subscriptions."""
 SHARE = "share."
 """Of these, the names of those begin with this that all members of a group share."""
+SCHEDULED = "scheduled./"
+"""Queues whose names begin with this hold what is to come later to a destination."""
 
 
 class DestinationKind(Enum):
@@ -126,6 +128,24 @@ def topic_text(name: str) -> str:
     if name.startswith(TEMPORARY_TOPICS):
         return REPLY_TOPIC + name.removeprefix(TEMPORARY_TOPICS)
     return DestinationKind.TOPIC.value + name
+
+
+def schedules_of(destination: str) -> str:
+    """The name of the queue of what is to come later to a destination, or to several.
+
+    Args:
+        destination: with its canonical prefix; several with commas between.
+    """
+    return SCHEDULED[:-1] + destination
+
+
+def scheduled_for(name: str) -> str:
+    """The destination, or several, that the messages in such a queue are for; empty = it is none.
+
+    Args:
+        name: of the queue.
+    """
+    return name[len(SCHEDULED) - 1 :] if name.startswith(SCHEDULED) else ""
 
 
 def plain_spelling(text: str) -> str:
@@ -275,8 +295,9 @@ def check_browsable(destination: Destination) -> None:
     if destination.kind is not DestinationKind.QUEUE:
         raise _bad(str(destination), "is no /queue/; only queues can be browsed")
     _check_blanks(destination)
-    if destination.name.startswith(RESERVED):
-        raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
+    for reserved in (RESERVED, SCHEDULED):
+        if destination.name.startswith(reserved):
+            raise _bad(str(destination), f"begins with {reserved!r}, which belongs to the broker")
     check_pattern(destination.name)
 
 
@@ -319,6 +340,8 @@ def _check_not_reserved(destination: Destination) -> None:
         raise _bad(str(destination), f"begins with {RESERVED!r}, which belongs to the broker")
     if destination.kind is DestinationKind.QUEUE and destination.name.startswith(BACKLOG):
         raise _bad(str(destination), "is for durable subscriptions; subscribe to the topic instead")
+    if destination.kind is DestinationKind.QUEUE and destination.name.startswith(SCHEDULED):
+        raise _bad(str(destination), "is for what is to come later, and belongs to the broker")
 
 
 def _bad(text: str, why: str) -> ProtocolError:

@@ -13,10 +13,12 @@ from stompy.errors import ProtocolError
 from stompy_broker.config_section import Section
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
+    SCHEDULED,
     Destination,
     DestinationKind,
     check_wildcards,
     parse_destination,
+    scheduled_for,
     sendable,
 )
 
@@ -213,6 +215,11 @@ class Policy(Section):
         description="What happens when that backlog is full: the oldest message goes, or the "
         "subscriber is disconnected.",
     )
+    schedule: Literal["allow", "deny"] = Field(
+        default="allow",
+        description="Whether messages may be sent to come later (`x-delay` and its like); `deny` "
+        "= such a SEND is refused with ERROR `not-supported`.",
+    )
 
     @field_validator("match")
     @classmethod
@@ -396,7 +403,13 @@ class Policies:
         return iter(self._policies)
 
     def find(self, kind: DestinationKind, name: str) -> Policy:
-        """The first policy that matches, or the defaults."""
+        """The first policy that matches, or the defaults.
+
+        What is to come later goes by the policy of where it will go, and is not bounded before.
+        """
+        if name.startswith(SCHEDULED) and kind is DestinationKind.QUEUE:
+            meant = parse_destination(scheduled_for(name).partition(",/")[0])
+            return self.find(meant.kind, meant.name).model_copy(update=_NO_LIMITS)
         index = self.index(kind, name)
         return _DEFAULT if index is None else self._policies[index]
 
@@ -473,3 +486,11 @@ def _name_in(template: str, text: str) -> str | None:
 
 
 _DEFAULT = Policy()
+_NO_LIMITS = {
+    "auto_delete": False,
+    "expires": 0,
+    "max_bytes": 0,
+    "max_length": 0,
+    "max_length_bytes": 0,
+    "message_ttl": 0,
+}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from stompy_broker.destinations.names import scheduled_for
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import QueueKind, RestorableQueue
 from stompy_broker.routing.queue import LocalQueue
+from stompy_broker.routing.schedule_queue import ScheduleQueue
 from stompy_broker.routing.services import Services
 from stompy_broker.store.interface import MessageStore
 
@@ -49,4 +51,6 @@ class QueueFactory:
             services: of the broker.
             group: which it belongs to.
         """
+        if scheduled_for(name):
+            return ScheduleQueue(destination, name, policy, kind, services, group)
         return LocalQueue(destination, name, policy, kind, services, group)

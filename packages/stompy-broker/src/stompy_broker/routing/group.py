@@ -57,9 +57,10 @@ class QueueGroup:
 
     Attributes:
         sequences: numbers its messages.
+        serving: whether its queues are what everybody uses: not while it comes here.
     """
 
-    __slots__ = ("disk", "number", "sequences", "stalled", "store", "tenure")
+    __slots__ = ("disk", "number", "sequences", "serving", "stalled", "store", "tenure")
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class QueueGroup:
         tenure: int = 0,
     ) -> None:
         self.number = number
+        self.serving = True
         self.tenure = tenure
         self.store = store
         self.disk = disk

@@ -13,4 +13,6 @@ class MessageState(StrEnum):
     UNACKED = "unacked"
     """A consumer has it, and has not settled it."""
     DELAYED = "delayed"
-    """It waits for its time."""
+    """It waits for its time after it came back."""
+    SCHEDULED = "scheduled"
+    """It was sent to come later, and is not in the queue before."""

@@ -13,7 +13,16 @@ from functools import partial
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import BACKLOG, DestinationKind, topic_text
+from stompy_broker.destinations.names import (
+    BACKLOG,
+    SCHEDULED,
+    DestinationKind,
+    parse_destination,
+    parts_of,
+    scheduled_for,
+    schedules_of,
+    topic_text,
+)
 from stompy_broker.destinations.policy import Policies, Policy
 from stompy_broker.events import Events
 from stompy_broker.message import Message
@@ -154,6 +163,8 @@ class Registry:
         restored = restore_messages(
             group.store, partial(self._queue_of, made, group), drop_orphans=all_known, held=held
         )
+        for name in made:
+            self._make_meant(name)
         if self.table.others is None:
             for queue in made.values():
                 queue.stats(partial(self._end_if_exclusive, queue))
@@ -207,12 +218,26 @@ class Registry:
                 queue.control(Configure(settings, first=True))
             if is_here:
                 self._tell_queue("queue.created", queue)
+                self._make_meant(name)
             if orphaned:
                 self._orphans.append(queue)
                 self._orphans_end.set(self._services.clock.now())
         elif headers is not None and self.table.elsewhere(queue.group) is None:
             self.arguments.check(queue, headers)
         return queue
+
+    def _make_meant(self, name: str) -> None:
+        """Have what the messages in a queue of this name are for, if they are to come later."""
+        for text in parts_of(scheduled_for(name)) if name.startswith(SCHEDULED) else ():
+            meant = parse_destination(text)
+            if meant.kind is DestinationKind.QUEUE:
+                self.queue(meant.name, capped=False)
+            elif meant.kind is DestinationKind.TOPIC:
+                self.topics.find(meant.name)
+
+    def schedules(self, destination: str) -> Queue | None:
+        """The queue of what is to come later to a destination; None = there never was anything."""
+        return self.queues.get(schedules_of(destination))
 
     def check_there(self, name: str) -> None:
         """Check that there is a queue of that name, wherever its messages are.
@@ -292,6 +317,9 @@ class Registry:
             if not user:
                 self.gone.dropped += messages
             self._tell_queue("queue.deleted", queue, reason, user, {"messages": messages})
+            later = self.schedules(queue.destination)
+            if later is not None:
+                self.delete_queue(later, reason, user)
 
     def queue_left(self, name: str, done: Done) -> None:
         """End a queue that its last consumer has left, and remember what it was.
@@ -350,6 +378,8 @@ class Registry:
     ) -> None:
         if self.table.others is not None:
             self.table.others.queue_changed(queue.name, queue.group)
+        if queue.name.startswith(SCHEDULED):
+            return  # nobody knows it by that name
         self._events.tell(
             Event(
                 type=what,
@@ -491,7 +521,21 @@ class Registry:
             return
         idle_seconds = self._idle_limit(queue)
         if idle_seconds:
-            queue.stats(partial(self._judge, queue, idle_seconds))
+            judge = partial(queue.stats, partial(self._judge, queue, idle_seconds))
+            later = self.schedules(queue.destination)
+            if later is None:
+                judge()
+            else:
+                later.stats(partial(self._judge_unless_in_use, judge, idle_seconds))
+
+    def _judge_unless_in_use(
+        self, judge: Callable[[], None], idle_seconds: float, figures: QueueFigures
+    ) -> None:
+        """Let a queue be judged to which nothing is to come any more."""
+        if figures.in_use:
+            self._retirement.within(idle_seconds)
+        else:
+            judge()
 
     def _judge(self, queue: Queue, idle_seconds: float, figures: QueueFigures) -> None:
         if self.queues.get(queue.name) is not queue:

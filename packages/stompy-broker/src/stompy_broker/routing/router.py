@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.destinations.names import Destination, DestinationKind, scheduled_for
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.events import Events
 from stompy_broker.message import (
@@ -28,6 +28,7 @@ from stompy_broker.routing.dead_letters import DeadLetter, DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.directions import Directions
 from stompy_broker.routing.factory import QueueFactory
+from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Expire, Queue
@@ -72,6 +73,7 @@ class Router:
         wait_times: how long messages were in their queues, once somebody asked.
         directions: where else messages go, as the configuration has it.
         spread: makes changes of groups of several owners; None = none of that kind can be made.
+        firing: publishes what was sent to come later; None = nobody does yet.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Router:
         )
         self.unroutable = 0
         self.spread: SpreadChange | None = None
+        self.firing: Firing | None = None
         self.wait_times = WaitTimes(wall)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")
@@ -576,5 +579,5 @@ class Router:
         total.check()
 
     def __iter__(self) -> Iterator[Queue]:
-        """All named queues."""
-        return iter(self.queues.values())
+        """All named queues, but for those of what is to come later."""
+        return iter([queue for queue in self.queues.values() if not scheduled_for(queue.name)])

@@ -11,6 +11,7 @@ from stompy_broker.routing.answers import Done
 from stompy_broker.routing.batching import WorkBudget
 from stompy_broker.routing.dead_letters import DeadLetters
 from stompy_broker.routing.delivery_times import CurrentTime
+from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Loans, Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.wait_times import WaitTimes
@@ -29,6 +30,7 @@ class Services(Protocol):
         current_time: the time of what is going on.
         work_budget: says how much may be done in one go.
         wait_times: how long messages were in their queues, once somebody asked.
+        firing: publishes what was sent to come later; None = nobody does yet.
     """
 
     clock: Clock
@@ -39,6 +41,7 @@ class Services(Protocol):
     current_time: CurrentTime
     work_budget: WorkBudget
     wait_times: WaitTimes
+    firing: Firing | None
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""

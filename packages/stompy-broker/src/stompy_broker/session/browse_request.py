@@ -15,12 +15,12 @@ from stompy_broker.session.header_values import boolean, whole_number
 BROWSER = "browser"
 
 _FOLLOW = "follow"
-_SCHEDULED = "scheduled"
 _STATES = {
     "present": frozenset((MessageState.READY, MessageState.UNACKED)),
     "ready": frozenset((MessageState.READY,)),
     "unacked": frozenset((MessageState.UNACKED,)),
     "delayed": frozenset((MessageState.DELAYED,)),
+    "scheduled": frozenset((MessageState.SCHEDULED,)),
     "all": frozenset(MessageState),
 }
 _LONGEST_TIME = 15
@@ -84,11 +84,6 @@ def read_browse(destination: Destination, headers: Mapping[str, str]) -> BrowseR
 
 
 def _states(word: str) -> frozenset[MessageState]:
-    if word == _SCHEDULED:
-        raise ProtocolError(
-            ErrorCode.NOT_SUPPORTED,
-            "this broker has no scheduled messages, so browser-state:scheduled shows nothing",
-        )
     states = _STATES.get(word)
     if states is None:
         words = ", ".join(_STATES)

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from stompy.protocol.header_cache import Head
-from stompy_broker.destinations.names import Destination, DestinationKind
+from stompy_broker.destinations.names import Destination, DestinationKind, schedules_of
 from stompy_broker.routing.interface import Queue
+from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.queue_patterns import MOST_JOINED, QueuePattern, too_many
 from stompy_broker.session.browse_request import read_browse
 from stompy_broker.session.browser import Browser
 from stompy_broker.session.context import BrokerContext, ClientState
 from stompy_broker.session.receipts import Receipts
+
+_SCHEDULED = frozenset((MessageState.SCHEDULED,))
 
 
 class Browsers:
@@ -50,7 +53,7 @@ class Browsers:
                 client.permissions.check_browse(_queue(name))
         browser = Browser(
             request,
-            partial(self._queues, destination),
+            partial(self._queues, destination, request.states),
             client.peer.output,
             client.version,
             context.clock,
@@ -69,15 +72,19 @@ class Browsers:
         self._receipts.write(receipt)
         browser.begin()
 
-    def _queues(self, destination: Destination) -> Sequence[Queue]:
-        """The queues that are there; none is made."""
+    def _queues(self, destination: Destination, states: frozenset[MessageState]) -> Sequence[Queue]:
+        """The queues that are there, and of what is to come to them later; none is made."""
         registry, permissions = self._context.router.registry, self._client.permissions
         if not destination.is_pattern_of_queues:
             names = [destination.name] if registry.has_queue(destination.name) else []
         else:
             names = self._matching(destination.name)
             names = [name for name in names if permissions.may_browse(_queue(name))]
-        return [registry.queue(name, capped=False) for name in names]
+        wanted: list[str] = [] if states == _SCHEDULED else names
+        if MessageState.SCHEDULED in states:
+            later = [schedules_of(str(_queue(name))) for name in names]
+            wanted = wanted + [name for name in later if registry.has_queue(name)]
+        return [registry.queue(name, capped=False) for name in wanted]
 
     def _matching(self, pattern: str) -> list[str]:
         registry = self._context.router.registry

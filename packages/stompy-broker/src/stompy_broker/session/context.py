@@ -26,6 +26,7 @@ from stompy_broker.session.browser import Browser
 from stompy_broker.session.leaving import Leaving
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
+from stompy_broker.session.scheduled_send import ScheduledSender
 from stompy_broker.session.send_heads import head_caches
 from stompy_broker.session.send_routes import SendRoutes
 from stompy_broker.session.senders import Senders
@@ -325,6 +326,7 @@ class BrokerContext:
         self.new_token = new_token
         self.caches = head_caches(settings.limits)
         self.send_routes = SendRoutes(router.directions)
+        router.firing = ScheduledSender(router, self.send_routes)
         self.foreign_headers = ForeignHeaders(settings.ignored_headers, router.events)
         self.observer = observer
         self.service = service

@@ -24,9 +24,11 @@ from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import BrokerContext, ClientState, Peer
 from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.scheduled_send import ScheduledSend, read_scheduled
 from stompy_broker.session.send_heads import SPECIAL, UNUSUAL
 from stompy_broker.session.send_routes import Route, SendRoutes
-from stompy_broker.session.spread_send import SpreadSend, SpreadSender
+from stompy_broker.session.spread_send import SpreadSend
+from stompy_broker.session.spread_sender import SpreadSender
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.transactions import Publication, Transactions
 from stompy_broker.timers import Clock
@@ -192,9 +194,19 @@ class SendPlan:
         commands: whether it is a command to the broker itself.
         foreign: whether it has headers of other brokers that may have to be refused.
         route: what its destination means.
+        scheduled: what it says of a later time; None = nothing.
     """
 
-    __slots__ = ("commands", "destination", "foreign", "head", "route", "sets_up", "simple")
+    __slots__ = (
+        "commands",
+        "destination",
+        "foreign",
+        "head",
+        "route",
+        "scheduled",
+        "sets_up",
+        "simple",
+    )
 
     def __init__(
         self, route: Route, head: MessageHead, simple: bool, sets_up: bool, foreign: bool
@@ -206,6 +218,7 @@ class SendPlan:
         self.sets_up = sets_up
         self.commands = route.commands
         self.foreign = foreign
+        self.scheduled: ScheduledSend | None = None
 
 
 def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
@@ -236,7 +249,10 @@ def plan_for(head: Head, version: Version, routes: SendRoutes) -> SendPlan:
     plain = ordinary or (SPECIAL.isdisjoint(headers) and not sets_up)
     foreign = not ordinary and not OF_SEND.isdisjoint(headers)
     simple = plain and route.simple
-    return SendPlan(route, MessageHead.from_send(head, version), simple, sets_up, foreign)
+    plan = SendPlan(route, MessageHead.from_send(head, version), simple, sets_up, foreign)
+    if not ordinary:
+        plan.scheduled = read_scheduled(headers, route)
+    return plan
 
 
 class SendHandler:
@@ -377,7 +393,11 @@ class SendHandler:
         if plan.sets_up:
             self._client.permissions.check_set_up(destination, headers)
             self._router.queue(destination.name, headers)
-        if plan.route.distribution is not None:
+        later = plan.scheduled
+        if later is not None:
+            destination, message_head = later.turn(self._router, destination, message_head)
+        waits = later is not None and destination is later.waits_in
+        if plan.route.distribution is not None and not waits:
             spread = SpreadSend(self._router, plan.route.distribution, message_head, body)
             return self._send_spread(plan.route.text, head, spread)
         act = partial(self._keep_or_publish, head, message_head, destination, body)

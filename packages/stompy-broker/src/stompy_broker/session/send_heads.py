@@ -11,8 +11,11 @@ from stompy.protocol.send_heads import SendHeads
 from stompy_broker.destinations.policy import ARGUMENTS, SWITCHES
 from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
+from stompy_broker.schedules.headers import SCHEDULE_HEADERS
 
-SPECIAL = frozenset(("receipt", "transaction", "reply-to", *ARGUMENTS)) - frozenset(SWITCHES)
+_OF_BROKER = ("receipt", "transaction", "reply-to", *SCHEDULE_HEADERS, *ARGUMENTS)
+
+SPECIAL = frozenset(_OF_BROKER) - frozenset(SWITCHES)
 """Headers that make more of a SEND than a message to route, whatever they say."""
 
 UNUSUAL = SPECIAL | OF_SEND | frozenset(SWITCHES)

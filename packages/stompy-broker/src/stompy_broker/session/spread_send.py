@@ -7,13 +7,10 @@ store. Beyond that it is a transaction: over groups of this broker, or of severa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Protocol
 
 from stompy.errors import ErrorCode, ProtocolError
-from stompy.protocol.header_cache import Head
 from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.message import Common, Message, MessageHead
 from stompy_broker.routing.admission import Admission
@@ -22,8 +19,6 @@ from stompy_broker.routing.distribution import Distribution, SpreadPart, with_id
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import ShareMemory
 from stompy_broker.routing.router import Router
-from stompy_broker.session.context import ClientState
-from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.transaction_span import TransactionSpan, span_maker
 
 _SHARE = ShareMemory()
@@ -144,7 +139,7 @@ def publish_spread(router: Router, send: SpreadSend, done: Done) -> None:
             done(error)
             return
         try:
-            with _without_transaction():
+            with without_transaction():
                 if span is not None and not span.begin_commit():
                     span.spread(publish, done)
                     return
@@ -153,102 +148,13 @@ def publish_spread(router: Router, send: SpreadSend, done: Done) -> None:
         else:
             publish(done)
 
-    with _without_transaction():
+    with without_transaction():
         send.prepare(admission, span)
     admission.ask(admitted)
 
 
-class FlowControl(Protocol):
-    """What makes a client wait."""
-
-    def pause_for(self, watermark: Watermark, *, consumes: bool) -> None:
-        """Stop reading from the client until there is room, if it has to wait for that."""
-        ...
-
-
-class SpreadSender:
-    """Carries out what goes to several destinations, for one client.
-
-    Args:
-        router: where to.
-        client: who sends.
-        receipts: of that client.
-        flow_control: makes it wait for something that is full.
-        subscriptions: of that client.
-    """
-
-    def __init__(
-        self,
-        router: Router,
-        client: ClientState,
-        receipts: Receipts,
-        flow_control: FlowControl,
-        subscriptions: Sized,
-    ) -> None:
-        self._router = router
-        self._client = client
-        self._receipts = receipts
-        self._flow_control = flow_control
-        self._subscriptions = subscriptions
-        self._new_span = span_maker(router)
-
-    def send(self, head: Head, receipt: str | None, send: SpreadSend) -> bool:
-        """Ask all queues, and publish all parts as one change; say whether the next frame waits.
-
-        Args:
-            head: the frame.
-            receipt: what it wants for it.
-            send: what goes where.
-
-        Raises:
-            ProtocolError: it is refused at once.
-        """
-        span = None if self._new_span is None else self._new_span("SEND")
-        admission = Admission(self._router)
-        with _without_transaction():
-            send.prepare(admission, span)
-        is_safe = False
-
-        def ask(answer: Done) -> None:
-            def admitted(error: ProtocolError | None = None, /) -> None:
-                nonlocal is_safe
-                if error is None and span is not None and not self._client.ended:
-                    try:
-                        with _without_transaction():
-                            if not span.begin_commit():
-                                is_safe = True  # when it is answered
-                                span.spread(partial(self.publish, send), answer)
-                                return
-                    except ProtocolError as refusal:
-                        error = refusal
-                answer(error)
-
-            admission.ask(admitted)
-
-        def act() -> None:
-            if is_safe:
-                self._receipts.answer(receipt)
-            elif receipt is None:
-                self.publish(send, self._receipts.if_refused(head))
-            else:
-                self.publish(send, self._receipts.when_done(receipt, head))
-
-        return self._client.when_answered(head, ask, act)
-
-    def publish(self, send: SpreadSend, done: Done) -> None:
-        """Publish what was admitted, and have the client wait if that made something full."""
-        topics = self._router.topics
-        before, topics.sender = topics.sender, self._client.sender
-        try:
-            full = send.publish(done)
-        finally:
-            topics.sender = before
-        if full is not None:
-            self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
-
-
 @contextmanager
-def _without_transaction() -> Iterator[None]:
+def without_transaction() -> Iterator[None]:
     """Say what cannot be one change in the words of a SEND that is in no transaction."""
     try:
         yield

@@ -123,6 +123,7 @@ class BrokerRow(Record):
         messages_ready: waiting for a consumer.
         messages_delayed: waiting out a redelivery delay.
         messages_unacked: with consumers, not settled.
+        messages_scheduled: sent to come later; of repeated ones each once.
         bytes_ram: size of waiting and unsettled messages in memory.
         bytes_ram_mark: where producers are made to wait; 0 = never.
         bytes_stored: size of messages on disk.
@@ -180,6 +181,7 @@ class BrokerRow(Record):
     messages_ready: int = 0
     messages_delayed: int = 0
     messages_unacked: int = 0
+    messages_scheduled: int = 0
     bytes_ram: int = 0
     bytes_ram_mark: int = 0
     bytes_stored: int = 0
@@ -228,7 +230,8 @@ class QueueRow(Record):
         delayed: messages that wait out a redelivery delay.
         unacked: messages that are with consumers, not settled.
         total: all of these.
-        bytes: size of all of these.
+        scheduled: messages that were sent to come later, and are not in the queue before.
+        bytes: size of all that are in the queue.
         max_length: messages that may wait; 0 = no limit.
         max_length_bytes: bytes that may wait; 0 = no limit.
         max_bytes: size at which senders wait; 0 = no limit of its own.
@@ -273,6 +276,7 @@ class QueueRow(Record):
     delayed: int = 0
     unacked: int = 0
     total: int = 0
+    scheduled: int = 0
     bytes: int = 0
     max_length: int = 0
     max_length_bytes: int = 0
@@ -310,6 +314,7 @@ class TopicRow(Record):
         name: without ``/topic/``; the key of the row.
         subscribers: subscriptions that get its messages, by pattern too.
         durable_subscribers: durable ones among them, with or without subscriber.
+        scheduled: messages that were sent to come later, and are not published before.
         in_msgs: messages published.
         out_msgs: copies of them that subscriptions were given.
         rate: messages a second: ``in``, ``out``; ``ack`` is always 0. Null until it is known.
@@ -320,6 +325,7 @@ class TopicRow(Record):
     name: str = ""
     subscribers: int = 0
     durable_subscribers: int = 0
+    scheduled: int = 0
     in_msgs: int = 0
     out_msgs: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)

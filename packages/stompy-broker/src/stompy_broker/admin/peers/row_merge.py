@@ -80,6 +80,7 @@ def _topics(rows: Iterable[TopicRow]) -> list[TopicRow]:
             known,
             subscribers=durable + sum(own),
             durable_subscribers=durable,
+            scheduled=known.scheduled + row.scheduled,
             in_msgs=known.in_msgs + row.in_msgs,
             out_msgs=known.out_msgs + row.out_msgs,
             rate=_sum(known.rate, row.rate),

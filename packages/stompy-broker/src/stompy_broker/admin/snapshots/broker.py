@@ -19,6 +19,7 @@ from stompy_broker.admin.snapshots.rates import WINDOW
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.snapshots.totals import ClientTotals
 from stompy_broker.admin.tasks import Steps
+from stompy_broker.destinations.names import scheduled_for
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.stats import Totals
@@ -110,25 +111,28 @@ class BrokerSnapshots:
 
     def row(self, moment: SnapshotTime) -> Steps[BrokerRow]:
         """Make the row of the broker from all that there is, in small steps."""
-        totals, waiting = Totals(), [0, 0, 0]
+        totals, waiting = Totals(), [0, 0, 0, 0]
         totals.add(self._router.registry.gone)
         present = yield from self._look_at_clients()
-        named = list(self._router.queues.values())
+        every = list(self._router.queues.values())
         cluster = self._cluster
-        present.queues = len(named)
         if cluster is not None:
-            named = [queue for queue in named if lives_here(cluster, queue)]
-            present.queues = len(named)
+            every = [queue for queue in every if lives_here(cluster, queue)]
+        named = [queue for queue in every if not scheduled_for(queue.name)]
+        present.queues = len(named)
+        later = [queue for queue in every if scheduled_for(queue.name)]
+        waiting[3] = sum([told.delayed for told in (yield from self._known.read(later))])
         queues = [
             *named,
             *self._router.registry.replies.values(),
             *present.backlogs,
         ]
+        kept = [*queues, *later]
         for at in range(0, len(queues), AT_ONCE * 2):
             figures = yield from self._known.read(queues[at : at + AT_ONCE * 2])
             _count(figures, totals, waiting)
             yield None
-        self._known.keep(queues)
+        self._known.keep(kept)
         return self._row(moment, totals, waiting, present)
 
     def _look_at_clients(self) -> Steps[_Present]:
@@ -179,6 +183,7 @@ class BrokerSnapshots:
             messages_ready=waiting[0],
             messages_delayed=waiting[1],
             messages_unacked=waiting[2],
+            messages_scheduled=waiting[3],
             bytes_ram=router.memory.used,
             bytes_ram_mark=_mark(router.memory.high),
             bytes_stored=router.groups.disk_used,

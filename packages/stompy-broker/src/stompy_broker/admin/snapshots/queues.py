@@ -9,6 +9,7 @@ each time (`QueueSnapshots._is_as_made`).
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from dataclasses import fields
 
 from stompy.admin.json_types import Rate, Series
@@ -17,8 +18,9 @@ from stompy.admin.snapshot import row_to_json
 from stompy_broker.admin.asking import KnownFigures
 from stompy_broker.admin.cluster_status import ClusterStatus, lives_here
 from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
+from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.tasks import Steps
-from stompy_broker.destinations.names import DestinationKind
+from stompy_broker.destinations.names import DestinationKind, scheduled_for
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
 from stompy_broker.routing.interface import Queue, QueueFigures
 from stompy_broker.routing.router import Router
@@ -84,6 +86,8 @@ class QueueSnapshots:
         self._router = router
         self._cluster = cluster
         self._known = KnownFigures()
+        self._counts = ScheduledCounts()
+        self._scheduled: Mapping[str, int] = {}
         self._queues: list[Queue] = []
         self._cached_rows: dict[Queue, CachedRow] = {}
         self._rates: Rates[str] = Rates()
@@ -93,9 +97,11 @@ class QueueSnapshots:
 
     def rows(self, now: float) -> Steps[list[QueueRow]]:
         """Make rows of all queues that are here, in the order in which they came to be."""
-        queues: list[Queue] = list(self._router.queues.values())
+        every: list[Queue] = list(self._router.queues.values())
         if self._cluster is not None:
-            queues = [queue for queue in queues if lives_here(self._cluster, queue)]
+            every = [queue for queue in every if lives_here(self._cluster, queue)]
+        self._scheduled = yield from self._counts.read(every)
+        queues = [queue for queue in every if not scheduled_for(queue.name)]
         # What else a row says of its queue can change only when queues come or go.
         others_changed, self._queues = queues != self._queues, queues
         records = now - self._recorded_at >= STEP_SECONDS
@@ -106,7 +112,13 @@ class QueueSnapshots:
             cached_rows = self._cached_rows
             for queue, told in zip(some, figures, strict=True):
                 cached = cached_rows.get(queue)
-                if cached is None or cached.figures is not told or cached.moves or others_changed:
+                if (
+                    cached is None
+                    or cached.figures is not told
+                    or cached.moves
+                    or others_changed
+                    or cached.row.scheduled != self._scheduled.get(queue.destination, 0)
+                ):
                     cached = self._look(queue, told, now)
                 rows.append(cached.row)
                 if records:
@@ -127,6 +139,10 @@ class QueueSnapshots:
     ) -> Steps[QueueDetail]:
         """Make the row of one queue, with all there is to know about it."""
         (told,) = yield from self._known.read([queue])
+        later = self._router.registry.schedules(queue.destination)
+        if later is not None:
+            counts = yield from self._counts.read([later])
+            self._scheduled = {**self._scheduled, **counts}
         cached = self._look(queue, told, now)
         if cached.history is None and now - self._recorded_at >= STEP_SECONDS:
             _record(cached)
@@ -141,6 +157,8 @@ class QueueSnapshots:
     def clear(self) -> None:
         """Forget everything: nobody looks any more."""
         self._known.clear()
+        self._counts.clear()
+        self._scheduled = {}
         self._queues = []
         self._cached_rows.clear()
         self._rates.clear()
@@ -151,7 +169,12 @@ class QueueSnapshots:
         """Whether everything that a row was made of, but for its rate, is as it was then."""
         # The queue for its dead letters may have been made for another one.
         has_dead_letters = cached.dead_letters in self._router.queues
-        return cached.figures is told and bool(cached.row.dlq) == has_dead_letters
+        scheduled = self._scheduled.get(cached.queue.destination, 0)
+        return (
+            cached.figures is told
+            and bool(cached.row.dlq) == has_dead_letters
+            and cached.row.scheduled == scheduled
+        )
 
     def _look(self, queue: Queue, told: QueueFigures, now: float) -> CachedRow:
         cached = self._cached_rows.get(queue)
@@ -191,6 +214,7 @@ class QueueSnapshots:
             ready=told.ready,
             delayed=told.delayed,
             unacked=told.unacked,
+            scheduled=self._scheduled.get(queue.destination, 0),
             total=told.ready + told.delayed + told.unacked,
             bytes=told.bytes,
             max_length=policy.max_length,

@@ -2,8 +2,8 @@
 
 A dead letter has to stay in the group of the queue that gave it up, for then it moves within one
 change of one store. So ``DLQ.x`` belongs where ``x`` does, and so does ``durable.x``, the backlog
-of a durable subscription. The hash is the same in each process and version: a queue's messages are
-in the log of its group.
+of a durable subscription, and ``scheduled./queue/x``, what is to come to it later. The hash is the
+same in each process and version: a queue's messages are in the log of its group.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from stompy_broker.destinations.matcher import Matcher
-from stompy_broker.destinations.names import BACKLOG, DestinationKind, parse_destination
+from stompy_broker.destinations.names import (
+    BACKLOG,
+    DestinationKind,
+    parse_destination,
+    scheduled_for,
+)
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
 from stompy_broker.routing.group import MOST_GROUPS
 
@@ -66,6 +71,8 @@ class GroupMap:
 
     def of(self, name: str) -> int:
         """The number of the group of a queue."""
+        queue = DestinationKind.QUEUE.value
+        name = scheduled_for(name).partition(",/")[0].removeprefix(queue) or name
         while name.startswith(_PREFIXES):
             bare = name.partition(".")[2]
             if not bare:

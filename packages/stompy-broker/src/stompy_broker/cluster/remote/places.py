@@ -70,17 +70,15 @@ class PlacedGroup(QueueGroup):
         guests: other brokers that tell us; None = it is not here.
         logged: its store while it is here.
         owner: who has it, as far as it is known; empty = nobody.
-        serving: whether its queues here are what everybody uses.
     """
 
-    __slots__ = ("front", "guests", "logged", "owner", "queues", "serving")
+    __slots__ = ("front", "guests", "logged", "owner", "queues")
 
     front: Front
     queues: WeakValueDictionary[str, PlacedQueue]
     guests: Guests | None
     logged: LoggedStore | None
     owner: str
-    serving: bool
 
 
 class _Loopback:

@@ -1,0 +1,544 @@
+"""What is to come later to one destination: SENDs that wait for their time, each as it came.
+
+It is a queue like others for whoever sends to it, commits, restores or moves it: so a schedule is
+as safe as a message, and costs no more. It has no consumers. When a message is due it fires: it is
+published as if it were sent then, and in the same turn, which is one change of the store, it leaves
+the queue, or waits for its next time.
+
+Invariants:
+
+* What waits is in ``_ready.delayed``, by the time on the wall at which it is due, then as it came.
+* The row of a message in the store has that time in its ``due``, and in its deliveries how often it
+  has fired.
+* Nothing fires before its time. While nothing is due, nothing is done: one timer rings for all.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.names import scheduled_for
+from stompy_broker.destinations.policy import Policy
+from stompy_broker.message import Message, MessageHead, earlier_deliveries
+from stompy_broker.routing.accounts import Accounts
+from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
+from stompy_broker.routing.batching import BatchedWork
+from stompy_broker.routing.browse_walk import BrowseWalk
+from stompy_broker.routing.browsing import browse, copies_to_read, read_bodies
+from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.consumer_line import ConsumerLine
+from stompy_broker.routing.counts import Counts
+from stompy_broker.routing.discards import Discards
+from stompy_broker.routing.fired_heads import FiredHeads, without_schedule
+from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.interface import (
+    Browse,
+    Browsed,
+    Close,
+    Configure,
+    Expire,
+    Order,
+    Outcome,
+    QueueFigures,
+    QueueIdentity,
+    QueueKind,
+    RestorableQueue,
+)
+from stompy_broker.routing.message_state import MessageState
+from stompy_broker.routing.moving import carry_out
+from stompy_broker.routing.paging import READ_MESSAGES, BodyReader, first_without_body
+from stompy_broker.routing.ready_list import ReadyList
+from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.sequences import Sequences
+from stompy_broker.routing.services import Services
+from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
+from stompy_broker.schedules.headers import read_schedule
+from stompy_broker.schedules.schedule_spec import ScheduleSpec
+
+log = logging.getLogger("stompy_broker.queue")
+
+_SOON: Final = 0.05
+"""Seconds after which is tried again what could not begin yet."""
+_AGAIN: Final = 1.0
+"""Seconds after which is tried again what was refused because of the store."""
+_ASIDE: Final = 60.0
+"""Seconds after which is tried again what went wrong."""
+_UNLOAD: Final = 1.0
+"""Seconds after which bodies are left on disk that have reached it by then, ..."""
+_NEAR: Final = 60_000
+"""... but for those that are due within so many milliseconds."""
+
+_AT_ONCE: Final = ScheduleSpec()
+
+
+class ScheduleQueue(RestorableQueue):
+    """The messages that are to come later to one destination.
+
+    Args:
+        destination: its own, by which the store knows it.
+        name: its own.
+        policy: of the destination that it is for.
+        kind: of that one.
+        services: clock, memory and dead letters of the broker.
+        group: store, disk and message-ids.
+
+    Attributes:
+        origin: the destination that it is for, or several.
+        published: messages that came in.
+        fired: how often one has fired.
+    """
+
+    def __init__(
+        self,
+        destination: str,
+        name: str,
+        policy: Policy,
+        kind: QueueKind,
+        services: Services,
+        group: QueueGroup,
+    ) -> None:
+        self._identity = QueueIdentity(destination, name, policy, *kind)
+        self.origin = scheduled_for(name)
+        self._group = group
+        self._services = services
+        self.published = self.fired = self._ended = 0
+        self._created_at = services.wall()
+        self._idle_since = services.clock.now()
+        self._closed = False
+        self._due = 0  # of what fires just now
+        self._heads = FiredHeads()
+        self._head: MessageHead | None = None  # that was read last, and what it says
+        self._spec = _AT_ONCE
+        self._ready = ReadyList()
+        self._line = ConsumerLine()
+        self._counts = counts = Counts()
+        self._batches = BatchedWork(services.work_budget)
+        self._firing = BatchedWork(services.work_budget)
+        self._timer = services.clock.timer(self._ring)
+        self._loaded: list[Message] = []  # whose bodies may be left on disk before long
+        self._unload = services.clock.timer(self._leave_bodies)
+        kept = group.store if group.store.durable and policy.persistent else None
+        self._reader = reader = BodyReader(services.memory, group.store, self._have_read)
+        self._accounts = accounts = Accounts(
+            destination, services.memory, group.disk, kept, None, reader, shares=True
+        )
+        # Dead letters go by the destination that was meant; by the first, if it is several.
+        first = self.origin.partition(",/")[0]
+        bare = first.removeprefix("/").partition("/")[2]
+        self._meant = meant = QueueIdentity(first, bare, policy, *QueueKind())
+        self._discards = Discards(meant, services, group, accounts, reader, counts, self._delay)
+
+    # -- what stands beside the verbs -------------------------------------------------------
+
+    @property
+    def group(self) -> QueueGroup:
+        """What it has in common with other queues."""
+        return self._group
+
+    @property
+    def sequences(self) -> Sequences:
+        """What numbers its messages."""
+        return self._group.sequences
+
+    @property
+    def unshared(self) -> bool:
+        """Whether its messages must be its own: they may be stored."""
+        return True
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether persistent messages in it survive."""
+        return self._accounts.store is not None
+
+    @property
+    def watermark(self) -> Watermark | None:
+        """Nothing of its own makes producers wait."""
+        return None
+
+    @property
+    def delivered(self) -> int:
+        """How often a message has fired."""
+        return self.fired
+
+    # -- messages that come -----------------------------------------------------------------
+
+    def publish(
+        self, message: Message, done: Done | None = None, refused: Refused | None = None
+    ) -> None:
+        """Take a message, and have it wait for its time."""
+        if not self._closed:
+            self.published += 1
+            self._take(message)
+        if done is not None:
+            when_safe(self._accounts.store, message, done)
+
+    def _take(self, message: Message) -> None:
+        spec = self._spec_of(message.head)
+        due = spec.first_due(self._services.wall())
+        expires = message.head.traits.expires
+        if 0 < expires <= due and not spec.recurs:
+            self._turn_away(message)  # it would be dead before its time
+            return
+        message.head = self._heads.shared(message.head)
+        message.expires = 0  # until it fires
+        accounts = self._accounts
+        accounts.keep(message)
+        accounts.mark_returned(message, due)
+        self._wait(message, due)
+        if accounts.store is not None and message.head.traits.persistent:
+            self._loaded.append(message)
+            if len(self._loaded) == 1:
+                self._unload.set(self._services.clock.now() + _UNLOAD)
+
+    def _spec_of(self, head: MessageHead) -> ScheduleSpec:
+        """What the headers of a message say of its time; those of many may be one object."""
+        if head is not self._head:
+            try:
+                spec = read_schedule(head.headers())
+            except ProtocolError as error:  # nobody sends that; a store may have it
+                log.error("%s: a schedule says nothing (%s): it comes now", self.origin, error)
+                spec = None
+            self._head, self._spec = head, spec or _AT_ONCE
+        return self._spec
+
+    def _wait(self, message: Message, due: int) -> None:
+        """Have a message fire at a time."""
+        delayed = self._ready.delayed
+        heapq.heappush(delayed, (float(due), message.sequence, message))
+        if delayed[0][2] is message:
+            self._set_timer()
+
+    def _delay(self, message: Message, seconds: float) -> None:
+        self._wait(message, self._services.wall() + int(seconds * 1000))
+
+    def _turn_away(self, message: Message) -> None:
+        """Give up a message that came in, and whose time is over."""
+        message.head = without_schedule(message.head)
+        self._discards.turn_away(message, "expired")
+
+    def _leave_bodies(self) -> None:
+        """Leave bodies on disk that have reached it: they may not be wanted for years."""
+        loaded, self._loaded = self._loaded, []
+        store, memory = self._accounts.store, self._accounts.memory
+        near = self._services.wall() + _NEAR
+        if store is None or self._closed:
+            return
+        waiting = {id(entry[2]) for entry in self._ready.delayed if entry[0] > near}
+        for message in loaded:
+            if message.body is None or id(message) not in waiting:
+                continue
+            if store.is_written(message):
+                message.leave_body(memory)
+            else:
+                self._loaded.append(message)
+        memory.check()
+        if self._loaded:
+            self._unload.set(self._services.clock.now() + _UNLOAD)
+
+    # -- messages that are due --------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        delayed = self._ready.delayed
+        if delayed and not self._closed:
+            left = max(delayed[0][0] - self._services.wall(), 0.0)
+            self._timer.set(self._services.clock.now() + left / 1000)
+
+    def _ring(self) -> None:
+        if self._firing or self._reader.wanted is not None or self._closed:
+            return  # it goes on by itself
+        if self._services.firing is None or not self._group.serving:
+            self._timer.set(self._services.clock.now() + _SOON)
+            return
+        self._services.note_time()
+        self._firing.do(self._next_due(), self._fire, self._set_timer)
+
+    def _next_due(self) -> Iterator[Message]:
+        """Take out what is due and has its body, in order."""
+        delayed, wall = self._ready.delayed, self._services.wall
+        while delayed and delayed[0][0] <= wall():
+            if delayed[0][2].body is None:
+                self._load()
+                return
+            due, _, message = heapq.heappop(delayed)
+            self._due = int(due)
+            yield message
+
+    def _load(self) -> None:
+        """Have the bodies read of what is due next."""
+        delayed, now = self._ready.delayed, self._services.wall()
+        some: list[tuple[float, int, Message]] = []
+        while delayed and delayed[0][0] <= now and len(some) < READ_MESSAGES:
+            some.append(heapq.heappop(delayed))
+        for entry in some:
+            heapq.heappush(delayed, entry)
+        self._reader.begin(first_without_body(iter([entry[2] for entry in some])))
+
+    def _have_read(self, lost: set[int]) -> None:
+        self._discards.lose_some(lost, self._ready)
+        self._ring()
+
+    def _fire(self, message: Message) -> None:
+        """Publish a message whose time has come."""
+        firing, due = self._services.firing, self._due
+        assert firing is not None
+        assert message.body is not None
+        spec = self._spec_of(message.head)
+        fired = message.deliveries + 1
+        number = fired if spec.recurs else 0
+        job = spec.name or message.message_id
+        head = self._heads.of(message, job, due, number)
+        refusals: list[ProtocolError] = []
+        gone = partial(self._fired, spec, due)
+        try:
+            leaves = firing.fire(
+                self.origin,
+                self._group,
+                head,
+                message.body,
+                refusals.append,
+                partial(self._depart, message, head, gone),
+            )
+        except ProtocolError as error:
+            leaves = False
+            refusals.append(error)
+        except Exception:
+            log.exception("%s: %s cannot be sent now; it is tried again", self.origin, message)
+            self._delay(message, _ASIDE)
+            return
+        if refusals:
+            self._refused(message, head, gone, refusals[0])
+        elif leaves:
+            gone(message)
+
+    def _depart(self, message: Message, head: MessageHead, gone: Callable[[Message], None]) -> Done:
+        """Keep a message that fires until it is safe at another broker."""
+        refusals: list[ProtocolError] = []
+
+        def arrive(message: Message) -> None:
+            if refusals:
+                self._refused(message, head, gone, refusals[0])
+            else:
+                gone(message)
+
+        arrived = self._discards.leaving.depart(message, arrive)
+
+        def done(error: ProtocolError | None = None, /) -> None:
+            if error is not None:
+                refusals.append(error)
+            arrived()
+
+        return done
+
+    def _fired(self, spec: ScheduleSpec, due: int, message: Message) -> None:
+        """End a schedule that has fired, or have it wait for its next time."""
+        self.fired += 1
+        fired = message.deliveries + 1
+        following = spec.next_due(due, fired)
+        if following is None:
+            self._ended += 1
+            self._accounts.let_go(message)
+            return
+        message.redelivery = earlier_deliveries(fired, 0)
+        self._accounts.mark_returned(message, following)
+        self._wait(message, following)
+
+    def _refused(
+        self,
+        message: Message,
+        head: MessageHead,
+        gone: Callable[[Message], None],
+        error: ProtocolError,
+    ) -> None:
+        """Give up a message that its destination does not take, or try it again later."""
+        if error.error_code is ErrorCode.STORE_UNAVAILABLE:
+            self._delay(message, _AGAIN)
+            return
+        letter = Message(self._group.sequences.take(), head, message.body, message.stamp)
+        self._discards.turn_away(letter, "maxlen")
+        gone(message)
+
+    # -- the other verbs --------------------------------------------------------------------
+
+    def admit(self, count: int, before: int, done: Done) -> None:
+        """Take more: it is not bounded."""
+        done()
+
+    def attach(self, consumer: Consumer, done: Done | None = None) -> None:
+        """Refuse a consumer: nobody takes messages from here."""
+        if done is not None:
+            done(ProtocolError(ErrorCode.BAD_DESTINATION, f"{self.destination} has no consumers"))
+
+    def detach(
+        self,
+        consumer: Consumer,
+        unsettled: Iterable[Message] = (),
+        *,
+        lost: bool = False,
+        done: Done | None = None,
+    ) -> None:
+        """Let somebody go who never took part."""
+        if done is not None:
+            done()
+
+    def resume(self, consumer: Consumer) -> None:
+        """Do nothing: nobody takes part."""
+
+    def settle(
+        self, message: Message, rejection: Rejection | None = None, done: Done | None = None
+    ) -> None:
+        """Do nothing: nobody has a message."""
+        if done is not None:
+            done()
+
+    def settle_many(
+        self,
+        messages: Iterable[Message],
+        rejection: Rejection | None,
+        done: Done | None,
+        then: Callable[[], None],
+    ) -> None:
+        """Do nothing: nobody has a message."""
+        if done is not None:
+            for _ in messages:
+                done()
+        then()
+
+    def stats(
+        self, done: Callable[[QueueFigures], None], known: QueueFigures | None = None
+    ) -> None:
+        """Give the counters, or what is known already."""
+        waiting = len(self._ready.delayed) + len(self._discards.leaving)
+        figures = QueueFigures(
+            NO_SETTINGS,
+            0,
+            waiting,
+            0,
+            0,
+            self._accounts.bytes,
+            waiting > 0,
+            False,
+            self.published,
+            self.fired,
+            self._ended,
+            *self._counts.values(),
+            0,
+            (),
+            self._idle_since,
+            self._created_at,
+            None,
+            None,
+        )
+        done(known if known == figures and known is not None else figures)
+
+    def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
+        """Look at messages that wait."""
+        services, group, ready = self._services, self._group, self._ready
+        states = wanted.states
+        if states is None or wanted.most == 0:
+            browse(ready, (), wanted, services, group, done)
+            return
+        meant: frozenset[MessageState] = frozenset()
+        if MessageState.SCHEDULED in states:
+            meant = frozenset((MessageState.DELAYED,))
+        last = group.sequences.last
+        walk = BrowseWalk(ready, (), replace(wanted, states=meant), services.wall())
+
+        def end() -> None:
+            found = [one[2] for one in walk.found]
+            meant = {id(message) for message in found}
+            times = {id(one[2]): int(one[0]) for one in ready.delayed if id(one[2]) in meant}
+            due = tuple([times.get(id(message), 0) for message in found])
+            if wanted.bodies:
+                found = copies_to_read(found)
+            states = (MessageState.SCHEDULED,) * len(found)
+            answer = Browsed(found, 0, walk.more, states, walk.skipped, last, due)
+            if wanted.bodies:
+                read_bodies(group.store, found, lambda: done(answer))
+            else:
+                done(answer)
+
+        BatchedWork(services.work_budget).do(walk.steps(), nobody_asks, end)
+
+    def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
+        """Carry out an order."""
+        answer = done or nobody_asks
+        if isinstance(order, Expire):
+            self.published += 1
+            self._turn_away(order.message)
+            answer(1)
+        elif isinstance(order, Configure):
+            answer(0)
+        elif isinstance(order, Close):
+            if self._closed or self._stays(order):
+                words = f"{self.destination} is in use"
+                answer(ProtocolError(ErrorCode.SUBSCRIPTION_IN_USE, words))
+            else:
+                answer(self._close())
+        else:
+            parts = self._ready, self._accounts, self._counts, self._discards, self._line
+            carry_out(order, parts, self._services, self._group, answer)
+            self._set_timer()
+
+    def _stays(self, order: Close) -> bool:
+        """Whether it is in use, or was of late, and so does not end as an order wants."""
+        if order.unused is None:
+            return False
+        used = len(self._ready) or len(self._discards.leaving)
+        return bool(used) or self._services.clock.now() < self._idle_since + order.unused
+
+    def _close(self) -> int:
+        """End, with what is in it; gives how much waited."""
+        self._closed = True
+        self._timer.end()
+        self._unload.end()
+        self._loaded.clear()
+        self._reader.close()
+        waiting = [*self._ready, *self._discards.leaving.close()]
+        self._batches.do(waiting, self._accounts.let_go)
+        self._ready.clear()
+        return len(waiting)
+
+    # -- what a store has kept --------------------------------------------------------------
+
+    def configure(self, settings: QueueSettings) -> None:
+        """Do nothing: it has no settings."""
+
+    def renew_policy(self, policy: Policy) -> None:
+        """Behave by another policy from now on."""
+        self._identity.policy = policy
+        self._meant.policy = policy
+
+    def restore(self, message: Message, due: int) -> None:
+        """Take a message back that the store has kept."""
+        message.head = self._heads.shared(message.head)
+        self._accounts.restore(message, self._group.store)
+        self._wait(message, due or self._services.wall())
+
+    def set_idle_since(self, when: float) -> None:
+        """Nobody has taken part since then, on the clock."""
+        self._idle_since = when
+
+    def adopt(self, sequences: Set[int]) -> list[Message]:
+        """Take nothing out: no consumer has anything."""
+        return []
+
+    def take_held(self, message: Message, holder: int) -> None:
+        """Take a message that comes in, and that nobody can have."""
+        self.publish(message)
+
+    def abandon(self, held: Iterable[Message]) -> int:
+        """End without a word to the store: another broker has the messages from now on."""
+        lost = self._accounts.abandon([*self._ready, *self._discards.leaving], held)
+        self._close()
+        return lost
+
+    def __repr__(self) -> str:
+        """Name and what is in it."""
+        return f"<ScheduleQueue {self.origin} waiting:{len(self._ready.delayed)}>"

@@ -1,0 +1,65 @@
+"""The headers of a scheduled message when it fires."""
+
+from __future__ import annotations
+
+from stompy.protocol.headers import Version
+from stompy_broker.message import Message, MessageHead, stamp
+from stompy_broker.routing.fired_heads import FiredHeads, without_schedule
+
+SENT = 1_700_000_000_000
+
+
+def waiting(**headers: str) -> Message:
+    """A message as it waits."""
+    return Message(
+        1024, MessageHead.from_headers({"destination": "/queue/q", **headers}), b"x", b""
+    )
+
+
+def test_what_said_when_is_taken_off_and_what_it_was_is_told() -> None:
+    message = waiting(color="red", **{"x-delay": "5", "scheduled-at": "1"})
+    message.stamp = stamp(SENT)
+    head = FiredHeads().of(message, "1024", SENT + 5, 0)
+    assert head.headers() == {
+        "destination": "/queue/q",
+        "color": "red",
+        "scheduled-at": str(SENT + 5),
+        "scheduledJobId": "1024",
+        "timestamp": str(SENT),
+    }
+    assert (head.traits.message_id, head.traits.stamped) == (b"1024", True)
+
+
+def test_the_time_that_its_sender_told_stays() -> None:
+    message = waiting(**{"x-delay": "5", "timestamp": "7", "priority": "9", "persistent": "false"})
+    head = FiredHeads().of(message, "1024", SENT, 0)
+    assert head.headers()["timestamp"] == "7"
+    assert (head.priority, head.persistent, head.stamped) == (9, False, True)
+
+
+def test_each_of_a_series_is_a_message_of_its_own() -> None:
+    head = FiredHeads().of(waiting(**{"x-repeat-every": "100"}), "1024", SENT, 3)
+    assert head.headers()["scheduled-number"] == "3"
+    assert (head.traits.message_id, head.traits.stamped) == (None, False)
+
+
+def test_names_with_escapes_are_found_and_written() -> None:
+    message = waiting(**{"x-delay": "5", "a:b": "c\\d\n"})
+    message.stamp = stamp(SENT)
+    head = FiredHeads().of(message, "a:b\\c", SENT, 0)
+    headers = head.headers()
+    assert (headers["a:b"], headers["scheduledJobId"]) == ("c\\d\n", "a:b\\c")
+    assert "x-delay" not in headers
+    assert head.block_for(Version.V1_2).endswith(b"\n\n")
+
+
+def test_what_many_heads_tell_is_one_object() -> None:
+    heads = FiredHeads()
+    one, other = (heads.shared(waiting(number=number).head) for number in "12")
+    assert one.traits is other.traits
+    assert heads.shared(waiting(priority="5").head).traits is not one.traits
+
+
+def test_what_goes_at_once_says_nothing_of_a_time() -> None:
+    head = without_schedule(waiting(**{"x-delay": "-1", "color": "red"}).head)
+    assert head.headers() == {"destination": "/queue/q", "color": "red"}
