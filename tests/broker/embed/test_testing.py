@@ -56,6 +56,60 @@ def test_other_test_runs_do_not_pay_for_it(run: PytestRun):
     assert outcome(done) == "1 passed", done.stdout
 
 
+def test_a_test_that_moves_the_time(run: PytestRun):
+    done = run(
+        """
+        from datetime import UTC, datetime, timedelta
+        import pytest
+
+        START = datetime(2030, 1, 1, tzinfo=UTC)
+
+        @pytest.mark.stompy_virtual_time(start=START)
+        def test_the_mark(stompy_broker, stompy_client, stompy_start_broker):
+            stompy_client.message("/queue/q", "x", headers={"x-message-ttl": 60_000}, confirm=True)
+            assert stompy_broker.time.now == START
+            assert stompy_broker.time.run_until_idle() == timedelta(minutes=1)
+            assert not stompy_broker.queue("q").ready
+            assert stompy_start_broker().time.now == START
+
+        def test_the_clock(stompy_clock, stompy_broker):
+            assert stompy_clock.advance("1 day") == stompy_broker.time.now
+
+        @pytest.mark.stompy_virtual_time
+        def test_it_begins_now(stompy_clock):
+            assert abs(datetime.now(UTC) - stompy_clock.now) < timedelta(minutes=5)
+
+        def test_others_live_in_real_time(stompy_broker):
+            with pytest.raises(RuntimeError, match="passes by itself"):
+                stompy_broker.time
+        """,
+        "--strict-markers",
+    )
+    assert outcome(done) == "4 passed", done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mark", "fixture", "told"),
+    [
+        ("stompy_virtual_time", "stompy_shared_broker", "stompy_shared_broker lives in real time"),
+        ("stompy_virtual_time(7)", "stompy_broker", "takes start=datetime"),
+        ("stompy_virtual_time(begin=7)", "stompy_broker", "takes start=datetime"),
+    ],
+)
+def test_a_mark_that_means_nothing_is_refused(run: PytestRun, mark: str, fixture: str, told: str):
+    done = run(
+        f"""
+        import pytest
+
+        @pytest.mark.{mark}
+        def test_it({fixture}):
+            pass
+        """
+    )
+    assert told in done.stdout
+    assert outcome(done) == "1 error"
+
+
 def test_what_the_fixtures_give(run: PytestRun):
     done = run(
         """

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from stompy_broker.embed.notebook import LiveView, live
     from stompy_broker.embed.process import BrokerProcess, spawn
     from stompy_broker.embed.thread import RunningBroker, running
+    from stompy_broker.embed.virtual_time import VirtualTime
+    from stompy_broker.virtual_clock import NextEvent, VirtualClock
 
 __all__ = [
     "Broker",
@@ -33,9 +35,12 @@ __all__ = [
     "ClusterProcesses",
     "ConfigError",
     "LiveView",
+    "NextEvent",
     "Policy",
     "QueueView",
     "RunningBroker",
+    "VirtualClock",
+    "VirtualTime",
     "__version__",
     "live",
     "load_config",
@@ -52,9 +57,12 @@ _PLACES = {
     "ClusterProcesses": "embed.cluster",
     "ConfigError": "config",
     "LiveView": "embed.notebook",
+    "NextEvent": "virtual_clock",
     "Policy": "destinations.policy",
     "QueueView": "embed.inspect",
     "RunningBroker": "embed.thread",
+    "VirtualClock": "virtual_clock",
+    "VirtualTime": "embed.virtual_time",
     "live": "embed.notebook",
     "load_config": "config",
     "running": "embed.thread",

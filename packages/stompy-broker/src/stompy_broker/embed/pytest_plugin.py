@@ -4,14 +4,16 @@ It is loaded in every test run of an environment where ``stompy-broker`` is inst
 imports the broker only when a fixture is used, and does nothing to tests that use none.
 
 Fixtures: ``stompy_broker``, which is also called ``stompy_own_broker``, ``stompy_shared_broker``,
-``stompy_connect``, ``stompy_client``, ``stompy_aio_connect``, ``stompy_start_broker`` and
-``stompy_settings``. Marks: ``stompy_settings(**sections)`` and
-``stompy_leaks_allowed(*kinds)``. They are explained in the manual, *Test your application*.
+``stompy_connect``, ``stompy_client``, ``stompy_aio_connect``, ``stompy_start_broker``,
+``stompy_clock`` and ``stompy_settings``. Marks: ``stompy_settings(**sections)``,
+``stompy_virtual_time(start=None)`` and ``stompy_leaks_allowed(*kinds)``. They are explained in the
+manual, *Test your application*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,12 +25,18 @@ if TYPE_CHECKING:
     from stompy import aio
     from stompy_broker.embed.testing import Brokers, Leak
     from stompy_broker.embed.thread import RunningBroker
+    from stompy_broker.embed.virtual_time import VirtualTime
+    from stompy_broker.virtual_clock import Time
 
 _MARKS = (
     "stompy_settings(**sections): settings of this test's broker, by section as in its TOML file",
+    "stompy_virtual_time(start=None): the time of this test's brokers stands still unless the test "
+    "moves it; it begins now, or at a datetime",
     "stompy_leaks_allowed(*kinds): this test may leave these open: connections, unsettled, "
     "transactions; without a kind: all",
 )
+
+_VIRTUAL = "stompy_virtual_time"
 
 _failed = pytest.StashKey[bool]()
 
@@ -37,6 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marks known."""
     for mark in _MARKS:
         config.addinivalue_line("markers", mark)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse what would live in real time although the test says otherwise."""
+    if item.get_closest_marker(_VIRTUAL) and "stompy_shared_broker" in _fixtures(item):
+        raise pytest.UsageError(
+            f"{_VIRTUAL}: stompy_shared_broker lives in real time, with the tests that share it; "
+            "take stompy_broker"
+        )
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
@@ -61,7 +78,7 @@ def stompy_own_broker(
     _allowed_leaks(request)  # a mistake in the mark is told before the test
     marks = [mark.kwargs for mark in request.node.iter_markers("stompy_settings")]
     config = configured(stompy_settings, *reversed(marks))
-    with checked(config, lambda found: _tell(request, found)) as broker:
+    with checked(config, lambda found: _tell(request, found), _time(request)) as broker:
         yield broker
 
 
@@ -69,6 +86,12 @@ def stompy_own_broker(
 def stompy_broker(stompy_own_broker: RunningBroker) -> RunningBroker:
     """The same; as an argument the name hides a module that is imported."""
     return stompy_own_broker
+
+
+@pytest.fixture
+def stompy_clock(stompy_own_broker: RunningBroker) -> VirtualTime:
+    """The time of ``stompy_broker``, which stands still unless the test moves it."""
+    return stompy_own_broker.time
 
 
 @pytest.fixture(scope="session")
@@ -84,12 +107,12 @@ def stompy_shared_broker(
 
 @pytest.fixture
 def stompy_start_broker(
-    stompy_settings: Mapping[str, object],
+    request: pytest.FixtureRequest, stompy_settings: Mapping[str, object]
 ) -> Iterator[Brokers]:
     """Starts further brokers, ``stompy_start_broker(listen={"port": 61613})``, and stops them."""
     from stompy_broker.embed.testing import Brokers  # noqa: PLC0415 -- see the module
 
-    with Brokers(stompy_settings) as brokers:
+    with Brokers(stompy_settings, _time(request)) as brokers:
         yield brokers
 
 
@@ -133,6 +156,23 @@ def _tell(request: pytest.FixtureRequest, found: list[Leak]) -> None:
     if texts and not request.node.stash.get(_failed, False):
         left = "\n".join(f"  {text}" for text in texts)
         pytest.fail(f"left open at the end of the test:\n{left}", pytrace=False)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    """The names of what a test asks for."""
+    names: list[str] = getattr(item, "fixturenames", [])  # a doctest, for example, has none
+    return names
+
+
+def _time(request: pytest.FixtureRequest) -> Time:
+    """By which time the brokers of a test go: it has the mark, or asks for the clock."""
+    mark = request.node.get_closest_marker(_VIRTUAL)
+    if mark is None:
+        return "virtual" if "stompy_clock" in request.fixturenames else "real"
+    start = mark.kwargs.get("start")
+    if mark.args or set(mark.kwargs) - {"start"} or not isinstance(start, datetime | None):
+        raise pytest.UsageError(f"{_VIRTUAL} takes start=datetime(…, tzinfo=…) and nothing else")
+    return start or "virtual"
 
 
 def _allowed_leaks(request: pytest.FixtureRequest) -> set[str]:

@@ -17,6 +17,7 @@ from stompy_broker.config import BrokerConfig, layered, load_config
 from stompy_broker.embed.inspect import BrokerTimeoutError
 from stompy_broker.embed.thread import RunningBroker, running
 from stompy_broker.session.holdings import Holdings
+from stompy_broker.virtual_clock import Time
 
 Sections = Mapping[str, object]
 """Settings by section, as in the TOML file."""
@@ -59,17 +60,20 @@ def configured(*layers: Sections) -> BrokerConfig:
 
 
 @contextmanager
-def checked(config: BrokerConfig, tell: Callable[[list[Leak]], None]) -> Iterator[RunningBroker]:
+def checked(
+    config: BrokerConfig, tell: Callable[[list[Leak]], None], time: Time = "real"
+) -> Iterator[RunningBroker]:
     """A broker, and at its end what is still open there.
 
     Args:
         config: its settings.
         tell: called with all that is still open, if there is anything.
+        time: by which it goes; see `running`.
 
     Yields:
         The running broker.
     """
-    with running(config) as broker:
+    with running(config, time=time) as broker:
         yield broker
         try:
             broker.wait_for(lambda: not broker.connections(), _GOODBYE_SECONDS)
@@ -86,10 +90,12 @@ class Brokers:
 
     Args:
         settings: what all of them have in common.
+        time: by which each of them goes; see `running`.
     """
 
-    def __init__(self, settings: Sections) -> None:
+    def __init__(self, settings: Sections, time: Time = "real") -> None:
         self._settings = settings
+        self._time = time
         self._running: list[RunningBroker] = []
 
     def __call__(self, **sections: object) -> RunningBroker:
@@ -102,7 +108,7 @@ class Brokers:
             ConfigError: a setting that cannot be.
             OSError: the address cannot be bound to.
         """
-        broker = running(configured(self._settings, sections))
+        broker = running(configured(self._settings, sections), time=self._time)
         self._running.append(broker)
         return broker
 
