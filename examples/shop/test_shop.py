@@ -88,7 +88,7 @@ def test_without_an_answer_of_the_stock_nothing_is_billed_and_nothing_is_lost(
         stompy_broker.join(ORDERS)
     (dead,) = stompy_broker.queue("DLQ.orders").messages
     assert Order.read(dead) == SPOON
-    assert dead["x-death-info"] == "STOMPTimeout"
+    assert dead["x-death-info"] == "NoResponders"
     assert bills(stompy_broker) == []
 
 

@@ -624,6 +624,47 @@ def test_a_rejected_request_says_so(client):
     assert caught.value.code == "bad-destination"
 
 
+def test_a_request_that_nobody_would_take_fails_at_once(make, broker):
+    client = make()
+    client.connect(broker.url)
+    with pytest.raises(stompy.NoResponders, match="nobody consumes"):
+        client.request(queue(), "anybody?", timeout=30)
+    assert client.health().late_replies == 0
+
+
+def test_a_request_that_is_given_up_says_why(make, broker):
+    client, destination = make(), queue()
+    client.connect(broker.url)
+    subscription = client.subscription(destination)
+    outcome: list[BaseException] = []
+
+    def ask(asker: object) -> None:
+        try:
+            asker.request(destination, "", timeout=30)
+        except BaseException as error:
+            outcome.append(error)
+
+    with stompy.connect(broker.url) as other:
+        asker = threading.Thread(target=ask, args=(other,))
+        asker.start()
+        subscription.get(timeout=10).nack(requeue=False, reason="no such spoon")
+        asker.join(10)
+    (error,) = outcome
+    assert isinstance(error, stompy.RequestRejected)
+    assert error.status is stompy.ReplyStatus.REJECTED
+    assert "no such spoon" in str(error)
+    assert error.headers["x-last-death-reason"] == "rejected"
+
+
+def test_a_request_that_is_not_answered_in_time_is_a_time_out(make, broker):
+    client, destination = make(), queue()
+    client.connect(broker.url)
+    subscription = client.subscription(destination, prefetch=1)
+    with pytest.raises(stompy.STOMPTimeout, match="no reply from"):
+        client.request(destination, "", timeout=30, headers={"reply-timeout": 10})
+    assert subscription.get(timeout=10)["reply-timeout"] == "10"
+
+
 def test_a_request_whose_connection_is_lost_has_an_unknown_outcome(make, proxy, broker):
     client, destination = make(), queue()
     client.connect(proxy.url)
@@ -632,7 +673,7 @@ def test_a_request_whose_connection_is_lost_has_an_unknown_outcome(make, proxy, 
 
     def ask() -> None:
         try:
-            client.request(destination, "nobody answers", timeout=30)
+            client.request(destination, "nobody answers", timeout=30, headers={"reply-timeout": 0})
         except BaseException as error:
             outcome.append(error)
 

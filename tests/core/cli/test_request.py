@@ -53,8 +53,25 @@ def test_from_stdin_to_json(broker, capfdbinary, monkeypatch):
 
 def test_nobody_answers(broker, capsys):
     arguments = ["request", f"/queue/{unique()}", "x", "--timeout", "0.05", "--url", broker.url]
-    assert main(arguments) == 3
+    assert main([*arguments, "-H", "reply-timeout:0"]) == 3
     assert "within 0.05 s" in capsys.readouterr().err
+    assert main(arguments) == 4
+    assert "nobody consumes" in capsys.readouterr().err
+
+
+def test_it_is_given_up(broker, capsys):
+    queue = f"/queue/{unique()}"
+    with stompy.connect(broker.url) as client:
+        subscription = client.subscription(queue)
+
+        def work() -> None:
+            subscription.get(timeout=5).nack(requeue=False, reason="no such spoon")
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert main(["request", queue, "x", "--url", broker.url]) == 5
+        thread.join()
+    assert "no such spoon" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["/queue/q", "x", "y"], ["/queue/q", "--timeout", "x"]])

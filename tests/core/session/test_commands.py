@@ -4,13 +4,14 @@ import pytest
 
 from stompy.protocol.frame import AckMode
 from stompy.session.commands import (
+    HeaderValue,
     as_text,
     message_headers,
     request_headers,
     subscribe_headers,
     unsubscribe_headers,
 )
-from stompy.session.dialects import ARTEMIS, RABBITMQ, STOMPY
+from stompy.session.dialects import ACTIVEMQ, ARTEMIS, RABBITMQ, STOMPY
 
 
 def test_numbers_and_booleans_are_written_as_text_and_nothing_else_is_taken():
@@ -57,10 +58,16 @@ def test_subscriptions():
 
 
 def test_a_request_names_where_and_how_to_answer():
-    given = {"correlation-id": "mine", "x": 1}
-    assert request_headers("/queue/q", "/temp-queue/r", "c", given, STOMPY) == {
+    given: dict[str, HeaderValue] = {"correlation-id": "mine", "x": 1}
+    asked = {
         "destination": "/queue/q",
         "x": 1,
         "reply-to": "/temp-queue/r",
         "correlation-id": "c",
     }
+    assert request_headers("/queue/q", "/temp-queue/r", "c", given, ACTIVEMQ, 1.5) == asked
+    told = request_headers("/queue/q", "/temp-queue/r", "c", given, STOMPY, 1.5)
+    assert told == asked | {"reply-timeout": 1500}
+    given["reply-timeout"] = 0
+    told = request_headers("/queue/q", "/temp-queue/r", "c", given, STOMPY, 1.5)
+    assert told == asked | {"reply-timeout": 0}

@@ -2,7 +2,7 @@
 
 Telling costs little while nobody listens. Events about single messages or transactions would be
 as many as the traffic, so they are made only while somebody asks for them by name: a pattern that
-begins with ``message.`` or ``transaction.``.
+begins with ``message.``, ``request.`` or ``transaction.``.
 
 The last events of each object are kept by themselves, and commands of those who have no role apart
 from the others. So nobody can push out what was done by making much of something else happen, and
@@ -28,7 +28,7 @@ MOST_REFUSALS, MOST_REFUSALS_OF_ALL = 20, 100
 
 _REFUSALS = "auth"
 
-DETAILED = frozenset(("message", "transaction"))
+DETAILED = frozenset(("message", "request", "transaction"))
 """Objects whose events are made only while somebody asks for them."""
 
 EVENTS: Mapping[str, str] = {
@@ -72,6 +72,8 @@ EVENTS: Mapping[str, str] = {
     "queue.unmatched": "For a minute messages have been waiting in a queue that none of its "
     "consumers takes: their selectors do not match. `detail` has how many, the selectors, and in "
     "`failed` those of them that raised an error, by a fault of the broker.",
+    "request.failed": "The broker answered a request itself; `destination` is where replies go, "
+    "`reason` the `reply-status`, `detail` has the `correlation_id`.",
     "selector.failed": "A selector failed, which is a fault of the broker; messages with which it "
     "does match nothing. `reason` says how, `detail` has the selector. Once for each; the log has "
     "more.",

@@ -29,6 +29,7 @@ _UNLIMITED = frozenset(("", "-1"))
 _QUEUES = frozenset((DestinationKind.QUEUE,))
 _TOPICS = frozenset((DestinationKind.TOPIC,))
 _SHARED = _QUEUES | _TOPICS
+_BUT_SHARED = frozenset(DestinationKind) - _SHARED
 _BUT_TOPICS = frozenset(DestinationKind) - _TOPICS
 _BUT_QUEUES = frozenset(DestinationKind) - _QUEUES
 
@@ -278,7 +279,11 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         asks=("true",),
     ),
     ForeignHeader(
-        ("reply-timeout",), (_SEND,), "the broker answers if nobody else does in time", idle=_NONE
+        ("reply-timeout",),
+        (_SEND,),
+        "the broker answers if nobody else does in time, for queues and topics",
+        kinds=_BUT_SHARED,
+        idle=_NONE,
     ),
     ForeignHeader(
         ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES

@@ -11,6 +11,8 @@ The tree::
     │   │   └── TransactionLost    it was lost, and an open transaction with it
     │   ├── ProtocolError          the peer broke the rules of the specification
     │   ├── StaleMessageError      a message that is not ours to settle any more
+    │   ├── NoResponders           nobody is there to answer a request
+    │   ├── RequestRejected        a request was given up by who had it
     │   └── UnsupportedByBroker    the broker met has no way to do it without losing messages
     └── STOMPTimeout               nothing came in time (also a TimeoutError)
 
@@ -94,6 +96,21 @@ class ErrorCode(StrEnum):
     """A fault of the broker itself; its log has the details."""
 
 
+class ReplyStatus(StrEnum):
+    """The ``reply-status`` of an answer that the broker gives itself, to a request."""
+
+    NO_CONSUMERS = "no-consumers"
+    """Nobody consumes where it was sent to; it was not put there."""
+    TIMEOUT = "timeout"
+    """No reply came in time; it was taken back if nobody had it."""
+    EXPIRED = "expired"
+    """Its own time to live was over before that."""
+    REJECTED = "rejected"
+    """It was given up: refused by a consumer, or delivered too often."""
+    REFUSED = "refused"
+    """The queue is full."""
+
+
 class FrameLike(Protocol):
     """What an exception may carry as its frame, so that this module need not know frames."""
 
@@ -170,6 +187,27 @@ class StaleMessageError(STOMPError):
 
     Nothing was sent. The broker has the message back and delivers it again.
     """
+
+
+class NoResponders(STOMPError):  # noqa: N818  # says what, not that
+    """Nobody consumes where a request was sent to, so the broker answered it at once.
+
+    Nobody has the request, and nobody will get it.
+    """
+
+
+class RequestRejected(STOMPError):  # noqa: N818  # says what, not that
+    """The broker gave up a request before anybody had answered it.
+
+    Attributes:
+        status: what became of it.
+    """
+
+    def __init__(
+        self, message: str, frame: FrameLike | None = None, status: str = ReplyStatus.REJECTED
+    ) -> None:
+        super().__init__(message, frame)
+        self.status = ReplyStatus(status)
 
 
 class ProtocolError(STOMPError):

@@ -269,3 +269,27 @@ def test_selectors_tell_clause_by_clause(guarded: RunningBroker) -> None:
         right = guarded.explain("/topic/t", {"n": "7", "kind": "x"}).recipients[0]
         assert right.gets
     until(lambda: guarded.connections() == 0, "its end")
+
+
+def test_what_the_broker_would_answer_to_a_request(admin: Observer, queue: str) -> None:
+    asked = {"reply-to": "/temp-queue/a", "reply-timeout": 500}
+
+    def told(destination: str, **more: object) -> RouteExplanation:
+        return explain(admin, destination, headers=asked | more)
+
+    several = f"/queue/{queue},/topic/{queue}"
+    for destination in (queue, f"/topic/{queue}", several):
+        answer = told(destination)
+        assert answer.request.startswith("answered at once with reply-status:no-consumers")
+        assert not answer.gets
+        assert answer.request in str(answer)
+    subscribe(admin, 1, f"/queue/{queue}", selector="n = 1")
+    assert "no-consumers" in told(queue, n=2).request
+    for destination in (queue, several):
+        answer = told(destination, n=1)
+        assert "timeout after 500 ms" in answer.request
+        assert answer.gets
+    assert explain(admin, queue).request == ""
+    refused = explain(admin, queue, headers={"reply-timeout": 500})
+    assert (refused.request, refused.gets) == ("", ())
+    assert "needs reply-to" in refused.refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stompy.errors import ErrorCode, ProtocolError
@@ -38,6 +39,7 @@ class Admission:
         self._new: dict[str, _Share] = {}  # for queues that there are not yet, by name
         self._moves = 0  # messages that it puts into queues and takes out
         self._topic: tuple[Destination, MessageHead] | None = None  # one of those that persist
+        self._questions: list[Callable[[Done], None]] = []
 
     def add(self, destination: Destination, head: MessageHead, size: int) -> None:
         """Add one more message, of so many bytes of headers and body.
@@ -71,6 +73,10 @@ class Admission:
         share.before -= size
         share.bytes -= size
 
+    def ask_first(self, question: Callable[[Done], None]) -> None:
+        """Add a question of somebody else, whose answer is waited for as well."""
+        self._questions.append(question)
+
     def ask(self, done: Done) -> None:
         """Whether each queue would take all that is for it.
 
@@ -87,7 +93,9 @@ class Admission:
                 f"each subscription to a topic counted; {MOST_AT_ONCE} are the limit",
             )
         asked = [(queue, share) for queue, share in self._shares.items() if share.count]
-        part_done = when_all(len(asked) + 2, done)
+        part_done = when_all(len(asked) + len(self._questions) + 2, done)
+        for question in self._questions:
+            question(part_done)
         for queue, share in asked:
             queue.admit(share.count, share.before, part_done)
         self._check_new()

@@ -28,6 +28,7 @@ from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import Queue, QueueIdentity
+from stompy_broker.routing.requests import TIMEOUT, Requests
 
 log = logging.getLogger("stompy_broker.router")
 
@@ -108,6 +109,7 @@ class DeadLetters:
         publish: sends a dead letter on, out of a group; false: it goes to another broker.
         wall: gives the time in milliseconds since the epoch.
         events: told of each message, if somebody wants to know.
+        requests: told of each message, for who waits for its reply.
     """
 
     def __init__(
@@ -115,11 +117,13 @@ class DeadLetters:
         publish: Callable[[DeadLetter], bool],
         wall: Callable[[], int],
         events: Events,
+        requests: Requests,
     ) -> None:
         self._publish = publish
         self._wall = wall
         self._throttle = LogThrottle(lambda: wall() / 1000)
         self._events = events
+        self._requests = requests
         self._depth = 0
         self._pushing: set[str] = set()
         self._circled = 0  # dropped since it was told
@@ -168,6 +172,8 @@ class DeadLetters:
         depart: Callable[[], Done] | None,
     ) -> Fate:
         target, name = self._target(queue, message, cause)
+        if self._requests.given_up(message, cause, reason):
+            target, reason = "", "nobody waits for its reply any more"
         path = self._path(queue, message) if target and cause in _BY_ITSELF else ""
         if target in _passed(path) or len(path) > _LONGEST_PATH:
             self._tell_of_circle(queue, target)
@@ -239,6 +245,7 @@ class DeadLetters:
     ) -> MessageHead:
         headers = message.head.headers()
         headers.pop(PATH, None)
+        headers.pop(TIMEOUT, None)  # it has been answered
         origin = headers["destination"]
         for header in _NO_LONGER & headers.keys():
             headers[f"original-{header}"] = headers.pop(header)

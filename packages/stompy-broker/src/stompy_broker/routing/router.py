@@ -34,6 +34,7 @@ from stompy_broker.routing.group import QueueGroup, QueueGroups
 from stompy_broker.routing.interface import Expire, Queue
 from stompy_broker.routing.others import SpreadChange
 from stompy_broker.routing.registry import Registry
+from stompy_broker.routing.requests import Requests
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.topics import Topic
 from stompy_broker.routing.wait_times import WaitTimes
@@ -70,6 +71,7 @@ class Router:
             raised, and since when.
         alarm_reasons: of those that other parts raised.
         unroutable: messages that went to no queue at all.
+        requests: those that the broker answers if nobody else does.
         wait_times: how long messages were in their queues, once somebody asked.
         directions: where else messages go, as the configuration has it.
         spread: makes changes of groups of several owners; None = none of that kind can be made.
@@ -109,7 +111,8 @@ class Router:
         self.wait_times = WaitTimes(wall)
         self.stamp, self.current_time = stamp(wall()), CurrentTime(clock.now())
         self._evict_above = memory_mark // 2 or float("inf")
-        self.dead_letters = DeadLetters(self._publish_dead, wall, self.events)
+        self.requests = Requests(self)
+        self.dead_letters = DeadLetters(self._publish_dead, wall, self.events, self.requests)
         self.registry = registry = Registry(
             self, self.groups, policies, factory, self.events, idle_queue_seconds
         )
@@ -451,7 +454,26 @@ class Router:
                 done()
             return
         headers = head.headers() | {"destination": queue.destination}
-        self.publish_to(queue, MessageHead.from_headers(headers), body, done, refused)
+        address = f"{DestinationKind.REPLY.value}{name}"
+        if not self.requests.watching or self.requests.take(address, headers, body):
+            self.publish_to(queue, MessageHead.from_headers(headers), body, done, refused)
+        elif done is not None:
+            done()
+
+    def answer_request(self, destination: Destination, head: MessageHead) -> None:
+        """Put the broker's own answer where replies go; dropped if nobody is there any more."""
+        queue = self._replies.get(destination.name)
+        if destination.kind is _QUEUE:
+            self.publish(destination, head, b"")
+        elif queue is not None:
+            headers = head.headers() | {"destination": queue.destination}
+            self.publish_to(queue, MessageHead.from_headers(headers), b"")
+
+    def notify_requester(self, name: str, head: MessageHead) -> None:
+        """Tell the broker of a temporary queue what became of a request, if it is another one."""
+        others = self.registry.table.others
+        if others is not None and name not in self._replies:
+            others.reply(name, head, b"", None, None)
 
     def relay(self, name: str, message: Message) -> None:
         """Give a topic's message that came in at another broker to subscribers of this one.

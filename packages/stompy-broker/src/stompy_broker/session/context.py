@@ -13,6 +13,7 @@ from stompy.protocol.header_cache import Head
 from stompy.protocol.headers import Version
 from stompy.protocol.heartbeat import HeartBeat
 from stompy.protocol.limits import Limits
+from stompy_broker.destinations.names import Destination
 from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.router import Router
@@ -36,6 +37,9 @@ from stompy_broker.session.transactions import Transactions
 from stompy_broker.timers import Clock
 
 _TAGS_PER_MS = 100
+
+_MOST_AWAITED = 1024
+"""Queues with a name where requests may wait for replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,9 +347,30 @@ class BrokerContext:
     def lay_routes(self, routes: Sequence[RouteConfig]) -> None:
         """Go by other routes from now on, for what is sent."""
         if self.router.directions.lay_routes(routes):
-            self.send_routes.forget()
-            for cache in self.caches.values():
-                cache.heads.clear()  # plans are kept there
+            self._forget_plans()
+
+    def await_replies(self, destination: Destination) -> None:
+        """Have what is sent to a queue with a name be looked at: requests wait for it.
+
+        Raises:
+            ProtocolError: there are too many of those.
+        """
+        awaited = self.send_routes.awaited
+        if destination in awaited:
+            return
+        if len(awaited) >= _MOST_AWAITED:
+            raise ProtocolError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"{_MOST_AWAITED} queues with a name are the reply-to of requests with a "
+                "reply-timeout, which is the limit; a /temp-queue/ needs no place there",
+            )
+        awaited.add(destination)
+        self._forget_plans()
+
+    def _forget_plans(self) -> None:
+        self.send_routes.forget()
+        for cache in self.caches.values():
+            cache.heads.clear()  # plans are kept there
 
     def peer_urls(self, listener: str) -> str:
         """The other brokers for the header ``peers``; empty = there is none.

@@ -19,11 +19,21 @@ from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.admission import Admission
 from stompy_broker.routing.answers import Done, Refused
+from stompy_broker.routing.distribution import PlainDistribution
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import Queue
+from stompy_broker.routing.requests import Wanted
 from stompy_broker.routing.router import Router
 from stompy_broker.session.context import BrokerContext, ClientState, Peer
 from stompy_broker.session.receipts import Receipts
+from stompy_broker.session.requests import (
+    AnsweredSend,
+    asks_for_answer,
+    is_answered,
+    is_mandatory,
+    wanted_in,
+    with_end,
+)
 from stompy_broker.session.scheduled_send import ScheduledSend, read_scheduled
 from stompy_broker.session.send_heads import SPECIAL, UNUSUAL
 from stompy_broker.session.send_routes import Route, SendRoutes
@@ -34,6 +44,9 @@ from stompy_broker.session.transactions import Publication, Transactions
 from stompy_broker.timers import Clock
 
 log = logging.getLogger("stompy_broker.session")
+
+Publish = Callable[..., None]
+"""Publishes a message; see `SendHandler`."""
 
 _WATCH_SECONDS: Final = 1.0
 
@@ -276,6 +289,7 @@ class SendHandler:
         transactions: Transactions,
         receipts: Receipts,
     ) -> None:
+        self._context = context
         self._routes = context.send_routes
         self._known_routes = context.send_routes.known
         self._foreign_headers = context.foreign_headers
@@ -386,13 +400,10 @@ class SendHandler:
         if told:
             message_head = MessageHead.from_client(headers | told)
         destination = self._subscriptions.temporary_topics.own(destination)
-        if plan.sets_up and plan.route.parts:
-            raise ProtocolError(
-                ErrorCode.NOT_SUPPORTED, "a queue is set up by a SEND to it, and not to several"
-            )
         if plan.sets_up:
-            self._client.permissions.check_set_up(destination, headers)
-            self._router.queue(destination.name, headers)
+            self._set_up(plan, headers)
+        if is_answered(headers, destination):
+            return self._send_answered(plan, head, destination, headers | told, body, replies)
         later = plan.scheduled
         if later is not None:
             destination, message_head = later.turn(self._router, destination, message_head)
@@ -400,7 +411,7 @@ class SendHandler:
         if plan.route.distribution is not None and not waits:
             spread = SpreadSend(self._router, plan.route.distribution, message_head, body)
             return self._send_spread(plan.route.text, head, spread)
-        act = partial(self._keep_or_publish, head, message_head, destination, body)
+        act = partial(self._keep_or_publish, head, message_head, destination, body, plan.route)
         if destination.kind is DestinationKind.TEMPORARY:
             # Checked now, because COMMIT must not fail.
             ask = partial(self._subscriptions.temporary.check_room, destination.name)
@@ -408,19 +419,70 @@ class SendHandler:
         act()
         return None
 
+    def _set_up(self, plan: SendPlan, headers: Mapping[str, str]) -> None:
+        if plan.route.parts:
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED, "a queue is set up by a SEND to it, and not to several"
+            )
+        self._client.permissions.check_set_up(plan.destination, headers)
+        self._router.queue(plan.destination.name, headers)
+
+    def _send_answered(
+        self,
+        plan: SendPlan,
+        head: Head,
+        destination: Destination,
+        headers: dict[str, str],
+        body: bytes,
+        replies: Queue | None,
+    ) -> bool:
+        """Carry out a SEND whose sender wants to know what became of it."""
+        wanted: Wanted | None = None
+        if asks_for_answer(headers):
+            wanted = wanted_in(headers, replies, self._router, self._context.await_replies)
+            headers = with_end(headers, wanted.milliseconds)
+        elif plan.scheduled is not None:
+            raise ProtocolError(
+                ErrorCode.NOT_SUPPORTED,
+                "mandatory:true with a schedule is not done: nobody knows who will be there",
+            )
+        distribution = plan.route.distribution or PlainDistribution(destination)
+        send = AnsweredSend(
+            self._router,
+            distribution,
+            MessageHead.from_client(headers),
+            body,
+            sender=self._client.sender,
+            wanted=wanted,
+        )
+        if is_mandatory(headers):
+            send.mandate(has_receipt="receipt" in headers or head.receipt is not None)
+            if "transaction" in headers:
+                raise ProtocolError(
+                    ErrorCode.NOT_SUPPORTED,
+                    "mandatory:true in a transaction is not done: the RECEIPT comes before COMMIT",
+                )
+        return self._send_spread(plan.route.text, head, send)
+
     def _keep_or_publish(
-        self, head: Head, message_head: MessageHead, destination: Destination, body: bytes
+        self,
+        head: Head,
+        message_head: MessageHead,
+        destination: Destination,
+        body: bytes,
+        route: Route,
     ) -> None:
         """Publish it now, or at COMMIT."""
+        publish: Publish = self._publish_reply if route.awaited else self._publish
         receipt = head.headers.get("receipt") or head.receipt
         if "transaction" in head.headers:
-            self._keep(head.headers["transaction"], destination, message_head, body)
+            self._keep(head.headers["transaction"], destination, message_head, body, publish)
             self._receipts.answer(receipt)
         elif receipt is None:
-            self._publish(destination, message_head, body, None, self._refused)
+            publish(destination, message_head, body, None, self._refused)
         else:
             done = self._receipts.when_done(receipt, head)
-            self._publish(destination, message_head, body, done, done)
+            publish(destination, message_head, body, done, done)
 
     def _reply_queue(self, headers: Mapping[str, str]) -> Queue | None:
         """The client's own temporary queue that ``reply-to`` names, if it does.
@@ -436,7 +498,12 @@ class SendHandler:
         return self._subscriptions.reply_queue(reply_to.removeprefix(_TEMPORARY))
 
     def _keep(
-        self, transaction_id: str, destination: Destination, head: MessageHead, body: bytes
+        self,
+        transaction_id: str,
+        destination: Destination,
+        head: MessageHead,
+        body: bytes,
+        publish: Publish,
     ) -> None:
         """Publish it at COMMIT."""
         size = len(body) + len(head.block)
@@ -445,7 +512,7 @@ class SendHandler:
             transaction.span.add_send(destination)
         transaction.operations.append(
             Publication(
-                partial(self._publish, destination, head, body),
+                partial(publish, destination, head, body),
                 partial(_add, destination, head, size),
                 str(destination),
                 size,
@@ -497,6 +564,21 @@ class SendHandler:
         full = self._router.publish(destination, head, body, done, refused)
         if full is not None:
             self._flow_control.pause_for(full, consumes=bool(self._subscriptions))
+
+    def _publish_reply(
+        self,
+        destination: Destination,
+        head: MessageHead,
+        body: bytes,
+        done: Done | None,
+        refused: Refused | None = None,
+    ) -> None:
+        """Publish what may be a reply, unless the broker has answered the request before."""
+        requests = self._router.requests
+        if not requests.watching or requests.take(str(destination), head.headers(), body):
+            self._publish(destination, head, body, done, refused)
+        elif done is not None:
+            done()
 
 
 def _add(destination: Destination, head: MessageHead, size: int, admission: Admission) -> None:

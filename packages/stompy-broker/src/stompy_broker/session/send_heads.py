@@ -13,7 +13,8 @@ from stompy_broker.foreign_headers import OF_SEND
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
 from stompy_broker.schedules.headers import SCHEDULE_HEADERS
 
-_OF_BROKER = ("receipt", "transaction", "reply-to", *SCHEDULE_HEADERS, *ARGUMENTS)
+_REQUESTING = ("reply-to", "reply-timeout", "mandatory")
+_OF_BROKER = ("receipt", "transaction", *_REQUESTING, *SCHEDULE_HEADERS, *ARGUMENTS)
 
 SPECIAL = frozenset(_OF_BROKER) - frozenset(SWITCHES)
 """Headers that make more of a SEND than a message to route, whatever they say."""

@@ -42,9 +42,10 @@ class Route:
         parts: the routes of its parts, if it names several.
         commands: whether commands to the broker itself go there.
         simple: whether there is nothing to do but to route what goes there.
+        awaited: whether requests may wait for replies that go there.
     """
 
-    __slots__ = ("commands", "destination", "distribution", "parts", "simple", "text")
+    __slots__ = ("awaited", "commands", "destination", "distribution", "parts", "simple", "text")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Route:
         self.commands = destination.name == COMMANDS and destination.kind is DestinationKind.QUEUE
         special = self.commands or destination.existing or distribution is not None
         self.simple = destination.kind in _SHARED and not special
+        self.awaited = False
 
 
 class SendRoutes:
@@ -70,12 +72,14 @@ class SendRoutes:
 
     Attributes:
         known: those that were looked for lately, by the octets of the text.
+        awaited: queues with a name that requests have given as their ``reply-to``.
     """
 
-    __slots__ = ("_directions", "known")
+    __slots__ = ("_directions", "awaited", "known")
 
     def __init__(self, directions: Directions) -> None:
         self.known: dict[bytes, Route] = {}
+        self.awaited: set[Destination] = set()
         self._directions = directions
 
     def find(self, octets: bytes) -> Route:
@@ -101,7 +105,10 @@ class SendRoutes:
         if len(parts) > 1:
             return self._composite(text, tuple([self.read(part) for part in parts]))
         destination = self._directions.resolve(sendable(text))
-        return Route(text, destination, self._directions.distribution(destination))
+        route = Route(text, destination, self._directions.distribution(destination))
+        if destination in self.awaited:
+            route.awaited, route.simple = True, False
+        return route
 
     @staticmethod
     def _composite(text: str, parts: tuple[Route, ...]) -> Route:

@@ -32,13 +32,26 @@ class SpreadSend:
         distribution: makes its parts.
         head: its headers.
         body: its body.
+
+    Attributes:
+        told: what its RECEIPT tells beside its id; None = nothing.
     """
 
-    __slots__ = ("_body", "_distribution", "_head", "_may_be_more", "_message", "_parts", "_router")
+    __slots__ = (
+        "_body",
+        "_distribution",
+        "_head",
+        "_may_be_more",
+        "_message",
+        "_parts",
+        "_router",
+        "told",
+    )
 
     def __init__(
         self, router: Router, distribution: Distribution, head: MessageHead, body: bytes
     ) -> None:
+        self.told: dict[str, str] | None = None
         self._router = router
         self._distribution = distribution
         self._head = head
@@ -51,6 +64,15 @@ class SpreadSend:
     def size(self) -> int:
         """Bytes of the message, once."""
         return len(self._body) + len(self._head.block)
+
+    @property
+    def goes(self) -> bool:
+        """Whether anything of it is published, as far as is known."""
+        return True
+
+    def refusal(self, error: ProtocolError) -> ProtocolError | None:
+        """What its sender is told when it is refused; None = that is told elsewhere."""
+        return error
 
     def prepare(self, admission: Admission | None, span: TransactionSpan | None) -> None:
         """Find out where it goes now, and tell what is to be asked for.

@@ -72,7 +72,8 @@ class SpreadSender:
         def ask(answer: Done) -> None:
             def admitted(error: ProtocolError | None = None, /) -> None:
                 nonlocal is_safe
-                if error is None and span is not None and not self._client.ended:
+                error = error and send.refusal(error)
+                if error is None and span is not None and send.goes and not self._client.ended:
                     try:
                         with without_transaction():
                             if not span.begin_commit():
@@ -87,13 +88,18 @@ class SpreadSender:
 
         def act() -> None:
             if is_safe:
-                self._receipts.answer(receipt)
-            elif receipt is None:
-                self.publish(send, self._receipts.if_refused(head))
+                self._receipts.answer(receipt, send.told)
             else:
-                self.publish(send, self._receipts.when_done(receipt, head))
+                self.publish(send, self._promise(head, receipt, send))
 
         return self._client.when_answered(head, ask, act)
+
+    def _promise(self, head: Head, receipt: str | None, send: SpreadSend) -> Done:
+        if receipt is None:
+            return self._receipts.if_refused(head)
+        if send.told is None:
+            return self._receipts.when_done(receipt, head)
+        return self._receipts.when_told(receipt, send.told, head)
 
     def publish(self, send: SpreadSend, done: Done) -> None:
         """Publish what was admitted, and have the client wait if that made something full."""

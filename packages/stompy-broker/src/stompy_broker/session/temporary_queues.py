@@ -106,11 +106,17 @@ class TemporaryQueues:
             if not isinstance(outcome, ProtocolError) and self._queues.get(name) is queue:
                 self._addresses.pop(name, None)
                 del self._queues[name]
+                self._forget_requests(queue)
 
         self._registry.close_temporary_queue(queue, ended, unused=unused)
 
     def close(self) -> None:
         """End all of them: the connection is gone."""
         queues, self._queues = self._queues, {}
-        for queue in queues.values():
+        for name, queue in queues.items():
+            if name in self._addresses:
+                self._forget_requests(queue)
             self._registry.close_temporary_queue(queue)
+
+    def _forget_requests(self, queue: Queue) -> None:
+        self._router.requests.forget(f"{DestinationKind.REPLY.value}{queue.name}")

@@ -97,6 +97,8 @@ class RouteExplanation(Record):
         refused: why it would be refused all the same; empty = it would not.
         waits: why its sender would have to wait before the next one; empty = not.
         recipients: what could get it.
+        request: what the broker would answer if it is a request with ``reply-timeout``; empty =
+            it is none.
     """
 
     destination: str = ""
@@ -106,6 +108,7 @@ class RouteExplanation(Record):
     refused: str = ""
     waits: str = ""
     recipients: tuple[Recipient, ...] = ()
+    request: str = ""
 
     @property
     def gets(self) -> tuple[Recipient, ...]:
@@ -128,6 +131,7 @@ class RouteExplanation(Record):
             "acl": self.acl,
             "refused": self.refused,
             "waits": self.waits,
+            "request": self.request,
             "gets": len(self.gets),
             "recipients": [one.to_json() for one in self.recipients],
         }
@@ -142,6 +146,8 @@ class RouteExplanation(Record):
             lines.append(f"  refused: {self.refused}")
         if self.waits:
             lines.append(f"  its sender has to wait: {self.waits}")
+        if self.request:
+            lines.append(f"  request: {self.request}")
         for one in self.recipients:
             lines += one.lines()
         return "\n".join(lines)

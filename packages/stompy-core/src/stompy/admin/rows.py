@@ -139,6 +139,10 @@ class BrokerRow(Record):
         dead_lettered: messages that became dead letters.
         dropped: messages given up without a place for them.
         unroutable: messages to a topic without subscribers, or to a reply queue that is gone.
+        requests: SENDs with ``reply-timeout``.
+        requests_open: how many of them wait for their reply.
+        requests_failed: how many the broker has answered itself.
+        late_replies: replies that came after that, and were dropped.
         rate: messages and bytes a second: ``in``, ``out``, ``ack``, ``in_bytes``, ``out_bytes``;
             null until it is known.
         cpu_pct: processor time of the process, in percent of one core.
@@ -197,6 +201,10 @@ class BrokerRow(Record):
     dead_lettered: int = 0
     dropped: int = 0
     unroutable: int = 0
+    requests: int = 0
+    requests_open: int = 0
+    requests_failed: int = 0
+    late_replies: int = 0
     rate: Traffic | None = field(default=None, metadata=_MOVING)
     cpu_pct: float = field(default=0.0, metadata=_MOVING)
     rss_bytes: int = field(default=0, metadata=_MOVING)

@@ -796,7 +796,9 @@ class STOMPClient(ClientInfo[Session]):
     ) -> Message:
         """Send a request and wait for its reply.
 
-        Whoever answers sends to the request's ``reply-to`` with its ``correlation-id``.
+        Whoever answers sends to the request's ``reply-to`` with its ``correlation-id``. Where the
+        broker is stompy-broker it answers itself when nobody will: the header ``reply-timeout``
+        says how long it waits, ``timeout`` if left out, and 0 has it not answer.
 
         >>> reply = await client.request("/queue/stock", "spoon", timeout=5)  # doctest: +SKIP
 
@@ -811,7 +813,9 @@ class STOMPClient(ClientInfo[Session]):
             The reply.
 
         Raises:
+            NoResponders: nobody consumes there; nobody gets the request.
             OutcomeUnknown: the connection ended first.
+            RequestRejected: the request was given up: refused by a consumer, or by a full queue.
             STOMPConnectionError: there is no connection.
             STOMPError: the broker rejected the request.
             STOMPTimeout: no reply came in time.

@@ -20,6 +20,7 @@ from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.session.commands import HeaderValue, request_headers, subscribe_headers
 from stompy.session.delivery import Settlement
 from stompy.session.dialects import NackScopeWord
+from stompy.session.request_answers import failure_in, status_of
 from stompy.session.timeouts import within
 
 logger = logging.getLogger("stompy")
@@ -52,11 +53,17 @@ class Requests(Replier):
         self._waited_for[correlation_id] = asyncio.get_running_loop().create_future()
         try:
             dialect = connection.dialect
-            given = request_headers(destination, reply_to, correlation_id, headers, dialect)
+            given = request_headers(
+                destination, reply_to, correlation_id, headers, dialect, timeout
+            )
             session.write(connection, "SEND", given, body)
-            return await self._wait(correlation_id, deadline, destination, timeout)
+            reply = await self._wait(correlation_id, deadline, destination, timeout)
         finally:
             del self._waited_for[correlation_id]
+        failure = failure_in(reply, destination, timeout) if dialect.answers_requests else None
+        if failure is not None:
+            raise failure
+        return reply
 
     async def _wait(
         self, correlation_id: str, deadline: float, destination: str, timeout: float
@@ -96,6 +103,8 @@ class Requests(Replier):
         for frame in frames:
             waiting = self._waited_for.get(frame.Headers.get("correlation-id", ""))
             if waiting is None or waiting.done():
+                if status_of(frame) is not None:
+                    continue  # the broker's word, which we knew already
                 self._session.late_replies += 1
                 logger.info("a reply came too late: %s", frame)
             else:

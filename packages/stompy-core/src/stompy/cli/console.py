@@ -10,7 +10,7 @@ import sys
 from time import monotonic
 from typing import BinaryIO
 
-OK, FAILED, USAGE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, TIMED_OUT, NOBODY, GIVEN_UP, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 _BAR = 30
 _REDRAW_SECONDS = 0.1

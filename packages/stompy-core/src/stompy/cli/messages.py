@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from stompy.cli.console import (
+    GIVEN_UP,
+    NOBODY,
     OK,
     TIMED_OUT,
     UsageError,
@@ -29,7 +31,7 @@ from stompy.cli.options import (
     tell,
 )
 from stompy.cli.output import Output
-from stompy.errors import STOMPConnectionError, STOMPTimeout
+from stompy.errors import NoResponders, RequestRejected, STOMPConnectionError, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import Version
 from stompy.session.dialects import dialect_of
@@ -70,7 +72,8 @@ examples:
   stompy request /queue/convert --timeout 60 < picture.png > picture.jpg
 
 The request carries reply-to and correlation-id, in the way of the broker met; whoever takes it
-answers to that destination, with that correlation-id.
+answers to that destination, with that correlation-id. stompy-broker answers itself where nobody
+consumes, and so on; -H reply-timeout:0 has it not, so that a service may come later.
 """
 
 
@@ -243,6 +246,9 @@ def _request(options: argparse.Namespace) -> int:
         except STOMPTimeout:
             say(f"no reply came from {options.destination} within {options.timeout:g} s")
             return TIMED_OUT
+        except (NoResponders, RequestRejected) as error:
+            say(harmless(str(error)))
+            return NOBODY if isinstance(error, NoResponders) else GIVEN_UP
         except ValueError as error:
             raise UsageError(str(error)) from error
         write_out(FORMATS[options.format](reply))

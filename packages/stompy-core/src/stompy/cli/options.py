@@ -35,6 +35,8 @@ exit codes:
   1    the broker cannot be reached, hung up or refused; one line on stderr says why
   2    wrong usage
   3    time-out: listen had fewer than COUNT messages, request no reply, ping no answer
+  4    request: nobody consumes there (stompy-broker says so at once)
+  5    request: it was given up: a consumer refused it, or the queue is full
   130  interrupted
 """
 

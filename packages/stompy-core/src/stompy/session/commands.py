@@ -11,6 +11,7 @@ from typing import cast
 
 from stompy.protocol.frame import AckMode
 from stompy.session.dialects import Dialect
+from stompy.session.request_answers import timeout_headers
 
 HeaderValue = str | int | float
 """What a header may be given as; numbers are written as text, booleans as true and false."""
@@ -134,11 +135,13 @@ def request_headers(
     correlation_id: str,
     headers: Mapping[str, HeaderValue],
     dialect: Dialect,
+    timeout: float,
 ) -> dict[str, HeaderValue]:
-    """Of a SEND that asks for a reply."""
+    """Of a SEND that asks for a reply, for which somebody waits so many seconds."""
     return {
         **dialect.destination_headers(destination, for_subscribe=False),
         "destination": destination,
+        **(timeout_headers(timeout, headers) if dialect.answers_requests else {}),
         **headers,
         "reply-to": reply_to,
         "correlation-id": correlation_id,

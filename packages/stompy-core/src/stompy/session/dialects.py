@@ -63,6 +63,7 @@ class Dialect:
         browses: whether ``browser:true`` shows the messages of a queue, and leaves them there.
         browses_in_part: whether it may be told which, how many, and how.
         selects: whether a ``selector`` of SUBSCRIBE chooses messages, as far as is known.
+        answers_requests: whether it answers a request itself when nobody is there, and so on.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Dialect:
     browses: bool = False
     browses_in_part: bool = False
     selects: bool = True
+    answers_requests: bool = False
     passed_on: tuple[str, ...] = ()
     """Headers of a SEND that were meant for the broker, and that consumers get nevertheless."""
     _knows_transient: bool = True
@@ -321,6 +323,7 @@ STOMPY = Dialect(
     nack_knows_why=True,
     browses=True,
     browses_in_part=True,
+    answers_requests=True,
     _durable={"durable-subscription-name": "{}"},
     _options={
         "no_local": "no-local",

@@ -16,6 +16,7 @@ from stompy.session.commands import HeaderValue, as_text, request_headers
 from stompy.session.confirmations import Outcome, unknown_outcome
 from stompy.session.delivery import Settlement
 from stompy.session.dialects import NackScopeWord
+from stompy.session.request_answers import failure_in, status_of
 from stompy.session.wanted import WantedSubscription
 from stompy.sync.confirmation import Confirmation
 from stompy.sync.connection import Connection
@@ -51,11 +52,17 @@ class Requests(Replier):
         try:
             reply_to = self._reply_queue(connection)
             dialect = connection.dialect
-            given = request_headers(destination, reply_to, correlation_id, headers, dialect)
+            given = request_headers(
+                destination, reply_to, correlation_id, headers, dialect, timeout
+            )
             sent = post_over(self._session, connection, "SEND", given, body)
-            return self._wait(connection, correlation_id, sent, destination, timeout)
+            reply = self._wait(connection, correlation_id, sent, destination, timeout)
         finally:
             del self._waited_for[correlation_id]
+        failure = failure_in(reply, destination, timeout) if dialect.answers_requests else None
+        if failure is not None:
+            raise failure
+        return reply
 
     def _wait(
         self,
@@ -105,7 +112,7 @@ class Requests(Replier):
             correlation_id = message.correlation_id or ""
             if self._waited_for.get(correlation_id, message) is None:
                 self._waited_for[correlation_id] = message
-            else:
+            elif status_of(frame) is None:
                 self._session.late_replies += 1
 
     def _lost(self, reason: STOMPException | None) -> None:

@@ -6,6 +6,7 @@ backlog would make of the message comes from the rules that it goes by: it is no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from stompy.admin.explanation import Recipient, RouteExplanation
@@ -25,6 +26,7 @@ from stompy_broker.destinations.names import (
 from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.security.access import Action
 from stompy_broker.security.auth import ANONYMOUS, Principal
+from stompy_broker.session.requests import asks_for_answer, milliseconds_in
 from stompy_broker.session.send import why_producers_wait
 
 _LARGEST = 1 << 40
@@ -80,7 +82,8 @@ class ExplainCommands:
             if destination.kind not in _EXPLAINED or reserved:
                 raise bad(f"{text[:200]!r} is no queue or topic that everybody may send to")
             found += [(yield from self._part(call, text, destination, headers, sender))]
-        return found[0] if len(found) == 1 else _together(args["destination"], found)
+        answer = found[0] if len(found) == 1 else _together(args["destination"], found)
+        return _as_request(answer, headers)
 
     def _sender(self, call: Call) -> Principal:
         own, name = call.principal or Principal(ANONYMOUS), call.args["user"]
@@ -183,6 +186,31 @@ class ExplainCommands:
             return ""
         by = context.access.describe(decision)
         return f"there is no such queue, and {sender.name} may not make one: {by}"
+
+
+def _as_request(answer: RouteExplanation, headers: Mapping[str, str]) -> RouteExplanation:
+    """Say what the broker would answer, if it is a request that it answers."""
+    if answer.refused or not asks_for_answer(headers):
+        return answer
+    try:
+        milliseconds = milliseconds_in(headers)
+    except ProtocolError as error:
+        gone = tuple([replace(one, gets=False, next=()) for one in answer.recipients])
+        return replace(answer, refused=error.Message, recipients=gone)
+    if any(map(_listens, answer.recipients)):
+        words = f"answered with reply-status:timeout after {milliseconds} ms, unless somebody does"
+        return replace(answer, request=words)
+    gone = tuple([replace(one, gets=False, next=()) for one in answer.recipients])
+    words = "answered at once with reply-status:no-consumers; it goes nowhere"
+    return replace(answer, request=words, recipients=gone)
+
+
+def _listens(one: Recipient) -> bool:
+    """Whether somebody takes part there who would take it, with or without credit."""
+    if one.kind == "subscription":
+        return one.gets
+    takers = [each for each in one.consumers if not "".join(each.why).startswith("selector: ")]
+    return bool(takers)
 
 
 _EXPLAINED = (DestinationKind.QUEUE, DestinationKind.TOPIC)
