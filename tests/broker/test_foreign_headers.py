@@ -8,9 +8,9 @@ import pytest
 from tests.support.wire import Peer, running_broker, unique
 
 from stompy_broker.config import ConfigError, load_config
+from stompy_broker.destinations.lasting import NAME_HEADERS
 from stompy_broker.destinations.names import DestinationKind
 from stompy_broker.foreign_headers import FOREIGN, NAMES
-from stompy_broker.routing.durable import NAME_HEADERS
 
 _PLACES = {DestinationKind.QUEUE: "/queue/", DestinationKind.TOPIC: "/topic/"}
 
@@ -39,6 +39,8 @@ def test_what_would_change_the_messages_is_refused_by_name(
         if command == "NACK":
             peer.send(f"SUBSCRIBE\n{where}ack:client\n\n\0")
             peer.sync()
+        if command == "BROWSE":
+            command, where = "SUBSCRIBE", f"{where}browser:true\n"
         peer.send(f"{command}\n{where}receipt:r\n{name}:{value}\n\n\0")
         error = peer.expect_error("not-supported", receipt="r")
         assert repr(name) in error.body.decode()
@@ -83,15 +85,17 @@ def test_what_asks_for_nothing_or_may_be_an_application_s_own_passes(port: int, 
 
 def test_ignored_on_purpose_is_told_once(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.WARNING)
-    names = ["x-priority", "JMSXGroupID"]
+    names = ["x-delivery-limit", "dedup-id"]
     with (
         running_broker(compat={"ignore": names}) as broker,
         Peer.open(broker.port) as peer,
     ):
         for number in range(3):
-            peer.send(f"SUBSCRIBE\nid:{number}\ndestination:/queue/q{number}\nx-priority:9\n\n\0")
-            peer.send(f"SEND\ndestination:/queue/q{number}\nJMSXGroupID:g{number}\n\nx\0")
-            assert peer.expect("MESSAGE")["JMSXGroupID"] == f"g{number}"
+            peer.send(
+                f"SUBSCRIBE\nid:{number}\ndestination:/queue/q{number}\nx-delivery-limit:9\n\n\0"
+            )
+            peer.send(f"SEND\ndestination:/queue/q{number}\ndedup-id:g{number}\n\nx\0")
+            assert peer.expect("MESSAGE")["dedup-id"] == f"g{number}"
         told = broker._ask(
             lambda broker: [
                 event.reason
@@ -99,7 +103,7 @@ def test_ignored_on_purpose_is_told_once(caplog: pytest.LogCaptureFixture):
                 if event.type == "header.ignored"
             ]
         )
-        peer.send("SEND\ndestination:/queue/q\nx-group-id:1\n\n\0")
+        peer.send("SEND\ndestination:/queue/q\nNats-Msg-Id:1\n\n\0")
         peer.expect_error("not-supported")
     assert told == names
     assert caplog.text.count("is ignored") == 2
@@ -109,7 +113,7 @@ def test_a_block_that_is_refused_is_refused_again(port: int):
     """Parsed blocks are remembered, and shared by all connections."""
     for _ in range(3):
         with Peer.open(port) as peer:
-            peer.send("SEND\ndestination:/queue/again\nx-delay:1000\n\n\0")
+            peer.send("SEND\ndestination:/queue/again\ndedup-id:1\n\n\0")
             peer.expect_error("not-supported")
 
 

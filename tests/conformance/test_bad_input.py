@@ -89,8 +89,6 @@ CASES = [
          b"prefetch-count:lots\n\n\0", "bad-header", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nselector:a=\n\n\0",
          "bad-selector", "r"),
-    Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nx-priority:1\n\n\0",
-         "not-supported", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:{q}\nx-delivery-limit:3\n\n\0",
          "not-supported", "r"),
     Case("S7", ALL, b"SUBSCRIBE\nreceipt:r\nid:0\ndestination:/topic/$SYS.queues\n"

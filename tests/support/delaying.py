@@ -309,6 +309,9 @@ class DelayingQueue(RestorableQueue):
     def adopt(self, sequences: Set[int]) -> list[Message]:
         return self._inner.adopt(sequences)
 
+    def take_back(self, consumer: Consumer, messages: Iterable[Message]) -> None:
+        self._inner.take_back(consumer, messages)
+
     def take_held(self, message: Message, holder: int) -> None:
         self._inner.take_held(message, holder)
 

@@ -21,10 +21,10 @@ from tests.support.house import (
 )
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.lasting import NAME_HEADERS
 from stompy_broker.destinations.names import parse_destination
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.routing.durable import (
-    NAME_HEADERS,
     DurableSubscription,
     durable_name,
     durable_subscription,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.house import Taker, Time, figures, make_head, make_router, raise_refusal
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.interface import Queue, Withdraw
 from stompy_broker.routing.joined_queues import JoinedQueues, by_queue, queues_of
@@ -171,6 +172,7 @@ def test_all_or_none_is_let_in(router: Router) -> None:
 
         name = destination = "b"
         private = False
+        policy = Policy()
 
         def attach(self, consumer: object, done: object) -> None:
             """Refuse whoever comes."""

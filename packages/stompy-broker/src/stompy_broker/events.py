@@ -79,6 +79,8 @@ EVENTS: Mapping[str, str] = {
     "more.",
     "store.damaged": "A stored message is not what was written any more, and is given to nobody. "
     "`reason` says what is wrong with it.",
+    "subscription.activated": "A subscription that asked to be the only one of its queue that is "
+    "given messages is that from now on.",
     "subscription.closed": "A subscription ended.",
     "subscription.created": "A client has subscribed.",
     "subscription.timed_out": "Deliveries went back to their queue because the consumer did not "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from stompy.admin.rows import Event
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.lasting import has_itself
 from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.events import Events
 
@@ -47,6 +48,7 @@ class ForeignHeader:
         asks: if not empty, the only values that ask for something.
         auto: whether only with ``ack:auto``, where nothing is ever unsettled.
         unnamed: whether only where no ``x-queue-name`` says which queue is meant.
+        alone: whether only where a subscription has its messages to itself (`has_itself`).
     """
 
     names: tuple[str, ...]
@@ -57,6 +59,7 @@ class ForeignHeader:
     asks: Collection[str] = ()
     auto: bool = False
     unnamed: bool = False
+    alone: bool = False
 
     def wanted(self, name: str, value: str, destination: Destination | None) -> bool:
         """Whether a header asks for what is not done."""
@@ -70,6 +73,12 @@ _BOTH = (_SEND, _SUBSCRIBE)
 
 NO_LOCAL = ("no-local", "activemq.noLocal")
 """Headers by which a subscription declines what its own client sends."""
+
+SINGLE_ACTIVE = ("x-single-active-consumer", "activemq.exclusive")
+"""Headers by which a consumer asks that one at a time gets all the messages."""
+
+PRIORITY = ("x-priority", "activemq.priority")
+"""Headers that say which consumers of a queue get messages before others."""
 
 PENDING_LIMIT = ("pending-limit", "activemq.maximumPendingMessageLimit")
 """Headers that say how many messages of a topic may wait for a subscription."""
@@ -109,15 +118,35 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=_UNLIMITED,
     ),
     ForeignHeader(
-        ("x-single-active-consumer", "activemq.exclusive"),
+        SINGLE_ACTIVE,
         (_SUBSCRIBE,),
-        "one consumer gets all the messages",
+        "one consumer at a time gets all the messages; this subscription to a topic has its "
+        "messages to itself, unless it is durable or names a share",
+        kinds=_TOPICS,
+        idle=_NO,
+        alone=True,
+    ),
+    ForeignHeader(
+        SINGLE_ACTIVE,
+        (_BROWSE,),
+        "one consumer at a time gets all the messages; with browser:true nobody gets any",
+        kinds=_QUEUES,
         idle=_NO,
     ),
     ForeignHeader(
-        ("x-priority", "activemq.priority"),
+        PRIORITY,
         (_SUBSCRIBE,),
-        "consumers of a higher priority get the messages first",
+        "consumers of a higher priority get the messages first; this subscription to a topic has "
+        "its messages to itself, unless it is durable or names a share",
+        kinds=_TOPICS,
+        idle=_NONE,
+        alone=True,
+    ),
+    ForeignHeader(
+        PRIORITY,
+        (_BROWSE,),
+        "consumers of a higher priority get the messages first; with browser:true nobody gets any",
+        kinds=_QUEUES,
         idle=_NONE,
     ),
     ForeignHeader(
@@ -304,7 +333,7 @@ def _by_name(command: str) -> dict[str, ForeignHeader]:
 _KNOWN = {command: _by_name(command) for command in (_SEND, _SUBSCRIBE, _NACK)}
 _KNOWN[_BROWSE] = {
     name: foreign for name, foreign in _KNOWN[_SUBSCRIBE].items() if not name.startswith("browser-")
-}
+} | _by_name(_BROWSE)
 
 OF_SEND = frozenset(_KNOWN[_SEND])
 """Those that a SEND may not have, at least not everywhere."""
@@ -363,6 +392,8 @@ class ForeignHeaders:
             if foreign.auto and headers.get("ack", "auto") != "auto":
                 continue
             if foreign.unnamed and headers.get("x-queue-name"):
+                continue
+            if foreign.alone and not has_itself(headers):
                 continue
             if foreign.wanted(name, headers[name], destination):
                 yield name, foreign

@@ -238,6 +238,10 @@ class AdminService(SessionObserver):
         """Tell who watches that a subscription ends."""
         self._tell_subscription("subscription.closed", client, subscription)
 
+    def activated(self, client: Client, subscription: Subscription) -> None:
+        """Tell who watches of a subscription that is the only one that gets messages."""
+        self._tell_subscription("subscription.activated", client, subscription)
+
     def timed_out(self, client: Client, subscription: Subscription, count: int) -> None:
         """Tell who watches of deliveries that went back, because they were not settled in time."""
         self._tell(

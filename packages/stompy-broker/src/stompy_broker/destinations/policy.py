@@ -136,6 +136,18 @@ class Policy(Section):
         "and counts as failed; 0 = never. It holds for subscriptions that are made while it says "
         "so; `x-consumer-timeout` on SUBSCRIBE goes before it.",
     )
+    single_active: bool = Field(
+        default=False,
+        description="Whether one consumer of a queue at a time gets all its messages: the one of "
+        "the highest `x-priority`, of these the first that came. It holds for subscriptions that "
+        "are made while it says so, as if each said `x-single-active-consumer:true`.",
+    )
+    single_active_handover: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds that the consumer before may take to settle what it has, when another "
+        "one is to get all messages of a queue; then it goes back to the queue.",
+    )
     redelivery_multiplier: float = Field(
         default=2.0, ge=1, description="Each further delay is this many times the one before."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
@@ -56,6 +56,19 @@ class Consumer:
     @abstractmethod
     def fail(self, reason: ProtocolError) -> None:
         """Give up on this consumer: the queue has no more messages for it."""
+
+    def activate(self, *, active: bool) -> None:
+        """Be told whether the queue gives it messages, where one consumer gets all of them.
+
+        Must not call back into the queue. Nobody is told where no consumer asks for that.
+        """
+
+    def give_back(self, only: Set[Message] | None = None) -> None:
+        """Give back what it holds, as far as it can: another one is to get everything.
+
+        Args:
+            only: no other messages than these; None = all.
+        """
 
     def holds(self) -> Iterable[Message]:
         """What it was given and has not settled, also after it has gone. Not for the hot path.

@@ -1,9 +1,9 @@
 """Who gets the next message of a queue whose consumers choose (**hot path** of such a queue).
 
-A queue has one while at least one of its consumers has a selector, and then passes everything by
-it. It does there what the queue itself does else, in the same order: a message goes to the consumer
-that waits longest, of those that take it; what is handed out is the first message that any of those
-who wait takes.
+A queue has one while at least one of its consumers has a selector or a priority, or asks to be the
+only one, and then passes everything by it. It does there what the queue itself does else, in the
+same order: a message goes to the consumer whose turn it is, of those that take it; what is handed
+out is the first message that any of those who wait takes.
 
 Invariants:
 
@@ -128,7 +128,7 @@ class Dealer(TurnKeeper):
         self._services = services
         self._hand_out = hand_out
         self._ended = ended
-        self._turns = TurnOrder(self.parking, self._consumer_line)
+        self._turns = TurnOrder(self.parking, self._consumer_line, queue, services.clock, hand_out)
         self._unmatched = UnmatchedWatch(queue, self.parking, services)
         self._stale = True  # whether every line may
         self._dealt = self._unacked = 0
@@ -260,7 +260,7 @@ class Dealer(TurnKeeper):
 
         What consumers have may stand behind much that waits, and would be put in front of it.
         """
-        if self.parking.lines:
+        if self.parking.lines or self._turns.ranked:
             return False
         return not self._unacked or self._ready.ready <= _MANY
 
@@ -418,6 +418,7 @@ class Dealer(TurnKeeper):
     def close(self) -> None:
         """Do nothing any more."""
         self._closed = True
+        self._turns.close()
         self._unmatched.end()
         self._look_timer.end()
 

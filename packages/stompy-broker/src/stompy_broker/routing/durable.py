@@ -27,6 +27,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.lasting import (
+    LASTING,
+    NAME_HEADERS,
+    QUEUE_NAME,
+    contradicts_itself,
+    is_lasting,
+)
 from stompy_broker.destinations.names import (
     BACKLOG,
     SHARE,
@@ -39,21 +46,6 @@ from stompy_broker.destinations.names import (
 )
 from stompy_broker.selectors.selector import compile_selector
 from stompy_broker.store.base import StoredSubscription
-
-NAME_HEADERS = (
-    "durable-subscription-name",
-    "durable-subscriber-name",
-    "activemq.subscriptionName",
-    "activemq.subcriptionName",
-)
-
-QUEUE_NAME = "x-queue-name"
-"""The header that names the queue of a topic subscription."""
-
-_LASTING = ("durable", "persistent")
-
-_TRUE = frozenset(("true", "1", "yes"))
-_FALSE = frozenset(("false", "0", "no", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,25 +185,6 @@ _OPTIONAL = ("owner", "queue_name", "more", "share", "auto_delete", "selector", 
 """What is kept of one only if it says something, so that earlier releases read most of them."""
 
 
-def is_lasting(headers: Mapping[str, str]) -> bool:
-    """Whether a frame says, in RabbitMQ's words, that a subscription outlives its connection.
-
-    Raises:
-        ProtocolError: it says something that is neither yes nor no.
-    """
-    lasts = [_says(headers, name) for name in _LASTING]
-    return any(lasts) and not _says(headers, "auto-delete")
-
-
-def _says(headers: Mapping[str, str], name: str) -> bool:
-    word = headers.get(name, "").lower()
-    if word not in _TRUE and word not in _FALSE:
-        raise ProtocolError(
-            ErrorCode.BAD_HEADER, f"{name} must be true or false, not {word[:40]!r}"
-        )
-    return word in _TRUE
-
-
 def own_queue_name(headers: Mapping[str, str]) -> str:
     """The queue that a frame names for a topic subscription; empty = none.
 
@@ -279,8 +252,8 @@ def durable_subscription(
         ProtocolError: as for `durable_name`; or it names one thing in two ways.
     """
     # Who writes for several brokers, as django-stomp does, gives the names of all of them at once.
-    if len({headers[name].lower() in _TRUE for name in _LASTING if headers.get(name)}) > 1:
-        raise _contradiction(*_LASTING)
+    if contradicts_itself(headers):
+        raise _contradiction(*LASTING)
     queue, group = own_queue_name(headers), headers.get("share", "")
     if queue and group:
         raise ProtocolError(

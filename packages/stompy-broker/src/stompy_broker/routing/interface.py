@@ -579,6 +579,11 @@ class RestorableQueue(Queue):
     def adopt(self, sequences: Set[int]) -> list[Message]:
         """Take messages out that wait, because a consumer has them; gives those that did."""
 
+    def take_back(self, consumer: Consumer, messages: Iterable[Message]) -> None:
+        """Take back what a consumer does not want that stays."""
+        self.detach(consumer, messages)
+        self.attach(consumer)
+
     @abstractmethod
     def take_held(self, message: Message, holder: int) -> None:
         """Take a message that comes in, and that a consumer has already.

@@ -11,7 +11,7 @@ settles what it got from one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import NoReturn
 
 from stompy.errors import ProtocolError
@@ -63,7 +63,7 @@ class Inlet(Consumer):
         self.number = number
         self.auto, self.prefetch = consumer.auto, consumer.prefetch
         # What comes of topics is chosen where it is published.
-        self.terms = PLAIN if queue.private else consumer.terms
+        self.terms = PLAIN if queue.private else consumer.terms.under(queue.policy)
         self.waiting = self.attached = False
         self.queue = queue
         self._joined = joined
@@ -75,6 +75,14 @@ class Inlet(Consumer):
     def fail(self, reason: ProtocolError) -> None:
         """Give up on the consumer: one of its queues does."""
         self._joined.fail(reason)
+
+    def activate(self, *, active: bool) -> None:
+        """Tell the consumer whether it is the one in all its queues."""
+        self._joined.activate(self, active=active)
+
+    def give_back(self, only: Set[Message] | None = None) -> None:
+        """Have the consumer give back what it has of this queue."""
+        self._joined.give_back(self)
 
     def holds(self) -> Iterable[Message]:
         """What the consumer was given of this queue and has not settled."""
@@ -96,6 +104,7 @@ class JoinedQueues(Queue):
     __slots__ = (
         "_again",
         "_batches",
+        "_benched",
         "_consumer",
         "_ended",
         "_goes_on_later",
@@ -106,6 +115,7 @@ class JoinedQueues(Queue):
         "_origins",
         "_out",
         "_pace",
+        "_stands_by",
         "_taken",
     )
 
@@ -131,6 +141,8 @@ class JoinedQueues(Queue):
         self._again: dict[Message, list[Inlet]] = {}  # of what came from several
         self._going_on = self._goes_on_later = self._ended = False
         self._taken = 0
+        self._benched: dict[Inlet, None] = {}  # where another consumer is given everything
+        self._stands_by: bool | None = None  # whether there are any, as the consumer was told
 
     # -- which queues they are --------------------------------------------------------------
 
@@ -167,6 +179,7 @@ class JoinedQueues(Queue):
         inlet = self._inlets.pop(queue, None)
         if inlet is not None:
             self._out.pop(inlet, None)
+            self._benched.pop(inlet, None)
 
     def release(self) -> None:
         """Break the circles that it makes with its consumers, which have gone."""
@@ -308,6 +321,22 @@ class JoinedQueues(Queue):
             return True  # no other queue has anything
         self._out[inlet] = None
         return False
+
+    def activate(self, inlet: Inlet, *, active: bool) -> None:
+        """Tell the consumer if another one is given everything in one of the queues, or in none."""
+        if active:
+            self._benched.pop(inlet, None)
+        else:
+            self._benched[inlet] = None
+        stands_by = bool(self._benched)
+        if self._consumer is not None and stands_by is not self._stands_by:
+            self._stands_by = stands_by
+            self._consumer.activate(active=not stands_by)
+
+    def give_back(self, inlet: Inlet) -> None:
+        """Have the consumer give back what it has of one of the queues."""
+        if self._consumer is not None:
+            self._consumer.give_back(frozenset(self.held_of(inlet)))
 
     def fail(self, reason: ProtocolError) -> None:
         """Have the consumer fail, as one of the queues wants."""

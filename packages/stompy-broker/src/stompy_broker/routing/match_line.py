@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 
@@ -59,6 +60,14 @@ class MatchLine:
             _everything if selector is None else selector.matches
         )
 
+    def stand(self, turn: int, consumer: Consumer) -> None:
+        """Have a consumer wait where its turn is."""
+        turns = self.turns
+        if turns and turns[-1][0] > turn:
+            turns.insert(bisect_right(turns, turn, key=_turn_of), (turn, consumer))
+        else:
+            turns.append((turn, consumer))
+
     def leave(self, consumers: set[Consumer]) -> int:
         """Let consumers wait no more; gives how many did."""
         staying = [turn for turn in self.turns if turn[1] not in consumers]
@@ -67,6 +76,11 @@ class MatchLine:
             self.turns.clear()
             self.turns.extend(staying)
         return leaving
+
+
+def _turn_of(turn: Turn) -> int:
+    """The number of a turn."""
+    return turn[0]
 
 
 def _everything(message: Message) -> bool:

@@ -139,17 +139,15 @@ class LocalQueue(RestorableQueue):
         self.unshared = not private or bool(policy.message_ttl)
         self.published = self.delivered = self.acked = 0
         self._services = services
-        self._settings = NO_SETTINGS
-        self._created_at = services.wall()
+        self._settings, self._created_at = NO_SETTINGS, services.wall()
         self._ready = ready = ReadyList()
         self._fifo, self._heap = ready.fifo, ready.heap
         self._dealer: Dealer | None = None
         self._attendance = Attendance(identity, services.clock.now())
         self._consumers = self._attendance.consumers
         self._line = line = ConsumerLine()
-        self._waiting = line.waiting
         self._batches = batches = BatchedWork(services.work_budget)
-        self._unacked, self._closed = 0, False
+        self._unacked, self._closed, self._waiting = 0, False, line.waiting
         self._waits: WaitHistogram | None = None
         self._counts = counts = Counts()
         # What `publish` looks at before anything else; most queues have none of it.
@@ -319,7 +317,7 @@ class LocalQueue(RestorableQueue):
         settings = self._attendance.come(consumer, self._settings)
         if settings is not self._settings:
             self.control(Configure(settings))
-        if not self._line.come(consumer) and consumer.terms.selector:
+        if not self._line.come(consumer) and consumer.terms.chooses:
             self._choose()
         self._limits.consumer_came()
         if done is not None:
@@ -336,13 +334,19 @@ class LocalQueue(RestorableQueue):
         """Let a consumer go; of a lost one the first message that it had counts as failed."""
         was_last = self._attendance.go(consumer, self._services.clock.now())
         self._line.go(consumer)
-        back = list(unsettled)
-        self._unacked -= len(back)
-        self._returns.give_back(back, lost=lost)
+        self._give_back(unsettled, lost=lost)
         if was_last and self._attendance.ends(self._settings, lost=lost):
             self._services.queue_left(self.name, done or nobody_asks)
         elif done is not None:
             done()
+
+    def take_back(self, consumer: Consumer, messages: Iterable[Message]) -> None:
+        """Take back what a consumer does not want that stays."""
+        self._give_back(messages, lost=False)
+
+    def _give_back(self, messages: Iterable[Message], *, lost: bool) -> None:
+        self._unacked -= len(back := list(messages))
+        self._returns.give_back(back, lost=lost)
 
     def resume(self, consumer: Consumer) -> None:
         """Go on: a consumer has room again."""
@@ -460,12 +464,11 @@ class LocalQueue(RestorableQueue):
         """Give the counters, or what is known already."""
         # There may be thousands of queues to ask each second, so nothing is looked up twice here.
         self._waits = self._waits or self._services.wait_times.begin(self.name)
-        own, dealer = self.watermark, self._dealer
-        ready, consumers = self._ready.ready, len(self._consumers)
+        own, dealer, consumers = self.watermark, self._dealer, len(self._consumers)
         unmatched, lines = (0, ()) if dealer is None else dealer.figures()
         state = (
             self._settings,
-            ready,
+            self._ready.ready,
             len(self._ready.delayed),
             self._unacked + self._returns.left,
             consumers,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from stompy_broker.destinations.policy import Policy
+
 
 class Terms(NamedTuple):
     """What holds for one consumer of a queue. It is told when it is attached, and never changes.
@@ -14,10 +16,26 @@ class Terms(NamedTuple):
         selector: only messages whose headers match it are for this consumer; empty = all are.
         holder: the connection that has the queue for itself, so that consumers of no other one
             may take part; empty = nobody has.
+        priority: of those that could be given a message, those of the highest number are.
+        single_active: whether it asks that one consumer at a time is given anything
+            (`stompy_broker.routing.active_consumer`).
     """
 
     selector: str = ""
     holder: str = ""
+    priority: int = 0
+    single_active: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a message may be for somebody else than for who is first in line."""
+        return bool(self.selector or self.priority or self.single_active)
+
+    def under(self, policy: Policy) -> Terms:
+        """The same with what the policy of the queue asks for all its consumers."""
+        if not policy.single_active or self.single_active:
+            return self
+        return self._replace(single_active=True)
 
 
 PLAIN = Terms()

@@ -1,20 +1,29 @@
 """Who waits for the messages of a queue that chooses, and whose turn it is (**hot path**).
 
 Each consumer stands in the line of its selector. A turn is a number, lower first: of all who take
-a message, who has the lowest one gets it, and is last then.
+a message, who has the lowest one gets it, and is last then. It is counted, less very much for each
+step of the consumer's priority, so that who has a higher one is before all others. Where one
+consumer at a time gets everything, only that one stands in a line (`ActiveConsumer`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from stompy.errors import ProtocolError
 from stompy_broker.message import Message
+from stompy_broker.routing.active_consumer import ActiveConsumer
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
+from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.parking import Parking
 from stompy_broker.selectors.selector import compile_selector
+from stompy_broker.timers import Clock
+
+_PRIORITY: Final = 40
+"""So many bits of a turn are the count; above them stands the priority."""
 
 
 class TurnOrder:
@@ -23,24 +32,45 @@ class TurnOrder:
     Args:
         parking: the messages of the queue, by line.
         consumer_line: of the queue; who wants a message lines up there, and is fetched from it.
+        queue: it.
+        clock: rings.
+        hand_out: has the queue hand out, when somebody else may be given messages.
 
     Attributes:
         awake: the lines that may have a message for who waits in them.
         line_of: in which line each consumer takes part.
+        ranked: who takes part and has a priority, or asks to be the only one.
         waiting: how many consumers wait, in all lines.
     """
 
     __slots__ = (
+        "_active",
+        "_clock",
         "_consumer_line",
         "_everything",
+        "_hand_out",
         "_last",
         "_parking",
+        "_queue",
         "awake",
         "line_of",
+        "ranked",
         "waiting",
     )
 
-    def __init__(self, parking: Parking, consumer_line: ConsumerLine) -> None:
+    def __init__(
+        self,
+        parking: Parking,
+        consumer_line: ConsumerLine,
+        queue: QueueIdentity,
+        clock: Clock,
+        hand_out: Callable[[], None],
+    ) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._hand_out = hand_out
+        self._active: ActiveConsumer | None = None  # None = nobody asks to be the only one
+        self.ranked: dict[Consumer, None] = {}
         self._parking = parking
         self._everything = parking.everything
         self._consumer_line = consumer_line
@@ -61,6 +91,16 @@ class TurnOrder:
             return False
         self.line_of[consumer] = line
         parking.join(line, consumer)
+        terms = consumer.terms
+        if terms.priority or terms.single_active:
+            self.ranked[consumer] = None
+        if terms.single_active and self._active is None:
+            present = [one for one in self.line_of if one is not consumer]
+            self._active = ActiveConsumer(
+                self._queue, self._clock, self._line_up_again, self._hand_out, present
+            )
+        if self._active is not None:
+            self._active.come(consumer)
         return True
 
     def detach(self, consumer: Consumer) -> bool:
@@ -70,11 +110,16 @@ class TurnOrder:
             return False
         self.waiting -= line.leave({consumer})
         self._parking.leave(line, consumer)
+        self.ranked.pop(consumer, None)
+        if self._active is not None and not self._active.go(consumer):
+            self._active = None
         return True
 
     def leave(self, consumers: Iterable[Consumer]) -> None:
         """Let consumers wait no more: they have gone, or want nothing for now."""
         self.line_up()
+        if self._active is not None:
+            self._active.leave(consumers)
         by_line: dict[MatchLine, set[Consumer]] = {}
         for consumer in consumers:
             line = self.line_of.get(consumer)
@@ -92,10 +137,25 @@ class TurnOrder:
             if line is None or not consumer.waiting:
                 consumer.waiting = False  # it has gone again, or takes no part
                 continue
+            if self._active is not None and not self._active.admits(consumer):
+                continue
             self._last += 1
             self.waiting += 1
-            line.turns.append((self._last, consumer))
+            if self.ranked:
+                line.stand(self._turn_of(consumer), consumer)
+            else:
+                line.turns.append((self._last, consumer))
             self.awake[line] = None
+
+    def _line_up_again(self) -> None:
+        """Have everybody who waits line up again: somebody else may be given messages now."""
+        end = self._consumer_line.end
+        for line in (self._everything, *self._parking.lines.values()):
+            end.extend([consumer for _, consumer in line.turns])
+            line.turns.clear()
+        self.waiting = 0
+        if self._active is not None:
+            end.extend(self._active.take_bench())
 
     def wake_all(self) -> None:
         """Have every line looked at where somebody waits."""
@@ -146,6 +206,19 @@ class TurnOrder:
             self.waiting -= 1
             return
         self._last += 1
+        if self.ranked:
+            turns.popleft()
+            line.stand(self._turn_of(consumer), consumer)
+            return
         turns[0] = self._last, consumer
         if len(turns) > 1:
             turns.rotate(-1)
+
+    def _turn_of(self, consumer: Consumer) -> int:
+        """The turn of a consumer that is last of those of its priority."""
+        return self._last - (consumer.terms.priority << _PRIORITY)
+
+    def close(self) -> None:
+        """Do nothing any more: the queue has ended, or is a plain one again."""
+        if self._active is not None:
+            self._active.close()

@@ -253,6 +253,9 @@ class SessionObserver:
     def unsubscribed(self, client: Client, subscription: Subscription) -> None:
         """Take note of a subscription that ends."""
 
+    def activated(self, client: Client, subscription: Subscription) -> None:
+        """Take note of a subscription that is the only one of its queue that gets messages."""
+
     def timed_out(self, client: Client, subscription: Subscription, count: int) -> None:
         """Take note of so many deliveries that went back because they were not settled in time."""
 

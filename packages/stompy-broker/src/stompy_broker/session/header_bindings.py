@@ -12,10 +12,10 @@ from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.exchanges import Exchanges, ExchangeType
+from stompy_broker.destinations.lasting import NAME_HEADERS
 from stompy_broker.destinations.names import Destination
 from stompy_broker.destinations.policy import ARGUMENTS
 from stompy_broker.foreign_headers import NAMES
-from stompy_broker.routing.durable import NAME_HEADERS
 from stompy_broker.session.header_values import PREFETCH_HEADERS
 
 MATCH: Final = "x-match"

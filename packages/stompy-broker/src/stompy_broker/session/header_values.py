@@ -13,6 +13,7 @@ _TRUE = frozenset(("true", "1", "yes"))
 _FALSE = frozenset(("false", "0", "no"))
 
 _LONGEST_NUMBER = 12
+_HIGHEST = 1 << 31
 
 
 def ack_mode(headers: Mapping[str, str]) -> AckMode:
@@ -72,6 +73,23 @@ def limit(name: str, value: str) -> int:
         ProtocolError: it is neither.
     """
     return -1 if value in ("", "-1") else whole_number(name, value)
+
+
+def priority(name: str, value: str) -> int:
+    """The priority of a consumer that a header says, or 0 if it says nothing.
+
+    Raises:
+        ProtocolError: it is no whole number of 32 bits.
+    """
+    number = (
+        -whole_number(name, value[1:]) if value[:1] == "-" else whole_number(name, value or "0")
+    )
+    if not -_HIGHEST <= number < _HIGHEST:
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER,
+            f"{name} must be from {-_HIGHEST} to {_HIGHEST - 1}, not {number}",
+        )
+    return number
 
 
 def whole_number(name: str, value: str) -> int:

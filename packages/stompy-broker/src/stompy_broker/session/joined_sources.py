@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.lasting import NAME_HEADERS
 from stompy_broker.destinations.names import Destination, DestinationKind
 from stompy_broker.destinations.policy import ARGUMENTS
-from stompy_broker.routing.durable import NAME_HEADERS
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.joined_queues import JoinedQueues
 from stompy_broker.routing.queue_patterns import (

@@ -66,15 +66,16 @@ class Receipts:
 
     def when_told(self, receipt: str, told: Told, head: Head | None = None) -> Done:
         """Promise a receipt that has further headers, as `when_done` does."""
-        return self.after(partial(self._tell, receipt, told), head)
+        return self.after(partial(self.tell, receipt, told), head)
 
     def answer(self, receipt: str | None, told: Told | None = None) -> None:
         """Give the receipt of a frame whose work is done, in its turn; None = nobody wants one."""
         if receipt is not None:
             write = partial(self.write, receipt) if told is None else None
-            self.now(write or partial(self._tell, receipt, told or {}))
+            self.now(write or partial(self.tell, receipt, told or {}))
 
-    def _tell(self, receipt: str, told: Told) -> None:
+    def tell(self, receipt: str, told: Told) -> None:
+        """Write a RECEIPT that has further headers, whoever's turn it is."""
         assert self._write_telling is not None
         self._write_telling(receipt, told)
 

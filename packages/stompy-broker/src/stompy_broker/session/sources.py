@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy_broker.destinations.lasting import NAME_HEADERS, QUEUE_NAME, is_lasting
 from stompy_broker.destinations.names import (
     MOST_PARTS,
     Destination,
@@ -17,12 +18,9 @@ from stompy_broker.destinations.names import (
 )
 from stompy_broker.routing.answers import when_all
 from stompy_broker.routing.durable import (
-    NAME_HEADERS,
-    QUEUE_NAME,
     DurableSubscription,
     durable_name,
     durable_subscription,
-    is_lasting,
     own_queue_name,
     share_name,
 )

@@ -219,9 +219,12 @@ class Subscriptions:
     def _start(self, request: SubscribeRequest, queue: Queue) -> None:
         """Make a subscription, and have its queue let it take part."""
         key, head = request.key, request.head
+        terms = request.terms if queue.private else request.terms.under(queue.policy)
         subscription = self._new(
-            request.id, queue, request.mode, request.prefetch, request.terms, request.settling
+            request.id, queue, request.mode, request.prefetch, terms, request.settling
         )
+        if terms.single_active:
+            subscription.on_active = partial(self._context.observer.activated, self._client)
         self.by_key[key] = subscription
         if isinstance(subscription, AckSubscription):
             self.deliveries.add(key, subscription)
@@ -236,7 +239,11 @@ class Subscriptions:
 
     def _write_and_begin(self, receipt: str, subscription: Subscription) -> None:
         """Begin to deliver. The receipt comes before the first message."""
-        self._receipts.write(receipt)
+        if subscription.terms.single_active or subscription.stands_by:
+            active = "false" if subscription.stands_by else "true"
+            self._receipts.tell(receipt, {"active": active})
+        else:
+            self._receipts.write(receipt)
         subscription.begin()
 
     def _attached(

@@ -7,8 +7,15 @@ from dataclasses import dataclass, replace
 
 from stompy.protocol.frame import AckMode
 from stompy.protocol.header_cache import Head
+from stompy_broker.destinations.lasting import has_itself
 from stompy_broker.destinations.names import Destination, DestinationKind
-from stompy_broker.foreign_headers import NO_LOCAL, PENDING_LIMIT, RETRIES
+from stompy_broker.foreign_headers import (
+    NO_LOCAL,
+    PENDING_LIMIT,
+    PRIORITY,
+    RETRIES,
+    SINGLE_ACTIVE,
+)
 from stompy_broker.routing.rejection import Retries
 from stompy_broker.routing.terms import PLAIN, Terms
 from stompy_broker.selectors.selector import Selector, compile_selector
@@ -19,6 +26,7 @@ from stompy_broker.session.header_values import (
     given,
     limit,
     prefetch,
+    priority,
     whole_number,
 )
 from stompy_broker.session.limited_subscription import ORDINARY, Settling
@@ -95,6 +103,8 @@ def read_subscribe(
         selector = compile_selector(text)
         if destination.kind is not DestinationKind.TOPIC or headers.get("share"):
             terms = Terms(text)  # a queue is told the text: it may be elsewhere
+    if destination.kind is not DestinationKind.TOPIC or not has_itself(headers):
+        terms = _among_others(headers, terms)
     name, word = given(headers, NO_LOCAL)
     return SubscribeRequest(
         destination,
@@ -108,6 +118,17 @@ def read_subscribe(
         pending=limit(*given(headers, PENDING_LIMIT)),
         settling=_settling(headers),
     )
+
+
+def _among_others(headers: Mapping[str, str], terms: Terms) -> Terms:
+    """The terms with what a SUBSCRIBE wants among the other consumers of its queue.
+
+    Raises:
+        ProtocolError: a header does not fit.
+    """
+    rank, (name, word) = priority(*given(headers, PRIORITY)), given(headers, SINGLE_ACTIVE)
+    alone = bool(word) and boolean(name, word)
+    return terms._replace(priority=rank, single_active=alone) if rank or alone else terms
 
 
 def _settling(headers: Mapping[str, str]) -> Settling:

@@ -13,7 +13,7 @@ subscription of the same id (1.2, *UNSUBSCRIBE*), nor of another connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from itertools import repeat
 from sys import maxsize
 from typing import Final, cast
@@ -44,6 +44,9 @@ _LOOK_AGAIN: Final = 64 * 1024
 To do it for each message would cost a tenth of the rate (``benchmarks/run.py``,
 *client-individual*).
 """
+
+_TAKEN_OVER: Final = Rejection(delay=0.0, reason="another consumer took over", failed=False)
+"""Why deliveries go back when another consumer is to get all messages."""
 
 _FIRST: Final = b"redelivered:false\ndelivery-count:1\n"
 _MESSAGE_ID: Final = b"message-id:"
@@ -84,6 +87,8 @@ class Subscription(Consumer):
         number: unique within the broker; 0 = nobody gave it one.
         created_at: when, on the clock.
         mode: how its client acknowledges.
+        stands_by: whether another consumer is given all messages of its queue.
+        on_active: told when it is the one who is given all, if it asked for that.
     """
 
     __slots__ = (
@@ -99,7 +104,9 @@ class Subscription(Consumer):
         "ended",
         "id",
         "mode",
+        "on_active",
         "queue",
+        "stands_by",
     )
 
     def __init__(
@@ -121,7 +128,8 @@ class Subscription(Consumer):
         self.number = 0
         self.created_at = 0.0
         self.waiting = False
-        self.attached = self.active = self.ended = False
+        self.attached = self.active = self.ended = self.stands_by = False
+        self.on_active: Callable[[Subscription], None] | None = None
         self._output = output
         self._version = version
         self._fail = fail
@@ -156,6 +164,12 @@ class Subscription(Consumer):
     def fail(self, reason: ProtocolError) -> None:
         """End the client, because the queue gives up on this subscription."""
         self._fail(reason)
+
+    def activate(self, *, active: bool) -> None:
+        """Note whether the queue gives it messages; tell who watches if it is the only one."""
+        self.stands_by = not active
+        if active and self.on_active is not None and self.terms.single_active:
+            self.on_active(self)
 
     def begin(self) -> None:
         """Begin to take messages, unless the end came first."""
@@ -394,6 +408,15 @@ class AckSubscription(Subscription):
     def holds(self) -> list[Message]:
         """What the client or one of its transactions has."""
         return [*self.unacked.values(), *self.claimed.values()]
+
+    def give_back(self, only: Set[Message] | None = None) -> None:
+        """Give back what is neither settled nor claimed; a late ACK of it settles nothing."""
+        self._put_in_order()
+        held = self.unacked
+        back = [number for number, one in held.items() if only is None or one in only]
+        for number in back:
+            self.claimed[number] = held.pop(number)
+        self.settle_in_steps(back, _TAKEN_OVER, None)
 
     @property
     def held(self) -> HeldSubscription:

@@ -423,6 +423,11 @@ class SubscriptionRow(Record):
             topic, those that were sent to this broker or by others to it.
         skipped: messages that it did not take because of them.
         no_local: whether what its own connection or ``client-id`` sends is not for it.
+        priority: of the consumers of a queue that could be given a message, those of the highest
+            are.
+        single_active: whether it asks that one consumer at a time is given all messages.
+        active: whether it is given messages at all: false while it stands by, because another
+            consumer of its queue, or of one of them, is given all of them.
         window_bytes: bytes that may be unsettled at once; -1 = no limit.
         timeout_ms: how long a delivery may be unsettled; 0 = for ever.
         timed_out: deliveries that went back because that was over.
@@ -460,6 +465,9 @@ class SubscriptionRow(Record):
     matched: int = 0
     skipped: int = 0
     no_local: bool = False
+    priority: int = 0
+    single_active: bool = False
+    active: bool = True
     window_bytes: int = -1
     timeout_ms: int = 0
     timed_out: int = 0

@@ -114,11 +114,12 @@ class Recipients:
         """Say which consumers a message would go to, from a queue that takes it."""
         if not one.gets:
             return one
-        consumers = [
-            self._consumer(cast(SubscriptionRow, row_from(Kind.SUBSCRIPTIONS, told)))
+        rows = [
+            cast(SubscriptionRow, row_from(Kind.SUBSCRIPTIONS, told))
             for told in row.consumers_detail
         ]
-        why = list(one.why)
+        consumers = [self._consumer(each) for each in rows]
+        why = [*one.why, *_who_is_active(rows)]
         if row.paused:
             why.append("paused: an operator stopped deliveries; it waits")
             consumers = [replace(each, gets=False) for each in consumers]
@@ -159,6 +160,11 @@ class Recipients:
         if row.blocked:
             gets = False
             why = (*why, "its client does not take what is written")
+        if row.priority:
+            why = (*why, f"priority {row.priority}")
+        if not row.active:
+            gets = False
+            why = (*why, "stands by: one consumer at a time gets everything")
         return _subscriber("consumer", row, gets=gets, why=why)
 
     # -- a topic ----------------------------------------------------------------------------
@@ -248,6 +254,17 @@ class Recipients:
         if index is None:
             return "policy: the defaults"
         return f"policy.{index} ({policies.find(kind, name).match})"
+
+
+def _who_is_active(rows: Sequence[SubscriptionRow]) -> list[str]:
+    """Say which consumer of a queue is given everything, if they ask that one is."""
+    asking = [row for row in rows if row.single_active]
+    if not asking:
+        return []
+    active = next((row.id for row in asking if row.active), "")
+    if active:
+        return [f"single active consumer: {active} gets everything"]
+    return ["single active consumer: one takes over when what others hold is settled; it waits"]
 
 
 def _parts(row: SubscriptionRow | DurableRow) -> Sequence[str]:

@@ -322,6 +322,19 @@ class AwayConsumers:
         if away is not None:
             away.consumer.fail(error)
 
+    def activate(self, number: int, *, active: bool) -> None:
+        """Tell a consumer whether it is given messages, as its queue says."""
+        away = self._consumers.get(number)
+        if away is not None:
+            away.consumer.activate(active=active)
+
+    def give_back(self, number: int) -> None:
+        """Have a consumer give back what it has, and what is on its way to it."""
+        away = self._consumers.get(number)
+        if away is not None:
+            self._give_back(away)
+            away.consumer.give_back()
+
     def tell(self, told: Visit) -> None:
         """Put into a visit what they are and have; what is parked for them comes again."""
         for away in self._consumers.values():
@@ -330,6 +343,9 @@ class AwayConsumers:
             if not away.attached:
                 continue
             consumer = away.consumer
+            if not consumer.terms.single_active:
+                # Its next owner says so if another one is.
+                consumer.activate(active=True)
             away.told = not away.withdrawn and (away.told or consumer.waiting)
             prefetch = 0 if consumer.auto else consumer.prefetch
             held = [message.sequence for message in consumer.holds()]

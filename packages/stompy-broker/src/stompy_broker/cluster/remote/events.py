@@ -30,10 +30,12 @@ from stompy_broker.cluster.remote.values import (
     unpack,
 )
 from stompy_broker.cluster.remote.verbs import (
+    ActiveEvent,
     Answer,
     AnswerEvent,
     DeliverEvent,
     FailEvent,
+    GiveBackEvent,
     LinkEvent,
     MessageOrigin,
     OriginEvent,
@@ -53,9 +55,10 @@ _DELIVER = Struct("<BIHQBI")
 _ANSWER = Struct("<BQIBI")
 _ROOM = Struct("<BIQQ")
 _ORIGIN = Struct("<BQIQIH")
+_ONE = Struct("<BIB")
 _SHOWN = Struct("<QIQQIIBI")
 
-_DELIVERED, _ANSWERED, _FAILED, _ROOMY, _ORIGINAL = range(NAMED + 1, NAMED + 6)
+_DELIVERED, _ANSWERED, _FAILED, _ROOMY, _ORIGINAL, _ACTIVE, _BACK = range(NAMED + 1, NAMED + 8)
 
 _DONE, _ERROR, _NUMBER, _FIGURES, _SAME, _SHOW = range(6)
 _NO_BODY, _DOUBTFUL = 1, 2
@@ -128,6 +131,10 @@ class EventsWriter(TableWriter):
             case FailEvent(consumer, error):
                 octets = pack(error_row(error))
                 self._parts += (_VALUE.pack(_FAILED, consumer, len(octets)), octets)
+            case ActiveEvent(consumer, active):
+                self._parts.append(_ONE.pack(_ACTIVE, consumer, active))
+            case GiveBackEvent(consumer):
+                self._parts.append(_ONE.pack(_BACK, consumer, 0))
             case RoomEvent(queue, used, high):
                 name = self._name(queue)
                 self._parts.append(_ROOM.pack(_ROOMY, name, used, high))
@@ -240,6 +247,10 @@ class EventsReader(TableReader):
         if code == _ROOMY:
             _, queue, used, high = _ROOM.unpack(cut(_ROOM.size))
             return RoomEvent(self._names[queue], used, high)
+        if code in (_ACTIVE, _BACK):
+            _, consumer, active = _ONE.unpack(cut(_ONE.size))
+            active_now = ActiveEvent(consumer, bool(active))
+            return active_now if code == _ACTIVE else GiveBackEvent(consumer)
         if code == _ORIGINAL:
             _, first, number, batch, index, length = _ORIGIN.unpack(cut(_ORIGIN.size))
             return OriginEvent(MessageOrigin(first, number, cut(length).decode(), batch, index))

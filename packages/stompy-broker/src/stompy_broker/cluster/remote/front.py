@@ -33,6 +33,7 @@ from stompy_broker.cluster.remote.front_batch import (
 from stompy_broker.cluster.remote.link_batch import BatchWriter, write_visit
 from stompy_broker.cluster.remote.tables import VerbError
 from stompy_broker.cluster.remote.verbs import (
+    ActiveEvent,
     Answer,
     AnswerEvent,
     AttachVerb,
@@ -41,6 +42,7 @@ from stompy_broker.cluster.remote.verbs import (
     DetachVerb,
     ExpireVerb,
     FailEvent,
+    GiveBackEvent,
     LinkEvent,
     MessageOrigin,
     NothingVerb,
@@ -408,6 +410,10 @@ class Front:
                 self._answered(batch, index, answer)
             case FailEvent(number, error):
                 self.consumers.fail(number, error)
+            case ActiveEvent(number, active):
+                self.consumers.activate(number, active=active)
+            case GiveBackEvent(number):
+                self.consumers.give_back(number)
             case RoomEvent(name, used, high):
                 remote = self.queues.get(name)
                 if remote is not None:

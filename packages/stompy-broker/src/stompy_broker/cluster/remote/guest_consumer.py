@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import count
 from typing import Protocol
 
 from stompy.errors import ProtocolError
 from stompy_broker.cluster.remote.away_consumers import WINDOW, WINDOW_BYTES
-from stompy_broker.cluster.remote.verbs import DeliverEvent, FailEvent, LinkEvent
+from stompy_broker.cluster.remote.verbs import (
+    ActiveEvent,
+    DeliverEvent,
+    FailEvent,
+    GiveBackEvent,
+    LinkEvent,
+)
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import RestorableQueue
@@ -119,6 +125,14 @@ class GuestConsumer(Consumer):
     def fail(self, reason: ProtocolError) -> None:
         """Tell the front that the queue gives up on it."""
         self._output.add(FailEvent(self.away, reason))
+
+    def activate(self, *, active: bool) -> None:
+        """Tell the front whether it is given messages."""
+        self._output.add(ActiveEvent(self.away, active))
+
+    def give_back(self, only: Set[Message] | None = None) -> None:
+        """Ask the front for what it has."""
+        self._output.add(GiveBackEvent(self.away))
 
     def settled(self, messages: Sequence[Message]) -> None:
         """Give credit back for deliveries that are over."""

@@ -181,9 +181,10 @@ class GuestHoldings:
             back.setdefault(consumer, []).append(message)
         staying = set(self.consumers.values())
         for consumer, messages in back.items():
-            consumer.queue.detach(consumer, messages)
             if consumer in staying:
-                consumer.queue.attach(consumer)
+                consumer.queue.take_back(consumer, messages)
+            else:
+                consumer.queue.detach(consumer, messages)
 
     def _adopt(
         self,
@@ -406,10 +407,11 @@ class GuestHoldings:
         for holder, messages in self._take_out(verb.sequences).items():
             for message in messages:
                 holder.settled([message])
-            holder.queue.detach(holder, messages)
             if holder is consumer:
-                holder.queue.attach(holder)
+                holder.queue.take_back(holder, messages)
                 self._refilled[holder] = None
+            else:
+                holder.queue.detach(holder, messages)
 
     def _take_out(self, sequences: Iterable[int]) -> dict[GuestConsumer, list[Message]]:
         found: dict[GuestConsumer, list[Message]] = {}

@@ -350,7 +350,24 @@ class OriginEvent:
     origin: MessageOrigin
 
 
-LinkEvent = DeliverEvent | AnswerEvent | FailEvent | RoomEvent | OriginEvent
+@dataclass(slots=True)
+class ActiveEvent:
+    """Whether a consumer is given messages, where one of a queue gets all of them."""
+
+    consumer: int
+    active: bool
+
+
+@dataclass(slots=True)
+class GiveBackEvent:
+    """A consumer is to give back what it has: another one takes over."""
+
+    consumer: int
+
+
+LinkEvent = (
+    DeliverEvent | AnswerEvent | FailEvent | RoomEvent | OriginEvent | ActiveEvent | GiveBackEvent
+)
 
 
 class ToldEvents(NamedTuple):
