@@ -635,25 +635,19 @@ def test_a_request_that_nobody_would_take_fails_at_once(make, broker):
 def test_a_request_that_is_given_up_says_why(make, broker):
     client, destination = make(), queue()
     client.connect(broker.url)
-    subscription = client.subscription(destination)
-    outcome: list[BaseException] = []
+    with stompy.connect(broker.url) as service:
+        questions = service.subscription(destination)
 
-    def ask(asker: object) -> None:
-        try:
-            asker.request(destination, "", timeout=30)
-        except BaseException as error:
-            outcome.append(error)
+        def refuse() -> None:
+            questions.get(timeout=10).nack(requeue=False, reason="no such spoon")
 
-    with stompy.connect(broker.url) as other:
-        asker = threading.Thread(target=ask, args=(other,))
-        asker.start()
-        subscription.get(timeout=10).nack(requeue=False, reason="no such spoon")
-        asker.join(10)
-    (error,) = outcome
-    assert isinstance(error, stompy.RequestRejected)
-    assert error.status is stompy.ReplyStatus.REJECTED
-    assert "no such spoon" in str(error)
-    assert error.headers["x-last-death-reason"] == "rejected"
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        with pytest.raises(stompy.RequestRejected, match="no such spoon") as caught:
+            client.request(destination, "", timeout=30)
+        refusing.join(10)
+    assert caught.value.status is stompy.ReplyStatus.REJECTED
+    assert caught.value.headers["x-last-death-reason"] == "rejected"
 
 
 def test_a_request_that_is_not_answered_in_time_is_a_time_out(make, broker):

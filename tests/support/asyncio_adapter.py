@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from tests.support.client_adapter import PATIENCE
 
 import stompy.aio
 from stompy.aio import Confirmation, Message, STOMPTransaction, Subscription
+from stompy.session.commands import HeaderValue
 from stompy.session.confirmations import Outcome
 from stompy.session.delivery import Delivery, OnError
 from stompy.session.health import ClientHealth, SubscriptionHealth
@@ -209,8 +210,14 @@ class AsyncioAdapter:
     def flush(self, timeout: float = PATIENCE) -> None:
         self._runner.run(self.client.flush(timeout))
 
-    def request(self, destination: str, body: str, timeout: float = PATIENCE) -> Delivery:
-        return self._runner.run(self.client.request(destination, body, timeout))
+    def request(
+        self,
+        destination: str,
+        body: str,
+        timeout: float = PATIENCE,
+        headers: Mapping[str, HeaderValue] = {},
+    ) -> Delivery:
+        return self._runner.run(self.client.request(destination, body, timeout, headers))
 
     def subscription(self, destination: str, **options: Any) -> AsyncioSubscription:
         async def subscribed() -> Subscription:

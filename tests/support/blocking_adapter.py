@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tests.support.client_adapter import PATIENCE
 
 import stompy
+from stompy.session.commands import HeaderValue
 from stompy.session.confirmations import Outcome
 from stompy.session.delivery import Delivery, OnError
 from stompy.session.health import ClientHealth, SubscriptionHealth
@@ -145,8 +146,14 @@ class BlockingAdapter:
     def flush(self, timeout: float = PATIENCE) -> None:
         self.client.flush(timeout)
 
-    def request(self, destination: str, body: str, timeout: float = PATIENCE) -> Delivery:
-        return self.client.request(destination, body, timeout)
+    def request(
+        self,
+        destination: str,
+        body: str,
+        timeout: float = PATIENCE,
+        headers: Mapping[str, HeaderValue] = {},
+    ) -> Delivery:
+        return self.client.request(destination, body, timeout, headers)
 
     def subscription(self, destination: str, **options: Any) -> BlockingSubscription:
         return BlockingSubscription(self.client.subscription(destination, **options))

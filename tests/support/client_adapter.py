@@ -9,9 +9,10 @@ names and meanings are those of the client; only what differs by nature, ``with 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from stompy.session.commands import HeaderValue
 from stompy.session.confirmations import Outcome
 from stompy.session.delivery import Delivery
 from stompy.session.health import ClientHealth, SubscriptionHealth
@@ -101,7 +102,13 @@ class ClientAdapter(Protocol):
 
     def flush(self, timeout: float = PATIENCE) -> None: ...
 
-    def request(self, destination: str, body: str, timeout: float = PATIENCE) -> Delivery: ...
+    def request(
+        self,
+        destination: str,
+        body: str,
+        timeout: float = PATIENCE,
+        headers: Mapping[str, HeaderValue] = {},
+    ) -> Delivery: ...
 
     def subscription(self, destination: str, **options: object) -> SubscriptionAdapter: ...
 
