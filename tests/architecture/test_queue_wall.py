@@ -21,6 +21,7 @@ MOST_VERBS = 10
 OWN = {f"routing/{name}.py" for name in ("queue", "schedule_queue", "factory")}
 """Who may know what is behind the interface: the queue itself, and who makes it."""
 PARTS = {
+    "absence",
     "accounts",
     "browse_walk",
     "browsing",
@@ -32,6 +33,7 @@ PARTS = {
     "length_limits",
     "match_line",
     "moving",
+    "named_schedules",
     "ordered_messages",
     "paging",
     "parking",
@@ -40,8 +42,10 @@ PARTS = {
     "redelivery",
     "returns",
     "schedule_queue",
+    "schedule_walk",
     "turn_order",
     "unmatched_watch",
+    "waiting_bodies",
 }
 """Modules of routing that a local queue is made of."""
 

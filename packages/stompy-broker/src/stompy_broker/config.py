@@ -37,6 +37,7 @@ from stompy_broker.routing_config import (
     VirtualTopicsConfig,
     route_problems,
 )
+from stompy_broker.scheduler_config import SchedulerConfig
 from stompy_broker.security.access import EVERYBODY, Rule
 from stompy_broker.security.auth import ANONYMOUS, Role, is_hash
 
@@ -380,6 +381,7 @@ class BrokerConfig(Section):
     limits: LimitsConfig = LimitsConfig()
     times: TimesConfig = TimesConfig()
     prefetch: PrefetchConfig = PrefetchConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
     compat: CompatConfig = CompatConfig()
     policy: tuple[Policy, ...] = Field(
         default=(), description="How destinations behave; the first that matches wins."

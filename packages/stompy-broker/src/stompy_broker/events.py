@@ -2,7 +2,8 @@
 
 Telling costs little while nobody listens. Events about single messages or transactions would be
 as many as the traffic, so they are made only while somebody asks for them by name: a pattern that
-begins with ``message.``, ``request.`` or ``transaction.``.
+begins with ``message.``, ``request.`` or ``transaction.``. So are those of schedules that fire, by
+``scheduler.``; what else becomes of a schedule is told as of other objects.
 
 The last events of each object are kept by themselves, and commands of those who have no role apart
 from the others. So nobody can push out what was done by making much of something else happen, and
@@ -30,6 +31,9 @@ _REFUSALS = "auth"
 
 DETAILED = frozenset(("message", "request", "transaction"))
 """Objects whose events are made only while somebody asks for them."""
+
+_BY_NAME = DETAILED | {"scheduler"}
+"""Objects of which some events are made only while somebody asks for them."""
 
 EVENTS: Mapping[str, str] = {
     "admin.command": "A command was given that changes something, or one failed. `detail` has its "
@@ -74,6 +78,13 @@ EVENTS: Mapping[str, str] = {
     "`failed` those of them that raised an error, by a fault of the broker.",
     "request.failed": "The broker answered a request itself; `destination` is where replies go, "
     "`reason` the `reply-status`, `detail` has the `correlation_id`.",
+    "scheduler.cancelled": "A schedule was ended before its time, by its sender or an operator; "
+    "`detail` has its `job_id`.",
+    "scheduler.fired": "A message that was sent to come later was sent; `detail` has its `job_id`, "
+    "for when it was, and the how manieth it is. Made only while somebody asks for `scheduler.…` "
+    "by name.",
+    "scheduler.missed": "Times of a schedule had passed while no broker was there; `detail` has "
+    "its `job_id`, how many (`missed`), and what is done about it (`catch_up`).",
     "selector.failed": "A selector failed, which is a fault of the broker; messages with which it "
     "does match nothing. `reason` says how, `detail` has the selector. Once for each; the log has "
     "more.",
@@ -101,7 +112,8 @@ class Events:
         wall: gives the time in milliseconds since the epoch.
 
     Attributes:
-        detailed: the objects of `DETAILED` that somebody wants to know about.
+        detailed: the objects of `DETAILED`, and schedules, that somebody wants to know about by
+            name.
     """
 
     def __init__(self, wall: Callable[[], int]) -> None:
@@ -182,4 +194,4 @@ class Events:
 
     def _note_detailed(self) -> None:
         firsts: Iterable[str] = (pattern.partition(".")[0] for pattern in self._patterns.values())
-        self.detailed = DETAILED.intersection(firsts)
+        self.detailed = _BY_NAME.intersection(firsts)

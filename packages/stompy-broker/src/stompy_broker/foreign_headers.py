@@ -253,28 +253,6 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=("", "amq.direct"),
     ),
     ForeignHeader(
-        (
-            "AMQ_SCHEDULED_PERIOD",
-            "AMQ_SCHEDULED_REPEAT",
-            "AMQ_SCHEDULED_CRON",
-            "x-repeat-every",
-            "x-repeat-times",
-            "x-cron",
-            "x-cron-zone",
-        ),
-        (_SEND,),
-        "the message comes again and again",
-        kinds=tuple(DestinationKind),
-        idle=_NONE,
-    ),
-    ForeignHeader(
-        ("x-schedule-id", "x-schedule-cancel"),
-        (_SEND,),
-        "it changes or ends what is to come later",
-        kinds=tuple(DestinationKind),
-        idle=_NO,
-    ),
-    ForeignHeader(
         ("JMSXGroupID", "_AMQ_GROUP_ID", "x-group-id"),
         (_SEND,),
         "one consumer gets all messages of the group, in order",

@@ -22,6 +22,7 @@ from stompy_broker.destinations.names import parse_destination, parts_of
 from stompy_broker.routing.caps import Caps
 from stompy_broker.routing.joined_queues import queues_of
 from stompy_broker.routing.router import Router
+from stompy_broker.schedules.schedule_spec import CatchUp
 from stompy_broker.security.access import Access, Action
 from stompy_broker.security.auth import ANONYMOUS, Anyone, Principal, Users
 from stompy_broker.security.login import Logins
@@ -269,6 +270,8 @@ def session_settings_of(
         prefetch_client=config.prefetch.client,
         prefetch_individual=config.prefetch.client_individual,
         ignored_headers=config.compat.ignore,
+        schedule_zone=config.scheduler.zone,
+        catch_up=CatchUp(config.scheduler.catch_up),
         tail=tail,
     )
 

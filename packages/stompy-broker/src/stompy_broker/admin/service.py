@@ -22,6 +22,7 @@ from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.commands.routes import RouteCommands
 from stompy_broker.admin.commands.runner import CommandRunner
+from stompy_broker.admin.commands.schedules import ScheduleCommands
 from stompy_broker.admin.commands.transfers import TransferCommands
 from stompy_broker.admin.metrics import Metrics
 from stompy_broker.admin.pages import Pages
@@ -322,6 +323,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += ExportCommands(context).table()
     table += ExplainCommands(context).table()
     table += RouteCommands(context).table()
+    table += ScheduleCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

@@ -31,6 +31,7 @@ from stompy.admin.rows import (
     QueueDetail,
     QueueRow,
     Row,
+    ScheduledRow,
     SubscriptionRow,
     TopicRow,
     TransactionRow,
@@ -279,6 +280,11 @@ class RunningBroker:
 
     @overload
     def snapshot(
+        self, kind: Literal[Kind.SCHEDULED, "scheduled"], name: str = ...
+    ) -> Rows[ScheduledRow]: ...
+
+    @overload
+    def snapshot(
         self, kind: Literal[Kind.QUEUE, "queue"], name: str = ...
     ) -> Rows[QueueDetail]: ...
 
@@ -290,7 +296,7 @@ class RunningBroker:
 
         Args:
             kind: ``broker``, ``queues``, ``topics``, ``connections``, ``subscriptions``,
-                ``durable``, ``transactions``, or ``queue``.
+                ``durable``, ``transactions``, ``scheduled``, or ``queue``.
             name: of the queue, for ``queue``.
 
         Raises:

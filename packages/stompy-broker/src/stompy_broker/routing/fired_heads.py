@@ -14,8 +14,10 @@ from stompy_broker.schedules.headers import SCHEDULE_HEADERS
 
 JOB, AT, NUMBER = "scheduledJobId", "scheduled-at", "scheduled-number"
 """What a message that has fired says: of which schedule, for when, and the how manieth it is."""
+MISSED = "scheduled-missed"
+"""How many times it stands for that had passed while nobody was there."""
 
-_TAKEN_OFF: Final = SCHEDULE_HEADERS | {JOB, AT, NUMBER}
+_TAKEN_OFF: Final = SCHEDULE_HEADERS | {JOB, AT, NUMBER, MISSED}
 _TAKEN_OFF_NAMES: Final = frozenset(name.encode() for name in _TAKEN_OFF)
 _BACKSLASH: Final = b"\\"
 _MOST_TRAITS: Final = 256
@@ -56,15 +58,16 @@ class FiredHeads:
             head.traits = self._known.setdefault(key, traits)
         return head
 
-    def of(self, message: Message, job: str, due: int, number: int) -> MessageHead:
+    def of(self, message: Message, job: str, due: int, number: int, missed: int = 0) -> MessageHead:
         """The head of a message that fires.
 
         Args:
             message: as it waits.
             job: which schedule it is.
             due: when it was due, in milliseconds since the epoch.
-            number: the how manieth message of its schedule it is; 0 = it is the only one, and goes
-                by the ``message-id`` and the time of its SEND.
+            number: the how manieth message of its schedule it is; 0 = one more beside those, -1 =
+                the only one, which goes by the ``message-id`` and the time of its SEND.
+            missed: how many times it stands for that nobody was there for.
         """
         head = message.head
         if head is not self._head:
@@ -72,9 +75,11 @@ class FiredHeads:
         lines = f"{AT}:{due}\n{JOB}:{escape(job, Version.V1_2)}\n"
         told = head.traits
         stamped = told.stamped
-        if number:
+        if missed:
+            lines += f"{MISSED}:{missed}\n"
+        if number > 0:
             lines += f"{NUMBER}:{number}\n"
-        elif not stamped:
+        elif number < 0 and not stamped:
             lines += f"timestamp:{message.received_at}\n"
             stamped = True
         traits = MessageTraits(
@@ -84,7 +89,7 @@ class FiredHeads:
             priority=told.priority,
             ttl=told.ttl,
             expires=told.expires,
-            message_id=None if number else message.message_id.encode(),
+            message_id=None if number >= 0 else message.message_id.encode(),
         )
         return MessageHead(self._block + lines.encode() + b"\n", traits)
 

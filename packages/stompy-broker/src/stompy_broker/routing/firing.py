@@ -9,11 +9,21 @@ from stompy.compiler import mypyc_attr
 from stompy_broker.message import MessageHead
 from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.schedules.schedule_spec import CatchUp
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Firing:
-    """Publishes what is due as if it were sent now, wherever its destination leads."""
+    """Publishes what is due as if it were sent now, wherever its destination leads.
+
+    Args:
+        zone: by whose clock a cron expression is meant that names no time zone.
+        catch_up: what becomes of what fell due again and again while no broker was there.
+    """
+
+    def __init__(self, zone: str = "UTC", catch_up: CatchUp = CatchUp.ONCE) -> None:
+        self.zone = zone
+        self.catch_up = catch_up
 
     @abstractmethod
     def fire(

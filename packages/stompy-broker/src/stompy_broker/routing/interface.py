@@ -367,10 +367,34 @@ class ShareMemory:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class Unschedule:
+    """End what is to come later under a name. The answer is how many did."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reschedule:
+    """Have messages that are to come later come at another time. The answer is how many will.
+
+    Attributes:
+        sequences: of the messages that wait.
+        due: when, in milliseconds since the epoch; 0 = now, and what comes again and again also
+            comes when it is due.
+    """
+
+    sequences: frozenset[int]
+    due: int
+
+
+OfSchedules = Unschedule | Reschedule
+"""What is asked about messages that are to come later, where those wait; others have none."""
+
 OfMessages = Remove | GiveUp | Move
 """What is asked about messages that wait."""
 
-Order = OfMessages | Foresee | Configure | Expire | Withdraw | ShareMemory | Close
+Order = OfMessages | OfSchedules | Foresee | Configure | Expire | Withdraw | ShareMemory | Close
 """What is asked of a queue now and then."""
 
 Outcome = int | ProtocolError

@@ -23,10 +23,13 @@ from stompy_broker.routing.interface import (
     GiveUp,
     Move,
     OfMessages,
+    OfSchedules,
     Outcome,
     Remove,
+    Reschedule,
     ShareMemory,
     Transfer,
+    Unschedule,
     Withdraw,
 )
 from stompy_broker.routing.paging import DeadLetterReader
@@ -49,7 +52,7 @@ def remove(
 
 
 def carry_out(
-    order: OfMessages | Expire | Withdraw | ShareMemory | Foresee,
+    order: OfMessages | OfSchedules | Expire | Withdraw | ShareMemory | Foresee,
     parts: tuple[ReadyList, Accounts, Counts, Discards, ConsumerLine],
     services: Services,
     group: QueueGroup,
@@ -79,6 +82,8 @@ def carry_out(
     elif isinstance(order, Foresee):
         consumer = line.next_for(order.message)
         done(0 if consumer is None else consumer.number)
+    elif isinstance(order, Unschedule | Reschedule):
+        done(0)  # of those there are none here
     else:
         done(take_away(order, ready, accounts, counts, discards))
 

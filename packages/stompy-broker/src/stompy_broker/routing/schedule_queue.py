@@ -26,11 +26,10 @@ from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.names import scheduled_for
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, MessageHead, earlier_deliveries
+from stompy_broker.routing.absence import Absence
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
 from stompy_broker.routing.batching import BatchedWork
-from stompy_broker.routing.browse_walk import BrowseWalk
-from stompy_broker.routing.browsing import browse, copies_to_read, read_bodies
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
@@ -49,16 +48,21 @@ from stompy_broker.routing.interface import (
     QueueFigures,
     QueueIdentity,
     QueueKind,
+    Reschedule,
     RestorableQueue,
+    Unschedule,
 )
-from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.moving import carry_out
+from stompy_broker.routing.named_schedules import NamedSchedules, may_have_name
 from stompy_broker.routing.paging import READ_MESSAGES, BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.schedule_reports import ScheduleReports
+from stompy_broker.routing.schedule_walk import browse_schedules
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
+from stompy_broker.routing.waiting_bodies import WaitingBodies
 from stompy_broker.schedules.headers import read_schedule
 from stompy_broker.schedules.schedule_spec import ScheduleSpec
 
@@ -70,10 +74,6 @@ _AGAIN: Final = 1.0
 """Seconds after which is tried again what was refused because of the store."""
 _ASIDE: Final = 60.0
 """Seconds after which is tried again what went wrong."""
-_UNLOAD: Final = 1.0
-"""Seconds after which bodies are left on disk that have reached it by then, ..."""
-_NEAR: Final = 60_000
-"""... but for those that are due within so many milliseconds."""
 
 _AT_ONCE: Final = ScheduleSpec()
 
@@ -117,18 +117,22 @@ class ScheduleQueue(RestorableQueue):
         self._head: MessageHead | None = None  # that was read last, and what it says
         self._spec = _AT_ONCE
         self._ready = ReadyList()
+        self._named = NamedSchedules(self._ready.delayed)
+        self._reports = ScheduleReports(services.events, self.origin)
+        self._absence = Absence(self._reports)
+        self._tried: dict[int, int] = {}  # when that was due what could not go then
+        self._extra: dict[int, int] = {}  # when else what an operator had fire will come
         self._line = ConsumerLine()
         self._counts = counts = Counts()
         self._batches = BatchedWork(services.work_budget)
         self._firing = BatchedWork(services.work_budget)
         self._timer = services.clock.timer(self._ring)
-        self._loaded: list[Message] = []  # whose bodies may be left on disk before long
-        self._unload = services.clock.timer(self._leave_bodies)
         kept = group.store if group.store.durable and policy.persistent else None
         self._reader = reader = BodyReader(services.memory, group.store, self._have_read)
         self._accounts = accounts = Accounts(
             destination, services.memory, group.disk, kept, None, reader, shares=True
         )
+        self._bodies = WaitingBodies(services, accounts, self._ready.delayed)
         # Dead letters go by the destination that was meant; by the first, if it is several.
         first = self.origin.partition(",/")[0]
         bare = first.removeprefix("/").partition("/")[2]
@@ -173,14 +177,25 @@ class ScheduleQueue(RestorableQueue):
         self, message: Message, done: Done | None = None, refused: Refused | None = None
     ) -> None:
         """Take a message, and have it wait for its time."""
-        if not self._closed:
+        spec = self._spec_of(message.head)
+        if self._closed:
+            pass
+        elif spec.cancel:
+            self._end_named(spec.name)
+        else:
             self.published += 1
-            self._take(message)
-        if done is not None:
+            self._take(message, spec)
+        if done is not None and spec.name and self._accounts.store is not None:
+            self._accounts.store.sync(done)  # what it replaces may be stored, if it is not
+        elif done is not None:
             when_safe(self._accounts.store, message, done)
 
-    def _take(self, message: Message) -> None:
-        spec = self._spec_of(message.head)
+    def _take(self, message: Message, spec: ScheduleSpec) -> None:
+        if spec.name:
+            # In one turn with what comes in its place, so it is one change.
+            replaced = self._named.take(spec.name)
+            if replaced is not None:
+                self._accounts.let_go(replaced)
         due = spec.first_due(self._services.wall())
         expires = message.head.traits.expires
         if 0 < expires <= due and not spec.recurs:
@@ -192,16 +207,26 @@ class ScheduleQueue(RestorableQueue):
         accounts.keep(message)
         accounts.mark_returned(message, due)
         self._wait(message, due)
-        if accounts.store is not None and message.head.traits.persistent:
-            self._loaded.append(message)
-            if len(self._loaded) == 1:
-                self._unload.set(self._services.clock.now() + _UNLOAD)
+        if spec.name:
+            self._named.note(spec.name, message)
+        self._bodies.note(message)
+
+    def _end_named(self, name: str) -> bool:
+        """End the schedule of a name, if there is one; its sender wants that."""
+        message = self._named.take(name)
+        if message is None:
+            return False
+        self._accounts.let_go(message)
+        self._reports.cancelled(name, message.message_id)
+        return True
 
     def _spec_of(self, head: MessageHead) -> ScheduleSpec:
         """What the headers of a message say of its time; those of many may be one object."""
         if head is not self._head:
             try:
-                spec = read_schedule(head.headers())
+                firing = self._services.firing
+                zone = "UTC" if firing is None else firing.zone
+                spec = read_schedule(head.headers(), zone)
             except ProtocolError as error:  # nobody sends that; a store may have it
                 log.error("%s: a schedule says nothing (%s): it comes now", self.origin, error)
                 spec = None
@@ -215,32 +240,16 @@ class ScheduleQueue(RestorableQueue):
         if delayed[0][2] is message:
             self._set_timer()
 
-    def _delay(self, message: Message, seconds: float) -> None:
+    def _delay(self, message: Message, seconds: float, due: int = 0) -> None:
+        """Try something again later that was due, and keeps step with that time."""
+        if due:
+            self._tried[message.sequence] = due
         self._wait(message, self._services.wall() + int(seconds * 1000))
 
     def _turn_away(self, message: Message) -> None:
         """Give up a message that came in, and whose time is over."""
         message.head = without_schedule(message.head)
         self._discards.turn_away(message, "expired")
-
-    def _leave_bodies(self) -> None:
-        """Leave bodies on disk that have reached it: they may not be wanted for years."""
-        loaded, self._loaded = self._loaded, []
-        store, memory = self._accounts.store, self._accounts.memory
-        near = self._services.wall() + _NEAR
-        if store is None or self._closed:
-            return
-        waiting = {id(entry[2]) for entry in self._ready.delayed if entry[0] > near}
-        for message in loaded:
-            if message.body is None or id(message) not in waiting:
-                continue
-            if store.is_written(message):
-                message.leave_body(memory)
-            else:
-                self._loaded.append(message)
-        memory.check()
-        if self._loaded:
-            self._unload.set(self._services.clock.now() + _UNLOAD)
 
     # -- messages that are due --------------------------------------------------------------
 
@@ -257,6 +266,7 @@ class ScheduleQueue(RestorableQueue):
             self._timer.set(self._services.clock.now() + _SOON)
             return
         self._services.note_time()
+        self._absence.end(self._services.wall())
         self._firing.do(self._next_due(), self._fire, self._set_timer)
 
     def _next_due(self) -> Iterator[Message]:
@@ -290,12 +300,22 @@ class ScheduleQueue(RestorableQueue):
         assert firing is not None
         assert message.body is not None
         spec = self._spec_of(message.head)
-        fired = message.deliveries + 1
-        number = fired if spec.recurs else 0
+        due = meant = self._tried.pop(message.sequence, due)
+        planned = self._extra.pop(message.sequence, 0)
+        number = missed = 0
+        gone = partial(self._back, spec, planned)
+        if not planned:
+            now = self._services.wall()
+            resumed, missed = self._absence.resume(message, spec, due, now, firing.catch_up)
+            if resumed.due is None or resumed.due > now:
+                self._go_on(message, spec, resumed.due, resumed.fired)
+                return
+            due, fired = resumed.due, resumed.fired + 1
+            number = fired if spec.recurs else -1
+            gone = partial(self._fired, spec, due, fired)
         job = spec.name or message.message_id
-        head = self._heads.of(message, job, due, number)
+        head = self._heads.of(message, job, due, number, missed)
         refusals: list[ProtocolError] = []
-        gone = partial(self._fired, spec, due)
         try:
             leaves = firing.fire(
                 self.origin,
@@ -303,27 +323,31 @@ class ScheduleQueue(RestorableQueue):
                 head,
                 message.body,
                 refusals.append,
-                partial(self._depart, message, head, gone),
+                partial(self._depart, message, head, meant, gone),
             )
         except ProtocolError as error:
             leaves = False
             refusals.append(error)
         except Exception:
             log.exception("%s: %s cannot be sent now; it is tried again", self.origin, message)
-            self._delay(message, _ASIDE)
+            self._delay(message, _ASIDE, meant)
             return
         if refusals:
-            self._refused(message, head, gone, refusals[0])
+            self._refused(message, head, meant, gone, refusals[0])
         elif leaves:
             gone(message)
+        if not refusals:
+            self._reports.fired(job, due, number, message.message_id)
 
-    def _depart(self, message: Message, head: MessageHead, gone: Callable[[Message], None]) -> Done:
+    def _depart(
+        self, message: Message, head: MessageHead, due: int, gone: Callable[[Message], None]
+    ) -> Done:
         """Keep a message that fires until it is safe at another broker."""
         refusals: list[ProtocolError] = []
 
         def arrive(message: Message) -> None:
             if refusals:
-                self._refused(message, head, gone, refusals[0])
+                self._refused(message, head, due, gone, refusals[0])
             else:
                 gone(message)
 
@@ -336,29 +360,40 @@ class ScheduleQueue(RestorableQueue):
 
         return done
 
-    def _fired(self, spec: ScheduleSpec, due: int, message: Message) -> None:
+    def _fired(self, spec: ScheduleSpec, due: int, fired: int, message: Message) -> None:
         """End a schedule that has fired, or have it wait for its next time."""
         self.fired += 1
-        fired = message.deliveries + 1
-        following = spec.next_due(due, fired)
-        if following is None:
+        self._go_on(message, spec, spec.next_due(due, fired), fired)
+
+    def _back(self, spec: ScheduleSpec, due: int, message: Message) -> None:
+        """Have a schedule wait for its time that an operator had fire before."""
+        self.fired += 1
+        self._go_on(message, spec, due, message.deliveries)
+
+    def _go_on(
+        self, message: Message, spec: ScheduleSpec, following: int | None, fired: int
+    ) -> None:
+        """Have a schedule wait for its next time, or end it; None = there is none."""
+        if following is None or (spec.name and not self._named.holds(spec.name, message)):
             self._ended += 1
             self._accounts.let_go(message)
             return
         message.redelivery = earlier_deliveries(fired, 0)
         self._accounts.mark_returned(message, following)
         self._wait(message, following)
+        self._bodies.note(message)
 
     def _refused(
         self,
         message: Message,
         head: MessageHead,
+        due: int,
         gone: Callable[[Message], None],
         error: ProtocolError,
     ) -> None:
         """Give up a message that its destination does not take, or try it again later."""
         if error.error_code is ErrorCode.STORE_UNAVAILABLE:
-            self._delay(message, _AGAIN)
+            self._delay(message, _AGAIN, due)
             return
         letter = Message(self._group.sequences.take(), head, message.body, message.stamp)
         self._discards.turn_away(letter, "maxlen")
@@ -438,33 +473,13 @@ class ScheduleQueue(RestorableQueue):
         done(known if known == figures and known is not None else figures)
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
-        """Look at messages that wait."""
-        services, group, ready = self._services, self._group, self._ready
-        states = wanted.states
-        if states is None or wanted.most == 0:
-            browse(ready, (), wanted, services, group, done)
-            return
-        meant: frozenset[MessageState] = frozenset()
-        if MessageState.SCHEDULED in states:
-            meant = frozenset((MessageState.DELAYED,))
-        last = group.sequences.last
-        walk = BrowseWalk(ready, (), replace(wanted, states=meant), services.wall())
-
-        def end() -> None:
-            found = [one[2] for one in walk.found]
-            meant = {id(message) for message in found}
-            times = {id(one[2]): int(one[0]) for one in ready.delayed if id(one[2]) in meant}
-            due = tuple([times.get(id(message), 0) for message in found])
-            if wanted.bodies:
-                found = copies_to_read(found)
-            states = (MessageState.SCHEDULED,) * len(found)
-            answer = Browsed(found, 0, walk.more, states, walk.skipped, last, due)
-            if wanted.bodies:
-                read_bodies(group.store, found, lambda: done(answer))
-            else:
-                done(answer)
-
-        BatchedWork(services.work_budget).do(walk.steps(), nobody_asks, end)
+        """Look at messages that wait; of those that have names, the names are ids as well."""
+        selection, named = wanted.selection, self._named
+        if selection.ids:
+            known = [named.find(name) for name in selection.ids]
+            ids = {message.message_id for message in known if message is not None}
+            wanted = replace(wanted, selection=replace(selection, ids=selection.ids | ids))
+        browse_schedules(self._ready, wanted, self._services, self._group, done)
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
@@ -475,6 +490,10 @@ class ScheduleQueue(RestorableQueue):
             answer(1)
         elif isinstance(order, Configure):
             answer(0)
+        elif isinstance(order, Unschedule):
+            answer(int(self._end_named(order.name)))
+        elif isinstance(order, Reschedule):
+            answer(self._reschedule(order))
         elif isinstance(order, Close):
             if self._closed or self._stays(order):
                 words = f"{self.destination} is in use"
@@ -485,6 +504,19 @@ class ScheduleQueue(RestorableQueue):
             parts = self._ready, self._accounts, self._counts, self._discards, self._line
             carry_out(order, parts, self._services, self._group, answer)
             self._set_timer()
+
+    def _reschedule(self, order: Reschedule) -> int:
+        """Have messages come at another time."""
+        was = {id(entry[2]): entry[0] for entry in self._ready.delayed}
+        some = self._ready.remove(order.sequences)
+        now = self._services.wall()
+        for message in some:
+            if not order.due and self._spec_of(message.head).recurs:
+                self._extra[message.sequence] = int(was[id(message)])
+            else:
+                self._accounts.mark_returned(message, order.due or now)
+            self._wait(message, order.due or now)
+        return len(some)
 
     def _stays(self, order: Close) -> bool:
         """Whether it is in use, or was of late, and so does not end as an order wants."""
@@ -497,8 +529,7 @@ class ScheduleQueue(RestorableQueue):
         """End, with what is in it; gives how much waited."""
         self._closed = True
         self._timer.end()
-        self._unload.end()
-        self._loaded.clear()
+        self._bodies.close()
         self._reader.close()
         waiting = [*self._ready, *self._discards.leaving.close()]
         self._batches.do(waiting, self._accounts.let_go)
@@ -519,7 +550,13 @@ class ScheduleQueue(RestorableQueue):
         """Take a message back that the store has kept."""
         message.head = self._heads.shared(message.head)
         self._accounts.restore(message, self._group.store)
-        self._wait(message, due or self._services.wall())
+        due = due or self._services.wall()
+        self._wait(message, due)
+        self._absence.begin()
+        if may_have_name(message.head):
+            name = self._spec_of(message.head).name
+            if name:
+                self._named.note(name, message)
 
     def set_idle_since(self, when: float) -> None:
         """Nobody has taken part since then, on the clock."""

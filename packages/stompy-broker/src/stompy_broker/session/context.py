@@ -18,6 +18,7 @@ from stompy_broker.foreign_headers import ForeignHeaders
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.router import Router
 from stompy_broker.routing_config import RouteConfig
+from stompy_broker.schedules.schedule_spec import CatchUp
 from stompy_broker.security.access import Access
 from stompy_broker.security.auth import Principal
 from stompy_broker.security.login import Logins
@@ -48,6 +49,8 @@ class SessionSettings:
 
     Attributes:
         told: what CONNECTED says of the broker.
+        schedule_zone: by whose clock a cron expression is meant that names no zone.
+        catch_up: what becomes of what fell due while no broker was there.
         tail: what the names of clients end in, so that those of one cluster differ.
     """
 
@@ -64,6 +67,8 @@ class SessionSettings:
     prefetch_client: int
     prefetch_individual: int
     ignored_headers: tuple[str, ...] = ()
+    schedule_zone: str = "UTC"
+    catch_up: CatchUp = CatchUp.ONCE
     tail: str = ""
 
 
@@ -333,7 +338,9 @@ class BrokerContext:
         self.new_token = new_token
         self.caches = head_caches(settings.limits)
         self.send_routes = SendRoutes(router.directions)
-        router.firing = ScheduledSender(router, self.send_routes)
+        router.firing = ScheduledSender(
+            router, self.send_routes, settings.schedule_zone, settings.catch_up
+        )
         self.foreign_headers = ForeignHeaders(settings.ignored_headers, router.events)
         self.observer = observer
         self.service = service

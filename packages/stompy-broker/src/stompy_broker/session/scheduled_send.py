@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from stompy.errors import ErrorCode, ProtocolError
+from stompy.protocol.header_cache import Head
 from stompy_broker.destinations.names import (
     Destination,
     DestinationKind,
@@ -17,9 +18,11 @@ from stompy_broker.routing.answers import Done, Refused
 from stompy_broker.routing.fired_heads import without_schedule
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.interface import Outcome, Unschedule
 from stompy_broker.routing.router import Router
 from stompy_broker.schedules.headers import SCHEDULE_HEADERS, read_schedule
-from stompy_broker.schedules.schedule_spec import ScheduleSpec
+from stompy_broker.schedules.schedule_spec import CatchUp, ScheduleSpec
+from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.send_routes import Route, SendRoutes
 from stompy_broker.session.spread_send import SpreadSend, publish_spread
 
@@ -65,7 +68,7 @@ class ScheduledSend:
         Raises:
             ProtocolError: its destination takes nothing for later.
         """
-        self._check(router)
+        self.check(router)
         spec, now = self.spec, router.wall()
         if spec.recurs or spec.name or spec.cancel or spec.first_due(now) > now:
             return self.waits_in, head
@@ -73,8 +76,8 @@ class ScheduledSend:
             self._of, self._bare = head, without_schedule(head)
         return destination, self._bare
 
-    def _check(self, router: Router) -> None:
-        """Check that its destinations may be sent to for later.
+    def check(self, router: Router) -> None:
+        """See that its destinations may be sent to for later.
 
         Raises:
             ProtocolError: the policy of one of them says no.
@@ -91,6 +94,43 @@ class ScheduledSend:
                 f"{self._route.text[:200]!r} takes nothing for later (header {self._header!r}): "
                 'schedule = "deny" in its [[policy]]',
             )
+
+
+def cancel_schedule(
+    router: Router, later: ScheduledSend, receipts: Receipts, receipt: str | None, head: Head
+) -> None:
+    """End the schedule of a name; the receipt says whether there was one.
+
+    Args:
+        router: where it waits.
+        later: what the SEND says, with the name.
+        receipts: of the client.
+        receipt: that is wanted; None = none.
+        head: the frame.
+
+    Raises:
+        ProtocolError: its destination takes nothing for later.
+    """
+    later.check(router)
+    told = {"cancelled": "false"}
+    done = receipts.if_refused(head)
+    if receipt is not None:
+        done = receipts.when_told(receipt, told, head)
+    name, registry = later.waits_in.name, router.registry
+    if not registry.has_queue(name):
+        done()
+        return
+    queue = registry.queue(name, capped=False)
+
+    def answered(outcome: Outcome) -> None:
+        if isinstance(outcome, ProtocolError):
+            done(outcome)
+            return
+        if outcome:
+            told["cancelled"] = "true"
+        queue.group.sync(done)
+
+    queue.control(Unschedule(later.spec.name), answered)
 
 
 def read_scheduled(headers: Mapping[str, str], route: Route) -> ScheduledSend | None:
@@ -119,9 +159,12 @@ class ScheduledSender(Firing):
     Args:
         router: where to.
         routes: of all clients.
+        zone: by whose clock a cron expression is meant that names no time zone.
+        catch_up: what becomes of what fell due again and again while no broker was there.
     """
 
-    def __init__(self, router: Router, routes: SendRoutes) -> None:
+    def __init__(self, router: Router, routes: SendRoutes, zone: str, catch_up: CatchUp) -> None:
+        super().__init__(zone, catch_up)
         self._router = router
         self._routes = routes
         self._known: dict[str, Route] = {}

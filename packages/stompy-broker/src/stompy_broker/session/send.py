@@ -34,7 +34,11 @@ from stompy_broker.session.requests import (
     wanted_in,
     with_end,
 )
-from stompy_broker.session.scheduled_send import ScheduledSend, read_scheduled
+from stompy_broker.session.scheduled_send import (
+    ScheduledSend,
+    cancel_schedule,
+    read_scheduled,
+)
 from stompy_broker.session.send_heads import SPECIAL, UNUSUAL
 from stompy_broker.session.send_routes import Route, SendRoutes
 from stompy_broker.session.spread_send import SpreadSend
@@ -394,9 +398,7 @@ class SendHandler:
             self._receipts.answer(receipt)
             self._subscriptions.sys_client.command(headers, body, replies)
             return None
-        told = self._subscriptions.temporary_topics.addresses(headers)
-        if replies is not None:
-            told["reply-to"] = f"{DestinationKind.REPLY.value}{replies.name}"
+        told = self._addresses(headers, replies)
         if told:
             message_head = MessageHead.from_client(headers | told)
         destination = self._subscriptions.temporary_topics.own(destination)
@@ -405,6 +407,9 @@ class SendHandler:
         if is_answered(headers, destination):
             return self._send_answered(plan, head, destination, headers | told, body, replies)
         later = plan.scheduled
+        if later is not None and later.spec.cancel and "transaction" not in headers:
+            cancel_schedule(self._router, later, self._receipts, receipt, head)
+            return None
         if later is not None:
             destination, message_head = later.turn(self._router, destination, message_head)
         waits = later is not None and destination is later.waits_in
@@ -418,6 +423,13 @@ class SendHandler:
             return self._client.when_answered(head, ask, act)
         act()
         return None
+
+    def _addresses(self, headers: Mapping[str, str], replies: Queue | None) -> dict[str, str]:
+        """Give what the message says in place of the names that its sender has for its own."""
+        told = self._subscriptions.temporary_topics.addresses(headers)
+        if replies is not None:
+            told["reply-to"] = f"{DestinationKind.REPLY.value}{replies.name}"
+        return told
 
     def _set_up(self, plan: SendPlan, headers: Mapping[str, str]) -> None:
         if plan.route.parts:

@@ -56,6 +56,8 @@ class Kind(StrEnum):
     """Every durable topic subscription, with or without subscriber."""
     TRANSACTIONS = "transactions"
     """Every transaction that is open."""
+    SCHEDULED = "scheduled"
+    """What is to come later, next one first: the next thousand of each broker."""
     CLUSTER = "cluster"
     """Every member, group and NATS server of the cluster; nothing without a cluster."""
     QUEUE = "queue"
@@ -581,6 +583,47 @@ class TransactionRow(Record):
 
 
 @dataclass(slots=True, kw_only=True)
+class ScheduledRow(Record):
+    """The row of one schedule: a message that is to come later, once or again and again.
+
+    Attributes:
+        id: the key of the row: its `job_id`, of a schedule with a name after its destination.
+        job_id: what the messages say that come of it, as ``scheduledJobId``.
+        name: what its sender calls it (``x-schedule-id``); empty = it has no name.
+        destination: where its messages go.
+        message_id: the one of the SEND.
+        sent_at: when that came.
+        next_at: when it is due next.
+        delay_ms: how much later than sent, or than each time of `cron`, it is due.
+        period_ms: between one message and the next; 0 = it is no series.
+        repeat_left: how many messages come after the next one, -1 = it goes on for ever.
+        cron: the expression by which it is due; empty = none.
+        zone: by whose clock `cron` is meant.
+        fired: how many of its times have passed.
+        bytes: size of the message.
+        broker: id of the broker in the cluster that has it.
+        group: number of its group in the cluster.
+    """
+
+    id: str = ""
+    job_id: str = ""
+    name: str = ""
+    destination: str = ""
+    message_id: str = ""
+    sent_at: int = 0
+    next_at: int = 0
+    delay_ms: int = 0
+    period_ms: int = 0
+    repeat_left: int = 0
+    cron: str = ""
+    zone: str = ""
+    fired: int = 0
+    bytes: int = 0
+    broker: str | None = _in_cluster()
+    group: int | None = _in_cluster()
+
+
+@dataclass(slots=True, kw_only=True)
 class ClusterRow(Record):
     """The row of one member, group or NATS server of a cluster.
 
@@ -706,6 +749,7 @@ Row = (
     | ConnectionRow
     | SubscriptionRow
     | DurableRow
+    | ScheduledRow
     | TransactionRow
     | ClusterRow
     | QueueDetail

@@ -43,7 +43,7 @@ def listing(kind: Kind, context: CommandContext, call: Call) -> Steps[Result]:
     args, names = call.args, field_names(kind, clustered=context.cluster is not None)
     key = KEYS[kind]
     if args["match"]:
-        matches = _matcher(args["match"], kind)
+        matches = matcher(args["match"], kind)
         rows = [row for row in rows if matches(str(getattr(row, key)))]
     sort = args["sort"] or key
     column = sort.removeprefix("-")
@@ -66,8 +66,8 @@ def listing(kind: Kind, context: CommandContext, call: Call) -> Steps[Result]:
     return result
 
 
-def _matcher(match: str, kind: Kind) -> Callable[[str], bool]:
-    """What tells whether a key is meant.
+def matcher(match: str, kind: Kind | None = None) -> Callable[[str], bool]:
+    """Make what tells whether a key is meant.
 
     With a prefix, or with a wildcard for the rest, it is a pattern as SUBSCRIBE takes it.
     """

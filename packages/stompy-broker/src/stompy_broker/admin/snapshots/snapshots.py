@@ -15,6 +15,7 @@ from stompy_broker.admin.snapshots.clients import ClientSnapshots
 from stompy_broker.admin.snapshots.cluster import cluster_rows
 from stompy_broker.admin.snapshots.process import Process
 from stompy_broker.admin.snapshots.queues import QueueSnapshots
+from stompy_broker.admin.snapshots.schedules import ScheduleSnapshots
 from stompy_broker.admin.snapshots.snapshot_time import SnapshotTime
 from stompy_broker.admin.snapshots.topics import TopicSnapshots
 from stompy_broker.admin.snapshots.totals import ClientTotals
@@ -41,6 +42,7 @@ class Snapshots:
         queues: makes rows of queues.
         topics: makes rows of topics.
         clients: makes rows of clients and of what they hold.
+        schedules: makes rows of what is to come later.
         links: gives the members of the cluster to which there is a link.
     """
 
@@ -58,6 +60,7 @@ class Snapshots:
         self.queues = QueueSnapshots(router, cluster)
         self.topics = TopicSnapshots(router, cluster)
         self.clients = ClientSnapshots(router, sessions, cluster)
+        self.schedules = ScheduleSnapshots(router, cluster)
         self.links: Callable[[], Iterable[str]] = tuple
         self._cluster = cluster
         self._own_row: tuple[int, BrokerRow] | None = None
@@ -105,6 +108,8 @@ class Snapshots:
             return (yield from clients.subscriptions(moment))
         if kind is Kind.DURABLE:
             return (yield from clients.durable(moment))
+        if kind is Kind.SCHEDULED:
+            return (yield from self.schedules.rows())
         return (yield from clients.transactions(moment))
 
     def _broker_row(self, moment: SnapshotTime) -> Steps[BrokerRow]:

@@ -20,7 +20,9 @@ from stompy_broker.routing.interface import (
     Order,
     QueueFigures,
     Remove,
+    Reschedule,
     Transfer,
+    Unschedule,
 )
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.selection import Selection
@@ -141,6 +143,10 @@ def order_row(order: Order) -> list[object]:
             for one in order.transfers
         ]
         return ["move", transfers, order.copies, order.within]
+    if isinstance(order, Unschedule):
+        return ["unschedule", order.name]
+    if isinstance(order, Reschedule):
+        return ["reschedule", sorted(order.sequences), order.due]
     if isinstance(order, GiveUp):
         return ["give-up", sorted(order.sequences), order.cause, order.reason]
     if isinstance(order, Foresee):
@@ -168,6 +174,10 @@ def order_of(row: list[Any]) -> Order:
             message = Message(0, head_of(head), None, stamp(at))
             message.size = size
             return Foresee(message)
+        case ["unschedule", name]:
+            return Unschedule(name)
+        case ["reschedule", sequences, due]:
+            return Reschedule(frozenset(sequences), due)
         case ["give-up", sequences, cause, reason]:
             return GiveUp(frozenset(sequences), cause, reason)
         case ["configure", stored, first]:
