@@ -29,6 +29,8 @@ HOT = (
     "stompy.protocol.message_heads",
     "stompy.protocol.server",
     "stompy.session.commands",
+    "stompy_broker.group_headers",
+    "stompy_broker.header_text",
     "stompy_broker.message",
     "stompy_broker.timers",
     "stompy_broker.destinations",

@@ -49,6 +49,8 @@ FLOORS: dict[str, list[set[str]]] = {
             "event_loop",
             "rate_limit",
             "durations",
+            "group_headers",
+            "header_text",
         },
         {"timers", "message", "destinations"},
         {"selectors", "schedules"},

@@ -15,6 +15,8 @@ from stompy.build import Compiled
 
 MODULES = (
     "stompy_broker.destinations.names",
+    "stompy_broker.group_headers",
+    "stompy_broker.header_text",
     "stompy_broker.message",
     "stompy_broker.routing.accounts",
     "stompy_broker.routing.admission",
@@ -25,8 +27,10 @@ MODULES = (
     "stompy_broker.routing.dealer",
     "stompy_broker.routing.delivery_times",
     "stompy_broker.routing.flow_control",
+    "stompy_broker.routing.group_table",
     "stompy_broker.routing.interface",
     "stompy_broker.routing.match_line",
+    "stompy_broker.routing.message_group",
     "stompy_broker.routing.ordered_messages",
     "stompy_broker.routing.paging",
     "stompy_broker.routing.parking",

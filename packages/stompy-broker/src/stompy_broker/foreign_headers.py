@@ -253,12 +253,6 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=("", "amq.direct"),
     ),
     ForeignHeader(
-        ("JMSXGroupID", "_AMQ_GROUP_ID", "x-group-id"),
-        (_SEND,),
-        "one consumer gets all messages of the group, in order",
-    ),
-    ForeignHeader(("JMSXGroupSeq",), (_SEND,), "the group ends with this message", asks=("-1",)),
-    ForeignHeader(
         (
             "dedup-id",
             "_AMQ_DUPL_ID",

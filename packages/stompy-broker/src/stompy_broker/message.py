@@ -20,7 +20,15 @@ from stompy.compiler import mypyc_attr
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.header_cache import Head
-from stompy.protocol.headers import RULES, Version, header_lines, unescape
+from stompy.protocol.headers import Version, header_lines
+from stompy_broker.group_headers import (
+    FIRST_FOR_CONSUMER,
+    GROUP_HEADERS,
+    Grouping,
+    group_told,
+    may_tell_group,
+)
+from stompy_broker.header_text import as_text, is_utf8, read_block
 
 BROKER_HEADERS = frozenset(
     (
@@ -32,6 +40,7 @@ BROKER_HEADERS = frozenset(
         "redelivered",
         "delivery-count",
         "JMSXUserID",
+        FIRST_FOR_CONSUMER,
         "durable",
         "auto-delete",
         "exclusive",
@@ -82,7 +91,7 @@ REFERENCE: Final = 8
 TELLING = ("timestamp", "persistent", "priority", "expires", "expiration", "ttl")
 """Headers that tell the broker something about a message, and stay with it."""
 
-_NOTABLE: Final = BROKER_HEADERS | DEATH_HEADERS | frozenset(TELLING)
+_NOTABLE: Final = BROKER_HEADERS | DEATH_HEADERS | frozenset((*TELLING, *GROUP_HEADERS))
 """Headers that a SEND must be free of to be passed on just as it came."""
 
 _BROKER_NAMES = frozenset(name.encode() for name in BROKER_HEADERS | DEATH_HEADERS)
@@ -109,11 +118,16 @@ class MessageTraits:
         can_expire: whether it has either.
         message_id: the ``message-id`` to show; None = the message's sequence.
         plain: whether the broker writes what it usually writes: an id and a time of its own.
+        group: what it has in common with others that come in order; None = nothing.
+        closes_group: whether that ends with it.
+        unusual: whether a queue has to be told of something before it is published.
     """
 
     __slots__ = (
         "can_expire",
+        "closes_group",
         "expires",
+        "group",
         "message_id",
         "persistent",
         "plain",
@@ -121,6 +135,7 @@ class MessageTraits:
         "sized",
         "stamped",
         "ttl",
+        "unusual",
     )
 
     def __init__(
@@ -133,6 +148,7 @@ class MessageTraits:
         ttl: int = 0,
         expires: int = 0,
         message_id: bytes | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         self.sized = sized
         self.stamped = stamped
@@ -143,6 +159,14 @@ class MessageTraits:
         self.can_expire = bool(ttl or expires)
         self.message_id = message_id
         self.plain = sized and not stamped and message_id is None
+        self.group = None if grouping is None else grouping[0]
+        self.closes_group = grouping is not None and grouping[1]
+        self.unusual = self.can_expire or grouping is not None
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """The group, and whether it ends; None = none."""
+        return None if self.group is None else (self.group, self.closes_group)
 
 
 _SIZED: Final = MessageTraits(sized=True)
@@ -176,7 +200,7 @@ class MessageHead:
         self.block = block
         self.traits = traits
         self.version_neutral = (
-            _BACKSLASH not in block and _CR not in block and (block.isascii() or _is_utf8(block))
+            _BACKSLASH not in block and _CR not in block and (block.isascii() or is_utf8(block))
         )
 
     @property
@@ -274,17 +298,12 @@ class MessageHead:
 
         Never fails: what cannot be decoded stands for itself.
         """
-        headers: dict[str, str] = {}
-        for line in self.block.decode("utf-8", "surrogateescape").split("\n"):
-            name, colon, value = line.partition(":")
-            if colon:
-                headers.setdefault(unescaped(name), unescaped(value))
-        return headers
+        return read_block(self.block)
 
     def text_headers(self) -> dict[str, str]:
         """The headers as text, for all that must be UTF-8."""
         headers = self.headers()
-        if _is_utf8(self.block):
+        if is_utf8(self.block):
             return headers
         return {as_text(name): as_text(value) for name, value in headers.items()}
 
@@ -303,7 +322,7 @@ class MessageHead:
             return block
         if version is Version.V1_0:
             headers = self.headers()
-        elif (version is Version.V1_2 or b"\\r" not in block) and _is_utf8(block):
+        elif (version is Version.V1_2 or b"\\r" not in block) and is_utf8(block):
             return block  # 1.1 has all escapes but that one
         else:
             headers = self.text_headers()
@@ -556,11 +575,15 @@ class CopiedMessage(Message):
         head: that all of them have.
         body: that all of them have.
         stamp: as for every message.
-        common: what they have in common.
+        common: what they have in common; None = it has no copies any more.
         own: what this one costs beside that, in bytes.
+
+    Attributes:
+        common: as above.
+        own: as above.
     """
 
-    __slots__ = ("_common", "_own")
+    __slots__ = ("common", "own")
 
     def __init__(
         self,
@@ -568,36 +591,36 @@ class CopiedMessage(Message):
         head: MessageHead,
         body: bytes | None,
         stamp: bytes,
-        common: Common,
+        common: Common | None,
         own: int = OVERHEAD,
     ) -> None:
         super().__init__(sequence, head, body, stamp)
-        self._common: Common | None = common
-        self._own = own
+        self.common = common
+        self.own = own
 
     def charge(self, account: Account) -> None:
         """Count it as being in memory, and the common part if it is the first copy."""
-        if self._common is None:
+        if self.common is None:
             super().charge(account)
         else:
-            account.used += self._own
-            self._common.charge(account)
+            account.used += self.own
+            self.common.charge(account)
 
     def discharge(self, account: Account) -> None:
         """Count it no longer as being in memory, undoing `charge`."""
-        if self._common is None:
+        if self.common is None:
             super().discharge(account)
         else:
-            account.used -= self._own
-            self._common.discharge()
+            account.used -= self.own
+            self.common.discharge()
 
     def leave_body(self, account: Account) -> None:
         """Let the body go, which is on disk. What is read again is its own."""
-        if self._common is None:
+        if self.common is None:
             super().leave_body(account)
             return
         self.discharge(account)
-        self._common = self.body = None
+        self.common = self.body = None
         self.charge(account)
 
 
@@ -643,6 +666,11 @@ class SharedMessage(Message):
         return self.shared_tail
 
 
+def group_in(block: bytes) -> Grouping | None:
+    """What the headers of a message that was taken before say of a group."""
+    return group_told(read_block(block)) if may_tell_group(block) else None
+
+
 def stamp(now_ms: int) -> bytes:
     """What `Message.stamp` holds, for a time in milliseconds since the epoch."""
     return b"\ntimestamp:%d\n" % now_ms
@@ -664,6 +692,7 @@ def _traits_told(
         ttl=_number(headers, "expiration", 0) or _number(headers, "ttl", 0),
         expires=_number(headers, "expires", 0),
         message_id=message_id,
+        grouping=group_told(headers),
     )
 
 
@@ -693,33 +722,3 @@ def _number(headers: Mapping[str, str], name: str, default: int) -> int:
 
 def _is_true(value: str) -> bool:
     return value.lower() not in ("false", "0", "no")
-
-
-def as_text(text: str) -> str:
-    """A header's name or value as UTF-8 can carry it.
-
-    1.0 does not say which encoding its headers have. What is no UTF-8 is read as Latin-1, in which
-    every octet is a character, and which is what most of those senders mean.
-    """
-    if text.isascii():
-        return text
-    octets = text.encode("utf-8", "surrogateescape")
-    return text if _is_utf8(octets) else octets.decode("latin-1")
-
-
-def _is_utf8(octets: bytes) -> bool:
-    try:
-        octets.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def unescaped(text: str) -> str:
-    """A header's name or value without its escapes; what cannot be decoded stands for itself."""
-    if "\\" not in text:
-        return text
-    try:
-        return unescape(text, RULES[Version.V1_2])
-    except ProtocolError:
-        return text

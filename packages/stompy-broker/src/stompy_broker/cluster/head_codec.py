@@ -5,10 +5,10 @@ from __future__ import annotations
 from struct import Struct
 from struct import error as StructError  # noqa: N812 -- its name says nothing by itself
 
-from stompy_broker.message import MessageHead, MessageTraits
+from stompy_broker.message import MessageHead, MessageTraits, group_in
 
 _HEAD = Struct("<BBQQII")
-_SIZED, _STAMPED, _PERSISTENT, _WITH_ID = 1, 2, 4, 8
+_SIZED, _STAMPED, _PERSISTENT, _WITH_ID, _GROUPED = 1, 2, 4, 8, 16
 
 
 def write_head(head: MessageHead) -> bytes:
@@ -20,6 +20,7 @@ def write_head(head: MessageHead) -> bytes:
         | _STAMPED * traits.stamped
         | _PERSISTENT * traits.persistent
         | _WITH_ID * (message_id is not None)
+        | _GROUPED * (traits.group is not None)
     )
     own_id = message_id or b""
     row = _HEAD.pack(
@@ -41,6 +42,7 @@ def read_head(octets: bytes) -> MessageHead:
     at = _HEAD.size + id_length
     if len(octets) != at + length:
         raise ValueError("a head has another length")
+    block = octets[at:]
     traits = MessageTraits(
         sized=bool(flags & _SIZED),
         stamped=bool(flags & _STAMPED),
@@ -49,5 +51,6 @@ def read_head(octets: bytes) -> MessageHead:
         ttl=ttl,
         expires=expires,
         message_id=octets[_HEAD.size : at] if flags & _WITH_ID else None,
+        grouping=group_in(block) if flags & _GROUPED else None,
     )
-    return MessageHead(octets[at:], traits)
+    return MessageHead(block, traits)

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, ValidationError, field_validator
 
 from stompy.errors import ProtocolError
-from stompy_broker.config_section import Section
+from stompy_broker.destinations.group_settings import GroupSettings
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import (
     SCHEDULED,
@@ -89,7 +89,7 @@ def arguments_in(headers: Mapping[str, str], policy: Policy | None = None) -> di
     return given
 
 
-class Policy(Section):
+class Policy(GroupSettings):
     """Settings of the destinations whose name matches. The first ``[[policy]]`` that fits wins."""
 
     match: str = Field(

@@ -174,7 +174,7 @@ class BrowseWalk:
             some = later(self._ready.fifo, sequence, most)
         if parking is None:
             return some
-        parked = parking.messages.after(place, most)
+        parked = parking.after(place, most)
         return list(islice(heapq.merge(some, parked, key=place_of), most))
 
 

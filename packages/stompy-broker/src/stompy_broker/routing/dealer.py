@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead, MessageTraits
 from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, when_safe
@@ -27,10 +28,13 @@ from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.consumer_line import ConsumerLine, TurnKeeper
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
+from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import LineFigures, QueueIdentity
 from stompy_broker.routing.length_limits import LengthLimits
 from stompy_broker.routing.match_line import MatchLine
-from stompy_broker.routing.paging import BodyReader, first_without_body
+from stompy_broker.routing.message_group import GroupedMessage, MessageGroup
+from stompy_broker.routing.paging import READ_MESSAGES, BodyReader, first_without_body
+from stompy_broker.routing.parking import is_before
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.turn_order import TurnOrder
@@ -81,6 +85,7 @@ class Dealer(TurnKeeper):
 
     Attributes:
         parking: the messages by line.
+        groups: those that messages have in common; None = none has any.
     """
 
     __slots__ = (
@@ -107,6 +112,8 @@ class Dealer(TurnKeeper):
         "_turns",
         "_unacked",
         "_unmatched",
+        "_wake_timer",
+        "groups",
         "parking",
     )
 
@@ -130,6 +137,8 @@ class Dealer(TurnKeeper):
         self._ended = ended
         self._turns = TurnOrder(self.parking, self._consumer_line, queue, services.clock, hand_out)
         self._unmatched = UnmatchedWatch(queue, self.parking, services)
+        self.groups: GroupTable | None = None
+        self._wake_timer = services.clock.timer(hand_out)
         self._stale = True  # whether every line may
         self._dealt = self._unacked = 0
         self._looks_soon = False
@@ -147,12 +156,16 @@ class Dealer(TurnKeeper):
     def attach(self, consumer: Consumer) -> None:
         """Let a consumer take part, in the line of its selector."""
         if self._turns.attach(consumer):
+            if self.groups is not None:
+                self.groups.consumer_came()
             self._unmatched.look()
             self._want_step()
 
     def detach(self, consumer: Consumer) -> None:
         """Let a consumer go."""
         if self._turns.detach(consumer):
+            if self.groups is not None:
+                self.groups.owner_left(consumer)
             self._want_step()
 
     def leave(self, consumers: Iterable[Consumer]) -> None:
@@ -165,6 +178,10 @@ class Dealer(TurnKeeper):
         held = self._fifo or self._heap or self._reader.wanted is not None
         if held or self._consumer_line.paused:
             return None
+        if self.groups is not None and message.head.traits.group is not None:
+            return self.groups.consumer_for(
+                GroupedMessage(message, self.groups.of_or_none(message))
+            )
         return self._turns.next_for(message)
 
     # -- messages ---------------------------------------------------------------------------
@@ -176,7 +193,10 @@ class Dealer(TurnKeeper):
             message: it.
             done: called when it is safe; None = nobody asks.
         """
-        if self._turns.waiting:
+        if self.groups is not None and message.head.traits.group is not None:
+            message = self.groups.admit(message)
+            dealt = self._take_grouped(message, self.groups)
+        elif self._turns.waiting:
             dealt = self._take(message)
         else:
             dealt = _NOTHING
@@ -224,6 +244,88 @@ class Dealer(TurnKeeper):
         self._keep_waiting(message, takers)
         return _NOTHING
 
+    def _take_grouped(self, message: GroupedMessage, groups: GroupTable) -> Dealt:
+        """Take a message that comes in after others of its group."""
+        consumer: Consumer | None = None
+        if self._turns.waiting and not self._consumer_line.paused:
+            if not (self._fifo or self._heap or self._reader.wanted is not None):
+                consumer = groups.consumer_for(message)
+            else:
+                self._stale = True
+        if consumer is None:
+            self._accounts.keep(message)
+            groups.put(message)
+            self._note(message)
+            return _NOTHING
+        if not consumer.auto:
+            self._accounts.keep(message)
+        return self._give(message, consumer, None, kept=not consumer.auto)
+
+    def _deal_grouped(
+        self, message: GroupedMessage, groups: GroupTable, waits: WaitHistogram | None
+    ) -> Dealt:
+        """Give the message that is next to the consumer that has its group, or will have it."""
+        group = message.group
+        consumer = group.owner if group.line is not None else groups.pick(message)
+        groups.take_out(message)
+        if (message.expires or message.redelivery) and self._discards.ends(message):
+            groups.show(group)
+            return _NOTHING
+        if consumer is None:  # nobody waits any more
+            groups.put(message)
+            return _NOTHING
+        return self._give(message, consumer, waits, kept=True)
+
+    def _give(
+        self,
+        message: GroupedMessage,
+        consumer: Consumer,
+        waits: WaitHistogram | None,
+        *,
+        kept: bool,
+    ) -> Dealt:
+        """Give a message of a group to a consumer that waits.
+
+        Args:
+            message: it.
+            consumer: who.
+            waits: counts how long messages waited; None = nobody wants to know.
+            kept: whether it is accounted for.
+        """
+        groups, accounts = self.groups, self._accounts
+        assert groups is not None
+        groups.give(message, consumer)
+        self._dealt += 1
+        try:
+            more = consumer.deliver(message)
+        except NotNow:
+            self._turns.wants_no_more(consumer)
+            groups.give_not(message)
+            if not kept:
+                accounts.keep(message)
+            groups.put(message)
+            return _NOTHING
+        except Exception as error:
+            if not kept:
+                accounts.keep(message)  # it is in the queue now
+            self._discards.cannot_write(message, error)
+            groups.go_on(message)
+            return _TAKEN
+        if not more:
+            self._turns.wants_no_more(consumer)
+        if not consumer.auto:
+            accounts.mark_delivered(message, consumer.number)
+            groups.go_on(message)
+            return _HELD
+        if waits is not None and not self._dealt & NOT_COUNTED:
+            waits.add(message.received_at)
+        if kept:
+            accounts.let_go(message)
+        else:
+            message.end()
+        groups.go_on(message)
+        return _TAKEN
+
     def _keep_waiting(self, message: Message, takers: list[MatchLine]) -> None:
         self.parking.add(message, takers)
         if not takers:
@@ -260,11 +362,13 @@ class Dealer(TurnKeeper):
 
         What consumers have may stand behind much that waits, and would be put in front of it.
         """
-        if self.parking.lines or self._turns.ranked:
+        if self.parking.lines or self._turns.ranked or (self.groups is not None and self.groups):
             return False
         return not self._unacked or self._ready.ready <= _MANY
 
-    def deal(self, waits: WaitHistogram | None, unacked: int) -> Dealt:
+    def deal(  # noqa: C901, PLR0912, PLR0915 -- the hot path: a call for a part of it costs more
+        self, waits: WaitHistogram | None, unacked: int
+    ) -> Dealt:
         """Hand out what is ready while somebody waits for it.
 
         Args:
@@ -280,6 +384,16 @@ class Dealer(TurnKeeper):
         delivered = held = 0
         looks = _FEW
         while turns.waiting:
+            if turns.awake_own and self.groups is not None:
+                own = self.groups.next_own()
+                if own is not None:
+                    if own.body is None:
+                        self._read_ahead(own)
+                        break
+                    dealt = self._deal_grouped(own, self.groups, waits)
+                    delivered += dealt[0]
+                    held += dealt[1]
+                    continue
             line = self._next_line() if turns.awake else None
             if line is not None:
                 message = line.messages.first
@@ -288,6 +402,11 @@ class Dealer(TurnKeeper):
                     reader.begin(first_without_body(iter(line.messages)))
                     self._stale = True
                     break
+                if self.groups is not None and isinstance(message, GroupedMessage):
+                    dealt = self._deal_grouped(message, self.groups, waits)
+                    delivered += dealt[0]
+                    held += dealt[1]
+                    continue
                 line = self._take_out(message, line)
             elif not (self._fifo or self._heap):
                 break
@@ -308,6 +427,13 @@ class Dealer(TurnKeeper):
             held += dealt[1]
         self._unmatched.look()
         return delivered, held
+
+    def _read_ahead(self, message: GroupedMessage) -> None:
+        """Read the bodies of what the owner of a group gets next."""
+        line = message.group.line
+        assert line is not None
+        self._reader.begin([one for one in line.some(READ_MESSAGES) if one.body is None])
+        self._stale = True
 
     def _take_out(self, message: Message, line: MatchLine) -> MatchLine:
         """Take out a message that a line has; gives the line of the consumer whose turn it is."""
@@ -354,7 +480,7 @@ class Dealer(TurnKeeper):
                 # Behind what was not looked at it may have one that is its turn later.
                 if barrier is None or not line.turns or not line.messages.count:
                     del self._turns.awake[line]
-            elif first is None or _is_before(message, first):
+            elif first is None or is_before(message, first):
                 found, first = line, message
         return found
 
@@ -420,7 +546,37 @@ class Dealer(TurnKeeper):
         self._closed = True
         self._turns.close()
         self._unmatched.end()
+        self._wake_timer.end()
+        if self.groups is not None:
+            self.groups.close()
         self._look_timer.end()
+
+    def renew(self, policy: Policy) -> None:
+        """Behave as a policy says from now on."""
+        if self.groups is not None:
+            self.groups.renew(policy)
+
+    # -- groups -----------------------------------------------------------------------------
+
+    def keep_groups(self) -> GroupTable:
+        """Know of groups from now on."""
+        if self.groups is None:
+            services = self._services
+            table = GroupTable(
+                self.parking, self._turns, services.clock, services.wall, self._wake, self._told
+            )
+            self.groups = self.parking.groups = table
+            table.renew(self._queue.policy)
+            self._accounts.share()  # a message that goes tells its group
+            self._turns.line_up()
+        return self.groups
+
+    def _wake(self) -> None:
+        """Deal in a moment: something may be dealt that could not before."""
+        self._wake_timer.set(self._services.clock.now())
+
+    def _told(self, group: MessageGroup | None) -> None:
+        """Tell that a group has an owner, or that values share groups."""
 
     # -- figures ------------------------------------------------------------------------------
 
@@ -429,9 +585,3 @@ class Dealer(TurnKeeper):
         if self._fifo or self._heap:
             self._want_step()  # whoever looks again sees what came of it
         return self._unmatched.figures()
-
-
-def _is_before(one: Message, other: Message) -> bool:
-    """Whether a message is next, of two."""
-    mine, others = one.head.traits.priority, other.head.traits.priority
-    return one.sequence < other.sequence if mine == others else mine > others

@@ -91,6 +91,7 @@ def with_id(head: MessageHead, message_id: bytes) -> MessageHead:
         ttl=traits.ttl,
         expires=traits.expires,
         message_id=message_id,
+        grouping=traits.grouping,
     )
     return MessageHead(head.block, told)
 

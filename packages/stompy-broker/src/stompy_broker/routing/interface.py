@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from stompy.compiler import mypyc_attr
 from stompy.errors import ProtocolError
@@ -391,10 +391,32 @@ class Reschedule:
 OfSchedules = Unschedule | Reschedule
 """What is asked about messages that are to come later, where those wait; others have none."""
 
+
+@dataclass(frozen=True, slots=True)
+class KeepGroups:
+    """Know of groups of messages from now on: a message that has one is about to be published.
+
+    Whoever publishes one to a queue has to say so before.
+    """
+
+
+KEEP_GROUPS: Final = KeepGroups()
+"""One for all."""
+
 OfMessages = Remove | GiveUp | Move
 """What is asked about messages that wait."""
 
-Order = OfMessages | OfSchedules | Foresee | Configure | Expire | Withdraw | ShareMemory | Close
+Order = (
+    OfMessages
+    | OfSchedules
+    | Foresee
+    | Configure
+    | Expire
+    | Withdraw
+    | ShareMemory
+    | KeepGroups
+    | Close
+)
 """What is asked of a queue now and then."""
 
 Outcome = int | ProtocolError

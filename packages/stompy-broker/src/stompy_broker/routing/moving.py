@@ -21,6 +21,7 @@ from stompy_broker.routing.interface import (
     Expire,
     Foresee,
     GiveUp,
+    KeepGroups,
     Move,
     OfMessages,
     OfSchedules,
@@ -52,7 +53,7 @@ def remove(
 
 
 def carry_out(
-    order: OfMessages | OfSchedules | Expire | Withdraw | ShareMemory | Foresee,
+    order: OfMessages | OfSchedules | Expire | Withdraw | ShareMemory | KeepGroups | Foresee,
     parts: tuple[ReadyList, Accounts, Counts, Discards, ConsumerLine],
     services: Services,
     group: QueueGroup,
@@ -79,6 +80,8 @@ def carry_out(
     elif isinstance(order, ShareMemory):
         accounts.share()
         done(0)
+    elif isinstance(order, KeepGroups):
+        done(0)  # it has other things in order, or one consumer for all of them
     elif isinstance(order, Foresee):
         consumer = line.next_for(order.message)
         done(0 if consumer is None else consumer.number)

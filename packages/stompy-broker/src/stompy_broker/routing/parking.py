@@ -19,16 +19,10 @@ Invariants:
   have it.
 * A line is dissolved in steps as well. Who comes with its selector before that began finds it.
 
-**For whoever parks for other reasons** (groups, turns by a key, a last value): lines need not be
-about selectors. A line is a part of ``messages`` with consumers of its own. So a group with an
-owner, or one value of a key that has its turn, is a `MatchLine` whose ``takes`` looks at the group
-or key, kept in ``lines`` under a name that is no selector. The `Dealer` asks lines, never messages,
-so who is next among lines is decided there: today by place, for fair turns by what each has had. A
-message that has to wait aside (its group is held back, its owner has no credit) is taken out by
-`take`, kept in another `OrderedMessages` of the parking, and comes back by `place`; `__iter__`,
-`__len__`, `take`, `take_all`, `first`, `newest` and `clear` have to know that one as well, so that
-limits, expiry, browsing and removal see what is in it. A last value is `take` of the old message
-and `place` of the new one. None of it costs a plain queue anything: it begins with
+**Groups** (`stompy_broker.routing.group_table`). Of messages that come in order by a value, only
+the first may be dealt. It stands in ``messages`` and the lines, or in the line of the consumer that
+has the group for itself; the others stand ``aside``, in the same order, so that limits, expiry,
+browsing and removal see them. None of it costs a plain queue anything: it begins with
 `ReadyList.park`.
 """
 
@@ -38,6 +32,7 @@ import heapq
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -45,6 +40,7 @@ from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import Place, place_of
 from stompy_broker.routing.match_line import BEGINNING, MatchLine
+from stompy_broker.routing.message_group import GroupedMessage, GroupKeeper
 from stompy_broker.routing.ordered_messages import BLOCK, OrderedMessages
 from stompy_broker.selectors.names import text_of
 from stompy_broker.selectors.selector import Selector
@@ -69,7 +65,9 @@ class Parking:
         heap: of its ready list: the same, by priority and sequence.
 
     Attributes:
-        messages: all that is sorted in.
+        messages: all that is sorted in, but for what stands aside.
+        aside: what its groups hold back, or have for one consumer.
+        groups: keeps the groups; None = no message has one.
         lines: those for selectors, by their texts.
         everything: the line of those who take all messages.
         claimed: how many messages are in at least one of ``lines``.
@@ -87,8 +85,10 @@ class Parking:
         "_named",
         "_others",
         "_varying",
+        "aside",
         "claimed",
         "everything",
+        "groups",
         "lines",
         "looked",
         "messages",
@@ -96,6 +96,8 @@ class Parking:
 
     def __init__(self, fifo: deque[Message], heap: list[tuple[float, int, Message]]) -> None:
         self.messages = OrderedMessages()
+        self.aside = OrderedMessages()
+        self.groups: GroupKeeper | None = None
         self.everything = MatchLine(None, self.messages)
         self.lines: dict[str, MatchLine] = {}
         self.claimed = self.looked = 0
@@ -204,7 +206,11 @@ class Parking:
 
     def place(self, message: Message) -> None:
         """Put a message to its place, and into the lines that take it."""
-        self.add(message, self.takers(message))
+        if self.groups is not None and message.head.traits.group is not None:
+            assert isinstance(message, GroupedMessage)
+            self.groups.put(message)
+        else:
+            self.add(message, self.takers(message))
 
     def add(self, message: Message, takers: list[MatchLine]) -> None:
         """Put a message to its place, and into these lines."""
@@ -221,6 +227,12 @@ class Parking:
             message: it.
             likely: a line that has it.
         """
+        if self.groups is not None and isinstance(message, GroupedMessage):
+            return self.groups.take(message)
+        return self.take_shown(message, likely)
+
+    def take_shown(self, message: Message, likely: MatchLine | None = None) -> int:
+        """The same, of a message that does not stand aside, whatever group it has."""
         found = claims = self.messages.take(message)
         if claims > 0:
             self.claimed -= 1
@@ -244,6 +256,9 @@ class Parking:
         self.claimed -= self.messages.take_all(gone)
         for line in [*self.lines.values(), *self._dissolving]:
             line.messages.take_all(gone)
+        if self.groups is not None:
+            self.aside.take_all(gone)
+            self.groups.take_all(gone)
 
     def clear(self) -> None:
         """Forget all messages of it."""
@@ -251,24 +266,42 @@ class Parking:
         for line in [*self.lines.values(), *self._dissolving]:
             line.messages.clear()
         self._dissolving.clear()
+        self.aside.clear()
+        if self.groups is not None:
+            self.groups.clear()
         self.claimed = 0
 
     @property
     def first(self) -> Message | None:
         """The first of those that are sorted in; None if there is none."""
-        return self.messages.first
+        first, other = self.messages.first, self.aside.first
+        if first is None or (other is not None and is_before(other, first)):
+            return other
+        return first
 
     @property
     def newest(self) -> Message | None:
         """The one that came last of those that are sorted in; None if there is none."""
-        return self.messages.newest
+        newest, other = self.messages.newest, self.aside.newest
+        if newest is None or (other is not None and other.sequence > newest.sequence):
+            return other
+        return newest
+
+    def after(self, place: Place | None, most: int) -> list[Message]:
+        """The first of those that are sorted in behind a place; None = from the beginning."""
+        found = self.messages.after(place, most)
+        if not self.aside.count:
+            return found
+        return list(islice(heapq.merge(found, self.aside.after(place, most), key=place_of), most))
 
     def __iter__(self) -> Iterator[Message]:
         """Everything that is sorted in, in order."""
-        return iter(self.messages)
+        if not self.aside.count:
+            return iter(self.messages)
+        return heapq.merge(self.messages, self.aside, key=place_of)
 
     def __len__(self) -> int:
-        return self.messages.count
+        return self.messages.count + self.aside.count
 
     # -- what may be handed out -----------------------------------------------------------------
 
@@ -432,3 +465,9 @@ class Parking:
             heap += [(-m.head.traits.priority, m.sequence, m) for m in messages]
         messages.clear()
         return True
+
+
+def is_before(one: Message, other: Message) -> bool:
+    """Whether a message is next, of two."""
+    mine, others = one.head.traits.priority, other.head.traits.priority
+    return one.sequence < other.sequence if mine == others else mine > others

@@ -21,25 +21,21 @@ from collections.abc import Callable, Iterable, Set
 from stompy.errors import ErrorCode, ProtocolError
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import DEFAULT_PRIORITY, Message
-from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
-from stompy_broker.routing.attendance import Attendance
-from stompy_broker.routing.batching import AT_ONCE, BatchedWork
+from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.browsing import browse
 from stompy_broker.routing.consumer import Consumer, NotNow
-from stompy_broker.routing.consumer_line import ConsumerLine
-from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.dealer import ALWAYS_SOME, Dealer, Dealt
-from stompy_broker.routing.discards import Discards
-from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import (
     Browse,
     Browsed,
     Close,
     Configure,
     Expire,
+    KeepGroups,
     Order,
     Outcome,
     QueueFigures,
@@ -47,13 +43,11 @@ from stompy_broker.routing.interface import (
     QueueKind,
     RestorableQueue,
 )
-from stompy_broker.routing.length_limits import LengthLimits
+from stompy_broker.routing.message_group import GroupedMessage
 from stompy_broker.routing.moving import carry_out
-from stompy_broker.routing.paging import BodyReader, first_without_body
-from stompy_broker.routing.ready_list import ReadyList
-from stompy_broker.routing.redelivery import Delays, Requeue
+from stompy_broker.routing.paging import first_without_body
+from stompy_broker.routing.queue_parts import QueueParts
 from stompy_broker.routing.rejection import Rejection
-from stompy_broker.routing.returns import Returns
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.services import Services
 from stompy_broker.routing.settings import NO_SETTINGS, QueueSettings
@@ -140,40 +134,21 @@ class LocalQueue(RestorableQueue):
         self.published = self.delivered = self.acked = 0
         self._services = services
         self._settings, self._created_at = NO_SETTINGS, services.wall()
-        self._ready = ready = ReadyList()
-        self._fifo, self._heap = ready.fifo, ready.heap
+        parts = QueueParts(identity, services, group, self._have_read, self._expire, self._hand_out)
+        self._ready, self._line, self._accounts = parts.ready, parts.line, parts.accounts
+        self._fifo, self._heap = parts.ready.fifo, parts.ready.heap
+        self._waiting = parts.line.waiting
         self._dealer: Dealer | None = None
-        self._attendance = Attendance(identity, services.clock.now())
-        self._consumers = self._attendance.consumers
-        self._line = line = ConsumerLine()
-        self._batches = batches = BatchedWork(services.work_budget)
-        self._unacked, self._closed, self._waiting = 0, False, line.waiting
+        self._attendance, self._consumers = parts.attendance, parts.attendance.consumers
+        self._batches, self._counts, self._reader = parts.batches, parts.counts, parts.reader
+        self._unacked, self._closed = 0, False
         self._waits: WaitHistogram | None = None
-        self._counts = counts = Counts()
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = identity.is_special
         self._watches_backlog = volatile or durable
-        # Where what waits is added up. Only one client can empty what is volatile.
-        memory: Watermark = services.loans if volatile else services.memory
-        services.loans.holders += volatile
-        kept = group.store if group.store.durable and not volatile and policy.persistent else None
-        bounded = policy.max_bytes and not private
-        self.watermark = own = Watermark(policy.max_bytes) if bounded else None
-        clock, wall = services.clock, services.wall
-        self._reader = reader = BodyReader(memory, group.store, self._have_read)
-        self._accounts = accounts = Accounts(
-            destination, memory, group.disk, kept, own, reader, shares=self._watches_backlog
-        )
-        self._expiry = expiry = Expiry(clock, wall, self._expire, all_end=bool(policy.message_ttl))
-        self._delays = delays = Delays(ready, clock, self._hand_out)
-        self._discards = discards = Discards(
-            identity, services, group, accounts, reader, counts, delays.delay
-        )
-        self._requeue = requeue = Requeue(identity, wall, ready, accounts, delays, expiry, discards)
-        self._returns = Returns(batches, line, accounts, requeue, delays.go_on)
-        self._limits = LengthLimits(
-            identity, ready, accounts, discards, counts, self._consumers, services.loans
-        )
+        self.watermark = parts.own
+        self._expiry, self._delays, self._discards = parts.expiry, parts.delays, parts.discards
+        self._requeue, self._returns, self._limits = parts.requeue, parts.returns, parts.limits
 
     @property
     def is_stored(self) -> bool:
@@ -423,6 +398,13 @@ class LocalQueue(RestorableQueue):
         self._fifo, self._heap, self._special = ALWAYS_SOME, [], True
         self._dealer.attach_all(self._consumers)
 
+    def _keep_groups(self) -> GroupTable:
+        """Know of groups from now on."""
+        if self._dealer is None:
+            self._choose()
+        assert self._dealer is not None
+        return self._dealer.keep_groups()
+
     def _choose_no_more(self) -> None:
         self._dealer = None
         self._fifo, self._heap = self._ready.fifo, self._ready.heap
@@ -495,7 +477,10 @@ class LocalQueue(RestorableQueue):
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
-        if not isinstance(order, Configure | Close):
+        if isinstance(order, KeepGroups) and not (self.private or self._closed):
+            self._keep_groups()
+            answer(0)
+        elif not isinstance(order, Configure | Close):
             self.published += isinstance(order, Expire)
             parts = self._ready, self._accounts, self._counts, self._discards, self._line
             carry_out(order, parts, self._services, self.group, answer)
@@ -526,6 +511,8 @@ class LocalQueue(RestorableQueue):
         self._special = self._closed or self._identity.is_special or self._dealer is not None
         self._expiry.renew(all_end=bool(policy.message_ttl))
         self._limits.renew_policy()
+        if self._dealer is not None:
+            self._dealer.renew(policy)
         self.watermark = self._accounts.renew_mark(policy.max_bytes)
 
     def _close(self) -> int:
@@ -548,6 +535,8 @@ class LocalQueue(RestorableQueue):
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
+        if message.head.traits.group is not None and not self.private:
+            message = self._keep_groups().admit(message)
         self._accounts.restore(message, self.group.store)
         self._requeue.restore(message, due)
 
@@ -566,6 +555,8 @@ class LocalQueue(RestorableQueue):
         """Take a message that comes in, and that a consumer has already."""
         self.published, self._unacked = self.published + 1, self._unacked + 1
         self._ready.make_way(message.sequence)
+        if isinstance(message, GroupedMessage) and not self.private:
+            self._keep_groups().take_over(message)
         self._accounts.take_held(message, holder)
 
     def abandon(self, held: Iterable[Message]) -> int:

@@ -23,6 +23,7 @@ from operator import itemgetter
 
 from stompy_broker.message import DEFAULT_PRIORITY, Message, earlier_deliveries
 from stompy_broker.routing.interface import place_of
+from stompy_broker.routing.message_group import GroupedMessage
 from stompy_broker.routing.parking import Parking
 
 _Place = tuple[float, int, Message]
@@ -76,13 +77,16 @@ class ReadyList:
 
     def place(self, message: Message) -> None:
         """Put a message to its place by priority and sequence."""
-        priority = message.head.priority
+        priority, parking = message.head.priority, self.parking
+        if parking is not None and parking.groups is not None and message.head.traits.group:
+            parking.place(message)  # within a group it is next, whatever comes before it
+            return
         if priority != DEFAULT_PRIORITY and not self.prioritized:
             self.prioritized = True
             self.heap += [(-m.head.priority, m.sequence, m) for m in self.fifo]
             self.fifo.clear()
             heapq.heapify(self.heap)
-        elif self.fifo and self.fifo[0].sequence < message.sequence and self.parking is None:
+        elif self.fifo and self.fifo[0].sequence < message.sequence and parking is None:
             # While consumers chose, it was delivered before others that stood in front of it.
             self.make_way(message.sequence)
         heapq.heappush(self.heap, (-priority, message.sequence, message))
@@ -109,6 +113,9 @@ class ReadyList:
 
     def delay(self, message: Message, due: float) -> None:
         """Put a message to where messages wait for their time."""
+        groups = None if self.parking is None else self.parking.groups
+        if groups is not None and isinstance(message, GroupedMessage):
+            groups.put_off(message)
         heapq.heappush(self.delayed, (due, message.sequence, message))
 
     @property
@@ -161,7 +168,7 @@ class ReadyList:
         if parking is None:
             end = None if most is None else max(0, most - len(back))
             return back + list(islice(fifo, end))
-        parked = list(parking) if most is None else parking.messages.after(None, most)
+        parked = list(parking) if most is None else parking.after(None, most)
         parts = [back, list(islice(fifo, most)), parked]
         full = [part for part in parts if part]
         merged = full[0] if len(full) == 1 else heapq.merge(*full, key=place_of)
@@ -204,7 +211,10 @@ class ReadyList:
     def adopt(self, sequences: Set[int]) -> list[Message]:
         """Take out messages that somebody has already, whose present delivery is not over."""
         adopted = self.remove(sequences)
+        groups = None if self.parking is None else self.parking.groups
         for message in adopted:
+            if groups is not None and isinstance(message, GroupedMessage):
+                groups.take_over(message)
             past = message.redelivery
             if past is not None:  # it was counted when it began
                 message.redelivery = earlier_deliveries(max(past[0] - 1, 0), past[1])

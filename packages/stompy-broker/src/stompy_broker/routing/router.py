@@ -31,7 +31,7 @@ from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup, QueueGroups
-from stompy_broker.routing.interface import Expire, Queue
+from stompy_broker.routing.interface import KEEP_GROUPS, Expire, Queue
 from stompy_broker.routing.others import SpreadChange
 from stompy_broker.routing.registry import Registry
 from stompy_broker.routing.requests import Requests
@@ -181,8 +181,8 @@ class Router:
             numbers = queue.sequences
             numbers.last = number = numbers.last + STEP
             message = Message(number, head, body, self.stamp)
-            if head.traits.can_expire:
-                self._publish_with_ttl(queue, message, done, refused)
+            if head.traits.unusual:
+                self._publish_unusual(queue, message, done, refused)
             else:
                 queue.publish(message, done, refused)
             own = queue.watermark
@@ -307,8 +307,8 @@ class Router:
             return
         for queue in queues:
             message = Message(queue.sequences.take(), head, body, self.stamp, earlier)
-            if head.traits.can_expire:
-                self._publish_with_ttl(queue, message, None, None)
+            if head.traits.unusual:
+                self._publish_unusual(queue, message, None, None)
             else:
                 queue.publish(message)
         if done is not None:
@@ -333,8 +333,8 @@ class Router:
             message = Message(sequence, head, body, self.stamp)
         else:
             message = CopiedMessage(sequence, head, body, self.stamp, common)
-        if head.traits.can_expire:
-            self._publish_with_ttl(queue, message, done, refused)
+        if head.traits.unusual:
+            self._publish_unusual(queue, message, done, refused)
         else:
             queue.publish(message, done, refused)
 
@@ -505,11 +505,16 @@ class Router:
             else:
                 queue.publish(copy)
 
-    def _publish_with_ttl(
+    def _publish_unusual(
         self, queue: Queue, message: Message, done: Done | None, refused: Refused | None
     ) -> None:
-        """Publish a message that ends some time: at the earlier of its two ways to say so."""
+        """Publish a message that has a group, or ends some time: at the earlier of two ways."""
         head, now = message.head, self.wall()
+        if head.traits.group is not None:
+            queue.control(KEEP_GROUPS)
+        if not head.traits.can_expire:
+            queue.publish(message, done, refused)
+            return
         message.expires = head.ends_at(now)
         if message.expires > now:
             queue.publish(message, done, refused)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from stompy.protocol.headers import RULES, Version, escape, unescape
-from stompy_broker.message import Message, as_text
+from stompy_broker.header_text import as_text
+from stompy_broker.message import Message
 from stompy_broker.selectors.selector import compile_selector
 
 HeaderReader = Callable[[Message], str | None]

@@ -18,6 +18,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.interface import QueueIdentity
 from stompy_broker.routing.match_line import MatchLine
+from stompy_broker.routing.message_group import OwnLine
 from stompy_broker.routing.parking import Parking
 from stompy_broker.selectors.selector import compile_selector
 from stompy_broker.timers import Clock
@@ -38,7 +39,10 @@ class TurnOrder:
 
     Attributes:
         awake: the lines that may have a message for who waits in them.
+        awake_own: the same of those that have one consumer.
         line_of: in which line each consumer takes part.
+        own_lines: what consumers have for themselves, because groups are theirs.
+        renewed: called when somebody else may be given messages now; None = nobody asks.
         ranked: who takes part and has a priority, or asks to be the only one.
         waiting: how many consumers wait, in all lines.
     """
@@ -53,8 +57,11 @@ class TurnOrder:
         "_parking",
         "_queue",
         "awake",
+        "awake_own",
         "line_of",
+        "own_lines",
         "ranked",
+        "renewed",
         "waiting",
     )
 
@@ -76,6 +83,9 @@ class TurnOrder:
         self._consumer_line = consumer_line
         self.line_of: dict[Consumer, MatchLine] = {}
         self.awake: dict[MatchLine, None] = {}
+        self.awake_own: dict[OwnLine, None] = {}
+        self.own_lines: dict[Consumer, OwnLine] = {}
+        self.renewed: Callable[[], None] | None = None
         self.waiting = self._last = 0
 
     # -- consumers --------------------------------------------------------------------------
@@ -146,6 +156,9 @@ class TurnOrder:
             else:
                 line.turns.append((self._last, consumer))
             self.awake[line] = None
+            own = self.own_lines.get(consumer)
+            if own is not None:
+                self.awake_own[own] = None
 
     def _line_up_again(self) -> None:
         """Have everybody who waits line up again: somebody else may be given messages now."""
@@ -156,10 +169,21 @@ class TurnOrder:
         self.waiting = 0
         if self._active is not None:
             end.extend(self._active.take_bench())
+        if self.renewed is not None:
+            self.renewed()
 
     def wake_all(self) -> None:
         """Have every line looked at where somebody waits."""
-        for line in (self._everything, *self._parking.lines.values()):
+        self.wake(list(self._parking.lines.values()))
+        for own in self.own_lines.values():
+            if own.owner.waiting:
+                self.awake_own[own] = None
+
+    def wake(self, lines: list[MatchLine]) -> None:
+        """Have lines looked at where somebody waits, and that of who takes everything."""
+        if self._everything.turns:
+            self.awake[self._everything] = None
+        for line in lines:
             if line.turns:
                 self.awake[line] = None
 
@@ -222,3 +246,16 @@ class TurnOrder:
         """Do nothing any more: the queue has ended, or is a plain one again."""
         if self._active is not None:
             self._active.close()
+
+    def wants_no_more(self, consumer: Consumer) -> None:
+        """Put a consumer out of line that was given something, though it was not its turn."""
+        line = self.line_of[consumer]
+        turns = line.turns
+        if turns[-1][1] is consumer:
+            turns.pop()
+        elif turns[0][1] is consumer:
+            turns.popleft()
+        else:
+            line.leave({consumer})
+        consumer.waiting = False
+        self.waiting -= 1

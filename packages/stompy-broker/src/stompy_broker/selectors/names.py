@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Final
 
 from stompy.protocol.headers import Version, escape
-from stompy_broker.message import OVERHEAD, Message, as_text, unescaped
+from stompy_broker.header_text import as_text, unescaped
+from stompy_broker.message import OVERHEAD, Message
 
 Reader = Callable[[Message, bytes], str | None]
 """Reads a value of a message and its header lines, of which each has LF before and behind it."""

@@ -10,6 +10,7 @@ from stompy.protocol.limits import Limits
 from stompy.protocol.send_heads import SendHeads
 from stompy_broker.destinations.policy import ARGUMENTS, SWITCHES
 from stompy_broker.foreign_headers import OF_SEND
+from stompy_broker.group_headers import GROUP_HEADERS
 from stompy_broker.message import BROKER_HEADERS, DEATH_HEADERS, TELLING
 from stompy_broker.schedules.headers import SCHEDULE_HEADERS
 
@@ -22,7 +23,7 @@ SPECIAL = frozenset(_OF_BROKER) - frozenset(SWITCHES)
 UNUSUAL = SPECIAL | OF_SEND | frozenset(SWITCHES)
 """Headers that a SEND is looked at for more closely."""
 
-_NOT_SIMPLE = BROKER_HEADERS | DEATH_HEADERS | UNUSUAL
+_NOT_SIMPLE = BROKER_HEADERS | DEATH_HEADERS | UNUSUAL | frozenset(GROUP_HEADERS)
 
 
 def head_caches(limits: Limits) -> Mapping[Version, HeadCache]:

@@ -12,7 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
-from stompy_broker.message import Message, MessageHead, MessageTraits, earlier_deliveries, stamp
+from stompy_broker.message import (
+    Message,
+    MessageHead,
+    MessageTraits,
+    earlier_deliveries,
+    group_in,
+    stamp,
+)
 from stompy_broker.store.base import Restored
 from stompy_broker.store.batch import Damaged
 
@@ -145,5 +152,6 @@ def restored_head(block: bytes, flags: int, message_id: bytes | None) -> Message
         stamped=bool(flags & STAMPED),
         priority=flags >> PRIORITY,
         message_id=message_id,
+        grouping=group_in(block),
     )
     return MessageHead(block, traits)

@@ -16,7 +16,7 @@ from struct import error as StructError  # noqa: N812 -- its name says nothing b
 from typing import Any, NamedTuple
 
 from stompy_broker.cluster.log.log_record import RecordError
-from stompy_broker.message import Message, MessageHead, MessageTraits, stamp
+from stompy_broker.message import Message, MessageHead, MessageTraits, group_in, stamp
 from stompy_broker.store.base import Callback, DeliveryState, StoredSubscription
 
 _CHANGE = 600
@@ -375,6 +375,7 @@ def _read_head(payload: bytes, at: int) -> tuple[MessageHead, int]:
         stamped=bool(flags & _STAMPED),
         priority=priority,
         message_id=message_id if flags & _WITH_ID else None,
+        grouping=group_in(block),
     )
     return MessageHead(block, traits), at
 

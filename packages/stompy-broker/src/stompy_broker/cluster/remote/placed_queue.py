@@ -27,6 +27,7 @@ from stompy_broker.routing.interface import (
     Browsed,
     Close,
     Expire,
+    KeepGroups,
     Order,
     Outcome,
     Queue,
@@ -228,7 +229,7 @@ class PlacedQueue(RestorableQueue):
         if self.part is not None and isinstance(order, Expire):
             self.part.expire(self.name, order.message)
             return
-        if isinstance(order, ShareMemory):
+        if isinstance(order, ShareMemory | KeepGroups):
             if self.local is not None:  # also before it serves
                 self.local.control(order, done)
             return

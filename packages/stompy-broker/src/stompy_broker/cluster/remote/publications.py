@@ -10,7 +10,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.cluster.remote.ownership import GuestTelling, Ownership
 from stompy_broker.cluster.remote.verbs import AnswerEvent, MessageOrigin, PublishVerb, RoomEvent
 from stompy_broker.message import Message, MessageHead, Redelivery, earlier_deliveries
-from stompy_broker.routing.interface import Expire, RestorableQueue
+from stompy_broker.routing.interface import KEEP_GROUPS, Expire, RestorableQueue
 from stompy_broker.routing.sequences import STEP
 
 log = logging.getLogger("stompy_broker.cluster")
@@ -52,6 +52,8 @@ class Publications:
         queue = owner.queue(verb.queue)
         if queue is None:
             return False  # of a durable subscription that was deleted meanwhile
+        if head.traits.group is not None:
+            queue.control(KEEP_GROUPS)
         error = owner.refusal(head, queue) if verb.refusable else None
         if error is not None:
             self._refuse_all(start, start + len(verb.bodies), error)

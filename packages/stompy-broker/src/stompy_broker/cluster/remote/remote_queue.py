@@ -24,6 +24,7 @@ from stompy_broker.routing.interface import (
     Browse,
     Browsed,
     Expire,
+    KeepGroups,
     Order,
     Outcome,
     Queue,
@@ -187,7 +188,7 @@ class RemoteQueue(Queue):
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Have the owner carry out an order."""
-        if isinstance(order, ShareMemory):
+        if isinstance(order, ShareMemory | KeepGroups):
             return  # what it sends on it does not keep
         if isinstance(order, Withdraw):
             self._front.consumers.withdraw(order.consumers)

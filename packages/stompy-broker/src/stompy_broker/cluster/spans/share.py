@@ -13,7 +13,7 @@ from stompy_broker.cluster.remote.parts import PartVerb
 from stompy_broker.cluster.remote.verbs import ExpireVerb, PublishVerb, SettleVerb
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.interface import Expire, RestorableQueue
+from stompy_broker.routing.interface import KEEP_GROUPS, Expire, RestorableQueue
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.terms import PLAIN
 from stompy_broker.timers import Timer
@@ -184,6 +184,8 @@ class Share(StoredShare):
 
     def _publish(self, queue: RestorableQueue, messages: list[Message], late: bool) -> None:
         for message in messages:
+            if message.head.traits.group is not None:
+                queue.control(KEEP_GROUPS)
             over = message.expires and message.expires <= self._router.wall()
             if late or (over and message.head.traits.can_expire):
                 queue.control(Expire(message))
