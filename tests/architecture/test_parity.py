@@ -190,7 +190,7 @@ UNLIKE = {
     # A thread of its own reads and writes; or the event loop, by callbacks, and with room to await.
     "connection.py": """
         Connection.flush Connection.hurry Connection.join Connection.send Connection.silence
-        Connection.start Connection.stop Connection.unsent Connection.wake Owner.is_full
+        Connection.start Connection.stop Connection.unsent Owner.is_full
         Connection.abort Connection.close Connection.connected Connection.connection_lost
         Connection.connection_made Connection.data_received Connection.ended Connection.now
         Connection.pause_writing Connection.read Connection.resume_writing Connection.room

@@ -51,6 +51,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "durations",
             "group_headers",
             "header_text",
+            "clock_waiters",
         },
         {"timers", "message", "destinations"},
         {"selectors", "schedules"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,9 @@ import pytest
 
 import stompy
 import stompy_broker
-from stompy_broker import RunningBroker
+from stompy import aio
+from stompy_broker import BrokerTimeoutError, RunningBroker, virtual_clock
+from stompy_broker.security.auth import hash_password
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 HOUR = 3_600_000
@@ -117,6 +121,171 @@ def test_heart_beats_go_by_it_where_the_settings_say_so() -> None:
             while piece := peer.recv(4096):
                 got += piece
             assert b"ERROR" in got
+
+
+BEATING = {"listen": {"port": 0}, "store": {"data": ""}, "times": {"heart_beat": [100, 100]}}
+HOURLY = stompy.Reconnect(delay=3600, max_delay=3600)
+
+
+class TestClients:
+    """Clients in this process that are given the clock."""
+
+    def test_heart_beats_of_both_ends(self) -> None:
+        with (
+            stompy_broker.running(BEATING, time=START) as broker,
+            stompy.connect(broker.url, clock=broker.time, heart_beat=(60_000, 60_000)) as client,
+        ):
+            before = client.health().traffic
+            broker.time.advance("1 h")
+            assert client.health().traffic.bytes_sent == before.bytes_sent + 80
+            client.message("/queue/q", "x", confirm=True)
+            assert client.health().traffic.bytes_received >= before.bytes_received + 80
+            assert client.health().epoch == 1
+
+    def test_pauses_before_it_connects_again(self, broker) -> None:
+        with stompy.connect(broker.url, clock=broker.time, reconnect=HOURLY) as client:
+            broker.cut()
+            broker.wait_for(lambda: client.state.value == "reconnecting")
+            broker.time.advance("4 min")
+            assert client.health().epoch == 1
+            broker.time.advance("1 h")
+            client.wait_connected()
+            assert client.health().epoch == 2
+
+    def test_the_same_of_a_coroutine(self) -> None:
+        async def test(broker: RunningBroker) -> None:
+            async with aio.connect(
+                broker.url, clock=broker.time, heart_beat=(60_000, 60_000), reconnect=HOURLY
+            ) as client:
+                before = client.health().traffic
+                await broker.time.aio.advance("1 h")
+                assert client.health().traffic.bytes_sent == before.bytes_sent + 80
+                assert broker.connections() == 1
+                broker.cut()
+                await broker.aio.wait_for(lambda: client.state.value == "reconnecting")
+                await broker.time.aio.advance("4 min")
+                assert client.health().epoch == 1
+                await broker.time.aio.advance("1 h")
+                await client.wait_connected()
+                assert client.health().epoch == 2
+
+        with stompy_broker.running(BEATING, time=START) as broker:
+            asyncio.run(test(broker))
+
+    def test_one_that_cannot_do_what_is_due_is_told_of(self, monkeypatch) -> None:
+        monkeypatch.setattr(virtual_clock, "PATIENCE", 0.05)
+
+        async def test(broker: RunningBroker) -> None:
+            async with aio.connect(broker.url, clock=broker.time, heart_beat=(60_000, 0)):
+                broker.time.advance("1 h")  # which blocks the loop of the client
+
+        with (
+            stompy_broker.running(BEATING, time=START) as broker,
+            pytest.raises(BrokerTimeoutError, match="its event loop"),
+        ):
+            asyncio.run(test(broker))
+
+
+class TestItsLife:
+    def test_nothing_is_left_behind(self) -> None:
+        gc.collect()
+        before = {thread.name for thread in threading.enumerate()}
+        with (
+            stompy_broker.running(BEATING, time="virtual") as broker,
+            stompy.connect(broker.url, clock=broker.time, reconnect=True) as client,
+        ):
+            client.message("/queue/q", "x", confirm=True)
+            broker.time.thaw()
+            broker.time.advance("1 day")
+        assert {thread.name for thread in threading.enumerate()} == before
+
+    def test_who_moves_the_time_of_a_broker_that_stops_is_told(self) -> None:
+        with stompy_broker.running(time=START) as broker:
+            errors: list[BaseException] = []
+
+            def move() -> None:
+                try:
+                    while True:
+                        broker.time.advance("300 days")
+                except RuntimeError as error:
+                    errors.append(error)
+
+            mover = threading.Thread(target=move)
+            mover.start()
+            broker.wait_for(lambda: broker.time.now > START)
+        mover.join()
+        assert "stopped" in str(errors[0])
+
+    def test_a_broker_in_real_time_has_none(self) -> None:
+        with (
+            stompy_broker.running() as broker,
+            pytest.raises(RuntimeError, match="passes by itself"),
+        ):
+            broker.time.advance(1)
+
+    def test_a_broker_of_a_cluster_has_none(self) -> None:
+        settings = {"cluster": {"name": "x", "broker": "a"}}
+        with pytest.raises((ValueError, stompy_broker.ConfigError)):
+            stompy_broker.running(settings, time="virtual")
+
+    def test_in_a_loop_of_ones_own(self) -> None:
+        async def test() -> None:
+            async with stompy_broker.Broker(time=START) as broker:
+                async with aio.connect(broker.url) as client:
+                    await client.message(
+                        "/queue/q", "x", headers={"x-message-ttl": 60_000}, confirm=True
+                    )
+                    event = broker.time.next_event
+                    assert event is not None
+                    assert "expire" in event.what
+                    assert await broker.time.run_until_idle() == timedelta(minutes=1)
+                    assert broker.queues()[0].ready == 0
+
+        asyncio.run(test())
+
+    def test_a_name_gives_the_broker_whose_time_is_the_same(self) -> None:
+        with stompy_broker.running(name="slow", time=START) as broker:
+            assert stompy_broker.running(name="slow") is broker
+            assert stompy_broker.running(name="slow", time=START) is broker
+            with pytest.raises(ValueError, match="other settings"):
+                stompy_broker.running(name="slow", time="virtual")
+
+    def test_a_consumer_that_does_not_settle_is_told_of(self, broker, client, monkeypatch) -> None:
+        monkeypatch.setattr(virtual_clock, "PATIENCE", 0.05)
+        client.subscribe("/queue/q", "client-individual", send_acks=False)
+        client.message("/queue/q", "x")
+        client.recv(timeout=5)
+        with pytest.raises(BrokerTimeoutError, match="1 deliveries are with clients"):
+            broker.time.advance("1 s", settled=True)
+
+
+class TestLogins:
+    def test_who_failed_often_waits_in_this_time(self) -> None:
+        settings = {
+            "listen": {"port": 0},
+            "store": {"data": ""},
+            "security": {"allow_anonymous": False},
+            "users": {"ann": hash_password("right")},
+        }
+        with stompy_broker.running(settings, time=START) as broker:
+
+            def log_in(passcode: str) -> None:
+                with pytest.raises(stompy.STOMPError):
+                    stompy.connect(broker.url, "ann", passcode, timeout=20)
+
+            def log_in_again() -> threading.Thread:
+                thread = threading.Thread(target=log_in, args=("wrong",))
+                thread.start()
+                broker.wait_for(lambda: broker.time.next_event or not thread.is_alive())
+                return thread
+
+            while not (last := log_in_again()).is_alive():
+                pass
+            assert broker.time.now == START
+            assert "log" in broker.time.next_event.what
+            broker.time.advance("1 h")
+            last.join()
+            stompy.connect(broker.url, "ann", "right").close()
 
 
 def refuse_all(broker: RunningBroker, tries: list[tuple[str, datetime]]) -> None:

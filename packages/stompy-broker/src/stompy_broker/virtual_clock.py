@@ -15,11 +15,14 @@ What holds at all times:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeVar
 
+from stompy.session.clock import Waiter
+from stompy_broker.clock_waiters import ClockWaiters
 from stompy_broker.durations import Duration, seconds_of
 from stompy_broker.event_loop import run_in_thread
 from stompy_broker.routing.group import QueueGroups
@@ -93,6 +96,7 @@ class VirtualClock:
         self.clock = Clock(self._seconds, self._wake)
         self.clock.upkeep = Clock(self._seconds, self._wake)
         self.clock.machine, self.clock.pacing = self._machine.clock, self._pacing.clock
+        self._waiters = ClockWaiters()
         self._due: asyncio.TimerHandle | None = None
         self._base = wall_ms() // 1000 * 1000 if start is None else _ms_of(start)
         self._now = _BEGIN
@@ -124,6 +128,24 @@ class VirtualClock:
         if timer is None or timer.when is None:
             return None
         return NextEvent(_what(timer), self._datetime(max(timer.when, self._seconds())))
+
+    def seconds(self) -> float:
+        """What the clock shows, for clients that go by it. It may be asked for on any thread."""
+        return self._seconds()
+
+    def wait_until(self, who: Waiter, due: float | None) -> None:
+        """Wake a client at a time, which the time waits for; see `stompy.session.clock.Clock`.
+
+        Args:
+            who: is woken.
+            due: when; None = not at all.
+        """
+        self._waiters.set(who, due)
+        if due is not None and due <= self._seconds():
+            who.wake()
+        elif not self.frozen:
+            with contextlib.suppress(RuntimeError):  # the broker has stopped
+                self._loop.call_soon_threadsafe(self._set_alarm)
 
     def _seconds(self) -> float:
         if self._ran_from is None:
@@ -259,7 +281,7 @@ class VirtualClock:
         while (when := self._next(only_events)) is not None and when <= target:
             self._now = max(self._now, when)
             self._fire()
-            if self._is_busy:
+            if await self._clients_woken() or self._is_busy:
                 await self._rest()
             elif self._loop.time() >= others:
                 await asyncio.sleep(0)
@@ -276,12 +298,35 @@ class VirtualClock:
         if event is None and only_events:
             return None
         times = [timer.when for timer in (event, upkeep) if timer is not None]
+        times.append(self._waiters.next())
         return min((when for when in times if when is not None), default=None)
 
     def _fire(self) -> None:
         """Do what is due now."""
         self.clock.run()
         self.clock.upkeep.run()
+        self._waiters.wake(self._seconds())
+        if not self.frozen:
+            self._set_alarm()
+
+    async def _clients_woken(self) -> bool:
+        """Wait until clients that go by the time have done what is due; say whether any had to.
+
+        Raises:
+            TimeoutError: one does not.
+        """
+        until = self._loop.time() + PATIENCE
+        waited = False
+        while (due := self._waiters.next()) is not None and due <= self._now:
+            if self._loop.time() > until:
+                raise TimeoutError(
+                    f"it is {self.now.isoformat()}, and a client that goes by this time does not "
+                    f"do what is due, after {PATIENCE:g} s of real time: does its thread, or its "
+                    "event loop, wait for something else?"
+                )
+            waited = True
+            await asyncio.sleep(_PAUSE)
+        return waited
 
     # -- coming to rest -------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError, Future
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from stompy.session.clock import Waiter
 from stompy_broker.broker import Broker
 from stompy_broker.durations import Duration
 from stompy_broker.embed.inspect import ANSWER_SECONDS, BrokerTimeoutError
@@ -125,6 +126,19 @@ class VirtualTime:
     def aio(self) -> AwaitableTime:
         """The same for coroutines, which must not block their event loop."""
         return AwaitableTime(self)
+
+    def seconds(self) -> float:
+        """What the clock shows, for clients that go by it: `stompy.connect(..., clock=…)`."""
+        return self._clock.seconds()
+
+    def wait_until(self, who: Waiter, due: float | None) -> None:
+        """Wake a client at a time, which the time waits for; see `stompy.session.clock.Clock`.
+
+        Args:
+            who: is woken.
+            due: when; None = not at all.
+        """
+        self._clock.wait_until(who, due)
 
     def _do(self, what: Callable[[VirtualClock], None]) -> None:
         async def do(broker: Broker) -> None:

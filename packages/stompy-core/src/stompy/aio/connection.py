@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from typing import Protocol, cast
@@ -27,6 +28,7 @@ from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
 from stompy.session.address import Address
 from stompy.session.client_info import not_connected, stood_still
+from stompy.session.clock import Clock, seconds_of
 from stompy.session.dialects import UNKNOWN
 from stompy.session.handshake import broker_error, foreign_connection, other_loop
 from stompy.session.subscriptions import Subscriptions
@@ -88,7 +90,12 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(
-        self, address: Address, protocol: ClientProtocol, owner: Owner, send_timeout: float
+        self,
+        address: Address,
+        protocol: ClientProtocol,
+        owner: Owner,
+        send_timeout: float,
+        clock: Clock | None = None,
     ) -> None:
         self.address = address
         self.protocol = protocol
@@ -104,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._send_timeout = send_timeout
         self._loop = asyncio.get_running_loop()
+        self._clock, self._now = clock, seconds_of(clock, self._loop.time)
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[STOMPFrame] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -158,8 +166,8 @@ class Connection(asyncio.Protocol):
         return not_connected(self)
 
     def now(self) -> float:
-        """The time of the event loop."""
-        return self._loop.time()
+        """The time that it goes by."""
+        return self._now()
 
     def send_disconnect(self, receipt_id: str) -> bool:
         """Send DISCONNECT as the last frame; false when the connection has ended already."""
@@ -189,6 +197,11 @@ class Connection(asyncio.Protocol):
         self.congested = True
         self._outbox.clear()
         self._transport = None
+
+    def wake(self) -> None:
+        """Look what is due, soon and on the loop's thread: its clock calls this."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._tick)
 
     async def wait_ended(self, timeout: float) -> None:
         """Wait until the connection ends by itself."""
@@ -263,7 +276,7 @@ class Connection(asyncio.Protocol):
         transport.write(data)
         self._traffic.bytes_sent += len(data)
         if self.protocol.heart_beat is not None:
-            self.protocol.heart_beat.sent(self._loop.time())
+            self.protocol.heart_beat.sent(self.now())
 
     def pause_writing(self) -> None:
         """Gather frames in here: the socket takes no more."""
@@ -286,7 +299,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read bytes, and hand on the frames that they complete."""
         protocol = self.protocol
-        self.last_received = now = self._loop.time()
+        self.last_received = now = self.now()
         frames = protocol.receive_data(data, now)
         self._unaccounted += len(data)
         if not self._answer.done():
@@ -323,7 +336,7 @@ class Connection(asyncio.Protocol):
         if wanted:
             transport.resume_reading()
             if heart_beat is not None:
-                heart_beat.resume(self._loop.time())
+                heart_beat.resume(self.now())
                 self._set_alarm()
         else:
             transport.pause_reading()
@@ -336,7 +349,11 @@ class Connection(asyncio.Protocol):
         if self._alarm is not None:
             self._alarm.cancel()
         due = self.protocol.next_deadline() if self.protocol.state is State.OPEN else None
-        self._alarm = None if due is None else self._loop.call_at(due, self._tick)
+        self._alarm = None
+        if self._clock is not None:
+            self._clock.wait_until(self, due)
+        elif due is not None:
+            self._alarm = self._loop.call_at(due, self._tick)
 
     def _has_unread(self, now: float) -> bool:
         """Whether a broker that seems dead has spoken, which is to be read first."""
@@ -350,7 +367,7 @@ class Connection(asyncio.Protocol):
 
     def _tick(self) -> None:
         """Beat, and notice a dead broker. What put the deadline off meanwhile is seen only now."""
-        now = self._loop.time()
+        now = self.now()
         stood_still(self.protocol.heart_beat, self.address, "the event loop", now)
         if self._has_unread(now):
             # It is read in this turn or the next.
@@ -393,10 +410,9 @@ class Connection(asyncio.Protocol):
         self._open = False
         self.congested = True
         self.close_reason = reason
-        if self._alarm is not None:
-            self._alarm.cancel()
         self._outbox.clear()
         self.protocol.receive_eof()
+        self._set_alarm()
         self._room.wake()
         self._owner.lost(self)
         if not self._answer.done():

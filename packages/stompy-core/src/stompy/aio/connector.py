@@ -62,7 +62,7 @@ async def _attempt(
     try:
         connection = await open_connection(
             address,
-            lambda: Connection(address, protocol, owner, settings.send_timeout),
+            lambda: Connection(address, protocol, owner, settings.send_timeout, settings.clock),
             deadline,
             layers,
         )

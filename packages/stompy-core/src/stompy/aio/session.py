@@ -26,6 +26,7 @@ from stompy.aio.waiting import Signal, deadline_after
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame, as_body
 from stompy.session.address import Address
+from stompy.session.clock import seconds_of
 from stompy.session.commands import HeaderValue, as_text, unsubscribe_headers
 from stompy.session.confirmations import Outcome
 from stompy.session.handshake import other_loop
@@ -82,11 +83,12 @@ class Session(Owner):
         numbers: Iterator[int],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._clock, self._now = settings.clock, seconds_of(settings.clock, self._loop.time)
         self.core: ClientSession[Connection] = ClientSession(
             settings,
             numbers,
             random.random,  # pauses need to differ, not to be secret
-            self._loop.time(),
+            self.now(),
         )
         self.reconnects = self.core.reconnects
         self.wanted = self.core.wanted
@@ -145,8 +147,8 @@ class Session(Owner):
         return self.core.health(now, silence, self._observer_errors, self.late_replies)
 
     def now(self) -> float:
-        """The time of the event loop."""
-        return self._loop.time()
+        """The time that it goes by."""
+        return self._now()
 
     def check_loop(self) -> None:
         """See that it is used where it was made. In a fork other exceptions say more.
@@ -230,7 +232,7 @@ class Session(Owner):
     def _attend(self) -> None:
         """Do what is due, and see that what is not yet will be done."""
         core = self.core
-        while (due := core.next_deadline()) is not None and due <= (now := self._loop.time()):
+        while (due := core.next_deadline()) is not None and due <= (now := self.now()):
             if due != AT_ONCE and core.round_is_due(now):
                 break
             for effect in core.poll(now):
@@ -256,11 +258,13 @@ class Session(Owner):
             self._timer = None
         if self._opening is not None or self._round is not None:
             return
-        now = self._loop.time()
+        now = self.now()
         if core.round_is_due(now):
             self._round = self._loop.create_task(
                 self._connect_again(), name=f"stompy reconnect {core.lifecycle.address}"
             )
+        elif self._clock is not None:
+            self._clock.wait_until(self, core.next_deadline())
         elif (due := core.next_deadline()) is not None:
             self._timer = self._loop.call_at(due, self._attend)
 
@@ -285,6 +289,11 @@ class Session(Owner):
         except Exception:
             self._observer_errors += 1
             logger.exception("fault in the callback for changes of state")
+
+    def wake(self) -> None:
+        """Look what is due, soon and on the loop's thread: its clock calls this."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._attend)
 
     def _finish(self) -> None:
         """Have everybody who waits learn that nothing more will come."""

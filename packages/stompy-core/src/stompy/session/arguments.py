@@ -153,7 +153,7 @@ def slips(one: str, other: str) -> int:
 CONNECT = FreeKeywords(
     "connect()",
     "addr_list login passcode headers timeout host versions heart_beat heart_beat_grace limits "
-    "send_timeout tls reconnect on_state content_length on_send",
+    "send_timeout tls reconnect on_state content_length on_send clock",
 )
 SEND = FreeKeywords("send()", "command headers body transaction receipt confirm timeout")
 MESSAGE = FreeKeywords(

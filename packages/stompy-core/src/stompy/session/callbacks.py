@@ -35,6 +35,21 @@ def check_callable(function: object, what: str) -> Callable[..., object]:
     return function
 
 
+def check_hook(function: object | None, what: str, remedy: str) -> None:
+    """The same, where there may be none; see `check_plain`.
+
+    Args:
+        function: what was handed in; None = nothing.
+        what: what it is to be called as, for the exception.
+        remedy: what to do with a coroutine function.
+
+    Raises:
+        TypeError: it cannot be called, or calling it does nothing yet.
+    """
+    if function is not None:
+        check_plain(function, what, remedy)
+
+
 def check_plain(function: object, what: str, remedy: str) -> Callable[..., object]:
     """The same for a caller that awaits nothing.
 

@@ -37,6 +37,7 @@ from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.traffic import Traffic
 from stompy.session.address import Address
+from stompy.session.clock import Clock
 from stompy.session.confirmations import AwaitedReceipt, Confirmations, Outcome
 from stompy.session.dialects import UNKNOWN, Dialect, dialect_of
 from stompy.session.handshake import broker_error
@@ -136,6 +137,8 @@ class SessionSettings:
     """The ``client-id`` that CONNECT says."""
     observed: bool = False
     """Whether changes of state are to be told."""
+    clock: Clock | None = None
+    """By which it goes; None = the system's."""
 
 
 class ClientSession(Generic[C]):

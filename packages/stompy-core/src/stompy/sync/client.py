@@ -36,8 +36,9 @@ from stompy.session import arguments, send_options
 from stompy.session.address import AddressLike
 from stompy.session.arguments import NOTHING, json_body, takes_the_arguments_of
 from stompy.session.browse_options import BrowseOptions, BrowseState
-from stompy.session.callbacks import check_done, check_plain
+from stompy.session.callbacks import check_done, check_hook
 from stompy.session.client_info import ClientInfo
+from stompy.session.clock import Clock
 from stompy.session.commands import HeaderValue, merged, message_headers
 from stompy.session.connect_headers import ConnectHeaders
 from stompy.session.failover import read_addresses
@@ -119,6 +120,7 @@ class STOMPClient(ClientInfo[Session]):
         on_state: Callable[[StateChange], object] | None = None,
         content_length: bool = True,
         on_send: Callable[[STOMPFrame], object] | None = None,
+        clock: Clock | None = None,
         **kv_headers: HeaderValue,
     ) -> STOMPFrame:
         """Connect to the first broker of a list that answers.
@@ -150,6 +152,8 @@ class STOMPClient(ClientInfo[Session]):
                 make text messages of those that do not.
             on_send: called with each SEND before it is written, by who sends it; it may change the
                 frame's headers. What it raises comes out of the sending call, and nothing is sent.
+            clock: the time that heart-beats and pauses before it connects again go by, in tests:
+                that of a broker whose time is moved. By default the system's.
             kv_headers: more headers for CONNECT.
 
         Returns:
@@ -164,12 +168,10 @@ class STOMPClient(ClientInfo[Session]):
         """
         if self.is_connected or self.state is ConnectionState.RECONNECTING:
             raise STOMPError(f"this client is connected already, to {self.broker_address}")
-        if on_state is not None:
-            check_plain(on_state, "on_state", "it runs on a thread, where nothing is awaited")
+        check_hook(on_state, "on_state", "it runs on a thread, where nothing is awaited")
         arguments.CONNECT.check(kv_headers)
         arguments.check_times(heart_beat, timeout=timeout, send_timeout=send_timeout)
-        if on_send is not None:
-            check_plain(on_send, "on_send", "its caller awaits nothing")
+        check_hook(on_send, "on_send", "its caller awaits nothing")
         settings = ConnectionSettings(
             timeout=timeout,
             send_timeout=send_timeout,
@@ -180,12 +182,14 @@ class STOMPClient(ClientInfo[Session]):
             tls=tls,
             content_length=content_length,
             on_send=on_send,
+            clock=clock,
         )
+        watched = on_state is not None
         addresses, policy = read_addresses(addr_list, reconnect, secure=tls is not None)
         connect_headers = ConnectHeaders(login, passcode, host, merged(headers, kv_headers))
         session = Session(
             SessionSettings(
-                addresses, policy, send_timeout, connect_headers.client_id, on_state is not None
+                addresses, policy, send_timeout, connect_headers.client_id, watched, clock
             ),
             lambda round: dial(round, connect_headers.to, settings),
             on_state,

@@ -34,6 +34,7 @@ from stompy.errors import OutcomeUnknown, STOMPConnectionError, STOMPError, STOM
 from stompy.protocol.frame import STOMPFrame
 from stompy.protocol.states import State
 from stompy.session.client_info import not_connected, stood_still
+from stompy.session.clock import Clock, pause_until, seconds_of
 from stompy.session.dialects import UNKNOWN
 from stompy.session.handshake import broker_error, foreign_connection
 from stompy.session.subscriptions import Subscriptions
@@ -106,6 +107,7 @@ class Connection:
         opened: what dialling gave; the socket is the connection's from now on.
         send_timeout: seconds that a sender may wait for room.
         owner: gets the frames.
+        clock: by which heart-beats go; None = the system's.
 
     Attributes:
         protocol: turns verbs into bytes; reading and ticking belong to the I/O thread.
@@ -121,7 +123,9 @@ class Connection:
         opened: OpenConnection,
         send_timeout: float,
         owner: Owner,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock, self._now = clock, seconds_of(clock, monotonic)
         self.address = opened.address
         self.protocol = opened.protocol
         self.connected = opened.connected
@@ -161,6 +165,7 @@ class Connection:
         """Begin to serve: start the thread that reads and writes."""
         _connections.add(self)
         logger.info("connected to %s", self.address)
+        self._select_timeout()  # a clock that is moved is to wait for us from the beginning
         self._thread.start()
 
     @property
@@ -262,7 +267,7 @@ class Connection:
     def silence(self) -> float | None:
         """Seconds since the last byte from the broker; None when the connection has ended."""
         heart_beat = self.protocol.heart_beat
-        return heart_beat.silence(monotonic()) if heart_beat is not None and self._open else None
+        return heart_beat.silence(self._now()) if heart_beat is not None and self._open else None
 
     @property
     def unsent(self) -> int:
@@ -341,7 +346,7 @@ class Connection:
                 written = self._socket.send(front)
         self._traffic.bytes_sent += written
         if self.protocol.heart_beat is not None:
-            self.protocol.heart_beat.sent(monotonic())
+            self.protocol.heart_beat.sent(self._now())
         return written
 
     def _stop_writing(self, error: OSError) -> None:
@@ -387,7 +392,7 @@ class Connection:
             if self._unwritten and not self._blocked:
                 with self._lock:
                     self._flush()
-            now = monotonic()
+            now = self._now()
             if not self._has_unread(now):
                 self._tick(now)
 
@@ -407,7 +412,7 @@ class Connection:
         heart_beat = self.protocol.heart_beat
         if heart_beat is not None and (wanted ^ self._interest) & selectors.EVENT_READ:
             if wanted & selectors.EVENT_READ:
-                heart_beat.resume(monotonic())
+                heart_beat.resume(self._now())
             else:
                 heart_beat.suspended = True
         self._interest = wanted
@@ -417,7 +422,7 @@ class Connection:
         due = self._give_up_at
         if due is None and self.protocol.state is State.OPEN:
             due = self.protocol.next_deadline()
-        return None if due is None else max(0.0, due - monotonic())
+        return pause_until(self._clock, self, due, self._now)
 
     def _has_unread(self, now: float) -> bool:
         """Whether a broker that seems dead has spoken, which is to be read first."""
@@ -444,7 +449,7 @@ class Connection:
             raise _Over(self._reason(error.strerror or str(error))) from error
         if not data:
             raise _Over(self._reason("the broker closed the connection"))
-        frames = self.protocol.receive_data(data, monotonic())
+        frames = self.protocol.receive_data(data, self._now())
         self._unaccounted += len(data)
         self._deliver(frames)
 
@@ -498,6 +503,8 @@ class Connection:
             logger.info("connection to %s closed", self.address)
         else:
             logger.warning("connection to %s lost: %s", self.address, reason)
+        if self._clock is not None:
+            self._clock.wait_until(self, None)
         self.inbox.end()
         self._owner.lost(self)
         self._woken = True

@@ -14,6 +14,7 @@ from stompy.errors import ErrorCode, STOMPError
 from stompy.protocol.client import ClientProtocol
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.address import Address
+from stompy.session.clock import seconds_of
 from stompy.session.handshake import (
     TIMED_OUT,
     AttemptFailed,
@@ -74,7 +75,8 @@ def _attempt(
     try:
         connection = open_stream(address, deadline, settings.layers_to)
         try:
-            frames = _handshake(connection, protocol, opening, deadline)
+            now = seconds_of(settings.clock, monotonic)
+            frames = _handshake(connection, protocol, opening, deadline, now)
             if frames[0].Command == "ERROR":
                 check_refusal(address, broker_error(frames[0]))
             connection.setblocking(False)
@@ -87,7 +89,11 @@ def _attempt(
 
 
 def _handshake(
-    connection: Stream, protocol: ClientProtocol, opening: bytes, deadline: float
+    connection: Stream,
+    protocol: ClientProtocol,
+    opening: bytes,
+    deadline: float,
+    now: Callable[[], float],
 ) -> list[STOMPFrame]:
     """Send CONNECT; give the frames that came, the first being the answer."""
     first = b""
@@ -103,7 +109,7 @@ def _handshake(
             first = first or data[:16]
             if not data:
                 raise AttemptFailed("handshake", "the connection was closed without an answer")
-            frames = protocol.receive_data(data, monotonic())
+            frames = protocol.receive_data(data, now())
             if protocol.failure is not None and protocol.connected is None:
                 hopeless = protocol.failure.error_code is ErrorCode.UNSUPPORTED_VERSION
                 raise AttemptFailed("handshake", str(protocol.failure), is_final=hopeless)

@@ -28,6 +28,7 @@ from typing import Protocol
 from stompy.errors import STOMPConnectionError, STOMPError, STOMPException, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
 from stompy.session.address import Address
+from stompy.session.clock import pause_until, seconds_of
 from stompy.session.confirmations import AwaitedReceipt, Outcome
 from stompy.session.health import ClientHealth
 from stompy.session.receivers import Receiver
@@ -85,11 +86,12 @@ class Session:
         observer: Callable[[StateChange], object] | None,
         numbers: Iterator[int],
     ) -> None:
+        self._clock, self.now = settings.clock, seconds_of(settings.clock, monotonic)
         self.core: ClientSession[Connection] = ClientSession(
             settings,
             numbers,
             random.random,  # pauses need to differ, not to be secret
-            monotonic(),
+            self.now(),
         )
         self.reconnects = self.core.reconnects
         self.wanted = self.core.wanted
@@ -98,18 +100,15 @@ class Session:
         self.follow = self.core.follow
         self.connection_of = self.core.connection_of
         self.dialect = self.core.dialect
-        self.has_connection = False
+        self.has_connection = self.error_is_reported = False
         self.direct: Connection | None = None
         self.reading: Connection | None = None
-        self.error_is_reported = False
         self.working: set[Handling] = set()
         self.supervisor: threading.Thread | None = None
-        self.late_replies = 0
+        self.late_replies = self._observer_errors = self._waiting = 0
         self._dial = dial
         self._observer = observer
-        self._observer_errors = 0
         self._read: Connection | None = None  # the last one that was ready
-        self._waiting = 0
         self._signals: SimpleQueue[None] = SimpleQueue()
         self._renew_lock()
         _sessions.add(self)
@@ -149,7 +148,7 @@ class Session:
         """How the client and each of its subscriptions are."""
         silence = self.connection.silence() if self.has_connection else None
         with self._lock:
-            return self.core.health(monotonic(), silence, self._observer_errors, self.late_replies)
+            return self.core.health(self.now(), silence, self._observer_errors, self.late_replies)
 
     # -- connecting --------------------------------------------------------------------------
 
@@ -162,7 +161,7 @@ class Session:
             ValueError: a header that CONNECT cannot carry.
         """
         with self._lock:
-            self.core.connect(monotonic())
+            self.core.connect(self.now())
             self._tell()
         if self.reconnects or self._observer is not None:
             self.supervisor = threading.Thread(
@@ -174,7 +173,7 @@ class Session:
         except BaseException as error:
             known = error if isinstance(error, STOMPException) else STOMPError(repr(error))
             with self._lock:
-                self.core.give_up(known, monotonic())
+                self.core.give_up(known, self.now())
                 self._tell()
             self.stop()
             raise
@@ -184,7 +183,7 @@ class Session:
         core = self.core
         while True:
             with self._lock:
-                while not core.is_over and not core.round_is_due(now := monotonic()):
+                while not core.is_over and not core.round_is_due(now := self.now()):
                     self._changed.wait((core.round_at or now) - now)
                 addresses = core.begin_round()
             try:
@@ -192,7 +191,7 @@ class Session:
             except STOMPException as error:
                 core.judge(error)
                 with self._lock:
-                    core.round_failed(error, monotonic())
+                    core.round_failed(error, self.now())
                 if core.state is ConnectionState.CLOSED:
                     raise _closed_early() from error
                 if core.is_over:
@@ -214,9 +213,9 @@ class Session:
         if self._is_stopped():
             opened.stream.close()
             raise _closed_early()
-        connection = Connection(opened, core.settings.send_timeout, self)
+        connection = Connection(opened, core.settings.send_timeout, self, self._clock)
         with self._lock:
-            core.connected(connection, monotonic())
+            core.connected(connection, self.now())
             self.connection = connection
             self.has_connection = True
             self.dialect = connection.dialect
@@ -231,7 +230,7 @@ class Session:
     def retry_now(self) -> None:
         """Wait no longer for the next round, if one is waited for."""
         with self._lock:
-            self.core.retry_now(monotonic())
+            self.core.retry_now(self.now())
             self._tell()
 
     def wait_ready(self, timeout: float | None, *, patient: bool = False) -> Connection:
@@ -305,10 +304,11 @@ class Session:
         try:
             while self._step():
                 pass
+            pause_until(self._clock, self, None, self.now)
         except Exception as fault:
             logger.exception("fault in the supervisor")
             with self._lock:
-                self.core.give_up(STOMPError(f"internal fault: {fault!r}"), monotonic())
+                self.core.give_up(STOMPError(f"internal fault: {fault!r}"), self.now())
                 self._tell()
 
     def _step(self) -> bool:
@@ -317,7 +317,7 @@ class Session:
         if core.failure is not None:
             core.judge(core.failure)
         with self._lock:
-            effects = core.poll(monotonic())
+            effects = core.poll(self.now())
             self._publish()
         for effect in effects:
             if isinstance(effect, StateChange):
@@ -334,12 +334,12 @@ class Session:
         if core.is_over or (core.forgotten and core.current is None):
             return False
         connecting = core.state is ConnectionState.CONNECTING  # which another thread does
-        if not connecting and core.round_is_due(monotonic()):
+        if not connecting and core.round_is_due(self.now()):
             self._round()
             return True
         due = None if connecting else core.next_deadline()
         with suppress(Empty):
-            self._signals.get(timeout=None if due is None else max(0.0, due - monotonic()))
+            self._signals.get(timeout=pause_until(self._clock, self, due, self.now))
         return True
 
     def _round(self) -> None:
@@ -351,7 +351,7 @@ class Session:
         except STOMPException as error:
             self.core.judge(error)
             with self._lock:
-                self.core.round_failed(error, monotonic())
+                self.core.round_failed(error, self.now())
                 self._tell()
 
     def _observe(self, change: StateChange) -> None:
@@ -376,6 +376,10 @@ class Session:
     def _tell(self) -> None:
         """Wake whoever waits for something that may have changed. With the lock."""
         self._changed.notify_all()
+        self._signals.put(None)
+
+    def wake(self) -> None:
+        """Have the supervisor look what is due."""
         self._signals.put(None)
 
     # -- what the I/O thread tells -----------------------------------------------------------
@@ -410,7 +414,7 @@ class Session:
     def lost(self, connection: Connection) -> None:
         """Settle what a connection has left behind: nothing more will come over it."""
         with self._lock:
-            self.core.lost(connection, monotonic())
+            self.core.lost(connection, self.now())
             if self.reconnects and connection is not self._read and self._read is not None:
                 self._read.inbox.put_last(_unread(connection))
             self._tell()
@@ -601,7 +605,7 @@ class Session:
     def leave(self) -> None:
         """Begin to disconnect: no connection is made any more, and nothing is handed out."""
         with self._lock:
-            self.core.leave(monotonic())
+            self.core.leave(self.now())
             self._tell()
 
     def drain(self, deadline: float) -> None:

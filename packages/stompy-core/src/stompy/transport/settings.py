@@ -14,6 +14,7 @@ from stompy.protocol.heartbeat import DEFAULT_HEART_BEAT
 from stompy.protocol.limits import DEFAULT_LIMITS, Limits
 from stompy.protocol.traffic import Traffic
 from stompy.session.address import Address
+from stompy.session.clock import Clock
 from stompy.session.handshake import AttemptFailed
 from stompy.session.trace import trace_for
 from stompy.transport.layers import Layer, LayerError
@@ -38,6 +39,8 @@ class ConnectionSettings:
     """Whether SEND says how long its body is."""
     on_send: Callable[[STOMPFrame], object] | None = None
     """Gets each SEND before it is written."""
+    clock: Clock | None = None
+    """By which heart-beats go; None = the system's."""
     traffic: Traffic = field(default_factory=Traffic)
     """Counts what goes over all connections with these settings."""
 
