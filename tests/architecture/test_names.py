@@ -56,6 +56,7 @@ GENERIC = {
     "options",
     "posix",
     "pytest_plugin",
+    "quota_config",
     "routing_config",
     "run",
     "testing",

@@ -25,6 +25,7 @@ PARTS = {
     "accounts",
     "browse_walk",
     "browsing",
+    "charged_accounts",
     "consumer_line",
     "counts",
     "dealer",

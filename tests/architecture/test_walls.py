@@ -63,6 +63,7 @@ FLOORS: dict[str, list[set[str]]] = {
             "http_config",
             "routing_config",
             "scheduler_config",
+            "quota_config",
         },
         {"selector_reports"},
         {"routing"},

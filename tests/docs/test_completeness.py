@@ -132,7 +132,7 @@ def test_the_example_file_is_valid_and_complete():
     stompy_broker.load_config(DOCS / "broker.toml")
     content = tomllib.loads((DOCS / "broker.toml").read_text("utf-8"))
     assert list(content) == list(SECTIONS)
-    lists = ("acl", "policy", "exchange", "route")
+    lists = ("acl", "policy", "exchange", "route", "quota")
     for section in content.keys() - {"users", *lists}:
         assert list(content[section]) == list(from_code.section_model(section).model_fields)
     for section in lists:
@@ -143,7 +143,7 @@ def test_the_example_file_is_valid_and_complete():
 def test_the_example_file_shows_the_defaults():
     shown = stompy_broker.load_config(DOCS / "broker.toml")
     defaults = stompy_broker.BrokerConfig()
-    lists: dict[str, object] = dict.fromkeys(("acl", "policy", "exchange", "route"), ())
+    lists: dict[str, object] = dict.fromkeys(("acl", "policy", "exchange", "route", "quota"), ())
     assert shown.model_copy(update={"users": {}, **lists}) == defaults
 
 

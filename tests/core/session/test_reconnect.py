@@ -4,7 +4,7 @@ import pytest
 
 from stompy.errors import ConnectionImpossible, STOMPConnectionError, STOMPError, STOMPTimeout
 from stompy.protocol.frame import STOMPFrame
-from stompy.session.reconnect import STABLE, Backoff, FailedRound, Reconnect
+from stompy.session.reconnect import STABLE, Backoff, FailedRound, Reconnect, wait_asked_for
 
 
 def refusal(code: str | None, message: str = "no") -> STOMPError:
@@ -134,3 +134,42 @@ def test_two_short_connections_in_a_row_are_not_calm():
     assert not backoff.is_calm
     backoff.lost(lasted=STABLE)
     assert backoff.is_calm
+
+
+def rate_limited(seconds: str) -> STOMPError:
+    headers = {"error-code": "rate-limited", "retry-after": seconds}
+    return STOMPError("no", STOMPFrame("ERROR", headers=headers))
+
+
+def test_a_broker_may_ask_for_a_longer_pause():
+    backoff = Backoff(POLICY, lambda: 0.5)
+    error = rate_limited("30.500")
+    assert error.retry_after == wait_asked_for(error) == 30.5
+    assert not backoff.is_final(error)
+    assert backoff.pause(wait_asked_for(error)) == 30.5
+    assert backoff.pause() == 0.5
+
+
+def test_of_several_brokers_the_one_counts_that_asks_for_least():
+    error = STOMPConnectionError("none")
+    error._refusals = [("a", rate_limited("3")), ("b", rate_limited("2"))]
+    assert wait_asked_for(error) == 2
+    error._refusals = [("a", rate_limited("3")), ("b", None)]
+    assert wait_asked_for(error) == wait_asked_for(None) == 0
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1e9", "1" * 400])
+def test_what_is_no_number_of_seconds_is_nothing(text):
+    assert rate_limited(text).retry_after is None
+
+
+def test_who_decides_is_told_the_pause_that_a_broker_asks_for():
+    told: list[FailedRound] = []
+
+    def decide(failed: FailedRound) -> bool:
+        told.append(failed)
+        return True
+
+    backoff = Backoff(Reconnect(keep_trying=decide), lambda: 0.5)
+    assert not backoff.is_final(rate_limited("9"))
+    assert backoff.pause() == told[0].pause == 9

@@ -31,8 +31,7 @@ from stompy_broker.config_checks import users_of, warnings_of
 from stompy_broker.destinations.policy import Policies
 from stompy_broker.event_loop import name_of
 from stompy_broker.memory_limit import memory_mark
-from stompy_broker.reload import ReloadParts, Reloads, session_settings_of
-from stompy_broker.routing.caps import Caps
+from stompy_broker.reload import ReloadParts, Reloads, caps_of, session_settings_of
 from stompy_broker.routing.factory import QueueFactory
 from stompy_broker.routing.interface import QueueFigures
 from stompy_broker.routing.router import Router
@@ -42,6 +41,7 @@ from stompy_broker.security.auth import ANONYMOUS, Anyone, PasscodeCache, Role, 
 from stompy_broker.security.login import Logins
 from stompy_broker.session.context import BrokerContext
 from stompy_broker.session.holdings import Holdings
+from stompy_broker.session.quotas import count_storage
 from stompy_broker.session.subscribe import origins_of
 from stompy_broker.store.interface import MessageStore
 from stompy_broker.store.memory import MemoryStore
@@ -217,10 +217,8 @@ class Broker:
         )
         self._router.directions.renew(config.exchange, config.virtual_topics, config.route)
         self._reports.begin(loop, self._router)
-        limits = config.limits
-        self._router.registry.table.caps = Caps(
-            limits.queues, limits.durables, limits.name, config.frame_limits()
-        )
+        self._router.registry.table.caps = caps_of(config)
+        count_storage(self._router, config.quota)
         self._router.registry.arguments.strict = config.compat.strict_arguments
         self._source.watch(self._connections, self._router.groups, self._store)
         self._input_memory = InputMemory(self._router.memory, mark, self._clock.machine)
@@ -338,6 +336,7 @@ class Broker:
         self._reloads = Reloads(self.config, self._reread, parts)
         self._admin.reload = self._reloads.command
         self._admin.foreign_headers = self._context.foreign_headers
+        self._admin.quotas = self._context.quotas
 
     async def _open_pages(self) -> None:
         """Answer by HTTP where nobody else comes, before clients can connect and after."""
@@ -382,8 +381,8 @@ class Broker:
         self.config = config
         self._connections.most = allowed_connections(limits.connections)
         self._connections.most_there = limits.connections_per_address
-        self._context.settings = self._settings_of(config, self._context.settings.tail)
-        self._context.lay_routes(config.route)
+        settings = self._settings_of(config, self._context.settings.tail)
+        self._context.go_by(settings, config.route)
 
     def _withdraw(self, logins: set[str], why: ProtocolError) -> None:
         for connection in self._connections:

@@ -31,6 +31,7 @@ from stompy_broker.destinations.policy import Policy
 from stompy_broker.event_loop import LoopName, check_installed
 from stompy_broker.foreign_headers import NAMES
 from stompy_broker.http_config import HTTPConfig, is_loopback
+from stompy_broker.quota_config import QuotaConfig, quota_problems
 from stompy_broker.routing_config import (
     ExchangeConfig,
     RouteConfig,
@@ -393,6 +394,9 @@ class BrokerConfig(Section):
     route: tuple[RouteConfig, ...] = Field(
         default=(), description="Ways that messages take from destinations to others."
     )
+    quota: tuple[QuotaConfig, ...] = Field(
+        default=(), description="What users may use; the first entry that fits a user counts."
+    )
 
     @model_validator(mode="after")
     def _check_open_door(self) -> BrokerConfig:
@@ -412,6 +416,8 @@ class BrokerConfig(Section):
     @model_validator(mode="after")
     def _check_routes(self) -> BrokerConfig:
         for problem in route_problems(self.route, self.exchange):
+            raise ValueError(problem)
+        for problem in quota_problems(self.quota, self.knows_users, bool(self.cluster.name)):
             raise ValueError(problem)
         return self
 
@@ -455,6 +461,9 @@ class BrokerConfig(Section):
         """Every user whom a rule or a role names: where, for people, and the name."""
         for number, rule in enumerate(self.acl):
             yield f"acl.{number}.user: {rule.user!r}", rule.user
+        for number, quota in enumerate(self.quota):
+            if quota.names_user:
+                yield f"quota.{number}.user: {quota.user!r}", quota.user
         for role, logins in self.roles.model_dump().items():
             for login in logins:
                 yield f"roles.{role}: {login!r}", login

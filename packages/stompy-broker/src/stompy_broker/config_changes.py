@@ -31,6 +31,7 @@ CHANGEABLE: Mapping[str, Applies] = {
     **dict.fromkeys(_SECURITY, Applies.AT_ONCE),
     "policy": Applies.AT_ONCE,
     "route": Applies.AT_ONCE,
+    "quota": Applies.AT_ONCE,
     "limits.connections": Applies.AT_ONCE,
     "limits.connections_per_address": Applies.AT_ONCE,
     "limits.connections_per_user": Applies.AT_ONCE,

@@ -50,7 +50,8 @@ EVENTS: Mapping[str, str] = {
     "`detail` has which and how many. At most once a minute for each broker.",
     "config.reloaded": "The broker goes by another configuration; `detail` has the keys of what "
     "changed, and of what needs a restart.",
-    "connection.blocked": "A client has to wait before it may send more.",
+    "connection.blocked": "A client has to wait before it may send more. `reason` is `quota` if "
+    "its user has used up one; else there is no room.",
     "connection.closed": "A client is gone; `reason` says why.",
     "connection.opened": "A client has logged in.",
     "connection.unblocked": "A client may send again.",
@@ -76,6 +77,11 @@ EVENTS: Mapping[str, str] = {
     "queue.unmatched": "For a minute messages have been waiting in a queue that none of its "
     "consumers takes: their selectors do not match. `detail` has how many, the selectors, and in "
     "`failed` those of them that raised an error, by a fault of the broker.",
+    "quota.near": "A user has used four fifths of something; `reason` is the key of its "
+    "`[[quota]]`, `detail` has the limit, and how much is used where that is counted. Of one user "
+    "and key once a minute at most, and of what is counted only when it has become more.",
+    "quota.reached": "A user has used up something, and has to wait or is refused more; as "
+    "`quota.near`.",
     "request.failed": "The broker answered a request itself; `destination` is where replies go, "
     "`reason` the `reply-status`, `detail` has the `correlation_id`.",
     "scheduler.cancelled": "A schedule was ended before its time, by its sender or an operator; "

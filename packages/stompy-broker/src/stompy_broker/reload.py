@@ -175,7 +175,7 @@ class Reloads:
             parts.authenticator.role = config.role_of(ANONYMOUS)
         keys = {change.key.partition(".")[0] for change in found.applied}
         queues = clients = 0
-        if keys & {"acl", "roles", "security", "policy"}:
+        if keys & {"acl", "roles", "security", "policy", "quota"}:
             clients = yield from self._look_at_clients(config)
         if "policy" in keys:
             for changed in parts.router.registry.renew_policies():
@@ -188,9 +188,7 @@ class Reloads:
     def _settle_limits(self, config: BrokerConfig) -> None:
         parts, limits = self._parts, config.limits
         parts.logins.connections_per_user = limits.connections_per_user
-        parts.router.registry.table.caps = Caps(
-            limits.queues, limits.durables, limits.name, config.frame_limits()
-        )
+        parts.router.registry.table.caps = caps_of(config)
         parts.router.groups.move_disk_mark(limits.disk)
 
     def _look_at_clients(self, config: BrokerConfig) -> Steps[int]:
@@ -238,6 +236,12 @@ class Reloads:
             )
 
 
+def caps_of(config: BrokerConfig) -> Caps:
+    """How many queues there may be, and so on."""
+    limits = config.limits
+    return Caps(limits.queues, limits.durables, limits.name, config.frame_limits())
+
+
 def session_settings_of(
     config: BrokerConfig, tail: str = "", *, virtual: bool = False
 ) -> SessionSettings:
@@ -272,6 +276,7 @@ def session_settings_of(
         ignored_headers=config.compat.ignore,
         schedule_zone=config.scheduler.zone,
         catch_up=CatchUp(config.scheduler.catch_up),
+        quotas=config.quota,
         tail=tail,
     )
 

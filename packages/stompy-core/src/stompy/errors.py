@@ -22,9 +22,12 @@ This module imports nothing of ours; exceptions carry plain data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
+
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 class ErrorCode(StrEnum):
@@ -74,6 +77,8 @@ class ErrorCode(StrEnum):
     """In a cluster: a frame whose destination is in another group than its transaction is."""
     LIMIT_EXCEEDED = "limit-exceeded"
     """Too many connections, subscriptions, transactions or frames in one."""
+    RATE_LIMITED = "rate-limited"
+    """Faster than a quota of the user allows; ``retry-after`` says after how many seconds."""
     HEARTBEAT_TIMEOUT = "heart-beat-timeout"
     """Nothing was received for longer than the negotiated heart-beat and its grace."""
     LOGIN_TIMEOUT = "login-timeout"
@@ -152,6 +157,12 @@ class STOMPError(STOMPException):
     def code(self) -> str | None:
         """The ``error-code`` header, as our broker sends it; None from other brokers."""
         return self.headers.get("error-code")
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which to try again, if the broker said so, as with ``rate-limited``."""
+        text = self.headers.get("retry-after", "")
+        return float(text) if _SECONDS.fullmatch(text) else None
 
 
 class STOMPConnectionError(STOMPError, ConnectionError):

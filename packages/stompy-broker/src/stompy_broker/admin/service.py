@@ -24,6 +24,7 @@ from stompy_broker.admin.commands.routes import RouteCommands
 from stompy_broker.admin.commands.runner import CommandRunner
 from stompy_broker.admin.commands.schedules import ScheduleCommands
 from stompy_broker.admin.commands.transfers import TransferCommands
+from stompy_broker.admin.commands.users import UserCommands
 from stompy_broker.admin.metrics import Metrics
 from stompy_broker.admin.pages import Pages
 from stompy_broker.admin.publisher import Publisher
@@ -40,6 +41,7 @@ from stompy_broker.routing.router import Router
 from stompy_broker.security.access import Access
 from stompy_broker.security.login import Logins
 from stompy_broker.session.context import AdminClient, Answer, Client, SessionObserver
+from stompy_broker.session.quotas import Quotas
 from stompy_broker.session.subscription import Subscription
 from stompy_broker.session.sys_subscription import StreamSpec, SysSubscription
 
@@ -68,6 +70,7 @@ class AdminService(SessionObserver):
         control: what the cluster may be told to do, once it is known.
         reload: what reads the configuration again, once it is known.
         foreign_headers: knows headers that are refused, once that is known.
+        quotas: what users may use, once that is known.
         sessions: who is logged in, by key.
         clustered: whether the broker belongs to a cluster.
         peers: the other brokers of the cluster; it has to be told of links. None = no cluster.
@@ -87,6 +90,7 @@ class AdminService(SessionObserver):
         self.control: ClusterControl | None = None
         self.reload: Reload | None = None
         self.foreign_headers: ForeignHeaders | None = None
+        self.quotas: Quotas | None = None
         self._events = events = router.events
         self._wall = router.wall
         self._totals = totals = ClientTotals()
@@ -123,6 +127,7 @@ class AdminService(SessionObserver):
             control=lambda: self.control,
             reload=lambda: self.reload,
             foreign_headers=lambda: self.foreign_headers,
+            quotas=lambda: self.quotas,
         )
         self._commands = CommandRunner(command_table(context), context, scheduler)
         self._explanations = ExplainCommands(context)
@@ -224,10 +229,10 @@ class AdminService(SessionObserver):
         kept: dict[str, object] = {"id": client.key, "user": _user(client), "reason": why}
         self._closed.append({**kept, **_about(client), "at": self._wall()})
 
-    def blocked(self, client: Client, blocked: bool) -> None:
+    def blocked(self, client: Client, blocked: bool, reason: str) -> None:
         """Tell who watches that a client must wait before it may send more, or need not."""
         if blocked:
-            self._tell("connection.blocked", client, severity="warn")
+            self._tell("connection.blocked", client, severity="warn", reason=reason)
         else:
             self._tell("connection.unblocked", client)
 
@@ -324,6 +329,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += ExplainCommands(context).table()
     table += RouteCommands(context).table()
     table += ScheduleCommands(context).table()
+    table += UserCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

@@ -31,7 +31,8 @@ from stompy_broker.wire.tls import Certificates
     "--explain-access",
     nargs=2,
     metavar="USER DESTINATION",
-    help="Print what a user may do with a destination, and which entry of the ACL says so.",
+    help="Print what a user may do with a destination, and which entry of the ACL says so, and the "
+    "quota of the user.",
 )
 def check(file: Path, explain: str | None, explain_access: tuple[str, str] | None) -> None:
     """Check a configuration FILE and the files it names; exit status 2 if it cannot be used."""
@@ -90,6 +91,17 @@ def _explain_access(config: BrokerConfig, users: Mapping[str, str], user: str, t
         if decision.is_exempt:
             by = "it is no matter of the ACL"
         click.echo(f"{action} = {'allow' if decision.allowed else 'deny'}  # {by}")
+    _explain_quota(config, principal)
+
+
+def _explain_quota(config: BrokerConfig, principal: Principal) -> None:
+    """Print what a user may use, if anything is said of that."""
+    for number, quota in enumerate(config.quota):
+        if quota.fits(principal.owner or ANONYMOUS, principal.role):
+            click.echo(f"quota.{number}, user = {json.dumps(quota.user)}:")
+            for name, value in quota.model_dump(exclude={"user"}, exclude_defaults=True).items():
+                click.echo(f"{name} = {json.dumps(value)}")
+            return
 
 
 def _explain(config: BrokerConfig, text: str) -> None:

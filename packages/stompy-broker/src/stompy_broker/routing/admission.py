@@ -107,7 +107,7 @@ class Admission:
 
     def _check_new(self) -> None:
         for more, (name, share) in enumerate(self._new.items()):
-            self._router.caps.check_queues(len(self._router.queues) + more)
+            self._router.registry.table.check_room(more)
             policy = self._router.policies.find(DestinationKind.QUEUE, name)
             if policy.refuses and policy.exceeded(share.count, share.before):
                 raise ProtocolError(

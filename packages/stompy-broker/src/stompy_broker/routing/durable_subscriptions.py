@@ -151,7 +151,7 @@ class DurableSubscriptions:
         caps.check_durables(len(self.by_name))
         own = self._own_queue(wanted) if wanted.queue_name else None
         if own is None:
-            caps.check_queues(len(self._table.queues))
+            self._table.check_room()
         queue = self.bind(wanted, self._table.groups.of(wanted.queue), own)
         self.keep(wanted)
         self._tell("durable.created", wanted)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.attendance import Attendance
 from stompy_broker.routing.batching import BatchedWork
+from stompy_broker.routing.charged_accounts import accounts_for
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
@@ -90,14 +90,9 @@ class QueueParts:
         bounded = policy.max_bytes and not identity.private
         self.own = Watermark(policy.max_bytes) if bounded else None
         self.reader = reader = BodyReader(memory, group.store, have_read)
-        self.accounts = accounts = Accounts(
-            identity.destination,
-            memory,
-            group.disk,
-            kept,
-            self.own,
-            reader,
-            shares=volatile or identity.durable,
+        shares = volatile or identity.durable
+        self.accounts = accounts = accounts_for(
+            identity, services, memory, group.disk, kept, self.own, reader, shares=shares
         )
         self.expiry = expiry = Expiry(clock, wall, expire, all_end=bool(policy.message_ttl))
         self.delays = delays = Delays(ready, clock, hand_out)

@@ -12,6 +12,7 @@ from stompy_broker.routing.interface import Close, Outcome, Queue
 from stompy_broker.routing.others import OtherBrokers
 from stompy_broker.routing.queue_patterns import QueuePatterns
 from stompy_broker.routing.stats import Totals
+from stompy_broker.routing.user_storage import StorageBook
 
 _END = Close()
 
@@ -29,6 +30,7 @@ class QueueTable:
         gone: counters of queues and backlogs that have ended.
         groups: which queues belong together.
         caps: how many queues there may be, and so on.
+        storage: what users have in queues, and which they made; None = nobody wants to know.
         others: the other brokers of the cluster; None = there are none.
         patterns: subscriptions by a pattern of queues; None while there are none.
     """
@@ -38,8 +40,19 @@ class QueueTable:
         self.gone = Totals()
         self.groups = groups
         self.caps = Caps()
+        self.storage: StorageBook | None = None
         self.others: OtherBrokers | None = None
         self.patterns: QueuePatterns | None = None
+
+    def check_room(self, more: int = 0) -> None:
+        """Check that there may be one queue more, beside so many that are to be made as well.
+
+        Raises:
+            ProtocolError: there are too many, or the user who is served has too many.
+        """
+        self.caps.check_queues(len(self.queues) + more)
+        if self.storage is not None:
+            self.storage.check_queues(more + 1)
 
     def add(self, queue: Queue, headers: Mapping[str, str] | None = None) -> None:
         """Have a queue that was made, and have it joined by those who want it by a pattern.
@@ -58,6 +71,8 @@ class QueueTable:
         """Have a queue left that has ended."""
         if self.patterns is not None:
             self.patterns.ended(queue)
+        if self.storage is not None:
+            self.storage.ended(queue.name)
 
     def elsewhere(self, group: QueueGroup) -> OtherBrokers | None:
         """Those who decide what queues a group has, and tell this broker; None = it decides."""

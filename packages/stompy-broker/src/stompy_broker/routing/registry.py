@@ -208,9 +208,11 @@ class Registry:
         queue = self.queues.get(name)
         if queue is None:
             if capped:
-                self.table.caps.check_queues(len(self.queues))
+                self.table.check_room()
             policy, settings, orphaned = self.arguments.for_new(name, headers)
             queue = self._add_queue(name, policy, self._groups.of(name), headers)
+            if self.table.storage is not None:
+                self.table.storage.made(name)
             is_here = self.table.elsewhere(queue.group) is None
             if is_here and self.virtual_queues.covers(name):
                 settings = replace(settings, created=True)  # nobody may find it gone

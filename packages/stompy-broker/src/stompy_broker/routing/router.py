@@ -37,6 +37,7 @@ from stompy_broker.routing.registry import Registry
 from stompy_broker.routing.requests import Requests
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.topics import Topic
+from stompy_broker.routing.user_storage import StorageBook
 from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.routing.watermarks import Watermarks
 from stompy_broker.store.interface import MessageStore
@@ -74,6 +75,7 @@ class Router:
         requests: those that the broker answers if nobody else does.
         wait_times: how long messages were in their queues, once somebody asked.
         directions: where else messages go, as the configuration has it.
+        storage: what users have in queues; None = nobody wants to know.
         spread: makes changes of groups of several owners; None = none of that kind can be made.
         firing: publishes what was sent to come later; None = nobody does yet.
     """
@@ -106,6 +108,7 @@ class Router:
             factory.home,
         )
         self.unroutable = 0
+        self.storage: StorageBook | None = None
         self.spread: SpreadChange | None = None
         self.firing: Firing | None = None
         self.wait_times = WaitTimes(wall)
@@ -116,8 +119,7 @@ class Router:
         self.registry = registry = Registry(
             self, self.groups, policies, factory, self.events, idle_queue_seconds
         )
-        self.queues, self._replies = registry.queues, registry.replies
-        self.topics = registry.topics
+        self.queues, self._replies, self.topics = registry.queues, registry.replies, registry.topics
         self.directions = Directions(registry.virtual_queues)
         # Numbers what belongs to no queue alone.
         self._sequences = self.groups.home.sequences
@@ -259,7 +261,7 @@ class Router:
         others = self.registry.table.others
         if others is not None and not others.is_here(self.groups.of(destination.name)):
             return [self.queue(destination.name)]  # new here, and perhaps full at its owner
-        self.caps.check_queues(len(self.queues))
+        self.registry.table.check_room()
         return []
 
     def leave_together(self, group: QueueGroup, destination: Destination) -> bool:
@@ -531,7 +533,10 @@ class Router:
         group, message, destination, head, depart = letter
         assert message.body is not None
         if self.leave_together(group, destination) or depart is None:
+            # Whoever is served just now has not sent it.
+            sender, self.topics.sender = self.topics.sender, NOBODY
             self.publish(destination, head, message.body)
+            self.topics.sender = sender
             return True
         # Whoever owned the group before may have sent it already, and died before it knew.
         again = message.redelivery is not None and not message.redelivery.deliveries

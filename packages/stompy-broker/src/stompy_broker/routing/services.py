@@ -14,6 +14,7 @@ from stompy_broker.routing.delivery_times import CurrentTime
 from stompy_broker.routing.firing import Firing
 from stompy_broker.routing.flow_control import Loans, Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.user_storage import StorageBook
 from stompy_broker.routing.wait_times import WaitTimes
 from stompy_broker.timers import Clock
 
@@ -31,6 +32,7 @@ class Services(Protocol):
         work_budget: says how much may be done in one go.
         wait_times: how long messages were in their queues, once somebody asked.
         firing: publishes what was sent to come later; None = nobody does yet.
+        storage: what users have in queues; None = nobody wants to know.
     """
 
     clock: Clock
@@ -42,6 +44,7 @@ class Services(Protocol):
     work_budget: WorkBudget
     wait_times: WaitTimes
     firing: Firing | None
+    storage: StorageBook | None
 
     def wall(self) -> int:
         """Milliseconds since the epoch."""

@@ -15,6 +15,7 @@ from stompy.protocol.heartbeat import HeartBeat
 from stompy.protocol.limits import Limits
 from stompy_broker.destinations.names import Destination
 from stompy_broker.foreign_headers import ForeignHeaders
+from stompy_broker.quota_config import QuotaConfig
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.router import Router
 from stompy_broker.routing_config import RouteConfig
@@ -28,6 +29,7 @@ from stompy_broker.session.browser import Browser
 from stompy_broker.session.leaving import Leaving
 from stompy_broker.session.output import OutputBuffer
 from stompy_broker.session.permissions import Permissions
+from stompy_broker.session.quotas import Quotas
 from stompy_broker.session.scheduled_send import ScheduledSender
 from stompy_broker.session.send_heads import head_caches
 from stompy_broker.session.send_routes import SendRoutes
@@ -69,6 +71,7 @@ class SessionSettings:
     ignored_headers: tuple[str, ...] = ()
     schedule_zone: str = "UTC"
     catch_up: CatchUp = CatchUp.ONCE
+    quotas: tuple[QuotaConfig, ...] = ()
     tail: str = ""
 
 
@@ -189,8 +192,8 @@ class AdminClient(ClientState, Protocol):
         ...
 
     @property
-    def held(self) -> bool:
-        """Whether the client has to wait before it may send more."""
+    def held_by(self) -> str:
+        """Why it has to wait before it may send more: ``room``, ``quota``; empty = it need not."""
         ...
 
     @property
@@ -249,8 +252,14 @@ class SessionObserver:
     def left(self, client: AdminClient, why: str) -> None:
         """Take note of a client that had logged in and is gone."""
 
-    def blocked(self, client: Client, blocked: bool) -> None:
-        """Take note of a client that has to wait before it may send more, or may go on."""
+    def blocked(self, client: Client, blocked: bool, reason: str) -> None:
+        """Take note of a client that has to wait before it may send more, or may go on.
+
+        Args:
+            client: it.
+            blocked: whether it has to wait.
+            reason: why, in a word; empty = there is no room.
+        """
 
     def subscribed(self, client: Client, subscription: Subscription) -> None:
         """Take note of a new subscription."""
@@ -315,6 +324,7 @@ class BrokerContext:
         leaving: ends what clients leave behind.
         browse_pace: says when those may go on who only look.
         senders: the clients with a ``client-id``.
+        quotas: what users may use.
         peers: tells where the other live brokers of the cluster are: ``host:port``, or a URL where
             that says more; None = there is no cluster.
     """
@@ -348,14 +358,18 @@ class BrokerContext:
         self.leaving = Leaving(clock.pacing)
         self.browse_pace = BrowsePace(clock.pacing)
         self.senders = Senders(router.topics)
+        self.quotas = Quotas(router)
+        self.quotas.renew(settings.quotas)
         self.peers: Callable[[], Sequence[str]] | None = None
         self._numbers = count(1)
         # Beginning with the time keeps them new over restarts, without a file. Nobody subscribes
         # that often.
         self._tags = count(router.wall() * _TAGS_PER_MS)
 
-    def lay_routes(self, routes: Sequence[RouteConfig]) -> None:
-        """Go by other routes from now on, for what is sent."""
+    def go_by(self, settings: SessionSettings, routes: Sequence[RouteConfig]) -> None:
+        """Go by other settings from now on, and by other routes for what is sent."""
+        self.settings = settings
+        self.quotas.renew(settings.quotas)
         if self.router.directions.lay_routes(routes):
             self._forget_plans()
 
@@ -394,6 +408,11 @@ class BrokerContext:
         scheme = listener.partition("://")[0]
         urls = [one if "://" in one else f"{scheme}://{one}" for one in self.peers()]
         return ",".join(url for url in urls if url.startswith(f"{scheme}://"))
+
+    def peer_headers(self, listener: str) -> dict[str, str]:
+        """The header ``peers``, if there are any; see `peer_urls`."""
+        urls = self.peer_urls(listener)
+        return {"peers": urls} if urls else {}
 
     def next_number(self) -> int:
         """A number that nothing in this broker had before."""

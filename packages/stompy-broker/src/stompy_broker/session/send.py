@@ -6,7 +6,7 @@ What a SEND asks for is worked out once for each header block, and kept with the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -23,7 +23,6 @@ from stompy_broker.routing.distribution import PlainDistribution
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.requests import Wanted
-from stompy_broker.routing.router import Router
 from stompy_broker.session.context import BrokerContext, ClientState, Peer
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.requests import (
@@ -54,18 +53,6 @@ Publish = Callable[..., None]
 
 _WATCH_SECONDS: Final = 1.0
 
-_FULL = {
-    "memory": "waiting messages have reached limits.memory",
-    "disk": "messages on disk have reached limits.disk",
-}
-
-
-def why_producers_wait(router: Router) -> str:
-    """What CONNECTED tells a client that comes while there is no room; empty while there is."""
-    reasons = [_FULL.get(name) or router.groups.trouble for name in router.alarms]
-    words = [reason.replace("\n", " ") for reason in reasons if reason]
-    return " and ".join(dict.fromkeys(words))
-
 
 class Waitable(Protocol):
     """What a client may have to wait for."""
@@ -84,12 +71,14 @@ class Question:
 
     Attributes:
         answered: whether the answer came.
+        again: frames that are to be carried out once more, before the next one.
     """
 
-    __slots__ = ("_go_on", "answered")
+    __slots__ = ("_go_on", "again", "answered")
 
-    def __init__(self) -> None:
+    def __init__(self, again: Sequence[tuple[Head, bytes]] = ()) -> None:
         self.answered = False
+        self.again = again
         self._go_on: Callable[[], None] | None = None
 
     def wait(self, go_on: Callable[[], None]) -> None:
@@ -116,6 +105,9 @@ class ProducerFlowControl:
         clock: for looking whether it has left meanwhile.
         peer: its connection.
         changed: told whether it has to wait from now on, and whether that is worth telling.
+
+    Attributes:
+        reason: why the client has to wait, in a word; empty = there is no room.
     """
 
     def __init__(self, clock: Clock, peer: Peer, changed: Callable[[bool, bool], None]) -> None:
@@ -123,7 +115,8 @@ class ProducerFlowControl:
         self._peer = peer
         self._changed = changed
         self._waiting_for: Waitable | None = None
-        self._is_brief = False
+        self._is_brief = self._in_turn = False
+        self.reason = ""
         self._leaving = False
         self._ended = False
         self._watch = clock.timer(self._check_if_left)
@@ -133,17 +126,19 @@ class ProducerFlowControl:
         """Whether the client has to wait."""
         return self._waiting_for is not None and not self._is_brief
 
-    def pause_for(self, watermark: Watermark, *, consumes: bool) -> None:
+    def pause_for(self, watermark: Watermark, *, consumes: bool, reason: str = "") -> None:
         """Stop reading from the client until there is room, if it has to wait for that.
 
         Args:
             watermark: what is full.
             consumes: whether it has subscriptions.
+            reason: why, in a word.
         """
         if self._waiting_for is not None or self._leaving or self._ended:
             return
         if not watermark.blocks(consumes=consumes):
             return
+        self.reason = reason
         self._wait_for(watermark)
         self._changed(True, True)
         log.info("%s: waits for room before it may send more", self._peer.address)
@@ -154,6 +149,18 @@ class ProducerFlowControl:
             self._is_brief = True
             self._wait_for(what)
             self._changed(True, False)
+
+    def pause_for_turn(self, what: Waitable) -> None:
+        """Stop reading from the client until it is its turn to send; who meters it tells of it."""
+        self.pause_briefly(what)
+        self._in_turn = self._is_brief
+
+    def wait_no_more(self) -> None:
+        """Read on to the end of a client that has left."""
+        self._leaving = True
+        if self._waiting_for is not None:
+            self._waiting_for.forget(self._resume)
+            self._resume()
 
     def _wait_for(self, what: Waitable) -> None:
         self._waiting_for = what
@@ -172,25 +179,24 @@ class ProducerFlowControl:
         """Read on to the end of a client that has gone: it may hold what keeps the broker full."""
         if self._waiting_for is None or self._ended:
             return
-        if self._peer.has_left:
-            self._waiting_for.forget(self._resume)
-            self._leaving = True
-            self._resume()
+        if self._peer.has_left and not self._in_turn:
+            self.wait_no_more()
             return
-        if self._is_brief:
+        if self._is_brief and not self._in_turn:
             self._is_brief = False
             self._changed(True, True)
             log.info("%s: waits for the disk before it may send more", self._peer.address)
         self._watch.set(self._clock.now() + _WATCH_SECONDS)
 
     def _resume(self) -> None:
-        brief, self._is_brief = self._is_brief, False
+        brief, self._is_brief, self._in_turn = self._is_brief, False, False
         self._waiting_for = None
         if self._ended:
             return
         self._changed(False, not brief)
         self._peer.resume()
         if not brief:
+            self.reason = ""
             log.info("%s: may send again", self._peer.address)
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
-from stompy.admin.snapshot import VERSION
 from stompy.errors import ErrorCode, ProtocolError
 from stompy.protocol import ServerProtocol, State
 from stompy.protocol.codec import FrameParser
@@ -22,21 +22,20 @@ from stompy.protocol.heartbeat import BEAT, HeartBeat
 from stompy.protocol.server import supported_versions
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.choices import NOBODY
+from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.security.auth import Credentials, Principal, Verdict
 from stompy_broker.security.check_queue import Attempt
 from stompy_broker.session.acks import AckHandler
 from stompy_broker.session.active_subscribers import IDLE_SECONDS, LATE
 from stompy_broker.session.browsers import Browsers
 from stompy_broker.session.context import BrokerContext, Peer
+from stompy_broker.session.error_answer import error_answer
+from stompy_broker.session.greeting import greeting
 from stompy_broker.session.holdings import Holdings
 from stompy_broker.session.permissions import Permissions
 from stompy_broker.session.receipts import Receipts
-from stompy_broker.session.send import (
-    ProducerFlowControl,
-    Question,
-    SendHandler,
-    why_producers_wait,
-)
+from stompy_broker.session.send import ProducerFlowControl, Question, SendHandler
+from stompy_broker.session.send_meter import SendMeter, renewed
 from stompy_broker.session.senders import named, names_of
 from stompy_broker.session.subscribe import Subscriptions
 from stompy_broker.session.subscription import Subscription
@@ -44,6 +43,7 @@ from stompy_broker.session.sys_subscription import SysSubscription
 from stompy_broker.session.transaction_handler import TransactionHandler
 from stompy_broker.session.transaction_span import span_maker
 from stompy_broker.session.transactions import Transactions
+from stompy_broker.session.turn_line import TurnLine
 
 log = logging.getLogger("stompy_broker.session")
 
@@ -138,6 +138,7 @@ class Session:
         self._progress = self._router.groups.progress
         self._question: Question | None = None
         self._unread: list[tuple[Head, bytes]] = []  # frames that wait for its answer
+        self._meter: SendMeter | None = None  # None = its user has no quota
         self._timer = self._clock.upkeep.timer(self._time_passed)
         self._login_due = peer.since + settings.login_timeout
         self._timer.set(self._login_due)
@@ -220,7 +221,7 @@ class Session:
             try:
                 if handlers[head.command](head, body) or self._ended:
                     if self._question is not None:
-                        self._unread = list(remaining)
+                        self._unread = [*self._question.again, *remaining]
                     return
             except ProtocolError as error:
                 self._fail(error, head)
@@ -263,10 +264,8 @@ class Session:
                     error = refusal
             if error is not None:
                 self._fail(error, head)
-            elif self._question is question:
-                self._question = None
-                question.go_on()
-                self.receive(b"")
+            else:
+                self._proceed(question)
 
         ask(answer)
         if question.answered:
@@ -274,6 +273,35 @@ class Session:
         self._question = question
         self._flow_control.pause_briefly(question)
         return True
+
+    def postpone(self, head: Head, body: bytes, line: TurnLine) -> bool:
+        """Carry out a frame later, when it is the client's turn, and none before.
+
+        Args:
+            head: of the frame.
+            body: of it.
+            line: where the client waits.
+        """
+        self._question = question = Question([(head, body)])
+        self._flow_control.pause_for_turn(question)
+        line.wait(self, partial(self._proceed, question))
+        return True
+
+    def _proceed(self, question: Question) -> None:
+        """Go on with the frames that waited for an answer, unless they wait for another one."""
+        if self._question is question and not self._ended:
+            self._question = None
+            question.go_on()
+            self.receive(b"")
+
+    def wait_no_more(self) -> None:
+        """Read what a client has sent that has left, and make it wait for nothing more."""
+        self._flow_control.wait_no_more()
+
+    def wait_for_quota(self, mark: Watermark) -> None:
+        """Read no more from the client while its user has used up something."""
+        consumes = bool(self._subscriptions)
+        self._flow_control.pause_for(mark, consumes=consumes, reason="quota")
 
     def refused(self, error: ProtocolError) -> None:
         """End with an ERROR frame: a SEND without receipt was refused."""
@@ -350,9 +378,11 @@ class Session:
         return version
 
     @property
-    def held(self) -> bool:
-        """Whether the client has to wait before it may send more."""
-        return self._flow_control.is_paused
+    def held_by(self) -> str:
+        """Why it has to wait before it may send more: ``room``, ``quota``; empty = it need not."""
+        if self._flow_control.is_paused:
+            return self._flow_control.reason or "room"
+        return "quota" if self._meter is not None and self._meter.is_throttled else ""
 
     def end_subscription(self, subscription: Subscription) -> bool:
         """End one of its subscriptions, as an operator wants; say whether it was there.
@@ -431,9 +461,11 @@ class Session:
         access, handler = self._context.access, self._send_handler
         self.permissions = Permissions(access, principal, self._router.registry.has_queue)
         send: Handler = handler.send if access.is_open else handler.send_if_allowed
-        self._handlers["SEND"] = (
-            named(send, self._router.topics, self.sender) if self.sender else send
-        )
+        if self.sender:
+            send = named(send, self._router.topics, self.sender)
+        self._handlers["SEND"] = send
+        self._meter = meter = renewed(self._meter, self._context, self, self._handlers)
+        self._subscriptions.pace = None if meter is None else meter.pace
 
     def name_sender(self) -> None:
         """Say from now on who it is, whenever it sends."""
@@ -443,6 +475,7 @@ class Session:
 
     def _logged_in(self, principal: Principal) -> None:
         try:
+            self._context.quotas.check_login(principal)
             self._context.logins.enter(principal)
         except ProtocolError as error:
             self._fail(error)
@@ -451,31 +484,11 @@ class Session:
         self.renew_permissions(principal)
         self._context.senders.enter(self)
         self._context.observer.logged_in(self)
-        answer = {
-            "session": self.id,
-            "user-name": principal.name,
-            "admin-role": principal.role.value,
-            "admin-version": str(VERSION),
-            **self._context.settings.limits.told(),
-        }
-        if self._context.settings.tail:
-            answer["admin-broker"] = self._context.settings.tail.removeprefix("@")
-        answer |= self._context.settings.told
-        if reason := why_producers_wait(self._router):
-            answer["producers-wait"] = reason
-        self._add_peers(answer)
-        # CONNECTED has no escapes, so a name that would need one is not echoed.
-        if not principal.name.isprintable():
-            del answer["user-name"]
+        answer = greeting(self.id, principal, self.peer, self._context)
         self._output.put(self._protocol.accept(answer, self._clock.now()))
         self.peer.raise_read_limits()
         self._timer.set(self._protocol.next_deadline())
         self.receive(b"")
-
-    def _add_peers(self, answer: dict[str, str]) -> None:
-        """Say where the other brokers are, if this one has any."""
-        if urls := self._context.peer_urls(self.peer.listener):
-            answer["peers"] = urls
 
     def _time_passed(self) -> None:
         protocol = self._protocol
@@ -518,7 +531,7 @@ class Session:
     def _blocked(self, blocked: bool, tell: bool) -> None:
         """Suspend the heart-beat of a client that has to wait, or go on with it, and tell."""
         if tell:
-            self._context.observer.blocked(self, blocked)
+            self._context.observer.blocked(self, blocked, self._flow_control.reason)
         beat = self._protocol.heart_beat
         if beat is not None and blocked:
             beat.suspended = True
@@ -570,20 +583,12 @@ class Session:
         self._disconnecting = False
         self._receipts.forget()
         asked = error.frame_headers if head is None else head.headers
-        answer = {
-            "message": error.code.replace("-", " ").capitalize(),
-            "error-code": error.code,
-            **error.details,
-        }
-        receipt = asked.get("receipt") or (head and head.receipt)
-        if receipt and error.error_code is not ErrorCode.SHUTTING_DOWN:
-            answer["receipt-id"] = receipt
-        if head is not None or command:
-            answer["failed-command"] = command if head is None else head.command
+        answer = error_answer(error, head, command)
         if error.error_code is ErrorCode.UNSUPPORTED_VERSION:
             answer["version"] = supported_versions(self.peer.best_version)
         if error.error_code is ErrorCode.SHUTTING_DOWN and self._protocol.version is not None:
-            self._add_peers(answer)  # without a version there is no way to write a colon
+            # Without a version there is no way to write a colon.
+            answer |= self._context.peer_headers(self.peer.listener)
         user = f" (login {self._login[:60]!r})" if self._login and self.principal is None else ""
         log.warning("%s: %s: %s%s", self.peer.address, error.code, error.Message, user)
         if error.error_code is ErrorCode.ACCESS_REFUSED and self.principal is not None:
@@ -609,6 +614,9 @@ class Session:
         if self.principal is not None:
             self._context.logins.leave(self.principal)
             self._context.senders.leave(self)
+        if self._meter is not None:
+            self._meter.end()
+            self._meter = None
         self._timer.cancel()
         if self._attempt is not None:
             self._context.logins.give_up(self._attempt)

@@ -36,6 +36,11 @@ from stompy_broker.session.exclusive_queues import ExclusiveQueues, asks_for_its
 from stompy_broker.session.header_bindings import bound_selector
 from stompy_broker.session.leaving import AT_ONCE
 from stompy_broker.session.limited_subscription import ORDINARY, LimitedSubscription, Settling
+from stompy_broker.session.paced_subscription import (
+    Pace,
+    PacedAckSubscription,
+    PacedSubscription,
+)
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.sources import Sources, durable_to_delete
 from stompy_broker.session.subscribe_request import SubscribeRequest, read_subscribe
@@ -64,6 +69,7 @@ class Subscriptions:
         temporary: its temporary queues.
         temporary_topics: its temporary topics.
         delivered: messages written for subscriptions that have ended.
+        pace: how fast those get messages that are made from now on; None = without limit.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Subscriptions:
         self._cancelled: dict[str, None] = {}  # ended by an operator
         self._bound_by: dict[str, str] = {}  # the topics of those whose queue has a name
         self._exclusive: ExclusiveQueues | None = None  # None = it has asked for none
+        self.pace: Pace | None = None
 
     # -- frames -----------------------------------------------------------------------------
 
@@ -477,15 +484,22 @@ class Subscriptions:
             # Of several queues the one that waits least.
             timeouts = [one.policy.consumer_timeout for one in queues_of(queue)]
             timeout = min(filter(None, timeouts), default=0.0)
-        output, version = self._output, self._client.version
+        output, version, pace = self._output, self._client.version, self.pace
         if mode is AckMode.AUTO:
-            kind = TopicSubscription if queue.private else Subscription
+            kind: type[Subscription] | partial[PacedSubscription] = Subscription
+            if queue.private:
+                kind = TopicSubscription
+            if pace is not None:
+                kind = partial(PacedSubscription, pace=pace)
             subscription = kind(subscription_id, queue, output, version, self._fail, terms)
         else:
             make: type[AckSubscription] | partial[LimitedSubscription] = AckSubscription
-            if timeout or settling is not ORDINARY:
+            if timeout or pace is not None or settling is not ORDINARY:
+                limited: Callable[..., LimitedSubscription] = LimitedSubscription
+                if pace is not None:
+                    limited = partial(PacedAckSubscription, pace=pace)
                 make = partial(
-                    LimitedSubscription,
+                    limited,
                     settling=settling._replace(timeout=timeout),
                     tell=partial(self._context.observer.timed_out, self._client),
                 )

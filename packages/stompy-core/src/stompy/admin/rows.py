@@ -359,6 +359,8 @@ class ConnectionRow(Record):
         ws: whether it speaks STOMP over WebSocket.
         protocol: STOMP version.
         state: ``running``; ``blocked`` = it has to wait before it may send more; ``draining``.
+        blocked_by: why it is blocked: ``quota`` = of its user; ``room`` = memory, disk or a queue
+            has none. Empty = it is not.
         connected_at: when.
         last_in_at: when something was received; beats count.
         idle_ms: since then.
@@ -389,6 +391,7 @@ class ConnectionRow(Record):
     ws: bool = False
     protocol: str = ""
     state: str = ""
+    blocked_by: str = ""
     connected_at: int = 0
     last_in_at: int = 0
     idle_ms: int = field(default=0, metadata={"age_of": "last_in_at"})

@@ -18,7 +18,13 @@ logger = logging.getLogger("stompy")
 
 TIMED_OUT = "no answer within the time-out"
 
-_TRY_ELSEWHERE = frozenset((ErrorCode.SHUTTING_DOWN.value, ErrorCode.LIMIT_EXCEEDED.value))
+_TRY_ELSEWHERE = frozenset(
+    (
+        ErrorCode.SHUTTING_DOWN.value,
+        ErrorCode.LIMIT_EXCEEDED.value,
+        ErrorCode.RATE_LIMITED.value,
+    )
+)
 
 _FOREIGN = {
     b"HTTP/": "an HTTP server",

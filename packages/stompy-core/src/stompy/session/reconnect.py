@@ -48,7 +48,7 @@ class Reconnect:
     delay: float = 0.1
     """Seconds that bound the pause before the first new round."""
     max_delay: float = 5.0
-    """Seconds that bound every pause."""
+    """Seconds that bound every pause, but for what a broker asks with ``retry-after``."""
     multiplier: float = 2.0
     """By how much the bound grows with each round that failed."""
     attempts: int | None = None
@@ -97,6 +97,7 @@ class Reconnect:
 _PASSING = frozenset(
     (
         ErrorCode.LIMIT_EXCEEDED.value,
+        ErrorCode.RATE_LIMITED.value,
         ErrorCode.SHUTTING_DOWN.value,
         ErrorCode.STORE_UNAVAILABLE.value,
         ErrorCode.SUBSCRIPTION_IN_USE.value,
@@ -128,6 +129,16 @@ def is_hopeless(error: STOMPException) -> bool:
     return isinstance(error, ConnectionImpossible) or not hopeful
 
 
+def wait_asked_for(error: STOMPException | None) -> float:
+    """How many seconds brokers want us to wait, all that were tried; 0 = no matter how many."""
+    asked: list[STOMPError | None] = []
+    if isinstance(error, STOMPConnectionError) and error._refusals:
+        asked = [refusal for _, refusal in error._refusals]
+    elif isinstance(error, STOMPError):
+        asked = [error]
+    return min(((one and one.retry_after) or 0.0 for one in asked), default=0.0)
+
+
 STABLE = 5.0
 """A connection that lasted so many seconds was a good one: the next pauses start small again."""
 
@@ -156,10 +167,14 @@ class Backoff:
         """Whether at most one connection in a row was short: no round need wait for the next."""
         return self._growth <= 1
 
-    def pause(self) -> float:
-        """Give the seconds to wait before the next round."""
+    def pause(self, asked_for: float = 0.0) -> float:
+        """Give the seconds to wait before the next round.
+
+        Args:
+            asked_for: how many it has to be at least, because brokers want it.
+        """
         announced, self._announced = self._announced, None
-        return self._draw(self._growth) if announced is None else announced
+        return max(asked_for, self._draw(self._growth) if announced is None else announced)
 
     def _draw(self, growth: int) -> float:
         policy = self._policy
@@ -187,7 +202,7 @@ class Backoff:
             return not keep_trying and is_hopeless(error)
         if error is not self._judged[0]:
             # Drawn now, since whoever is asked is told how long the pause will be.
-            self._announced = self._draw(self._growth + 1)
+            self._announced = max(self._draw(self._growth + 1), wait_asked_for(error))
             failed = FailedRound(error, self.failures + 1, self._announced, is_hopeless(error))
             self._judged = error, not keep_trying(failed)
         return self._judged[1]

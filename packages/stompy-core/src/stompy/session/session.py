@@ -44,7 +44,7 @@ from stompy.session.handshake import broker_error
 from stompy.session.health import ClientHealth
 from stompy.session.known_brokers import PEERS, KnownBrokers
 from stompy.session.receivers import Receiver, Receivers
-from stompy.session.reconnect import Backoff, Reconnect, is_passing, sends_away
+from stompy.session.reconnect import Backoff, Reconnect, is_passing, sends_away, wait_asked_for
 from stompy.session.resubscription import (
     AT_ONCE,
     ReceiptHabit,
@@ -301,7 +301,7 @@ class ClientSession(Generic[C]):
         if self._is_final(error, first=first):
             reason = error
         elif self._backoff.failed(policy.startup_attempts if first else policy.attempts):
-            self.round_at = now + self._backoff.pause()
+            self.round_at = now + self._backoff.pause(wait_asked_for(error))
             return
         else:
             reason = error if first else _exhausted(self._backoff.failures, error)
@@ -417,7 +417,8 @@ class ClientSession(Generic[C]):
             change = self._move(ConnectionState.RECONNECTING, now, reason)
             self._backoff.lost(0.0 if change is None else change.lasted)
             at_once = self.brokers.leaving is not None and self._backoff.is_calm
-            self.round_at = now if at_once else now + self._backoff.pause()
+            pause = 0.0 if at_once else self._backoff.pause(wait_asked_for(reason))
+            self.round_at = now + pause
         elif reason is not None and (is_passing(reason) or not isinstance(reason, STOMPError)):
             self.failure = reason
         else:

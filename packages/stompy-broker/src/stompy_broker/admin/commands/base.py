@@ -36,6 +36,7 @@ from stompy_broker.security.auth import Principal
 from stompy_broker.security.login import Logins
 from stompy_broker.session.context import AdminClient, Client
 from stompy_broker.session.permissions import Permissions
+from stompy_broker.session.quotas import Quotas
 
 Result = dict[str, object]
 
@@ -300,6 +301,7 @@ class CommandContext:
         control: gives what that cluster may be told to do; None = nothing.
         reload: gives what reads the configuration again; see `Reload`. None = nothing does.
         foreign_headers: gives what knows headers that are refused; None = none are.
+        quotas: gives what users may use; None = nobody has a quota.
     """
 
     router: Router
@@ -316,6 +318,7 @@ class CommandContext:
     control: Callable[[], ClusterControl | None] = lambda: None
     reload: Callable[[], Reload | None] = lambda: None
     foreign_headers: Callable[[], ForeignHeaders | None] = lambda: None
+    quotas: Callable[[], Quotas | None] = lambda: None
 
     @property
     def peers(self) -> PeerBrokers | None:

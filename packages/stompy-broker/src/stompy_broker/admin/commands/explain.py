@@ -26,8 +26,8 @@ from stompy_broker.destinations.names import (
 from stompy_broker.message import Message, MessageHead, stamp
 from stompy_broker.security.access import Action
 from stompy_broker.security.auth import ANONYMOUS, Principal
+from stompy_broker.session.greeting import why_producers_wait
 from stompy_broker.session.requests import asks_for_answer, milliseconds_in
-from stompy_broker.session.send import why_producers_wait
 
 _LARGEST = 1 << 40
 

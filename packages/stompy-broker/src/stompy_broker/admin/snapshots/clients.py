@@ -80,7 +80,8 @@ class ClientSnapshots:
             tls=peer.tls,
             ws=peer.ws,
             protocol=session.version.value,
-            state="blocked" if session.held else "running",
+            state="blocked" if session.held_by else "running",
+            blocked_by=session.held_by,
             connected_at=moment.when(session.connected_at),
             last_in_at=moment.when(session.received_at),
             heart_beat=None

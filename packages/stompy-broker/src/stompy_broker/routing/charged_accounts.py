@@ -1,0 +1,83 @@
+"""What a queue's messages cost, and whom, in a broker whose users have quotas for that."""
+
+from __future__ import annotations
+
+from stompy_broker.message import Message
+from stompy_broker.routing.accounts import Accounts
+from stompy_broker.routing.flow_control import Watermark
+from stompy_broker.routing.interface import QueueIdentity
+from stompy_broker.routing.paging import BodyReader
+from stompy_broker.routing.services import Services
+from stompy_broker.routing.user_storage import StorageBook, UserStorage
+from stompy_broker.store.interface import MessageStore
+
+
+class ChargedAccounts(Accounts):
+    """Accounts of a queue that also count for users what they have sent and is in it.
+
+    Args:
+        destination: of the queue.
+        memory: where what is in it is added up.
+        disk: where what is stored of it is.
+        store: where persistent messages of it survive; None = they do not.
+        own: makes senders of this queue wait; None = nothing of its own does.
+        reader: reads its bodies from disk.
+        shares: whether a message in it may share its memory with others.
+        book: knows who sends just now.
+    """
+
+    __slots__ = ("_book", "_senders")
+
+    def __init__(
+        self,
+        destination: str,
+        memory: Watermark,
+        disk: Watermark,
+        store: MessageStore | None,
+        own: Watermark | None,
+        reader: BodyReader,
+        *,
+        shares: bool,
+        book: StorageBook,
+    ) -> None:
+        super().__init__(destination, memory, disk, store, own, reader, shares=shares)
+        self._book = book
+        self._senders: dict[int, UserStorage] = {}  # of messages by sequence, not of all
+
+    def keep(self, message: Message) -> None:
+        """Account for a message, also to its sender."""
+        storage = self._book.current
+        if storage is not None:
+            storage.add(message.size)
+            self._senders[message.sequence] = storage
+        super().keep(message)
+
+    def let_go(self, message: Message) -> None:
+        """Count a message no more."""
+        super().let_go(message)
+        storage = self._senders.pop(message.sequence, None)
+        if storage is not None:
+            storage.remove(message.size)
+
+    def let_go_all(self, messages: list[Message]) -> None:
+        """Count messages no more."""
+        for message in messages:
+            self.let_go(message)
+
+
+def accounts_for(
+    queue: QueueIdentity,
+    services: Services,
+    memory: Watermark,
+    disk: Watermark,
+    store: MessageStore | None,
+    own: Watermark | None,
+    reader: BodyReader,
+    *,
+    shares: bool,
+) -> Accounts:
+    """Make the accounts of a queue, which ask who sends where that is wanted; see `Accounts`."""
+    book, destination = services.storage, queue.destination
+    if book is None or queue.volatile:
+        return Accounts(destination, memory, disk, store, own, reader, shares=shares)
+    return ChargedAccounts(destination, memory, disk, store, own, reader, shares=shares, book=book)
