@@ -288,6 +288,54 @@ class TestLogins:
             stompy.connect(broker.url, "ann", "right").close()
 
 
+def work(client: stompy.STOMPClient, tries: list[tuple[str, str, datetime]], clock) -> None:
+    """Refuse orders, and take all else, until nothing more comes."""
+    while (frame := client.recv(timeout=60)) is not None:
+        tries.append((frame.text, frame["message-id"], clock.now))
+        (client.nack if frame.text == "order" else client.ack)(frame)
+
+
+def month() -> list[tuple[str, str, datetime]]:
+    """A month of a job each morning in Berlin, and of an order that fails again and again."""
+    policy = {
+        "match": "/queue/orders",
+        "redelivery_delay": 60,
+        "redelivery_delay_max": 60,
+        "max_deliveries": 9,
+    }
+    settings = {"listen": {"port": 0}, "store": {"data": ""}, "policy": [policy]}
+    tries: list[tuple[str, str, datetime]] = []
+    begin = datetime(2030, 3, 1, tzinfo=UTC)
+    with stompy_broker.running(settings, time=begin) as broker:
+        with stompy.connect(broker.url) as worker, stompy.connect(broker.url) as client:
+            worker.subscribe("/queue/orders", "client-individual", send_acks=False)
+            worker.subscribe("/queue/jobs", "client-individual", send_acks=False)
+            thread = threading.Thread(target=work, args=(worker, tries, broker.time))
+            thread.start()
+            client.message(
+                "/queue/jobs", "job", cron="0 6 * * *", zone="Europe/Berlin", confirm=True
+            )
+            client.message("/queue/orders", "order", confirm=True)
+            assert broker.time.next_event is not None
+            broker.time.advance("30 days 12 hours", settled=True)
+            assert "scheduled" in broker.time.next_event.what
+        thread.join()
+    return tries
+
+
+def test_a_month_of_cron_and_retries_is_the_same_each_time() -> None:
+    first = month()
+    orders = [when for text, _, when in first if text == "order"]
+    jobs = [when for text, _, when in first if text == "job"]
+    begin = datetime(2030, 3, 1, tzinfo=UTC)
+    assert orders == [begin + timedelta(minutes=n) for n in (0, 0, 1, 2, 3, 4, 5, 6, 7)]
+    # On the last day of March the clocks of Berlin go forward.
+    winter = [begin + timedelta(days=n, hours=5) for n in range(30)]
+    assert jobs == [*winter, begin + timedelta(days=30, hours=4)]
+    for _ in range(4):
+        assert month() == first
+
+
 def refuse_all(broker: RunningBroker, tries: list[tuple[str, datetime]]) -> None:
     """Refuse a message of ``/queue/orders`` until it is dead, and note when it came."""
     with stompy.connect(broker.url) as client:

@@ -55,7 +55,11 @@ _NEVER = float("inf")
 _WORDS: Final = {
     "Delays._release": "messages come again after a delay",
     "LocalQueue._expire": "messages expire",
-    "Dealer._tell": "messages that nobody takes are told of",
+    "ScheduleQueue._ring": "messages that were scheduled are sent",
+    "GroupTable._ring": "groups that were held go on",
+    "ActiveConsumer._ring": "a consumer waits no longer to become the active one",
+    "_Open.__init__.<locals>.<lambda>": "a request that nobody replied to is answered",
+    "UnmatchedWatch._tell": "messages that nobody takes are told of",
     "LimitedSubscription._look": "deliveries were held too long",
     "CheckQueue._rested": "logins that failed may be tried again",
     "CheckQueue._answer": "a login that failed is answered",

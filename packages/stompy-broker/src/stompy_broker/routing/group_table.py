@@ -90,6 +90,7 @@ class GroupTable(GroupKeeper):
         "_parking",
         "_round",
         "_round_ends",
+        "_rounds",
         "_timer",
         "_told",
         "_turns",
@@ -129,6 +130,7 @@ class GroupTable(GroupKeeper):
         self._unbalanced = False
         self._held: dict[MessageGroup, None] = {}
         self._timer = clock.timer(self._ring)
+        self._rounds = clock.upkeep.timer(self._end_round)
         turns.renewed = self._free_all
 
     # -- which group ------------------------------------------------------------------------
@@ -553,23 +555,28 @@ class GroupTable(GroupKeeper):
     def _set_timer(self) -> None:
         if not self._round_ends:
             self._round_ends = self._clock.now() + _ROUND
-        self._timer.set(min([self._round_ends, *[group.held_until for group in self._held]]))
+            self._rounds.set(self._round_ends)
+        self._timer.set(min([group.held_until for group in self._held], default=None))
 
     def _ring(self) -> None:
         now = self._clock.now()
         for group in [group for group in self._held if group.held_until <= now]:
             self.let_go(group)
-        if self._round_ends <= now:
-            self._round_ends = 0.0
-            self._round += 1
-            self._forget()
-        if self.by_key or self.buckets or self._held:
+        if self._held:
             self._set_timer()
         self._wake()
+
+    def _end_round(self) -> None:
+        self._round_ends = 0.0
+        self._round += 1
+        self._forget()
+        if self.by_key or self.buckets or self._held:
+            self._set_timer()
 
     def close(self) -> None:
         """Do nothing any more."""
         self._timer.end()
+        self._rounds.end()
 
     def __iter__(self) -> Iterator[MessageGroup]:
         """All groups, those of several values as well."""

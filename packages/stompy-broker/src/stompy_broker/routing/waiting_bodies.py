@@ -29,14 +29,14 @@ class WaitingBodies:
         self._accounts = accounts
         self._delayed = delayed
         self._loaded: list[Message] = []  # whose bodies may be left on disk before long
-        self._unload = services.clock.timer(self._leave_bodies)
+        self._unload = services.clock.machine.timer(self._leave_bodies)
 
     def note(self, message: Message) -> None:
         """Look before long whether the body of a message that waits is on disk."""
         if self._accounts.store is not None and message.head.traits.persistent:
             self._loaded.append(message)
             if len(self._loaded) == 1:
-                self._unload.set(self._services.clock.now() + _UNLOAD)
+                self._unload.set(self._services.clock.machine.now() + _UNLOAD)
 
     def close(self) -> None:
         """Look no more: the queue ends."""
@@ -59,4 +59,4 @@ class WaitingBodies:
                 self._loaded.append(message)
         memory.check()
         if self._loaded:
-            self._unload.set(self._services.clock.now() + _UNLOAD)
+            self._unload.set(self._services.clock.machine.now() + _UNLOAD)
