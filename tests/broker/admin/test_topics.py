@@ -36,6 +36,7 @@ def traffic(peer: Peer, queue: str) -> None:
         f"SUBSCRIBE\nid:b\ndestination:/topic/{topic}\n\n\0",
         f"SUBSCRIBE\nid:c\ndestination:/topic/{topic}.>\ndurable:true\nauto-delete:false\n\n\0",
         f"BEGIN\ntransaction:tx\n\n\0SEND\ndestination:/queue/{queue}\ntransaction:tx\n\nx\0",
+        f"SEND\ndestination:/queue/{queue}\nx-delay:3600000\n\nlater\0",
         f"SEND\ndestination:/queue/{queue}\n\nhello\0SEND\ndestination:/topic/{topic}\n\nx\0",
     )
     assert len(peer.bodies(2 + 1)) == 3
@@ -103,7 +104,7 @@ def test_the_rows_say_what_is_so(broker: RunningBroker, admin: Observer, queue: 
         (one,) = [row for row in watched if row.client_id == "the-one"]
         assert own.role == "admin"
         assert (one.subscriptions, one.transactions, one.unacked) == (3, 1, 3)
-        assert one.in_msgs == 3
+        assert one.in_msgs == 4
         assert one.out_msgs == 5
         (row,) = [
             r for r in admin.page(admin.subscribe("subscriptions")).rows if queue in r.destination

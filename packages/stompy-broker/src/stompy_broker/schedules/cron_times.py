@@ -8,6 +8,7 @@ what falls into an hour that comes twice comes in the first of them only. One fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -87,22 +88,29 @@ class CronTimes:
 
     def before(self, ms: int) -> int | None:
         """The last time that is not later; None if there is none since the calendar began."""
+        return next(self.back(ms), None)
+
+    def back(self, ms: int) -> Iterator[int]:
+        """Give the times that are not later, last one first, until the calendar began."""
         second = ms // 1000
         try:
             start = datetime.fromtimestamp(second + 1, self._zone)
             if self._every_hour:
-                return _seconds(next(CronSim(self._fields, start, reverse=True))) * 1000
+                for moment in CronSim(self._fields, start, reverse=True):
+                    yield _seconds(moment) * 1000
+                return
             wall = start.replace(tzinfo=None)
             if start.fold:  # the first of two equal hours showed later times, and has passed
                 first = start.replace(fold=0)
                 wall += (first.utcoffset() or _NO_TIME) - (start.utcoffset() or _NO_TIME)
+            last = second + 1
             for named in CronSim(self._fields, wall, reverse=True):
                 found = self._second_of(named)
-                if found <= second:
-                    return found * 1000
-        except (OverflowError, ValueError):
+                if found < last:
+                    last = found
+                    yield found * 1000
+        except (OverflowError, ValueError):  # before the year 1
             pass
-        return None
 
     def _second_of(self, wall: datetime) -> int:
         """When the clock shows that for the first time, or is set forward over it."""

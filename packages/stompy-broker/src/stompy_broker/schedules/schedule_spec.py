@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -140,24 +141,37 @@ class ScheduleSpec:
             return count, [due + self.period * n for n in range(first, count)]
         # From now back: the last ones matter, and there may be millions before them.
         last: list[int] = []
-        count, found = 0, self._last_due(self.cron, now)
-        while found is not None and found > due and count < _MOST_COUNTED:
+        count = 0
+        for found in self._back(self.cron, now):
+            if found <= due or count >= _MOST_COUNTED:
+                break
             count += 1
             if count <= MOST_CAUGHT_UP:
                 last.append(found)
-            found = self._last_due(self.cron, found - 1)
         if count < _MOST_COUNTED:  # the time itself, which an operator may have moved
             count += 1
             if count <= MOST_CAUGHT_UP:
                 last.append(due)
         return count, last[::-1]
 
+    def _back(self, cron: CronTimes, now: int) -> Iterator[int]:
+        """When it was due, last one first."""
+        delay = max(self.delay, 0)
+        if not self.period or not self.repeat:
+            for begun in cron.back(now - delay):
+                yield begun + delay
+            return
+        found = self._last_due(cron, now)
+        while found is not None:
+            yield found
+            found = self._last_due(cron, found - 1)
+
     def _last_due(self, cron: CronTimes, now: int) -> int | None:
         """When it was due last, at that time or before it."""
         delay = max(self.delay, 0)
         begun = cron.before(now - delay)
-        if begun is None or not self.period:
-            return None if begun is None else begun + delay
+        if begun is None:
+            return None
         done = (now - delay - begun) // self.period
         if self.repeat >= 0:
             done = min(done, self.repeat)
