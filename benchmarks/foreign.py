@@ -47,7 +47,7 @@ ACTIVEMQ_XML = """\
   http://activemq.apache.org/schema/core
   http://activemq.apache.org/schema/core/activemq-core.xsd">
   <broker xmlns="http://activemq.apache.org/schema/core" useJmx="false"
-    dataDirectory="{data}">
+    dataDirectory="{data}" schedulerSupport="{scheduler}">
     <persistenceAdapter>
       <kahaDB directory="{data}/kahadb"/>
     </persistenceAdapter>
@@ -225,11 +225,19 @@ def rabbitmq_trio(directory: Path) -> Iterator[RabbitMQTrio]:
 
 
 @contextmanager
-def activemq(directory: Path, port: int = 0) -> Iterator[Place]:
-    """An ActiveMQ; one that ran in the directory before comes back with what it kept."""
+def activemq(directory: Path, port: int = 0, *, scheduler: bool = False) -> Iterator[Place]:
+    """An ActiveMQ; one that ran in the directory before comes back with what it kept.
+
+    Args:
+        directory: all that it writes.
+        port: where it listens; 0 = a free one.
+        scheduler: whether it delivers messages later.
+    """
     port = port or free_port()
     data, config = directory / "data", directory / "activemq.xml"
-    config.write_text(ACTIVEMQ_XML.format(port=port, data=data))
+    config.write_text(
+        ACTIVEMQ_XML.format(port=port, data=data, scheduler="true" if scheduler else "false")
+    )
     (directory / "tmp").mkdir(exist_ok=True)
     properties = {
         "activemq.home": ACTIVEMQ,

@@ -6,7 +6,7 @@ from tests.support.envelopes import envelope, queue
 
 from stompy_monitor.model.filter import parse
 from stompy_monitor.model.row_set import RowSet
-from stompy_monitor.tables import definitions
+from stompy_monitor.tables import definitions, short_tables
 from stompy_monitor.tables.view_state import HOLD_SECONDS, SORT_SECONDS, ViewState
 
 
@@ -170,7 +170,7 @@ def test_a_list_that_nobody_has_touched_stays_at_its_top():
 
 def test_who_goes_to_the_top_of_a_short_list_follows_it_again():
     shown = Shown()
-    shown.view_state = ViewState(definitions.DEEPEST)
+    shown.view_state = ViewState(short_tables.DEEPEST)
     shown.see(a=3, b=2)
     shown.view_state.move_to(1, shown.now)
     shown.see(4.0, a=3, b=9)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from stompy.admin import Request, Role
+from stompy_monitor.model.moments import moment_of
 from stompy_monitor.model.row_set import Row
 
 TYPE_ABOVE = 1000
@@ -182,6 +183,32 @@ DELETE = Action(
     destroys=True,
     admin_for=frozenset(("queues", "durable")),
 )
+
+
+def _job(row: Row, _: str) -> dict[str, object]:
+    return {"ids": [row.told("job_id")], "destination": row.told("destination")}
+
+
+def _at(row: Row, text: str) -> dict[str, object]:
+    """When a message is to come instead; without words, when it comes anyway."""
+    at = moment_of(text, row.row_set.at) if text else row.number("next_at")
+    return {"id": row.told("job_id"), "destination": row.told("destination"), "at": int(at)}
+
+
+_LATER = ("scheduled.reschedule", _at)
+_NOW = ("scheduled.fire_now", _job)
+_ENDED = ("scheduled.cancel", _job)
+
+RESCHEDULE = Action(
+    "reschedule",
+    "M",
+    "another time",
+    "Reschedule",
+    {"scheduled": _LATER},
+    asks={"scheduled": "when: 2027-01-01 09:00, or 2h from now"},
+)
+FIRE = Action("fire", "R", "now", "Send now", {"scheduled": _NOW})
+END = Action("end", "X", "end", "End", {"scheduled": _ENDED})
 MOVE = Action(
     "move",
     "M",
@@ -191,6 +218,7 @@ MOVE = Action(
         "queues": ("message.move", _to),
         "messages": ("message.move", _to),
         "dead": ("message.move", _to),
+        "scheduled": _LATER,
     },
     asks=dict.fromkeys(("queues", "messages", "dead"), "to which queue"),
     batched=True,
@@ -204,6 +232,7 @@ RETRY = Action(
         "queues": ("message.retry", _some),
         "messages": ("message.retry", _some),
         "dead": ("message.retry", _some),
+        "scheduled": _NOW,
     },
     batched=True,
 )
@@ -216,12 +245,17 @@ CLOSE = Action(
         "connections": ("connection.close", lambda row, text: {**_id(row, ""), "reason": text}),
         "subscriptions": ("subscription.close", _id),
         "transactions": ("transaction.abort", _id),
+        "scheduled": _ENDED,
     },
     asks={"connections": "reason, which the other side is told"},
 )
 
 ACTIONS = (PURGE, DELETE, MOVE, RETRY, PAUSE, CLOSE)
-"""By key; `RESUME` takes the place of `PAUSE` for a queue that is paused."""
+"""By key; `RESUME` takes the place of `PAUSE` for a queue that is paused, and so on."""
+
+_OF_SCHEDULES = {MOVE.name: RESCHEDULE, RETRY.name: FIRE, CLOSE.name: END}
+BOUND_AS = {RESUME.name: PAUSE.name} | {a.name: name for name, a in _OF_SCHEDULES.items()}
+"""The name under which a key is bound, where several actions share one."""
 
 _NOUNS = {
     "queues": "queue",
@@ -231,11 +265,14 @@ _NOUNS = {
     "subscriptions": "subscription",
     "transactions": "transaction",
     "durable": "durable subscription",
+    "scheduled": "schedule",
 }
 
 
 def chosen(action: Action, row: Row) -> Action:
-    """The action for this row: a paused queue is resumed, not paused again."""
+    """The action for this row: a paused queue is resumed, a schedule moved in time."""
+    if row.kind == "scheduled":
+        return _OF_SCHEDULES.get(action.name, action)
     paused = row.value("paused") or row.value("intake_paused")
     return RESUME if action is PAUSE and paused else action
 
@@ -275,6 +312,8 @@ def name_of(row: Row) -> str:
         return f"{row.text('id')} of {row.text('client')} to {row.text('destination')}"
     if kind == "transactions":
         return f"{row.text('id')} of {row.text('client')}"
+    if kind == "scheduled":
+        return f"{row.text('job_id')} to {row.text('destination')}"
     return row.text("name") or row.key
 
 
@@ -310,7 +349,12 @@ def question(action: Action, rows: Sequence[Row], count: int | None) -> str:
         return f"{messages}{here} will move to the queue below, in their order."
     if action is RETRY:
         return f"{messages}{here} will go back to the queues where they died."
+    if action is FIRE:
+        return "Its message comes now. What comes again and again also comes when it is due."
+    if action is RESCHEDULE:
+        return "Its message comes at that time instead; what comes again goes on from there."
     return {
+        "scheduled": "What has not come yet never will. This cannot be undone.",
         "connections": "It is told the reason; its unacknowledged messages go to others.",
         "subscriptions": "Its unacknowledged messages go to others; the connection stays.",
         "transactions": "Nothing that it holds will happen; the connection stays.",
@@ -326,6 +370,9 @@ def past(action: Action, rows: Sequence[Row]) -> str:
         DELETE.name: "deleted",
         MOVE.name: "moved",
         RETRY.name: "retried",
+        FIRE.name: "sent",
+        RESCHEDULE.name: "rescheduled",
+        END.name: "ended",
         CLOSE.name: "aborted" if rows[0].kind == "transactions" else "closed",
     }[action.name]
 

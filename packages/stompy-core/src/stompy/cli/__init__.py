@@ -20,9 +20,13 @@ from stompy.cli.explain import add_to as add_explain
 from stompy.cli.messages import add_to as add_messages
 from stompy.cli.options import EPILOG, Command
 from stompy.cli.ping import add_to as add_ping
+from stompy.cli.schedules import add_to as add_schedules
 from stompy.cli.sql import add_to as add_sql
 from stompy.errors import STOMPException
 from stompy.transport.tls import as_options
+
+_LONGEST = 13
+"""Cells of the longest name of a command, with what stands before it."""
 
 _EXAMPLES = """\
 examples:
@@ -31,6 +35,14 @@ examples:
   stompy browse /queue/greetings
   stompy ping
 """
+
+
+class _Overview(argparse.RawDescriptionHelpFormatter):
+    """Has the names of commands and what they do in one line; the longest would else be alone."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = _LONGEST
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,10 +95,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="stompy",
         description="Send and receive messages with any STOMP broker, and see how it does.",
         epilog=f"{_EXAMPLES}\n{EPILOG}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Overview,
     )
     parser.add_argument("--version", action="version", version=f"stompy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add_to in (add_messages, add_browse, add_sql, add_explain, add_ping, add_bench):
+    for add_to in (
+        add_messages,
+        add_browse,
+        add_schedules,
+        add_sql,
+        add_explain,
+        add_ping,
+        add_bench,
+    ):
         add_to(commands)
     return parser

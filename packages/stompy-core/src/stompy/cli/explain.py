@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from typing import Any
 
-from stompy.admin.command import CommandError, Reply, Request
+from stompy.admin.command import Request
 from stompy.admin.explanation import RouteExplanation
-from stompy.admin.snapshot import COMMAND_DESTINATION
-from stompy.cli.console import FAILED, OK, TIMED_OUT, harmless, put, say
-from stompy.cli.options import (
-    Commands,
-    add_command,
-    add_destination,
-    at_least,
-    open_client,
-    seconds,
-)
-from stompy.errors import STOMPTimeout
+from stompy.cli.asking import ask
+from stompy.cli.console import harmless, put
+from stompy.cli.options import Commands, add_command, add_destination, at_least, seconds
 
 _LARGEST = 1 << 40
 
@@ -59,20 +53,12 @@ def _explain(options: argparse.Namespace) -> int:
     }
     if options.user is not None:
         args["user"] = options.user
-    request = Request("route.explain", args)
-    try:
-        with open_client(options) as client:
-            answer = client.request(COMMAND_DESTINATION, request.to_json(), timeout=options.timeout)
-        result = Reply.from_json(answer.body, answer.headers).checked()
-    except STOMPTimeout:
-        say(f"no answer within {options.timeout:g} s; is it a stompy-broker?")
-        return TIMED_OUT
-    except CommandError as error:
-        say(error.message)
-        return FAILED
-    if options.json:
-        put(json.dumps(result))
-    else:
+
+    def show(result: Mapping[str, Any]) -> None:
+        if options.json:
+            put(json.dumps(result))
+            return
         for line in str(RouteExplanation.from_json(result)).split("\n"):
             put(harmless(line))
-    return OK
+
+    return ask(options, Request("route.explain", args), show)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from stompy.cli.console import (
     GIVEN_UP,
@@ -31,10 +32,13 @@ from stompy.cli.options import (
     tell,
 )
 from stompy.cli.output import Output
+from stompy.cli.times import moment, span
 from stompy.errors import NoResponders, RequestRejected, STOMPConnectionError, STOMPTimeout
 from stompy.protocol.frame import AckMode, STOMPFrame
 from stompy.protocol.headers import Version
 from stompy.session.dialects import dialect_of
+from stompy.session.send_options import SendWords
+from stompy.session.subscribe_options import SubscribeOptions
 from stompy.sync.client import STOMPClient
 
 _WINDOW = 1000
@@ -51,7 +55,12 @@ examples:
   stompy send /queue/reports -H content-type:application/pdf < report.pdf
   tail -f app.log | stompy send /topic/log --lines
   stompy send /queue/jobs '{"id": 7}' -H priority:9 --url stomp://broker.example:61613
+  stompy send /queue/reminders "Call Ann" --delay 15m
+  stompy send /queue/reports weekly --cron "0 9 * * mon" --zone Europe/Berlin --schedule-id weekly
+  stompy send /queue/orders "1 spoon" --group customer-7
 
+With --delay, --at, --cron or --every the message waits at the broker; stompy schedules shows what
+waits, and ends it. A time of --at is by this machine's clock, unless it has a zone with it.
 The message has arrived when the command ends: the broker's receipt was awaited.
 """
 
@@ -60,6 +69,7 @@ examples:
   stompy listen /queue/greetings
   stompy listen /topic/log | grep ERROR
   stompy listen /queue/paint --selector "color = 'red' AND litres >= 2.5"
+  stompy listen /queue/ledger --single-active
   stompy listen /queue/jobs -n 10 --timeout 5 --format json > jobs.jsonl
 
 A message is acknowledged when it has been written, so what this command did not write stays with
@@ -90,6 +100,7 @@ def add_to(commands: Commands) -> None:
         help="wait until the broker has confirmed the message (default: yes)",
     )
     _add_timeout(send, "for a receipt (default: 10)", 10.0)
+    _add_later(send)
 
     listen = add_command(commands, "listen", _listen, "receive messages", _LISTEN_DETAILS)
     add_destination(listen)
@@ -101,6 +112,7 @@ def add_to(commands: Commands) -> None:
         help="end after so many, and ask for no more at once",
     )
     add_selector(listen)
+    _add_turns(listen)
     _add_timeout(listen, "end when nothing came for S seconds", None)
     add_format(listen)
     listen.add_argument(
@@ -121,6 +133,53 @@ def add_to(commands: Commands) -> None:
 
 def _add_timeout(command: argparse.ArgumentParser, meaning: str, default: float | None) -> None:
     command.add_argument("--timeout", metavar="S", type=seconds, default=default, help=meaning)
+
+
+def _add_later(send: argparse.ArgumentParser) -> None:
+    """When a message is delivered, and in which group."""
+    later = send.add_argument_group("when, and in which order")
+    later.add_argument("--delay", metavar="TIME", type=span, help="wait so long: 90, 15m, 2h, 7d")
+    later.add_argument("--at", metavar="WHEN", type=moment, help="wait until 2027-01-01T09:00")
+    later.add_argument(
+        "--cron", metavar="FIELDS", help='again and again: "0 9 * * mon-fri", "@hourly"'
+    )
+    later.add_argument(
+        "--zone", metavar="NAME", help="time zone of --cron: Europe/Berlin (default: the broker's)"
+    )
+    later.add_argument("--every", metavar="TIME", type=span, help="again after so long")
+    later.add_argument(
+        "--times",
+        metavar="N",
+        type=at_least(1, _MOST, "deliveries"),
+        help="with --every: so many in all (default: no end)",
+    )
+    later.add_argument(
+        "--schedule-id", metavar="NAME", help="take the place of the schedule of that name"
+    )
+    later.add_argument(
+        "--group", metavar="NAME", help="deliver it in order with the others of that group"
+    )
+    later.add_argument(
+        "--close-group", action="store_true", help="it is the last one of --group for its consumer"
+    )
+
+
+_LATER = ("delay", "at", "cron", "zone", "every", "times", "schedule_id", "group", "close_group")
+
+
+def _add_turns(listen: argparse.ArgumentParser) -> None:
+    """Who gets messages when several listen."""
+    listen.add_argument(
+        "--priority",
+        metavar="N",
+        type=int,
+        help="who has a higher one gets messages first (default: 0)",
+    )
+    listen.add_argument(
+        "--single-active",
+        action="store_true",
+        help="of all who say so one gets everything, and the others stand by",
+    )
 
 
 def add_selector(command: argparse.ArgumentParser) -> None:
@@ -166,7 +225,9 @@ def _send_one(
 ) -> str | None:
     try:
         receipt: bool = options.receipt
-        return client.message(options.destination, body, headers=headers, receipt=receipt)
+        given = vars(options)
+        later = cast("SendWords", {name: given[name] for name in _LATER if given[name]})
+        return client.message(options.destination, body, headers=headers, receipt=receipt, **later)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -227,6 +288,8 @@ def _subscribe(client: STOMPClient, options: argparse.Namespace, mode: AckMode) 
         # What came beyond that would only be kept from others.
         headers = dialect.prefetch_headers(min(options.count, _MOST_AT_ONCE)) | headers
     try:
+        turns = SubscribeOptions(priority=options.priority, single_active=options.single_active)
+        headers = turns.headers_for(dialect) | headers
         client.subscribe(options.destination, mode, send_acks=False, headers=headers, receipt=True)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -32,7 +32,8 @@ the broker:
 
 exit codes:
   0    done; also when the reader of a pipe has had enough
-  1    the broker cannot be reached, hung up or refused; one line on stderr says why
+  1    the broker cannot be reached, hung up or refused, or schedules found none that is meant; one
+       line on stderr says why
   2    wrong usage
   3    time-out: listen had fewer than COUNT messages, request no reply, ping no answer
   4    request: nobody consumes there (stompy-broker says so at once)

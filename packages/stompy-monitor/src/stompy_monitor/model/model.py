@@ -15,7 +15,15 @@ from stompy_monitor.model.history import LONG, History
 from stompy_monitor.model.problems import problem_rows
 from stompy_monitor.model.row_set import LEVELS, RATES, Change, Envelope, Row, RowSet
 
-KINDS = ("queues", "topics", "connections", "subscriptions", "durable", "transactions")
+KINDS = (
+    "queues",
+    "topics",
+    "connections",
+    "subscriptions",
+    "durable",
+    "transactions",
+    "scheduled",
+)
 """The kinds that come as rows."""
 
 CLUSTER = "cluster"

@@ -20,6 +20,7 @@ _PLURALS = {
     "subscriptions": "subscriptions",
     "transactions": "transactions",
     "topics": "topics",
+    "scheduled": "schedules",
     "durable": "durable subscriptions",
     "cluster": "parts of the cluster",
 }

@@ -52,6 +52,7 @@ HAYSTACK = {
     "subscriptions": ("connection", "client", "user", "destination", "id", "durable_name"),
     "transactions": ("id", "transaction", "connection", "client", "user"),
     "durable": ("name", "destination"),
+    "scheduled": ("destination", "job_id", "cron"),
     "cluster": ("what", "name", "owner", "state", "address"),
     "dead": ("queue", "origin", "reason"),
     "events": ("type", "who", "connection", "user", "subject", "reason"),
@@ -167,6 +168,8 @@ class Row:
             return f"{self.text('destination')} of {self.text('client')}"
         if kind == "transactions":
             return f"{self.text('transaction') or self.key} of {self.text('client')}"
+        if kind == "scheduled":
+            return f"{self.text('job_id')} to {self.text('destination')}"
         if kind == "cluster":
             return f"{self.text('what')} {self.text('name')}"
         if kind == "dead":
@@ -235,6 +238,12 @@ def _growth(row: Row) -> float | None:
     return (now - before) * 1000 / (apart * row.row_set.interval_ms) if apart else None
 
 
+def _next_in(row: Row) -> float | None:
+    """How long until a schedule is due."""
+    due = row.value("next_at")
+    return max(0, due - row.row_set.at) if isinstance(due, (int, float)) else None
+
+
 def _client(row: Row) -> str:
     """The connection of a row as people call it."""
     key = row.text("id") if row.kind == "connections" else row.text("connection")
@@ -271,6 +280,7 @@ _COMPUTED = {
     "key": lambda row: row.key,
     "growth": _growth,
     "client": _client,
+    "next_in_ms": _next_in,
     "groups": _groups,
 }
 """Columns that are not on the wire; a field of the same name comes first."""

@@ -156,7 +156,7 @@ class RowActions:
             title.split()[0],
             asks=action.asks.get(rows[0].kind, ""),
             must_type=acts.to_type(rows) if sure else "",
-            needs_text=action is acts.MOVE,
+            needs_text=action in (acts.MOVE, acts.RESCHEDULE),
             preview=preview,
         )
 
@@ -222,7 +222,7 @@ def _total(seen: list[Seen]) -> int | None:
 
 def _bound(action: Action) -> str:
     """The name under which a key is bound to it: one key pauses and resumes."""
-    return acts.PAUSE.name if action is acts.RESUME else action.name
+    return acts.BOUND_AS.get(action.name, action.name)
 
 
 _SELECTS = ("queue", "headers", "selector")

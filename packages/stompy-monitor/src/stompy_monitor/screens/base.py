@@ -373,6 +373,8 @@ def tabs(model: Model) -> list[tuple[str, str, str, int, str]]:
         if not view.key or (view is definitions.CLUSTER and not model.clustered):
             continue
         row_set = model.row_sets[view.kind]
+        if view is definitions.SCHEDULED and not row_set.complete:
+            continue  # a recording of a broker that knew no schedules
         count = row_set.others
         severity = 0
         if view.kind in model.alarms:

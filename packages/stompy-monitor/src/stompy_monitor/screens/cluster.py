@@ -14,17 +14,17 @@ from stompy_monitor.model.model import CLUSTER, Model
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
-from stompy_monitor.tables import definitions
+from stompy_monitor.tables import short_tables
 from stompy_monitor.tables.definitions import View
 from stompy_monitor.tables.view_state import ViewState
 from stompy_monitor.widgets.bars import MUTED, Part
 from stompy_monitor.widgets.row_table import RowTable
 
 _LISTS = (
-    definitions.MEMBERS,
-    definitions.GROUPS,
-    definitions.SERVERS,
-    definitions.PROBLEMS,
+    short_tables.MEMBERS,
+    short_tables.GROUPS,
+    short_tables.SERVERS,
+    short_tables.PROBLEMS,
 )
 
 
@@ -65,7 +65,7 @@ class ClusterScreen(MonitorScreen):
         """Renew the rows of all lists."""
         for view in _LISTS:
             rows = model.row_sets[CLUSTER]
-            if view is definitions.PROBLEMS:
+            if view is short_tables.PROBLEMS:
                 rows = model.problem_rows()
             self.query_one(f"#part-{view.name}", RowTable).show(model, rows, now)
 

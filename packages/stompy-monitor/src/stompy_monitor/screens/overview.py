@@ -16,7 +16,7 @@ from stompy_monitor.model.model import Model
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.screens.actions import Hint
 from stompy_monitor.screens.base import MonitorScreen
-from stompy_monitor.tables import definitions
+from stompy_monitor.tables import short_tables
 from stompy_monitor.tables.view_state import ViewState
 from stompy_monitor.widgets.bars import Part
 from stompy_monitor.widgets.charts import Chart
@@ -64,7 +64,7 @@ class OverviewScreen(MonitorScreen):
             chart.add_class("second")
         yield Grid(*charts, id="overview-charts", classes="fades")
         lists = []
-        for view in definitions.TOPS:
+        for view in short_tables.TOPS:
             table = RowTable(ViewState(view), ascii_only=ascii_only, id=f"top-{view.name}")
             table.trends = not self.dashboard.options.slow_link
             table.border_title = view.title
@@ -94,15 +94,15 @@ class OverviewScreen(MonitorScreen):
                 chart.draw(*(model.broker_values(value) for value in values))
         problems = model.problem_rows()
         grows = now - self._grown_at >= _GROWTH_SECONDS
-        for view in definitions.TOPS:
-            if view is definitions.GROWING and model.broker:
+        for view in short_tables.TOPS:
+            if view is short_tables.GROWING and model.broker:
                 # Growth changes while rows do not, so all of them have to be looked at.
                 if not grows:
                     continue
                 if model.row_sets["queues"].version > 1:  # before that nobody knows what grows
                     self._grown_at = now
                 self.query_one(f"#top-{view.name}", RowTable).view_state.release()
-            table = problems if view is definitions.PROBLEMS else model.row_sets[view.kind]
+            table = problems if view is short_tables.PROBLEMS else model.row_sets[view.kind]
             self.query_one(f"#top-{view.name}", RowTable).show(model, table, now)
 
     def title_parts(self) -> list[Part]:

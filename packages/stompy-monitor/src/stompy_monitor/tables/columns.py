@@ -14,6 +14,9 @@ from stompy_monitor.model import formats
 from stompy_monitor.model.alarms import MARKS
 from stompy_monitor.model.row_set import Row
 
+_LONG = 1000 * 86_400_000
+"""A thousand days, in milliseconds."""
+
 SortKey = tuple[int, float, str]
 """Comparable among all values: a missing one comes first, numbers before text."""
 
@@ -219,6 +222,35 @@ def age(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
     return replace(column, key=_age_key(name), ticks=True)
 
 
+def next_in() -> Column:
+    """Make a column that says how long until a schedule is due."""
+
+    def show(value: float | None) -> str:
+        if value is None or value < _LONG:
+            return formats.duration(value)
+        return formats.duration(value).partition(" ")[0]  # days alone: there are many
+
+    column = _numeric("next_in_ms", "NEXT IN", 9, Rank.ALWAYS, show)
+    return replace(column, key=_number_key("next_at"), ticks=True)
+
+
+def recurrence() -> Column:
+    """Whether a schedule comes once, or when again."""
+    return Column(
+        "how", "HOW", 26, Rank.ALWAYS, recurrence_of, lambda row: (1, 0, recurrence_of(row))
+    )
+
+
+def recurrence_of(row: Row) -> str:
+    """How a schedule comes again, in some words."""
+    period, left = row.number("period_ms"), row.number("repeat_left")
+    parts = [f"{row.text('cron')} {row.text('zone')}"] if row.text("cron") else []
+    if period and (left or parts):
+        more = "" if left < 0 else f", {formats.number(left)} more"
+        parts.append(f"every {formats.duration(period)}{more}")
+    return ", ".join(parts) or "once"
+
+
 def size(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
     """Make a column that says how many bytes there are."""
     return _numeric(name, title, 10, rank, formats.size)
@@ -227,6 +259,11 @@ def size(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
 def instant(name: str, title: str, rank: Rank = Rank.CHOSEN) -> Column:
     """Make a column that says when that was."""
     return _numeric(name, title, max(9, len(title) + 1), rank, formats.clock)
+
+
+def date(name: str, title: str, rank: Rank = Rank.NORMAL) -> Column:
+    """Make a column that says on which day, and when on it."""
+    return _numeric(name, title, 20, rank, formats.moment)
 
 
 def flag(name: str, title: str, rank: Rank = Rank.NORMAL, word: str = "yes") -> Column:
@@ -345,6 +382,19 @@ def standing(rank: Rank = Rank.NORMAL) -> Column:
 
     tint = lambda row: {"stuck": "critical", "slow": "warn"}.get(show(row), "")  # noqa: E731
     return Column("stuck", "STATE", 7, rank, show, key, tone=tint)
+
+
+def turn_of(row: Row) -> str:
+    """Whether a subscription is the one that gets everything, or stands by for it."""
+    if row.value("active") is False:
+        return "standby"
+    return "active" if row.value("single_active") else ""
+
+
+def turn(rank: Rank = Rank.NORMAL) -> Column:
+    """Make a column that says who of several is active."""
+    tint = lambda row: "dim" if turn_of(row) == "standby" else ""  # noqa: E731 -- said once
+    return Column("active", "TURN", 8, rank, turn_of, lambda row: (1, 0, turn_of(row)), tone=tint)
 
 
 def severity() -> Column:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stompy_monitor.model.filter import Compare
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.tables import columns as c
 from stompy_monitor.tables.columns import Column, Rank
@@ -88,6 +87,8 @@ QUEUES: Final = View(
         c.size("bytes", "BYTES", _W),
         c.queue_state(_W),
         c.count("delayed", "DELAYED", _W),
+        c.count("scheduled", "SCHED", _W),
+        c.count("groups", "GROUPS", _W),
         c.trouble("unmatched", "UNMATCHED", _W),
         c.trouble("dropped", "DROPPED", _C),
         c.count("removed", "REMOVED", _C),
@@ -199,6 +200,8 @@ SUBSCRIPTIONS: Final = View(
         c.rate("rate.ack", "ACK/s", _W),
         c.age("oldest_unacked_ms", "OLDEST", _A),
         c.standing(_A),
+        c.count("priority", "PRIO", _W, 6),
+        c.turn(_W),
         c.text("durable_name", "DURABLE", 12, _W),
         c.text("selector", "SELECTOR", 24, _W),
         c.count("matched", "MATCHED", _C),
@@ -269,6 +272,30 @@ TRANSACTIONS: Final = View(
     ),
     (("age_ms", True),),
     "no transaction is open",
+)
+
+SCHEDULED: Final = View(
+    "scheduled",
+    "Scheduled",
+    "scheduled",
+    "L",
+    (
+        c.mark(),
+        c.next_in(),
+        c.text("destination", "DESTINATION", 0, _A),
+        c.broker(),
+        c.recurrence(),
+        c.date("next_at", "NEXT AT", _N),
+        c.count("fired", "FIRED", _A, 6),
+        c.text("job_id", "SCHEDULE", 24, _N),
+        c.size("bytes", "BYTES", _W),
+        c.text("name", "NAME", 16, _C),
+        c.text("message_id", "MESSAGE", 24, _C),
+        c.group(),
+        c.instant("sent_at", "SENT"),
+    ),
+    (("next_in_ms", False),),
+    "nothing is to come later; try: stompy send /queue/hello hi --delay 15m",
 )
 
 EVENTS: Final = View(
@@ -347,150 +374,6 @@ MESSAGES: Final = View(
 )
 
 
-def _top(
-    name: str,
-    title: str,
-    kind: str,
-    cols: tuple[Column, ...],
-    by: str,
-    empty: str,
-    only: Callable[[Row], bool] | None = None,
-) -> View:
-    """A short list for the overview."""
-    order = ((by, True),)
-    return View(name, title, kind, "", (c.mark(), *cols), order, empty, only, follows=True)
-
-
-def _part(name: str, title: str, what: str, cols: tuple[Column, ...], empty: str) -> View:
-    """One list of the cluster: its brokers, groups or servers."""
-    order = (("alarm", True), ("name", False))
-    only = Compare("what", "=", what).matches
-    return View(name, title, "cluster", "", (c.mark(), *cols), order, empty, only)
-
-
-PROBLEMS: Final = _top(
-    "problems",
-    "Alarms",
-    "problems",
-    (c.text("name", "ALARM", 0, _A), c.plain_reason()),
-    "alarm",
-    "no alarm",
-)
-DEEPEST: Final = _top(
-    "deepest",
-    "Deepest queues",
-    "queues",
-    (
-        c.text("name", "QUEUE", 0, _A),
-        c.count("ready", "READY", _A),
-        c.trend("trend", "TREND", _A, 8),
-    ),
-    "ready",
-    "no queues yet",
-)
-GROWING: Final = _top(
-    "growing",
-    "Fastest growing",
-    "queues",
-    (c.text("name", "QUEUE", 0, _A), c.rate("growth", "+/s", _A), c.age("oldest_ms", "OLDEST", _A)),
-    "growth",
-    "no queue grows",
-    only=lambda row: row.number("growth") > 0,
-)
-SLOWEST: Final = _top(
-    "slowest",
-    "Slowest subscriptions",
-    "subscriptions",
-    (
-        c.text("destination", "SUBSCRIPTION", 0, _A),
-        c.text("client", "CLIENT", 12, _A),
-        c.count("unacked", "UNACKED", _A),
-        c.age("oldest_unacked_ms", "OLDEST", _A),
-    ),
-    "oldest_unacked_ms",
-    "nobody is subscribed",
-)
-OPEN: Final = _top(
-    "open",
-    "Oldest transactions",
-    "transactions",
-    (
-        c.text("transaction", "TRANSACTION", 0, _A),
-        c.text("client", "CLIENT", 14, _A),
-        c.age("age_ms", "AGE", _A),
-    ),
-    "age_ms",
-    "no transaction is open",
-)
-LATEST: Final = _top(
-    "latest",
-    "Events",
-    "events",
-    (c.instant("at", "TIME", _A), c.text("who", "WHO", 16, _A), c.text("type", "EVENT", 0, _A)),
-    "at",
-    "nothing has happened yet",
-)
-MEMBERS: Final = _part(
-    "members",
-    "Brokers",
-    "member",
-    (
-        c.text("name", "BROKER", 0, _A),
-        c.state(),
-        c.text("groups", "OWNS GROUPS", 20, _A),
-        c.count("queues", "QUEUES", _A),
-        c.count("messages_ready", "READY", _A),
-        c.count("connections", "CONNS", _A, 6),
-        c.rate("in", "IN/s", _A),
-        c.rate("out", "OUT/s", _A),
-        c.count("cpu_pct", "CPU %", _N, 6),
-        c.links(),
-        c.size("rss_bytes", "MEMORY", _W),
-        c.text("version", "VERSION", 10, _W),
-        c.text("address", "ADDRESS", 22, _N),
-        c.instant("since_at", "SINCE", _W),
-        c.reason(_N),
-    ),
-    "no brokers are known yet",
-)
-GROUPS: Final = _part(
-    "groups",
-    "Groups of queues",
-    "group",
-    (
-        c.number_name("name", "GROUP", 6),
-        c.text("owner", "OWNER", 0, _A),
-        c.progress(),
-        c.text("standby", "STANDBY", 10, _N),
-        c.count("queues", "QUEUES", _A),
-        c.count("tenure", "TENURE", _A),
-        c.count("last_sequence", "LAST", _A, 8),
-        c.count("records", "RECORDS", _W, 8),
-        c.size("bytes", "BYTES", _W),
-        c.instant("since_at", "SINCE", _W),
-        c.reason(_W),
-    ),
-    "no groups are known yet",
-)
-SERVERS: Final = _part(
-    "servers",
-    "NATS servers",
-    "server",
-    (
-        c.text("name", "SERVER", 0, _A),
-        c.state(),
-        c.text("sync", "SYNC", 8, _A),
-        c.size("bytes", "BYTES", _N),
-        c.text("address", "ADDRESS", 22, _W),
-    ),
-    "no servers are known yet",
-)
-PARTS: Final = (MEMBERS, GROUPS, SERVERS)
-"""The lists of the cluster."""
-
-TOPS: Final = (PROBLEMS, DEEPEST, GROWING, SLOWEST, OPEN, LATEST)
-"""The lists of the overview."""
-
 TABLES: Final = (
     QUEUES,
     DEAD,
@@ -500,6 +383,7 @@ TABLES: Final = (
     DURABLE,
     TRANSACTIONS,
     EVENTS,
+    SCHEDULED,
     CLUSTER,
 )
 BY_NAME: Final = {view.name: view for view in TABLES}

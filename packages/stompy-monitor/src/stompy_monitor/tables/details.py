@@ -9,6 +9,7 @@ from stompy_monitor.model import formats
 from stompy_monitor.model.model import SUBJECTS
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.tables import definitions
+from stompy_monitor.tables.columns import recurrence_of, turn_of
 from stompy_monitor.tables.definitions import View
 
 Fact = tuple[str, str]
@@ -113,6 +114,7 @@ RELATED: dict[str, tuple[Related, ...]] = {
     ),
     "subscriptions": (Related("Events", definitions.EVENTS, _event_about),),
     "durable": (Related("Subscribers", definitions.SUBSCRIPTIONS, _where("durable_name", "name")),),
+    "scheduled": (Related("Events", definitions.EVENTS, _event_about),),
     "transactions": (Related("Events", definitions.EVENTS, _event_about),),
 }
 """The tables of each kind of detail."""
@@ -302,6 +304,8 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("ready", _number("ready")),
         ("unacked", _number("unacked")),
         ("delayed", _number("delayed")),
+        ("scheduled", _number("scheduled")),
+        ("groups", _number("groups")),
         ("size", _size("bytes")),
         ("per second", _rates),
         ("oldest", _age("oldest_ms")),
@@ -404,6 +408,8 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("window", _window),
         ("timed out", _number("timed_out")),
         ("only looks", _text("browser")),
+        ("priority", _number("priority")),
+        ("turn", lambda row: turn_of(row) or formats.UNKNOWN),
         ("slow", _text("slow")),
         ("stuck", _text("stuck")),
         ("since", _moment("created_at")),
@@ -487,6 +493,18 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("size", _size("bytes")),
         ("oldest", _moment("oldest_at")),
         ("newest", _moment("newest_at")),
+    ),
+    "scheduled": (
+        ("schedule", _text("job_id")),
+        ("destination", _text("destination")),
+        ("next in", _age("next_in_ms")),
+        ("next at", _moment("next_at")),
+        ("comes", recurrence_of),
+        ("fired", _number("fired")),
+        ("delay", _age("delay_ms")),
+        ("message", _text("message_id")),
+        ("size", _size("bytes")),
+        ("sent", _moment("sent_at")),
     ),
     "transactions": (
         ("id", _text("id")),

@@ -25,6 +25,7 @@ KINDS = {
     "subscription": "subscriptions",
     "transaction": "transactions",
     "durable": "durable",
+    "schedule": "scheduled",
     "broker": "broker",
     "cluster": "cluster",
 }
