@@ -37,6 +37,17 @@ def test_the_time_that_its_sender_told_stays() -> None:
     assert (head.priority, head.persistent, head.stamped) == (9, False, True)
 
 
+def test_its_group_stays() -> None:
+    message = waiting(JMSXGroupID="g", JMSXGroupSeq="-1", **{"x-delay": "5"})
+    heads = FiredHeads()
+    head = heads.of(message, "1024", SENT, 0)
+    assert (head.traits.group, head.traits.closes_group) == ("g", True)
+    other = waiting(**{"x-delay": "5"})
+    heads.shared(other.head)
+    assert heads.shared(message.head).traits.group == "g"
+    assert heads.shared(waiting(**{"x-delay": "5"}).head).traits.group is None
+
+
 def test_each_of_a_series_is_a_message_of_its_own() -> None:
     head = FiredHeads().of(waiting(**{"x-repeat-every": "100"}), "1024", SENT, 3)
     assert head.headers()["scheduled-number"] == "3"

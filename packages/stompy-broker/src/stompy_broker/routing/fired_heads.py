@@ -52,7 +52,7 @@ class FiredHeads:
             traits.ttl,
             traits.expires,
         )
-        if traits.message_id is None:
+        if traits.message_id is None and traits.group is None:
             if len(self._known) >= _MOST_TRAITS:
                 self._known.clear()
             head.traits = self._known.setdefault(key, traits)
@@ -90,6 +90,7 @@ class FiredHeads:
             ttl=told.ttl,
             expires=told.expires,
             message_id=None if number >= 0 else message.message_id.encode(),
+            grouping=told.grouping,
         )
         return MessageHead(self._block + lines.encode() + b"\n", traits)
 

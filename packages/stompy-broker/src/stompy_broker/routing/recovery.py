@@ -9,6 +9,7 @@ from stompy.errors import ProtocolError
 from stompy_broker.message import Message
 from stompy_broker.routing.durable import DurableSubscription
 from stompy_broker.routing.interface import RestorableQueue
+from stompy_broker.routing.message_group import grouped
 from stompy_broker.store.interface import MessageStore
 
 log = logging.getLogger("stompy_broker.router")
@@ -61,7 +62,9 @@ def restore_messages(
     orphans: list[Message] = []
     queues: dict[str, RestorableQueue | None] = {}
     had: dict[int, list[Message]] = {} if held is None else held
-    for destination, message, due, holder in store.restore():
+    for destination, stored, due, holder in store.restore():
+        # The very object that the queue keeps: it may count as failed.
+        message = stored if stored.head.traits.group is None else grouped(stored)
         queue = queues.get(destination)
         if queue is None and destination not in queues:
             queue = queues[destination] = queue_of(destination)
