@@ -56,6 +56,7 @@ _WORDS: Final = {
     "Delays._release": "messages come again after a delay",
     "LocalQueue._expire": "messages expire",
     "ScheduleQueue._ring": "messages that were scheduled are sent",
+    "TurnLine._serve": "users who have used up a quota go on",
     "GroupTable._ring": "groups that were held go on",
     "ActiveConsumer._ring": "a consumer waits no longer to become the active one",
     "_Open.__init__.<locals>.<lambda>": "a request that nobody replied to is answered",
