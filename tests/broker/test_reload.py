@@ -284,3 +284,62 @@ def test_other_routes_hold_at_once(start: Callable[[str], RunningBroker], rewrit
         rewrite("")
         assert broker.reload() == []
         assert sent() == {"a": 8, "b": 8}
+
+
+# -- quotas ---------------------------------------------------------------------------------------
+
+
+def blocked(root: Observer) -> list[str]:
+    """The users who have to wait before they may send more."""
+    return [row["user"] for row in root.ask("connection.list")["rows"] if row["blocked_by"]]
+
+
+def usage(root: Observer, user: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = root.ask("user.usage", user=user)["rows"]
+    return rows
+
+
+def test_quotas_hold_for_who_is_there(start: Start, rewrite: Rewrite) -> None:
+    broker = start(USERS + ROOT)
+    with (
+        Peer.open(broker.port, "1.2", *login("ann")) as ann,
+        observing(broker.port, *login("root")) as root,
+    ):
+        ann.send("SEND\ndestination:/queue/q\n\nx\0" * 10)
+        ann.sync()
+        assert usage(root, "ann") == []
+        rewrite(USERS + ROOT + '[[quota]]\nuser = "ann"\nsend_rate = "1/h"\n')
+        assert broker.reload() == []
+        ann.send("SEND\ndestination:/queue/q\n\nx\0" * 10)
+        until(lambda: blocked(root) == ["ann"], "ann to wait")
+        assert stats(broker, "q").ready == 11
+        # What is used stays used, and what waits goes on as the quota does.
+        rewrite(USERS + ROOT + '[[quota]]\nuser = "ann"\nsend_rate = "100000/s"\nconnections = 1\n')
+        assert broker.reload() == []
+        ann.sync()
+        assert stats(broker, "q").ready == 20
+        (row,) = usage(root, "ann")
+        assert (row["quota"], row["connections"]) == ("quota.0", 1)
+        with Peer(broker.port) as second:
+            second.send("CONNECT\naccept-version:1.2\nhost:x\nlogin:ann\npasscode:ann\n\n\0")
+            second.expect_error("limit-exceeded")
+        rewrite(USERS + ROOT)
+        assert broker.reload() == []
+        assert usage(root, "ann") == []
+        until(lambda: blocked(root) == [], "ann to be free")
+        Peer.open(broker.port, "1.2", *login("ann")).close()
+
+
+def test_a_quota_that_goes_lets_those_go_who_wait(start: Start, rewrite: Rewrite) -> None:
+    broker = start(USERS + ROOT + '[[quota]]\nsend_rate = "1/h"\nreceive_rate = "1/h"\n')
+    with (
+        Peer.open(broker.port, "1.2", *login("ann")) as ann,
+        Peer.open(broker.port, "1.2", *login("bob")) as bob,
+    ):
+        bob.send("SUBSCRIBE\nid:1\ndestination:/queue/q\nreceipt:r\n\n\0")
+        bob.expect("RECEIPT")
+        ann.send("SEND\ndestination:/queue/q\n\nx\0" * 10)
+        bob.bodies(1)
+        rewrite(USERS + ROOT)
+        assert broker.reload() == []
+        bob.bodies(9)

@@ -390,6 +390,23 @@ def test_whatever_ends_a_message_frees_what_it_counted_for() -> None:
         until(lambda: stored_of(root, "ann") == 0, "all of it to be gone")
 
 
+def test_what_was_sent_to_come_later_counts_before_and_after() -> None:
+    with (
+        broker_with({"user": "ann", "stored_messages": 100}) as broker,
+        clients_of(broker) as enter,
+        observing(broker.port, "login:root", "passcode:root") as root,
+    ):
+        ann, bob = enter("ann"), enter("bob")
+        for delay in (1, 3_600_000):
+            ann.send(f"SEND\ndestination:/queue/later\nx-delay:{delay}\nreceipt:r\n\nx\0")
+            ann.expect("RECEIPT")
+        until(lambda: published(broker, "/queue/later") == 1, "the first to come")
+        assert stored_of(root, "ann") == 2
+        subscribe_quietly(bob, "/queue/later")
+        bob.bodies(1)
+        until(lambda: stored_of(root, "ann") == 1, "it to be taken")
+
+
 # -- who is meant --------------------------------------------------------------------------------
 
 
@@ -418,6 +435,72 @@ def test_names_that_nobody_proves_are_one_user() -> None:
         with Peer(broker.port) as third:
             third.send("CONNECT\naccept-version:1.2\nhost:x\nlogin:cyd\n\n\0")
             third.expect_error("limit-exceeded")
+
+
+# -- what is to be seen --------------------------------------------------------------------------
+
+
+def test_what_is_used_and_what_is_told_of_it() -> None:
+    quotas = [
+        {"user": "ann", "connections": 5, "queues": 2, "send_rate": "10/h", "receive_rate": "5/s"},
+        {"user": "bob", "send_rate": "1000/s", "subscriptions": 5, "on_excess": "refuse"},
+    ]
+    with (
+        broker_with(*quotas) as broker,
+        clients_of(broker) as enter,
+        observing(broker.port, "login:root", "passcode:root") as root,
+    ):
+        events = root.subscribe("event.quota.>")
+        assert root.ask("user.usage") == {"total": 0, "rows": []}
+        for _ in range(4):
+            ann = enter("ann")
+        near = data(root.frame(events))["data"]
+        assert (near["type"], near["user"], near["reason"]) == ("quota.near", "ann", "connections")
+        assert near["detail"] == {"limit": 5, "used": 4}
+        enter("ann")
+        reached = data(root.frame(events))["data"]
+        assert (reached["type"], reached["severity"]) == ("quota.reached", "warn")
+        send(ann, "/queue/1", "x", "y")
+        enter("bob")
+        connection_of(root, "ann", lambda row: row["blocked_by"] == "quota")
+        first, second = root.ask("user.usage")["rows"]
+        assert first["limits"].pop("send_rate")["used"] == pytest.approx(1, abs=0.01)
+        assert first == {
+            "user": "ann",
+            "role": "none",
+            "quota": "quota.0",
+            "match": "ann",
+            "on_excess": "wait",
+            "connections": 5,
+            "blocked": 1,
+            "waiting_subscriptions": 0,
+            "refused": 0,
+            "limits": {
+                "receive_rate": {"limit": "5/s", "used": 0},
+                "connections": {"limit": 5, "used": 5},
+                "queues": {"limit": 2, "used": 1},
+            },
+        }
+        assert second["user"] == "bob"
+        assert root.ask("user.usage", user="bob")["rows"] == [second]
+
+
+def test_who_is_not_held_up_any_more_is_told_of_once() -> None:
+    with (
+        broker_with({"user": "ann", "send_rate": "50/s"}) as broker,
+        clients_of(broker) as enter,
+        observing(broker.port, "login:root", "passcode:root") as root,
+    ):
+        events = root.subscribe("event.connection.*")
+        ann = enter("ann")
+        send(ann, "/queue/1", *["x"] * 80)
+        ann.sync()
+        types = []
+        while "connection.unblocked" not in types:
+            event = data(root.frame(events))["data"]
+            if event["user"] == "ann":
+                types.append(event["type"])
+        assert types == ["connection.opened", "connection.blocked", "connection.unblocked"]
 
 
 def stored_of(root: Observer, user: str) -> int:

@@ -122,6 +122,12 @@ class Accounts:
             self.own.used -= size
             self.own.check()
 
+    def begin_for(self, message: Message) -> None:
+        """Have what is published now be of who sent a message; `end_for` has to follow."""
+
+    def end_for(self, message: Message) -> None:
+        """Have it be of nobody again: undo `begin_for`."""
+
     def restore(self, message: Message, store: MessageStore) -> None:
         """Account for a message that the store has kept."""
         # The policy of its queue was another one. Until the queue is empty at a start it goes on as

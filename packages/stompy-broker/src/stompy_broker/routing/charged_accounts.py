@@ -59,6 +59,14 @@ class ChargedAccounts(Accounts):
         if storage is not None:
             storage.remove(message.size)
 
+    def begin_for(self, message: Message) -> None:
+        """Have what is published now be of who sent a message; `end_for` has to follow."""
+        self._book.acting = self._senders.get(message.sequence)
+
+    def end_for(self, message: Message) -> None:
+        """Have it be of nobody again: undo `begin_for`."""
+        self._book.acting = None
+
     def let_go_all(self, messages: list[Message]) -> None:
         """Count messages no more."""
         for message in messages:

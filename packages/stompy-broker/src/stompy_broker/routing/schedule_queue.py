@@ -27,9 +27,9 @@ from stompy_broker.destinations.names import scheduled_for
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, MessageHead, earlier_deliveries
 from stompy_broker.routing.absence import Absence
-from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
 from stompy_broker.routing.batching import BatchedWork
+from stompy_broker.routing.charged_accounts import accounts_for
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
@@ -129,8 +129,8 @@ class ScheduleQueue(RestorableQueue):
         self._timer = services.clock.timer(self._ring)
         kept = group.store if group.store.durable and policy.persistent else None
         self._reader = reader = BodyReader(services.memory, group.store, self._have_read)
-        self._accounts = accounts = Accounts(
-            destination, services.memory, group.disk, kept, None, reader, shares=True
+        self._accounts = accounts = accounts_for(
+            self._identity, services, services.memory, group.disk, kept, None, reader, shares=True
         )
         self._bodies = WaitingBodies(services, accounts, self._ready.delayed)
         # Dead letters go by the destination that was meant; by the first, if it is several.
@@ -316,6 +316,7 @@ class ScheduleQueue(RestorableQueue):
         job = spec.name or message.message_id
         head = self._heads.of(message, job, due, number, missed)
         refusals: list[ProtocolError] = []
+        self._accounts.begin_for(message)
         try:
             leaves = firing.fire(
                 self.origin,
@@ -332,6 +333,8 @@ class ScheduleQueue(RestorableQueue):
             log.exception("%s: %s cannot be sent now; it is tried again", self.origin, message)
             self._delay(message, _ASIDE, meant)
             return
+        finally:
+            self._accounts.end_for(message)
         if refusals:
             self._refused(message, head, meant, gone, refusals[0])
         elif leaves:

@@ -85,11 +85,15 @@ class StorageBook:
 
     Args:
         topics: know who sends just now.
+
+    Attributes:
+        acting: for whom something is published that he has sent before; None = for nobody.
     """
 
     def __init__(self, topics: Topics) -> None:
         self._topics = topics
         self._by_sender: dict[str, UserStorage] = {}
+        self.acting: UserStorage | None = None
         self._makers: dict[str, UserStorage] = {}
 
     def enter(self, sender: str, storage: UserStorage) -> None:
@@ -109,7 +113,7 @@ class StorageBook:
     def current(self) -> UserStorage | None:
         """Of the user who is served just now; None = of somebody who is not counted."""
         sender = self._topics.sender
-        return self._by_sender.get(sender[0]) if sender else None
+        return self._by_sender.get(sender[0]) if sender else self.acting
 
     def check_queues(self, more: int) -> None:
         """Check that the user who is served may be the first to use so many queues more.

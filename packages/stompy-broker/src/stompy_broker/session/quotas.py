@@ -325,7 +325,6 @@ class Quotas:
     def leave(self, client: QuotaClient, quota: UserQuota) -> None:
         """Count a client no more, which has gone."""
         quota.clients.pop(client, None)
-        quota.sending.forget(client)
         if self._router.storage is not None:
             self._router.storage.leave(client.key)
 

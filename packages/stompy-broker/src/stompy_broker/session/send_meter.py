@@ -108,7 +108,15 @@ class SendMeter:
         return line if line.is_limited else None
 
     def end(self) -> None:
-        """Meter no more: the client has gone, or has another quota."""
+        """Meter no more: the client has gone."""
+        self.quota.sending.forget(self._client)
+        self.give_way()
+
+    def give_way(self) -> None:
+        """Meter no more: the client has another quota, or none."""
+        if self.is_throttled:
+            self.is_throttled = False
+            self._context.observer.blocked(self._client, False, "")
         self._calm.end()
         self._handlers.update(self._plain)
         self._context.quotas.leave(self._client, self.quota)
@@ -217,10 +225,14 @@ def renewed(
     """
     principal = client.principal
     quota = None if principal is None else context.quotas.of(principal)
+    before = meter
     if meter is not None and meter.quota is not quota:
-        meter.end()
+        meter.give_way()
         meter = None
     if quota is not None:
         meter = meter or SendMeter(context, client, quota, handlers)
         meter.take_over()
+    if before is not None and before is not meter:
+        # What waits goes on, and by the new quota.
+        before.quota.sending.release(client)
     return meter
