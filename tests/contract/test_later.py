@@ -113,3 +113,33 @@ def test_the_highest_priority_comes_first_and_one_is_active(make):
         client.disconnect()
         until(lambda: standby.health().received == 2, "what the active one held")
         other.disconnect()
+
+
+def test_a_group_keeps_its_order_and_picks_anew_when_it_was_closed(make):
+    with running_broker() as broker:
+        client = make()
+        client.connect(broker.url)
+        queue = f"/queue/{unique()}"
+        consumers = [client.subscription(queue, prefetch=10) for _ in range(2)]
+        for step in range(3):
+            for group in ("a", "b"):
+                client.call("message", queue, f"{group}{step}", group=group, confirm=True)
+        for consumer in consumers:
+            came = [consumer.get() for _ in range(3)]
+            group = came[0].group
+            assert [message.text for message in came] == [f"{group}{step}" for step in range(3)]
+            assert came[0]["JMSXGroupFirstForConsumer"] == "true"
+            assert "JMSXGroupFirstForConsumer" not in came[1]
+            client.nack(came[0])
+            client.ack(came[1])
+            client.ack(came[2])
+            assert consumer.get().text == f"{group}0"
+        client.call("message", queue, "last", group="c", close_group=True, confirm=True)
+        client.call("message", queue, "next", group="c", confirm=True)
+        until(lambda: sum(one.health().received for one in consumers) == 9, "the last one")
+        (owner,) = [one for one in consumers if one.health().received == 5]
+        last = owner.get()
+        assert last.text == "last"
+        client.ack(last)  # before that, nobody else may be at work on the group
+        until(lambda: sum(one.health().received for one in consumers) == 10, "both of group c")
+        client.disconnect()

@@ -64,7 +64,6 @@ def test_so_many_times(client):
         subscription.get(1.0)
 
 
-@pytest.mark.skip("groups are not there yet")
 def test_a_group_has_one_consumer(client):
     queue = unique()
     consumers = [client.subscription(queue, prefetch=10) for _ in range(2)]

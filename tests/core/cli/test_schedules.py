@@ -104,7 +104,6 @@ def test_one_comes_now_and_one_at_another_time(run, listed, broker, queue):
     assert row["next_at"] == at.timestamp() * 1000
 
 
-@pytest.mark.skip("groups are not there yet")
 def test_messages_of_a_group_and_turns(run, broker, queue):
     assert run("send", queue, "a", "--group", "g")[0] == 0
     assert run("send", queue, "b", "--group", "g", "--close-group")[0] == 0
