@@ -67,7 +67,7 @@ def member_of(control: ToldControl) -> Iterator[RunningBroker]:
     """
 
     class Member(MemberBroker):
-        def __init__(self, config: BrokerConfig | None) -> None:
+        def __init__(self, config: BrokerConfig | None, time: None = None) -> None:
             super().__init__(config, control.cluster)
 
         def _admin_service(self, *parts: Any) -> AdminService:

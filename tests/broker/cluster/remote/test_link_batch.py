@@ -58,7 +58,9 @@ from stompy_broker.routing.interface import (
     Move,
     Order,
     Remove,
+    Reschedule,
     Transfer,
+    Unschedule,
 )
 from stompy_broker.routing.rejection import Rejection, Retries
 from stompy_broker.routing.selection import Selection
@@ -250,6 +252,8 @@ HEAD = MessageHead.from_headers({"destination": "/queue/b"}, message_id=b"7")
     [
         Remove(frozenset((3, 1 << 60))),
         GiveUp(frozenset((3, 4)), "operator", "wrong: ä"),
+        Unschedule("a name: ä"),
+        Reschedule(frozenset((3, 1 << 60)), 1_800_000_000_000),
         Foresee(Message(0, HEAD, None, stamp(5), length=9)),
         Move([Transfer(3, parse_destination("/queue/b"), HEAD, 2, 1, b"\xff\0body")]),
         Move([Transfer(3, parse_destination("/topic/b"), HEAD)], copies=True),

@@ -65,8 +65,9 @@ class FiredHeads:
             message: as it waits.
             job: which schedule it is.
             due: when it was due, in milliseconds since the epoch.
-            number: the how manieth message of its schedule it is; 0 = one more beside those, -1 =
-                the only one, which goes by the ``message-id`` and the time of its SEND.
+            number: the how manieth message of its schedule it is; 0 = it is the only one, and goes
+                by the ``message-id`` and the time of its SEND; -1 = one more, beside those that
+                have numbers.
             missed: how many times it stands for that nobody was there for.
         """
         head = message.head
@@ -79,7 +80,7 @@ class FiredHeads:
             lines += f"{MISSED}:{missed}\n"
         if number > 0:
             lines += f"{NUMBER}:{number}\n"
-        elif number < 0 and not stamped:
+        elif not number and not stamped:
             lines += f"timestamp:{message.received_at}\n"
             stamped = True
         traits = MessageTraits(
@@ -89,7 +90,7 @@ class FiredHeads:
             priority=told.priority,
             ttl=told.ttl,
             expires=told.expires,
-            message_id=None if number >= 0 else message.message_id.encode(),
+            message_id=None if number else message.message_id.encode(),
             grouping=told.grouping,
         )
         return MessageHead(self._block + lines.encode() + b"\n", traits)

@@ -302,7 +302,7 @@ class ScheduleQueue(RestorableQueue):
         spec = self._spec_of(message.head)
         due = meant = self._tried.pop(message.sequence, due)
         planned = self._extra.pop(message.sequence, 0)
-        number = missed = 0
+        number, missed = -1, 0
         gone = partial(self._back, spec, planned)
         if not planned:
             now = self._services.wall()
@@ -311,7 +311,7 @@ class ScheduleQueue(RestorableQueue):
                 self._go_on(message, spec, resumed.due, resumed.fired)
                 return
             due, fired = resumed.due, resumed.fired + 1
-            number = fired if spec.recurs else -1
+            number = fired if spec.recurs else 0
             gone = partial(self._fired, spec, due, fired)
         job = spec.name or message.message_id
         head = self._heads.of(message, job, due, number, missed)

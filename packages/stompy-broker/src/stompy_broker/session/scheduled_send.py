@@ -163,7 +163,13 @@ class ScheduledSender(Firing):
         catch_up: what becomes of what fell due again and again while no broker was there.
     """
 
-    def __init__(self, router: Router, routes: SendRoutes, zone: str, catch_up: CatchUp) -> None:
+    def __init__(
+        self,
+        router: Router,
+        routes: SendRoutes,
+        zone: str = "UTC",
+        catch_up: CatchUp = CatchUp.ONCE,
+    ) -> None:
         super().__init__(zone, catch_up)
         self._router = router
         self._routes = routes
