@@ -128,7 +128,7 @@ class VirtualTime:
         return AwaitableTime(self)
 
     def seconds(self) -> float:
-        """What the clock shows, for clients that go by it: `stompy.connect(..., clock=…)`."""
+        """What the clock shows, for clients that go by it: ``connect(clock=…)``."""
         return self._clock.seconds()
 
     def wait_until(self, who: Waiter, due: float | None) -> None:
