@@ -2,8 +2,8 @@
 
 Telling costs little while nobody listens. Events about single messages or transactions would be
 as many as the traffic, so they are made only while somebody asks for them by name: a pattern that
-begins with ``message.``, ``request.`` or ``transaction.``. So are those of schedules that fire, by
-``scheduler.``; what else becomes of a schedule is told as of other objects.
+begins with ``group.``, ``message.``, ``request.`` or ``transaction.``. So are those of schedules
+that fire, by ``scheduler.``; what else becomes of a schedule is told as of other objects.
 
 The last events of each object are kept by themselves, and commands of those who have no role apart
 from the others. So nobody can push out what was done by making much of something else happen, and
@@ -29,7 +29,7 @@ MOST_REFUSALS, MOST_REFUSALS_OF_ALL = 20, 100
 
 _REFUSALS = "auth"
 
-DETAILED = frozenset(("message", "request", "transaction"))
+DETAILED = frozenset(("group", "message", "request", "transaction"))
 """Objects whose events are made only while somebody asks for them."""
 
 _BY_NAME = DETAILED | {"scheduler"}
@@ -60,6 +60,8 @@ EVENTS: Mapping[str, str] = {
     "durable.deleted": "A durable subscription was deleted.",
     "durable.expired": "Nobody came back to a durable subscription; it is deleted.",
     "durable.unbound": "The queue of a durable subscription is bound to some topics no longer.",
+    "group.assigned": "A message group has got another consumer; `detail` has the group and the "
+    "number of the subscription.",
     "header.ignored": "A client asked for what this broker does not do, by the header that "
     "`reason` names, and `[compat]` has it ignored. Once for each header.",
     "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",
@@ -71,6 +73,8 @@ EVENTS: Mapping[str, str] = {
     "are dropped. At most once a minute.",
     "queue.created": "A queue was made.",
     "queue.deleted": "A queue was deleted; `reason` says why, `detail.messages` how many waited.",
+    "queue.groups_bucketed": "Messages of a queue have more groups than it remembers (65,536): "
+    "groups that come now share 1,024 between them.",
     "queue.paused": "An operator paused a queue.",
     "queue.purged": "An operator purged a queue.",
     "queue.resumed": "An operator let a queue go on.",

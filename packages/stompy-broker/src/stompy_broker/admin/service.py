@@ -18,6 +18,7 @@ from stompy_broker.admin.commands.cluster import ClusterCommands
 from stompy_broker.admin.commands.edits import EditCommands
 from stompy_broker.admin.commands.explain import ExplainCommands
 from stompy_broker.admin.commands.exports import ExportCommands
+from stompy_broker.admin.commands.message_groups import GroupCommands
 from stompy_broker.admin.commands.messages import MessageCommands
 from stompy_broker.admin.commands.queues import QueueCommands
 from stompy_broker.admin.commands.routes import RouteCommands
@@ -330,6 +331,7 @@ def command_table(context: CommandContext) -> list[Command]:
     table += RouteCommands(context).table()
     table += ScheduleCommands(context).table()
     table += UserCommands(context).table()
+    table += GroupCommands(context).table()
     table += ClusterCommands(context).table()
     return table
 

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from stompy.admin.rows import Event
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead, MessageTraits
 from stompy_broker.routing.accounts import Accounts
@@ -29,7 +30,7 @@ from stompy_broker.routing.consumer_line import ConsumerLine, TurnKeeper
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.group_table import GroupTable
-from stompy_broker.routing.interface import LineFigures, QueueIdentity
+from stompy_broker.routing.interface import GroupFigures, LineFigures, QueueIdentity
 from stompy_broker.routing.length_limits import LengthLimits
 from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.message_group import GroupedMessage, MessageGroup
@@ -577,11 +578,35 @@ class Dealer(TurnKeeper):
 
     def _told(self, group: MessageGroup | None) -> None:
         """Tell that a group has an owner, or that values share groups."""
+        events = self._services.events
+        if group is None:
+            reason = "more groups of messages than are remembered: others share some"
+            where = self._queue.destination
+            kind = "queue.groups_bucketed"
+            events.tell(Event(type=kind, severity="warn", destination=where, reason=reason))
+        elif "group" in events.detailed and group.owner is not None:
+            detail: dict[str, object] = {"group": group.key, "subscription": group.owner.number}
+            events.tell(
+                Event(type="group.assigned", destination=self._queue.destination, detail=detail)
+            )
+
+    def show_groups(self) -> tuple[GroupFigures, ...]:
+        """What is to be told of the groups, if there are any."""
+        if self.groups is None:
+            return ()
+        now, wall = self._services.clock.now(), self._services.wall()
+        due: dict[MessageGroup, int] = {}
+        for when, _, message in self._ready.delayed:
+            if isinstance(message, GroupedMessage):
+                until = wall + round((when - now) * 1000)
+                due[message.group] = max(until, due.get(message.group, 0))
+        return self.groups.figures(due, wall)
 
     # -- figures ------------------------------------------------------------------------------
 
-    def figures(self) -> tuple[int, tuple[LineFigures, ...]]:
-        """How many messages nobody takes, and the figures of the lines."""
+    def figures(self) -> tuple[int, tuple[LineFigures, ...], int]:
+        """How many messages nobody takes, the figures of the lines, and how many groups."""
         if self._fifo or self._heap:
             self._want_step()  # whoever looks again sees what came of it
-        return self._unmatched.figures()
+        unmatched, lines = self._unmatched.figures()
+        return unmatched, lines, 0 if self.groups is None else len(self.groups)

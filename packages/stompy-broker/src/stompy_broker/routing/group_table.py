@@ -24,14 +24,14 @@ from __future__ import annotations
 from binascii import crc32
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from typing import Final
 
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.interface import place_of
+from stompy_broker.routing.interface import AssignGroup, GroupFigures, place_of
 from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.message_group import (
     DELAYED,
@@ -577,6 +577,48 @@ class GroupTable(GroupKeeper):
         """Do nothing any more."""
         self._timer.end()
         self._rounds.end()
+
+    # -- figures ------------------------------------------------------------------------------
+
+    def figures(self, due: Mapping[MessageGroup, int], wall: int) -> tuple[GroupFigures, ...]:
+        """What is to be told of the groups.
+
+        Args:
+            due: when those go on that are held back by a redelivery, in milliseconds.
+            wall: the time now.
+        """
+        now = self._clock.now()
+        found = []
+        for group in self:
+            until = due.get(group, 0)
+            if group.held_until:
+                until = max(until, wall + int((group.held_until - now) * 1000))
+            owner = group.owner
+            found.append(
+                GroupFigures(
+                    group.key,
+                    0 if owner is None else owner.number,
+                    len(group.waiting) + group.delayed,
+                    group.unsettled,
+                    0 if owner is None else group.since,
+                    until,
+                    group.number >= 0,
+                )
+            )
+        return tuple(found)
+
+    def order(self, order: AssignGroup) -> int:
+        """Give a group to a consumer; see `AssignGroup`."""
+        group = self.by_key.get(order.key)
+        if group is None:
+            return 0
+        found = [one for one in self._turns.line_of if one.number == order.consumer]
+        if order.consumer and not found:
+            return 0
+        assigned = self.assign(group, found[0] if found else None)
+        if assigned:
+            self._wake()
+        return int(assigned)
 
     def __iter__(self) -> Iterator[MessageGroup]:
         """All groups, those of several values as well."""

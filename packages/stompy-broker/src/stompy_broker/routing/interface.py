@@ -128,6 +128,29 @@ class LineFigures(NamedTuple):
     skipped: int
 
 
+class GroupFigures(NamedTuple):
+    """A message group at one moment.
+
+    Attributes:
+        key: the value that its messages have in common.
+        owner: `Consumer.number` of who gets them; 0 = whoever takes the next one.
+        waiting: messages that wait, also for a time.
+        unsettled: messages that consumers have.
+        since: since when it has its owner, in milliseconds since the epoch; 0 = it has none.
+        held_until: until when nothing of it comes, because a redelivery is delayed or somebody
+            holds it, in milliseconds since the epoch; 0 = it goes on.
+        shared: whether it is several groups in one, because there are too many.
+    """
+
+    key: str
+    owner: int
+    waiting: int
+    unsettled: int
+    since: int
+    held_until: int
+    shared: bool
+
+
 class QueueFigures(NamedTuple):
     """A queue at one moment.
 
@@ -154,6 +177,7 @@ class QueueFigures(NamedTuple):
         unmatched: messages that are ready, and that no consumer takes who is there: the selectors
             of all of them do not match. 0 while they are still looked at for a new one.
         lines: figures of the selectors that consumers have; of a thousand at most.
+        groups: how many message groups it remembers.
         idle_since: since when nobody takes part, on the clock; None while somebody does.
         created_at: since when there is this queue, in milliseconds since the epoch.
         oldest_at: when the message came that is next in line; None if none is.
@@ -179,6 +203,7 @@ class QueueFigures(NamedTuple):
     removed: int
     unmatched: int
     lines: tuple[LineFigures, ...]
+    groups: int
     idle_since: float | None
     created_at: int
     oldest_at: int | None
@@ -207,6 +232,7 @@ class Browse:
         states: which are meant, in one order (`stompy_broker.routing.browse_walk`), without those
             whose time is over; None = what is ready, next one first, then what is delayed.
         beyond: give those that stand behind this place in that order; None = from the beginning.
+        groups: whether the groups are meant, and no messages; only where the queue is.
     """
 
     selection: Selection = EVERYTHING
@@ -215,6 +241,7 @@ class Browse:
     bodies: int = 0
     states: frozenset[MessageState] | None = None
     beyond: Place | None = None
+    groups: bool = False
 
 
 class Browsed(NamedTuple):
@@ -230,6 +257,7 @@ class Browsed(NamedTuple):
         last: the highest sequence that a message of the queue could have; 0 = it was not asked.
         due: when each of them may be delivered, in milliseconds since the epoch, if states were
             asked for; 0 = it does not wait for a time.
+        groups: if they were asked for.
     """
 
     messages: list[Message]
@@ -239,6 +267,7 @@ class Browsed(NamedTuple):
     skipped: int = 0
     last: int = 0
     due: tuple[int, ...] = ()
+    groups: tuple[GroupFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +429,22 @@ class KeepGroups:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class AssignGroup:
+    """Give a message group to a consumer. The answer is 1; 0 = something of it is unsettled.
+
+    Attributes:
+        key: its value.
+        consumer: `Consumer.number`; 0 = whoever takes its next message.
+    """
+
+    key: str
+    consumer: int
+
+
+OfGroups = KeepGroups | AssignGroup
+"""What is asked about message groups, where those are kept."""
+
 KEEP_GROUPS: Final = KeepGroups()
 """One for all."""
 
@@ -414,7 +459,7 @@ Order = (
     | Expire
     | Withdraw
     | ShareMemory
-    | KeepGroups
+    | OfGroups
     | Close
 )
 """What is asked of a queue now and then."""

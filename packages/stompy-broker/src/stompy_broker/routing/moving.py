@@ -18,11 +18,13 @@ from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
+    AssignGroup,
     Expire,
     Foresee,
     GiveUp,
     KeepGroups,
     Move,
+    OfGroups,
     OfMessages,
     OfSchedules,
     Outcome,
@@ -53,7 +55,7 @@ def remove(
 
 
 def carry_out(
-    order: OfMessages | OfSchedules | Expire | Withdraw | ShareMemory | KeepGroups | Foresee,
+    order: OfMessages | OfSchedules | Expire | Withdraw | ShareMemory | OfGroups | Foresee,
     parts: tuple[ReadyList, Accounts, Counts, Discards, ConsumerLine],
     services: Services,
     group: QueueGroup,
@@ -80,7 +82,7 @@ def carry_out(
     elif isinstance(order, ShareMemory):
         accounts.share()
         done(0)
-    elif isinstance(order, KeepGroups):
+    elif isinstance(order, KeepGroups | AssignGroup):
         done(0)  # it has other things in order, or one consumer for all of them
     elif isinstance(order, Foresee):
         consumer = line.next_for(order.message)

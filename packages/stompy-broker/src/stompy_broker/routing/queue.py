@@ -30,6 +30,7 @@ from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import (
+    AssignGroup,
     Browse,
     Browsed,
     Close,
@@ -447,7 +448,7 @@ class LocalQueue(RestorableQueue):
         # There may be thousands of queues to ask each second, so nothing is looked up twice here.
         self._waits = self._waits or self._services.wait_times.begin(self.name)
         own, dealer, consumers = self.watermark, self._dealer, len(self._consumers)
-        unmatched, lines = (0, ()) if dealer is None else dealer.figures()
+        unmatched, lines, groups = (0, (), 0) if dealer is None else dealer.figures()
         state = (
             self._settings,
             self._ready.ready,
@@ -463,6 +464,7 @@ class LocalQueue(RestorableQueue):
             *self._counts.values(),
             unmatched,
             lines,
+            groups,
             self._attendance.idle_since,
         )
         # The last three figures are others only if some of these are.
@@ -471,15 +473,19 @@ class LocalQueue(RestorableQueue):
         done(known)
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
-        """Look at messages that wait."""
+        """Look at messages that wait, or at their groups."""
+        if wanted.groups:
+            groups = () if self._dealer is None else self._dealer.show_groups()
+            done(Browsed([], 0, more=False, groups=groups))
+            return
         browse(self._ready, self._consumers, wanted, self._services, self.group, done)
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Carry out an order."""
         answer = done or nobody_asks
-        if isinstance(order, KeepGroups) and not (self.private or self._closed):
-            self._keep_groups()
-            answer(0)
+        if isinstance(order, KeepGroups | AssignGroup) and not (self.private or self._closed):
+            groups = self._keep_groups()
+            answer(groups.order(order) if isinstance(order, AssignGroup) else 0)
         elif not isinstance(order, Configure | Close):
             self.published += isinstance(order, Expire)
             parts = self._ready, self._accounts, self._counts, self._discards, self._line

@@ -468,6 +468,7 @@ class ScheduleQueue(RestorableQueue):
             *self._counts.values(),
             0,
             (),
+            0,
             self._idle_since,
             self._created_at,
             None,

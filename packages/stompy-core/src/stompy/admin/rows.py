@@ -262,6 +262,7 @@ class QueueRow(Record):
             second from when somebody begins to watch.
         unmatched: messages that are ready and that no consumer takes who is there, because of its
             selector.
+        groups: message groups that it remembers: those that have anything in it, or had it lately.
         oldest_at: when the message came that is next in line; null = none waits.
         oldest_ms: its age.
         drain_eta_ms: until it is empty if all goes on like this; null = never, or it is.
@@ -306,6 +307,7 @@ class QueueRow(Record):
     removed: int = 0
     rate: Rate | None = field(default=None, metadata=_MOVING)
     unmatched: int = 0
+    groups: int = 0
     oldest_at: int | None = None
     oldest_ms: int | None = field(default=None, metadata={"age_of": "oldest_at"})
     drain_eta_ms: int | None = field(default=None, metadata=_MOVING)
@@ -704,10 +706,14 @@ class QueueDetail(QueueRow):
         consumers_detail: the rows of its subscriptions, as JSON objects.
         series: recent history in steps of ``step_ms`` up to ``until``: lists ``in_msgs``,
             ``out_msgs`` (counters) and ``ready``. Recorded while somebody watches.
+        message_groups: its message groups, a hundred at most, as JSON objects: ``id``, ``owner``
+            (id of the subscription; empty = nobody's), ``waiting``, ``unsettled``, ``since``,
+            ``held_until``, and ``shared`` (several groups in one). Only at the queue's own broker.
     """
 
     consumers_detail: tuple[Mapping[str, object], ...] = ()
     series: Series | None = field(default=None, metadata=_MOVING)
+    message_groups: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

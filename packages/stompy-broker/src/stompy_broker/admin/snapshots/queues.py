@@ -11,18 +11,19 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 
 from stompy.admin.json_types import Rate, Series
 from stompy.admin.rows import QueueDetail, QueueRow, SubscriptionRow
 from stompy.admin.snapshot import row_to_json
-from stompy_broker.admin.asking import KnownFigures
+from stompy_broker.admin.asking import KnownFigures, ask
 from stompy_broker.admin.cluster_status import ClusterStatus, lives_here
 from stompy_broker.admin.snapshots.rates import STILL, WINDOW, Rates
 from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import DestinationKind, scheduled_for
 from stompy_broker.routing.dead_letters import DEAD_LETTER_PREFIX
-from stompy_broker.routing.interface import Queue, QueueFigures
+from stompy_broker.routing.interface import Browse, GroupFigures, Queue, QueueFigures
 from stompy_broker.routing.router import Router
 
 AT_ONCE = 200
@@ -33,6 +34,22 @@ STEP_SECONDS, STEPS = 5.0, 60
 
 _PER_STEP = 3
 _MOST = STEPS * _PER_STEP
+
+
+_MOST_GROUPS = 100
+
+
+def group_to_json(group: GroupFigures) -> dict[str, object]:
+    """What is told of a message group."""
+    return {
+        "id": group.key,
+        "owner": f"s-{group.owner}" if group.owner else "",
+        "waiting": group.waiting,
+        "unsettled": group.unsettled,
+        "since": group.since or None,
+        "held_until": group.held_until or None,
+        "shared": group.shared,
+    }
 
 
 class CachedRow:
@@ -143,6 +160,7 @@ class QueueSnapshots:
         if later is not None:
             counts = yield from self._counts.read([later])
             self._scheduled = {**self._scheduled, **counts}
+        browsed = yield from ask(partial(queue.browse, Browse(most=0, groups=True)))
         cached = self._look(queue, told, now)
         if cached.history is None and now - self._recorded_at >= STEP_SECONDS:
             _record(cached)
@@ -152,6 +170,7 @@ class QueueSnapshots:
             **values,
             consumers_detail=tuple(row_to_json(row) for row in consumers),
             series=self._series(cached),
+            message_groups=tuple([group_to_json(one) for one in browsed.groups[:_MOST_GROUPS]]),
         )
 
     def clear(self) -> None:
@@ -235,6 +254,7 @@ class QueueSnapshots:
             removed=told.removed,
             rate=rate,
             unmatched=told.unmatched,
+            groups=told.groups,
             oldest_at=told.oldest_at,
             drain_eta_ms=_drain_ms(told.ready, rate),
             last_in_at=cached.came_at,

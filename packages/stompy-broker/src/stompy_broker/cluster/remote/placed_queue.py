@@ -27,7 +27,7 @@ from stompy_broker.routing.interface import (
     Browsed,
     Close,
     Expire,
-    KeepGroups,
+    OfGroups,
     Order,
     Outcome,
     Queue,
@@ -229,9 +229,11 @@ class PlacedQueue(RestorableQueue):
         if self.part is not None and isinstance(order, Expire):
             self.part.expire(self.name, order.message)
             return
-        if isinstance(order, ShareMemory | KeepGroups):
+        if isinstance(order, ShareMemory | OfGroups):
             if self.local is not None:  # also before it serves
                 self.local.control(order, done)
+            elif done is not None:
+                done(0)
             return
         if isinstance(order, Close):
             done = partial(self._closed, done or nobody_asks)

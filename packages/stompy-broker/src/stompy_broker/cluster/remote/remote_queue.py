@@ -24,7 +24,7 @@ from stompy_broker.routing.interface import (
     Browse,
     Browsed,
     Expire,
-    KeepGroups,
+    OfGroups,
     Order,
     Outcome,
     Queue,
@@ -180,6 +180,9 @@ class RemoteQueue(Queue):
 
     def browse(self, wanted: Browse, done: Callable[[Browsed], None]) -> None:
         """Ask the owner, and pass the answer on."""
+        if wanted.groups:
+            done(_NOTHING)  # those that are asked about them are asked at the owner
+            return
 
         def take(answer: Answer) -> None:
             done(answer if isinstance(answer, Browsed) else _NOTHING)
@@ -188,8 +191,9 @@ class RemoteQueue(Queue):
 
     def control(self, order: Order, done: Callable[[Outcome], None] | None = None) -> None:
         """Have the owner carry out an order."""
-        if isinstance(order, ShareMemory | KeepGroups):
-            return  # what it sends on it does not keep
+        if isinstance(order, ShareMemory | OfGroups):
+            (done or nobody_asks)(0)  # what it sends on it does not keep
+            return
         if isinstance(order, Withdraw):
             self._front.consumers.withdraw(order.consumers)
             return
