@@ -31,6 +31,7 @@ PARTS = {
     "dealer",
     "discards",
     "expiry",
+    "group_report",
     "group_table",
     "length_limits",
     "match_line",

@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from stompy.admin.rows import Event
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import DEFAULT_PRIORITY, Message, MessageHead, MessageTraits
 from stompy_broker.routing.accounts import Accounts
@@ -29,6 +28,7 @@ from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.consumer_line import ConsumerLine, TurnKeeper
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
+from stompy_broker.routing.group_report import group_figures, tell_group
 from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import GroupFigures, LineFigures, QueueIdentity
 from stompy_broker.routing.length_limits import LengthLimits
@@ -142,9 +142,8 @@ class Dealer(TurnKeeper):
         self._wake_timer = services.clock.timer(hand_out)
         self._stale = True  # whether every line may
         self._dealt = self._unacked = 0
-        self._looks_soon = False
         self._look_timer = services.clock.upkeep.timer(self._look)
-        self._stepping = self._closed = False
+        self._stepping = self._closed = self._looks_soon = False
         self._consumer_line.begin_choosing(self)
 
     # -- consumers --------------------------------------------------------------------------
@@ -577,30 +576,13 @@ class Dealer(TurnKeeper):
         self._wake_timer.set(self._services.clock.now())
 
     def _told(self, group: MessageGroup | None) -> None:
-        """Tell that a group has an owner, or that values share groups."""
-        events = self._services.events
-        if group is None:
-            reason = "more groups of messages than are remembered: others share some"
-            where = self._queue.destination
-            kind = "queue.groups_bucketed"
-            events.tell(Event(type=kind, severity="warn", destination=where, reason=reason))
-        elif "group" in events.detailed and group.owner is not None:
-            detail: dict[str, object] = {"group": group.key, "subscription": group.owner.number}
-            events.tell(
-                Event(type="group.assigned", destination=self._queue.destination, detail=detail)
-            )
+        tell_group(group, self._queue.destination, self._services.events)
 
     def show_groups(self) -> tuple[GroupFigures, ...]:
         """What is to be told of the groups, if there are any."""
-        if self.groups is None:
-            return ()
-        now, wall = self._services.clock.now(), self._services.wall()
-        due: dict[MessageGroup, int] = {}
-        for when, _, message in self._ready.delayed:
-            if isinstance(message, GroupedMessage):
-                until = wall + round((when - now) * 1000)
-                due[message.group] = max(until, due.get(message.group, 0))
-        return self.groups.figures(due, wall)
+        return (
+            () if self.groups is None else group_figures(self.groups, self._ready, self._services)
+        )
 
     # -- figures ------------------------------------------------------------------------------
 

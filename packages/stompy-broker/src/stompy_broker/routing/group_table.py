@@ -24,14 +24,14 @@ from __future__ import annotations
 from binascii import crc32
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Final
 
 from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
-from stompy_broker.routing.interface import AssignGroup, GroupFigures, place_of
+from stompy_broker.routing.interface import AssignGroup, place_of
 from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.message_group import (
     DELAYED,
@@ -124,9 +124,8 @@ class GroupTable(GroupKeeper):
         self._wall = wall
         self._wake = wake
         self._told = told
-        self._round = 0
+        self._round, self._full_since = 0, -1
         self._round_ends = 0.0
-        self._full_since = -1
         self._unbalanced = False
         self._held: dict[MessageGroup, None] = {}
         self._timer = clock.timer(self._ring)
@@ -579,33 +578,6 @@ class GroupTable(GroupKeeper):
         self._rounds.end()
 
     # -- figures ------------------------------------------------------------------------------
-
-    def figures(self, due: Mapping[MessageGroup, int], wall: int) -> tuple[GroupFigures, ...]:
-        """What is to be told of the groups.
-
-        Args:
-            due: when those go on that are held back by a redelivery, in milliseconds.
-            wall: the time now.
-        """
-        now = self._clock.now()
-        found = []
-        for group in self:
-            until = due.get(group, 0)
-            if group.held_until:
-                until = max(until, wall + int((group.held_until - now) * 1000))
-            owner = group.owner
-            found.append(
-                GroupFigures(
-                    group.key,
-                    0 if owner is None else owner.number,
-                    len(group.waiting) + group.delayed,
-                    group.unsettled,
-                    0 if owner is None else group.since,
-                    until,
-                    group.number >= 0,
-                )
-            )
-        return tuple(found)
 
     def order(self, order: AssignGroup) -> int:
         """Give a group to a consumer; see `AssignGroup`."""
