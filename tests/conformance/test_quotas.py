@@ -482,6 +482,9 @@ def test_what_is_used_and_what_is_told_of_it() -> None:
             },
         }
         assert second["user"] == "bob"
+        explained = root.ask("route.explain", destination="/queue/1", user="ann")
+        assert explained["waits"] == "user 'ann' has used up send_rate = 10/h (quota.0)"
+        assert not root.ask("route.explain", destination="/queue/1", user="bob")["waits"]
         assert root.ask("user.usage", user="bob")["rows"] == [second]
 
 

@@ -179,6 +179,28 @@ def test_check_explains_access(tmp_path: Path) -> None:
     assert "nobody may come in without login" in anonymous
 
 
+def test_check_explains_the_quota_of_a_user(tmp_path: Path) -> None:
+    file = tmp_path / "broker.toml"
+    file.write_text(
+        """
+        [roles]
+        monitor = ["ann"]
+        [[quota]]
+        user = "@monitor"
+        send_rate = "10/s"
+        stored_bytes = "1MiB"
+        [[quota]]
+        connections = 3
+        [users]
+        """
+        f"ann = '{cheap_hash('a')}'\nbob = '{cheap_hash('b')}'\n"
+    )
+    ann = run("check", str(file), "--explain-access", "ann", "/queue/a").stdout
+    assert ann.endswith('quota.0, user = "@monitor":\nsend_rate = "10/s"\nstored_bytes = 1048576\n')
+    bob = run("check", str(file), "--explain-access", "bob", "/queue/a").stdout
+    assert bob.endswith('quota.1, user = "*":\nconnections = 3\n')
+
+
 def test_check_explains_that_rules_follow_dead_letters(tmp_path: Path) -> None:
     file = tmp_path / "broker.toml"
     file.write_text("[[acl]]\nmatch = '/queue/secret.>'\naccess = 'deny'\n")

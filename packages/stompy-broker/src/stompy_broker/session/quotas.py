@@ -306,6 +306,20 @@ class Quotas:
             quota.renew(*found)
         return quota
 
+    def used_up(self, principal: Principal) -> str:
+        """Say what of his quota a user has used up, so that a SEND of his has to wait."""
+        quota = self._by_user.get(principal.owner or ANONYMOUS)
+        if quota is None:
+            return ""
+        key, seconds = quota.sending.delay()
+        if not seconds:
+            stored = quota.storage.full
+            if stored is None:
+                return ""
+            key = "stored_messages" if stored is quota.storage.messages else "stored_bytes"
+        limit = getattr(quota.config, key)
+        return f"user {quota.name[:60]!r} has used up {key} = {limit} (quota.{quota.index})"
+
     def check_login(self, principal: Principal) -> None:
         """Check that one connection more of a user may come.
 

@@ -90,6 +90,11 @@ class ExplainCommands:
         # Of another user nothing is known but the name; rules go by it where names are proved.
         return own if name in (None, own.name) else Principal(name, proved=own.proved)
 
+    def _quota_used_up(self, sender: Principal) -> str:
+        """Say which quota the user has used up, if it has to wait for that, or is refused."""
+        quotas = self._context.quotas()
+        return "" if quotas is None else quotas.used_up(sender)
+
     def _part(
         self,
         call: Call,
@@ -106,7 +111,7 @@ class ExplainCommands:
             user=sender.name,
             allowed=decision.allowed,
             acl=context.access.describe(decision),
-            waits=why_producers_wait(context.router),
+            waits=why_producers_wait(context.router) or self._quota_used_up(sender),
         )
         try:
             # As a SEND would be read.
