@@ -173,7 +173,7 @@ class TestClients:
             asyncio.run(test(broker))
 
     def test_one_that_cannot_do_what_is_due_is_told_of(self, monkeypatch) -> None:
-        monkeypatch.setattr(virtual_clock, "PATIENCE", 0.05)
+        monkeypatch.setattr(virtual_clock, "CLIENTS_PATIENCE", 0.05)
 
         async def test(broker: RunningBroker) -> None:
             async with aio.connect(broker.url, clock=broker.time, heart_beat=(60_000, 0)):
@@ -216,6 +216,19 @@ class TestItsLife:
         mover.join()
         assert "stopped" in str(errors[0])
 
+    def test_a_coroutine_that_moves_it_is_told_too(self) -> None:
+        async def test() -> None:
+            with stompy_broker.running(time=START) as broker:
+                moving = asyncio.ensure_future(broker.time.aio.advance("30000 days"))
+                await broker.aio.wait_for(lambda: broker.time.now > START)
+                await asyncio.to_thread(broker.stop)
+                with pytest.raises(RuntimeError, match="stopped"):
+                    await moving
+                with pytest.raises(RuntimeError, match="stopped"):
+                    await broker.time.aio.advance(1)
+
+        asyncio.run(test())
+
     def test_a_broker_in_real_time_has_none(self) -> None:
         with (
             stompy_broker.running() as broker,
@@ -251,7 +264,7 @@ class TestItsLife:
                 stompy_broker.running(name="slow", time="virtual")
 
     def test_a_consumer_that_does_not_settle_is_told_of(self, broker, client, monkeypatch) -> None:
-        monkeypatch.setattr(virtual_clock, "PATIENCE", 0.05)
+        monkeypatch.setattr(virtual_clock, "CLIENTS_PATIENCE", 0.05)
         client.subscribe("/queue/q", "client-individual", send_acks=False)
         client.message("/queue/q", "x")
         client.recv(timeout=5)

@@ -37,6 +37,8 @@ Time = Literal["real", "virtual"] | datetime
 
 PATIENCE = 30.0
 """Real seconds after which a broker that does not come to rest is given up."""
+CLIENTS_PATIENCE = 30.0
+"""The same of clients, which are to settle what they were given, or to do what is due."""
 MOST = timedelta(days=366)
 """How far `run_until_idle` goes unless told otherwise."""
 _CALM_TURNS = 4
@@ -109,6 +111,7 @@ class VirtualClock:
         self._pending = self._threads = 0
         self._around: Surroundings | None = None
         self._turn = asyncio.Lock()
+        self._ended = False
         self._moving: set[asyncio.Task[object]] = set()
 
     # -- what it shows --------------------------------------------------------------------------
@@ -262,7 +265,13 @@ class VirtualClock:
             self._set_alarm()
 
     async def _alone(self, move: Callable[[], Awaitable[T]]) -> T:
-        """Move the time, when nobody else does; meanwhile it does not run by itself."""
+        """Move the time, when nobody else does; meanwhile it does not run by itself.
+
+        Raises:
+            RuntimeError: the broker has stopped.
+        """
+        if self._ended:
+            raise RuntimeError("the broker has stopped, and its time with it")
         task = asyncio.current_task()
         assert task is not None
         self._moving.add(task)
@@ -320,14 +329,14 @@ class VirtualClock:
         Raises:
             TimeoutError: one does not.
         """
-        until = self._loop.time() + PATIENCE
+        until = self._loop.time() + CLIENTS_PATIENCE
         waited = False
         while (due := self._waiters.next()) is not None and due <= self._now:
             if self._loop.time() > until:
                 raise TimeoutError(
                     f"it is {self.now.isoformat()}, and a client that goes by this time does not "
-                    f"do what is due, after {PATIENCE:g} s of real time: does its thread, or its "
-                    "event loop, wait for something else?"
+                    f"do what is due, after {CLIENTS_PATIENCE:g} s of real time: does its thread, "
+                    "or its event loop, wait for something else?"
                 )
             waited = True
             await asyncio.sleep(_PAUSE)
@@ -397,12 +406,12 @@ class VirtualClock:
         Raises:
             TimeoutError: that does not come.
         """
-        until = self._loop.time() + PATIENCE
+        until = self._loop.time() + CLIENTS_PATIENCE
         while held := self._unsettled:
             if self._loop.time() > until:
                 raise TimeoutError(
                     f"it is {self.now.isoformat()}, and {held} deliveries are with clients, "
-                    f"which have not settled them after {PATIENCE:g} s of real time"
+                    f"which have not settled them after {CLIENTS_PATIENCE:g} s of real time"
                 )
             await asyncio.sleep(_PAUSE)
             await self._rest()
@@ -454,6 +463,7 @@ class VirtualClock:
 
     async def end(self) -> None:
         """Stand still for good; who moves the time is told."""
+        self._ended = True
         self.freeze()
         moving = list(self._moving)
         for task in moving:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -16,9 +16,17 @@ from stompy_broker.virtual_clock import MOST, NextEvent, VirtualClock
 
 T = TypeVar("T")
 
+_LOOK_SECONDS = 0.5
+"""How often is looked whether the broker is still there."""
+
 
 class Moved(Protocol):
     """A broker on another thread."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether clients can connect."""
+        ...
 
     def _submit(self, work: Callable[[Broker], Coroutine[object, object, T]]) -> Future[T]:
         """Do something on the broker's thread."""
@@ -148,8 +156,14 @@ class VirtualTime:
 
     def _wait(self, move: Callable[[VirtualClock], Coroutine[object, object, T]]) -> T:
         __tracebackhide__ = True
+        moved = self._submit(move)
+        # A loop that has just ended takes what is handed to it, and never does it.
+        while not moved.done() and self._broker.is_running:
+            wait((moved,), _LOOK_SECONDS)
+        if not moved.done():
+            raise _stopped()
         try:
-            return self._submit(move).result()
+            return moved.result()
         except CancelledError:
             raise _stopped() from None
         except TimeoutError as error:
@@ -199,8 +213,22 @@ class AwaitableTime:
 
     async def _wait(self, move: Callable[[VirtualClock], Coroutine[object, object, T]]) -> T:
         __tracebackhide__ = True
+        there = self._time._submit(move)
+        moved = asyncio.wrap_future(there)
         try:
-            return await asyncio.wrap_future(self._time._submit(move))
+            while not there.done() and self._time._broker.is_running:
+                await asyncio.wait((moved,), timeout=_LOOK_SECONDS)
+        except asyncio.CancelledError:
+            moved.cancel()
+            raise
+        if not there.done():
+            raise _stopped()
+        try:
+            return await moved
+        except asyncio.CancelledError:
+            if there.cancelled():
+                raise _stopped() from None
+            raise
         except TimeoutError as error:
             raise self._time._in_vain(error) from None
 
