@@ -243,6 +243,20 @@ def _told(text: bytes) -> bytes:
     return b"%b%b%b" % (text[:end], _FIRST_LINE, text[end:])
 
 
-def grouped(message: Message) -> GroupedMessage:
-    """The message as one of a group that no queue here knows yet."""
-    return message if isinstance(message, GroupedMessage) else GroupedMessage(message)
+def grouped(message: Message, *, first: bool = False) -> GroupedMessage:
+    """The message as one of a group that no queue here knows yet.
+
+    Args:
+        message: it.
+        first: whether its consumer got none of its group before.
+    """
+    found = message if isinstance(message, GroupedMessage) else GroupedMessage(message)
+    found.first = first
+    return found
+
+
+def take_place_of(own: Message, other: Message) -> None:
+    """Have another object stand for a message of a queue here: what its consumer has of it."""
+    if isinstance(own, GroupedMessage) and isinstance(other, GroupedMessage):
+        other.group, other.state = own.group, own.state
+        own.state = NOWHERE

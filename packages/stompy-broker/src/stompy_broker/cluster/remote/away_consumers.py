@@ -26,6 +26,7 @@ from stompy_broker.cluster.remote.verbs import (
 from stompy_broker.message import Message
 from stompy_broker.routing.answers import Done
 from stompy_broker.routing.consumer import Consumer, NotNow
+from stompy_broker.routing.message_group import grouped
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.services import Services
 
@@ -307,10 +308,13 @@ class AwayConsumers:
         if away is None:
             return  # it has gone; the owner takes it back when it hears of that
         head, at, past = event.head, event.stamp, event.past
-        away.parked += [
+        messages = [
             Message(sequence, head, body, at, past)
             for sequence, body in zip(event.sequences, event.bodies, strict=True)
         ]
+        if head.traits.group is not None:
+            messages = [grouped(message, first=event.first) for message in messages]
+        away.parked += messages
         if away.withdrawn:
             self._give_back(away)
         elif away.consumer.waiting:

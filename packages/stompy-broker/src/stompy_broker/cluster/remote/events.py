@@ -52,6 +52,7 @@ _WELCOME = Struct("<QQ")
 _PAST = Struct("<II")
 _VALUE = Struct("<BII")
 _DELIVER = Struct("<BIHQBI")
+_AGAIN, _FIRST = 1, 2
 _ANSWER = Struct("<BQIBI")
 _ROOM = Struct("<BIQQ")
 _ORIGIN = Struct("<BQIQIH")
@@ -117,7 +118,8 @@ class EventsWriter(TableWriter):
         received = int(event.stamp.partition(b":")[2])
         again = past is not None
         add = self._parts.append
-        add(_DELIVER.pack(_DELIVERED, event.consumer, head, received, again, len(bodies)))
+        told = _AGAIN * again | _FIRST * event.first
+        add(_DELIVER.pack(_DELIVERED, event.consumer, head, received, told, len(bodies)))
         if past is not None:
             add(_PAST.pack(*past))
         add(pack_numbers("Q", event.sequences))
@@ -224,11 +226,12 @@ class EventsReader(TableReader):
     def _event(self, code: int, now: float) -> LinkEvent | None:
         cut = self._cut
         if code == _DELIVERED:
-            _, consumer, head, received, again, count = _DELIVER.unpack(cut(_DELIVER.size))
-            past = Redelivery(*_PAST.unpack(cut(_PAST.size))) if again else None
+            _, consumer, head, received, told, count = _DELIVER.unpack(cut(_DELIVER.size))
+            past = Redelivery(*_PAST.unpack(cut(_PAST.size))) if told & _AGAIN else None
             sequences, bodies = self._numbers("Q", count), self._bodies(count)
             at = self._stamp_of(received)
-            return DeliverEvent(consumer, self._known(head), at, past, sequences, bodies)
+            first = bool(told & _FIRST)
+            return DeliverEvent(consumer, self._known(head), at, past, sequences, bodies, first)
         if code == HEADED:
             self._read_head()
             return None

@@ -18,6 +18,7 @@ from stompy_broker.cluster.remote.verbs import (
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.interface import RestorableQueue
+from stompy_broker.routing.message_group import GroupedMessage
 from stompy_broker.routing.terms import PLAIN, Terms
 
 _UNLIMITED = 1 << 60
@@ -98,6 +99,7 @@ class GuestConsumer(Consumer):
         self._bytes -= size
         self.lent += size
         run, body, past = self._run, message.body, message.redelivery
+        first = isinstance(message, GroupedMessage) and message.first
         assert body is not None
         if (
             run is None
@@ -105,12 +107,14 @@ class GuestConsumer(Consumer):
             or run.stamp is not message.stamp
             or past is not None
             or run.past is not None
+            or first
+            or run.first
         ):
             if run is None:
                 if not output.giving:
                     output.tell_soon()
                 output.giving[self] = None
-            run = DeliverEvent(self.away, message.head, message.stamp, past, [], [])
+            run = DeliverEvent(self.away, message.head, message.stamp, past, [], [], first)
             self._run = run
             self.events.append(run)
         run.sequences.append(sequence)

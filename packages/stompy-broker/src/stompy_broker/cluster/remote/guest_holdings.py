@@ -22,6 +22,7 @@ from stompy_broker.message import Message
 from stompy_broker.routing.answers import nobody_asks
 from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.interface import RestorableQueue, Withdraw
+from stompy_broker.routing.message_group import grouped
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import STEP
 from stompy_broker.routing.terms import PLAIN, Terms
@@ -53,6 +54,8 @@ class _Awaited:
     def take(self, queue: RestorableQueue, message: Message) -> None:
         """The message came again: it is with its consumer, unless that is over."""
         consumer = self._consumer
+        if message.head.traits.group is not None:
+            message = grouped(message)
         queue.take_held(message, consumer.number)
         if self.back:
             queue.detach(consumer, [message])

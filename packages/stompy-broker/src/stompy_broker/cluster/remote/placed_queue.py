@@ -37,6 +37,7 @@ from stompy_broker.routing.interface import (
     RestorableQueue,
     ShareMemory,
 )
+from stompy_broker.routing.message_group import take_place_of
 from stompy_broker.routing.rejection import Rejection
 from stompy_broker.routing.sequences import Sequences
 from stompy_broker.routing.settings import QueueSettings
@@ -314,6 +315,7 @@ class PlacedQueue(RestorableQueue):
             # What the session has becomes the queue's own.
             message = by_sequence.pop(own.sequence)
             message.redelivery, message.expires = own.redelivery, own.expires
+            take_place_of(own, message)
             self._memory.used -= own.ram
         self._unknown.update(by_sequence)
         return list(by_sequence.values())

@@ -287,6 +287,7 @@ class DeliverEvent:
         past: what is known of earlier deliveries; a message that has any stands alone.
         sequences: theirs.
         bodies: theirs.
+        first: whether the consumer got none of its group before; such a message stands alone.
     """
 
     consumer: int
@@ -295,6 +296,7 @@ class DeliverEvent:
     past: Redelivery | None
     sequences: list[int]
     bodies: list[bytes]
+    first: bool = False
 
 
 class SameFigures(NamedTuple):
