@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -13,6 +14,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from stompy import OutcomeUnknown
+from stompy.admin import CommandError, Request
+from stompy_monitor.actions import queue_of
 from stompy_monitor.dashboard import Dashboard
 from stompy_monitor.model import formats
 from stompy_monitor.model.model import Model
@@ -26,6 +30,10 @@ from stompy_monitor.widgets.bars import MUTED, Part
 from stompy_monitor.widgets.charts import Chart
 from stompy_monitor.widgets.row_table import RowTable
 
+GROUP_SECONDS = 2.0
+"""How often the message groups of a queue are asked for while it is looked at."""
+
+_MOST_GROUPS = 20
 _LABEL = 16
 _COLUMN = 39
 
@@ -56,6 +64,7 @@ class DetailScreen(MonitorScreen):
         self._row: Row | None = dashboard.picture.row_sets[kind].rows.get(key)
         self._gone = False
         self._facts_shown: list[Part] = []
+        self._groups = ""
         if kind == "queues":
             dashboard.model.watch(key)
 
@@ -81,8 +90,25 @@ class DetailScreen(MonitorScreen):
         yield Vertical(*tables, id="related", classes="fades")
 
     def on_mount(self) -> None:
-        """The first table takes the keys."""
+        """The first table takes the keys; message groups are not in the rows, and are asked for."""
         self.focus_body()
+        if self.kind == "queues":
+            self.call_later(self.ask_for_groups)
+            self.set_interval(GROUP_SECONDS, self.ask_for_groups)
+
+    def ask_for_groups(self) -> None:
+        """See who has which message groups, if the queue has any."""
+        row = self._row
+        if row is None or self._gone or not row.number("groups"):
+            self._groups = ""
+        else:
+            self.run_worker(self._look_at_groups(row), group="message groups", exclusive=True)
+
+    async def _look_at_groups(self, row: Row) -> None:
+        args: dict[str, object] = {"queue": queue_of(row), "limit": _MOST_GROUPS}
+        with suppress(CommandError, OutcomeUnknown):
+            told = await self.dashboard.command(Request("group.list", args))
+            self._groups = details.group_lines(told)
 
     def focus_body(self) -> None:
         """The first table takes the keys."""
@@ -111,6 +137,8 @@ class DetailScreen(MonitorScreen):
 
     def _draw_facts(self, row: Row) -> None:
         facts = details.facts(row)
+        if self._groups:
+            facts.append(("message groups", self._groups))
         columns = max(1, (self.app.size.width - 2) // _COLUMN)
         room = _COLUMN - _LABEL - 1
         long = [fact for fact in facts if cell_len(fact[1]) > room or "\n" in fact[1]]

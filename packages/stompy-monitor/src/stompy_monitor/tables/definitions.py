@@ -164,6 +164,7 @@ CONNECTIONS: Final = View(
         c.flag("tls", "TLS", _N),
         c.flag("ws", "WS", _C),
         c.text("state", "STATE", 9, _A),
+        c.text("blocked_by", "BLOCKED", 8, _C),
         c.count("subscriptions", "SUBS", _N, 5),
         c.count("transactions", "TX", _N, 4),
         c.count("unacked", "UNACKED", _N),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stompy_monitor.model import formats
+from stompy_monitor.model.escape import safe
 from stompy_monitor.model.model import SUBJECTS
 from stompy_monitor.model.row_set import Row
 from stompy_monitor.tables import definitions
@@ -126,6 +127,21 @@ def facts(row: Row) -> list[Fact]:
     if told is None:
         return [(name, _plain(value)) for name, value in row.as_dict().items() if name != "detail"]
     return [(label, show(row)) for label, show in told]
+
+
+def group_lines(told: Mapping[str, object]) -> str:
+    """The message groups of a queue, as a command told them, a line each."""
+    found = told.get("rows")
+    rows = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    lines = [
+        f"{safe(str(one.get('id')), 40)}: {safe(str(one.get('owner') or 'nobody'), 40)}, "
+        f"{one.get('waiting', 0)} waiting, {one.get('unsettled', 0)} unsettled"
+        + (f", held until {formats.clock(one['held_until'])}" if one.get("held_until") else "")
+        for one in rows
+    ]
+    total = told.get("total")
+    more = total - len(rows) if isinstance(total, int) else 0
+    return "\n".join([*lines, f"and {more:,} more"] if more > 0 else lines)
 
 
 def _plain(value: object) -> str:
@@ -480,6 +496,9 @@ _FACTS: dict[str, tuple[tuple[str, Callable[[Row], str]], ...]] = {
         ("unroutable", _number("unroutable")),
         ("dead letters", _number("dead_lettered")),
         ("expired", _number("expired")),
+        ("to come later", _number("messages_scheduled")),
+        ("requests failed", _number("requests_failed")),
+        ("late replies", _number("late_replies")),
         ("loop lag", _lag),
         ("watching", lambda row: f"{int(row.number('admin.watchers')):,} subscriptions"),
         ("listeners", _listeners),
