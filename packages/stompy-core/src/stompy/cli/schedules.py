@@ -27,7 +27,7 @@ examples:
   stompy schedules list --match reports --format json
   stompy schedules cancel --destination /queue/reports --name weekly
   stompy schedules cancel --selector "customer = 7" --dry-run
-  stompy schedules fire /queue/reports#weekly
+  stompy schedules fire weekly --destination /queue/reports
   stompy schedules move ID-7 --at 2027-01-01T09:00
 
 actions:
@@ -137,7 +137,7 @@ def _shown(row: Mapping[str, Any], now: datetime) -> tuple[Value, ...]:
         how(row),
         row["fired"],
         row["bytes"],
-        row["id"],
+        row["job_id"],
     )
 
 
