@@ -1,8 +1,9 @@
 """The pictures of the monitor in the manual, drawn by the program from a recording.
 
 ``make pictures`` writes them; a test draws them again and compares. The recordings are one of
-``make demo``, and one of ``stompy-broker cluster demo`` in which a broker is killed; bodies are
-never recorded, so those that are shown stand here. The clock stands still.
+``make demo``, one of ``stompy-broker cluster demo`` in which a broker is killed, and one of a
+broker in virtual time that has some schedules; bodies are never recorded, so those that are shown
+stand here. The clock stands still.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from stompy_monitor.sources.replay import Replay  # noqa: E402
 HERE = Path(__file__).parent
 RECORDING = HERE / "demo.recording"
 CLUSTER_RECORDING = HERE / "cluster.recording"
+SCHEDULES_RECORDING = HERE / "schedules.recording"
 DEFAULT = Options()
 LARGE, SMALL = (120, 36), (80, 24)
 
@@ -75,6 +77,7 @@ PICTURES = (
     Picture("durable", ("7",), ("archive.weather",)),
     Picture("transactions", ("8", "enter"), ("close-the-books", "/queue/ledger")),
     Picture("events", ("9",), ("connection.closed",)),
+    Picture("scheduled", ("L", "down"), ("weekly", "every 1m 00s"), recording=SCHEDULES_RECORDING),
     Picture("cluster", ("C",), ("2 of 3 brokers up", "lost"), recording=CLUSTER_RECORDING),
     Picture("help", ("2", "question_mark"), ("Actions: a preview",)),
     Picture("lost", ("2",), ("lost 12:00", "as of"), phase=Phase.LOST),
