@@ -40,7 +40,7 @@ def test_the_time_that_its_sender_told_stays() -> None:
 def test_its_group_stays() -> None:
     message = waiting(JMSXGroupID="g", JMSXGroupSeq="-1", **{"x-delay": "5"})
     heads = FiredHeads()
-    head = heads.of(message, "1024", SENT, 0)
+    head = heads.of(message, "1024", SENT, 1)
     assert (head.traits.group, head.traits.closes_group) == ("g", True)
     other = waiting(**{"x-delay": "5"})
     heads.shared(other.head)
