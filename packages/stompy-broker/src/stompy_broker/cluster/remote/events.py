@@ -189,7 +189,8 @@ def _shown(browsed: Browsed) -> bytes:
         )
         parts.append(body or b"")
     texts = [head_text(head) for head in heads]
-    about = [browsed.delayed, browsed.more, *browsed[3:]]
+    told = browsed.states, browsed.skipped, browsed.last, browsed.due
+    about = [browsed.delayed, browsed.more, *told]  # groups are asked for at the owner
     return b"".join([pack([about, len(browsed.messages), texts]), b"\n", *parts])
 
 
