@@ -300,8 +300,8 @@ class GroupTable(GroupKeeper):
         """Take a message out that waits; gives how many lines had it, -1 if it does not wait."""
         group = message.group
         claims = self.take_out(message)
-        if claims >= 0 and group.shown is None:
-            self.show(group)
+        if claims >= 0 and group.shown is None and self.show(group):
+            self._wake()
         return claims
 
     def take_out(self, message: GroupedMessage) -> int:
@@ -341,7 +341,8 @@ class GroupTable(GroupKeeper):
             group.waiting = deque(staying)
             if group.shown is not None and id(group.shown) in gone:
                 group.shown = group.line = None
-            self.show(group)
+            if self.show(group):
+                self._wake()
 
     def ended(self, group: MessageGroup) -> None:
         """One message less of a group is with consumers, or waits for a time."""
@@ -428,20 +429,18 @@ class GroupTable(GroupKeeper):
         """The next message that its owner gets, if nothing comes before that anybody may take."""
         turns, parking = self._turns, self._parking
         awake, barrier = turns.awake_own, parking.barrier
-        while awake:
-            own = next(iter(awake))
+        for own in list(awake):
             message = own.first
             if message is None or not own.owner.waiting:
                 del awake[own]
                 continue
             if barrier is not None and place_of(message) > barrier:
-                return None
+                continue
             line = turns.line_of[own.owner]
             other = parking.next_of(line, barrier)
-            if other is not None and is_before(other, message):
-                turns.awake[line] = None
-                return None
-            return message
+            if other is None or not is_before(other, message):
+                return message
+            turns.awake[line] = None
         return None
 
     # -- owners -----------------------------------------------------------------------------
