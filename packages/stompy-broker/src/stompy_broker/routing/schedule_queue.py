@@ -34,7 +34,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
-from stompy_broker.routing.fired_heads import FiredHeads, without_schedule
+from stompy_broker.routing.fired_heads import FiredHeads, fires_once, without_schedule
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
@@ -116,6 +116,7 @@ class ScheduleQueue(RestorableQueue):
         self._heads = FiredHeads()
         self._head: MessageHead | None = None  # that was read last, and what it says
         self._spec = _AT_ONCE
+        self._once: MessageHead | None = None  # that fired last, and says no more than a time
         self._ready = ReadyList()
         self._named = NamedSchedules(self._ready.delayed)
         self._reports = ScheduleReports(services.events, self.origin)
@@ -195,13 +196,14 @@ class ScheduleQueue(RestorableQueue):
             # In one turn with what comes in its place, so it is one change.
             replaced = self._named.take(spec.name)
             if replaced is not None:
+                self._bodies.forget(replaced)
                 self._accounts.let_go(replaced)
         due = spec.first_due(self._services.wall())
         expires = message.head.traits.expires
         if 0 < expires <= due and not spec.recurs:
             self._turn_away(message)  # it would be dead before its time
             return
-        message.head = self._heads.shared(message.head)
+        self._heads.share(message, spec)
         message.expires = 0  # until it fires
         accounts = self._accounts
         accounts.keep(message)
@@ -209,13 +211,14 @@ class ScheduleQueue(RestorableQueue):
         self._wait(message, due)
         if spec.name:
             self._named.note(spec.name, message)
-        self._bodies.note(message)
+        self._bodies.note(message, due)
 
     def _end_named(self, name: str) -> bool:
         """End the schedule of a name, if there is one; its sender wants that."""
         message = self._named.take(name)
         if message is None:
             return False
+        self._bodies.forget(message)
         self._accounts.let_go(message)
         self._reports.cancelled(name, message.message_id)
         return True
@@ -296,9 +299,27 @@ class ScheduleQueue(RestorableQueue):
 
     def _fire(self, message: Message) -> None:
         """Publish a message whose time has come."""
-        firing, due = self._services.firing, self._due
+        due, head = self._due, message.head
+        if due <= self._absence.until or self._tried or self._extra:
+            self._fire_in_series(message, due)
+        elif head is self._once or fires_once(head):
+            self._once = head
+            if self._send(message, self._heads.once(message, due), due, self._over):
+                self._reports.fired("", due, 0, message)
+        else:
+            self._fire_in_series(message, due)
+
+    def _over(self, message: Message) -> None:
+        """End a schedule that fires once, and has."""
+        self.fired += 1
+        self._ended += 1
+        self._bodies.forget(message)
+        self._accounts.let_go(message)
+
+    def _fire_in_series(self, message: Message, due: int) -> None:
+        """Publish a message that may come again, or late."""
+        firing = self._services.firing
         assert firing is not None
-        assert message.body is not None
         spec = self._spec_of(message.head)
         due = meant = self._tried.pop(message.sequence, due)
         planned = self._extra.pop(message.sequence, 0)
@@ -315,32 +336,43 @@ class ScheduleQueue(RestorableQueue):
             gone = partial(self._fired, spec, due, fired)
         job = spec.name or message.message_id
         head = self._heads.of(message, job, due, number, missed)
+        if self._send(message, head, meant, gone):
+            self._reports.fired(job, due, number, message)
+
+    def _send(
+        self, message: Message, head: MessageHead, due: int, gone: Callable[[Message], None]
+    ) -> bool:
+        """Publish a message as if it were sent now; false: it was refused, or is tried again.
+
+        Args:
+            message: as it waits.
+            head: as it goes.
+            due: when it was due.
+            gone: called with it when it has gone.
+        """
+        firing, body = self._services.firing, message.body
+        assert firing is not None
+        assert body is not None
         refusals: list[ProtocolError] = []
+        depart = partial(self._depart, message, head, due, gone)
         self._accounts.begin_for(message)
         try:
-            leaves = firing.fire(
-                self.origin,
-                self._group,
-                head,
-                message.body,
-                refusals.append,
-                partial(self._depart, message, head, meant, gone),
-            )
+            leaves = firing.fire(self.origin, self._group, head, body, refusals.append, depart)
         except ProtocolError as error:
             leaves = False
             refusals.append(error)
         except Exception:
             log.exception("%s: %s cannot be sent now; it is tried again", self.origin, message)
-            self._delay(message, _ASIDE, meant)
-            return
+            self._delay(message, _ASIDE, due)
+            return False
         finally:
             self._accounts.end_for(message)
         if refusals:
-            self._refused(message, head, meant, gone, refusals[0])
-        elif leaves:
+            self._refused(message, head, due, gone, refusals[0])
+            return False
+        if leaves:
             gone(message)
-        if not refusals:
-            self._reports.fired(job, due, number, message.message_id)
+        return True
 
     def _depart(
         self, message: Message, head: MessageHead, due: int, gone: Callable[[Message], None]
@@ -379,12 +411,13 @@ class ScheduleQueue(RestorableQueue):
         """Have a schedule wait for its next time, or end it; None = there is none."""
         if following is None or (spec.name and not self._named.holds(spec.name, message)):
             self._ended += 1
+            self._bodies.forget(message)
             self._accounts.let_go(message)
             return
         message.redelivery = earlier_deliveries(fired, 0)
         self._accounts.mark_returned(message, following)
         self._wait(message, following)
-        self._bodies.note(message)
+        self._bodies.note(message, following)
 
     def _refused(
         self,
@@ -506,8 +539,13 @@ class ScheduleQueue(RestorableQueue):
                 answer(self._close())
         else:
             parts = self._ready, self._accounts, self._counts, self._discards, self._line
-            carry_out(order, parts, self._services, self._group, answer)
-            self._set_timer()
+
+            def carried_out(outcome: Outcome) -> None:
+                self._bodies.look_again()
+                self._set_timer()
+                answer(outcome)
+
+            carry_out(order, parts, self._services, self._group, carried_out)
 
     def _reschedule(self, order: Reschedule) -> int:
         """Have messages come at another time."""
@@ -552,7 +590,7 @@ class ScheduleQueue(RestorableQueue):
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
-        message.head = self._heads.shared(message.head)
+        self._heads.share(message)
         self._accounts.restore(message, self._group.store)
         due = due or self._services.wall()
         self._wait(message, due)
