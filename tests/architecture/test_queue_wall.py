@@ -48,6 +48,7 @@ PARTS = {
     "ready_list",
     "redelivery",
     "returns",
+    "schedule_departures",
     "schedule_queue",
     "schedule_walk",
     "turn_order",

@@ -57,6 +57,7 @@ from stompy_broker.routing.named_schedules import NamedSchedules, may_have_name
 from stompy_broker.routing.paging import READ_MESSAGES, BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.schedule_departures import ScheduleDepartures
 from stompy_broker.routing.schedule_reports import ScheduleReports
 from stompy_broker.routing.schedule_walk import browse_schedules
 from stompy_broker.routing.sequences import Sequences
@@ -139,6 +140,9 @@ class ScheduleQueue(RestorableQueue):
         bare = first.removeprefix("/").partition("/")[2]
         self._meant = meant = QueueIdentity(first, bare, policy, *QueueKind())
         self._discards = Discards(meant, services, group, accounts, reader, counts, self._delay)
+        self._departures = ScheduleDepartures(
+            self.origin, services, group, accounts, self._discards, self._delay
+        )
 
     # -- what stands beside the verbs -------------------------------------------------------
 
@@ -304,7 +308,7 @@ class ScheduleQueue(RestorableQueue):
             self._fire_in_series(message, due)
         elif head is self._once or fires_once(head):
             self._once = head
-            if self._send(message, self._heads.once(message, due), due, self._over):
+            if self._departures.send(message, self._heads.once(message, due), due, self._over):
                 self._reports.fired("", due, 0, message)
         else:
             self._fire_in_series(message, due)
@@ -336,64 +340,8 @@ class ScheduleQueue(RestorableQueue):
             gone = partial(self._fired, spec, due, fired)
         job = spec.name or message.message_id
         head = self._heads.of(message, job, due, number, missed)
-        if self._send(message, head, meant, gone):
+        if self._departures.send(message, head, meant, gone):
             self._reports.fired(job, due, number, message)
-
-    def _send(
-        self, message: Message, head: MessageHead, due: int, gone: Callable[[Message], None]
-    ) -> bool:
-        """Publish a message as if it were sent now; false: it was refused, or is tried again.
-
-        Args:
-            message: as it waits.
-            head: as it goes.
-            due: when it was due.
-            gone: called with it when it has gone.
-        """
-        firing, body = self._services.firing, message.body
-        assert firing is not None
-        assert body is not None
-        refusals: list[ProtocolError] = []
-        depart = partial(self._depart, message, head, due, gone)
-        self._accounts.begin_for(message)
-        try:
-            leaves = firing.fire(self.origin, self._group, head, body, refusals.append, depart)
-        except ProtocolError as error:
-            leaves = False
-            refusals.append(error)
-        except Exception:
-            log.exception("%s: %s cannot be sent now; it is tried again", self.origin, message)
-            self._delay(message, _ASIDE, due)
-            return False
-        finally:
-            self._accounts.end_for(message)
-        if refusals:
-            self._refused(message, head, due, gone, refusals[0])
-            return False
-        if leaves:
-            gone(message)
-        return True
-
-    def _depart(
-        self, message: Message, head: MessageHead, due: int, gone: Callable[[Message], None]
-    ) -> Done:
-        """Keep a message that fires until it is safe at another broker."""
-        refusals: list[ProtocolError] = []
-
-        def arrive(message: Message) -> None:
-            if refusals:
-                self._refused(message, head, due, gone, refusals[0])
-            else:
-                gone(message)
-
-        arrived = self._discards.leaving.depart(message, arrive)
-
-        def done(error: ProtocolError | None = None, /) -> None:
-            if error is not None:
-                refusals.append(error)
-            arrived()
-
-        return done
 
     def _fired(self, spec: ScheduleSpec, due: int, fired: int, message: Message) -> None:
         """End a schedule that has fired, or have it wait for its next time."""
@@ -418,22 +366,6 @@ class ScheduleQueue(RestorableQueue):
         self._accounts.mark_returned(message, following)
         self._wait(message, following)
         self._bodies.note(message, following)
-
-    def _refused(
-        self,
-        message: Message,
-        head: MessageHead,
-        due: int,
-        gone: Callable[[Message], None],
-        error: ProtocolError,
-    ) -> None:
-        """Give up a message that its destination does not take, or try it again later."""
-        if error.error_code is ErrorCode.STORE_UNAVAILABLE:
-            self._delay(message, _AGAIN, due)
-            return
-        letter = Message(self._group.sequences.take(), head, message.body, message.stamp)
-        self._discards.turn_away(letter, "maxlen")
-        gone(message)
 
     # -- the other verbs --------------------------------------------------------------------
 
