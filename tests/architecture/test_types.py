@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
+from datetime import datetime, timedelta
+
 import stompy
 import stompy_broker
 from stompy import aio
@@ -34,6 +36,17 @@ def blocking(client: stompy.STOMPClient, message: stompy.Message) -> None:
     client.message(b"x", "/queue/q")  # call-overload
     client.send_many("/queue/q", [1, 2])  # list-item
     client.post("/queue/q", "x", confrim=True)  # call-arg
+    receipt = client.message("/queue/q", "x", delay=timedelta(days=1), group=7, receipt=True)
+    client.message("/queue/q", "x", cron="@daily", zone="UTC", schedule_id="a", priority=9)
+    client.message("/queue/q", "x", at="tomorrow")  # call-overload
+    client.post("/queue/q", "x", delay=5)
+    client.post("/queue/q", "x", delay="5 s")  # arg-type
+    client.send_many("/queue/q", ["x"], every=1.5, times=3, group="g")
+    ended: bool = client.cancel_schedule("/queue/q", "a")
+    due: datetime | None = message.scheduled_at
+    message.nack(delay=5, scope="group")
+    message.nack(scope="everything")  # arg-type
+    client.subscription("/queue/q", priority=5, single_active=True)
     client.subscription("/queue/q", prefech=1)  # call-arg
     client.subscription("/queue/q", "client")
     client.subscription("/queue/q", stompy.AckMode.AUTO)
