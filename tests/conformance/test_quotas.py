@@ -106,12 +106,12 @@ def test_what_waits_is_sent_in_order_at_its_rate() -> None:
 def test_connections_of_one_user_share_and_take_turns() -> None:
     queues = [f"/queue/{unique()}" for _ in range(4)]
     with broker_with({"user": "ann", "send_rate": "100/s"}) as broker, clients_of(broker) as enter:
-        for queue in queues:
-            send(enter("ann"), queue, *["x"] * 1000)
-        until(lambda: sum(published(broker, queue) for queue in queues) >= 140, "some to pass")
-        counts = [published(broker, queue) for queue in queues]
-        # One may have had the first burst to itself; beyond that each had its turn.
-        assert min(counts) >= 5, counts
+        peers = [enter("ann") for _ in queues]
+        for peer, queue in zip(peers, queues, strict=True):
+            send(peer, queue, *["x"] * 1000)
+        until(lambda: min(published(broker, queue) for queue in queues) >= 5, "all to have turns")
+        # One may have had the first burst to itself, but nobody waits until another one is done.
+        assert max(published(broker, queue) for queue in queues) < 1000
 
 
 def test_bytes_count_as_well() -> None:
@@ -131,7 +131,7 @@ def test_bytes_count_as_well() -> None:
 
 def test_who_is_refused_is_told_when_to_come_again() -> None:
     with (
-        broker_with({"send_rate": "2/min", "on_excess": "refuse"}) as broker,
+        broker_with({"send_rate": "2/h", "on_excess": "refuse"}) as broker,
         clients_of(broker) as enter,
     ):
         ann = enter("ann")
@@ -140,7 +140,7 @@ def test_who_is_refused_is_told_when_to_come_again() -> None:
         send(ann, "/queue/a", "2", receipt="2")
         error = ann.expect_error("rate-limited", "2")
         assert error["quota"] == "send_rate"
-        assert 29 < float(error["retry-after"]) <= 30
+        assert 1700 < float(error["retry-after"]) <= 1800
         assert error["failed-command"] == "SEND"
 
 
@@ -175,7 +175,7 @@ def test_what_was_sent_by_who_has_left_is_a_debt_of_its_user() -> None:
 @pytest.mark.parametrize("ack", ["auto", "client", "client-individual"])
 def test_who_gets_too_much_waits_and_others_get_the_rest(ack: str) -> None:
     with (
-        broker_with({"user": "ann", "receive_rate": "2/min"}) as broker,
+        broker_with({"user": "ann", "receive_rate": "2/h"}) as broker,
         clients_of(broker) as enter,
     ):
         ann, more, bob, sender = enter("ann"), enter("ann"), enter("bob"), enter("cyd")
@@ -247,14 +247,17 @@ def test_so_many_connections_of_one_user() -> None:
 
 def test_so_many_logins_in_a_time() -> None:
     with (
-        broker_with({"user": "ann", "connect_rate": "1/min"}) as broker,
+        broker_with({"user": "ann", "connect_rate": "1/h"}) as broker,
         clients_of(broker) as enter,
     ):
         enter("ann").close()
         with Peer(broker.port) as second:
             second.send("CONNECT\naccept-version:1.2\nhost:x\nlogin:ann\npasscode:ann\n\n\0")
             error = second.expect_error("rate-limited")
-            assert (error["quota"], 0 < float(error["retry-after"]) <= 60) == ("connect_rate", True)
+            assert (error["quota"], 0 < float(error["retry-after"]) <= 3600) == (
+                "connect_rate",
+                True,
+            )
         enter("bob")
 
 
@@ -464,7 +467,7 @@ def test_what_is_used_and_what_is_told_of_it() -> None:
         enter("bob")
         connection_of(root, "ann", lambda row: row["blocked_by"] == "quota")
         first, second = root.ask("user.usage")["rows"]
-        assert first["limits"].pop("send_rate")["used"] == pytest.approx(1, abs=0.01)
+        assert first["limits"].pop("send_rate")["used"] == pytest.approx(1, abs=0.3)
         assert first == {
             "user": "ann",
             "role": "none",
