@@ -143,3 +143,18 @@ def test_a_group_keeps_its_order_and_picks_anew_when_it_was_closed(make):
         client.ack(last)  # before that, nobody else may be at work on the group
         until(lambda: sum(one.health().received for one in consumers) == 10, "both of group c")
         client.disconnect()
+
+
+def test_a_delay_for_a_group_holds_all_of_it(client, broker):
+    subscription = client.subscription("/queue/calls", prefetch=1)
+    for text in ("a1", "a2", "b1"):
+        client.call("message", "/queue/calls", text, group=text[0], confirm=True)
+    client.nack(subscription.get(), delay=30, scope="group", failed=False)
+    other = subscription.get()
+    assert other.text == "b1"
+    client.ack(other)
+    broker.time.advance("30 s")
+    for text in ("a1", "a2"):
+        message = subscription.get()
+        assert message.text == text
+        client.ack(message)
