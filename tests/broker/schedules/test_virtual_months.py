@@ -169,6 +169,20 @@ def test_a_series_that_ended_meanwhile_ends_with_one_message(tmp_path: Path) -> 
         assert broker.snapshot("scheduled") == []
 
 
+@pytest.mark.parametrize("catch_up", ["once", "all", "none"])
+@pytest.mark.parametrize("headers", SERIES)
+def test_what_is_due_after_the_start_was_not_missed(
+    tmp_path: Path, catch_up: str, headers: dict[str, object]
+) -> None:
+    with running(START, tmp_path) as broker:
+        sent(broker, "x", x_schedule_id="each", **headers)
+    with running(START + timedelta(seconds=30), tmp_path, catch_up=catch_up) as broker:
+        broker.time.advance("2 min")
+        heads = [head for _, _, head in came(broker)]
+    assert [head["scheduled-number"] for head in heads] == ["1", "2"]
+    assert not any("scheduled-missed" in head for head in heads)
+
+
 def test_missed_times_are_an_event(tmp_path: Path) -> None:
     with running(START, tmp_path) as broker:
         sent(broker, "x", x_cron="* * * * *", x_schedule_id="each")

@@ -30,12 +30,24 @@ class Absence:
         self._away = False
         self._each: set[int] = set()  # sequences of what comes once for each time that was missed
 
+    def note(self, now: int) -> None:
+        """Note that schedules were taken over from somebody else; what was due before was missed.
+
+        Args:
+            now: what time it is.
+        """
+        self.until = max(self.until, now)
+
     def begin(self) -> None:
-        """Note that there are schedules that somebody else has taken."""
+        """Note that something is due, and nobody can send it yet."""
         self._away = True
 
     def end(self, now: int) -> None:
-        """Be there from now on; what was due before was missed."""
+        """Be there from now on; what was due before was missed.
+
+        Args:
+            now: what time it is.
+        """
         if self._away:
             self._away = False
             self.until = now

@@ -263,6 +263,7 @@ class ScheduleQueue(RestorableQueue):
         if self._firing or self._reader.wanted is not None or self._closed:
             return  # it goes on by itself
         if self._services.firing is None or not self._group.serving:
+            self._absence.begin()
             self._timer.set(self._services.clock.now() + _SOON)
             return
         self._services.note_time()
@@ -554,9 +555,9 @@ class ScheduleQueue(RestorableQueue):
         """Take a message back that the store has kept."""
         message.head = self._heads.shared(message.head)
         self._accounts.restore(message, self._group.store)
-        due = due or self._services.wall()
-        self._wait(message, due)
-        self._absence.begin()
+        now = self._services.wall()
+        self._absence.note(now)
+        self._wait(message, due or now)
         if may_have_name(message.head):
             name = self._spec_of(message.head).name
             if name:
