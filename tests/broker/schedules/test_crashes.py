@@ -11,7 +11,7 @@ from tests.support.admin import observing
 from tests.support.process import BrokerProcess
 from tests.support.wire import Peer, until
 
-ROUNDS = 4
+ROUNDS = 2
 HOUR = 3600 * 1000
 
 
