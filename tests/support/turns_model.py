@@ -322,6 +322,10 @@ class Model:
         """Whether the time of a message is over."""
         return 0 < sent.expires <= self.now - _MOMENT
 
+    def may_be_over(self, sent: Sent) -> bool:
+        """Whether it may have ended: at this very moment, say."""
+        return 0 < sent.expires <= self.now + _MOMENT
+
     def of_group(self, sent: Sent, *states: str) -> list[Sent]:
         """Messages of the same group."""
         return [one for one in self.in_state(*states) if one.group == sent.group]
@@ -343,7 +347,7 @@ class Model:
         return self._group_forbids(sent, client) if sent.group else ""
 
     def _group_forbids(self, sent: Sent, client: Client) -> str:
-        earlier = [one for one in self.of_group(sent, "waiting") if not self.is_over(one)]
+        earlier = [one for one in self.of_group(sent, "waiting") if not self.may_be_over(one)]
         if any(one.number < sent.number for one in earlier):
             return "an earlier one of its group waits"
         held = self.of_group(sent, "held")
@@ -424,7 +428,7 @@ class Model:
         for earlier in self.in_state("waiting"):
             if earlier.place >= sent.place or self.is_held_back(earlier):
                 continue
-            if 0 <= self.now - earlier.due < _MOMENT:
+            if 0 <= self.now - earlier.due < _MOMENT or self.may_be_over(earlier):
                 continue  # at this very moment it may, or may not yet
             if not self.may_get(earlier, client) and not self._may_be_forgotten(earlier, client):
                 raise RuleError(f"{sent} went to {client}, and {earlier} goes first")
