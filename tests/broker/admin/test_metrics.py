@@ -8,11 +8,12 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from tests.support.house import Taker, Time, make_message, make_router, take_part
+from tests.support.house import Taker, Time, make_head, make_message, make_router, take_part
 from tests.support.steps import finished
 
 from stompy_broker.admin.metrics import COUNTERS, GAUGES, OTHERS, Metrics
 from stompy_broker.admin.metrics_text import MetricsFormat, written
+from stompy_broker.destinations.names import Destination, DestinationKind, schedules_of
 from stompy_broker.routing.router import Router
 from stompy_broker.routing.wait_times import EVERY
 
@@ -67,9 +68,13 @@ def test_both_formats_are_read_by_the_parsers_of_prometheus(
     for message in taker.taken:
         router.queue("small").settle(message)
     router.alarms["memory"] = 1
+    later = Destination(DestinationKind.QUEUE, schedules_of("/queue/large"), is_pattern=False)
+    for delay in ("1000", "2000"):
+        router.publish(later, make_head("/queue/large", **{"x-delay": delay}), b"")
     found = parsed(metrics, kind)
     expected = {f"stompy_messages_{name}" for name in COUNTERS}
-    expected |= {f"stompy_queue_{name}" for name in (*GAUGES, "oldest_seconds", "wait_seconds")}
+    more = ("oldest_seconds", "scheduled", "wait_seconds")
+    expected |= {f"stompy_queue_{name}" for name in (*GAUGES, *more)}
     expected |= {"stompy_connections", "stompy_memory_bytes", "stompy_alarm"}
     expected |= {"stompy_loop_lag_seconds", "process_cpu_seconds", "process_resident_memory_bytes"}
     expected |= {"process_open_fds", "process_max_fds", "process_threads"}
@@ -78,6 +83,8 @@ def test_both_formats_are_read_by_the_parsers_of_prometheus(
     assert values(found["stompy_messages_received"])[AWKWARD] == 4 * EVERY
     assert values(found["stompy_messages_acked"])["small"] == EVERY
     assert values(found["stompy_queue_ready"])["large"] == 3 * EVERY
+    assert values(found["stompy_queue_scheduled"])["large"] == 2
+    assert values(found["stompy_queue_scheduled"])["small"] == 0
     assert values(found["stompy_queue_oldest_seconds"])["large"] == pytest.approx(0.2)
     assert values(found["stompy_queue_oldest_seconds"])["small"] == 0
     assert found["stompy_connections"].samples[0].value == 3

@@ -8,7 +8,7 @@ forgotten when no more come.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from stompy_broker.admin.metrics_text import MetricFamily, label, single
 from stompy_broker.admin.snapshots.broker import Listening
 from stompy_broker.admin.snapshots.lag import LagMeter
 from stompy_broker.admin.snapshots.process import Process, began_at
+from stompy_broker.admin.snapshots.scheduled_counts import ScheduledCounts
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.matcher import Matcher
 from stompy_broker.destinations.names import DestinationKind
@@ -116,6 +117,7 @@ class Metrics:
             assert self._matcher is not None
             self._matcher.add(pattern.removeprefix(DestinationKind.QUEUE.value), None)
         self._known = KnownFigures()
+        self._scheduled = ScheduledCounts()
         self._lag = LagMeter(router.clock.machine)
         self._lease = router.clock.machine.timer(self.close)
 
@@ -124,6 +126,7 @@ class Metrics:
         self._lease.cancel()
         self._lag.stop()
         self._known.clear()
+        self._scheduled.clear()
 
     def collect(self) -> Steps[list[MetricFamily]]:
         """Collect everything, in small steps."""
@@ -141,6 +144,9 @@ class Metrics:
             families.append(_gauge(name, meaning, shown, place))
             yield None
         families.append(_oldest(shown, router.wall()))
+        yield None
+        counts = yield from self._scheduled.read(list(router.queues.values()))
+        families.append(_scheduled(shown, counts))
         yield None
         families.append((yield from self._waits(shown)))
         families += self._broker()
@@ -304,6 +310,17 @@ def _oldest(shown: Sequence[_Shown], now: int) -> MetricFamily:
     full = "stompy_queue_oldest_seconds"
     lines = [f"{full}{{{one.label}}} {_age(one.oldest, now)}\n" for one in shown]
     meaning = "For how long the message waits that is next in line; 0 = there is none."
+    return MetricFamily(full, "gauge", meaning, lines)
+
+
+def _scheduled(shown: Sequence[_Shown], counts: Mapping[str, int]) -> MetricFamily:
+    full, prefix = "stompy_queue_scheduled", DestinationKind.QUEUE.value
+    own = {one.name: counts.get(prefix + one.name, 0) for one in shown}
+    own[OTHERS] = sum(n for name, n in counts.items() if name.startswith(prefix)) - sum(
+        own.values()
+    )
+    lines = [f"{full}{{{one.label}}} {own[one.name]}\n" for one in shown]
+    meaning = "Messages that were sent to come later, and are not in the queue before."
     return MetricFamily(full, "gauge", meaning, lines)
 
 

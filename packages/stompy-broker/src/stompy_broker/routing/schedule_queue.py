@@ -70,10 +70,6 @@ log = logging.getLogger("stompy_broker.queue")
 
 _SOON: Final = 0.05
 """Seconds after which is tried again what could not begin yet."""
-_AGAIN: Final = 1.0
-"""Seconds after which is tried again what was refused because of the store."""
-_ASIDE: Final = 60.0
-"""Seconds after which is tried again what went wrong."""
 
 _AT_ONCE: Final = ScheduleSpec()
 
