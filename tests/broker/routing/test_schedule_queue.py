@@ -14,6 +14,7 @@ from stompy_broker.message import MessageHead
 from stompy_broker.routing.interface import Browse, Browsed, Close, Outcome, QueueFigures, Remove
 from stompy_broker.routing.message_state import MessageState
 from stompy_broker.routing.router import Router
+from stompy_broker.schedules.schedule_spec import CatchUp
 from stompy_broker.session.scheduled_send import ScheduledSender
 from stompy_broker.session.send_routes import SendRoutes
 from stompy_broker.store.memory import MemoryStore
@@ -24,7 +25,7 @@ LATER = Destination(DestinationKind.QUEUE, schedules_of(ORIGIN), is_pattern=Fals
 
 def open_router(time: Time, *policies: Policy, store: MemoryStore | None = None) -> Router:
     router = make_router(time, *policies, store=store)
-    router.firing = ScheduledSender(router, SendRoutes(router.directions))
+    router.firing = ScheduledSender(router, SendRoutes(router.directions), "UTC", CatchUp.ONCE)
     router.registry.restore()
     return router
 
@@ -225,7 +226,7 @@ def test_the_wall_decides_and_never_early() -> None:
     router = make_router(time)
     behind = 0
     router.wall = lambda: WALL + int(time.now * 1000) - behind
-    router.firing = ScheduledSender(router, SendRoutes(router.directions))
+    router.firing = ScheduledSender(router, SendRoutes(router.directions), "UTC", CatchUp.ONCE)
     taker = attach(router)
     send(router, "x", x_delay="1000")
     behind = 500  # the clock was corrected

@@ -289,7 +289,6 @@ FOREIGN: tuple[ForeignHeader, ...] = (
     ForeignHeader(
         ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES
     ),
-    ForeignHeader(("scope",), (_NACK,), "the delay holds for the whole group", asks=("group",)),
 )
 """All that are known. What an application may use for its own data is not among them."""
 

@@ -26,8 +26,10 @@ from stompy_broker.routing.accounts import Accounts
 from stompy_broker.routing.answers import Done, when_safe
 from stompy_broker.routing.consumer import Consumer, NotNow
 from stompy_broker.routing.consumer_line import ConsumerLine, TurnKeeper
+from stompy_broker.routing.delivery_rate import DeliveryRate
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
+from stompy_broker.routing.group_delivery import HELD, NOTHING, TAKEN, Dealt, GroupDelivery
 from stompy_broker.routing.group_report import group_figures, tell_group
 from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import GroupFigures, LineFigures, QueueIdentity
@@ -63,13 +65,6 @@ _LOOK_SECONDS: Final = 0.5
 _MANY: Final = 20_000
 """So many messages of several priorities at most make a plain queue in one step."""
 
-Dealt = tuple[int, int]
-"""How many messages were delivered, and how many of these are with their consumers now."""
-
-_NOTHING: Final[Dealt] = (0, 0)
-_TAKEN: Final[Dealt] = (1, 0)
-_HELD: Final[Dealt] = (1, 1)
-
 
 class Dealer(TurnKeeper):
     """Deals the messages of one queue to consumers that choose.
@@ -94,6 +89,7 @@ class Dealer(TurnKeeper):
         "_closed",
         "_consumer_line",
         "_dealt",
+        "_delivery",
         "_discards",
         "_ended",
         "_everything",
@@ -105,6 +101,7 @@ class Dealer(TurnKeeper):
         "_look_timer",
         "_looks_soon",
         "_queue",
+        "_rate",
         "_reader",
         "_ready",
         "_services",
@@ -139,12 +136,16 @@ class Dealer(TurnKeeper):
         self._turns = TurnOrder(self.parking, self._consumer_line, queue, services.clock, hand_out)
         self._unmatched = UnmatchedWatch(queue, self.parking, services)
         self.groups: GroupTable | None = None
+        self._delivery: GroupDelivery | None = None  # there is one where there are groups
+        self._rate = DeliveryRate(services.clock, self._consumer_line, hand_out)
         self._wake_timer = services.clock.timer(hand_out)
         self._stale = True  # whether every line may
         self._dealt = self._unacked = 0
         self._look_timer = services.clock.upkeep.timer(self._look)
         self._stepping = self._closed = self._looks_soon = False
         self._consumer_line.begin_choosing(self)
+        if queue.policy.deals:
+            self.renew(queue.policy)
 
     # -- consumers --------------------------------------------------------------------------
 
@@ -178,10 +179,8 @@ class Dealer(TurnKeeper):
         held = self._fifo or self._heap or self._reader.wanted is not None
         if held or self._consumer_line.paused:
             return None
-        if self.groups is not None and message.head.traits.group is not None:
-            return self.groups.consumer_for(
-                GroupedMessage(message, self.groups.of_or_none(message))
-            )
+        if self.groups is not None and self.groups.key_of(message) is not None:
+            return self.groups.foresee(message)
         return self._turns.next_for(message)
 
     # -- messages ---------------------------------------------------------------------------
@@ -193,13 +192,14 @@ class Dealer(TurnKeeper):
             message: it.
             done: called when it is safe; None = nobody asks.
         """
-        if self.groups is not None and message.head.traits.group is not None:
+        if self.groups is not None:
             message = self.groups.admit(message)
-            dealt = self._take_grouped(message, self.groups)
+        if isinstance(message, GroupedMessage):
+            dealt = self._take_grouped(message)
         elif self._turns.waiting:
             dealt = self._take(message)
         else:
-            dealt = _NOTHING
+            dealt = NOTHING
             self._accounts.keep(message)
             self._put_off(message)
         if done is not None:
@@ -236,16 +236,20 @@ class Dealer(TurnKeeper):
                 return 1, 0
             if turns.waiting > 1 or not more:
                 turns.had_turn(line, more=more)
-            return _TAKEN if consumer.auto else _HELD
+            self._went_out()
+            return TAKEN if consumer.auto else HELD
         if kept:
             accounts.mark_returned(message, 0)
         else:
             accounts.keep(message)
         self._keep_waiting(message, takers)
-        return _NOTHING
+        return NOTHING
 
-    def _take_grouped(self, message: GroupedMessage, groups: GroupTable) -> Dealt:
+    def _take_grouped(self, message: GroupedMessage) -> Dealt:
         """Take a message that comes in after others of its group."""
+        groups, delivery = self.groups, self._delivery
+        assert groups is not None
+        assert delivery is not None
         consumer: Consumer | None = None
         if self._turns.waiting and not self._consumer_line.paused:
             if not (self._fifo or self._heap or self._reader.wanted is not None):
@@ -256,75 +260,10 @@ class Dealer(TurnKeeper):
             self._accounts.keep(message)
             groups.put(message)
             self._note(message)
-            return _NOTHING
+            return NOTHING
         if not consumer.auto:
             self._accounts.keep(message)
-        return self._give(message, consumer, None, kept=not consumer.auto)
-
-    def _deal_grouped(
-        self, message: GroupedMessage, groups: GroupTable, waits: WaitHistogram | None
-    ) -> Dealt:
-        """Give the message that is next to the consumer that has its group, or will have it."""
-        group = message.group
-        consumer = group.owner if group.line is not None else groups.pick(message)
-        groups.take_out(message)
-        if (message.expires or message.redelivery) and self._discards.ends(message):
-            groups.show(group)
-            return _NOTHING
-        if consumer is None:  # nobody waits any more
-            groups.put(message)
-            return _NOTHING
-        return self._give(message, consumer, waits, kept=True)
-
-    def _give(
-        self,
-        message: GroupedMessage,
-        consumer: Consumer,
-        waits: WaitHistogram | None,
-        *,
-        kept: bool,
-    ) -> Dealt:
-        """Give a message of a group to a consumer that waits.
-
-        Args:
-            message: it.
-            consumer: who.
-            waits: counts how long messages waited; None = nobody wants to know.
-            kept: whether it is accounted for.
-        """
-        groups, accounts = self.groups, self._accounts
-        assert groups is not None
-        groups.give(message, consumer)
-        self._dealt += 1
-        try:
-            more = consumer.deliver(message)
-        except NotNow:
-            self._turns.wants_no_more(consumer)
-            groups.give_not(message)
-            if not kept:
-                accounts.keep(message)
-            groups.put(message)
-            return _NOTHING
-        except Exception as error:
-            if not kept:
-                accounts.keep(message)  # it is in the queue now
-            self._discards.cannot_write(message, error)
-            groups.go_on(message)
-            return _TAKEN
-        if not more:
-            self._turns.wants_no_more(consumer)
-        if not consumer.auto:
-            accounts.mark_delivered(message, consumer.number)
-            groups.go_on(message)
-            return _HELD
-        if waits is not None and not self._dealt & NOT_COUNTED:
-            waits.add(message.received_at)
-        if kept:
-            accounts.let_go(message)
-        else:
-            message.end()
-        groups.go_on(message)
-        return _TAKEN
+        return delivery.give(message, consumer, None, kept=not consumer.auto)
 
     def _keep_waiting(self, message: Message, takers: list[MatchLine]) -> None:
         self.parking.add(message, takers)
@@ -362,7 +301,9 @@ class Dealer(TurnKeeper):
 
         What consumers have may stand behind much that waits, and would be put in front of it.
         """
-        if self.parking.lines or self._turns.ranked or (self.groups is not None and self.groups):
+        if self.parking.lines or self._turns.ranked or self._queue.policy.deals:
+            return False
+        if self.groups is not None and self.groups:
             return False
         return not self._unacked or self._ready.ready <= _MANY
 
@@ -380,17 +321,17 @@ class Dealer(TurnKeeper):
         self._look_again()
         if self._consumer_line.paused or reader.wanted is not None:
             self._stale = True
-            return _NOTHING
+            return NOTHING
         delivered = held = 0
         looks = _FEW
-        while turns.waiting:
-            if turns.awake_own and self.groups is not None:
+        while turns.waiting and not self._consumer_line.paused:
+            if turns.awake_own and self.groups is not None and self._delivery is not None:
                 own = self.groups.next_own()
                 if own is not None:
                     if own.body is None:
                         self._read_ahead(own)
                         break
-                    dealt = self._deal_grouped(own, self.groups, waits)
+                    dealt = self._delivery.deal(own, waits)
                     delivered += dealt[0]
                     held += dealt[1]
                     continue
@@ -402,13 +343,15 @@ class Dealer(TurnKeeper):
                     reader.begin(first_without_body(iter(line.messages)))
                     self._stale = True
                     break
-                if self.groups is not None and isinstance(message, GroupedMessage):
-                    dealt = self._deal_grouped(message, self.groups, waits)
+                if self._delivery is not None and isinstance(message, GroupedMessage):
+                    dealt = self._delivery.deal(message, waits)
                     delivered += dealt[0]
                     held += dealt[1]
                     continue
                 line = self._take_out(message, line)
             elif not (self._fifo or self._heap):
+                if self.groups is not None and self.groups.next_round():
+                    continue
                 break
             elif not looks:
                 self._stale = True
@@ -493,19 +436,27 @@ class Dealer(TurnKeeper):
         except NotNow:
             self._turns.had_turn(line, more=False)
             self.parking.place(message)
-            return _NOTHING
+            return NOTHING
         except Exception as error:
             self._discards.cannot_write(message, error)
-            return _TAKEN
+            return TAKEN
         if self._turns.waiting > 1 or not more:
             self._turns.had_turn(line, more=more)
+        self._went_out()
         if consumer.auto:
             if waits is not None and not self._dealt & NOT_COUNTED:
                 waits.add(message.received_at)
             accounts.let_go(message)
-            return _TAKEN
+            return TAKEN
         accounts.mark_delivered(message, consumer.number)
-        return _HELD
+        return HELD
+
+    def _went_out(self) -> None:
+        """Take note that a message without group was dealt."""
+        if self._rate.limited:
+            self._rate.spend()
+        if self.groups is not None:
+            self.groups.had_other()
 
     # -- steps ------------------------------------------------------------------------------
 
@@ -549,12 +500,17 @@ class Dealer(TurnKeeper):
         self._wake_timer.end()
         if self.groups is not None:
             self.groups.close()
+        self._rate.end()
         self._look_timer.end()
 
     def renew(self, policy: Policy) -> None:
         """Behave as a policy says from now on."""
+        self._rate.renew(policy.deliver_rate)
+        if policy.fair_by:
+            self.keep_groups()
         if self.groups is not None:
             self.groups.renew(policy)
+        self._want_step()
 
     # -- groups -----------------------------------------------------------------------------
 
@@ -566,6 +522,9 @@ class Dealer(TurnKeeper):
                 self.parking, self._turns, services.clock, services.wall, self._wake, self._told
             )
             self.groups = self.parking.groups = table
+            self._delivery = GroupDelivery(
+                table, self._turns, self._accounts, self._discards, self._rate
+            )
             table.renew(self._queue.policy)
             self._accounts.share()  # a message that goes tells its group
             self._turns.line_up()

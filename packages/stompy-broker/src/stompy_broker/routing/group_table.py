@@ -21,7 +21,6 @@ Invariants:
 
 from __future__ import annotations
 
-from binascii import crc32
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -29,10 +28,13 @@ from operator import attrgetter
 from typing import Final
 
 from stompy_broker.destinations.policy import Policy
+from stompy_broker.group_headers import GROUP
 from stompy_broker.message import Message
 from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.group_balance import balance
+from stompy_broker.routing.group_pace import GroupPace
+from stompy_broker.routing.group_register import GroupRegister
 from stompy_broker.routing.interface import AssignGroup, place_of
-from stompy_broker.routing.match_line import MatchLine
 from stompy_broker.routing.message_group import (
     DELAYED,
     NOWHERE,
@@ -46,12 +48,6 @@ from stompy_broker.routing.message_group import (
 from stompy_broker.routing.parking import Parking, is_before
 from stompy_broker.routing.turn_order import TurnOrder
 from stompy_broker.timers import Clock
-
-MOST_GROUPS: Final = 65_536
-"""So many are remembered of one queue."""
-
-_BUCKETS: Final = 1024
-"""So many groups all other values share."""
 
 FORGET_SECONDS: Final = 60.0
 """After so long a group is forgotten of which nothing is in the queue."""
@@ -77,18 +73,18 @@ class GroupTable(GroupKeeper):
 
     Attributes:
         sticky: whether a group belongs to the consumer that got its first message.
+        pace: when they may go on: turns, rates, holds.
         in_flight: how many messages of a group may be unsettled at once; 0 = any number.
         rebalances: whether groups move to consumers who come later.
+        on_hold: told of a group that a consumer has held back, and for how many seconds.
         by_key: the groups, by their values.
         buckets: those that several values share, by number.
     """
 
     __slots__ = (
         "_clock",
-        "_full_since",
-        "_held",
         "_parking",
-        "_round",
+        "_register",
         "_round_ends",
         "_rounds",
         "_timer",
@@ -100,6 +96,8 @@ class GroupTable(GroupKeeper):
         "buckets",
         "by_key",
         "in_flight",
+        "on_hold",
+        "pace",
         "rebalances",
         "sticky",
     )
@@ -114,20 +112,20 @@ class GroupTable(GroupKeeper):
         told: Callable[[MessageGroup | None], None],
     ) -> None:
         self.sticky = True
+        self.on_hold: Callable[[MessageGroup, float], None] = _tell_nobody
         self.in_flight = 0
         self.rebalances = False
-        self.by_key: dict[str, MessageGroup] = {}
-        self.buckets: dict[int, MessageGroup] = {}
         self._parking = parking
         self._turns = turns
         self._clock = clock
         self._wall = wall
         self._wake = wake
         self._told = told
-        self._round, self._full_since = 0, -1
         self._round_ends = 0.0
         self._unbalanced = False
-        self._held: dict[MessageGroup, None] = {}
+        self.pace = GroupPace(clock)
+        self._register = register = GroupRegister(self, self.pace, self.release, lambda: told(None))
+        self.by_key, self.buckets = register.by_key, register.buckets
         self._timer = clock.timer(self._ring)
         self._rounds = clock.upkeep.timer(self._end_round)
         turns.renewed = self._free_all
@@ -136,65 +134,39 @@ class GroupTable(GroupKeeper):
 
     def of(self, key: str) -> MessageGroup:
         """The group of a value, made if need be."""
-        found = self.by_key.get(key)
-        if found is not None:
-            return found
-        if self.buckets or len(self.by_key) >= MOST_GROUPS:
-            number = crc32(key.encode("utf-8", "surrogateescape")) % _BUCKETS
-            bucket = self.buckets.get(number)
-            if bucket is not None and not bucket.idle:
-                return bucket
-            if len(self.by_key) >= MOST_GROUPS and not self._make_room():
-                if not self.buckets:
-                    self._told(None)
-                if bucket is None:
-                    bucket = self.buckets[number] = MessageGroup(f"bucket {number}", self, number)
-                return bucket
         if not self.by_key:
             self._set_timer()
-        found = self.by_key[key] = MessageGroup(key, self)
-        found.touched = self._round
-        return found
+        return self._register.of(key)
 
-    def of_or_none(self, message: Message) -> MessageGroup:
-        """The group of a message that only might come; one of its own if there is none."""
-        key = message.head.traits.group or ""
-        return self.by_key.get(key) or MessageGroup(key, self)
+    def key_of(self, message: Message) -> str | None:
+        """The value by which a message belongs to a group; None = it belongs to none."""
+        return self._register.key_of(message)
 
     def renew(self, policy: Policy) -> None:
         """Behave as a policy says from now on."""
-        self.in_flight = policy.group_in_flight
+        limits = [one for one in (policy.group_in_flight, policy.group_concurrency) if one]
+        self.in_flight = min(limits, default=0)
         self.rebalances = policy.group_rebalance
+        self.sticky = policy.keeps_owners
+        self._register.header = "" if policy.fair_by in GROUP else policy.fair_by
+        anew = self.pace.renew(policy)
         for group in self:
+            if anew:
+                group.begin_anew()
+            if not self.sticky and group.owner is not None:
+                self._withdraw(group)
+                self.release(group)
             self.show(group)
 
-    def admit(self, message: Message) -> GroupedMessage:
-        """Make a message that comes in one of its group."""
-        key = message.head.traits.group
-        assert key is not None
+    def admit(self, message: Message) -> Message:
+        """Make a message that comes in one of its group, if it has one."""
+        key = self._register.key_of(message)
+        if key is None:
+            return message
         if isinstance(message, GroupedMessage):
             message.group = self.of(key)
             return message
         return GroupedMessage(message, self.of(key))
-
-    def _make_room(self) -> bool:
-        """Forget groups of which nothing is there, now and then; say whether there were any."""
-        if self._full_since == self._round:
-            return False
-        self._full_since = self._round
-        self._forget()
-        return len(self.by_key) < MOST_GROUPS
-
-    def _forget(self) -> None:
-        """Forget groups of which nothing has been in the queue for a while."""
-        before = self._round - 2
-        for group in self:
-            if group.idle and group.touched <= before:
-                self.release(group)
-                if self.by_key.get(group.key) is group:
-                    del self.by_key[group.key]
-                else:
-                    del self.buckets[group.number]
 
     # -- messages ---------------------------------------------------------------------------
 
@@ -202,7 +174,7 @@ class GroupTable(GroupKeeper):
         """Put a message to its place in its group: it came, or it came back."""
         group = message.group
         if group.keeper is not self:
-            group = message.group = self.admit(message).group
+            group = self._register.again(message)
         state = message.state
         message.state = WAITING
         waiting = group.waiting
@@ -214,7 +186,7 @@ class GroupTable(GroupKeeper):
                 waiting.insert(bisect_left(waiting, message.sequence, key=_sequence_of), message)
         else:
             waiting.append(message)
-        group.touched = self._round
+        group.touched = self._register.round
         self._parking.aside.add(message)
         if state == OUT:
             group.unsettled -= 1
@@ -229,12 +201,15 @@ class GroupTable(GroupKeeper):
         """Hold a group back while one of its messages waits for a time."""
         group = message.group
         if group.keeper is not self:
-            group = message.group = self.admit(message).group
+            group = self._register.again(message)
         if message.state == OUT:
             group.unsettled -= 1
         message.state = DELAYED
         group.delayed += 1
-        self._withdraw(group)
+        if self.sticky:
+            self._withdraw(group)
+        elif group.shown is None:
+            self.show(group)  # it is one of several that are out
         if self._unbalanced:
             self._balance()
 
@@ -242,7 +217,7 @@ class GroupTable(GroupKeeper):
         """Take note that a consumer has a message, nobody here knows which."""
         group = message.group
         if group.keeper is not self:
-            group = message.group = self.admit(message).group
+            group = self._register.again(message)
         state, message.state = message.state, OUT
         group.unsettled += 1
         group.worker = None
@@ -253,13 +228,12 @@ class GroupTable(GroupKeeper):
     def show(self, group: MessageGroup) -> bool:
         """Have the first message of a group stand where it may be dealt; false: it may not."""
         waiting = group.waiting
-        if group.shown is not None or not waiting or group.delayed or group.held_until:
+        if not waiting or group.shown is not None or self._is_back(group):
+            return False
+        if self._has_enough(group) or not self._may_go_on(group):
             return False
         message, owner = waiting[0], group.owner
         if owner is not None:
-            unsettled = group.unsettled
-            if unsettled and (group.worker is not owner or unsettled >= self.in_flight > 0):
-                return False
             own = self._own_of(owner, message)
             if own is not None:
                 group.shown, group.line = message, own
@@ -267,15 +241,57 @@ class GroupTable(GroupKeeper):
                 if owner.waiting:
                     self._turns.awake_own[own] = None
                 return True
-            if unsettled:
+            if group.unsettled:
                 return False
-        elif group.unsettled and (self.sticky or group.unsettled >= self.in_flight > 0):
-            return False
         self._parking.aside.take(message)
         group.shown, group.line = message, None
         takers = self._parking.takers(message)
         self._parking.add(message, takers)
         self._turns.wake(takers)
+        return True
+
+    def _is_back(self, group: MessageGroup) -> bool:
+        """Whether a group is held back, by somebody or because one of its messages waits."""
+        return group.held_until > 0 or (group.delayed > 0 and self.sticky)
+
+    def _has_enough(self, group: MessageGroup) -> bool:
+        """Whether consumers have so much of a group that it waits until they settle some."""
+        unsettled, owner = group.unsettled, group.owner
+        if not unsettled:
+            return False
+        if unsettled >= self.in_flight > 0:
+            return True
+        return self.sticky if owner is None else group.worker is not owner
+
+    def _may_go_on(self, group: MessageGroup) -> bool:
+        """Whether it is a group's turn, and it is not too fast; else it waits for that."""
+        if not self.pace.bound or self.pace.may(group):
+            return True
+        if group.held_until:
+            self._set_timer()
+        return False
+
+    def _show_some(self, groups: list[MessageGroup]) -> bool:
+        for group in groups:
+            self.show(group)
+        return bool(groups)
+
+    def next_round(self) -> bool:
+        """Begin the next round of turns; false: nobody waits for one."""
+        return self._show_some(self.pace.next_round())
+
+    def had_other(self) -> None:
+        """Count a message without group that was dealt."""
+        if self.pace.bound:
+            self._show_some(self.pace.gave_other(self._parking.messages.count))
+
+    def hold_back(self, message: GroupedMessage, seconds: float) -> bool:
+        """Give nobody anything of a message's group for so long; false: it has none."""
+        group = message.group
+        if group.keeper is not self:
+            return False
+        self.hold(group, self._clock.now() + seconds)
+        self.on_hold(group, seconds)
         return True
 
     def _own_of(self, owner: Consumer, message: Message) -> OwnLine | None:
@@ -322,7 +338,7 @@ class GroupTable(GroupKeeper):
             self._parking.aside.take(message)
             group.waiting.remove(message)
         message.state = NOWHERE
-        group.touched = self._round
+        group.touched = self._register.round
         return claims
 
     def take_all(self, gone: set[int]) -> None:
@@ -346,9 +362,9 @@ class GroupTable(GroupKeeper):
 
     def ended(self, group: MessageGroup) -> None:
         """One message less of a group is with consumers, or waits for a time."""
-        group.touched = self._round
-        if group.waiting and group.shown is None and self.show(group):
-            self._wake()
+        group.touched = self._register.round
+        if group.waiting and group.shown is None and (self.show(group) or group.queued):
+            self._wake()  # perhaps its next round begins, because nobody else has anything
         if self._unbalanced and not group.unsettled:
             self._balance()
 
@@ -362,25 +378,44 @@ class GroupTable(GroupKeeper):
 
     # -- who gets what ----------------------------------------------------------------------
 
+    def foresee(self, message: Message) -> Consumer | None:
+        """Who would get a message of a group if it came now; None = nobody. Nothing changes."""
+        group = self._register.of_or_none(message)
+        if not self._is_free(group):
+            return None
+        return self._consumer_for(GroupedMessage(message, group))
+
+    def _is_free(self, group: MessageGroup) -> bool:
+        """Whether a message that comes might go out at once, before any of its group that waits."""
+        if group.waiting or self._is_back(group) or self._has_enough(group):
+            return False
+        return not (self.pace.bound and self.pace.ready_at(group))
+
     def consumer_for(self, message: GroupedMessage) -> Consumer | None:
         """Who gets a message that just came; None if it has to wait."""
         group = message.group
-        if group.waiting or group.delayed or group.held_until:
+        if not self._is_free(group):
             return None
-        owner, unsettled = group.owner, group.unsettled
+        consumer = self._consumer_for(message)
+        if consumer is not None and self.pace.bound:
+            # Whoever waits may be given nothing else, so the rounds before its own are over.
+            self._show_some(self.pace.reach(group))
+        return consumer
+
+    def _consumer_for(self, message: GroupedMessage) -> Consumer | None:
+        group = message.group
+        owner = group.owner
         if owner is not None:
-            if unsettled and (group.worker is not owner or unsettled >= self.in_flight > 0):
-                return None
             if self._own_of(owner, message) is not None:
                 return owner if owner.waiting else None
-            if unsettled:
+            if group.unsettled:
                 return None
-        elif unsettled and (self.sticky or unsettled >= self.in_flight > 0):
-            return None
         return self.pick(message)
 
     def pick(self, message: GroupedMessage) -> Consumer | None:
         """Who has the fewest groups of those who wait and take a message; None = nobody does."""
+        if not self.sticky:
+            return self._turns.next_for(message)
         found: Consumer | None = None
         best_rank = best_count = best_turn = 0
         own_lines, parking = self._turns.own_lines, self._parking
@@ -406,7 +441,7 @@ class GroupTable(GroupKeeper):
             group.fresh = False
         group.worker = consumer
         group.unsettled += 1
-        group.touched = self._round
+        group.touched = self._register.round
         message.state = OUT
 
     def give_not(self, message: GroupedMessage) -> None:
@@ -419,6 +454,8 @@ class GroupTable(GroupKeeper):
     def go_on(self, message: GroupedMessage) -> None:
         """Have the next message of a group come forward, after one was given."""
         group = message.group
+        if self.pace.bound:
+            self._show_some(self.pace.gave(group, message, self._parking.messages.count))
         if message.head.traits.closes_group and group.owner is not None:
             self._withdraw(group)
             self.release(group)
@@ -502,15 +539,13 @@ class GroupTable(GroupKeeper):
 
     def hold(self, group: MessageGroup, until: float) -> None:
         """Give nobody anything of a group until a time on the clock."""
-        group.held_until = until
+        self.pace.hold(group, until)
         self._withdraw(group)
-        self._held[group] = None
         self._set_timer()
 
     def let_go(self, group: MessageGroup) -> None:
         """Let a group go on that was held."""
-        group.held_until = 0.0
-        self._held.pop(group, None)
+        self.pace.let_go(group)
         self.show(group)
 
     # -- consumers that come -----------------------------------------------------------------
@@ -523,30 +558,7 @@ class GroupTable(GroupKeeper):
 
     def _balance(self) -> None:
         """Move groups of which nothing is unsettled, until all have about as many."""
-        own_lines = self._turns.own_lines
-        lines: dict[MatchLine, list[OwnLine]] = {}
-        for consumer, line in self._turns.line_of.items():
-            own = own_lines.get(consumer)
-            if own is None:
-                own = own_lines[consumer] = OwnLine(consumer)
-            lines.setdefault(line, []).append(own)
-        self._unbalanced = False
-        for several in lines.values():
-            self._balance_some(several)
-
-    def _balance_some(self, several: list[OwnLine]) -> None:
-        """Move groups between consumers that take the same messages."""
-        while len(several) > 1:
-            several.sort(key=lambda own: len(own.groups))
-            least, most = several[0], several[-1]
-            if len(most.groups) - len(least.groups) <= 1:
-                return
-            moving = next((group for group in most.groups if not group.unsettled), None)
-            if moving is None:
-                self._unbalanced = True
-                several.pop()  # it has some when they are settled
-                continue
-            self.assign(moving, least.owner)
+        self._unbalanced = not balance(self._turns, self.assign)
 
     # -- time -------------------------------------------------------------------------------
 
@@ -554,22 +566,20 @@ class GroupTable(GroupKeeper):
         if not self._round_ends:
             self._round_ends = self._clock.now() + _ROUND
             self._rounds.set(self._round_ends)
-        self._timer.set(min([group.held_until for group in self._held], default=None))
+        self._timer.set(self.pace.next_due or None)
 
     def _ring(self) -> None:
-        now = self._clock.now()
-        for group in [group for group in self._held if group.held_until <= now]:
-            self.let_go(group)
-        if self._held:
+        self._show_some(self.pace.due(self._clock.now()))
+        if self.pace.held:
             self._set_timer()
         self._wake()
 
     def _end_round(self) -> None:
         self._round_ends = 0.0
-        self._round += 1
-        self._forget()
-        if self.by_key or self.buckets or self._held:
-            self._set_timer()
+        self._register.round += 1
+        self._register.forget()
+        go_on = self._set_timer if self.by_key or self.buckets else self._wake
+        go_on()  # perhaps it is a plain queue again
 
     def close(self) -> None:
         """Do nothing any more."""
@@ -593,7 +603,11 @@ class GroupTable(GroupKeeper):
 
     def __iter__(self) -> Iterator[MessageGroup]:
         """All groups, those of several values as well."""
-        return iter([*self.by_key.values(), *self.buckets.values()])
+        return iter(self._register)
 
     def __len__(self) -> int:
-        return len(self.by_key) + len(self.buckets)
+        return len(self._register)
+
+
+def _tell_nobody(group: MessageGroup, seconds: float) -> None:
+    """Tell nobody that a group is held."""

@@ -17,6 +17,7 @@ from stompy.protocol.headers import Version
 from stompy_broker.group_headers import FIRST_FOR_CONSUMER
 from stompy_broker.message import OVERHEAD, Account, Common, CopiedMessage, Message
 from stompy_broker.routing.consumer import Consumer
+from stompy_broker.routing.token_bucket import TokenBucket
 
 WAITING: Final = 0
 """In its queue, where it may be delivered or stands behind others of its group."""
@@ -54,6 +55,10 @@ class GroupKeeper:
     @abstractmethod
     def take_all(self, gone: set[int]) -> None:
         """Take many messages out, by what `id` gives."""
+
+    @abstractmethod
+    def hold_back(self, message: GroupedMessage, seconds: float) -> bool:
+        """Give nobody anything of a message's group for so long; false: it has none."""
 
     @abstractmethod
     def ended(self, group: MessageGroup) -> None:
@@ -129,21 +134,31 @@ class MessageGroup:
         worker: who has those that are not settled, of the last that was given any.
         unsettled: how many of its messages consumers have.
         delayed: how many wait for a time; it is held back meanwhile.
+        late: whether it came when others had begun to wait for their next round.
         held_until: when it may go on, on the clock, if somebody holds it; 0 = nobody does.
         fresh: whether its owner has got nothing yet.
         since: since when it has its owner, in milliseconds since the epoch.
         touched: when something happened to it, in rounds of its keeper.
+        round: of a queue that is dealt in turn, in which it had something last; 0 = it had nothing.
+        balance: what it might still have had then.
+        queued: whether it waits for its next round.
+        rate: how fast it may go on; None = that was never looked at.
     """
 
     __slots__ = (
+        "balance",
         "delayed",
         "fresh",
         "held_until",
         "keeper",
         "key",
+        "late",
         "line",
         "number",
         "owner",
+        "queued",
+        "rate",
+        "round",
         "shown",
         "since",
         "touched",
@@ -163,12 +178,20 @@ class MessageGroup:
         self.worker: Consumer | None = None
         self.unsettled = self.delayed = self.since = self.touched = 0
         self.held_until = 0.0
-        self.fresh = False
+        self.fresh = self.queued = self.late = False
+        self.round = self.balance = 0
+        self.rate: TokenBucket | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing of it is in the queue."""
         return not (self.waiting or self.unsettled or self.delayed or self.held_until)
+
+    def begin_anew(self) -> None:
+        """Forget how fast it went on, and what it has had of its turns."""
+        self.round = self.balance = 0
+        self.queued = False
+        self.rate = None
 
     def end(self, state: int) -> None:
         """Count a message no more that was in a state."""

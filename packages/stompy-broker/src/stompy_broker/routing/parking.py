@@ -206,8 +206,7 @@ class Parking:
 
     def place(self, message: Message) -> None:
         """Put a message to its place, and into the lines that take it."""
-        if self.groups is not None and message.head.traits.group is not None:
-            assert isinstance(message, GroupedMessage)
+        if self.groups is not None and isinstance(message, GroupedMessage):
             self.groups.put(message)
         else:
             self.add(message, self.takers(message))
@@ -340,7 +339,7 @@ class Parking:
     @property
     def unmatched(self) -> int:
         """How many messages no consumer takes, as far as all were looked at."""
-        if self.everything.consumers or self.busy:
+        if self.everything.consumers or not self.lines or self.busy:
             return 0
         return self.messages.count - self.claimed
 

@@ -25,9 +25,10 @@ from stompy_broker.routing.answers import Done, Refused, nobody_asks, when_safe
 from stompy_broker.routing.batching import AT_ONCE
 from stompy_broker.routing.browsing import browse
 from stompy_broker.routing.consumer import Consumer, NotNow
-from stompy_broker.routing.dealer import ALWAYS_SOME, Dealer, Dealt
+from stompy_broker.routing.dealer import ALWAYS_SOME, Dealer
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
+from stompy_broker.routing.group_delivery import Dealt
 from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import (
     AssignGroup,
@@ -138,11 +139,10 @@ class LocalQueue(RestorableQueue):
         parts = QueueParts(identity, services, group, self._have_read, self._expire, self._hand_out)
         self._ready, self._line, self._accounts = parts.ready, parts.line, parts.accounts
         self._fifo, self._heap = parts.ready.fifo, parts.ready.heap
-        self._waiting = parts.line.waiting
         self._dealer: Dealer | None = None
         self._attendance, self._consumers = parts.attendance, parts.attendance.consumers
         self._batches, self._counts, self._reader = parts.batches, parts.counts, parts.reader
-        self._unacked, self._closed = 0, False
+        self._unacked, self._closed, self._waiting = 0, False, parts.line.waiting
         self._waits: WaitHistogram | None = None
         # What `publish` looks at before anything else; most queues have none of it.
         self._special = identity.is_special
@@ -150,6 +150,8 @@ class LocalQueue(RestorableQueue):
         self.watermark = parts.own
         self._expiry, self._delays, self._discards = parts.expiry, parts.delays, parts.discards
         self._requeue, self._returns, self._limits = parts.requeue, parts.returns, parts.limits
+        if policy.deals and not private:
+            self._choose()
 
     @property
     def is_stored(self) -> bool:
@@ -519,6 +521,8 @@ class LocalQueue(RestorableQueue):
         self._limits.renew_policy()
         if self._dealer is not None:
             self._dealer.renew(policy)
+        elif policy.deals and not self.private:
+            self._choose()
         self.watermark = self._accounts.renew_mark(policy.max_bytes)
 
     def _close(self) -> int:
@@ -541,7 +545,7 @@ class LocalQueue(RestorableQueue):
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
-        if message.head.traits.group is not None and not self.private:
+        if self._dealer is not None or (message.head.traits.group is not None and not self.private):
             message = self._keep_groups().admit(message)
         self._accounts.restore(message, self.group.store)
         self._requeue.restore(message, due)

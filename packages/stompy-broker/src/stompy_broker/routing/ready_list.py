@@ -78,7 +78,11 @@ class ReadyList:
     def place(self, message: Message) -> None:
         """Put a message to its place by priority and sequence."""
         priority, parking = message.head.priority, self.parking
-        if parking is not None and parking.groups is not None and message.head.traits.group:
+        if (
+            parking is not None
+            and parking.groups is not None
+            and isinstance(message, GroupedMessage)
+        ):
             parking.place(message)  # within a group it is next, whatever comes before it
             return
         if priority != DEFAULT_PRIORITY and not self.prioritized:
@@ -117,6 +121,13 @@ class ReadyList:
         if groups is not None and isinstance(message, GroupedMessage):
             groups.put_off(message)
         heapq.heappush(self.delayed, (due, message.sequence, message))
+
+    def hold_group(self, message: Message, seconds: float) -> bool:
+        """Give nobody anything of a message's group for so long; false: it has none."""
+        groups = None if self.parking is None else self.parking.groups
+        if groups is None or not isinstance(message, GroupedMessage):
+            return False
+        return groups.hold_back(message, seconds)
 
     @property
     def arrivals(self) -> tuple[int | None, int | None]:

@@ -105,6 +105,8 @@ class Requeue:
     def reject(self, message: Message, rejection: Rejection) -> bool:
         """Take back what was rejected; say whether it may be delivered again."""
         message = message.returned(failed=rejection.failed)
+        if rejection.whole_group and not rejection.requeue and rejection.delay:
+            self._ready.hold_group(message, rejection.delay)
         if not rejection.requeue and not self._queue.final:
             self._discards.give_up(message, "rejected", rejection.reason)
             return False
@@ -115,7 +117,11 @@ class Requeue:
                 delay = retries.wait(message.failures, policy)
             elif policy.waits(failed=rejection.failed):
                 delay = policy.delay(max(message.failures, 1), message.sequence)
-        self._put_back(message, "nack", rejection.reason, delay, retries)
+        whole_group = rejection.whole_group and delay > 0
+        if whole_group and self._ready.hold_group(message, delay):
+            self._put_back(message, "nack", rejection.reason, delay, retries, held=True)
+        else:
+            self._put_back(message, "nack", rejection.reason, delay, retries)
         return True
 
     def give_back(self, message: Message, *, failed: bool = False) -> None:
@@ -143,6 +149,8 @@ class Requeue:
         reason: str,
         delay: float,
         retries: Retries | None = None,
+        *,
+        held: bool = False,
     ) -> None:
         """To the original place, now or later; or out, when it came back too often."""
         if self.closed:
@@ -157,10 +165,10 @@ class Requeue:
             return
         self._accounts.leave_body(message)
         self._accounts.mark_returned(message, self._wall() + int(delay * 1000) if delay > 0 else 0)
-        if delay > 0:
+        if delay > 0 and not held:
             self._delays.delay(message, delay)
         else:
-            self._ready.place(message)
+            self._ready.place(message)  # perhaps to its group, which is held for that time
         if message.expires:
             self._expiry.watch(message.expires)
 

@@ -68,6 +68,7 @@ class Rejection:
         reason: the consumer's own words, for the dead letter's headers.
         failed: whether the delivery counts as failed.
         retries: what holds for all that the subscription refuses; None = the policy.
+        whole_group: whether all messages of the same group wait as long as this one.
     """
 
     requeue: bool = True
@@ -75,3 +76,4 @@ class Rejection:
     reason: str = ""
     failed: bool = True
     retries: Retries | None = None
+    whole_group: bool = False

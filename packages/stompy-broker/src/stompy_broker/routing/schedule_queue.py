@@ -34,7 +34,7 @@ from stompy_broker.routing.consumer import Consumer
 from stompy_broker.routing.consumer_line import ConsumerLine
 from stompy_broker.routing.counts import Counts
 from stompy_broker.routing.discards import Discards
-from stompy_broker.routing.fired_heads import FiredHeads, without_schedule
+from stompy_broker.routing.fired_heads import FiredHeads, fires_once, without_schedule
 from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.group import QueueGroup
 from stompy_broker.routing.interface import (
@@ -57,6 +57,7 @@ from stompy_broker.routing.named_schedules import NamedSchedules, may_have_name
 from stompy_broker.routing.paging import READ_MESSAGES, BodyReader, first_without_body
 from stompy_broker.routing.ready_list import ReadyList
 from stompy_broker.routing.rejection import Rejection
+from stompy_broker.routing.schedule_departures import ScheduleDepartures
 from stompy_broker.routing.schedule_reports import ScheduleReports
 from stompy_broker.routing.schedule_walk import browse_schedules
 from stompy_broker.routing.sequences import Sequences
@@ -112,6 +113,7 @@ class ScheduleQueue(RestorableQueue):
         self._heads = FiredHeads()
         self._head: MessageHead | None = None  # that was read last, and what it says
         self._spec = _AT_ONCE
+        self._once: MessageHead | None = None  # that fired last, and says no more than a time
         self._ready = ReadyList()
         self._named = NamedSchedules(self._ready.delayed)
         self._reports = ScheduleReports(services.events, self.origin)
@@ -134,6 +136,9 @@ class ScheduleQueue(RestorableQueue):
         bare = first.removeprefix("/").partition("/")[2]
         self._meant = meant = QueueIdentity(first, bare, policy, *QueueKind())
         self._discards = Discards(meant, services, group, accounts, reader, counts, self._delay)
+        self._departures = ScheduleDepartures(
+            self.origin, services, group, accounts, self._discards, self._delay
+        )
 
     # -- what stands beside the verbs -------------------------------------------------------
 
@@ -191,13 +196,14 @@ class ScheduleQueue(RestorableQueue):
             # In one turn with what comes in its place, so it is one change.
             replaced = self._named.take(spec.name)
             if replaced is not None:
+                self._bodies.forget(replaced)
                 self._accounts.let_go(replaced)
         due = spec.first_due(self._services.wall())
         expires = message.head.traits.expires
         if 0 < expires <= due and not spec.recurs:
             self._turn_away(message)  # it would be dead before its time
             return
-        message.head = self._heads.shared(message.head)
+        self._heads.share(message, spec)
         message.expires = 0  # until it fires
         accounts = self._accounts
         accounts.keep(message)
@@ -205,13 +211,14 @@ class ScheduleQueue(RestorableQueue):
         self._wait(message, due)
         if spec.name:
             self._named.note(spec.name, message)
-        self._bodies.note(message)
+        self._bodies.note(message, due)
 
     def _end_named(self, name: str) -> bool:
         """End the schedule of a name, if there is one; its sender wants that."""
         message = self._named.take(name)
         if message is None:
             return False
+        self._bodies.forget(message)
         self._accounts.let_go(message)
         self._reports.cancelled(name, message.message_id)
         return True
@@ -293,9 +300,27 @@ class ScheduleQueue(RestorableQueue):
 
     def _fire(self, message: Message) -> None:
         """Publish a message whose time has come."""
-        firing, due = self._services.firing, self._due
+        due, head = self._due, message.head
+        if due <= self._absence.until or self._tried or self._extra:
+            self._fire_in_series(message, due)
+        elif head is self._once or fires_once(head):
+            self._once = head
+            if self._departures.send(message, self._heads.once(message, due), due, self._over):
+                self._reports.fired("", due, 0, message)
+        else:
+            self._fire_in_series(message, due)
+
+    def _over(self, message: Message) -> None:
+        """End a schedule that fires once, and has."""
+        self.fired += 1
+        self._ended += 1
+        self._bodies.forget(message)
+        self._accounts.let_go(message)
+
+    def _fire_in_series(self, message: Message, due: int) -> None:
+        """Publish a message that may come again, or late."""
+        firing = self._services.firing
         assert firing is not None
-        assert message.body is not None
         spec = self._spec_of(message.head)
         due = meant = self._tried.pop(message.sequence, due)
         planned = self._extra.pop(message.sequence, 0)
@@ -312,53 +337,8 @@ class ScheduleQueue(RestorableQueue):
             gone = partial(self._fired, spec, due, fired)
         job = spec.name or message.message_id
         head = self._heads.of(message, job, due, number, missed)
-        refusals: list[ProtocolError] = []
-        self._accounts.begin_for(message)
-        try:
-            leaves = firing.fire(
-                self.origin,
-                self._group,
-                head,
-                message.body,
-                refusals.append,
-                partial(self._depart, message, head, meant, gone),
-            )
-        except ProtocolError as error:
-            leaves = False
-            refusals.append(error)
-        except Exception:
-            log.exception("%s: %s cannot be sent now; it is tried again", self.origin, message)
-            self._delay(message, _ASIDE, meant)
-            return
-        finally:
-            self._accounts.end_for(message)
-        if refusals:
-            self._refused(message, head, meant, gone, refusals[0])
-        elif leaves:
-            gone(message)
-        if not refusals:
-            self._reports.fired(job, due, number, message.message_id)
-
-    def _depart(
-        self, message: Message, head: MessageHead, due: int, gone: Callable[[Message], None]
-    ) -> Done:
-        """Keep a message that fires until it is safe at another broker."""
-        refusals: list[ProtocolError] = []
-
-        def arrive(message: Message) -> None:
-            if refusals:
-                self._refused(message, head, due, gone, refusals[0])
-            else:
-                gone(message)
-
-        arrived = self._discards.leaving.depart(message, arrive)
-
-        def done(error: ProtocolError | None = None, /) -> None:
-            if error is not None:
-                refusals.append(error)
-            arrived()
-
-        return done
+        if self._departures.send(message, head, meant, gone):
+            self._reports.fired(job, due, number, message)
 
     def _fired(self, spec: ScheduleSpec, due: int, fired: int, message: Message) -> None:
         """End a schedule that has fired, or have it wait for its next time."""
@@ -376,28 +356,13 @@ class ScheduleQueue(RestorableQueue):
         """Have a schedule wait for its next time, or end it; None = there is none."""
         if following is None or (spec.name and not self._named.holds(spec.name, message)):
             self._ended += 1
+            self._bodies.forget(message)
             self._accounts.let_go(message)
             return
         message.redelivery = earlier_deliveries(fired, 0)
         self._accounts.mark_returned(message, following)
         self._wait(message, following)
-        self._bodies.note(message)
-
-    def _refused(
-        self,
-        message: Message,
-        head: MessageHead,
-        due: int,
-        gone: Callable[[Message], None],
-        error: ProtocolError,
-    ) -> None:
-        """Give up a message that its destination does not take, or try it again later."""
-        if error.error_code is ErrorCode.STORE_UNAVAILABLE:
-            self._delay(message, _AGAIN, due)
-            return
-        letter = Message(self._group.sequences.take(), head, message.body, message.stamp)
-        self._discards.turn_away(letter, "maxlen")
-        gone(message)
+        self._bodies.note(message, following)
 
     # -- the other verbs --------------------------------------------------------------------
 
@@ -503,8 +468,13 @@ class ScheduleQueue(RestorableQueue):
                 answer(self._close())
         else:
             parts = self._ready, self._accounts, self._counts, self._discards, self._line
-            carry_out(order, parts, self._services, self._group, answer)
-            self._set_timer()
+
+            def carried_out(outcome: Outcome) -> None:
+                self._bodies.look_again()
+                self._set_timer()
+                answer(outcome)
+
+            carry_out(order, parts, self._services, self._group, carried_out)
 
     def _reschedule(self, order: Reschedule) -> int:
         """Have messages come at another time."""
@@ -549,7 +519,7 @@ class ScheduleQueue(RestorableQueue):
 
     def restore(self, message: Message, due: int) -> None:
         """Take a message back that the store has kept."""
-        message.head = self._heads.shared(message.head)
+        self._heads.share(message)
         self._accounts.restore(message, self._group.store)
         now = self._services.wall()
         self._absence.note(now)

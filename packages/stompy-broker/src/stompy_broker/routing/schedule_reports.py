@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stompy.admin.rows import Event
 from stompy_broker.events import Events
+from stompy_broker.message import Message
 
 
 class ScheduleReports:
@@ -20,11 +21,11 @@ class ScheduleReports:
         self._events = events
         self._origin = origin
 
-    def fired(self, job: str, due: int, number: int, message_id: str) -> None:
+    def fired(self, job: str, due: int, number: int, message: Message) -> None:
         """Tell that a message was sent, if somebody asks for that by name."""
         if "scheduler" in self._events.detailed:
-            detail = {"job_id": job, "due_at": due, "number": max(number, 0)}
-            self._tell("scheduler.fired", detail, message_id, keep=False)
+            detail = {"job_id": job or message.message_id, "due_at": due, "number": max(number, 0)}
+            self._tell("scheduler.fired", detail, message.message_id, keep=False)
 
     def missed(self, job: str, times: int, catch_up: str, message_id: str) -> None:
         """Tell that nobody was there at some times, and what is done about it."""

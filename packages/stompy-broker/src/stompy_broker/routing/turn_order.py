@@ -247,14 +247,17 @@ class TurnOrder:
         if self._active is not None:
             self._active.close()
 
-    def wants_no_more(self, consumer: Consumer) -> None:
-        """Put a consumer out of line that was given something, though it was not its turn."""
+    def had_own_turn(self, consumer: Consumer, *, more: bool) -> None:
+        """Put a consumer last in turn, or out of line, that was given something of a group."""
         line = self.line_of[consumer]
         turns = line.turns
+        if turns[0][1] is consumer:
+            self.had_turn(line, more=more)
+            return
+        if more:
+            return  # it was not its turn
         if turns[-1][1] is consumer:
             turns.pop()
-        elif turns[0][1] is consumer:
-            turns.popleft()
         else:
             line.leave({consumer})
         consumer.waiting = False

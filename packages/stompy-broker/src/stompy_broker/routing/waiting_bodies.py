@@ -28,15 +28,29 @@ class WaitingBodies:
         self._services = services
         self._accounts = accounts
         self._delayed = delayed
-        self._loaded: list[Message] = []  # whose bodies may be left on disk before long
+        self._loaded: dict[int, Message] = {}  # that wait long, and whose bodies are in memory
         self._unload = services.clock.machine.timer(self._leave_bodies)
 
-    def note(self, message: Message) -> None:
-        """Look before long whether the body of a message that waits is on disk."""
-        if self._accounts.store is not None and message.head.traits.persistent:
-            self._loaded.append(message)
+    def note(self, message: Message, due: int) -> None:
+        """Look before long whether the body of a message is on disk that waits for its time."""
+        store = self._accounts.store
+        if store is None or not message.head.traits.persistent:
+            return
+        if due > self._services.wall() + _NEAR:
+            self._loaded[message.sequence] = message
             if len(self._loaded) == 1:
                 self._unload.set(self._services.clock.machine.now() + _UNLOAD)
+
+    def forget(self, message: Message) -> None:
+        """Look no more after a message that waits no more."""
+        self._loaded.pop(message.sequence, None)
+
+    def look_again(self) -> None:
+        """Look no more after those that do not wait any more: some were taken out."""
+        if self._loaded:
+            waiting = {entry[1] for entry in self._delayed}
+            for sequence in self._loaded.keys() - waiting:
+                del self._loaded[sequence]
 
     def close(self) -> None:
         """Look no more: the queue ends."""
@@ -44,19 +58,18 @@ class WaitingBodies:
         self._loaded.clear()
 
     def _leave_bodies(self) -> None:
-        loaded, self._loaded = self._loaded, []
         store, memory = self._accounts.store, self._accounts.memory
-        near = self._services.wall() + _NEAR
         if store is None:
             return
-        waiting = {id(entry[2]) for entry in self._delayed if entry[0] > near}
-        for message in loaded:
-            if message.body is None or id(message) not in waiting:
+        left: dict[int, Message] = {}
+        for sequence, message in self._loaded.items():
+            if message.body is None:
                 continue
             if store.is_written(message):
                 message.leave_body(memory)
             else:
-                self._loaded.append(message)
+                left[sequence] = message
+        self._loaded = left
         memory.check()
-        if self._loaded:
+        if left:
             self._unload.set(self._services.clock.machine.now() + _UNLOAD)

@@ -239,6 +239,7 @@ class AckHandler:
                 delay=None if delay is None else whole_number("delay", delay) / 1000,
                 reason=headers.get("reason", ""),
                 failed=boolean("delivery-failed", headers.get("delivery-failed", "true")),
+                whole_group=_of_group(headers),
             ),
             head,
         )
@@ -281,6 +282,20 @@ class AckHandler:
                 # Later receipts, also that of DISCONNECT, wait until it is done.
                 done = when_all(len(numbers), self._receipts.after(nothing_owed, head))
             found[0].settle_in_steps(numbers, rejection, done)
+
+
+def _of_group(headers: Mapping[str, str]) -> bool:
+    """Whether a NACK is about the whole group of a message.
+
+    Raises:
+        ProtocolError: it says something else.
+    """
+    scope = headers.get("scope", "message")
+    if scope not in ("message", "group"):
+        raise ProtocolError(
+            ErrorCode.BAD_HEADER, f"scope must be message or group, not {scope[:40]!r}"
+        )
+    return scope == "group"
 
 
 def _add_queues(span: TransactionSpan, subscription: AckSubscription, number: int) -> None:

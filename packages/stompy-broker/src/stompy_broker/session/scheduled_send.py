@@ -173,7 +173,6 @@ class ScheduledSender(Firing):
         super().__init__(zone, catch_up)
         self._router = router
         self._routes = routes
-        self._known: dict[str, Route] = {}
 
     def fire(
         self,

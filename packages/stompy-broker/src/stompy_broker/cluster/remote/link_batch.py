@@ -61,7 +61,7 @@ _PUBLISH = Struct("<BIHBI")
 _PAST = Struct("<II")
 _SETTLE = Struct("<BIBI")
 _REJECT = Struct("<BdII")
-_REQUEUE, _FAILURE = 1, 2
+_REQUEUE, _FAILURE, _WHOLE_GROUP = 1, 2, 4
 _ATTACH = Struct("<BIIBII")
 _DETACH = Struct("<BIIBII")
 _CONSUMER = Struct("<BI")
@@ -171,6 +171,7 @@ class BatchWriter(TableWriter):
             delay = -1.0 if rejection.delay is None else rejection.delay
             retries = b"" if rejection.retries is None else pack(rejection.retries)
             flags = rejection.requeue * _REQUEUE + rejection.failed * _FAILURE
+            flags += rejection.whole_group * _WHOLE_GROUP
             self._parts += (
                 _REJECT.pack(flags, delay, len(reason), len(retries)),
                 reason,
@@ -284,6 +285,7 @@ class BatchReader(TableReader):
                 reason,
                 bool(flags & _FAILURE),
                 retries,
+                bool(flags & _WHOLE_GROUP),
             )
         return SettleVerb(self._names[queue], rejection, sequences)
 
