@@ -302,7 +302,8 @@ class Model:
 
     @property
     def queue(self) -> RestorableQueue:
-        """The queue, made anew should nobody have used it for long."""
+        """The queue, made anew should nobody have used it for long: then it is not paused."""
+        self.paused = self.paused and "q" in self.router.queues
         queue: Queue = self.router.queue("q")
         assert isinstance(queue, RestorableQueue)
         return queue
@@ -374,7 +375,8 @@ class Model:
         """Whether its group waits: for a message that is delayed, or until nothing is unsettled."""
         if not sent.group:
             return False
-        delayed = [one for one in self.of_group(sent, "waiting") if one.due > self.now]
+        moment = self.now - _MOMENT  # what is due just now may come, or may not yet
+        delayed = [one for one in self.of_group(sent, "waiting") if one.due > moment]
         # What is over, or died in a crash, is found when it is looked at, or somebody takes it.
         ended = [one for one in self.of_group(sent, "expired", "dead") if one.due > self.now]
         group = self.groups.get(sent.group)
