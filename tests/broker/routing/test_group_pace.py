@@ -9,7 +9,7 @@ import pytest
 from tests.support.house import Taker, Time, figures, make_router, take_part
 
 from stompy_broker.destinations.names import parse_destination
-from stompy_broker.destinations.policy import Policies, Policy
+from stompy_broker.destinations.policy import Policy
 from stompy_broker.message import Message, MessageHead
 from stompy_broker.routing.group_register import MOST_GROUPS
 from stompy_broker.routing.interface import Queue
@@ -384,5 +384,4 @@ def test_policies_say_whether_groups_keep_owners() -> None:
     assert keeps(fair_by="JMSXGroupID")
     assert not keeps(fair_by="tenant")
     assert not keeps(group_sticky=False)
-    assert keeps(fair_by="tenant", group_sticky=True)
-    assert Policies([]) is not None
+    assert not keeps(fair_by="tenant", group_sticky=True)

@@ -62,6 +62,8 @@ EVENTS: Mapping[str, str] = {
     "durable.unbound": "The queue of a durable subscription is bound to some topics no longer.",
     "group.assigned": "A message group has got another consumer; `detail` has the group and the "
     "number of the subscription.",
+    "group.held": "A consumer refused a message with `scope:group`, so that its group waits; "
+    "`detail` has the group and for how long.",
     "header.ignored": "A client asked for what this broker does not do, by the header that "
     "`reason` names, and `[compat]` has it ignored. Once for each header.",
     "message.dead_lettered": "A queue gave up a message, which is a dead letter now.",

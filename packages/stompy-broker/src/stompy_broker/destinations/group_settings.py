@@ -35,11 +35,11 @@ class GroupSettings(Section):
         default="messages",
         description="What counts in a turn of `fair_by`: one message, or 16 KiB.",
     )
-    group_sticky: bool | None = Field(
-        default=None,
-        description="Whether one consumer gets all messages of a group. If it is left out: yes, "
-        "but not where `fair_by` names another header than those of groups. With `false` the "
-        "messages of a group begin in order, and several consumers may be at work on it.",
+    group_sticky: bool = Field(
+        default=True,
+        description="Whether one consumer gets all messages of a group. With `false` they begin in "
+        "order, and several consumers may be at work on a group; so it always is with the values "
+        "of another header that `fair_by` names.",
     )
     group_concurrency: int = Field(
         default=0,
@@ -61,9 +61,7 @@ class GroupSettings(Section):
     @property
     def keeps_owners(self) -> bool:
         """Whether one consumer gets all messages of a group."""
-        if self.group_sticky is not None:
-            return self.group_sticky
-        return self.fair_by in ("", *GROUP)
+        return self.group_sticky and self.fair_by in ("", *GROUP)
 
     @property
     def deals(self) -> bool:

@@ -30,7 +30,7 @@ from stompy_broker.routing.delivery_rate import DeliveryRate
 from stompy_broker.routing.discards import Discards
 from stompy_broker.routing.expiry import Expiry
 from stompy_broker.routing.group_delivery import HELD, NOTHING, TAKEN, Dealt, GroupDelivery
-from stompy_broker.routing.group_report import group_figures, tell_group
+from stompy_broker.routing.group_report import group_figures, tell_group, tell_held
 from stompy_broker.routing.group_table import GroupTable
 from stompy_broker.routing.interface import GroupFigures, LineFigures, QueueIdentity
 from stompy_broker.routing.length_limits import LengthLimits
@@ -522,6 +522,7 @@ class Dealer(TurnKeeper):
                 self.parking, self._turns, services.clock, services.wall, self._wake, self._told
             )
             self.groups = self.parking.groups = table
+            table.on_hold = self._held
             self._delivery = GroupDelivery(
                 table, self._turns, self._accounts, self._discards, self._rate
             )
@@ -536,6 +537,9 @@ class Dealer(TurnKeeper):
 
     def _told(self, group: MessageGroup | None) -> None:
         tell_group(group, self._queue.destination, self._services.events)
+
+    def _held(self, group: MessageGroup, seconds: float) -> None:
+        tell_held(group, seconds, self._queue.destination, self._services.events)
 
     def show_groups(self) -> tuple[GroupFigures, ...]:
         """What is to be told of the groups, if there are any."""

@@ -43,6 +43,20 @@ def group_figures(
     return tuple(found)
 
 
+def tell_held(group: MessageGroup, seconds: float, destination: str, events: Events) -> None:
+    """Tell that a consumer has a group held back, if somebody asks.
+
+    Args:
+        group: which.
+        seconds: for how long.
+        destination: of the queue.
+        events: told.
+    """
+    if "group" in events.detailed:
+        detail: dict[str, object] = {"group": group.key, "delay_ms": round(seconds * 1000)}
+        events.tell(Event(type="group.held", destination=destination, detail=detail))
+
+
 def tell_group(group: MessageGroup | None, destination: str, events: Events) -> None:
     """Tell that a group has got an owner, if somebody asks; or that values begin to share groups.
 

@@ -24,6 +24,7 @@ from stompy_broker.routing.flow_control import Watermark
 from stompy_broker.routing.interface import Queue
 from stompy_broker.routing.requests import Wanted
 from stompy_broker.session.context import BrokerContext, ClientState, Peer
+from stompy_broker.session.group_order import check_group
 from stompy_broker.session.receipts import Receipts
 from stompy_broker.session.requests import (
     AnsweredSend,
@@ -371,6 +372,9 @@ class SendHandler:
                 caps.check_name(route.destination.name)
             if plan.foreign:
                 self._foreign_headers.check("SEND", head.headers, route.destination)
+        if plan.head.traits.group is not None:
+            for route in plan.route.parts or (plan.route,):
+                check_group(route.destination, self._router.policies)
         if len(plan.head.block) > _LARGE:
             caps.check_headers(plan.head.block)
         if pattern.repeats:
