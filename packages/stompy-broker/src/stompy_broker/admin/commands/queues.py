@@ -26,12 +26,20 @@ from stompy_broker.admin.commands.selection import QUEUE, SELECTOR, UP_TO, selec
 from stompy_broker.admin.tasks import Steps
 from stompy_broker.destinations.names import DestinationKind, parse_destination, sendable
 from stompy_broker.destinations.policy import ARGUMENTS
-from stompy_broker.routing.interface import Browse, Configure, Remove
+from stompy_broker.routing.interface import Browse, Configure, Queue, Remove
 
 PURGED_AT_ONCE = 1000
+_SCHEDULED_AT_ONCE = 50_000
 
 _DELIVERY = Argument("delivery", "true or false", "deliveries to consumers", default=True)
 _INTAKE = Argument("intake", "true or false", "what comes in; senders wait", default=False)
+_STATE = Argument(
+    "state",
+    "text",
+    "waiting: what is in the queue; scheduled: what was sent to come to it later; all: both",
+    default="all",
+    words=("all", "waiting", "scheduled"),
+)
 
 
 class QueueCommands:
@@ -77,7 +85,7 @@ class QueueCommands:
                 operator,
                 "Destroy all messages that wait in a queue, or those that a selector takes.",
                 self._purge,
-                (QUEUE, SELECTOR, UP_TO),
+                (QUEUE, SELECTOR, UP_TO, _STATE),
                 changes=True,
                 place=at_owner,
             ),
@@ -173,7 +181,7 @@ class QueueCommands:
             raise conflict(f"it has {told.consumers} consumers; close their subscriptions first")
         if told.unacked:
             raise conflict(f"{told.unacked} of its messages are in open transactions")
-        waiting = told.ready + told.delayed
+        waiting = told.ready + told.delayed + (yield from self._scheduled(queue))
         if waiting and call.args["if_empty"]:
             raise conflict(f"{waiting} messages wait in it")
         call.expect(waiting)
@@ -186,23 +194,42 @@ class QueueCommands:
         return {"deleted": int(not call.dry_run), "queue": queue.name, "messages": waiting}
 
     def _purge(self, call: Call) -> Steps[Result]:
-        queue = self._context.queue(call.args["queue"])
+        queue, state = self._context.queue(call.args["queue"]), call.args["state"]
         # Those that wait now: what comes in meanwhile is not meant.
-        selection = selected(call.args)
-        browsed = yield from ask(partial(queue.browse, Browse(selection)))
-        meant = [message.sequence for message in browsed.messages]
-        call.expect(len(meant))
+        look = Browse(selected(call.args))
+        later = self._context.router.registry.schedules(queue.destination)
+        meant: dict[Queue, list[int]] = {}
+        for place in (
+            queue if state != "scheduled" else None,
+            later if state != "waiting" else None,
+        ):
+            if place is not None:
+                browsed = yield from ask(partial(place.browse, look))
+                meant[place] = [message.sequence for message in browsed.messages]
+        every = [sequence for some in meant.values() for sequence in some]
+        call.expect(len(every))
         told = yield from ask(queue.stats)
-        result: Result = {"queue": queue.name, "matched": len(meant), "unacked": told.unacked}
+        result: Result = {"queue": queue.name, "matched": len(every), "unacked": told.unacked}
         if call.dry_run:
-            return {**result, "up_to": str(max(meant, default=0))}
+            return {**result, "up_to": str(max(every, default=0))}
         purged = 0
-        for at in range(0, len(meant), PURGED_AT_ONCE):
-            some = frozenset(meant[at : at + PURGED_AT_ONCE])
-            purged += yield from order(queue, Remove(some))
-            yield None
+        for place, sequences in meant.items():
+            # What is to come is in no order in which it is found soon.
+            at_once = PURGED_AT_ONCE if place is queue else _SCHEDULED_AT_ONCE
+            for at in range(0, len(sequences), at_once):
+                some = frozenset(sequences[at : at + at_once])
+                purged += yield from order(place, Remove(some))
+                yield None
         self._tell("queue.purged", queue.destination, call, {"purged": purged})
         return {**result, "purged": purged}
+
+    def _scheduled(self, queue: Queue) -> Steps[int]:
+        """How much is to come to a queue later."""
+        later = self._context.router.registry.schedules(queue.destination)
+        if later is None:
+            return 0
+        told = yield from ask(later.stats)
+        return told.delayed
 
     def _pause(self, call: Call) -> Steps[Result]:
         return self._configure(call, paused=True)
