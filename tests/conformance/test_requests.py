@@ -380,6 +380,25 @@ def test_replies_to_a_queue_with_a_name(connect: Connect, broker: RunningBroker,
     assert peer.expect("MESSAGE").body == b"plain"
 
 
+def test_replies_to_a_queue_as_rabbitmq_writes_it(connect: Connect, queue: str) -> None:
+    peer, consumer, answers = connect(), connect(), f"{queue}-answers"
+    subscribe(peer, answers)
+    subscribe(consumer, queue)
+    existing = answers.replace("/queue/", "/amq/queue/")
+    for number, timeout in enumerate((SHORT, LONG)):
+        peer.send(
+            f"SEND\ndestination:{queue}\nreply-to:{existing}\ncorrelation-id:{number}\n"
+            f"reply-timeout:{timeout}\n\n\0"
+        )
+        request = consumer.expect("MESSAGE")
+        assert request["reply-to"] == existing
+        if timeout == SHORT:
+            assert peer.expect("MESSAGE")["reply-status"] == "timeout"
+        reply(consumer, request, f"{number}")
+    assert peer.expect("MESSAGE").body == b"1"  # the other one was late
+    peer.sync()
+
+
 # -- mandatory ---------------------------------------------------------------------------------
 
 

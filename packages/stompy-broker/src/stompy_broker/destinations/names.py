@@ -26,7 +26,7 @@ they would be mistakes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -98,6 +98,11 @@ class Destination:
     name: str
     is_pattern: bool
     existing: bool = False
+
+    @property
+    def plain(self) -> Destination:
+        """The same, whether or not it has to be there already."""
+        return replace(self, existing=False) if self.existing else self
 
     @property
     def of_broker(self) -> bool:

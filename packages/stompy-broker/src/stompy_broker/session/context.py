@@ -379,7 +379,7 @@ class BrokerContext:
         Raises:
             ProtocolError: there are too many of those.
         """
-        awaited = self.send_routes.awaited
+        awaited, destination = self.send_routes.awaited, destination.plain
         if destination in awaited:
             return
         if len(awaited) >= _MOST_AWAITED:

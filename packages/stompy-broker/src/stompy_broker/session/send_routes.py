@@ -106,7 +106,7 @@ class SendRoutes:
             return self._composite(text, tuple([self.read(part) for part in parts]))
         destination = self._directions.resolve(sendable(text))
         route = Route(text, destination, self._directions.distribution(destination))
-        if destination in self.awaited:
+        if self.awaited and destination.plain in self.awaited:
             route.awaited, route.simple = True, False
         return route
 
