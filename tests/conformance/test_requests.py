@@ -464,9 +464,12 @@ def test_what_cannot_be_is_refused_by_name(connect: Connect, queue: str, headers
     assert any(word in error.body for word in (b"reply-timeout", b"mandatory", b"x-delay"))
 
 
-def test_where_it_means_nothing_it_is_refused(connect: Connect):
+@pytest.mark.parametrize(
+    "headers", ["reply-to:/temp-queue/a\nreply-timeout:5", "mandatory:true\nreceipt:r"]
+)
+def test_where_it_means_nothing_it_is_refused(connect: Connect, headers: str):
     peer = connect()
-    peer.send("SEND\ndestination:/temp-queue/b\nreply-to:/temp-queue/a\nreply-timeout:5\n\n\0")
+    peer.send(f"SEND\ndestination:/temp-queue/b\n{headers}\n\n\0")
     assert peer.expect("ERROR")["error-code"] == "not-supported"
 
 

@@ -287,6 +287,13 @@ FOREIGN: tuple[ForeignHeader, ...] = (
         idle=_NONE,
     ),
     ForeignHeader(
+        ("mandatory",),
+        (_SEND,),
+        "its RECEIPT says to how many places it goes, for queues and topics",
+        kinds=_BUT_SHARED,
+        asks=("true",),
+    ),
+    ForeignHeader(
         ("x-stream-filter-value",), (_SEND,), "readers of a stream choose by it", kinds=_QUEUES
     ),
 )
