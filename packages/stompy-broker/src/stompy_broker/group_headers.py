@@ -25,6 +25,9 @@ CLOSES: Final = "-1"
 FIRST_FOR_CONSUMER: Final = "JMSXGroupFirstForConsumer"
 """Written by the broker: the consumer has got none of this group before."""
 
+JMS_GROUP: Final = (GROUP[0], GROUP_SEQUENCE)
+"""How JMS says it: what most senders write."""
+
 GROUP_HEADERS: Final = (*GROUP, GROUP_SEQUENCE)
 """All that a sender may say about groups."""
 

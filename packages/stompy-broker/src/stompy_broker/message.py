@@ -24,6 +24,7 @@ from stompy.protocol.headers import Version, header_lines
 from stompy_broker.group_headers import (
     FIRST_FOR_CONSUMER,
     GROUP_HEADERS,
+    JMS_GROUP,
     Grouping,
     group_told,
     may_tell_group,
@@ -88,7 +89,7 @@ OVERHEAD: Final = 200
 REFERENCE: Final = 8
 """Bytes that one more place in a queue costs for a message that is there anyway."""
 
-TELLING = ("timestamp", "persistent", "priority", "expires", "expiration", "ttl")
+TELLING = ("timestamp", "persistent", "priority", "expires", "expiration", "ttl", *JMS_GROUP)
 """Headers that tell the broker something about a message, and stay with it."""
 
 _NOTABLE: Final = BROKER_HEADERS | DEATH_HEADERS | frozenset((*TELLING, *GROUP_HEADERS))
@@ -696,7 +697,7 @@ def _traits_told(
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16_384)
 def _traits_found(sized: bool, stamped: bool, *found: bytes | None) -> MessageTraits:
     """The same for the other values of `TELLING` that `SendHeads` found."""
     headers = {
