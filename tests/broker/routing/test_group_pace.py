@@ -271,6 +271,52 @@ def test_a_rate_holds_without_turns_as_well() -> None:
     assert bodies(taker) == ["0", "none", "1"]
 
 
+@pytest.mark.parametrize("auto", [True, False])
+def test_a_rate_is_the_same_for_who_acknowledges_nothing(auto: bool) -> None:
+    time = Time()
+    router = make_router(time, fair(group_rate="1/min"))
+    queue = router.queue("q")
+    taker = Taker(100, auto=auto)
+    take_part(queue, taker)
+    for number in range(9):
+        send(router, str(number), "a")
+    for minute in range(1, 5):
+        assert bodies(taker) == [str(number) for number in range(minute)]
+        time.advance(60)
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_turns_are_the_same_for_who_acknowledges_nothing(auto: bool) -> None:
+    router = make_router(Time(), fair())
+    queue = router.queue("q")
+    for number in range(3):
+        send(router, f"a{number}", "a")
+    for number in range(3):
+        send(router, f"b{number}", "b")
+    taker = Taker(6, auto=auto)
+    take_part(queue, taker)
+    assert bodies(taker) == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+class Broken(Taker):
+    """A consumer for whom nothing can be written."""
+
+    def deliver(self, message: Message) -> bool:
+        raise RuntimeError(message.body)
+
+
+def test_what_cannot_be_written_uses_up_the_rate_as_well() -> None:
+    time = Time()
+    router = make_router(time, fair(group_rate="1/min"))
+    queue = router.queue("q")
+    for number in range(4):
+        send(router, str(number), "a")
+    take_part(queue, Broken(100))
+    assert figures(queue).ready == 3
+    time.advance(60)
+    assert figures(queue).ready == 2
+
+
 # -- holds ---------------------------------------------------------------------------------------
 
 

@@ -98,8 +98,8 @@ class GroupDelivery:
         except Exception as error:
             if not kept:
                 accounts.keep(message)  # it is in the queue now
-            self._discards.cannot_write(message, error)
             groups.go_on(message)
+            self._discards.cannot_write(message, error)
             return TAKEN
         if not (more and groups.sticky):
             turns.had_own_turn(consumer, more=more)
@@ -111,9 +111,9 @@ class GroupDelivery:
             return HELD
         if waits is not None and not self._given & NOT_COUNTED:
             waits.add(message.received_at)
+        groups.go_on(message)  # it is charged before the end of the message lets the next one come
         if kept:
             accounts.let_go(message)
         else:
             message.end()
-        groups.go_on(message)
         return TAKEN
