@@ -137,6 +137,37 @@ def test_a_schedule_is_moved_to_another_time(admin: Observer, queue: str) -> Non
     fails(Code.NOT_FOUND, admin.ask, "scheduled.reschedule", id=row["job_id"], at=at)
 
 
+def test_no_ids_are_no_schedules(admin: Observer, queue: str) -> None:
+    plan(admin, queue, "x", x_delay=HOUR)
+    assert admin.ask("scheduled.cancel", ids=[])["matched"] == 0
+    fails(Code.NOT_FOUND, admin.ask, "scheduled.fire_now", ids=[])
+    assert len(listed(admin, queue)) == 1
+
+
+def test_a_time_that_has_passed_is_now_and_one_beyond_the_calendar_is_none(
+    admin: Observer, queue: str
+) -> None:
+    plan(admin, queue, "x", x_cron="0 0 1 1 *", x_schedule_id="yearly")
+    (row,) = listed(admin, queue)
+    place = f"/queue/{queue}"
+    beyond = 253_370_764_800_001
+    fails(
+        Code.BAD_REQUEST,
+        admin.ask,
+        "scheduled.reschedule",
+        id="yearly",
+        at=beyond,
+        destination=place,
+    )
+    admin.ask("scheduled.reschedule", id="yearly", at=1, destination=place)
+    admin.peer.send(f"SUBSCRIBE\nid:1\ndestination:{place}\n\n\0")
+    message = admin.peer.expect("MESSAGE")
+    assert message["scheduled-number"] == "1"
+    assert int(message["scheduled-at"]) > row["sent_at"]
+    assert "scheduled-missed" not in message
+    assert listed(admin, queue)[0]["next_at"] == row["next_at"]
+
+
 def test_firing_is_told_while_somebody_asks_for_it_by_name(admin: Observer, queue: str) -> None:
     plan(admin, queue, "before", x_delay=1)
     events = admin.subscribe("event.scheduler.>")

@@ -481,12 +481,16 @@ class ScheduleQueue(RestorableQueue):
         was = {id(entry[2]): entry[0] for entry in self._ready.delayed}
         some = self._ready.remove(order.sequences)
         now = self._services.wall()
+        due = max(order.due, now)
         for message in some:
+            sequence = message.sequence
+            planned = self._tried.pop(sequence, int(was[id(message)]))
             if not order.due and self._spec_of(message.head).recurs:
-                self._extra[message.sequence] = int(was[id(message)])
+                self._extra.setdefault(sequence, planned)  # told twice, its plan is the first one
             else:
-                self._accounts.mark_returned(message, order.due or now)
-            self._wait(message, order.due or now)
+                self._extra.pop(sequence, None)
+                self._accounts.mark_returned(message, due)
+            self._wait(message, due)
         return len(some)
 
     def _stays(self, order: Close) -> bool:

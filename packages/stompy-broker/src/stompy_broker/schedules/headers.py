@@ -34,7 +34,7 @@ LEAST_PERIOD: Final = 100
 LONGEST: Final = 36525 * 24 * 3600 * 1000
 """The longest delay and period: a hundred years, in milliseconds."""
 
-_END: Final = 253_370_764_800_000
+LATEST: Final = 253_370_764_800_000
 """When the calendar of Python is about to end: the first day of the year 9999."""
 _MOST_REPEATS: Final = 2**31 - 1
 _LONGEST_NAME: Final = 200
@@ -81,8 +81,8 @@ def read_schedule(headers: Mapping[str, str], zone: str = "UTC") -> ScheduleSpec
 def _check_times(headers: Mapping[str, str], delay: int, at: int) -> None:
     if delay > LONGEST:
         raise _bad(f"{_there(headers, DELAY)} is {delay}, more than a hundred years ({LONGEST})")
-    if at > _END:
-        raise _bad(f"{_there(headers, AT)} is {at}, after the calendar ends ({_END})")
+    if at > LATEST:
+        raise _bad(f"{_there(headers, AT)} is {at}, after the calendar ends ({LATEST})")
 
 
 def _check_series(

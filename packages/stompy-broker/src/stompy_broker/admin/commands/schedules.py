@@ -30,6 +30,7 @@ from stompy_broker.destinations.names import (
     schedules_of,
 )
 from stompy_broker.routing.interface import Order, Queue, Remove, Reschedule
+from stompy_broker.schedules.headers import LATEST
 from stompy_broker.security.access import Action
 
 _UPCOMING = 5
@@ -110,7 +111,7 @@ class ScheduleCommands:
                 self._reschedule,
                 (
                     _ID,
-                    Argument("at", "number", "milliseconds since 1970", required=True),
+                    Argument("at", "number", "milliseconds since 1970", required=True, most=LATEST),
                     _DESTINATION,
                 ),
                 changes=True,
@@ -192,7 +193,7 @@ class ScheduleCommands:
     ) -> Steps[Result]:
         """Do something with the schedules that a request means, at this broker."""
         args = call.args
-        ids = args.get("ids") or ([args["id"]] if "id" in args else None)
+        ids = [args["id"]] if "id" in args else args.get("ids")  # [] means none of them
         found = yield from self._found(call, ids)
         by_queue: dict[Queue, list[Schedule]] = {}
         for one in found:
